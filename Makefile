@@ -1,0 +1,80 @@
+# Makefile - the front door; `make` alone lists the tasks. Every task works from a clean clone.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON_IN_VENV := $(BIN)/python
+C_FILES := $(shell find csrc -name '*.[ch]')
+CORE_FILES := $(C_FILES) $(shell find csrc -name '*.def') cdl/_core.pyx setup.py
+CORE := cdl/_core.abi3.so
+CLANG ?= $(firstword $(foreach n,clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 clang-15 clang-14,$(shell command -v $n)))
+PYTEST_ARGS ?=
+
+# A second build of the sources stands by itself in build/NAME. PYTHONSAFEPATH keeps the work tree, and with
+# it the plain core, off the path of the tests and of every process that they start.
+OTHER_BUILD = rm -rf build/$(1) && $(PYTHON_IN_VENV) setup.py -q build --build-lib build/$(1)
+OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1) PYTHONSAFEPATH=1
+PLAIN_CLAIMS = -m "not measures and not builds"
+
+.PHONY: help demo test dev check asan tsan coverage bench annotate clean
+.DEFAULT_GOAL := help
+
+help:  ## list the tasks
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "make %-9s %s\n", $$1, $$2}'
+
+demo:  ## train a net on handwritten digits; writes demo.png
+	@tools/bootstrap.sh demo
+	@$(MAKE) --no-print-directory $(CORE)
+	@$(BIN)/python -m cdl demo
+
+test: dev  ## the whole test suite
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+dev:  ## .venv with an editable install and all tools; builds the core again if a source changed
+	@tools/bootstrap.sh dev
+	@$(MAKE) --no-print-directory $(CORE)
+
+$(CORE): $(CORE_FILES)
+	$(PYTHON_IN_VENV) setup.py -q build_ext --inplace
+	@touch $@
+
+check: dev  ## formats, lint, types, stubs, and a compile without a warning by gcc and clang
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTHON_IN_VENV) -m mypy.stubtest cdl._core --allowlist tools/stubtest.allow --ignore-unused-allowlist
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	PATH="$(BIN):$$PATH" $(BIN)/cython-lint cdl/_core.pyx
+	CDL_WERROR=1 CC=gcc $(PYTHON_IN_VENV) setup.py -q build_ext --build-lib build/werror-gcc
+	@if [ -n "$(CLANG)" ]; then set -x; \
+	    CDL_WERROR=1 CC="$(CLANG)" LDSHARED="$(CLANG) -shared" $(PYTHON_IN_VENV) setup.py -q build_ext --build-lib build/werror-clang; \
+	else echo "check: no clang on PATH, compiled by gcc alone"; fi
+
+asan: dev  ## the suite on a build with AddressSanitizer and UBSan
+	CC=gcc CDL_SANITIZE=address,undefined $(call OTHER_BUILD,asan)
+	$(call OTHER_TESTS,asan) PYTHONMALLOC=malloc \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
+	    $(BIN)/pytest -p no:cacheprovider $(PLAIN_CLAIMS) $(PYTEST_ARGS)
+
+tsan: dev  ## the suite on a build with ThreadSanitizer, as far as it goes
+	tools/tsan.sh $(BIN) $(PYTEST_ARGS)
+
+coverage: dev  ## which lines of cdl/ and csrc/ the suite runs
+	CC=gcc CDL_COVERAGE=1 $(call OTHER_BUILD,coverage)
+	find build -name '*.gcda' -delete; rm -f .coverage .coverage.*
+	$(call OTHER_TESTS,coverage) COVERAGE_FILE=$(CURDIR)/.coverage \
+	    $(BIN)/coverage run --source=cdl -m pytest -p no:cacheprovider $(PLAIN_CLAIMS) $(PYTEST_ARGS)
+	-$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered
+	$(BIN)/gcovr --root . --filter csrc/ build
+
+bench: dev  ## the benchmarks, beside the code they measure
+	$(PYTHON_IN_VENV) -m benchmarks
+
+annotate: dev  ## Cython's page of which lines of the binding touch Python: cdl/_core.html
+	mkdir -p build && $(BIN)/cython -a -3 cdl/_core.pyx -o build/_core.c && echo build/_core.html
+
+clean:  ## remove what was built; .venv stays
+	rm -rf build dist *.egg-info cdl/_core.c cdl/_core.html $(CORE) .coverage .coverage.* demo.png
+	rm -rf .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
