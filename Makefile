@@ -2,7 +2,6 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTHON_IN_VENV := $(BIN)/python
 C_FILES := $(shell find csrc -name '*.[ch]')
 CORE_FILES := $(C_FILES) $(shell find csrc -name '*.def') cdl/_core.pyx setup.py
 CORE := cdl/_core.abi3.so
@@ -11,7 +10,7 @@ PYTEST_ARGS ?=
 
 # A second build of the sources stands by itself in build/NAME. PYTHONSAFEPATH keeps the work tree, and with
 # it the plain core, off the path of the tests and of every process that they start.
-OTHER_BUILD = rm -rf build/$(1) && $(PYTHON_IN_VENV) setup.py -q build --build-lib build/$(1)
+OTHER_BUILD = rm -rf build/$(1) && $(BIN)/python setup.py -q build --build-lib build/$(1)
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
@@ -19,11 +18,11 @@ PLAIN_CLAIMS = -m "not measures and not builds"
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "make %-10s%s\n", $$1, $$2}'
 
 demo:  ## train a net on handwritten digits; writes demo.png
 	@tools/bootstrap.sh demo
-	@$(MAKE) --no-print-directory $(CORE)
+	@$(MAKE) -s $(CORE)
 	@$(BIN)/python -m cdl demo
 
 test: dev  ## the whole test suite
@@ -31,22 +30,22 @@ test: dev  ## the whole test suite
 
 dev:  ## .venv with an editable install and all tools; builds the core again if a source changed
 	@tools/bootstrap.sh dev
-	@$(MAKE) --no-print-directory $(CORE)
+	@$(MAKE) -s $(CORE)
 
 $(CORE): $(CORE_FILES)
-	$(PYTHON_IN_VENV) setup.py -q build_ext --inplace
+	$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@
 
 check: dev  ## formats, lint, types, stubs, and a compile without a warning by gcc and clang
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTHON_IN_VENV) -m mypy.stubtest cdl._core --allowlist tools/stubtest.allow --ignore-unused-allowlist
+	$(BIN)/python -m mypy.stubtest cdl._core --allowlist tools/stubtest.allow --ignore-unused-allowlist
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	PATH="$(BIN):$$PATH" $(BIN)/cython-lint cdl/_core.pyx
-	CDL_WERROR=1 CC=gcc $(PYTHON_IN_VENV) setup.py -q build_ext --build-lib build/werror-gcc
+	CDL_WERROR=1 CC=gcc $(BIN)/python setup.py -q build_ext --build-lib build/werror-gcc
 	@if [ -n "$(CLANG)" ]; then set -x; \
-	    CDL_WERROR=1 CC="$(CLANG)" LDSHARED="$(CLANG) -shared" $(PYTHON_IN_VENV) setup.py -q build_ext --build-lib build/werror-clang; \
+	    CDL_WERROR=1 CC="$(CLANG)" LDSHARED="$(CLANG) -shared" $(BIN)/python setup.py -q build_ext --build-lib build/werror-clang; \
 	else echo "check: no clang on PATH, compiled by gcc alone"; fi
 
 asan: dev  ## the suite on a build with AddressSanitizer and UBSan
@@ -69,7 +68,7 @@ coverage: dev  ## which lines of cdl/ and csrc/ the suite runs
 	$(BIN)/gcovr --root . --filter csrc/ build
 
 bench: dev  ## the benchmarks, beside the code they measure
-	$(PYTHON_IN_VENV) -m benchmarks
+	$(BIN)/python -m benchmarks
 
 annotate: dev  ## Cython's page of which lines of the binding touch Python: cdl/_core.html
 	mkdir -p build && $(BIN)/cython -a -3 cdl/_core.pyx -o build/_core.c && echo build/_core.html

@@ -1,7 +1,7 @@
 """setup.py - how the compiled core is built; everything that is only data is in pyproject.toml.
 
-One extension holds the whole core. Its C files are compiled with strict warnings, Cython's generated file
-with none, all of them in parallel and only if they are older than their source or any header.
+One extension holds the whole core. Its C files are compiled with strict warnings, Cython's
+generated file with none, all of them in parallel and only where a source or a header is newer.
 
 The environment can ask for another build of the same sources:
 
@@ -11,6 +11,7 @@ The environment can ask for another build of the same sources:
     CDL_NO_OPENMP=1                  on one thread, as if the compiler had no OpenMP
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -26,15 +28,18 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 HEADERS = sorted(
-    str(path.relative_to(ROOT)) for kind in ("*.h", "*.def") for path in ROOT.glob(f"csrc/**/{kind}")
+    str(path.relative_to(ROOT))
+    for kind in ("*.h", "*.def")
+    for path in ROOT.glob(f"csrc/**/{kind}")
 )
 SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/**/*.c"))
 
-# -std=c11 turns contraction off, and without it a product-sum is two instructions instead of one FMA.
+# -std=c11 turns contraction off, and without it a product-sum is two instructions, not one FMA.
 # The errno and trap flags let the compiler vectorize sqrtf and selects; they change no result.
-FLAGS = """-std=c11 -O3 -g0 -fvisibility=hidden
-           -ffp-contract=fast -fno-math-errno -fno-trapping-math""".split()
-WARNINGS = """-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes""".split()
+FLAGS = ["-std=c11", "-O3", "-g0", "-fvisibility=hidden"]
+FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion"]
+WARNINGS += ["-Wstrict-prototypes", "-Wmissing-prototypes"]
 # Of the flags that Python itself was built with these are ours to choose.
 NOT_PYTHONS = re.compile(
     r"-(O\w*|g\d?|W(?!l,|p,|a,)\S*|fwrapv|fno-strict-overflow|flto\S*|ffat-lto-objects|std=\S*)$"
@@ -85,49 +90,57 @@ class BuildCore(build_ext):
 
         compiler = self.compiler
         command = [word for word in compiler.compiler_so if not NOT_PYTHONS.match(word)]
+        compiler.set_executables(compiler_so=command)
         compiling, linking = mode_flags()
         if has_openmp(command):
             compiling.append("-fopenmp")
             linking.append("-fopenmp")
         else:
-            print("cdl: no OpenMP from this compiler, the core will run on one thread", file=sys.stderr)
+            print(
+                "cdl: this compiler has no OpenMP, the core will run on one thread", file=sys.stderr
+            )
         compiling += shlex.split(os.environ.get("CFLAGS", ""))
-        werror = ["-Werror"] if switched_on("CDL_WERROR") else []
-        compiler.set_executables(compiler_so=command)
+        warnings = [*WARNINGS, "-Werror"] if switched_on("CDL_WERROR") else WARNINGS
 
         # Objects of one set of flags live in one folder: changing a switch never mixes two builds.
-        words = [*command, *FLAGS, *compiling, *werror, *self.include_dirs, str(ROOT.resolve())]
+        words = [*command, *FLAGS, *compiling, *warnings, *self.include_dirs, str(ROOT.resolve())]
         name = hashlib.sha256(" ".join(words).encode()).hexdigest()[:10]
-        self.build_temp = str(Path("build", f"objects-{name}"))
-
-        def compile_all(sources, output_dir=None, macros=None, include_dirs=None, **kwargs):
-            _, objects, _, defines, build = compiler._setup_compile(
-                output_dir, macros, include_dirs, sources, kwargs.get("depends"), None
-            )
-            newest = max(Path(path).stat().st_mtime for path in [*HEADERS, __file__])
-
-            def compile_one(item: str) -> None:
-                source, suffix = build[item]
-                made = Path(item).stat().st_mtime if Path(item).exists() else 0.0
-                if made > max(newest, Path(source).stat().st_mtime):
-                    return
-                ours = source in SOURCES
-                flags = [*FLAGS, *(WARNINGS + werror if ours else ["-w"]), *compiling]
-                compiler._compile(item, source, suffix, ["-c", *defines], flags, [])
-
-            # Cython's file takes longest, so it starts first.
-            ours_last = sorted(build, key=lambda item: build[item][0] in SOURCES)
-            with ThreadPoolExecutor(cores()) as pool:
-                list(pool.map(compile_one, ours_last))
-            return objects
-
-        ext.sources = cythonize(
-            ext, build_dir=self.build_temp, language_level=3, quiet=not self.verbose
-        )[0].sources
+        folder = Path("build", f"objects-{name}")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.build_temp = str(folder)
+        self.force = True  # what is fresh is decided file by file, in compile_stale
         ext.extra_link_args = linking
-        compiler.compile = compile_all
-        self.force = True  # what is fresh is decided a file at a time, above
-        super().build_extension(ext)
+        compiler.compile = partial(
+            compile_stale, compiler, [*FLAGS, *warnings, *compiling], [*FLAGS, "-w", *compiling]
+        )
+        with (folder / "lock").open("w") as lock:  # two builds at once take turns
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            made = cythonize(ext, build_dir=folder, language_level=3, quiet=not self.verbose)
+            ext.sources = made[0].sources
+            super().build_extension(ext)
+
+
+def compile_stale(
+    compiler, our_flags, cython_flags, sources, output_dir=None, macros=None, include_dirs=None, **_
+) -> list[str]:
+    """What `compiler.compile` does, but on all cores and only where a source or a header changed."""
+    _, objects, _, defines, build = compiler._setup_compile(
+        output_dir, macros, include_dirs, sources, None, None
+    )
+    newest = max(Path(path).stat().st_mtime for path in [*HEADERS, __file__])
+
+    def compile_one(item: str) -> None:
+        source, suffix = build[item]
+        made = Path(item).stat().st_mtime if Path(item).exists() else 0.0
+        if made <= max(newest, Path(source).stat().st_mtime):
+            flags = our_flags if source in SOURCES else cython_flags
+            compiler._compile(item, source, suffix, ["-c", *defines], flags, [])
+
+    # Cython's file takes longest, so it starts first.
+    ours_last = sorted(build, key=lambda item: build[item][0] in SOURCES)
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(compile_one, ours_last))
+    return objects
 
 
 setup(

@@ -1,0 +1,50 @@
+"""__main__.py - `python -m cdl`: what can be done from a shell."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print what the core found on this machine."""
+    from cdl import _info
+
+    print(_info.report())
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Train the demo's net."""
+    from cdl import _demo
+
+    return _demo.run(options.output, options.epochs, options.seed)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m cdl", description="The Keras API on a CPU core.")
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    command = commands.add_parser("info", help="version, instruction set, threads and compiler")
+    command.set_defaults(run=info)
+
+    command = commands.add_parser("demo", help="train a net on scikit-learn's handwritten digits")
+    command.add_argument(
+        "--output", type=Path, default=Path("demo.png"), metavar="PNG", help="default: %(default)s"
+    )
+    command.add_argument("--epochs", type=int, default=30, help="default: %(default)s")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    command.set_defaults(run=demo)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the shell's exit status."""
+    options = parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
