@@ -123,7 +123,7 @@ class BuildCore(build_ext):
 def compile_stale(
     compiler, our_flags, cython_flags, sources, output_dir=None, macros=None, include_dirs=None, **_
 ) -> list[str]:
-    """What `compiler.compile` does, but on all cores and only where a source or a header changed."""
+    """What `compiler.compile` does, but on all cores and only where something changed."""
     _, objects, _, defines, build = compiler._setup_compile(
         output_dir, macros, include_dirs, sources, None, None
     )

@@ -91,7 +91,10 @@ def draw(
     others = np.flatnonzero(guesses == labels)
     shown = np.concatenate([mistakes, others])[:24]
     right.suptitle(f"test digits ({np.mean(guesses == labels):.1%} right)")
-    for axes, i in zip(right.subplots(4, 6).flat, shown, strict=True):
+    grid = list(right.subplots(4, 6).flat)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, i in zip(grid, shown, strict=False):
         wrong = guesses[i] != labels[i]
         axes.imshow(images[i].reshape(8, 8), cmap="gray_r")
         axes.set_title(
@@ -99,6 +102,5 @@ def draw(
             color="tab:red" if wrong else "black",
             fontsize=9,
         )
-        axes.set_axis_off()
 
     figure.savefig(output, dpi=120)

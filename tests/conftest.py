@@ -1,0 +1,42 @@
+"""conftest.py - what every test may ask for: a fresh interpreter, and the tree itself."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder that holds the sources."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code or arguments (`-m cdl info`) in a fresh interpreter, in an empty folder.
+
+    Warnings are errors there too. It must succeed unless `check=False`.
+    """
+
+    def run(
+        *arguments: str, check: bool = True, **kwargs: object
+    ) -> subprocess.CompletedProcess[str]:
+        if len(arguments) == 1:
+            arguments = ("-c", *arguments)
+        kwargs.setdefault("cwd", tmp_path)
+        kwargs.setdefault("timeout", 100)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            **kwargs,
+        )
+        if check and done.returncode:
+            pytest.fail(f"exit status {done.returncode} from {arguments}:\n{done.stderr}")
+        return done
+
+    return run

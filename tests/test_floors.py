@@ -1,0 +1,212 @@
+"""test_floors.py - imports and includes point down, and each thing is done in its room only."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CDL, CSRC = ROOT / "cdl", ROOT / "csrc"
+PYTHON = sorted(CDL.rglob("*.py"))
+C = sorted(path for path in CSRC.rglob("*") if path.suffix in {".c", ".h", ".def"})
+LINED = [*PYTHON, *C, *sorted(CDL.glob("_core.py[xi]")), *sorted(ROOT.glob("tests/**/*.py"))]
+LINED += sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**/*.py"))
+
+# What stands on a floor may use its own floor and those below. A new name needs a floor here first.
+PYTHON_FLOORS = {
+    6: "__init__ __main__ _info _demo",
+    5: "models saving",
+    4: "layers callbacks",
+    3: "activations losses metrics optimizers schedules initializers regularizers constraints",
+    2: "data utils random config backend _program _variable _eager _named",
+    1: "_core",
+}
+FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}
+C_FLOORS = ["base", "kernels", "isa", "ops", "program", "roof"]
+
+
+def in_tree(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+# --- Python ---
+
+
+def room(path: Path) -> str:
+    """The name directly below cdl/ that a file belongs to."""
+    return path.relative_to(CDL).parts[0].removesuffix(".py")
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not is_type_checking(child):
+            yield child
+            yield from run_time_nodes(child)
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and room of each import of cdl's own, also of those inside functions."""
+    package = ("cdl", *path.relative_to(CDL).parts[:-1])
+    for node in run_time_nodes(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            modules = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] == "cdl":
+                found = parts[1] if len(parts) > 1 else "__init__"
+                yield node.lineno, found if found in FLOOR_OF else "__init__"
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=in_tree)
+def test_python_file_has_a_floor(path):
+    assert room(path) in FLOOR_OF, "give this module a floor in PYTHON_FLOORS"
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=in_tree)
+def test_python_imports_point_down(path):
+    floor = FLOOR_OF[room(path)]
+    upward = [
+        f"line {line}: {name} is on floor {FLOOR_OF[name]}, this file on floor {floor}"
+        for line, name in imported_rooms(path)
+        if FLOOR_OF[name] > floor
+    ]
+    assert not upward, "\n".join(upward)
+
+
+def test_rooms_of_python_do_not_import_each_other_in_circles():
+    edges: dict[str, set[str]] = {}
+    for path in PYTHON:
+        edges.setdefault(room(path), set()).update(
+            name for _, name in imported_rooms(path) if name != room(path)
+        )
+
+    while leaves := [name for name in edges if not edges[name] & edges.keys()]:
+        for name in leaves:
+            del edges[name]
+    assert not edges, f"in a circle, or above one: {sorted(edges)}"
+
+
+def test_the_binding_includes_only_the_roof_and_imports_nothing_of_cdl():
+    text = (CDL / "_core.pyx").read_text()
+    headers = set(re.findall(r'cdef extern from "([^"<]+)"', text))
+    assert headers == {"cdl.h"}
+    assert not re.findall(r"^\s*(?:from|import|cimport)\s+cdl\b.*$", text, re.MULTILINE)
+
+
+def test_import_loads_nothing_but_numpy_and_prints_nothing(run_python):
+    done = run_python(
+        """if True:
+        import sys, numpy
+        before = set(sys.modules)
+        import cdl, cdl.layers, cdl.models, cdl.optimizers, cdl.callbacks
+        new = {name.split(".")[0] for name in set(sys.modules) - before}
+        assert not (new - set(sys.stdlib_module_names) - {"cdl", "numpy"}), new
+        """
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.measures
+def test_import_takes_under_60_ms_beyond_numpy(run_python):
+    code = """if True:
+        import time, numpy
+        start = time.perf_counter()
+        import cdl
+        print(time.perf_counter() - start)
+        """
+    assert min(float(run_python(code).stdout) for _ in range(5)) < 0.060
+
+
+# --- C ---
+
+
+def c_floor(path: Path) -> int:
+    parts = path.relative_to(CSRC).parts
+    return C_FLOORS.index(parts[0] if len(parts) > 1 else "roof")
+
+
+def code_of(path: Path) -> str:
+    """The text without comments and strings; line numbers stay."""
+
+    def blank(match: re.Match[str]) -> str:
+        return "\n" * match.group().count("\n")
+
+    return re.sub(
+        r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', blank, path.read_text(), flags=re.DOTALL
+    )
+
+
+def hits(pattern: str, outside: tuple[str, ...]) -> list[str]:
+    """Lines of csrc/ with `pattern`, but for the files and folders in `outside`."""
+    found = []
+    for path in C:
+        name = path.relative_to(CSRC).as_posix()
+        if not name.startswith(outside):
+            lines = enumerate(code_of(path).splitlines(), 1)
+            found += [
+                f"csrc/{name}:{i}: {line.strip()}" for i, line in lines if re.search(pattern, line)
+            ]
+    return found
+
+
+@pytest.mark.parametrize("path", C, ids=in_tree)
+def test_c_includes_point_down(path):
+    upward = []
+    for include in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE):
+        target = path.parent / include if (path.parent / include).exists() else CSRC / include
+        assert target.exists(), f"{include} is in no folder of csrc/"
+        if c_floor(target.resolve()) > c_floor(path):
+            upward.append(include)
+    assert not upward
+
+
+def test_c_prints_exits_and_allocates_only_in_base_and_program():
+    calls = r"\b(printf|fprintf|puts|putchar|perror|exit|abort|malloc|calloc|realloc|free)\s*\("
+    assert not hits(calls, outside=("base/", "program/"))
+
+
+def test_c_never_prints_or_exits():
+    assert not hits(r"\b(printf|fprintf|puts|putchar|perror|exit|abort)\s*\(", outside=("none",))
+
+
+def test_threads_start_only_in_the_gate():
+    assert not hits(r"#\s*pragma\s+omp\s+(?!simd\b)", outside=("base/threads.c",))
+    assert not hits(r"\b(omp_\w+|pthread_create)\s*\(", outside=("base/threads.c",))
+
+
+def test_the_environment_is_read_only_where_things_are_chosen_once():
+    assert not hits(r"\bgetenv\s*\(", outside=("base/threads.c", "isa/select.c"))
+
+
+def test_c_has_no_intrinsics():
+    assert not hits(r"\b_mm\d*_\w+|\bv\w+q_f32\b|immintrin|arm_neon", outside=("base/",))
+
+
+# --- both ---
+
+
+@pytest.mark.parametrize("path", LINED, ids=in_tree)
+def test_first_line_says_what_the_file_is_for(path):
+    names = {path.name, path.parent.name} if path.name == "__init__.py" else {path.name}
+    first = path.read_text().split("\n", 1)[0]
+    opening = r'(?:"""|/\*\s*|//\s*|#\s*)(\S+) - \S'
+    match = re.match(opening, first)
+    assert match and match.group(1) in names, f"line 1 is {first!r}"
+
+
+@pytest.mark.parametrize("path", LINED, ids=in_tree)
+def test_file_fits_a_sitting(path):
+    assert len(path.read_text().splitlines()) <= 500

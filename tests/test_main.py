@@ -1,0 +1,53 @@
+"""test_main.py - `python -m cdl` as it is typed into a shell."""
+
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+
+def test_info_names_what_a_bug_report_needs(run_python):
+    lines = run_python("-m", "cdl", "info").stdout.splitlines()
+    names = [line.split(":")[0] for line in lines]
+    assert " ".join(names) == "version python machine isa threads openmp compiler caches"
+    assert re.search(r"\d+\.\d+\.\d+", lines[0])
+    assert re.search(r"threads:\s+\d+ \(.+\)", lines[4])
+
+
+def test_info_shows_the_isa_that_was_asked_for(run_python, monkeypatch):
+    monkeypatch.setenv("CDL_ISA", "baseline")
+    assert re.search(r"isa:\s+baseline \(available: ", run_python("-m", "cdl", "info").stdout)
+
+
+def test_demo_reads_digits_and_draws_them(run_python, tmp_path):
+    text = run_python("-m", "cdl", "demo", "--output", "digits.png").stdout
+    accuracy = float(re.search(r"test accuracy ([\d.]+)%", text).group(1))
+    assert accuracy >= 97
+    assert re.search(r"[\d.]+ ms an epoch", text)
+    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("missing", ["sklearn", "matplotlib"])
+def test_demo_without_its_packages_says_what_to_install(run_python, missing):
+    done = run_python(
+        f"import sys; sys.modules['{missing}'] = None; from cdl.__main__ import main;"
+        "sys.exit(main(['demo']))",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install 'cdl-nn[demo]'" in done.stderr
+
+
+def test_demo_draws_any_mixture_of_right_and_wrong(tmp_path):
+    from cdl import _demo
+
+    history = {key: [0.5, 0.4] for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
+    labels = np.arange(30) % 10
+    for wrong in (0, 3, 30):
+        guesses = np.where(np.arange(30) < wrong, (labels + 1) % 10, labels)
+        _demo.draw(tmp_path / "digits.png", history, np.zeros((30, 64)), labels, guesses)
+        assert (tmp_path / "digits.png").stat().st_size > 10_000
