@@ -1,16 +1,17 @@
 # Makefile - the front door; `make` alone lists the tasks. Every task works from a clean clone.
 
-VENV ?= .venv
+export VENV ?= .venv
 BIN := $(VENV)/bin
 C_FILES := $(shell find csrc -name '*.[ch]')
 CORE_FILES := $(C_FILES) $(shell find csrc -name '*.def') cdl/_core.pyx setup.py
 CORE := cdl/_core.abi3.so
 CLANG ?= $(firstword $(foreach n,clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 clang-15 clang-14,$(shell command -v $n)))
 PYTEST_ARGS ?=
+COMMA := ,
 
 # A second build of the sources stands by itself in build/NAME. PYTHONSAFEPATH keeps the work tree, and with
 # it the plain core, off the path of the tests and of every process that they start.
-OTHER_BUILD = rm -rf build/$(1) && $(BIN)/python setup.py -q build --build-lib build/$(1)
+OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-lib build/$(1)
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
@@ -49,20 +50,20 @@ check: dev  ## formats, lint, types, stubs, and a compile without a warning by g
 	else echo "check: no clang on PATH, compiled by gcc alone"; fi
 
 asan: dev  ## the suite on a build with AddressSanitizer and UBSan
-	CC=gcc CDL_SANITIZE=address,undefined $(call OTHER_BUILD,asan)
+	$(call OTHER_BUILD,asan,CC=gcc CDL_SANITIZE=address$(COMMA)undefined)
 	$(call OTHER_TESTS,asan) PYTHONMALLOC=malloc \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
-	    $(BIN)/pytest -p no:cacheprovider $(PLAIN_CLAIMS) $(PYTEST_ARGS)
+	    $(BIN)/pytest -p no:cacheprovider --capture=sys $(PLAIN_CLAIMS) $(PYTEST_ARGS)
 
 tsan: dev  ## the suite on a build with ThreadSanitizer, as far as it goes
 	tools/tsan.sh $(BIN) $(PYTEST_ARGS)
 
 coverage: dev  ## which lines of cdl/ and csrc/ the suite runs
-	CC=gcc CDL_COVERAGE=1 $(call OTHER_BUILD,coverage)
+	$(call OTHER_BUILD,coverage,CC=gcc CDL_COVERAGE=1)
 	find build -name '*.gcda' -delete; rm -f .coverage .coverage.*
 	$(call OTHER_TESTS,coverage) COVERAGE_FILE=$(CURDIR)/.coverage \
-	    $(BIN)/coverage run --source=cdl -m pytest -p no:cacheprovider $(PLAIN_CLAIMS) $(PYTEST_ARGS)
+	    $(BIN)/coverage run --source=cdl -m pytest -p no:cacheprovider --capture=sys $(PLAIN_CLAIMS) $(PYTEST_ARGS)
 	-$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered
 	$(BIN)/gcovr --root . --filter csrc/ build
