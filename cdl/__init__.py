@@ -1,0 +1,87 @@
+"""__init__.py - the public names of cdl; each module is loaded when its first name is used."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdl import activations as activations
+    from cdl import backend as backend
+    from cdl import callbacks as callbacks
+    from cdl import config as config
+    from cdl import initializers as initializers
+    from cdl import layers as layers
+    from cdl import losses as losses
+    from cdl import metrics as metrics
+    from cdl import models as models
+    from cdl import optimizers as optimizers
+    from cdl import random as random
+    from cdl import utils as utils
+    from cdl._variable import Variable as Variable
+    from cdl.initializers import Initializer as Initializer
+    from cdl.layers import Input as Input
+    from cdl.layers import Layer as Layer
+    from cdl.losses import Loss as Loss
+    from cdl.metrics import Metric as Metric
+    from cdl.models import Model as Model
+    from cdl.models import Sequential as Sequential
+    from cdl.optimizers import Optimizer as Optimizer
+
+    __version__: str
+
+# Where each public name lives. `import cdl` must cost nothing beyond NumPy, so nothing below is
+# imported here: a module's `__getattr__` (PEP 562) does it at the first use.
+_NAMES = {
+    "Sequential": "cdl.models",
+    "Model": "cdl.models",
+    "Input": "cdl.layers",
+    "Layer": "cdl.layers",
+    "Loss": "cdl.losses",
+    "Metric": "cdl.metrics",
+    "Optimizer": "cdl.optimizers",
+    "Initializer": "cdl.initializers",
+    "Variable": "cdl._variable",
+}
+
+__all__ = [
+    "Sequential",
+    "Model",
+    "Input",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Optimizer",
+    "Initializer",
+    "Variable",
+    "activations",
+    "backend",
+    "callbacks",
+    "config",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "random",
+    "utils",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(_NAMES[name]), name)
+    elif name == "__version__":
+        from importlib import metadata
+
+        value = metadata.version("cdl-nn")
+    elif name in __all__:
+        value = importlib.import_module(f"cdl.{name}")
+    else:
+        raise AttributeError(f"module 'cdl' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,88 @@
+"""callback.py - Callback: what a user overrides to look into a run or to steer it."""
+
+from typing import Any
+
+Logs = dict[str, Any] | None
+
+
+class Callback:
+    """Base of all callbacks: each method is called at its moment, and does nothing here.
+
+    `epoch` and `batch` count from 0. `logs` holds the values so far, by name: running means over
+    the epoch at the end of a batch, and all of the epoch's values (with `val_...`) at its end. What
+    a callback adds to the `logs` of `on_epoch_end` gets into the History.
+
+    A net trains fastest when no batch hook is overridden: the compiled core then runs the whole
+    epoch by itself, and a class that overrides one brings it back to Python for each batch.
+
+    Attributes:
+        model: the model that is running.
+        params: `{"verbose", "epochs", "steps"}` of the run.
+    """
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+        self._model: Any = None
+
+    @property
+    def model(self) -> Any:
+        """The model that this callback watches."""
+        return getattr(self, "_model", None)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Called at the start of a run with its `params`."""
+        self.params = params
+
+    def set_model(self, model: Any) -> None:
+        """Called at the start of a run with the model."""
+        self._model = model
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Called at the start of `fit`."""
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Called at the end of `fit` with the logs of the last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Called at the start of an epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Called at the end of an epoch, after its validation."""
+
+    def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Called before a training batch, unless `on_train_batch_begin` is overridden."""
+
+    def on_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Called after a training batch, unless `on_train_batch_end` is overridden."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Called before a training batch."""
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Called after a training batch."""
+        self.on_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        """Called at the start of `evaluate`, and of each validation in `fit`."""
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        """Called at the end of `evaluate`, and of each validation in `fit`."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Called before a batch of `evaluate` or of a validation."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Called after a batch of `evaluate` or of a validation."""
+
+    def on_predict_begin(self, logs: Logs = None) -> None:
+        """Called at the start of `predict`."""
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        """Called at the end of `predict`."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Called before a batch of `predict`."""
+
+    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Called after a batch of `predict`; `logs["outputs"]` holds its predictions."""

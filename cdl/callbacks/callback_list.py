@@ -1,0 +1,196 @@
+"""callback_list.py - CallbackList: many callbacks as one, and which hooks they use."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cdl.callbacks.callback import Callback, Logs
+from cdl.callbacks.history import History
+from cdl.callbacks.progbar_logger import ProgbarLogger
+
+# The hooks that bring a run back to Python at each batch, by the run that has them.
+_BATCH_HOOKS = {
+    "train": ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
+    "test": ("on_test_batch_begin", "on_test_batch_end"),
+    "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
+}
+
+
+class CallbackList:
+    """The user's callbacks, then the History, then the progress bar; each event goes to all.
+
+    Args:
+        callbacks: a Callback, or a list or tuple of them.
+        add_history: whether to append a History if there is none.
+        add_progbar: whether to append a ProgbarLogger if there is none.
+        model: the model that runs.
+        **params: what callbacks find in their `params`.
+    """
+
+    def __init__(
+        self,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        self.callbacks = as_list(callbacks)
+        self.params = params
+        self.history = self._find(History)
+        if add_history and self.history is None:
+            self.history = History()
+            self.callbacks.append(self.history)
+        self.progress_bar = self._find(ProgbarLogger)
+        if add_progbar and self.progress_bar is None:
+            self.progress_bar = ProgbarLogger()
+            self.callbacks.append(self.progress_bar)
+        self.model: Any = None
+        if model is not None:
+            self.set_model(model)
+        if params:
+            self.set_params(params)
+
+    def _find(self, cls: type[Any]) -> Any:
+        return next((callback for callback in self.callbacks if isinstance(callback, cls)), None)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Hand the parameters of the run to all."""
+        self.params = params
+        for callback in self.callbacks:
+            callback.set_params(params)
+
+    def set_model(self, model: Any) -> None:
+        """Hand the model to all; its `history` is this run's."""
+        self.model = model
+        if self.history is not None:
+            model.history = self.history
+        for callback in self.callbacks:
+            callback.set_model(model)
+
+    def wants_batches(self, run: str) -> bool:
+        """Whether a callback overrides a batch hook of `run`: "train", "test" or "predict"."""
+        return any(
+            _overrides(callback, hook)
+            for callback in self.callbacks
+            for hook in _BATCH_HOOKS[run]
+            if not isinstance(callback, ProgbarLogger)
+        )
+
+    def progress(self, done: int, logs: Callable[[], dict[str, float]]) -> None:
+        """Tell the bar, if any, how many batches are done; `logs` is called if it draws."""
+        if self.progress_bar is not None:
+            self.progress_bar.on_progress(done, logs)
+
+    def close(self) -> None:
+        """Leave the screen in order: for the end of a run that an exception ended."""
+        if self.progress_bar is not None:
+            self.progress_bar.close()
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_train_begin(_given(logs))
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_train_end(_given(logs))
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_epoch_begin(epoch, _given(logs))
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Pass the event on to all; they share one dict, so that what one adds reaches the next."""
+        logs = _given(logs)
+        for callback in self.callbacks:
+            callback.on_epoch_end(epoch, logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_train_batch_begin(batch, _given(logs))
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        logs = _given(logs)
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """The same as `on_train_batch_begin`."""
+        self.on_train_batch_begin(batch, logs)
+
+    def on_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """The same as `on_train_batch_end`."""
+        self.on_train_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_test_begin(_given(logs))
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        logs = _given(logs)
+        for callback in self.callbacks:
+            callback.on_test_end(logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_test_batch_begin(batch, _given(logs))
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        logs = _given(logs)
+        for callback in self.callbacks:
+            callback.on_test_batch_end(batch, logs)
+
+    def on_predict_begin(self, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_predict_begin(_given(logs))
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_predict_end(_given(logs))
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        for callback in self.callbacks:
+            callback.on_predict_batch_begin(batch, _given(logs))
+
+    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Pass the event on to all."""
+        logs = _given(logs)
+        for callback in self.callbacks:
+            callback.on_predict_batch_end(batch, logs)
+
+
+def as_list(callbacks: Any) -> list[Callback]:
+    """`callbacks=` of any run as a list; TypeError if one of them is no Callback."""
+    if callbacks is None:
+        return []
+    given = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for callback in given:
+        if not isinstance(callback, Callback):
+            what = (
+                f"the class {callback.__name__} (did you mean {callback.__name__}()?)"
+                if isinstance(callback, type)
+                else f"an object of type {type(callback).__name__}"
+            )
+            raise TypeError(f"callbacks must be Callback objects, got {what}")
+    return given
+
+
+def _given(logs: Logs) -> dict[str, Any]:
+    return {} if logs is None else logs
+
+
+def _overrides(callback: Callback, hook: str) -> bool:
+    """Whether `hook` is another function than the base class's, by class or by instance."""
+    method = getattr(callback, hook)
+    return getattr(method, "__func__", method) is not getattr(Callback, hook)

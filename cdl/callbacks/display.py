@@ -1,0 +1,199 @@
+"""display.py - one line of progress: how it reads, and where it is drawn.
+
+A terminal gets a bar that rich keeps up to date, a notebook the same line with a carriage return,
+and anything else (a file, a pipe, CI) one plain line when the work is done.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+WIDTH = 20  # of the bar, in characters
+
+Pieces = list[tuple[str, str]]  # (text, rich style)
+
+
+class Display(Protocol):
+    """A place for one line at a time."""
+
+    def draw(self, pieces: Pieces) -> None:
+        """Show the line as it is now."""
+
+    def finish(self, pieces: Pieces) -> None:
+        """Show the line for the last time."""
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+
+    def close(self) -> None:
+        """Leave the screen in order, whatever happened."""
+
+
+def is_notebook() -> bool:
+    """Whether output goes to a Jupyter cell: such a kernel has IPython loaded already."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def is_terminal() -> bool:
+    """Whether somebody looks at stdout while it is written."""
+    out = sys.stdout
+    return out is not None and hasattr(out, "isatty") and bool(out.isatty())
+
+
+def is_watched() -> bool:
+    """Whether a line that changes makes sense."""
+    return is_terminal() or is_notebook()
+
+
+class PlainDisplay:
+    """One line when the work is done."""
+
+    def draw(self, pieces: Pieces) -> None:
+        """Nothing: a line in a file cannot change."""
+
+    def finish(self, pieces: Pieces) -> None:
+        """Print the line."""
+        print(_text(pieces), flush=True)
+
+    def say(self, text: str) -> None:
+        """Print it."""
+        print(text)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class NotebookDisplay(PlainDisplay):
+    """The line is written over and over in the cell's output."""
+
+    def __init__(self) -> None:
+        self._length = 0
+
+    def draw(self, pieces: Pieces) -> None:
+        """Write the line over the last one."""
+        text = _text(pieces)
+        print("\r" + text.ljust(self._length), end="", flush=True)
+        self._length = len(text)
+
+    def finish(self, pieces: Pieces) -> None:
+        """Write the line over the last one, and end it."""
+        self.draw(pieces)
+        print()
+        self._length = 0
+
+
+class TerminalDisplay:
+    """A live line by rich; what others print meanwhile appears above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=sys.stdout, highlight=False)
+        self._live: Any = None
+
+    def draw(self, pieces: Pieces) -> None:
+        """Update the line; the first time, open it."""
+        from rich.text import Text
+
+        line = Text.assemble(*pieces, no_wrap=True, overflow="ellipsis")
+        if self._live is None:
+            from rich.live import Live
+
+            self._live = Live(line, console=self._console, auto_refresh=False)
+            self._live.start(refresh=True)
+        else:
+            self._live.update(line, refresh=True)
+
+    def finish(self, pieces: Pieces) -> None:
+        """Replace the live line by one that stays."""
+        from rich.text import Text
+
+        line = Text.assemble(*pieces)
+        if self._live is None:
+            self._console.print(line)
+        else:
+            self._live.update(line, refresh=True)
+            self.close()
+
+    def say(self, text: str) -> None:
+        """Print it above the live line."""
+        self._console.print(text, markup=False)
+
+    def close(self) -> None:
+        """Give the cursor and stdout back."""
+        if self._live is not None:
+            live, self._live = self._live, None
+            live.stop()
+
+
+def display() -> Display:
+    """The display that fits where stdout goes."""
+    if is_notebook():
+        return NotebookDisplay()
+    return TerminalDisplay() if is_terminal() else PlainDisplay()
+
+
+def line(done: int, target: int | None, start: float, logs: Mapping[str, Any], bar: bool) -> Pieces:
+    """`3/3 ━━━━━━━━━━━━━━━━━━━━ 0s 7ms/step - accuracy: 0.26 - loss: 1.47` in pieces.
+
+    Args:
+        done: batches done.
+        target: batches in all, None if unknown.
+        start: `time.perf_counter()` when the work began.
+        logs: the values to show.
+        bar: whether to draw the bar, or join all by " - " as a line of a log.
+    """
+    elapsed = time.perf_counter() - start
+    each = elapsed / max(done, 1)
+    count = f"{done}/{target if target is not None else 'Unknown'}"
+    values = "".join(f" - {name}: {number(value)}" for name, value in logs.items())
+    if not bar:
+        return [(f"{count} - {elapsed:.0f}s - {per_step(each)}{values}", "")]
+
+    if target is not None:
+        count = f"{done:>{len(str(target))}}/{target}"
+        full = WIDTH * done // max(target, 1)
+        left = elapsed if done >= target else each * (target - done)
+    else:
+        full, left = 0, elapsed
+    return [
+        (count, "bold"),
+        (" ", ""),
+        ("━" * full, "green"),
+        ("━" * (WIDTH - full), "dim"),
+        (f" {clock(left)} ", "bold"),
+        (per_step(each) + values, ""),
+    ]
+
+
+def number(value: Any) -> str:
+    """A value as Keras shows it: four decimals, or four digits and an exponent if it is small."""
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4e}"
+
+
+def per_step(seconds: float) -> str:
+    """Time for a batch: `2s/step`, `7ms/step`, `413us/step`."""
+    if seconds >= 1:
+        return f"{seconds:.0f}s/step"
+    if seconds >= 1e-3:
+        return f"{seconds * 1e3:.0f}ms/step"
+    return f"{seconds * 1e6:.0f}us/step"
+
+
+def clock(seconds: float) -> str:
+    """`5s`, `1:05` or `1:02:03`."""
+    whole = int(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
+    return f"{whole // 60}:{whole % 60:02}" if whole >= 60 else f"{whole}s"
+
+
+def _text(pieces: Pieces) -> str:
+    return "".join(text for text, _ in pieces)

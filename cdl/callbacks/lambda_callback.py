@@ -1,0 +1,52 @@
+"""lambda_callback.py - LambdaCallback: a callback made of functions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cdl.callbacks.callback import Callback
+
+Hook = Callable[..., Any] | None
+
+
+class LambdaCallback(Callback):
+    """A callback whose hooks are the functions given.
+
+    Hooks of epochs and batches are called with `(epoch, logs)` and `(batch, logs)`, the others with
+    `(logs)`. Any hook of Callback can be given by its name.
+
+    Raises:
+        TypeError: if a name is no hook, or a hook cannot be called.
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Hook = None,
+        on_epoch_end: Hook = None,
+        on_train_begin: Hook = None,
+        on_train_end: Hook = None,
+        on_train_batch_begin: Hook = None,
+        on_train_batch_end: Hook = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        hooks = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+            **kwargs,
+        }
+        for name, hook in hooks.items():
+            if not (name.startswith("on_") and hasattr(Callback, name)):
+                known = ", ".join(n for n in dir(Callback) if n.startswith("on_"))
+                raise TypeError(f"LambdaCallback: {name!r} is no hook; hooks are {known}")
+            if hook is None:
+                continue
+            if not callable(hook):
+                raise TypeError(
+                    f"LambdaCallback: {name} must be a function, got {type(hook).__name__}"
+                )
+            # On the instance it hides the class's method, and _overrides() sees it there.
+            setattr(self, name, hook)

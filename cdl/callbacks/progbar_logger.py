@@ -1,0 +1,119 @@
+"""progbar_logger.py - ProgbarLogger: tells how far a run is, by a bar or by one line an epoch."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cdl.callbacks import display
+from cdl.callbacks.callback import Callback, Logs
+
+INTERVAL = 0.05  # seconds between two drawings: an eye sees no more
+PATIENCE = 0.5  # seconds that a predict may take before it shows a bar
+
+
+class ProgbarLogger(Callback):
+    """Shows progress and values: `verbose=1` a bar, `verbose=2` one line an epoch.
+
+    Where stdout is neither a terminal nor a notebook the bar becomes one line an epoch too. It is
+    told of the progress by time slices, so it does not bring the run back to Python at each batch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._display: display.Display | None = None
+        self._as_bar = False
+        self._in_fit = False
+        self._quiet_until = 0.0
+        self._prefix = ""
+        self._open()
+
+    def _open(self) -> None:
+        self._done = 0
+        self._start = self._drawn = time.perf_counter()
+
+    def _choose_display(self) -> display.Display:
+        verbose = self.params.get("verbose", "auto")
+        self._as_bar = verbose != 2 and display.is_watched()
+        return display.display() if self._as_bar else display.PlainDisplay()
+
+    @property
+    def _target(self) -> int | None:
+        steps: int | None = self.params.get("steps")
+        return steps
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Look where stdout goes."""
+        self._in_fit = True
+        self._display = self._choose_display()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Say which epoch it is, if there are several."""
+        epochs = self.params.get("epochs") or 1
+        name = f"Epoch {epoch + 1}/{epochs}"
+        self._prefix = ""
+        if epochs > 1 and self._display is not None:
+            if self._as_bar or self.params.get("verbose") == 2:
+                self._display.say(name)
+            else:
+                self._prefix = f"{name} - "
+        self._quiet_until = 0.0
+        self._open()
+
+    def on_progress(self, done: int, logs: Callable[[], dict[str, float]]) -> None:
+        """Called by the running loop after each time slice: `done` batches of this pass."""
+        self._done = done
+        if not self._as_bar or self._display is None:
+            return
+        now = time.perf_counter()
+        if now - self._drawn >= INTERVAL and now >= self._quiet_until:
+            self._drawn = now
+            self._display.draw(display.line(done, self._target, self._start, logs(), bar=True))
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """The last state of the epoch's line."""
+        self._finish(logs)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Leave the screen in order."""
+        self.close()
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        """A line of its own for `evaluate`; a validation has none."""
+        self._begin_alone(0.0)
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        """The last state of the line."""
+        if not self._in_fit:
+            self._finish(logs)
+            self.close()
+
+    def on_predict_begin(self, logs: Logs = None) -> None:
+        """A bar only if the predict takes long, or was asked for."""
+        self._begin_alone(PATIENCE)
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        """The last state of the line, if there is one."""
+        asked = self.params.get("verbose", "auto") != "auto"
+        shown = self._as_bar and time.perf_counter() >= self._quiet_until
+        if asked or shown:
+            self._finish({})
+        self.close()
+
+    def close(self) -> None:
+        """Leave the screen in order, whatever happened."""
+        self._in_fit = False
+        if self._display is not None:
+            self._display.close()
+
+    def _begin_alone(self, patience: float) -> None:
+        if not self._in_fit:
+            self._prefix = ""
+            self._display = self._choose_display()
+            self._open()
+            self._quiet_until = self._start + patience
+
+    def _finish(self, logs: dict[str, Any] | None) -> None:
+        if self._display is not None:
+            target = self._target if self._target is not None else self._done
+            pieces = display.line(self._done, target, self._start, logs or {}, bar=self._as_bar)
+            self._display.finish([(self._prefix, ""), *pieces] if self._prefix else pieces)

@@ -1,0 +1,113 @@
+"""arrays.py - what a user may hand in as numbers, and the array from which the core reads them.
+
+The core converts in its gather, so an array of any real dtype, byte order and strides goes through
+as it is. Here only that is made into an array which is none yet, and refused what holds no numbers.
+"""
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.data import frames
+
+REAL_KINDS = "fiub"
+
+_WHAT_ELSE = {
+    "c": "complex numbers have no place in a real net: give .real, .imag or np.abs",
+    "U": "text must be encoded as numbers first",
+    "S": "text must be encoded as numbers first",
+    "M": "dates must be made into numbers first, such as days since a start",
+    "m": "time differences must be made into numbers first: array / np.timedelta64(1, 's')",
+    "V": "records must be made into one plain array, a column a field",
+}
+
+
+def as_numeric(value: Any, name: str) -> NDArray[Any]:
+    """The array that holds the numbers of `value`, copied only where there was no array.
+
+    Args:
+        value: an array of any real dtype, a DataFrame or Series, (nested) lists of numbers, or
+            anything with `__array__`.
+        name: how errors call it, such as "fit: x".
+
+    Raises:
+        TypeError: if `value` is no collection of numbers at all.
+        ValueError: if its elements are not real numbers.
+    """
+    if type(value) is np.ndarray:
+        array = value
+    elif frames.is_pandas(value):
+        array = frames.to_array(value, name)
+    else:
+        array = _array_of(value, name)
+    if array.dtype.kind not in REAL_KINDS:
+        array = _numbers_of_objects(array, name)
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have a row for each sample, got the single number {array}")
+    return array
+
+
+def _array_of(value: Any, name: str) -> NDArray[Any]:
+    """`value` as an array of whatever dtype; refuses what is no collection of numbers."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} must not have masked elements, got a masked array with "
+            f"{np.ma.count_masked(value)} of them: fill them first, as by .filled(0)"
+        )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(
+            f"{name} must be dense, got a sparse {type(value).__name__}: give its .toarray()"
+        )
+    if value is None or isinstance(value, (str, bytes, dict, set, frozenset)):
+        raise TypeError(
+            f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
+        )
+    if not hasattr(value, "__array__") and not isinstance(value, (list, tuple, numbers.Number)):
+        raise TypeError(
+            f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
+        )
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must have rows of one length, got lists that make no array: {error}"
+        ) from None
+    except Exception as error:
+        raise TypeError(
+            f"{name} must be an array, got a {type(value).__name__} that becomes none: {error}"
+        ) from error
+
+
+def _numbers_of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """An array of dtype object as float64, if each element is a real number; refuses all else."""
+    if array.dtype.kind != "O":
+        advice = _WHAT_ELSE.get(array.dtype.kind, "")
+        raise ValueError(
+            f"{name} must hold real numbers, got dtype {array.dtype}" + (advice and f": {advice}")
+        )
+    if array.ndim == 0:
+        raise TypeError(f"{name} must be an array of numbers, got {brief(array[()])}")
+    for index, item in np.ndenumerate(array):
+        if not isinstance(item, (numbers.Real, np.bool_)):
+            place = ", ".join(map(str, index))
+            raise ValueError(
+                f"{name} must hold real numbers, got dtype object with {brief(item)} at [{place}]"
+            )
+    try:
+        return array.astype(np.float64)
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"{name} must hold numbers in float64's range: {error}") from None
+
+
+def brief(value: Any) -> str:
+    """What an error says it received: the value if that is short, its type if not."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    text = repr(value) if isinstance(value, (str, bytes, numbers.Number, bool)) else ""
+    if not text or len(text) > 40:
+        return f"an object of type {type(value).__name__}"
+    return text

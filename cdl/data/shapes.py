@@ -1,0 +1,72 @@
+"""shapes.py - whether x, y and the weights fit a net, and each other."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+
+
+def same_rows(arrays: dict[str, NDArray[Any] | None], call: str) -> int:
+    """The number of rows that all arrays share; ValueError if they differ or there are none."""
+    rows = {name: len(array) for name, array in arrays.items() if array is not None}
+    n = rows["x"]
+    for name, count in rows.items():
+        if count != n:
+            raise ValueError(
+                f"{call}: {name} must have as many rows as x, expected {n}, got {count}"
+            )
+    if n == 0:
+        raise ValueError(f"{call}: x must have at least one row, got shape {arrays['x'].shape}")  # type: ignore[union-attr]
+    return n
+
+
+def fit_input(x: NDArray[Any], expected: Shape, name: str) -> NDArray[Any]:
+    """`x` with rows of the `expected` shape, an axis of length 1 at the end added or dropped."""
+    got = x.shape[1:]
+    if got == expected:
+        return x
+    if got == (*expected, 1):
+        return x[..., 0]
+    if (*got, 1) == expected:
+        return x[..., None]
+    raise ValueError(
+        f"{name} must have shape {batch_of(expected)} to fit the model's input, got {x.shape}"
+    )
+
+
+def fit_values(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[Any]:
+    """`y` as targets of the output's shape: a number for each that the net puts out."""
+    got = y.shape[1:]
+    if got == output or _without_last_one(got) == _without_last_one(output):
+        return y
+    hint = ""
+    if len(got) <= len(output) and _without_last_one(got) == output[:-1]:
+        hint = ": class numbers need sparse_categorical_crossentropy or utils.to_categorical(y)"
+    raise ValueError(
+        f"{name} must have shape {batch_of(output)}, the shape of the model's output, for {why}, "
+        f"got {y.shape}{hint}"
+    )
+
+
+def fit_classes(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[Any]:
+    """`y` as class numbers: one for each row of scores that the net puts out."""
+    got = y.shape[1:]
+    if got in (output[:-1], (*output[:-1], 1)):
+        return y
+    hint = ""
+    if got == output and output[-1] > 1:
+        hint = ": for one-hot targets use categorical_crossentropy, or class numbers y.argmax(-1)"
+    raise ValueError(
+        f"{name} must have shape {batch_of(output[:-1])}, one class number for each row of "
+        f"{output[-1]} scores, for {why}, got {y.shape}{hint}"
+    )
+
+
+def batch_of(shape: Shape) -> str:
+    """A shape with its batch axis as errors show it: `(n, 4)`."""
+    return f"(n, {', '.join(map(str, shape))})" if shape else "(n,)"
+
+
+def _without_last_one(shape: Shape) -> Shape:
+    return shape[:-1] if shape and shape[-1] == 1 else shape

@@ -1,0 +1,109 @@
+"""streams.py - data that comes batch by batch: generators and other iterables of tuples."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cdl.data.arrays import brief
+
+
+def is_stream(value: Any) -> bool:
+    """Whether `value` is to be read batch by batch, and not as one array."""
+    if isinstance(value, (np.ndarray, list, tuple, dict, str, bytes, set, frozenset)):
+        return False
+    if hasattr(value, "__array__") or hasattr(value, "to_numpy") or hasattr(value, "toarray"):
+        return False
+    return hasattr(value, "__next__") or hasattr(value, "__iter__") or is_indexed(value)
+
+
+def is_indexed(value: Any) -> bool:
+    """Whether `value` gives its batches by number: `__len__` and `__getitem__`."""
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__")
+
+
+class Stream:
+    """Batches of an iterable, with one batch of look-ahead.
+
+    A generator is read once and goes on where it stopped; an iterable that can be read again
+    (a data loader) starts anew after its end.
+
+    Args:
+        source: what yields `(x,)`, `(x, y)` or `(x, y, w)`.
+        name: how errors call it, such as "fit: x".
+    """
+
+    def __init__(self, source: Any, name: str) -> None:
+        self.name = name
+        self.source = source
+        self.once = hasattr(source, "__next__")
+        self.taken = 0  # batches read so far, for the error that says which batch was wrong
+        self._ahead: tuple[Any, ...] | None = None
+        self._iterator: Iterator[Any] | None = None
+
+    def __len__(self) -> int:
+        """Batches in one pass, 0 if unknown."""
+        try:
+            return len(self.source)
+        except TypeError:
+            return 0
+
+    def ready(self) -> bool:
+        """Whether there is another batch; reads it ahead."""
+        if self._ahead is None:
+            if self._iterator is None:
+                self._iterator = iter(self.source) if not self.once else self.source
+            try:
+                batch = next(self._iterator)
+            except StopIteration:
+                return False
+            except Exception as error:
+                error.add_note(f"{self.name} raised this instead of yielding batch {self.taken}")
+                raise
+            self._ahead = self._checked(batch)
+        return True
+
+    def take(self) -> tuple[Any, ...]:
+        """The batch that `ready` announced."""
+        if not self.ready():
+            raise IndexError(f"{self.name} has no batch {self.taken}")
+        batch, self._ahead = self._ahead, None
+        self.taken += 1
+        assert batch is not None
+        return batch
+
+    def peek(self) -> tuple[Any, ...]:
+        """The next batch, which stays the next; ValueError if there is none."""
+        if not self.ready():
+            raise ValueError(f"{self.name} must yield at least one batch, got an empty iterable")
+        assert self._ahead is not None
+        return self._ahead
+
+    def rewind(self) -> None:
+        """Start over, if the source can: called where a pass has ended."""
+        if not self.once:
+            self._iterator = None
+            self._ahead = None
+
+    def _checked(self, batch: Any) -> tuple[Any, ...]:
+        if isinstance(batch, list) and len(batch) in (2, 3) and not _is_numbers(batch):
+            batch = tuple(batch)
+        if not isinstance(batch, tuple) or not 1 <= len(batch) <= 3:
+            raise ValueError(
+                f"{self.name} must yield tuples (x,), (x, y) or (x, y, sample_weight), "
+                f"got {_shape_of(batch)} as batch {self.taken}"
+            )
+        return batch
+
+
+def _is_numbers(batch: list[Any]) -> bool:
+    """Whether a list holds plain numbers or lists of them, and so is an x and not an (x, y)."""
+    return not any(hasattr(part, "__array__") for part in batch)
+
+
+def _shape_of(batch: Any) -> str:
+    if isinstance(batch, tuple):
+        return f"a tuple of {len(batch)}"
+    if hasattr(batch, "shape"):
+        return f"a bare array of shape {tuple(batch.shape)}"
+    return brief(batch)

@@ -1,0 +1,52 @@
+"""weights.py - class weights and sample weights, as one number for each row."""
+
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.data.arrays import as_numeric, brief
+
+
+def of_samples(value: Any, rows: int, name: str) -> NDArray[Any]:
+    """Sample weights as given, checked to be one number a row."""
+    weights = as_numeric(value, name)
+    if weights.shape not in ((rows,), (rows, 1)):
+        raise ValueError(
+            f"{name} must have shape ({rows},), one weight for each row of x, got {weights.shape}"
+        )
+    return weights
+
+
+def of_classes(class_weight: Any, y: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """The weight of each row's class: `class_weight[class]`, 1.0 where the class is not in it.
+
+    The class is the largest column of one-hot targets, and the rounded value of any others.
+
+    Args:
+        class_weight: a dict {class number: weight}.
+        y: the targets.
+        name: how errors call `class_weight`, such as "fit: class_weight".
+    """
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"{name} must be a dict {{class: weight}}, got {brief(class_weight)}")
+    table: dict[int, float] = {}
+    for key, weight in class_weight.items():
+        if not isinstance(key, numbers.Real) or not float(key).is_integer():
+            raise ValueError(f"{name} must have class numbers as keys, got {brief(key)}")
+        if not isinstance(weight, numbers.Real):
+            raise ValueError(f"{name} must have numbers as weights, got {brief(weight)} for {key}")
+        table[int(float(key))] = float(weight)
+    if y.ndim > 2:
+        raise ValueError(
+            f"{name} needs y of shape (n,), (n, 1) or (n, classes), got y of shape {y.shape}"
+        )
+    if y.ndim == 2 and y.shape[1] > 1:
+        classes = np.argmax(y, axis=1)
+    else:
+        classes = np.round(y.reshape(len(y)).astype(np.float64))
+    found, place = np.unique(classes, return_inverse=True)
+    of_found = [table.get(int(c), 1.0) if np.isfinite(c) else 1.0 for c in found]
+    return np.array(of_found, np.float32)[place.reshape(len(y))]
