@@ -1,0 +1,270 @@
+"""_program.py - a lowered model: a list of instructions over named values, and its simplification.
+
+A program is plain data. Layers, losses and metrics emit into it; ``fused()`` rewrites it into the
+form that the core runs fastest; the core reads it once. ``print(program)`` is a disassembly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from cdl import _core
+
+if TYPE_CHECKING:
+    from cdl._variable import Variable
+
+Shape = tuple[int, ...]
+
+
+class Value:
+    """What an input or an instruction gives: per sample an array of ``shape``."""
+
+    __slots__ = ("dtype", "index", "role", "shape")
+
+    def __init__(self, index: int, shape: Shape, dtype: str, role: str | None = None) -> None:
+        self.index = index
+        self.shape = shape
+        self.dtype = dtype
+        self.role = role
+
+    def __repr__(self) -> str:
+        return f"%{self.index}"
+
+
+class Instruction:
+    """One operation: the op's name, its values, its weights, its attributes by name."""
+
+    __slots__ = ("attributes", "inputs", "op", "outputs", "params")
+
+    def __init__(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        params: Sequence[Variable | None],
+        attributes: dict[str, float | str],
+    ) -> None:
+        self.op = op
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.params = tuple(params)
+        self.attributes = attributes
+
+    def __repr__(self) -> str:
+        left = ", ".join(f"{v!r}" for v in self.outputs)
+        words = [f"{v!r}" for v in self.inputs]
+        words += [p.path for p in self.params if p is not None]
+        words += [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()]
+        shape = " ".join(f"{list(v.shape)}" for v in self.outputs)
+        return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (f"  {shape}" if shape else "")
+
+
+class Program:
+    """A list of instructions; see the module's text."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self.instructions: list[Instruction] = []
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
+        self.reports: list[Instruction] = []
+
+    def value(self, shape: Iterable[int], dtype: str = "float32", role: str | None = None) -> Value:
+        """A new value that nothing gives yet."""
+        value = Value(len(self.values), tuple(int(n) for n in shape), dtype, role)
+        self.values.append(value)
+        return value
+
+    def input(self, shape: Iterable[int], dtype: str = "float32", role: str = "x") -> Value:
+        """A value that the caller's array gives; arrays are handed over in the order of the calls."""
+        value = self.value(shape, dtype, role)
+        self.inputs.append(value)
+        return value
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        shape: Iterable[int],
+        params: Sequence[Variable | None] = (),
+        **attributes: float | str,
+    ) -> Value:
+        """Appends an instruction with one output and returns that output."""
+        out = self.value(shape)
+        self.instructions.append(Instruction(op, inputs, (out,), params, attributes))
+        return out
+
+    def output(self, value: Value) -> None:
+        """Marks a value as one that the caller reads."""
+        self.outputs.append(value)
+
+    def loss(
+        self,
+        kind: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        scale: float = 1.0,
+        reduction: str = "mean",
+        **row_params: float,
+    ) -> Instruction:
+        """Appends a loss; ``reduction`` is "mean" (over samples and leading axes) or "sum"."""
+        attributes: dict[str, float | str] = {"kind": kind, "scale": float(scale)}
+        attributes["reduction"] = {"mean": 0.0, "sum": 1.0}[reduction]
+        return self._score("loss", target, prediction, weight, attributes | row_params)
+
+    def metric(
+        self,
+        kind: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        **row_params: float,
+    ) -> Instruction:
+        """Appends a metric: the (weighted) mean of a value of each prediction."""
+        return self._score("metric", target, prediction, weight, {"kind": kind, **row_params})
+
+    def _score(
+        self,
+        op: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None,
+        attributes: dict[str, float | str],
+    ) -> Instruction:
+        inputs = (prediction, target) if weight is None else (prediction, target, weight)
+        instruction = Instruction(op, inputs, (), (), attributes)
+        self.instructions.append(instruction)
+        self.reports.append(instruction)
+        return instruction
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The weights, in order of first use, each once."""
+        seen: dict[int, Variable] = {}
+        for instruction in self.instructions:
+            for param in instruction.params:
+                if param is not None:
+                    seen.setdefault(id(param), param)
+        return list(seen.values())
+
+    def fused(self, training: bool = True) -> Program:
+        """The same computation with fewer passes over memory.
+
+        Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
+        of a small number); a dense product takes the bias and the activation along; a reshape of
+        an input is left to the gather; without ``training`` dropout is nothing.
+        """
+        program = _Rewriter(self)
+        if not training:
+            program.drop_dropout()
+        program.reshape_inputs()
+        program.fuse_losses()
+        program.fuse_activations()
+        return program.result()
+
+    def __str__(self) -> str:
+        lines = [f"{v!r} = input {v.role}  {list(v.shape)} {v.dtype}" for v in self.inputs]
+        lines += [repr(i) for i in self.instructions]
+        lines += [f"output {v!r}" for v in self.outputs]
+        return "\n".join(lines)
+
+
+# A loss on probabilities and the one on raw scores that it becomes behind such an activation.
+_ON_SCORES = {
+    ("softmax", "categorical_crossentropy"): "softmax_categorical_crossentropy",
+    ("softmax", "sparse_categorical_crossentropy"): "softmax_sparse_categorical_crossentropy",
+    ("sigmoid", "binary_crossentropy"): "sigmoid_binary_crossentropy",
+}
+
+
+class _Rewriter:
+    """Rewrites a copy of a program, one rule a method."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.instructions = list(program.instructions)
+        self.inputs = list(program.inputs)
+        self.outputs = list(program.outputs)
+        self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
+
+    def readers(self, value: Value) -> list[Instruction]:
+        return [i for i in self.instructions if any(v is value for v in i.inputs)]
+
+    def producer(self, value: Value) -> Instruction | None:
+        return next((i for i in self.instructions if any(v is value for v in i.outputs)), None)
+
+    def swap(self, old: Instruction, new: Instruction) -> None:
+        self.instructions = [new if i is old else i for i in self.instructions]
+        self.replaced[id(old)] = (old, new)
+
+    def read_instead(self, old: Value, new: Value) -> None:
+        for i in self.readers(old):
+            inputs = [new if v is old else v for v in i.inputs]
+            self.swap(i, Instruction(i.op, inputs, i.outputs, i.params, i.attributes))
+        self.outputs = [new if v is old else v for v in self.outputs]
+
+    def drop_dropout(self) -> None:
+        for i in [i for i in self.instructions if i.op == "dropout"]:
+            current = next(j for j in self.instructions if j.outputs == i.outputs)
+            self.instructions.remove(current)
+            self.read_instead(current.outputs[0], current.inputs[0])
+
+    def reshape_inputs(self) -> None:
+        for i in [i for i in self.instructions if i.op == "reshape"]:
+            old, new = i.inputs[0], i.outputs[0]
+            if any(v is old for v in self.inputs) and self.readers(old) == [i] and old.dtype == "float32":
+                self.instructions.remove(i)
+                self.inputs = [new if v is old else v for v in self.inputs]
+                new.role = old.role
+
+    def fuse_losses(self) -> None:
+        for loss in [i for i in self.instructions if i.op == "loss"]:
+            before = self.producer(loss.inputs[0])
+            if before is None:
+                continue
+            form = "softmax" if before.op == "softmax" else before.attributes.get("kind")
+            on_scores = _ON_SCORES.get((str(form), str(loss.attributes["kind"])))
+            readers = self.readers(before.outputs[0])
+            if on_scores is None or any(i.op != "metric" for i in readers if i is not loss):
+                continue
+            attributes = {**loss.attributes, "kind": on_scores}
+            inputs = (before.inputs[0], *loss.inputs[1:])
+            fused = Instruction("loss", inputs, before.outputs, (), attributes)
+            self.instructions.remove(loss)
+            self.replaced[id(loss)] = (loss, fused)
+            self.instructions = [fused if i is before else i for i in self.instructions]
+
+    def fuse_activations(self) -> None:
+        for i in [i for i in self.instructions if i.op == "activation"]:
+            dense = self.producer(i.inputs[0])
+            if dense is None or dense.op != "dense" or dense.attributes.get("activation", "linear") != "linear":
+                continue
+            if len(self.readers(i.inputs[0])) > 1 or any(v is i.inputs[0] for v in self.outputs):
+                continue
+            attributes = _plain(dict(i.attributes))
+            if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
+                continue
+            attributes["activation"] = attributes.pop("kind")
+            fused = Instruction("dense", dense.inputs, i.outputs, dense.params, attributes)
+            self.instructions = [fused if j is dense else j for j in self.instructions if j is not i]
+
+    def result(self) -> Program:
+        program = Program()
+        program.values = list(self.program.values)
+        program.instructions = self.instructions
+        program.inputs = self.inputs
+        program.outputs = self.outputs
+        for report in self.program.reports:
+            current = report
+            while id(current) in self.replaced:
+                current = self.replaced[id(current)][1]
+            program.reports.append(current)
+        return program
+
+
+def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:
+    """relu with its default arguments is a row of its own, whose slope needs only the value."""
+    default = {"kind": "relu", "negative_slope": 0.0, "max_value": float("inf"), "threshold": 0.0}
+    return {"kind": "plain_relu"} if attributes == default else attributes

@@ -1,0 +1,17 @@
+/* status.h - what a call that can fail returns; nothing on the run path returns one. */
+#ifndef CDL_BASE_STATUS_H
+#define CDL_BASE_STATUS_H
+
+typedef enum cdl_status {
+    CDL_OK,
+    CDL_ERR_NO_MEMORY,
+    CDL_ERR_PROGRAM, /* an instruction does not fit its op: a fault of the caller's lowering */
+} cdl_status;
+
+#define CDL_TRY(call)                                                                              \
+    do {                                                                                           \
+        cdl_status cdl_try_status_ = (call);                                                       \
+        if (cdl_try_status_ != CDL_OK) return cdl_try_status_;                                     \
+    } while (0)
+
+#endif

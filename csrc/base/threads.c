@@ -1,0 +1,191 @@
+/* threads.c - thread counts, OpenMP regions, the barrier, forks, and the floating-point mode. */
+#define _GNU_SOURCE
+#include "base/threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+static int limit = 1;
+static char reason[96] = "not initialised";
+static atomic_bool region_used;
+static atomic_bool forked_after_region;
+
+static void in_child(void) {
+    if (atomic_load(&region_used)) atomic_store(&forked_after_region, true);
+}
+
+static int affinity_cpus(void) {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int)online : 1;
+}
+
+/* First two numbers of a file ("max" counts as -1); the count of numbers read. */
+static int read_numbers(const char *path, double value[2]) {
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    char text[64] = "";
+    int count = 0;
+    if (fgets(text, sizeof text, file)) {
+        if (strncmp(text, "max", 3) == 0) {
+            value[0] = -1.0;
+            count = 1;
+        } else {
+            count = sscanf(text, "%lf %lf", &value[0], &value[1]);
+        }
+    }
+    fclose(file);
+    return count;
+}
+
+/* Whole cores that the cgroup's quota pays for (version 2, then version 1); 0 if unlimited. */
+static int cgroup_cpus(void) {
+    double v[2] = {0, 0};
+    double period[2] = {0, 0};
+    double cores = 0;
+    if (read_numbers("/sys/fs/cgroup/cpu.max", v) == 2 && v[1] > 0) {
+        cores = v[0] / v[1];
+    } else if (read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", v) == 1 && v[0] > 0 &&
+               read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period) == 1 && period[0] > 0) {
+        cores = v[0] / period[0];
+    }
+    if (cores <= 0) return 0;
+    return cores < 1 ? 1 : (int)cores;
+}
+
+void cdl_threads_init(void) {
+    int cpus = affinity_cpus();
+    int quota = cgroup_cpus();
+    limit = cpus;
+    snprintf(reason, sizeof reason, "cores this process may run on: %d", cpus);
+    if (quota && quota < limit) {
+        limit = quota;
+        snprintf(reason, sizeof reason, "the cgroup's quota pays for %d", quota);
+    }
+    const char *wanted = getenv("OMP_NUM_THREADS");
+    if (wanted && *wanted) {
+        char *end;
+        long n = strtol(wanted, &end, 10);
+        if (end != wanted && n >= 1 && n < limit) {
+            limit = (int)n;
+            snprintf(reason, sizeof reason, "OMP_NUM_THREADS=%ld", n);
+        }
+    }
+    if (limit > CDL_MAX_THREADS) {
+        limit = CDL_MAX_THREADS;
+        snprintf(reason, sizeof reason, "the most that cdl uses");
+    }
+#ifdef _OPENMP
+    pthread_atfork(NULL, NULL, in_child);
+#else
+    limit = 1;
+    snprintf(reason, sizeof reason, "built without OpenMP");
+#endif
+}
+
+bool cdl_threads_have_openmp(void) {
+#ifdef _OPENMP
+    return true;
+#else
+    return false;
+#endif
+}
+
+int cdl_threads_available(void) { return atomic_load(&forked_after_region) ? 1 : limit; }
+
+const char *cdl_threads_reason(void) {
+    return atomic_load(&forked_after_region) ? "forked from a process that had used threads"
+                                             : reason;
+}
+
+/* Denormal operands cost a hundred cycles each, and they come in ordinary use: Adam's first
+ * moment of a weight whose gradient became 0 is denormal after some 770 steps. So results and
+ * operands below 1.2e-38 count as 0 while cdl runs. */
+#if defined(__x86_64__)
+typedef unsigned fpu_mode;
+static fpu_mode fpu_enter(void) {
+    fpu_mode mode = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(mode | 0x8040U); /* flush-to-zero, denormals-are-zero */
+    return mode;
+}
+static void fpu_leave(fpu_mode mode) { __builtin_ia32_ldmxcsr(mode); }
+#elif defined(__aarch64__)
+typedef unsigned long fpu_mode;
+static fpu_mode fpu_enter(void) {
+    fpu_mode mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1UL << 24)));
+    return mode;
+}
+static void fpu_leave(fpu_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode)); }
+#else
+typedef int fpu_mode;
+static fpu_mode fpu_enter(void) { return 0; }
+static void fpu_leave(fpu_mode mode) { (void)mode; }
+#endif
+
+void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *arg) {
+#ifdef _OPENMP
+    if (size > 1 && !atomic_load(&forked_after_region)) {
+        struct cdl_team team = {.size = 0};
+        atomic_store(&region_used, true);
+#pragma omp parallel num_threads(size) shared(team)
+        {
+            /* Every thread writes the same size: the region may be smaller than asked for. */
+#pragma omp single
+            team.size = omp_get_num_threads();
+            fpu_mode mode = fpu_enter();
+            work(arg, &team, omp_get_thread_num());
+            fpu_leave(mode);
+        }
+        return;
+    }
+#endif
+    (void)size;
+    struct cdl_team alone;
+    alone.size = 1;
+    fpu_mode mode = fpu_enter();
+    work(arg, &alone, 0);
+    fpu_leave(mode);
+}
+
+static void pause_once(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void cdl_barrier_wait(struct cdl_team *team, int thread) {
+    if (team->size == 1) return;
+    /* A pause takes 10 to 50 ns: about 5 us of spinning, a hundred times a barrier's own cost. */
+    enum { SPINS = 200 };
+    unsigned turn =
+        atomic_load_explicit(&team->barrier.thread[thread].passed, memory_order_relaxed);
+    turn++;
+    atomic_store_explicit(&team->barrier.thread[thread].passed, turn, memory_order_release);
+    for (int other = 0; other < team->size; other++) {
+        int spins = 0;
+        while (
+            (int)(atomic_load_explicit(&team->barrier.thread[other].passed, memory_order_acquire) -
+                  turn) < 0) {
+            if (++spins < SPINS) {
+                pause_once();
+            } else {
+                sched_yield();
+            }
+        }
+    }
+}

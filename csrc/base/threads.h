@@ -1,0 +1,41 @@
+/* threads.h - the one gate to threads: how many there are, a region of them, and their barrier. */
+#ifndef CDL_BASE_THREADS_H
+#define CDL_BASE_THREADS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum { CDL_MAX_THREADS = 64 };
+
+/* Each thread's count of barriers passed, a cache line apart so that waiting reads stay local. */
+struct cdl_barrier {
+    struct {
+        _Alignas(64) atomic_uint passed;
+    } thread[CDL_MAX_THREADS];
+};
+
+struct cdl_team {
+    int size;
+    struct cdl_barrier barrier;
+};
+
+/* Reads affinity, cgroup quota and OMP_NUM_THREADS, and prepares for forks. Called once, at import.
+ */
+void cdl_threads_init(void);
+
+/* Threads that a call may use now: 1 in a child whose parent had used threads, since the OpenMP
+ * runtime does not survive a fork. */
+int cdl_threads_available(void);
+const char *cdl_threads_reason(void);
+bool cdl_threads_have_openmp(void);
+
+/* Runs work(arg, team, thread) on up to `size` threads and returns when all have; denormals are
+ * flushed to zero in each, and the caller's floating-point mode is restored. The team may come
+ * out smaller than asked for; `team->size` tells. */
+void cdl_region(int size, void (*work)(void *arg, struct cdl_team *team, int thread), void *arg);
+
+/* Waits for all threads of the team. Spins some microseconds, then yields: beside a busy
+ * neighbour a spinning barrier makes a step many times slower. */
+void cdl_barrier_wait(struct cdl_team *team, int thread);
+
+#endif

@@ -1,0 +1,91 @@
+/* cdl.c - the roof: the tables by name, and the start of the library. */
+#include "cdl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/threads.h"
+#include "isa/isa.h"
+#include "program/program.h"
+
+static const struct cdl_row activations[] = {
+#define CDL_READS_X "x"
+#define CDL_READS_Y "y"
+#define X(NAME, READS, PARAMS) {#NAME, PARAMS, CDL_READS_##READS, NULL},
+    CDL_ACTIVATIONS(X)
+#undef X
+        {0}};
+
+static const struct cdl_row losses[] = {
+#define CDL_NAME_VALUES "values"
+#define CDL_NAME_CLASSES "classes"
+#define X(NAME, PARAMS) {#NAME, PARAMS, "values", NULL},
+    CDL_ELEMENT_LOSSES(X)
+#undef X
+#define X(NAME, TARGET, PARAMS) {#NAME, PARAMS, CDL_NAME_##TARGET, NULL},
+        CDL_LINE_LOSSES(X)
+#undef X
+            {0}};
+
+static const struct cdl_row metrics[] = {
+#define X(NAME, TARGET, PARAMS) {#NAME, PARAMS, CDL_NAME_##TARGET, NULL},
+    CDL_METRICS(X)
+#undef X
+        {0}};
+
+static const struct cdl_row optimizers[] = {
+#define X(NAME, N_SLOTS, HYPERS, SLOTS) {#NAME, HYPERS, SLOTS, NULL},
+    CDL_OPTIMIZERS(X)
+#undef X
+        {0}};
+
+static const struct cdl_row dtypes[] = {
+#define X(NAME, TYPE, HOW) {#NAME, "", "", NULL},
+    CDL_DTYPES(X)
+#undef X
+        {0}};
+
+bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
+    static const struct {
+        const char *name;
+        const struct cdl_row *rows;
+        int n;
+    } tables[] = {{"activations", activations, CDL_N_ACTIVATIONS},
+                  {"losses", losses, CDL_N_LOSSES},
+                  {"metrics", metrics, CDL_N_METRICS},
+                  {"optimizers", optimizers, CDL_N_OPTIMIZERS},
+                  {"dtypes", dtypes, CDL_N_DTYPES}};
+    if (row < 0) return false;
+    if (strcmp(table, "ops") == 0) {
+        if (row >= cdl_n_ops) return false;
+        const struct cdl_op *op = cdl_ops[row];
+        *out = (struct cdl_row){op->name, op->attributes, op->params, op->table};
+        return true;
+    }
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        if (strcmp(table, tables[t].name) != 0 || row >= tables[t].n) continue;
+        *out = tables[t].rows[row];
+        return true;
+    }
+    return false;
+}
+
+const char *cdl_isa_row(int row, bool *runs) {
+    *runs = cdl_isa_runs(row);
+    return cdl_isa_name(row);
+}
+
+void cdl_start(void) { cdl_threads_init(); }
+int cdl_threads_limit(void) { return cdl_threads_available(); }
+const char *cdl_threads_why(void) { return cdl_threads_reason(); }
+bool cdl_has_openmp(void) { return cdl_threads_have_openmp(); }
+
+const char *cdl_compiler(void) {
+#if defined(__clang__)
+    return "clang " __clang_version__;
+#elif defined(__GNUC__)
+    return "gcc " __VERSION__;
+#else
+    return "unknown";
+#endif
+}

@@ -1,0 +1,137 @@
+/* cdl.h - the whole interface of the core, as the binding sees it.
+ *
+ * A caller describes a program by value (struct cdl_program_def), creates it, which checks it and
+ * allocates all that it will ever need, and runs it. Runs allocate nothing and return no error.
+ */
+#ifndef CDL_H
+#define CDL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/param.h"
+#include "base/status.h"
+#include "kernels/convert.h"
+
+/* ---- tables, by name: rows are numbered from 0; NULL past the end -------------------------- */
+
+struct cdl_row {
+    const char *name;
+    const char *params; /* comma-separated names of the row's parameters, or an op's attributes */
+    const char *more;   /* ops: parameters; optimizers: slots; losses, metrics: "values"/"classes";
+                           activations: "x" or "y", what the slope is computed from */
+    const char *table;  /* ops: the table that attribute 0 names a row of, or NULL */
+};
+
+/* table: "ops", "activations", "losses", "metrics", "optimizers". */
+/* ... and "dtypes", whose names are NumPy's. */
+bool cdl_table_row(const char *table, int row, struct cdl_row *out);
+
+const char *cdl_isa_row(int row, bool *runs);
+void cdl_start(void); /* once, at import */
+int cdl_threads_limit(void);
+const char *cdl_threads_why(void);
+bool cdl_has_openmp(void);
+const char *cdl_compiler(void);
+
+/* ---- arrays of the caller -------------------------------------------------------------------- */
+
+enum { CDL_MAX_ARRAY_DIMS = 9 };
+
+/* Any strided array; axis 0 are the samples. Nothing is copied: rows are converted as they are
+ * used. */
+struct cdl_array {
+    const char *data;
+    enum cdl_dtype dtype;
+    bool swapped; /* bytes in the other order than the machine's */
+    int n_dims;
+    size_t shape[CDL_MAX_ARRAY_DIMS];
+    ptrdiff_t strides[CDL_MAX_ARRAY_DIMS]; /* in bytes */
+};
+
+/* Number of the first element (in C order) that is no integer in [0, classes), or -1. */
+int64_t cdl_check_classes(const struct cdl_array *array, int64_t classes);
+
+/* ---- programs -------------------------------------------------------------------------------- */
+
+struct cdl_value_def {
+    int n_dims;
+    size_t dims[8]; /* per sample */
+    bool is_int;
+};
+
+struct cdl_instruction_def {
+    int op;
+    int n_in, n_out, n_params;
+    int in[4], out[2];
+    struct cdl_param *params[4];
+    int trained[4];      /* number in the program's list of trained parameters, or -1 */
+    float attributes[8]; /* in the op's order */
+    float row_params[4]; /* in the row's order */
+};
+
+struct cdl_trained_def {
+    struct cdl_param *param;
+    struct cdl_param *slots[3];
+};
+
+struct cdl_program_def {
+    size_t rows; /* capacity: the largest batch; for each thread when not training */
+    bool training;
+    const char *isa; /* or NULL */
+    int threads;     /* or 0: the gate decides */
+    int n_values, n_instructions, n_inputs, n_outputs, n_trained;
+    const struct cdl_value_def *values;
+    const struct cdl_instruction_def *instructions;
+    const int *inputs, *outputs;
+    const struct cdl_trained_def *trained;
+    int optimizer; /* row, or -1 */
+    double hypers[6];
+};
+
+struct cdl_program;
+
+/* On CDL_ERR_PROGRAM `*fault` is the number of the instruction that does not fit. */
+cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_program **out,
+                              int *fault);
+void cdl_program_destroy(struct cdl_program *program);
+int cdl_program_threads(const struct cdl_program *program);
+const char *cdl_program_isa(const struct cdl_program *program);
+
+/* Where a run of batches stands. The caller owns it and the arrays. */
+struct cdl_pass {
+    const struct cdl_array *arrays; /* one an input of the program */
+    const int64_t *order;           /* row numbers, or NULL: 0, 1, 2, ... */
+    size_t rows, batch;             /* rows in all; rows a batch */
+    size_t next;                    /* number of the next batch */
+    uint64_t seed;
+    uint64_t iteration; /* steps that the optimizer has made */
+    const float *rates; /* of the coming steps; the last one repeats */
+    size_t n_rates;
+};
+
+/* Up to `steps` batches, or as many as fit about `seconds`; moves pass->next and, in training,
+ * pass->iteration and rates. Adds to the accumulators. */
+void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds);
+void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds);
+
+/* One batch in two halves, for losses that are computed elsewhere: rows of the batch, 0 at the end.
+ */
+size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training);
+void cdl_backward(struct cdl_program *program, struct cdl_pass *pass, const float *gradient);
+
+/* Rows [0, rows) of the arrays through the program to row-major outputs. */
+void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
+                 float *const *outputs);
+
+/* Accumulator i (one a loss or metric instruction, in order): total and count. */
+int cdl_reports(const struct cdl_program *program);
+void cdl_report(const struct cdl_program *program, int i, double *total, double *count);
+void cdl_reset_reports(struct cdl_program *program);
+
+/* Copies `rows` rows of output or input i of the last batch, row-major. */
+void cdl_read_output(const struct cdl_program *program, int i, size_t rows, float *to);
+void cdl_read_input(const struct cdl_program *program, int i, size_t rows, void *to);
+
+#endif

@@ -1,0 +1,59 @@
+/* instantiate.h - the template: all kernels, compiled for the ISA that the including file sets.
+ *
+ * Parameters, defined before the #include:
+ *   CDL_ISA              name of the ISA, a row of isa.def
+ *   CDL_VLEN             floats in a register
+ *   CDL_GEMM_NV          registers in a row of the widest tile
+ *   CDL_GEMM_ROWS(nv)    rows of a tile that is nv registers wide: accumulators, one row of b and
+ *                        one broadcast must stay in registers
+ */
+#include "kernels/math.h"
+#include "kernels/kernels.h"
+#include "kernels/vec.h"
+
+/* The lists once more: this time for their formulas. */
+#define CDL_TEMPLATE
+#include "kernels/activations.h"
+#include "kernels/losses.h"
+#include "kernels/metrics.h"
+#include "kernels/convert.h"
+#include "kernels/optimizers.h"
+
+#include "kernels/gemm_micro.h"
+#include "kernels/gemm.h"
+#include "kernels/loops.h"
+#include "kernels/rowwise.h"
+
+#define CDL_STRING_(X) #X
+#define CDL_STRING(X) CDL_STRING_(X)
+#define CDL_TABLE_(X) cdl_kernels_##X
+#define CDL_TABLE(X) CDL_TABLE_(X)
+
+extern const struct cdl_kernels CDL_TABLE(CDL_ISA);
+const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
+    .isa = CDL_STRING(CDL_ISA),
+#define KERNEL(NAME, ARGS) .NAME = NAME,
+#include "kernels/kernels.def"
+#undef KERNEL
+#define X(NAME, READS, PARAMS) [CDL_ACTIVATION_##NAME] = NAME##_loop,
+    .activation = {CDL_ACTIVATIONS(X)},
+#undef X
+#define X(NAME, READS, PARAMS) [CDL_ACTIVATION_##NAME] = NAME##_slope_loop,
+    .activation_slope = {CDL_ACTIVATIONS(X)},
+#undef X
+#define X(NAME, ...) [CDL_LOSS_##NAME] = NAME##_loss,
+    .loss = {CDL_ELEMENT_LOSSES(X) CDL_LINE_LOSSES(X)},
+#undef X
+#define X(NAME, TARGET, PARAMS) [CDL_METRIC_##NAME] = NAME##_metric,
+    .metric = {CDL_METRICS(X)},
+#undef X
+#define X(NAME, N_SLOTS, HYPERS, SLOTS) [CDL_OPTIMIZER_##NAME] = NAME##_loop_update,
+    .update = {CDL_OPTIMIZERS(X)},
+#undef X
+#define X(NAME, TYPE, HOW) [CDL_DTYPE_##NAME] = convert_##NAME,
+    .convert = {CDL_DTYPES(X)},
+#undef X
+#define X(NAME, TYPE, HOW) [CDL_DTYPE_##NAME] = convert_int_##NAME,
+    .convert_int = {CDL_DTYPES(X)},
+#undef X
+};

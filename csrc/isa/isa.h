@@ -1,0 +1,17 @@
+/* isa.h - the ISAs that were compiled in, and the choice among them. */
+#ifndef CDL_ISA_ISA_H
+#define CDL_ISA_ISA_H
+
+#include <stdbool.h>
+
+#include "kernels/kernels.h"
+
+/* Row i of isa.def: its name, or NULL past the end; whether this machine runs it; its kernels. */
+const char *cdl_isa_name(int i);
+bool cdl_isa_runs(int i);
+const struct cdl_kernels *cdl_isa_kernels(int i);
+
+/* The first ISA that runs here; with a name, that one; NULL if it is unknown or cannot run. */
+const struct cdl_kernels *cdl_isa_choose(const char *name);
+
+#endif

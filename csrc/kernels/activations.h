@@ -1,0 +1,120 @@
+/* activations.h - the elementwise activations: one row and two formulas each.
+ *
+ * A row is X(name, reads, parameters): `reads` tells what df needs, Y (its own value: then a
+ * matrix product may apply it in place) or X (the argument too). A kernel passes the parameters
+ * in the order of the row; an op takes them by name. df(x, y, p) is the derivative at x, y = f(x).
+ */
+#ifndef CDL_KERNELS_ACTIVATIONS_H
+#define CDL_KERNELS_ACTIVATIONS_H
+
+// clang-format off
+#define CDL_ACTIVATIONS(X)                                            \
+    X(linear,       Y, "")                                            \
+    X(relu,         X, "negative_slope,max_value,threshold")          \
+    X(plain_relu,   Y, "")                                            \
+    X(leaky_relu,   X, "negative_slope")                              \
+    X(elu,          X, "alpha")                                       \
+    X(selu,         Y, "")                                            \
+    X(sigmoid,      Y, "")                                            \
+    X(tanh,         Y, "")                                            \
+    X(softplus,     Y, "")                                            \
+    X(gelu,         X, "")                                            \
+    X(gelu_tanh,    X, "")                                            \
+    X(silu,         X, "")
+// clang-format on
+
+enum cdl_activation {
+#define X(NAME, READS, PARAMS) CDL_ACTIVATION_##NAME,
+    CDL_ACTIVATIONS(X)
+#undef X
+        CDL_N_ACTIVATIONS
+};
+
+#endif
+
+#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+
+CDL_INLINE float f_linear(float x, const float *p) { return (void)p, x; }
+CDL_INLINE float d_linear(float x, float y, const float *p) {
+    return (void)x, (void)y, (void)p, 1.0f;
+}
+
+/* x in [threshold, max_value], linear below: the whole of Keras's relu. At x = 0 the slope is 0. */
+CDL_INLINE float f_relu(float x, const float *p) {
+    const float below = p[0] == 0.0f ? (x != x ? x : 0.0f) : p[0] * (x - p[2]);
+    return x >= p[2] ? min_f(x, p[1]) : below;
+}
+CDL_INLINE float d_relu(float x, float y, const float *p) {
+    const float inside = x < p[1] && (x > p[2] || (x == p[2] && p[2] != 0.0f)) ? 1.0f : 0.0f;
+    return (void)y, x >= p[2] && x != 0.0f ? inside : (x == 0.0f && p[2] <= 0.0f ? inside : p[0]);
+}
+
+CDL_INLINE float f_plain_relu(float x, const float *p) { return (void)p, x < 0.0f ? 0.0f : x; }
+CDL_INLINE float d_plain_relu(float x, float y, const float *p) {
+    return (void)x, (void)p, y > 0.0f ? 1.0f : 0.0f;
+}
+
+CDL_INLINE float f_leaky_relu(float x, const float *p) { return x < 0.0f ? p[0] * x : x; }
+CDL_INLINE float d_leaky_relu(float x, float y, const float *p) {
+    return (void)y, x < 0.0f ? p[0] : 1.0f;
+}
+
+/* e^x - 1 with relative accuracy near 0: e^x - 1 = 2 t / (1 - t) with t = tanh(x / 2). */
+CDL_INLINE float expm1_f(float x) {
+    const float t = tanh_f(0.5f * x);
+    return x < -0.5f || x > 0.5f ? exp_f(x) - 1.0f : 2.0f * t / (1.0f - t);
+}
+
+CDL_INLINE float f_elu(float x, const float *p) { return x > 0.0f ? x : p[0] * expm1_f(x); }
+CDL_INLINE float d_elu(float x, float y, const float *p) {
+    return (void)y, x > 0.0f ? 1.0f : p[0] * exp_f(x);
+}
+
+/* Klambauer et al., "Self-normalizing neural networks", 2017. */
+#define SELU_SCALE 1.05070098735548049342f
+#define SELU_ALPHA 1.67326324235437728482f
+CDL_INLINE float f_selu(float x, const float *p) {
+    return (void)p, x > 0.0f ? SELU_SCALE * x : SELU_SCALE * SELU_ALPHA * expm1_f(x);
+}
+CDL_INLINE float d_selu(float x, float y, const float *p) {
+    return (void)x, (void)p, y > 0.0f ? SELU_SCALE : y + SELU_SCALE * SELU_ALPHA;
+}
+
+CDL_INLINE float f_sigmoid(float x, const float *p) { return (void)p, sigmoid_f(x); }
+CDL_INLINE float d_sigmoid(float x, float y, const float *p) {
+    return (void)x, (void)p, y * (1.0f - y);
+}
+
+CDL_INLINE float f_tanh(float x, const float *p) { return (void)p, tanh_f(x); }
+CDL_INLINE float d_tanh(float x, float y, const float *p) { return (void)x, (void)p, 1.0f - y * y; }
+
+CDL_INLINE float f_softplus(float x, const float *p) { return (void)p, softplus_f(x); }
+/* From y = log(1 + e^x): the slope e^x / (1 + e^x) = 1 - e^-y. */
+CDL_INLINE float d_softplus(float x, float y, const float *p) {
+    return (void)x, (void)p, -expm1_f(-y);
+}
+
+CDL_INLINE float f_gelu(float x, const float *p) { return (void)p, x * normal_cdf_f(x); }
+CDL_INLINE float d_gelu(float x, float y, const float *p) {
+    return (void)y, (void)p, normal_cdf_f(x) + x * normal_pdf_f(x);
+}
+
+/* Hendrycks and Gimpel, 2016: x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715
+ * x^3); the second form keeps its relative accuracy in the left tail. */
+CDL_INLINE float f_gelu_tanh(float x, const float *p) {
+    const float u = 0.79788456f * x * (1.0f + 0.044715f * x * x);
+    return (void)p, x * sigmoid_f(2.0f * u);
+}
+CDL_INLINE float d_gelu_tanh(float x, float y, const float *p) {
+    const float s = sigmoid_f(1.59576912f * x * (1.0f + 0.044715f * x * x));
+    const float du = 1.59576912f * (1.0f + 0.134145f * x * x);
+    return (void)y, (void)p, s + x * s * (1.0f - s) * du;
+}
+
+CDL_INLINE float f_silu(float x, const float *p) { return (void)p, x * sigmoid_f(x); }
+CDL_INLINE float d_silu(float x, float y, const float *p) {
+    const float s = sigmoid_f(x);
+    return (void)y, (void)p, s * (1.0f + x * (1.0f - s));
+}
+
+#endif

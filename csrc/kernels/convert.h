@@ -1,0 +1,83 @@
+/* convert.h - the element types of callers' arrays, and their conversion to float or int32.
+ *
+ * X(name, C type, how): `how` is PLAIN (a C cast), TRUTH (0 or 1) or HALF (IEEE half precision in
+ * a uint16_t). A conversion reads n elements, `step` bytes apart and aligned to nothing.
+ */
+#ifndef CDL_KERNELS_CONVERT_H
+#define CDL_KERNELS_CONVERT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// clang-format off
+#define CDL_DTYPES(X)                         \
+    X(bool,       uint8_t,     TRUTH)         \
+    X(int8,       int8_t,      PLAIN)         \
+    X(uint8,      uint8_t,     PLAIN)         \
+    X(int16,      int16_t,     PLAIN)         \
+    X(uint16,     uint16_t,    PLAIN)         \
+    X(int32,      int32_t,     PLAIN)         \
+    X(uint32,     uint32_t,    PLAIN)         \
+    X(int64,      int64_t,     PLAIN)         \
+    X(uint64,     uint64_t,    PLAIN)         \
+    X(float16,    uint16_t,    HALF)          \
+    X(float32,    float,       PLAIN)         \
+    X(float64,    double,      PLAIN)         \
+    X(longdouble, long double, PLAIN)
+// clang-format on
+
+enum cdl_dtype {
+#define X(NAME, TYPE, HOW) CDL_DTYPE_##NAME,
+    CDL_DTYPES(X)
+#undef X
+        CDL_N_DTYPES
+};
+
+#endif
+
+#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+
+#define CDL_READ_PLAIN(V) (V)
+#define CDL_READ_TRUTH(V) ((V) != 0)
+#define CDL_READ_HALF(V) half_f(V)
+
+/* Shifted into a float's place the exponent is off by 112; inf and NaN need the top exponent,
+ * subnormal halves are (0.5 + mantissa) - 0.5 in suitable units. */
+CDL_INLINE float half_f(uint16_t h) {
+    const uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13;
+    const int32_t sign = (int32_t)((uint32_t)(h & 0x8000) << 16);
+    const float normal = float_of_bits((int32_t)(magnitude + (112U << 23)));
+    const float special = float_of_bits((int32_t)(magnitude | 0x7f800000U));
+    const float small = float_of_bits((int32_t)(magnitude + (113U << 23))) - 6.10351562e-5f;
+    const float finite = magnitude < (1U << 23) ? small : normal;
+    const float value = magnitude >= (31U << 23) ? special : finite;
+    return float_of_bits(bits_of_float(value) | sign);
+}
+
+/* Contiguous elements have a loop of their own, which vectorises. */
+#define X(NAME, TYPE, HOW)                                                                         \
+    static void convert_##NAME(size_t n, const char *from, ptrdiff_t step, float *restrict to) {   \
+        TYPE v;                                                                                    \
+        if (step == (ptrdiff_t)sizeof v) {                                                         \
+            for (size_t i = 0; i < n; i++) {                                                       \
+                memcpy(&v, from + i * sizeof v, sizeof v);                                         \
+                to[i] = (float)CDL_READ_##HOW(v);                                                  \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (size_t i = 0; i < n; i++, from += step) {                                             \
+            memcpy(&v, from, sizeof v);                                                            \
+            to[i] = (float)CDL_READ_##HOW(v);                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    static void convert_int_##NAME(size_t n, const char *from, ptrdiff_t step, int32_t *to) {      \
+        for (size_t i = 0; i < n; i++, from += step) {                                             \
+            TYPE v;                                                                                \
+            memcpy(&v, from, sizeof v);                                                            \
+            to[i] = (int32_t)CDL_READ_##HOW(v);                                                    \
+        }                                                                                          \
+    }
+CDL_DTYPES(X)
+#undef X
+
+#endif

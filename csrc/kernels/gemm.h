@@ -1,0 +1,119 @@
+/* gemm.h - products of blocks: tiles over a panel, single columns, transposition.
+ *
+ * Part of the ISA template; the tile itself is in gemm_micro.h.
+ */
+
+/* Rows are dealt evenly over the fewest tiles that hold them (32 rows, tiles of 6: 6 6 5 5 5 5). */
+#define COLUMNS_OF(NV)                                                                             \
+    static void panel_rows_##NV(size_t m, size_t k, const float *a, size_t lda, const float *b,    \
+                                size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) { \
+        const size_t tiles = (m + CDL_GEMM_ROWS(NV) - 1) / CDL_GEMM_ROWS(NV);                      \
+        for (size_t t = 0; t < tiles; t++) {                                                       \
+            const size_t mr = m / tiles + (t < m % tiles);                                         \
+            tile_of(mr, NV, k, a, lda, 1, b, ldb, init, ldi, c, ldc);                              \
+            a += mr * lda, init += mr * ldi, c += mr * ldc;                                        \
+        }                                                                                          \
+    }                                                                                              \
+    static void panel_columns_##NV(size_t m, size_t k, const float *a, size_t lda, const float *b, \
+                                   size_t ldb, const float *init, size_t ldi, float *c,            \
+                                   size_t ldc) {                                                   \
+        const size_t tiles = (m + CDL_GEMM_ROWS(NV) - 1) / CDL_GEMM_ROWS(NV);                      \
+        for (size_t t = 0; t < tiles; t++) {                                                       \
+            const size_t mr = m / tiles + (t < m % tiles);                                         \
+            tile_of(mr, NV, k, a, 1, lda, b, ldb, init, ldi, c, ldc);                              \
+            a += mr, init += mr * ldi, c += mr * ldc;                                              \
+        }                                                                                          \
+    }
+COLUMNS_OF(1)
+COLUMNS_OF(2)
+#if CDL_GEMM_NV == 4
+COLUMNS_OF(3)
+COLUMNS_OF(4)
+#define PANEL_FNS(NAME) {NAME##_1, NAME##_2, NAME##_3, NAME##_4}
+#else
+#define PANEL_FNS(NAME) {NAME##_1, NAME##_2}
+#endif
+#undef COLUMNS_OF
+
+typedef void panel_fn(size_t m, size_t k, const float *a, size_t lda, const float *b, size_t ldb,
+                      const float *init, size_t ldi, float *c, size_t ldc);
+static panel_fn *const panel_rows[] = PANEL_FNS(panel_rows);
+static panel_fn *const panel_columns[] = PANEL_FNS(panel_columns);
+
+static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
+                      const float *init, size_t ldi, float *c, size_t ldc) {
+    for (size_t j = 0; j < width; j += CDL_GEMM_NV * CDL_VLEN) {
+        const size_t vectors = (width - j) / CDL_VLEN;
+        panel_rows[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](m, k, a, lda, b + j, width,
+                                                                        init + j, ldi, c + j, ldc);
+    }
+}
+
+static void gemm_columns(size_t m, size_t width, size_t k, const float *a, size_t lda,
+                         const float *b, size_t ldb, const float *init, size_t ldi, float *c,
+                         size_t ldc) {
+    for (size_t j = 0; j < width; j += CDL_GEMM_NV * CDL_VLEN) {
+        const size_t vectors = (width - j) / CDL_VLEN;
+        panel_columns[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](
+            m, k, a, lda, b + j, ldb, init + j, ldi, c + j, ldc);
+    }
+}
+
+/* Four vectors of partial sums hide the latency of the additions; the tail is summed apart. */
+static void dot_rows(size_t m, size_t k, const float *a, size_t lda, const float *w, float bias,
+                     float *c) {
+    for (size_t i = 0; i < m; i++, a += lda) {
+        vf part[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
+        size_t p = 0;
+        for (; p + 4 * CDL_VLEN <= k; p += 4 * CDL_VLEN) {
+            CDL_UNROLL for (size_t v = 0; v < 4; v++) part[v] +=
+                vf_load(a + p + v * CDL_VLEN) * vf_load(w + p + v * CDL_VLEN);
+        }
+        for (; p + CDL_VLEN <= k; p += CDL_VLEN) part[0] += vf_load(a + p) * vf_load(w + p);
+        const vf sums = (part[0] + part[1]) + (part[2] + part[3]);
+        float sum = bias;
+        for (; p < k; p++) sum += a[p] * w[p];
+        for (size_t v = 0; v < CDL_VLEN; v++) sum += sums[v];
+        c[i] = sum;
+    }
+}
+
+static void weighted_sum(size_t rows, size_t n, const float *a, size_t lda, const float *d,
+                         float *restrict g) {
+    const size_t width = cdl_padded(n);
+    for (size_t j = 0; j < width; j++) g[j] = 0.0f;
+    for (size_t r = 0; r < rows; r++, a += lda) {
+        const float s = d[r];
+        for (size_t j = 0; j < width; j++) g[j] += s * a[j];
+    }
+}
+
+static void outer(size_t m, size_t n, const float *d, const float *w, float *restrict dx,
+                  size_t lddx) {
+    const size_t width = cdl_padded(n);
+    for (size_t i = 0; i < m; i++, dx += lddx) {
+        const float s = d[i];
+        for (size_t j = 0; j < width; j++) dx[j] = s * w[j];
+    }
+}
+
+static void column_sums(size_t rows, size_t n, const float *y, size_t ldy, float *restrict g) {
+    for (size_t j = 0; j < n; j++) g[j] = 0.0f;
+    for (size_t r = 0; r < rows; r++, y += ldy) {
+        for (size_t j = 0; j < n; j++) g[j] += y[j];
+    }
+}
+
+static void transpose(size_t rows, size_t cols, const float *src, size_t lds, float *restrict dst,
+                      size_t ldd) {
+    enum { BLOCK = 16 };
+    size_t r = 0;
+    for (; r + BLOCK <= rows; r += BLOCK) {
+        for (size_t c = 0; c < cols; c++) {
+            for (size_t i = 0; i < BLOCK; i++) dst[c * ldd + r + i] = src[(r + i) * lds + c];
+        }
+    }
+    for (; r < rows; r++) {
+        for (size_t c = 0; c < cols; c++) dst[c * ldd + r] = src[r * lds + c];
+    }
+}

@@ -1,0 +1,64 @@
+/* kernels.h - the table of kernels that each ISA fills; its rows stand in kernels.def and in the
+ * lists of activations, losses, metrics and optimizers. */
+#ifndef CDL_KERNELS_KERNELS_H
+#define CDL_KERNELS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "kernels/activations.h"
+#include "kernels/convert.h"
+#include "kernels/losses.h"
+#include "kernels/metrics.h"
+#include "kernels/optimizers.h"
+
+enum { CDL_MAX_ROW_PARAMS = 4 };
+
+/* y = f(x); padded rows. */
+typedef void cdl_activation_fn(size_t rows, size_t n, const float *x, size_t ldx, float *y,
+                               size_t ldy, const float *p);
+/* dx = dy * df(x, y); dx may be dy. */
+typedef void cdl_activation_slope_fn(size_t rows, size_t n, const float *x, size_t ldx,
+                                     const float *y, size_t ldy, const float *dy, size_t lddy,
+                                     float *dx, size_t lddx, const float *p);
+
+/* One call of a loss or metric kernel: `rows` lines of n predictions y against targets t. */
+struct cdl_scoring {
+    size_t rows, n;
+    const float *y;
+    size_t ldy;
+    const void *t; /* lines of floats ldt apart, or one int32 a line */
+    size_t ldt;
+    const float *weight; /* a sample's weight, or NULL: line i has weight[i / lines] */
+    size_t lines;        /* lines a sample */
+    float scale;         /* of the slopes, before the weight */
+    float *dy, *q;       /* out: slopes and probabilities, laid out as y; not for metrics */
+    float *value;        /* out: one a line */
+    const float *p;      /* the row's parameters */
+};
+typedef void cdl_scoring_fn(const struct cdl_scoring *s);
+
+/* w, g and slots: n floats, a multiple of CDL_LINE or one; s: what NAME_step derived. */
+typedef void cdl_update_fn(size_t n, float *w, const float *g, float *const *slots, const float *s);
+
+/* n elements of a caller's array, `step` bytes apart. */
+typedef void cdl_convert_fn(size_t n, const char *from, ptrdiff_t step, float *to);
+typedef void cdl_convert_int_fn(size_t n, const char *from, ptrdiff_t step, int32_t *to);
+
+struct cdl_kernels {
+    const char *isa;
+#define KERNEL(NAME, ARGS) void(*NAME) ARGS;
+#include "kernels/kernels.def"
+#undef KERNEL
+    cdl_activation_fn *activation[CDL_N_ACTIVATIONS];
+    cdl_activation_slope_fn *activation_slope[CDL_N_ACTIVATIONS];
+    cdl_scoring_fn *loss[CDL_N_LOSSES];
+    cdl_scoring_fn *metric[CDL_N_METRICS];
+    cdl_update_fn *update[CDL_N_OPTIMIZERS];
+    cdl_convert_fn *convert[CDL_N_DTYPES];
+    cdl_convert_int_fn *convert_int[CDL_N_DTYPES];
+};
+
+#endif

@@ -1,0 +1,122 @@
+/* loops.h - the loops around the formulas of activations.h, losses.h, metrics.h, optimizers.h.
+ *
+ * Part of the ISA template. A batch of single columns is one contiguous row, so each loop treats
+ * n == 1 as one row of `rows` elements; else rows are whole lines and there is no scalar tail.
+ */
+#define X(NAME, READS, PARAMS)                                                                     \
+    static void NAME##_loop(size_t rows, size_t n, const float *x, size_t ldx, float *y,           \
+                            size_t ldy, const float *params) {                                     \
+        const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};          \
+        const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);                            \
+        for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy)                       \
+            for (size_t j = 0; j < width; j++) y[j] = f_##NAME(x[j], p);                           \
+    }                                                                                              \
+    static void NAME##_slope_loop(size_t rows, size_t n, const float *x, size_t ldx,               \
+                                  const float *y, size_t ldy, const float *dy, size_t lddy,        \
+                                  float *dx, size_t lddx, const float *params) {                   \
+        const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};          \
+        const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);                            \
+        for (size_t r = 0; r < (n == 1 ? 1 : rows);                                                \
+             r++, x += ldx, y += ldy, dy += lddy, dx += lddx)                                      \
+            for (size_t j = 0; j < width; j++) dx[j] = dy[j] * d_##NAME(x[j], y[j], p);            \
+    }
+CDL_ACTIVATIONS(X)
+#undef X
+
+CDL_INLINE float line_weight(const struct cdl_scoring *s, size_t line) {
+    return s->weight ? s->weight[line / s->lines] : 1.0f;
+}
+
+/* Elementwise losses: a line is n elements; single columns (n == 1, one line a sample) run as one
+ * vector over the batch. */
+#define X(NAME, PARAMS)                                                                            \
+    static void NAME##_column(const struct cdl_scoring *s, const float *p) {                       \
+        const float *restrict y = s->y, *restrict t = s->t;                                        \
+        float *restrict dy = s->dy, *restrict q = s->q, *restrict value = s->value;                \
+        for (size_t i = 0; i < s->rows; i++) {                                                     \
+            float slope, seen;                                                                     \
+            value[i] = NAME(y[i], t[i], p, &slope, &seen);                                         \
+            dy[i] = slope * s->scale;                                                              \
+            q[i] = seen;                                                                           \
+        }                                                                                          \
+        if (!s->weight) return;                                                                    \
+        for (size_t i = 0; i < s->rows; i++) dy[i] *= line_weight(s, i);                           \
+    }                                                                                              \
+    static void NAME##_loss(const struct cdl_scoring *s) {                                         \
+        const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
+        if (s->n == 1) {                                                                           \
+            NAME##_column(s, p);                                                                   \
+            return;                                                                                \
+        }                                                                                          \
+        for (size_t i = 0; i < s->rows; i++) {                                                     \
+            const float *restrict y = s->y + i * s->ldy;                                           \
+            const float *restrict t = (const float *)s->t + i * s->ldt;                            \
+            float *restrict dy = s->dy + i * s->ldy, *restrict q = s->q + i * s->ldy;              \
+            const float scale = s->scale * line_weight(s, i) / (float)s->n;                        \
+            float sum = 0.0f;                                                                      \
+            for (size_t j = 0; j < s->n; j++) {                                                    \
+                float slope, seen;                                                                 \
+                sum += NAME(y[j], t[j], p, &slope, &seen);                                         \
+                dy[j] = slope * scale;                                                             \
+                q[j] = seen;                                                                       \
+            }                                                                                      \
+            for (size_t j = s->n; j < s->ldy; j++) dy[j] = q[j] = 0.0f;                            \
+            s->value[i] = sum / (float)s->n;                                                       \
+        }                                                                                          \
+    }
+CDL_ELEMENT_LOSSES(X)
+#undef X
+
+/* Losses of a line. Single columns are copied to a line of their own, which has room for pads. */
+#define X(NAME, TARGET, PARAMS)                                                                    \
+    static void NAME##_loss(const struct cdl_scoring *s) {                                         \
+        const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
+        for (size_t i = 0; i < s->rows; i++) {                                                     \
+            const float scale = s->scale * line_weight(s, i);                                      \
+            const void *t = CDL_TARGET_##TARGET(s, i);                                             \
+            if (s->n == 1) {                                                                       \
+                float y[CDL_LINE] = {s->y[i]}, dy[CDL_LINE], q[CDL_LINE];                          \
+                s->value[i] = NAME(1, y, t, scale, p, dy, q);                                      \
+                s->dy[i] = dy[0], s->q[i] = q[0];                                                  \
+            } else {                                                                               \
+                s->value[i] = NAME(s->n, s->y + i * s->ldy, t, scale, p, s->dy + i * s->ldy,       \
+                                   s->q + i * s->ldy);                                             \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define CDL_TARGET_VALUES(S, I) ((const float *)(S)->t + (I) * (S)->ldt)
+#define CDL_TARGET_CLASSES(S, I) ((const int32_t *)(S)->t + (I))
+CDL_LINE_LOSSES(X)
+#undef X
+
+#define X(NAME, TARGET, PARAMS)                                                                    \
+    static void NAME##_metric(const struct cdl_scoring *s) {                                       \
+        const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
+        for (size_t i = 0; i < s->rows; i++)                                                       \
+            s->value[i] = metric_##NAME(s->n, s->y + i * s->ldy, CDL_TARGET_##TARGET(s, i), p);    \
+    }
+CDL_METRICS(X)
+#undef X
+
+/* Updates run over whole lines, pads included: a pad's gradient is 0, so it stays 0. */
+#define X(NAME, N_SLOTS, HYPERS, SLOTS)                                                            \
+    static void NAME##_loop_update(size_t n, float *restrict w, const float *restrict g,           \
+                                   float *const *slots, const float *derived) {                    \
+        const float s[CDL_MAX_DERIVED] = {derived[0], derived[1], derived[2],                      \
+                                          derived[3], derived[4], derived[5]};                     \
+        float *restrict slot0 = N_SLOTS > 0 ? slots[0] : NULL;                                     \
+        float *restrict slot1 = N_SLOTS > 1 ? slots[1] : NULL;                                     \
+        float *restrict slot2 = N_SLOTS > 2 ? slots[2] : NULL;                                     \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            float slot[CDL_MAX_SLOTS];                                                             \
+            if (N_SLOTS > 0) slot[0] = slot0[i];                                                   \
+            if (N_SLOTS > 1) slot[1] = slot1[i];                                                   \
+            if (N_SLOTS > 2) slot[2] = slot2[i];                                                   \
+            w[i] = NAME##_update(w[i], g[i], slot, s);                                             \
+            if (N_SLOTS > 0) slot0[i] = slot[0];                                                   \
+            if (N_SLOTS > 1) slot1[i] = slot[1];                                                   \
+            if (N_SLOTS > 2) slot2[i] = slot[2];                                                   \
+        }                                                                                          \
+    }
+CDL_OPTIMIZERS(X)
+#undef X

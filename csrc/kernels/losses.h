@@ -1,0 +1,190 @@
+/* losses.h - the losses: one row and one formula with its slope each.
+ *
+ * Elementwise losses, X(name, parameters): value(y, t, p, &slope) for one element; the loss of a
+ * line is the mean over its n elements. Losses of a whole line, X(name, target, parameters): one
+ * function that fills `dz` with scale * dloss/dz and returns the loss; `target` is VALUES (n
+ * floats) or CLASSES (one int32). The softmax_ and sigmoid_ forms act on raw scores, where no log
+ * of a small number is taken, and also deliver the probabilities, which metrics read.
+ *
+ * Probabilities are clipped to [1e-7, 1 - 1e-7] in float32 as Keras does (keras.losses, 3.15);
+ * where clipped, the slope is 0.
+ */
+#ifndef CDL_KERNELS_LOSSES_H
+#define CDL_KERNELS_LOSSES_H
+
+// clang-format off
+#define CDL_ELEMENT_LOSSES(X)                               \
+    X(mean_squared_error,          "")                      \
+    X(mean_absolute_error,         "")                      \
+    X(binary_crossentropy,         "label_smoothing")       \
+    X(sigmoid_binary_crossentropy, "label_smoothing")
+
+#define CDL_LINE_LOSSES(X)                                                      \
+    X(categorical_crossentropy,                VALUES,  "label_smoothing")      \
+    X(softmax_categorical_crossentropy,        VALUES,  "label_smoothing")      \
+    X(sparse_categorical_crossentropy,         CLASSES, "")                     \
+    X(softmax_sparse_categorical_crossentropy, CLASSES, "")
+// clang-format on
+
+enum cdl_loss {
+#define X(NAME, ...) CDL_LOSS_##NAME,
+    CDL_ELEMENT_LOSSES(X) CDL_LINE_LOSSES(X)
+#undef X
+        CDL_N_LOSSES
+};
+
+#endif
+
+#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+
+#define PROBABILITY_MIN 1e-7f
+#define PROBABILITY_MAX (1.0f - 1e-7f)
+
+/* An element: the loss at y for target t; the slope by y; q, the prediction that metrics read. */
+CDL_INLINE float mean_squared_error(float y, float t, const float *p, float *slope, float *q) {
+    (void)p, *q = y;
+    const float e = y - t;
+    *slope = 2.0f * e;
+    return e * e;
+}
+
+CDL_INLINE float mean_absolute_error(float y, float t, const float *p, float *slope, float *q) {
+    (void)p, *q = y;
+    const float e = y - t;
+    *slope = e > 0.0f ? 1.0f : (e < 0.0f ? -1.0f : e); /* 0 and NaN stay themselves */
+    return abs_f(e);
+}
+
+CDL_INLINE float binary_crossentropy(float y, float t, const float *p, float *slope, float *q) {
+    *q = y;
+    const float target = t * (1.0f - p[0]) + 0.5f * p[0];
+    const float low = y < PROBABILITY_MIN ? PROBABILITY_MIN : y;
+    const float c = low > PROBABILITY_MAX ? PROBABILITY_MAX : low;
+    const float exact = (c - target) / (c * (1.0f - c));
+    *slope = y >= PROBABILITY_MIN && y <= PROBABILITY_MAX ? exact : 0.0f * y;
+    return -(target * log_f(c) + (1.0f - target) * log_f(1.0f - c));
+}
+
+/* With s = sigmoid(z): loss = softplus(z) - t z, slope = s - t. */
+CDL_INLINE float sigmoid_binary_crossentropy(float y, float t, const float *p, float *slope,
+                                             float *q) {
+    const float target = t * (1.0f - p[0]) + 0.5f * p[0];
+    const float e = exp_f(-abs_f(y)); /* sigmoid is 1 / (1 + e) or e / (1 + e) */
+    const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
+    *q = s;
+    *slope = s - target;
+    return (y > 0.0f ? y : 0.0f) - y * target + log1p_f(e);
+}
+
+/* The largest score of a line; NaN only if the first is NaN (the others show in the sum). */
+CDL_INLINE float top_of_line(size_t n, const float *z) {
+    float top = z[0];
+    for (size_t j = 1; j < n; j++) top = z[j] > top ? z[j] : top;
+    return top;
+}
+
+/* Fills e[j] = exp(z[j] - top) and returns their sum. Lines are padded to whole registers, so the
+ * loop runs over the pads too and clears them: no scalar tail. */
+CDL_INLINE float softmax_line(size_t n, const float *restrict z, float top, float *restrict e) {
+    float part[CDL_LINE] = {0};
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        for (size_t j = 0; j < CDL_LINE; j++) {
+            const float v = exp_f(z[b + j] - top);
+            e[b + j] = b + j < n ? v : 0.0f;
+            part[j] += e[b + j];
+        }
+    }
+    float sum = 0.0f;
+    for (size_t j = 0; j < CDL_LINE; j++) sum += part[j];
+    return sum;
+}
+
+/* The shared end of the softmax losses: probabilities to q, e / sum * scale to dz. */
+CDL_INLINE void softmax_finish(size_t n, float sum, float scale, float *restrict dz,
+                               float *restrict q) {
+    const float inverse = 1.0f / sum;
+    const size_t padded = (n + CDL_LINE - 1) / CDL_LINE * CDL_LINE;
+    for (size_t j = 0; j < padded; j++) {
+        q[j] = dz[j] * inverse;
+        dz[j] = q[j] * scale;
+    }
+}
+
+/* loss = log(sum exp z) - sum t z for targets that sum to 1; in general with sum t in front. */
+CDL_INLINE float softmax_categorical_crossentropy(size_t n, const float *restrict z,
+                                                  const void *restrict target, float scale,
+                                                  const float *p, float *restrict dz,
+                                                  float *restrict q) {
+    const float *t = target;
+    const float top = top_of_line(n, z);
+    const float sum = softmax_line(n, z, top, dz);
+    const float smooth = p[0] / (float)n;
+    float total = 0.0f;
+    float dot = 0.0f;
+    for (size_t j = 0; j < n; j++) {
+        const float tj = t[j] * (1.0f - p[0]) + smooth;
+        total += tj;
+        dot += tj * (z[j] - top);
+    }
+    softmax_finish(n, sum, scale * total, dz, q);
+    for (size_t j = 0; j < n; j++) dz[j] -= scale * (t[j] * (1.0f - p[0]) + smooth);
+    return total * log_f(sum) - dot;
+}
+
+CDL_INLINE float softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
+                                                         const void *restrict target, float scale,
+                                                         const float *p, float *restrict dz,
+                                                         float *restrict q) {
+    (void)p;
+    const int32_t t = *(const int32_t *)target;
+    const float top = top_of_line(n, z);
+    const float sum = softmax_line(n, z, top, dz);
+    softmax_finish(n, sum, scale, dz, q);
+    dz[t] -= scale;
+    return log_f(sum) - (z[t] - top);
+}
+
+/* On probabilities: y is first divided by its sum s, u = y / s, then clipped. With g = dloss/du
+ * the slope by y is (g - sum g u) / s. */
+CDL_INLINE float normalized_crossentropy(size_t n, const float *restrict y, float scale,
+                                         float *restrict dz, float *restrict q) {
+    float s = 0.0f;
+    for (size_t j = 0; j < n; j++) s += y[j];
+    float loss = 0.0f;
+    float mean = 0.0f;
+    for (size_t j = 0; j < n; j++) { /* dz holds the targets on entry */
+        const float u = y[j] / s;
+        const float low = u < PROBABILITY_MIN ? PROBABILITY_MIN : u;
+        const float c = low > PROBABILITY_MAX ? PROBABILITY_MAX : low;
+        const float g = u >= PROBABILITY_MIN && u <= PROBABILITY_MAX ? -dz[j] / c : 0.0f * u;
+        loss -= dz[j] * log_f(c);
+        mean += g * u;
+        dz[j] = g;
+    }
+    const float factor = scale / s;
+    for (size_t j = 0; j < n; j++) dz[j] = (dz[j] - mean) * factor;
+    const size_t padded = (n + CDL_LINE - 1) / CDL_LINE * CDL_LINE;
+    for (size_t j = 0; j < n; j++) q[j] = y[j];
+    for (size_t j = n; j < padded && n > 1; j++) dz[j] = q[j] = 0.0f;
+    return loss;
+}
+
+CDL_INLINE float categorical_crossentropy(size_t n, const float *restrict y,
+                                          const void *restrict target, float scale, const float *p,
+                                          float *restrict dz, float *restrict q) {
+    const float *t = target;
+    for (size_t j = 0; j < n; j++) dz[j] = t[j] * (1.0f - p[0]) + p[0] / (float)n;
+    return normalized_crossentropy(n, y, scale, dz, q);
+}
+
+CDL_INLINE float sparse_categorical_crossentropy(size_t n, const float *restrict y,
+                                                 const void *restrict target, float scale,
+                                                 const float *p, float *restrict dz,
+                                                 float *restrict q) {
+    (void)p;
+    for (size_t j = 0; j < n; j++) dz[j] = 0.0f;
+    dz[*(const int32_t *)target] = 1.0f;
+    return normalized_crossentropy(n, y, scale, dz, q);
+}
+
+#endif

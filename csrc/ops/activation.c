@@ -1,0 +1,36 @@
+/* activation.c - y = f(x), elementwise, for the rows of kernels/activations.h. */
+#include "ops/op.h"
+
+enum { KIND }; /* attributes */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    ctx->kernels->activation[(int)node->attribute[KIND]](
+        (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
+        node->row_param);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (!node->needs_dx) return;
+    ctx->kernels->activation_slope[(int)node->attribute[KIND]](
+        (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
+        cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld, node->row_param);
+}
+
+const struct cdl_op cdl_op_activation = {
+    .name = "activation",
+    .attributes = "kind",
+    .params = "",
+    .table = "activations",
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+};

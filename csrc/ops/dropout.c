@@ -1,0 +1,51 @@
+/* dropout.c - inverted dropout: in training an element is 0 with probability `rate`, else it is
+ * divided by 1 - rate; otherwise y = x. The mask is drawn again in backward, never stored. */
+#include "ops/op.h"
+
+#include <string.h>
+
+enum { RATE, SEED }; /* attributes */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static void mask(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                 size_t last, const float *from, float *to) {
+    const struct cdl_tensor *x = node->in[0];
+    const size_t rows = (last - first) * x->lines;
+    const float rate = node->attribute[RATE];
+    if (!ctx->training || rate <= 0.0f) {
+        memcpy(to, from, rows * x->ld * sizeof(float));
+        return;
+    }
+    const double kept = 1.0 - (double)rate;
+    const double threshold = kept * 4294967296.0;
+    const uint32_t keep = threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
+    const uint64_t seed = cdl_mix64(ctx->seed) ^ (uint64_t)node->attribute[SEED];
+    const struct cdl_key key = cdl_key_of(seed, ctx->step, (uint64_t)node->index);
+    ctx->kernels->dropout(rows, x->width, key, (uint32_t)(first * x->lines), keep,
+                          kept > 0.0 ? (float)(1.0 / kept) : 0.0f, from, x->ld, to, x->ld);
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    mask(node, ctx, first, last, cdl_rows(node->in[0], first), cdl_rows(node->out[0], first));
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    if (!node->needs_dx) return;
+    mask(node, ctx, first, last, cdl_grad_rows(node->out[0], first),
+         cdl_grad_rows(node->in[0], first));
+}
+
+const struct cdl_op cdl_op_dropout = {
+    .name = "dropout",
+    .attributes = "rate,seed",
+    .params = "",
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+};

@@ -1,0 +1,89 @@
+/* loss.c - a loss: its value a line, and the slopes that start the backward pass.
+ *
+ * Inputs: prediction or raw scores, target, and (optionally) sample weights. Outputs: nothing, or
+ * the probabilities that a loss on raw scores computes on the way. The total of a batch is
+ * scale * sum of w l / (lines or 1), as Keras divides: by the count, not by the weights' sum.
+ */
+#include "ops/op.h"
+
+enum { KIND, SCALE, REDUCTION }; /* attributes; REDUCTION: 0 mean over samples and lines, 1 sum */
+
+static bool is_classes[CDL_N_LOSSES] = {
+#define CDL_IS_VALUES false
+#define CDL_IS_CLASSES true
+#define X(NAME, TARGET, PARAMS) [CDL_LOSS_##NAME] = CDL_IS_##TARGET,
+    CDL_LINE_LOSSES(X)
+#undef X
+};
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->in[0], *t = node->in[1];
+    const int kind = (int)node->attribute[KIND];
+    if (node->n_in < 2 || kind < 0 || kind >= CDL_N_LOSSES) return CDL_ERR_PROGRAM;
+    if (is_classes[kind] != t->is_int || t->lines != y->lines) return CDL_ERR_PROGRAM;
+    if (!t->is_int && t->width != y->width) return CDL_ERR_PROGRAM;
+    if (node->n_in > 2 && (node->in[2]->lines != 1 || node->in[2]->width != 1))
+        return CDL_ERR_PROGRAM;
+    return CDL_OK;
+}
+
+/* Values of the lines; and, where no one keeps them, a place for slopes and probabilities. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    const struct cdl_tensor *y = node->in[0];
+    return cdl_round_up(rows * y->lines, CDL_LINE) + 2 * rows * y->lines * y->ld;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *y = node->in[0], *t = node->in[1];
+    const size_t capacity = cdl_round_up(ctx->rows * y->lines, CDL_LINE);
+    float *slopes = node->scratch + capacity;
+    float *probabilities = slopes + ctx->rows * y->lines * y->ld;
+    const size_t at = first * y->lines * y->ld;
+    const double count = node->attribute[REDUCTION] != 0.0f ? 1.0 : (double)(ctx->rows * y->lines);
+    const struct cdl_scoring scoring = {
+        .rows = (last - first) * y->lines,
+        .n = y->width,
+        .y = cdl_rows(y, first),
+        .ldy = y->ld,
+        .t = t->is_int ? (const void *)((const int32_t *)(void *)t->data + first * t->lines)
+                       : cdl_rows(t, first),
+        .ldt = t->ld,
+        .weight = node->n_in > 2 ? cdl_rows(node->in[2], first) : NULL,
+        .lines = y->lines,
+        .scale = (float)((double)node->attribute[SCALE] / count),
+        .dy = ctx->training && node->needs_dx ? cdl_grad_rows(y, first) : slopes + at,
+        .q = node->n_out ? cdl_rows(node->out[0], first) : probabilities + at,
+        .value = node->scratch + first * y->lines,
+        .p = node->row_param,
+    };
+    ctx->kernels->loss[(int)node->attribute[KIND]](&scoring);
+}
+
+/* n_b L_b of this batch, whose sum over the batches divided by the samples is the logged loss. */
+static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *total,
+                   double *count) {
+    const size_t lines = node->in[0]->lines;
+    const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
+    double sum = 0.0;
+    for (size_t i = 0; i < ctx->rows; i++) {
+        double sample = 0.0;
+        for (size_t l = 0; l < lines; l++) sample += (double)node->scratch[i * lines + l];
+        sum += weight ? sample * (double)weight[i] : sample;
+    }
+    const double rows = (double)ctx->rows;
+    const double scale = (double)node->attribute[SCALE];
+    *total += scale * sum * (node->attribute[REDUCTION] != 0.0f ? rows : 1.0 / (double)lines);
+    *count += rows;
+}
+
+const struct cdl_op cdl_op_loss = {
+    .name = "loss",
+    .attributes = "kind,scale,reduction",
+    .params = "",
+    .table = "losses",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .report = report,
+};

@@ -1,0 +1,28 @@
+/* matmul.h - products of whole matrices out of the kernels' blocks. */
+#ifndef CDL_OPS_MATMUL_H
+#define CDL_OPS_MATMUL_H
+
+#include <stdbool.h>
+
+#include "kernels/kernels.h"
+
+/* What happens to a block of c while it is in the L1 cache. */
+struct cdl_epilogue {
+    int activation; /* CDL_ACTIVATION_linear: nothing */
+    bool slope;     /* c *= df(y) instead of c = f(c) */
+    const float *y; /* slope: where f's values are, rows ldy apart, columns as those of c */
+    size_t ldy;
+    const float *params;
+};
+
+/* c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL. */
+void cdl_matmul(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n, const float *a,
+                size_t lda, const float *b, const float *bias, float *c, size_t ldc,
+                const struct cdl_epilogue *epilogue);
+
+/* g[rows_of_w, width] = a^T b for one block of a weight's gradient: a and b are `samples` rows. */
+void cdl_matmul_gradient(const struct cdl_kernels *kernels, size_t samples, size_t rows_of_w,
+                         size_t width, const float *a, size_t lda, const float *b, size_t ldb,
+                         float *g);
+
+#endif

@@ -1,0 +1,110 @@
+/* op.h - what an operation is: a row of functions, and the node that they work on.
+ *
+ * An op's file ends in its `const struct cdl_op`; ops.def lists it. check() runs while the program
+ * is built and is the only one that may fail. forward() and backward() work on the samples
+ * [first, last) of the batch and touch no other, so that threads split rows; update() takes the
+ * share of one thread in the node's parameters, after all rows of all nodes are done.
+ */
+#ifndef CDL_OPS_OP_H
+#define CDL_OPS_OP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+#include "base/param.h"
+#include "base/status.h"
+#include "kernels/kernels.h"
+
+enum {
+    CDL_MAX_DIMS = 8,
+    CDL_MAX_INPUTS = 4,
+    CDL_MAX_OUTPUTS = 2,
+    CDL_MAX_PARAMS = 4,
+    CDL_MAX_ATTRIBUTES = 8
+};
+
+/* A batch of one value: per sample `lines` rows of `width` floats, `ld` apart (cdl_stride). */
+struct cdl_tensor {
+    int n_dims;
+    size_t dims[CDL_MAX_DIMS]; /* per sample, outermost first */
+    size_t lines, width, ld;
+    bool is_int; /* int32, one a line, lines contiguous: class numbers */
+    float *data; /* the pads hold finite numbers */
+    float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
+};
+
+/* How one parameter learns; NULL in the node if it is frozen. */
+struct cdl_trained {
+    struct cdl_param *param;
+    float *slots[CDL_MAX_SLOTS];
+};
+
+/* What one step of the optimizer needs beside the gradients: the same for all parameters. */
+struct cdl_step {
+    cdl_update_fn *update;
+    float derived[CDL_MAX_DERIVED];
+};
+
+/* The state of a run that ops may read. */
+struct cdl_context {
+    const struct cdl_kernels *kernels;
+    bool training;
+    size_t rows; /* live samples of this batch */
+    uint64_t seed, step;
+    struct cdl_step optimizer;
+};
+
+struct cdl_node {
+    const struct cdl_op *op;
+    int index; /* in the program; part of a random key */
+    struct cdl_tensor *in[CDL_MAX_INPUTS];
+    struct cdl_tensor *out[CDL_MAX_OUTPUTS];
+    int n_in, n_out;
+    struct cdl_param *param[CDL_MAX_PARAMS];
+    struct cdl_trained *trained[CDL_MAX_PARAMS];
+    float attribute[CDL_MAX_ATTRIBUTES]; /* in the order of op->attributes */
+    float row_param[CDL_MAX_ROW_PARAMS]; /* of the table row that the op names */
+    bool needs_dx;                       /* in[0]->grad is wanted */
+    int dx_activation; /* dense: its producer's activation, whose slope goes into dx; or linear */
+    const float *dx_row_param;
+    bool dy_is_dz; /* dense: the reader of its output has already applied that slope */
+    float *scratch;
+};
+
+struct cdl_op {
+    const char *name;
+    const char *attributes; /* comma-separated names */
+    const char *params;     /* comma-separated names */
+    const char *table;      /* of the row that attribute 0 names: "activations", ... or NULL */
+    cdl_status (*check)(const struct cdl_node *node);
+    size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
+    double (*flops)(const struct cdl_node *node); /* of one sample, forward */
+    void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last);
+    void (*backward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last);
+    void (*update)(const struct cdl_node *node, const struct cdl_context *ctx,
+                   float *thread_scratch, int thread, int n_threads);
+    /* Losses and metrics: adds this batch to total and count, in a fixed order. */
+    void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *total,
+                   double *count);
+    bool absorbs_slope; /* dx may carry the slope of the producer's activation (dx_activation) */
+};
+
+/* Floats that update() may use in thread_scratch: one block of a weight's gradient. */
+enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
+
+#define OP(NAME) extern const struct cdl_op cdl_op_##NAME;
+#include "ops/ops.def"
+#undef OP
+
+static inline float *cdl_rows(const struct cdl_tensor *t, size_t first) {
+    return t->data + first * t->lines * t->ld;
+}
+static inline float *cdl_grad_rows(const struct cdl_tensor *t, size_t first) {
+    return t->grad + first * t->lines * t->ld;
+}
+
+#endif

@@ -1,0 +1,195 @@
+/* build.c - from a description to a program: all that can fail fails here. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "isa/isa.h"
+#include "program/program.h"
+
+const struct cdl_op *const cdl_ops[] = {
+#define OP(NAME) &cdl_op_##NAME,
+#include "ops/ops.def"
+#undef OP
+};
+const int cdl_n_ops = sizeof cdl_ops / sizeof cdl_ops[0];
+
+static cdl_status make_values(struct cdl_program *program, const struct cdl_program_def *def) {
+    for (int v = 0; v < def->n_values; v++) {
+        struct cdl_tensor *value = &program->values[v];
+        const struct cdl_value_def *shape = &def->values[v];
+        value->n_dims = shape->n_dims;
+        value->lines = value->width = 1;
+        for (int d = 0; d < shape->n_dims; d++) {
+            value->dims[d] = shape->dims[d];
+            if (d + 1 < shape->n_dims) value->lines *= shape->dims[d];
+        }
+        if (shape->n_dims) value->width = shape->dims[shape->n_dims - 1];
+        value->is_int = shape->is_int;
+        if (value->is_int) { /* a class number a line: all axes are lines */
+            value->lines *= value->width;
+            value->width = 1;
+        }
+        value->ld = cdl_stride(value->width);
+        /* Sizes are products of what the caller states: refuse what would wrap around. */
+        const double floats = (double)program->rows * (double)value->lines * (double)value->ld;
+        if (value->width == 0 || value->lines == 0) return CDL_ERR_PROGRAM;
+        if (floats > 1e15) return CDL_ERR_NO_MEMORY;
+    }
+    return CDL_OK;
+}
+
+static cdl_status make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
+                            struct cdl_node *node) {
+    if (def->op < 0 || def->op >= cdl_n_ops) return CDL_ERR_PROGRAM;
+    node->op = cdl_ops[def->op];
+    node->n_in = def->n_in;
+    node->n_out = def->n_out;
+    for (int i = 0; i < def->n_in; i++) node->in[i] = &program->values[def->in[i]];
+    for (int i = 0; i < def->n_out; i++) node->out[i] = &program->values[def->out[i]];
+    for (int i = 0; i < def->n_params; i++) {
+        node->param[i] = def->params[i];
+        node->trained[i] = def->trained[i] < 0 ? NULL : &program->trained[def->trained[i]];
+    }
+    memcpy(node->attribute, def->attributes, sizeof def->attributes);
+    memcpy(node->row_param, def->row_params, sizeof def->row_params);
+    return node->op->check(node);
+}
+
+static bool trains(const struct cdl_node *node) {
+    for (int i = 0; i < CDL_MAX_PARAMS; i++) {
+        if (node->trained[i]) return true;
+    }
+    return false;
+}
+
+static struct cdl_node *producer_of(struct cdl_program *program, const struct cdl_tensor *value) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        for (int o = 0; o < program->nodes[i].n_out; o++) {
+            if (program->nodes[i].out[o] == value) return &program->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+static int readers_of(const struct cdl_program *program, const struct cdl_tensor *value) {
+    int readers = 0;
+    for (int i = 0; i < program->n_nodes; i++) {
+        for (int k = 0; k < program->nodes[i].n_in; k++)
+            readers += program->nodes[i].in[k] == value;
+    }
+    return readers;
+}
+
+/* Which gradients flow: a node hands one to its input if anything before it learns. A dense node
+ * that is the only reader of another's activated output takes over its slope. */
+static cdl_status link_backward(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        struct cdl_node *node = &program->nodes[i];
+        struct cdl_node *before = producer_of(program, node->in[0]);
+        node->needs_dx = before && (before->needs_dx || trains(before));
+        node->dx_activation = CDL_ACTIVATION_linear;
+        if (!node->needs_dx || node->op != &cdl_op_dense) continue;
+        CDL_TRY(cdl_param_need_transposed(node->param[0]));
+        if (before->op->absorbs_slope && readers_of(program, node->in[0]) == 1) {
+            node->dx_activation = (int)before->attribute[0];
+            node->dx_row_param = before->row_param;
+            before->dy_is_dz = true;
+        }
+    }
+    return CDL_OK;
+}
+
+/* Threads that a batch is worth. With two, a step takes about half its time plus two barriers and
+ * 16 ns for each cache line that changes cores: below some 5 MFLOP one thread wins (measured on
+ * Sapphire Rapids and Zen 4 cores, see docs/design.md). */
+static int gate(const struct cdl_program *program, const struct cdl_program_def *def) {
+    double flops = 0.0;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (node->op->flops) flops += node->op->flops(node) * (def->training ? 3.0 : 1.0);
+    }
+    const double worth = flops * (double)def->rows / 2.5e6;
+    const int available = cdl_threads_available();
+    if (def->threads > 0) return def->threads < CDL_MAX_THREADS ? def->threads : CDL_MAX_THREADS;
+    return worth < 2.0 ? 1 : worth < available ? (int)worth : available;
+}
+
+static cdl_status allocate(struct cdl_program *program, const struct cdl_program_def *def) {
+    program->n_values = def->n_values;
+    program->n_nodes = def->n_instructions;
+    program->n_inputs = def->n_inputs;
+    program->n_outputs = def->n_outputs;
+    program->n_trained = def->n_trained;
+    program->values = calloc((size_t)def->n_values + 1, sizeof *program->values);
+    program->nodes = calloc((size_t)def->n_instructions + 1, sizeof *program->nodes);
+    program->inputs = calloc((size_t)def->n_inputs + 1, sizeof *program->inputs);
+    program->outputs = calloc((size_t)def->n_outputs + 1, sizeof *program->outputs);
+    program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
+    program->reports = calloc((size_t)def->n_instructions + 1, sizeof *program->reports);
+    program->totals = calloc((size_t)def->n_instructions + 1, sizeof *program->totals);
+    program->counts = calloc((size_t)def->n_instructions + 1, sizeof *program->counts);
+    return program->values && program->nodes && program->inputs && program->outputs &&
+                   program->trained && program->reports && program->totals && program->counts
+               ? CDL_OK
+               : CDL_ERR_NO_MEMORY;
+}
+
+static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
+                        int *fault) {
+    program->kernels = cdl_isa_choose(def->isa);
+    if (!program->kernels) return CDL_ERR_PROGRAM;
+    program->training = def->training;
+    program->rows = def->rows;
+    program->optimizer = def->optimizer;
+    memcpy(program->hypers, def->hypers, sizeof program->hypers);
+    CDL_TRY(allocate(program, def));
+    CDL_TRY(make_values(program, def));
+    for (int i = 0; i < def->n_trained; i++) {
+        program->trained[i].param = def->trained[i].param;
+        for (int s = 0; s < CDL_MAX_SLOTS; s++) {
+            program->trained[i].slots[s] =
+                def->trained[i].slots[s] ? def->trained[i].slots[s]->w : NULL;
+        }
+    }
+    for (int i = 0; i < def->n_instructions; i++) {
+        program->nodes[i].index = *fault = i;
+        CDL_TRY(make_node(program, &def->instructions[i], &program->nodes[i]));
+        if (program->nodes[i].op->report)
+            program->reports[program->n_reports++] = &program->nodes[i];
+    }
+    *fault = -1;
+    for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
+    for (int i = 0; i < def->n_outputs; i++)
+        program->outputs[i] = &program->values[def->outputs[i]];
+    if (def->training) CDL_TRY(link_backward(program));
+    program->threads = gate(program, def);
+    if (!def->training) program->rows *= (size_t)program->threads;
+    return cdl_plan(program);
+}
+
+cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_program **out,
+                              int *fault) {
+    struct cdl_program *program = calloc(1, sizeof *program);
+    if (!program) return CDL_ERR_NO_MEMORY;
+    *fault = -1;
+    cdl_status status = build(program, def, fault);
+    if (status != CDL_OK) {
+        cdl_program_destroy(program);
+        return status;
+    }
+    *out = program;
+    return CDL_OK;
+}
+
+void cdl_program_destroy(struct cdl_program *program) {
+    if (!program) return;
+    cdl_free(program->arena);
+    free(program->values);
+    free(program->nodes);
+    free(program->inputs);
+    free(program->outputs);
+    free(program->trained);
+    free(program->reports);
+    free(program->totals);
+    free(program->counts);
+    free(program);
+}

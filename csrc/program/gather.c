@@ -1,0 +1,145 @@
+/* gather.c - rows of the caller's arrays, of any type and strides, into the program's inputs.
+ *
+ * A sample is walked in C order: runs along its last axis are converted and cut into the lines of
+ * the input. Nothing of the array is copied beyond the rows of the batch.
+ */
+#include <string.h>
+
+#include "isa/isa.h"
+#include "program/program.h"
+
+/* Where the next element of a sample goes. */
+struct cursor {
+    const struct cdl_tensor *to;
+    char *line;
+    size_t column;
+};
+
+enum { SWAP_RUN = 64 };
+
+static size_t item_size(enum cdl_dtype dtype) {
+    static const size_t sizes[CDL_N_DTYPES] = {
+#define X(NAME, TYPE, HOW) [CDL_DTYPE_##NAME] = sizeof(TYPE),
+        CDL_DTYPES(X)
+#undef X
+    };
+    return sizes[dtype];
+}
+
+/* n elements in the machine's byte order, contiguous in `to`. */
+static void swap_bytes(size_t n, size_t size, const char *from, ptrdiff_t step, char *to) {
+    for (size_t i = 0; i < n; i++, from += step, to += size) {
+        for (size_t b = 0; b < size; b++) to[b] = from[size - 1 - b];
+    }
+}
+
+static void convert(const struct cdl_kernels *kernels, const struct cdl_array *array, bool to_int,
+                    size_t n, const char *from, ptrdiff_t step, void *to) {
+    if (to_int) {
+        kernels->convert_int[array->dtype](n, from, step, to);
+    } else {
+        kernels->convert[array->dtype](n, from, step, to);
+    }
+}
+
+/* n elements from `from` to the cursor, over as many lines as they fill. */
+static void put(const struct cdl_kernels *kernels, const struct cdl_array *array, size_t n,
+                const char *from, ptrdiff_t step, struct cursor *at) {
+    const size_t size = item_size(array->dtype);
+    _Alignas(16) char swapped[SWAP_RUN * sizeof(long double)];
+    while (n > 0) {
+        size_t run = at->to->width - at->column;
+        run = run < n ? run : n;
+        char *to = at->line + at->column * sizeof(float);
+        if (array->swapped && size > 1) {
+            run = run < SWAP_RUN ? run : SWAP_RUN;
+            swap_bytes(run, size, from, step, swapped);
+            convert(kernels, array, at->to->is_int, run, swapped, (ptrdiff_t)size, to);
+        } else {
+            convert(kernels, array, at->to->is_int, run, from, step, to);
+        }
+        from += (ptrdiff_t)run * step;
+        n -= run;
+        at->column += run;
+        if (at->column == at->to->width) {
+            at->column = 0;
+            at->line += at->to->ld * sizeof(float);
+        }
+    }
+}
+
+static void put_axes(const struct cdl_kernels *kernels, const struct cdl_array *array, int axis,
+                     const char *from, struct cursor *at) {
+    if (axis >= array->n_dims) {
+        put(kernels, array, 1, from, 0, at);
+    } else if (axis == array->n_dims - 1) {
+        put(kernels, array, array->shape[axis], from, array->strides[axis], at);
+    } else {
+        for (size_t i = 0; i < array->shape[axis]; i++) {
+            put_axes(kernels, array, axis + 1, from + (ptrdiff_t)i * array->strides[axis], at);
+        }
+    }
+}
+
+void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
+                const int64_t *order, size_t start, size_t first, size_t last,
+                const struct cdl_tensor *to) {
+    for (size_t i = first; i < last; i++) {
+        const int64_t row = order ? order[start + i] : (int64_t)(start + i);
+        struct cursor at = {.to = to, .line = (char *)(to->data + i * to->lines * to->ld)};
+        put_axes(kernels, array, 1, array->data + row * array->strides[0], &at);
+    }
+}
+
+struct class_check {
+    const struct cdl_kernels *kernels;
+    const struct cdl_array *array;
+    double classes;
+    int64_t seen;
+};
+
+/* Number of the first wrong element below `from`, or -1; counts the elements it has seen. */
+static int64_t check_axes(struct class_check *check, int axis, const char *from) {
+    const struct cdl_array *array = check->array;
+    if (axis < array->n_dims) {
+        for (size_t i = 0; i < array->shape[axis]; i++) {
+            const int64_t bad =
+                check_axes(check, axis + 1, from + (ptrdiff_t)i * array->strides[axis]);
+            if (bad >= 0) return bad;
+        }
+        return -1;
+    }
+    _Alignas(16) char value[sizeof(long double)];
+    const size_t size = item_size(array->dtype);
+    double label = 0.0;
+    float rounded;
+    if (array->swapped && size > 1) {
+        swap_bytes(1, size, from, 0, value);
+    } else {
+        memcpy(value, from, size);
+    }
+    switch (array->dtype) {
+#define X(NAME, TYPE, HOW)                                                                         \
+    case CDL_DTYPE_##NAME: {                                                                       \
+        TYPE v;                                                                                    \
+        memcpy(&v, value, sizeof v);                                                               \
+        label = (double)v;                                                                         \
+        break;                                                                                     \
+    }
+        CDL_DTYPES(X)
+#undef X
+    default:
+        break;
+    }
+    if (array->dtype == CDL_DTYPE_float16) {
+        check->kernels->convert[array->dtype](1, value, (ptrdiff_t)size, &rounded);
+        label = (double)rounded;
+    }
+    const bool right = label >= 0.0 && label < check->classes && label == (double)(int64_t)label;
+    return right ? (check->seen++, -1) : check->seen;
+}
+
+int64_t cdl_check_classes(const struct cdl_array *array, int64_t classes) {
+    struct class_check check = {cdl_isa_choose(NULL), array, (double)classes, 0};
+    return check_axes(&check, 0, array->data);
+}

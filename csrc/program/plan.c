@@ -1,0 +1,123 @@
+/* plan.c - the memory of a program, planned once: one arena, buffers reused when dead.
+ *
+ * Time runs over the schedule: node i computes at time i, its backward pass at 2 n - 1 - i, its
+ * parameters learn in the same moment when one thread runs alone, and after all rows (time 2 n)
+ * when several do. A buffer lives from the first moment that writes it to the last that reads it;
+ * two buffers may share memory if their lives do not meet. Inputs live always: their pads are
+ * zeroed once. First fit, in order of birth, stays close to the lower bound on straight lines.
+ */
+#include <stdlib.h>
+
+#include "program/program.h"
+
+struct buffer {
+    float **place;
+    size_t floats;
+    int birth, death; /* inclusive */
+    size_t offset;
+};
+
+struct plan {
+    struct buffer *buffers;
+    int n;
+};
+
+static void add(struct plan *plan, float **place, size_t floats, int birth, int death) {
+    plan->buffers[plan->n++] = (struct buffer){
+        .place = place, .floats = cdl_round_up(floats, CDL_LINE), .birth = birth, .death = death};
+}
+
+static bool is_among(struct cdl_tensor *const *list, int n, const struct cdl_tensor *value) {
+    for (int i = 0; i < n; i++) {
+        if (list[i] == value) return true;
+    }
+    return false;
+}
+
+/* The life of a value and, in training, of its gradient. */
+static void add_value(struct plan *plan, const struct cdl_program *program, int v) {
+    struct cdl_tensor *value = &program->values[v];
+    const int n = program->n_nodes, end = 2 * n;
+    const size_t floats = program->rows * value->lines * value->ld;
+    const bool fixed = is_among(program->inputs, program->n_inputs, value) ||
+                       is_among(program->outputs, program->n_outputs, value);
+    int producer = -1, last_reader = -1, last_backward = -1;
+    for (int i = 0; i < n; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (is_among(node->out, node->n_out, value)) producer = i;
+        if (is_among(node->in, node->n_in, value)) last_reader = i;
+    }
+    last_backward = last_reader < 0 ? end : end - 1 - last_reader;
+    const int backward = producer < 0 ? end : end - 1 - producer;
+    int death = last_reader < producer ? producer : last_reader;
+    if (program->training) death = program->threads > 1 ? end : backward;
+    add(plan, &value->data, floats, fixed || producer < 0 ? 0 : producer, fixed ? end : death);
+    if (!program->training || value->is_int || producer < 0) return;
+    /* A loss writes the gradient of its scores while it runs forward. */
+    const bool scored = last_reader >= 0 && program->nodes[last_reader].op->report;
+    int birth = scored ? 0 : last_backward;
+    add(plan, &value->grad, floats, birth, program->threads > 1 || fixed ? end : backward);
+}
+
+static int by_birth(const void *a, const void *b) {
+    const struct buffer *x = a, *y = b;
+    if (x->birth != y->birth) return x->birth < y->birth ? -1 : 1;
+    return x->floats > y->floats ? -1 : x->floats < y->floats;
+}
+
+static int by_offset(const void *a, const void *b) {
+    const struct buffer *x = *(const struct buffer *const *)a,
+                        *y = *(const struct buffer *const *)b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* First fit: the lowest offset where no buffer that lives at the same time stands. */
+static size_t place_all(struct plan *plan, struct buffer **alive) {
+    size_t top = 0;
+    for (int i = 0; i < plan->n; i++) {
+        struct buffer *buffer = &plan->buffers[i];
+        int n_alive = 0;
+        for (int j = 0; j < i; j++) {
+            struct buffer *other = &plan->buffers[j];
+            if (other->death >= buffer->birth && buffer->death >= other->birth)
+                alive[n_alive++] = other;
+        }
+        qsort(alive, (size_t)n_alive, sizeof *alive, by_offset);
+        size_t offset = 0;
+        for (int j = 0; j < n_alive; j++) {
+            if (alive[j]->offset >= offset + buffer->floats) break;
+            if (alive[j]->offset + alive[j]->floats > offset)
+                offset = alive[j]->offset + alive[j]->floats;
+        }
+        buffer->offset = offset;
+        if (offset + buffer->floats > top) top = offset + buffer->floats;
+    }
+    return top;
+}
+
+cdl_status cdl_plan(struct cdl_program *program) {
+    const size_t most = 2 * (size_t)program->n_values + (size_t)program->n_nodes + 1;
+    struct plan plan = {.buffers = calloc(most, sizeof *plan.buffers)};
+    struct buffer **alive = calloc(most, sizeof *alive);
+    cdl_status status = CDL_ERR_NO_MEMORY;
+    if (plan.buffers && alive) {
+        for (int v = 0; v < program->n_values; v++) add_value(&plan, program, v);
+        for (int i = 0; i < program->n_nodes; i++) {
+            struct cdl_node *node = &program->nodes[i];
+            if (!node->op->scratch_floats) continue;
+            add(&plan, &node->scratch, node->op->scratch_floats(node, program->rows), 0,
+                2 * program->n_nodes);
+        }
+        add(&plan, &program->thread_scratch, (size_t)program->threads * CDL_THREAD_SCRATCH, 0,
+            2 * program->n_nodes);
+        qsort(plan.buffers, (size_t)plan.n, sizeof *plan.buffers, by_birth);
+        program->arena = cdl_alloc(place_all(&plan, alive));
+        if (program->arena) status = CDL_OK;
+    }
+    for (int i = 0; i < plan.n && status == CDL_OK; i++) {
+        *plan.buffers[i].place = program->arena + plan.buffers[i].offset;
+    }
+    free(alive);
+    free(plan.buffers);
+    return status;
+}

@@ -1,0 +1,39 @@
+/* program.h - what a built program holds: its nodes, their memory, its accumulators. */
+#ifndef CDL_PROGRAM_PROGRAM_H
+#define CDL_PROGRAM_PROGRAM_H
+
+#include "base/threads.h"
+#include "cdl.h"
+#include "ops/op.h"
+
+struct cdl_program {
+    const struct cdl_kernels *kernels;
+    size_t rows; /* capacity of all threads together */
+    bool training;
+    int threads;
+    int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_reports;
+    struct cdl_tensor *values;
+    struct cdl_node *nodes;
+    struct cdl_tensor **inputs, **outputs;
+    struct cdl_trained *trained;
+    struct cdl_node **reports;
+    double *totals, *counts;
+    int optimizer;
+    double hypers[CDL_MAX_HYPERS];
+    float *arena;
+    float *thread_scratch; /* CDL_THREAD_SCRATCH floats a thread */
+};
+
+/* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
+cdl_status cdl_plan(struct cdl_program *program);
+
+/* gather.c: samples [first, last) of the batch into the input's rows, converted. `order` and
+ * `start` tell which rows of the array they are. */
+void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
+                const int64_t *order, size_t start, size_t first, size_t last,
+                const struct cdl_tensor *to);
+
+extern const struct cdl_op *const cdl_ops[];
+extern const int cdl_n_ops;
+
+#endif

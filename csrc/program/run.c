@@ -1,0 +1,292 @@
+/* run.c - the loops over batches: train, test, predict.
+ *
+ * One region of threads a call. In a step each thread takes the same rows of every node: gather,
+ * forward, loss, backward; after a barrier it takes its share of every node's parameters; after
+ * another the next step begins. No sum is shared between threads, so any number of them gives the
+ * same bits. A thread alone lets a node learn right after its backward pass, while the operands
+ * are still in cache.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include <time.h>
+
+#include "program/program.h"
+
+/* Threads cut the rows at multiples of 16: a kernel's vector and tail then fall on the same rows
+ * however many threads there are. */
+enum { ROW_ALIGN = 16 };
+
+struct share {
+    size_t first, last;
+};
+
+static struct share share_of(size_t rows, int thread, int threads) {
+    const size_t each = cdl_round_up((rows + (size_t)threads - 1) / (size_t)threads, ROW_ALIGN);
+    const size_t first = (size_t)thread * each < rows ? (size_t)thread * each : rows;
+    return (struct share){first, first + each < rows ? first + each : rows};
+}
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void prepare_step(const struct cdl_program *program, const struct cdl_pass *pass,
+                         size_t done, struct cdl_step *step) {
+    static void (*const steps[])(double, double, const double *, float *) = {
+#define X(NAME, N_SLOTS, HYPERS, SLOTS) NAME##_step,
+        CDL_OPTIMIZERS(X)
+#undef X
+    };
+    if (program->optimizer < 0) return;
+    const double rate = (double)pass->rates[done < pass->n_rates ? done : pass->n_rates - 1];
+    step->update = program->kernels->update[program->optimizer];
+    steps[program->optimizer](rate, (double)(pass->iteration + 1), program->hypers, step->derived);
+}
+
+static void forward_rows(const struct cdl_program *program, const struct cdl_context *ctx,
+                         const struct cdl_pass *pass, size_t start, struct share rows) {
+    if (rows.first == rows.last) return;
+    for (int i = 0; i < program->n_inputs; i++) {
+        cdl_gather(program->kernels, &pass->arrays[i], pass->order, start, rows.first, rows.last,
+                   program->inputs[i]);
+    }
+    for (int i = 0; i < program->n_nodes; i++) {
+        program->nodes[i].op->forward(&program->nodes[i], ctx, rows.first, rows.last);
+    }
+}
+
+static bool learns(const struct cdl_node *node) {
+    return node->op->update && (node->trained[0] || node->trained[1]);
+}
+
+static void backward_rows(const struct cdl_program *program, const struct cdl_context *ctx,
+                          struct share rows, int threads) {
+    for (int i = program->n_nodes - 1; i >= 0; i--) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (node->op->backward && rows.first < rows.last && (node->needs_dx || learns(node))) {
+            node->op->backward(node, ctx, rows.first, rows.last);
+        }
+        if (threads == 1 && learns(node))
+            node->op->update(node, ctx, program->thread_scratch, 0, 1);
+    }
+}
+
+static void update_share(const struct cdl_program *program, const struct cdl_context *ctx,
+                         int thread, int threads) {
+    float *scratch = program->thread_scratch + (size_t)thread * CDL_THREAD_SCRATCH;
+    for (int i = program->n_nodes - 1; i >= 0; i--) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (learns(node)) node->op->update(node, ctx, scratch, thread, threads);
+    }
+}
+
+static void count_reports(struct cdl_program *program, const struct cdl_context *ctx) {
+    for (int i = 0; i < program->n_reports; i++) {
+        const struct cdl_node *node = program->reports[i];
+        node->op->report(node, ctx, &program->totals[i], &program->counts[i]);
+    }
+}
+
+struct loop {
+    struct cdl_program *program;
+    struct cdl_pass *pass;
+    size_t steps;
+    double seconds;
+    bool training;
+    bool stop; /* written by thread 0 between two barriers */
+};
+
+static struct cdl_context context_of(const struct cdl_program *program, const struct cdl_pass *pass,
+                                     bool training) {
+    const size_t start = pass->next * pass->batch;
+    const size_t left = start < pass->rows ? pass->rows - start : 0;
+    return (struct cdl_context){.kernels = program->kernels,
+                                .training = training,
+                                .rows = left < pass->batch ? left : pass->batch,
+                                .seed = pass->seed,
+                                .step = pass->iteration};
+}
+
+/* Asks the clock at most every half millisecond: for a tiny net it would cost as much as a layer.
+ */
+struct stopwatch {
+    double end, last;
+    size_t every, until_next;
+};
+
+static bool time_is_up(struct stopwatch *watch) {
+    if (--watch->until_next > 0) return false;
+    const double now = seconds_now();
+    if (now - watch->last < 0.5e-3) watch->every *= 2;
+    if (now - watch->last > 2e-3 && watch->every > 1) watch->every /= 2;
+    watch->last = now;
+    watch->until_next = watch->every;
+    return now >= watch->end;
+}
+
+static void loop_work(void *arg, struct cdl_team *team, int thread) {
+    struct loop *loop = arg;
+    struct cdl_program *program = loop->program;
+    /* Every thread counts for itself; thread 0 writes the pass back when all have finished. */
+    struct cdl_pass pass = *loop->pass;
+    const double start_time = seconds_now();
+    struct stopwatch watch = {start_time + loop->seconds, start_time, 1, 1};
+    for (size_t done = 0; done < loop->steps && pass.next * pass.batch < pass.rows; done++) {
+        struct cdl_context ctx = context_of(program, &pass, loop->training);
+        const struct share rows = share_of(ctx.rows, thread, team->size);
+        forward_rows(program, &ctx, &pass, pass.next * pass.batch, rows);
+        if (loop->training) {
+            prepare_step(program, &pass, done, &ctx.optimizer);
+            backward_rows(program, &ctx, rows, team->size);
+            pass.iteration++;
+        }
+        pass.next++;
+        cdl_barrier_wait(team, thread);
+        if (loop->training && team->size > 1) update_share(program, &ctx, thread, team->size);
+        if (thread == 0) {
+            count_reports(program, &ctx);
+            loop->stop = time_is_up(&watch);
+        }
+        cdl_barrier_wait(team, thread);
+        if (loop->stop) break;
+    }
+    if (thread == 0) {
+        loop->pass->next = pass.next;
+        loop->pass->iteration = pass.iteration;
+    }
+}
+
+void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
+    struct loop loop = {program, pass, steps, seconds, true, false};
+    cdl_region(program->threads, loop_work, &loop);
+}
+
+void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
+    struct loop loop = {program, pass, steps, seconds, false, false};
+    cdl_region(program->threads, loop_work, &loop);
+}
+
+/* ---- one batch in two halves ------------------------------------------------------------------
+ */
+
+struct half {
+    struct cdl_program *program;
+    struct cdl_pass *pass;
+    struct cdl_context ctx;
+    const float *gradient;
+};
+
+static void forward_half(void *arg, struct cdl_team *team, int thread) {
+    struct half *half = arg;
+    const struct share rows = share_of(half->ctx.rows, thread, team->size);
+    forward_rows(half->program, &half->ctx, half->pass, half->pass->next * half->pass->batch, rows);
+}
+
+size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training) {
+    struct half half = {program, pass, context_of(program, pass, training), NULL};
+    if (half.ctx.rows == 0) return 0;
+    cdl_region(program->threads, forward_half, &half);
+    count_reports(program, &half.ctx);
+    return half.ctx.rows;
+}
+
+static void backward_half(void *arg, struct cdl_team *team, int thread) {
+    struct half *half = arg;
+    struct cdl_program *program = half->program;
+    const struct share rows = share_of(half->ctx.rows, thread, team->size);
+    const struct cdl_tensor *output = program->outputs[0];
+    for (size_t line = rows.first * output->lines; line < rows.last * output->lines; line++) {
+        for (size_t j = 0; j < cdl_padded(output->width); j++) {
+            output->grad[line * output->ld + j] =
+                j < output->width ? half->gradient[line * output->width + j] : 0.0f;
+        }
+    }
+    backward_rows(program, &half->ctx, rows, team->size);
+    cdl_barrier_wait(team, thread);
+    if (team->size > 1) update_share(program, &half->ctx, thread, team->size);
+}
+
+void cdl_backward(struct cdl_program *program, struct cdl_pass *pass, const float *gradient) {
+    struct half half = {program, pass, context_of(program, pass, true), gradient};
+    prepare_step(program, pass, 0, &half.ctx.optimizer);
+    cdl_region(program->threads, backward_half, &half);
+    pass->iteration++;
+    pass->next++;
+}
+
+/* ---- predict ----------------------------------------------------------------------------------
+ */
+
+struct prediction {
+    struct cdl_program *program;
+    const struct cdl_array *arrays;
+    size_t rows;
+    float *const *outputs;
+};
+
+/* `rows` rows of the buffer, from `first`, to row-major memory. */
+static void copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to) {
+    for (size_t line = first * value->lines; line < (first + rows) * value->lines; line++) {
+        const float *from = value->data + line * value->ld;
+        for (size_t j = 0; j < value->width; j++) *to++ = from[j];
+    }
+}
+
+/* Each thread walks its own rows, a block at a time through all nodes, so that the activations
+ * of a block stay in its cache. */
+static void predict_work(void *arg, struct cdl_team *team, int thread) {
+    const struct prediction *job = arg;
+    const struct cdl_program *program = job->program;
+    const size_t capacity = program->rows / (size_t)program->threads;
+    const size_t base = (size_t)thread * capacity;
+    const struct share mine = share_of(job->rows, thread, team->size);
+    struct cdl_context ctx = {.kernels = program->kernels};
+    for (size_t at = mine.first; at < mine.last; at += capacity) {
+        const size_t rows = mine.last - at < capacity ? mine.last - at : capacity;
+        ctx.rows = program->rows;
+        for (int i = 0; i < program->n_inputs; i++) {
+            /* Row base + r of the buffer is row at + r of the array. */
+            cdl_gather(program->kernels, &job->arrays[i], NULL, at - base, base, base + rows,
+                       program->inputs[i]);
+        }
+        for (int i = 0; i < program->n_nodes; i++) {
+            program->nodes[i].op->forward(&program->nodes[i], &ctx, base, base + rows);
+        }
+        for (int i = 0; i < program->n_outputs; i++) {
+            const struct cdl_tensor *value = program->outputs[i];
+            copy_out(value, base, rows, job->outputs[i] + at * value->lines * value->width);
+        }
+    }
+}
+
+void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
+                 float *const *outputs) {
+    struct prediction job = {program, arrays, rows, outputs};
+    cdl_region(program->threads, predict_work, &job);
+}
+
+/* ---- what a caller reads ----------------------------------------------------------------------
+ */
+
+int cdl_reports(const struct cdl_program *program) { return program->n_reports; }
+
+void cdl_report(const struct cdl_program *program, int i, double *total, double *count) {
+    *total = program->totals[i];
+    *count = program->counts[i];
+}
+
+void cdl_reset_reports(struct cdl_program *program) {
+    for (int i = 0; i < program->n_reports; i++) program->totals[i] = program->counts[i] = 0.0;
+}
+
+void cdl_read_output(const struct cdl_program *program, int i, size_t rows, float *to) {
+    copy_out(program->outputs[i], 0, rows, to);
+}
+
+void cdl_read_input(const struct cdl_program *program, int i, size_t rows, void *to) {
+    copy_out(program->inputs[i], 0, rows, to);
+}
+
+int cdl_program_threads(const struct cdl_program *program) { return program->threads; }
+const char *cdl_program_isa(const struct cdl_program *program) { return program->kernels->isa; }
