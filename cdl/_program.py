@@ -112,7 +112,8 @@ class Program:
         """Appends a loss; ``reduction`` is "mean" (over samples and leading axes) or "sum"."""
         attributes: dict[str, float | str] = {"kind": kind, "scale": float(scale)}
         attributes["reduction"] = {"mean": 0.0, "sum": 1.0}[reduction]
-        return self._score("loss", target, prediction, weight, attributes | row_params)
+        attributes.update(row_params)
+        return self._score("loss", target, prediction, weight, attributes)
 
     def metric(
         self,
