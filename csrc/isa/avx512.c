@@ -2,9 +2,7 @@
 #if defined(__x86_64__)
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
-    __attribute__((                                                                                \
-        target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512"))),           \
-    apply_to = function)
+    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
 #endif
