@@ -11,6 +11,8 @@
 #include "kernels/kernels.h"
 #include "kernels/vec.h"
 
+#include "kernels/line.h"
+
 /* The lists once more: this time for their formulas. */
 #define CDL_TEMPLATE
 #include "kernels/activations.h"

@@ -97,10 +97,26 @@ static void outer(size_t m, size_t n, const float *d, const float *w, float *res
     }
 }
 
+/* Whole panels of up to four registers keep their sums in registers while all rows pass. */
 static void column_sums(size_t rows, size_t n, const float *y, size_t ldy, float *restrict g) {
-    for (size_t j = 0; j < n; j++) g[j] = 0.0f;
-    for (size_t r = 0; r < rows; r++, y += ldy) {
-        for (size_t j = 0; j < n; j++) g[j] += y[j];
+    size_t j = 0;
+    for (; j + 4 * CDL_VLEN <= n; j += 4 * CDL_VLEN) {
+        vf sum[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
+        for (size_t r = 0; r < rows; r++) {
+            CDL_UNROLL for (size_t v = 0; v < 4; v++) sum[v] +=
+                vf_load(y + r * ldy + j + v * CDL_VLEN);
+        }
+        CDL_UNROLL for (size_t v = 0; v < 4; v++) vf_store(g + j + v * CDL_VLEN, sum[v]);
+    }
+    for (; j + CDL_VLEN <= n; j += CDL_VLEN) {
+        vf sum = vf_splat(0);
+        for (size_t r = 0; r < rows; r++) sum += vf_load(y + r * ldy + j);
+        vf_store(g + j, sum);
+    }
+    for (; j < n; j++) {
+        float sum = 0.0f;
+        for (size_t r = 0; r < rows; r++) sum += y[r * ldy + j];
+        g[j] = sum;
     }
 }
 

@@ -67,21 +67,35 @@ CDL_INLINE float line_weight(const struct cdl_scoring *s, size_t line) {
 CDL_ELEMENT_LOSSES(X)
 #undef X
 
-/* Losses of a line. Single columns are copied to a line of their own, which has room for pads. */
+/* Losses of a line, in blocks of lines whose logarithms are taken together. Single columns are
+ * copied to a line of their own, which has room for pads. */
+enum { LOSS_BLOCK = 64 };
+
 #define X(NAME, TARGET, PARAMS)                                                                    \
     static void NAME##_loss(const struct cdl_scoring *s) {                                         \
         const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
-        for (size_t i = 0; i < s->rows; i++) {                                                     \
-            const float scale = s->scale * line_weight(s, i);                                      \
-            const void *t = CDL_TARGET_##TARGET(s, i);                                             \
-            if (s->n == 1) {                                                                       \
-                float y[CDL_LINE] = {s->y[i]}, dy[CDL_LINE], q[CDL_LINE];                          \
-                s->value[i] = NAME(1, y, t, scale, p, dy, q);                                      \
-                s->dy[i] = dy[0], s->q[i] = q[0];                                                  \
-            } else {                                                                               \
-                s->value[i] = NAME(s->n, s->y + i * s->ldy, t, scale, p, s->dy + i * s->ldy,       \
-                                   s->q + i * s->ldy);                                             \
+        for (size_t block = 0; block < s->rows; block += LOSS_BLOCK) {                             \
+            const size_t lines = s->rows - block < LOSS_BLOCK ? s->rows - block : LOSS_BLOCK;      \
+            float sum[LOSS_BLOCK], total[LOSS_BLOCK], rest[LOSS_BLOCK];                            \
+            for (size_t l = 0; l < lines; l++) {                                                   \
+                const size_t i = block + l;                                                        \
+                const float scale = s->scale * line_weight(s, i);                                  \
+                const void *t = CDL_TARGET_##TARGET(s, i);                                         \
+                struct line_loss loss;                                                             \
+                if (s->n == 1) {                                                                   \
+                    float y[CDL_LINE] = {s->y[i]}, one[CDL_LINE] = {0};                            \
+                    float dy[CDL_LINE], q[CDL_LINE];                                               \
+                    memcpy(one, t, sizeof one[0]);                                                 \
+                    loss = NAME(1, y, one, scale, p, dy, q);                                       \
+                    s->dy[i] = dy[0], s->q[i] = q[0];                                              \
+                } else {                                                                           \
+                    loss = NAME(s->n, s->y + i * s->ldy, t, scale, p, s->dy + i * s->ldy,          \
+                                s->q + i * s->ldy);                                                \
+                }                                                                                  \
+                sum[l] = loss.sum, total[l] = loss.total, rest[l] = loss.rest;                     \
             }                                                                                      \
+            for (size_t l = 0; l < lines; l++)                                                     \
+                s->value[block + l] = total[l] * log_f(sum[l]) + rest[l];                          \
         }                                                                                          \
     }
 #define CDL_TARGET_VALUES(S, I) ((const float *)(S)->t + (I) * (S)->ldt)

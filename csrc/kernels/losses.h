@@ -2,9 +2,9 @@
  *
  * Elementwise losses, X(name, parameters): value(y, t, p, &slope) for one element; the loss of a
  * line is the mean over its n elements. Losses of a whole line, X(name, target, parameters): one
- * function that fills `dz` with scale * dloss/dz and returns the loss; `target` is VALUES (n
- * floats) or CLASSES (one int32). The softmax_ and sigmoid_ forms act on raw scores, where no log
- * of a small number is taken, and also deliver the probabilities, which metrics read.
+ * function that fills `dz` with scale * dloss/dz and returns the loss in parts; `target` is VALUES
+ * (n floats) or CLASSES (one int32). The softmax_ and sigmoid_ forms act on raw scores, where no
+ * log of a small number is taken, and also deliver the probabilities, which metrics read.
  *
  * Probabilities are clipped to [1e-7, 1 - 1e-7] in float32 as Keras does (keras.losses, 3.15);
  * where clipped, the slope is 0.
@@ -76,34 +76,17 @@ CDL_INLINE float sigmoid_binary_crossentropy(float y, float t, const float *p, f
     return (y > 0.0f ? y : 0.0f) - y * target + log1p_f(e);
 }
 
-/* The largest score of a line; NaN only if the first is NaN (the others show in the sum). */
-CDL_INLINE float top_of_line(size_t n, const float *z) {
-    float top = z[0];
-    for (size_t j = 1; j < n; j++) top = z[j] > top ? z[j] : top;
-    return top;
-}
+/* A line's loss is total * log(sum) + rest: the loops take the logarithms of many lines together.
+ */
+struct line_loss {
+    float sum, total, rest;
+};
 
-/* Fills e[j] = exp(z[j] - top) and returns their sum. Lines are padded to whole registers, so the
- * loop runs over the pads too and clears them: no scalar tail. */
-CDL_INLINE float softmax_line(size_t n, const float *restrict z, float top, float *restrict e) {
-    float part[CDL_LINE] = {0};
-    for (size_t b = 0; b < n; b += CDL_LINE) {
-        for (size_t j = 0; j < CDL_LINE; j++) {
-            const float v = exp_f(z[b + j] - top);
-            e[b + j] = b + j < n ? v : 0.0f;
-            part[j] += e[b + j];
-        }
-    }
-    float sum = 0.0f;
-    for (size_t j = 0; j < CDL_LINE; j++) sum += part[j];
-    return sum;
-}
-
-/* The shared end of the softmax losses: probabilities to q, e / sum * scale to dz. */
+/* The shared end of the softmax losses: probabilities to q, scale * probabilities to dz. */
 CDL_INLINE void softmax_finish(size_t n, float sum, float scale, float *restrict dz,
                                float *restrict q) {
     const float inverse = 1.0f / sum;
-    const size_t padded = (n + CDL_LINE - 1) / CDL_LINE * CDL_LINE;
+    const size_t padded = cdl_round_up(n, CDL_LINE);
     for (size_t j = 0; j < padded; j++) {
         q[j] = dz[j] * inverse;
         dz[j] = q[j] * scale;
@@ -111,43 +94,45 @@ CDL_INLINE void softmax_finish(size_t n, float sum, float scale, float *restrict
 }
 
 /* loss = log(sum exp z) - sum t z for targets that sum to 1; in general with sum t in front. */
-CDL_INLINE float softmax_categorical_crossentropy(size_t n, const float *restrict z,
-                                                  const void *restrict target, float scale,
-                                                  const float *p, float *restrict dz,
-                                                  float *restrict q) {
+CDL_INLINE struct line_loss softmax_categorical_crossentropy(size_t n, const float *restrict z,
+                                                             const void *restrict target,
+                                                             float scale, const float *p,
+                                                             float *restrict dz,
+                                                             float *restrict q) {
     const float *t = target;
-    const float top = top_of_line(n, z);
+    const float top = line_top(n, z);
     const float sum = softmax_line(n, z, top, dz);
-    const float smooth = p[0] / (float)n;
-    float total = 0.0f;
-    float dot = 0.0f;
-    for (size_t j = 0; j < n; j++) {
-        const float tj = t[j] * (1.0f - p[0]) + smooth;
-        total += tj;
-        dot += tj * (z[j] - top);
+    float total = line_sum(n, t) * (1.0f - p[0]);
+    float dot = line_dot(n, t, z, top) * (1.0f - p[0]);
+    if (p[0] != 0.0f) {
+        total += p[0];
+        for (size_t j = 0; j < n; j++) dot += (z[j] - top) * (p[0] / (float)n);
     }
     softmax_finish(n, sum, scale * total, dz, q);
-    for (size_t j = 0; j < n; j++) dz[j] -= scale * (t[j] * (1.0f - p[0]) + smooth);
-    return total * log_f(sum) - dot;
+    const float kept = scale * (1.0f - p[0]);
+    const size_t padded = cdl_round_up(n, CDL_LINE); /* pads of targets are 0 */
+    for (size_t j = 0; j < padded; j++) dz[j] -= kept * t[j];
+    for (size_t j = 0; j < n && p[0] != 0.0f; j++) dz[j] -= scale * (p[0] / (float)n);
+    return (struct line_loss){sum, total, -dot};
 }
 
-CDL_INLINE float softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
-                                                         const void *restrict target, float scale,
-                                                         const float *p, float *restrict dz,
-                                                         float *restrict q) {
+CDL_INLINE struct line_loss
+softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
+                                        const void *restrict target, float scale, const float *p,
+                                        float *restrict dz, float *restrict q) {
     (void)p;
     const int32_t t = *(const int32_t *)target;
-    const float top = top_of_line(n, z);
+    const float top = line_top(n, z);
     const float sum = softmax_line(n, z, top, dz);
     softmax_finish(n, sum, scale, dz, q);
     dz[t] -= scale;
-    return log_f(sum) - (z[t] - top);
+    return (struct line_loss){sum, 1.0f, top - z[t]};
 }
 
 /* On probabilities: y is first divided by its sum s, u = y / s, then clipped. With g = dloss/du
  * the slope by y is (g - sum g u) / s. */
-CDL_INLINE float normalized_crossentropy(size_t n, const float *restrict y, float scale,
-                                         float *restrict dz, float *restrict q) {
+CDL_INLINE struct line_loss normalized_crossentropy(size_t n, const float *restrict y, float scale,
+                                                    float *restrict dz, float *restrict q) {
     float s = 0.0f;
     for (size_t j = 0; j < n; j++) s += y[j];
     float loss = 0.0f;
@@ -163,24 +148,25 @@ CDL_INLINE float normalized_crossentropy(size_t n, const float *restrict y, floa
     }
     const float factor = scale / s;
     for (size_t j = 0; j < n; j++) dz[j] = (dz[j] - mean) * factor;
-    const size_t padded = (n + CDL_LINE - 1) / CDL_LINE * CDL_LINE;
+    const size_t padded = cdl_round_up(n, CDL_LINE);
     for (size_t j = 0; j < n; j++) q[j] = y[j];
     for (size_t j = n; j < padded && n > 1; j++) dz[j] = q[j] = 0.0f;
-    return loss;
+    return (struct line_loss){1.0f, 0.0f, loss};
 }
 
-CDL_INLINE float categorical_crossentropy(size_t n, const float *restrict y,
-                                          const void *restrict target, float scale, const float *p,
-                                          float *restrict dz, float *restrict q) {
+CDL_INLINE struct line_loss categorical_crossentropy(size_t n, const float *restrict y,
+                                                     const void *restrict target, float scale,
+                                                     const float *p, float *restrict dz,
+                                                     float *restrict q) {
     const float *t = target;
     for (size_t j = 0; j < n; j++) dz[j] = t[j] * (1.0f - p[0]) + p[0] / (float)n;
     return normalized_crossentropy(n, y, scale, dz, q);
 }
 
-CDL_INLINE float sparse_categorical_crossentropy(size_t n, const float *restrict y,
-                                                 const void *restrict target, float scale,
-                                                 const float *p, float *restrict dz,
-                                                 float *restrict q) {
+CDL_INLINE struct line_loss sparse_categorical_crossentropy(size_t n, const float *restrict y,
+                                                            const void *restrict target,
+                                                            float scale, const float *p,
+                                                            float *restrict dz, float *restrict q) {
     (void)p;
     for (size_t j = 0; j < n; j++) dz[j] = 0.0f;
     dz[*(const int32_t *)target] = 1.0f;

@@ -26,15 +26,6 @@ enum cdl_metric {
 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
 
-/* Index of the largest element, the first of equals, as numpy.argmax; a NaN counts as largest. */
-CDL_INLINE size_t argmax_line(size_t n, const float *y) {
-    size_t best = 0;
-    for (size_t j = 1; j < n; j++) {
-        if (y[j] > y[best] || (y[j] != y[j] && y[best] == y[best])) best = j;
-    }
-    return best;
-}
-
 CDL_INLINE float metric_binary_accuracy(size_t n, const float *y, const void *target,
                                         const float *p) {
     const float *t = target;
@@ -46,13 +37,13 @@ CDL_INLINE float metric_binary_accuracy(size_t n, const float *y, const void *ta
 CDL_INLINE float metric_categorical_accuracy(size_t n, const float *y, const void *target,
                                              const float *p) {
     (void)p;
-    return argmax_line(n, y) == argmax_line(n, target) ? 1.0f : 0.0f;
+    return line_argmax(n, y) == line_argmax(n, target) ? 1.0f : 0.0f;
 }
 
 CDL_INLINE float metric_sparse_categorical_accuracy(size_t n, const float *y, const void *target,
                                                     const float *p) {
     (void)p;
-    return argmax_line(n, y) == (size_t)*(const int32_t *)target ? 1.0f : 0.0f;
+    return line_argmax(n, y) == (size_t)*(const int32_t *)target ? 1.0f : 0.0f;
 }
 
 CDL_INLINE float metric_mean_squared_error(size_t n, const float *y, const void *target,

@@ -9,7 +9,7 @@ static void softmax_forward(size_t rows, size_t n, const float *x, size_t ldx, f
         return;
     }
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
-        const float sum = softmax_line(n, x, top_of_line(n, x), y);
+        const float sum = softmax_line(n, x, line_top(n, x), y);
         const size_t padded = cdl_padded(n);
         const float inverse = 1.0f / sum;
         for (size_t j = 0; j < padded; j++) y[j] *= inverse;

@@ -81,9 +81,36 @@ static void put_axes(const struct cdl_kernels *kernels, const struct cdl_array *
     }
 }
 
+/* Whether a sample is one run of elements, in the machine's byte order, that fills one line. */
+static bool is_one_run(const struct cdl_array *array, const struct cdl_tensor *to) {
+    if (array->swapped || to->lines > 1) return false;
+    const int inner = array->n_dims - 1;
+    for (int axis = 1; axis < inner; axis++) {
+        const ptrdiff_t packed = array->strides[axis + 1] * (ptrdiff_t)array->shape[axis + 1];
+        if (array->strides[axis] != packed) return false;
+    }
+    return true;
+}
+
+/* The usual case: nothing but one conversion a row. */
+static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_array *array,
+                        const int64_t *order, size_t start, size_t first, size_t last,
+                        const struct cdl_tensor *to) {
+    const ptrdiff_t step = array->n_dims > 1 ? array->strides[array->n_dims - 1] : 0;
+    for (size_t i = first; i < last; i++) {
+        const int64_t row = order ? order[start + i] : (int64_t)(start + i);
+        convert(kernels, array, to->is_int, to->width, array->data + row * array->strides[0], step,
+                to->data + i * to->ld);
+    }
+}
+
 void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
                 const int64_t *order, size_t start, size_t first, size_t last,
                 const struct cdl_tensor *to) {
+    if (is_one_run(array, to)) {
+        gather_runs(kernels, array, order, start, first, last, to);
+        return;
+    }
     for (size_t i = first; i < last; i++) {
         const int64_t row = order ? order[start + i] : (int64_t)(start + i);
         struct cursor at = {.to = to, .line = (char *)(to->data + i * to->lines * to->ld)};

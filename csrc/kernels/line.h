@@ -1,0 +1,61 @@
+/* line.h - reductions along one line of n > 1 floats whose pads may be read.
+ *
+ * Part of the ISA template. Lines are padded to whole registers (base/memory.h), so the last
+ * register is masked where pads would count: no scalar tail, which for ten classes is most of it.
+ */
+
+/* The largest element; NaN only if the first is (the others show in the sums). */
+CDL_INLINE float line_top(size_t n, const float *z) {
+    vf best = vf_splat(z[0]);
+    for (size_t b = 0; b < n; b += CDL_VLEN) {
+        const vf v = vf_load(z + b);
+        best = vf_select((v > best) & vf_below(n, b), v, best);
+    }
+    return vf_top(best);
+}
+
+/* Sum of the elements and pads: the pads are 0. */
+CDL_INLINE float line_sum(size_t n, const float *z) {
+    vf sum = vf_splat(0);
+    for (size_t b = 0; b < n; b += CDL_VLEN) sum += vf_load(z + b);
+    return vf_sum(sum);
+}
+
+/* Sum of t (z - shift), where the pads of t are 0. */
+CDL_INLINE float line_dot(size_t n, const float *t, const float *z, float shift) {
+    vf sum = vf_splat(0);
+    for (size_t b = 0; b < n; b += CDL_VLEN)
+        sum += vf_load(t + b) * (vf_load(z + b) - vf_splat(shift));
+    return vf_sum(sum);
+}
+
+/* Index of the largest element, the first of equals, as numpy.argmax; a NaN counts as largest. */
+CDL_INLINE size_t line_argmax(size_t n, const float *y) {
+    if (n <= 2 * CDL_VLEN) { /* few classes: a scan costs less than the reductions */
+        size_t best = 0;
+        for (size_t j = 1; j < n; j++) {
+            best = y[j] > y[best] || (y[j] != y[j] && y[best] == y[best]) ? j : best;
+        }
+        return best;
+    }
+    const float top = line_top(n, y);
+    for (size_t j = 0; j < n; j++) {
+        if (y[j] != y[j]) return j;
+    }
+    for (size_t j = 0; j < n; j++) {
+        if (y[j] == top) return j;
+    }
+    return 0;
+}
+
+/* Fills e[j] = exp(z[j] - top), clears the pads, and returns the sum. */
+CDL_INLINE float softmax_line(size_t n, const float *restrict z, float top, float *restrict e) {
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        const int32_t left = (int32_t)(n - b);
+        for (int32_t j = 0; j < CDL_LINE; j++) {
+            const float v = exp_f(z[b + (size_t)j] - top);
+            e[b + (size_t)j] = j < left ? v : 0.0f;
+        }
+    }
+    return line_sum(n, e);
+}
