@@ -54,7 +54,7 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} must not have masked elements, got a masked array with "
-            f"{np.ma.count_masked(value)} of them: fill them first, as by .filled(0)"
+            f"{int(np.ma.getmaskarray(value).sum())} of them: fill them first, as by .filled(0)"
         )
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(

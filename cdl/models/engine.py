@@ -1,0 +1,239 @@
+"""engine.py - Engine: one executor, and beside it the losses and metrics written in Python.
+
+As long as all is compiled, `run` is one call of the core for as many batches as it gets. A loss or
+a metric in Python makes it a loop over batches, in which the core still does everything else.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import losses, metrics
+from cdl._core import Executor
+from cdl.models.compiled import Compiled, Settled
+from cdl.models.lowering import Plan
+from cdl.random import core_seed
+
+# Rates of a schedule are made for so many steps at a time: a few microseconds of NumPy, and at
+# most 32 KB, however long the epoch is.
+_RATES = 8192
+
+
+class Arrays(NamedTuple):
+    """Checked data, a row a sample: what programs are fed from."""
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None
+    weight: NDArray[Any] | None
+
+    def rows(self, start: int, stop: int) -> "Arrays":
+        """A part of it, as views."""
+        y, weight = self.y, self.weight
+        return Arrays(
+            self.x[start:stop],
+            None if y is None else y[start:stop],
+            None if weight is None else weight[start:stop],
+        )
+
+
+class Engine:
+    """Runs the batches of one program, in training or in evaluation.
+
+    Args:
+        plan: the program and how it is fed.
+        settled: the loss and the metrics, for those in Python.
+        compiled: what the model was compiled with; its `variables` are what training changes.
+        rows: the most rows of a batch, until a larger one comes.
+        training: whether `run` trains.
+        give_back: called by `release`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settled: Settled,
+        compiled: Compiled,
+        rows: int,
+        training: bool,
+        give_back: Callable[["Engine"], None] | None = None,
+    ) -> None:
+        optimizer = compiled.optimizer
+        self.plan = plan
+        self.training = training
+        self.optimizer = optimizer
+        self.scale = compiled.scale
+        self.loss = settled.loss
+        self.metrics = settled.metrics
+        self.python_loss = self.loss is not None and not losses.is_compiled(self.loss)
+        self.python_metrics = [
+            each for each in self.metrics if not metrics.is_compiled(each.metric)
+        ]
+        self.in_python = self.python_loss or bool(self.python_metrics)
+        self._give_back = give_back
+        self._y_dtype = np.dtype(np.float32)
+        self._update = None
+        if training:
+            slots = {variable: optimizer.slots[variable] for variable in compiled.variables or ()}
+            self._update = (optimizer.row, optimizer.hypers(), slots)
+        self._make_executor(rows)
+
+    def _make_executor(self, rows: int) -> None:
+        self.executor = Executor(
+            self.plan.program, rows, training=self.training, optimizer=self._update
+        )
+        self._forget()
+
+    def _forget(self) -> None:
+        self._done = 0
+        self._loss_total = self._loss_count = 0.0
+        self._earlier: list[tuple[float, float]] = []  # totals of executors that became too small
+
+    def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
+        """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
+        if batch > self.executor.rows:
+            earlier, loss = self._totals(), (self._loss_total, self._loss_count)
+            self._make_executor(batch)
+            self._earlier, (self._loss_total, self._loss_count) = earlier, loss
+        if arrays.y is not None:
+            self._y_dtype = arrays.y.dtype
+        fed = [getattr(arrays, slot.role) for slot in self.plan.slots]
+        self.executor.begin(fed, batch, order)
+        self._done = 0
+
+    def release(self) -> None:
+        """Let go of the data, and be free for the next run."""
+        nothing = [np.empty((0, *slot.shape), np.float32) for slot in self.plan.slots]
+        self.executor.begin(nothing, 1)
+        if self._give_back is not None:
+            self._give_back(self)
+
+    def reset(self) -> None:
+        """Forget what loss and metrics have added up."""
+        self.executor.reset()
+        self._forget()
+        for _, metric, _ in self.python_metrics:
+            metric.reset_state()
+
+    def run(self, steps: int, seconds: float) -> int:
+        """Run up to `steps` batches or for about `seconds`; returns how many it was.
+
+        If this is interrupted, the weights, the optimizer and the metrics are those of the last
+        whole batch.
+        """
+        if self.in_python:
+            return self._run_in_python(steps)
+        if not self.training:
+            before, self._done = self._done, self.executor.test(steps, seconds)
+            return self._done - before
+        return self._train(steps, seconds)
+
+    def _train(self, steps: int, seconds: float) -> int:
+        optimizer, executor = self.optimizer, self.executor
+        first = int(optimizer.iterations)
+        rates = optimizer.rates(first, min(steps, _RATES))
+        if len(rates) > 1:
+            steps = len(rates)
+        before = done = self._done
+        try:
+            done = executor.train(steps, seconds, rates, first, core_seed())
+        except BaseException:
+            # Ctrl-C comes after the core has returned and before `done` is bound: ask it again.
+            done = executor.train(0, 0.0, rates, first, core_seed())
+            raise
+        finally:
+            self._done = done
+            optimizer.iterations = first + done - before
+        return done - before
+
+    def _run_in_python(self, steps: int) -> int:
+        """The same batch by batch, with the Python parts between."""
+        for done in range(steps):
+            if self.python_loss:
+                ran = self._step_with_python_loss()
+            elif self.training:
+                ran = self._train(1, 0.0)
+            else:
+                before, self._done = self._done, self.executor.test(1, 0.0)
+                ran = self._done - before
+            if not ran:
+                return done
+            if self.python_metrics:
+                self._update_metrics()
+        return steps
+
+    def _step_with_python_loss(self) -> int:
+        executor, optimizer = self.executor, self.optimizer
+        step = int(optimizer.iterations)
+        rows = executor.forward(self.training, step, core_seed())
+        if not rows:
+            return 0
+        y, weight = self._targets(rows)
+        prediction = executor.output(0, rows)
+        value = self.scale * float(self.loss(y, prediction, weight))  # type: ignore[misc]
+        if self.training:
+            gradient = losses.numeric_gradient(self.loss, y, prediction, weight)
+            rate = float(optimizer.rates(step, 1)[0])
+            executor.backward((self.scale * gradient).astype(np.float32), rate, step)
+            optimizer.iterations = step + 1
+        else:
+            executor.skip()
+        self._done += 1
+        self._loss_total += rows * value
+        self._loss_count += rows
+        return 1
+
+    def _update_metrics(self) -> None:
+        y, weight = self._targets()
+        if self._y_dtype.kind in "iub":
+            y = y.astype(self._y_dtype)  # class numbers are still good to index with
+        prediction = self.executor.output(0)
+        for _, metric, weighted in self.python_metrics:
+            if weighted:
+                metric.update_state(y, prediction, sample_weight=weight)
+            else:
+                metric.update_state(y, prediction)
+
+    def _targets(self, rows: int | None = None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """y and the weights of the last batch, as the core gathered them."""
+        y: NDArray[Any] | None = None
+        weight: NDArray[Any] | None = None
+        for i, slot in enumerate(self.plan.slots):
+            if slot.role == "weight":
+                weight = self.executor.batch(i, rows)
+            elif slot.role == "y" and slot.dtype == "float32":
+                y = self.executor.batch(i, rows)  # the last one is that of the user's own shape
+        assert y is not None
+        return y, weight
+
+    def results(self) -> dict[str, float]:
+        """Loss and metrics since `reset`: the loss, then the metrics as compile had them."""
+        values = self._earlier and [t / n if n else 0.0 for t, n in self._totals()]
+        compiled = dict(zip(self.plan.reports, values or self.executor.results(), strict=True))
+        if self.python_loss:
+            compiled["loss"] = self._loss_total / self._loss_count if self._loss_count else 0.0
+        logs = {"loss": compiled.get("loss", 0.0)}
+        for name, metric, _ in self.metrics:
+            if name in compiled:
+                logs[name] = compiled[name]
+            elif isinstance(value := metric.result(), Mapping):
+                logs.update({key: float(each) for key, each in value.items()})
+            else:
+                logs[name] = float(value)
+        return logs
+
+    def _totals(self) -> list[tuple[float, float]]:
+        """(total, count) of each report."""
+        totals = self.executor.totals()
+        if not self._earlier:
+            return totals
+        pairs = zip(totals, self._earlier, strict=True)
+        return [(total + t, count + n) for (total, count), (t, n) in pairs]
+
+    def share_totals(self) -> None:
+        """Give the Metric objects what the core added up for them, for who looks at them."""
+        totals = dict(zip(self.plan.reports, self._totals(), strict=True))
+        for name, metric, _ in self.metrics:
+            if name in totals:
+                metric.assign(*totals[name])

@@ -1,0 +1,99 @@
+"""lowering.py - from a model, its loss and its metrics to a program, and what feeds its inputs."""
+
+from typing import Any, NamedTuple
+
+from cdl import losses, metrics
+from cdl._program import Program, Value
+from cdl.models.compiled import Settled
+
+
+class Slot(NamedTuple):
+    """One input of a program: which of the arrays it reads, and as what."""
+
+    role: str  # "x", "y" or "weight"
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Plan(NamedTuple):
+    """A program that is ready for an Executor, and how its inputs and reports are called."""
+
+    program: Program
+    slots: tuple[Slot, ...]
+    reports: tuple[str, ...]
+
+
+class _Inputs:
+    """The inputs of a program as they are asked for; each array comes in once for each form."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._values: dict[Slot, Value] = {}
+
+    def get(self, role: str, shape: tuple[int, ...], dtype: str = "float32") -> Value:
+        slot = Slot(role, dtype, shape)
+        if slot not in self._values:
+            self._values[slot] = self._program.input(shape, dtype=dtype, role=role)
+        return self._values[slot]
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return tuple(self._values)
+
+
+def lower_inference(model: Any, training: bool = False) -> Program:
+    """The program of `predict`: x in, the output out; with dropout if `training`."""
+    program = Program()
+    x = program.input(model.input_shape[1:], role="x")
+    program.output(model.lower(program, x))
+    return program.fused(training)
+
+
+def lower_training(
+    model: Any,
+    settled: Settled,
+    scale: float,
+    weighted: bool,
+    y_shape: tuple[int, ...],
+    training: bool = True,
+) -> Plan:
+    """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
+
+    Args:
+        model: what has `input_shape` and `lower`.
+        settled: its loss and metrics; those written in Python are left to the Engine, which finds
+            the targets among the inputs.
+        scale: what the loss is multiplied by.
+        weighted: whether there are sample weights.
+        y_shape: shape of one row of y.
+        training: whether dropout and the like are part of it.
+    """
+    program = Program()
+    inputs = _Inputs(program)
+    prediction = model.lower(program, inputs.get("x", model.input_shape[1:]))
+    program.output(prediction)
+
+    weight = inputs.get("weight", ()) if weighted else None
+    reports = []
+    needs_python = settled.loss is not None and not losses.is_compiled(settled.loss)
+    if settled.loss is not None and not needs_python:
+        target = _target(inputs, settled.loss.wants, prediction)
+        settled.loss.lower(program, target, prediction, weight, scale)
+        reports.append("loss")
+    for name, metric, wants_weight in settled.metrics:
+        if metrics.is_compiled(metric):
+            target = _target(inputs, metric.wants, prediction)
+            metric.lower(program, target, prediction, weight if wants_weight else None)
+            reports.append(name)
+        else:
+            needs_python = True
+    if needs_python:
+        inputs.get("y", y_shape)
+    return Plan(program.fused(training), inputs.slots, tuple(reports))
+
+
+def _target(inputs: _Inputs, wants: str, prediction: Value) -> Value:
+    """The input that holds y as a row of a table wants it: values, or class numbers."""
+    if wants == "classes":
+        return inputs.get("y", prediction.shape[:-1], "int32")
+    return inputs.get("y", prediction.shape)

@@ -1,0 +1,168 @@
+"""model.py - Model: layers that work as one, with their weights; see Trainer for what it can do."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.layers import Layer
+from cdl.models import inference
+from cdl.models.summary import print_summary
+from cdl.models.trainer import Trainer
+
+
+class Model(Trainer, Layer):
+    """Base of models. Make a `Sequential`; a Model of inputs and outputs is not there yet.
+
+    Attributes:
+        layers: the layers, in order.
+        built: whether the layers have their weights.
+    """
+
+    def __init__(self, *args: Any, name: str | None = None, trainable: bool = True, **kwargs: Any):
+        if args or kwargs or type(self) is Model:
+            raise TypeError(
+                "Model: models of inputs and outputs, and subclasses with a call of their own, "
+                "are not supported; use Sequential"
+            )
+        super().__init__(name=name, trainable=trainable)
+
+    # --- layers and weights ---
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, in order; change them by `add` and `pop`."""
+        raise NotImplementedError
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}: layers cannot be set; use add() and pop()")
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """The layer of that name, or at that place among `layers`.
+
+        Raises:
+            ValueError: if there is none, or not exactly one of the two was given.
+        """
+        layers = self.layers
+        if (name is None) == (index is None):
+            raise ValueError(
+                f"get_layer: expected either a name or an index, got name={name!r}, index={index!r}"
+            )
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(
+                    f"get_layer: index must be less than the {len(layers)} layers, got {index}"
+                )
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        names = [layer.name for layer in layers]
+        raise ValueError(f"get_layer: name must be one of {names}, got {name!r}")
+
+    def _of_layers(self, what: str) -> list[Any]:
+        """The variables of all layers, each once: a layer may be there twice."""
+        found: dict[int, Any] = {}
+        for layer in self.layers:
+            for variable in getattr(layer, what):
+                found.setdefault(id(variable), variable)
+        return list(found.values())
+
+    @property
+    def weights(self) -> list[Any]:
+        """All weights, layer by layer."""
+        return self._of_layers("weights")
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """The weights that training changes."""
+        return self._of_layers("trainable_weights") if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Any]:
+        """The weights that training leaves alone."""
+        return self._of_layers("non_trainable_weights") if self.trainable else self.weights
+
+    @property
+    def variables(self) -> list[Any]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    def get_weights(self) -> list[NDArray[np.float32]]:
+        """The values of all weights, as fresh arrays."""
+        return [weight.numpy() for weight in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all weights from arrays like those of `get_weights`; all of them, or none.
+
+        Raises:
+            ValueError: if there are too few or too many, or one has another shape.
+        """
+        own = self.weights
+        if len(weights) != len(own):
+            raise ValueError(
+                f"{self.name}: set_weights needs {len(own)} arrays, got a list of {len(weights)}"
+            )
+        arrays = [np.asarray(array) for array in weights]
+        for weight, array in zip(own, arrays, strict=True):
+            if array.shape != weight.shape:
+                raise ValueError(
+                    f"{self.name}: set_weights needs shape {weight.shape} for {weight.path}, "
+                    f"got {array.shape}"
+                )
+        for weight, array in zip(own, arrays, strict=True):
+            weight.assign(array)
+
+    def count_params(self) -> int:
+        """The number of numbers in all weights; ValueError before they are built."""
+        if not self.built:
+            raise ValueError(
+                f"count_params: {self.name!r} must be built first: call build(input_shape)"
+            )
+        return sum(int(np.prod(weight.shape)) for weight in self.weights)
+
+    # --- running ---
+
+    def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The outputs for a batch, as a new array; with dropout and the like if `training`."""
+        if mask is not None:
+            raise ValueError(f"{self.name}: mask must be None, no layer of the model takes one")
+        return inference.call(self, inputs, bool(training))
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print the layers, their output shapes and numbers of weights.
+
+        Args:
+            line_length: width of the table, by default that of the terminal, up to 88.
+            positions: where each column ends, in parts of the line or in characters.
+            print_fn: gets the whole text in one call; None prints it.
+            expand_nested: whether to show the layers of models within the model.
+            show_trainable: whether to add a column for that.
+            layer_range: names of the first and the last layer to show.
+        """
+        print_summary(
+            self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"

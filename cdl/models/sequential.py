@@ -1,0 +1,224 @@
+"""sequential.py - Sequential: layers one after the other."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cdl._program import Program, Value
+from cdl.data import brief
+from cdl.layers import InputLayer, Layer
+from cdl.models.lowering import lower_inference, lower_training
+from cdl.models.model import Model
+
+Shape = tuple[int | None, ...]
+
+
+class Sequential(Model):
+    """A stack of layers: each takes what the one before it gives.
+
+    It is built, that is, its layers get their weights, as soon as the shape of its input is known:
+    by an `Input`, by `input_dim=` or `input_shape=` of the first layer, by `build`, or by the
+    first data.
+
+    Args:
+        layers: the layers, in order.
+        trainable: whether training changes the weights.
+        name: of the model; `sequential`, `sequential_1` ... if None.
+    """
+
+    def __init__(
+        self, layers: Iterable[Any] | None = None, trainable: bool = True, name: str | None = None
+    ) -> None:
+        if layers is not None and not isinstance(layers, Iterable):
+            raise TypeError(f"Sequential: layers must be a list of layers, got {brief(layers)}")
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(f"Sequential: name must be a string without '/', got {name!r}")
+        super().__init__(name=name, trainable=trainable)
+        self._stack: list[Any] = []
+        self._given_shape: Shape | None = None  # by an Input
+        self._shapes: list[Shape] = []  # of the input and of what each layer gives, once built
+        for layer in layers or ():
+            self.add(layer, rebuild=False)
+        if not trainable:
+            self.trainable = False
+        self._rebuild()
+
+    # --- the stack ---
+
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Put a layer on top.
+
+        Args:
+            layer: a Layer, or an `Input` if nothing is there yet.
+            rebuild: whether to build it now, if the shape of the input is known.
+
+        Raises:
+            ValueError: if it is no layer, or another one has its name.
+        """
+        if isinstance(layer, InputLayer):
+            self._add_input(layer)
+        else:
+            self._add_layer(layer)
+        if rebuild:
+            self._rebuild()
+
+    def _add_input(self, layer: Any) -> None:
+        shape = tuple(layer.batch_shape)
+        if self._stack or self._given_shape is not None:
+            raise ValueError(
+                f"{self.name}: an Input must come first and once, got one of shape {shape} after "
+                f"{self._stack[-1].name if self._stack else f'one of shape {self._given_shape}'!r}"
+            )
+        self._given_shape = shape
+
+    def _add_layer(self, layer: Any) -> None:
+        if not isinstance(layer, Layer):
+            what = f"the class {layer.__name__}" if isinstance(layer, type) else brief(layer)
+            raise ValueError(f"{self.name}: layer must be a Layer, got {what}")
+        if any(layer is not other and layer.name == other.name for other in self._stack):
+            raise ValueError(
+                f"{self.name}: layer names must be unique, got a second {layer.name!r}: "
+                "give it another name="
+            )
+        if not self._stack and self._given_shape is None:
+            self._given_shape = _shape_of_first(layer)
+        self._stack.append(layer)
+
+    def pop(self, rebuild: bool = True) -> Any:
+        """Take the last layer off, and return it; IndexError if there is none."""
+        if not self._stack:
+            raise IndexError(f"{self.name}: pop() needs a layer, the model has none")
+        layer = self._stack.pop()
+        if rebuild:
+            self._rebuild()
+        return layer
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, in order, without the Input; change them by `add` and `pop`."""
+        return list(self._stack)
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError(f"{self.name}: layers cannot be set; use add() and pop()")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; setting it sets it for every layer."""
+        return self._trains
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trains = bool(value)
+        for layer in getattr(self, "_stack", ()):
+            layer.trainable = bool(value)
+
+    # --- building ---
+
+    def _rebuild(self) -> None:
+        """The stack has changed: build anew if the shape of the input is known."""
+        shape = self._given_shape or (self._shapes[0] if self._shapes else None)
+        self.built = False
+        self._shapes = []
+        self._forget_programs()
+        if shape is not None and self._stack:
+            self.build(shape)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Give the layers their weights.
+
+        Args:
+            input_shape: with the batch axis first, None if its size does not matter.
+
+        Raises:
+            ValueError: if there are no layers, or a shape does not suit one of them.
+        """
+        self._check_has_layers()
+        if input_shape is None:
+            input_shape = self._given_shape
+        if input_shape is None:
+            raise ValueError(f"{self.name}: input_shape must be given to build(), got None")
+        shapes = self._shapes_through(input_shape)
+        for layer, shape in zip(self._stack, shapes, strict=False):
+            if not layer.built:
+                layer.build(shape)
+                for variable in layer.weights:
+                    variable.path = f"{self.name}/{variable.path}"
+        self._shapes = shapes
+        self.built = True
+        self._forget_programs()
+
+    def _shapes_through(self, input_shape: Any) -> list[Shape]:
+        """The shape of the input and of what each layer gives; nothing is built."""
+        if not isinstance(input_shape, Sequence) or isinstance(input_shape, str):
+            raise ValueError(
+                f"{self.name}: input_shape must be a tuple with the batch axis first, "
+                f"got {brief(input_shape)}"
+            )
+        shapes: list[Shape] = [tuple(input_shape)]
+        for layer in self._stack:
+            shapes.append(tuple(layer.compute_output_shape(shapes[-1])))
+        return shapes
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The output's shape for an input of that shape; the model need not be built."""
+        return self._shapes_through(input_shape)[-1]
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of the input, with the batch axis; AttributeError before it is known."""
+        if not self._shapes:
+            raise AttributeError(f"Sequential model {self.name!r} has no input shape yet")
+        return self._shapes[0]
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the output, with the batch axis; AttributeError before it is known."""
+        if not self._shapes:
+            raise AttributeError(f"Sequential model {self.name!r} has no output shape yet")
+        return self._shapes[-1]
+
+    def _check_has_layers(self) -> None:
+        if not self._stack:
+            raise ValueError(f"{self.name}: the model has no layers; call add(layer) first")
+
+    def _output_name(self) -> str:
+        return self._stack[-1].name if self._stack else "output"
+
+    # --- lowering ---
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the layers' instructions to a program; returns the last one's value."""
+        for layer in self._stack:
+            x = layer.lower(program, x)
+        return x
+
+    def program(self, training: bool = False) -> Program:
+        """What the core runs, to be printed: that of `predict`, or that of a training step.
+
+        Raises:
+            ValueError: if the model is not built, or, for training, not compiled.
+        """
+        if not self.built:
+            raise ValueError(f"{self.name}: program() needs a built model: call build(input_shape)")
+        if not training:
+            return lower_inference(self)
+        compiled = self._compiled_for("program", trains=True)
+        settled = compiled.settled
+        output = self.output_shape
+        if settled is None:
+            settled = compiled.settle(output, output)
+            if settled.loss is not None and getattr(settled.loss, "wants", "") == "classes":
+                settled = compiled.settle(output[:-1], output)
+        return lower_training(self, settled, compiled.scale, False, _row(output)).program
+
+
+def _row(shape: Shape) -> tuple[int, ...]:
+    return tuple(n for n in shape[1:] if n is not None)
+
+
+def _shape_of_first(layer: Any) -> Shape | None:
+    """The input's shape as the first layer tells it: by `input_shape=`, or since it is built."""
+    shape = getattr(layer, "_batch_input_shape", None)
+    if shape is None and isinstance(layer, Sequential) and layer._shapes:
+        shape = layer.input_shape
+    return None if shape is None else tuple(shape)

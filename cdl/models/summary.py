@@ -1,0 +1,167 @@
+"""summary.py - the table of layers that `model.summary()` prints."""
+
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_LENGTH, _TRAINABLE_LENGTH = 88, 12  # of a line, and what the column `Trainable` adds
+_POSITIONS = (0.45, 0.80, 1.0)  # where columns end, in parts of the line
+
+
+def print_summary(
+    model: Any,
+    line_length: int | None = None,
+    positions: Sequence[float] | None = None,
+    print_fn: Callable[[str], Any] | None = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: Sequence[str] | None = None,
+) -> None:
+    """Print the layers of a model, their output shapes and numbers of weights.
+
+    Args:
+        model: what has `name`, `layers` and weights.
+        line_length: width of the table, by default that of the terminal, up to 88.
+        positions: where each column ends, in parts of the line or in characters.
+        print_fn: gets the whole text in one call; None prints it.
+        expand_nested: whether to show the layers of models within the model.
+        show_trainable: whether to add a column for that.
+        layer_range: names of the first and the last layer to show.
+    """
+    length = _LENGTH + (_TRAINABLE_LENGTH if show_trainable else 0)
+    length = line_length or min(length, shutil.get_terminal_size().columns - 4)
+    layers = _range(model.layers, layer_range)
+    table = _table(layers, length, _widths(positions, length, show_trainable), show_trainable)
+    for layer in layers:
+        _add_row(table, layer, 0, expand_nested, show_trainable)
+    parts = [f'[bold]Model: "{_escaped(model.name)}"[/bold]', table, *_totals(model)]
+    if print_fn is None:
+        _console(None, None).print(*parts, sep="\n")
+        return
+    text = io.StringIO()
+    _console(text, length).print(*parts, sep="\n")
+    print_fn(text.getvalue())
+
+
+def _console(file: Any, width: int | None) -> Any:
+    from rich.console import Console
+
+    if file is None:
+        return Console(highlight=False)
+    return Console(file=file, width=width, highlight=False, color_system=None)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _widths(positions: Sequence[float] | None, length: int, show_trainable: bool) -> list[int]:
+    """Width of each column, from where the columns end."""
+    ends = list(positions or _POSITIONS)
+    if ends[-1] <= 1:
+        if show_trainable:
+            ends = [0.9 * end for end in ends] + [1.0]
+        ends = [int(end * length) for end in ends]
+    elif show_trainable:
+        ends.append(length)
+    widths = [int(end - start) for start, end in zip([0, *ends], ends, strict=False)]
+    if min(widths) < 4:
+        raise ValueError(
+            f"summary: line_length must leave 4 characters to each column, got {length} "
+            f"and positions {ends}"
+        )
+    return widths
+
+
+def _table(layers: list[Any], length: int, widths: list[int], show_trainable: bool) -> "Table":
+    from rich.table import Column, Table
+
+    heads = ["Layer (type)", "Output Shape", "Param #"] + ["Trainable"] * show_trainable
+    justify = {"Param #": "right", "Trainable": "center"}
+    columns = [
+        Column(head, justify=justify.get(head, "left"), width=width)  # type: ignore[arg-type]
+        for head, width in zip(heads, widths, strict=False)
+    ]
+    return Table(*columns, width=length, show_lines=True)
+
+
+def _add_row(
+    table: "Table", layer: Any, depth: int, expand_nested: bool, show_trainable: bool
+) -> None:
+    from rich.text import Text
+
+    mark = "   " * depth + "└ " if depth else ""
+    row = [Text(f"{mark}{layer.name} ({type(layer).__name__})"), Text(_shape(layer))]
+    row.append(Text(_count(layer)))
+    if show_trainable:
+        weights = bool(layer.weights)
+        row.append(Text(("Y" if layer.trainable else "N") if weights else "-"))
+    table.add_row(*row)
+    if expand_nested:
+        for inner in getattr(layer, "layers", ()):
+            _add_row(table, inner, depth + 1, expand_nested, show_trainable)
+
+
+def _shape(layer: Any) -> str:
+    shape = getattr(layer, "_shape_in_model", None)
+    return "?" if shape is None else str(tuple(shape))
+
+
+def _count(layer: Any) -> str:
+    return f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
+
+
+def _range(layers: list[Any], layer_range: Sequence[str] | None) -> list[Any]:
+    """The layers from the first name to the last."""
+    if layer_range is None:
+        return layers
+    if not isinstance(layer_range, (list, tuple)) or len(layer_range) != 2:
+        raise ValueError(
+            f"summary: layer_range must be a list of two layer names, got {layer_range!r}"
+        )
+    names = [layer.name for layer in layers]
+    for name in layer_range:
+        if name not in names:
+            raise ValueError(f"summary: layer_range must hold names out of {names}, got {name!r}")
+    first, last = sorted(names.index(name) for name in layer_range)
+    return layers[first : last + 1]
+
+
+def _totals(model: Any) -> list[str]:
+    """The lines under the table."""
+    trainable = sum(_size(weight) for weight in model.trainable_weights)
+    frozen = sum(_size(weight) for weight in model.non_trainable_weights)
+    optimizer = 0
+    if model.compiled and getattr(model.optimizer, "built", False):
+        optimizer = sum(_size(variable) for variable in model.optimizer.variables)
+    lines = [
+        _line("Total params", trainable + frozen + optimizer),
+        _line("Trainable params", trainable),
+        _line("Non-trainable params", frozen),
+    ]
+    return lines + ([_line("Optimizer params", optimizer)] if optimizer else [])
+
+
+def _line(name: str, count: int) -> str:
+    return f"[bold] {name}: [/bold]{count:,} ({_memory(4 * count)})"
+
+
+def _size(weight: Any) -> int:
+    size = 1
+    for n in weight.shape:
+        size *= n
+    return size
+
+
+def _memory(size: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024:
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} TB"

@@ -1,0 +1,284 @@
+"""trainer.py - Trainer: the part of a model that compiles, fits, evaluates and predicts."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.callbacks import History
+from cdl.data.arrays import REAL_KINDS
+from cdl.models import checks, inference, training
+from cdl.models.compiled import Compiled
+from cdl.models.engine import Arrays, Engine
+from cdl.models.inference import FEW, Predictors
+from cdl.models.machines import Machines
+
+
+class Trainer:
+    """Mixin of models: what is done with data.
+
+    Attributes:
+        history: the History of the last `fit`.
+        stop_training: set it, as from a callback, to end `fit` after the batch that runs.
+    """
+
+    history: History
+    stop_training = False
+    steps_per_execution = 1
+    run_eagerly = False
+    jit_compile: bool | str = True
+
+    _compiled: Compiled | None = None
+    _machines: Machines | None = None
+    _predictors_made: Predictors | None = None
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Say how to train: weights stay as they are, the optimizer starts anew if it is new.
+
+        Args:
+            optimizer: a name, config or Optimizer.
+            loss: a name, a Loss, or a function `f(y_true, y_pred)` in NumPy.
+            loss_weights: what the loss is multiplied by.
+            metrics: names, Metrics or functions; 'accuracy' is chosen by the shapes of the data.
+            weighted_metrics: the same, for metrics that sample and class weights count in.
+            run_eagerly: accepted; Python code of the user's is always called as it stands.
+            steps_per_execution: batches between two calls of the batch hooks of callbacks.
+            jit_compile: accepted; the core is compiled beforehand and always used.
+            auto_scale_loss: accepted; it concerns float16, and cdl computes in float32.
+
+        Raises:
+            ValueError: for an unknown name, or what cannot be used as one of these.
+        """
+        steps_per_execution = checks.whole(steps_per_execution, "compile: steps_per_execution", 1)
+        run_eagerly = checks.switch(run_eagerly, "compile: run_eagerly")
+        checks.switch(auto_scale_loss, "compile: auto_scale_loss")
+        if jit_compile != "auto":
+            jit_compile = checks.switch(jit_compile, "compile: jit_compile")
+        given = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+        }
+        compiled = Compiled(
+            optimizer, loss, loss_weights, metrics, weighted_metrics, self._output_name()
+        )
+        self._compiled = compiled
+        self._compile_given = given
+        self._machines = Machines(self, compiled)
+        self.run_eagerly = run_eagerly
+        self.jit_compile = True if jit_compile == "auto" else jit_compile
+        self.steps_per_execution = steps_per_execution
+        self.stop_training = False
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | str = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> History:
+        """Train for `epochs - initial_epoch` passes over the data.
+
+        Args:
+            x: samples: an array, DataFrame or lists of numbers; or an iterable of batches
+                `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+            y: targets.
+            batch_size: rows of a batch, 32 unless `steps_per_epoch` says otherwise.
+            epochs: the number of the last epoch, counted from 1.
+            verbose: 0 silent, 1 a bar, 2 a line for each epoch; "auto" is 1.
+            callbacks: a Callback or a list of them.
+            validation_split: part of the rows, the last ones before any shuffling, to hold out.
+            validation_data: `(x, y)`, `(x, y, sample_weight)` or an iterable of batches.
+            shuffle: whether to take the rows in a new order in each epoch; "batch" keeps each
+                batch's rows together.
+            class_weight: {class: weight}; a class that is not in it weighs 1.
+            sample_weight: a weight for each row.
+            initial_epoch: the number of the first epoch, counted from 0.
+            steps_per_epoch: batches of an epoch; the next one goes on where it stopped.
+            validation_steps: batches of a validation, from its first one.
+            validation_batch_size: as `batch_size`, for validation.
+            validation_freq: validate every so many epochs, or in a list of epochs counted from 1.
+
+        Returns:
+            The History: `history.history["loss"]` is a float for each epoch.
+
+        Raises:
+            ValueError: before `compile`, or for data or arguments that do not fit.
+            TypeError: for arguments that are not what they should be at all.
+        """
+        return training.fit(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on data, without training; arguments as in `fit`.
+
+        Returns:
+            The loss, or `[loss, metric, ...]` if there are metrics, or a dict by name.
+        """
+        return training.evaluate(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            verbose=verbose,
+            sample_weight=sample_weight,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
+        )
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> NDArray[np.float32]:
+        """The outputs for all rows of x: a new float32 array.
+
+        Args:
+            x: samples, as in `fit`; or an iterable of batches.
+            batch_size: rows of a batch, 32 if None.
+            verbose: 0 silent, 1 a bar, 2 a line at the end; "auto" shows a bar on a terminal if
+                it takes long.
+            steps: batches to predict, None for all.
+            callbacks: a Callback or a list of them.
+        """
+        few = self._predictors_made
+        if (
+            few is not None
+            and type(x) is np.ndarray
+            and x.shape[1:] == few.row_shape
+            and 0 < x.shape[0] <= FEW
+            and x.dtype.kind in REAL_KINDS
+            and batch_size is steps is callbacks is None
+            and (verbose == "auto" or verbose == 0)  # noqa: PLR1714 - twice as fast as a tuple
+        ):
+            return few.few.predict((x,))  # type: ignore[no-any-return]
+        return inference.predict(self, x, batch_size, verbose, steps, callbacks)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step of training on one batch; its loss and metrics, measured before the step."""
+        return training.on_batch(self, "train", x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch."""
+        return training.on_batch(self, "test", x, y, sample_weight, None, return_dict)
+
+    def predict_on_batch(self, x: Any) -> NDArray[np.float32]:
+        """The outputs for one batch."""
+        return self.predict(x, verbose=0)
+
+    # --- what compile made ---
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+        return self._compiled is not None
+
+    def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
+        compiled = self._compiled
+        if compiled is None:
+            raise ValueError(f"{call}: the model must be compiled first: call compile()")
+        if trains and compiled.loss is None:
+            raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
+        return compiled
+
+    def _engine(self, compiled: Compiled, kind: str, arrays: Arrays, rows: int) -> Engine:
+        assert self._machines is not None and compiled is self._compiled
+        return self._machines.take(kind, arrays, rows)
+
+    def _predictors(self) -> Predictors:
+        if self._predictors_made is None:
+            self._predictors_made = Predictors(self)
+        return self._predictors_made
+
+    def _forget_programs(self) -> None:
+        """The layers have changed: nothing that was lowered from them is true any more."""
+        self._predictors_made = None
+        if self._compiled is not None:
+            self._compiled.settled = None
+            self._compiled.variables = None
+            self._machines = Machines(self, self._compiled)
+
+    def _output_name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def optimizer(self) -> Any:
+        """The Optimizer, once compiled."""
+        if self._compiled is None:
+            raise AttributeError(f"{type(self).__name__} has no optimizer: call compile() first")
+        return self._compiled.optimizer
+
+    @property
+    def loss(self) -> Any:
+        """The loss as `compile` was given it."""
+        if self._compiled is None:
+            raise AttributeError(f"{type(self).__name__} has no loss: call compile() first")
+        return self._compile_given["loss"]

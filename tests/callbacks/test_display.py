@@ -1,0 +1,128 @@
+"""test_display.py - how progress reads, and where it is drawn."""
+
+import io
+import sys
+import time
+
+import pytest
+
+from cdl.callbacks import ProgbarLogger, display
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.5000"), (-2.0, "-2.0000"), (0.001, "1.0000e-03"), (0.0, "0.0000e+00"), ("a", "a")],
+)
+def test_values_read_as_in_keras(value, text):
+    assert display.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2.2, "2s/step"), (0.0071, "7ms/step"), (0.000413, "413us/step"), (0, "0us/step")],
+)
+def test_time_for_a_step(seconds, text):
+    assert display.per_step(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5.9, "5s"), (65, "1:05"), (3723, "1:02:03")])
+def test_clock(seconds, text):
+    assert display.clock(seconds) == text
+
+
+def text_of(pieces):
+    return "".join(text for text, _ in pieces)
+
+
+def test_line_has_a_bar_of_20_and_the_values():
+    start = time.perf_counter() - 0.021
+    line = text_of(display.line(3, 3, start, {"accuracy": 0.26, "loss": 1.47}, bar=True))
+    assert line == "3/3 " + "━" * 20 + " 0s 7ms/step - accuracy: 0.2600 - loss: 1.4700"
+
+
+def test_line_of_unfinished_work_shows_the_time_that_is_left():
+    pieces = display.line(1, 11, time.perf_counter() - 7.05, {}, bar=True)
+    assert text_of(pieces).startswith(" 1/11 ")
+    assert (" 1:10 ", "bold") in pieces
+
+
+def test_line_without_a_known_end():
+    line = text_of(display.line(3, None, time.perf_counter() - 2, {}, bar=True))
+    assert line.startswith("3/Unknown ")
+
+
+def epoch_of(logger, epochs=2, verbose=1):
+    logger.set_params({"verbose": verbose, "epochs": epochs, "steps": 4})
+    logger.on_train_begin()
+    logger.on_epoch_begin(0)
+    logger.on_progress(4, lambda: {"loss": 0.5})
+    logger.on_epoch_end(0, {"loss": 0.5, "val_loss": 0.25})
+    logger.on_train_end()
+
+
+def test_file_gets_one_line_an_epoch(capsys):
+    epoch_of(ProgbarLogger())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("Epoch 1/2 - 4/4 - 0s - ")
+    assert line.endswith("/step - loss: 0.5000 - val_loss: 0.2500")
+
+
+def test_single_epoch_is_not_numbered(capsys):
+    epoch_of(ProgbarLogger(), epochs=1)
+    assert capsys.readouterr().out.startswith("4/4 - 0s - ")
+
+
+def test_verbose_2_is_keras_s_two_lines(capsys):
+    epoch_of(ProgbarLogger(), verbose=2)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "Epoch 1/2"
+    assert second.startswith("4/4 - 0s - ")
+
+
+def test_terminal_gets_a_bar_that_is_drawn_while_it_runs(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    logger = ProgbarLogger()
+    logger.set_params({"verbose": "auto", "epochs": 2, "steps": 4})
+    logger.on_train_begin()
+    logger.on_epoch_begin(0)
+    logger._drawn -= 1
+    logger.on_progress(1, lambda: {"loss": 0.75})
+    drawn = sys.stdout.getvalue()
+    logger.on_progress(4, dict)
+    logger.on_epoch_end(0, {"loss": 0.5})
+    logger.on_train_end()
+    assert "Epoch 1/2" in drawn
+    assert "loss: 0.7500" in drawn
+    assert "━" * 20 in sys.stdout.getvalue().removeprefix(drawn)
+    assert "loss: 0.5000" in sys.stdout.getvalue().removeprefix(drawn)
+
+
+def test_bar_asks_for_values_only_when_it_draws():
+    asked = []
+    logger = ProgbarLogger()
+    logger.set_params({"verbose": 1, "epochs": 1, "steps": 4})
+    logger.on_train_begin()
+    logger.on_epoch_begin(0)
+    logger.on_progress(1, lambda: asked.append(1) or {})
+    logger.on_progress(2, lambda: asked.append(1) or {})
+    assert not asked
+
+
+def test_rich_is_loaded_only_for_a_bar(run_python):
+    run_python(
+        """if True:
+        import sys
+        from cdl.callbacks import ProgbarLogger
+        logger = ProgbarLogger()
+        logger.set_params({"verbose": 1, "epochs": 2, "steps": 4})
+        logger.on_train_begin(); logger.on_epoch_begin(0); logger.on_epoch_end(0, {})
+        assert "rich" not in sys.modules
+        """
+    )
