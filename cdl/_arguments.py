@@ -1,0 +1,110 @@
+"""_arguments.py - the checks of arguments that constructors and calls share.
+
+Each takes the owner (a class or function name) and the argument's name, and returns the value in
+the form that the caller keeps, or raises an error that says owner, argument, what was expected
+and what came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def expected(owner: str, name: str, what: str, received: Any) -> ValueError:
+    """The error itself, for checks that are nobody else's."""
+    return ValueError(f"{owner}: {name} must be {what}, got {_shown(received)}")
+
+
+def positive_int(owner: str, name: str, value: Any) -> int:
+    """A whole number above 0, of Python or of NumPy; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise expected(owner, name, "a positive int", value)
+    return int(value)
+
+
+def whole(owner: str, name: str, value: Any) -> int:
+    """A whole number of Python or of NumPy, of either sign; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise expected(owner, name, "an int", value)
+    return int(value)
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """True or False, of Python or of NumPy, or the 1 and 0 that stand for them."""
+    if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):
+        raise expected(owner, name, "True or False", value)
+    return bool(value)
+
+
+def number(
+    owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf
+) -> float:
+    """A finite real number from `low` to `high`, both allowed."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or not low <= value <= high:
+        raise expected(owner, name, f"a number{_range(low, high)}", value)
+    return float(value)
+
+
+def one_of(owner: str, name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """One of a few values."""
+    if not any(value is each or (type(value) is type(each) and value == each) for each in allowed):
+        raise expected(owner, name, f"one of {', '.join(map(repr, allowed))}", value)
+    return value
+
+
+def float32(owner: str, dtype: Any) -> str:
+    """The dtype of a layer, loss or metric: None, or float32 in any spelling, a policy included."""
+    name = dtype
+    if isinstance(dtype, Mapping):
+        name = dtype.get("config", {}).get("name")
+    elif hasattr(dtype, "name") and not isinstance(dtype, type):
+        name = dtype.name
+    elif isinstance(dtype, type) and issubclass(dtype, np.generic):
+        name = np.dtype(dtype).name
+    if name not in (None, "float32"):
+        raise expected(owner, "dtype", "'float32', the only one that cdl computes in,", dtype)
+    return "float32"
+
+
+def axes(owner: str, name: str, value: Any) -> int | tuple[int, ...]:
+    """An axis or several of them; a list, which JSON makes of a tuple, is a tuple again."""
+    several = isinstance(value, (list, tuple))
+    for axis in value if several else [value]:
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+            raise expected(owner, name, "an int or a tuple of ints", value)
+    return tuple(int(axis) for axis in value) if several else int(value)
+
+
+def not_yet(owner: str, **given: tuple[Any, Any]) -> None:
+    """Refuse arguments that differ from the only value that cdl can honour so far.
+
+    Args:
+        owner: whose arguments they are.
+        given: name=(value, the value that is honoured).
+    """
+    for name, (value, honoured) in given.items():
+        if value is not honoured and value != honoured:
+            raise ValueError(f"{owner}: {name}={value!r} is not supported; only {honoured!r} is")
+
+
+def _range(low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    if math.isinf(high):
+        return f" of at least {low:g}"
+    return f" from {low:g} to {high:g}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} of shape {value.shape}"
+    return f"{value!r} of type {type(value).__name__}" if not _plain(value) else repr(value)
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, bool, int, float))

@@ -1,0 +1,154 @@
+"""constraints.py - what a weight must be after each update: one short class each.
+
+Calling one projects an array in NumPy; in training the core does so after the optimizer's step.
+Norms are over `axis`: axis 0 of a Dense kernel takes the incoming weights of each unit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import axes, number
+from cdl._named import Family
+from cdl.config import epsilon
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+_family = Family("constraint", "keras.constraints")
+get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
+
+
+class Constraint:
+    """Base of constraints; a subclass overrides `__call__` and, with arguments, `get_config`."""
+
+    def __call__(self, w: Any) -> Any:
+        """The weight as it may be."""
+        return w
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new one from what `get_config` gave."""
+        return cls(**config)
+
+
+@_family.add()
+class MaxNorm(Constraint):
+    """Scales down what has a larger norm: ``w * clip(norm, 0, max_value) / (norm + 1e-7)``.
+
+    Args:
+        max_value: the largest norm.
+        axis: the axis or axes that a norm is taken over.
+    """
+
+    def __init__(self, max_value: float = 2, axis: int | tuple[int, ...] = 0) -> None:
+        number("MaxNorm", "max_value", max_value, low=0.0)
+        self.max_value = max_value
+        self.axis = axes("MaxNorm", "axis", axis)
+
+    def __call__(self, w: Any) -> Array:
+        """The weight, scaled where its norm is too large."""
+        weight, norm = _norm(w, self.axis)
+        return weight * (np.clip(norm, 0, np.float32(self.max_value)) / _divisor(norm))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"max_value": self.max_value, "axis": self.axis}
+
+
+@_family.add()
+class NonNeg(Constraint):
+    """``max(w, 0)``."""
+
+    def __call__(self, w: Any) -> Array:
+        """The weight with 0 in place of what is negative."""
+        return np.maximum(np.asarray(w, np.float32), np.float32(0))
+
+
+@_family.add()
+class UnitNorm(Constraint):
+    """``w / (norm + 1e-7)``.
+
+    Args:
+        axis: the axis or axes that a norm is taken over.
+    """
+
+    def __init__(self, axis: int | tuple[int, ...] = 0) -> None:
+        self.axis = axes("UnitNorm", "axis", axis)
+
+    def __call__(self, w: Any) -> Array:
+        """The weight with norms of 1."""
+        weight, norm = _norm(w, self.axis)
+        return weight / _divisor(norm)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"axis": self.axis}
+
+
+@_family.add()
+class MinMaxNorm(Constraint):
+    """Brings norms between two bounds, the part `rate` of the way in one step.
+
+    ``w * (rate * clip(norm, min_value, max_value) + (1 - rate) * norm) / (norm + 1e-7)``
+
+    Args:
+        min_value: the smallest norm.
+        max_value: the largest norm.
+        rate: from 0, which leaves the weight alone, to 1.
+        axis: the axis or axes that a norm is taken over.
+    """
+
+    def __init__(
+        self,
+        min_value: float = 0.0,
+        max_value: float = 1.0,
+        rate: float = 1.0,
+        axis: int | tuple[int, ...] = 0,
+    ) -> None:
+        number("MinMaxNorm", "min_value", min_value, low=0.0)
+        number("MinMaxNorm", "max_value", max_value, low=min_value)
+        number("MinMaxNorm", "rate", rate, low=0.0, high=1.0)
+        self.min_value = min_value
+        self.max_value = max_value
+        self.rate = rate
+        self.axis = axes("MinMaxNorm", "axis", axis)
+
+    def __call__(self, w: Any) -> Array:
+        """The weight with norms nearer to the bounds."""
+        weight, norm = _norm(w, self.axis)
+        inside = np.clip(norm, np.float32(self.min_value), np.float32(self.max_value))
+        rate = np.float32(self.rate)
+        desired = rate * inside + (np.float32(1) - rate) * norm
+        return weight * (desired / _divisor(norm))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "min_value": self.min_value,
+            "max_value": self.max_value,
+            "rate": self.rate,
+            "axis": self.axis,
+        }
+
+
+max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+
+
+def _norm(w: Any, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+    array = np.asarray(w, np.float32)
+    return array, np.sqrt(np.square(array).sum(axis, keepdims=True))
+
+
+def _divisor(norm: Array) -> Array:
+    return norm + np.float32(epsilon())

@@ -1,0 +1,72 @@
+"""constant.py - first values that are known: 0, 1, one number, an array."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._named import serialize
+from cdl.config import standardize_dtype
+from cdl.initializers.initializer import Initializer, checked_shape, family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@family.add("zero")
+class Zeros(Initializer):
+    """All 0."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+        """An array of that shape."""
+        return np.zeros(checked_shape(self, shape), standardize_dtype(dtype))
+
+
+@family.add("one")
+class Ones(Initializer):
+    """All 1."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+        """An array of that shape."""
+        return np.ones(checked_shape(self, shape), standardize_dtype(dtype))
+
+
+@family.add()
+class Constant(Initializer):
+    """All of one value.
+
+    Args:
+        value: the number, or an array that broadcasts to the shape.
+    """
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = value
+
+    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+        """An array of that shape."""
+        return np.full(checked_shape(self, shape), self.value, standardize_dtype(dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"value": serialize(self.value)}
+
+
+class Values(Initializer):
+    """Gives the array that was handed in where an initializer was asked for."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.values = values
+
+    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+        """The array, if it has that shape."""
+        if checked_shape(self, shape) != self.values.shape:
+            raise ValueError(
+                f"an array as an initializer must have the weight's shape {tuple(shape)}, "
+                f"got {self.values.shape}"
+            )
+        return self.values.astype(standardize_dtype(dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"values": self.values.tolist()}

@@ -1,0 +1,48 @@
+"""initializer.py - what an initializer is, and the family in which they are found by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._named import Family
+
+if TYPE_CHECKING:
+    from typing import Self
+
+family = Family(
+    "initializer",
+    "keras.initializers",
+    "a name, a config, an instance, an array or a function of (shape, dtype=None)",
+)
+
+
+class Initializer:
+    """Base of initializers; a subclass overrides `__call__` and, with arguments, `get_config`."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """An array of that shape."""
+        raise NotImplementedError(f"{type(self).__name__} must override __call__(shape, dtype)")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new one from what `get_config` gave."""
+        return cls(**config)
+
+    def clone(self) -> Self:
+        """A new one with the same arguments."""
+        return self.from_config(self.get_config())
+
+
+def checked_shape(owner: Initializer, shape: Any) -> tuple[int, ...]:
+    """A shape as a tuple of known sizes; one int is one axis."""
+    sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    for size in sizes:
+        if not isinstance(size, (int, np.integer)) or size < 0:
+            raise ValueError(f"{type(owner).__name__}: shape must have known sizes, got {shape!r}")
+    return tuple(int(size) for size in sizes)

@@ -1,0 +1,119 @@
+"""random.py - first values that are drawn from a fixed distribution.
+
+Each object has one seed: an int given by the user, or one drawn when the object is made. It gives
+the same values at every call, so one object in two layers of the same shape starts them equal.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import number
+from cdl.config import standardize_dtype
+from cdl.initializers.initializer import Initializer, checked_shape, family
+from cdl.random import checked_seed, draw_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class RandomInitializer(Initializer):
+    """Base of those that draw; a subclass overrides `draw`."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._given_seed = checked_seed(type(self).__name__, seed)
+        self.seed = draw_seed() if self._given_seed is None else self._given_seed
+
+    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+        """An array of that shape; the same at every call."""
+        values = self.draw(np.random.default_rng(self.seed), checked_shape(self, shape))
+        return values.astype(standardize_dtype(dtype), copy=False)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Float32 values from a generator that stands at its beginning."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the seed as it was given, so None if it was drawn."""
+        return {"seed": self._given_seed}
+
+
+@family.add("normal")
+class RandomNormal(RandomInitializer):
+    """Normal values.
+
+    Args:
+        mean: their mean.
+        stddev: their standard deviation.
+        seed: an int, or None for one drawn now.
+    """
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean = number(type(self).__name__, "mean", mean)
+        self.stddev = number(type(self).__name__, "stddev", stddev, low=0.0)
+        super().__init__(seed)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Float32 values from a generator that stands at its beginning."""
+        return scaled(rng.standard_normal(shape, np.float32), self.stddev, self.mean)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
+
+
+@family.add()
+class TruncatedNormal(RandomNormal):
+    """Normal values of which those beyond two standard deviations are drawn again.
+
+    Args:
+        mean: mean of the normal distribution.
+        stddev: its standard deviation before the cut.
+        seed: an int, or None for one drawn now.
+    """
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Float32 values from a generator that stands at its beginning."""
+        return scaled(cut_normal(rng, shape), self.stddev, self.mean)
+
+
+@family.add("uniform")
+class RandomUniform(RandomInitializer):
+    """Values spread evenly from `minval` to `maxval`.
+
+    Args:
+        minval: the lower end.
+        maxval: the upper end.
+        seed: an int, or None for one drawn now.
+    """
+
+    def __init__(
+        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
+    ) -> None:
+        self.minval = number("RandomUniform", "minval", minval)
+        self.maxval = number("RandomUniform", "maxval", maxval)
+        super().__init__(seed)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Float32 values from a generator that stands at its beginning."""
+        return scaled(rng.random(shape, np.float32), self.maxval - self.minval, self.minval)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
+
+
+def scaled(values: NDArray[np.float32], by: float, shift: float = 0.0) -> NDArray[np.float32]:
+    """``values * by + shift`` in float32."""
+    return values * np.float32(by) + np.float32(shift)
+
+
+def cut_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Standard normal values within 2 of 0: those beyond (4.6 %) are drawn again."""
+    values = rng.standard_normal(math.prod(shape), np.float32)
+    while (beyond := np.flatnonzero(np.abs(values) > 2)).size:
+        values[beyond] = rng.standard_normal(beyond.size, np.float32)
+    return values.reshape(shape)

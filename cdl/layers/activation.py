@@ -1,0 +1,40 @@
+"""activation.py - Activation: an activation as a layer of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import activations
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+    from cdl.layers.shapes import Shape
+
+
+@family.add()
+class Activation(Layer):
+    """``y = activation(x)``.
+
+    Args:
+        activation: a name, one of `cdl.activations`, or None for none.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activations.compiled("Activation", activation)
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the activation."""
+        y: Value = self.activation.lower(program, x)
+        return y
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The input's shape."""
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "activation": activations.serialize(self.activation)}

@@ -1,0 +1,132 @@
+"""dense.py - Dense: the matrix product at the heart of it all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import activations, constraints, initializers, regularizers
+from cdl._arguments import flag, not_yet, positive_int
+from cdl._variable import Variable
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+    from cdl.layers.shapes import Shape
+
+
+@family.add()
+class Dense(Layer):
+    """``y = activation(x @ kernel + bias)`` over the last axis of x.
+
+    Args:
+        units: size of the last axis of y.
+        activation: a name, one of `cdl.activations`, or None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: first values of the kernel, of shape (size of x's last axis, units).
+        bias_initializer: first values of the bias, of shape (units,).
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: not supported yet.
+        kernel_constraint: what the kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        lora_rank: not supported.
+        lora_alpha: not supported.
+        quantization_config: not supported.
+        kwargs: see `Layer`.
+    """
+
+    kernel: Variable
+    bias: Variable | None
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        not_yet(
+            "Dense",
+            lora_rank=(lora_rank, None),
+            lora_alpha=(lora_alpha, None),
+            quantization_config=(quantization_config, None),
+        )
+        self.units = positive_int("Dense", "units", units)
+        self.activation = activations.compiled("Dense", activation)
+        self.use_bias = flag("Dense", "use_bias", use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+
+    def build(self, input_shape: Any) -> None:
+        """Make kernel and bias for inputs whose last axis has that shape's last size."""
+        self.kernel = self.add_weight(
+            (input_shape[-1], self.units),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
+            matrix=True,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                (self.units,),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+                name="bias",
+            )
+        super().build(input_shape)
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse an input without a last axis beside the batch, or one of another size."""
+        owner = f"Dense {self.name!r}"
+        if len(shape) < 2:
+            raise ValueError(f"{owner}: the input must have at least 2 axes, got shape {shape}")
+        if self.built and shape[-1] != self.kernel.shape[0]:
+            raise ValueError(
+                f"{owner}: the input's last axis must have size {self.kernel.shape[0]}, "
+                f"got shape {shape}"
+            )
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the product with the bias, then the activation."""
+        shape = (*x.shape[:-1], self.units)
+        y = program.emit("dense", (x,), shape, params=(self.kernel, self.bias))
+        activated: Value = self.activation.lower(program, y)
+        return activated
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The input's shape with `units` as its last size."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+            "quantization_config": None,
+        }

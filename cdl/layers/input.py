@@ -1,0 +1,137 @@
+"""input.py - Input: the shape of what goes into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cdl._arguments import expected, not_yet
+from cdl.config import standardize_dtype
+from cdl.layers.layer import Layer, family
+from cdl.layers.shapes import checked_shape
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+    from cdl.layers.shapes import Shape
+
+
+@family.add()
+class InputLayer(Layer):
+    """The first layer of a model: it says what shape the input has.
+
+    Args:
+        shape: of one sample.
+        batch_size: the size of the batch axis, None for any.
+        dtype: of the arrays: "float32" or "float64", which the core reads as float32.
+        sparse: not supported.
+        ragged: not supported.
+        batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
+        input_tensor: not supported.
+        optional: not supported.
+        name: unique in a model; None makes one from the class.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        input_tensor: Any = None,
+        optional: bool = False,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        shape = kwargs.pop("input_shape", None) if shape is None else shape
+        super().__init__(name=name, **kwargs)
+        self.batch_shape = _batch_shape(shape, batch_size, batch_shape)
+        not_yet(
+            "Input",
+            sparse=(bool(sparse), False),
+            ragged=(bool(ragged), False),
+            tensor=(input_tensor, None),
+            optional=(bool(optional), False),
+        )
+        dtype_name = standardize_dtype(dtype)
+        if dtype_name not in ("float32", "float64"):
+            raise expected("Input", "dtype", "'float32' or 'float64'", dtype)
+        self.dtype = dtype_name
+        self.built = True
+
+    @property
+    def shape(self) -> Shape:
+        """The shape, batch axis included."""
+        return self.batch_shape
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append nothing."""
+        return x
+
+    def compute_output_shape(self, input_shape: Any = None) -> Shape:
+        """The shape, batch axis included."""
+        return self.batch_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "batch_shape": self.batch_shape,
+            "dtype": self.dtype,
+            "sparse": False,
+            "ragged": False,
+            "name": self.name,
+            "optional": False,
+        }
+
+
+def Input(  # noqa: N802 - Keras's name for a function
+    shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+    tensor: Any = None,
+    optional: bool = False,
+) -> InputLayer:
+    """What goes into a model, to be put in front of its layers.
+
+    Args:
+        shape: of one sample, such as `(4,)`.
+        batch_size: the size of the batch axis, None for any.
+        dtype: see `InputLayer`.
+        sparse: not supported.
+        ragged: not supported.
+        batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
+        name: unique in a model; None makes one.
+        tensor: not supported.
+        optional: not supported.
+
+    Raises:
+        ValueError: no shape, or something that is none.
+    """
+    return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)
+
+
+def _batch_shape(
+    shape: Any, batch_size: int | None, batch_shape: Sequence[int | None] | None
+) -> Shape:
+    if batch_shape is not None:
+        if shape is not None or batch_size is not None:
+            raise ValueError(
+                f"Input: batch_shape must be given alone, got it with shape={shape} and "
+                f"batch_size={batch_size}"
+            )
+        whole = checked_shape("Input", "batch_shape", batch_shape)
+        if not whole:
+            raise expected(
+                "Input", "batch_shape", "a tuple that begins with the batch", batch_shape
+            )
+        return whole
+    if shape is None:
+        raise ValueError("Input: shape must be given, got None")
+    checked_shape("Input", "batch_size", (batch_size,))
+    return (batch_size, *checked_shape("Input", "shape", shape))

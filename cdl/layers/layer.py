@@ -1,0 +1,296 @@
+"""layer.py - what a layer is: names, weights, shapes, and the instructions that it becomes.
+
+A layer computes nothing. `lower` appends its instructions to a program; calling a layer on an array
+runs a program of that one layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _eager, initializers, regularizers
+from cdl._arguments import expected, float32, not_yet
+from cdl._named import Family
+from cdl._program import Program
+from cdl._variable import Variable
+from cdl.data import as_numeric, brief
+from cdl.layers.shapes import given_input_shape
+from cdl.utils.naming import unique
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cdl._program import Value
+    from cdl.layers.shapes import Shape
+
+
+family = Family("layer", "keras.layers", snake=False, missing=TypeError)
+
+_FLOAT32 = {
+    "module": "keras",
+    "class_name": "DTypePolicy",
+    "config": {"name": "float32"},
+    "registered_name": None,
+}
+
+
+class Layer:
+    """Base of layers; a subclass overrides `build`, `lower`, `compute_output_shape`, `get_config`.
+
+    Args:
+        activity_regularizer: not supported yet.
+        trainable: whether training changes the weights.
+        dtype: "float32", which is also what None means.
+        autocast: True; cdl always computes in float32.
+        name: unique in a model; None makes one from the class.
+        kwargs: `input_shape`, the shape of one sample, or `input_dim`, its only axis: the older
+            way to say what an Input in front of the layer says.
+
+    Raises:
+        ValueError: an argument that is not known, or has a wrong value.
+    """
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        owner = type(self).__name__
+        self.input_shape_argument = given_input_shape(owner, kwargs)
+        if kwargs:
+            raise ValueError(f"{owner}: arguments not recognized: {kwargs}")
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise expected(owner, "name", "a string without '/'", name)
+        if not isinstance(trainable, bool):
+            raise expected(owner, "trainable", "True or False", trainable)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        not_yet(
+            owner, activity_regularizer=(self.activity_regularizer, None), autocast=(autocast, True)
+        )
+        self.dtype = float32(owner, dtype)
+        self.name = unique(type(self)) if name is None else name
+        self.built = False
+        self._trainable = trainable
+        self._weights: list[Variable] = []
+        self._frozen: set[Variable] = set()  # weights that are never trained
+
+    # Weights
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        name: str | None = None,
+        *,
+        matrix: bool = False,
+    ) -> Variable:
+        """A new weight of this layer; to be called in `build` or `__init__`.
+
+        Args:
+            shape: its shape; None is a single number.
+            initializer: its first values; None is "glorot_uniform".
+            dtype: "float32" or None.
+            trainable: False for a weight that training never changes.
+            autocast: True; cdl always computes in float32.
+            regularizer: a penalty on it.
+            constraint: what it must be after each update.
+            aggregation: how it would be brought together from several processes; there is one.
+            name: the last part of its path.
+            matrix: whether it is the (k, n) factor of a matrix product.
+
+        Raises:
+            ValueError: the layer is built already, or the shape is not known.
+        """
+        del aggregation
+        owner = f"{type(self).__name__} {self.name!r}"
+        if self.built:
+            raise ValueError(f"{owner}: a weight must be added before the layer is built")
+        float32(owner, dtype)
+        not_yet(owner, autocast=(autocast, True))
+        shape = () if shape is None else tuple(shape)
+        if any(size is None for size in shape):
+            raise ValueError(f"{owner}: shape of weight {name!r} must be known, got {shape}")
+        first = initializers.get("glorot_uniform" if initializer is None else initializer)
+        assert first is not None
+        weight = Variable(
+            shape,
+            lambda sizes: first(sizes, dtype="float32"),
+            name=name or unique("variable"),
+            trainable=trainable and self._trainable,
+            matrix=matrix,
+            regularizer=regularizer,
+            constraint=constraint,
+        )
+        weight.path = f"{self.name}/{weight.name}"
+        self._weights.append(weight)
+        if not trainable:
+            self._frozen.add(weight)
+        return weight
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights: those that can be trained, then the others."""
+        own = [weight for weight in self._weights if weight not in self._frozen]
+        return own + [weight for weight in self._weights if weight in self._frozen]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes; none if the layer is not trainable."""
+        if not self._trainable:
+            return []
+        return [weight for weight in self._weights if weight not in self._frozen]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves alone; all if the layer is not trainable."""
+        trained = self.trainable_weights
+        return [weight for weight in self.weights if weight not in trained]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; a compiled model must be compiled again."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
+        for weight in self._weights:
+            weight.trainable = self._trainable and weight not in self._frozen
+
+    def get_weights(self) -> list[NDArray[np.float32]]:
+        """Copies of the weights, in the order of `weights`."""
+        return [weight.numpy() for weight in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign all weights, in the order of `weights`.
+
+        Raises:
+            ValueError: another number of arrays, or another shape; nothing is assigned then.
+        """
+        own, owner = self.weights, f"{type(self).__name__} {self.name!r}"
+        if len(weights) != len(own):
+            raise ValueError(
+                f"{owner}: set_weights: weights must be {len(own)} arrays, got {len(weights)}"
+            )
+        arrays = [np.asarray(array, np.float32) for array in weights]
+        for weight, array in zip(own, arrays, strict=True):
+            if weight.shape != array.shape:
+                raise ValueError(
+                    f"{owner}: set_weights: {weight.name} must have shape {weight.shape}, "
+                    f"got {array.shape}"
+                )
+        for weight, array in zip(own, arrays, strict=True):
+            weight.assign(array)
+
+    def count_params(self) -> int:
+        """How many numbers the weights are.
+
+        Raises:
+            ValueError: the layer is not built, so that this is not known.
+        """
+        if not self.built:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: count_params needs a built layer; "
+                "call build(input_shape) first"
+            )
+        return sum(int(np.prod(weight.shape)) for weight in self._weights)
+
+    # Shapes and programs
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of that shape, whose first axis is the batch.
+
+        A subclass calls this at its end.
+        """
+        self.built = True
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse an input whose shape, batch axis included, does not fit.
+
+        Raises:
+            ValueError: it does not fit.
+        """
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append what the layer does to `x`, and return what comes out."""
+        raise NotImplementedError(f"{type(self).__name__} must override lower(program, x)")
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The shape of the output, batch axis included, for inputs of that shape."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must override compute_output_shape(input_shape)"
+        )
+
+    def __call__(self, inputs: Any, training: bool | None = False) -> NDArray[np.float32]:
+        """The layer's output for an array; the first call builds it.
+
+        Args:
+            inputs: an array whose first axis are the samples.
+            training: whether layers like Dropout behave as in training.
+
+        Raises:
+            ValueError: no array, or one whose shape does not fit.
+        """
+        owner = f"{type(self).__name__} {self.name!r}"
+        if not hasattr(inputs, "__array__"):
+            raise ValueError(f"{owner}: inputs must be an array, got {brief(inputs)}")
+        x = as_numeric(inputs, f"{owner}: inputs")
+        shape = (None, *x.shape[1:])
+        self.check_input(shape)
+        if not self.built:
+            self.build(shape)
+        if len(x) == 0:
+            return np.zeros((0, *self.compute_output_shape(shape)[1:]), np.float32)  # type: ignore[arg-type]
+        program = Program()
+        program.output(self.lower(program, program.input(x.shape[1:])))
+        output: NDArray[np.float32] = self._run(program, x, bool(training))
+        return output
+
+    def _run(self, program: Program, x: NDArray[Any], training: bool) -> Any:
+        """What a program of this layer gives for `x`."""
+        return _eager.run(program, [x])
+
+    # Configuration
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "trainable": self._trainable, "dtype": dict(_FLOAT32)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new layer, with new weights, from what `get_config` gave."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"

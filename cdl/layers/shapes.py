@@ -1,0 +1,37 @@
+"""shapes.py - shapes as users give them to layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._arguments import expected, positive_int
+
+Shape = tuple[int | None, ...]
+
+
+def given_input_shape(owner: str, kwargs: dict[str, Any]) -> Shape | None:
+    """The shape of one sample that `input_dim` or `input_shape` gives, taken out of `kwargs`."""
+    if "input_dim" in kwargs:
+        dim = kwargs.pop("input_dim")
+        return None if dim is None else (positive_int(owner, "input_dim", dim),)
+    shape = kwargs.pop("input_shape", None)
+    return None if shape is None else checked_shape(owner, "input_shape", shape)
+
+
+def checked_shape(owner: str, name: str, shape: Any) -> Shape:
+    """A shape as a tuple of sizes, None for those that are not known.
+
+    Raises:
+        ValueError: no tuple or list of sizes.
+    """
+    if not isinstance(shape, (tuple, list)):
+        raise expected(owner, name, "a tuple of sizes", shape)
+    for size in shape:
+        whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+        if size is not None and (not whole or size < 0):
+            raise expected(
+                owner, name, "a tuple of sizes, each an int of at least 0 or None,", shape
+            )
+    return tuple(None if size is None else int(size) for size in shape)

@@ -1,0 +1,82 @@
+"""__init__.py - losses: classes, functions, and what a name, function or object stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cdl.losses.compiled import is_compiled
+from cdl.losses.crossentropy import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+    binary_crossentropy,
+    categorical_crossentropy,
+    sparse_categorical_crossentropy,
+)
+from cdl.losses.loss import Loss, family
+from cdl.losses.python import LossFunctionWrapper, as_loss, numeric_gradient
+from cdl.losses.regression import (
+    MeanAbsoluteError,
+    MeanSquaredError,
+    mean_absolute_error,
+    mean_squared_error,
+)
+
+__all__ = [
+    "Loss",
+    "MeanSquaredError",
+    "MeanAbsoluteError",
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "SparseCategoricalCrossentropy",
+    "mean_squared_error",
+    "mean_absolute_error",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "sparse_categorical_crossentropy",
+    "LossFunctionWrapper",
+    "get",
+    "serialize",
+    "deserialize",
+    "resolve",
+    "is_compiled",
+    "numeric_gradient",
+]
+
+get, serialize, deserialize = family.get, family.serialize, family.deserialize
+
+
+def resolve(
+    identifier: Any, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+) -> Loss:
+    """The Loss that an identifier stands for, given the shapes that it is to be used with.
+
+    Args:
+        identifier: what `get` takes, but for None; "crossentropy" and "ce" are the one that fits
+            the shapes.
+        y_shape: shape of the targets, batch axis included.
+        output_shape: shape of the predictions, batch axis included.
+
+    Raises:
+        ValueError: nothing that a loss can be made of.
+    """
+    if identifier is None:
+        raise family.not_one(identifier)
+    name = identifier if isinstance(identifier, str) else None
+    if name is not None and name.lower() in ("crossentropy", "ce"):
+        return as_loss(get(f"{kind_of_targets(y_shape, output_shape)}_crossentropy"), name)
+    return as_loss(get(identifier), name)
+
+
+def kind_of_targets(y_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> str:
+    """What shapes say that targets are: "binary", "sparse_categorical" or "categorical".
+
+    One prediction a line is binary; targets of lower rank, or with a last axis of 1, are class
+    numbers; all else is one-hot.
+    """
+    if output_shape[-1] == 1:
+        return "binary"
+    if len(y_shape) < len(output_shape) or y_shape[-1] == 1:
+        return "sparse_categorical"
+    return "categorical"

@@ -1,0 +1,225 @@
+"""crossentropy.py - losses of probabilities, or of the raw scores that they come from.
+
+Probabilities are clipped to [1e-7, 1 - 1e-7]; those of classes are first divided by their sum.
+`from_logits=True` takes raw scores, where no logarithm of a small number is taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import flag, not_yet, number, whole
+from cdl.losses.compiled import CompiledLoss
+from cdl.losses.loss import MEANS, as_array, family, function_of, weighted
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._program import Instruction, Program, Value
+
+
+class _Smoothed(CompiledLoss):
+    """The arguments that both crossentropies of value targets have."""
+
+    _on_probabilities: str
+    _on_scores: str
+
+    def __init__(
+        self,
+        from_logits: bool,
+        label_smoothing: float,
+        axis: int,
+        reduction: str | None,
+        name: str | None,
+        dtype: Any,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        owner = type(self).__name__
+        self.from_logits = flag(owner, "from_logits", from_logits)
+        self.label_smoothing = number(owner, "label_smoothing", label_smoothing, 0.0, 1.0)
+        self.axis = whole(owner, "axis", axis)
+        self.row = self._on_scores if self.from_logits else self._on_probabilities
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "axis": self.axis,
+        }
+
+
+@family.add()
+class BinaryCrossentropy(_Smoothed):
+    """``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
+
+    Args:
+        from_logits: whether predictions are raw scores; p is then their sigmoid.
+        label_smoothing: s in ``y (1 - s) + s / 2``, from 0 to 1.
+        axis: the axis that the mean is over.
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
+
+    _on_probabilities = "binary_crossentropy"
+    _on_scores = "sigmoid_binary_crossentropy"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+
+
+@function_of(BinaryCrossentropy, "bce", "BCE")
+def binary_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> NDArray[np.float32]:
+    """``-mean(y log p + (1 - y) log(1 - p))`` over the last axis."""
+    return BinaryCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
+
+
+@family.add()
+class CategoricalCrossentropy(_Smoothed):
+    """``-sum(y log p)`` over the last axis; y one-hot, or a distribution.
+
+    Args:
+        from_logits: whether predictions are raw scores; p is then their softmax.
+        label_smoothing: s in ``y (1 - s) + s / classes``, from 0 to 1.
+        axis: the axis of the classes.
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
+
+    _on_probabilities = "categorical_crossentropy"
+    _on_scores = "softmax_categorical_crossentropy"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+
+
+@function_of(CategoricalCrossentropy)
+def categorical_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> NDArray[np.float32]:
+    """``-sum(y log p)`` over the last axis; y one-hot, or a distribution."""
+    return CategoricalCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
+
+
+@family.add()
+class SparseCategoricalCrossentropy(CompiledLoss):
+    """``-log p[y]`` for class numbers y, over the last axis of p.
+
+    Args:
+        from_logits: whether predictions are raw scores; p is then their softmax.
+        ignore_class: a class number whose samples have loss 0 and do not count, such as -1; on
+            arrays only so far.
+        reduction: see `Loss`.
+        axis: the axis of the classes.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        owner = type(self).__name__
+        self.from_logits = flag(owner, "from_logits", from_logits)
+        self.ignore_class = ignore_class
+        if ignore_class is not None:
+            self.ignore_class = whole(owner, "ignore_class", ignore_class)
+        self.axis = whole(owner, "axis", axis)
+        self.row = f"{'softmax_' if self.from_logits else ''}sparse_categorical_crossentropy"
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch; samples of `ignore_class` neither add to it nor count."""
+        if self.ignore_class is None:
+            return super().__call__(y_true, y_pred, sample_weight)
+        values = self.call(y_true, y_pred)
+        counted = (~self._ignored(y_true)).reshape(values.shape).astype(np.float32)
+        if self.reduction in MEANS:
+            counted *= counted.size / max(1.0, counted.sum())
+        if sample_weight is not None:
+            owner = type(self).__name__
+            weight = as_array(owner, "sample_weight", sample_weight).astype(np.float32)
+            counted, _ = weighted(owner, counted, weight)
+        return self.reduce(values, counted)
+
+    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+        """The loss of each sample; 0 for those of `ignore_class`."""
+        if self.ignore_class is None:
+            return super().call(y_true, y_pred)
+        ignored = self._ignored(y_true)
+        values = super().call(np.where(ignored, 0, y_true), y_pred)
+        values[ignored.reshape(values.shape)] = 0
+        return values
+
+    def lower(
+        self,
+        program: Program,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        scale: float = 1.0,
+    ) -> Instruction:
+        """As in CompiledLoss; ValueError with `ignore_class`."""
+        not_yet(type(self).__name__, ignore_class=(self.ignore_class, None))
+        return super().lower(program, target, prediction, weight, scale)
+
+    def _ignored(self, y_true: Any) -> NDArray[np.bool_]:
+        y = as_array(type(self).__name__, "y_true", y_true)
+        return np.asarray(y == self.ignore_class)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; as in Keras without `axis`."""
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "ignore_class": self.ignore_class,
+        }
+
+
+@function_of(SparseCategoricalCrossentropy)
+def sparse_categorical_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> NDArray[np.float32]:
+    """``-log p[y]`` for class numbers y, over the last axis of p."""
+    loss = SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
+    return loss.call(y_true, y_pred)

@@ -1,0 +1,165 @@
+"""loss.py - what a loss is: values of samples, and how they become one number.
+
+`Loss` is the base for the user's own: a subclass overrides `call` in NumPy. Those that the core has
+are in compiled.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from cdl._arguments import float32, one_of
+from cdl._named import Family
+from cdl.data import as_numeric
+from cdl.utils.naming import unique
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+family = Family(
+    "loss",
+    "keras.losses",
+    "a name, a config, a Loss or a function of (y_true, y_pred)",
+    snake=False,
+)
+
+_functions: dict[Any, type[Loss]] = {}  # each function of the family, and its class
+
+MEANS = ("sum_over_batch_size", "mean")
+REDUCTIONS = (*MEANS, "sum", "mean_with_sample_weight", "none", None)
+
+
+class Loss:
+    """Base of losses; a subclass overrides `call`.
+
+    Args:
+        name: of the loss; None makes one from the class.
+        reduction: how values of samples become one number: "sum_over_batch_size" or "mean" divides
+            their weighted sum by their count, "mean_with_sample_weight" by the sum of the weights,
+            "sum" by nothing; None or "none" leaves them as they are.
+        dtype: "float32", which is also what None means.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        owner = type(self).__name__
+        self.name = name or unique(type(self))
+        self.reduction = one_of(owner, "reduction", reduction, REDUCTIONS)
+        self.dtype = float32(owner, dtype)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample, or one number: to be overridden, in NumPy.
+
+        Args:
+            y_true: targets, a float array.
+            y_pred: predictions, a float array.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override call(y_true, y_pred)")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch: the values of `call`, weighted and reduced.
+
+        Args:
+            y_true: targets, an array or a list.
+            y_pred: predictions of the same shape, up to a last axis of length 1.
+            sample_weight: a factor for each value, None for 1.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        owner = type(self).__name__
+        y = np.asarray(as_array(owner, "y_true", y_true), np.float32)
+        p = np.asarray(as_array(owner, "y_pred", y_pred), np.float32)
+        return self.reduce(self.call(y, p), sample_weight)
+
+    def reduce(self, values: Any, sample_weight: Any = None) -> Any:
+        """The values of samples, weighted and made one number as `reduction` says."""
+        values = np.asarray(values)
+        dtype = values.dtype if values.dtype.kind == "f" else np.dtype(np.float32)
+        weight = None
+        if sample_weight is not None:
+            weight = as_array(type(self).__name__, "sample_weight", sample_weight).astype(dtype)
+            values, weight = weighted(type(self).__name__, values, weight)
+        if self.reduction in (None, "none") or values.shape in ((), (0,)):
+            return values.astype(dtype)
+        total, divisor = values.sum(dtype=np.float64), self.divisor(values, weight)
+        return dtype.type(total / divisor if divisor else 0.0)
+
+    def divisor(self, values: Array, weight: Array | None) -> float:
+        """What the sum of the weighted values is divided by."""
+        if self.reduction == "mean_with_sample_weight" and weight is not None:
+            return float(weight.sum(dtype=np.float64))
+        return 1.0 if self.reduction == "sum" else float(values.size)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new one from what `get_config` gave."""
+        return cls(**config)
+
+
+def function_of(cls: type[Loss], *names: str) -> Callable[[Function], Function]:
+    """A decorator that enters the function form of a class, under its own name and `names`."""
+
+    def enter(function: Function) -> Function:
+        _functions[function] = cls
+        return family.add(*names)(function)
+
+    return enter
+
+
+def class_of(function: Any) -> type[Loss] | None:
+    """The class of a function of the family; None for any other thing."""
+    return _functions.get(function) if isinstance(function, FunctionType) else None
+
+
+def as_array(owner: str, name: str, value: Any) -> Array:
+    """Targets, predictions or weights as an array of real numbers; a single number has no axes."""
+    if isinstance(value, (int, float, np.generic)) and not isinstance(value, str):
+        return as_numeric([value], f"{owner}: {name}").reshape(())
+    return as_numeric(value, f"{owner}: {name}")
+
+
+def same_rank(a: Array, b: Array) -> tuple[Array, Array]:
+    """Two arrays, where one has a last axis of length 1 that the other lacks, with equal ranks.
+
+    A (n,) next to a (n, 1) becomes (n, 1); otherwise the axis is dropped.
+    """
+    if abs(a.ndim - b.ndim) != 1:
+        return a, b
+    longer, shorter = (a, b) if a.ndim > b.ndim else (b, a)
+    if longer.shape[-1] == 1:
+        if shorter.ndim == 1:
+            shorter = shorter[..., None]
+        else:
+            longer = longer[..., 0]
+    return (longer, shorter) if a.ndim > b.ndim else (shorter, longer)
+
+
+def weighted(owner: str, values: Array, weight: Array) -> tuple[Array, Array]:
+    """Values times their weights, and the weights in the shape in which they were multiplied."""
+    values, weight = same_rank(values, weight)
+    try:
+        return values * weight, weight
+    except ValueError:
+        raise ValueError(
+            f"{owner}: sample_weight must fit the losses of shape {values.shape}, "
+            f"got shape {weight.shape}"
+        ) from None

@@ -1,0 +1,252 @@
+"""metric.py - what a metric is: states that batches add to, and the value made of them.
+
+`Metric` is the base for the user's own; `Mean` and `Sum` add up values; `MeanMetricWrapper` makes a
+metric of a function. Those that the core has are in compiled.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import initializers
+from cdl._arguments import float32
+from cdl._named import Family, serialize
+from cdl._state import State
+from cdl.losses.loss import as_array, same_rank
+from cdl.losses.loss import family as losses
+from cdl.utils.naming import snake_case, unique
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+family = Family(
+    "metric", "keras.metrics", "a name, a config, a Metric or a function of (y_true, y_pred)"
+)
+
+
+class Metric:
+    """Base of metrics; a subclass overrides `update_state` and `result`.
+
+    Args:
+        dtype: "float32", which is also what None means.
+        name: of the metric; None makes one from the class.
+    """
+
+    def __init__(self, dtype: Any = None, name: str | None = None) -> None:
+        self.name = name or unique(type(self))
+        self.dtype = float32(type(self).__name__, dtype)
+        self._states: list[State] = []
+
+    def add_variable(
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        aggregation: str | None = "sum",
+        name: str | None = None,
+    ) -> State:
+        """A new state of the metric, which `reset_state` sets to 0.
+
+        Args:
+            shape: its shape.
+            initializer: first values: a name, an instance or a function of a shape; None is zeros.
+            dtype: of the state, float32 unless given.
+            aggregation: how states of several processes would be brought together; there is one.
+            name: of the state.
+        """
+        del aggregation
+        values = (initializers.get(initializer) or initializers.Zeros())(tuple(shape), dtype=dtype)
+        state = State(
+            values, dtype=dtype or self.dtype, name=name or unique("variable"), owner=self.name
+        )
+        self._states.append(state)
+        return state
+
+    def add_weight(
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> State:
+        """The older name of `add_variable`."""
+        return self.add_variable(shape, initializer, dtype, name=name)
+
+    @property
+    def variables(self) -> list[State]:
+        """The states, then those of metrics that are attributes of this one."""
+        inner = [value for value in vars(self).values() if isinstance(value, Metric)]
+        return [*self._states, *(state for metric in inner for state in metric.variables)]
+
+    def reset_state(self) -> None:
+        """Set all states to 0."""
+        for state in self.variables:
+            state.assign(np.zeros(state.shape))
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Add a batch to the states: to be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} must override update_state")
+
+    def result(self) -> Any:
+        """The value of the states, a number or a dict of numbers: to be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} must override result")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`update_state`, then `result`."""
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new one from what `get_config` gave."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}>"
+
+
+@family.add()
+class Sum(Metric):
+    """The (weighted) sum of all values."""
+
+    def __init__(self, name: str | None = "sum", dtype: Any = None) -> None:
+        super().__init__(dtype, name)
+        self.total = self.add_variable(name="total")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Add values, each times its weight.
+
+        Args:
+            values: an array or a number.
+            sample_weight: an array that fits the values, or None.
+        """
+        values, _ = _by_sample(type(self).__name__, values, sample_weight, np.sum)
+        self.total.assign_add(values.sum())
+
+    def result(self) -> np.float32:
+        """The sum so far."""
+        return np.float32(self.total)
+
+
+@family.add()
+class Mean(Metric):
+    """The (weighted) mean of all values: those of one sample are averaged first."""
+
+    def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
+        super().__init__(dtype, name)
+        self.total = self.add_variable(name="total")
+        self.count = self.add_variable(name="count")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Add values, each times its weight, and the weights, to what the mean is made of.
+
+        Args:
+            values: an array whose first axis are the samples, or a number.
+            sample_weight: an array that fits the values, or None.
+        """
+        values, weight = _by_sample(type(self).__name__, values, sample_weight, np.mean)
+        self.total.assign_add(values.sum())
+        if weight is not None:
+            self.count.assign_add(weight.sum())
+        else:
+            self.count.assign_add(len(values) if values.ndim else 1)
+
+    def assign(self, total: float, count: float) -> None:
+        """Put in what was added up elsewhere, by the core."""
+        self.total.assign(total)
+        self.count.assign(count)
+
+    def result(self) -> np.float32:
+        """The mean so far; 0 if nothing was added."""
+        count = float(self.count)
+        return np.float32(float(self.total) / count if count else 0.0)
+
+
+@family.add()
+class MeanMetricWrapper(Mean):
+    """The mean of what a function gives for each sample.
+
+    Args:
+        fn: a function of ``(y_true, y_pred)``.
+        name: of the metric; None makes one from the class.
+        dtype: "float32" or None.
+        kwargs: further arguments of `fn`.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
+    ) -> None:
+        if not callable(fn):
+            raise ValueError(f"MeanMetricWrapper: fn must be a function, got {fn!r}")
+        super().__init__(name or unique(type(self)), dtype)
+        self.fn = fn
+        self.kwargs = kwargs
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Add a batch.
+
+        Args:
+            y_true: targets.
+            y_pred: predictions.
+            sample_weight: an array that fits the function's values, or None.
+        """
+        owner = type(self).__name__
+        y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
+        super().update_state(self.fn(y, p, **self.kwargs), sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "fn": serialize(self.fn), **serialize(self.kwargs)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new one from what `get_config` gave; the function is one of `losses`."""
+        fn = config["fn"]
+        return cls(**{**config, "fn": fn if callable(fn) else losses.deserialize(fn)})
+
+
+def name_of(function: Any) -> str:
+    """What a metric made of a function or a callable object is called."""
+    return snake_case(getattr(function, "__name__", type(function).__name__))
+
+
+def _by_sample(
+    owner: str, values: Any, sample_weight: Any, reduce: Callable[..., Any]
+) -> tuple[Array, Array | None]:
+    """One weighted value, and one weight, for each sample.
+
+    Values of higher rank than their weights are brought to the weights' rank first; then both are
+    brought to one number a sample.
+    """
+    values = as_array(owner, "values", values).astype(np.float32)
+    if sample_weight is None:
+        return _inner(values, reduce, 1), None
+    weight = as_array(owner, "sample_weight", sample_weight).astype(np.float32)
+    values, weight = same_rank(values, weight)
+    values = _inner(values, reduce, weight.ndim)
+    try:
+        weight = np.broadcast_to(weight, values.shape)
+    except ValueError:
+        raise ValueError(
+            f"{owner}: sample_weight must fit values of shape {values.shape}, "
+            f"got shape {weight.shape}"
+        ) from None
+    return _inner(values * weight, reduce, 1), _inner(weight, reduce, 1)
+
+
+def _inner(values: Array, reduce: Callable[..., Any], rank: int) -> Array:
+    """`values` with the axes from number `rank` on reduced."""
+    if values.ndim <= rank:
+        return values
+    return np.asarray(reduce(values, axis=tuple(range(rank, values.ndim))))

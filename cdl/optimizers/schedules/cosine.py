@@ -1,0 +1,131 @@
+"""cosine.py - schedules that fall along a cosine, once or again and again."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import whole
+from cdl.optimizers.schedules.schedule import Formula, family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@family.add()
+class CosineDecay(Formula):
+    """``start * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)``, after a warm-up.
+
+    Args:
+        initial_learning_rate: the rate of step 0.
+        decay_steps: steps of the decay, without those of the warm-up.
+        alpha: the last rate as a part of the start.
+        name: of the schedule.
+        warmup_target: the rate at the end of the warm-up, from which the cosine starts; None for no
+            warm-up.
+        warmup_steps: steps in which the rate goes straight from the first to `warmup_target`.
+    """
+
+    _arguments = (
+        "initial_learning_rate",
+        "decay_steps",
+        "alpha",
+        "name",
+        "warmup_target",
+        "warmup_steps",
+    )
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        alpha: float = 0.0,
+        name: str = "CosineDecay",
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = decay_steps
+        self.alpha = alpha
+        self.name = name
+        self.warmup_target = warmup_target
+        self.warmup_steps = whole("CosineDecay", "warmup_steps", warmup_steps)
+        self.check(
+            "decay_steps",
+            initial_learning_rate=initial_learning_rate,
+            decay_steps=decay_steps,
+            alpha=alpha,
+            warmup_target=0.0 if warmup_target is None else warmup_target,
+        )
+
+    def rate(self, step: Array) -> Any:
+        """The formula."""
+        first = np.float32(self.initial_learning_rate)
+        if self.warmup_target is None:
+            return self._cosine(step, first)
+        target, warm = np.float32(self.warmup_target), np.float32(self.warmup_steps)
+        rising = first + (target - first) * step / np.maximum(warm, np.float32(1))
+        return np.where(step < warm, rising, self._cosine(step - warm, target))
+
+    def _cosine(self, step: Array, start: np.float32) -> Any:
+        part = np.minimum(step, np.float32(self.decay_steps)) / np.float32(self.decay_steps)
+        cosine = np.float32(0.5) * (1 + np.cos(np.float32(math.pi) * part))
+        return start * ((1 - np.float32(self.alpha)) * cosine + np.float32(self.alpha))
+
+
+@family.add()
+class CosineDecayRestarts(Formula):
+    """A cosine from the initial rate down, again and again (Loshchilov and Hutter, 2017).
+
+    Args:
+        initial_learning_rate: the rate of step 0.
+        first_decay_steps: steps of the first period.
+        t_mul: how much longer each period is than the one before.
+        m_mul: how much higher its start is.
+        alpha: the last rate of a period as a part of the initial rate.
+        name: of the schedule.
+    """
+
+    _arguments = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha", "name")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        first_decay_steps: float,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+        name: str = "SGDRDecay",
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.first_decay_steps = first_decay_steps
+        self.t_mul = t_mul
+        self.m_mul = m_mul
+        self.alpha = alpha
+        self.name = name
+        self.check(
+            "first_decay_steps",
+            initial_learning_rate=initial_learning_rate,
+            first_decay_steps=first_decay_steps,
+            t_mul=t_mul,
+            m_mul=m_mul,
+            alpha=alpha,
+        )
+
+    def rate(self, step: Array) -> Any:
+        """The formula; period i starts at (1 - t_mul^i) / (1 - t_mul) first periods."""
+        time, t_mul = step / np.float32(self.first_decay_steps), np.float32(self.t_mul)
+        if t_mul == 1:
+            period = np.floor(time)
+            part = time - period
+        else:
+            period = np.floor(np.log(1 - time * (1 - t_mul)) / np.log(t_mul))
+            part = (time - (1 - t_mul**period) / (1 - t_mul)) / t_mul**period
+        height = np.float32(self.m_mul) ** period
+        cosine = np.float32(0.5) * height * (1 + np.cos(np.float32(math.pi) * part))
+        alpha = np.float32(self.alpha)
+        return np.float32(self.initial_learning_rate) * ((1 - alpha) * cosine + alpha)

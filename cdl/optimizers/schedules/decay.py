@@ -1,0 +1,195 @@
+"""decay.py - schedules that fall along a power, a polynomial, or by steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import flag, number
+from cdl.optimizers.schedules.schedule import Formula, family
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@family.add()
+class ExponentialDecay(Formula):
+    """``initial_learning_rate * decay_rate ^ (step / decay_steps)``.
+
+    Args:
+        initial_learning_rate: the rate of step 0.
+        decay_steps: after how many steps the rate is `decay_rate` times what it was.
+        decay_rate: the factor.
+        staircase: whether the exponent is rounded down.
+        name: of the schedule.
+    """
+
+    _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "ExponentialDecay",
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = decay_steps
+        self.decay_rate = decay_rate
+        self.staircase = flag("ExponentialDecay", "staircase", staircase)
+        self.name = name
+        self.check(
+            "decay_steps",
+            initial_learning_rate=initial_learning_rate,
+            decay_steps=decay_steps,
+            decay_rate=decay_rate,
+        )
+
+    def rate(self, step: Array) -> Any:
+        """The formula."""
+        exponent = step / np.float32(self.decay_steps)
+        exponent = np.floor(exponent) if self.staircase else exponent
+        return np.float32(self.initial_learning_rate) * np.float32(self.decay_rate) ** exponent
+
+
+@family.add()
+class InverseTimeDecay(Formula):
+    """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
+
+    Args:
+        initial_learning_rate: the rate of step 0.
+        decay_steps: steps of one unit of time.
+        decay_rate: how fast the divisor grows.
+        staircase: whether the time is rounded down.
+        name: of the schedule.
+    """
+
+    _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "InverseTimeDecay",
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = decay_steps
+        self.decay_rate = decay_rate
+        self.staircase = flag("InverseTimeDecay", "staircase", staircase)
+        self.name = name
+        self.check(
+            "decay_steps",
+            initial_learning_rate=initial_learning_rate,
+            decay_steps=decay_steps,
+            decay_rate=decay_rate,
+        )
+
+    def rate(self, step: Array) -> Any:
+        """The formula."""
+        time = step / np.float32(self.decay_steps)
+        time = np.floor(time) if self.staircase else time
+        return np.float32(self.initial_learning_rate) / (1 + np.float32(self.decay_rate) * time)
+
+
+@family.add()
+class PolynomialDecay(Formula):
+    """``(initial - end) * (1 - step / decay_steps) ^ power + end``.
+
+    Args:
+        initial_learning_rate: the rate of step 0.
+        decay_steps: the step from which the rate is `end_learning_rate`.
+        end_learning_rate: the last rate.
+        power: of the polynomial.
+        cycle: whether `decay_steps` is doubled, tripled ... once it is passed, instead.
+        name: of the schedule.
+    """
+
+    _arguments = (
+        "initial_learning_rate",
+        "decay_steps",
+        "end_learning_rate",
+        "power",
+        "cycle",
+        "name",
+    )
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+        name: str = "PolynomialDecay",
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = decay_steps
+        self.end_learning_rate = end_learning_rate
+        self.power = power
+        self.cycle = flag("PolynomialDecay", "cycle", cycle)
+        self.name = name
+        self.check(
+            "decay_steps",
+            initial_learning_rate=initial_learning_rate,
+            decay_steps=decay_steps,
+            end_learning_rate=end_learning_rate,
+            power=power,
+        )
+
+    def rate(self, step: Array) -> Any:
+        """The formula."""
+        steps = np.float32(self.decay_steps)
+        if self.cycle:
+            part = step / (steps * np.maximum(np.ceil(step / steps), 1))
+        else:
+            part = np.minimum(step, steps) / steps
+        end = np.float32(self.end_learning_rate)
+        span = np.float32(self.initial_learning_rate) - end
+        return span * (1 - part) ** np.float32(self.power) + end
+
+
+@family.add()
+class PiecewiseConstantDecay(Formula):
+    """``values[i]`` from the step after ``boundaries[i - 1]`` to ``boundaries[i]``, inclusive.
+
+    Args:
+        boundaries: rising step numbers.
+        values: rates, one more than boundaries.
+        name: of the schedule.
+    """
+
+    _arguments = ("boundaries", "values", "name")
+
+    def __init__(
+        self,
+        boundaries: Sequence[float],
+        values: Sequence[float],
+        name: str = "PiecewiseConstant",
+    ) -> None:
+        owner = "PiecewiseConstantDecay"
+        if len(boundaries) != len(values) - 1:
+            raise ValueError(
+                f"{owner}: values must be one more than the {len(boundaries)} boundaries, "
+                f"got {len(values)}"
+            )
+        for boundary in boundaries:
+            number(owner, "boundaries", boundary)
+        for value in values:
+            number(owner, "values", value)
+        if list(boundaries) != sorted(boundaries):
+            raise ValueError(f"{owner}: boundaries must rise, got {boundaries}")
+        self.boundaries = boundaries
+        self.values = values
+        self.name = name
+
+    def rate(self, step: Array) -> Any:
+        """The formula."""
+        return np.asarray(self.values, np.float32)[np.searchsorted(self.boundaries, step)]

@@ -1,0 +1,69 @@
+"""schedule.py - what a learning rate schedule is, and the family in which they are found by name.
+
+Formulas are in float32, as Keras has them; cdl's own take an array of steps too, so that the rates
+of a whole epoch are one call.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import number
+from cdl._named import Family
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+family = Family("schedule", "keras.optimizers.schedules", snake=False)
+
+
+class LearningRateSchedule:
+    """Base of schedules; a subclass overrides `__call__` and `get_config`."""
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of a step; the first step is 0."""
+        raise NotImplementedError(f"{type(self).__name__} must override __call__(step)")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        raise NotImplementedError(f"{type(self).__name__} must override get_config()")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new one from what `get_config` gave."""
+        return cls(**config)
+
+
+class Formula(LearningRateSchedule):
+    """A schedule whose `rate` is a formula over an array of steps; arguments are its attributes."""
+
+    _arguments: tuple[str, ...]
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of a step, or of each of an array of steps, as float32."""
+        steps = np.asarray(step, np.float32)
+        with np.errstate(divide="ignore"):
+            rates = np.asarray(self.rate(steps), np.float32)
+        return rates if steps.ndim else np.float32(rates)
+
+    def rate(self, step: Array) -> Any:
+        """The formula."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {name: getattr(self, name) for name in self._arguments}
+
+    def check(self, steps: str, **numbers: float) -> None:
+        """Numbers are numbers, and those named `steps` is a positive one."""
+        owner = type(self).__name__
+        for name, value in numbers.items():
+            lowest = math.nextafter(0.0, 1.0) if name == steps else -math.inf
+            number(owner, name, value, low=lowest)

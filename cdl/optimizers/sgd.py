@@ -1,0 +1,68 @@
+"""sgd.py - stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl._arguments import expected, flag
+from cdl.optimizers.optimizer import Optimizer, family
+
+
+@family.add()
+class SGD(Optimizer):
+    """Gradient descent, with momentum if asked for.
+
+    ``w -= rate * g``; with momentum ``m = momentum * m - rate * g; w += m``; with Nesterov's
+    ``w += momentum * m - rate * g`` for the new m.
+
+    Args:
+        learning_rate: see `Optimizer`.
+        momentum: a float from 0.0, for none, to 1.0.
+        nesterov: whether the momentum is Nesterov's.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        if not isinstance(momentum, float) or not 0.0 <= momentum <= 1.0:
+            raise expected("SGD", "momentum", "a float from 0.0 to 1.0", momentum)
+        self.momentum = momentum
+        self.nesterov = flag("SGD", "nesterov", nesterov)
+        if not momentum:
+            self.row = "sgd"
+        else:
+            self.row = "sgd_nesterov" if self.nesterov else "sgd_momentum"
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}

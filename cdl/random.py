@@ -1,0 +1,54 @@
+"""random.py - where randomness comes from, and the one call that makes a run repeatable.
+
+Python's `random` gives the seeds of initializers and Dropout layers that were given none; NumPy's
+global generator shuffles; the core draws by (seed, step, index) and keeps no state of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_SEEDS = 2**32
+_core_seed = 0
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's `random`, NumPy and the core, so that the same script gives the same bits.
+
+    Raises:
+        ValueError: `seed` is no int, or not from 0 to 2**32 - 1.
+    """
+    global _core_seed  # noqa: PLW0603 - the one place that sets it
+    if not isinstance(seed, int):
+        raise ValueError(f"set_random_seed: seed must be an int, got {seed!r}")
+    if not 0 <= seed < _SEEDS:
+        raise ValueError(f"set_random_seed: seed must be from 0 to 2**32 - 1, got {seed!r}")
+    import random
+
+    random.seed(seed)
+    np.random.seed(seed)
+    _core_seed = seed
+
+
+def core_seed() -> int:
+    """The seed that the core's counter-based draws start from: 0 until `set_random_seed`."""
+    return _core_seed
+
+
+def draw_seed() -> int:
+    """A seed for an object that was given none, from Python's `random`."""
+    import random
+
+    return random.randint(1, 10**9)
+
+
+def checked_seed(owner: str, seed: Any) -> int | None:
+    """A seed as the user may give it: an int from 0 to 2**32 - 1, or None."""
+    if seed is None:
+        return None
+    whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < _SEEDS:
+        raise ValueError(f"{owner}: seed must be an int from 0 to 2**32 - 1 or None, got {seed!r}")
+    return int(seed)

@@ -1,0 +1,66 @@
+"""labels.py - class numbers as rows of 0 and 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class LabelError(ValueError, IndexError):
+    """A class number that does not exist: bad input (ValueError), an IndexError in Keras."""
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
+    """Rows of 0 with a 1 at the place of each class number.
+
+    Args:
+        x: class numbers from 0, of any shape; a last axis of length 1 is dropped.
+        num_classes: length of a row; one more than the largest number unless given.
+
+    Returns:
+        Float64 array of shape `(*x.shape, num_classes)`.
+
+    Raises:
+        ValueError: a negative or too large class number, NaN, or nothing to find the number of
+            classes from.
+        TypeError: `num_classes` is no int.
+    """
+    classes = _class_numbers(x)
+    if num_classes is not None and not isinstance(num_classes, (int, np.integer)):
+        raise TypeError(f"to_categorical: num_classes must be an int or None, got {num_classes!r}")
+    if num_classes is not None and num_classes < 0:
+        raise ValueError(f"to_categorical: num_classes must be positive, got {num_classes!r}")
+    if not num_classes:
+        if classes.size == 0:
+            raise ValueError("to_categorical: x is empty, so num_classes must be given")
+        num_classes = int(classes.max()) + 1
+
+    shape = classes.shape
+    if len(shape) > 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    flat = classes.reshape(-1)
+    wrong = np.flatnonzero((flat < 0) | (flat >= num_classes))
+    if wrong.size:
+        raise LabelError(
+            f"to_categorical: x must be class numbers from 0 to {num_classes - 1}, "
+            f"got {flat[wrong[0]]} at position {wrong[0]}"
+        )
+    rows = np.zeros((flat.size, num_classes))
+    rows[np.arange(flat.size), flat] = 1
+    return rows.reshape(*shape, num_classes)
+
+
+def _class_numbers(x: Any) -> NDArray[np.int64]:
+    array = np.asarray(x)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError("to_categorical: x must be class numbers, got NaN or infinity")
+    if array.dtype.kind == "c":
+        raise TypeError("to_categorical: x must be class numbers, got complex numbers")
+    try:
+        return array.astype(np.int64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"to_categorical: x must be class numbers, got {x!r}: {error}") from None
