@@ -67,6 +67,23 @@ cdef extern from "cdl.h" nogil:
     struct cdl_trained_def:
         cdl_param *param
         cdl_param *slots[3]
+        float l1
+        float l2
+        bint decays
+        int constraint
+        float low
+        float high
+        float rate
+        cdl_param *average
+        cdl_param *accumulated
+    struct cdl_rules:
+        double weight_decay
+        double clip_value
+        double clip_norm
+        double global_clip_norm
+        double average_momentum
+        int64_t overwrite_frequency
+        int64_t accumulation_steps
     struct cdl_program_def:
         size_t rows
         bint training
@@ -84,6 +101,7 @@ cdef extern from "cdl.h" nogil:
         const cdl_trained_def *trained
         int optimizer
         double hypers[6]
+        cdl_rules rules
     struct cdl_program:
         pass
     cdl_status cdl_program_create(const cdl_program_def *definition, cdl_program **out, int *fault)
@@ -107,6 +125,7 @@ cdef extern from "cdl.h" nogil:
     void cdl_predict(cdl_program *program, const cdl_array *arrays, size_t rows, float **outputs)
     int cdl_reports(const cdl_program *program)
     void cdl_report(const cdl_program *program, int i, double *total, double *count)
+    void cdl_penalty(const cdl_program *program, double *total, double *count)
     void cdl_reset_reports(cdl_program *program)
     void cdl_read_output(const cdl_program *program, int i, size_t rows, float *to)
     void cdl_read_input(const cdl_program *program, int i, size_t rows, void *to)
@@ -396,7 +415,8 @@ cdef class _Definition:
     cdef cdl_program_def definition
     cdef list keep
 
-    def __cinit__(self, program, size_t rows, bint training, optimizer, str isa, int threads):
+    def __cinit__(self, program, size_t rows, bint training, optimizer, dict rules, str isa,
+                  int threads):
         memset(&self.definition, 0, sizeof(self.definition))
         self.keep = []
         self.definition.rows = rows
@@ -406,8 +426,8 @@ cdef class _Definition:
         self.keep.append(name)
         self.definition.isa = name
         number = self._values(program)
-        self._optimizer(program, optimizer)
-        self._instructions(program, number, optimizer)
+        self._optimizer(program, optimizer, rules)
+        self._instructions(program, number, self._learning(program, optimizer, rules))
 
     cdef void *_memory(self, size_t bytes):
         block = bytearray(bytes + 8)
@@ -443,64 +463,92 @@ cdef class _Definition:
         self.definition.outputs = outputs
         return number
 
-    cdef _optimizer(self, program, optimizer):
+    cdef list _learning(self, program, optimizer, dict rules):
+        """The variables that learn; without an optimizer those whose penalty the loss counts."""
+        slots = optimizer[2] if optimizer is not None else rules.get("penalties", {})
+        return [v for v in program.variables if v in slots]
+
+    cdef _optimizer(self, program, optimizer, dict rules):
         self.definition.optimizer = -1
-        if optimizer is None:
-            return
-        row, hypers, slots = optimizer
-        self.definition.optimizer = _NUMBER["optimizers"][row]
-        for k, name in enumerate(OPTIMIZERS[row].hypers):
-            self.definition.hypers[k] = hypers[name]
-        learning = [v for v in program.variables if v in slots]
+        learning = self._learning(program, optimizer, rules)
         cdef cdl_trained_def *trained = <cdl_trained_def *>self._memory(
             len(learning) * sizeof(cdl_trained_def))
-        cdef Parameter storage
-        for k, variable in enumerate(learning):
-            storage = variable.storage
-            trained[k].param = storage.param
-            for s, slot in enumerate(slots[variable]):
-                storage = slot
-                trained[k].slots[s] = storage.param
         self.definition.n_trained = len(learning)
         self.definition.trained = trained
+        for k, variable in enumerate(learning):
+            self._trained(&trained[k], variable, optimizer, rules)
+        if optimizer is None:
+            return
+        self.definition.optimizer = _NUMBER["optimizers"][optimizer[0]]
+        for k, name in enumerate(OPTIMIZERS[optimizer[0]].hypers):
+            self.definition.hypers[k] = optimizer[1][name]
+        cdef cdl_rules *to = &self.definition.rules
+        to.weight_decay = rules.get("weight_decay") or 0.0
+        to.clip_value = rules.get("clipvalue") or 0.0
+        to.clip_norm = rules.get("clipnorm") or 0.0
+        to.global_clip_norm = rules.get("global_clipnorm") or 0.0
+        to.average_momentum = rules.get("ema_momentum") or 0.0
+        to.overwrite_frequency = rules.get("ema_overwrite_frequency") or 0
+        to.accumulation_steps = rules.get("gradient_accumulation_steps") or 0
 
-    cdef _instructions(self, program, dict number, optimizer):
+    cdef int _trained(self, cdl_trained_def *to, variable, optimizer, dict rules) except -1:
+        cdef Parameter storage = variable.storage
+        to.param = storage.param
+        to.l1, to.l2 = rules.get("penalties", {}).get(variable, (0.0, 0.0))
+        to.decays = variable not in rules.get("no_decay", ())
+        kind, limits = rules.get("constraints", {}).get(variable, (None, (0.0, 0.0, 0.0)))
+        to.constraint = {None: 0, "non_negative": 1, "norm": 2}[kind]
+        to.low, to.high, to.rate = limits
+        if optimizer is None:
+            return 0
+        for s, slot in enumerate(optimizer[2][variable]):
+            storage = slot
+            to.slots[s] = storage.param
+        storage = rules.get("averages", {}).get(variable)
+        to.average = storage.param if storage is not None else NULL
+        storage = rules.get("accumulators", {}).get(variable)
+        to.accumulated = storage.param if storage is not None else NULL
+        return 0
+
+    cdef _instructions(self, program, dict number, list learning):
         cdef cdl_instruction_def *list_ = <cdl_instruction_def *>self._memory(
             len(program.instructions) * sizeof(cdl_instruction_def))
-        cdef Parameter storage
-        slots = optimizer[2] if optimizer is not None else {}
-        learning = {id(v): k for k, v in enumerate(v for v in program.variables if v in slots)}
+        order = {id(v): k for k, v in enumerate(learning)}
         for k, i in enumerate(program.instructions):
-            row = OPS[i.op]
-            list_[k].op = _NUMBER["ops"][i.op]
-            list_[k].n_in = len(i.inputs)
-            list_[k].n_out = len(i.outputs)
-            list_[k].n_params = len(row.params)
-            for j, v in enumerate(i.inputs):
-                list_[k].inputs[j] = number[id(v)]
-            for j, v in enumerate(i.outputs):
-                list_[k].out[j] = number[id(v)]
-            for j in range(len(row.params)):
-                list_[k].params[j] = NULL
-                list_[k].trained[j] = -1
-                variable = i.params[j] if j < len(i.params) else None
-                if variable is not None:
-                    storage = variable.storage
-                    list_[k].params[j] = storage.param
-                    list_[k].trained[j] = learning.get(id(variable), -1)
-            given = dict(i.attributes)
-            for j, name in enumerate(row.attributes):
-                if j == 0 and row.table:
-                    kind = given.pop(name, "linear")
-                    list_[k].attributes[0] = _NUMBER[row.table][kind]
-                    for q, param in enumerate(_TABLES[row.table][kind]):
-                        list_[k].row_params[q] = given.pop(param)
-                else:
-                    list_[k].attributes[j] = given.pop(name)
-            if given:
-                raise ValueError(f"{i.op}: unknown attributes {sorted(given)}")
+            self._instruction(&list_[k], i, number, order)
         self.definition.n_instructions = len(program.instructions)
         self.definition.instructions = list_
+
+    cdef int _instruction(self, cdl_instruction_def *to, i, dict number, dict order) except -1:
+        cdef Parameter storage
+        row = OPS[i.op]
+        to.op = _NUMBER["ops"][i.op]
+        to.n_in = len(i.inputs)
+        to.n_out = len(i.outputs)
+        to.n_params = len(row.params)
+        for j, v in enumerate(i.inputs):
+            to.inputs[j] = number[id(v)]
+        for j, v in enumerate(i.outputs):
+            to.out[j] = number[id(v)]
+        for j in range(len(row.params)):
+            to.trained[j] = -1
+            variable = i.params[j] if j < len(i.params) else None
+            if variable is not None:
+                storage = variable.storage
+                to.params[j] = storage.param
+                to.trained[j] = order.get(id(variable), -1)
+        given = dict(i.attributes)
+        for j, name in enumerate(row.attributes):
+            if j == 0 and row.table:
+                kind = given.pop(name, "linear")
+                to.attributes[0] = _NUMBER[row.table][kind]
+                for q, param in enumerate(_TABLES[row.table][kind]):
+                    to.row_params[q] = given.pop(param)
+            else:
+                to.attributes[j] = given.pop(name)
+        if given:
+            raise ValueError(f"{i.op}: unknown attributes {sorted(given)}")
+        return 0
 
 
 cdef class Executor:
@@ -521,16 +569,18 @@ cdef class Executor:
     cdef readonly int threads
     cdef readonly str isa
 
-    def __cinit__(self, program, size_t rows, *, bint training=False, optimizer=None, isa=None, int threads=0):
+    def __cinit__(self, program, size_t rows, *, bint training=False, optimizer=None, rules=None,
+                  isa=None, int threads=0):
         cdef int fault = -1
         if rows < 1:
             raise ValueError("rows must be at least 1")
         if isa is not None and isa not in available_isas():
             raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
-        cdef _Definition definition = _Definition(program, rows, training, optimizer, isa, threads)
+        cdef _Definition definition = _Definition(program, rows, training, optimizer, rules or {}, isa,
+                                              threads)
         check(cdl_program_create(&definition.definition, &self.program, &fault), fault)
         self.made_of = (program, rows, isa, threads)
-        self.source = [v.storage for v in program.variables], optimizer
+        self.source = [v.storage for v in program.variables], optimizer, rules
         self.rows = rows
         self.threads = cdl_program_threads(self.program)
         self.isa = cdl_program_isa(self.program).decode()
@@ -768,6 +818,12 @@ cdef class Executor:
             cdl_report(self.program, row, &total, &count)
             found.append((total, count))
         return found
+
+    def penalty(self):
+        """(sum over batches of rows * penalty of the weights, rows): what the loss counts beside."""
+        cdef double total = 0, count = 0
+        cdl_penalty(self.program, &total, &count)
+        return total, count
 
     def results(self):
         """total / count of each report of the program; 0.0 where the count is 0."""

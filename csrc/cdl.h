@@ -74,6 +74,18 @@ struct cdl_instruction_def {
 struct cdl_trained_def {
     struct cdl_param *param;
     struct cdl_param *slots[3];
+    float l1, l2;
+    bool decays;
+    int constraint; /* 0 none, 1 not negative, 2 norms: low, high, rate */
+    float low, high, rate;
+    struct cdl_param *average, *accumulated; /* or NULL */
+};
+
+/* What stands around the optimizer's row; 0 where it does not apply. */
+struct cdl_rules {
+    double weight_decay, clip_value, clip_norm, global_clip_norm;
+    double average_momentum;
+    int64_t overwrite_frequency, accumulation_steps;
 };
 
 struct cdl_program_def {
@@ -88,6 +100,7 @@ struct cdl_program_def {
     const struct cdl_trained_def *trained;
     int optimizer; /* row, or -1 */
     double hypers[6];
+    struct cdl_rules rules;
 };
 
 struct cdl_program;
@@ -128,6 +141,8 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
 /* Accumulator i (one a loss or metric instruction, in order): total and count. */
 int cdl_reports(const struct cdl_program *program);
 void cdl_report(const struct cdl_program *program, int i, double *total, double *count);
+/* Penalties of the regularized parameters: the sum over batches of rows * penalty, and the rows. */
+void cdl_penalty(const struct cdl_program *program, double *total, double *count);
 void cdl_reset_reports(struct cdl_program *program);
 
 /* Copies `rows` rows of output or input i of the last batch, row-major. */

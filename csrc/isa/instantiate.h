@@ -25,6 +25,8 @@
 #include "kernels/gemm.h"
 #include "kernels/loops.h"
 #include "kernels/rowwise.h"
+#include "kernels/around.h"
+#include "kernels/columns.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

@@ -51,8 +51,8 @@ tile_of(size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, siz
     switch (mr) {
         CASE(1)
         CASE(2)
-        CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
-            CASE(14)
+        CASE(3)
+        CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
     }
 }
 #undef CASE

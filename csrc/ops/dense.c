@@ -79,48 +79,36 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-/* One block of the kernel's gradient and its update: rows [row, row + rows) of the panel that
- * starts at `column`. */
-static void update_block(const struct cdl_node *node, const struct cdl_context *ctx, float *g,
-                         size_t column, size_t row, size_t rows) {
+/* The gradient of one block of the kernel: x^T dz over all rows. */
+static void block_gradient(const struct cdl_node *node, const struct cdl_context *ctx,
+                           struct cdl_block block, float *g) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    struct cdl_param *w = node->param[KERNEL];
     const size_t samples = ctx->rows * x->lines;
-    const size_t width = cdl_panel_width(w->cols, column);
-    const size_t offset = column * w->rows + row * width;
-    if (w->cols == 1) {
-        ctx->kernels->weighted_sum(samples, rows, x->data + row, x->ld, y->grad, g);
+    if (y->width == 1) {
+        ctx->kernels->weighted_sum(samples, block.rows, x->data + block.row, x->ld, y->grad, g);
     } else {
-        cdl_matmul_gradient(ctx->kernels, samples, rows, width, x->data + row, x->ld,
-                            y->grad + column, y->ld, g);
-    }
-    cdl_learn(node->trained[KERNEL], &ctx->optimizer, offset, rows * width, g);
-    if (w->wt) { /* rows of one chunk fall into one panel of the transposed copy */
-        const size_t live = w->cols - column < width ? w->cols - column : width;
-        const size_t wt_width = cdl_panel_width(w->rows, row);
-        ctx->kernels->transpose(rows, live, w->w + offset, width,
-                                w->wt + row * w->cols + column * wt_width, wt_width);
+        cdl_matmul_gradient(ctx->kernels, samples, block.rows, block.width, x->data + block.row,
+                            x->ld, y->grad + block.column, y->ld, g);
     }
 }
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
                    int n_threads) {
     const struct cdl_tensor *y = node->out[0];
-    const struct cdl_param *w = node->param[KERNEL];
-    const size_t chunks = (w->rows + CDL_CHUNK - 1) / CDL_CHUNK;
-    const size_t panels = (w->cols + CDL_PANEL - 1) / CDL_PANEL;
-    const size_t begin = chunks * panels * (size_t)thread / (size_t)n_threads;
-    const size_t end = chunks * panels * (size_t)(thread + 1) / (size_t)n_threads;
-    for (size_t block = begin; block < end; block++) {
-        const size_t column = block / chunks * CDL_PANEL;
-        const size_t row = block % chunks * CDL_CHUNK;
-        const size_t rows = w->rows - row < CDL_CHUNK ? w->rows - row : CDL_CHUNK;
-        if (row == 0 && node->trained[BIAS]) {
-            const size_t width = cdl_panel_width(w->cols, column);
-            ctx->kernels->column_sums(ctx->rows * y->lines, width, y->grad + column, y->ld, g);
-            cdl_learn(node->trained[BIAS], &ctx->optimizer, column, width, g);
+    const size_t blocks = cdl_blocks(node->param[KERNEL]);
+    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
+    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
+        struct cdl_block block = cdl_block_at(node->param[KERNEL], i);
+        if (block.row == 0 && node->trained[BIAS]) {
+            const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
+            ctx->kernels->column_sums(ctx->rows * y->lines, part.width, y->grad + part.column,
+                                      y->ld, g);
+            cdl_learn(node->trained[BIAS], ctx, part, g);
         }
-        if (node->trained[KERNEL]) update_block(node, ctx, g, column, row, rows);
+        if (node->trained[KERNEL]) {
+            block_gradient(node, ctx, block, g);
+            cdl_learn(node->trained[KERNEL], ctx, block, g);
+        }
     }
 }
 

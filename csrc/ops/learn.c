@@ -1,11 +1,148 @@
-/* learn.c - the one place where weights change during training. */
+/* learn.c - what happens between a gradient and the new weights, in Keras's order: penalty,
+ * accumulation, clipping, weight decay, update, moving average, constraint. */
 #include "ops/learn.h"
 
-void cdl_learn(const struct cdl_trained *trained, const struct cdl_step *step, size_t offset,
-               size_t n, const float *g) {
+#include <math.h>
+
+size_t cdl_blocks(const struct cdl_param *param) {
+    const size_t chunks = (param->rows + CDL_CHUNK - 1) / CDL_CHUNK;
+    return chunks * ((param->cols + CDL_PANEL - 1) / CDL_PANEL);
+}
+
+struct cdl_block cdl_block_at(const struct cdl_param *param, size_t i) {
+    const size_t chunks = (param->rows + CDL_CHUNK - 1) / CDL_CHUNK;
+    const size_t row = i % chunks * CDL_CHUNK;
+    const size_t column = i / chunks * CDL_PANEL;
+    return (struct cdl_block){
+        .column = column,
+        .row = row,
+        .rows = param->rows - row < CDL_CHUNK ? param->rows - row : CDL_CHUNK,
+        .width = cdl_panel_width(param->cols, column),
+    };
+}
+
+static size_t offset_of(const struct cdl_param *param, struct cdl_block block) {
+    return block.column * param->rows + block.row * block.width;
+}
+
+/* The transposed copy of a block; the rows of one chunk fall into one panel of it. */
+static void transpose_block(const struct cdl_kernels *kernels, struct cdl_param *param,
+                            struct cdl_block block) {
+    if (!param->wt) return;
+    const size_t left = param->cols - block.column;
+    const size_t wt_width = cdl_panel_width(param->rows, block.row);
+    kernels->transpose(block.rows, left < block.width ? left : block.width,
+                       param->w + offset_of(param, block), block.width,
+                       param->wt + block.row * param->cols + block.column * wt_width, wt_width);
+}
+
+/* From the final gradient g of n floats at `offset` to the weights. */
+static void update(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
+                   size_t n, float *g) {
+    const struct cdl_kernels *kernels = ctx->kernels;
+    const struct cdl_step *step = &ctx->optimizer;
+    float *w = trained->param->w + offset;
     float *slots[CDL_MAX_SLOTS];
     for (int i = 0; i < CDL_MAX_SLOTS; i++) {
         slots[i] = trained->slots[i] ? trained->slots[i] + offset : NULL;
     }
-    step->update(n, trained->param->w + offset, g, slots, step->derived);
+    if (step->clip_value > 0.0f) kernels->clip(n, -step->clip_value, step->clip_value, g);
+    if (step->decay != 0.0f && trained->decays) kernels->scale(n, 1.0f - step->decay, w);
+    step->update(n, w, g, slots, step->derived);
+    if (trained->average) {
+        kernels->blend(n, step->average_momentum, w, trained->average + offset);
+        if (step->overwrite) kernels->blend(n, 0.0f, trained->average + offset, w);
+    }
+    if (trained->constraint == CDL_NON_NEGATIVE) kernels->clip(n, 0.0f, INFINITY, w);
+}
+
+void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
+               float *g) {
+    const struct cdl_kernels *kernels = ctx->kernels;
+    const struct cdl_step *step = &ctx->optimizer;
+    const size_t offset = offset_of(trained->param, block);
+    const size_t n = block.rows * block.width;
+    if (trained->penalty) {
+        kernels->penalize(n, trained->param->w + offset, g, trained->l1, trained->l2,
+                          trained->penalty + offset / CDL_LINE);
+    }
+    if (trained->accumulated) {
+        float *sum = trained->accumulated + offset;
+        kernels->add(n, g, sum);
+        if (!step->apply) return;
+        kernels->blend(n, 0.0f, sum, g);
+        kernels->scale(n, 1.0f / (float)step->accumulate, g);
+        kernels->scale(n, 0.0f, sum);
+    }
+    if (trained->gradient) {
+        kernels->blend(n, 0.0f, g, trained->gradient + offset);
+        return;
+    }
+    update(trained, ctx, offset, n, g);
+    transpose_block(kernels, trained->param, block);
+}
+
+bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {
+    return step->clip_norm > 0.0f || step->global_clip_norm > 0.0f ||
+           trained->constraint == CDL_NORM;
+}
+
+void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx) {
+    trained->squares = 0.0;
+    ctx->kernels->line_squares(cdl_param_floats(trained->param), trained->gradient,
+                               &trained->squares);
+}
+
+/* Scales columns [0, width) of a panel, or a whole vector, to norms within the limits. */
+static void limit_norms(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
+                        size_t column, size_t width) {
+    const struct cdl_param *param = trained->param;
+    float *w = param->w + column * param->rows;
+    float factor[CDL_PANEL] = {0};
+    double all = 0.0;
+    if (param->matrix)
+        kernels->column_squares(param->rows, width, w, width, factor);
+    else
+        kernels->line_squares(cdl_param_floats(param), param->w, &all);
+    for (size_t j = 0; j < (param->matrix ? width : 1); j++) {
+        const float norm = sqrtf(param->matrix ? factor[j] : (float)all);
+        const float low = norm < trained->low ? trained->low : norm;
+        const float within = low > trained->high ? trained->high : low;
+        factor[j] = (trained->rate * within + (1.0f - trained->rate) * norm) / (1e-7f + norm);
+    }
+    if (!param->matrix) {
+        kernels->scale(cdl_param_floats(param), factor[0], param->w);
+        return;
+    }
+    for (size_t r = 0; r < param->rows; r++) {
+        for (size_t j = 0; j < width; j++) w[r * width + j] *= factor[j];
+    }
+}
+
+void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx,
+                     double all_squares) {
+    const struct cdl_step *step = &ctx->optimizer;
+    struct cdl_param *param = trained->param;
+    if (!step->apply) return;
+    float factor = 1.0f;
+    if (step->clip_norm > 0.0f) {
+        const float norm = sqrtf((float)trained->squares);
+        factor = step->clip_norm / (norm > step->clip_norm ? norm : step->clip_norm);
+    } else if (step->global_clip_norm > 0.0f) {
+        const float norm = sqrtf((float)all_squares);
+        factor = step->global_clip_norm /
+                 (norm > step->global_clip_norm ? norm : step->global_clip_norm);
+    }
+    const size_t n = cdl_param_floats(param);
+    if (factor != 1.0f) ctx->kernels->scale(n, factor, trained->gradient);
+    update(trained, ctx, 0, n, trained->gradient);
+    if (trained->constraint == CDL_NORM) {
+        for (size_t column = 0; column < param->cols; column += CDL_PANEL) {
+            limit_norms(trained, ctx->kernels, column, cdl_panel_width(param->cols, column));
+            if (!param->matrix) break;
+        }
+    }
+    for (size_t i = 0; i < cdl_blocks(param) && param->matrix; i++) {
+        transpose_block(ctx->kernels, param, cdl_block_at(param, i));
+    }
 }

@@ -1,11 +1,32 @@
-/* learn.h - what happens to a block of a parameter's gradient: the update of its weights. */
+/* learn.h - from a gradient to new weights: penalties, clipping, decay, the update, averages,
+ * constraints; the one place where parameters change during training.
+ *
+ * An op hands over the gradient of one block at a time (cdl_learn). If nothing needs the whole
+ * gradient of a parameter, the block learns at once, while it is in cache. Otherwise it is kept,
+ * and when all blocks of all parameters are there (a barrier) the parameter learns as a whole.
+ */
 #ifndef CDL_OPS_LEARN_H
 #define CDL_OPS_LEARN_H
 
 #include "ops/op.h"
 
-/* Updates the `n` floats of the parameter at `offset` (whole lines) by their gradient g. */
-void cdl_learn(const struct cdl_trained *trained, const struct cdl_step *step, size_t offset,
-               size_t n, const float *g);
+/* The gradient g (changed) of the n floats at `offset`: for a matrix rows [row, row + rows) of the
+ * panel that starts at `column`, at most CDL_CHUNK rows from a multiple of CDL_CHUNK. */
+struct cdl_block {
+    size_t column, row, rows, width;
+};
+void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
+               float *g);
+
+/* Second part, for kept gradients: after cdl_learn of all blocks, cdl_learn_squares of each
+ * parameter by one thread, then cdl_learn_whole, with the sum of all squares. */
+bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
+void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx);
+void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx,
+                     double all_squares);
+
+/* Blocks of a parameter, numbered from 0; ops and the second part walk the same ones. */
+size_t cdl_blocks(const struct cdl_param *param);
+struct cdl_block cdl_block_at(const struct cdl_param *param, size_t i);
 
 #endif

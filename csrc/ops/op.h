@@ -4,6 +4,10 @@
  * is built and is the only one that may fail. forward() and backward() work on the samples
  * [first, last) of the batch and touch no other, so that threads split rows; update() takes the
  * share of one thread in the node's parameters, after all rows of all nodes are done.
+ *
+ * An op that needs sums over the whole batch (normalization) has several stages in training: all
+ * threads finish one before any begins the next. It sums blocks of CDL_ROW_BLOCK samples, which
+ * no two threads share, and adds the blocks up in order: the same bits for any number of threads.
  */
 #ifndef CDL_OPS_OP_H
 #define CDL_OPS_OP_H
@@ -35,22 +39,43 @@ struct cdl_tensor {
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
 };
 
+/* Norm constraints act on the columns of a matrix, or on all of a vector: w *= d / (1e-7 + norm)
+ * with d = rate * clip(norm, low, high) + (1 - rate) * norm (Keras's MinMaxNorm, of which MaxNorm
+ * has low = 0 and UnitNorm low = high = 1). */
+enum cdl_constraint { CDL_FREE, CDL_NON_NEGATIVE, CDL_NORM };
+
 /* How one parameter learns; NULL in the node if it is frozen. */
 struct cdl_trained {
     struct cdl_param *param;
     float *slots[CDL_MAX_SLOTS];
+    float l1, l2; /* penalty l1 sum |w| + l2 sum w w, part of the loss */
+    bool decays;  /* whether the optimizer's weight decay applies */
+    enum cdl_constraint constraint;
+    float low, high, rate;
+    float *average;     /* moving average of the weights, or NULL */
+    float *accumulated; /* sum of the gradients of the steps that wait for an update, or NULL */
+    float *gradient;    /* NULL: blocks go straight into the update; else all of it is kept */
+    double *penalty;    /* of each line of CDL_LINE floats, from the last step; NULL without */
+    double squares;     /* sum of the squared gradient */
 };
 
 /* What one step of the optimizer needs beside the gradients: the same for all parameters. */
 struct cdl_step {
     cdl_update_fn *update;
     float derived[CDL_MAX_DERIVED];
+    float decay;                                   /* weight decay times rate, or 0 */
+    float clip_value, clip_norm, global_clip_norm; /* or 0 */
+    float average_momentum;                        /* 0 in the first step */
+    bool overwrite;                                /* the weights by their average */
+    int accumulate;                                /* gradients a step is made of */
+    bool apply;                                    /* whether this one completes them */
 };
 
 /* The state of a run that ops may read. */
 struct cdl_context {
     const struct cdl_kernels *kernels;
     bool training;
+    int stage;   /* of an op with forward_stages or backward_stages, from 0 */
     size_t rows; /* live samples of this batch */
     uint64_t seed, step;
     struct cdl_step optimizer;
@@ -80,7 +105,8 @@ struct cdl_op {
     const char *table;      /* of the row that attribute 0 names: "activations", ... or NULL */
     cdl_status (*check)(const struct cdl_node *node);
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
-    double (*flops)(const struct cdl_node *node); /* of one sample, forward */
+    void (*prepare)(const struct cdl_node *node, bool training); /* once a run, by one thread */
+    double (*flops)(const struct cdl_node *node);                /* of one sample, forward */
     void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last);
     void (*backward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -90,8 +116,14 @@ struct cdl_op {
     /* Losses and metrics: adds this batch to total and count, in a fixed order. */
     void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *total,
                    double *count);
+    int forward_stages, backward_stages; /* 0: one */
+    bool follows_batches;                /* update() changes parameters that are not trained */
     bool absorbs_slope; /* dx may carry the slope of the producer's activation (dx_activation) */
 };
+
+/* Threads cut a batch at multiples of this: sums of blocks are nobody's to share, and a kernel's
+ * vectors and tail fall on the same rows however many threads there are. */
+enum { CDL_ROW_BLOCK = 16 };
 
 /* Floats that update() may use in thread_scratch: one block of a weight's gradient. */
 enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "isa/isa.h"
+#include "ops/learn.h"
 #include "program/program.h"
 
 const struct cdl_op *const cdl_ops[] = {
@@ -133,6 +134,32 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
                : CDL_ERR_NO_MEMORY;
 }
 
+static cdl_status make_trained(struct cdl_program *program, const struct cdl_program_def *def,
+                               int i) {
+    const struct cdl_trained_def *from = &def->trained[i];
+    struct cdl_trained *to = &program->trained[i];
+    *to = (struct cdl_trained){
+        .param = from->param,
+        .l1 = from->l1,
+        .l2 = from->l2,
+        .decays = from->decays,
+        .constraint = (enum cdl_constraint)from->constraint,
+        .low = from->low,
+        .high = from->high,
+        .rate = from->rate,
+        .average = from->average ? from->average->w : NULL,
+        .accumulated = from->accumulated ? from->accumulated->w : NULL,
+    };
+    for (int s = 0; s < CDL_MAX_SLOTS; s++)
+        to->slots[s] = from->slots[s] ? from->slots[s]->w : NULL;
+    const struct cdl_step rules = {.clip_norm = (float)def->rules.clip_norm,
+                                   .global_clip_norm = (float)def->rules.global_clip_norm};
+    program->whole |= cdl_learn_keeps(to, &rules);
+    if (to->l1 == 0.0f && to->l2 == 0.0f) return CDL_OK;
+    to->penalty = calloc(cdl_param_floats(to->param) / CDL_LINE + 1, sizeof *to->penalty);
+    return to->penalty ? CDL_OK : CDL_ERR_NO_MEMORY;
+}
+
 static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
                         int *fault) {
     program->kernels = cdl_isa_choose(def->isa);
@@ -141,15 +168,10 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->rows = def->rows;
     program->optimizer = def->optimizer;
     memcpy(program->hypers, def->hypers, sizeof program->hypers);
+    program->rules = def->rules;
     CDL_TRY(allocate(program, def));
     CDL_TRY(make_values(program, def));
-    for (int i = 0; i < def->n_trained; i++) {
-        program->trained[i].param = def->trained[i].param;
-        for (int s = 0; s < CDL_MAX_SLOTS; s++) {
-            program->trained[i].slots[s] =
-                def->trained[i].slots[s] ? def->trained[i].slots[s]->w : NULL;
-        }
-    }
+    for (int i = 0; i < def->n_trained; i++) CDL_TRY(make_trained(program, def, i));
     for (int i = 0; i < def->n_instructions; i++) {
         program->nodes[i].index = *fault = i;
         CDL_TRY(make_node(program, &def->instructions[i], &program->nodes[i]));
@@ -183,6 +205,8 @@ cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_prog
 void cdl_program_destroy(struct cdl_program *program) {
     if (!program) return;
     cdl_free(program->arena);
+    for (int i = 0; i < program->n_trained && program->trained; i++)
+        free(program->trained[i].penalty);
     free(program->values);
     free(program->nodes);
     free(program->inputs);

@@ -96,7 +96,8 @@ static size_t place_all(struct plan *plan, struct buffer **alive) {
 }
 
 cdl_status cdl_plan(struct cdl_program *program) {
-    const size_t most = 2 * (size_t)program->n_values + (size_t)program->n_nodes + 1;
+    const size_t most =
+        2 * (size_t)program->n_values + (size_t)program->n_nodes + (size_t)program->n_trained + 1;
     struct plan plan = {.buffers = calloc(most, sizeof *plan.buffers)};
     struct buffer **alive = calloc(most, sizeof *alive);
     cdl_status status = CDL_ERR_NO_MEMORY;
@@ -106,6 +107,11 @@ cdl_status cdl_plan(struct cdl_program *program) {
             struct cdl_node *node = &program->nodes[i];
             if (!node->op->scratch_floats) continue;
             add(&plan, &node->scratch, node->op->scratch_floats(node, program->rows), 0,
+                2 * program->n_nodes);
+        }
+        for (int i = 0; i < program->n_trained && program->whole; i++) {
+            struct cdl_trained *trained = &program->trained[i];
+            add(&plan, &trained->gradient, cdl_param_floats(trained->param), 0,
                 2 * program->n_nodes);
         }
         add(&plan, &program->thread_scratch, (size_t)program->threads * CDL_THREAD_SCRATCH, 0,

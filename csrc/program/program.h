@@ -18,8 +18,11 @@ struct cdl_program {
     struct cdl_trained *trained;
     struct cdl_node **reports;
     double *totals, *counts;
+    double penalty_total, penalty_count;
     int optimizer;
     double hypers[CDL_MAX_HYPERS];
+    struct cdl_rules rules;
+    bool whole; /* some parameter's whole gradient is needed before it can learn */
     float *arena;
     float *thread_scratch; /* CDL_THREAD_SCRATCH floats a thread */
 };

@@ -9,18 +9,15 @@
 #define _POSIX_C_SOURCE 200809L
 #include <time.h>
 
+#include "ops/learn.h"
 #include "program/program.h"
-
-/* Threads cut the rows at multiples of 16: a kernel's vector and tail then fall on the same rows
- * however many threads there are. */
-enum { ROW_ALIGN = 16 };
 
 struct share {
     size_t first, last;
 };
 
 static struct share share_of(size_t rows, int thread, int threads) {
-    const size_t each = cdl_round_up((rows + (size_t)threads - 1) / (size_t)threads, ROW_ALIGN);
+    const size_t each = cdl_round_up((rows + (size_t)threads - 1) / (size_t)threads, CDL_ROW_BLOCK);
     const size_t first = (size_t)thread * each < rows ? (size_t)thread * each : rows;
     return (struct share){first, first + each < rows ? first + each : rows};
 }
@@ -39,35 +36,66 @@ static void prepare_step(const struct cdl_program *program, const struct cdl_pas
 #undef X
     };
     if (program->optimizer < 0) return;
+    const struct cdl_rules *rules = &program->rules;
     const double rate = (double)pass->rates[done < pass->n_rates ? done : pass->n_rates - 1];
+    const int64_t each = rules->accumulation_steps > 1 ? rules->accumulation_steps : 1;
+    const int64_t t = (int64_t)pass->iteration / each + 1;
     step->update = program->kernels->update[program->optimizer];
-    steps[program->optimizer](rate, (double)(pass->iteration + 1), program->hypers, step->derived);
+    steps[program->optimizer](rate, (double)t, program->hypers, step->derived);
+    step->decay = (float)(rules->weight_decay * rate);
+    step->clip_value = (float)rules->clip_value;
+    step->clip_norm = (float)rules->clip_norm;
+    step->global_clip_norm = (float)rules->global_clip_norm;
+    step->average_momentum = t > 1 ? (float)rules->average_momentum : 0.0f;
+    step->overwrite = rules->overwrite_frequency > 0 && t % rules->overwrite_frequency == 0;
+    step->accumulate = (int)each;
+    step->apply = ((int64_t)pass->iteration + 1) % each == 0;
 }
 
-static void forward_rows(const struct cdl_program *program, const struct cdl_context *ctx,
-                         const struct cdl_pass *pass, size_t start, struct share rows) {
-    if (rows.first == rows.last) return;
+typedef void phase_fn(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                      size_t last);
+
+/* One op on the thread's rows, stage by stage; a thread without rows still keeps the others' time.
+ */
+static void run_stages(phase_fn *phase, int stages, const struct cdl_node *node,
+                       struct cdl_context *ctx, struct cdl_team *team, int thread,
+                       struct share rows) {
+    for (ctx->stage = 0; ctx->stage == 0 || (ctx->training && ctx->stage < stages); ctx->stage++) {
+        if (ctx->stage > 0) cdl_barrier_wait(team, thread);
+        if (rows.first < rows.last) phase(node, ctx, rows.first, rows.last);
+    }
+}
+
+static void forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
+                         const struct cdl_pass *pass, size_t start, struct cdl_team *team,
+                         int thread, struct share rows) {
     for (int i = 0; i < program->n_inputs; i++) {
         cdl_gather(program->kernels, &pass->arrays[i], pass->order, start, rows.first, rows.last,
                    program->inputs[i]);
     }
     for (int i = 0; i < program->n_nodes; i++) {
-        program->nodes[i].op->forward(&program->nodes[i], ctx, rows.first, rows.last);
+        const struct cdl_op *op = program->nodes[i].op;
+        run_stages(op->forward, op->forward_stages, &program->nodes[i], ctx, team, thread, rows);
     }
 }
 
+/* Whether update() has something to do: a trained parameter, or statistics that follow the batches.
+ */
 static bool learns(const struct cdl_node *node) {
-    return node->op->update && (node->trained[0] || node->trained[1]);
+    bool any = node->op->follows_batches;
+    for (int i = 0; i < CDL_MAX_PARAMS; i++) any |= node->trained[i] != NULL;
+    return node->op->update && any;
 }
 
-static void backward_rows(const struct cdl_program *program, const struct cdl_context *ctx,
-                          struct share rows, int threads) {
+static void backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
+                          struct cdl_team *team, int thread, struct share rows) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->op->backward && rows.first < rows.last && (node->needs_dx || learns(node))) {
-            node->op->backward(node, ctx, rows.first, rows.last);
+        if (node->op->backward && (node->needs_dx || learns(node))) {
+            run_stages(node->op->backward, node->op->backward_stages, node, ctx, team, thread,
+                       rows);
         }
-        if (threads == 1 && learns(node))
+        if (team->size == 1 && learns(node))
             node->op->update(node, ctx, program->thread_scratch, 0, 1);
     }
 }
@@ -79,6 +107,40 @@ static void update_share(const struct cdl_program *program, const struct cdl_con
         const struct cdl_node *node = &program->nodes[i];
         if (learns(node)) node->op->update(node, ctx, scratch, thread, threads);
     }
+}
+
+/* After all blocks of all gradients are kept: the parameters learn, each by one thread. */
+static void learn_whole(struct cdl_program *program, const struct cdl_context *ctx,
+                        struct cdl_team *team, int thread) {
+    if (!program->whole) return;
+    cdl_barrier_wait(team, thread);
+    for (int i = thread; i < program->n_trained; i += team->size) {
+        cdl_learn_squares(&program->trained[i], ctx);
+    }
+    cdl_barrier_wait(team, thread);
+    double all_squares = 0.0;
+    for (int i = 0; i < program->n_trained; i++) all_squares += program->trained[i].squares;
+    for (int i = thread; i < program->n_trained; i += team->size) {
+        cdl_learn_whole(&program->trained[i], ctx, all_squares);
+    }
+}
+
+/* The penalties that the last step saw, as the loss counts them: once a batch, for all its rows. */
+static void count_penalties(struct cdl_program *program, const struct cdl_context *ctx) {
+    double sum = 0.0;
+    for (int i = 0; i < program->n_trained; i++) {
+        const struct cdl_trained *trained = &program->trained[i];
+        if (!trained->penalty) continue;
+        const size_t n = cdl_param_floats(trained->param);
+        if (!ctx->training) {
+            ctx->kernels->penalize(n, trained->param->w, NULL, trained->l1, trained->l2,
+                                   trained->penalty);
+        }
+        for (size_t line = 0; line < (n + CDL_LINE - 1) / CDL_LINE; line++)
+            sum += trained->penalty[line];
+    }
+    program->penalty_total += sum * (double)ctx->rows;
+    program->penalty_count += (double)ctx->rows;
 }
 
 static void count_reports(struct cdl_program *program, const struct cdl_context *ctx) {
@@ -135,20 +197,22 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     for (size_t done = 0; done < loop->steps && pass.next * pass.batch < pass.rows; done++) {
         struct cdl_context ctx = context_of(program, &pass, loop->training);
         const struct share rows = share_of(ctx.rows, thread, team->size);
-        forward_rows(program, &ctx, &pass, pass.next * pass.batch, rows);
+        forward_rows(program, &ctx, &pass, pass.next * pass.batch, team, thread, rows);
         if (loop->training) {
             prepare_step(program, &pass, done, &ctx.optimizer);
-            backward_rows(program, &ctx, rows, team->size);
+            backward_rows(program, &ctx, team, thread, rows);
             pass.iteration++;
         }
         pass.next++;
         cdl_barrier_wait(team, thread);
         if (loop->training && team->size > 1) update_share(program, &ctx, thread, team->size);
+        if (loop->training) learn_whole(program, &ctx, team, thread);
         if (thread == 0) {
             count_reports(program, &ctx);
             loop->stop = time_is_up(&watch);
         }
         cdl_barrier_wait(team, thread);
+        if (thread == 0) count_penalties(program, &ctx);
         if (loop->stop) break;
     }
     if (thread == 0) {
@@ -157,13 +221,22 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     }
 }
 
+static void prepare(const struct cdl_program *program, bool training) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (node->op->prepare) node->op->prepare(node, training);
+    }
+}
+
 void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
     struct loop loop = {program, pass, steps, seconds, true, false};
+    prepare(program, true);
     cdl_region(program->threads, loop_work, &loop);
 }
 
 void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
     struct loop loop = {program, pass, steps, seconds, false, false};
+    prepare(program, false);
     cdl_region(program->threads, loop_work, &loop);
 }
 
@@ -179,13 +252,16 @@ struct half {
 
 static void forward_half(void *arg, struct cdl_team *team, int thread) {
     struct half *half = arg;
-    const struct share rows = share_of(half->ctx.rows, thread, team->size);
-    forward_rows(half->program, &half->ctx, half->pass, half->pass->next * half->pass->batch, rows);
+    struct cdl_context ctx = half->ctx;
+    const struct share rows = share_of(ctx.rows, thread, team->size);
+    forward_rows(half->program, &ctx, half->pass, half->pass->next * half->pass->batch, team,
+                 thread, rows);
 }
 
 size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training) {
     struct half half = {program, pass, context_of(program, pass, training), NULL};
     if (half.ctx.rows == 0) return 0;
+    prepare(program, training);
     cdl_region(program->threads, forward_half, &half);
     count_reports(program, &half.ctx);
     return half.ctx.rows;
@@ -194,7 +270,8 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
 static void backward_half(void *arg, struct cdl_team *team, int thread) {
     struct half *half = arg;
     struct cdl_program *program = half->program;
-    const struct share rows = share_of(half->ctx.rows, thread, team->size);
+    struct cdl_context ctx = half->ctx;
+    const struct share rows = share_of(ctx.rows, thread, team->size);
     const struct cdl_tensor *output = program->outputs[0];
     for (size_t line = rows.first * output->lines; line < rows.last * output->lines; line++) {
         for (size_t j = 0; j < cdl_padded(output->width); j++) {
@@ -202,15 +279,17 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
                 j < output->width ? half->gradient[line * output->width + j] : 0.0f;
         }
     }
-    backward_rows(program, &half->ctx, rows, team->size);
+    backward_rows(program, &ctx, team, thread, rows);
     cdl_barrier_wait(team, thread);
-    if (team->size > 1) update_share(program, &half->ctx, thread, team->size);
+    if (team->size > 1) update_share(program, &ctx, thread, team->size);
+    learn_whole(program, &ctx, team, thread);
 }
 
 void cdl_backward(struct cdl_program *program, struct cdl_pass *pass, const float *gradient) {
     struct half half = {program, pass, context_of(program, pass, true), gradient};
     prepare_step(program, pass, 0, &half.ctx.optimizer);
     cdl_region(program->threads, backward_half, &half);
+    count_penalties(program, &half.ctx);
     pass->iteration++;
     pass->next++;
 }
@@ -263,6 +342,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
                  float *const *outputs) {
     struct prediction job = {program, arrays, rows, outputs};
+    prepare(program, false);
     cdl_region(program->threads, predict_work, &job);
 }
 
@@ -276,7 +356,13 @@ void cdl_report(const struct cdl_program *program, int i, double *total, double 
     *count = program->counts[i];
 }
 
+void cdl_penalty(const struct cdl_program *program, double *total, double *count) {
+    *total = program->penalty_total;
+    *count = program->penalty_count;
+}
+
 void cdl_reset_reports(struct cdl_program *program) {
+    program->penalty_total = program->penalty_count = 0.0;
     for (int i = 0; i < program->n_reports; i++) program->totals[i] = program->counts[i] = 0.0;
 }
 

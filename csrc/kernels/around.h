@@ -1,0 +1,55 @@
+/* around.h - elementwise passes that stand around an optimizer's update.
+ *
+ * Part of the ISA template. n is a multiple of CDL_LINE, or the length of a single column.
+ */
+static void penalize(size_t n, const float *restrict w, float *restrict g, float l1, float l2,
+                     double *penalty) {
+    for (size_t i = 0; i < n; i++) {
+        const float sign = w[i] > 0.0f ? 1.0f : (w[i] < 0.0f ? -1.0f : 0.0f);
+        if (g) g[i] += l1 * sign + 2.0f * l2 * w[i];
+    }
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        const size_t live = n - b < CDL_LINE ? n - b : CDL_LINE;
+        float absolute = 0.0f, squares = 0.0f;
+        for (size_t i = 0; i < live; i++) {
+            absolute += abs_f(w[b + i]);
+            squares += w[b + i] * w[b + i];
+        }
+        penalty[b / CDL_LINE] = (double)l1 * (double)absolute + (double)l2 * (double)squares;
+    }
+}
+
+static void add(size_t n, const float *restrict x, float *restrict y) {
+    for (size_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+static void scale(size_t n, float factor, float *x) {
+    for (size_t i = 0; i < n; i++) x[i] *= factor;
+}
+
+static void clip(size_t n, float low, float high, float *x) {
+    for (size_t i = 0; i < n; i++) {
+        const float above = x[i] < low ? low : x[i];
+        x[i] = above > high ? high : above;
+    }
+}
+
+static void blend(size_t n, float keep, const float *restrict x, float *restrict y) {
+    for (size_t i = 0; i < n; i++) y[i] = keep * y[i] + (1.0f - keep) * x[i];
+}
+
+static void line_squares(size_t n, const float *x, double *squares) {
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        const size_t live = n - b < CDL_LINE ? n - b : CDL_LINE;
+        float sum = 0.0f;
+        for (size_t i = 0; i < live; i++) sum += x[b + i] * x[b + i];
+        *squares += (double)sum;
+    }
+}
+
+static void column_squares(size_t rows, size_t n, const float *x, size_t ldx,
+                           float *restrict squares) {
+    for (size_t r = 0; r < rows; r++, x += ldx) {
+        for (size_t j = 0; j < n; j++) squares[j] += x[j] * x[j];
+    }
+}

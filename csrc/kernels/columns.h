@@ -1,0 +1,38 @@
+/* columns.h - statistics and affine maps by column, for normalization over the batch.
+ *
+ * Part of the ISA template. Rows are padded lines, or single columns (n == 1).
+ */
+static void column_spread(size_t rows, size_t n, const float *x, size_t ldx, const float *mean,
+                          float *restrict s) {
+    const size_t width = cdl_padded(n);
+    for (size_t j = 0; j < width; j++) s[j] = 0.0f;
+    for (size_t r = 0; r < rows; r++, x += ldx) {
+        for (size_t j = 0; j < width; j++) s[j] += (x[j] - mean[j]) * (x[j] - mean[j]);
+    }
+}
+
+static void column_products(size_t rows, size_t n, const float *dy, size_t lddy, const float *x,
+                            size_t ldx, const float *mean, const float *factor, float *restrict s) {
+    const size_t width = cdl_padded(n);
+    for (size_t j = 0; j < width; j++) s[j] = 0.0f;
+    for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy) {
+        for (size_t j = 0; j < width; j++) s[j] += dy[j] * ((x[j] - mean[j]) * factor[j]);
+    }
+}
+
+static void standardize(size_t rows, size_t n, const float *x, size_t ldx, const float *mean,
+                        const float *factor, const float *shift, float *restrict y, size_t ldy) {
+    const size_t width = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        for (size_t j = 0; j < width; j++) y[j] = (x[j] - mean[j]) * factor[j] + shift[j];
+    }
+}
+
+static void standardize_backward(size_t rows, size_t n, const float *x, size_t ldx,
+                                 const float *mean, const float *a, const float *b, const float *c,
+                                 const float *dy, size_t lddy, float *restrict dx, size_t lddx) {
+    const size_t width = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
+        for (size_t j = 0; j < width; j++) dx[j] = a[j] * dy[j] + b[j] * (x[j] - mean[j]) + c[j];
+    }
+}

@@ -1,0 +1,212 @@
+/* batch_norm.c - y = gamma (x - mean) / sqrt(variance + epsilon) + beta on the last axis
+ * (Ioffe and Szegedy, 2015).
+ *
+ * In training mean and variance (population) are those of the batch, over samples and lines, and
+ * the moving ones follow: moving = momentum moving + (1 - momentum) batch. Otherwise, and if the
+ * layer is frozen, they are the moving ones.
+ */
+#include "ops/learn.h"
+#include "ops/op.h"
+
+#include <math.h>
+
+enum { MOMENTUM, EPSILON, FROZEN };   /* attributes */
+enum { GAMMA, BETA, MEAN, VARIANCE }; /* params; the first two may be missing */
+
+/* Scratch: columns of statistics, then the sums of blocks of samples. */
+enum { MU, SPREAD, FACTOR, SHIFT, INVERSE, SUM_DY, SUM_PRODUCT, DX_A, DX_B, DX_C, N_COLUMNS };
+
+static size_t column_floats(const struct cdl_node *node) {
+    return cdl_round_up(node->in[0]->width, CDL_LINE);
+}
+
+static float *column(const struct cdl_node *node, int which) {
+    return node->scratch + (size_t)which * column_floats(node);
+}
+
+/* Sums of block b of the batch; backward needs two kinds at a time. */
+static float *block_sums(const struct cdl_node *node, size_t capacity, int kind, size_t b) {
+    const size_t blocks = (capacity + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+    return column(node, N_COLUMNS) + ((size_t)kind * blocks + b) * column_floats(node);
+}
+
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    const size_t blocks = (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+    return (N_COLUMNS + 2 * blocks) * column_floats(node);
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
+    for (int i = GAMMA; i <= VARIANCE; i++) {
+        const struct cdl_param *param = node->param[i];
+        if (param ? param->matrix || param->cols != x->width : i >= MEAN) return CDL_ERR_PROGRAM;
+    }
+    return CDL_OK;
+}
+
+static bool uses_batch(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return ctx->training && node->attribute[FROZEN] == 0.0f;
+}
+
+/* Adds up the blocks of one kind, in order. */
+static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int kind,
+                       float factor, float *sum) {
+    const size_t blocks = (ctx->rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+    for (size_t j = 0; j < node->in[0]->width; j++) {
+        float total = 0.0f;
+        for (size_t b = 0; b < blocks; b++) total += block_sums(node, ctx->rows, kind, b)[j];
+        sum[j] = total * factor;
+    }
+}
+
+/* y = (x - mean) factor + shift from mean and variance. */
+static void set_map(const struct cdl_node *node, const float *mean, const float *variance) {
+    const size_t width = node->in[0]->width;
+    for (size_t j = 0; j < width; j++) {
+        const float inverse = 1.0f / sqrtf(variance[j] + node->attribute[EPSILON]);
+        column(node, MU)[j] = mean[j];
+        column(node, INVERSE)[j] = inverse;
+        column(node, FACTOR)[j] = node->param[GAMMA] ? node->param[GAMMA]->w[j] * inverse : inverse;
+        column(node, SHIFT)[j] = node->param[BETA] ? node->param[BETA]->w[j] : 0.0f;
+    }
+}
+
+static void apply(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                  size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    ctx->kernels->standardize((last - first) * x->lines, x->width, cdl_rows(x, first), x->ld,
+                              column(node, MU), column(node, FACTOR), column(node, SHIFT),
+                              cdl_rows(y, first), y->ld);
+}
+
+/* Before a run that may use the moving statistics: their map is made once, by one thread. */
+static void prepare(const struct cdl_node *node, bool training) {
+    if (training && node->attribute[FROZEN] == 0.0f) return;
+    set_map(node, node->param[MEAN]->w, node->param[VARIANCE]->w);
+}
+
+/* Sums of the blocks of this thread's rows, about column `mean` or of the plain values. */
+static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last, const float *mean) {
+    const struct cdl_tensor *x = node->in[0];
+    for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
+        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        float *sums = block_sums(node, ctx->rows, 0, row / CDL_ROW_BLOCK);
+        if (mean) {
+            ctx->kernels->column_spread(rows * x->lines, x->width, cdl_rows(x, row), x->ld, mean,
+                                        sums);
+        } else {
+            ctx->kernels->column_sums(rows * x->lines, x->width, cdl_rows(x, row), x->ld, sums);
+        }
+    }
+}
+
+/* The first thread adds up what all have summed in the stage before. */
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    enum { SUMS, MEANS, SPREADS, MAP, APPLY };
+    const float part = 1.0f / (float)(ctx->rows * node->in[0]->lines);
+    if (!uses_batch(node, ctx)) {
+        if (ctx->stage == 0) apply(node, ctx, first, last);
+        return;
+    }
+    switch (ctx->stage) {
+    case SUMS:
+        sum_blocks(node, ctx, first, last, NULL);
+        break;
+    case MEANS:
+        if (first == 0) add_blocks(node, ctx, 0, part, column(node, MU));
+        break;
+    case SPREADS:
+        sum_blocks(node, ctx, first, last, column(node, MU));
+        break;
+    case MAP:
+        if (first > 0) break;
+        add_blocks(node, ctx, 0, part, column(node, SPREAD));
+        set_map(node, column(node, MU), column(node, SPREAD));
+        break;
+    default:
+        apply(node, ctx, first, last);
+    }
+}
+
+/* With u = (x - mean) / sqrt(variance + epsilon) and N values a column:
+ * dbeta = sum dy, dgamma = sum dy u, dx = factor (dy - dbeta / N - u dgamma / N). */
+static void set_slopes(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const float part = 1.0f / (float)(ctx->rows * node->in[0]->lines);
+    add_blocks(node, ctx, 0, 1.0f, column(node, SUM_DY));
+    add_blocks(node, ctx, 1, 1.0f, column(node, SUM_PRODUCT));
+    const bool from_batch = uses_batch(node, ctx);
+    for (size_t j = 0; j < node->in[0]->width; j++) {
+        const float factor = column(node, FACTOR)[j];
+        const float per_row = from_batch ? factor * part : 0.0f;
+        column(node, DX_A)[j] = factor;
+        column(node, DX_B)[j] = -per_row * column(node, SUM_PRODUCT)[j] * column(node, INVERSE)[j];
+        column(node, DX_C)[j] = -per_row * column(node, SUM_DY)[j];
+    }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    enum { SUMS, SLOPES, APPLY };
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_kernels *kernels = ctx->kernels;
+    if (ctx->stage == SLOPES && first == 0) set_slopes(node, ctx);
+    if (ctx->stage == APPLY && node->needs_dx) {
+        kernels->standardize_backward(
+            (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, column(node, MU),
+            column(node, DX_A), column(node, DX_B), column(node, DX_C), cdl_grad_rows(y, first),
+            y->ld, cdl_grad_rows(x, first), x->ld);
+    }
+    for (size_t row = first; row < last && ctx->stage == SUMS; row += CDL_ROW_BLOCK) {
+        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        kernels->column_sums(rows * y->lines, y->width, cdl_grad_rows(y, row), y->ld,
+                             block_sums(node, ctx->rows, 0, row / CDL_ROW_BLOCK));
+        kernels->column_products(rows * y->lines, y->width, cdl_grad_rows(y, row), y->ld,
+                                 cdl_rows(x, row), x->ld, column(node, MU), column(node, INVERSE),
+                                 block_sums(node, ctx->rows, 1, row / CDL_ROW_BLOCK));
+    }
+}
+
+static void learn(const struct cdl_node *node, const struct cdl_context *ctx, int which,
+                  const float *gradient, float *g) {
+    if (!node->trained[which]) return;
+    for (size_t i = 0; i < cdl_blocks(node->param[which]); i++) {
+        const struct cdl_block block = cdl_block_at(node->param[which], i);
+        for (size_t j = 0; j < block.width; j++) {
+            g[j] = block.column + j < node->in[0]->width ? gradient[block.column + j] : 0.0f;
+        }
+        cdl_learn(node->trained[which], ctx, block, g);
+    }
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
+                   int n_threads) {
+    (void)n_threads;
+    if (thread != 0) return;
+    learn(node, ctx, GAMMA, column(node, SUM_PRODUCT), g);
+    learn(node, ctx, BETA, column(node, SUM_DY), g);
+    if (!uses_batch(node, ctx)) return;
+    const float keep = node->attribute[MOMENTUM];
+    for (size_t j = 0; j < node->in[0]->width; j++) {
+        float *mean = node->param[MEAN]->w, *variance = node->param[VARIANCE]->w;
+        mean[j] = mean[j] * keep + column(node, MU)[j] * (1.0f - keep);
+        variance[j] = variance[j] * keep + column(node, SPREAD)[j] * (1.0f - keep);
+    }
+}
+
+const struct cdl_op cdl_op_batch_norm = {
+    .name = "batch_norm",
+    .attributes = "momentum,epsilon,frozen",
+    .params = "gamma,beta,mean,variance",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .prepare = prepare,
+    .forward = forward,
+    .forward_stages = 5,
+    .backward = backward,
+    .backward_stages = 3,
+    .update = update,
+    .follows_batches = true,
+};
