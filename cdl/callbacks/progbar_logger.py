@@ -23,6 +23,7 @@ class ProgbarLogger(Callback):
         self._display: display.Display | None = None
         self._as_bar = False
         self._in_fit = False
+        self._validating = False
         self._quiet_until = 0.0
         self._prefix = ""
         self._open()
@@ -61,6 +62,8 @@ class ProgbarLogger(Callback):
 
     def on_progress(self, done: int, logs: Callable[[], dict[str, float]]) -> None:
         """Called by the running loop after each time slice: `done` batches of this pass."""
+        if self._validating:
+            return
         self._done = done
         if not self._as_bar or self._display is None:
             return
@@ -79,6 +82,7 @@ class ProgbarLogger(Callback):
 
     def on_test_begin(self, logs: Logs = None) -> None:
         """A line of its own for `evaluate`; a validation has none."""
+        self._validating = self._in_fit
         self._begin_alone(0.0)
 
     def on_test_end(self, logs: Logs = None) -> None:
@@ -86,6 +90,7 @@ class ProgbarLogger(Callback):
         if not self._in_fit:
             self._finish(logs)
             self.close()
+        self._validating = False
 
     def on_predict_begin(self, logs: Logs = None) -> None:
         """A bar only if the predict takes long, or was asked for."""
@@ -101,7 +106,7 @@ class ProgbarLogger(Callback):
 
     def close(self) -> None:
         """Leave the screen in order, whatever happened."""
-        self._in_fit = False
+        self._in_fit = self._validating = False
         if self._display is not None:
             self._display.close()
 

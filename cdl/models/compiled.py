@@ -46,7 +46,9 @@ class Compiled:
         weighted_metrics: Any,
         output_name: str,
     ) -> None:
-        self.optimizer = optimizers.get(optimizer)
+        self.optimizer: Any = optimizers.get(optimizer)
+        if self.optimizer is None:
+            raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
         self.loss = _only_one(loss, "compile: loss", output_name, listed=True)
         self.scale = _scale(loss_weights, output_name)
         self.metrics = _listed(given_metrics, "compile: metrics", output_name)
@@ -59,7 +61,7 @@ class Compiled:
     def _check_names(self) -> None:
         """Find unknown names now and not at the first data."""
         if self.loss is not None and not _by_shape(self.loss):
-            self.loss = losses.get(self.loss)
+            losses.get(self.loss)
         for identifier in (*self.metrics, *self.weighted_metrics):
             if isinstance(identifier, str) and not _by_shape(identifier):
                 metrics.get(identifier)
@@ -68,9 +70,9 @@ class Compiled:
         """Loss and metrics for these shapes; the first call's answer stays if it is kept."""
         if self.settled is not None:
             return self.settled
-        loss = self.loss
-        if _by_shape(loss):
-            loss = losses.resolve(loss, y_shape, output_shape)
+        loss = None
+        if self.loss is not None:
+            loss = losses.resolve(self.loss, y_shape, output_shape)
         reported: list[Reported] = []
         names = {"loss"}
         for weighted, identifiers in ((False, self.metrics), (True, self.weighted_metrics)):

@@ -64,7 +64,7 @@ class Engine:
         self.training = training
         self.optimizer = optimizer
         self.scale = compiled.scale
-        self.loss = settled.loss
+        self.loss: Any = settled.loss
         self.metrics = settled.metrics
         self.python_loss = self.loss is not None and not losses.is_compiled(self.loss)
         self.python_metrics = [
@@ -171,7 +171,7 @@ class Engine:
             return 0
         y, weight = self._targets(rows)
         prediction = executor.output(0, rows)
-        value = self.scale * float(self.loss(y, prediction, weight))  # type: ignore[misc]
+        value = self.scale * float(self.loss(y, prediction, weight))
         if self.training:
             gradient = losses.numeric_gradient(self.loss, y, prediction, weight)
             rate = float(optimizer.rates(step, 1)[0])
@@ -209,18 +209,20 @@ class Engine:
 
     def results(self) -> dict[str, float]:
         """Loss and metrics since `reset`: the loss, then the metrics as compile had them."""
-        values = self._earlier and [t / n if n else 0.0 for t, n in self._totals()]
-        compiled = dict(zip(self.plan.reports, values or self.executor.results(), strict=True))
+        values = self.executor.results()
+        if self._earlier:
+            values = [t / n if n else 0.0 for t, n in self._totals()]
+        compiled = dict(zip(self.plan.reports, values, strict=True))
         if self.python_loss:
             compiled["loss"] = self._loss_total / self._loss_count if self._loss_count else 0.0
-        logs = {"loss": compiled.get("loss", 0.0)}
+        logs: dict[str, float] = {"loss": compiled.get("loss", 0.0)}
         for name, metric, _ in self.metrics:
             if name in compiled:
                 logs[name] = compiled[name]
-            elif isinstance(value := metric.result(), Mapping):
-                logs.update({key: float(each) for key, each in value.items()})
             else:
-                logs[name] = float(value)
+                value = metric.result()
+                parts = value if isinstance(value, Mapping) else {name: value}
+                logs.update({str(key): float(part) for key, part in parts.items()})
         return logs
 
     def _totals(self) -> list[tuple[float, float]]:

@@ -65,12 +65,13 @@ def predict(
         target = steps or len(stream) or None
         return _watched(model, _batches(model, stream, steps), target, verbose, callbacks)
 
-    x = prepare.inputs(model, x, call)
+    x = prepare.inputs(model, x, call, batch_size or 32)
     batch = batch_size or 32
     if steps is not None:
         x = x[: steps * batch]
     if callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched())):
-        return model._predictors().run(x, batch_size)
+        predictors: Predictors = model._predictors()
+        return predictors.run(x, batch_size)
     # The bar needs to hear of the work now and then; only a hook needs to see Keras's own batches.
     if not CallbackList(callbacks).wants_batches("predict"):
         batch = max(batch, min(16 * MANY, len(x)))

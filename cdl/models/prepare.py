@@ -13,15 +13,15 @@ from cdl.models.compiled import Compiled, Settled
 from cdl.models.engine import Arrays
 
 
-def inputs(model: Any, x: Any, call: str) -> NDArray[Any]:
+def inputs(model: Any, x: Any, call: str, batch: int = 32) -> NDArray[Any]:
     """x alone, for predict; builds the model if it is not."""
-    x = data.as_numeric(_single(x), f"{call}: x")
-    data.same_rows({"x": x}, call)
+    array = data.as_numeric(_single(x), f"{call}: x")
+    rows = data.same_rows({"x": array}, call)
     model._check_has_layers()
     if model.built:
-        return data.fit_input(x, model.input_shape[1:], f"{call}: x")
-    model.build(x.shape)
-    return x
+        return data.fit_input(array, model.input_shape[1:], f"{call}: x")
+    model.build((min(rows, batch), *array.shape[1:]))
+    return array
 
 
 def training(

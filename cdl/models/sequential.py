@@ -104,11 +104,11 @@ class Sequential(Model):
     @property
     def trainable(self) -> bool:
         """Whether training changes the weights; setting it sets it for every layer."""
-        return self._trains
+        return self._trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trains = bool(value)
+        self._trainable = bool(value)
         for layer in getattr(self, "_stack", ()):
             layer.trainable = bool(value)
 
@@ -156,8 +156,15 @@ class Sequential(Model):
             )
         shapes: list[Shape] = [tuple(input_shape)]
         for layer in self._stack:
+            layer.check_input(shapes[-1])
             shapes.append(tuple(layer.compute_output_shape(shapes[-1])))
         return shapes
+
+    def check_input(self, shape: Any) -> None:
+        """Refuse an input whose shape, batch axis included, does not fit; ValueError."""
+        own = self._shapes[0][1:] if self._shapes else None
+        if own is not None and tuple(shape[1:]) != own:
+            raise ValueError(f"{self.name}: input must have shape {(None, *own)}, got {shape}")
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The output's shape for an input of that shape; the model need not be built."""
@@ -176,6 +183,10 @@ class Sequential(Model):
         if not self._shapes:
             raise AttributeError(f"Sequential model {self.name!r} has no output shape yet")
         return self._shapes[-1]
+
+    def _shape_after(self, layer: Any) -> Shape | None:
+        """Shape of what a layer of the stack gives, None before it is known."""
+        return self._shapes[self._stack.index(layer) + 1] if self._shapes else None
 
     def _check_has_layers(self) -> None:
         if not self._stack:
@@ -218,7 +229,8 @@ def _row(shape: Shape) -> tuple[int, ...]:
 
 def _shape_of_first(layer: Any) -> Shape | None:
     """The input's shape as the first layer tells it: by `input_shape=`, or since it is built."""
-    shape = getattr(layer, "_batch_input_shape", None)
-    if shape is None and isinstance(layer, Sequential) and layer._shapes:
-        shape = layer.input_shape
-    return None if shape is None else tuple(shape)
+    if layer.input_shape_argument is not None:
+        return (None, *layer.input_shape_argument)
+    if isinstance(layer, Sequential) and layer._shapes:
+        return layer.input_shape
+    return None

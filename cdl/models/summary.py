@@ -37,7 +37,7 @@ def print_summary(
     layers = _range(model.layers, layer_range)
     table = _table(layers, length, _widths(positions, length, show_trainable), show_trainable)
     for layer in layers:
-        _add_row(table, layer, 0, expand_nested, show_trainable)
+        _add_row(table, model, layer, 0, expand_nested, show_trainable)
     parts = [f'[bold]Model: "{_escaped(model.name)}"[/bold]', table, *_totals(model)]
     if print_fn is None:
         _console(None, None).print(*parts, sep="\n")
@@ -92,12 +92,12 @@ def _table(layers: list[Any], length: int, widths: list[int], show_trainable: bo
 
 
 def _add_row(
-    table: "Table", layer: Any, depth: int, expand_nested: bool, show_trainable: bool
+    table: "Table", model: Any, layer: Any, depth: int, expand_nested: bool, show_trainable: bool
 ) -> None:
     from rich.text import Text
 
     mark = "   " * depth + "└ " if depth else ""
-    row = [Text(f"{mark}{layer.name} ({type(layer).__name__})"), Text(_shape(layer))]
+    row = [Text(f"{mark}{layer.name} ({type(layer).__name__})"), Text(_shape(model, layer))]
     row.append(Text(_count(layer)))
     if show_trainable:
         weights = bool(layer.weights)
@@ -105,12 +105,12 @@ def _add_row(
     table.add_row(*row)
     if expand_nested:
         for inner in getattr(layer, "layers", ()):
-            _add_row(table, inner, depth + 1, expand_nested, show_trainable)
+            _add_row(table, layer, inner, depth + 1, expand_nested, show_trainable)
 
 
-def _shape(layer: Any) -> str:
-    shape = getattr(layer, "_shape_in_model", None)
-    return "?" if shape is None else str(tuple(shape))
+def _shape(model: Any, layer: Any) -> str:
+    shape = model._shape_after(layer)
+    return "?" if shape is None else str(shape)
 
 
 def _count(layer: Any) -> str:

@@ -120,7 +120,6 @@ def _run_epochs(
             callbacks.on_epoch_end(epoch, logs)
             if model.stop_training or not done:
                 break
-        model.optimizer.finalize_variable_values(model.trainable_variables)
         callbacks.on_train_end(logs)
     finally:
         callbacks.close()

@@ -1,0 +1,34 @@
+"""nets.py - small nets, their data, and their float64 twins, for the tests of models."""
+
+import numpy as np
+from models.reference_fit import Net
+
+from cdl.layers import Dense, Input
+from cdl.models import Sequential
+
+
+def data(rows=70, inputs=5, classes=3, seed=0):
+    """x in float32; y as numbers, classes and one-hot rows."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, inputs)).astype(np.float32)
+    labels = rng.integers(0, classes, rows)
+    return x, rng.normal(size=(rows, 2)).astype(np.float32), labels, np.eye(classes)[labels]
+
+
+def net(*layers, inputs=5, seed=1):
+    """A Sequential of Dense layers (units, activation), always with the same weights."""
+    model = Sequential([Input((inputs,)), *(Dense(n, activation=name) for n, name in layers)])
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(size=w.shape) * 0.5 for w in model.get_weights()])
+    return model
+
+
+def twin(model):
+    """The same net in float64 NumPy."""
+    names = [getattr(layer.activation, "__name__", "linear") for layer in model.layers]
+    return Net(model.get_weights(), names)
+
+
+def same_weights(model, before):
+    """Whether the weights are bit for bit those of `before`."""
+    return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
