@@ -124,7 +124,7 @@ cdef extern from "cdl.h" nogil:
     void cdl_backward(cdl_program *program, cdl_pass *where, const float *gradient)
     void cdl_predict(cdl_program *program, const cdl_array *arrays, size_t rows, float **outputs)
     int cdl_reports(const cdl_program *program)
-    void cdl_report(const cdl_program *program, int i, double *total, double *count)
+    const double *cdl_report(const cdl_program *program, int i, size_t *doubles)
     void cdl_penalty(const cdl_program *program, double *total, double *count)
     void cdl_reset_reports(cdl_program *program)
     void cdl_read_output(const cdl_program *program, int i, size_t rows, float *to)
@@ -810,14 +810,19 @@ cdef class Executor:
         """Zeroes the accumulators."""
         cdl_reset_reports(self.program)
 
-    def totals(self):
-        """(total, count) of each report of the program."""
-        cdef double total = 0, count = 0
+    def states(self):
+        """The accumulated numbers of each report of the program, as tuples of floats."""
+        cdef size_t n = 0, k
+        cdef const double *state
         found = []
         for row in self.report_rows:
-            cdl_report(self.program, row, &total, &count)
-            found.append((total, count))
+            state = cdl_report(self.program, row, &n)
+            found.append(tuple([state[k] for k in range(n)]))
         return found
+
+    def totals(self):
+        """(total, count) of each report of the program."""
+        return [state[:2] for state in self.states()]
 
     def penalty(self):
         """(sum over batches of rows * penalty of the weights, rows): what the loss counts beside."""

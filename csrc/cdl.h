@@ -138,9 +138,9 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass, const floa
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
                  float *const *outputs);
 
-/* Accumulator i (one a loss or metric instruction, in order): total and count. */
+/* State i (one a loss or metric instruction, in order): total and count, or what its op says. */
 int cdl_reports(const struct cdl_program *program);
-void cdl_report(const struct cdl_program *program, int i, double *total, double *count);
+const double *cdl_report(const struct cdl_program *program, int i, size_t *doubles);
 /* Penalties of the regularized parameters: the sum over batches of rows * penalty, and the rows. */
 void cdl_penalty(const struct cdl_program *program, double *total, double *count);
 void cdl_reset_reports(struct cdl_program *program);

@@ -61,8 +61,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 /* n_b L_b of this batch, whose sum over the batches divided by the samples is the logged loss. */
-static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *total,
-                   double *count) {
+static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     const size_t lines = node->in[0]->lines;
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
     double sum = 0.0;
@@ -73,8 +72,8 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
     }
     const double rows = (double)ctx->rows;
     const double scale = (double)node->attribute[SCALE];
-    *total += scale * sum * (node->attribute[REDUCTION] != 0.0f ? rows : 1.0 / (double)lines);
-    *count += rows;
+    state[0] += scale * sum * (node->attribute[REDUCTION] != 0.0f ? rows : 1.0 / (double)lines);
+    state[1] += rows;
 }
 
 const struct cdl_op cdl_op_loss = {

@@ -41,16 +41,15 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     ctx->kernels->metric[(int)node->attribute[KIND]](&scoring);
 }
 
-static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *total,
-                   double *count) {
+static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     const size_t lines = node->in[0]->lines;
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
     for (size_t i = 0; i < ctx->rows; i++) {
         const double w = weight ? (double)weight[i] : 1.0;
         double sample = 0.0;
         for (size_t l = 0; l < lines; l++) sample += (double)node->scratch[i * lines + l];
-        *total += w * sample / (double)lines;
-        *count += w;
+        state[0] += w * sample / (double)lines;
+        state[1] += w;
     }
 }
 

@@ -113,9 +113,10 @@ struct cdl_op {
                      size_t last);
     void (*update)(const struct cdl_node *node, const struct cdl_context *ctx,
                    float *thread_scratch, int thread, int n_threads);
-    /* Losses and metrics: adds this batch to total and count, in a fixed order. */
-    void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *total,
-                   double *count);
+    /* Losses and metrics: adds this batch to `state`, in a fixed order. state[0] is a total and
+     * state[1] a count unless the op says otherwise by a longer state. */
+    void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *state);
+    size_t (*state_doubles)(const struct cdl_node *node); /* NULL: 2 */
     int forward_stages, backward_stages; /* 0: one */
     bool follows_batches;                /* update() changes parameters that are not trained */
     bool absorbs_slope; /* dx may carry the slope of the producer's activation (dx_activation) */

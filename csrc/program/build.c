@@ -126,10 +126,10 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->outputs = calloc((size_t)def->n_outputs + 1, sizeof *program->outputs);
     program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
     program->reports = calloc((size_t)def->n_instructions + 1, sizeof *program->reports);
-    program->totals = calloc((size_t)def->n_instructions + 1, sizeof *program->totals);
-    program->counts = calloc((size_t)def->n_instructions + 1, sizeof *program->counts);
+    program->states = calloc((size_t)def->n_instructions + 1, sizeof *program->states);
+    program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
     return program->values && program->nodes && program->inputs && program->outputs &&
-                   program->trained && program->reports && program->totals && program->counts
+                   program->trained && program->reports && program->states && program->state_sizes
                ? CDL_OK
                : CDL_ERR_NO_MEMORY;
 }
@@ -160,6 +160,16 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     return to->penalty ? CDL_OK : CDL_ERR_NO_MEMORY;
 }
 
+static cdl_status make_report(struct cdl_program *program, struct cdl_node *node) {
+    const size_t size = node->op->state_doubles ? node->op->state_doubles(node) : 2;
+    double *state = calloc(size, sizeof *state);
+    if (!state) return CDL_ERR_NO_MEMORY;
+    program->states[program->n_reports] = state;
+    program->state_sizes[program->n_reports] = size;
+    program->reports[program->n_reports++] = node;
+    return CDL_OK;
+}
+
 static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
                         int *fault) {
     program->kernels = cdl_isa_choose(def->isa);
@@ -175,8 +185,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     for (int i = 0; i < def->n_instructions; i++) {
         program->nodes[i].index = *fault = i;
         CDL_TRY(make_node(program, &def->instructions[i], &program->nodes[i]));
-        if (program->nodes[i].op->report)
-            program->reports[program->n_reports++] = &program->nodes[i];
+        if (program->nodes[i].op->report) CDL_TRY(make_report(program, &program->nodes[i]));
     }
     *fault = -1;
     for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
@@ -213,7 +222,8 @@ void cdl_program_destroy(struct cdl_program *program) {
     free(program->outputs);
     free(program->trained);
     free(program->reports);
-    free(program->totals);
-    free(program->counts);
+    for (int i = 0; i < program->n_reports; i++) free(program->states[i]);
+    free(program->states);
+    free(program->state_sizes);
     free(program);
 }

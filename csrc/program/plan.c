@@ -55,7 +55,8 @@ static void add_value(struct plan *plan, const struct cdl_program *program, int 
     if (!program->training || value->is_int || producer < 0) return;
     /* A loss writes the gradient of its scores while it runs forward. */
     const bool scored = last_reader >= 0 && program->nodes[last_reader].op->report;
-    int birth = scored ? 0 : last_backward;
+    /* Nobody reads an output that a loss in Python scores: its gradient comes after the forward. */
+    int birth = scored ? 0 : last_reader < 0 ? n : last_backward;
     add(plan, &value->grad, floats, birth, program->threads > 1 || fixed ? end : backward);
 }
 

@@ -17,7 +17,8 @@ struct cdl_program {
     struct cdl_tensor **inputs, **outputs;
     struct cdl_trained *trained;
     struct cdl_node **reports;
-    double *totals, *counts;
+    double **states; /* one a report */
+    size_t *state_sizes;
     double penalty_total, penalty_count;
     int optimizer;
     double hypers[CDL_MAX_HYPERS];

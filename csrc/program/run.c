@@ -7,6 +7,7 @@
  * are still in cache.
  */
 #define _POSIX_C_SOURCE 200809L
+#include <string.h>
 #include <time.h>
 
 #include "ops/learn.h"
@@ -146,7 +147,7 @@ static void count_penalties(struct cdl_program *program, const struct cdl_contex
 static void count_reports(struct cdl_program *program, const struct cdl_context *ctx) {
     for (int i = 0; i < program->n_reports; i++) {
         const struct cdl_node *node = program->reports[i];
-        node->op->report(node, ctx, &program->totals[i], &program->counts[i]);
+        node->op->report(node, ctx, program->states[i]);
     }
 }
 
@@ -351,9 +352,9 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
 
 int cdl_reports(const struct cdl_program *program) { return program->n_reports; }
 
-void cdl_report(const struct cdl_program *program, int i, double *total, double *count) {
-    *total = program->totals[i];
-    *count = program->counts[i];
+const double *cdl_report(const struct cdl_program *program, int i, size_t *doubles) {
+    *doubles = program->state_sizes[i];
+    return program->states[i];
 }
 
 void cdl_penalty(const struct cdl_program *program, double *total, double *count) {
@@ -363,7 +364,9 @@ void cdl_penalty(const struct cdl_program *program, double *total, double *count
 
 void cdl_reset_reports(struct cdl_program *program) {
     program->penalty_total = program->penalty_count = 0.0;
-    for (int i = 0; i < program->n_reports; i++) program->totals[i] = program->counts[i] = 0.0;
+    for (int i = 0; i < program->n_reports; i++) {
+        memset(program->states[i], 0, program->state_sizes[i] * sizeof(double));
+    }
 }
 
 void cdl_read_output(const struct cdl_program *program, int i, size_t rows, float *to) {
