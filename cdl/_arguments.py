@@ -41,12 +41,22 @@ def flag(owner: str, name: str, value: Any) -> bool:
 
 
 def number(
-    owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf
+    owner: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
 ) -> float:
-    """A finite real number from `low` to `high`, both allowed."""
+    """A finite real number from `low` to `high`, both allowed, or between `above` and `below`."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or not low <= value <= high:
-        raise expected(owner, name, f"a number{_range(low, high)}", value)
+    fits = real and math.isfinite(value) and low <= value <= high and above < value < below
+    if not fits:
+        limits = {"of at least": low, "above": above, "of at most": high, "below": below}
+        words = [f"{word} {limit:g}" for word, limit in limits.items() if not math.isinf(limit)]
+        raise expected(owner, name, f"a number {' and '.join(words)}".strip(), value)
     return float(value)
 
 
@@ -67,7 +77,7 @@ def float32(owner: str, dtype: Any) -> str:
     elif isinstance(dtype, type) and issubclass(dtype, np.generic):
         name = np.dtype(dtype).name
     if name not in (None, "float32"):
-        raise expected(owner, "dtype", "'float32', the only one that cdl computes in,", dtype)
+        raise expected(owner, "dtype", "'float32' (all that cdl computes in)", dtype)
     return "float32"
 
 
@@ -90,14 +100,6 @@ def not_yet(owner: str, **given: tuple[Any, Any]) -> None:
     for name, (value, honoured) in given.items():
         if value is not honoured and value != honoured:
             raise ValueError(f"{owner}: {name}={value!r} is not supported; only {honoured!r} is")
-
-
-def _range(low: float, high: float) -> str:
-    if math.isinf(low) and math.isinf(high):
-        return ""
-    if math.isinf(high):
-        return f" of at least {low:g}"
-    return f" from {low:g} to {high:g}"
 
 
 def _shown(value: Any) -> str:

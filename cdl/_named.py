@@ -15,6 +15,7 @@ from cdl.utils.naming import snake_case
 
 Thing = TypeVar("Thing", bound=Callable[..., Any])
 
+_families: dict[str, Family] = {}  # by their Keras modules
 _homes: dict[Any, str] = {}  # what cdl itself defines, and the Keras module that has it
 
 
@@ -46,6 +47,7 @@ class Family:
         self.snake = snake
         self.missing = missing
         self._things: dict[str, Any] = {}
+        _families[module] = self
 
     def add(self, *names: str) -> Callable[[Thing], Thing]:
         """A decorator that enters a class or function under its own name and under `names`."""
@@ -116,6 +118,9 @@ class Family:
             config = {"class_name": config, "config": {}}
         if not isinstance(config, Mapping) or "class_name" not in config:
             raise self.not_one(config)
+        home = _families.get(config.get("module") or "", self)
+        if home is not self:
+            return home.deserialize(config, custom_objects)
         custom = custom_objects or {}
         name, inner = config["class_name"], config.get("config", {})
         if name == "function":

@@ -119,7 +119,7 @@ class _Gelu(ActivationFunction):
 class _Softmax(ActivationFunction):
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
         axis = self._bind(args, kwargs).get("axis", -1)
-        array = _array(x, self.name)
+        array = as_numeric(x, "softmax: x")
         several = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
         last = np.moveaxis(array, several, range(-len(several), 0))
         rows = last.reshape(-1, math.prod(last.shape[array.ndim - len(several) :]))

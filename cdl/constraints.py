@@ -129,7 +129,7 @@ class MinMaxNorm(Constraint):
         weight, norm = _norm(w, self.axis)
         inside = np.clip(norm, np.float32(self.min_value), np.float32(self.max_value))
         rate = np.float32(self.rate)
-        desired = rate * inside + (np.float32(1) - rate) * norm
+        desired: Array = rate * inside + (np.float32(1) - rate) * norm
         return weight * (desired / _divisor(norm))
 
     def get_config(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class VarianceScaling(RandomInitializer):
         output_axes: Sequence[int] | None = None,
     ) -> None:
         owner = type(self).__name__
-        self.scale = number(owner, "scale", scale, low=math.nextafter(0.0, 1.0))
+        self.scale = number(owner, "scale", scale, above=0.0)
         self.mode = one_of(owner, "mode", mode, self._modes)
         lower = distribution.lower() if isinstance(distribution, str) else distribution
         lower = "truncated_normal" if lower == "normal" else lower

@@ -97,10 +97,15 @@ class CompiledLoss(Loss):
 
 def is_compiled(loss: Any) -> bool:
     """Whether the core computes a loss: false once a subclass changes what it does in Python."""
-    cls = type(loss)
-    return isinstance(loss, CompiledLoss) and not any(
-        name in vars(each)
-        for each in cls.__mro__[: cls.__mro__.index(CompiledLoss)]
-        if not each.__module__.startswith("cdl.")
-        for name in ("call", "__call__")
+    return isinstance(loss, CompiledLoss) and untouched(loss, CompiledLoss, "call", "__call__")
+
+
+def untouched(thing: Any, base: type, *methods: str) -> bool:
+    """Whether no class of a user's own stands between `thing` and `base` with one of `methods`."""
+    classes = type(thing).__mro__
+    return not any(
+        method in vars(cls)
+        for cls in classes[: classes.index(base)]
+        if not cls.__module__.startswith("cdl.")
+        for method in methods
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import _core
 from cdl.losses import lines
+from cdl.losses.compiled import untouched
 from cdl.losses.loss import as_array
 from cdl.metrics.metric import Mean
 
@@ -74,14 +75,9 @@ class CompiledMetric(Mean):
 
 def is_compiled(metric: Any) -> bool:
     """Whether the core adds a metric up: false once a subclass changes what it does in Python."""
-    cls = type(metric)
+    methods = ("update_state", "result", "reset_state", "call", "__call__")
     return (
         isinstance(metric, CompiledMetric)
-        and getattr(metric, "row", None) in _core.METRICS
-        and not any(
-            name in vars(each)
-            for each in cls.__mro__[: cls.__mro__.index(CompiledMetric)]
-            if not each.__module__.startswith("cdl.")
-            for name in ("update_state", "result", "reset_state", "call", "__call__")
-        )
+        and metric.row in _core.METRICS
+        and untouched(metric, CompiledMetric, *methods)
     )

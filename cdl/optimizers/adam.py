@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdl._arguments import flag, number
-from cdl.optimizers.optimizer import BELOW_ONE, Optimizer, family
+from cdl.optimizers.optimizer import Optimizer, family
 
 
 @family.add()
@@ -60,8 +60,8 @@ class Adam(Optimizer):
             name,
             **kwargs,
         )
-        self.beta_1 = number("Adam", "beta_1", beta_1, 0.0, BELOW_ONE)
-        self.beta_2 = number("Adam", "beta_2", beta_2, 0.0, BELOW_ONE)
+        self.beta_1 = number("Adam", "beta_1", beta_1, 0.0, below=1.0)
+        self.beta_2 = number("Adam", "beta_2", beta_2, 0.0, below=1.0)
         self.epsilon = number("Adam", "epsilon", epsilon, 0.0)
         self.amsgrad = flag("Adam", "amsgrad", amsgrad)
         self.row = "adam_amsgrad" if self.amsgrad else "adam"

@@ -6,7 +6,6 @@ its three forms (a number, a schedule, a function), and the variables that belon
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,8 @@ from cdl._state import State
 from cdl._variable import Variable
 from cdl.optimizers import schedules
 from cdl.optimizers.rate import checked_rate, from_older_name, is_function
-from cdl.optimizers.schedules import Formula, LearningRateSchedule
+from cdl.optimizers.schedules import LearningRateSchedule
+from cdl.optimizers.schedules.schedule import Formula
 from cdl.utils.naming import unique
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ family = Family(
     key=str.lower,
     snake=False,
 )
-
-# The largest decay of a running mean: with 1 it would not move, and Adam divides by 1 - beta^t.
-BELOW_ONE = math.nextafter(1.0, 0.0)
 
 # What the core does not do yet, and the values that ask for nothing. An argument that it learns to
 # honour leaves this list, and nothing else changes here.

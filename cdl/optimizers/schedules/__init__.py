@@ -7,7 +7,7 @@ from cdl.optimizers.schedules.decay import (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
-from cdl.optimizers.schedules.schedule import Formula, LearningRateSchedule, family
+from cdl.optimizers.schedules.schedule import LearningRateSchedule, family
 
 __all__ = [
     "LearningRateSchedule",
@@ -17,7 +17,6 @@ __all__ = [
     "PiecewiseConstantDecay",
     "CosineDecay",
     "CosineDecayRestarts",
-    "Formula",
     "serialize",
     "deserialize",
 ]

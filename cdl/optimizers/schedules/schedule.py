@@ -65,5 +65,4 @@ class Formula(LearningRateSchedule):
         """Numbers are numbers, and those named `steps` is a positive one."""
         owner = type(self).__name__
         for name, value in numbers.items():
-            lowest = math.nextafter(0.0, 1.0) if name == steps else -math.inf
-            number(owner, name, value, low=lowest)
+            number(owner, name, value, above=0.0 if name == steps else -math.inf)
