@@ -1,3 +1,5 @@
+"""_core.pyi - the types of the compiled binding; stubtest holds it to the module."""
+
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
