@@ -77,7 +77,8 @@ def draw(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[3, 2])
+    halves: Any = figure.subfigures(1, 2, width_ratios=[3, 2])
+    left, right = halves
 
     for axes, key in zip(left.subplots(1, 2), ("loss", "accuracy"), strict=True):
         epochs = range(1, len(history[key]) + 1)
