@@ -1,11 +1,21 @@
-"""checks.py - the plain arguments of fit, evaluate and predict: counts, switches, splits."""
+"""checks.py - from what the user handed in to plain arguments, checked Arrays, a built model.
+
+All that can be wrong with a call is found here, before a layer is built, a weight is changed or the
+core is called; so a call that fails leaves the model as it was.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cdl import _core, data, losses, metrics
 from cdl.data import brief
+from cdl.models.compiled import Compiled, Settled
+from cdl.models.engine import Arrays
+
+# --- arguments: counts, switches, splits ---
 
 
 def whole(value: Any, name: str, at_least: int) -> int:
@@ -89,3 +99,144 @@ def is_due(frequency: int | frozenset[int], epoch: int) -> bool:
 
 def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, (bool, float)) else brief(value)
+
+
+# --- data ---
+
+
+def inputs(model: Any, x: Any, call: str, batch: int = 32) -> NDArray[Any]:
+    """x alone, for predict; builds the model if it is not."""
+    array = data.as_numeric(_single(x), f"{call}: x")
+    rows = data.same_rows({"x": array}, call)
+    model._check_has_layers()
+    if model.built:
+        return data.fit_input(array, model.input_shape[1:], f"{call}: x")
+    model.build((min(rows, batch), *array.shape[1:]))
+    return array
+
+
+def training_data(
+    model: Any,
+    compiled: Compiled,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    call: str,
+    batch: int | None = None,
+) -> Arrays:
+    """x, y and weights for training or evaluation; builds the model if it is not.
+
+    Args:
+        model: the model.
+        compiled: what it was compiled with; loss and metrics are settled here.
+        x: samples.
+        y: targets.
+        sample_weight: a weight for each row, or None.
+        class_weight: {class: weight}, or None.
+        call: how errors call the place, such as "fit".
+        batch: rows of a batch, for the shape of a model that the data build.
+    """
+    if sample_weight is not None and class_weight is not None:
+        raise ValueError(
+            f"{call}: sample_weight and class_weight must not both be given: multiply them yourself"
+        )
+    x = data.as_numeric(_single(x), f"{call}: x")
+    y = None if y is None else data.as_numeric(_single(y), f"{call}: y")
+    rows = data.same_rows({"x": x, "y": y}, call)
+    weight = None
+    if sample_weight is not None:
+        weight = data.of_samples(sample_weight, rows, f"{call}: sample_weight")
+
+    model._check_has_layers()
+    if model.built:
+        x = data.fit_input(x, model.input_shape[1:], f"{call}: x")
+        output_shape = model.output_shape
+    else:
+        output_shape = model.compute_output_shape(x.shape)
+    settled = compiled.settle((None, *y.shape[1:]) if y is not None else (None,), output_shape)
+    y = targets(y, settled, output_shape[1:], call)
+    if class_weight is not None:
+        if y is None:
+            raise ValueError(f"{call}: y must be given for class_weight")
+        weight = data.of_classes(class_weight, y, f"{call}: class_weight")
+
+    if not model.built:
+        model.build((min(batch or rows, rows), *x.shape[1:]))
+    compiled.settled = settled
+    return Arrays(x, y, weight)
+
+
+def targets(
+    y: NDArray[Any] | None, settled: Settled, output: tuple[int, ...], call: str
+) -> NDArray[Any] | None:
+    """y checked against all that reads it."""
+    readers = [
+        (f"metric {each.name!r}", metrics.is_compiled(each.metric), each.metric)
+        for each in settled.metrics
+    ]
+    if settled.loss is not None:
+        loss = settled.loss
+        readers.insert(0, (f"loss {loss.name!r}", losses.is_compiled(loss), loss))
+    if y is None:
+        if readers:
+            raise ValueError(f"{call}: y must be given for the {readers[0][0]}, got None")
+        return None
+    checked = False
+    for why, is_compiled, reader in readers:
+        if not is_compiled:
+            continue
+        if reader.wants != "classes":
+            y = data.fit_values(y, output, f"{call}: y", why)
+            continue
+        y = data.fit_classes(y, output, f"{call}: y", why)
+        if not checked:
+            check_classes(y, output[-1], f"{call}: y", why)
+            checked = True
+    return y
+
+
+def check_classes(y: NDArray[Any], classes: int, name: str, why: str) -> None:
+    """Raise ValueError for the first label that is no class number."""
+    bad = _core.check_classes(y, classes)
+    if bad >= 0:
+        row = bad // max(1, y[:1].size)
+        label = y.flat[bad]
+        raise ValueError(
+            f"{name} must hold class numbers from 0 to {classes - 1} for the {why}, "
+            f"got {label} in row {row}"
+        )
+
+
+def split(arrays: Arrays, point: int) -> tuple[Arrays, Arrays | None]:
+    """The rows before `point` for training, and the others, if any, for validation."""
+    rows = len(arrays.x)
+    if point == rows:
+        return arrays, None
+    return arrays.rows(0, point), arrays.rows(point, rows)
+
+
+def _single(value: Any) -> Any:
+    """The one array out of a list of one array, as Keras takes a list for several inputs."""
+    if isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "shape"):
+        inner = value[0]
+        if len(inner.shape) > 1:
+            return inner
+    return value
+
+
+def like_first(arrays: Arrays, first: Arrays, name: str, number: int) -> Arrays:
+    """A batch of a stream, checked to have the same parts as the first one had."""
+    for part in ("y", "weight"):
+        here, there = getattr(arrays, part), getattr(first, part)
+        if (here is None) != (there is None):
+            raise ValueError(
+                f"{name} must yield batches of the same parts, got batch {number} "
+                f"{'without' if here is None else 'with'} {part}, unlike the first"
+            )
+    if arrays.y is not None and first.y is not None and arrays.y.shape[1:] != first.y.shape[1:]:
+        raise ValueError(
+            f"{name} must yield batches of one shape, got y of shape {arrays.y.shape} in batch "
+            f"{number} and {first.y.shape} in the first"
+        )
+    return arrays

@@ -20,6 +20,7 @@ class Reported(NamedTuple):
     name: str
     metric: Any
     weighted: bool  # whether sample and class weights count
+    held: bool  # whether the user has the object too, and may ask it for its result
 
 
 class Settled(NamedTuple):
@@ -32,30 +33,27 @@ class Settled(NamedTuple):
 class Compiled:
     """The arguments of `compile`, checked.
 
+    Args:
+        given: the arguments by name, as they came.
+        output_name: the name of the model's one output.
+
     Attributes:
         optimizer: the Optimizer.
         settled: loss and metrics as objects, None until the first data.
     """
 
-    def __init__(
-        self,
-        optimizer: Any,
-        loss: Any,
-        loss_weights: Any,
-        given_metrics: Any,
-        weighted_metrics: Any,
-        output_name: str,
-    ) -> None:
-        self.optimizer: Any = optimizers.get(optimizer)
+    def __init__(self, given: dict[str, Any], output_name: str) -> None:
+        self.given = given
+        self.optimizer: Any = optimizers.get(given["optimizer"])
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
-        self.loss = _only_one(loss, "compile: loss", output_name, listed=True)
-        self.scale = _scale(loss_weights, output_name)
-        self.metrics = _listed(given_metrics, "compile: metrics", output_name)
-        self.weighted_metrics = _listed(weighted_metrics, "compile: weighted_metrics", output_name)
+        self.loss = _only_one(given["loss"], "compile: loss", output_name, listed=True)
+        self.scale = _scale(given["loss_weights"], output_name)
+        self.metrics = _listed(given, "metrics", output_name)
+        self.weighted_metrics = _listed(given, "weighted_metrics", output_name)
         self.settled: Settled | None = None
         self.variables: list[Any] | None = None  # what training changes, once it has begun
-        self.shuffled_before = False  # see feeds.ArrayFeed
+        self.shuffled_before = False  # see loops.ArrayFeed
         self._check_names()
 
     def _check_names(self) -> None:
@@ -80,7 +78,8 @@ class Compiled:
                 metric = metrics.resolve(identifier, y_shape, output_shape)
                 name = _free_name(metric.name, names, "weighted_" if weighted else "")
                 names.add(name)
-                reported.append(Reported(name, metric, weighted))
+                held = isinstance(identifier, metrics.Metric)
+                reported.append(Reported(name, metric, weighted, held))
         return Settled(loss, tuple(reported))
 
 
@@ -105,8 +104,10 @@ def _free_name(name: str, taken: set[str], prefix: str) -> str:
     return free
 
 
-def _listed(given: Any, name: str, output_name: str) -> list[Any]:
+def _listed(arguments: dict[str, Any], name: str, output_name: str) -> list[Any]:
     """Metrics as a flat list: from a list, a list of one list, or a dict of the one output."""
+    given = arguments[name]
+    name = f"compile: {name}"
     if given is None:
         return []
     if isinstance(given, Mapping):

@@ -70,6 +70,7 @@ class Engine:
         self.python_metrics = [
             each for each in self.metrics if not metrics.is_compiled(each.metric)
         ]
+        self._any_held = any(each.held for each in self.metrics)
         self.in_python = self.python_loss or bool(self.python_metrics)
         self._give_back = give_back
         self._y_dtype = np.dtype(np.float32)
@@ -113,8 +114,8 @@ class Engine:
         """Forget what loss and metrics have added up."""
         self.executor.reset()
         self._forget()
-        for _, metric, _ in self.python_metrics:
-            metric.reset_state()
+        for each in self.python_metrics:
+            each.metric.reset_state()
 
     def run(self, steps: int, seconds: float) -> int:
         """Run up to `steps` batches or for about `seconds`; returns how many it was.
@@ -189,11 +190,11 @@ class Engine:
         if self._y_dtype.kind in "iub":
             y = y.astype(self._y_dtype)  # class numbers are still good to index with
         prediction = self.executor.output(0)
-        for _, metric, weighted in self.python_metrics:
-            if weighted:
-                metric.update_state(y, prediction, sample_weight=weight)
+        for each in self.python_metrics:
+            if each.weighted:
+                each.metric.update_state(y, prediction, sample_weight=weight)
             else:
-                metric.update_state(y, prediction)
+                each.metric.update_state(y, prediction)
 
     def _targets(self, rows: int | None = None) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """y and the weights of the last batch, as the core gathered them."""
@@ -216,12 +217,12 @@ class Engine:
         if self.python_loss:
             compiled["loss"] = self._loss_total / self._loss_count if self._loss_count else 0.0
         logs: dict[str, float] = {"loss": compiled.get("loss", 0.0)}
-        for name, metric, _ in self.metrics:
-            if name in compiled:
-                logs[name] = compiled[name]
+        for each in self.metrics:
+            if each.name in compiled:
+                logs[each.name] = compiled[each.name]
             else:
-                value = metric.result()
-                parts = value if isinstance(value, Mapping) else {name: value}
+                value = each.metric.result()
+                parts = value if isinstance(value, Mapping) else {each.name: value}
                 logs.update({str(key): float(part) for key, part in parts.items()})
         return logs
 
@@ -233,9 +234,11 @@ class Engine:
         pairs = zip(totals, self._earlier, strict=True)
         return [(total + t, count + n) for (total, count), (t, n) in pairs]
 
-    def share_totals(self) -> None:
+    def share_totals(self, only_held: bool = False) -> None:
         """Give the Metric objects what the core added up for them, for who looks at them."""
+        if only_held and not self._any_held:
+            return
         totals = dict(zip(self.plan.reports, self._totals(), strict=True))
-        for name, metric, _ in self.metrics:
-            if name in totals:
-                metric.assign(*totals[name])
+        for each in self.metrics:
+            if each.name in totals and (each.held or not only_held):
+                each.metric.assign(*totals[each.name])

@@ -10,7 +10,7 @@ from cdl import data
 from cdl._core import Executor
 from cdl.callbacks import CallbackList
 from cdl.callbacks.display import is_watched
-from cdl.models import checks, prepare
+from cdl.models import checks
 from cdl.models.lowering import lower_inference
 from cdl.random import core_seed
 
@@ -65,7 +65,7 @@ def predict(
         target = steps or len(stream) or None
         return _watched(model, _batches(model, stream, steps), target, verbose, callbacks)
 
-    x = prepare.inputs(model, x, call, batch_size or 32)
+    x = checks.inputs(model, x, call, batch_size or 32)
     batch = batch_size or 32
     if steps is not None:
         x = x[: steps * batch]
@@ -82,7 +82,7 @@ def predict(
 def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[NDArray[Any]]:
     """The x of each batch of a stream; what else the batches hold is left alone."""
     while (steps is None or stream.taken < steps) and stream.ready():
-        yield prepare.inputs(model, stream.take()[0], f"predict: batch {stream.taken}")
+        yield checks.inputs(model, stream.take()[0], f"predict: batch {stream.taken}")
 
 
 def _watched(
@@ -111,7 +111,7 @@ def _watched(
 
 def call(model: Any, x: Any, training: bool) -> NDArray[np.float32]:
     """`model(x)`: one forward pass, with dropout and the like if `training`."""
-    array = prepare.inputs(model, x, "call")
+    array = checks.inputs(model, x, "call")
     predictors: Predictors = model._predictors()
     if not training:
         return predictors.run(array)

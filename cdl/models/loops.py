@@ -1,13 +1,148 @@
-"""loops.py - one epoch of training or one evaluation: batches, hooks, progress, Ctrl-C."""
+"""loops.py - one epoch of training or one evaluation: batches, hooks, progress, Ctrl-C.
+
+A feed is what batches come from, arrays in passes or a stream. It remembers where it is: with
+`steps_per_epoch` an epoch may end in the middle of a pass, and the next one goes on from there.
+"""
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cdl.callbacks import CallbackList
-from cdl.models.feeds import Feed
+from cdl.data import Stream
+from cdl.models.engine import Arrays, Engine
 
 SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
 _ALWAYS = 1e9  # seconds; for batches that a hook waits for, which must not be cut
+
+
+class Feed(Protocol):
+    """Batches for an engine.
+
+    Attributes:
+        engine: what runs them.
+        target: batches of an epoch, None if nobody knows.
+    """
+
+    engine: Engine
+    target: int | None
+
+    def begin_epoch(self) -> None:
+        """Get ready for an epoch."""
+
+    def ready(self) -> bool:
+        """Whether there is another batch in this pass."""
+
+    def run(self, steps: int, seconds: float) -> int:
+        """Run up to `steps` batches or for about `seconds`; returns how many it was."""
+
+
+class ArrayFeed:
+    """Passes over arrays, each in a fresh order if they are shuffled.
+
+    Args:
+        engine: what runs the batches.
+        arrays: the data.
+        batch: rows of a batch; the last one of a pass may be smaller.
+        steps: batches of an epoch, None for one pass.
+        restart: whether each epoch starts at the first row, even if `steps` left a pass unfinished.
+        shuffle: True for a new order of rows in each pass, "batch" for one within each batch.
+        discard: whether to draw one order and not use it. Keras does so in the first `fit` after
+            `compile`, when it builds; with the same draws `np.random.seed` gives the same orders.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        arrays: Arrays,
+        batch: int,
+        steps: int | None = None,
+        restart: bool = False,
+        shuffle: bool | str = False,
+        discard: bool = False,
+    ) -> None:
+        self.engine = engine
+        self._arrays = arrays
+        self._batch = batch
+        self._rows = len(arrays.x)
+        self._shuffle = shuffle
+        self._per_pass = -(-self._rows // batch)
+        self._left = 0
+        self._restart = restart or steps is None
+        self.target: int | None = steps or self._per_pass
+        if discard and shuffle:
+            np.random.permutation(min(batch, self._rows) if shuffle == "batch" else self._rows)
+
+    def begin_epoch(self) -> None:
+        """Start a pass, unless one is to be gone on with."""
+        if not self._left or self._restart:
+            self.engine.begin(self._arrays, self._batch, self._order())
+            self._left = self._per_pass
+
+    def _order(self) -> NDArray[np.int64] | None:
+        if not self._shuffle:
+            return None
+        if self._shuffle != "batch":
+            return np.random.permutation(self._rows)
+        starts = range(0, self._rows, self._batch)
+        sizes = [min(self._batch, self._rows - start) for start in starts]
+        parts = [start + np.random.permutation(n) for start, n in zip(starts, sizes, strict=True)]
+        return np.concatenate(parts)
+
+    def ready(self) -> bool:
+        """Whether the pass has another batch."""
+        return self._left > 0
+
+    def run(self, steps: int, seconds: float) -> int:
+        """Run up to `steps` batches or for about `seconds`; returns how many it was."""
+        ran = self.engine.run(min(steps, self._left), seconds)
+        self._left -= ran
+        return ran
+
+
+class StreamFeed:
+    """The batches of a generator or another iterable, each of its own size.
+
+    Args:
+        engine: what runs the batches.
+        stream: where they come from.
+        check: makes checked Arrays of what the stream yields.
+        steps: batches of an epoch, None for all that there are.
+        restart: whether each epoch starts at the first batch, if the stream can be read again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        stream: Stream,
+        check: Callable[[tuple[Any, ...]], Arrays],
+        steps: int | None = None,
+        restart: bool = False,
+    ) -> None:
+        self.engine = engine
+        self._stream = stream
+        self._check = check
+        self._restart = restart or steps is None
+        self.target = steps or len(stream) or None
+
+    def begin_epoch(self) -> None:
+        """Start the stream anew where it can and should be."""
+        if self._stream.taken and (self._restart or not self._stream.ready()):
+            self._stream.rewind()
+
+    def ready(self) -> bool:
+        """Whether the stream has another batch."""
+        return self._stream.ready()
+
+    def run(self, steps: int, seconds: float) -> int:
+        """Run one batch; the caller's loop brings the next one."""
+        del steps, seconds
+        arrays = self._check(self._stream.take())
+        self.engine.begin(arrays, len(arrays.x))
+        return self.engine.run(1, 0.0)
 
 
 def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk: int) -> int:

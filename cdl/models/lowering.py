@@ -80,11 +80,11 @@ def lower_training(
         target = _target(inputs, settled.loss.wants, prediction)
         settled.loss.lower(program, target, prediction, weight, scale)
         reports.append("loss")
-    for name, metric, wants_weight in settled.metrics:
-        if metrics.is_compiled(metric):
-            target = _target(inputs, metric.wants, prediction)
-            metric.lower(program, target, prediction, weight if wants_weight else None)
-            reports.append(name)
+    for each in settled.metrics:
+        if metrics.is_compiled(each.metric):
+            target = _target(inputs, each.metric.wants, prediction)
+            each.metric.lower(program, target, prediction, weight if each.weighted else None)
+            reports.append(each.name)
         else:
             needs_python = True
     if needs_python:

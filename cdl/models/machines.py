@@ -1,10 +1,12 @@
-"""machines.py - Machines: the engines of a compiled model, made once and kept for the next run."""
+"""machines.py - what a model keeps between runs: what compile made, engines, the last values."""
 
 from typing import Any
 
 from cdl import losses, metrics
 from cdl.models.compiled import Compiled
 from cdl.models.engine import Arrays, Engine
+from cdl.models.inference import Predictors
+from cdl.models.loops import in_order
 from cdl.models.lowering import lower_training
 
 # Each keeps the activations of a batch: enough for training, evaluation, both with weights, and a
@@ -36,7 +38,7 @@ class Machines:
         settled = self._compiled.settled
         assert settled is not None
         all_compiled = (settled.loss is None or losses.is_compiled(settled.loss)) and all(
-            metrics.is_compiled(metric) for _, metric, _ in settled.metrics
+            metrics.is_compiled(each.metric) for each in settled.metrics
         )
         return None if all_compiled or arrays.y is None else arrays.y.shape[1:]
 
@@ -70,3 +72,87 @@ class Machines:
                 f"expected {len(compiled.variables)} trainable weights, got {len(now)}; "
                 "call compile() again"
             )
+
+
+class CompiledState:
+    """Base of Trainer: its state, and what can be asked about it."""
+
+    _compiled: Compiled | None = None
+    _machines: Machines | None = None
+    _predictors_made: Predictors | None = None
+    _last_engine: Engine | None = None  # whose values `metrics` shows
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+        return self._compiled is not None
+
+    def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
+        compiled = self._compiled
+        if compiled is None:
+            raise ValueError(f"{call}: the model must be compiled first: call compile()")
+        if trains and compiled.loss is None:
+            raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
+        return compiled
+
+    def _engine(self, compiled: Compiled, kind: str, arrays: Arrays, rows: int) -> Engine:
+        assert self._machines is not None and compiled is self._compiled
+        return self._machines.take(kind, arrays, rows)
+
+    def _predictors(self) -> Predictors:
+        if self._predictors_made is None:
+            self._predictors_made = Predictors(self)
+        return self._predictors_made
+
+    def _forget_programs(self) -> None:
+        """The layers have changed: nothing that was lowered from them is true any more."""
+        self._predictors_made = None
+        if self._compiled is not None:
+            self._compiled.settled = None
+            self._compiled.variables = None
+            self._machines = Machines(self, self._compiled)
+
+    def _output_name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def optimizer(self) -> Any:
+        """The Optimizer, once compiled."""
+        if self._compiled is None:
+            raise AttributeError(f"{type(self).__name__} has no optimizer: call compile() first")
+        return self._compiled.optimizer
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The Metrics with their last values; none before the first data settle which they are."""
+        settled = self._compiled.settled if self._compiled is not None else None
+        if settled is None:
+            return []
+        if self._last_engine is not None:
+            self._last_engine.share_totals()
+        return [each.metric for each in settled.metrics]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names as Keras gives them: the loss, and all metrics together."""
+        if self._compiled is None:
+            return []
+        some = self._compiled.metrics or self._compiled.weighted_metrics
+        return ["loss", "compile_metrics"] if some else ["loss"]
+
+    def get_metrics_result(self) -> dict[str, float]:
+        """Loss and metrics of the last run, by name."""
+        return in_order(self._last_engine.results()) if self._last_engine else {}
+
+    def reset_metrics(self) -> None:
+        """Forget what loss and metrics have added up; every run does this itself."""
+        if self._last_engine is not None:
+            self._last_engine.reset()
+            self._last_engine.share_totals()
+
+    @property
+    def loss(self) -> Any:
+        """The loss as `compile` was given it."""
+        if self._compiled is None:
+            raise AttributeError(f"{type(self).__name__} has no loss: call compile() first")
+        return self._compiled.given["loss"]

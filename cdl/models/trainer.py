@@ -9,12 +9,11 @@ from cdl.callbacks import History
 from cdl.data.arrays import REAL_KINDS
 from cdl.models import checks, inference, training
 from cdl.models.compiled import Compiled
-from cdl.models.engine import Arrays, Engine
-from cdl.models.inference import FEW, Predictors
-from cdl.models.machines import Machines
+from cdl.models.inference import FEW
+from cdl.models.machines import CompiledState, Machines
 
 
-class Trainer:
+class Trainer(CompiledState):
     """Mixin of models: what is done with data.
 
     Attributes:
@@ -27,10 +26,6 @@ class Trainer:
     steps_per_execution = 1
     run_eagerly = False
     jit_compile: bool | str = True
-
-    _compiled: Compiled | None = None
-    _machines: Machines | None = None
-    _predictors_made: Predictors | None = None
 
     def compile(
         self,
@@ -75,12 +70,10 @@ class Trainer:
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
         }
-        compiled = Compiled(
-            optimizer, loss, loss_weights, metrics, weighted_metrics, self._output_name()
-        )
+        compiled = Compiled(given, self._output_name())
         self._compiled = compiled
-        self._compile_given = given
         self._machines = Machines(self, compiled)
+        self._last_engine = None
         self.run_eagerly = run_eagerly
         self.jit_compile = True if jit_compile == "auto" else jit_compile
         self.steps_per_execution = steps_per_execution
@@ -233,52 +226,3 @@ class Trainer:
     def predict_on_batch(self, x: Any) -> NDArray[np.float32]:
         """The outputs for one batch."""
         return self.predict(x, verbose=0)
-
-    # --- what compile made ---
-
-    @property
-    def compiled(self) -> bool:
-        """Whether `compile` has been called."""
-        return self._compiled is not None
-
-    def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
-        compiled = self._compiled
-        if compiled is None:
-            raise ValueError(f"{call}: the model must be compiled first: call compile()")
-        if trains and compiled.loss is None:
-            raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
-        return compiled
-
-    def _engine(self, compiled: Compiled, kind: str, arrays: Arrays, rows: int) -> Engine:
-        assert self._machines is not None and compiled is self._compiled
-        return self._machines.take(kind, arrays, rows)
-
-    def _predictors(self) -> Predictors:
-        if self._predictors_made is None:
-            self._predictors_made = Predictors(self)
-        return self._predictors_made
-
-    def _forget_programs(self) -> None:
-        """The layers have changed: nothing that was lowered from them is true any more."""
-        self._predictors_made = None
-        if self._compiled is not None:
-            self._compiled.settled = None
-            self._compiled.variables = None
-            self._machines = Machines(self, self._compiled)
-
-    def _output_name(self) -> str:
-        raise NotImplementedError
-
-    @property
-    def optimizer(self) -> Any:
-        """The Optimizer, once compiled."""
-        if self._compiled is None:
-            raise AttributeError(f"{type(self).__name__} has no optimizer: call compile() first")
-        return self._compiled.optimizer
-
-    @property
-    def loss(self) -> Any:
-        """The loss as `compile` was given it."""
-        if self._compiled is None:
-            raise AttributeError(f"{type(self).__name__} has no loss: call compile() first")
-        return self._compile_given["loss"]

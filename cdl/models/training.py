@@ -5,11 +5,10 @@ from typing import Any
 
 from cdl import data
 from cdl.callbacks import CallbackList, History
-from cdl.models import checks, prepare
+from cdl.models import checks
 from cdl.models.compiled import Compiled
 from cdl.models.engine import Arrays, Engine
-from cdl.models.feeds import ArrayFeed, Feed, StreamFeed
-from cdl.models.loops import in_order, run_epoch
+from cdl.models.loops import ArrayFeed, Feed, StreamFeed, in_order, run_epoch
 
 DEFAULT_BATCH = 32
 
@@ -58,14 +57,14 @@ def fit(
         )
         feed, held_out = _stream_feed(model, compiled, x, "fit", "train", steps), None
     else:
-        arrays = prepare.training(
+        arrays = checks.training_data(
             model, compiled, x, y, sample_weight, class_weight, "fit", batch_size
         )
         rows = len(arrays.x)
         point = rows
         if validation_data is None:
             point = checks.split_point(validation_split, rows, "fit: validation_split")
-        arrays, held_out = prepare.split(arrays, point)
+        arrays, held_out = checks.split(arrays, point)
         if held_out is not None and class_weight is not None:
             held_out = held_out._replace(weight=None)
         batch_size = batch_size or (-(-point // steps) if steps else DEFAULT_BATCH)
@@ -107,6 +106,7 @@ def _run_epochs(
     """The epochs of a fit, with their hooks."""
     chunk = model.steps_per_execution
     model.stop_training = False
+    model._last_engine = feed.engine
     try:
         callbacks.on_train_begin()
         logs: dict[str, Any] = {}
@@ -117,6 +117,7 @@ def _run_epochs(
             logs = in_order(feed.engine.results())
             if validation is not None and checks.is_due(frequency, epoch):
                 logs.update(validation.run(callbacks, chunk))
+                model._last_engine = validation.feed.engine
             callbacks.on_epoch_end(epoch, logs)
             if model.stop_training or not done:
                 break
@@ -124,6 +125,7 @@ def _run_epochs(
     finally:
         callbacks.close()
         feed.engine.release()
+        model._last_engine.share_totals(only_held=True)
         if validation is not None:
             validation.feed.engine.release()
 
@@ -149,7 +151,7 @@ class _Validation:
                     f"{call} must be (x, y), (x, y, sample_weight) or a generator, got {what}"
                 )
             x, y, weight = (*given, None)[:3]
-            given = prepare.training(model, compiled, x, y, weight, None, call)
+            given = checks.training_data(model, compiled, x, y, weight, None, call)
         batch = min(batch, len(given.x))
         engine = model._engine(compiled, "test", given, batch)
         self.feed = ArrayFeed(engine, given, batch, steps, restart=True)
@@ -187,7 +189,7 @@ def evaluate(
         _refuse_beside_stream("evaluate", y=y, sample_weight=sample_weight, batch_size=batch_size)
         feed: Feed = _stream_feed(model, compiled, x, "evaluate", "test", steps)
     else:
-        arrays = prepare.training(
+        arrays = checks.training_data(
             model, compiled, x, y, sample_weight, None, "evaluate", batch_size
         )
         rows = len(arrays.x)
@@ -206,6 +208,8 @@ def evaluate(
     finally:
         callbacks.close()
         engine.release()
+        engine.share_totals(only_held=True)
+        model._last_engine = engine
     return returned(results, return_dict)
 
 
@@ -222,7 +226,7 @@ def on_batch(
     call = f"{kind}_on_batch"
     compiled = model._compiled_for(call, trains=kind == "train")
     return_dict = checks.switch(return_dict, f"{call}: return_dict")
-    arrays = prepare.training(model, compiled, x, y, sample_weight, class_weight, call)
+    arrays = checks.training_data(model, compiled, x, y, sample_weight, class_weight, call)
     rows = len(arrays.x)
     engine = model._engine(compiled, kind, arrays, rows)
     compiled.shuffled_before |= kind == "train"
@@ -233,6 +237,8 @@ def on_batch(
         results = engine.results()
     finally:
         engine.release()
+        engine.share_totals(only_held=True)
+        model._last_engine = engine
     return returned(results, return_dict)
 
 
@@ -268,12 +274,12 @@ def _stream_feed(
     def checked(batch: tuple[Any, ...]) -> Arrays:
         x, y, weight = (*batch, None, None)[:3]
         where = f"{call}: batch {stream.taken}"
-        arrays = prepare.training(model, compiled, x, y, weight, None, where)
+        arrays = checks.training_data(model, compiled, x, y, weight, None, where)
         return arrays
 
     first = checked(stream.peek())
     engine: Engine = model._engine(compiled, kind, first, len(first.x))
-    same = functools.partial(prepare.like_first, first=first, name=stream.name)
+    same = functools.partial(checks.like_first, first=first, name=stream.name)
 
     def check(batch: tuple[Any, ...]) -> Arrays:
         return same(checked(batch), number=stream.taken)

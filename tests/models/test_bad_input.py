@@ -1,0 +1,325 @@
+"""test_bad_input.py - what is wrong is said by name, and the weights stay as they were."""
+
+import numpy as np
+import pytest
+from models.nets import data, net, same_weights
+
+from cdl.layers import Dense
+from cdl.models import Sequential
+
+X, VALUES, LABELS, ONE_HOT = data(20)
+
+
+def gen(*batches):
+    yield from batches
+
+
+# name: (method, arguments, exception, fragments of its text)
+CALLS = {
+    "fewer_rows_of_y": ("fit", (X, ONE_HOT[:5]), ValueError, ["fit: y", "expected 20, got 5"]),
+    "features": ("fit", (X[:, :3], ONE_HOT), ValueError, ["fit: x", "(n, 5)", "(20, 3)"]),
+    "features_predict": ("predict", (X[:, :3],), ValueError, ["predict: x", "(n, 5)", "(20, 3)"]),
+    "features_call": ("__call__", (X[:, :3],), ValueError, ["call: x", "(n, 5)", "(20, 3)"]),
+    "rank": ("fit", (X[:, :, None, None], ONE_HOT), ValueError, ["fit: x", "(20, 5, 1, 1)"]),
+    "one_row": ("predict", (X[0],), ValueError, ["predict: x", "(n, 5)", "(5,)"]),
+    "empty": ("fit", (X[:0], ONE_HOT[:0]), ValueError, ["fit: x", "at least one row", "(0, 5)"]),
+    "empty_predict": ("predict", (X[:0],), ValueError, ["predict: x", "at least one row"]),
+    "strings": ("fit", (X.astype(str), ONE_HOT), ValueError, ["fit: x", "real numbers", "<U"]),
+    "objects": ("fit", ((X + 1j).astype(object), ONE_HOT), ValueError, ["fit: x", "object"]),
+    "complex": ("fit", (X + 1j, ONE_HOT), ValueError, ["fit: x", "complex"]),
+    "dates": ("fit", (X.astype("M8[D]"), ONE_HOT), ValueError, ["fit: x", "datetime64"]),
+    "dates_predict": ("predict", (X.astype("M8[D]"),), ValueError, ["predict: x", "datetime64"]),
+    "no_x": ("fit", (), TypeError, ["fit: x", "None"]),
+    "no_y": ("fit", (X,), ValueError, ["fit: y must be given", "categorical_crossentropy"]),
+    "y_none_evaluate": ("evaluate", (X,), ValueError, ["evaluate: y must be given"]),
+    "dict": ("fit", ({"a": X}, ONE_HOT), TypeError, ["fit: x", "dict"]),
+    "one_hot_width": ("fit", (X, ONE_HOT[:, :2]), ValueError, ["fit: y", "(n, 3)", "(20, 2)"]),
+    "classes": ("fit", (X, LABELS), ValueError, ["fit: y", "(20,)", "sparse_categorical_cross"]),
+    "y_strings": ("fit", (X, np.array(["a"] * 20)), ValueError, ["fit: y", "real numbers"]),
+    "short_weights": (
+        "fit",
+        (X, ONE_HOT, {"sample_weight": np.ones(5)}),
+        ValueError,
+        ["fit: sample_weight", "(20,)", "(5,)"],
+    ),
+    "wide_weights": (
+        "evaluate",
+        (X, ONE_HOT, {"sample_weight": np.ones((20, 3))}),
+        ValueError,
+        ["evaluate: sample_weight", "(20,)", "(20, 3)"],
+    ),
+    "both_weights": (
+        "fit",
+        (X, ONE_HOT, {"sample_weight": np.ones(20), "class_weight": {0: 1}}),
+        ValueError,
+        ["fit: sample_weight and class_weight"],
+    ),
+    "class_weight": (
+        "fit",
+        (X, ONE_HOT, {"class_weight": [1, 2]}),
+        TypeError,
+        ["fit: class_weight must be a dict"],
+    ),
+    "validation_width": (
+        "fit",
+        (X, ONE_HOT, {"validation_data": (X[:, :2], ONE_HOT)}),
+        ValueError,
+        ["fit: validation_data: x", "(n, 5)", "(20, 2)"],
+    ),
+    "validation_alone": (
+        "fit",
+        (X, ONE_HOT, {"validation_data": X}),
+        ValueError,
+        ["fit: validation_data must be (x, y)", "ndarray"],
+    ),
+    "validation_four": (
+        "fit",
+        (X, ONE_HOT, {"validation_data": (X, X, X, X)}),
+        ValueError,
+        ["fit: validation_data", "tuple of 4"],
+    ),
+    "generator_y": ("fit", (gen((X, ONE_HOT)), ONE_HOT), ValueError, ["fit: y must not be given"]),
+    "generator_weight": (
+        "fit",
+        (gen((X, ONE_HOT)), {"sample_weight": np.ones(20)}),
+        ValueError,
+        ["fit: sample_weight must not be given"],
+    ),
+    "generator_class": (
+        "fit",
+        (gen((X, ONE_HOT)), {"class_weight": {0: 1}}),
+        ValueError,
+        ["fit: class_weight must not be given"],
+    ),
+    "generator_split": (
+        "fit",
+        (gen((X, ONE_HOT)), {"validation_split": 0.2}),
+        ValueError,
+        ["fit: validation_split must not be given", "0.2"],
+    ),
+    "generator_batch": (
+        "fit",
+        (gen((X, ONE_HOT)), {"batch_size": 3}),
+        ValueError,
+        ["fit: batch_size must not be given", "3"],
+    ),
+    "generator_empty": ("fit", (gen(),), ValueError, ["fit: x must yield at least one batch"]),
+    "generator_bare": ("fit", (gen(X),), ValueError, ["fit: x must yield tuples", "(20, 5)"]),
+    "generator_shape": (
+        "fit",
+        (gen((X[:, :2], ONE_HOT)),),
+        ValueError,
+        ["fit: batch 0: x", "(n, 5)", "(20, 2)"],
+    ),
+    "on_batch": (
+        "train_on_batch",
+        (X, ONE_HOT[:3]),
+        ValueError,
+        ["train_on_batch: y", "expected 20, got 3"],
+    ),
+    "on_batch_weights": (
+        "train_on_batch",
+        (X, ONE_HOT, {"sample_weight": np.ones(20), "class_weight": {0: 1}}),
+        ValueError,
+        ["train_on_batch: sample_weight and class_weight"],
+    ),
+    "set_weights_count": ("set_weights", ([X],), ValueError, ["needs 4 arrays", "list of 1"]),
+    "mask": ("__call__", (X, {"mask": X}), ValueError, ["mask must be None"]),
+}
+# argument of fit: values, exception, what was expected
+FIT_ARGUMENTS = {
+    "batch_size": ([0, -1], ValueError, "a positive int"),
+    "epochs": ([-1], ValueError, "at least 0"),
+    "initial_epoch": ([-1], ValueError, "at least 0"),
+    "steps_per_epoch": ([-1], ValueError, "at least 0"),
+    "validation_steps": ([-1], ValueError, "at least 0"),
+    "validation_batch_size": ([0], ValueError, "a positive int"),
+    "validation_freq": ([0, -1, [0], "a", None, 1.5], (ValueError, TypeError), ""),
+    "validation_split": ([1.0, 1.5, -0.1, float("nan")], ValueError, "less than 1"),
+    "verbose": ([3, -1, "loud", None], ValueError, "'auto', 0, 1 or 2"),
+    "shuffle": (["foo", None, 2], ValueError, "True, False or 'batch'"),
+    "callbacks": (["a", [3]], TypeError, "Callback objects"),
+}
+FIT_TYPES = {
+    "batch_size": [2.0, "a", True, [1]],
+    "epochs": [2.0, "a", None, True],
+    "initial_epoch": [1.0, "a"],
+    "steps_per_epoch": [1.0, "a"],
+    "validation_split": ["a", None, True],
+}
+
+
+@pytest.fixture
+def model():
+    model = net((4, "relu"), (3, "softmax"))
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def check(model, method, arguments, kwargs, error, fragments):
+    before = model.get_weights()
+    with pytest.raises(error) as caught:
+        getattr(model, method)(*arguments, **kwargs)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+    assert same_weights(model, before)
+    assert int(model.optimizer.iterations) == 0
+    assert model.fit(X, ONE_HOT, verbose=0).epoch == [0]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_bad_call_names_the_fault_and_changes_nothing(name, model):
+    method, arguments, error, fragments = CALLS[name]
+    kwargs = arguments[-1] if arguments and set(map(type, arguments[-1:])) == {dict} else {}
+    if kwargs and "a" not in kwargs:
+        arguments = arguments[:-1]
+    else:
+        kwargs = {}
+    check(model, method, arguments, kwargs, error, fragments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, row in FIT_ARGUMENTS.items() for value in row[0]]
+)
+def test_bad_value_of_an_argument_of_fit_names_it(name, value, model):
+    _, error, text = FIT_ARGUMENTS[name]
+    check(model, "fit", (X, ONE_HOT), {"verbose": 0} | {name: value}, error, [name, text])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, row in FIT_TYPES.items() for value in row]
+)
+def test_bad_type_of_an_argument_of_fit_names_it(name, value, model):
+    check(model, "fit", (X, ONE_HOT), {name: value}, TypeError, [f"fit: {name} must be"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (np.where(LABELS == 1, 3, LABELS), "got 3 in row"),
+        (np.where(np.arange(20) == 7, -1, LABELS), "got -1 in row 7"),
+        (np.where(np.arange(20) == 7, 0.5, LABELS), "got 0.5 in row 7"),
+        (np.where(np.arange(20) == 7, np.nan, LABELS), "got nan in row 7"),
+        (np.where(np.arange(20) == 7, np.inf, LABELS)[:, None], "got inf in row 7"),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
+def test_label_that_is_no_class_is_shown_with_its_row(labels, shown, method):
+    model = net((4, "relu"), (3, "softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    with pytest.raises(
+        ValueError, match=f"{method}: y must hold class numbers from 0 to 2"
+    ) as caught:
+        getattr(model, method)(X, labels)
+    assert shown in str(caught.value)
+    assert same_weights(model, before)
+
+
+def test_bad_labels_in_the_held_out_rows_are_found_before_training():
+    model = net((3, "softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    labels = LABELS.copy()
+    labels[-1] = 9
+    with pytest.raises(ValueError, match="got 9 in row 19"):
+        model.fit(X, labels, validation_split=0.2, verbose=0)
+    assert same_weights(model, before)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [VALUES[:, 0], VALUES[:, :1], ONE_HOT, VALUES[:, :, None, None]],
+    ids=lambda y: str(y.shape),
+)
+def test_targets_are_not_broadcast(y):
+    model = net((2, "linear"))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"fit: y must have shape \(n, 2\)"):
+        model.fit(X, y, verbose=0)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
+def test_training_before_compile_says_so(call):
+    with pytest.raises(ValueError, match=f"{call}: the model must be compiled first"):
+        getattr(net((3, "softmax")), call)(X, ONE_HOT)
+
+
+@pytest.mark.parametrize("call", ["fit", "train_on_batch"])
+def test_training_without_a_loss_says_so(call):
+    model = net((3, "softmax"))
+    model.compile("sgd", metrics=["accuracy"])
+    with pytest.raises(ValueError, match=f"{call}: the model must be compiled with a loss"):
+        getattr(model, call)(X, ONE_HOT)
+    assert model.evaluate(X, ONE_HOT, verbose=0)[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"optimizer": "addam"}, ValueError, "did you mean 'adam'"),
+        ({"optimizer": None}, ValueError, "optimizer must be"),
+        ({"loss": "mean_square_error"}, ValueError, "did you mean 'mean_squared_error'"),
+        ({"loss": 3}, ValueError, "loss"),
+        ({"loss": ["mse", "mae"]}, ValueError, "loss must be one"),
+        ({"loss": {"zz": "mse"}}, ValueError, "loss must have the output's name"),
+        ({"metrics": ["acuracy"]}, ValueError, "did you mean 'accuracy'"),
+        ({"metrics": "accuracy"}, ValueError, "metrics must be a list"),
+        ({"metrics": [None]}, ValueError, "metrics must hold"),
+        ({"weighted_metrics": [3]}, ValueError, "weighted_metrics must hold"),
+        ({"loss_weights": "a"}, TypeError, "loss_weights must be a number"),
+        ({"loss_weights": [1, 2]}, ValueError, "loss_weights must be one"),
+        ({"steps_per_execution": 0}, ValueError, "steps_per_execution must be a positive int"),
+        ({"run_eagerly": "a"}, TypeError, "run_eagerly must be True or False"),
+        ({"jit_compile": "a"}, TypeError, "jit_compile must be True or False"),
+        ({"learning_rate": 0.1}, TypeError, "learning_rate"),
+    ],
+)
+def test_failed_compile_leaves_the_model_as_it_was(arguments, error, text, model):
+    model.fit(X, ONE_HOT, verbose=0)
+    before, optimizer = model.get_weights(), model.optimizer
+    with pytest.raises(error) as caught:
+        model.compile(**({"optimizer": "sgd", "loss": "mse"} | arguments))
+    assert text in str(caught.value)
+    assert same_weights(model, before)
+    assert model.optimizer is optimizer
+    model.fit(X, ONE_HOT, verbose=0)
+    assert int(optimizer.iterations) == 2
+
+
+def test_set_weights_of_a_wrong_shape_sets_none(model):
+    before = model.get_weights()
+    bad = [array + 1 for array in before]
+    bad[3] = np.zeros(7)
+    with pytest.raises(ValueError, match=r"needs shape \(3,\) for .*bias, got \(7,\)"):
+        model.set_weights(bad)
+    assert same_weights(model, before)
+
+
+def test_data_that_do_not_fit_do_not_build_a_model():
+    model = Sequential([Dense(4), Dense(3, activation="softmax")])
+    model.compile("sgd", "categorical_crossentropy")
+    with pytest.raises(ValueError, match="fit: y must have shape"):
+        model.fit(X, ONE_HOT[:, :2], verbose=0)
+    assert not model.built
+    assert model.weights == []
+    model.fit(X, ONE_HOT, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda m: m.predict(X), lambda m: m.fit(X, VALUES), lambda m: m(X)]
+)
+def test_model_without_layers_says_so(call):
+    model = Sequential()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="the model has no layers"):
+        call(model)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38])
+def test_nan_and_inf_in_x_are_the_users_and_go_through(value, model):
+    x = X.copy()
+    x[3, 2] = value
+    loss = model.fit(x, ONE_HOT, verbose=0).history["loss"][0]
+    assert not np.isnan(value) or np.isnan(loss)
+    assert model.predict(X, verbose=0).shape == (20, 3)
