@@ -9,6 +9,8 @@ from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+import math
+import operator
 import os
 
 import numpy as np
@@ -267,6 +269,16 @@ cdef int check(cdl_status status, int fault=-1) except -1:
     raise ValueError(f"cdl: instruction {fault} of the program is not well formed")
 
 
+cdef tuple _shape(shape, int least, what):
+    """The shape as ints; axes of at least `least`, and no more elements than sizes can count."""
+    cdef tuple axes = tuple([operator.index(n) for n in shape])
+    if any([n < least for n in axes]):
+        raise ValueError(f"{what}: expected axes of at least {least}, got shape {axes}")
+    if math.prod([max(n, 1) for n in axes]) > 2**46:
+        raise MemoryError(f"{what}: no memory holds shape {axes}")
+    return axes
+
+
 # ---- arrays ------------------------------------------------------------------------------------
 
 cdef dict _DTYPE_OF_FORMAT = {
@@ -281,7 +293,7 @@ cdef dict _format_cache = {}
 
 cdef tuple _dtype(str text, Py_ssize_t size):
     """(number of the dtype, bytes swapped?) of a buffer format; TypeError for what is no real number."""
-    cdef str code = text.lstrip("<>=@!|")
+    cdef str code = text.lstrip("<>=@!|^")
     cdef bint swapped = text[:1] in ("<>"[np.little_endian], "!"[:np.little_endian] or "-")
     name = _DTYPE_OF_FORMAT.get(code)
     if name is None and code in ("b", "h", "i", "l", "q", "n"):
@@ -374,7 +386,7 @@ cdef class Parameter:
 
     def __cinit__(self, shape, bint matrix=False):
         cdef size_t rows = 1, cols = 1
-        self.shape = tuple(shape)
+        self.shape = _shape(shape, 0, "weight")
         self.matrix = matrix
         if matrix:
             rows, cols = self.shape
@@ -409,6 +421,57 @@ cdef class Parameter:
 
 # ---- programs ----------------------------------------------------------------------------------
 
+cdef dict _defined(program):
+    """The values by id; ValueError unless each is given once, and before it is read."""
+    given = {id(v): v for v in program.inputs}
+    for k, i in enumerate(program.instructions):
+        if not 1 <= len(i.inputs) <= 4 or len(i.outputs) > 2:
+            raise ValueError(f"instruction {k}: expected 1 to 4 inputs and at most 2 outputs: {i!r}")
+        if not i.outputs and i.op not in ("loss", "metric"):
+            raise ValueError(f"instruction {k}: expected an output: {i!r}")
+        for v in i.inputs:
+            if id(v) not in given:
+                raise ValueError(f"instruction {k}: nothing before it gives {v!r}: {i!r}")
+        for v in i.outputs:
+            if id(v) in given:
+                raise ValueError(f"instruction {k}: {v!r} is given a second time: {i!r}")
+            given[id(v)] = v
+    if len(program.outputs) > 8:
+        raise ValueError(f"expected at most 8 outputs, got {len(program.outputs)}")
+    for v in program.outputs:
+        if id(v) not in given:
+            raise ValueError(f"nothing gives output {v!r}")
+    for i in program.reports:
+        if not any([i is j for j in program.instructions]):
+            raise ValueError(f"report {i!r} is no instruction of the program")
+    return given
+
+
+cdef _check_gradients(program, learning):
+    """ValueError where two gradients would have to be added: the core knows straight lines only."""
+    readers = {id(v): 0 for i in program.instructions for v in i.outputs}
+    users = {id(variable): None for variable in learning}
+    for i in program.instructions:
+        if i.op != "metric" and id(i.inputs[0]) in readers:
+            readers[id(i.inputs[0])] += 1
+            if readers[id(i.inputs[0])] > 1:
+                raise ValueError(f"{i.inputs[0]!r} has two readers that give it a gradient")
+        for variable in i.params:
+            if id(variable) in users:
+                if users[id(variable)] not in (None, i):
+                    raise ValueError(f"{variable!r} learns in two instructions")
+                users[id(variable)] = i
+
+
+cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
+    """The memory of what is kept for each element of a weight; NULL for None."""
+    if other is None:
+        return NULL
+    if other.shape != weight.shape or other.matrix != weight.matrix:
+        raise ValueError(f"optimizer: expected a slot of shape {weight.shape}, got {other.shape}")
+    return other.param
+
+
 cdef class _Definition:
     """A program as the core wants it described: memory for cdl_program_def and what it points to."""
 
@@ -426,8 +489,11 @@ cdef class _Definition:
         self.keep.append(name)
         self.definition.isa = name
         number = self._values(program)
+        learning = self._learning(program, optimizer, rules)
+        if training:
+            _check_gradients(program, learning)
         self._optimizer(program, optimizer, rules)
-        self._instructions(program, number, self._learning(program, optimizer, rules))
+        self._instructions(program, number, learning)
 
     cdef void *_memory(self, size_t bytes):
         block = bytearray(bytes + 8)
@@ -436,10 +502,7 @@ cdef class _Definition:
         return <void *>&view[0]
 
     cdef dict _values(self, program):
-        used = {id(v): v for v in program.inputs}
-        for i in program.instructions:
-            for v in (*i.inputs, *i.outputs):
-                used[id(v)] = v
+        used = _defined(program)
         number = {key: k for k, key in enumerate(used)}
         cdef cdl_value_def *values = <cdl_value_def *>self._memory(len(used) * sizeof(cdl_value_def))
         for k, v in enumerate(used.values()):
@@ -447,7 +510,7 @@ cdef class _Definition:
                 raise ValueError(f"expected at most 8 axes a sample, got shape {v.shape}")
             values[k].n_dims = len(v.shape)
             values[k].is_int = v.dtype == "int32"
-            for d, n in enumerate(v.shape):
+            for d, n in enumerate(_shape(v.shape, 1, f"value {v!r}")):
                 values[k].dims[d] = n
         cdef int *inputs = <int *>self._memory(len(program.inputs) * sizeof(int))
         for k, v in enumerate(program.inputs):
@@ -501,13 +564,12 @@ cdef class _Definition:
         to.low, to.high, to.rate = limits
         if optimizer is None:
             return 0
+        if len(optimizer[2][variable]) != len(OPTIMIZERS[optimizer[0]].slots):
+            raise ValueError(f"{optimizer[0]}: expected slots {OPTIMIZERS[optimizer[0]].slots}")
         for s, slot in enumerate(optimizer[2][variable]):
-            storage = slot
-            to.slots[s] = storage.param
-        storage = rules.get("averages", {}).get(variable)
-        to.average = storage.param if storage is not None else NULL
-        storage = rules.get("accumulators", {}).get(variable)
-        to.accumulated = storage.param if storage is not None else NULL
+            to.slots[s] = _beside(slot, storage)
+        to.average = _beside(rules.get("averages", {}).get(variable), storage)
+        to.accumulated = _beside(rules.get("accumulators", {}).get(variable), storage)
         return 0
 
     cdef _instructions(self, program, dict number, list learning):
@@ -542,6 +604,8 @@ cdef class _Definition:
             if j == 0 and row.table:
                 kind = given.pop(name, "linear")
                 to.attributes[0] = _NUMBER[row.table][kind]
+                if i.op == "dense" and not ACTIVATIONS_FROM_Y[kind]:
+                    raise ValueError(f"dense: the slope of {kind} needs more than its value")
                 for q, param in enumerate(_TABLES[row.table][kind]):
                     to.row_params[q] = given.pop(param)
             else:
@@ -563,7 +627,7 @@ cdef class Executor:
     cdef _Arrays held
     cdef object order, rates, source, made_of
     cdef Py_buffer order_view
-    cdef bint has_order, busy
+    cdef bint has_order, busy, training
     cdef list shapes, input_shapes, input_dtypes, report_rows, spare
     cdef readonly size_t rows
     cdef readonly int threads
@@ -578,7 +642,9 @@ cdef class Executor:
             raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
         cdef _Definition definition = _Definition(program, rows, training, optimizer, rules or {}, isa,
                                               threads)
-        check(cdl_program_create(&definition.definition, &self.program, &fault), fault)
+        cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &fault)
+        check(status, fault)
+        self.training = training
         self.made_of = (program, rows, isa, threads)
         self.source = [v.storage for v in program.variables], optimizer, rules
         self.rows = rows
@@ -603,6 +669,18 @@ cdef class Executor:
         self.busy = True
         return 0
 
+    cdef int _check_training(self) except -1:
+        if not self.training:
+            raise ValueError("this executor was made to predict: training=True is missing")
+        return 0
+
+    cdef int _check_read(self, int i, list of, size_t rows) except -1:
+        if i < 0 or i >= len(of):
+            raise IndexError(f"expected a number in [0, {len(of)}), got {i}")
+        if rows > self.rows:
+            raise ValueError(f"rows: expected at most {self.rows}, got {rows}")
+        return 0
+
     cdef int _check(self, _Arrays held) except -1:
         """The core reads sizes that are stated once, by the program: arrays must agree."""
         cdef int i, d
@@ -625,7 +703,9 @@ cdef class Executor:
     def predict(self, arrays, size_t batch=0):
         """Outputs for all rows: a float32 array (rows, *shape), or a list of several."""
         cdef Executor other
-        if self.busy:
+        cdef _Arrays held
+        # In training all threads share the memory of `rows` rows; here each needs its own.
+        if self.busy or (self.training and self.threads > 1):
             if self.spare:
                 other = self.spare.pop()
             else:
@@ -635,11 +715,11 @@ cdef class Executor:
                 return other.predict(arrays)
             finally:
                 self.spare.append(other)
-        cdef _Arrays held = _Arrays(arrays)
-        self._check(held)
-        outputs = [np.empty((held.rows, *shape), np.float32) for shape in self.shapes]
         self.busy = True
         try:
+            held = _Arrays(arrays)
+            self._check(held)
+            outputs = [np.empty((held.rows, *shape), np.float32) for shape in self.shapes]
             self._predict(held, outputs)
         finally:
             self.busy = False
@@ -684,6 +764,10 @@ cdef class Executor:
             raise ValueError(f"batch must be in [1, {self.rows}], got {batch}")
         cdef _Arrays held = _Arrays(arrays)
         self._check(held)
+        if order is not None:
+            order = np.array(order, np.int64, order="C")  # ours: what is checked here stays true
+            if order.size and (order.min() < 0 or order.max() >= <int64_t>held.rows):
+                raise ValueError("order: expected row numbers of the arrays")
         self._enter()
         try:
             self.where.order = NULL
@@ -692,9 +776,6 @@ cdef class Executor:
                 self.has_order = False
             self.where.rows = held.rows
             if order is not None:
-                order = np.ascontiguousarray(order, np.int64)
-                if order.size and (order.min() < 0 or order.max() >= <int64_t>held.rows):
-                    raise ValueError("order: expected row numbers of the arrays")
                 PyObject_GetBuffer(order, &self.order_view, PyBUF_SIMPLE)
                 self.has_order = True
                 self.where.order = <const int64_t *>self.order_view.buf
@@ -710,6 +791,9 @@ cdef class Executor:
         """Up to `steps` batches or about `seconds`; the number of batches done since begin()."""
         cdef Py_buffer view
         rates = np.ascontiguousarray(rates, np.float32)
+        self._check_training()
+        if not rates.size:
+            raise ValueError("rates: expected at least one")
         self._enter()
         try:
             self.where.rates = _floats(rates, rates.size, False, &view)
@@ -757,6 +841,7 @@ cdef class Executor:
         cdef Py_buffer view
         cdef size_t rows = self._live()
         gradient = np.ascontiguousarray(gradient, np.float32)
+        self._check_training()
         size = rows
         for n in self.shapes[0]:
             size *= n
@@ -791,6 +876,7 @@ cdef class Executor:
         """Rows of output i of the last batch: of train()/test(), or `rows` after forward()."""
         cdef Py_buffer view
         cdef size_t n = self._last() if rows is None else rows
+        self._check_read(i, self.shapes, n)
         array = np.empty((n, *self.shapes[i]), np.float32)
         cdl_read_output(self.program, i, n, _floats(array, array.size, True, &view))
         PyBuffer_Release(&view)
@@ -800,6 +886,7 @@ cdef class Executor:
         """Rows of input i of the last batch, as output() counts them."""
         cdef Py_buffer view
         cdef size_t n = self._last() if rows is None else rows
+        self._check_read(i, self.input_shapes, n)
         array = np.empty((n, *self.input_shapes[i]), self.input_dtypes[i])
         PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         cdl_read_input(self.program, i, n, view.buf)

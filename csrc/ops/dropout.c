@@ -8,6 +8,8 @@ enum { RATE, SEED }; /* attributes */
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const float rate = node->attribute[RATE];
+    if (!(rate >= 0.0f && rate <= 1.0f) || !(node->attribute[SEED] >= 0.0f)) return CDL_ERR_PROGRAM;
     return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
 }
 

@@ -24,7 +24,8 @@ static cdl_status check(const struct cdl_node *node) {
     if (!t->is_int && t->width != y->width) return CDL_ERR_PROGRAM;
     if (node->n_in > 2 && (node->in[2]->lines != 1 || node->in[2]->width != 1))
         return CDL_ERR_PROGRAM;
-    return CDL_OK;
+    const struct cdl_tensor *q = node->out[0];
+    return q && (q->lines != y->lines || q->width != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
 }
 
 /* Values of the lines; and, where no one keeps them, a place for slopes and probabilities. */

@@ -16,6 +16,8 @@ static cdl_status check(const struct cdl_node *node) {
     const int kind = (int)node->attribute[KIND];
     if (node->n_in < 2 || kind < 0 || kind >= CDL_N_METRICS) return CDL_ERR_PROGRAM;
     if (is_classes[kind] != t->is_int || t->lines != y->lines) return CDL_ERR_PROGRAM;
+    if (node->n_in > 2 && (node->in[2]->lines != 1 || node->in[2]->width != 1))
+        return CDL_ERR_PROGRAM;
     return t->is_int || t->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
