@@ -1,0 +1,118 @@
+"""programs.py - small programs, their runs and exact gradients: what the tests of the core share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cdl import _core
+from cdl._program import Program
+from cdl._variable import Variable
+
+ISAS = _core.available_isas()
+WIDTHS = (1, 2, 3, 7, 16, 17, 31, 63, 64, 65, 100, 129, 257)  # round the registers and the panels
+
+
+def weight(values):
+    """A weight of these values; two axes make it the factor of a product."""
+    values = np.asarray(values, np.float32)
+    return Variable(values.shape, lambda shape: values, matrix=values.ndim == 2)
+
+
+def random_weight(rng, *shape):
+    """Values that keep a layer's outputs at about the size of its inputs."""
+    return weight(rng.normal(size=shape) / np.sqrt(shape[0]))
+
+
+def dense(program, x, kernel, bias=None, **attributes):
+    shape = (*x.shape[:-1], kernel.shape[1])
+    return program.emit("dense", [x], shape, (kernel, bias), **attributes)
+
+
+def activation(program, x, kind, **parameters):
+    return program.emit("activation", [x], x.shape, kind=kind, **parameters)
+
+
+def mlp(rng, widths, kind="relu", *, bias=True, last=None, **parameters):
+    """x -> dense -> activation -> ... -> dense (-> activation `last`, or softmax) as program, output."""
+    program = Program()
+    x = program.input((widths[0],))
+    for i, (k, n) in enumerate(zip(widths, widths[1:], strict=False)):
+        b = weight(rng.normal(size=n) * 0.1) if bias else None
+        x = dense(program, x, random_weight(rng, k, n), b)
+        if i < len(widths) - 2:
+            x = activation(program, x, kind, **parameters)
+    if last == "softmax":
+        x = program.emit("softmax", [x], x.shape)
+    elif last:
+        x = activation(program, x, last)
+    program.output(x)
+    return program, x
+
+
+def learner(row, variables, **hypers):
+    """An optimizer as Executor takes it, with fresh slots."""
+    count = len(_core.OPTIMIZERS[row].slots)
+    slots = {
+        v: [_core.Parameter(v.shape, v.storage.matrix) for _ in range(count)] for v in variables
+    }
+    return row, hypers, slots
+
+
+def gradient_keeper(variables):
+    """An optimizer whose only slot is minus rate times the gradient, to the bit."""
+    return learner("sgd_momentum", variables, momentum=0.0)
+
+
+def kept(optimizer):
+    """The gradients that a gradient_keeper has seen, at rate 1, by variable."""
+    return {variable: -slots[0].get() for variable, slots in optimizer[2].items()}
+
+
+def gradients(program, arrays, *, batch=None, **options):
+    """Gradients of a program's losses over the first batch (or all rows), by variable."""
+    rows = batch or len(arrays[0])
+    optimizer = gradient_keeper(program.variables)
+    executor = _core.Executor(program, rows, training=True, optimizer=optimizer, **options)
+    executor.begin(arrays, rows)
+    executor.train(1, 100.0, [1.0], 0, 0)
+    return kept(optimizer)
+
+
+def pull_back(program, arrays, dy, *, iteration=0, seed=0, **options):
+    """(output, gradients by variable) of sum(dy * output) over all rows as one batch."""
+    rows = len(arrays[0])
+    optimizer = gradient_keeper(program.variables)
+    executor = _core.Executor(program, rows, training=True, optimizer=optimizer, **options)
+    executor.begin(arrays, rows)
+    executor.forward(True, iteration, seed)
+    output = executor.output(0, rows)
+    executor.backward(np.broadcast_to(np.float32(dy), output.shape), 1.0, iteration)
+    return output, kept(optimizer)
+
+
+def scores_program(z, emit):
+    """Program whose only weight is z (rows, n): `emit(program, scores)` sees exactly z.
+
+    Its first input must be eye(rows): the product with z is z, and the gradient by the weight is
+    the gradient by the scores, to the bit as long as all of them are finite.
+    """
+    program = Program()
+    x = program.input((len(z),))
+    emit(program, dense(program, x, weight(z)))
+    return program
+
+
+def predict(program, arrays, *, rows=None, **options):
+    return _core.Executor(program, rows or max(1, len(arrays[0])), **options).predict(arrays)
+
+
+def train(program, arrays, optimizer, *, batch, epochs=1, rate=0.01, seed=0, orders=None, **options):
+    """Runs whole epochs; the reports' results of each epoch."""
+    executor = _core.Executor(program, batch, training=True, optimizer=optimizer, **options)
+    iteration, logs = 0, []
+    for epoch in range(epochs):
+        executor.begin(arrays, batch, None if orders is None else orders[epoch])
+        executor.reset()
+        iteration += executor.train(10**9, 1e9, [rate], iteration, seed)
+        logs.append(executor.results())
+    return logs
