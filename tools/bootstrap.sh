@@ -94,5 +94,5 @@ if ! is_new_enough "$venv/bin/python" || ! compiles "$venv/bin/python"; then
     "$python" -m venv --clear "$venv"
 fi
 say "installing cdl and the tools of '$extra' into $venv"
-PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install -q -e ".[$extra]"
+PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install -q -e ".[$extra]"
 touch "$stamp"
