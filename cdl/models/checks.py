@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import _core, data, losses, metrics
+from cdl import _core, data
 from cdl.data import brief
 from cdl.models.compiled import Compiled, Settled
 from cdl.models.engine import Arrays
@@ -171,28 +171,19 @@ def targets(
     y: NDArray[Any] | None, settled: Settled, output: tuple[int, ...], call: str
 ) -> NDArray[Any] | None:
     """y checked against all that reads it."""
-    readers = [
-        (f"metric {each.name!r}", metrics.is_compiled(each.metric), each.metric)
-        for each in settled.metrics
-    ]
-    if settled.loss is not None:
-        loss = settled.loss
-        readers.insert(0, (f"loss {loss.name!r}", losses.is_compiled(loss), loss))
     if y is None:
-        if readers:
-            raise ValueError(f"{call}: y must be given for the {readers[0][0]}, got None")
+        if settled.readers:
+            raise ValueError(f"{call}: y must be given for the {settled.readers[0][0]}, got None")
         return None
     checked = False
-    for why, is_compiled, reader in readers:
-        if not is_compiled:
-            continue
-        if reader.wants != "classes":
+    for why, wants in settled.readers:
+        if wants == "values":
             y = data.fit_values(y, output, f"{call}: y", why)
-            continue
-        y = data.fit_classes(y, output, f"{call}: y", why)
-        if not checked:
-            check_classes(y, output[-1], f"{call}: y", why)
-            checked = True
+        elif wants == "classes":
+            y = data.fit_classes(y, output, f"{call}: y", why)
+            if not checked:
+                check_classes(y, output[-1], f"{call}: y", why)
+                checked = True
     return y
 
 

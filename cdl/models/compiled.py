@@ -12,6 +12,7 @@ from cdl import losses, metrics, optimizers
 from cdl.data import brief
 
 Shape = tuple[int | None, ...]
+AS_IT_IS = "as it is"
 
 
 class Reported(NamedTuple):
@@ -24,10 +25,12 @@ class Reported(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """Loss and metrics, all known."""
+    """Loss and metrics, all known, and what they need."""
 
     loss: Any | None
     metrics: tuple[Reported, ...]
+    readers: tuple[tuple[str, str], ...]  # who reads y, as what: "values", "classes" or "as it is"
+    in_python: bool  # whether some of them are the user's Python, and see y as it is
 
 
 class Compiled:
@@ -80,7 +83,14 @@ class Compiled:
                 names.add(name)
                 held = isinstance(identifier, metrics.Metric)
                 reported.append(Reported(name, metric, weighted, held))
-        return Settled(loss, tuple(reported))
+        readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
+        readers += [_reader("metric", each.name, each.metric, metrics) for each in reported]
+        in_python = any(wants == AS_IT_IS for _, wants in readers)
+        return Settled(loss, tuple(reported), tuple(readers), in_python)
+
+
+def _reader(kind: str, name: str, thing: Any, module: Any) -> tuple[str, str]:
+    return f"{kind} {name!r}", thing.wants if module.is_compiled(thing) else AS_IT_IS
 
 
 def _by_shape(identifier: Any) -> bool:

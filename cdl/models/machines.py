@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from cdl import losses, metrics
 from cdl.models.compiled import Compiled
 from cdl.models.engine import Arrays, Engine
 from cdl.models.inference import Predictors
@@ -37,10 +36,7 @@ class Machines:
         """The shape of a row of y where Python code sees it; the core only counts elements."""
         settled = self._compiled.settled
         assert settled is not None
-        all_compiled = (settled.loss is None or losses.is_compiled(settled.loss)) and all(
-            metrics.is_compiled(each.metric) for each in settled.metrics
-        )
-        return None if all_compiled or arrays.y is None else arrays.y.shape[1:]
+        return None if not settled.in_python or arrays.y is None else arrays.y.shape[1:]
 
     def _make(self, key: tuple[str, int, bool, Any], arrays: Arrays) -> Engine:
         kind, rows, weighted, _ = key
