@@ -15,8 +15,7 @@ BUILT = ROOT / "build" / "benchmarks"
 NATIVE = ROOT / "benchmarks" / "native"
 # The core's own flags (setup.py); position independent, since it becomes a library here too.
 CORE_FLAGS = "-std=c11 -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -w -fopenmp"
-PEAK_FLAGS = "-std=c11 -O3 -march=native -mprefer-vector-width=512 -ffp-contract=fast -fno-math-errno -fno-trapping-math"
-PEAK_FLAGS += " -fopenmp"
+PEAK_FLAGS = f"{CORE_FLAGS} -march=native -mprefer-vector-width=512"
 
 
 def compiler() -> list[str]:
@@ -44,6 +43,8 @@ def peaks() -> ctypes.CDLL:
     """native/peaks.c: products, Adam steps and reads at the speed of this machine."""
     found = ctypes.CDLL(str(library("peaks", [NATIVE / "peaks.c"], PEAK_FLAGS)))
     found.peak_fma.restype = ctypes.c_double
+    found.peak_adam.restype = None
+    found.peak_read.restype = ctypes.c_float
     return found
 
 

@@ -35,15 +35,12 @@ def prepare(settings: dict) -> Prepared:
 
     def adam(n: int):
         w, g, m, v = pointers(n, 4)
-        return lambda times: [
-            library.peak_adam(ctypes.c_size_t(n), w, g, m, v, threads) for _ in range(times)
-        ]
+        size = ctypes.c_size_t
+        return lambda times: library.peak_adam(size(times), size(n), w, g, m, v, threads)
 
     def read(n: int):
         (x,) = pointers(n, 1)
-        return lambda times: [
-            library.peak_read(ctypes.c_size_t(n), x, threads) for _ in range(times)
-        ]
+        return lambda times: library.peak_read(ctypes.c_size_t(times), ctypes.c_size_t(n), x, threads)
 
     samples = {"fma": Sample(fma, library.peak_fma(ctypes.c_size_t(200_000), threads))}
     for n in settings.get("adam", []):

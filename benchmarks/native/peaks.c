@@ -48,30 +48,47 @@ static void adam(size_t n, float *restrict w, const float *restrict g, float *re
     }
 }
 
-/* Adam with an exact root and an exact quotient on n weights, a part of them a thread. */
-void peak_adam(size_t n, float *w, const float *g, float *m, float *v, int threads) {
+/* Adam with an exact root and an exact quotient, `repeats` times; n weights, a part a thread. */
+void peak_adam(size_t repeats, size_t n, float *w, const float *g, float *m, float *v,
+               int threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int t = 0; t < threads; t++) {
         const size_t first = n * (size_t)t / (size_t)threads;
         const size_t last = n * ((size_t)t + 1) / (size_t)threads;
-        adam(last - first, w + first, g + first, m + first, v + first);
+        for (size_t r = 0; r < repeats; r++)
+            adam(last - first, w + first, g + first, m + first, v + first);
     }
 }
 
-/* Reads n floats; their sum. */
-float peak_read(size_t n, const float *x, int threads) {
-    float sum = 0.0f;
-#pragma omp parallel num_threads(threads) if (threads > 1) reduction(+ : sum)
-    {
-        vf sums[8];
-        memset(sums, 0, sizeof sums);
-        const size_t step = 8 * BYTES / sizeof(float);
-#pragma omp for
-        for (size_t i = 0; i < n / step; i++) {
+/* The sum of n floats: eight chains of vectors. */
+static float sum_of(size_t n, const float *x) {
+    vf sums[8];
+    memset(sums, 0, sizeof sums);
+    const size_t step = 8 * BYTES / sizeof(float);
+    for (size_t i = 0; i + step <= n; i += step) {
 #pragma GCC unroll 8
-            for (size_t c = 0; c < 8; c++) sums[c] += ((const vf *)(x + i * step))[c];
+        for (size_t c = 0; c < 8; c++) {
+            vf next;
+            memcpy(&next, x + i + c * (BYTES / sizeof(float)), sizeof next);
+            sums[c] += next;
         }
-        for (size_t c = 0; c < 8; c++) sum += sums[c][0];
+    }
+    float sum = 0.0f;
+    for (size_t c = 0; c < 8; c++) sum += sums[c][0];
+    return sum;
+}
+
+/* Reads n floats `repeats` times, a part a thread. */
+float peak_read(size_t repeats, size_t n, const float *x, int threads) {
+    float sum = 0.0f;
+#pragma omp parallel for num_threads(threads) if (threads > 1) reduction(+ : sum)
+    for (int t = 0; t < threads; t++) {
+        const size_t first = n * (size_t)t / (size_t)threads;
+        const size_t last = n * ((size_t)t + 1) / (size_t)threads;
+        for (size_t r = 0; r < repeats; r++) {
+            sum += sum_of(last - first, x + first);
+            __asm__ volatile("" ::: "memory"); /* read it again */
+        }
     }
     return sum;
 }

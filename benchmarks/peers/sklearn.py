@@ -17,7 +17,7 @@ def build(case: Case, weights: list[np.ndarray]) -> MLPClassifier | MLPRegressor
     kind = MLPClassifier if case.loss == "softmax" else MLPRegressor
     activation = {"sigmoid": "logistic"}.get(case.activation, case.activation)
     model = kind(
-        case.sizes[1:-1],
+        hidden_layer_sizes=case.sizes[1:-1],
         activation=activation,
         solver=case.optimizer,
         alpha=0.0,
