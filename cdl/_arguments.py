@@ -98,8 +98,9 @@ def not_yet(owner: str, **given: tuple[Any, Any]) -> None:
         given: name=(value, the value that is honoured).
     """
     for name, (value, honoured) in given.items():
-        if value is not honoured and value != honoured:
-            raise ValueError(f"{owner}: {name}={value!r} is not supported; only {honoured!r} is")
+        same = value is honoured or (type(value) is type(honoured) and value == honoured)
+        if not same:
+            raise ValueError(f"{owner}: {name}={value!r} is not supported, only {honoured!r} is")
 
 
 def _shown(value: Any) -> str:

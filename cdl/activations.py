@@ -67,6 +67,8 @@ class ActivationFunction:
         """The activation of each element, as a float32 array of the same shape."""
         options = self._bind(args, kwargs)
         array = _array(x, self.name)
+        if array.size == 0:
+            return np.zeros(array.shape, np.float32)
         rows = array.reshape(-1, array.shape[-1])
         return _run(rows, lambda program, value: self.lower(program, value, **options)).reshape(
             np.shape(x)
@@ -120,6 +122,8 @@ class _Softmax(ActivationFunction):
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
         axis = self._bind(args, kwargs).get("axis", -1)
         array = as_numeric(x, "softmax: x")
+        if array.size == 0:
+            return np.zeros(array.shape, np.float32)
         several = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
         last = np.moveaxis(array, several, range(-len(several), 0))
         rows = last.reshape(-1, math.prod(last.shape[array.ndim - len(several) :]))
@@ -193,8 +197,6 @@ def serialize(activation: Any) -> Any:
 
 def _run(rows: NDArray[Any], lower: Callable[[Program, Value], Value]) -> Array:
     """What `lower` computes of each row."""
-    if rows.size == 0:
-        return np.zeros(rows.shape, np.float32)
     program = Program()
     program.output(lower(program, program.input(rows.shape[1:])))
     values: Array = _eager.run(program, [rows])

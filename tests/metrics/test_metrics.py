@@ -1,0 +1,253 @@
+"""test_metrics.py - metrics of arrays: values, weights, states, and what a name stands for."""
+
+import numpy as np
+import pytest
+import references
+
+from cdl import _core, losses, metrics
+from cdl._program import Program
+
+RNG = np.random.default_rng(2)
+COMPILED = [
+    metrics.MeanSquaredError,
+    metrics.MeanAbsoluteError,
+    metrics.BinaryAccuracy,
+    metrics.CategoricalAccuracy,
+    metrics.SparseCategoricalAccuracy,
+]
+OF_LOSSES = [
+    (metrics.BinaryCrossentropy(from_logits=True), "sigmoid_binary_crossentropy"),
+    (metrics.CategoricalCrossentropy(), "categorical_crossentropy"),
+    (metrics.SparseCategoricalCrossentropy(), "sparse_categorical_crossentropy"),
+]
+
+
+@pytest.mark.parametrize("cls", COMPILED)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_result_is_the_mean_of_the_formula_over_all_batches(cls, weighted):
+    metric = cls()
+    y, p = references.loss_arguments(metric.row, 30, 4, RNG)
+    values = references.METRICS[metric.row](y, np.float32(p), **metric.parameters())
+    weight = RNG.uniform(size=30) if weighted else None
+    for part in np.split(np.arange(30), [7, 20]):
+        metric.update_state(y[part], p[part], None if weight is None else weight[part])
+    expected = np.average(values, weights=weight)
+    assert float(metric.result()) == pytest.approx(expected, rel=references.METRIC_RTOL)
+
+
+@pytest.mark.parametrize(("metric", "row"), OF_LOSSES, ids=str)
+def test_result_is_the_mean_of_the_loss(metric, row):
+    y, p = references.loss_arguments(row, 9, 4, RNG)
+    expected = references.LOSSES[row][0](y, np.float32(p).astype(np.float64)).mean()
+    assert float(metric(y, p)) == pytest.approx(expected, rel=references.LOSS_RTOL)
+
+
+def test_each_row_of_the_table_has_a_class():
+    assert {cls.row for cls in COMPILED} == set(_core.METRICS)
+
+
+@pytest.mark.parametrize("cls", COMPILED)
+def test_parameters_of_the_row_are_attributes(cls):
+    assert tuple(cls().parameters()) == _core.METRICS[cls.row].params
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: metrics.Mean()([1, 2, 3]), 2),
+        (lambda: metrics.Mean()(3.0), 3),
+        (lambda: metrics.Mean()([[1, 2], [3, 4]]), 2.5),
+        (lambda: metrics.Mean()([1, 2, 3], sample_weight=[1, 0, 1]), 2),
+        (lambda: metrics.Mean()([[1, 2], [3, 4]], sample_weight=[1, 0]), 1.5),
+        (lambda: metrics.Mean()([[1, 2], [3, 4]], sample_weight=[[1, 0], [1, 1]]), 8 / 3),
+        (lambda: metrics.Sum()([[1, 2], [3, 4]], sample_weight=[[1, 0], [1, 1]]), 8),
+        (lambda: metrics.Sum()([1, 2, 3]), 6),
+        (lambda: metrics.Accuracy()([1, 2, 3], [1, 2, 4]), 2 / 3),
+        (lambda: metrics.Accuracy()([[1], [2]], [1, 3], [1, 3]), 0.25),
+        (lambda: metrics.BinaryAccuracy()([1, 1, 0, 0], [0.5, 0.6, 0.4, 0.7]), 0.5),
+        (lambda: metrics.BinaryAccuracy(threshold=0.45)([1, 1, 0, 0], [0.5, 0.6, 0.4, 0.7]), 0.75),
+        (lambda: metrics.CategoricalAccuracy()(np.eye(2), [[0.5, 0.6], [0.4, 0.7]], [1, 3]), 0.75),
+        (lambda: metrics.SparseCategoricalAccuracy()([[0], [1]], [[0.5, 0.6], [0.4, 0.7]]), 0.5),
+        (lambda: metrics.MeanSquaredError()(np.ones(3), np.zeros((3, 1))), 1),
+        (lambda: metrics.MeanMetricWrapper(lambda y, p: (y - p) ** 2)([1, 2], [1, 4]), 2),
+    ],
+)
+def test_result_is_as_keras_has_it(call, expected):
+    assert float(call()) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [[1, 3], [[1], [3]]])
+def test_weights_of_elements_weigh_elements(weight):
+    y, p = np.array([[1, 1], [0, 0]]), np.array([[0.9, 0.1], [0.1, 0.2]])
+    assert metrics.BinaryAccuracy()(y, p, weight) == pytest.approx((0.5 * 1 + 1 * 3) / 4)
+
+
+def test_nothing_gives_0():
+    assert metrics.Mean().result() == 0
+    assert metrics.MeanSquaredError().result() == 0
+
+
+def test_states_are_named_and_reset():
+    metric = metrics.MeanSquaredError(name="m")
+    metric.update_state([[1.0]], [[3.0]])
+    assert [state.path for state in metric.variables] == ["m/total", "m/count"]
+    assert [float(state) for state in metric.variables] == [4, 1]
+    metric.reset_state()
+    assert [float(state) for state in metric.variables] == [0, 0]
+
+
+def test_totals_of_the_core_can_be_put_in():
+    metric = metrics.CategoricalAccuracy()
+    metric.assign(3.0, 4.0)
+    assert metric.result() == 0.75
+
+
+class Positives(metrics.Metric):
+    """A metric as users write them."""
+
+    def __init__(self, name="positives", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+        self.rows = self.add_weight(shape=(2,), initializer="zeros", name="rows")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign(self.count + np.sum(np.asarray(y_pred) > 0))
+        self.rows.assign_add(np.ones(2))
+
+    def result(self):
+        return self.count / self.rows[0]
+
+
+def test_subclass_keeps_its_states():
+    metric = Positives()
+    assert metric([0], [1, -1, 2]) == 2
+    metric.update_state([0], [1, 1])
+    assert float(metric.result()) == 2
+    assert len(metric.variables) == 2
+    metric.reset_state()
+    np.testing.assert_array_equal(metric.rows, [0, 0])
+    assert metric.get_config() == {"name": "positives", "dtype": "float32"}
+
+
+def test_states_of_inner_metrics_are_states():
+    class Outer(metrics.Metric):
+        def __init__(self):
+            super().__init__()
+            self.inner = metrics.Mean()
+
+    assert len(Outer().variables) == 2
+
+
+@pytest.mark.parametrize("cls", [metrics.Metric])
+def test_base_is_to_be_overridden(cls):
+    with pytest.raises(NotImplementedError, match="Metric must override update_state"):
+        cls().update_state()
+    with pytest.raises(NotImplementedError, match="Metric must override result"):
+        cls().result()
+
+
+# What an identifier stands for
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "expected"),
+    [
+        ((8, 1), (8, 1), metrics.BinaryAccuracy),
+        ((8,), (8, 1), metrics.BinaryAccuracy),
+        ((8,), (8, 3), metrics.SparseCategoricalAccuracy),
+        ((8, 1), (8, 3), metrics.SparseCategoricalAccuracy),
+        ((8, 3), (8, 3), metrics.CategoricalAccuracy),
+        ((None, 4), (None, 4, 3), metrics.SparseCategoricalAccuracy),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["accuracy", "acc", "ACC"])
+def test_accuracy_is_the_one_that_fits_the_shapes(name, y, p, expected):
+    metric = metrics.resolve(name, y, p)
+    assert type(metric) is expected
+    assert metric.name == name
+
+
+def my_metric(y_true, y_pred):
+    return np.abs(np.asarray(y_true) - y_pred)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "expected", "name"),
+    [
+        ("mse", metrics.MeanSquaredError, "mse"),
+        ("MSE", metrics.MeanSquaredError, "MSE"),
+        ("BinaryAccuracy", metrics.BinaryAccuracy, "BinaryAccuracy"),
+        (metrics.MeanSquaredError(name="x"), metrics.MeanSquaredError, "x"),
+        (metrics.MeanSquaredError, metrics.MeanSquaredError, "mean_squared_error"),
+        (metrics.binary_accuracy, metrics.BinaryAccuracy, "binary_accuracy"),
+        (losses.mean_squared_error, metrics.MeanSquaredError, "mean_squared_error"),
+        (losses.MeanSquaredError(name="y"), metrics.MeanMetricWrapper, "y"),
+        (my_metric, metrics.MeanMetricWrapper, "my_metric"),
+        (lambda y, p: p, metrics.MeanMetricWrapper, "lambda"),
+    ],
+)
+def test_identifier_gives_the_metric_and_its_name(identifier, expected, name):
+    metric = metrics.resolve(identifier, (8, 3), (8, 3))
+    assert type(metric) is expected
+    assert metric.name == name
+
+
+def test_function_gives_the_values_of_samples():
+    y, p = np.array([[1, 0], [0, 1]]), np.array([[0.5, 0.6], [0.4, 0.7]])
+    np.testing.assert_array_equal(metrics.categorical_accuracy(y, p), [0, 1])
+    np.testing.assert_array_equal(metrics.sparse_categorical_accuracy([0, 1], p), [0, 1])
+    np.testing.assert_array_equal(metrics.binary_accuracy(y, p), [[0, 0], [1, 1]])
+
+
+# Lowering
+
+
+@pytest.mark.parametrize("cls", COMPILED)
+def test_instruction_names_the_row_and_its_parameters(cls):
+    metric, program = cls(), Program()
+    prediction = program.input((5,))
+    classes = metric.wants == "classes"
+    target = program.input(() if classes else (5,), "int32" if classes else "float32", role="y")
+    instruction = metric.lower(program, target, prediction)
+    assert instruction.attributes == {"kind": metric.row, **metric.parameters()}
+    assert metrics.is_compiled(metric)
+
+
+def test_metric_is_compiled_until_a_subclass_changes_it():
+    class Mine(metrics.MeanSquaredError):
+        def result(self):
+            return super().result() ** 0.5
+
+    assert not metrics.is_compiled(Mine())
+    assert Mine()([[1.0]], [[4.0]]) == 3
+    assert not metrics.is_compiled(Positives())
+    assert not metrics.is_compiled(metrics.CategoricalCrossentropy())  # no row of its own yet
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: metrics.BinaryAccuracy(threshold="a"), ValueError, "threshold must be a number"),
+        (lambda: metrics.BinaryAccuracy(dtype="float16"), ValueError, "dtype must be 'float32'"),
+        (lambda: metrics.BinaryAccuracy(foo=3), TypeError, "foo"),
+        (lambda: metrics.MeanMetricWrapper(3), ValueError, "fn must be a function, got 3"),
+        (lambda: metrics.Mean()([1, 2], [1, 2, 3]), ValueError, "Mean: sample_weight must fit"),
+        (lambda: metrics.Mean()("a"), TypeError, "Mean: values"),
+        (lambda: metrics.Accuracy()([1, 2, 3], [1, 2]), ValueError, "Accuracy: y_true must have"),
+        (
+            lambda: metrics.SparseCategoricalAccuracy()([0, 1, 2], [[1, 2], [3, 4]]),
+            ValueError,
+            "y_true must have shape (2,)",
+        ),
+        (
+            lambda: metrics.SparseCategoricalAccuracy()([0, 5], [[1, 2], [3, 4]]),
+            ValueError,
+            "y_true must be class numbers from 0 to 1, got 5 at position 1",
+        ),
+    ],
+)
+def test_bad_argument_is_refused(call, error, text):
+    with pytest.raises(error) as caught:
+        call()
+    assert text in str(caught.value)

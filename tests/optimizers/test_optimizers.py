@@ -1,0 +1,292 @@
+"""test_optimizers.py - optimizers step as their formulas say, and keep what Keras has them keep."""
+
+import numpy as np
+import pytest
+import references
+
+from cdl import _core
+from cdl._program import Program
+from cdl._variable import Variable
+from cdl.optimizers import SGD, Adam, Optimizer, get, schedules, serialize
+
+RNG = np.random.default_rng(3)
+MADE = {
+    "sgd": lambda: SGD(0.1),
+    "sgd_momentum": lambda: SGD(0.1, momentum=0.9),
+    "sgd_nesterov": lambda: SGD(0.1, momentum=0.8, nesterov=True),
+    "adam": lambda: Adam(0.1, epsilon=1e-3),
+    "adam_amsgrad": lambda: Adam(0.1, beta_2=0.5, amsgrad=True),
+}
+
+
+def weights(*shapes):
+    made = []
+    for i, shape in enumerate(shapes):
+        values = RNG.normal(size=shape)
+        weight = Variable(shape, lambda _, v=values: v, name=f"w{i}", matrix=len(shape) == 2)
+        weight.path = f"net/dense/{weight.name}"
+        made.append(weight)
+    return made
+
+
+def trained(optimizer, kernel, bias):
+    """An executor of one dense layer and its optimizer, to hand gradients of the output to."""
+    optimizer.build([kernel, bias])
+    program = Program()
+    x = program.input((kernel.shape[0],))
+    program.output(program.emit("dense", (x,), (kernel.shape[1],), params=(kernel, bias)))
+    return _core.Executor(
+        program.fused(),
+        5,
+        training=True,
+        optimizer=(optimizer.row, optimizer.hypers(), optimizer.slots),
+    )
+
+
+@pytest.mark.parametrize("row", _core.OPTIMIZERS)
+def test_steps_are_those_of_the_formula(row):
+    optimizer = MADE[row]()
+    assert optimizer.row == row
+    kernel, bias = weights((3, 4), (4,))
+    executor = trained(optimizer, kernel, bias)
+    expected = [kernel.numpy().astype(np.float64), bias.numpy().astype(np.float64)]
+    names = _core.OPTIMIZERS[row].slots
+    slots = [{name: np.zeros(w.shape) for name in names} for w in expected]
+
+    x, steps = RNG.normal(size=(30, 3)).astype(np.float32), RNG.normal(size=(6, 5, 4))
+    executor.begin([x], 5)
+    for step, slope in enumerate(steps):
+        executor.forward(True, step, 0)
+        rate = float(optimizer.rates(step, 1)[0])
+        executor.backward(slope.astype(np.float32), rate, step)
+        gradients = [x[5 * step : 5 * step + 5].T.astype(np.float64) @ slope, slope.sum(0)]
+        for i, gradient in enumerate(gradients):
+            expected[i] = references.OPTIMIZERS[row](
+                expected[i], gradient, slots[i], step + 1, rate, **optimizer.hypers()
+            )
+    for weight, value in zip((kernel, bias), expected, strict=True):
+        np.testing.assert_allclose(weight.numpy(), value, rtol=1e-4, atol=1e-5)
+    for i, name in enumerate(names):
+        got = optimizer.slots[kernel][i].get()
+        np.testing.assert_allclose(got, slots[0][name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("row", _core.OPTIMIZERS)
+def test_hyper_parameters_of_the_row_are_attributes(row):
+    assert tuple(MADE[row]().hypers()) == _core.OPTIMIZERS[row].hypers
+
+
+# Rates
+
+
+def test_rate_is_kept_as_float32():
+    assert float(Adam().learning_rate) == 0.0010000000474974513
+    assert Adam().get_config()["learning_rate"] == 0.0010000000474974513
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rates"),
+    [
+        (SGD(0.5), [0.5]),
+        (SGD(lr=0.5), [0.5]),
+        (SGD(lr=1), [1.0]),
+        (SGD(0.5, decay=0.1), [0.5 / 1.3, 0.5 / 1.4, 0.5 / 1.5]),
+        (Adam(lr=0.5, decay=0.0), [0.5]),
+        (SGD(lambda: 0.25), [0.25] * 3),
+        (SGD(schedules.ExponentialDecay(0.1, 1, 0.5)), [0.1 / 8, 0.1 / 16, 0.1 / 32]),
+        (SGD(schedules.InverseTimeDecay(1.0, 1, 1.0), decay=1.0), [1 / 16, 1 / 25, 1 / 36]),
+    ],
+)
+def test_rates_of_steps(optimizer, rates):
+    got = optimizer.rates(3, 3)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, rates, rtol=1e-6)
+
+
+def test_schedule_of_a_user_is_asked_for_each_step():
+    class Halving(schedules.LearningRateSchedule):
+        def __call__(self, step):
+            assert isinstance(step, int)
+            return 0.5**step
+
+    np.testing.assert_array_equal(SGD(Halving()).rates(1, 3), [0.5, 0.25, 0.125])
+
+
+def test_rate_can_be_read_set_and_assigned():
+    optimizer = Adam(0.5)
+    optimizer.learning_rate = 0.25
+    assert float(optimizer.learning_rate) == 0.25
+    optimizer.learning_rate.assign(0.125)
+    assert optimizer.rates(0, 1) == 0.125
+    optimizer.lr = 1
+    assert optimizer.lr * 2 == 2
+    assert f"{optimizer.learning_rate:.2f}" == "1.00"
+    assert optimizer.learning_rate.numpy().dtype == np.float32
+
+
+def test_scheduled_rate_is_that_of_the_next_step_and_cannot_be_set():
+    optimizer = SGD(schedules.ExponentialDecay(0.5, 1, 0.5))
+    optimizer.iterations = 1
+    assert optimizer.learning_rate == 0.25
+    with pytest.raises(TypeError, match=r"learning_rate cannot be set to 0\.1"):
+        optimizer.learning_rate = 0.1
+    optimizer.learning_rate = schedules.ExponentialDecay(1.0, 1, 0.5)
+    assert optimizer.learning_rate == 0.5
+
+
+def test_number_may_become_a_schedule_and_a_function_a_number():
+    optimizer = SGD(0.5)
+    optimizer.learning_rate = schedules.ExponentialDecay(1.0, 1, 0.5)
+    assert optimizer.rates(1, 1) == 0.5
+    optimizer = SGD(lambda: 0.5)
+    optimizer.learning_rate = 0.25
+    assert float(optimizer.learning_rate) == 0.25
+
+
+# Variables
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "names"),
+    [
+        (SGD(name="o"), []),
+        (SGD(momentum=0.9, name="o"), ["w0_momentum", "w1_momentum"]),
+        (Adam(name="o"), ["w0_momentum", "w0_velocity", "w1_momentum", "w1_velocity"]),
+        (
+            Adam(amsgrad=True, name="o"),
+            [
+                *("w0_momentum", "w0_velocity", "w1_momentum", "w1_velocity"),
+                *("w0_velocity_hat", "w1_velocity_hat"),
+            ],
+        ),
+    ],
+)
+def test_variables_are_in_keras_order(optimizer, names):
+    optimizer.build(weights((2, 3), (3,)))
+    expected = ["o/iteration", "o/learning_rate", *(f"o/net_dense_{name}" for name in names)]
+    assert [variable.path for variable in optimizer.variables] == expected
+
+
+def test_scheduled_rate_is_no_variable():
+    optimizer = SGD(schedules.ExponentialDecay(0.5, 1, 0.5))
+    assert [variable.name for variable in optimizer.variables] == ["iteration"]
+
+
+def test_slots_have_the_layout_of_their_weight_and_start_at_0():
+    kernel, bias = weights((2, 3), (3,))
+    optimizer = Adam()
+    optimizer.build([kernel, bias])
+    assert [slot.matrix for slot in optimizer.slots[kernel]] == [True, True]
+    assert [slot.matrix for slot in optimizer.slots[bias]] == [False, False]
+    np.testing.assert_array_equal(optimizer.slots[kernel][0].get(), np.zeros((2, 3)))
+
+
+def test_slots_are_made_once_and_only_for_the_first_weights():
+    kernel, bias, other = weights((2, 3), (3,), (3,))
+    optimizer = Adam()
+    optimizer.build([kernel, bias])
+    before = optimizer.slots[kernel]
+    optimizer.build([bias])
+    assert optimizer.slots[kernel] == before
+    with pytest.raises(ValueError, match="variables must be those that it was built with"):
+        optimizer.build([other])
+
+
+def test_iterations_are_a_whole_number():
+    optimizer = SGD()
+    assert int(optimizer.iterations) == 0
+    optimizer.iterations = 5
+    optimizer.iterations.assign_add(2)
+    assert optimizer.iterations == 7
+
+
+# Configuration
+
+COMMON = {
+    "name": "x",
+    "learning_rate": 0.5,
+    "weight_decay": None,
+    "clipnorm": None,
+    "global_clipnorm": None,
+    "clipvalue": None,
+    "use_ema": False,
+    "ema_momentum": 0.99,
+    "ema_overwrite_frequency": None,
+    "loss_scale_factor": None,
+    "gradient_accumulation_steps": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "own"),
+    [
+        (SGD(0.5, name="x"), {"momentum": 0.0, "nesterov": False}),
+        (SGD(0.5, decay=0.1, name="x"), {"decay": 0.1, "momentum": 0.0, "nesterov": False}),
+        (
+            Adam(0.5, name="x"),
+            {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "amsgrad": False},
+        ),
+    ],
+)
+def test_config_has_keras_keys_in_keras_order(optimizer, own):
+    assert list(optimizer.get_config().items()) == [*COMMON.items(), *own.items()]
+
+
+def test_config_with_a_schedule_makes_it_again():
+    optimizer = Adam(schedules.CosineDecay(0.1, 10))
+    again = get(serialize(optimizer))
+    assert isinstance(again, Adam)
+    np.testing.assert_array_equal(again.rates(0, 20), optimizer.rates(0, 20))
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: Adam(1),
+            "Adam: learning_rate must be a float, a LearningRateSchedule or a functi",
+        ),
+        (lambda: Adam(np.float32(1)), "Adam: learning_rate must be a float"),
+        (lambda: Adam("a"), "learning_rate must be a float"),
+        (lambda: Adam(None), "learning_rate must be a float"),
+        (lambda: Adam(float("nan")), "learning_rate must be a float"),
+        (lambda: Adam(lr="a"), "learning_rate must be a float"),
+        (lambda: Adam(0.1, lr=0.2), "learning_rate and lr are the same argument, got both"),
+        (lambda: Adam(foo=0.1), "Adam: arguments not recognized: {'foo': 0.1}"),
+        (lambda: Adam(decay=-1), "Adam: decay must be a number of at least 0, got -1"),
+        (lambda: Adam(beta_1=1.0), "beta_1 must be a number of at least 0 and below 1, got 1.0"),
+        (lambda: Adam(beta_2="a"), "beta_2 must be a number of at least 0 and below 1, got 'a'"),
+        (lambda: Adam(epsilon=-1), "epsilon must be a number of at least 0"),
+        (lambda: Adam(amsgrad=3), "amsgrad must be True or False, got 3"),
+        (lambda: SGD(momentum=0), "SGD: momentum must be a float from 0.0 to 1.0, got 0"),
+        (lambda: SGD(momentum=1.5), "momentum must be a float from 0.0 to 1.0, got 1.5"),
+        (lambda: SGD(momentum=None), "momentum must be a float"),
+        (lambda: SGD(nesterov="a"), "nesterov must be True or False"),
+        (lambda: SGD(weight_decay=0.1), "weight_decay is not supported yet, so it must be None"),
+        (lambda: SGD(clipnorm=1.0), "clipnorm is not supported yet"),
+        (lambda: SGD(clipvalue=1.0), "clipvalue is not supported yet"),
+        (lambda: SGD(global_clipnorm=1.0), "global_clipnorm is not supported yet"),
+        (lambda: SGD(use_ema=True), "use_ema is not supported yet, so it must be False"),
+        (lambda: SGD(use_ema="a"), "use_ema must be True or False"),
+        (
+            lambda: SGD(ema_momentum=2.0),
+            "ema_momentum must be a number of at least 0 and of at most",
+        ),
+        (lambda: SGD(ema_overwrite_frequency=3), "ema_overwrite_frequency is not supported yet"),
+        (lambda: SGD(loss_scale_factor=2.0), "loss_scale_factor is not supported yet"),
+        (
+            lambda: SGD(gradient_accumulation_steps=2),
+            "gradient_accumulation_steps is not supported",
+        ),
+    ],
+)
+def test_bad_argument_is_refused(call, text):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert text in str(caught.value)
+
+
+def test_identifier_that_is_an_optimizer_is_itself():
+    optimizer = SGD()
+    assert get(optimizer) is optimizer
+    assert isinstance(get("ADAM"), Optimizer)

@@ -1,0 +1,100 @@
+"""test_schedules.py - the rates are those that Keras 3.15 gives (recorded from it)."""
+
+import numpy as np
+import pytest
+
+from cdl.optimizers import schedules as s
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "rates"),
+    [
+        (s.ExponentialDecay(0.1, 10, 0.9), [0, 5, 25], [0.1, 0.09486832, 0.07684335]),
+        (s.ExponentialDecay(0.1, 10, 0.9, staircase=True), [5, 25], [0.1, 0.081]),
+        (s.InverseTimeDecay(0.1, 10, 0.5), [0, 5, 25], [0.1, 0.08, 0.04444445]),
+        (s.InverseTimeDecay(0.1, 10, 0.5, True), [5, 25], [0.1, 0.05]),
+        (s.PolynomialDecay(0.1, 10), [0, 5, 10, 25], [0.1, 0.05005, 0.0001, 0.0001]),
+        (s.PolynomialDecay(0.1, 10, power=2.0), [3], [0.049051]),
+        (s.PolynomialDecay(0.1, 10, cycle=True), [0, 10, 25], [0.1, 0.0001, 0.01675]),
+        (
+            s.PiecewiseConstantDecay([1, 3], [0.1, 0.2, 0.3]),
+            [0, 1, 2, 3, 4],
+            [0.1, 0.1, 0.2, 0.2, 0.3],
+        ),
+        (s.PiecewiseConstantDecay([], [0.1]), [0, 9], [0.1, 0.1]),
+        (s.CosineDecay(0.1, 10), [0, 1, 2, 20], [0.1, 0.09755283, 0.09045085, 0]),
+        (s.CosineDecay(0.1, 10, alpha=0.5), [10, 20], [0.05, 0.05]),
+        (
+            s.CosineDecay(0.1, 10, warmup_target=1.0, warmup_steps=5),
+            [0, 3, 5, 10, 15],
+            [0.1, 0.64, 1, 0.5, 0],
+        ),
+        (s.CosineDecay(0.1, 10, warmup_target=1.0), [0, 3], [1.0, 0.7938926]),
+        (s.CosineDecay(0.1, 10, warmup_steps=5), [3], [0.07938927]),
+        (
+            s.CosineDecayRestarts(0.1, 10),
+            [0, 9, 10, 15, 30],
+            [0.1, 0.002447176, 0.1, 0.08535534, 0.1],
+        ),
+        (s.CosineDecayRestarts(0.1, 10, t_mul=1.0, m_mul=0.5), [25], [0.0125]),
+    ],
+    ids=lambda case: type(case).__name__ if isinstance(case, s.LearningRateSchedule) else None,
+)
+def test_rates_are_keras_own(schedule, steps, rates):
+    np.testing.assert_allclose(schedule(np.array(steps)), rates, rtol=2e-6, atol=1e-9)
+    np.testing.assert_allclose([schedule(step) for step in steps], rates, rtol=2e-6, atol=1e-9)
+    assert schedule(0).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: s.ExponentialDecay(0.1, 0, 0.9),
+            "ExponentialDecay: decay_steps must be a number ab",
+        ),
+        (
+            lambda: s.ExponentialDecay("a", 10, 0.9),
+            "initial_learning_rate must be a number, got 'a'",
+        ),
+        (lambda: s.ExponentialDecay(0.1, 1, 0.9, "a"), "staircase must be True or False"),
+        (lambda: s.InverseTimeDecay(0.1, -1, 0.9), "decay_steps must be a number above 0, got -1"),
+        (lambda: s.PolynomialDecay(0.1, 0), "PolynomialDecay: decay_steps"),
+        (lambda: s.CosineDecay(0.1, 0), "CosineDecay: decay_steps"),
+        (lambda: s.CosineDecay(0.1, 1, warmup_steps=1.5), "warmup_steps must be an int, got 1.5"),
+        (lambda: s.CosineDecayRestarts(0.1, 0), "CosineDecayRestarts: first_decay_steps"),
+        (
+            lambda: s.PiecewiseConstantDecay([1, 2], [0.1, 0.2]),
+            "values must be one more than the 2",
+        ),
+        (lambda: s.PiecewiseConstantDecay([2, 1], [1, 2, 3]), "boundaries must rise, got [2, 1]"),
+        (lambda: s.PiecewiseConstantDecay(["a"], [1, 2]), "boundaries must be a number, got 'a'"),
+    ],
+)
+def test_bad_argument_is_refused(call, text):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert text in str(caught.value)
+
+
+def test_base_is_to_be_overridden():
+    with pytest.raises(NotImplementedError, match="must override __call__"):
+        s.LearningRateSchedule()(0)
+    with pytest.raises(NotImplementedError, match="must override get_config"):
+        s.LearningRateSchedule().get_config()
+
+
+def test_config_has_keras_keys():
+    assert s.serialize(s.CosineDecayRestarts(0.1, 10)) == {
+        "module": "keras.optimizers.schedules",
+        "class_name": "CosineDecayRestarts",
+        "config": {
+            "initial_learning_rate": 0.1,
+            "first_decay_steps": 10,
+            "t_mul": 2.0,
+            "m_mul": 1.0,
+            "alpha": 0.0,
+            "name": "SGDRDecay",
+        },
+        "registered_name": None,
+    }

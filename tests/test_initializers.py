@@ -1,0 +1,150 @@
+"""test_initializers.py - first values have the distribution that their name promises."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cdl import initializers
+from cdl.utils import set_random_seed
+
+SHAPE = (400, 300)
+DRAWN = [
+    initializers.RandomNormal,
+    initializers.RandomUniform,
+    initializers.TruncatedNormal,
+    initializers.VarianceScaling,
+    initializers.GlorotNormal,
+    initializers.GlorotUniform,
+    initializers.HeNormal,
+    initializers.HeUniform,
+    initializers.LecunNormal,
+    initializers.LecunUniform,
+]
+CUT = 0.87962566103423978  # standard deviation of a normal variable cut off at 2 sigma
+
+
+@pytest.mark.parametrize(
+    ("name", "stddev", "largest"),
+    [
+        ("glorot_uniform", math.sqrt(2 / 700), math.sqrt(6 / 700)),
+        ("glorot_normal", math.sqrt(2 / 700), 2 * math.sqrt(2 / 700) / CUT),
+        ("he_uniform", math.sqrt(2 / 400), math.sqrt(6 / 400)),
+        ("he_normal", math.sqrt(2 / 400), 2 * math.sqrt(2 / 400) / CUT),
+        ("lecun_uniform", math.sqrt(1 / 400), math.sqrt(3 / 400)),
+        ("lecun_normal", math.sqrt(1 / 400), 2 * math.sqrt(1 / 400) / CUT),
+        ("variance_scaling", math.sqrt(1 / 400), 2 * math.sqrt(1 / 400) / CUT),
+        ("random_uniform", 0.1 / math.sqrt(12), 0.05),
+        ("truncated_normal", 0.05 * CUT, 0.1),
+        ("random_normal", 0.05, math.inf),
+    ],
+)
+def test_values_have_the_spread_and_the_limit(name, stddev, largest):
+    values = initializers.get(name)(SHAPE).astype(np.float64)
+    assert abs(values.mean()) < 4 * stddev / math.sqrt(values.size)
+    assert values.std() == pytest.approx(stddev, rel=0.01)
+    assert np.abs(values).max() <= largest * (1 + 1e-6)
+    if math.isfinite(largest):
+        assert np.abs(values).max() > 0.97 * largest
+
+
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
+@pytest.mark.parametrize("distribution", ["truncated_normal", "untruncated_normal", "uniform"])
+def test_variance_is_scale_by_fan(mode, distribution):
+    values = initializers.VarianceScaling(3.0, mode, distribution, seed=1)(SHAPE)
+    n = {"fan_in": 400, "fan_out": 300, "fan_avg": 350}[mode]
+    assert values.std() == pytest.approx(math.sqrt(3 / n), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fans"),
+    [((), (1, 1)), ((7,), (7, 7)), ((3, 5), (3, 5)), ((2, 3, 4, 5), (24, 30))],
+    ids=str,
+)
+def test_fans_include_the_window(shape, fans):
+    assert initializers.VarianceScaling()._fans(shape) == fans
+
+
+def test_axes_give_the_fans():
+    scaling = initializers.GlorotUniform(input_axes=(0,), output_axes=(1, 2))
+    assert scaling._fans((3, 4, 5)) == (3, 20)
+
+
+@pytest.mark.parametrize("cls", DRAWN)
+def test_seed_gives_the_same_values_at_each_call_and_to_each_object(cls):
+    first = cls(seed=3)
+    np.testing.assert_array_equal(first((4, 5)), first((4, 5)))
+    np.testing.assert_array_equal(first((4, 5)), cls(seed=3)((4, 5)))
+    assert not np.array_equal(first((4, 5)), cls(seed=4)((4, 5)))
+
+
+def test_seed_that_was_not_given_is_drawn_once_from_python():
+    set_random_seed(5)
+    first = initializers.GlorotUniform()
+    second = initializers.GlorotUniform()
+    np.testing.assert_array_equal(first((3, 3)), first((3, 3)))
+    assert not np.array_equal(first((3, 3)), second((3, 3)))
+    set_random_seed(5)
+    np.testing.assert_array_equal(initializers.GlorotUniform()((3, 3)), first((3, 3)))
+    assert first.get_config()["seed"] is None
+
+
+@pytest.mark.parametrize(
+    ("initializer", "expected"),
+    [
+        (initializers.Zeros(), [[0, 0, 0]]),
+        (initializers.Ones(), [[1, 1, 1]]),
+        (initializers.Constant(2.5), [[2.5, 2.5, 2.5]]),
+        (initializers.Constant([1, 2, 3]), [[1, 2, 3]]),
+        (initializers.get(np.array([[4, 5, 6]])), [[4, 5, 6]]),
+    ],
+)
+def test_known_values(initializer, expected):
+    values = initializer((1, 3))
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float64", np.float16])
+def test_dtype_is_honoured(dtype):
+    assert initializers.Ones()((2,), dtype=dtype).dtype == np.dtype(dtype)
+
+
+def test_shape_may_be_one_int_or_a_list():
+    assert initializers.Zeros()(3).shape == (3,)
+    assert initializers.GlorotUniform()([2, 3]).shape == (2, 3)
+
+
+def test_clone_has_the_same_arguments():
+    assert initializers.RandomNormal(1.0, 2.0, seed=3).clone().get_config() == {
+        "seed": 3,
+        "mean": 1.0,
+        "stddev": 2.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: initializers.VarianceScaling(scale=0), "scale must be a number above 0, got 0"),
+        (lambda: initializers.VarianceScaling(mode="x"), "mode must be one of 'fan_in', 'fan_out'"),
+        (lambda: initializers.VarianceScaling(distribution="x"), "distribution must be one of"),
+        (lambda: initializers.VarianceScaling(distribution=3), "distribution must be one of"),
+        (lambda: initializers.RandomNormal(seed="a"), "seed must be an int from 0 to 2**32 - 1"),
+        (lambda: initializers.RandomNormal(seed=1.5), "RandomNormal: seed must be"),
+        (lambda: initializers.HeNormal(seed=-1), "HeNormal: seed must be"),
+        (lambda: initializers.RandomNormal(stddev=-1), "stddev must be a number of at least 0"),
+        (
+            lambda: initializers.RandomUniform("a"),
+            "RandomUniform: minval must be a number, got 'a'",
+        ),
+        (lambda: initializers.Zeros()((2, None)), "Zeros: shape must have known sizes"),
+        (lambda: initializers.Zeros()((2, -2)), "Zeros: shape must have known sizes"),
+        (lambda: initializers.Zeros()((2,), dtype="foo"), "Invalid dtype: 'foo'"),
+        (lambda: initializers.get(np.ones(3))((4,)), "the weight's shape (4,), got (3,)"),
+    ],
+)
+def test_bad_argument_is_refused(call, text):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert text in str(caught.value)
