@@ -39,14 +39,18 @@ CDL_INLINE float d_linear(float x, float y, const float *p) {
     return (void)x, (void)y, (void)p, 1.0f;
 }
 
-/* x in [threshold, max_value], linear below: the whole of Keras's relu. At x = 0 the slope is 0. */
+/* The whole of Keras's relu: x above the threshold, negative_slope (x - threshold) up to it. A
+ * max_value clips the part above to [0, max_value], also where the threshold is negative. At the
+ * threshold the slope is 0, but 1 where the two lines meet in 0. */
 CDL_INLINE float f_relu(float x, const float *p) {
     const float below = p[0] == 0.0f ? (x != x ? x : 0.0f) : p[0] * (x - p[2]);
-    return x >= p[2] ? min_f(x, p[1]) : below;
+    const float top = min_f(x, p[1]);
+    return x > p[2] ? (top < 0.0f && p[1] < INFINITY ? 0.0f : top) : below;
 }
 CDL_INLINE float d_relu(float x, float y, const float *p) {
-    const float inside = x < p[1] && (x > p[2] || (x == p[2] && p[2] != 0.0f)) ? 1.0f : 0.0f;
-    return (void)y, x >= p[2] && x != 0.0f ? inside : (x == 0.0f && p[2] <= 0.0f ? inside : p[0]);
+    const float inside = x < p[1] && (x >= 0.0f || !(p[1] < INFINITY)) ? 1.0f : 0.0f;
+    const float corner = p[2] == 0.0f && p[0] != 0.0f ? 1.0f : 0.0f;
+    return (void)y, x > p[2] ? inside : (x < p[2] ? p[0] : corner);
 }
 
 CDL_INLINE float f_plain_relu(float x, const float *p) { return (void)p, x < 0.0f ? 0.0f : x; }
@@ -108,7 +112,8 @@ CDL_INLINE float f_gelu_tanh(float x, const float *p) {
 CDL_INLINE float d_gelu_tanh(float x, float y, const float *p) {
     const float s = sigmoid_f(1.59576912f * x * (1.0f + 0.044715f * x * x));
     const float du = 1.59576912f * (1.0f + 0.134145f * x * x);
-    return (void)y, (void)p, s + x * s * (1.0f - s) * du;
+    const float bend = x * s * (1.0f - s); /* 0 far out, where du overflows */
+    return (void)y, (void)p, s + (bend == 0.0f ? 0.0f : bend * du);
 }
 
 CDL_INLINE float f_silu(float x, const float *p) { return (void)p, x * sigmoid_f(x); }

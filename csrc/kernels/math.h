@@ -39,7 +39,8 @@ CDL_INLINE float min_f(float x, float y) { return x < y ? x : y; }
 CDL_INLINE float exp_f(float x) {
     const float magic = 12582912.0f;
     const float shifted = x * 1.44269504f + magic;
-    const int32_t n = bits_of_float(shifted) - bits_of_float(magic);
+    const int32_t n =
+        (int32_t)((uint32_t)bits_of_float(shifted) - (uint32_t)bits_of_float(magic)); /* may wrap */
     const float whole = shifted - magic;
     const float r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
 
