@@ -106,7 +106,9 @@ def predict(program, arrays, *, rows=None, **options):
     return _core.Executor(program, rows or max(1, len(arrays[0])), **options).predict(arrays)
 
 
-def train(program, arrays, optimizer, *, batch, epochs=1, rate=0.01, seed=0, orders=None, **options):
+def train(
+    program, arrays, optimizer, *, batch, epochs=1, rate=0.01, seed=0, orders=None, **options
+):
     """Runs whole epochs; the reports' results of each epoch."""
     executor = _core.Executor(program, batch, training=True, optimizer=optimizer, **options)
     iteration, logs = 0, []

@@ -44,11 +44,14 @@ def _relu(x: Array, negative_slope: float, max_value: float, threshold: float) -
     above = np.where(x > threshold, x, 0.0)
     if max_value < math.inf:
         above = np.clip(above, 0, max_value)
-    return above - negative_slope * np.maximum(threshold - x, 0)
+    below = negative_slope * np.maximum(threshold - x, 0) if negative_slope else 0.0  # no 0 * inf
+    return np.where(np.isnan(x), x, above - below)
 
 
 def _relu_slope(x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
     above = np.where((x > threshold) & (x < max_value), 1.0, 0.0)
+    if max_value < math.inf:
+        above = np.where(x < 0, 0.0, above)
     slope = np.where(x < threshold, negative_slope, above)
     # where both sides meet in 0, Keras takes the left for the plain relu, the right for a leaky one
     return np.where(x == 0, 1.0, slope) if negative_slope and threshold == 0 else slope
@@ -102,6 +105,7 @@ ACTIVATION_PARAMETERS: dict[str, list[dict[str, float]]] = {
         {"negative_slope": 0.25, "max_value": 6.0, "threshold": 0.0},
         {"negative_slope": 0.5, "max_value": 4.0, "threshold": 1.5},
         {"negative_slope": 0.0, "max_value": math.inf, "threshold": -1.0},
+        {"negative_slope": 0.5, "max_value": 2.0, "threshold": -1.0},
     ],
     "leaky_relu": [{"negative_slope": 0.2}, {"negative_slope": 0.01}],
     "elu": [{"alpha": 1.0}, {"alpha": 0.3}],

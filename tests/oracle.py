@@ -1,0 +1,272 @@
+"""oracle.py - runs programs in float64 NumPy, an instruction at a time: the judge of the core.
+
+It reads the same Program as the core and knows each op by its formula; losses, activations and
+optimizers come from references.py. Gradients are added up, nothing is fused, nothing is fast.
+Its own slopes are held to central differences in core/test_oracle.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import references as reference
+
+from cdl import _core
+
+
+def row_parameters(instruction, kind, table):
+    """The parameters of a table's row that an instruction states."""
+    names = table[kind] if isinstance(table[kind], tuple) else table[kind].params
+    return {name: instruction.attributes[name] for name in names}
+
+
+class Oracle:
+    """A program, its weights in float64, and an optimizer's state.
+
+    ``masks`` are the factors of a training step's dropouts, by instruction.
+    """
+
+    def __init__(self, program, optimizer=None, learn=None):
+        self.program = program
+        self.weights = {v: v.numpy().astype(np.float64) for v in program.variables}
+        self.learn = list(self.weights) if learn is None else list(learn)
+        self.row, self.hypers = optimizer or ("sgd", {})
+        self.slots = {
+            v: {name: np.zeros(v.shape) for name in _core.OPTIMIZERS[self.row].slots}
+            for v in self.learn
+        }
+        self.steps = 0
+
+    def forward(self, arrays, *, training=False, masks=None):
+        """Computes all values; returns those of the outputs."""
+        self.training, self.masks = training, masks or {}
+        self.values, self.totals, self.loss = {}, [], 0.0
+        for value, array in zip(self.program.inputs, arrays, strict=True):
+            dtype = np.int64 if value.dtype == "int32" else np.float64
+            array = np.asarray(array).astype(dtype)
+            self.values[value] = array.reshape(len(array), *value.shape)
+        self.kept = {}  # what an instruction's backward needs, by instruction
+        for i in self.program.instructions:
+            FORWARD[i.op](self, i)
+        return [self.values[v] for v in self.program.outputs]
+
+    def backward(self, dy=None):
+        """Gradients of the losses (and of sum(dy * output 0)) by variable, after forward()."""
+        self.slopes = {value: np.zeros(array.shape) for value, array in self.values.items()}
+        self.gradients = {v: np.zeros(v.shape) for v in self.weights}
+        if dy is not None:
+            self.slopes[self.program.outputs[0]] += dy
+        for i in reversed(self.program.instructions):
+            BACKWARD[i.op](self, i)
+        return self.gradients
+
+    def step(self, arrays, rate, **run):
+        """One step of training; the losses before it."""
+        self.forward(arrays, training=True, **run)
+        gradients = self.backward()
+        self.steps += 1
+        update = reference.OPTIMIZERS[self.row]
+        for v in self.learn:
+            self.weights[v] = update(
+                self.weights[v], gradients[v], self.slots[v], self.steps, rate, **self.hypers
+            )
+        for i in self.program.instructions:
+            if i.op == "batch_norm":
+                follow_batch(self, i)
+        return self.loss
+
+    def results(self):
+        return [total / count for total, count in self.totals]
+
+
+# --------------------------------------------------------------------------------- the operations
+
+
+def dense_forward(o, i):
+    kernel, bias = i.params
+    z = o.values[i.inputs[0]] @ o.weights[kernel]
+    if bias is not None:
+        z = z + o.weights[bias]
+    kind = i.attributes.get("activation", "linear")
+    f, df = reference.ACTIVATIONS[kind]
+    parameters = row_parameters(i, kind, _core.ACTIVATIONS)
+    o.values[i.outputs[0]] = f(z, **parameters)
+    o.kept[i] = df(z, **parameters)
+
+
+def dense_backward(o, i):
+    kernel, bias = i.params
+    x = o.values[i.inputs[0]]
+    dz = o.slopes[i.outputs[0]] * o.kept[i]
+    o.slopes[i.inputs[0]] += dz @ o.weights[kernel].T
+    rows = dz.reshape(-1, dz.shape[-1])
+    o.gradients[kernel] += x.reshape(-1, x.shape[-1]).T @ rows
+    if bias is not None:
+        o.gradients[bias] += rows.sum(0)
+
+
+def activation_forward(o, i):
+    x, kind = o.values[i.inputs[0]], i.attributes["kind"]
+    f, df = reference.ACTIVATIONS[kind]
+    parameters = row_parameters(i, kind, _core.ACTIVATIONS)
+    o.values[i.outputs[0]] = f(x, **parameters)
+    o.kept[i] = df(x, **parameters)
+
+
+def activation_backward(o, i):
+    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] * o.kept[i]
+
+
+def softmax_forward(o, i):
+    o.values[i.outputs[0]] = reference.softmax(o.values[i.inputs[0]])
+
+
+def softmax_backward(o, i):
+    dy = o.slopes[i.outputs[0]]
+    o.slopes[i.inputs[0]] += reference.softmax_slope(o.values[i.inputs[0]], dy)
+
+
+def dropout_forward(o, i):
+    o.kept[i] = o.masks.get(i, 1.0) if o.training else 1.0
+    o.values[i.outputs[0]] = o.values[i.inputs[0]] * o.kept[i]
+
+
+def dropout_backward(o, i):
+    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] * o.kept[i]
+
+
+def reshape_forward(o, i):
+    x = o.values[i.inputs[0]]
+    o.values[i.outputs[0]] = x.reshape(len(x), *i.outputs[0].shape)
+
+
+def reshape_backward(o, i):
+    dx = o.slopes[i.inputs[0]]
+    dx += o.slopes[i.outputs[0]].reshape(dx.shape)
+
+
+def loss_parts(o, i):
+    """Values of the lines and slopes by the prediction, both before weights and scale."""
+    y, p, kind = o.values[i.inputs[1]], o.values[i.inputs[0]], i.attributes["kind"]
+    n = p.shape[-1]
+    flat = y.reshape(-1) if reference.takes_classes(kind) else y.reshape(-1, n)
+    parameters = row_parameters(i, kind, _core.LOSSES)
+    value, slope = (f(flat, p.reshape(-1, n), **parameters) for f in reference.LOSSES[kind])
+    return value.reshape(p.shape[:-1]), slope.reshape(p.shape)
+
+
+def line_weights(o, i, lines):
+    if len(i.inputs) < 3:
+        return np.ones(lines)
+    weights = o.values[i.inputs[2]].reshape(-1)
+    return np.broadcast_to(weights.reshape(-1, *[1] * (len(lines) - 1)), lines)
+
+
+def loss_forward(o, i):
+    value, slope = loss_parts(o, i)
+    w = line_weights(o, i, value.shape)
+    count = 1 if i.attributes["reduction"] else value.size
+    scale = i.attributes["scale"] / count
+    loss = scale * (w * value).sum()
+    o.loss += loss
+    o.totals.append((loss * len(value), len(value)))
+    o.kept[i] = slope * w[..., None] * scale
+    if i.outputs:
+        form = reference.softmax if "softmax" in i.attributes["kind"] else reference.sigmoid
+        o.values[i.outputs[0]] = form(o.values[i.inputs[0]])
+
+
+def loss_backward(o, i):
+    o.slopes[i.inputs[0]] += o.kept[i]
+
+
+def metric_forward(o, i):
+    y, p, kind = o.values[i.inputs[1]], o.values[i.inputs[0]], i.attributes["kind"]
+    parameters = row_parameters(i, kind, _core.METRICS)
+    value = reference.METRICS[kind](y, p, **parameters).reshape(len(p), -1).mean(-1)
+    w = line_weights(o, i, value.shape)
+    o.totals.append(((w * value).sum(), w.sum()))
+
+
+def batch_norm_forward(o, i):
+    x = o.values[i.inputs[0]]
+    gamma, beta, mean, variance = (None if v is None else o.weights[v] for v in i.params)
+    axes = tuple(range(x.ndim - 1))
+    from_batch = o.training and not i.attributes["frozen"]
+    if from_batch:
+        mean, variance = x.mean(axes), x.var(axes)
+    deviation = np.sqrt(variance + i.attributes["epsilon"])
+    u = (x - mean) / deviation
+    o.kept[i] = u, (1.0 if gamma is None else gamma) / deviation, from_batch, (mean, variance)
+    o.values[i.outputs[0]] = u * (1.0 if gamma is None else gamma) + (0 if beta is None else beta)
+
+
+def batch_norm_backward(o, i):
+    u, factor, from_batch, _ = o.kept[i]
+    dy = o.slopes[i.outputs[0]]
+    axes = tuple(range(dy.ndim - 1))
+    by_gamma, by_beta = (dy * u).sum(axes), dy.sum(axes)
+    for v, gradient in zip(i.params[:2], (by_gamma, by_beta), strict=True):
+        if v is not None:
+            o.gradients[v] += gradient
+    n = u.size // u.shape[-1]
+    through = (by_beta + u * by_gamma) / n if from_batch else 0.0
+    o.slopes[i.inputs[0]] += factor * (dy - through)
+
+
+def follow_batch(o, i):
+    _, _, from_batch, statistics = o.kept[i]
+    keep = i.attributes["momentum"]
+    for v, now in zip(i.params[2:], statistics, strict=True):
+        if from_batch:
+            o.weights[v] = o.weights[v] * keep + now * (1 - keep)
+
+
+FORWARD = {
+    "dense": dense_forward,
+    "activation": activation_forward,
+    "softmax": softmax_forward,
+    "dropout": dropout_forward,
+    "reshape": reshape_forward,
+    "batch_norm": batch_norm_forward,
+    "loss": loss_forward,
+    "metric": metric_forward,
+}
+BACKWARD = {
+    "dense": dense_backward,
+    "activation": activation_backward,
+    "softmax": softmax_backward,
+    "dropout": dropout_backward,
+    "reshape": reshape_backward,
+    "batch_norm": batch_norm_backward,
+    "loss": loss_backward,
+    "metric": lambda o, i: None,
+}
+
+
+# ------------------------------------------------------------------------------ central differences
+
+
+def central_differences(f, array, step=1e-5):
+    """Slopes of the number f() by each element of `array`, which f reads."""
+    slopes = np.zeros(array.shape)
+    for at in np.ndindex(array.shape):
+        kept = array[at]
+        array[at] = kept + step
+        above = f()
+        array[at] = kept - step
+        below = f()
+        array[at] = kept
+        slopes[at] = (above - below) / (2 * step)
+    return slopes
+
+
+def difference_gradients(program, arrays, *, dy=None, learn=None, **run):
+    """Gradients of a program's losses (or of sum(dy * output 0)) by central differences."""
+    oracle = Oracle(program)
+
+    def total():
+        outputs = oracle.forward(arrays, **run)
+        return oracle.loss + (0.0 if dy is None else (dy * outputs[0]).sum())
+
+    variables = oracle.weights if learn is None else learn
+    return {v: central_differences(total, oracle.weights[v]) for v in variables}
