@@ -63,8 +63,8 @@ coverage: dev  ## which lines of cdl/ and csrc/ the suite runs
 	$(call OTHER_BUILD,coverage,CC=gcc CDL_COVERAGE=1)
 	find build -name '*.gcda' -delete; rm -f .coverage .coverage.*
 	$(call OTHER_TESTS,coverage) COVERAGE_FILE=$(CURDIR)/.coverage \
-	    $(BIN)/coverage run --source=cdl -m pytest -p no:cacheprovider --capture=sys $(PLAIN_CLAIMS) $(PYTEST_ARGS)
-	-$(BIN)/coverage combine -q
+	    $(BIN)/coverage run -m pytest -p no:cacheprovider --capture=sys $(PLAIN_CLAIMS) $(PYTEST_ARGS)
+	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered
 	$(BIN)/gcovr --root . --filter csrc/ build
 
