@@ -37,7 +37,8 @@ class Stream:
         self.name = name
         self.source = source
         self.once = hasattr(source, "__next__")
-        self.taken = 0  # batches read so far, for the error that says which batch was wrong
+        self.taken = 0  # batches handed out
+        self.current = 0  # number of the batch that was shown last, for errors
         self._ahead: tuple[Any, ...] | None = None
         self._iterator: Iterator[Any] | None = None
 
@@ -68,6 +69,7 @@ class Stream:
         if not self.ready():
             raise IndexError(f"{self.name} has no batch {self.taken}")
         batch, self._ahead = self._ahead, None
+        self.current = self.taken
         self.taken += 1
         assert batch is not None
         return batch
@@ -77,6 +79,7 @@ class Stream:
         if not self.ready():
             raise ValueError(f"{self.name} must yield at least one batch, got an empty iterable")
         assert self._ahead is not None
+        self.current = self.taken
         return self._ahead
 
     def rewind(self) -> None:

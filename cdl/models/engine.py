@@ -73,6 +73,7 @@ class Engine:
         self._any_held = any(each.held for each in self.metrics)
         self.in_python = self.python_loss or bool(self.python_metrics)
         self._give_back = give_back
+        self._done = 0  # batches of the pass
         self._y_dtype = np.dtype(np.float32)
         self._update = None
         if training:
@@ -87,7 +88,6 @@ class Engine:
         self._forget()
 
     def _forget(self) -> None:
-        self._done = 0
         self._loss_total = self._loss_count = 0.0
         self._earlier: list[tuple[float, float]] = []  # totals of executors that became too small
 

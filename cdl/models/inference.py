@@ -82,7 +82,7 @@ def predict(
 def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[NDArray[Any]]:
     """The x of each batch of a stream; what else the batches hold is left alone."""
     while (steps is None or stream.taken < steps) and stream.ready():
-        yield checks.inputs(model, stream.take()[0], f"predict: batch {stream.taken}")
+        yield checks.inputs(model, stream.take()[0], f"predict: batch {stream.current}")
 
 
 def _watched(

@@ -273,7 +273,7 @@ def _stream_feed(
 
     def checked(batch: tuple[Any, ...]) -> Arrays:
         x, y, weight = (*batch, None, None)[:3]
-        where = f"{call}: batch {stream.taken}"
+        where = f"{call}: batch {stream.current}"
         arrays = checks.training_data(model, compiled, x, y, weight, None, where)
         return arrays
 
@@ -282,6 +282,6 @@ def _stream_feed(
     same = functools.partial(checks.like_first, first=first, name=stream.name)
 
     def check(batch: tuple[Any, ...]) -> Arrays:
-        return same(checked(batch), number=stream.taken)
+        return same(checked(batch), number=stream.current)
 
     return StreamFeed(engine, stream, check, steps, restart)

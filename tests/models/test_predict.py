@@ -1,0 +1,135 @@
+"""test_predict.py - predictions: shapes, sizes, hooks, threads, and the lean way to one row."""
+
+import threading
+
+import numpy as np
+import pytest
+from models.nets import data, net
+
+from cdl.callbacks import LambdaCallback
+
+X = data(1000)[0]
+
+
+@pytest.fixture
+def model():
+    return net((8, "relu"), (3, "softmax"))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 31, 32, 33, 255, 256, 257, 1000])
+@pytest.mark.parametrize("batch", [None, 1, 7, 64, 5000])
+def test_any_number_of_rows_in_any_batch_size(model, rows, batch):
+    found = model.predict(X[:rows], batch, verbose=0)
+    assert (type(found), found.dtype, found.shape) == (np.ndarray, np.float32, (rows, 3))
+    np.testing.assert_allclose(found, model.predict(X, verbose=0)[:rows], rtol=1e-5, atol=1e-7)
+
+
+def test_every_result_is_a_new_array(model):
+    first = model.predict(X[:2])
+    kept = first.copy()
+    model.predict(X[2:4])
+    assert np.array_equal(first, kept)
+
+
+def test_steps_cut_the_rows(model):
+    assert model.predict(X, 10, 0, steps=3).shape == (30, 3)
+    assert model.predict(X[:15], 10, 0, steps=3).shape == (15, 3)
+
+
+def test_predict_on_batch_and_call_are_the_same(model):
+    expected = model.predict(X, verbose=0)
+    assert np.array_equal(model.predict_on_batch(X), expected)
+    assert np.array_equal(model(X), expected)
+
+
+def test_hooks_see_the_outputs_of_each_batch(model):
+    seen = []
+    callback = LambdaCallback(on_predict_batch_end=lambda i, logs: seen.append(logs["outputs"]))
+    found = model.predict(X[:50], 20, 0, callbacks=[callback])
+    assert [len(part) for part in seen] == [20, 20, 10]
+    assert np.array_equal(np.concatenate(seen), found)
+
+
+def test_predictions_follow_the_weights(model):
+    before = model.predict(X[:3])
+    model.set_weights([2 * w for w in model.get_weights()])
+    assert not np.array_equal(before, model.predict(X[:3]))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    now = model.predict(X[:3])
+    model.fit(X, np.zeros(1000), verbose=0)
+    assert not np.array_equal(now, model.predict(X[:3]))
+
+
+def test_many_threads_predict_at_once(model):
+    expected = {n: model.predict(X[:n], verbose=0) for n in (1, 3, 40, 1000)}
+    wrong = []
+
+    def work(n):
+        for _ in range(50):
+            if not np.array_equal(model.predict(X[:n], verbose=0), expected[n]):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in (1, 3, 40, 1000, 1, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_several_models_train_in_threads_as_they_do_alone():
+    y = data(1000)[2]
+
+    def train(out):
+        model = net((8, "relu"), (3, "softmax"))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(X, y, epochs=3, shuffle=False, verbose=0)
+        out.append(model.get_weights())
+
+    found = []
+    train(found)
+    threads = [threading.Thread(target=train, args=(found,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 5
+    for weights in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(weights, found[0], strict=True))
+
+
+def test_few_rows_go_straight_to_the_core(model, monkeypatch):
+    model.predict(X[:1])
+    monkeypatch.setattr("cdl.models.inference.predict", None)
+    for x in (X[:1], X[:32], X[:3].astype(np.int64), X[:6:2], np.asfortranarray(X[:3])):
+        model.predict(x)
+        model.predict(x, verbose=0)
+
+
+@pytest.mark.measures
+def test_one_row_takes_under_10_us(model):
+    import timeit
+
+    x = X[:1]
+    model.predict(x)
+    assert min(timeit.repeat(lambda: model.predict(x), number=500, repeat=9)) / 500 < 10e-6
+
+
+@pytest.mark.measures
+def test_memory_stays_flat_over_many_predicts_and_models(model):
+    import resource
+
+    def work():
+        for _ in range(3000):
+            model.predict(X[:3])
+        for _ in range(300):
+            other = net((8, "relu"), (3, "softmax"))
+            other.compile("adam", "sparse_categorical_crossentropy")
+            other.fit(X[:40], np.zeros(40), verbose=0)
+            other.predict(X[:3])
+
+    work()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        work()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024
