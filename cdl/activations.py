@@ -25,24 +25,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-__all__ = [
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "sigmoid",
-    "tanh",
-    "softmax",
-    "softplus",
-    "gelu",
-    "silu",
-    "swish",
-    "linear",
-    "get",
-    "serialize",
-    "deserialize",
-]
-
 _family = _named.Family(
     "activation", "keras.activations", "a name, one of cdl.activations, a layer, or None for linear"
 )

@@ -65,9 +65,17 @@ def test_none_is_nothing(module):
     assert module.get(None) is None
 
 
-@pytest.mark.parametrize("module", [losses, metrics, initializers, constraints])
-def test_class_gives_an_instance(module):
-    cls = getattr(module, module.__all__[1]) if hasattr(module, "__all__") else module.NonNeg
+@pytest.mark.parametrize(
+    ("module", "cls"),
+    [
+        (losses, losses.MeanSquaredError),
+        (metrics, metrics.Mean),
+        (initializers, initializers.Zeros),
+        (regularizers, regularizers.L2),
+        (constraints, constraints.NonNeg),
+    ],
+)
+def test_class_gives_an_instance(module, cls):
     assert type(module.get(cls)) is cls
 
 

@@ -7,51 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from cdl.initializers.constant import Constant, Ones, Values, Zeros
-from cdl.initializers.initializer import Initializer, family
-from cdl.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
-from cdl.initializers.scaling import (
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    LecunNormal,
-    LecunUniform,
-    VarianceScaling,
-)
-
-__all__ = [
-    "Initializer",
-    "Zeros",
-    "Ones",
-    "Constant",
-    "RandomNormal",
-    "RandomUniform",
-    "TruncatedNormal",
-    "VarianceScaling",
-    "GlorotNormal",
-    "GlorotUniform",
-    "HeNormal",
-    "HeUniform",
-    "LecunNormal",
-    "LecunUniform",
-    "zeros",
-    "ones",
-    "constant",
-    "random_normal",
-    "random_uniform",
-    "truncated_normal",
-    "variance_scaling",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "get",
-    "serialize",
-    "deserialize",
-]
+from cdl.initializers.constant import Constant as Constant
+from cdl.initializers.constant import Ones as Ones
+from cdl.initializers.constant import Values
+from cdl.initializers.constant import Zeros as Zeros
+from cdl.initializers.initializer import Initializer as Initializer
+from cdl.initializers.initializer import family
+from cdl.initializers.random import RandomNormal as RandomNormal
+from cdl.initializers.random import RandomUniform as RandomUniform
+from cdl.initializers.random import TruncatedNormal as TruncatedNormal
+from cdl.initializers.scaling import GlorotNormal as GlorotNormal
+from cdl.initializers.scaling import GlorotUniform as GlorotUniform
+from cdl.initializers.scaling import HeNormal as HeNormal
+from cdl.initializers.scaling import HeUniform as HeUniform
+from cdl.initializers.scaling import LecunNormal as LecunNormal
+from cdl.initializers.scaling import LecunUniform as LecunUniform
+from cdl.initializers.scaling import VarianceScaling as VarianceScaling
 
 zeros, ones, constant = Zeros, Ones, Constant
 random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal

@@ -5,44 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cdl.losses.compiled import is_compiled
+from cdl.losses.compiled import is_compiled as is_compiled
+from cdl.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
+from cdl.losses.crossentropy import CategoricalCrossentropy as CategoricalCrossentropy
+from cdl.losses.crossentropy import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
+from cdl.losses.crossentropy import binary_crossentropy as binary_crossentropy
+from cdl.losses.crossentropy import categorical_crossentropy as categorical_crossentropy
 from cdl.losses.crossentropy import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    SparseCategoricalCrossentropy,
-    binary_crossentropy,
-    categorical_crossentropy,
-    sparse_categorical_crossentropy,
+    sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
-from cdl.losses.loss import Loss, family
-from cdl.losses.python import LossFunctionWrapper, as_loss, numeric_gradient
-from cdl.losses.regression import (
-    MeanAbsoluteError,
-    MeanSquaredError,
-    mean_absolute_error,
-    mean_squared_error,
-)
-
-__all__ = [
-    "Loss",
-    "MeanSquaredError",
-    "MeanAbsoluteError",
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy",
-    "mean_squared_error",
-    "mean_absolute_error",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-    "LossFunctionWrapper",
-    "get",
-    "serialize",
-    "deserialize",
-    "resolve",
-    "is_compiled",
-    "numeric_gradient",
-]
+from cdl.losses.loss import Loss as Loss
+from cdl.losses.loss import family
+from cdl.losses.python import LossFunctionWrapper as LossFunctionWrapper
+from cdl.losses.python import as_loss
+from cdl.losses.python import numeric_gradient as numeric_gradient
+from cdl.losses.regression import MeanAbsoluteError as MeanAbsoluteError
+from cdl.losses.regression import MeanSquaredError as MeanSquaredError
+from cdl.losses.regression import mean_absolute_error as mean_absolute_error
+from cdl.losses.regression import mean_squared_error as mean_squared_error
 
 get, serialize, deserialize = family.get, family.serialize, family.deserialize
 

@@ -6,60 +6,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdl import losses
-from cdl.losses import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    mean_absolute_error,
-    mean_squared_error,
-    sparse_categorical_crossentropy,
-)
-from cdl.metrics.accuracy import (
-    Accuracy,
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    SparseCategoricalAccuracy,
-    binary_accuracy,
-    categorical_accuracy,
-    sparse_categorical_accuracy,
-)
-from cdl.metrics.compiled import is_compiled
-from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric, Sum, family, name_of
-from cdl.metrics.of_losses import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    SparseCategoricalCrossentropy,
-)
-
-__all__ = [
-    "Metric",
-    "Mean",
-    "Sum",
-    "MeanMetricWrapper",
-    "Accuracy",
-    "BinaryAccuracy",
-    "CategoricalAccuracy",
-    "SparseCategoricalAccuracy",
-    "MeanSquaredError",
-    "MeanAbsoluteError",
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy",
-    "binary_accuracy",
-    "categorical_accuracy",
-    "sparse_categorical_accuracy",
-    "mean_squared_error",
-    "mean_absolute_error",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-    "get",
-    "serialize",
-    "deserialize",
-    "resolve",
-    "is_compiled",
-]
+from cdl.losses import binary_crossentropy as binary_crossentropy
+from cdl.losses import categorical_crossentropy as categorical_crossentropy
+from cdl.losses import mean_absolute_error as mean_absolute_error
+from cdl.losses import mean_squared_error as mean_squared_error
+from cdl.losses import sparse_categorical_crossentropy as sparse_categorical_crossentropy
+from cdl.metrics.accuracy import Accuracy as Accuracy
+from cdl.metrics.accuracy import BinaryAccuracy as BinaryAccuracy
+from cdl.metrics.accuracy import CategoricalAccuracy as CategoricalAccuracy
+from cdl.metrics.accuracy import SparseCategoricalAccuracy as SparseCategoricalAccuracy
+from cdl.metrics.accuracy import binary_accuracy as binary_accuracy
+from cdl.metrics.accuracy import categorical_accuracy as categorical_accuracy
+from cdl.metrics.accuracy import sparse_categorical_accuracy as sparse_categorical_accuracy
+from cdl.metrics.compiled import is_compiled as is_compiled
+from cdl.metrics.metric import Mean as Mean
+from cdl.metrics.metric import MeanMetricWrapper as MeanMetricWrapper
+from cdl.metrics.metric import Metric as Metric
+from cdl.metrics.metric import Sum as Sum
+from cdl.metrics.metric import family, name_of
+from cdl.metrics.of_losses import BinaryCrossentropy as BinaryCrossentropy
+from cdl.metrics.of_losses import CategoricalCrossentropy as CategoricalCrossentropy
+from cdl.metrics.of_losses import MeanAbsoluteError as MeanAbsoluteError
+from cdl.metrics.of_losses import MeanSquaredError as MeanSquaredError
+from cdl.metrics.of_losses import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
 
 get, serialize, deserialize = family.get, family.serialize, family.deserialize
 
@@ -67,19 +36,6 @@ _accuracies: dict[str, type[Metric]] = {
     "binary": BinaryAccuracy,
     "sparse_categorical": SparseCategoricalAccuracy,
     "categorical": CategoricalAccuracy,
-}
-_functions: dict[Any, type[Metric]] = {
-    function: family.find(function.__name__)
-    for function in (
-        binary_accuracy,
-        categorical_accuracy,
-        sparse_categorical_accuracy,
-        mean_squared_error,
-        mean_absolute_error,
-        binary_crossentropy,
-        categorical_crossentropy,
-        sparse_categorical_crossentropy,
-    )
 }
 
 
@@ -108,6 +64,8 @@ def resolve(
     if isinstance(metric, Metric):
         metric.name = name or metric.name
         return metric
-    own = getattr(metric, "name", None) or name_of(metric)
-    cls = _functions.get(metric) if getattr(metric, "__hash__", None) else None
-    return cls(name=own) if cls else MeanMetricWrapper(metric, name=own)
+    name = getattr(metric, "name", None) or name_of(metric)
+    if str(getattr(metric, "__module__", "")).startswith("cdl.") and name in family.names():
+        own: Metric = family.find(name)(name=name)  # a function that a class stands for
+        return own
+    return MeanMetricWrapper(metric, name=name)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdl.optimizers import schedules
-from cdl.optimizers.adam import Adam
-from cdl.optimizers.optimizer import Optimizer, family
-from cdl.optimizers.sgd import SGD
-
-__all__ = ["Optimizer", "SGD", "Adam", "schedules", "get", "serialize", "deserialize"]
+from cdl.optimizers import schedules as schedules
+from cdl.optimizers.adam import Adam as Adam
+from cdl.optimizers.optimizer import Optimizer as Optimizer
+from cdl.optimizers.optimizer import family
+from cdl.optimizers.sgd import SGD as SGD
 
 serialize, deserialize = family.serialize, family.deserialize
 

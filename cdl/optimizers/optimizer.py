@@ -71,7 +71,7 @@ class Optimizer:
         ValueError: an argument that is not known, not supported, or has a wrong value.
     """
 
-    row: str
+    row = ""
     # Slots that come after those of all variables in `variables`, as Keras has them.
     late_slots: tuple[str, ...] = ()
 
@@ -199,6 +199,11 @@ class Optimizer:
         Raises:
             ValueError: a variable that was not there when slots were made first.
         """
+        if self.row not in _core.OPTIMIZERS:
+            raise NotImplementedError(
+                f"{type(self).__name__}: row must name one of {', '.join(_core.OPTIMIZERS)}; "
+                "optimizers written in Python are not supported"
+            )
         if not self.built:
             self._slots = {variable: self._new_slots(variable) for variable in variables}
         for variable in variables:

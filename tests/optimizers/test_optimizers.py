@@ -290,3 +290,11 @@ def test_identifier_that_is_an_optimizer_is_itself():
     optimizer = SGD()
     assert get(optimizer) is optimizer
     assert isinstance(get("ADAM"), Optimizer)
+
+
+def test_optimizer_without_a_row_cannot_be_built():
+    class Mine(Optimizer):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Mine: row must name one of sgd"):
+        Mine(0.1).build(weights((2, 3)))

@@ -1,24 +1,12 @@
 """__init__.py - schedules: learning rates that follow the number of steps."""
 
-from cdl.optimizers.schedules.cosine import CosineDecay, CosineDecayRestarts
-from cdl.optimizers.schedules.decay import (
-    ExponentialDecay,
-    InverseTimeDecay,
-    PiecewiseConstantDecay,
-    PolynomialDecay,
-)
-from cdl.optimizers.schedules.schedule import LearningRateSchedule, family
-
-__all__ = [
-    "LearningRateSchedule",
-    "ExponentialDecay",
-    "InverseTimeDecay",
-    "PolynomialDecay",
-    "PiecewiseConstantDecay",
-    "CosineDecay",
-    "CosineDecayRestarts",
-    "serialize",
-    "deserialize",
-]
+from cdl.optimizers.schedules.cosine import CosineDecay as CosineDecay
+from cdl.optimizers.schedules.cosine import CosineDecayRestarts as CosineDecayRestarts
+from cdl.optimizers.schedules.decay import ExponentialDecay as ExponentialDecay
+from cdl.optimizers.schedules.decay import InverseTimeDecay as InverseTimeDecay
+from cdl.optimizers.schedules.decay import PiecewiseConstantDecay as PiecewiseConstantDecay
+from cdl.optimizers.schedules.decay import PolynomialDecay as PolynomialDecay
+from cdl.optimizers.schedules.schedule import LearningRateSchedule as LearningRateSchedule
+from cdl.optimizers.schedules.schedule import family
 
 serialize, deserialize = family.serialize, family.deserialize
