@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # tsan.sh - runs tests on a build with ThreadSanitizer: tsan.sh BIN [pytest arguments].
 #
-# Python, NumPy and libgomp are not instrumented, so a start or end of a parallel region is invisible to the
-# sanitizer: reports from those modules are left out (ignore_noninstrumented_modules), and what is left are
-# races between lines of csrc/. Address randomization is off since the shadow map of older gcc needs it.
+# Python, NumPy and libgomp are not instrumented. Reports from their code are left out; what libgomp orders
+# (start, end and `single` of a region) base/threads.c tells the sanitizer, but for the region's arguments
+# (tsan.supp). Address randomization is off since older gcc's shadow map needs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$1
@@ -12,6 +12,6 @@ shift
 rm -rf build/tsan
 CC=gcc CDL_SANITIZE=thread "$bin/python" setup.py -q build --build-lib build/tsan
 PYTHONPATH=$PWD/build/tsan PYTHONSAFEPATH=1 \
-    TSAN_OPTIONS="ignore_noninstrumented_modules=1 report_signal_unsafe=0 allocator_may_return_null=1" \
+    TSAN_OPTIONS="ignore_noninstrumented_modules=1 report_signal_unsafe=0 allocator_may_return_null=1 suppressions=$PWD/tools/tsan.supp" \
     setarch "$(uname -m)" -R env LD_PRELOAD="$(gcc -print-file-name=libtsan.so)" \
     "$bin/python" "$bin/pytest" -p no:cacheprovider --capture=sys -m "not measures and not builds" "$@"
