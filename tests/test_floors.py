@@ -28,7 +28,9 @@ C_FLOORS = ["base", "kernels", "isa", "ops", "program", "roof"]
 # The roof's header promises what program/ does, so program/ is held to it by including it.
 KEEPS_THE_PROMISES_OF = {"program/program.h": "cdl.h"}
 # Files that may be longer than 500 lines, how long, and why.
-LONGER = {"cdl/_core.pyx": (1000, "one extension is one module: cdl.h again, conversions, Executor")}
+LONGER = {
+    "cdl/_core.pyx": (1000, "one extension is one module: cdl.h again, conversions, Executor")
+}
 
 
 def in_tree(path: Path) -> str:
