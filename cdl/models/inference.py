@@ -63,7 +63,7 @@ def predict(
         stream = data.Stream(x, f"{call}: x")
         stream.peek()
         target = steps or len(stream) or None
-        return _watched(model, _batches(model, stream, steps), target, verbose, callbacks)
+        return _watched(model, _batches(model, stream, steps), 1, target, verbose, callbacks)
 
     x = checks.inputs(model, x, call, batch_size or 32)
     batch = batch_size or 32
@@ -72,11 +72,11 @@ def predict(
     if callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched())):
         predictors: Predictors = model._predictors()
         return predictors.run(x, batch_size)
-    # The bar needs to hear of the work now and then; only a hook needs to see Keras's own batches.
-    if not CallbackList(callbacks).wants_batches("predict"):
-        batch = max(batch, min(16 * MANY, len(x)))
-    parts = (x[start : start + batch] for start in range(0, len(x), batch))
-    return _watched(model, parts, -(-len(x) // batch), verbose, callbacks)
+    # The bar needs to hear of the work now and then; only a hook needs to see each batch.
+    hooked = CallbackList(callbacks).wants_batches("predict")
+    each = 1 if hooked else max(1, 16 * MANY // batch)
+    parts = (x[start : start + each * batch] for start in range(0, len(x), each * batch))
+    return _watched(model, parts, each, -(-len(x) // batch), verbose, callbacks)
 
 
 def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[NDArray[Any]]:
@@ -86,9 +86,14 @@ def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[NDA
 
 
 def _watched(
-    model: Any, parts: Iterator[NDArray[Any]], target: int | None, verbose: Any, callbacks: Any
+    model: Any,
+    parts: Iterator[NDArray[Any]],
+    each: int,
+    target: int | None,
+    verbose: Any,
+    callbacks: Any,
 ) -> NDArray[np.float32]:
-    """Predictions part by part, with hooks and a bar."""
+    """Predictions part by part, of `each` batches, with hooks and a bar."""
     watchers = CallbackList(
         callbacks, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=1, steps=target
     )
@@ -102,7 +107,8 @@ def _watched(
             outputs.append(model._predictors().run(x))
             if hooked:
                 watchers.on_predict_batch_end(i, {"outputs": outputs[-1]})
-            watchers.progress(i + 1, dict)
+            done = each * (i + 1)
+            watchers.progress(done if target is None else min(done, target), dict)
         watchers.on_predict_end()
     finally:
         watchers.close()

@@ -116,7 +116,7 @@ def _run_epochs(
             done = run_epoch(feed, callbacks, "train", model, chunk)
             logs = in_order(feed.engine.results())
             if validation is not None and checks.is_due(frequency, epoch):
-                logs.update(validation.run(callbacks, chunk))
+                logs = in_order(logs | validation.run(callbacks, chunk))
                 model._last_engine = validation.feed.engine
             callbacks.on_epoch_end(epoch, logs)
             if model.stop_training or not done:

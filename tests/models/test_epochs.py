@@ -126,16 +126,12 @@ def test_validation_frequency(frequency, epochs):
 
 def test_history_keys_are_sorted_and_values_are_floats():
     model = net((3, "softmax"))
-    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy", "MSE"])
+    model.compile(
+        "sgd", "categorical_crossentropy", metrics=["accuracy", "MSE"], weighted_metrics=["MSE"]
+    )
     history = model.fit(X, ONE_HOT, epochs=2, validation_split=0.2, verbose=0)
-    assert list(history.history) == [
-        "MSE",
-        "accuracy",
-        "loss",
-        "val_MSE",
-        "val_accuracy",
-        "val_loss",
-    ]
+    names = ["MSE", "accuracy", "loss", "val_MSE", "val_accuracy", "val_loss"]
+    assert list(history.history) == [*names, "val_weighted_MSE", "weighted_MSE"]
     assert all(type(v) is float for values in history.history.values() for v in values)
     assert history.params == {"verbose": 0, "epochs": 2, "steps": 1}
     assert model.history is history

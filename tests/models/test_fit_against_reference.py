@@ -35,6 +35,7 @@ OPTIMIZERS = {
 
 
 def compare(model, expected, history, judged):
+    judged = dict(sorted(judged.items()))
     for name, values in judged.items():
         np.testing.assert_allclose(history.history[name], values, **CLOSE, err_msg=name)
     assert list(history.history) == list(judged)

@@ -1,0 +1,181 @@
+"""test_printing.py - what fit, evaluate, predict and summary print, and where."""
+
+import io
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from models.nets import data, net
+
+from cdl.layers import Dense, Dropout, Input
+from cdl.models import Sequential
+from cdl.utils import clear_session
+
+X, VALUES, _, _ = data(20)
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    clear_session()
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def model():
+    model = net((4, "relu"), (2, "linear"))
+    model.compile("sgd", "mse", metrics=["mae"])
+    return model
+
+
+def test_fit_into_a_file_prints_one_line_an_epoch(model, capsys):
+    model.fit(X, VALUES, batch_size=5, epochs=2, validation_split=0.25)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" - ")[:2] for line in lines] == [["Epoch 1/2", "3/3"], ["Epoch 2/2", "3/3"]]
+    names = [part.split(":")[0] for part in lines[0].split(" - ")[4:]]
+    assert names == ["loss", "mae", "val_loss", "val_mae"]
+
+
+def test_verbose_2_prints_keras_s_lines(model, capsys):
+    model.fit(X, VALUES, epochs=2, verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0::2] == ["Epoch 1/2", "Epoch 2/2"]
+    assert lines[1].startswith("1/1 - 0s - ")
+    model.evaluate(X, VALUES, 5, 2)
+    assert capsys.readouterr().out.startswith("4/4 - 0s - ")
+    model.predict(X, 5, 2)
+    assert capsys.readouterr().out.startswith("4/4 - 0s - ")
+
+
+def test_verbose_0_prints_nothing(model, capsys):
+    model.fit(X, VALUES, verbose=0)
+    model.evaluate(X, VALUES, verbose=0)
+    model.predict(X, verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_short_predictions_are_silent(model, capsys):
+    model.predict(X)
+    model.predict(X[:1])
+    assert capsys.readouterr().out == ""
+
+
+def test_terminal_shows_a_bar_and_is_left_in_order(model, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    model.fit(np.tile(X, (2000, 1)), np.tile(VALUES, (2000, 1)), batch_size=1)
+    model.predict(X)
+    out = sys.stdout.getvalue()
+    assert "40000/40000" in out
+    assert "━" * 20 in out
+    assert out.count("\x1b[?25l") == out.count("\x1b[?25h")
+
+
+def test_summary_is_keras_s_table(model, capsys):
+    model.summary()
+    assert capsys.readouterr().out == textwrap.dedent(
+        """\
+        Model: "sequential"
+        ┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━┓
+        ┃ Layer (type)                    ┃ Output Shape           ┃       Param # ┃
+        ┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━┩
+        │ dense (Dense)                   │ (None, 4)              │            24 │
+        ├─────────────────────────────────┼────────────────────────┼───────────────┤
+        │ dense_1 (Dense)                 │ (None, 2)              │            10 │
+        └─────────────────────────────────┴────────────────────────┴───────────────┘
+         Total params: 34 (136.00 B)
+         Trainable params: 34 (136.00 B)
+         Non-trainable params: 0 (0.00 B)
+        """
+    )
+
+
+def test_summary_counts_the_optimizer_once_it_is_built(model):
+    said = []
+    model.fit(X, VALUES, verbose=0)
+    model.summary(print_fn=said.append)
+    assert len(said) == 1
+    assert " Total params: 36 (144.00 B)\n" in said[0]
+    assert " Optimizer params: 2 (8.00 B)\n" in said[0]
+
+
+UNBUILT = """\
+│ a_very_long_layer_name_that_go… │ ?                      │   0 (unbuilt) │
+│ (Dense)                         │                        │               │
+├─────────────────────────────────┼────────────────────────┼───────────────┤
+│ dropout (Dropout)               │ ?                      │             0 │
+"""
+
+
+def test_summary_of_an_unbuilt_model_and_long_names(capsys):
+    name = "a_very_long_layer_name_that_goes_on_and_on"
+    Sequential([Dense(2, name=name), Dropout(0.2)]).summary()
+    assert UNBUILT in capsys.readouterr().out
+
+
+TRAINABLE = """\
+┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━┳━━━━━━━┓
+┃ Layer (type)                ┃ Output Shape          ┃    Param # ┃ Trai… ┃
+┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━╇━━━━━━━┩
+│ dense (Dense)               │ (None, 2000)          │  4,002,000 │   N   │
+├─────────────────────────────┼───────────────────────┼────────────┼───────┤
+│ dropout (Dropout)           │ (None, 2000)          │          0 │   -   │
+└─────────────────────────────┴───────────────────────┴────────────┴───────┘
+ Total params: 4,002,000 (15.27 MB)
+ Trainable params: 0 (0.00 B)
+ Non-trainable params: 4,002,000 (15.27 MB)
+"""
+
+
+def test_summary_shows_what_trains(capsys):
+    model = Sequential([Input((2000,)), Dense(2000), Dropout(0.2)], name="foo")
+    model.layers[0].trainable = False
+    model.summary(show_trainable=True)
+    assert TRAINABLE in capsys.readouterr().out
+
+
+def test_summary_of_a_part_in_another_width(model):
+    said = []
+    model.summary(60, print_fn=said.append, layer_range=["dense_1", "dense_1"])
+    lines = said[0].splitlines()
+    assert lines[1] == "┏━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━┓"
+    assert "dense (Dense)" not in said[0]
+    assert "dense_1 (Dense)" in said[0]
+
+
+NESTED = """\
+│ sequential (Sequential)         │ (None, 3)              │            15 │
+├─────────────────────────────────┼────────────────────────┼───────────────┤
+│    └ dense (Dense)              │ (None, 3)              │            15 │
+"""
+
+
+def test_summary_opens_nested_models(capsys):
+    inner = Sequential([Input((4,)), Dense(3)])
+    model = Sequential([Input((4,)), inner])
+    model.summary(expand_nested=True)
+    assert NESTED in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"layer_range": ["zz", "dense"]}, r"names out of \['dense', 'dense_1'\], got 'zz'"),
+        ({"layer_range": ["dense"]}, "list of two layer names"),
+        ({"line_length": 5}, "4 characters to each column, got 5"),
+    ],
+)
+def test_summary_refuses_what_it_cannot_show(model, arguments, text):
+    with pytest.raises(ValueError, match=text):
+        model.summary(**arguments)
+
+
+def test_summary_prints_names_as_they_are(capsys):
+    Sequential([Input((4,)), Dense(3, name="[bold]x")], name="[red]m").summary()
+    out = capsys.readouterr().out
+    assert 'Model: "[red]m"' in out
+    assert "[bold]x (Dense)" in out
