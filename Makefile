@@ -7,6 +7,7 @@ CORE_FILES := $(C_FILES) $(shell find csrc -name '*.def') cdl/_core.pyx setup.py
 CORE := cdl/_core.abi3.so
 CLANG ?= $(firstword $(foreach n,clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 clang-15 clang-14,$(shell command -v $n)))
 PYTEST_ARGS ?=
+BENCH ?= training inference startup
 COMMA := ,
 
 # A second build of the sources stands by itself in build/NAME. PYTHONSAFEPATH keeps the work tree, and with
@@ -68,8 +69,8 @@ coverage: dev  ## which lines of cdl/ and csrc/ the suite runs
 	$(BIN)/coverage report --skip-covered
 	$(BIN)/gcovr --root . --filter csrc/ build
 
-bench: dev  ## the benchmarks, beside the code they measure
-	$(BIN)/python -m benchmarks
+bench: dev  ## speed, beside the peers that are installed; BENCH="matmul kernels" runs others
+	for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 annotate: dev  ## Cython's page of which lines of the binding touch Python: cdl/_core.html
 	mkdir -p build && $(BIN)/cython -a -3 cdl/_core.pyx -o build/_core.c && echo build/_core.html
