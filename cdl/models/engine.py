@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cdl import losses, metrics
 from cdl._core import Executor
 from cdl.models.compiled import Compiled, Settled
-from cdl.models.lowering import Plan
+from cdl.models.lowering import Plan, rules_of
 from cdl.random import core_seed
 
 # Rates of a schedule are made for so many steps at a time: a few microseconds of NumPy, and at
@@ -44,7 +44,8 @@ class Engine:
     Args:
         plan: the program and how it is fed.
         settled: the loss and the metrics, for those in Python.
-        compiled: what the model was compiled with; its `variables` are what training changes.
+        compiled: what the model was compiled with.
+        variables: the weights that training changes.
         rows: the most rows of a batch, until a larger one comes.
         training: whether `run` trains.
         give_back: called by `release`.
@@ -55,6 +56,7 @@ class Engine:
         plan: Plan,
         settled: Settled,
         compiled: Compiled,
+        variables: list[Any],
         rows: int,
         training: bool,
         give_back: Callable[["Engine"], None] | None = None,
@@ -77,26 +79,36 @@ class Engine:
         self._y_dtype = np.dtype(np.float32)
         self._update = None
         if training:
-            slots = {variable: optimizer.slots[variable] for variable in compiled.variables or ()}
+            all_slots = optimizer.slots
+            slots = {variable: all_slots[variable] for variable in variables}
             self._update = (optimizer.row, optimizer.hypers(), slots)
+        self._rules = rules_of(variables)
         self._make_executor(rows)
 
     def _make_executor(self, rows: int) -> None:
         self.executor = Executor(
-            self.plan.program, rows, training=self.training, optimizer=self._update
+            self.plan.program,
+            rows,
+            training=self.training,
+            optimizer=self._update,
+            rules=self._rules,
         )
         self._forget()
 
     def _forget(self) -> None:
         self._loss_total = self._loss_count = 0.0
-        self._earlier: list[tuple[float, float]] = []  # totals of executors that became too small
+        # Totals of executors that became too small.
+        self._earlier: list[tuple[float, float]] = []
+        self._earlier_penalty = (0.0, 0.0)
 
     def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
         """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
         if batch > self.executor.rows:
             earlier, loss = self._totals(), (self._loss_total, self._loss_count)
+            (total, rows), (t, n) = self.executor.penalty(), self._earlier_penalty
             self._make_executor(batch)
             self._earlier, (self._loss_total, self._loss_count) = earlier, loss
+            self._earlier_penalty = (total + t, rows + n)
         if arrays.y is not None:
             self._y_dtype = arrays.y.dtype
         fed = [getattr(arrays, slot.role) for slot in self.plan.slots]
@@ -216,7 +228,7 @@ class Engine:
         compiled = dict(zip(self.plan.reports, values, strict=True))
         if self.python_loss:
             compiled["loss"] = self._loss_total / self._loss_count if self._loss_count else 0.0
-        logs: dict[str, float] = {"loss": compiled.get("loss", 0.0)}
+        logs: dict[str, float] = {"loss": compiled.get("loss", 0.0) + self._penalty()}
         for each in self.metrics:
             if each.name in compiled:
                 logs[each.name] = compiled[each.name]
@@ -225,6 +237,14 @@ class Engine:
                 parts = value if isinstance(value, Mapping) else {each.name: value}
                 logs.update({str(key): float(part) for key, part in parts.items()})
         return logs
+
+    def _penalty(self) -> float:
+        """The mean over all rows of what regularizers add to the loss of their batch."""
+        if not self._rules["penalties"]:
+            return 0.0
+        total, rows = self.executor.penalty()
+        total, rows = total + self._earlier_penalty[0], rows + self._earlier_penalty[1]
+        return float(total / rows) if rows else 0.0
 
     def _totals(self) -> list[tuple[float, float]]:
         """(total, count) of each report."""

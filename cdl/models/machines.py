@@ -53,7 +53,8 @@ class Machines:
             while len(self._idle) > _KEPT:
                 del self._idle[next(iter(self._idle))]
 
-        return Engine(plan, settled, self._compiled, rows, training, give_back)
+        variables = self._model.trainable_variables
+        return Engine(plan, settled, self._compiled, variables, rows, training, give_back)
 
     def _agree_on_variables(self) -> None:
         """The weights that training changes are those of its first step, until the next compile."""

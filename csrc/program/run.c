@@ -265,6 +265,7 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     prepare(program, training);
     cdl_region(program->threads, forward_half, &half);
     count_reports(program, &half.ctx);
+    if (!training) count_penalties(program, &half.ctx); /* training counts them in its backward */
     return half.ctx.rows;
 }
 

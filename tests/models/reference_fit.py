@@ -167,6 +167,12 @@ def evaluate(net, loss, x, y, w=None, metrics=(), weighted=(), batch=32):
     return means
 
 
+def penalty(net, penalties):
+    """What weights add to the loss of each batch: `penalties` is {number of one: (l1, l2)}."""
+    weights = [(net.weights[i], *factors) for i, factors in penalties.items()]
+    return sum(l1 * np.abs(w).sum() + l2 * (w * w).sum() for w, l1, l2 in weights)
+
+
 def fit(
     net,
     optimizer,
@@ -182,8 +188,14 @@ def fit(
     weighted=(),
     orders=None,
     class_weight=None,
+    penalties=None,
+    constraints=None,
 ):
-    """Train; the history as a dict of lists. `orders` holds the order of rows of each epoch."""
+    """Train; the history as a dict of lists. `orders` holds the order of rows of each epoch.
+
+    `constraints` is {number of a weight: function that gives the weight as it may be}.
+    """
+    penalties, constraints = penalties or {}, constraints or {}
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     rows = int(np.floor(len(x) * (1 - split)))
     x, x_val, y, y_val = x[:rows], x[rows:], y[:rows], y[rows:]
@@ -207,10 +219,17 @@ def fit(
                 None if w is None else w[part],
                 means,
             )
-            optimizer.update(net.weights, net.gradients(steps, g))
+            means.add("loss", len(part) * penalty(net, penalties), 0)
+            gradients = net.gradients(steps, g)
+            for i, (l1, l2) in penalties.items():
+                gradients[i] = gradients[i] + l1 * np.sign(net.weights[i]) + 2 * l2 * net.weights[i]
+            optimizer.update(net.weights, gradients)
+            for i, allowed in constraints.items():
+                net.weights[i] = allowed(net.weights[i])
         logs = means.logs()
         if split:
             logs |= evaluate(net, loss, x_val, y_val, w_val, metrics, weighted, batch).logs("val_")
+            logs["val_loss"] += penalty(net, penalties)
         for name, each in logs.items():
             history.setdefault(name, []).append(each)
     return history

@@ -141,3 +141,21 @@ def test_targets_of_one_column_have_any_rank(shape):
 def test_single_column_may_be_one_axis():
     model = net((4, "relu"), (1, "linear"), inputs=1)
     assert np.array_equal(model.predict(X[:, 0], verbose=0), model.predict(X[:, :1], verbose=0))
+
+
+@pytest.mark.measures
+@pytest.mark.parametrize("dtype", [np.float32, ">f8", np.int64])
+def test_data_are_never_copied_whole(dtype):
+    import resource
+
+    row = np.arange(100).astype(dtype)
+    wide = np.broadcast_to(row, (2_000_000, 100))  # 0.8 or 1.6 GB, if it were there
+    model = net((3, "softmax"), inputs=100)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    y = np.zeros(len(wide), np.int8)
+    model.fit(wide[:99], y[:99], verbose=0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model.fit(wide, y, steps_per_epoch=9, batch_size=32, validation_split=0.5, validation_steps=2)
+    model.predict(wide, steps=3)
+    model.evaluate(wide, y, steps=3, batch_size=32, verbose=0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
