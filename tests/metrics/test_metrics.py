@@ -69,6 +69,7 @@ def test_parameters_of_the_row_are_attributes(cls):
         (lambda: metrics.CategoricalAccuracy()(np.eye(2), [[0.5, 0.6], [0.4, 0.7]], [1, 3]), 0.75),
         (lambda: metrics.SparseCategoricalAccuracy()([[0], [1]], [[0.5, 0.6], [0.4, 0.7]]), 0.5),
         (lambda: metrics.MeanSquaredError()(np.ones(3), np.zeros((3, 1))), 1),
+        (lambda: metrics.MeanSquaredError()([1, 2], [1, 4]), 2),
         (lambda: metrics.MeanMetricWrapper(lambda y, p: (y - p) ** 2)([1, 2], [1, 4]), 2),
     ],
 )
