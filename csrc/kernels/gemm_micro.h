@@ -16,6 +16,14 @@
 #define CDL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* A lone chain of multiply-adds GCC splits in two instructions for speed (avoid-fma-max-bits), so
+ * that a tile of one register would round otherwise than all others. It must not see the chain. */
+#if defined(__x86_64__) && !defined(__clang__)
+#define KEEP_FUSED(ACC) __asm__("" : "+x"(ACC))
+#else
+#define KEEP_FUSED(ACC) (void)(ACC)
+#endif
+
 static inline __attribute__((always_inline)) void
 tile(const size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, size_t step_p,
      const float *b, size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) {
@@ -31,6 +39,7 @@ tile(const size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, 
             const vf s = vf_splat(a[i * step_i]);
             CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] += s * row[j];
         }
+        if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
         a += step_p;
         b += ldb;
     }
@@ -56,3 +65,4 @@ tile_of(size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, siz
     }
 }
 #undef CASE
+#undef KEEP_FUSED
