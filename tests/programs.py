@@ -1,6 +1,8 @@
-"""programs.py - small programs, their runs and exact gradients: what the tests of the core share."""
+"""programs.py - small programs, their runs and exact gradients, for the tests of the core."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,10 +35,10 @@ def activation(program, x, kind, **parameters):
 
 
 def mlp(rng, widths, kind="relu", *, bias=True, last=None, **parameters):
-    """x -> dense -> activation -> ... -> dense (-> activation `last`, or softmax) as program, output."""
+    """Program and output of dense layers with activations between them and `last` at the end."""
     program = Program()
     x = program.input((widths[0],))
-    for i, (k, n) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (k, n) in enumerate(pairwise(widths)):
         b = weight(rng.normal(size=n) * 0.1) if bias else None
         x = dense(program, x, random_weight(rng, k, n), b)
         if i < len(widths) - 2:
