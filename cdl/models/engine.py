@@ -4,7 +4,7 @@ As long as all is compiled, `run` is one call of the core for as many batches as
 a metric in Python makes it a loop over batches, in which the core still does everything else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ class Engine:
         variables: the weights that training changes.
         rows: the most rows of a batch, until a larger one comes.
         training: whether `run` trains.
-        give_back: called by `release`.
+        key: by which Machines knows it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Engine:
         variables: list[Any],
         rows: int,
         training: bool,
-        give_back: Callable[["Engine"], None] | None = None,
+        key: Any = None,
     ) -> None:
         optimizer = compiled.optimizer
         self.plan = plan
@@ -74,7 +74,7 @@ class Engine:
         ]
         self._any_held = any(each.held for each in self.metrics)
         self.in_python = self.python_loss or bool(self.python_metrics)
-        self._give_back = give_back
+        self.key = key
         self._done = 0  # batches of the pass
         self._y_dtype = np.dtype(np.float32)
         self._update = None
@@ -116,11 +116,9 @@ class Engine:
         self._done = 0
 
     def release(self) -> None:
-        """Let go of the data, and be free for the next run."""
+        """Let go of the data."""
         nothing = [np.empty((0, *slot.shape), np.float32) for slot in self.plan.slots]
         self.executor.begin(nothing, 1)
-        if self._give_back is not None:
-            self._give_back(self)
 
     def reset(self) -> None:
         """Forget what loss and metrics have added up."""

@@ -1,7 +1,9 @@
 """machines.py - what a model keeps between runs: what compile made, engines, the last values."""
 
+import weakref
 from typing import Any
 
+from cdl.callbacks import History
 from cdl.models.compiled import Compiled
 from cdl.models.engine import Arrays, Engine
 from cdl.models.inference import Predictors
@@ -16,56 +18,55 @@ _KEPT = 8
 class Machines:
     """Engines by kind of run, rows of a batch, and form of the data.
 
-    An engine that runs is not here, so a callback that evaluates within `fit` gets another one.
+    An engine that runs is not here, so a callback that evaluates within `fit` gets another one. No
+    engine knows its model, so that a model's memory goes with the last reference to it.
     """
 
-    def __init__(self, model: Any, compiled: Compiled) -> None:
-        self._model = model
+    def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
         self._idle: dict[Any, Engine] = {}
+        self._token = object()  # the first part of every key, for engines of former Machines
 
-    def take(self, kind: str, arrays: Arrays, rows: int) -> Engine:
+    def take(self, model: Any, kind: str, arrays: Arrays, rows: int) -> Engine:
         """An engine for data like `arrays` in batches of `rows`, "train" or "test"."""
+        settled = self._compiled.settled
+        assert settled is not None
         if kind == "train":
-            self._agree_on_variables()
-        key = (kind, rows, arrays.weight is not None, self._form_of_y(arrays))
+            self._agree_on_variables(model)
+        # The core only counts the elements of a row of y; Python code sees its shape.
+        row = arrays.y.shape[1:] if arrays.y is not None and settled.in_python else ()
+        key = (self._token, kind, rows, arrays.weight is not None, row)
         engine = self._idle.pop(key, None)
-        return engine if engine is not None else self._make(key, arrays)
+        if engine is None:
+            plan = lower_training(
+                model,
+                settled,
+                self._compiled.scale,
+                arrays.weight is not None,
+                row,
+                kind == "train",
+            )
+            variables = model.trainable_variables
+            engine = Engine(plan, settled, self._compiled, variables, rows, kind == "train", key)
+        return engine
 
-    def _form_of_y(self, arrays: Arrays) -> Any:
-        """The shape of a row of y where Python code sees it; the core only counts elements."""
-        settled = self._compiled.settled
-        assert settled is not None
-        return None if not settled.in_python or arrays.y is None else arrays.y.shape[1:]
-
-    def _make(self, key: tuple[str, int, bool, Any], arrays: Arrays) -> Engine:
-        kind, rows, weighted, _ = key
-        settled = self._compiled.settled
-        assert settled is not None
-        y_shape = () if arrays.y is None else arrays.y.shape[1:]
-        training = kind == "train"
-        plan = lower_training(
-            self._model, settled, self._compiled.scale, weighted, y_shape, training
-        )
-
-        def give_back(engine: Engine) -> None:
-            self._idle[key] = engine
+    def give_back(self, engine: Engine) -> None:
+        """Keep an engine for the next run, if it is one of these."""
+        if engine.key[0] is self._token:
+            self._idle[engine.key] = engine
             while len(self._idle) > _KEPT:
                 del self._idle[next(iter(self._idle))]
 
-        variables = self._model.trainable_variables
-        return Engine(plan, settled, self._compiled, variables, rows, training, give_back)
-
-    def _agree_on_variables(self) -> None:
+    def _agree_on_variables(self, model: Any) -> None:
         """The weights that training changes are those of its first step, until the next compile."""
         compiled = self._compiled
-        now = self._model.trainable_variables
+        now = model.trainable_variables
         if compiled.variables is None:
             compiled.optimizer.build(now)
             compiled.variables = now
         elif [id(v) for v in now] != [id(v) for v in compiled.variables]:
             raise ValueError(
-                f"{self._model.name}: layers have changed their `trainable` since training began: "
+                f"{model.name}: layers have changed their `trainable` since training began: "
                 f"expected {len(compiled.variables)} trainable weights, got {len(now)}; "
                 "call compile() again"
             )
@@ -78,6 +79,28 @@ class CompiledState:
     _machines: Machines | None = None
     _predictors_made: Predictors | None = None
     _last_engine: Engine | None = None  # whose values `metrics` shows
+    _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
+
+    @property
+    def history(self) -> History:
+        """The History of the last `fit`; AttributeError before the first."""
+        if self._last_fit is None:
+            raise AttributeError(f"{type(self).__name__} has no history: call fit() first")
+        reference, values = self._last_fit
+        history = reference()
+        if history is None:
+            history = History()
+            vars(history).update(values)
+            self.history = history
+        return history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        # Only a weak reference: a History holds its model, and memory must go with the last
+        # reference to a model without waiting for a collection of circles.
+        values = {name: value for name, value in vars(history).items() if value is not self}
+        self._last_fit = weakref.ref(history), values
+        history.set_model(self)
 
     @property
     def compiled(self) -> bool:
@@ -94,7 +117,12 @@ class CompiledState:
 
     def _engine(self, compiled: Compiled, kind: str, arrays: Arrays, rows: int) -> Engine:
         assert self._machines is not None and compiled is self._compiled
-        return self._machines.take(kind, arrays, rows)
+        return self._machines.take(self, kind, arrays, rows)
+
+    def _release(self, engine: Engine) -> None:
+        engine.release()
+        if self._machines is not None:
+            self._machines.give_back(engine)
 
     def _predictors(self) -> Predictors:
         if self._predictors_made is None:
@@ -107,7 +135,7 @@ class CompiledState:
         if self._compiled is not None:
             self._compiled.settled = None
             self._compiled.variables = None
-            self._machines = Machines(self, self._compiled)
+            self._machines = Machines(self._compiled)
 
     def _output_name(self) -> str:
         raise NotImplementedError

@@ -17,11 +17,9 @@ class Trainer(CompiledState):
     """Mixin of models: what is done with data.
 
     Attributes:
-        history: the History of the last `fit`.
         stop_training: set it, as from a callback, to end `fit` after the batch that runs.
     """
 
-    history: History
     stop_training = False
     steps_per_execution = 1
     run_eagerly = False
@@ -72,7 +70,7 @@ class Trainer(CompiledState):
         }
         compiled = Compiled(given, self._output_name())
         self._compiled = compiled
-        self._machines = Machines(self, compiled)
+        self._machines = Machines(compiled)
         self._last_engine = None
         self.run_eagerly = run_eagerly
         self.jit_compile = True if jit_compile == "auto" else jit_compile

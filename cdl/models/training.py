@@ -124,10 +124,11 @@ def _run_epochs(
         callbacks.on_train_end(logs)
     finally:
         callbacks.close()
-        feed.engine.release()
+        model.history = callbacks.history
+        model._release(feed.engine)
         model._last_engine.share_totals(only_held=True)
         if validation is not None:
-            validation.feed.engine.release()
+            model._release(validation.feed.engine)
 
 
 class _Validation:
@@ -207,7 +208,7 @@ def evaluate(
         callbacks.on_test_end(in_order(results))
     finally:
         callbacks.close()
-        engine.release()
+        model._release(engine)
         engine.share_totals(only_held=True)
         model._last_engine = engine
     return returned(results, return_dict)
@@ -236,7 +237,7 @@ def on_batch(
         engine.run(1, 0.0)
         results = engine.results()
     finally:
-        engine.release()
+        model._release(engine)
         engine.share_totals(only_held=True)
         model._last_engine = engine
     return returned(results, return_dict)

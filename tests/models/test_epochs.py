@@ -138,6 +138,16 @@ def test_history_keys_are_sorted_and_values_are_floats():
     assert history.model is model
 
 
+def test_model_keeps_the_values_of_its_history():
+    model = still()
+    with pytest.raises(AttributeError, match=r"no history: call fit\(\) first"):
+        model.history  # noqa: B018
+    fit(model, epochs=2)
+    assert model.history.history == {"loss": [3.5, 3.5]}
+    assert (model.history.epoch, model.history.params["epochs"]) == ([0, 1], 2)
+    assert model.history.model is model
+
+
 def test_second_fit_goes_on_with_a_new_history():
     model = net((4, "relu"), (2, "linear"))
     model.compile("adam", "mse")
@@ -355,6 +365,7 @@ def test_core_keeps_an_epoch_to_itself_unless_a_batch_hook_is_overridden(watched
 
     take = model._machines.take
     model._machines.take = lambda *args: Engine(take(*args))
+    model._machines.give_back = lambda engine: None
     model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=callbacks)
     assert returns == ([1] * 300 if watched else [100] * 3)
 

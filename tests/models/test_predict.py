@@ -106,6 +106,30 @@ def test_few_rows_go_straight_to_the_core(model, monkeypatch):
         model.predict(x, verbose=0)
 
 
+def test_memory_goes_with_the_last_reference(model):
+    import gc
+    import weakref
+
+    y = np.zeros(1000)
+    model = net((8, "relu"), (3, "softmax"))
+    gone = weakref.ref(model)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    gc.disable()
+    try:
+        model.fit(X, y, verbose=0, validation_split=0.2)
+        model.fit(X[:9], y[:9])
+        model.evaluate(X, y, verbose=0)
+        model.predict(X, verbose=0)
+        model.predict(X[:2])
+        model.train_on_batch(X, y)
+        assert model.history.model is model
+        assert len(model.metrics) == 1
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.measures
 def test_one_row_takes_under_10_us(model):
     import timeit
