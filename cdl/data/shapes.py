@@ -38,7 +38,7 @@ def fit_input(x: NDArray[Any], expected: Shape, name: str) -> NDArray[Any]:
 def fit_values(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[Any]:
     """`y` as targets of the output's shape: a number for each that the net puts out."""
     got = y.shape[1:]
-    if got == output or got == (*output, 1) or (*got, 1) == output:
+    if got in (output, (*output, 1)) or (*got, 1) == output:
         return y
     hint = ""
     if len(got) <= len(output) and _without_last_one(got) == output[:-1]:

@@ -65,8 +65,8 @@ def predict(
         target = steps or len(stream) or None
         return _watched(model, _batches(model, stream, steps), 1, target, verbose, callbacks)
 
-    x = checks.inputs(model, x, call, batch_size or 32)
-    batch = batch_size or 32
+    x = checks.inputs(model, x, call, batch_size or FEW)
+    batch = batch_size or (-(-len(x) // steps) if steps else FEW)
     if steps is not None:
         x = x[: steps * batch]
     if callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched())):

@@ -58,7 +58,7 @@ def fit(
         feed, held_out = _stream_feed(model, compiled, x, "fit", "train", steps), None
     else:
         arrays = checks.training_data(
-            model, compiled, x, y, sample_weight, class_weight, "fit", batch_size
+            model, compiled, x, y, sample_weight, class_weight, "fit", batch_size or DEFAULT_BATCH
         )
         rows = len(arrays.x)
         point = rows
@@ -191,7 +191,7 @@ def evaluate(
         feed: Feed = _stream_feed(model, compiled, x, "evaluate", "test", steps)
     else:
         arrays = checks.training_data(
-            model, compiled, x, y, sample_weight, None, "evaluate", batch_size
+            model, compiled, x, y, sample_weight, None, "evaluate", batch_size or DEFAULT_BATCH
         )
         rows = len(arrays.x)
         batch = min(batch_size or (-(-rows // steps) if steps else DEFAULT_BATCH), rows)

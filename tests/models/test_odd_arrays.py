@@ -156,6 +156,6 @@ def test_data_are_never_copied_whole(dtype):
     model.fit(wide[:99], y[:99], verbose=0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model.fit(wide, y, steps_per_epoch=9, batch_size=32, validation_split=0.5, validation_steps=2)
-    model.predict(wide, steps=3)
+    model.predict(wide, 32, steps=3)
     model.evaluate(wide, y, steps=3, batch_size=32, verbose=0)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024

@@ -34,6 +34,7 @@ def test_every_result_is_a_new_array(model):
 def test_steps_cut_the_rows(model):
     assert model.predict(X, 10, 0, steps=3).shape == (30, 3)
     assert model.predict(X[:15], 10, 0, steps=3).shape == (15, 3)
+    assert model.predict(X, None, 0, steps=3).shape == (1000, 3)
 
 
 def test_predict_on_batch_and_call_are_the_same(model):
