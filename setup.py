@@ -40,6 +40,8 @@ FLAGS = ["-std=c11", "-O3", "-g0", "-fvisibility=hidden"]
 FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion"]
 WARNINGS += ["-Wstrict-prototypes", "-Wmissing-prototypes"]
+# Generated C is not held to style, but a declaration that does not fit cdl.h is an error there too.
+CYTHON_WARNINGS = ["-Werror=incompatible-pointer-types"]
 # Of the flags that Python itself was built with these are ours to choose.
 NOT_PYTHONS = re.compile(
     r"-(O\w*|g\d?|W(?!l,|p,|a,)\S*|fwrapv|fno-strict-overflow|flto\S*|ffat-lto-objects|std=\S*)$"
@@ -111,7 +113,10 @@ class BuildCore(build_ext):
         self.force = True  # what is fresh is decided file by file, in compile_stale
         ext.extra_link_args = linking
         compiler.compile = partial(
-            compile_stale, compiler, [*FLAGS, *warnings, *compiling], [*FLAGS, "-w", *compiling]
+            compile_stale,
+            compiler,
+            [*FLAGS, *warnings, *compiling],
+            [*FLAGS, *CYTHON_WARNINGS, *compiling],
         )
         with (folder / "lock").open("w") as lock:  # two builds at once take turns
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -28,7 +28,8 @@ cdef extern from "cdl.h" nogil:
         const char *more
         const char *table
     bint cdl_table_row(const char *table, int row, cdl_row *out)
-    const char *cdl_isa_row(int row, bint *runs)
+    ctypedef bint c_bool "bool"  # Cython's own bint is an int, which a bool * must not point to
+    const char *cdl_isa_row(int row, c_bool *runs)
     void cdl_start()
     int cdl_threads_limit()
     const char *cdl_threads_why()
@@ -206,7 +207,7 @@ _NUMBER["dtypes"] = {name: i for i, (name, _, _, _) in enumerate(_rows("dtypes")
 
 
 cdef list _isas():
-    cdef bint runs = False
+    cdef c_bool runs = False
     cdef const char *name
     found = []
     while True:
