@@ -28,8 +28,13 @@ class OpRow:
     attributes: tuple[str, ...]
     params: tuple[str, ...]
     table: str | None
+    gives_gradient: bool
     def __init__(
-        self, attributes: tuple[str, ...], params: tuple[str, ...], table: str | None
+        self,
+        attributes: tuple[str, ...],
+        params: tuple[str, ...],
+        table: str | None,
+        gives_gradient: bool,
     ) -> None: ...
 
 OPS: dict[str, OpRow]
@@ -43,6 +48,7 @@ ISAS: tuple[str, ...]
 def available_isas() -> tuple[str, ...]: ...
 def info() -> dict[str, Any]: ...
 def check_classes(array: Array, n_classes: int) -> int: ...
+
 @final
 class Parameter:
     def __new__(cls, shape: Sequence[int], matrix: bool = ...) -> Parameter: ...
@@ -61,7 +67,8 @@ class Executor:
         rows: int,
         *,
         training: bool = ...,
-        optimizer: tuple[str, Mapping[str, float], Mapping[Variable, Sequence[Parameter]]] | None = ...,
+        optimizer: tuple[str, Mapping[str, float], Mapping[Variable, Sequence[Parameter]]]
+        | None = ...,
         rules: Mapping[str, Any] | None = ...,
         isa: str | None = ...,
         threads: int = ...,

@@ -27,6 +27,7 @@ cdef extern from "cdl.h" nogil:
         const char *params
         const char *more
         const char *table
+        bint gives_gradient
     bint cdl_table_row(const char *table, int row, cdl_row *out)
     ctypedef bint c_bool "bool"  # Cython's own bint is an int, which a bool * must not point to
     const char *cdl_isa_row(int row, c_bool *runs)
@@ -161,14 +162,19 @@ class OptimizerRow:
 
 
 class OpRow:
-    """A row of the table of operations: attributes, weights, the table that attribute 0 names."""
+    """A row of the table of operations.
 
-    __slots__ = ("attributes", "params", "table")
+    Names of attributes and of weights, the table that attribute 0 names a row of, and whether the
+    first input gets a gradient from it.
+    """
 
-    def __init__(self, attributes, params, table):
+    __slots__ = ("attributes", "gives_gradient", "params", "table")
+
+    def __init__(self, attributes, params, table, gives_gradient):
         self.attributes = attributes
         self.params = params
         self.table = table
+        self.gives_gradient = gives_gradient
 
 
 cdef tuple _names(const char *text):
@@ -176,22 +182,23 @@ cdef tuple _names(const char *text):
 
 
 cdef list _rows(str table):
-    """(name, params, more, table) of each row."""
+    """(name, params, more, table, gives_gradient) of each row."""
     cdef cdl_row row
     cdef bytes name = table.encode()
     found = []
     while cdl_table_row(name, len(found), &row):
         found.append((row.name.decode(), _names(row.params), _names(row.more),
-                      row.table.decode() if row.table != NULL else None))
+                      row.table.decode() if row.table != NULL else None,
+                      bool(row.gives_gradient)))
     return found
 
 
-OPS = {name: OpRow(params, more, table) for name, params, more, table in _rows("ops")}
-ACTIVATIONS = {name: params for name, params, _, _ in _rows("activations")}
-ACTIVATIONS_FROM_Y = {name: more == ("y",) for name, _, more, _ in _rows("activations")}
-LOSSES = {name: LossRow(params, more[0]) for name, params, more, _ in _rows("losses")}
-METRICS = {name: MetricRow(params, more[0]) for name, params, more, _ in _rows("metrics")}
-OPTIMIZERS = {name: OptimizerRow(params, more) for name, params, more, _ in _rows("optimizers")}
+OPS = {name: OpRow(*row) for name, *row in _rows("ops")}
+ACTIVATIONS = {name: params for name, params, *_ in _rows("activations")}
+ACTIVATIONS_FROM_Y = {name: more == ("y",) for name, _, more, *_ in _rows("activations")}
+LOSSES = {name: LossRow(params, more[0]) for name, params, more, *_ in _rows("losses")}
+METRICS = {name: MetricRow(params, more[0]) for name, params, more, *_ in _rows("metrics")}
+OPTIMIZERS = {name: OptimizerRow(params, more) for name, params, more, *_ in _rows("optimizers")}
 
 cdef dict _TABLES = {
     "activations": ACTIVATIONS,
@@ -203,7 +210,7 @@ cdef dict _NUMBER = {
 }
 _NUMBER["ops"] = {name: i for i, name in enumerate(OPS)}
 _NUMBER["optimizers"] = {name: i for i, name in enumerate(OPTIMIZERS)}
-_NUMBER["dtypes"] = {name: i for i, (name, _, _, _) in enumerate(_rows("dtypes"))}
+_NUMBER["dtypes"] = {name: i for i, (name, *_) in enumerate(_rows("dtypes"))}
 
 
 cdef list _isas():
@@ -448,20 +455,14 @@ cdef dict _defined(program):
     return given
 
 
-cdef _check_gradients(program, learning):
-    """ValueError where two gradients would have to be added: the core knows straight lines only."""
+cdef _check_gradients(program):
+    """ValueError where two instructions give one value a gradient: a fork must stand between."""
     readers = {id(v): 0 for i in program.instructions for v in i.outputs}
-    users = {id(variable): None for variable in learning}
     for i in program.instructions:
-        if i.op != "metric" and id(i.inputs[0]) in readers:
+        if OPS[i.op].gives_gradient and id(i.inputs[0]) in readers:
             readers[id(i.inputs[0])] += 1
             if readers[id(i.inputs[0])] > 1:
                 raise ValueError(f"{i.inputs[0]!r} has two readers that give it a gradient")
-        for variable in i.params:
-            if id(variable) in users:
-                if users[id(variable)] not in (None, i):
-                    raise ValueError(f"{variable!r} learns in two instructions")
-                users[id(variable)] = i
 
 
 cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
@@ -492,7 +493,7 @@ cdef class _Definition:
         number = self._values(program)
         learning = self._learning(program, optimizer, rules)
         if training:
-            _check_gradients(program, learning)
+            _check_gradients(program)
         self._optimizer(program, optimizer, rules)
         self._instructions(program, number, learning)
 

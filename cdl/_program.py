@@ -55,9 +55,13 @@ class Instruction:
         left = ", ".join(f"{v!r}" for v in self.outputs)
         words = [f"{v!r}" for v in self.inputs]
         words += [p.path for p in self.params if p is not None]
-        words += [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()]
+        words += [
+            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()
+        ]
         shape = " ".join(f"{list(v.shape)}" for v in self.outputs)
-        return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (f"  {shape}" if shape else "")
+        return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (
+            f"  {shape}" if shape else ""
+        )
 
 
 class Program:
@@ -77,7 +81,7 @@ class Program:
         return value
 
     def input(self, shape: Iterable[int], dtype: str = "float32", role: str = "x") -> Value:
-        """A value that the caller's array gives; arrays are handed over in the order of the calls."""
+        """A value that the caller's array gives; arrays come in the order of the calls."""
         value = self.value(shape, dtype, role)
         self.inputs.append(value)
         return value
@@ -155,7 +159,8 @@ class Program:
 
         Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
         of a small number); a dense product takes the bias and the activation along; a reshape of
-        an input is left to the gather; without ``training`` dropout is nothing.
+        an input is left to the gather; without ``training`` dropout is nothing, and with it a value
+        that gets gradients from several readers is forked.
         """
         program = _Rewriter(self)
         if not training:
@@ -163,6 +168,8 @@ class Program:
         program.reshape_inputs()
         program.fuse_losses()
         program.fuse_activations()
+        if training:
+            program.fork_values()
         return program.result()
 
     def __str__(self) -> str:
@@ -185,6 +192,7 @@ class _Rewriter:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.values = list(program.values)
         self.instructions = list(program.instructions)
         self.inputs = list(program.inputs)
         self.outputs = list(program.outputs)
@@ -215,7 +223,11 @@ class _Rewriter:
     def reshape_inputs(self) -> None:
         for i in [i for i in self.instructions if i.op == "reshape"]:
             old, new = i.inputs[0], i.outputs[0]
-            if any(v is old for v in self.inputs) and self.readers(old) == [i] and old.dtype == "float32":
+            if (
+                any(v is old for v in self.inputs)
+                and self.readers(old) == [i]
+                and old.dtype == "float32"
+            ):
                 self.instructions.remove(i)
                 self.inputs = [new if v is old else v for v in self.inputs]
                 new.role = old.role
@@ -240,7 +252,11 @@ class _Rewriter:
     def fuse_activations(self) -> None:
         for i in [i for i in self.instructions if i.op == "activation"]:
             dense = self.producer(i.inputs[0])
-            if dense is None or dense.op != "dense" or dense.attributes.get("activation", "linear") != "linear":
+            if (
+                dense is None
+                or dense.op != "dense"
+                or dense.attributes.get("activation", "linear") != "linear"
+            ):
                 continue
             if len(self.readers(i.inputs[0])) > 1 or any(v is i.inputs[0] for v in self.outputs):
                 continue
@@ -249,11 +265,45 @@ class _Rewriter:
                 continue
             attributes["activation"] = attributes.pop("kind")
             fused = Instruction("dense", dense.inputs, i.outputs, dense.params, attributes)
-            self.instructions = [fused if j is dense else j for j in self.instructions if j is not i]
+            self.instructions = [
+                fused if j is dense else j for j in self.instructions if j is not i
+            ]
+
+    def fork_values(self) -> None:
+        """Where several readers give a value a gradient, each reads another output of a fork.
+
+        An output that no loss of the program scores gets its gradient from outside.
+        """
+        scored = any(i.op == "loss" for i in self.instructions)
+        for value in [v for i in self.instructions for v in i.outputs]:
+            givers = [i for i in self.readers(value) if _gives_gradient(i, value)]
+            from_outside = not scored and self.outputs[:1] == [value]
+            rest = value
+            for giver in givers if from_outside else givers[:-1]:
+                own, rest = self.fork(rest)
+                self.read_first(giver, own)
+            if rest is not value and from_outside:
+                self.outputs[0] = rest
+            elif rest is not value:
+                self.read_first(givers[-1], rest)
+
+    def fork(self, value: Value) -> tuple[Value, Value]:
+        """Two values that are one, right behind its producer."""
+        index = len(self.values)
+        outputs = Value(index, value.shape, "float32"), Value(index + 1, value.shape, "float32")
+        self.values += outputs
+        at = next(k for k, i in enumerate(self.instructions) if value in i.outputs)
+        self.instructions.insert(at + 1, Instruction("fork", (value,), outputs, (), {}))
+        return outputs
+
+    def read_first(self, reader: Instruction, value: Value) -> None:
+        inputs = (value, *reader.inputs[1:])
+        new = Instruction(reader.op, inputs, reader.outputs, reader.params, reader.attributes)
+        self.swap(reader, new)
 
     def result(self) -> Program:
         program = Program()
-        program.values = list(self.program.values)
+        program.values = self.values
         program.instructions = self.instructions
         program.inputs = self.inputs
         program.outputs = self.outputs
@@ -263,6 +313,10 @@ class _Rewriter:
                 current = self.replaced[id(current)][1]
             program.reports.append(current)
         return program
+
+
+def _gives_gradient(reader: Instruction, value: Value) -> bool:
+    return _core.OPS[reader.op].gives_gradient and reader.inputs[0] is value
 
 
 def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:

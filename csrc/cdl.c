@@ -11,7 +11,7 @@
 static const struct cdl_row activations[] = {
 #define CDL_READS_X "x"
 #define CDL_READS_Y "y"
-#define X(NAME, READS, PARAMS) {#NAME, PARAMS, CDL_READS_##READS, NULL},
+#define X(NAME, READS, PARAMS) {#NAME, PARAMS, CDL_READS_##READS, NULL, false},
     CDL_ACTIVATIONS(X)
 #undef X
         {0}};
@@ -19,28 +19,28 @@ static const struct cdl_row activations[] = {
 static const struct cdl_row losses[] = {
 #define CDL_NAME_VALUES "values"
 #define CDL_NAME_CLASSES "classes"
-#define X(NAME, PARAMS) {#NAME, PARAMS, "values", NULL},
+#define X(NAME, PARAMS) {#NAME, PARAMS, "values", NULL, false},
     CDL_ELEMENT_LOSSES(X)
 #undef X
-#define X(NAME, TARGET, PARAMS) {#NAME, PARAMS, CDL_NAME_##TARGET, NULL},
+#define X(NAME, TARGET, PARAMS) {#NAME, PARAMS, CDL_NAME_##TARGET, NULL, false},
         CDL_LINE_LOSSES(X)
 #undef X
             {0}};
 
 static const struct cdl_row metrics[] = {
-#define X(NAME, TARGET, PARAMS) {#NAME, PARAMS, CDL_NAME_##TARGET, NULL},
+#define X(NAME, TARGET, PARAMS) {#NAME, PARAMS, CDL_NAME_##TARGET, NULL, false},
     CDL_METRICS(X)
 #undef X
         {0}};
 
 static const struct cdl_row optimizers[] = {
-#define X(NAME, N_SLOTS, HYPERS, SLOTS) {#NAME, HYPERS, SLOTS, NULL},
+#define X(NAME, N_SLOTS, HYPERS, SLOTS) {#NAME, HYPERS, SLOTS, NULL, false},
     CDL_OPTIMIZERS(X)
 #undef X
         {0}};
 
 static const struct cdl_row dtypes[] = {
-#define X(NAME, TYPE, HOW) {#NAME, "", "", NULL},
+#define X(NAME, TYPE, HOW) {#NAME, "", "", NULL, false},
     CDL_DTYPES(X)
 #undef X
         {0}};
@@ -59,7 +59,8 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
     if (strcmp(table, "ops") == 0) {
         if (row >= cdl_n_ops) return false;
         const struct cdl_op *op = cdl_ops[row];
-        *out = (struct cdl_row){op->name, op->attributes, op->params, op->table};
+        *out = (struct cdl_row){op->name, op->attributes, op->params, op->table,
+                                op->backward || op->is_loss};
         return true;
     }
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {

@@ -18,10 +18,11 @@
 
 struct cdl_row {
     const char *name;
-    const char *params; /* comma-separated names of the row's parameters, or an op's attributes */
-    const char *more;   /* ops: parameters; optimizers: slots; losses, metrics: "values"/"classes";
-                           activations: "x" or "y", what the slope is computed from */
-    const char *table;  /* ops: the table that attribute 0 names a row of, or NULL */
+    const char *params;  /* comma-separated names of the row's parameters, or an op's attributes */
+    const char *more;    /* ops: parameters; optimizers: slots; losses, metrics: "values"/"classes";
+                            activations: "x" or "y", what the slope is computed from */
+    const char *table;   /* ops: the table that attribute 0 names a row of, or NULL */
+    bool gives_gradient; /* ops: whether in[0] gets a gradient from it */
 };
 
 /* table: "ops", "activations", "losses", "metrics", "optimizers". */

@@ -102,6 +102,16 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     }
 }
 
+/* The moving statistics follow the batches as they go forward, as Keras's do. */
+static void follow_batch(const struct cdl_node *node) {
+    const float keep = node->attribute[MOMENTUM];
+    for (size_t j = 0; j < node->in[0]->width; j++) {
+        float *mean = node->param[MEAN]->w, *variance = node->param[VARIANCE]->w;
+        mean[j] = mean[j] * keep + column(node, MU)[j] * (1.0f - keep);
+        variance[j] = variance[j] * keep + column(node, SPREAD)[j] * (1.0f - keep);
+    }
+}
+
 /* The first thread adds up what all have summed in the stage before. */
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
@@ -125,6 +135,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         if (first > 0) break;
         add_blocks(node, ctx, 0, part, column(node, SPREAD));
         set_map(node, column(node, MU), column(node, SPREAD));
+        follow_batch(node);
         break;
     default:
         apply(node, ctx, first, last);
@@ -187,13 +198,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
     if (thread != 0) return;
     learn(node, ctx, GAMMA, column(node, SUM_PRODUCT), g);
     learn(node, ctx, BETA, column(node, SUM_DY), g);
-    if (!uses_batch(node, ctx)) return;
-    const float keep = node->attribute[MOMENTUM];
-    for (size_t j = 0; j < node->in[0]->width; j++) {
-        float *mean = node->param[MEAN]->w, *variance = node->param[VARIANCE]->w;
-        mean[j] = mean[j] * keep + column(node, MU)[j] * (1.0f - keep);
-        variance[j] = variance[j] * keep + column(node, SPREAD)[j] * (1.0f - keep);
-    }
 }
 
 const struct cdl_op cdl_op_batch_norm = {
@@ -208,5 +212,4 @@ const struct cdl_op cdl_op_batch_norm = {
     .backward = backward,
     .backward_stages = 3,
     .update = update,
-    .follows_batches = true,
 };

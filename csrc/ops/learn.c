@@ -62,6 +62,10 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     const struct cdl_step *step = &ctx->optimizer;
     const size_t offset = offset_of(trained->param, block);
     const size_t n = block.rows * block.width;
+    if (trained->is_part) {
+        kernels->blend(n, 0.0f, g, trained->gradient + offset);
+        return;
+    }
     if (trained->penalty) {
         kernels->penalize(n, trained->param->w + offset, g, trained->l1, trained->l2,
                           trained->penalty + offset / CDL_LINE);
@@ -80,6 +84,18 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     }
     update(trained, ctx, offset, n, g);
     transpose_block(kernels, trained->param, block);
+}
+
+void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx, float *g) {
+    for (size_t i = 0; i < cdl_blocks(trained->param); i++) {
+        const struct cdl_block block = cdl_block_at(trained->param, i);
+        const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+        ctx->kernels->blend(n, 0.0f, trained->parts->gradient + offset, g);
+        for (const struct cdl_trained *part = trained->parts->next; part; part = part->next) {
+            ctx->kernels->add(n, part->gradient + offset, g);
+        }
+        cdl_learn(trained, ctx, block, g);
+    }
 }
 
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {

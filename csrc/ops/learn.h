@@ -20,6 +20,10 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
 
 /* Second part, for kept gradients: after cdl_learn of all blocks, cdl_learn_squares of each
  * parameter by one thread, then cdl_learn_whole, with the sum of all squares. */
+/* Before it, for a parameter with parts, by one thread: their sum, block by block (g holds one),
+ * in the order of the list, goes through cdl_learn. */
+void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx, float *g);
+
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
 void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx);
 void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx,

@@ -86,4 +86,5 @@ const struct cdl_op cdl_op_loss = {
     .scratch_floats = scratch_floats,
     .forward = forward,
     .report = report,
+    .is_loss = true,
 };

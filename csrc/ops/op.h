@@ -34,8 +34,9 @@ struct cdl_tensor {
     int n_dims;
     size_t dims[CDL_MAX_DIMS]; /* per sample, outermost first */
     size_t lines, width, ld;
-    bool is_int; /* int32, one a line, lines contiguous: class numbers */
-    float *data; /* the pads hold finite numbers */
+    bool is_int;                    /* int32, one a line, lines contiguous: class numbers */
+    const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
+    float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
 };
 
@@ -57,6 +58,10 @@ struct cdl_trained {
     float *gradient;    /* NULL: blocks go straight into the update; else all of it is kept */
     double *penalty;    /* of each line of CDL_LINE floats, from the last step; NULL without */
     double squares;     /* sum of the squared gradient */
+    /* A parameter that several instructions use has a part for each: all that a part holds is
+     * `param`, `gradient` (what its instruction contributes) and `next`; NULL ends the list. */
+    struct cdl_trained *parts, *next;
+    bool is_part;
 };
 
 /* What one step of the optimizer needs beside the gradients: the same for all parameters. */
@@ -117,8 +122,11 @@ struct cdl_op {
      * state[1] a count unless the op says otherwise by a longer state. */
     void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *state);
     size_t (*state_doubles)(const struct cdl_node *node); /* NULL: 2 */
-    int forward_stages, backward_stages; /* 0: one */
-    bool follows_batches;                /* update() changes parameters that are not trained */
+    int forward_stages, backward_stages;                  /* 0: one */
+    /* Activity regularizers: the penalty of this batch, which the loss counts beside its own. */
+    double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
+    bool is_loss;       /* forward() gives in[0] its gradient in training */
+    bool passes_on;     /* outputs are the memory of in[0]: forward() has nothing to do */
     bool absorbs_slope; /* dx may carry the slope of the producer's activation (dx_activation) */
 };
 

@@ -17,6 +17,7 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
     for (int v = 0; v < def->n_values; v++) {
         struct cdl_tensor *value = &program->values[v];
         const struct cdl_value_def *shape = &def->values[v];
+        value->owner = value;
         value->n_dims = shape->n_dims;
         value->lines = value->width = 1;
         for (int d = 0; d < shape->n_dims; d++) {
@@ -46,6 +47,8 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     node->n_out = def->n_out;
     for (int i = 0; i < def->n_in; i++) node->in[i] = &program->values[def->in[i]];
     for (int i = 0; i < def->n_out; i++) node->out[i] = &program->values[def->out[i]];
+    for (int i = 0; i < def->n_out && node->op->passes_on; i++)
+        program->values[def->out[i]].owner = node->in[0]->owner;
     for (int i = 0; i < def->n_params; i++) {
         node->param[i] = def->params[i];
         node->trained[i] = def->trained[i] < 0 ? NULL : &program->trained[def->trained[i]];
@@ -125,11 +128,14 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->inputs = calloc((size_t)def->n_inputs + 1, sizeof *program->inputs);
     program->outputs = calloc((size_t)def->n_outputs + 1, sizeof *program->outputs);
     program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
+    program->parts =
+        calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->parts);
     program->reports = calloc((size_t)def->n_instructions + 1, sizeof *program->reports);
     program->states = calloc((size_t)def->n_instructions + 1, sizeof *program->states);
     program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
     return program->values && program->nodes && program->inputs && program->outputs &&
-                   program->trained && program->reports && program->states && program->state_sizes
+                   program->trained && program->parts && program->reports && program->states &&
+                   program->state_sizes
                ? CDL_OK
                : CDL_ERR_NO_MEMORY;
 }
@@ -158,6 +164,26 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     if (to->l1 == 0.0f && to->l2 == 0.0f) return CDL_OK;
     to->penalty = calloc(cdl_param_floats(to->param) / CDL_LINE + 1, sizeof *to->penalty);
     return to->penalty ? CDL_OK : CDL_ERR_NO_MEMORY;
+}
+
+/* Where several instructions use one trained parameter, each gets a part of it to hand its gradient
+ * to. The list is in the order of the instructions, and so is the sum. */
+static void make_parts(struct cdl_program *program) {
+    for (int i = 0; i < program->n_trained; i++) {
+        struct cdl_trained *trained = &program->trained[i], **end = &trained->parts;
+        int users = 0;
+        for (int p = 0; p < program->n_nodes * CDL_MAX_PARAMS; p++)
+            users += program->nodes[p / CDL_MAX_PARAMS].trained[p % CDL_MAX_PARAMS] == trained;
+        for (int p = 0; p < program->n_nodes * CDL_MAX_PARAMS && users > 1; p++) {
+            struct cdl_trained **user =
+                &program->nodes[p / CDL_MAX_PARAMS].trained[p % CDL_MAX_PARAMS];
+            if (*user != trained) continue;
+            struct cdl_trained *part = &program->parts[program->n_parts++];
+            *part = (struct cdl_trained){.param = trained->param, .is_part = true};
+            *user = *end = part;
+            end = &part->next;
+        }
+    }
 }
 
 static cdl_status make_report(struct cdl_program *program, struct cdl_node *node) {
@@ -191,7 +217,10 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
     for (int i = 0; i < def->n_outputs; i++)
         program->outputs[i] = &program->values[def->outputs[i]];
-    if (def->training) CDL_TRY(link_backward(program));
+    if (def->training) {
+        make_parts(program);
+        CDL_TRY(link_backward(program));
+    }
     program->threads = gate(program, def);
     if (!def->training) program->rows *= (size_t)program->threads;
     return cdl_plan(program);
@@ -221,6 +250,7 @@ void cdl_program_destroy(struct cdl_program *program) {
     free(program->inputs);
     free(program->outputs);
     free(program->trained);
+    free(program->parts);
     free(program->reports);
     for (int i = 0; i < program->n_reports; i++) free(program->states[i]);
     free(program->states);

@@ -34,30 +34,46 @@ static bool is_among(struct cdl_tensor *const *list, int n, const struct cdl_ten
     return false;
 }
 
-/* The life of a value and, in training, of its gradient. */
-static void add_value(struct plan *plan, const struct cdl_program *program, int v) {
-    struct cdl_tensor *value = &program->values[v];
+/* The life of a value's memory, which others may be too. */
+static void add_data(struct plan *plan, struct cdl_program *program, struct cdl_tensor *value) {
     const int n = program->n_nodes, end = 2 * n;
-    const size_t floats = program->rows * value->lines * value->ld;
-    const bool fixed = is_among(program->inputs, program->n_inputs, value) ||
-                       is_among(program->outputs, program->n_outputs, value);
-    int producer = -1, last_reader = -1, last_backward = -1;
+    bool fixed = is_among(program->inputs, program->n_inputs, value);
+    int producer = -1, last_reader = -1;
+    for (int i = 0; i < program->n_outputs; i++) fixed |= program->outputs[i]->owner == value;
     for (int i = 0; i < n; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (is_among(node->out, node->n_out, value)) producer = i;
-        if (is_among(node->in, node->n_in, value)) last_reader = i;
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->in[k]->owner != value) continue;
+            last_reader = i;
+            fixed |= node->op->report != NULL; /* reports are made after the batch */
+        }
     }
-    last_backward = last_reader < 0 ? end : end - 1 - last_reader;
     const int backward = producer < 0 ? end : end - 1 - producer;
     int death = last_reader < producer ? producer : last_reader;
     if (program->training) death = program->threads > 1 ? end : backward;
-    add(plan, &value->data, floats, fixed || producer < 0 ? 0 : producer, fixed ? end : death);
-    if (!program->training || value->is_int || producer < 0) return;
-    /* A loss writes the gradient of its scores while it runs forward. */
-    const bool scored = last_reader >= 0 && program->nodes[last_reader].op->report;
+    add(plan, &value->data, program->rows * value->lines * value->ld,
+        fixed || producer < 0 ? 0 : producer, fixed ? end : death);
+}
+
+/* The life of a value's gradient: from its only writer to the backward pass of its producer. */
+static void add_gradient(struct plan *plan, struct cdl_program *program, struct cdl_tensor *value) {
+    const int n = program->n_nodes, end = 2 * n;
+    const bool fixed = is_among(program->outputs, program->n_outputs, value);
+    int producer = -1, last_reader = -1;
+    bool scored = false; /* by a loss, which writes the gradient while it runs forward */
+    for (int i = 0; i < n; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (is_among(node->out, node->n_out, value)) producer = i;
+        if (!is_among(node->in, node->n_in, value)) continue;
+        last_reader = i;
+        scored |= node->op->is_loss;
+    }
+    if (value->is_int || producer < 0) return;
     /* Nobody reads an output that a loss in Python scores: its gradient comes after the forward. */
-    int birth = scored ? 0 : last_reader < 0 ? n : last_backward;
-    add(plan, &value->grad, floats, birth, program->threads > 1 || fixed ? end : backward);
+    const int birth = scored ? 0 : last_reader < 0 ? n : end - 1 - last_reader;
+    add(plan, &value->grad, program->rows * value->lines * value->ld, birth,
+        program->threads > 1 || fixed ? end : end - 1 - producer);
 }
 
 static int by_birth(const void *a, const void *b) {
@@ -97,13 +113,17 @@ static size_t place_all(struct plan *plan, struct buffer **alive) {
 }
 
 cdl_status cdl_plan(struct cdl_program *program) {
-    const size_t most =
-        2 * (size_t)program->n_values + (size_t)program->n_nodes + (size_t)program->n_trained + 1;
+    const size_t most = 2 * (size_t)program->n_values + (size_t)program->n_nodes +
+                        (size_t)program->n_trained + (size_t)program->n_parts + 1;
     struct plan plan = {.buffers = calloc(most, sizeof *plan.buffers)};
     struct buffer **alive = calloc(most, sizeof *alive);
     cdl_status status = CDL_ERR_NO_MEMORY;
     if (plan.buffers && alive) {
-        for (int v = 0; v < program->n_values; v++) add_value(&plan, program, v);
+        for (int v = 0; v < program->n_values; v++) {
+            struct cdl_tensor *value = &program->values[v];
+            if (value->owner == value) add_data(&plan, program, value);
+            if (program->training) add_gradient(&plan, program, value);
+        }
         for (int i = 0; i < program->n_nodes; i++) {
             struct cdl_node *node = &program->nodes[i];
             if (!node->op->scratch_floats) continue;
@@ -115,6 +135,10 @@ cdl_status cdl_plan(struct cdl_program *program) {
             add(&plan, &trained->gradient, cdl_param_floats(trained->param), 0,
                 2 * program->n_nodes);
         }
+        for (int i = 0; i < program->n_parts; i++) {
+            add(&plan, &program->parts[i].gradient, cdl_param_floats(program->parts[i].param), 0,
+                2 * program->n_nodes);
+        }
         add(&plan, &program->thread_scratch, (size_t)program->threads * CDL_THREAD_SCRATCH, 0,
             2 * program->n_nodes);
         qsort(plan.buffers, (size_t)plan.n, sizeof *plan.buffers, by_birth);
@@ -124,6 +148,8 @@ cdl_status cdl_plan(struct cdl_program *program) {
     for (int i = 0; i < plan.n && status == CDL_OK; i++) {
         *plan.buffers[i].place = program->arena + plan.buffers[i].offset;
     }
+    for (int v = 0; v < program->n_values && status == CDL_OK; v++)
+        program->values[v].data = program->values[v].owner->data;
     free(alive);
     free(plan.buffers);
     return status;

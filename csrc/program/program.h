@@ -11,11 +11,12 @@ struct cdl_program {
     size_t rows; /* capacity of all threads together */
     bool training;
     int threads;
-    int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_reports;
+    int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
     struct cdl_tensor **inputs, **outputs;
     struct cdl_trained *trained;
+    struct cdl_trained *parts; /* of those that several instructions use */
     struct cdl_node **reports;
     double **states; /* one a report */
     size_t *state_sizes;

@@ -80,10 +80,9 @@ static void forward_rows(const struct cdl_program *program, struct cdl_context *
     }
 }
 
-/* Whether update() has something to do: a trained parameter, or statistics that follow the batches.
- */
+/* Whether update() has something to do. */
 static bool learns(const struct cdl_node *node) {
-    bool any = node->op->follows_batches;
+    bool any = false;
     for (int i = 0; i < CDL_MAX_PARAMS; i++) any |= node->trained[i] != NULL;
     return node->op->update && any;
 }
@@ -110,9 +109,21 @@ static void update_share(const struct cdl_program *program, const struct cdl_con
     }
 }
 
+/* After all parts of all gradients are there: what several instructions use learns. */
+static void learn_parts(struct cdl_program *program, const struct cdl_context *ctx,
+                        struct cdl_team *team, int thread) {
+    float *scratch = program->thread_scratch + (size_t)thread * CDL_THREAD_SCRATCH;
+    if (!program->n_parts) return;
+    cdl_barrier_wait(team, thread);
+    for (int i = thread; i < program->n_trained; i += team->size) {
+        if (program->trained[i].parts) cdl_learn_parts(&program->trained[i], ctx, scratch);
+    }
+}
+
 /* After all blocks of all gradients are kept: the parameters learn, each by one thread. */
 static void learn_whole(struct cdl_program *program, const struct cdl_context *ctx,
                         struct cdl_team *team, int thread) {
+    learn_parts(program, ctx, team, thread);
     if (!program->whole) return;
     cdl_barrier_wait(team, thread);
     for (int i = thread; i < program->n_trained; i += team->size) {
@@ -145,6 +156,11 @@ static void count_penalties(struct cdl_program *program, const struct cdl_contex
 }
 
 static void count_reports(struct cdl_program *program, const struct cdl_context *ctx) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (node->op->penalty)
+            program->penalty_total += node->op->penalty(node, ctx) * (double)ctx->rows;
+    }
     for (int i = 0; i < program->n_reports; i++) {
         const struct cdl_node *node = program->reports[i];
         node->op->report(node, ctx, program->states[i]);

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from programs import dense, gradient_keeper, learner, mlp, weight
+from programs import gradient_keeper, learner, mlp, weight
 
 from cdl import _core
 from cdl._program import Instruction, Program, Value
@@ -150,22 +150,12 @@ def test_a_dropout_rate_outside_0_1_is_refused(rate):
         _core.Executor(with_instruction("dropout", 1, 1, rate=rate, seed=0.0), 4)
 
 
-def test_two_losses_on_one_prediction_are_refused_since_gradients_are_not_added_up():
+def test_two_readers_that_give_a_gradient_are_refused_without_a_fork():
     program = regression()
     program.loss("mean_absolute_error", program.inputs[1], program.outputs[0])
     with pytest.raises(ValueError, match="two readers"):
         trainer(program)
-    _core.Executor(program, 4)  # to evaluate is fine
-
-
-def test_a_weight_that_learns_in_two_layers_is_refused():
-    program = Program()
-    x = program.input((3,))
-    program.output(dense(program, dense(program, x, SQUARE), SQUARE))
-    with pytest.raises(ValueError, match="two instructions"):
-        trainer(program)
-    expected = 9 * np.ones((4, 3))
-    np.testing.assert_array_equal(_core.Executor(program, 4).predict([ONES]), expected)
+    trainer(program.fused())
 
 
 # -------------------------------------------------------------------------------- impossible sizes

@@ -1,0 +1,171 @@
+"""test_sums_of_gradients.py - a value with several readers, a weight with several users."""
+
+import numpy as np
+import pytest
+from programs import (
+    ISAS,
+    activation,
+    dense,
+    gradient_keeper,
+    gradients,
+    kept,
+    learner,
+    random_weight,
+    train,
+    weight,
+)
+
+from cdl import _core
+from cdl._program import Program
+
+RNG = np.random.default_rng(3)
+ROWS = 50
+X = RNG.normal(size=(ROWS, 7)).astype(np.float32)
+TARGETS = [RNG.normal(size=(ROWS, n)).astype(np.float32) for n in (3, 1, 17)]
+
+
+def branches(trunk, heads):
+    """x -> trunk -> tanh, which each head reads for a loss of its own."""
+    program = Program()
+    h = activation(program, dense(program, program.input((7,)), trunk), "tanh")
+    for head, target in zip(heads, TARGETS, strict=False):
+        y = dense(program, h, head)
+        t = program.input(target.shape[1:], role="y")
+        program.loss("mean_squared_error", t, y)
+    return program
+
+
+def by_hand(trunk, heads):
+    """The gradients of `branches`, in float64."""
+    x, w = X.astype(np.float64), trunk.numpy().astype(np.float64)
+    h = np.tanh(x @ w)
+    dh, found = 0, []
+    for head, target in zip(heads, TARGETS, strict=False):
+        v = head.numpy().astype(np.float64)
+        dy = 2 * (h @ v - target) / target.size
+        found.append(h.T @ dy)
+        dh = dh + dy @ v.T
+    return [x.T @ (dh * (1 - h * h)), *found]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n_heads", [1, 2, 3])
+def test_a_value_with_several_readers_gets_the_sum_of_their_gradients(n_heads, isa):
+    trunk = random_weight(RNG, 7, 5)
+    heads = [random_weight(RNG, 5, t.shape[1]) for t in TARGETS[:n_heads]]
+    program = branches(trunk, heads).fused()
+    assert sum(i.op == "fork" for i in program.instructions) == n_heads - 1
+    arrays = [X, *TARGETS[:n_heads]]
+    by_numpy = by_hand(trunk, heads)
+    found = gradients(program, arrays, isa=isa)
+    for variable, expected in zip([trunk, *heads], by_numpy, strict=True):
+        np.testing.assert_allclose(found[variable], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_two_losses_on_one_prediction_add_up():
+    values = random_weight(RNG, 7, 3).numpy()
+
+    def of(*kinds):
+        w = weight(values)
+        program = Program()
+        y = dense(program, program.input((7,)), w)
+        t = program.input((3,), role="y")
+        for kind in kinds:
+            program.loss(kind, t, y)
+        return gradients(program.fused(), [X, TARGETS[0]])[w]
+
+    squares, absolute = "mean_squared_error", "mean_absolute_error"
+    both = of(squares, absolute)
+    np.testing.assert_allclose(both, of(squares) + of(absolute), rtol=1e-6, atol=1e-8)
+
+
+def test_an_output_that_is_scored_outside_and_read_inside_is_forked():
+    w = weight(np.eye(7)[:, :3])
+    program = Program()
+    y = dense(program, program.input((7,)), w)
+    program.output(y)
+    activation(program, y, "tanh")
+    program = program.fused()
+    assert [i.op for i in program.instructions] == ["dense", "fork", "activation"]
+    assert program.outputs == [program.instructions[1].outputs[1]]
+
+
+def chain(first, second):
+    """x -> first -> tanh -> second -> loss; both may be the same weight."""
+    program = Program()
+    h = activation(program, dense(program, program.input((7,)), first), "tanh")
+    y = dense(program, h, second)
+    program.loss("mean_squared_error", program.input((7,), role="y"), y)
+    return program.fused()
+
+
+@pytest.fixture
+def square():
+    return np.random.default_rng(1).normal(size=(7, 7)).astype(np.float32) / 3
+
+
+SQUARE_TARGET = RNG.normal(size=(ROWS, 7)).astype(np.float32)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_weight_with_two_users_gets_the_sum_of_both_gradients(square, isa):
+    shared, first, second = weight(square), weight(square), weight(square)
+    arrays = [X, SQUARE_TARGET]
+    apart = gradients(chain(first, second), arrays, isa=isa)
+    together = gradients(chain(shared, shared), arrays, isa=isa)
+    np.testing.assert_array_equal(together[shared], apart[first] + apart[second])
+
+
+RULES = {
+    "none": {},
+    "clipnorm": {"clipnorm": 0.01},
+    "global": {"global_clipnorm": 0.01},
+    "clipvalue": {"clipvalue": 0.003},
+    "decay": {"weight_decay": 0.1},
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_shared_weight_learns_once_a_step_by_the_whole_gradient(square, threads, rules):
+    """One step with a shared weight is one step of numpy with the summed gradient."""
+    w, arrays = weight(square), [X, SQUARE_TARGET]
+    again = weight(square)
+    g = gradients(chain(again, again), arrays)[again].astype(np.float64)
+    given = {**RULES[rules], "penalties": {w: (0.01, 0.02)}}
+    optimizer = learner("sgd_momentum", [w], momentum=0.0)
+    train(chain(w, w), arrays, optimizer, batch=ROWS, rate=1.0, threads=threads, rules=given)
+    g = g + 0.01 * np.sign(square) + 2 * 0.02 * square
+    if "clipvalue" in given:
+        g = np.clip(g, -given["clipvalue"], given["clipvalue"])
+    for name in ("clipnorm", "global_clipnorm"):
+        if name in given:
+            g *= given[name] / max(given[name], np.linalg.norm(g))
+    expected = square * (1 - given.get("weight_decay", 0.0)) - g
+    np.testing.assert_allclose(w.numpy(), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_many_steps_give_the_same_bits_on_any_number_of_threads(square, threads):
+    def run(n):
+        w, trunk = weight(square), random_weight(np.random.default_rng(5), 7, 7)
+        program = Program()
+        h = activation(program, dense(program, program.input((7,)), trunk), "tanh")
+        t = program.input((7,), role="y")
+        program.loss("mean_squared_error", t, dense(program, h, w))
+        program.loss("mean_absolute_error", t, dense(program, dense(program, h, w), trunk))
+        optimizer = learner("adam", [w, trunk], beta_1=0.9, beta_2=0.999, epsilon=1e-7)
+        train(program.fused(), [X, SQUARE_TARGET], optimizer, batch=23, epochs=3, threads=n)
+        return w.numpy(), trunk.numpy()
+
+    for a, b in zip(run(1), run(threads), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_slots_of_a_shared_weight_move_once_a_step(square):
+    w = weight(square)
+    optimizer = gradient_keeper([w])
+    executor = _core.Executor(chain(w, w), ROWS, training=True, optimizer=optimizer)
+    executor.begin([X, SQUARE_TARGET], ROWS)
+    executor.train(1, 1e9, [1.0], 0, 0)
+    np.testing.assert_array_equal(w.numpy(), square - kept(optimizer)[w])
