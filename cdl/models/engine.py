@@ -4,6 +4,7 @@ As long as all is compiled, `run` is one call of the core for as many batches as
 a metric in Python makes it a loop over batches, in which the core still does everything else.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -134,7 +135,7 @@ class Engine:
         whole batch.
         """
         if self.in_python:
-            return self._run_in_python(steps)
+            return self._run_in_python(steps, seconds)
         if not self.training:
             before, self._done = self._done, self.executor.test(steps, seconds)
             return self._done - before
@@ -158,28 +159,26 @@ class Engine:
             optimizer.iterations = first + done - before
         return done - before
 
-    def _run_in_python(self, steps: int) -> int:
+    def _run_in_python(self, steps: int, seconds: float) -> int:
         """The same batch by batch, with the Python parts between."""
-        for done in range(steps):
+        end = time.perf_counter() + seconds
+        done = 0
+        while done < steps and (not done or time.perf_counter() < end):
             if self.python_loss:
-                ran = self._step_with_python_loss()
+                self._step_with_python_loss()
             elif self.training:
-                ran = self._train(1, 0.0)
+                self._train(1, 0.0)
             else:
-                before, self._done = self._done, self.executor.test(1, 0.0)
-                ran = self._done - before
-            if not ran:
-                return done
+                self._done = self.executor.test(1, 0.0)
             if self.python_metrics:
                 self._update_metrics()
-        return steps
+            done += 1
+        return done
 
-    def _step_with_python_loss(self) -> int:
+    def _step_with_python_loss(self) -> None:
         executor, optimizer = self.executor, self.optimizer
         step = int(optimizer.iterations)
         rows = executor.forward(self.training, step, core_seed())
-        if not rows:
-            return 0
         y, weight = self._targets(rows)
         prediction = executor.output(0, rows)
         value = self.scale * float(self.loss(y, prediction, weight))
@@ -193,7 +192,6 @@ class Engine:
         self._done += 1
         self._loss_total += rows * value
         self._loss_count += rows
-        return 1
 
     def _update_metrics(self) -> None:
         y, weight = self._targets()

@@ -126,3 +126,28 @@ def test_rich_is_loaded_only_for_a_bar(run_python):
         assert "rich" not in sys.modules
         """
     )
+
+
+def test_notebook_writes_over_its_line(monkeypatch, capsys):
+    class ZMQInteractiveShell:
+        pass
+
+    class IPython:
+        @staticmethod
+        def get_ipython():
+            return ZMQInteractiveShell()
+
+    monkeypatch.setitem(sys.modules, "IPython", IPython)
+    logger = ProgbarLogger()
+    logger.set_params({"verbose": 1, "epochs": 1, "steps": 2})
+    logger.on_train_begin()
+    logger.on_epoch_begin(0)
+    logger._drawn -= 1
+    logger.on_progress(1, lambda: {"loss": 0.25})
+    logger.on_progress(2, dict)
+    logger.on_epoch_end(0, {"loss": 0.5})
+    first, second = capsys.readouterr().out.split("\r")[1:]
+    assert first.startswith("1/2 ")
+    assert second.startswith("2/2 ")
+    assert second.endswith("\n")
+    assert "\x1b" not in first + second

@@ -188,6 +188,26 @@ def test_names_of_metrics(metrics, weighted, names):
     assert [by_name[name] for name in ["loss", *names]] == values
 
 
+def test_loss_and_metrics_may_be_given_by_the_name_of_the_output():
+    model = net((2, "linear"))
+    name = model.layers[-1].name
+    model.compile(
+        "sgd", {name: "mse"}, {name: 2.0}, metrics={name: "mae"}, weighted_metrics={name: ["mse"]}
+    )
+    values = model.evaluate(X, VALUES, verbose=0, return_dict=True)
+    assert list(values) == ["loss", "mae", "mse"]
+    np.testing.assert_allclose(values["loss"], 2 * values["mse"], rtol=1e-6)
+
+
+def test_batches_of_many_sizes_train_in_turn():
+    model = net((2, "linear"))
+    model.compile("sgd", "mse")
+    for rows in [*range(1, 15), *range(14, 0, -1)]:
+        model.train_on_batch(X[:rows], VALUES[:rows])
+        model.predict(X[:rows], rows, verbose=0)
+    assert int(model.optimizer.iterations) == 28
+
+
 @pytest.mark.parametrize(
     ("width", "y", "row"),
     [

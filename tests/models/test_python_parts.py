@@ -136,3 +136,27 @@ def test_error_in_a_python_loss_leaves_the_weights_of_the_last_whole_step():
     assert int(model.optimizer.iterations) == len(seen)
     calls.clear()
     model.fit(X[:8], VALUES[:8], verbose=0)
+
+
+def test_python_parts_give_the_bar_its_turn_too(monkeypatch):
+    from cdl.models.engine import Engine
+
+    model = net(*LAYERS)
+    model.compile("sgd", mine)
+    returned = []
+    run = Engine.run
+    monkeypatch.setattr(
+        Engine, "run", lambda self, steps, seconds: returned.append(run(self, steps, 0)) or 1
+    )
+    model.fit(X, VALUES, batch_size=10, verbose=0)
+    assert returned == [1] * 7
+
+
+def test_batches_of_a_generator_may_grow_with_parts_in_python():
+    model, other = net(*LAYERS), net(*LAYERS)
+    for each in (model, other):
+        each.compile("sgd", mine, metrics=["mae"])
+    parts = [(0, 3), (3, 20), (20, 24)]
+    found = model.evaluate(((X[a:b], VALUES[a:b]) for a, b in parts), verbose=0)
+    expected = other.evaluate(X[:24], VALUES[:24], verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
