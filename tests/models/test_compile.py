@@ -1,0 +1,46 @@
+"""test_compile.py - what compile refuses, and that the model stays as it was."""
+
+import pytest
+from models.nets import data, net, same_weights
+
+X, _, _, ONE_HOT = data(20)
+
+
+@pytest.fixture
+def model():
+    model = net((4, "relu"), (3, "softmax"))
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"optimizer": "addam"}, ValueError, "did you mean 'adam'"),
+        ({"optimizer": None}, ValueError, "optimizer must be"),
+        ({"loss": "mean_square_error"}, ValueError, "did you mean 'mean_squared_error'"),
+        ({"loss": 3}, ValueError, "loss"),
+        ({"loss": ["mse", "mae"]}, ValueError, "loss must be one"),
+        ({"loss": {"zz": "mse"}}, ValueError, "loss must have the output's name"),
+        ({"metrics": ["acuracy"]}, ValueError, "did you mean 'accuracy'"),
+        ({"metrics": "accuracy"}, ValueError, "metrics must be a list"),
+        ({"metrics": [None]}, ValueError, "metrics must hold"),
+        ({"weighted_metrics": [3]}, ValueError, "weighted_metrics must hold"),
+        ({"loss_weights": "a"}, TypeError, "loss_weights must be a number"),
+        ({"loss_weights": [1, 2]}, ValueError, "loss_weights must be one"),
+        ({"steps_per_execution": 0}, ValueError, "steps_per_execution must be a positive int"),
+        ({"run_eagerly": "a"}, TypeError, "run_eagerly must be True or False"),
+        ({"jit_compile": "a"}, TypeError, "jit_compile must be True or False"),
+        ({"learning_rate": 0.1}, TypeError, "learning_rate"),
+    ],
+)
+def test_failed_compile_leaves_the_model_as_it_was(arguments, error, text, model):
+    model.fit(X, ONE_HOT, verbose=0)
+    before, optimizer = model.get_weights(), model.optimizer
+    with pytest.raises(error) as caught:
+        model.compile(**({"optimizer": "sgd", "loss": "mse"} | arguments))
+    assert text in str(caught.value)
+    assert same_weights(model, before)
+    assert model.optimizer is optimizer
+    model.fit(X, ONE_HOT, verbose=0)
+    assert int(optimizer.iterations) == 2
