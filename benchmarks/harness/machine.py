@@ -1,4 +1,4 @@
-"""machine.py - what stands beside every table: CPU, instruction set, versions, state of the tree."""
+"""machine.py - what stands beside every table: CPU, versions, state of the tree."""
 
 from __future__ import annotations
 
@@ -58,6 +58,18 @@ def cpu() -> str:
     return f"{name} (family {family}, model {facts['model']})" if family else name
 
 
+def caches() -> str:
+    """`L1d 48 KB, L2 1024 KB, L3 32768 KB` of the first core."""
+    found = []
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = (
+            (index / name).read_text().strip() for name in ("level", "type", "size")
+        )
+        if kind != "Instruction":
+            found.append(f"L{level}{'d' * (kind == 'Data')} {size.removesuffix('K')} KB")
+    return ", ".join(found) or "caches unknown"
+
+
 def git(*words: str) -> str:
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()
@@ -75,7 +87,7 @@ def facts() -> dict[str, object]:
         "cpu": cpu(),
         "cores": len(cores()),
         "isa": core["isa"],
-        "caches": core["caches"],
+        "caches": caches(),
         "compiler": core["compiler"],
         "python": platform.python_version(),
         "versions": peers.versions(),

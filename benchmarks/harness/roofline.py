@@ -10,7 +10,7 @@ TASK = "benchmarks.harness.roofline"
 
 
 def prepare(settings: dict) -> Prepared:
-    """Samples: `fma` (a unit is one operation), `adam N` and `read N` (a unit is one of N floats)."""
+    """Samples: `fma` (a unit: an operation), `adam N` and `read N` (a unit: one of N floats)."""
     import ctypes
 
     import numpy as np
@@ -40,7 +40,9 @@ def prepare(settings: dict) -> Prepared:
 
     def read(n: int):
         (x,) = pointers(n, 1)
-        return lambda times: library.peak_read(ctypes.c_size_t(times), ctypes.c_size_t(n), x, threads)
+        return lambda times: library.peak_read(
+            ctypes.c_size_t(times), ctypes.c_size_t(n), x, threads
+        )
 
     samples = {"fma": Sample(fma, library.peak_fma(ctypes.c_size_t(200_000), threads))}
     for n in settings.get("adam", []):
@@ -66,5 +68,3 @@ def forward_seconds(case: Case, rows: int, peaks: dict[str, dict[str, float]]) -
     weights = sum(k * n for k, n in case.layers)
     reading = peaks[f"read {weights}"]["min"] * weights
     return max(case.row_flops * rows * peaks["fma"]["min"], reading)
-
-

@@ -6,24 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+import cdl
 from benchmarks.harness.cases import Case, Data
 from benchmarks.peers import keras
-
-
-def load():
-    import cdl
-    import cdl.layers
-    import cdl.models
-    import cdl.optimizers
-
-    return cdl
 
 
 class Trainer(keras.Trainer):
     """`fit`, as keras.Trainer has it."""
 
     def __init__(self, case: Case, data: Data, threads: int, variant: str) -> None:
-        self.start(load(), case, data)
+        self.start(cdl, case, data)
 
     def reset(self) -> None:
         self.model.set_weights(self.data.weights)
@@ -35,7 +27,7 @@ class Trainer(keras.Trainer):
 def predictors(
     case: Case, weights: list[np.ndarray], threads: int, variant: str
 ) -> dict[str, Callable]:
-    model = keras.build(load(), case, weights)
+    model = keras.build(cdl, case, weights)
     return {
         "predict": lambda x: model.predict(x, verbose=0),
         "model(x)": lambda x: np.asarray(model(x)),

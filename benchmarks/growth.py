@@ -1,0 +1,93 @@
+"""growth.py - time of a training step against rows, width and depth, down to the arithmetic.
+
+    python -m benchmarks.growth [--peers cdl "jax scan"] [--series rows width depth]
+                                [--rounds 10] [--keep] [--plot]
+
+One thread. Each series changes one size of a relu net with ten classes; the plot goes to
+docs/growth.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from benchmarks import peers
+from benchmarks.harness import cases, children, command, machine, plots, records, roofline
+from benchmarks.harness.cases import Case
+
+
+def series() -> dict[str, dict[int, Case]]:
+    """Cases by size, by what grows."""
+    nets = {
+        "rows": {n: ((256, 256, 256, 10), n) for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)},
+        "width": {n: ((n, n, n, 10), 64) for n in (8, 16, 32, 64, 100, 128, 256, 512, 1024, 2048)},
+        "depth": {n: ((*[128] * (n + 1), 10), 64) for n in (1, 2, 4, 8, 16, 32, 64)},
+    }
+    return {
+        name: {n: case(name, n, *net) for n, net in made.items()} for name, made in nets.items()
+    }
+
+
+def case(name: str, size: int, sizes: tuple[int, ...], batch: int) -> Case:
+    made = Case(f"{name}-{size}", sizes, batch, 1)
+    return dataclasses.replace(made, steps=cases.steps_for(made))
+
+
+def measure(chosen: list[peers.Peer], options) -> list[dict]:
+    """A record for each size and peer; the processes of one size run in turn."""
+    found = []
+    for name in options.series:
+        for size, made in series()[name].items():
+            common = {"task": "benchmarks.training", "threads": 1}
+            common |= {"case": dataclasses.asdict(made)}
+            jobs = {peer.name: {**common, "peer": peer.name} for peer in chosen}
+            jobs["roofline"] = roofline.job(1, adam=[made.parameters])
+            times, _, failed = children.measure(jobs, options.rounds, options.seconds, "cpu")
+            limit = roofline.step_seconds(made, times.pop("roofline"))
+            record = {"series": name, "size": size, "net": made.describe()}
+            found.append({**record, "peer": "roofline", "us": limit * 1e6})
+            found += [
+                {**record, "peer": peer, "us": samples["fit"]["min"] * 1e6}
+                for peer, samples in times.items()
+            ]
+            found += [{**record, "peer": peer, "failed": why} for peer, why in failed.items()]
+        command.progress(f"{name} done")
+    if options.plot:
+        timed = [r for r in found if "us" in r]
+        groups = {k: [r for r in timed if r["series"] == k] for k in options.series}
+        plots.growth(groups, f"Adam, float32, one thread, {machine.cpu()}")
+    return found
+
+
+def tables(found: list[dict]) -> str:
+    text = []
+    for name in dict.fromkeys(r["series"] for r in found):
+        mine = [r for r in found if r["series"] == name and "us" in r]
+        names = list(dict.fromkeys(r["peer"] for r in mine))
+        rows = []
+        for size, net in dict.fromkeys((r["size"], r["net"]) for r in mine):
+            times = {r["peer"]: r["us"] for r in mine if r["size"] == size}
+            ours = times.get("cdl")
+            share = f"{times['roofline'] / ours:.0%}" if ours else "-"
+            rows.append([net, *(records.number(times.get(n)) for n in names), share])
+        text.append(f"### Growing {name}, one thread, microseconds a step\n")
+        text += [records.table(["net", *names, "of the roofline"], rows), ""]
+    return "\n".join(text)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    command.add_options(parser, rounds=5, threads=False)
+    parser.set_defaults(seconds=0.05)
+    names = list(series())
+    parser.add_argument("--series", nargs="+", default=names, choices=names, metavar="NAME")
+    parser.add_argument("--peers", nargs="+", metavar="PEER")
+    parser.add_argument("--plot", action="store_true", help="draw docs/growth.png")
+    options = parser.parse_args(arguments)
+    chosen, left_out = peers.choose(options.peers, ["cdl", "jax scan", "torch"])
+    command.run("growth", lambda: measure(chosen, options), tables, options, left_out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""quick.py - instructions of a fixed set of calls, against those that are committed.
+
+    python -m benchmarks.quick [--update] [--tolerance 3]
+
+Time is noise on a busy machine; a count of instructions is not. A process under valgrind's
+callgrind makes each call some times, on the AVX2 kernels and on one thread, and the counts are
+compared with instructions.json. Another Python, NumPy or compiler counts differently: what the
+committed counts were made with stands in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.harness import machine, native, records
+
+COMMITTED = machine.ROOT / "benchmarks" / "instructions.json"
+
+
+def calls() -> dict[str, tuple[int, Callable[[], object]]]:
+    """How often to make each call, and the call."""
+    import numpy as np
+
+    from benchmarks.harness import cases
+
+    made = {}
+    for name, rows, n in (("tiny", 512, 2), ("seed", 512, 2), ("tabular", 512, 1)):
+        model, x, y = prepared(*cases.find([name]), rows)
+        made[f"{name}: fit, an epoch of {rows} rows"] = n, fit(model, x, y)
+    model, x, y = prepared(*cases.find(["seed"]), 512)
+    wide = x.astype(np.float64)
+    made |= {
+        "seed: fit, float64, 512 rows": (2, fit(model, wide, y)),
+        "seed: evaluate 512 rows": (2, lambda: model.evaluate(x, y, verbose=0)),
+        "seed: train_on_batch": (20, lambda: model.train_on_batch(x[:32], y[:32])),
+        "seed: test_on_batch": (20, lambda: model.test_on_batch(x[:32], y[:32])),
+        "seed: predict 1 row": (50, lambda: model.predict(x[:1], verbose=0)),
+        "seed: predict_on_batch 1 row": (50, lambda: model.predict_on_batch(x[:1])),
+        "seed: model(x) 1 row": (50, lambda: model(x[:1])),
+        "seed: predict 32 rows": (20, lambda: model.predict(x[:32], verbose=0)),
+        "seed: predict 512 rows": (5, lambda: model.predict(x, verbose=0)),
+        "seed: build, compile, first step": (1, lambda: prepared(*cases.find(["seed"]), 32)),
+    }
+    return made
+
+
+def fit(model, x, y) -> Callable[[], object]:
+    return lambda: model.fit(x, y, batch_size=32, shuffle=False, verbose=0)
+
+
+def prepared(case, rows: int):
+    """A model that has made its first step, and data."""
+    import numpy as np
+
+    import cdl
+    from benchmarks.harness import cases
+    from benchmarks.peers import keras
+
+    rng = np.random.default_rng(0)
+    model = keras.build(cdl, case, cases.weights(case, rng))
+    softmax = case.loss == "softmax"
+    loss = "categorical_crossentropy" if softmax else "mean_squared_error"
+    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"] if softmax else None)
+    x = rng.standard_normal((rows, case.sizes[0]), np.float32)
+    y = np.eye(case.sizes[-1], dtype=np.float32)[rng.integers(0, case.sizes[-1], rows)]
+    model.train_on_batch(x[:32], y[:32])
+    return model, x, y
+
+
+def inside() -> None:
+    """What runs under callgrind."""
+    marks = native.callgrind_marks()
+    for name, (times, call) in calls().items():
+        call()
+        marks.mark_start()
+        for _ in range(times):
+            call()
+        marks.mark_end(f"{times} {name}".encode())
+
+
+def count() -> dict[str, int]:
+    """Instructions a call, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**machine.environment(1), "CDL_ISA": "avx2"}
+        command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "-q"]
+        command += [f"--callgrind-out-file={folder}/out"]
+        command += [sys.executable, "-m", "benchmarks.quick", "--inside"]
+        done = subprocess.run(
+            command, env=env, cwd=machine.ROOT, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"the calls failed under valgrind:\n{done.stderr}")
+        found = {}
+        for path in sorted(Path(folder).glob("out.*"), key=lambda p: int(p.suffix[1:])):
+            text = path.read_text()
+            mark = re.search(r"^desc: Trigger: Client Request: (\d+) (.*)$", text, re.MULTILINE)
+            total = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
+            if mark and total:
+                found[mark[2]] = round(int(total[1]) / int(mark[1]))
+    return found
+
+
+def made_with() -> dict[str, object]:
+    facts = machine.facts()
+    names = ("python", "compiler", "commit", "date")
+    return {**{name: facts[name] for name in names}, "numpy": facts["versions"]["numpy"]}
+
+
+def compare(found: dict[str, int], tolerance: float) -> int:
+    """Prints a line a call; how many became slower by more than the tolerance."""
+    kept = json.loads(COMMITTED.read_text()) if COMMITTED.exists() else {"calls": {}}
+    rows, slower = [], 0
+    for name, now in found.items():
+        before = kept["calls"].get(name)
+        change = now / before - 1 if before else 0.0
+        slower += change > tolerance
+        word = "new" if before is None else "slower" if change > tolerance else ""
+        word = word or ("faster" if change < -tolerance else "same")
+        rows.append([name, f"{before:,}" if before else "-", f"{now:,}", f"{change:+.1%}", word])
+    print(records.table(["instructions of a call", "committed", "now", "change", ""], rows))
+    for gone in kept["calls"].keys() - found.keys():
+        print(f"- {gone}: committed, but not called any more")
+    now, then = made_with(), kept.get("made_with", {})
+    for name in ("python", "numpy", "compiler"):
+        if name in then and then[name] != now[name]:
+            print(f"- committed with {name} {then[name]}, now {now[name]}: counts may differ")
+    return slower
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quick",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--update", action="store_true", help="write instructions.json")
+    parser.add_argument("--tolerance", type=float, default=3, help="percent; default: %(default)s")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.inside:
+        inside()
+        return 0
+    if not shutil.which("valgrind") or native.callgrind_marks() is None:
+        print("bench-quick needs valgrind and its headers (Debian, Ubuntu: apt install valgrind)")
+        return 0 if os.environ.get("CI") else 1
+    found = count()
+    slower = compare(found, options.tolerance / 100)
+    if options.update:
+        text = json.dumps({"made_with": made_with(), "calls": found}, indent=2)
+        COMMITTED.write_text(text + "\n")
+        return 0
+    if slower:
+        print(
+            f"{slower} calls became slower; if that is right: python -m benchmarks.quick --update"
+        )
+    return 1 if slower else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
