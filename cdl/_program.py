@@ -226,6 +226,7 @@ class _Rewriter:
             if (
                 any(v is old for v in self.inputs)
                 and self.readers(old) == [i]
+                and all(v is not old for v in self.outputs)
                 and old.dtype == "float32"
             ):
                 self.instructions.remove(i)
