@@ -11,6 +11,8 @@ from cdl._variable import Variable
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
+# A row of OPTIMIZERS, its hyper-parameters, and the slots of each variable that learns by it.
+_Group = tuple[str, Mapping[str, float], Mapping[Variable, Sequence[Parameter]]]
 
 class LossRow:
     params: tuple[str, ...]
@@ -67,8 +69,7 @@ class Executor:
         rows: int,
         *,
         training: bool = ...,
-        optimizer: tuple[str, Mapping[str, float], Mapping[Variable, Sequence[Parameter]]]
-        | None = ...,
+        optimizer: _Group | list[_Group] | None = ...,
         rules: Mapping[str, Any] | None = ...,
         isa: str | None = ...,
         threads: int = ...,

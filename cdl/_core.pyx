@@ -70,10 +70,12 @@ cdef extern from "cdl.h" nogil:
         float row_params[4]
     struct cdl_trained_def:
         cdl_param *param
+        int group
         cdl_param *slots[3]
         float l1
         float l2
-        bint decays
+        cdl_param *pull
+        float decay
         int constraint
         float low
         float high
@@ -81,13 +83,15 @@ cdef extern from "cdl.h" nogil:
         cdl_param *average
         cdl_param *accumulated
     struct cdl_rules:
-        double weight_decay
         double clip_value
         double clip_norm
         double global_clip_norm
         double average_momentum
         int64_t overwrite_frequency
         int64_t accumulation_steps
+    struct cdl_group_def:
+        int optimizer
+        double hypers[12]
     struct cdl_program_def:
         size_t rows
         bint training
@@ -103,8 +107,8 @@ cdef extern from "cdl.h" nogil:
         const int *inputs
         const int *outputs
         const cdl_trained_def *trained
-        int optimizer
-        double hypers[6]
+        int n_groups
+        cdl_group_def groups[2]
         cdl_rules rules
     struct cdl_program:
         pass
@@ -465,6 +469,11 @@ cdef _check_gradients(program):
                 raise ValueError(f"{i.inputs[0]!r} has two readers that give it a gradient")
 
 
+cdef list _groups(optimizer):
+    """(row, hyper-parameters, slots by variable) of each group of variables that learn alike."""
+    return optimizer if isinstance(optimizer, list) else [optimizer] if optimizer else []
+
+
 cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
     """The memory of what is kept for each element of a weight; NULL for None."""
     if other is None:
@@ -530,11 +539,14 @@ cdef class _Definition:
 
     cdef list _learning(self, program, optimizer, dict rules):
         """The variables that learn; without an optimizer those whose penalty the loss counts."""
-        slots = optimizer[2] if optimizer is not None else rules.get("penalties", {})
+        slots = {}
+        for _, _, of_group in _groups(optimizer):
+            slots.update(of_group)
+        if optimizer is None:
+            slots = rules.get("penalties", {})
         return [v for v in program.variables if v in slots]
 
     cdef _optimizer(self, program, optimizer, dict rules):
-        self.definition.optimizer = -1
         learning = self._learning(program, optimizer, rules)
         cdef cdl_trained_def *trained = <cdl_trained_def *>self._memory(
             len(learning) * sizeof(cdl_trained_def))
@@ -544,11 +556,15 @@ cdef class _Definition:
             self._trained(&trained[k], variable, optimizer, rules)
         if optimizer is None:
             return
-        self.definition.optimizer = _NUMBER["optimizers"][optimizer[0]]
-        for k, name in enumerate(OPTIMIZERS[optimizer[0]].hypers):
-            self.definition.hypers[k] = optimizer[1][name]
+        groups = _groups(optimizer)
+        if len(groups) > 2:
+            raise ValueError(f"optimizer: expected at most 2 groups, got {len(groups)}")
+        self.definition.n_groups = len(groups)
+        for g, (row, hypers, _) in enumerate(groups):
+            self.definition.groups[g].optimizer = _NUMBER["optimizers"][row]
+            for k, name in enumerate(OPTIMIZERS[row].hypers):
+                self.definition.groups[g].hypers[k] = hypers[name]
         cdef cdl_rules *to = &self.definition.rules
-        to.weight_decay = rules.get("weight_decay") or 0.0
         to.clip_value = rules.get("clipvalue") or 0.0
         to.clip_norm = rules.get("clipnorm") or 0.0
         to.global_clip_norm = rules.get("global_clipnorm") or 0.0
@@ -560,16 +576,21 @@ cdef class _Definition:
         cdef Parameter storage = variable.storage
         to.param = storage.param
         to.l1, to.l2 = rules.get("penalties", {}).get(variable, (0.0, 0.0))
-        to.decays = variable not in rules.get("no_decay", ())
+        to.decay = rules.get("weight_decay", {}).get(variable, 0.0)
+        to.pull = _beside(rules.get("pulls", {}).get(variable), storage)
         kind, limits = rules.get("constraints", {}).get(variable, (None, (0.0, 0.0, 0.0)))
         to.constraint = {None: 0, "non_negative": 1, "norm": 2}[kind]
         to.low, to.high, to.rate = limits
+        for g, (row, _, slots) in enumerate(_groups(optimizer)):
+            if variable not in slots:
+                continue
+            to.group = g
+            if len(slots[variable]) != len(OPTIMIZERS[row].slots):
+                raise ValueError(f"{row}: expected slots {OPTIMIZERS[row].slots}")
+            for s, slot in enumerate(slots[variable]):
+                to.slots[s] = _beside(slot, storage)
         if optimizer is None:
             return 0
-        if len(optimizer[2][variable]) != len(OPTIMIZERS[optimizer[0]].slots):
-            raise ValueError(f"{optimizer[0]}: expected slots {OPTIMIZERS[optimizer[0]].slots}")
-        for s, slot in enumerate(optimizer[2][variable]):
-            to.slots[s] = _beside(slot, storage)
         to.average = _beside(rules.get("averages", {}).get(variable), storage)
         to.accumulated = _beside(rules.get("accumulators", {}).get(variable), storage)
         return 0

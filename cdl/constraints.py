@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
+CORE_EPSILON = 1e-7  # what the core adds to a norm; with another `epsilon()` it leaves it to NumPy
+
 _family = Family("constraint", "keras.constraints")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
 
@@ -143,6 +145,32 @@ class MinMaxNorm(Constraint):
 
 
 max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+
+
+def compiled(
+    constraint: Any, rank: int, matrix: bool
+) -> tuple[str, tuple[float, float, float]] | None:
+    """The kind and (low, high, rate) of a constraint as the core knows it; None for another one.
+
+    It knows norms of vectors and of the columns of matrices, so of axis 0 only.
+
+    Args:
+        constraint: what the weight was given, or None.
+        rank: the number of axes of the weight.
+        matrix: whether the weight is the factor of a matrix product.
+    """
+    call = type(constraint).__call__ if isinstance(constraint, Constraint) else None
+    if call is NonNeg.__call__:
+        return "non_negative", (0.0, 0.0, 0.0)
+    if call not in (MaxNorm.__call__, UnitNorm.__call__, MinMaxNorm.__call__):
+        return None
+    axis = constraint.axis if isinstance(constraint.axis, tuple) else (constraint.axis,)
+    if not (matrix or rank == 1) or axis not in ((0,), (-rank,)) or epsilon() != CORE_EPSILON:
+        return None
+    if call is UnitNorm.__call__:
+        return "norm", (1.0, 1.0, 1.0)
+    low, rate = getattr(constraint, "min_value", 0.0), getattr(constraint, "rate", 1.0)
+    return "norm", (float(low), float(constraint.max_value), float(rate))
 
 
 def _norm(w: Any, axis: int | tuple[int, ...]) -> tuple[Array, Array]:

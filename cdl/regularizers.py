@@ -15,6 +15,8 @@ from cdl._named import Family
 if TYPE_CHECKING:
     from typing import Self
 
+    from numpy.typing import NDArray
+
 _family = Family("regularizer", "keras.regularizers")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
 
@@ -100,3 +102,34 @@ class L2(Regularizer):
 
 
 l1, l2, l1_l2 = L1, L2, L1L2
+
+
+def compiled(regularizer: Any) -> tuple[float, float] | None:
+    """The factors (l1, l2) of a penalty that the core knows; None if it is another one."""
+    call = type(regularizer).__call__ if isinstance(regularizer, Regularizer) else None
+    if call not in (L1.__call__, L2.__call__, L1L2.__call__):
+        return None
+    return getattr(regularizer, "l1", 0.0), getattr(regularizer, "l2", 0.0)
+
+
+def slope(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    """The penalty of a weight, and its derivative by each element.
+
+    A regularizer may have a method `gradient(x)`. Otherwise the derivative is taken by central
+    differences in float64: two calls for each element, which is slow for a large weight.
+    """
+    value = float(regularizer(w))
+    if hasattr(regularizer, "gradient"):
+        return value, np.asarray(regularizer.gradient(w), np.float32)
+    moved = np.array(w, np.float64)
+    exact = np.asarray(regularizer(moved)).dtype.itemsize > 4
+    h = (6e-6 if exact else 5e-3) * np.maximum(np.abs(moved), 1e-2)
+    slopes = np.empty(w.shape, np.float32)
+    for i in np.ndindex(w.shape):
+        at = moved[i]
+        moved[i] = at + h[i]
+        above = float(regularizer(moved))
+        moved[i] = at - h[i]
+        slopes[i] = (above - float(regularizer(moved))) / (2 * h[i])
+        moved[i] = at
+    return value, slopes

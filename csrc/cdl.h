@@ -74,19 +74,27 @@ struct cdl_instruction_def {
 
 struct cdl_trained_def {
     struct cdl_param *param;
+    int group; /* below n_groups */
     struct cdl_param *slots[3];
     float l1, l2;
-    bool decays;
-    int constraint; /* 0 none, 1 not negative, 2 norms: low, high, rate */
+    struct cdl_param *pull; /* what is added to the gradient, or NULL */
+    float decay;            /* weight decay; the rate is multiplied to it */
+    int constraint;         /* 0 none, 1 not negative, 2 norms: low, high, rate */
     float low, high, rate;
     struct cdl_param *average, *accumulated; /* or NULL */
 };
 
 /* What stands around the optimizer's row; 0 where it does not apply. */
 struct cdl_rules {
-    double weight_decay, clip_value, clip_norm, global_clip_norm;
+    double clip_value, clip_norm, global_clip_norm;
     double average_momentum;
     int64_t overwrite_frequency, accumulation_steps;
+};
+
+/* Parameters that learn by the same row of the table of optimizers. */
+struct cdl_group_def {
+    int optimizer;
+    double hypers[12];
 };
 
 struct cdl_program_def {
@@ -99,8 +107,8 @@ struct cdl_program_def {
     const struct cdl_instruction_def *instructions;
     const int *inputs, *outputs;
     const struct cdl_trained_def *trained;
-    int optimizer; /* row, or -1 */
-    double hypers[6];
+    int n_groups; /* 0: nothing learns */
+    struct cdl_group_def groups[2];
     struct cdl_rules rules;
 };
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from cdl import losses, metrics
 from cdl._core import Executor
 from cdl.models.compiled import Compiled, Settled
-from cdl.models.lowering import Plan, rules_of
+from cdl.models.lowering import Plan
+from cdl.models.restraints import Restraints
 from cdl.random import core_seed
 
 # Rates of a schedule are made for so many steps at a time: a few microseconds of NumPy, and at
@@ -74,30 +75,24 @@ class Engine:
             each for each in self.metrics if not metrics.is_compiled(each.metric)
         ]
         self._any_held = any(each.held for each in self.metrics)
-        self.in_python = self.python_loss or bool(self.python_metrics)
+        restraints = self._restraints = Restraints(variables, training)
+        self.in_python = self.python_loss or bool(self.python_metrics) or restraints.in_python
         self.key = key
         self._done = 0  # batches of the pass
         self._y_dtype = np.dtype(np.float32)
-        self._update = None
+        self._options: dict[str, Any] = {"training": training, "rules": restraints.rules}
         if training:
-            all_slots = optimizer.slots
-            slots = {variable: all_slots[variable] for variable in variables}
-            self._update = (optimizer.row, optimizer.hypers(), slots)
-        self._rules = rules_of(variables)
+            self._options["optimizer"] = optimizer.groups(variables)
+            self._options["rules"].update(optimizer.rules(variables))
         self._make_executor(rows)
 
     def _make_executor(self, rows: int) -> None:
-        self.executor = Executor(
-            self.plan.program,
-            rows,
-            training=self.training,
-            optimizer=self._update,
-            rules=self._rules,
-        )
+        self.executor = Executor(self.plan.program, rows, **self._options)
         self._forget()
 
     def _forget(self) -> None:
         self._loss_total = self._loss_count = 0.0
+        self._python_penalty = 0.0  # sum over batches of rows times what Python code adds
         # Totals of executors that became too small.
         self._earlier: list[tuple[float, float]] = []
         self._earlier_penalty = (0.0, 0.0)
@@ -143,7 +138,7 @@ class Engine:
 
     def _train(self, steps: int, seconds: float) -> int:
         optimizer, executor = self.optimizer, self.executor
-        first = int(optimizer.iterations)
+        first = optimizer.step
         rates = optimizer.rates(first, min(steps, _RATES))
         if len(rates) > 1:
             steps = len(rates)
@@ -156,20 +151,25 @@ class Engine:
             raise
         finally:
             self._done = done
-            optimizer.iterations = first + done - before
+            optimizer.step = first + done - before
         return done - before
 
     def _run_in_python(self, steps: int, seconds: float) -> int:
         """The same batch by batch, with the Python parts between."""
+        restrained = self._restraints.in_python
         end = time.perf_counter() + seconds
         done = 0
         while done < steps and (not done or time.perf_counter() < end):
+            penalty = self._restraints.before_step() if restrained else 0.0
             if self.python_loss:
                 self._step_with_python_loss()
             elif self.training:
                 self._train(1, 0.0)
             else:
                 self._done = self.executor.test(1, 0.0)
+            if restrained:
+                self._python_penalty += penalty * len(self.executor.output(0))
+                self._restraints.after_step()
             if self.python_metrics:
                 self._update_metrics()
             done += 1
@@ -177,7 +177,7 @@ class Engine:
 
     def _step_with_python_loss(self) -> None:
         executor, optimizer = self.executor, self.optimizer
-        step = int(optimizer.iterations)
+        step = optimizer.step
         rows = executor.forward(self.training, step, core_seed())
         y, weight = self._targets(rows)
         prediction = executor.output(0, rows)
@@ -186,7 +186,7 @@ class Engine:
             gradient = losses.numeric_gradient(self.loss, y, prediction, weight)
             rate = float(optimizer.rates(step, 1)[0])
             executor.backward((self.scale * gradient).astype(np.float32), rate, step)
-            optimizer.iterations = step + 1
+            optimizer.step = step + 1
         else:
             executor.skip()
         self._done += 1
@@ -236,10 +236,11 @@ class Engine:
 
     def _penalty(self) -> float:
         """The mean over all rows of what regularizers add to the loss of their batch."""
-        if not self._rules["penalties"]:
-            return 0.0
         total, rows = self.executor.penalty()
         total, rows = total + self._earlier_penalty[0], rows + self._earlier_penalty[1]
+        total += self._python_penalty
+        if not self.training:  # the weights have been the same all the time
+            total += rows * self._restraints.penalty()
         return float(total / rows) if rows else 0.0
 
     def _totals(self) -> list[tuple[float, float]]:

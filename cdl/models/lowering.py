@@ -1,11 +1,8 @@
-"""lowering.py - from a model, its loss and its metrics to a program, and what goes with it.
-
-That is: which array feeds each input, and the rules that hold for weights, as numbers.
-"""
+"""lowering.py - from a model, its loss and its metrics to a program, and what feeds its inputs."""
 
 from typing import Any, NamedTuple
 
-from cdl import constraints, losses, metrics, regularizers
+from cdl import losses, metrics
 from cdl._program import Program, Value
 from cdl.models.compiled import Settled
 
@@ -100,53 +97,3 @@ def _target(inputs: _Inputs, wants: str, prediction: Value) -> Value:
     if wants == "classes":
         return inputs.get("y", prediction.shape[:-1], "int32")
     return inputs.get("y", prediction.shape)
-
-
-def rules_of(variables: list[Any]) -> dict[str, Any]:
-    """Penalties and constraints of the weights that training changes, as the core takes them.
-
-    Raises:
-        ValueError: for one that is written in Python, or has an axis that the core does not know.
-    """
-    penalties = {v: _penalty(v) for v in variables if v.regularizer is not None}
-    limits = {v: _limits(v) for v in variables if v.constraint is not None}
-    return {"penalties": penalties, "constraints": limits}
-
-
-def _penalty(variable: Any) -> tuple[float, float]:
-    """The factors of sum(|w|) and sum(w^2)."""
-    regularizer = variable.regularizer
-    known = (regularizers.L1, regularizers.L2, regularizers.L1L2)
-    if type(regularizer) not in known:
-        raise ValueError(
-            f"{variable.path}: regularizer must be L1, L2 or L1L2 to train with, "
-            f"got {type(regularizer).__name__}"
-        )
-    return float(getattr(regularizer, "l1", 0.0)), float(getattr(regularizer, "l2", 0.0))
-
-
-def _limits(variable: Any) -> tuple[str, tuple[float, float, float]]:
-    """Kind of a constraint, and (low, high, rate) for one of norms."""
-    constraint = variable.constraint
-    if type(constraint) is constraints.NonNeg:
-        return "non_negative", (0.0, 0.0, 0.0)
-    if type(constraint) is constraints.MaxNorm:
-        limits = (0.0, float(constraint.max_value), 1.0)
-    elif type(constraint) is constraints.UnitNorm:
-        limits = (1.0, 1.0, 1.0)
-    elif type(constraint) is constraints.MinMaxNorm:
-        low, high = float(constraint.min_value), float(constraint.max_value)
-        limits = (low, high, float(constraint.rate))
-    else:
-        raise ValueError(
-            f"{variable.path}: constraint must be MaxNorm, MinMaxNorm, NonNeg or UnitNorm to train "
-            f"with, got {type(constraint).__name__}"
-        )
-    axes = constraint.axis if isinstance(constraint.axis, tuple) else (constraint.axis,)
-    rank = len(variable.shape)
-    if [axis % rank for axis in axes] != [0]:
-        raise ValueError(
-            f"{variable.path}: axis of {type(constraint).__name__} must be 0 to train with, "
-            f"got {constraint.axis}"
-        )
-    return "norm", limits

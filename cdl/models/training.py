@@ -110,17 +110,21 @@ def _run_epochs(
     try:
         callbacks.on_train_begin()
         logs: dict[str, Any] = {}
-        for epoch in epochs:
-            feed.engine.reset()
-            callbacks.on_epoch_begin(epoch)
-            done = run_epoch(feed, callbacks, "train", model, chunk)
-            logs = in_order(feed.engine.results())
-            if validation is not None and checks.is_due(frequency, epoch):
-                logs = in_order(logs | validation.run(callbacks, chunk))
-                model._last_engine = validation.feed.engine
-            callbacks.on_epoch_end(epoch, logs)
-            if model.stop_training or not done:
-                break
+        try:
+            for epoch in epochs:
+                feed.engine.reset()
+                callbacks.on_epoch_begin(epoch)
+                done = run_epoch(feed, callbacks, "train", model, chunk)
+                logs = in_order(feed.engine.results())
+                if validation is not None and checks.is_due(frequency, epoch):
+                    logs = in_order(logs | validation.run(callbacks, chunk))
+                    model._last_engine = validation.feed.engine
+                callbacks.on_epoch_end(epoch, logs)
+                if model.stop_training or not done:
+                    break
+        finally:
+            if epochs.stop > 0:
+                model.optimizer.finalize_variable_values(model.trainable_variables)
         callbacks.on_train_end(logs)
     finally:
         callbacks.close()

@@ -1,14 +1,77 @@
-"""rate.py - what may be given as a learning rate, and under which name."""
+"""rate.py - the learning rate in its three forms: a number, a schedule, a function."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl._arguments import expected
+from cdl._state import State
 from cdl.optimizers.schedules import LearningRateSchedule
+from cdl.optimizers.schedules.schedule import Formula
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Rated:
+    """The part of an optimizer that knows the rate of each step."""
+
+    name: str
+    decay: float
+    _iterations: State
+    _rate: State | LearningRateSchedule | Callable[[], Any]
+
+    def _begin_rate(self, rate: Any) -> None:
+        """Take the rate that the constructor was given."""
+        rate = checked_rate(type(self).__name__, rate)
+        self._rate = self._rate_state(rate) if isinstance(rate, float) else rate
+
+    @property
+    def learning_rate(self) -> Any:
+        """The rate of the next step: a variable, or what the schedule or function gives."""
+        if isinstance(self._rate, State):
+            return self._rate
+        if isinstance(self._rate, LearningRateSchedule):
+            return self._rate(int(self._iterations))
+        return self._rate()
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if isinstance(value, LearningRateSchedule) or is_function(value):
+            self._rate = value
+        elif isinstance(self._rate, LearningRateSchedule):
+            raise TypeError(
+                f"{type(self).__name__}: learning_rate cannot be set to {value!r}, since it was "
+                "made with a LearningRateSchedule; give the optimizer a float to make it settable"
+            )
+        elif isinstance(self._rate, State):
+            self._rate.assign(value)
+        else:
+            self._rate = self._rate_state(value)
+
+    lr = learning_rate
+
+    def rates(self, first: int, n: int) -> NDArray[np.float32]:
+        """The rates of steps `first` to `first + n - 1`: one each, or one for all."""
+        steps = np.arange(first, first + n)
+        if isinstance(self._rate, State):
+            rates = np.full(n if self.decay else 1, float(self._rate))
+        elif isinstance(self._rate, Formula):
+            rates = np.asarray(self._rate(steps), np.float64)
+        elif isinstance(self._rate, LearningRateSchedule):
+            rates = np.array([float(self._rate(int(step))) for step in steps])
+        else:
+            rates = np.array([float(self._rate()) for _ in steps])
+        if self.decay:
+            rates = rates / (1.0 + self.decay * steps)
+        return rates.astype(np.float32)
+
+    def _rate_state(self, value: Any) -> State:
+        return State(value, name="learning_rate", owner=self.name)
 
 
 def checked_rate(owner: str, rate: Any) -> Any:

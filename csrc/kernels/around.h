@@ -27,6 +27,11 @@ static void scale(size_t n, float factor, float *x) {
     for (size_t i = 0; i < n; i++) x[i] *= factor;
 }
 
+/* Not a product with 1 - part, which for a small part would be rounded for all elements alike. */
+static void shrink(size_t n, float part, float *x) {
+    for (size_t i = 0; i < n; i++) x[i] -= part * x[i];
+}
+
 static void clip(size_t n, float low, float high, float *x) {
     for (size_t i = 0; i < n; i++) {
         const float above = x[i] < low ? low : x[i];

@@ -116,8 +116,8 @@ CDL_METRICS(X)
 #define X(NAME, N_SLOTS, HYPERS, SLOTS)                                                            \
     static void NAME##_loop_update(size_t n, float *restrict w, const float *restrict g,           \
                                    float *const *slots, const float *derived) {                    \
-        const float s[CDL_MAX_DERIVED] = {derived[0], derived[1], derived[2],                      \
-                                          derived[3], derived[4], derived[5]};                     \
+        float s[CDL_MAX_DERIVED];                                                                  \
+        for (int i = 0; i < CDL_MAX_DERIVED; i++) s[i] = derived[i];                               \
         float *restrict slot0 = N_SLOTS > 0 ? slots[0] : NULL;                                     \
         float *restrict slot1 = N_SLOTS > 1 ? slots[1] : NULL;                                     \
         float *restrict slot2 = N_SLOTS > 2 ? slots[2] : NULL;                                     \

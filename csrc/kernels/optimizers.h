@@ -26,7 +26,7 @@ enum cdl_optimizer {
         CDL_N_OPTIMIZERS
 };
 
-enum { CDL_MAX_SLOTS = 3, CDL_MAX_HYPERS = 6, CDL_MAX_DERIVED = 6 };
+enum { CDL_MAX_SLOTS = 3, CDL_MAX_HYPERS = 12, CDL_MAX_DERIVED = 8 };
 
 static inline void sgd_step(double rate, double t, const double *h, float *s) {
     (void)t, (void)h;

@@ -36,19 +36,29 @@ static void transpose_block(const struct cdl_kernels *kernels, struct cdl_param 
                        param->wt + block.row * param->cols + block.column * wt_width, wt_width);
 }
 
-/* From the final gradient g of n floats at `offset` to the weights. */
+/* From the final gradient g of n floats at `offset` to new weights. */
 static void update(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
                    size_t n, float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
     const struct cdl_step *step = &ctx->optimizer;
+    const struct cdl_group *group = &step->groups[trained->group];
     float *w = trained->param->w + offset;
     float *slots[CDL_MAX_SLOTS];
     for (int i = 0; i < CDL_MAX_SLOTS; i++) {
         slots[i] = trained->slots[i] ? trained->slots[i] + offset : NULL;
     }
     if (step->clip_value > 0.0f) kernels->clip(n, -step->clip_value, step->clip_value, g);
-    if (step->decay != 0.0f && trained->decays) kernels->scale(n, 1.0f - step->decay, w);
-    step->update(n, w, g, slots, step->derived);
+    const float decay = trained->decay * step->rate;
+    if (decay != 0.0f) kernels->shrink(n, decay, w);
+    group->update(n, w, g, slots, group->derived);
+}
+
+/* What follows each batch, whether or not it completed an update: average and constraint. */
+static void settle(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
+                   size_t n) {
+    const struct cdl_kernels *kernels = ctx->kernels;
+    const struct cdl_step *step = &ctx->optimizer;
+    float *w = trained->param->w + offset;
     if (trained->average) {
         kernels->blend(n, step->average_momentum, w, trained->average + offset);
         if (step->overwrite) kernels->blend(n, 0.0f, trained->average + offset, w);
@@ -70,10 +80,16 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         kernels->penalize(n, trained->param->w + offset, g, trained->l1, trained->l2,
                           trained->penalty + offset / CDL_LINE);
     }
+    if (trained->pull) kernels->add(n, trained->pull + offset, g);
     if (trained->accumulated) {
         float *sum = trained->accumulated + offset;
         kernels->add(n, g, sum);
-        if (!step->apply) return;
+        if (!step->apply && trained->gradient) return;
+        if (!step->apply) {
+            settle(trained, ctx, offset, n);
+            transpose_block(kernels, trained->param, block);
+            return;
+        }
         kernels->blend(n, 0.0f, sum, g);
         kernels->scale(n, 1.0f / (float)step->accumulate, g);
         kernels->scale(n, 0.0f, sum);
@@ -83,6 +99,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         return;
     }
     update(trained, ctx, offset, n, g);
+    settle(trained, ctx, offset, n);
     transpose_block(kernels, trained->param, block);
 }
 
@@ -135,23 +152,27 @@ static void limit_norms(const struct cdl_trained *trained, const struct cdl_kern
     }
 }
 
+/* What brings a gradient of that norm within the limit; NaN if the norm is no finite number. */
+static float clip_factor(double squares, float limit) {
+    const float norm = sqrtf((float)squares);
+    return limit / (norm > limit ? norm : limit) + (norm - norm);
+}
+
 void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx,
                      double all_squares) {
     const struct cdl_step *step = &ctx->optimizer;
     struct cdl_param *param = trained->param;
-    if (!step->apply) return;
-    float factor = 1.0f;
-    if (step->clip_norm > 0.0f) {
-        const float norm = sqrtf((float)trained->squares);
-        factor = step->clip_norm / (norm > step->clip_norm ? norm : step->clip_norm);
-    } else if (step->global_clip_norm > 0.0f) {
-        const float norm = sqrtf((float)all_squares);
-        factor = step->global_clip_norm /
-                 (norm > step->global_clip_norm ? norm : step->global_clip_norm);
-    }
     const size_t n = cdl_param_floats(param);
-    if (factor != 1.0f) ctx->kernels->scale(n, factor, trained->gradient);
-    update(trained, ctx, 0, n, trained->gradient);
+    if (step->apply) {
+        float factor = 1.0f;
+        if (step->clip_norm > 0.0f)
+            factor = clip_factor(trained->squares, step->clip_norm);
+        else if (step->global_clip_norm > 0.0f)
+            factor = clip_factor(all_squares, step->global_clip_norm);
+        if (factor != 1.0f) ctx->kernels->scale(n, factor, trained->gradient);
+        update(trained, ctx, 0, n, trained->gradient);
+    }
+    settle(trained, ctx, 0, n);
     if (trained->constraint == CDL_NORM) {
         for (size_t column = 0; column < param->cols; column += CDL_PANEL) {
             limit_norms(trained, ctx->kernels, column, cdl_panel_width(param->cols, column));

@@ -49,8 +49,10 @@ enum cdl_constraint { CDL_FREE, CDL_NON_NEGATIVE, CDL_NORM };
 struct cdl_trained {
     struct cdl_param *param;
     float *slots[CDL_MAX_SLOTS];
+    int group;    /* of parameters that learn by the same row of the table of optimizers */
     float l1, l2; /* penalty l1 sum |w| + l2 sum w w, part of the loss */
-    bool decays;  /* whether the optimizer's weight decay applies */
+    float *pull;  /* what is added to the gradient, or NULL: penalties computed elsewhere */
+    float decay;  /* weight decay, to be multiplied by the rate */
     enum cdl_constraint constraint;
     float low, high, rate;
     float *average;     /* moving average of the weights, or NULL */
@@ -64,11 +66,17 @@ struct cdl_trained {
     bool is_part;
 };
 
-/* What one step of the optimizer needs beside the gradients: the same for all parameters. */
-struct cdl_step {
+/* What one step of the optimizer needs beside the gradients: by group, and for all parameters. */
+enum { CDL_MAX_GROUPS = 2 };
+
+struct cdl_group {
     cdl_update_fn *update;
     float derived[CDL_MAX_DERIVED];
-    float decay;                                   /* weight decay times rate, or 0 */
+};
+
+struct cdl_step {
+    struct cdl_group groups[CDL_MAX_GROUPS];
+    float rate;
     float clip_value, clip_norm, global_clip_norm; /* or 0 */
     float average_momentum;                        /* 0 in the first step */
     bool overwrite;                                /* the weights by their average */

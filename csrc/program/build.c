@@ -146,9 +146,11 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     struct cdl_trained *to = &program->trained[i];
     *to = (struct cdl_trained){
         .param = from->param,
+        .group = from->group,
         .l1 = from->l1,
         .l2 = from->l2,
-        .decays = from->decays,
+        .pull = from->pull ? from->pull->w : NULL,
+        .decay = from->decay,
         .constraint = (enum cdl_constraint)from->constraint,
         .low = from->low,
         .high = from->high,
@@ -202,8 +204,8 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (!program->kernels) return CDL_ERR_PROGRAM;
     program->training = def->training;
     program->rows = def->rows;
-    program->optimizer = def->optimizer;
-    memcpy(program->hypers, def->hypers, sizeof program->hypers);
+    program->n_groups = def->n_groups;
+    memcpy(program->groups, def->groups, sizeof program->groups);
     program->rules = def->rules;
     CDL_TRY(allocate(program, def));
     CDL_TRY(make_values(program, def));

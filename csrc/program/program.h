@@ -21,8 +21,8 @@ struct cdl_program {
     double **states; /* one a report */
     size_t *state_sizes;
     double penalty_total, penalty_count;
-    int optimizer;
-    double hypers[CDL_MAX_HYPERS];
+    int n_groups;
+    struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     bool whole; /* some parameter's whole gradient is needed before it can learn */
     float *arena;

@@ -36,14 +36,17 @@ static void prepare_step(const struct cdl_program *program, const struct cdl_pas
         CDL_OPTIMIZERS(X)
 #undef X
     };
-    if (program->optimizer < 0) return;
+    if (program->n_groups == 0) return;
     const struct cdl_rules *rules = &program->rules;
     const double rate = (double)pass->rates[done < pass->n_rates ? done : pass->n_rates - 1];
     const int64_t each = rules->accumulation_steps > 1 ? rules->accumulation_steps : 1;
     const int64_t t = (int64_t)pass->iteration / each + 1;
-    step->update = program->kernels->update[program->optimizer];
-    steps[program->optimizer](rate, (double)t, program->hypers, step->derived);
-    step->decay = (float)(rules->weight_decay * rate);
+    for (int i = 0; i < program->n_groups; i++) {
+        const struct cdl_group_def *group = &program->groups[i];
+        step->groups[i].update = program->kernels->update[group->optimizer];
+        steps[group->optimizer](rate, (double)t, group->hypers, step->groups[i].derived);
+    }
+    step->rate = (float)rate;
     step->clip_value = (float)rules->clip_value;
     step->clip_norm = (float)rules->clip_norm;
     step->global_clip_norm = (float)rules->global_clip_norm;

@@ -108,29 +108,3 @@ def test_constraints_hold_after_each_update(name):
     model = net(kernel_constraint=constraint, bias_constraint=constraint)
     optimizers = SGD(0.05), reference.SGD(0.05)
     compare(model, optimizers, {"constraints": {0: function, 1: function}})
-
-
-class Mine(regularizers.L2):
-    def __call__(self, x):
-        return 3.0
-
-
-class AlsoMine(constraints.Constraint):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ({"kernel_regularizer": Mine()}, "kernel: regularizer must be L1, L2 or L1L2"),
-        ({"kernel_regularizer": lambda w: 3.0}, "kernel: regularizer must be L1, L2 or L1L2"),
-        ({"bias_constraint": AlsoMine()}, "bias: constraint must be MaxNorm"),
-        ({"kernel_constraint": constraints.MaxNorm(2, axis=1)}, "axis of MaxNorm must be 0"),
-        ({"kernel_constraint": constraints.MaxNorm(2, axis=(0, 1))}, "axis of MaxNorm must be 0"),
-    ],
-)
-def test_what_the_core_cannot_do_is_refused_and_not_ignored(arguments, text):
-    model = net(**arguments)
-    model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match=text):
-        model.fit(X, VALUES, verbose=0)

@@ -39,7 +39,7 @@ def trained(optimizer, kernel, bias):
         program.fused(),
         5,
         training=True,
-        optimizer=(optimizer.row, optimizer.hypers(), optimizer.slots),
+        optimizer=optimizer.groups([kernel, bias]),
     )
 
 
@@ -62,7 +62,7 @@ def test_steps_are_those_of_the_formula(row):
         gradients = [x[5 * step : 5 * step + 5].T.astype(np.float64) @ slope, slope.sum(0)]
         for i, gradient in enumerate(gradients):
             expected[i] = references.OPTIMIZERS[row](
-                expected[i], gradient, slots[i], step + 1, rate, **optimizer.hypers()
+                expected[i], gradient, slots[i], step + 1, rate, **optimizer.hypers(row)
             )
     for weight, value in zip((kernel, bias), expected, strict=True):
         np.testing.assert_allclose(weight.numpy(), value, rtol=1e-4, atol=1e-5)
@@ -73,7 +73,7 @@ def test_steps_are_those_of_the_formula(row):
 
 @pytest.mark.parametrize("row", _core.OPTIMIZERS)
 def test_hyper_parameters_of_the_row_are_attributes(row):
-    assert tuple(MADE[row]().hypers()) == _core.OPTIMIZERS[row].hypers
+    assert tuple(MADE[row]().hypers(row)) == _core.OPTIMIZERS[row].hypers
 
 
 # Rates
@@ -262,21 +262,20 @@ def test_config_with_a_schedule_makes_it_again():
         (lambda: SGD(momentum=1.5), "momentum must be a float from 0.0 to 1.0, got 1.5"),
         (lambda: SGD(momentum=None), "momentum must be a float"),
         (lambda: SGD(nesterov="a"), "nesterov must be True or False"),
-        (lambda: SGD(weight_decay=0.1), "weight_decay is not supported yet, so it must be None"),
-        (lambda: SGD(clipnorm=1.0), "clipnorm is not supported yet"),
-        (lambda: SGD(clipvalue=1.0), "clipvalue is not supported yet"),
-        (lambda: SGD(global_clipnorm=1.0), "global_clipnorm is not supported yet"),
-        (lambda: SGD(use_ema=True), "use_ema is not supported yet, so it must be False"),
+        (lambda: SGD(weight_decay="a"), "SGD: weight_decay must be a number, got 'a'"),
+        (lambda: SGD(clipnorm=-1.0), "SGD: clipnorm must be a number of at least 0, got -1.0"),
+        (lambda: SGD(clipvalue="a"), "SGD: clipvalue must be a number of at least 0, got 'a'"),
+        (lambda: SGD(clipnorm=1.0, clipvalue=1.0), "only one of clipnorm, clipvalue and global_"),
         (lambda: SGD(use_ema="a"), "use_ema must be True or False"),
         (
             lambda: SGD(ema_momentum=2.0),
             "ema_momentum must be a number of at least 0 and of at most",
         ),
-        (lambda: SGD(ema_overwrite_frequency=3), "ema_overwrite_frequency is not supported yet"),
-        (lambda: SGD(loss_scale_factor=2.0), "loss_scale_factor is not supported yet"),
+        (lambda: SGD(ema_overwrite_frequency=0), "ema_overwrite_frequency must be a positive int"),
+        (lambda: SGD(loss_scale_factor=0.0), "loss_scale_factor must be a number above 0, got 0.0"),
         (
-            lambda: SGD(gradient_accumulation_steps=2),
-            "gradient_accumulation_steps is not supported",
+            lambda: SGD(gradient_accumulation_steps=1),
+            "gradient_accumulation_steps must be an int of at least 2, got 1",
         ),
     ],
 )

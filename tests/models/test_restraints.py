@@ -1,0 +1,100 @@
+"""test_restraints.py - regularizers and constraints in fit and evaluate, compiled and in Python."""
+
+import numpy as np
+import pytest
+
+from cdl import Sequential, constraints, regularizers
+from cdl.layers import Dense, Input
+from cdl.optimizers import SGD
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(20, 3)).astype(np.float32)
+Y = RNG.normal(size=(20, 2)).astype(np.float32)
+
+
+class InPython(regularizers.Regularizer):
+    """L1L2 as a user might write it."""
+
+    def __call__(self, x):
+        return 0.02 * np.sum(np.abs(x)) + 0.03 * np.sum(np.square(x))
+
+
+class ColumnsInPython(constraints.Constraint):
+    def __call__(self, w):
+        norm = np.sqrt(np.sum(np.square(w), axis=0, keepdims=True))
+        return w * (np.clip(norm, 0, 0.5) / (1e-7 + norm))
+
+
+def net(**arguments):
+    layer = Dense(2, bias_initializer="ones", **arguments)
+    model = Sequential([Input((3,)), layer])
+    model.set_weights([np.arange(-3, 3).reshape(3, 2) / 4.0, np.array([0.5, -0.25])])
+    return model
+
+
+def fitted(optimizer=None, loss="mse", **arguments):
+    model = net(**arguments)
+    model.compile(optimizer or SGD(0.1), loss)
+    history = model.fit(X, Y, batch_size=8, epochs=3, shuffle=False, verbose=0).history["loss"]
+    return model, history
+
+
+@pytest.mark.parametrize("loss", ["mse", lambda y, p: np.mean(np.square(y - p), -1)])
+def test_a_penalty_in_python_learns_as_the_compiled_one(loss):
+    l1_l2 = regularizers.L1L2(0.02, 0.03)
+    one, seen = fitted(kernel_regularizer=l1_l2, bias_regularizer=l1_l2)
+    other, also = fitted(loss=loss, kernel_regularizer=InPython(), bias_regularizer=InPython())
+    np.testing.assert_allclose(also, seen, rtol=1e-5)
+    for got, expected in zip(other.get_weights(), one.get_weights(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    assert other.evaluate(X, Y, verbose=0) == pytest.approx(one.evaluate(X, Y, verbose=0), rel=1e-5)
+
+
+def test_the_logged_loss_counts_the_penalty():
+    model = net(kernel_regularizer=regularizers.L2(0.5), bias_regularizer=regularizers.L1(0.25))
+    model.compile("sgd", "mse")
+    kernel, bias = model.get_weights()
+    penalty = 0.5 * np.square(kernel).sum() + 0.25 * np.abs(bias).sum()
+    plain = np.square(model.predict(X, verbose=0) - Y).mean()
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(plain + penalty, rel=1e-6)
+    assert model.train_on_batch(X, Y) == pytest.approx(plain + penalty, rel=1e-6)
+
+
+def test_frozen_weights_have_no_penalty():
+    model = net(kernel_regularizer="l2")
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    plain = np.square(model.predict(X, verbose=0) - Y).mean()
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(plain, rel=1e-6)
+
+
+def test_a_constraint_in_python_is_the_compiled_one():
+    one, seen = fitted(kernel_constraint=constraints.MaxNorm(0.5))
+    other, also = fitted(kernel_constraint=ColumnsInPython())
+    np.testing.assert_allclose(also, seen, rtol=1e-6)
+    np.testing.assert_allclose(one.get_weights()[0], other.get_weights()[0], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        constraints.NonNeg(),
+        constraints.MaxNorm(0.5),
+        constraints.MaxNorm(0.5, axis=1),
+        constraints.UnitNorm(),
+        constraints.UnitNorm(axis=(0, 1)),
+        constraints.MinMaxNorm(0.2, 0.4, rate=0.5),
+        constraints.MinMaxNorm(0.2, 0.4, rate=0.5, axis=-1),
+    ],
+)
+def test_a_constraint_holds_after_each_step(constraint):
+    free, held = net(), net(kernel_constraint=constraint)
+    for model in (free, held):
+        model.compile(SGD(0.1), "mse")
+    for _ in range(3):
+        free.set_weights(held.get_weights())
+        free.train_on_batch(X, Y)
+        held.train_on_batch(X, Y)
+        expected = constraint(free.get_weights()[0])
+        np.testing.assert_allclose(held.get_weights()[0], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(held.get_weights()[1], free.get_weights()[1])
