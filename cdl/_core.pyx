@@ -576,7 +576,8 @@ cdef class _Definition:
         cdef Parameter storage = variable.storage
         to.param = storage.param
         to.l1, to.l2 = rules.get("penalties", {}).get(variable, (0.0, 0.0))
-        to.decay = rules.get("weight_decay", {}).get(variable, 0.0)
+        decay = rules.get("weight_decay") or 0.0
+        to.decay = decay.get(variable, 0.0) if isinstance(decay, dict) else decay
         to.pull = _beside(rules.get("pulls", {}).get(variable), storage)
         kind, limits = rules.get("constraints", {}).get(variable, (None, (0.0, 0.0, 0.0)))
         to.constraint = {None: 0, "non_negative": 1, "norm": 2}[kind]
