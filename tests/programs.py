@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -70,13 +71,23 @@ def kept(optimizer):
     return {variable: -slots[0].get() for variable, slots in optimizer[2].items()}
 
 
+@contextmanager
+def unchanged(program):
+    """Weights that a step has changed become again what they were."""
+    before = [(v, v.numpy()) for v in program.variables]
+    yield
+    for v, values in before:
+        v.assign(values)
+
+
 def gradients(program, arrays, *, batch=None, **options):
     """Gradients of a program's losses over the first batch (or all rows), by variable."""
     rows = batch or len(arrays[0])
     optimizer = gradient_keeper(program.variables)
     executor = _core.Executor(program, rows, training=True, optimizer=optimizer, **options)
     executor.begin(arrays, rows)
-    executor.train(1, 100.0, [1.0], 0, 0)
+    with unchanged(program):
+        executor.train(1, 100.0, [1.0], 0, 0)
     return kept(optimizer)
 
 
@@ -88,7 +99,8 @@ def pull_back(program, arrays, dy, *, iteration=0, seed=0, **options):
     executor.begin(arrays, rows)
     executor.forward(True, iteration, seed)
     output = executor.output(0, rows)
-    executor.backward(np.broadcast_to(np.float32(dy), output.shape), 1.0, iteration)
+    with unchanged(program):
+        executor.backward(np.broadcast_to(np.float32(dy), output.shape), 1.0, iteration)
     return output, kept(optimizer)
 
 
