@@ -11,6 +11,7 @@ committed counts were made with stands in the file.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -77,18 +78,22 @@ def prepared(case, rows: int):
 
 
 def inside() -> None:
-    """What runs under callgrind."""
+    """What runs under callgrind: each call is counted three times, without the collector."""
     marks = native.callgrind_marks()
     for name, (times, call) in calls().items():
         call()
-        marks.mark_start()
-        for _ in range(times):
-            call()
-        marks.mark_end(f"{times} {name}".encode())
+        gc.collect()
+        gc.disable()
+        for _ in range(3):
+            marks.mark_start()
+            for _ in range(times):
+                call()
+            marks.mark_end(f"{times} {name}".encode())
+        gc.enable()
 
 
 def count() -> dict[str, int]:
-    """Instructions a call, by name."""
+    """Instructions a call, by name: the least of three, since a slow machine looks at its clock."""
     with tempfile.TemporaryDirectory() as folder:
         env = {**machine.environment(1), "CDL_ISA": "avx2"}
         command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "-q"]
@@ -99,13 +104,14 @@ def count() -> dict[str, int]:
         )
         if done.returncode:
             raise SystemExit(f"the calls failed under valgrind:\n{done.stderr}")
-        found = {}
+        found: dict[str, int] = {}
         for path in sorted(Path(folder).glob("out.*"), key=lambda p: int(p.suffix[1:])):
             text = path.read_text()
             mark = re.search(r"^desc: Trigger: Client Request: (\d+) (.*)$", text, re.MULTILINE)
             total = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
             if mark and total:
-                found[mark[2]] = round(int(total[1]) / int(mark[1]))
+                each = round(int(total[1]) / int(mark[1]))
+                found[mark[2]] = min(each, found.get(mark[2], each))
     return found
 
 

@@ -1,6 +1,6 @@
 """startup.py - what it costs to begin: imports, and a whole process that trains a net.
 
-    python -m benchmarks.startup [--rounds 10] [--keep]
+    python -m benchmarks.startup [--rounds 5] [--keep]
 
 Imports are timed beyond NumPy's own. A whole process imports, makes 10,000 rows, trains the
 100-64-10 net for one epoch of batches of 32, and ends: wall-clock time and peak memory.
@@ -165,7 +165,7 @@ def tables(found: list[dict]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
-    command.add_options(parser, rounds=10, threads=False)
+    command.add_options(parser, rounds=5, threads=False)
     options = parser.parse_args(arguments)
     left_out = {k: "not installed" for k, v in IMPORTS.items() if peers.PEERS[v[0]].missing()}
     command.run("startup", lambda: measure(options.rounds), tables, options, left_out)

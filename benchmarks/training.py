@@ -1,7 +1,7 @@
 """training.py - time of a training step, beside every peer and the roofline.
 
     python -m benchmarks.training [--threads 1 2] [--cases all others seed 100-64-10/32/tanh]
-                                  [--peers cdl torch ...] [--rounds 20] [--keep]
+                                  [--peers cdl torch ...] [--rounds 20] [--keep] [--plot]
 
 Every peer starts from the same weights and data and first runs one epoch in the given order; the
 loss after it must agree. Then a round trains whole epochs, shuffled, for a tenth of a second,
@@ -15,7 +15,7 @@ import dataclasses
 from math import isclose
 
 from benchmarks import peers
-from benchmarks.harness import cases, children, command, records, roofline
+from benchmarks.harness import cases, children, command, machine, plots, records, roofline
 from benchmarks.harness.cases import Case
 from benchmarks.harness.worker import Prepared, Sample
 
@@ -41,7 +41,7 @@ def prepare(settings: dict) -> Prepared:
 
 def agree(facts: dict[str, dict]) -> dict[str, str]:
     """Those whose losses are not the median's: they do not do the same work."""
-    odd = {}
+    odd: dict[str, str] = {}
     for key, tolerance in (("before", 1e-4), ("after", 0.03)):
         values = sorted(fact[key] for fact in facts.values() if key in fact)
         if not values:
@@ -103,7 +103,27 @@ def tables(found: list[dict]) -> str:
         clock = "CPU" if mine[0]["clock"] == "cpu" else "wall clock"
         text.append(f"### {threads} thread{'s' * (threads > 1)}, {clock} microseconds a step\n")
         text += [claims(groups), "", everybody(groups), "", *remarks(mine)]
-    return "\n".join(text)
+    return "\n".join(text + gains(found))
+
+
+def gains(found: list[dict]) -> list[str]:
+    """cdl at one thread beside more."""
+    ours = {(r["case"], r["threads"]): r["us"] for r in found if r["peer"] == "cdl" and "us" in r}
+    counts = sorted({threads for _, threads in ours})
+    if len(counts) < 2:
+        return []
+    rows = [
+        [
+            case,
+            *(records.number(ours.get((case, n))) for n in counts),
+            *(records.ratio(ours[case, 1] / ours[case, n]) for n in counts[1:]),
+        ]
+        for case in dict.fromkeys(case for case, _ in ours)
+        if all((case, n) in ours for n in counts)
+    ]
+    head = ["case", *(f"{n} thread{'s' * (n > 1)}" for n in counts)]
+    head += [f"gain of {n}" for n in counts[1:]]
+    return ["### cdl with more threads, microseconds a step\n", records.table(head, rows), ""]
 
 
 def claims(groups: dict[str, list[dict]]) -> str:
@@ -148,6 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_options(parser, rounds=20)
     parser.add_argument("--cases", nargs="+", default=["all"], metavar="CASE")
     parser.add_argument("--peers", nargs="+", metavar="PEER")
+    parser.add_argument("--plot", action="store_true", help="draw docs/training.png")
     options = parser.parse_args(arguments)
     chosen, left_out = peers.choose(options.peers, DEFAULT_PEERS)
 
@@ -157,6 +178,8 @@ def main(arguments: list[str] | None = None) -> None:
             for case in cases.find(options.cases):
                 found += measure(case, threads, chosen, options)
                 command.progress(f"{case.name}, {threads} thread(s) done")
+        if options.plot:
+            plots.steps(found, f"Adam, float32, one thread, {machine.cpu()}")
         return found
 
     command.run("training", run, tables, options, left_out)

@@ -1,0 +1,73 @@
+"""__main__.py - `python -m benchmarks`: all of them, one after the other, and their report.
+
+    python -m benchmarks                         everything; tables here, records in results/
+    python -m benchmarks training inference      some of them
+    python -m benchmarks --short                 fewer rounds, for a look
+    python -m benchmarks --report                no run: results/ into the tables of README.md
+
+Each also runs alone, with options of its own: `python -m benchmarks.training --help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import sys
+
+from benchmarks.harness import command, machine, records
+
+NAMES = (
+    "training",
+    "inference",
+    "matmul",
+    "kernels",
+    "startup",
+    "memory",
+    "concurrency",
+    "growth",
+)
+PLOTTING = ("training", "growth")
+README = machine.ROOT / "benchmarks" / "README.md"
+
+
+def report() -> None:
+    """Puts the tables of the last kept runs between the README's marks."""
+    text = README.read_text()
+    for name in NAMES:
+        run = records.last(name)
+        if run is None:
+            continue
+        module = importlib.import_module(f"benchmarks.{name}")
+        chapter = command.text(name, *run, module.tables)
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = mark.sub(lambda found, new=chapter: f"{found[1]}{new}{found[2]}", text)
+    README.write_text(text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--short", action="store_true", help="3 short rounds, nothing kept")
+    parser.add_argument("--report", action="store_true", help="write README.md from results/")
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(NAMES)}")
+    if options.report:
+        report()
+        return 0
+    for name in options.names or NAMES:
+        arguments = ["--rounds", "3", "--seconds", "0.02"] if options.short else ["--keep"]
+        if name in PLOTTING and not options.short:
+            arguments.append("--plot")
+        importlib.import_module(f"benchmarks.{name}").main(arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""_bench.py - what `python -m cdl bench` does: how fast a few nets train and predict here."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from cdl import _info
+from cdl._variable import Array
+from cdl.layers import Dense, Input
+from cdl.models import Sequential
+
+# Name, widths, batch size, rows: from a toy to handwritten digits of 28 x 28 pixels.
+NETS = [
+    ("tiny", (4, 16, 3), 16, 16_000),
+    ("small", (100, 64, 10), 32, 16_000),
+    ("medium", (64, 128, 64, 10), 32, 8_000),
+    ("large", (784, 512, 512, 10), 128, 4_096),
+]
+
+
+def build(widths: tuple[int, ...]) -> Sequential:
+    """A compiled classifier."""
+    model = Sequential([Input((widths[0],))])
+    for width in widths[1:-1]:
+        model.add(Dense(width, activation="relu"))
+    model.add(Dense(widths[-1], activation="softmax"))
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def least(call: Callable[[], object], seconds: float) -> float:
+    """The shortest time of a call that is repeated for some seconds, at least three times."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def measure(widths: tuple[int, ...], batch: int, rows: int, seconds: float) -> list[float]:
+    """Microseconds a step, rows a second in training; microseconds a row, rows a second after."""
+    rng = np.random.default_rng(0)
+    x: Array = rng.standard_normal((rows, widths[0]), np.float32)
+    y: Array = rng.integers(0, widths[-1], rows)
+    model = build(widths)
+    model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)
+    epoch = least(lambda: model.fit(x, y, batch_size=batch, verbose=0), seconds)
+    one = least(lambda: model.predict(x[:1], verbose=0), seconds / 4)
+    every = least(lambda: model.predict(x, verbose=0), seconds / 4)
+    return [1e6 * epoch * batch / rows, rows / epoch, 1e6 * one, rows / every]
+
+
+def run(seconds: float = 1.0) -> int:
+    """Print a line a net, and what it was measured on."""
+    print(_info.report())
+    print("\nAdam, float32, with accuracy; the least of many runs")
+    head = ("net", "batch", "us/step", "rows/s trained", "us to predict 1", "rows/s predicted")
+    print(f"{head[0]:<26}{head[1]:>6}{head[2]:>10}{head[3]:>16}{head[4]:>17}{head[5]:>18}")
+    for name, widths, batch, rows in NETS:
+        step, trained, one, predicted = measure(widths, batch, rows, seconds)
+        label = f"{name} {'-'.join(map(str, widths))}"
+        print(
+            f"{label:<26}{batch:>6}{step:>10,.2f}{trained:>16,.0f}{one:>17.2f}{predicted:>18,.0f}"
+        )
+    return 0
