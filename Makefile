@@ -16,7 +16,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test dev check asan tsan coverage bench annotate clean
+.PHONY: help demo test dev check style types warnings asan tsan coverage bench annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -38,17 +38,23 @@ $(CORE): $(CORE_FILES)
 	$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@
 
-check: dev  ## formats, lint, types, stubs, and a compile without a warning by gcc and clang
+check: style types warnings  ## formats, lint, types, stubs, and a compile without a warning by gcc and clang
+
+style: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest cdl._core --allowlist tools/stubtest.allow --ignore-unused-allowlist
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 	PATH="$(BIN):$$PATH" $(BIN)/cython-lint cdl/_core.pyx
-	CDL_WERROR=1 CC=gcc $(BIN)/python setup.py -q build_ext --build-lib build/werror-gcc
-	@if [ -n "$(CLANG)" ]; then set -x; \
-	    CDL_WERROR=1 CC="$(CLANG)" LDSHARED="$(CLANG) -shared" $(BIN)/python setup.py -q build_ext --build-lib build/werror-clang; \
-	else echo "check: no clang on PATH, compiled by gcc alone"; fi
+
+types: dev
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest cdl._core --allowlist tools/stubtest.allow --ignore-unused-allowlist
+
+WITHOUT_A_WARNING = CDL_WERROR=1 CC=$(1) LDSHARED="$(1) -shared" $(BIN)/python setup.py -q build_ext --build-lib build/$(notdir $(1))
+
+warnings: dev
+	$(call WITHOUT_A_WARNING,gcc)
+	$(if $(CLANG),$(call WITHOUT_A_WARNING,$(CLANG)),@echo "no clang on PATH: compiled by gcc alone")
 
 asan: dev  ## the suite on a build with AddressSanitizer and UBSan
 	$(call OTHER_BUILD,asan,CC=gcc CDL_SANITIZE=address$(COMMA)undefined)
