@@ -21,6 +21,13 @@ def demo(options: argparse.Namespace) -> int:
     return _demo.run(options.output, options.epochs, options.seed)
 
 
+def bench(options: argparse.Namespace) -> int:
+    """Time a few nets on this machine."""
+    from cdl import _bench
+
+    return _bench.run(options.seconds)
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="python -m cdl", description="The Keras API on a CPU core.")
@@ -36,6 +43,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--epochs", type=int, default=30, help="default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     command.set_defaults(run=demo)
+
+    command = commands.add_parser("bench", help="how fast a few nets train and predict here")
+    command.add_argument("--seconds", type=float, default=1.0, help="a net; default: %(default)s")
+    command.set_defaults(run=bench)
     return top
 
 
