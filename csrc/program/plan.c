@@ -51,7 +51,8 @@ static void add_data(struct plan *plan, struct cdl_program *program, struct cdl_
     }
     const int backward = producer < 0 ? end : end - 1 - producer;
     int death = last_reader < producer ? producer : last_reader;
-    if (program->training) death = program->threads > 1 ? end : backward;
+    if (program->training) death = backward;
+    if (program->threads > 1) death = end; /* others may be at another node: rows differ in place */
     add(plan, &value->data, program->rows * value->lines * value->ld,
         fixed || producer < 0 ? 0 : producer, fixed ? end : death);
 }
