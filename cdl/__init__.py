@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cdl.metrics import Metric as Metric
     from cdl.models import Model as Model
     from cdl.models import Sequential as Sequential
+    from cdl.models import train_many as train_many
     from cdl.optimizers import Optimizer as Optimizer
 
     __version__: str
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "Sequential": "cdl.models",
     "Model": "cdl.models",
+    "train_many": "cdl.models",
     "Input": "cdl.layers",
     "Layer": "cdl.layers",
     "Loss": "cdl.losses",
@@ -45,6 +47,7 @@ _NAMES = {
 __all__ = [
     "Sequential",
     "Model",
+    "train_many",
     "Input",
     "Layer",
     "Loss",

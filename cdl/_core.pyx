@@ -33,6 +33,7 @@ cdef extern from "cdl.h" nogil:
     const char *cdl_isa_row(int row, c_bool *runs)
     void cdl_start()
     int cdl_threads_limit()
+    int cdl_limit_threads(int most)
     const char *cdl_threads_why()
     bint cdl_has_openmp()
     const char *cdl_compiler()
@@ -259,6 +260,12 @@ def info():
         "threads_reason": cdl_threads_why().decode(),
         "caches": _caches(),
     }
+
+
+def limit_threads(int most):
+    """At most so many threads in what the calling thread builds from now on, 0 for no limit; the
+    limit before."""
+    return cdl_limit_threads(most)
 
 
 cdef str _caches():

@@ -25,7 +25,16 @@ class Variable:
         constraint: likewise.
     """
 
-    __slots__ = ("constraint", "dtype", "name", "path", "regularizer", "shape", "storage", "trainable")
+    __slots__ = (
+        "constraint",
+        "dtype",
+        "name",
+        "path",
+        "regularizer",
+        "shape",
+        "storage",
+        "trainable",
+    )
 
     def __init__(
         self,
@@ -66,7 +75,9 @@ class Variable:
         """
         array = np.asarray(value, dtype=np.float32)
         if array.shape != self.shape:
-            raise ValueError(f"{self.path}: expected an array of shape {self.shape}, got {array.shape}")
+            raise ValueError(
+                f"{self.path}: expected an array of shape {self.shape}, got {array.shape}"
+            )
         self.storage.set(array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

@@ -6,6 +6,7 @@ global generator shuffles; the core draws by (seed, step, index) and keeps no st
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,25 @@ def set_random_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     _core_seed = seed
+
+
+class _Own(threading.local):
+    """What a worker thread draws from instead of the process's generator."""
+
+    generator: np.random.RandomState | None = None
+
+
+_own = _Own()
+
+
+def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
+    """A random order of n rows, from NumPy's global generator or the thread's own."""
+    return (_own.generator or np.random).permutation(n)
+
+
+def draw_from(seed: int | None) -> None:
+    """Let this thread draw orders from a generator of its own; None for the global one again."""
+    _own.generator = None if seed is None else np.random.RandomState(seed)
 
 
 def core_seed() -> int:

@@ -78,6 +78,7 @@ const char *cdl_isa_row(int row, bool *runs) {
 
 void cdl_start(void) { cdl_threads_init(); }
 int cdl_threads_limit(void) { return cdl_threads_available(); }
+int cdl_limit_threads(int most) { return cdl_threads_limit_own(most); }
 const char *cdl_threads_why(void) { return cdl_threads_reason(); }
 bool cdl_has_openmp(void) { return cdl_threads_have_openmp(); }
 

@@ -32,6 +32,7 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out);
 const char *cdl_isa_row(int row, bool *runs);
 void cdl_start(void); /* once, at import */
 int cdl_threads_limit(void);
+int cdl_limit_threads(int most); /* of programs that the calling thread builds; 0: no limit */
 const char *cdl_threads_why(void);
 bool cdl_has_openmp(void);
 const char *cdl_compiler(void);

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cdl.callbacks import CallbackList
 from cdl.data import Stream
 from cdl.models.engine import Arrays, Engine
+from cdl.random import permutation
 
 SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
 _ALWAYS = 1e9  # seconds; for batches that a hook waits for, which must not be cut
@@ -74,7 +75,7 @@ class ArrayFeed:
         self._restart = restart or steps is None
         self.target: int | None = steps or self._per_pass
         if discard and shuffle:
-            np.random.permutation(min(batch, self._rows) if shuffle == "batch" else self._rows)
+            permutation(min(batch, self._rows) if shuffle == "batch" else self._rows)
 
     def begin_epoch(self) -> None:
         """Start a pass, unless one is to be gone on with."""
@@ -86,10 +87,10 @@ class ArrayFeed:
         if not self._shuffle:
             return None
         if self._shuffle != "batch":
-            return np.random.permutation(self._rows)
+            return permutation(self._rows)
         starts = range(0, self._rows, self._batch)
         sizes = [min(self._batch, self._rows - start) for start in starts]
-        parts = [start + np.random.permutation(n) for start, n in zip(starts, sizes, strict=True)]
+        parts = [start + permutation(n) for start, n in zip(starts, sizes, strict=True)]
         return np.concatenate(parts)
 
     def ready(self) -> bool:

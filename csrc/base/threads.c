@@ -102,7 +102,18 @@ bool cdl_threads_have_openmp(void) {
 #endif
 }
 
-int cdl_threads_available(void) { return atomic_load(&forked_after_region) ? 1 : limit; }
+static _Thread_local int own_limit;
+
+int cdl_threads_limit_own(int most) {
+    const int before = own_limit;
+    own_limit = most;
+    return before;
+}
+
+int cdl_threads_available(void) {
+    if (atomic_load(&forked_after_region)) return 1;
+    return own_limit > 0 && own_limit < limit ? own_limit : limit;
+}
 
 const char *cdl_threads_reason(void) {
     return atomic_load(&forked_after_region) ? "forked from a process that had used threads"

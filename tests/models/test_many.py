@@ -1,0 +1,85 @@
+"""test_many.py - many models at once give what each alone gives."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl.callbacks import LambdaCallback
+from cdl.layers import Dense, Input
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(100, 6))
+Y = RNG.normal(size=(100, 1))
+
+
+def model(seed):
+    cdl.random.set_random_seed(seed)
+    net = cdl.Sequential([Input((6,)), Dense(8, activation="tanh"), Dense(1)])
+    net.compile("adam", "mse")
+    return net
+
+
+def bits(net):
+    return b"".join(w.tobytes() for w in net.get_weights())
+
+
+def trained(workers):
+    nets = [model(i) for i in range(12)]
+    np.random.seed(7)
+    histories = cdl.train_many([(net, X, Y) for net in nets], workers=workers, epochs=3)
+    return [bits(net) for net in nets], [h.history for h in histories]
+
+
+def test_results_do_not_depend_on_the_number_of_workers():
+    assert trained(1) == trained(3)
+
+
+def test_each_model_learns_its_own_data_with_its_own_options():
+    nets = [model(0), model(0)]
+    jobs = [(nets[0], X, Y, {"epochs": 2}), {"model": nets[1], "x": X, "y": -Y, "batch_size": 50}]
+    histories = cdl.train_many(jobs, epochs=4, shuffle=False)
+    assert [len(h.history["loss"]) for h in histories] == [2, 4]
+    alone = model(0)
+    alone.fit(X, Y, epochs=2, shuffle=False, verbose=0)
+    assert bits(alone) == bits(nets[0])
+    assert bits(nets[0]) != bits(nets[1])
+
+
+def test_workers_train_at_the_same_time():
+    meeting = threading.Barrier(2, timeout=20)
+    meet = [LambdaCallback(on_train_begin=lambda logs: meeting.wait())]
+    nets = [model(0), model(1)]
+    cdl.train_many([(net, X, Y, {"callbacks": meet}) for net in nets], workers=2)
+    assert not meeting.broken
+
+
+def test_an_error_names_its_job_and_the_others_end_first():
+    nets = [model(0), model(1), model(2)]
+    before = [bits(net) for net in nets]
+    with pytest.raises(ValueError, match="fit: x") as caught:
+        cdl.train_many([(nets[0], X, Y), (nets[1], X[:, :3], Y), (nets[2], X, Y)])
+    assert caught.value.__notes__ == ["train_many: in job 1 of 3"]
+    changed = [bits(net) != was for net, was in zip(nets, before, strict=True)]
+    assert changed == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "options", "text"),
+    [
+        ([3], {}, "job 0 must be (model, x, y)"),
+        ([(1, X, Y)], {}, "job 0 must have a model with a method fit, got 1"),
+        ([], {"workers": 0}, "workers must be a positive int or None, got 0"),
+    ],
+)
+def test_bad_input_is_refused(jobs, options, text):
+    with pytest.raises(ValueError) as caught:
+        cdl.train_many(jobs, **options)
+    assert text in str(caught.value)
+
+
+def test_a_model_may_come_once():
+    net = model(0)
+    with pytest.raises(ValueError, match="got one twice"):
+        cdl.train_many([(net, X, Y), (net, X, Y)])
