@@ -735,8 +735,8 @@ cdef class Executor:
         """Outputs for all rows: a float32 array (rows, *shape), or a list of several."""
         cdef Executor other
         cdef _Arrays held
-        # In training all threads share the memory of `rows` rows; here each needs its own.
-        if self.busy or (self.training and self.threads > 1):
+        # In training all threads share the memory of `rows` rows, and a step may come meanwhile.
+        if self.busy or self.training:
             if self.spare:
                 other = self.spare.pop()
             else:
