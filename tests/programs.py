@@ -35,7 +35,7 @@ def activation(program, x, kind, **parameters):
     return program.emit("activation", [x], x.shape, kind=kind, **parameters)
 
 
-def mlp(rng, widths, kind="relu", *, bias=True, last=None, **parameters):
+def mlp(rng, widths, kind="plain_relu", *, bias=True, last=None, **parameters):
     """Program and output of dense layers with activations between them and `last` at the end."""
     program = Program()
     x = program.input((widths[0],))

@@ -1,0 +1,236 @@
+"""test_bits.py - the same bits at any number of threads, from the same seed, however a run is cut.
+
+Alone, a thread lets each layer learn in the middle of its backward pass and reuses the memory of
+what is dead; several threads work in phases and keep it. So this tests the memory's plan too.
+"""
+
+import numpy as np
+import pytest
+import references as reference
+from programs import ISAS, activation, dense, learner, random_weight, weight
+
+from cdl import _core
+from cdl._program import Program
+
+# rows of a batch: below, at and beyond the blocks of 16 that threads share, with one row left over
+BATCHES = [1, 2, 15, 16, 17, 31, 33, 48, 49, 65, 97, 130]
+
+
+def deep_net(loss="softmax_sparse_categorical_crossentropy", n=10, shape=(), rows=300, seed=0):
+    """Every operation in one program, and data for it."""
+    rng = np.random.default_rng(seed)
+    program = Program()
+    x = program.input((*shape, 12))
+    h = dense(program, x, random_weight(rng, 12, 70), weight(rng.normal(size=70) * 0.1))
+    h = activation(program, h, "plain_relu")
+    statistics = [
+        weight(np.ones(70)),
+        weight(np.zeros(70)),
+        weight(np.zeros(70)),
+        weight(np.ones(70)),
+    ]
+    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
+    h = program.emit("batch_norm", [h], h.shape, statistics, **attributes)
+    h = program.emit("dropout", [h], h.shape, rate=0.3, seed=1.0)
+    h = program.emit("reshape", [h], (*shape, 2, 35))
+    h = activation(program, dense(program, h, random_weight(rng, 35, 17)), "gelu")
+    h = program.emit("reshape", [h], (*shape, 34))
+    h = program.emit("softmax", [dense(program, h, random_weight(rng, 34, 34))], (*shape, 34))
+    h = activation(program, dense(program, h, random_weight(rng, 34, 1)), "tanh")
+    h = activation(
+        program, dense(program, h, random_weight(rng, 1, 66), weight(np.zeros(66))), "silu"
+    )
+    y = dense(program, h, random_weight(rng, 66, n), weight(np.zeros(n)))
+    if reference.takes_probabilities(loss):
+        y = activation(program, y, "sigmoid")
+    program.output(y)
+    sparse = reference.takes_classes(loss)
+    target = program.input(shape if sparse else (*shape, n), "int32" if sparse else "float32", "y")
+    w = program.input((), role="weight")
+    program.loss(loss, target, y, w, **reference.loss_parameters(loss)[-1])
+    metric = "sparse_categorical_accuracy" if sparse else "mean_absolute_error"
+    program.metric(metric, target, y, w)
+    lines = rows * int(np.prod(shape))
+    t = reference.loss_arguments(loss, lines, n, rng)[0].reshape(rows, *target.shape)
+    return program, [rng.normal(size=(rows, *shape, 12)), t, rng.uniform(0, 2, rows)]
+
+
+def run(make, batch, *, row="adam", threads=1, seed=3, slices=None, steps=6, isa=None):
+    """Everything that a training leaves behind, as one list of arrays."""
+    program, arrays = make()
+    learn = [v for v in program.variables if v not in statistics_of(program)]
+    optimizer = learner(row, learn, **reference.OPTIMIZER_HYPERS.get(row, {}))
+    executor = _core.Executor(
+        program.fused(), batch, training=True, optimizer=optimizer, threads=threads, isa=isa
+    )
+    executor.begin(arrays, batch)
+    done = 0
+    for n in slices or [steps]:
+        executor.train(n, 1e9, [0.01], done, seed)
+        done += n
+    left = [np.array(executor.totals()), executor.output()]
+    left += [v.numpy() for v in program.variables]
+    return left + [slot.get() for v in learn for slot in optimizer[2][v]]
+
+
+def statistics_of(program):
+    return [v for i in program.instructions if i.op == "batch_norm" for v in i.params[2:]]
+
+
+def assert_same(a, b):
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_all_operations_learn_the_same_bits_at_1_2_and_3_threads(batch, isa):
+    alone = run(deep_net, batch, isa=isa)
+    assert all(np.isfinite(x).all() for x in alone)
+    for threads in (2, 3):
+        assert_same(run(deep_net, batch, threads=threads, isa=isa), alone)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("loss", _core.LOSSES)
+def test_every_loss_learns_the_same_bits_at_1_2_and_3_threads(loss, n):
+    def make():
+        return deep_net(loss, n)
+
+    alone = run(make, 49)
+    for threads in (2, 3):
+        assert_same(run(make, 49, threads=threads), alone)
+
+
+@pytest.mark.parametrize("row", _core.OPTIMIZERS)
+def test_every_optimizer_learns_the_same_bits_at_1_2_and_3_threads(row):
+    alone = run(deep_net, 33, row=row)
+    for threads in (2, 3):
+        assert_same(run(deep_net, 33, row=row, threads=threads), alone)
+
+
+@pytest.mark.parametrize("name", _core.ACTIVATIONS)
+def test_every_activation_learns_the_same_bits_at_1_2_and_3_threads(name):
+    parameters = reference.activation_parameters(name)[-1]
+
+    def make():
+        rng = np.random.default_rng(0)
+        program = Program()
+        h = dense(program, program.input((9,)), random_weight(rng, 9, 1), weight([0.1]))
+        for k, n in ((1, 40), (40, 1), (1, 3)):
+            h = activation(program, h, name, **parameters)
+            h = dense(program, h, random_weight(rng, k, n), weight(np.zeros(n)))
+        program.output(h)
+        program.loss("mean_squared_error", program.input((3,), role="y"), h)
+        return program, [rng.normal(size=(150, 9)), rng.normal(size=(150, 3))]
+
+    alone = run(make, 49)
+    for threads in (2, 3):
+        assert_same(run(make, 49, threads=threads), alone)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2)])
+def test_samples_of_several_lines_learn_the_same_bits_at_1_2_and_3_threads(shape):
+    def make():
+        return deep_net(shape=shape, rows=80)
+
+    alone = run(make, 19, steps=4)
+    for threads in (2, 3):
+        assert_same(run(make, 19, threads=threads, steps=4), alone)
+
+
+def test_blocks_of_a_large_product_learn_the_same_bits_at_1_2_and_3_threads():
+    def make():
+        rng = np.random.default_rng(0)
+        program = Program()
+        h = dense(
+            program, program.input((1100,)), random_weight(rng, 1100, 130), weight(np.ones(130))
+        )
+        program.output(dense(program, h, random_weight(rng, 130, 4)))
+        program.loss("mean_squared_error", program.input((4,), role="y"), program.outputs[0])
+        return program, [rng.normal(size=(280, 1100)), rng.normal(size=(280, 4))]
+
+    alone = run(make, 280, steps=1)
+    for threads in (2, 3):
+        assert_same(run(make, 280, threads=threads, steps=1), alone)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("rows", [1, 17, 33, 200])
+def test_predictions_are_the_same_bits_at_any_threads_and_any_block_of_rows(rows, isa):
+    program, arrays = deep_net(rows=rows)
+    program = program.fused(training=False)
+    expected = _core.Executor(program, rows, threads=1, isa=isa).predict(arrays)
+    for block in (1, 7, 16, 64):
+        for threads in (1, 2, 3):
+            found = _core.Executor(program, block, threads=threads, isa=isa).predict(arrays)
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_evaluations_are_the_same_bits_at_any_threads(threads):
+    program, arrays = deep_net()
+    executor = _core.Executor(program.fused(), 49, threads=threads)
+    executor.begin(arrays, 49)
+    executor.test(10**6, 1e9)
+    alone = _core.Executor(program.fused(), 49, threads=1)
+    alone.begin(arrays, 49)
+    alone.test(10**6, 1e9)
+    assert executor.totals() == alone.totals()
+
+
+# ----------------------------------------------------------------------------------- seeds and cuts
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
+    first = run(deep_net, 32)
+    assert_same(run(deep_net, 32), first)
+    other = run(deep_net, 32, seed=4)
+    assert any((a != b).any() for a, b in zip(other, first, strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("slices", [[1] * 6, [2, 1, 3], [5, 1]])
+def test_a_pass_that_is_cut_into_slices_gives_the_same_bits(slices, threads):
+    assert_same(run(deep_net, 32, slices=slices, threads=threads), run(deep_net, 32))
+
+
+def test_a_pass_that_is_cut_by_time_gives_the_same_bits():
+    program, arrays = deep_net()
+    learn = [v for v in program.variables if v not in statistics_of(program)]
+    optimizer = learner("adam", learn, **reference.OPTIMIZER_HYPERS["adam"])
+    executor = _core.Executor(program.fused(), 50, training=True, optimizer=optimizer)
+    executor.begin(arrays, 50)
+    done = 0
+    while done < 6:
+        done = executor.train(10**6, 0.0, [0.01], done, 3)
+    assert_same([v.numpy() for v in program.variables], run(deep_net, 50)[2 : 2 + len(learn) + 2])
+
+
+def test_a_run_goes_on_from_saved_weights_and_slots_to_the_same_bits():
+    """Randomness is a function of seed, step and place: there is no hidden state to save."""
+    program, arrays = deep_net()
+    learn = [v for v in program.variables if v not in statistics_of(program)]
+    hypers = reference.OPTIMIZER_HYPERS["adam"]
+    optimizer = learner("adam", learn, **hypers)
+
+    def train_some(order, first, program, optimizer):
+        executor = _core.Executor(program.fused(), 50, training=True, optimizer=optimizer)
+        executor.begin(arrays, 50, order)
+        executor.train(10**6, 1e9, [0.01], first, 3)
+
+    train_some(np.arange(150), 0, program, optimizer)
+    saved = [v.numpy() for v in program.variables]
+    slots = [[slot.get() for slot in optimizer[2][v]] for v in learn]
+
+    program, _ = deep_net(seed=99)  # other weights, then those that were saved
+    learn = [v for v in program.variables if v not in statistics_of(program)]
+    optimizer = learner("adam", learn, **hypers)
+    for v, values in zip(program.variables, saved, strict=True):
+        v.assign(values)
+    for v, values in zip(learn, slots, strict=True):
+        for slot, value in zip(optimizer[2][v], values, strict=True):
+            slot.set(value)
+    train_some(np.arange(150, 300), 3, program, optimizer)
+    found = [v.numpy() for v in program.variables]
+    assert_same(found, run(deep_net, 50)[2 : 2 + len(found)])

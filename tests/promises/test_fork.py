@@ -1,0 +1,120 @@
+"""test_fork.py - after a fork the child trains and predicts, even if its parent used threads."""
+
+import pytest
+
+# Runs in a fresh interpreter, so that the threads of this one play no part. A child that hangs is
+# ended by its alarm, and the parent sees that it did not exit by itself.
+START = """if True:
+    import os, signal, sys
+    import numpy as np
+    sys.path.insert(0, {tests!r})
+    from programs import dense, learner, random_weight, weight
+    from cdl import _core
+    from cdl._program import Program
+
+    def make():
+        rng = np.random.default_rng(0)
+        program = Program()
+        h = dense(program, program.input((20,)), random_weight(rng, 20, 50), weight(np.zeros(50)))
+        program.output(dense(program, h, random_weight(rng, 50, 3)))
+        program.loss("mean_squared_error", program.input((3,), role="y"), program.outputs[0])
+        return program, [rng.normal(size=(200, 20)), rng.normal(size=(200, 3))]
+
+    def work(threads):
+        "Weights and predictions after some training."
+        program, arrays = make()
+        optimizer = learner("sgd", program.variables)
+        executor = _core.Executor(
+            program, 64, training=True, optimizer=optimizer, threads=threads)
+        executor.begin(arrays, 64)
+        executor.train(10**6, 1e9, [0.1], 0, 0)
+        return [v.numpy() for v in program.variables] + [executor.predict(arrays)]
+
+    def same(a, b):
+        return all((x == y).all() for x, y in zip(a, b, strict=True))
+
+    def fork_and(check):
+        "0 if the child finds that check() holds."
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(0 if check() else 7)
+        status = os.waitpid(child, 0)[1]
+        return status
+
+    if not _core.info()["openmp"]:
+        sys.exit(0)
+"""
+
+
+@pytest.fixture
+def run_forking(run_python, root):
+    def run(code):
+        return run_python(START.format(tests=str(root / "tests")) + code, timeout=60)
+
+    return run
+
+
+def test_a_child_of_a_parent_with_threads_trains_and_predicts_the_same(run_forking):
+    run_forking("""
+    expected = work(2)
+    assert fork_and(lambda: same(work(2), expected)) == 0
+    assert fork_and(lambda: same(work(0), expected)) == 0
+    assert same(work(2), expected)  # and the parent goes on
+    """)
+
+
+def test_an_executor_of_the_parent_works_on_in_the_child(run_forking):
+    run_forking("""
+    program, arrays = make()
+    optimizer = learner("sgd", program.variables)
+    executor = _core.Executor(program, 64, training=True, optimizer=optimizer, threads=3)
+    executor.begin(arrays, 64)
+    executor.train(2, 1e9, [0.1], 0, 0)
+
+    def go_on():
+        return executor.train(10**6, 1e9, [0.1], 2, 0) == 4 and executor.predict(arrays).shape
+
+    assert fork_and(go_on) == 0
+    assert go_on()
+    """)
+
+
+def test_a_child_says_that_it_runs_alone_and_why(run_forking):
+    run_forking("""
+    before = _core.info()
+    work(2)
+
+    def alone():
+        info = _core.info()
+        return info["threads"] == 1 and "forked" in info["threads_reason"]
+
+    assert fork_and(alone) == 0
+    assert _core.info() == before
+    """)
+
+
+def test_a_child_whose_parent_used_no_threads_may_use_them(run_forking):
+    run_forking("""
+    expected = work(1)
+    before = _core.info()
+    assert fork_and(lambda: _core.info() == before and same(work(2), expected)) == 0
+    """)
+
+
+def test_a_grandchild_works_too(run_forking):
+    run_forking("""
+    expected = work(2)
+    assert fork_and(lambda: fork_and(lambda: same(work(3), expected)) == 0) == 0
+    """)
+
+
+def test_a_pool_of_forked_processes_works(run_forking):
+    run_forking("""
+    import multiprocessing
+    expected = work(2)
+    signal.alarm(50)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        for found in pool.map(work, [1, 2, 3, 0]):
+            assert same(found, expected)
+    """)

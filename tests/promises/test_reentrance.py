@@ -1,0 +1,139 @@
+"""test_reentrance.py - predictions and trainings in many Python threads at once are right."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import references as reference
+from programs import learner, mlp
+
+from cdl import _core
+
+
+def net(seed=0, widths=(20, 70, 5)):
+    rng = np.random.default_rng(seed)
+    program, y = mlp(rng, widths, "tanh", last="softmax")
+    program.loss("sparse_categorical_crossentropy", program.input((), "int32", "y"), y)
+    x = rng.normal(size=(300, widths[0])).astype(np.float32)
+    return program, [x, x[:, : widths[-1]].argmax(1)]
+
+
+def scores(seed=0, widths=(20, 70, 5)):
+    program, _ = mlp(np.random.default_rng(seed), widths, "tanh", last="softmax")
+    return program.fused(training=False)
+
+
+def trained(seed, threads):
+    """All weights after two epochs."""
+    program, arrays = net(seed)
+    hypers = reference.OPTIMIZER_HYPERS["adam"]
+    optimizer = learner("adam", program.variables, **hypers)
+    executor = _core.Executor(
+        program.fused(), 32, training=True, optimizer=optimizer, threads=threads
+    )
+    done = 0
+    for _ in range(2):
+        executor.begin(arrays, 32)
+        for _ in range(10):
+            done += 1
+            executor.train(1, 1e9, [0.01], done, 0)
+    return np.concatenate([v.numpy().ravel() for v in program.variables])
+
+
+def at_once(work, arguments):
+    """Results of work(a) for all arguments, in as many threads, started together."""
+    start = threading.Barrier(len(arguments))
+
+    def task(argument):
+        start.wait()
+        return work(argument)
+
+    with ThreadPoolExecutor(len(arguments)) as pool:
+        return list(pool.map(task, arguments))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("training", [False, True])
+def test_one_executor_predicts_in_8_threads_at_once(training, threads):
+    executor = _core.Executor(scores(), 16, training=training, threads=threads)
+    rng = np.random.default_rng(1)
+    inputs = [rng.normal(size=(200 + 37 * i, 20)).astype(np.float32) for i in range(8)]
+    expected = [_core.Executor(scores(), 16, threads=1).predict([x]) for x in inputs]
+
+    def predict_often(i):
+        return [executor.predict([inputs[i]]) for _ in range(20)]
+
+    for found, right in zip(at_once(predict_often, range(8)), expected, strict=True):
+        for y in found:
+            np.testing.assert_array_equal(y, right)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_8_models_train_in_8_threads_at_once_each_to_its_own_bits(threads):
+    expected = [trained(seed, 1) for seed in range(8)]
+    for found, right in zip(
+        at_once(lambda s: trained(s, threads), range(8)), expected, strict=True
+    ):
+        np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_model_predicts_in_one_thread_while_it_trains_in_another(threads):
+    program, arrays = net()
+    optimizer = learner("sgd", program.variables)
+    executor = _core.Executor(
+        program.fused(), 32, training=True, optimizer=optimizer, threads=threads
+    )
+    stop = threading.Event()
+    sums = []
+
+    def keep_predicting():
+        while not stop.is_set():
+            sums.append(np.abs(executor.predict(arrays).sum(-1) - 1).max())
+
+    watcher = threading.Thread(target=keep_predicting)
+    watcher.start()
+    try:
+        for epoch in range(30):
+            executor.begin(arrays, 32)
+            executor.train(10**6, 1e9, [0.0], epoch * 10, 0)
+    finally:
+        stop.set()
+        watcher.join()
+    assert sums and max(sums) < 1e-5
+
+
+def test_a_second_training_of_one_executor_is_refused_and_the_first_goes_on():
+    program, arrays = net(widths=(20, 400, 5))
+    optimizer = learner("sgd", program.variables)
+    executor = _core.Executor(program.fused(), 1, training=True, optimizer=optimizer, threads=1)
+    arrays = [np.tile(a, (400, *[1] * (a.ndim - 1))) for a in arrays]
+    executor.begin(arrays, 1)
+    first = threading.Thread(target=executor.train, args=(10**9, 0.3, [0.01], 0, 0))
+    first.start()
+    refused = 0
+    while first.is_alive():
+        try:
+            executor.test(0, 0.0)
+        except RuntimeError:
+            refused += 1
+            with pytest.raises(RuntimeError):
+                executor.begin(arrays, 1)
+            break
+    first.join()
+    assert refused
+    assert executor.test(1, 0.0) > 1
+
+
+def test_building_and_dropping_executors_in_threads_leaves_the_weights_alone():
+    program = scores()
+    before = [v.numpy() for v in program.variables]
+
+    def build(_):
+        for _ in range(20):
+            _core.Executor(program, 8, training=True).predict([np.zeros((4, 20))])
+
+    at_once(build, range(4))
+    for v, values in zip(program.variables, before, strict=True):
+        np.testing.assert_array_equal(v.numpy(), values)
