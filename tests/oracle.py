@@ -8,6 +8,7 @@ Its own slopes are held to central differences in core/test_oracle.py.
 from __future__ import annotations
 
 import numpy as np
+import oracle_layers
 import references as reference
 
 from cdl import _core
@@ -144,15 +145,6 @@ def reshape_backward(o, i):
     dx += o.slopes[i.outputs[0]].reshape(dx.shape)
 
 
-def fork_forward(o, i):
-    for v in i.outputs:
-        o.values[v] = o.values[i.inputs[0]]
-
-
-def fork_backward(o, i):
-    o.slopes[i.inputs[0]] += sum(o.slopes[v] for v in i.outputs)
-
-
 def loss_parts(o, i):
     """Values of the lines and slopes by the prediction, both before weights and scale."""
     y, p, kind = o.values[i.inputs[1]], o.values[i.inputs[0]], i.attributes["kind"]
@@ -236,10 +228,10 @@ FORWARD = {
     "softmax": softmax_forward,
     "dropout": dropout_forward,
     "reshape": reshape_forward,
-    "fork": fork_forward,
     "batch_norm": batch_norm_forward,
     "loss": loss_forward,
     "metric": metric_forward,
+    **oracle_layers.FORWARD,
 }
 BACKWARD = {
     "dense": dense_backward,
@@ -247,10 +239,10 @@ BACKWARD = {
     "softmax": softmax_backward,
     "dropout": dropout_backward,
     "reshape": reshape_backward,
-    "fork": fork_backward,
     "batch_norm": batch_norm_backward,
     "loss": loss_backward,
     "metric": lambda o, i: None,
+    **oracle_layers.BACKWARD,
 }
 
 

@@ -27,6 +27,8 @@
 #include "kernels/rowwise.h"
 #include "kernels/around.h"
 #include "kernels/columns.h"
+#include "kernels/normalize.h"
+#include "kernels/noise.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

@@ -20,6 +20,39 @@ static void column_products(size_t rows, size_t n, const float *dy, size_t lddy,
     }
 }
 
+static void scale_columns(size_t rows, size_t n, const float *dy, size_t lddy, const float *factor,
+                          float *dx, size_t lddx) {
+    const size_t width = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, dy += lddy, dx += lddx) {
+        for (size_t j = 0; j < width; j++) dx[j] = dy[j] * factor[j];
+    }
+}
+
+/* As Keras has it, relu(x) - alpha relu(-x): at 0 both slopes are 0. */
+static void prelu(size_t rows, size_t n, const float *x, size_t ldx, const float *alpha,
+                  float *restrict y, size_t ldy) {
+    const size_t width = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        for (size_t j = 0; j < width; j++) y[j] = x[j] > 0.0f ? x[j] : alpha[j] * x[j];
+    }
+}
+
+static void prelu_backward(size_t rows, size_t n, const float *x, size_t ldx, const float *alpha,
+                           const float *dy, size_t lddy, float *dx, size_t lddx,
+                           float *restrict dalpha) {
+    const size_t width = cdl_padded(n);
+    for (size_t j = 0; j < width; j++) dalpha[j] = 0.0f;
+    for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy) {
+        for (size_t j = 0; j < width; j++) dalpha[j] += dy[j] * min_f(x[j], 0.0f);
+        if (!dx) continue;
+        for (size_t j = 0; j < width; j++) {
+            const float below = x[j] < 0.0f ? alpha[j] : 0.0f;
+            dx[j] = dy[j] * (x[j] > 0.0f ? 1.0f : below);
+        }
+        dx += lddx;
+    }
+}
+
 static void standardize(size_t rows, size_t n, const float *x, size_t ldx, const float *mean,
                         const float *factor, const float *shift, float *restrict y, size_t ldy) {
     const size_t width = cdl_padded(n);

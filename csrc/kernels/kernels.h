@@ -3,6 +3,7 @@
 #ifndef CDL_KERNELS_KERNELS_H
 #define CDL_KERNELS_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,24 @@ struct cdl_scoring {
     const float *p;      /* the row's parameters */
 };
 typedef void cdl_scoring_fn(const struct cdl_scoring *s);
+
+/* How a line's factor is made: 1 / sqrt(variance + epsilon), 1 / sqrt(mean square + epsilon), or
+ * 1 / max(norm, epsilon). */
+enum cdl_measure { CDL_BY_VARIANCE, CDL_BY_MEAN_SQUARE, CDL_BY_NORM };
+
+/* One call of normalize_forward or normalize_backward, over lines of n numbers. */
+struct cdl_normalizing {
+    size_t n, ldx, ldy;
+    enum cdl_measure measure;
+    bool subtracts_mean;
+    float epsilon;
+    const float *x, *gamma, *beta; /* gamma, beta: n and pads */
+    float *means, *factors;        /* one a line: written by forward, read by backward */
+    float *y;
+    const float *dy;
+    float *dx;             /* laid out as x; or NULL */
+    float *dgamma, *dbeta; /* the sums over these lines: n and pads */
+};
 
 /* w, g and slots: n floats, a multiple of CDL_LINE or one; s: what NAME_step derived. */
 typedef void cdl_update_fn(size_t n, float *w, const float *g, float *const *slots, const float *s);

@@ -1,0 +1,50 @@
+/* noise.h - random numbers that are more than a coin: normal noise, dropout with a pattern.
+ *
+ * Part of the ISA template. Each element's bits are a function of the key, its row and its column,
+ * so that backward draws them again (base/rng.h).
+ */
+
+/* cos(2 pi t) for t in [-1/2, 1/2): sin of a quarter turn less |2 pi t|, whose Taylor series is cut
+ * where float ends (the next term is 4e-9 at pi / 2). */
+CDL_INLINE float cos_turn_f(float t) {
+    const float a = 1.57079633f - 6.28318531f * abs_f(t), a2 = a * a;
+    float p = -2.50521084e-8f;
+    p = p * a2 + 2.75573192e-6f;
+    p = p * a2 - 1.98412698e-4f;
+    p = p * a2 + 8.33333333e-3f;
+    p = p * a2 - 1.66666667e-1f;
+    return p * a2 * a + a;
+}
+
+/* A standard normal number (Box and Muller, 1958) out of two times 24 random bits. The first is in
+ * (0, 1], so that its logarithm is finite. */
+CDL_INLINE float normal_f(struct cdl_key row, uint32_t j) {
+    const struct cdl_key other = {row.a ^ 0x9e3779b9U, row.b + 0x7f4a7c15U};
+    const int32_t a = (int32_t)(cdl_random_bits(row, j) >> 8);
+    const int32_t b = (int32_t)(cdl_random_bits(other, j) >> 8);
+    const float radius = sqrtf(-2.0f * log_f((float)(a + 1) * 0x1p-24f));
+    return radius * cos_turn_f((float)b * 0x1p-24f - 0.5f);
+}
+
+static void noise(size_t rows, size_t n, struct cdl_key key, uint32_t first_row, float stddev,
+                  bool multiplies, const float *x, size_t ldx, float *y, size_t ldy) {
+    const uint32_t padded = (uint32_t)cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
+        if (multiplies) {
+            for (uint32_t j = 0; j < padded; j++) y[j] = x[j] + x[j] * (stddev * normal_f(row, j));
+        } else {
+            for (uint32_t j = 0; j < padded; j++) y[j] = x[j] + stddev * normal_f(row, j);
+        }
+    }
+}
+
+static void drop_line(size_t n, struct cdl_key key, uint32_t row, bool as_one, uint32_t keep,
+                      float scale, float shift, float dropped, const float *x, float *y) {
+    const uint32_t padded = (uint32_t)cdl_padded(n);
+    const struct cdl_key own = {key.a ^ cdl_mix32(row), key.b};
+    const uint32_t each = as_one ? 0 : UINT32_MAX; /* one draw for the line: that of column 0 */
+    for (uint32_t j = 0; j < padded; j++) {
+        y[j] = cdl_random_bits(own, j & each) < keep ? x[j] * scale + shift : dropped;
+    }
+}

@@ -1,0 +1,103 @@
+/* normalize.h - lines brought to a common size: layer, root mean square and unit normalization.
+ *
+ * Part of the ISA template. With d = x - m (m the mean, or 0) each line has one factor f, and
+ * y = (x - c) f gamma + beta (c the mean or 0): see struct cdl_normalizing for who is what. With
+ * u = (x - c) f, g = dy gamma and N numbers in a line the gradient is
+ *     dx = f (g - [c is the mean] sum g / N - d f p sum g u),
+ * p = 1 / N where f is made of a mean, 1 where of a sum, 0 where f is at its limit.
+ * Lines of one number (n == 1) have no pads and no registers: plain loops.
+ */
+
+/* Sum over a line of (x - a)(y - b), whatever the pads hold. */
+CDL_INLINE float line_product(size_t n, const float *x, float a, const float *y, float b) {
+    if (n == 1) return (x[0] - a) * (y[0] - b);
+    vf sum = vf_splat(0);
+    for (size_t j = 0; j < n; j += CDL_VLEN) {
+        const vf v = (vf_load(x + j) - vf_splat(a)) * (vf_load(y + j) - vf_splat(b));
+        sum += vf_select(vf_below(n, j), v, vf_splat(0));
+    }
+    return vf_sum(sum);
+}
+
+CDL_INLINE float line_total(size_t n, const float *x) {
+    if (n == 1) return x[0];
+    vf sum = vf_splat(0);
+    for (size_t j = 0; j < n; j += CDL_VLEN)
+        sum += vf_select(vf_below(n, j), vf_load(x + j), vf_splat(0));
+    return vf_sum(sum);
+}
+
+static void normalize_forward(size_t rows, const struct cdl_normalizing *s) {
+    const size_t n = s->n, width = cdl_padded(n);
+    const float *x = s->x, *gamma = s->gamma, *beta = s->beta;
+    float *y = s->y;
+    for (size_t r = 0; r < rows; r++, x += s->ldx, y += s->ldy) {
+        const bool about_mean = s->measure == CDL_BY_VARIANCE;
+        const float mean = about_mean || s->subtracts_mean ? line_total(n, x) / (float)n : 0.0f;
+        const float m = about_mean ? mean : 0.0f, c = s->subtracts_mean ? mean : 0.0f;
+        const float squares = line_product(n, x, m, x, m);
+        const float limit = s->measure == CDL_BY_NORM ? 1.0f / s->epsilon : INFINITY;
+        const float inverse = s->measure == CDL_BY_NORM
+                                  ? 1.0f / sqrtf(squares)
+                                  : 1.0f / sqrtf(squares / (float)n + s->epsilon);
+        const float factor = inverse > limit ? limit : inverse; /* NaN stays NaN */
+        s->means[r] = mean;
+        s->factors[r] = factor;
+        for (size_t j = 0; j < width; j++) y[j] = (x[j] - c) * factor * gamma[j] + beta[j];
+        for (size_t j = n; j < width; j++) y[j] = 0.0f;
+    }
+}
+
+static void normalize_backward(size_t rows, const struct cdl_normalizing *s) {
+    const size_t n = s->n, width = cdl_padded(n);
+    const float *x = s->x, *dy = s->dy, *gamma = s->gamma;
+    float *dx = s->dx, *restrict dgamma = s->dgamma, *restrict dbeta = s->dbeta;
+    for (size_t j = 0; j < width; j++) dgamma[j] = dbeta[j] = 0.0f;
+    for (size_t r = 0; r < rows; r++, x += s->ldx, dy += s->ldy) {
+        const float factor = s->factors[r], mean = s->means[r];
+        const float m = s->measure == CDL_BY_VARIANCE ? mean : 0.0f;
+        const float c = s->subtracts_mean ? mean : 0.0f;
+        for (size_t j = 0; j < width; j++) {
+            dgamma[j] += dy[j] * ((x[j] - c) * factor);
+            dbeta[j] += dy[j];
+        }
+        if (!dx) continue;
+        const bool at_limit = s->measure == CDL_BY_NORM && factor >= 1.0f / s->epsilon;
+        const float part = s->measure == CDL_BY_NORM ? (at_limit ? 0.0f : 1.0f) : 1.0f / (float)n;
+        for (size_t j = 0; j < width; j++) dx[j] = dy[j] * gamma[j];
+        const float by_mean = s->subtracts_mean ? line_total(n, dx) / (float)n : 0.0f;
+        const float along = line_product(n, dx, 0.0f, x, c) * factor * factor * part;
+        for (size_t j = 0; j < width; j++) dx[j] = factor * (dx[j] - by_mean - (x[j] - m) * along);
+        for (size_t j = n; j < width; j++) dx[j] = 0.0f;
+        dx += s->ldx;
+    }
+}
+
+static void line_penalties(size_t rows, size_t n, const float *x, size_t ldx, float l1, float l2,
+                           float *value) {
+    for (size_t r = 0; r < rows; r++, x += ldx) {
+        if (n == 1) {
+            value[r] = l1 * abs_f(x[0]) + l2 * x[0] * x[0];
+            continue;
+        }
+        vf absolute = vf_splat(0), squares = vf_splat(0);
+        for (size_t j = 0; j < n; j += CDL_VLEN) {
+            const vf v = vf_select(vf_below(n, j), vf_load(x + j), vf_splat(0));
+            absolute += vf_max(v, -v);
+            squares += v * v;
+        }
+        value[r] = l1 * vf_sum(absolute) + l2 * vf_sum(squares);
+    }
+}
+
+static void add_penalty_slopes(size_t rows, size_t n, const float *x, size_t ldx, float l1,
+                               float l2, const float *dy, size_t lddy, float *dx, size_t lddx) {
+    const size_t width = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
+        for (size_t j = 0; j < width; j++) {
+            const float sign = x[j] > 0.0f ? 1.0f : (x[j] < 0.0f ? -1.0f : 0.0f);
+            dx[j] = dy[j] + l1 * sign + 2.0f * l2 * x[j];
+        }
+        for (size_t j = n; j < width; j++) dx[j] = 0.0f;
+    }
+}

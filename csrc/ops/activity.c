@@ -1,0 +1,53 @@
+/* activity.c - a penalty on a value itself, part of the loss: (l1 sum |x| + l2 sum x x) / samples.
+ *
+ * The output is the memory of the input; backward adds the penalty's slope to the gradient. The
+ * penalty is kept one number a line, and added up in order after the batch.
+ */
+#include "ops/op.h"
+
+enum { L1, L2 }; /* attributes */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    return rows * node->in[0]->lines;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0];
+    ctx->kernels->line_penalties((last - first) * x->lines, x->width, cdl_rows(x, first), x->ld,
+                                 node->attribute[L1], node->attribute[L2],
+                                 node->scratch + first * x->lines);
+}
+
+static double penalty(const struct cdl_node *node, const struct cdl_context *ctx) {
+    double sum = 0.0;
+    for (size_t i = 0; i < ctx->rows * node->in[0]->lines; i++) sum += (double)node->scratch[i];
+    return sum / (double)ctx->rows;
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const float part = 1.0f / (float)ctx->rows;
+    if (!node->needs_dx) return;
+    ctx->kernels->add_penalty_slopes(
+        (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, node->attribute[L1] * part,
+        node->attribute[L2] * part, cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld);
+}
+
+const struct cdl_op cdl_op_activity = {
+    .name = "activity",
+    .attributes = "l1,l2",
+    .params = "",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .backward = backward,
+    .penalty = penalty,
+    .passes_on = true,
+};

@@ -1,0 +1,19 @@
+/* columns.c - from the sums of blocks of samples to what a row of parameters learns. */
+#include "ops/columns.h"
+
+void cdl_learn_row(const struct cdl_node *node, const struct cdl_context *ctx, int which,
+                   const float *sums, float *g, int thread, int n_threads) {
+    if (!node->trained[which]) return;
+    const struct cdl_param *param = node->param[which];
+    const size_t n = cdl_blocks(param), end = n * (size_t)(thread + 1) / (size_t)n_threads;
+    const size_t each = cdl_column_floats(param->cols), blocks = cdl_row_blocks(ctx->rows);
+    for (size_t i = n * (size_t)thread / (size_t)n_threads; i < end; i++) {
+        const struct cdl_block block = cdl_block_at(param, i);
+        for (size_t j = 0; j < block.width; j++) {
+            float sum = 0.0f;
+            for (size_t b = 0; b < blocks; b++) sum += sums[b * each + block.column + j];
+            g[j] = block.column + j < param->cols ? sum : 0.0f;
+        }
+        cdl_learn(node->trained[which], ctx, block, g);
+    }
+}

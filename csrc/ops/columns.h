@@ -1,0 +1,32 @@
+/* columns.h - parameters that are a row, one number a column: a scale, a shift, a slope.
+ *
+ * Their gradients are sums over all lines of the batch. backward() makes one sum of each block of
+ * CDL_ROW_BLOCK samples, which no two threads share; update() adds the blocks up in order.
+ */
+#ifndef CDL_OPS_COLUMNS_H
+#define CDL_OPS_COLUMNS_H
+
+#include "ops/learn.h"
+#include "ops/op.h"
+
+static inline size_t cdl_column_floats(size_t width) { return cdl_round_up(width, CDL_LINE); }
+
+static inline size_t cdl_row_blocks(size_t rows) {
+    return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+}
+
+/* Whether a parameter is a row for `width` columns. */
+static inline bool cdl_is_row(const struct cdl_param *param, size_t width) {
+    return !param->matrix && param->cols == width;
+}
+
+/* The sums of the block that begins at sample `row`; `sums` holds those of all blocks. */
+static inline float *cdl_block_sums(float *sums, size_t width, size_t row) {
+    return sums + row / CDL_ROW_BLOCK * cdl_column_floats(width);
+}
+
+/* One thread's share of what parameter `which` of the node learns from the blocks' sums. */
+void cdl_learn_row(const struct cdl_node *node, const struct cdl_context *ctx, int which,
+                   const float *sums, float *g, int thread, int n_threads);
+
+#endif

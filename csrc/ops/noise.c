@@ -1,0 +1,56 @@
+/* noise.c - normal noise in training: y = x + stddev z, or y = x (1 + stddev z); otherwise y = x.
+ * The noise is drawn again in backward, never stored. */
+#include "ops/op.h"
+
+#include <string.h>
+
+enum { STDDEV, MULTIPLIES, SEED }; /* attributes */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (!(node->attribute[STDDEV] >= 0.0f) || !(node->attribute[SEED] >= 0.0f))
+        return CDL_ERR_PROGRAM;
+    return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static void add_noise(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                      size_t last, const float *from, float *to) {
+    const struct cdl_tensor *x = node->in[0];
+    const uint64_t seed = cdl_mix64(ctx->seed) ^ (uint64_t)node->attribute[SEED];
+    const struct cdl_key key = cdl_key_of(seed, ctx->step, (uint64_t)node->index);
+    ctx->kernels->noise((last - first) * x->lines, x->width, key, (uint32_t)(first * x->lines),
+                        node->attribute[STDDEV], node->attribute[MULTIPLIES] != 0.0f, from, x->ld,
+                        to, x->ld);
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0];
+    const float *from = cdl_rows(x, first);
+    float *to = cdl_rows(node->out[0], first);
+    if (ctx->training)
+        add_noise(node, ctx, first, last, from, to);
+    else
+        memcpy(to, from, (last - first) * x->lines * x->ld * sizeof(float));
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0];
+    if (!node->needs_dx) return;
+    const float *dy = cdl_grad_rows(node->out[0], first);
+    float *dx = cdl_grad_rows(x, first);
+    if (node->attribute[MULTIPLIES] != 0.0f)
+        add_noise(node, ctx, first, last, dy, dx);
+    else
+        memcpy(dx, dy, (last - first) * x->lines * x->ld * sizeof(float));
+}
+
+const struct cdl_op cdl_op_noise = {
+    .name = "noise",
+    .attributes = "stddev,multiplies,seed",
+    .params = "",
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+};

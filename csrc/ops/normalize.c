@@ -1,0 +1,100 @@
+/* normalize.c - y = gamma u + beta with lines u of a common size, over the last axis: layer
+ * normalization (Ba, Kiros and Hinton, 2016), root mean square normalization (Zhang and Sennrich,
+ * 2019), unit normalization. The formulas stand in kernels/normalize.h.
+ */
+#include "ops/columns.h"
+
+enum { MEASURE, SUBTRACTS_MEAN, EPSILON }; /* attributes; MEASURE is an enum cdl_measure */
+enum { GAMMA, BETA };                      /* params; both may be missing */
+
+/* Scratch: what stands for a missing gamma and beta, the blocks' sums of both, the lines' means and
+ * factors. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    const struct cdl_tensor *x = node->in[0];
+    const size_t columns = cdl_column_floats(x->width);
+    return 2 * columns * (1 + cdl_row_blocks(rows)) + 2 * rows * x->lines;
+}
+
+static float *plain(const struct cdl_node *node, int which) {
+    return node->scratch + (size_t)which * cdl_column_floats(node->in[0]->width);
+}
+
+static float *sums(const struct cdl_node *node, const struct cdl_context *ctx, int which) {
+    const size_t blocks = cdl_row_blocks(ctx->rows);
+    return plain(node, 2) + (size_t)which * blocks * cdl_column_floats(node->in[0]->width);
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const float measure = node->attribute[MEASURE];
+    if (x->is_int || x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
+    if (!(measure >= CDL_BY_VARIANCE && measure <= CDL_BY_NORM)) return CDL_ERR_PROGRAM;
+    for (int i = GAMMA; i <= BETA; i++) {
+        if (node->param[i] && !cdl_is_row(node->param[i], x->width)) return CDL_ERR_PROGRAM;
+    }
+    return CDL_OK;
+}
+
+static void prepare(const struct cdl_node *node, bool training) {
+    (void)training;
+    for (size_t j = 0; j < node->in[0]->width; j++) plain(node, GAMMA)[j] = 1.0f;
+}
+
+/* The samples from `row` on; dx only if somebody wants it. */
+static struct cdl_normalizing lines_at(const struct cdl_node *node, const struct cdl_context *ctx,
+                                       size_t row) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    float *means = sums(node, ctx, 2);
+    return (struct cdl_normalizing){
+        .n = x->width,
+        .ldx = x->ld,
+        .ldy = y->ld,
+        .measure = (enum cdl_measure)node->attribute[MEASURE],
+        .subtracts_mean = node->attribute[SUBTRACTS_MEAN] != 0.0f,
+        .epsilon = node->attribute[EPSILON],
+        .x = cdl_rows(x, row),
+        .gamma = node->param[GAMMA] ? node->param[GAMMA]->w : plain(node, GAMMA),
+        .beta = node->param[BETA] ? node->param[BETA]->w : plain(node, BETA),
+        .means = means + row * x->lines,
+        .factors = means + (ctx->rows + row) * x->lines,
+        .y = cdl_rows(y, row),
+    };
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_normalizing lines = lines_at(node, ctx, first);
+    ctx->kernels->normalize_forward((last - first) * node->in[0]->lines, &lines);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0];
+    for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
+        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        struct cdl_normalizing lines = lines_at(node, ctx, row);
+        lines.dy = cdl_grad_rows(node->out[0], row);
+        lines.dx = node->needs_dx ? cdl_grad_rows(x, row) : NULL;
+        lines.dgamma = cdl_block_sums(sums(node, ctx, GAMMA), x->width, row);
+        lines.dbeta = cdl_block_sums(sums(node, ctx, BETA), x->width, row);
+        ctx->kernels->normalize_backward(rows * x->lines, &lines);
+    }
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
+                   int n_threads) {
+    cdl_learn_row(node, ctx, GAMMA, sums(node, ctx, GAMMA), g, thread, n_threads);
+    cdl_learn_row(node, ctx, BETA, sums(node, ctx, BETA), g, thread, n_threads);
+}
+
+const struct cdl_op cdl_op_normalize = {
+    .name = "normalize",
+    .attributes = "measure,subtracts_mean,epsilon",
+    .params = "gamma,beta",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+};

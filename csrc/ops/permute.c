@@ -1,0 +1,134 @@
+/* permute.c - the axes of a sample in another order.
+ *
+ * The attribute's decimal digits are the axes of x that become the axes of y, counted from 1 as
+ * Keras's Permute counts them: order = 21 transposes. All but two axes are looped over; the last
+ * axis of y and the last axis of x make a matrix that is transposed, or a line that is copied.
+ */
+#include "ops/op.h"
+
+#include <string.h>
+
+enum { ORDER }; /* attributes */
+
+/* One way through the elements of a sample: for each axis of y its size and how far apart its
+ * elements are in x and in y. */
+struct walk {
+    int n;
+    size_t size[CDL_MAX_DIMS], from[CDL_MAX_DIMS], to[CDL_MAX_DIMS];
+    int inner; /* the axis of y that is the last one of x */
+};
+
+/* The axes as the attribute has them, from 0; false if it is no permutation of n axes. */
+static bool axes_of(float order, int n, int axes[CDL_MAX_DIMS]) {
+    int digits = (int)order, seen = 0;
+    for (int d = n - 1; d >= 0; d--, digits /= 10) {
+        axes[d] = digits % 10 - 1;
+        if (axes[d] < 0 || axes[d] >= n) return false;
+        seen |= 1 << axes[d];
+    }
+    return digits == 0 && seen == (1 << n) - 1;
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const float order = node->attribute[ORDER];
+    int axes[CDL_MAX_DIMS];
+    if (x->is_int || x->n_dims != y->n_dims || x->n_dims == 0) return CDL_ERR_PROGRAM;
+    if (!(order >= 1.0f && order < 1e8f)) return CDL_ERR_PROGRAM;
+    if (!axes_of(order, x->n_dims, axes)) return CDL_ERR_PROGRAM;
+    for (int d = 0; d < x->n_dims; d++) {
+        if (y->dims[d] != x->dims[axes[d]]) return CDL_ERR_PROGRAM;
+    }
+    return CDL_OK;
+}
+
+static void strides_of(const struct cdl_tensor *value, size_t strides[CDL_MAX_DIMS]) {
+    size_t lines = 1;
+    for (int d = value->n_dims - 1; d >= 0; d--) {
+        const bool last = d == value->n_dims - 1;
+        strides[d] = last ? 1 : lines * value->ld;
+        if (!last) lines *= value->dims[d];
+    }
+}
+
+static struct walk walk_of(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    struct walk walk = {.n = x->n_dims};
+    size_t in_x[CDL_MAX_DIMS];
+    int axes[CDL_MAX_DIMS];
+    axes_of(node->attribute[ORDER], x->n_dims, axes);
+    strides_of(x, in_x);
+    strides_of(y, walk.to);
+    for (int d = 0; d < walk.n; d++) {
+        walk.size[d] = y->dims[d];
+        walk.from[d] = in_x[axes[d]];
+        if (axes[d] == x->n_dims - 1) walk.inner = d;
+    }
+    return walk;
+}
+
+/* Copies a sample along a walk: from x to y, or back if the walk is turned round. `last` is the
+ * axis whose elements lie side by side in `to`. */
+static void copy_sample(const struct cdl_kernels *kernels, const struct walk *walk, int last,
+                        const float *from, float *to) {
+    const int inner = walk->inner;
+    size_t at[CDL_MAX_DIMS] = {0};
+    for (;;) {
+        if (inner == last) {
+            memcpy(to, from, walk->size[last] * sizeof(float));
+        } else {
+            kernels->transpose(walk->size[last], walk->size[inner], from, walk->from[last], to,
+                               walk->to[inner]);
+        }
+        int d = walk->n - 1;
+        for (; d >= 0; d--) {
+            if (d == last || d == inner) continue;
+            from += walk->from[d], to += walk->to[d];
+            if (++at[d] < walk->size[d]) break;
+            from -= walk->size[d] * walk->from[d], to -= walk->size[d] * walk->to[d];
+            at[d] = 0;
+        }
+        if (d < 0) return;
+    }
+}
+
+/* Pads of the lines become 0. */
+static void clear_pads(const struct cdl_tensor *value, float *lines) {
+    const size_t pads = cdl_padded(value->width) - value->width;
+    for (size_t l = 0; l < value->lines && pads; l++, lines += value->ld)
+        memset(lines + value->width, 0, pads * sizeof(float));
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct walk walk = walk_of(node);
+    for (size_t i = first; i < last; i++) {
+        copy_sample(ctx->kernels, &walk, walk.n - 1, cdl_rows(x, i), cdl_rows(y, i));
+        clear_pads(y, cdl_rows(y, i));
+    }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (!node->needs_dx) return;
+    const struct walk there = walk_of(node);
+    struct walk back = there;
+    memcpy(back.from, there.to, sizeof back.from);
+    memcpy(back.to, there.from, sizeof back.to);
+    back.inner = there.n - 1;
+    for (size_t i = first; i < last; i++) {
+        copy_sample(ctx->kernels, &back, there.inner, cdl_grad_rows(y, i), cdl_grad_rows(x, i));
+        clear_pads(x, cdl_grad_rows(x, i));
+    }
+}
+
+const struct cdl_op cdl_op_permute = {
+    .name = "permute",
+    .attributes = "order",
+    .params = "",
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+};

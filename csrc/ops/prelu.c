@@ -1,0 +1,51 @@
+/* prelu.c - y = x above 0 and alpha x below, with a slope alpha a column that learns (He et al.,
+ * "Delving deep into rectifiers", 2015). At 0 the slope of both sides is 0, as in Keras. */
+#include "ops/columns.h"
+
+enum { ALPHA }; /* params */
+
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    return cdl_column_floats(node->in[0]->width) * cdl_row_blocks(rows);
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (x->is_int || x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
+    const struct cdl_param *alpha = node->param[ALPHA];
+    return alpha && cdl_is_row(alpha, x->width) ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    ctx->kernels->prelu((last - first) * x->lines, x->width, cdl_rows(x, first), x->ld,
+                        node->param[ALPHA]->w, cdl_rows(y, first), y->ld);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
+        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        ctx->kernels->prelu_backward(rows * x->lines, x->width, cdl_rows(x, row), x->ld,
+                                     node->param[ALPHA]->w, cdl_grad_rows(y, row), y->ld,
+                                     node->needs_dx ? cdl_grad_rows(x, row) : NULL, x->ld,
+                                     cdl_block_sums(node->scratch, x->width, row));
+    }
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
+                   int n_threads) {
+    cdl_learn_row(node, ctx, ALPHA, node->scratch, g, thread, n_threads);
+}
+
+const struct cdl_op cdl_op_prelu = {
+    .name = "prelu",
+    .attributes = "",
+    .params = "alpha",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+};

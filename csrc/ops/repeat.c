@@ -1,0 +1,41 @@
+/* repeat.c - each sample's one line, several times: RepeatVector. Backward adds the lines up. */
+#include "ops/op.h"
+
+#include <string.h>
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return !x->is_int && x->lines == 1 && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    float *to = cdl_rows(y, first);
+    for (size_t i = first; i < last; i++) {
+        for (size_t l = 0; l < y->lines; l++, to += y->ld)
+            memcpy(to, cdl_rows(x, i), x->ld * sizeof(float));
+    }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (!node->needs_dx) return;
+    for (size_t i = first; i < last; i++) {
+        const float *dy = cdl_grad_rows(y, i);
+        memcpy(cdl_grad_rows(x, i), dy, x->ld * sizeof(float));
+        for (size_t l = 1; l < y->lines; l++)
+            ctx->kernels->add(x->ld, dy + l * y->ld, cdl_grad_rows(x, i));
+    }
+}
+
+const struct cdl_op cdl_op_repeat = {
+    .name = "repeat",
+    .attributes = "",
+    .params = "",
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+};
