@@ -48,7 +48,10 @@ def load_weights(model: MLPClassifier | MLPRegressor, weights: list[np.ndarray])
 
 
 class Trainer:
-    """Its loss for values is half of the others', which Adam does not notice; SGD gets twice."""
+    """Its loss for values is half a sum over the outputs, where the others' is their mean.
+
+    Adam does not notice a factor; SGD gets another rate.
+    """
 
     def __init__(self, case: Case, data: Data, threads: int, variant: str) -> None:
         warnings.simplefilter("ignore")
@@ -56,7 +59,7 @@ class Trainer:
         self.y = data.y.squeeze() if data.classes is None else data.classes
         self.model = build(case, data.weights)
         if case.loss == "mse" and case.optimizer == "sgd":
-            self.model.set_params(learning_rate_init=2 * cases.RATE)
+            self.model.set_params(learning_rate_init=2 * cases.RATE / case.sizes[-1])
 
     def reset(self) -> None:
         load_weights(self.model, self.data.weights)
