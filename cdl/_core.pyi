@@ -20,6 +20,7 @@ class LossRow:
     def __init__(self, params: tuple[str, ...], target: str) -> None: ...
 
 class MetricRow(LossRow): ...
+class TallyRow(LossRow): ...
 
 class OptimizerRow:
     hypers: tuple[str, ...]
@@ -31,12 +32,14 @@ class OpRow:
     params: tuple[str, ...]
     table: str | None
     gives_gradient: bool
+    reports: bool
     def __init__(
         self,
         attributes: tuple[str, ...],
         params: tuple[str, ...],
         table: str | None,
         gives_gradient: bool,
+        reports: bool,
     ) -> None: ...
 
 OPS: dict[str, OpRow]
@@ -44,6 +47,7 @@ ACTIVATIONS: dict[str, tuple[str, ...]]
 ACTIVATIONS_FROM_Y: dict[str, bool]
 LOSSES: dict[str, LossRow]
 METRICS: dict[str, MetricRow]
+TALLIES: dict[str, TallyRow]
 OPTIMIZERS: dict[str, OptimizerRow]
 ISAS: tuple[str, ...]
 

@@ -28,6 +28,7 @@ cdef extern from "cdl.h" nogil:
         const char *more
         const char *table
         bint gives_gradient
+        bint reports
     bint cdl_table_row(const char *table, int row, cdl_row *out)
     ctypedef bint c_bool "bool"  # Cython's own bint is an int, which a bool * must not point to
     const char *cdl_isa_row(int row, c_bool *runs)
@@ -143,7 +144,7 @@ cdef extern from "cdl.h" nogil:
 # ---- tables ------------------------------------------------------------------------------------
 
 class LossRow:
-    """A row of the table of losses or metrics: its parameters, and what its target is."""
+    """A row of losses, metrics or tallies: its parameters, and what its target is."""
 
     __slots__ = ("params", "target")
 
@@ -154,6 +155,10 @@ class LossRow:
 
 class MetricRow(LossRow):
     """A row of the table of metrics."""
+
+
+class TallyRow(LossRow):
+    """A row of the table of metrics that count."""
 
 
 class OptimizerRow:
@@ -169,17 +174,18 @@ class OptimizerRow:
 class OpRow:
     """A row of the table of operations.
 
-    Names of attributes and of weights, the table that attribute 0 names a row of, and whether the
-    first input gets a gradient from it.
+    Names of attributes and of weights, the table that attribute 0 names a row of, whether the
+    first input gets a gradient from it, and whether it has a state that is reported.
     """
 
-    __slots__ = ("attributes", "gives_gradient", "params", "table")
+    __slots__ = ("attributes", "gives_gradient", "params", "reports", "table")
 
-    def __init__(self, attributes, params, table, gives_gradient):
+    def __init__(self, attributes, params, table, gives_gradient, reports):
         self.attributes = attributes
         self.params = params
         self.table = table
         self.gives_gradient = gives_gradient
+        self.reports = reports
 
 
 cdef tuple _names(const char *text):
@@ -187,14 +193,14 @@ cdef tuple _names(const char *text):
 
 
 cdef list _rows(str table):
-    """(name, params, more, table, gives_gradient) of each row."""
+    """(name, params, more, table, gives_gradient, reports) of each row."""
     cdef cdl_row row
     cdef bytes name = table.encode()
     found = []
     while cdl_table_row(name, len(found), &row):
         found.append((row.name.decode(), _names(row.params), _names(row.more),
                       row.table.decode() if row.table != NULL else None,
-                      bool(row.gives_gradient)))
+                      bool(row.gives_gradient), bool(row.reports)))
     return found
 
 
@@ -203,12 +209,14 @@ ACTIVATIONS = {name: params for name, params, *_ in _rows("activations")}
 ACTIVATIONS_FROM_Y = {name: more == ("y",) for name, _, more, *_ in _rows("activations")}
 LOSSES = {name: LossRow(params, more[0]) for name, params, more, *_ in _rows("losses")}
 METRICS = {name: MetricRow(params, more[0]) for name, params, more, *_ in _rows("metrics")}
+TALLIES = {name: TallyRow(params, more[0]) for name, params, more, *_ in _rows("tallies")}
 OPTIMIZERS = {name: OptimizerRow(params, more) for name, params, more, *_ in _rows("optimizers")}
 
 cdef dict _TABLES = {
     "activations": ACTIVATIONS,
     "losses": {name: row.params for name, row in LOSSES.items()},
     "metrics": {name: row.params for name, row in METRICS.items()},
+    "tallies": {name: row.params for name, row in TALLIES.items()},
 }
 cdef dict _NUMBER = {
     table: {name: i for i, name in enumerate(rows)} for table, rows in _TABLES.items()
@@ -446,7 +454,7 @@ cdef dict _defined(program):
     for k, i in enumerate(program.instructions):
         if not 1 <= len(i.inputs) <= 4 or len(i.outputs) > 2:
             raise ValueError(f"instruction {k}: expected 1 to 4 inputs and at most 2 outputs: {i!r}")
-        if not i.outputs and i.op not in ("loss", "metric"):
+        if not i.outputs and not (i.op in OPS and OPS[i.op].reports):
             raise ValueError(f"instruction {k}: expected an output: {i!r}")
         for v in i.inputs:
             if id(v) not in given:
@@ -684,7 +692,7 @@ cdef class Executor:
         self.shapes = [v.shape for v in program.outputs]
         self.input_shapes = [v.shape for v in program.inputs]
         self.input_dtypes = [np.int32 if v.dtype == "int32" else np.float32 for v in program.inputs]
-        scores = [i for i in program.instructions if i.op in ("loss", "metric")]
+        scores = [i for i in program.instructions if OPS[i.op].reports]
         self.report_rows = [next(k for k, i in enumerate(scores) if i is report)
                             for report in program.reports]
         self.spare = []

@@ -25,10 +25,10 @@ def run(program: Program, arrays: Sequence[Array]) -> Any:
     return executor.predict(list(arrays))
 
 
-def score(program: Program, arrays: Sequence[Array]) -> list[tuple[float, float]]:
-    """(total, count) of each report of ``program`` over all rows, as one batch."""
-    rows = max(1, len(arrays[0]))
+def states(program: Program, arrays: Sequence[Array], most: int) -> list[tuple[float, ...]]:
+    """The state of each report of ``program`` over all rows, in batches of at most ``most``."""
+    rows = max(1, min(len(arrays[0]), most))
     executor = _core.Executor(program.fused(training=False), rows)
     executor.begin(list(arrays), rows)
-    executor.test(1, 1e9)
-    return executor.totals()
+    executor.test(10**9, 1e9)
+    return executor.states()

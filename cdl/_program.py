@@ -130,6 +130,30 @@ class Program:
         """Appends a metric: the (weighted) mean of a value of each prediction."""
         return self._score("metric", target, prediction, weight, {"kind": kind, **row_params})
 
+    def measure(
+        self,
+        kind: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        **row_params: float,
+    ) -> Instruction:
+        """Appends a metric that is the (weighted) mean of a loss: ``kind`` is a row of losses."""
+        return self._score("measure", target, prediction, weight, {"kind": kind, **row_params})
+
+    def tally(
+        self,
+        kind: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        params: Sequence[Variable | None] = (),
+        **row_params: float,
+    ) -> Instruction:
+        """Appends a metric that counts; ``weight`` may have the shape of the prediction."""
+        attributes: dict[str, float | str] = {"kind": kind, **row_params}
+        return self._score("tally", target, prediction, weight, attributes, params)
+
     def _score(
         self,
         op: str,
@@ -137,9 +161,10 @@ class Program:
         prediction: Value,
         weight: Value | None,
         attributes: dict[str, float | str],
+        params: Sequence[Variable | None] = (),
     ) -> Instruction:
         inputs = (prediction, target) if weight is None else (prediction, target, weight)
-        instruction = Instruction(op, inputs, (), (), attributes)
+        instruction = Instruction(op, inputs, (), params, attributes)
         self.instructions.append(instruction)
         self.reports.append(instruction)
         return instruction
@@ -241,7 +266,8 @@ class _Rewriter:
             form = "softmax" if before.op == "softmax" else before.attributes.get("kind")
             on_scores = _ON_SCORES.get((str(form), str(loss.attributes["kind"])))
             readers = self.readers(before.outputs[0])
-            if on_scores is None or any(i.op != "metric" for i in readers if i is not loss):
+            others = [i for i in readers if i is not loss and _core.OPS[i.op].gives_gradient]
+            if on_scores is None or others:
                 continue
             attributes = {**loss.attributes, "kind": on_scores}
             inputs = (before.inputs[0], *loss.inputs[1:])

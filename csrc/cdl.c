@@ -6,12 +6,13 @@
 
 #include "base/threads.h"
 #include "isa/isa.h"
+#include "ops/tally.h"
 #include "program/program.h"
 
 static const struct cdl_row activations[] = {
 #define CDL_READS_X "x"
 #define CDL_READS_Y "y"
-#define X(NAME, READS, PARAMS) {#NAME, PARAMS, CDL_READS_##READS, NULL, false},
+#define X(NAME, READS, PARAMS) {.name = #NAME, .params = PARAMS, .more = CDL_READS_##READS},
     CDL_ACTIVATIONS(X)
 #undef X
         {0}};
@@ -19,28 +20,35 @@ static const struct cdl_row activations[] = {
 static const struct cdl_row losses[] = {
 #define CDL_NAME_VALUES "values"
 #define CDL_NAME_CLASSES "classes"
-#define X(NAME, PARAMS) {#NAME, PARAMS, "values", NULL, false},
+#define CDL_NAME_NUMBERS "numbers"
+#define X(NAME, PARAMS) {.name = #NAME, .params = PARAMS, .more = "values"},
     CDL_ELEMENT_LOSSES(X)
 #undef X
-#define X(NAME, TARGET, PARAMS) {#NAME, PARAMS, CDL_NAME_##TARGET, NULL, false},
+#define X(NAME, TARGET, PARAMS) {.name = #NAME, .params = PARAMS, .more = CDL_NAME_##TARGET},
         CDL_LINE_LOSSES(X)
 #undef X
             {0}};
 
 static const struct cdl_row metrics[] = {
-#define X(NAME, TARGET, PARAMS) {#NAME, PARAMS, CDL_NAME_##TARGET, NULL, false},
+#define X(NAME, TARGET, PARAMS) {.name = #NAME, .params = PARAMS, .more = CDL_NAME_##TARGET},
     CDL_METRICS(X)
 #undef X
         {0}};
 
+static const struct cdl_row tallies[] = {
+#define X(NAME, TARGET, PARAMS) {.name = #NAME, .params = PARAMS, .more = CDL_NAME_##TARGET},
+    CDL_TALLIES(X)
+#undef X
+        {0}};
+
 static const struct cdl_row optimizers[] = {
-#define X(NAME, N_SLOTS, HYPERS, SLOTS) {#NAME, HYPERS, SLOTS, NULL, false},
+#define X(NAME, N_SLOTS, HYPERS, SLOTS) {.name = #NAME, .params = HYPERS, .more = SLOTS},
     CDL_OPTIMIZERS(X)
 #undef X
         {0}};
 
 static const struct cdl_row dtypes[] = {
-#define X(NAME, TYPE, HOW) {#NAME, "", "", NULL, false},
+#define X(NAME, TYPE, HOW) {.name = #NAME, .params = "", .more = ""},
     CDL_DTYPES(X)
 #undef X
         {0}};
@@ -53,14 +61,19 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
     } tables[] = {{"activations", activations, CDL_N_ACTIVATIONS},
                   {"losses", losses, CDL_N_LOSSES},
                   {"metrics", metrics, CDL_N_METRICS},
+                  {"tallies", tallies, CDL_N_TALLIES},
                   {"optimizers", optimizers, CDL_N_OPTIMIZERS},
                   {"dtypes", dtypes, CDL_N_DTYPES}};
     if (row < 0) return false;
     if (strcmp(table, "ops") == 0) {
         if (row >= cdl_n_ops) return false;
         const struct cdl_op *op = cdl_ops[row];
-        *out = (struct cdl_row){op->name, op->attributes, op->params, op->table,
-                                op->backward || op->is_loss};
+        *out = (struct cdl_row){.name = op->name,
+                                .params = op->attributes,
+                                .more = op->params,
+                                .table = op->table,
+                                .gives_gradient = op->backward || op->is_loss,
+                                .reports = op->report != NULL};
         return true;
     }
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 WIDTH = 20  # of the bar, in characters
 
 Pieces = list[tuple[str, str]]  # (text, rich style)
@@ -170,9 +172,12 @@ def line(done: int, target: int | None, start: float, logs: Mapping[str, Any], b
 
 
 def number(value: Any) -> str:
-    """A value as Keras shows it: four decimals, or four digits and an exponent if it is small."""
+    """A value as Keras shows it: four decimals, or four digits and an exponent if it is small.
+
+    Of several numbers their mean is shown.
+    """
     try:
-        value = float(value)
+        value = float(np.mean(value))
     except (TypeError, ValueError):
         return str(value)
     return f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4e}"

@@ -54,7 +54,7 @@ class CompiledLoss(Loss):
         else:
             (p,) = lines.last_axis(owner, self.axis, p)
             y, p = lines.aligned(owner, "classes", y, p)
-        return lines.values_of("loss", self.row, y, p, self.parameters())
+        return lines.values_of("measure", self.row, y, p, self.parameters())
 
     def lower(
         self,

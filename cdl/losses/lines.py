@@ -9,25 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _core
+from cdl import _core, _eager
 from cdl._program import Program
 from cdl.losses.loss import same_rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
 
 def values_of(
-    table: str, row: str, y_true: Array, y_pred: Array, parameters: dict[str, float]
+    op: str, row: str, y_true: Array, y_pred: Array, parameters: dict[str, float]
 ) -> NDArray[np.float32]:
     """The values of all lines, of the shape of `y_pred` without its last axis.
 
     Args:
-        table: "loss" or "metric".
+        op: what the row is of: "measure" (losses) or "metric".
         row: the row's name.
         y_true: targets as `aligned` gives them.
         y_pred: predictions as `aligned` gives them.
@@ -35,26 +33,16 @@ def values_of(
     """
     width = y_pred.shape[-1]
     predictions = y_pred.reshape(-1, width)
+    kind = (_core.METRICS if op == "metric" else _core.LOSSES)[row].target
+    shape = (width,) if kind == "values" else (1,)
+    targets = y_true.reshape(-1, *shape)
     program = Program()
-    emit: Callable[..., Any] = program.loss if table == "loss" else program.metric
-    classes = wants(table, row) == "classes"
-    targets: Array = y_true.reshape(-1) if classes else y_true.reshape(-1, width)
-    shape, dtype = ((), "int32") if classes else ((width,), "float32")
-    emit(row, program.input(shape, dtype, role="y"), program.input((width,)), **parameters)
-    executor = _core.Executor(program.fused(training=False), 1)
-    executor.begin([targets, predictions], 1)
-    values = np.empty(len(predictions), np.float32)
-    for i in range(len(values)):
-        executor.reset()
-        executor.test(1, 1e9)
-        values[i] = executor.totals()[0][0]
+    y = program.input(shape, "int32" if kind == "classes" else "float32", role="y")
+    p = program.input((width,))
+    value = program.emit(op, (p, y), (), (), kind=row, **parameters)
+    program.output(value)
+    values: NDArray[np.float32] = _eager.run(program, [targets, predictions])
     return values.reshape(y_pred.shape[:-1])
-
-
-def wants(table: str, row: str) -> str:
-    """What the row's targets are: "values", one for each prediction, or "classes", one a line."""
-    rows = _core.LOSSES if table == "loss" else _core.METRICS
-    return rows[row].target
 
 
 def aligned(owner: str, kind: str, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
@@ -73,6 +61,8 @@ def aligned(owner: str, kind: str, y_true: Array, y_pred: Array) -> tuple[Array,
         y_true = y_true[..., 0]
     _check_shapes(owner, y_true.shape, y_pred.shape[:-1])
     classes = y_pred.shape[-1]
+    if kind == "numbers":
+        return y_true, y_pred
     wrong = _core.check_classes(y_true.reshape(-1), classes) if y_true.size else -1
     if wrong >= 0:
         raise ValueError(

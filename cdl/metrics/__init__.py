@@ -11,14 +11,41 @@ from cdl.losses import categorical_crossentropy as categorical_crossentropy
 from cdl.losses import mean_absolute_error as mean_absolute_error
 from cdl.losses import mean_squared_error as mean_squared_error
 from cdl.losses import sparse_categorical_crossentropy as sparse_categorical_crossentropy
+from cdl.losses.compiled import CompiledLoss
+from cdl.losses.loss import class_of
 from cdl.metrics.accuracy import Accuracy as Accuracy
 from cdl.metrics.accuracy import BinaryAccuracy as BinaryAccuracy
 from cdl.metrics.accuracy import CategoricalAccuracy as CategoricalAccuracy
 from cdl.metrics.accuracy import SparseCategoricalAccuracy as SparseCategoricalAccuracy
+from cdl.metrics.accuracy import SparseTopKCategoricalAccuracy as SparseTopKCategoricalAccuracy
+from cdl.metrics.accuracy import TopKCategoricalAccuracy as TopKCategoricalAccuracy
 from cdl.metrics.accuracy import binary_accuracy as binary_accuracy
 from cdl.metrics.accuracy import categorical_accuracy as categorical_accuracy
 from cdl.metrics.accuracy import sparse_categorical_accuracy as sparse_categorical_accuracy
+from cdl.metrics.accuracy import (
+    sparse_top_k_categorical_accuracy as sparse_top_k_categorical_accuracy,
+)
+from cdl.metrics.accuracy import top_k_categorical_accuracy as top_k_categorical_accuracy
+from cdl.metrics.auc import AUC as AUC
 from cdl.metrics.compiled import is_compiled as is_compiled
+from cdl.metrics.confusion import FalseNegatives as FalseNegatives
+from cdl.metrics.confusion import FalsePositives as FalsePositives
+from cdl.metrics.confusion import Precision as Precision
+from cdl.metrics.confusion import Recall as Recall
+from cdl.metrics.confusion import TrueNegatives as TrueNegatives
+from cdl.metrics.confusion import TruePositives as TruePositives
+from cdl.metrics.correlation import ConcordanceCorrelation as ConcordanceCorrelation
+from cdl.metrics.correlation import CosineSimilarity as CosineSimilarity
+from cdl.metrics.correlation import PearsonCorrelation as PearsonCorrelation
+from cdl.metrics.correlation import concordance_correlation as concordance_correlation
+from cdl.metrics.correlation import pearson_correlation as pearson_correlation
+from cdl.metrics.f_score import F1Score as F1Score
+from cdl.metrics.f_score import FBetaScore as FBetaScore
+from cdl.metrics.iou import BinaryIoU as BinaryIoU
+from cdl.metrics.iou import IoU as IoU
+from cdl.metrics.iou import MeanIoU as MeanIoU
+from cdl.metrics.iou import OneHotIoU as OneHotIoU
+from cdl.metrics.iou import OneHotMeanIoU as OneHotMeanIoU
 from cdl.metrics.metric import Mean as Mean
 from cdl.metrics.metric import MeanMetricWrapper as MeanMetricWrapper
 from cdl.metrics.metric import Metric as Metric
@@ -26,9 +53,16 @@ from cdl.metrics.metric import Sum as Sum
 from cdl.metrics.metric import family, name_of
 from cdl.metrics.of_losses import BinaryCrossentropy as BinaryCrossentropy
 from cdl.metrics.of_losses import CategoricalCrossentropy as CategoricalCrossentropy
-from cdl.metrics.of_losses import MeanAbsoluteError as MeanAbsoluteError
-from cdl.metrics.of_losses import MeanSquaredError as MeanSquaredError
+from cdl.metrics.of_losses import MeanOfLoss
 from cdl.metrics.of_losses import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
+from cdl.metrics.regression import MeanAbsoluteError as MeanAbsoluteError
+from cdl.metrics.regression import MeanSquaredError as MeanSquaredError
+from cdl.metrics.regression import R2Score as R2Score
+from cdl.metrics.regression import RootMeanSquaredError as RootMeanSquaredError
+from cdl.metrics.trade_offs import PrecisionAtRecall as PrecisionAtRecall
+from cdl.metrics.trade_offs import RecallAtPrecision as RecallAtPrecision
+from cdl.metrics.trade_offs import SensitivityAtSpecificity as SensitivityAtSpecificity
+from cdl.metrics.trade_offs import SpecificityAtSensitivity as SpecificityAtSensitivity
 
 get, serialize, deserialize = family.get, family.serialize, family.deserialize
 
@@ -68,4 +102,8 @@ def resolve(
     if str(getattr(metric, "__module__", "")).startswith("cdl.") and name in family.names():
         own: Metric = family.find(name)(name=name)  # a function that a class stands for
         return own
+    loss = class_of(metric)
+    compiled = loss() if loss is not None else None
+    if isinstance(compiled, CompiledLoss):  # a loss that is no metric by itself
+        return MeanOfLoss(compiled, name)
     return MeanMetricWrapper(metric, name=name)

@@ -4,45 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from cdl._arguments import number
-from cdl.losses.loss import as_array, same_rank
-from cdl.metrics.compiled import CompiledMetric
-from cdl.metrics.metric import Mean, family
+from cdl._arguments import flag, number, whole
+from cdl.metrics.compiled import CompiledMetric, ElementMetric
+from cdl.metrics.metric import family
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
 @family.add()
-class Accuracy(Mean):
+class Accuracy(ElementMetric):
     """How often predictions equal targets, as numbers."""
 
+    row = "accuracy"
     _direction = "up"
 
     def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        """Add a batch.
-
-        Args:
-            y_true: targets.
-            y_pred: predictions, of the same shape.
-            sample_weight: an array that fits the values, or None.
-        """
-        y, p = as_array("Accuracy", "y_true", y_true), as_array("Accuracy", "y_pred", y_pred)
-        y, p = same_rank(y, p)
-        if y.shape != p.shape:
-            raise ValueError(
-                f"Accuracy: y_true must have shape {p.shape} to fit the predictions, got {y.shape}"
-            )
-        super().update_state(np.equal(y, p).astype(np.float32), sample_weight)
-
 
 @family.add()
-class BinaryAccuracy(CompiledMetric):
+class BinaryAccuracy(ElementMetric):
     """How often ``y_pred > threshold`` is what ``y_true``, 0 or 1, says.
 
     Args:
@@ -59,13 +42,6 @@ class BinaryAccuracy(CompiledMetric):
     ) -> None:
         super().__init__(name, dtype)
         self.threshold = number("BinaryAccuracy", "threshold", threshold)
-
-    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-        """1 for each prediction that is right, 0 for the others."""
-        owner = type(self).__name__
-        y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
-        y, p = same_rank(y, p)
-        return super().call(y[..., None], p[..., None])
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -94,6 +70,64 @@ class SparseCategoricalAccuracy(CompiledMetric):
         super().__init__(name, dtype)
 
 
+@family.add()
+class TopKCategoricalAccuracy(CompiledMetric):
+    """How often the prediction where the largest target is, is among the k largest.
+
+    It is if at most k - 1 predictions exceed it.
+
+    Args:
+        k: how many predictions are looked at.
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    row = "top_k_categorical_accuracy"
+    _direction = "up"
+
+    def __init__(
+        self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None
+    ) -> None:
+        super().__init__(name, dtype)
+        self.k = whole("TopKCategoricalAccuracy", "k", k)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "k": self.k}
+
+
+@family.add()
+class SparseTopKCategoricalAccuracy(CompiledMetric):
+    """How often the prediction of the target, a class number, is among the k largest.
+
+    Args:
+        k: how many predictions are looked at.
+        name: of the metric.
+        dtype: "float32" or None.
+        from_sorted_ids: whether predictions are class numbers, the likeliest first, not scores.
+    """
+
+    _direction = "up"
+
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: Any = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        super().__init__(name, dtype)
+        owner = "SparseTopKCategoricalAccuracy"
+        self.k = whole(owner, "k", k)
+        self.from_sorted_ids = flag(owner, "from_sorted_ids", from_sorted_ids)
+        self.row = "among_first_k" if from_sorted_ids else "sparse_top_k_categorical_accuracy"
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = {**super().get_config(), "k": self.k}
+        return {**config, "from_sorted_ids": True} if self.from_sorted_ids else config
+
+
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> NDArray[np.float32]:
     """1 where ``y_pred > threshold`` is what `y_true` says, 0 elsewhere."""
     return BinaryAccuracy(threshold=threshold).call(y_true, y_pred)
@@ -107,3 +141,16 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     """1 for each sample whose largest prediction is that of its class number, or 0."""
     return SparseCategoricalAccuracy().call(y_true, y_pred)
+
+
+def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> NDArray[np.float32]:
+    """1 for each sample whose prediction of the largest target is among the k largest, or 0."""
+    return TopKCategoricalAccuracy(k).call(y_true, y_pred)
+
+
+def sparse_top_k_categorical_accuracy(
+    y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
+) -> NDArray[np.float32]:
+    """1 for each sample whose class number is among the k likeliest, or 0."""
+    metric = SparseTopKCategoricalAccuracy(k, from_sorted_ids=from_sorted_ids)
+    return metric.call(y_true, y_pred)

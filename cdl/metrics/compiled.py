@@ -1,50 +1,97 @@
-"""compiled.py - metrics that are rows of the core's table: a class says which row, with what.
+"""compiled.py - metrics that the core adds up: a class says which row of its tables, with what.
 
-In training and evaluation the core adds them up; `update_state` has the values computed there too.
+In training and evaluation the core keeps their sums, and `load` puts them in at the end of an
+epoch; `update_state` has the same row computed by a small program. `result` makes the number.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cdl import _core
+import numpy as np
+
+from cdl import _core, _eager
+from cdl._program import Program
 from cdl.losses import lines
 from cdl.losses.compiled import untouched
-from cdl.losses.loss import as_array
-from cdl.metrics.metric import Mean
+from cdl.losses.loss import as_array, same_rank
+from cdl.metrics.metric import Mean, Metric
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from cdl._program import Instruction, Program, Value
+    from cdl._program import Instruction, Value
+    from cdl._variable import Variable
+
+    Array = NDArray[Any]
+
+_TABLES: dict[str, Mapping[str, _core.LossRow]] = {
+    "metric": _core.METRICS,
+    "measure": _core.LOSSES,
+    "tally": _core.TALLIES,
+}
+_CHUNK = 1024  # lines of a batch of the small programs
 
 
-class CompiledMetric(Mean):
-    """Base of metrics that the core has; a subclass says in `row` which one it is.
+class Compiled(Metric):
+    """What metrics that the core has share; a subclass says in `row` which one it is.
 
     Attributes:
-        row: name in the core's table of metrics. Attributes of the row's parameters' names are
-            what the parameters are.
+        op: which table the row is in: "metric", "measure" (of losses) or "tally".
+        row: its name. Attributes of the row's parameters' names are what the parameters are.
+        in_core: whether its arguments are such that the core can have it.
     """
 
+    op: str
     row: str
+    in_core: bool = True
 
     @property
     def wants(self) -> str:
-        """What the targets are: "values", one for each prediction, or "classes", one a line."""
-        return _core.METRICS[self.row].target
+        """What targets are: "values", one a prediction; "classes" or "numbers", one a line."""
+        return _TABLES[self.op][self.row].target
 
     def parameters(self) -> dict[str, float]:
         """The parameters of the row."""
-        return {name: float(getattr(self, name)) for name in _core.METRICS[self.row].params}
+        return {name: float(getattr(self, name)) for name in _TABLES[self.op][self.row].params}
+
+    def lower(
+        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+    ) -> Instruction:
+        """The instruction that adds it up, appended to a program.
+
+        Args:
+            program: what it is appended to.
+            target: an input of the prediction's shape, or of one number a line; see `wants`.
+            prediction: what the model puts out.
+            weight: an input of one number a sample, or None.
+        """
+        raise NotImplementedError
+
+    def load(self, state: Sequence[float]) -> None:
+        """Put in what the core has added up since it began."""
+        raise NotImplementedError
+
+    def value_of(self, state: Sequence[float]) -> Any:
+        """The value that such a state has."""
+        self.load(state)
+        return self.result()
+
+
+class CompiledMetric(Mean, Compiled):
+    """Base of metrics that are the mean of a row's value for each line."""
+
+    op = "metric"
 
     def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
         """The value of each sample: the row's formula over the last axis."""
         owner = type(self).__name__
         y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
         y, p = lines.aligned(owner, self.wants, y, p)
-        return lines.values_of("metric", self.row, y, p, self.parameters())
+        return lines.values_of(self.op, self.row, y, p, self.parameters())
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch.
@@ -62,22 +109,125 @@ class CompiledMetric(Mean):
     def lower(
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
-        """The instruction that adds it up, appended to a program.
+        """As in Compiled."""
+        emit = program.metric if self.op == "metric" else program.measure
+        return emit(self.row, target, prediction, weight, **self.parameters())
 
-        Args:
-            program: what it is appended to.
-            target: an input of the prediction's shape, or of class numbers; see `wants`.
-            prediction: what the model puts out.
-            weight: an input of one number a sample, or None.
+    def load(self, state: Sequence[float]) -> None:
+        """As in Compiled: (total, count)."""
+        self.total.assign(state[0])
+        self.count.assign(state[1])
+
+    def value_of(self, state: Sequence[float]) -> float:
+        """As in Compiled, in double precision."""
+        return self.finish(*state)
+
+
+class ElementMetric(CompiledMetric):
+    """Base of those whose row is the mean of a value for each prediction.
+
+    On arrays each prediction is a line of its own, so that each may have its own weight.
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+        """The value of each prediction."""
+        owner = type(self).__name__
+        y, p = same_rank(as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred))
+        return super().call(y[..., None], p[..., None])
+
+
+class Tally(Compiled):
+    """Base of metrics that count: a state of sums that only the whole epoch's make a number of.
+
+    A subclass says how the sums become those of its variables (`sums`).
+    """
+
+    op = "tally"
+
+    def tables(self) -> tuple[Variable | None, ...]:
+        """The arrays that the row reads: thresholds, weights of labels."""
+        return ()
+
+    def sums(self, state: Array) -> Sequence[Array]:
+        """What a state of the row adds to each of the variables, in their order."""
+        raise NotImplementedError
+
+    def lower(
+        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+    ) -> Instruction:
+        """As in Compiled."""
+        self.check_shape(prediction.shape)
+        return program.tally(
+            self.row, target, prediction, weight, self.tables(), **self.parameters()
+        )
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """ValueError if the metric cannot be had of predictions of a shape (of one sample)."""
+
+    def load(self, state: Sequence[float]) -> None:
+        """As in Compiled."""
+        sums = self.sums(np.array(state))
+        for variable, value in zip(self.variables, sums, strict=True):
+            variable.assign(value)
+
+    def add(self, y: Array, p: Array, weight: Array | None) -> None:
+        """Add lines to the variables: targets, predictions (n, width), weights (n,) or (n, width).
+
+        Targets are as `wants` says, or (n,) where that is one number a line.
         """
-        return program.metric(self.row, target, prediction, weight, **self.parameters())
+        self.check_shape(p.shape[1:])
+        program = Program()
+        target = program.input(p.shape[1:] if self.wants == "values" else (1,), role="y")
+        prediction = program.input(p.shape[1:])
+        arrays = [y, p]
+        value = None
+        if weight is not None:
+            value = program.input(weight.shape[1:], role="weight")
+            arrays.append(weight)
+        program.tally(self.row, target, prediction, value, self.tables(), **self.parameters())
+        state = np.array(_eager.states(program, arrays, _CHUNK)[0])
+        for variable, more in zip(self.variables, self.sums(state), strict=True):
+            variable.assign_add(more)
+
+    def of_one_shape(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+        """Targets and predictions as float32 arrays of one shape; ValueError if they are not."""
+        owner = type(self).__name__
+        y, p = same_rank(as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred))
+        if y.shape != p.shape:
+            raise ValueError(
+                f"{owner}: y_true must have shape {p.shape} to fit the predictions, got {y.shape}"
+            )
+        return y.astype(np.float32), p.astype(np.float32)
+
+    def weights_for(self, sample_weight: Any, shape: tuple[int, ...]) -> Array | None:
+        """Sample weights as an array of a shape; ValueError if they do not fit."""
+        if sample_weight is None:
+            return None
+        owner = type(self).__name__
+        weight = as_array(owner, "sample_weight", sample_weight).astype(np.float32)
+        try:
+            return np.broadcast_to(weight, shape)
+        except ValueError:
+            raise ValueError(
+                f"{owner}: sample_weight must fit predictions of shape {shape}, "
+                f"got shape {np.shape(sample_weight)}"
+            ) from None
 
 
 def is_compiled(metric: Any) -> bool:
     """Whether the core adds a metric up: false once a subclass changes what it does in Python."""
     methods = ("update_state", "result", "reset_state", "call", "__call__")
     return (
-        isinstance(metric, CompiledMetric)
-        and metric.row in _core.METRICS
-        and untouched(metric, CompiledMetric, *methods)
+        isinstance(metric, Compiled)
+        and metric.in_core
+        and metric.row in _TABLES[metric.op]
+        and untouched(metric, Compiled, *methods)
     )
+
+
+def divided(a: Any, b: Any) -> Array:
+    """a / b in float64, and 0 where b is 0."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    shares = np.zeros(np.broadcast_shapes(a.shape, b.shape))
+    np.divide(a, b, out=shares, where=b != 0)
+    return shares

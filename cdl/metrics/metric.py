@@ -162,15 +162,14 @@ class Mean(Metric):
         else:
             self.count.assign_add(len(values) if values.ndim else 1)
 
-    def assign(self, total: float, count: float) -> None:
-        """Put in what was added up elsewhere, by the core."""
-        self.total.assign(total)
-        self.count.assign(count)
+    @staticmethod
+    def finish(total: float, count: float) -> float:
+        """The metric's value, of what was added up."""
+        return total / count if count else 0.0
 
     def result(self) -> np.float32:
         """The mean so far; 0 if nothing was added."""
-        count = float(self.count)
-        return np.float32(float(self.total) / count if count else 0.0)
+        return np.float32(self.finish(float(self.total), float(self.count)))
 
 
 @family.add()

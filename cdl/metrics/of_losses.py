@@ -1,4 +1,4 @@
-"""of_losses.py - metrics that are the mean of a loss: errors and crossentropies."""
+"""of_losses.py - metrics that are the mean of a loss: the loss's own row, as the core has it."""
 
 from __future__ import annotations
 
@@ -12,44 +12,43 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cdl.losses.compiled import CompiledLoss
 
-@family.add("mse", "MSE")
-class MeanSquaredError(CompiledMetric):
-    """The mean of ``(y_true - y_pred)^2``."""
 
-    row = "mean_squared_error"
+class MeanOfLoss(CompiledMetric):
+    """The mean of a loss of the core.
+
+    Args:
+        loss: the loss; its reduction does not matter.
+        name: of the metric.
+        dtype: "float32" or None.
+        shown: the loss's arguments that `get_config` shows.
+    """
+
+    op = "measure"
     _direction = "down"
 
-    def __init__(self, name: str | None = "mean_squared_error", dtype: Any = None) -> None:
+    def __init__(
+        self, loss: CompiledLoss, name: str | None, dtype: Any = None, **shown: Any
+    ) -> None:
         super().__init__(name, dtype)
-
-
-@family.add("mae", "MAE")
-class MeanAbsoluteError(CompiledMetric):
-    """The mean of ``|y_true - y_pred|``."""
-
-    row = "mean_absolute_error"
-    _direction = "down"
-
-    def __init__(self, name: str | None = "mean_absolute_error", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
-
-
-class _Crossentropy(CompiledMetric):
-    """A metric whose values are those of a loss, with the loss's own arguments."""
-
-    _direction = "down"
-    _loss: losses.Loss
-
-    def __init__(self, name: str | None, dtype: Any, loss: losses.Loss, **shown: Any) -> None:
-        super().__init__(name, dtype)
-        self._loss = loss
+        self.loss = loss
+        self.row = loss.row
+        self.in_core = loss.axis == -1
         self._shown = shown
-        self.row = loss.row  # type: ignore[attr-defined]
+
+    @property
+    def wants(self) -> str:
+        """As in Compiled."""
+        return self.loss.wants
+
+    def parameters(self) -> dict[str, float]:
+        """As in Compiled."""
+        return self.loss.parameters()
 
     def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
         """The loss of each sample."""
-        values: NDArray[np.float32] = self._loss.call(y_true, y_pred)
+        values: NDArray[np.float32] = self.loss.call(y_true, y_pred)
         return values
 
     def get_config(self) -> dict[str, Any]:
@@ -58,7 +57,7 @@ class _Crossentropy(CompiledMetric):
 
 
 @family.add("bce", "BCE")
-class BinaryCrossentropy(_Crossentropy):
+class BinaryCrossentropy(MeanOfLoss):
     """The mean of `losses.BinaryCrossentropy`.
 
     Args:
@@ -77,12 +76,12 @@ class BinaryCrossentropy(_Crossentropy):
     ) -> None:
         loss = losses.BinaryCrossentropy(from_logits, label_smoothing)
         super().__init__(
-            name, dtype, loss, from_logits=from_logits, label_smoothing=label_smoothing
+            loss, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing
         )
 
 
 @family.add()
-class CategoricalCrossentropy(_Crossentropy):
+class CategoricalCrossentropy(MeanOfLoss):
     """The mean of `losses.CategoricalCrossentropy`.
 
     Args:
@@ -103,19 +102,20 @@ class CategoricalCrossentropy(_Crossentropy):
     ) -> None:
         loss = losses.CategoricalCrossentropy(from_logits, label_smoothing, axis)
         super().__init__(
-            name, dtype, loss, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis
+            loss, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis
         )
 
 
 @family.add()
-class SparseCategoricalCrossentropy(_Crossentropy):
+class SparseCategoricalCrossentropy(MeanOfLoss):
     """The mean of `losses.SparseCategoricalCrossentropy`.
 
     Args:
         name: of the metric.
         dtype: "float32" or None.
         from_logits: whether predictions are raw scores.
-        ignore_class: a class number whose samples have the value 0.
+        ignore_class: a class number whose samples have the value 0; with sample weights they do
+            not count at all.
         axis: the axis of the classes.
     """
 
@@ -129,5 +129,6 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     ) -> None:
         loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
         super().__init__(
-            name, dtype, loss, from_logits=from_logits, ignore_class=ignore_class, axis=axis
+            loss, name, dtype, from_logits=from_logits, ignore_class=ignore_class, axis=axis
         )
+        self.in_core = self.in_core and ignore_class is None

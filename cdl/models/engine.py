@@ -93,14 +93,14 @@ class Engine:
     def _forget(self) -> None:
         self._loss_total = self._loss_count = 0.0
         self._python_penalty = 0.0  # sum over batches of rows times what Python code adds
-        # Totals of executors that became too small.
-        self._earlier: list[tuple[float, float]] = []
+        # States of executors that became too small.
+        self._earlier: list[tuple[float, ...]] = []
         self._earlier_penalty = (0.0, 0.0)
 
     def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
         """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
         if batch > self.executor.rows:
-            earlier, loss = self._totals(), (self._loss_total, self._loss_count)
+            earlier, loss = self._states(), (self._loss_total, self._loss_count)
             (total, rows), (t, n) = self.executor.penalty(), self._earlier_penalty
             self._make_executor(batch)
             self._earlier, (self._loss_total, self._loss_count) = earlier, loss
@@ -216,22 +216,18 @@ class Engine:
         assert y is not None
         return y, weight
 
-    def results(self) -> dict[str, float]:
+    def results(self) -> dict[str, Any]:
         """Loss and metrics since `reset`: the loss, then the metrics as compile had them."""
-        values = self.executor.results()
-        if self._earlier:
-            values = [t / n if n else 0.0 for t, n in self._totals()]
-        compiled = dict(zip(self.plan.reports, values, strict=True))
-        if self.python_loss:
-            compiled["loss"] = self._loss_total / self._loss_count if self._loss_count else 0.0
-        logs: dict[str, float] = {"loss": compiled.get("loss", 0.0) + self._penalty()}
+        states = dict(zip(self.plan.reports, self._states(), strict=True))
+        total, count = states.get("loss", (self._loss_total, self._loss_count))
+        logs: dict[str, Any] = {"loss": (total / count if count else 0.0) + self._penalty()}
         for each in self.metrics:
-            if each.name in compiled:
-                logs[each.name] = compiled[each.name]
+            if each.name in states:
+                value = each.metric.value_of(states[each.name])
             else:
                 value = each.metric.result()
-                parts = value if isinstance(value, Mapping) else {each.name: value}
-                logs.update({str(key): float(part) for key, part in parts.items()})
+            parts = value if isinstance(value, Mapping) else {each.name: value}
+            logs.update({str(key): _plain(part) for key, part in parts.items()})
         return logs
 
     def _penalty(self) -> float:
@@ -243,19 +239,24 @@ class Engine:
             total += rows * self._restraints.penalty()
         return float(total / rows) if rows else 0.0
 
-    def _totals(self) -> list[tuple[float, float]]:
-        """(total, count) of each report."""
-        totals = self.executor.totals()
+    def _states(self) -> list[tuple[float, ...]]:
+        """The state of each report."""
+        states = self.executor.states()
         if not self._earlier:
-            return totals
-        pairs = zip(totals, self._earlier, strict=True)
-        return [(total + t, count + n) for (total, count), (t, n) in pairs]
+            return states
+        pairs = zip(states, self._earlier, strict=True)
+        return [tuple(map(sum, zip(now, before, strict=True))) for now, before in pairs]
 
     def share_totals(self, only_held: bool = False) -> None:
         """Give the Metric objects what the core added up for them, for who looks at them."""
         if only_held and not self._any_held:
             return
-        totals = dict(zip(self.plan.reports, self._totals(), strict=True))
+        states = dict(zip(self.plan.reports, self._states(), strict=True))
         for each in self.metrics:
-            if each.name in totals and (each.held or not only_held):
-                each.metric.assign(*totals[each.name])
+            if each.name in states and (each.held or not only_held):
+                each.metric.load(states[each.name])
+
+
+def _plain(value: Any) -> Any:
+    """A metric's value as the logs have it: a float, or an array if it is several numbers."""
+    return float(value) if np.ndim(value) == 0 else value

@@ -93,7 +93,9 @@ def lower_training(
 
 
 def _target(inputs: _Inputs, wants: str, prediction: Value) -> Value:
-    """The input that holds y as a row of a table wants it: values, or class numbers."""
+    """The input that holds y as a row of a table wants it: values, or one number a line."""
     if wants == "classes":
         return inputs.get("y", prediction.shape[:-1], "int32")
+    if wants == "numbers":
+        return inputs.get("y", (*prediction.shape[:-1], 1))
     return inputs.get("y", prediction.shape)

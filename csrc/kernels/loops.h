@@ -100,6 +100,7 @@ enum { LOSS_BLOCK = 64 };
     }
 #define CDL_TARGET_VALUES(S, I) ((const float *)(S)->t + (I) * (S)->ldt)
 #define CDL_TARGET_CLASSES(S, I) ((const int32_t *)(S)->t + (I))
+#define CDL_TARGET_NUMBERS(S, I) ((const float *)(S)->t + (I))
 CDL_LINE_LOSSES(X)
 #undef X
 

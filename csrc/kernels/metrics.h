@@ -1,18 +1,26 @@
-/* metrics.h - the metrics that count or average: one row and one formula each.
+/* metrics.h - the metrics that are a mean: one row and one formula each.
  *
- * X(name, target, parameters): value of one line of n predictions; `target` as in losses.h.
- * The metric is the (weighted) mean of the lines' values.
+ * X(name, target, parameters): value of one line of n predictions; `target` as in losses.h, or
+ * NUMBERS: one float a line. The metric is the (weighted) mean of the lines' values. Metrics that
+ * a mean does not make are in ops/tally.h.
  */
 #ifndef CDL_KERNELS_METRICS_H
 #define CDL_KERNELS_METRICS_H
 
 // clang-format off
-#define CDL_METRICS(X)                                          \
-    X(binary_accuracy,             VALUES,  "threshold")        \
-    X(categorical_accuracy,        VALUES,  "")                 \
-    X(sparse_categorical_accuracy, CLASSES, "")                 \
-    X(mean_squared_error,          VALUES,  "")                 \
-    X(mean_absolute_error,         VALUES,  "")
+#define CDL_METRICS(X)                                                  \
+    X(accuracy,                          VALUES,  "")                   \
+    X(binary_accuracy,                   VALUES,  "threshold")          \
+    X(categorical_accuracy,              VALUES,  "")                   \
+    X(sparse_categorical_accuracy,       CLASSES, "")                   \
+    X(top_k_categorical_accuracy,        VALUES,  "k")                  \
+    X(sparse_top_k_categorical_accuracy, CLASSES, "k")                  \
+    X(among_first_k,                     NUMBERS, "k")                  \
+    X(mean_squared_error,                VALUES,  "")                   \
+    X(mean_absolute_error,               VALUES,  "")                   \
+    X(cosine_similarity,                 VALUES,  "")                   \
+    X(pearson_correlation,               VALUES,  "")                   \
+    X(concordance_correlation,           VALUES,  "")
 // clang-format on
 
 enum cdl_metric {
@@ -25,6 +33,14 @@ enum cdl_metric {
 #endif
 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+
+CDL_INLINE float metric_accuracy(size_t n, const float *y, const void *target, const float *p) {
+    (void)p;
+    const float *t = target;
+    float hits = 0.0f;
+    for (size_t j = 0; j < n; j++) hits += y[j] == t[j] ? 1.0f : 0.0f;
+    return hits / (float)n;
+}
 
 CDL_INLINE float metric_binary_accuracy(size_t n, const float *y, const void *target,
                                         const float *p) {
@@ -46,6 +62,33 @@ CDL_INLINE float metric_sparse_categorical_accuracy(size_t n, const float *y, co
     return line_argmax(n, y) == (size_t)*(const int32_t *)target ? 1.0f : 0.0f;
 }
 
+/* Whether at most k - 1 predictions exceed that of the class; a NaN counts as smallest. */
+CDL_INLINE float in_top_k(size_t n, const float *y, size_t class, float k) {
+    const float own = y[class] == y[class] ? y[class] : -INFINITY;
+    float above = 0.0f;
+    for (size_t j = 0; j < n; j++) above += y[j] > own ? 1.0f : 0.0f;
+    return above < k ? 1.0f : 0.0f;
+}
+
+CDL_INLINE float metric_top_k_categorical_accuracy(size_t n, const float *y, const void *target,
+                                                   const float *p) {
+    return in_top_k(n, y, line_argmax(n, target), p[0]);
+}
+
+CDL_INLINE float metric_sparse_top_k_categorical_accuracy(size_t n, const float *y,
+                                                          const void *target, const float *p) {
+    return in_top_k(n, y, (size_t)*(const int32_t *)target, p[0]);
+}
+
+/* Predictions are classes, the likeliest first. */
+CDL_INLINE float metric_among_first_k(size_t n, const float *y, const void *target,
+                                      const float *p) {
+    const float t = *(const float *)target;
+    float found = 0.0f;
+    for (size_t j = 0; j < n && (float)j < p[0]; j++) found = y[j] == t ? 1.0f : found;
+    return found;
+}
+
 CDL_INLINE float metric_mean_squared_error(size_t n, const float *y, const void *target,
                                            const float *p) {
     (void)p;
@@ -62,6 +105,50 @@ CDL_INLINE float metric_mean_absolute_error(size_t n, const float *y, const void
     float sum = 0.0f;
     for (size_t j = 0; j < n; j++) sum += abs_f(y[j] - t[j]);
     return sum / (float)n;
+}
+
+/* t . y / (|t| |y|); a length below 1e-6 counts as 1e-6. */
+CDL_INLINE float metric_cosine_similarity(size_t n, const float *y, const void *target,
+                                          const float *p) {
+    (void)p;
+    const float *t = target;
+    float dot = 0.0f, tt = 0.0f, yy = 0.0f;
+    for (size_t j = 0; j < n; j++) dot += t[j] * y[j];
+    for (size_t j = 0; j < n; j++) tt += t[j] * t[j];
+    for (size_t j = 0; j < n; j++) yy += y[j] * y[j];
+    return dot / (sqrtf(max_f(tt, 1e-12f)) * sqrtf(max_f(yy, 1e-12f)));
+}
+
+/* Means, variances and covariance of a line, in two passes. */
+struct line_moments {
+    double mean_t, mean_y, tt, yy, ty;
+};
+
+CDL_INLINE struct line_moments line_moments(size_t n, const float *t, const float *y) {
+    struct line_moments m = {0};
+    for (size_t j = 0; j < n; j++) m.mean_t += (double)t[j], m.mean_y += (double)y[j];
+    m.mean_t /= (double)n, m.mean_y /= (double)n;
+    for (size_t j = 0; j < n; j++) {
+        const double a = (double)t[j] - m.mean_t, b = (double)y[j] - m.mean_y;
+        m.tt += a * a, m.yy += b * b, m.ty += a * b;
+    }
+    m.tt /= (double)n, m.yy /= (double)n, m.ty /= (double)n;
+    return m;
+}
+
+CDL_INLINE float metric_pearson_correlation(size_t n, const float *y, const void *target,
+                                            const float *p) {
+    (void)p;
+    const struct line_moments m = line_moments(n, target, y);
+    return (float)(m.ty / (sqrt(m.tt) * sqrt(m.yy))); /* NaN for a constant line, as in Keras */
+}
+
+CDL_INLINE float metric_concordance_correlation(size_t n, const float *y, const void *target,
+                                                const float *p) {
+    (void)p;
+    const struct line_moments m = line_moments(n, target, y);
+    const double shift = m.mean_t - m.mean_y;
+    return (float)(2.0 * m.ty / (m.tt + m.yy + shift * shift + 1e-7));
 }
 
 #endif

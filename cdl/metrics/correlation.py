@@ -1,0 +1,111 @@
+"""correlation.py - metrics of how alike two lines are: cosine, Pearson's and Lin's coefficients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._arguments import axes
+from cdl.losses import lines
+from cdl.losses.loss import as_array
+from cdl.metrics.compiled import CompiledMetric
+from cdl.metrics.metric import family
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class AlongAxis(CompiledMetric):
+    """Base of metrics of lines that may run along another axis; the core has the last one.
+
+    Attributes:
+        axis: the one that a line runs along.
+    """
+
+    def __init__(self, name: str | None, dtype: Any, axis: int) -> None:
+        super().__init__(name, dtype)
+        self.axis = axes(type(self).__name__, "axis", axis)
+        self.in_core = self.axis == -1
+
+    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+        """The value of each line."""
+        owner = type(self).__name__
+        y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
+        y, p = lines.aligned(owner, "values", y, p)
+        y, p = lines.last_axis(owner, self.axis, y, p)  # type: ignore[arg-type]
+        return lines.values_of(self.op, self.row, y, p, self.parameters())
+
+
+@family.add()
+class CosineSimilarity(AlongAxis):
+    """The mean of ``sum(y_true y_pred) / (|y_true| |y_pred|)``: 1 is alike, -1 opposite.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+        axis: the one that vectors lie along.
+    """
+
+    row = "cosine_similarity"
+    _direction = "up"
+
+    def __init__(
+        self, name: str | None = "cosine_similarity", dtype: Any = None, axis: int = -1
+    ) -> None:
+        super().__init__(name, dtype, axis)
+
+
+@family.add()
+class PearsonCorrelation(AlongAxis):
+    """The mean of ``covariance / (deviation of y_true * deviation of y_pred)`` of each line.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+        axis: the one that a line runs along: the columns of each sample, unless it is 0.
+    """
+
+    row = "pearson_correlation"
+    _direction = "up"
+
+    def __init__(
+        self, name: str | None = "pearson_correlation", dtype: Any = None, axis: int = -1
+    ) -> None:
+        super().__init__(name, dtype, axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}
+
+
+@family.add()
+class ConcordanceCorrelation(AlongAxis):
+    """The mean of Lin's coefficient, ``2 covariance / (variances + (difference of means)^2)``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+        axis: the one that a line runs along: the columns of each sample, unless it is 0.
+    """
+
+    row = "concordance_correlation"
+    _direction = "up"
+
+    def __init__(
+        self, name: str | None = "concordance_correlation", dtype: Any = None, axis: int = -1
+    ) -> None:
+        super().__init__(name, dtype, axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}
+
+
+def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
+    """Pearson's coefficient of each line along an axis."""
+    return PearsonCorrelation(axis=axis).call(y_true, y_pred)
+
+
+def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
+    """Lin's coefficient of each line along an axis."""
+    return ConcordanceCorrelation(axis=axis).call(y_true, y_pred)

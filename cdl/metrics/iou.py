@@ -1,0 +1,289 @@
+"""iou.py - intersection over union of classes, from a confusion matrix."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import expected, flag, number, positive_int, whole
+from cdl.config import epsilon
+from cdl.losses.loss import as_array
+from cdl.metrics.compiled import Tally
+from cdl.metrics.metric import family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._program import Instruction, Program, Value
+
+    Array = NDArray[Any]
+
+_CAST = (
+    "{owner}: sample weights of floats are cut off to whole numbers; give dtype='float32' to the "
+    "metric to have them count as they are"
+)
+
+
+@family.add()
+class IoU(Tally):
+    """``intersection / union`` of target and predicted classes, the mean over some of them.
+
+    For each class: true positives / (true positives + false positives + false negatives). Classes
+    that appear nowhere do not count; each division has epsilon (1e-7) added to its divisor.
+
+    Args:
+        num_classes: the number of classes; other numbers do not count.
+        target_class_ids: the classes to take the mean over.
+        name: of the metric; None makes one from the class.
+        dtype: of the counts: "int32" or None cuts off weights to whole numbers, "float32" does not.
+        ignore_class: a class whose targets do not count, or None.
+        sparse_y_true: whether targets are class numbers, else one-hot.
+        sparse_y_pred: whether predictions are class numbers, else scores of classes.
+        axis: of the classes, where there is one.
+    """
+
+    _direction = "up"
+    threshold: float | None = None
+
+    def __init__(
+        self,
+        num_classes: int,
+        target_class_ids: Sequence[int],
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = True,
+        axis: int = -1,
+    ) -> None:
+        owner = type(self).__name__
+        integer = dtype in (None, "int", "int32", int, np.int32)
+        super().__init__(None if integer else dtype, name)
+        if integer:
+            self.dtype = "int32"
+        self.num_classes = positive_int(owner, "num_classes", num_classes)
+        self.target_class_ids = [whole(owner, "target_class_ids", i) for i in target_class_ids]
+        if not self.target_class_ids or max(self.target_class_ids) >= num_classes:
+            what = f"class numbers below {num_classes}"
+            raise expected(owner, "target_class_ids", what, target_class_ids)
+        self.ignore_class = ignore_class
+        if ignore_class is not None:
+            self.ignore_class = whole(owner, "ignore_class", ignore_class)
+        self.sparse_y_true = flag(owner, "sparse_y_true", sparse_y_true)
+        self.sparse_y_pred = flag(owner, "sparse_y_pred", sparse_y_pred)
+        self.axis = whole(owner, "axis", axis)
+        self.total_cm = self.add_variable(
+            (num_classes, num_classes), "zeros", dtype=self.dtype, name="total_confusion_matrix"
+        )
+
+    @property
+    def row(self) -> str:  # type: ignore[override]
+        """The core's row for predictions and targets of these kinds."""
+        if self.sparse_y_pred:
+            return "class_matrix"
+        return "number_matrix" if self.sparse_y_true else "one_hot_matrix"
+
+    @property
+    def in_core(self) -> bool:  # type: ignore[override]
+        """As in Compiled: not with an axis of its own, or one-hot targets of class numbers."""
+        return self.sparse_y_true if self.sparse_y_pred else self.axis == -1
+
+    def parameters(self) -> dict[str, float]:
+        """As in Compiled; a class of -1 is ignored in any case."""
+        common = {
+            "classes": float(self.num_classes),
+            "ignored": float(-1 if self.ignore_class is None else self.ignore_class),
+            "whole": float(self.dtype == "int32"),
+        }
+        if not self.sparse_y_pred:
+            return common
+        return {**common, "threshold": np.nan if self.threshold is None else self.threshold}
+
+    def sums(self, state: Array) -> Sequence[Array]:
+        """As in Tally."""
+        return [state.reshape(self.num_classes, self.num_classes)]
+
+    def lower(
+        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+    ) -> Instruction:
+        """As in Compiled."""
+        if weight is not None and self.dtype == "int32":
+            warnings.warn(_CAST.format(owner=type(self).__name__), stacklevel=2)
+        return super().lower(program, target, prediction, weight)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch.
+
+        Args:
+            y_true: targets, class numbers or one-hot.
+            y_pred: predictions, class numbers or scores.
+            sample_weight: one number, or one a target; or None.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        owner = type(self).__name__
+        y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
+        y = (y if self.sparse_y_true else np.argmax(y, self.axis)).reshape(-1)
+        p = (p if self.sparse_y_pred else np.argmax(p, self.axis)).reshape(-1)
+        if y.shape != p.shape:
+            raise ValueError(
+                f"{owner}: y_true must have as many classes as y_pred, "
+                f"expected {len(p)}, got {len(y)}"
+            )
+        if self.dtype == "int32" and getattr(sample_weight, "dtype", np.dtype(int)).kind == "f":
+            warnings.warn(_CAST.format(owner=owner), stacklevel=2)
+        weight = None
+        if sample_weight is not None:
+            flat = np.reshape(sample_weight, -1) if np.ndim(sample_weight) > 1 else sample_weight
+            weight = self.weights_for(flat, p.shape)
+        y, p = (each.astype(np.float32).reshape(-1, 1) for each in (y, p))
+        kinds = self.sparse_y_true, self.sparse_y_pred
+        try:  # by now both are class numbers
+            self.sparse_y_true = self.sparse_y_pred = True
+            self.add(y, p, weight)
+        finally:
+            self.sparse_y_true, self.sparse_y_pred = kinds
+
+    def result(self) -> np.float32:
+        """The mean so far over those of the classes that appeared."""
+        matrix = self.total_cm.numpy().astype(np.float64)
+        hits = np.diag(matrix)
+        union = (matrix.sum(axis=0) + matrix.sum(axis=1) - hits)[self.target_class_ids]
+        appeared = union > 1e-9
+        shares = np.where(appeared, hits[self.target_class_ids] / (union + epsilon()), 0.0)
+        return np.float32(shares.sum() / (appeared.sum() + epsilon()))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "target_class_ids": self.target_class_ids,
+            "ignore_class": self.ignore_class,
+            "sparse_y_true": self.sparse_y_true,
+            "sparse_y_pred": self.sparse_y_pred,
+            "axis": self.axis,
+        }
+        return {name: config[name] for name in config if name not in self._fixed}
+
+    _fixed: tuple[str, ...] = ()  # what a subclass's constructor does not take
+
+
+@family.add()
+class BinaryIoU(IoU):
+    """IoU of two classes: predictions of at least a threshold are class 1.
+
+    Args:
+        target_class_ids: the classes to take the mean over: of 0 and 1.
+        threshold: what makes a prediction class 1.
+        name: of the metric; None makes one from the class.
+        dtype: see IoU.
+    """
+
+    _fixed = ("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
+
+    def __init__(
+        self,
+        target_class_ids: Sequence[int] = (0, 1),
+        threshold: float = 0.5,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(2, target_class_ids, name, dtype)
+        self.threshold = number("BinaryIoU", "threshold", threshold)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "threshold": self.threshold}
+
+
+@family.add()
+class MeanIoU(IoU):
+    """The mean of the IoU of all classes.
+
+    Args:
+        num_classes: see IoU.
+        name: of the metric; None makes one from the class.
+        dtype: see IoU.
+        ignore_class: see IoU.
+        sparse_y_true: see IoU.
+        sparse_y_pred: see IoU.
+        axis: see IoU.
+    """
+
+    _fixed: tuple[str, ...] = ("target_class_ids",)
+
+    def __init__(
+        self,
+        num_classes: int,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = True,
+        axis: int = -1,
+    ) -> None:
+        n = positive_int(type(self).__name__, "num_classes", num_classes)
+        super().__init__(n, range(n), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
+
+
+@family.add()
+class OneHotIoU(IoU):
+    """IoU of one-hot targets, and of predictions that are scores of classes.
+
+    Args:
+        num_classes: see IoU.
+        target_class_ids: see IoU.
+        name: of the metric; None makes one from the class.
+        dtype: see IoU.
+        ignore_class: see IoU.
+        sparse_y_pred: see IoU.
+        axis: see IoU.
+    """
+
+    _fixed = ("sparse_y_true",)
+
+    def __init__(
+        self,
+        num_classes: int,
+        target_class_ids: Sequence[int],
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_pred: bool = False,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(
+            num_classes, target_class_ids, name, dtype, ignore_class, False, sparse_y_pred, axis
+        )
+
+
+@family.add()
+class OneHotMeanIoU(MeanIoU):
+    """MeanIoU of one-hot targets, and of predictions that are scores of classes.
+
+    Args:
+        num_classes: see IoU.
+        name: of the metric; None makes one from the class.
+        dtype: see IoU.
+        ignore_class: see IoU.
+        sparse_y_pred: see IoU.
+        axis: see IoU.
+    """
+
+    _fixed = ("target_class_ids", "sparse_y_true")
+
+    def __init__(
+        self,
+        num_classes: int,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_pred: bool = False,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(num_classes, name, dtype, ignore_class, False, sparse_y_pred, axis)

@@ -1,0 +1,166 @@
+"""regression.py - metrics of numbers: errors, and the share of variance explained."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import expected, one_of, whole
+from cdl.metrics.compiled import CompiledMetric, ElementMetric, Tally
+from cdl.metrics.metric import Mean, family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@family.add("mse", "MSE")
+class MeanSquaredError(CompiledMetric):
+    """The mean of ``(y_true - y_pred)^2``."""
+
+    row = "mean_squared_error"
+    _direction = "down"
+
+    def __init__(self, name: str | None = "mean_squared_error", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+
+@family.add()
+class RootMeanSquaredError(ElementMetric):
+    """``sqrt(mean((y_true - y_pred)^2))``, the root taken once, of the mean over all."""
+
+    row = "mean_squared_error"
+    _direction = "down"
+
+    def __init__(self, name: str | None = "root_mean_squared_error", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+    @staticmethod
+    def finish(total: float, count: float) -> float:
+        """As in Mean, and the root."""
+        return float(np.sqrt(Mean.finish(total, count)))
+
+
+@family.add("mae", "MAE")
+class MeanAbsoluteError(CompiledMetric):
+    """The mean of ``|y_true - y_pred|``."""
+
+    row = "mean_absolute_error"
+    _direction = "down"
+
+    def __init__(self, name: str | None = "mean_absolute_error", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+
+@family.add()
+class R2Score(Tally):
+    """``1 - sum((y_true - y_pred)^2) / sum((y_true - mean)^2)``, over all batches.
+
+    Predictions and targets have shape (n, outputs).
+
+    Args:
+        class_aggregation: what becomes of the outputs' scores: None leaves them, "uniform_average"
+            is their mean, "variance_weighted_average" that by the targets' variances.
+        num_regressors: how many independent variables the score is adjusted for; 0 for none.
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    _direction = "up"
+    row = "r2_score"
+
+    def __init__(
+        self,
+        class_aggregation: str | None = "uniform_average",
+        num_regressors: int = 0,
+        name: str | None = "r2_score",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, name)
+        kinds = (None, "uniform_average", "variance_weighted_average")
+        self.class_aggregation = one_of("R2Score", "class_aggregation", class_aggregation, kinds)
+        self.num_regressors = whole("R2Score", "num_regressors", num_regressors)
+        if num_regressors < 0:
+            raise expected("R2Score", "num_regressors", "an int of at least 0", num_regressors)
+        self.num_samples = self.add_variable((), "zeros", name="num_samples")
+        self._outputs: int | None = None
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """As in Tally; the first shape makes the variables."""
+        if len(shape) != 1 or self._outputs not in (None, *shape):
+            raise ValueError(
+                f"R2Score: y_pred must have shape (n, {self._outputs or 'outputs'}), "
+                f"got {(None, *shape)}"
+            )
+        if self._outputs is None:
+            self._outputs = shape[0]
+            self.squared_sum = self.add_variable(shape, "zeros", name="squared_sum")
+            self.sum = self.add_variable(shape, "zeros", name="sum")
+            self.total_mse = self.add_variable(shape, "zeros", name="residual")
+            self.count = self.add_variable(shape, "zeros", name="count")
+
+    def sums(self, state: Array) -> Sequence[Array]:
+        """As in Tally."""
+        sums, squares, errors, weights = state[:-1].reshape(4, -1)
+        return [state[-1], squares, sums, errors, weights]
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch.
+
+        Args:
+            y_true: targets, of shape (n, outputs).
+            y_pred: predictions, of the same shape.
+            sample_weight: one number a row or a target, or None.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        y, p = self.of_one_shape(y_true, y_pred)
+        self.check_shape(p.shape[1:])
+        if sample_weight is not None and np.ndim(sample_weight) == 1:
+            sample_weight = np.reshape(sample_weight, (-1, 1))
+        self.add(y, p, self.weights_for(sample_weight, p.shape))
+
+    def result(self) -> Any:
+        """The score so far: a number, or one an output."""
+        if self._outputs is None:
+            raise ValueError("R2Score: no result before the first batch")
+        count, squares, sums, errors, weights = (
+            variable.numpy().astype(np.float64) for variable in self.variables
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            total = squares - sums * (sums / weights)
+            raw = 1 - errors / total
+        score = np.where(np.isinf(raw), 0.0, raw)
+        if self.class_aggregation == "uniform_average":
+            score = score.mean()
+        elif self.class_aggregation == "variance_weighted_average":
+            score = (total * score).sum() / total.sum()
+        score = self._adjusted(score, float(count))
+        return np.float32(score) if np.ndim(score) == 0 else score.astype(np.float32)
+
+    def _adjusted(self, score: Any, n: float) -> Any:
+        p = self.num_regressors
+        if p == 0:
+            return score
+        if p >= n - 1:
+            warnings.warn(
+                f"R2Score: {p} num_regressors need more than {p + 1} targets to adjust the score "
+                f"for, got {math.trunc(n)}: it is not adjusted",
+                stacklevel=3,
+            )
+            return score
+        return 1 - (1 - score) * (n - 1) / (n - p - 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "class_aggregation": self.class_aggregation,
+            "num_regressors": self.num_regressors,
+        }

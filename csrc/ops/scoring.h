@@ -1,0 +1,63 @@
+/* scoring.h - what metrics of all kinds share: which targets fit, and the mean of lines' values. */
+#ifndef CDL_OPS_SCORING_H
+#define CDL_OPS_SCORING_H
+
+#include "ops/op.h"
+
+/* What a row's target is: as many numbers as predictions, a class (an int32) a line, a float a
+ * line. */
+enum cdl_target { CDL_TARGET_IS_VALUES, CDL_TARGET_IS_CLASSES, CDL_TARGET_IS_NUMBERS };
+
+static inline bool cdl_target_fits(enum cdl_target kind, const struct cdl_tensor *y,
+                                   const struct cdl_tensor *t) {
+    if (t->lines != y->lines || t->is_int != (kind == CDL_TARGET_IS_CLASSES)) return false;
+    return t->is_int || t->width == (kind == CDL_TARGET_IS_VALUES ? y->width : 1);
+}
+
+/* Of nodes that give a value a line: (prediction, target, weights of samples) in, and out, if
+ * anybody wants them, the values. */
+static inline cdl_status cdl_check_mean(const struct cdl_node *node, enum cdl_target kind) {
+    const struct cdl_tensor *y = node->in[0], *w = node->in[2], *v = node->out[0];
+    if (!cdl_target_fits(kind, y, node->in[1])) return CDL_ERR_PROGRAM;
+    if (node->n_in > 2 && (w->lines != 1 || w->width != 1)) return CDL_ERR_PROGRAM;
+    return node->n_out && (v->lines != y->lines || v->width != 1 || v->is_int) ? CDL_ERR_PROGRAM
+                                                                               : CDL_OK;
+}
+
+static inline float *cdl_line_values(const struct cdl_node *node) {
+    return node->n_out ? node->out[0]->data : node->scratch;
+}
+
+/* The call of a kernel for the samples [first, last); what only losses fill is left empty. */
+static inline struct cdl_scoring cdl_scoring_of(const struct cdl_node *node, size_t first,
+                                                size_t last) {
+    const struct cdl_tensor *y = node->in[0], *t = node->in[1];
+    return (struct cdl_scoring){
+        .rows = (last - first) * y->lines,
+        .n = y->width,
+        .y = cdl_rows(y, first),
+        .ldy = y->ld,
+        .t = t->is_int ? (const void *)((const int32_t *)(void *)t->data + first * t->lines)
+                       : cdl_rows(t, first),
+        .ldt = t->ld,
+        .lines = y->lines,
+        .value = cdl_line_values(node) + first * y->lines,
+        .p = node->row_param,
+    };
+}
+
+/* State: the weighted sum of the samples' means over their lines, and the weights' sum. */
+static inline void cdl_report_mean(const struct cdl_node *node, const struct cdl_context *ctx,
+                                   double *state) {
+    const size_t lines = node->in[0]->lines;
+    const float *weight = node->n_in > 2 ? node->in[2]->data : NULL, *value = cdl_line_values(node);
+    for (size_t i = 0; i < ctx->rows; i++) {
+        const double w = weight ? (double)weight[i] : 1.0;
+        double sample = 0.0;
+        for (size_t l = 0; l < lines; l++) sample += (double)value[i * lines + l];
+        state[0] += w * sample / (double)lines;
+        state[1] += w;
+    }
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* tally.h - the metrics that count: sums of which only the whole epoch's make a number.
+ *
+ * X(name, target, parameters): `target` as in metrics.h. What a state holds stands with each row's
+ * functions in tally.c; Python makes the metric's value of it.
+ */
+#ifndef CDL_OPS_TALLY_H
+#define CDL_OPS_TALLY_H
+
+// clang-format off
+#define CDL_TALLIES(X)                                                      \
+    X(confusion,      VALUES,  "top_k,class_id,by_label,from_logits")       \
+    X(even_confusion, VALUES,  "top_k,class_id,by_label,from_logits")       \
+    X(class_matrix,   VALUES,  "classes,ignored,whole,threshold")           \
+    X(one_hot_matrix, VALUES,  "classes,ignored,whole")                     \
+    X(number_matrix,  NUMBERS, "classes,ignored,whole")                     \
+    X(f_score,        VALUES,  "threshold")                                 \
+    X(r2_score,       VALUES,  "")
+// clang-format on
+
+enum cdl_tally {
+#define X(NAME, ...) CDL_TALLY_##NAME,
+    CDL_TALLIES(X)
+#undef X
+        CDL_N_TALLIES
+};
+
+#endif
