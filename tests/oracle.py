@@ -183,9 +183,29 @@ def loss_backward(o, i):
 def metric_forward(o, i):
     y, p, kind = o.values[i.inputs[1]], o.values[i.inputs[0]], i.attributes["kind"]
     parameters = row_parameters(i, kind, _core.METRICS)
-    value = reference.METRICS[kind](y, p, **parameters).reshape(len(p), -1).mean(-1)
+    report_mean(o, i, reference.METRICS[kind](y, p, **parameters).reshape(len(p), -1).mean(-1))
+
+
+def measure_forward(o, i):
+    value, _ = loss_parts(o, i)
+    report_mean(o, i, value.reshape(len(value), -1).mean(-1))
+
+
+def report_mean(o, i, value):
     w = line_weights(o, i, value.shape)
     o.totals.append(((w * value).sum(), w.sum()))
+
+
+def tally_forward(o, i):
+    y, p, kind = o.values[i.inputs[1]], o.values[i.inputs[0]], i.attributes["kind"]
+    n, row = p.shape[-1], row_parameters(i, kind, _core.TALLIES)
+    if "confusion" in kind:
+        row["thresholds"], row["label_weights"] = (
+            None if v is None else v.numpy() for v in i.params
+        )
+    w = line_weights(o, i, p.shape).reshape(-1, n)
+    target = y.reshape(-1, n) if _core.TALLIES[kind].target == "values" else y.reshape(-1)
+    o.totals.append(tuple(reference.TALLIES[kind](target, p.reshape(-1, n), w, **row).flat))
 
 
 def batch_norm_forward(o, i):
@@ -232,6 +252,8 @@ FORWARD = {
     "loss": loss_forward,
     "metric": metric_forward,
     **oracle_layers.FORWARD,
+    "measure": measure_forward,
+    "tally": tally_forward,
 }
 BACKWARD = {
     "dense": dense_backward,
@@ -243,6 +265,8 @@ BACKWARD = {
     "loss": loss_backward,
     "metric": lambda o, i: None,
     **oracle_layers.BACKWARD,
+    "measure": lambda o, i: None,
+    "tally": lambda o, i: None,
 }
 
 

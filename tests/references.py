@@ -243,6 +243,9 @@ def takes_classes(name: str) -> bool:
 def loss_arguments(name: str, rows: int, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Random targets and predictions as a loss or metric of that name takes them."""
     p: Array = rng.normal(size=(rows, n)) * 3
+    if name == "among_first_k":  # predictions are classes
+        ids = rng.permuted(np.tile(np.arange(n) * 1.0, (rows, 1)), axis=1)
+        return rng.integers(0, n, rows) * 1.0, ids
     if takes_probabilities(name):
         p = sigmoid(p)
     if takes_classes(name):
@@ -256,8 +259,42 @@ def loss_arguments(name: str, rows: int, n: int, rng: np.random.Generator) -> tu
 
 # -------------------------------------------------------------------------------------- metrics
 
+
+def _in_top_k(classes: Any, p: Array, k: float) -> Array:
+    own = np.take_along_axis(p, np.asarray(classes, int)[..., None], -1)
+    return ((p > own).sum(-1) < k).astype(float)
+
+
+def _unit(x: Array) -> Array:
+    return x / np.sqrt(np.maximum((x * x).sum(-1, keepdims=True), 1e-12))
+
+
+def _moments(y: Array, p: Array) -> tuple[Array, Array, Array, Array]:
+    """Variances, covariance, and the difference of the means, along the last axis."""
+    a, b = y - y.mean(-1, keepdims=True), p - p.mean(-1, keepdims=True)
+    return (a * a).mean(-1), (b * b).mean(-1), (a * b).mean(-1), y.mean(-1) - p.mean(-1)
+
+
+def _pearson(y: Array, p: Array) -> Array:
+    yy, pp, yp, _ = _moments(y, p)
+    with np.errstate(invalid="ignore"):
+        return yp / np.sqrt(yy * pp)
+
+
+def _concordance(y: Array, p: Array) -> Array:
+    yy, pp, yp, shift = _moments(y, p)
+    return 2 * yp / (yy + pp + shift**2 + 1e-7)
+
+
 # name: the value of each row
 METRICS: dict[str, Callable[..., Array]] = {
+    "accuracy": lambda y, p: (y == p).mean(-1),
+    "top_k_categorical_accuracy": lambda y, p, k: _in_top_k(y.argmax(-1), p, k),
+    "sparse_top_k_categorical_accuracy": _in_top_k,
+    "among_first_k": lambda y, p, k: (p[:, : int(k)] == y[:, None]).any(-1).astype(float),
+    "cosine_similarity": lambda y, p: (_unit(y) * _unit(p)).sum(-1),
+    "pearson_correlation": _pearson,
+    "concordance_correlation": _concordance,
     "mean_squared_error": LOSSES["mean_squared_error"][0],
     "mean_absolute_error": LOSSES["mean_absolute_error"][0],
     "binary_accuracy": lambda y, p, threshold: ((p > threshold) == y).mean(-1),
@@ -266,13 +303,97 @@ METRICS: dict[str, Callable[..., Array]] = {
 }
 
 METRIC_PARAMETERS: dict[str, list[dict[str, float]]] = {
-    "binary_accuracy": [{"threshold": 0.5}, {"threshold": 0.2}]
+    "binary_accuracy": [{"threshold": 0.5}, {"threshold": 0.2}],
+    "top_k_categorical_accuracy": [{"k": 1.0}, {"k": 3.0}],
+    "sparse_top_k_categorical_accuracy": [{"k": 2.0}, {"k": 5.0}],
+    "among_first_k": [{"k": 1.0}, {"k": 3.0}],
 }
 
 
 def metric_parameters(name: str) -> list[dict[str, float]]:
     return METRIC_PARAMETERS.get(name, [{}])
 
+
+# --------------------------------------------------------------------- metrics that count: states
+
+
+def even_buckets(p: Array, n: int) -> Any:
+    """How many of n even thresholds each prediction exceeds, in Keras's float32."""
+    return np.ceil(np.clip(np.float32(p), 0, 1) * np.float32(n - 1)).astype(int)
+
+
+def buckets(p: Array, thresholds: Any) -> Any:
+    """How many of the thresholds each prediction exceeds."""
+    return (np.float32(p)[..., None] > np.float32(thresholds)).sum(-1)
+
+
+def _confusion(
+    y: Array,
+    p: Array,
+    w: Array,
+    *,
+    thresholds: Any,
+    label_weights: Any = None,
+    even: bool = False,
+    top_k: float,
+    class_id: float,
+    by_label: float,
+    from_logits: float,
+) -> Array:
+    if from_logits:
+        p = sigmoid(p)
+    if top_k:
+        order = np.argsort(-p, axis=-1, kind="stable")
+        p = np.where(np.argsort(order, axis=-1) < top_k, p, -1e10)
+    exceeded = even_buckets(p, len(thresholds)) if even else buckets(p, thresholds)
+    if even and thresholds[0] < 0:
+        exceeded = np.maximum(exceeded, 1)
+    w = w * (1.0 if label_weights is None else np.asarray(label_weights))
+    state = np.zeros((p.shape[-1] if by_label else 1, 2, len(thresholds) + 1))
+    for i, j in np.ndindex(p.shape):
+        if class_id in (-1, j):
+            state[j if by_label else 0, int(y[i, j] != 0), exceeded[i, j]] += w[i, j]
+    return state
+
+
+def _matrix(y: Array, p: Array, w: Array, *, classes: float, ignored: float, whole: float) -> Array:
+    """From class numbers, one a weight."""
+    n = int(classes)
+    state = np.zeros((n, n))
+    for target, predicted, weight in zip(y.flat, p.flat, w.flat, strict=True):
+        pair = [math.trunc(each) if whole else each for each in (target, predicted)]
+        if all(0 <= each < n for each in pair) and int(target) != ignored:
+            state[int(target), int(predicted)] += math.trunc(weight) if whole else weight
+    return state
+
+
+def _class_matrix(y: Array, p: Array, w: Array, *, threshold: float, **row: float) -> Array:
+    return _matrix(y, p if math.isnan(threshold) else (p >= threshold) * 1.0, w, **row)
+
+
+def _f_score(y: Array, p: Array, w: Array, *, threshold: float) -> Array:
+    largest = (p >= p.max(-1, keepdims=True)) & (np.abs(p) > 1e-9)
+    positive = p > threshold if threshold else largest
+    return np.array([(w * each).sum(0) for each in (positive, y, positive * y)])
+
+
+def _r2_score(y: Array, p: Array, w: Array) -> Array:
+    sums = [(w * each).sum(0) for each in (y, y * y, (y - p) ** 2, np.ones(y.shape))]
+    return np.append(np.array(sums), y.size)
+
+
+# name: the state after rows of targets, predictions, and weights of each prediction
+TALLIES: dict[str, Callable[..., Array]] = {
+    "confusion": _confusion,
+    "even_confusion": lambda y, p, w, **row: _confusion(y, p, w, even=True, **row),
+    "class_matrix": _class_matrix,
+    "one_hot_matrix": lambda y, p, w, **row: _matrix(
+        y.argmax(-1) * 1.0, p.argmax(-1) * 1.0, w[:, 0], **row
+    ),
+    "number_matrix": lambda y, p, w, **row: _matrix(y, p.argmax(-1) * 1.0, w[:, 0], **row),
+    "f_score": _f_score,
+    "r2_score": _r2_score,
+}
 
 # ----------------------------------------------------------------------------------- optimizers
 # One step each: weight w, gradient g, slots by name (updated in place), step t = 1, 2 ...,

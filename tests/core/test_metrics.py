@@ -12,8 +12,12 @@ ROWS = [(name, p) for name in _core.METRICS for p in reference.metric_parameters
 CLOSE = {"rtol": reference.METRIC_RTOL, "atol": reference.METRIC_ATOL}
 
 
+def target_of(name):
+    return _core.METRICS[name].target
+
+
 def classes_of(name):
-    return _core.METRICS[name].target == "classes"
+    return target_of(name) == "classes"
 
 
 def arguments(name, rows, n, seed=0):
@@ -25,10 +29,8 @@ def measure(name, parameters, y, p, *, w=None, batch=None, isa=None, threads=1):
     """(total, count) of a metric over the rows."""
     program = Program()
     prediction = program.input(p.shape[1:])
-    if classes_of(name):
-        target = program.input(p.shape[1:-1], "int32", "y")
-    else:
-        target = program.input(p.shape[1:], role="y")
+    shape = p.shape[1:] if target_of(name) == "values" else (*p.shape[1:-1], 1)
+    target = program.input(shape, "int32" if classes_of(name) else "float32", "y")
     weight = None if w is None else program.input((), role="weight")
     program.metric(name, target, prediction, weight, **parameters)
     batch = batch or len(p)

@@ -23,6 +23,7 @@ def agree(actual, expected, rtol=1e-6):
         ("ACTIVATIONS", reference.ACTIVATIONS),
         ("LOSSES", reference.LOSSES),
         ("METRICS", reference.METRICS),
+        ("TALLIES", reference.TALLIES),
         ("OPTIMIZERS", reference.OPTIMIZERS),
     ],
 )
