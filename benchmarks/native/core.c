@@ -13,7 +13,8 @@
 #include "isa/isa.h"
 #include "ops/op.h"
 
-/* ---- products --------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------------
+ */
 
 enum product_kind { FORWARD, BACKWARD, UPDATE };
 
@@ -72,7 +73,7 @@ void *product_open(const char *isa, int kind, size_t m, size_t k, size_t n, cons
     made->trained.param = node->param[0];
     if (made->kind == UPDATE) node->trained[0] = &made->trained;
     made->ctx = (struct cdl_context){.kernels = kernels, .training = true, .rows = m};
-    made->ctx.optimizer.update = ignore;
+    made->ctx.optimizer.groups[0].update = ignore;
     made->ctx.optimizer.apply = true;
     return made;
 }
@@ -100,9 +101,9 @@ double product_sum(void *handle) {
     struct product *product = handle;
     product->sum = 0.0;
     counting = product;
-    product->ctx.optimizer.update = collect;
+    product->ctx.optimizer.groups[0].update = collect;
     product_run(product, 1);
-    product->ctx.optimizer.update = ignore;
+    product->ctx.optimizer.groups[0].update = ignore;
     const struct cdl_tensor *t = product->kind == FORWARD ? &product->y : &product->x;
     const float *values = product->kind == FORWARD ? t->data : t->grad;
     for (size_t r = 0; product->kind != UPDATE && r < product->ctx.rows; r++) {
@@ -119,7 +120,8 @@ void product_close(void *handle) {
     free(product);
 }
 
-/* ---- kernels ---------------------------------------------------------------------------------- */
+/* ---- kernels ----------------------------------------------------------------------------------
+ */
 
 enum { MAX_BUFFERS = 6 };
 
@@ -165,9 +167,18 @@ void *kernel_open(const char *isa, const char *table, const char *name, size_t r
 static void run_once(struct kernel *k) {
     const struct cdl_kernels *kernels = k->kernels;
     float *x = k->buffer[0], *t = k->buffer[1], *y = k->buffer[2], *q = k->buffer[3];
-    const struct cdl_scoring scoring = {.rows = k->rows, .n = k->n, .y = x, .ldy = k->ld, .t = t,
-                                        .ldt = k->ld, .lines = 1, .scale = 1.0f, .dy = y, .q = q,
-                                        .value = k->value, .p = k->params};
+    const struct cdl_scoring scoring = {.rows = k->rows,
+                                        .n = k->n,
+                                        .y = x,
+                                        .ldy = k->ld,
+                                        .t = t,
+                                        .ldt = k->ld,
+                                        .lines = 1,
+                                        .scale = 1.0f,
+                                        .dy = y,
+                                        .q = q,
+                                        .value = k->value,
+                                        .p = k->params};
     if (strcmp(k->table, "activations") == 0) {
         kernels->activation[k->row](k->rows, k->n, x, k->ld, y, k->ld, k->params);
     } else if (strcmp(k->table, "slopes") == 0) {

@@ -19,7 +19,8 @@ typedef float vf __attribute__((vector_size(BYTES)));
 /* Twelve chains hide a latency of 4 to 6 cycles on two units and fit 16 registers. */
 enum { CHAINS = 12 };
 
-/* Runs `repeats` rounds of 12 vector FMAs on each of `threads` threads; floating-point operations. */
+/* Runs `repeats` rounds of 12 vector FMAs on each of `threads` threads; floating-point operations.
+ */
 double peak_fma(size_t repeats, int threads) {
     float sink = 0.0f;
 #pragma omp parallel num_threads(threads) reduction(+ : sink)

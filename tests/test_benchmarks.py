@@ -1,0 +1,38 @@
+"""test_benchmarks.py - the benchmarks still start, and what they compare does the same work."""
+
+import shutil
+import subprocess
+
+import pytest
+
+NAMES = (
+    *("training", "inference", "matmul", "kernels", "startup"),
+    *("memory", "concurrency", "growth", "quick"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_benchmark_tells_its_options(name, run_python, root):
+    done = run_python("-m", f"benchmarks.{name}", "--help", cwd=root)
+    assert f"python -m benchmarks.{name}" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on PATH")
+def test_the_harness_around_the_core_fits_its_headers(root):
+    command = ["cc", "-std=c11", "-fsyntax-only", "-w", f"-I{root}/csrc"]
+    done = subprocess.run(
+        [*command, str(root / "benchmarks/native/core.c")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.measures
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on PATH")
+def test_cdl_and_numpy_reach_the_same_loss(run_python, root):
+    peers = ["cdl", "cdl core", "numpy"]
+    words = ["--cases", "tiny", "100-64-10/32/tanh/mse/sgd", "--threads", "1", "--rounds", "1"]
+    words += ["--seconds", "0.001", "--peers", *peers]
+    done = run_python("-m", "benchmarks.training", *words, cwd=root)
+    assert "left out" not in done.stdout, done.stdout
+    assert ", the others'" not in done.stdout, done.stdout
+    assert "of the roofline" in done.stdout
