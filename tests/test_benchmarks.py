@@ -20,9 +20,8 @@ def test_a_benchmark_tells_its_options(name, run_python, root):
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on PATH")
 def test_the_harness_around_the_core_fits_its_headers(root):
     command = ["cc", "-std=c11", "-fsyntax-only", "-w", f"-I{root}/csrc"]
-    done = subprocess.run(
-        [*command, str(root / "benchmarks/native/core.c")], capture_output=True, text=True
-    )
+    command.append(str(root / "benchmarks/native/core.c"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
