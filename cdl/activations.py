@@ -100,20 +100,52 @@ class _Gelu(ActivationFunction):
         return ("gelu_tanh" if options["approximate"] else "gelu"), {}
 
 
-class _Softmax(ActivationFunction):
+_REQUIRED = object()  # the default of a parameter that has none
+
+
+class _Threshold(ActivationFunction):
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        named = super()._bind(args, kwargs)
+        missing = [name for name in self.defaults if name not in named]
+        if missing:
+            raise TypeError(f"{self.name}(x, threshold, default_value): {missing[0]} is missing")
+        return named
+
+    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+        missing = [name for name in self.defaults if name not in options]
+        if missing:
+            raise ValueError(f"{self.name}: as a layer's activation it has no {missing[0]}")
+        return super().lower(program, x, **options)
+
+
+class RowActivation(ActivationFunction):
+    """An activation of whole rows; the op has its name. Axes are moved to the end and back."""
+
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
-        axis = self._bind(args, kwargs).get("axis", -1)
-        array = as_numeric(x, "softmax: x")
+        """The activation along the axis, as a float32 array."""
+        axis = {**self.defaults, **self._bind(args, kwargs)}["axis"]
+        array = as_numeric(x, f"{self.name}: x")
         if array.size == 0:
             return np.zeros(array.shape, np.float32)
         several = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+        if any(not -array.ndim <= a < array.ndim for a in several):
+            raise ValueError(f"{self.name}: axis must be one of {array.ndim} axes, got {axis}")
         last = np.moveaxis(array, several, range(-len(several), 0))
         rows = last.reshape(-1, math.prod(last.shape[array.ndim - len(several) :]))
-        values = _run(rows, self.lower).reshape(last.shape)
-        return np.moveaxis(values, range(-len(several), 0), several)
+        values = _run(rows, self.lower)
+        shape = last.shape if values.size == last.size else (*last.shape[:-1], values.shape[-1])
+        return np.moveaxis(values.reshape(shape), range(-len(several), 0), several)
 
     def lower(self, program: Program, x: Value, **options: Any) -> Value:
-        return program.emit("softmax", (x,), x.shape)
+        """The instruction that computes it over the last axis, appended to a program."""
+        return program.emit(self.name, (x,), x.shape)
+
+
+class _Glu(RowActivation):
+    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+        if x.shape[-1] % 2:
+            raise ValueError(f"glu: expected an even number of columns, got {x.shape[-1]}")
+        return program.emit("glu", (x,), (*x.shape[:-1], x.shape[-1] // 2))
 
 
 # fmt: off
@@ -129,10 +161,33 @@ tanh = ActivationFunction("tanh", "(exp(x) - exp(-x)) / (exp(x) + exp(-x))")
 softplus = ActivationFunction("softplus", "log(1 + exp(x))")
 silu = ActivationFunction("silu", "x * sigmoid(x)")
 gelu = _Gelu("gelu", "x * Phi(x), Phi of the normal distribution", approximate=False)
-softmax = _Softmax("softmax", "exp(x) / sum(exp(x)) over an axis, or over several", axis=-1)
+celu = ActivationFunction("celu", "x, alpha * (exp(x / alpha) - 1) below 0", alpha=1.0)
+exponential = ActivationFunction("exponential", "exp(x)")
+hard_shrink = ActivationFunction("hard_shrink", "x where |x| > threshold, else 0", threshold=0.5)
+hard_sigmoid = ActivationFunction("hard_sigmoid", "relu6(x + 3) / 6")
+hard_silu = ActivationFunction("hard_silu", "x * hard_sigmoid(x)")
+hard_tanh = ActivationFunction("hard_tanh", "x within [-1, 1]")
+log_sigmoid = ActivationFunction("log_sigmoid", "log(sigmoid(x))")
+mish = ActivationFunction("mish", "x * tanh(softplus(x))")
+relu6 = ActivationFunction("relu6", "x within [0, 6]")
+soft_shrink = ActivationFunction(
+    "soft_shrink", "x moved towards 0 by threshold, 0 within it", threshold=0.5)
+softsign = ActivationFunction("softsign", "x / (1 + |x|)")
+sparse_plus = ActivationFunction("sparse_plus", "0 up to -1, (x + 1)^2 / 4 up to 1, x beyond")
+sparse_sigmoid = ActivationFunction("sparse_sigmoid", "(x + 1) / 2 within [0, 1]")
+squareplus = ActivationFunction("squareplus", "(x + sqrt(x^2 + b)) / 2", b=4)
+tanh_shrink = ActivationFunction("tanh_shrink", "x - tanh(x)")
+threshold = _Threshold("threshold", "x where x > threshold, else default_value",
+    threshold=_REQUIRED, default_value=_REQUIRED)
+softmax = RowActivation("softmax", "exp(x) / sum(exp(x)) over an axis, or over several", axis=-1)
+log_softmax = RowActivation("log_softmax", "x - log(sum(exp(x))) over an axis", axis=-1)
+sparsemax = RowActivation("sparsemax", "x projected onto the simplex, over an axis", axis=-1)
+glu = _Glu("glu", "a * sigmoid(b), where a and b are the halves of x along an axis", axis=-1)
 swish = silu
+hard_swish = hard_silu
 # fmt: on
 _family.add("swish")(silu)
+_family.add("hard_swish")(hard_silu)
 
 
 def get(identifier: Any) -> Callable[..., Any]:

@@ -117,13 +117,13 @@ def activation_backward(o, i):
     o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] * o.kept[i]
 
 
-def softmax_forward(o, i):
-    o.values[i.outputs[0]] = reference.softmax(o.values[i.inputs[0]])
+def rows_forward(o, i):
+    o.values[i.outputs[0]] = reference.ROW_ACTIVATIONS[i.op](o.values[i.inputs[0]])
 
 
-def softmax_backward(o, i):
-    dy = o.slopes[i.outputs[0]]
-    o.slopes[i.inputs[0]] += reference.softmax_slope(o.values[i.inputs[0]], dy)
+def rows_backward(o, i):
+    slope = reference.ROW_SLOPES[i.op]
+    o.slopes[i.inputs[0]] += slope(o.values[i.inputs[0]], o.slopes[i.outputs[0]])
 
 
 def dropout_forward(o, i):
@@ -245,7 +245,7 @@ def follow_batch(o, i):
 FORWARD = {
     "dense": dense_forward,
     "activation": activation_forward,
-    "softmax": softmax_forward,
+    **dict.fromkeys(reference.ROW_ACTIVATIONS, rows_forward),
     "dropout": dropout_forward,
     "reshape": reshape_forward,
     "batch_norm": batch_norm_forward,
@@ -258,7 +258,7 @@ FORWARD = {
 BACKWARD = {
     "dense": dense_backward,
     "activation": activation_backward,
-    "softmax": softmax_backward,
+    **dict.fromkeys(reference.ROW_ACTIVATIONS, rows_backward),
     "dropout": dropout_backward,
     "reshape": reshape_backward,
     "batch_norm": batch_norm_backward,

@@ -11,14 +11,17 @@ import references
 
 from cdl import _core, activations
 from cdl._program import Program
-from cdl.activations import ActivationFunction
+from cdl.activations import ActivationFunction, RowActivation
 from cdl.layers import Dense, Flatten
 
 ELEMENTWISE = [
     thing
     for name, thing in sorted(vars(activations).items())
-    if isinstance(thing, ActivationFunction) and name not in ("softmax", "swish")
+    if isinstance(thing, ActivationFunction)
+    and not isinstance(thing, RowActivation)
+    and name not in ("swish", "hard_swish", "threshold")
 ]
+ROWS = [activations.softmax, activations.log_softmax, activations.sparsemax, activations.glu]
 X = np.linspace(-7, 7, 2 * 5 * 13, dtype=np.float32).reshape(2, 5, 13)
 
 
@@ -45,7 +48,28 @@ def test_parameters_are_those_of_the_row(activation):
 
 def test_each_row_of_the_table_has_an_activation():
     rows = {activation.row(activation.defaults)[0] for activation in ELEMENTWISE}
-    assert set(_core.ACTIVATIONS) - rows == {"gelu_tanh", "plain_relu"}  # forms of gelu and relu
+    assert set(_core.ACTIVATIONS) - rows == {
+        *("gelu_tanh", "plain_relu"),  # forms of gelu and relu
+        "threshold",  # has no defaults
+    }
+
+
+@pytest.mark.parametrize("activation", ROWS, ids=repr)
+def test_values_of_rows_are_those_of_the_formula(activation):
+    expected = references.ROW_ACTIVATIONS[activation.name](X[..., :12].astype(np.float64))
+    np.testing.assert_allclose(activation(X[..., :12]), expected, rtol=2e-6, atol=1e-6)
+
+
+def test_sparsemax_of_a_row_sums_to_one():
+    np.testing.assert_allclose(activations.sparsemax(X).sum(-1), 1.0, rtol=1e-6)
+
+
+def test_threshold_takes_both_of_its_numbers():
+    np.testing.assert_array_equal(activations.threshold([1.0, 3.0], 2.0, -7), [-7, 3])
+    with pytest.raises(TypeError, match="default_value is missing"):
+        activations.threshold([1.0], 2.0)
+    with pytest.raises(ValueError, match="no threshold"):
+        activations.threshold.lower(Program(), Program().input((3,)))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +114,12 @@ def test_softmax_is_over_the_axis(axis):
         (lambda: activations.tanh([1j]), ValueError, "tanh: x"),
         (lambda: activations.tanh(None), TypeError, "tanh: x"),
         (lambda: activations.softmax(3.0), ValueError, "softmax: x"),
-        (lambda: activations.softmax([1.0], axis=3), ValueError, "axis 3"),
+        (
+            lambda: activations.softmax([1.0], axis=3),
+            ValueError,
+            "axis must be one of 1 axes, got 3",
+        ),
+        (lambda: activations.glu([[1.0, 2, 3]]), ValueError, "even number of columns, got 3"),
     ],
 )
 def test_bad_argument_is_refused(call, error, text):

@@ -14,15 +14,51 @@ from cdl.losses.crossentropy import categorical_crossentropy as categorical_cros
 from cdl.losses.crossentropy import (
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
+from cdl.losses.distributions import BinaryFocalCrossentropy as BinaryFocalCrossentropy
+from cdl.losses.distributions import CategoricalFocalCrossentropy as CategoricalFocalCrossentropy
+from cdl.losses.distributions import (
+    CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
+)
+from cdl.losses.distributions import KLDivergence as KLDivergence
+from cdl.losses.distributions import binary_focal_crossentropy as binary_focal_crossentropy
+from cdl.losses.distributions import (
+    categorical_focal_crossentropy as categorical_focal_crossentropy,
+)
+from cdl.losses.distributions import (
+    categorical_generalized_cross_entropy as categorical_generalized_cross_entropy,
+)
+from cdl.losses.distributions import kl_divergence as kl_divergence
 from cdl.losses.loss import Loss as Loss
 from cdl.losses.loss import family
+from cdl.losses.margins import CategoricalHinge as CategoricalHinge
+from cdl.losses.margins import Hinge as Hinge
+from cdl.losses.margins import SquaredHinge as SquaredHinge
+from cdl.losses.margins import categorical_hinge as categorical_hinge
+from cdl.losses.margins import hinge as hinge
+from cdl.losses.margins import squared_hinge as squared_hinge
+from cdl.losses.overlap import Dice as Dice
+from cdl.losses.overlap import Tversky as Tversky
+from cdl.losses.overlap import dice as dice
+from cdl.losses.overlap import tversky as tversky
 from cdl.losses.python import LossFunctionWrapper as LossFunctionWrapper
 from cdl.losses.python import as_loss
 from cdl.losses.python import numeric_gradient as numeric_gradient
+from cdl.losses.regression import CosineSimilarity as CosineSimilarity
+from cdl.losses.regression import Huber as Huber
+from cdl.losses.regression import LogCosh as LogCosh
 from cdl.losses.regression import MeanAbsoluteError as MeanAbsoluteError
+from cdl.losses.regression import MeanAbsolutePercentageError as MeanAbsolutePercentageError
 from cdl.losses.regression import MeanSquaredError as MeanSquaredError
+from cdl.losses.regression import MeanSquaredLogarithmicError as MeanSquaredLogarithmicError
+from cdl.losses.regression import Poisson as Poisson
+from cdl.losses.regression import cosine_similarity as cosine_similarity
+from cdl.losses.regression import huber as huber
+from cdl.losses.regression import log_cosh as log_cosh
 from cdl.losses.regression import mean_absolute_error as mean_absolute_error
+from cdl.losses.regression import mean_absolute_percentage_error as mean_absolute_percentage_error
 from cdl.losses.regression import mean_squared_error as mean_squared_error
+from cdl.losses.regression import mean_squared_logarithmic_error as mean_squared_logarithmic_error
+from cdl.losses.regression import poisson as poisson
 
 get, serialize, deserialize = family.get, family.serialize, family.deserialize
 

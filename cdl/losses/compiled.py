@@ -40,6 +40,10 @@ class CompiledLoss(Loss):
         """The parameters of the row."""
         return {name: float(getattr(self, name)) for name in _core.LOSSES[self.row].params}
 
+    def parameters_for(self, y: NDArray[Any]) -> dict[str, float]:
+        """The parameters of the row, where they depend on the targets of the batch."""
+        return self.parameters()
+
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch, as in `Loss`."""
         return self.reduce(self.call(y_true, y_pred), sample_weight)
@@ -54,7 +58,7 @@ class CompiledLoss(Loss):
         else:
             (p,) = lines.last_axis(owner, self.axis, p)
             y, p = lines.aligned(owner, "classes", y, p)
-        return lines.values_of("measure", self.row, y, p, self.parameters())
+        return lines.values_of("measure", self.row, y, p, self.parameters_for(y))
 
     def lower(
         self,

@@ -115,12 +115,17 @@ class Loss:
         return cls(**config)
 
 
-def function_of(cls: type[Loss], *names: str) -> Callable[[Function], Function]:
-    """A decorator that enters the function form of a class, under its own name and `names`."""
+def function_of(
+    cls: type[Loss], *names: str, identifies: bool = True
+) -> Callable[[Function], Function]:
+    """A decorator that enters the function form of a class, under its own name and `names`.
+
+    With `identifies` false the names stand for nothing (Keras has such functions).
+    """
 
     def enter(function: Function) -> Function:
         _functions[function] = cls
-        return family.add(*names)(function)
+        return family.add(*names)(function) if identifies else function
 
     return enter
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._arguments import number, whole
 from cdl.losses.compiled import CompiledLoss
 from cdl.losses.loss import family, function_of
 
@@ -53,3 +54,157 @@ class MeanAbsoluteError(CompiledLoss):
 def mean_absolute_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     """``mean(|y_true - y_pred|)`` over the last axis."""
     return MeanAbsoluteError().call(y_true, y_pred)
+
+
+@family.add()
+class MeanAbsolutePercentageError(CompiledLoss):
+    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis."""
+
+    row = "mean_absolute_percentage_error"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_absolute_percentage_error",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+@function_of(MeanAbsolutePercentageError, "mape", "MAPE")
+def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis."""
+    return MeanAbsolutePercentageError().call(y_true, y_pred)
+
+
+@family.add()
+class MeanSquaredLogarithmicError(CompiledLoss):
+    """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7."""
+
+    row = "mean_squared_logarithmic_error"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_squared_logarithmic_error",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+@function_of(MeanSquaredLogarithmicError, "msle", "MSLE")
+def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7."""
+    return MeanSquaredLogarithmicError().call(y_true, y_pred)
+
+
+@family.add()
+class LogCosh(CompiledLoss):
+    """``mean(log(cosh(y_pred - y_true)))`` over the last axis."""
+
+    row = "log_cosh"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "log_cosh",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+@function_of(LogCosh)
+def log_cosh(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``mean(log(cosh(y_pred - y_true)))`` over the last axis."""
+    return LogCosh().call(y_true, y_pred)
+
+
+@family.add()
+class Poisson(CompiledLoss):
+    """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis."""
+
+    row = "poisson"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "poisson",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+@function_of(Poisson)
+def poisson(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis."""
+    return Poisson().call(y_true, y_pred)
+
+
+@family.add()
+class Huber(CompiledLoss):
+    """The mean of ``e^2 / 2`` for errors up to delta, of ``delta |e| - delta^2 / 2`` beyond.
+
+    Args:
+        delta: where the parabola ends.
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
+
+    row = "huber"
+
+    def __init__(
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        self.delta = number("Huber", "delta", delta)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a delta of 1, as in Keras, is left out."""
+        delta = {} if self.delta == 1.0 else {"delta": self.delta}
+        return {**super().get_config(), **delta}
+
+
+@function_of(Huber)
+def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> NDArray[np.float32]:
+    """Mean of ``e^2 / 2`` up to ``|e| = delta`` and ``delta |e| - delta^2 / 2`` beyond."""
+    return Huber(delta).call(y_true, y_pred)
+
+
+@family.add()
+class CosineSimilarity(CompiledLoss):
+    """``-sum(a b)`` with a and b the targets and predictions divided by their norms: -1 is best.
+
+    Args:
+        axis: the axis of the vectors.
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
+
+    row = "cosine_similarity"
+
+    def __init__(
+        self,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "cosine_similarity",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        self.axis = whole("CosineSimilarity", "axis", axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; an axis of -1, as in Keras, is left out."""
+        axis = {} if self.axis == -1 else {"axis": self.axis}
+        return {**super().get_config(), **axis}
+
+
+@function_of(CosineSimilarity)
+def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
+    """``-sum(a b)`` with a and b the targets and predictions divided by their norms."""
+    return CosineSimilarity(axis).call(y_true, y_pred)

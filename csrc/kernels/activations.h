@@ -20,7 +20,23 @@
     X(softplus,     Y, "")                                            \
     X(gelu,         X, "")                                            \
     X(gelu_tanh,    X, "")                                            \
-    X(silu,         X, "")
+    X(silu,         X, "")                                            \
+    X(celu,         X, "alpha")                                       \
+    X(exponential,  Y, "")                                            \
+    X(hard_shrink,  X, "threshold")                                   \
+    X(hard_sigmoid, X, "")                                            \
+    X(hard_silu,    X, "")                                            \
+    X(hard_tanh,    X, "")                                            \
+    X(log_sigmoid,  Y, "")                                            \
+    X(mish,         X, "")                                            \
+    X(relu6,        X, "")                                            \
+    X(soft_shrink,  X, "threshold")                                   \
+    X(softsign,     X, "")                                            \
+    X(sparse_plus,  X, "")                                            \
+    X(sparse_sigmoid, X, "")                                          \
+    X(squareplus,   X, "b")                                           \
+    X(tanh_shrink,  X, "")                                            \
+    X(threshold,    X, "threshold,default_value")
 // clang-format on
 
 enum cdl_activation {
@@ -120,6 +136,124 @@ CDL_INLINE float f_silu(float x, const float *p) { return (void)p, x * sigmoid_f
 CDL_INLINE float d_silu(float x, float y, const float *p) {
     const float s = sigmoid_f(x);
     return (void)y, (void)p, s * (1.0f + x * (1.0f - s));
+}
+
+/* Barron, 2017: elu with a slope that is continuous for every alpha. */
+CDL_INLINE float f_celu(float x, const float *p) { return x > 0.0f ? x : p[0] * expm1_f(x / p[0]); }
+CDL_INLINE float d_celu(float x, float y, const float *p) {
+    return (void)y, x > 0.0f ? 1.0f : exp_f(x / p[0]);
+}
+
+CDL_INLINE float f_exponential(float x, const float *p) { return (void)p, exp_f(x); }
+CDL_INLINE float d_exponential(float x, float y, const float *p) { return (void)x, (void)p, y; }
+
+CDL_INLINE float f_hard_shrink(float x, const float *p) {
+    return abs_f(x) > p[0] ? x : (x != x ? x : 0.0f);
+}
+CDL_INLINE float d_hard_shrink(float x, float y, const float *p) {
+    return (void)y, abs_f(x) > p[0] ? 1.0f : 0.0f;
+}
+
+/* min(max(x, low), high), NaN staying NaN. */
+CDL_INLINE float within_f(float x, float low, float high) {
+    const float above = x < low ? low : x;
+    return above > high ? high : above;
+}
+
+CDL_INLINE float f_hard_sigmoid(float x, const float *p) {
+    return (void)p, within_f(x + 3.0f, 0.0f, 6.0f) * (1.0f / 6.0f);
+}
+CDL_INLINE float d_hard_sigmoid(float x, float y, const float *p) {
+    return (void)y, (void)p, x > -3.0f && x < 3.0f ? 1.0f / 6.0f : 0.0f;
+}
+
+CDL_INLINE float f_hard_silu(float x, const float *p) { return x * f_hard_sigmoid(x, p); }
+CDL_INLINE float d_hard_silu(float x, float y, const float *p) {
+    return f_hard_sigmoid(x, p) + x * d_hard_sigmoid(x, y, p);
+}
+
+CDL_INLINE float f_hard_tanh(float x, const float *p) { return (void)p, within_f(x, -1.0f, 1.0f); }
+CDL_INLINE float d_hard_tanh(float x, float y, const float *p) {
+    return (void)y, (void)p, x >= -1.0f && x <= 1.0f ? 1.0f : 0.0f;
+}
+
+CDL_INLINE float f_log_sigmoid(float x, const float *p) { return (void)p, -softplus_f(-x); }
+/* From y = -log(1 + e^-x): the slope 1 - sigmoid(x) = 1 - e^y. */
+CDL_INLINE float d_log_sigmoid(float x, float y, const float *p) {
+    return (void)x, (void)p, -expm1_f(y);
+}
+
+/* Misra, 2019. With e = e^x, tanh(softplus(x)) = n / (n + 2) for n = e (e + 2); beyond x = 20 it
+ * is 1, before n overflows. */
+CDL_INLINE float mish_gate_f(float x) {
+    const float e = exp_f(min_f(x, 20.0f));
+    const float n = e * (e + 2.0f);
+    return n / (n + 2.0f);
+}
+CDL_INLINE float f_mish(float x, const float *p) { return (void)p, x * mish_gate_f(x); }
+CDL_INLINE float d_mish(float x, float y, const float *p) {
+    const float t = mish_gate_f(x);
+    return (void)y, (void)p, t + x * (1.0f - t * t) * sigmoid_f(x);
+}
+
+CDL_INLINE float f_relu6(float x, const float *p) { return (void)p, within_f(x, 0.0f, 6.0f); }
+CDL_INLINE float d_relu6(float x, float y, const float *p) {
+    return (void)y, (void)p, x > 0.0f && x < 6.0f ? 1.0f : 0.0f;
+}
+
+CDL_INLINE float f_soft_shrink(float x, const float *p) {
+    return x > p[0] ? x - p[0] : (x < -p[0] ? x + p[0] : (x != x ? x : 0.0f));
+}
+CDL_INLINE float d_soft_shrink(float x, float y, const float *p) {
+    return (void)y, abs_f(x) > p[0] ? 1.0f : 0.0f;
+}
+
+CDL_INLINE float f_softsign(float x, const float *p) { return (void)p, x / (1.0f + abs_f(x)); }
+CDL_INLINE float d_softsign(float x, float y, const float *p) {
+    const float scale = 1.0f / (1.0f + abs_f(x));
+    return (void)y, (void)p, scale * scale;
+}
+
+/* The smooth steps of sparsemax in one dimension: 0 up to -1, then a parabola, then x. */
+CDL_INLINE float f_sparse_plus(float x, const float *p) {
+    return (void)p, x <= -1.0f ? 0.0f : (x < 1.0f ? 0.25f * (x + 1.0f) * (x + 1.0f) : x);
+}
+CDL_INLINE float d_sparse_plus(float x, float y, const float *p) {
+    return (void)y, (void)p, within_f(0.5f * (x + 1.0f), 0.0f, 1.0f);
+}
+
+CDL_INLINE float f_sparse_sigmoid(float x, const float *p) {
+    return (void)p, within_f(0.5f * (x + 1.0f), 0.0f, 1.0f);
+}
+CDL_INLINE float d_sparse_sigmoid(float x, float y, const float *p) {
+    return (void)y, (void)p, x > -1.0f && x < 1.0f ? 0.5f : 0.0f;
+}
+
+/* Barron, 2021: (x + sqrt(x x + b)) / 2; for x < 0 as b / 2 (sqrt(x x + b) - x), which does not
+ * cancel. Far out the square would overflow and b does not count. */
+CDL_INLINE float squareplus_root_f(float x, float b) {
+    const float root = sqrtf(x * x + b);
+    return abs_f(x) > 1e18f ? abs_f(x) : root;
+}
+CDL_INLINE float f_squareplus(float x, const float *p) {
+    const float root = squareplus_root_f(x, p[0]);
+    return x >= 0.0f ? 0.5f * x + 0.5f * root : 0.5f * p[0] / (root - x);
+}
+CDL_INLINE float d_squareplus(float x, float y, const float *p) {
+    return x == 0.0f && p[0] == 0.0f ? 0.5f : y / squareplus_root_f(x, p[0]);
+}
+
+CDL_INLINE float f_tanh_shrink(float x, const float *p) {
+    return (void)p, abs_f(x) < 0.625f ? -tanh_excess_f(x) : x - tanh_f(x);
+}
+CDL_INLINE float d_tanh_shrink(float x, float y, const float *p) {
+    const float t = tanh_f(x);
+    return (void)y, (void)p, t * t;
+}
+
+CDL_INLINE float f_threshold(float x, const float *p) { return x > p[0] ? x : (x != x ? x : p[1]); }
+CDL_INLINE float d_threshold(float x, float y, const float *p) {
+    return (void)y, x > p[0] ? 1.0f : 0.0f;
 }
 
 #endif

@@ -17,13 +17,28 @@
     X(mean_squared_error,          "")                      \
     X(mean_absolute_error,         "")                      \
     X(binary_crossentropy,         "label_smoothing")       \
-    X(sigmoid_binary_crossentropy, "label_smoothing")
+    X(sigmoid_binary_crossentropy, "label_smoothing")       \
+    X(mean_absolute_percentage_error, "")                   \
+    X(mean_squared_logarithmic_error, "")                   \
+    X(huber,                       "delta")                 \
+    X(log_cosh,                    "")                      \
+    X(poisson,                     "")                      \
+    X(hinge,                       "zero")                  \
+    X(squared_hinge,               "zero")                  \
+    X(binary_focal_crossentropy,   "alpha,gamma,label_smoothing,balancing")         \
+    X(sigmoid_binary_focal_crossentropy, "alpha,gamma,label_smoothing,balancing")
 
 #define CDL_LINE_LOSSES(X)                                                      \
     X(categorical_crossentropy,                VALUES,  "label_smoothing")      \
     X(softmax_categorical_crossentropy,        VALUES,  "label_smoothing")      \
     X(sparse_categorical_crossentropy,         CLASSES, "")                     \
-    X(softmax_sparse_categorical_crossentropy, CLASSES, "")
+    X(softmax_sparse_categorical_crossentropy, CLASSES, "")                     \
+    X(categorical_focal_crossentropy,          VALUES,  "alpha,gamma,label_smoothing") \
+    X(softmax_categorical_focal_crossentropy,  VALUES,  "alpha,gamma,label_smoothing") \
+    X(categorical_generalized_crossentropy,    CLASSES, "q")                    \
+    X(categorical_hinge,                       VALUES,  "")                     \
+    X(kl_divergence,                           VALUES,  "")                     \
+    X(cosine_similarity,                       VALUES,  "")
 // clang-format on
 
 enum cdl_loss {
@@ -172,5 +187,7 @@ CDL_INLINE struct line_loss sparse_categorical_crossentropy(size_t n, const floa
     dz[*(const int32_t *)target] = 1.0f;
     return normalized_crossentropy(n, y, scale, dz, q);
 }
+
+#include "kernels/more_losses.h"
 
 #endif

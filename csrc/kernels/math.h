@@ -93,16 +93,21 @@ CDL_INLINE float log1p_f(float x) {
 
 CDL_INLINE float sigmoid_f(float x) { return 1.0f / (1.0f + exp_f(-x)); }
 
-/* A polynomial near 0, where 1 - 2 / (e^2x + 1) would lose relative accuracy. */
-CDL_INLINE float tanh_f(float x) {
-    const float a = abs_f(x);
+/* tanh(x) - x for |x| < 0.625, by a polynomial. */
+CDL_INLINE float tanh_excess_f(float x) {
     const float x2 = x * x;
     float p = -5.70498872745e-3f;
     p = p * x2 + 2.06390887954e-2f;
     p = p * x2 - 5.37397155531e-2f;
     p = p * x2 + 1.33314422036e-1f;
     p = p * x2 - 3.33332819422e-1f;
-    const float near = p * x2 * x + x;
+    return p * x2 * x;
+}
+
+/* The polynomial near 0, where 1 - 2 / (e^2x + 1) would lose relative accuracy. */
+CDL_INLINE float tanh_f(float x) {
+    const float a = abs_f(x);
+    const float near = x + tanh_excess_f(x);
     const float far = copysign_f(1.0f - 2.0f / (exp_f(2.0f * a) + 1.0f), x);
     return a < 0.625f ? near : far;
 }
@@ -136,6 +141,12 @@ CDL_INLINE float normal_cdf_f(float x) {
     const float tail =
         0.5f * erfcx_f(a * 0.70710678f) * exp_f(-0.5f * square) * exp_f(-0.5f * rest);
     return x > 0.0f ? 1.0f - tail : tail;
+}
+
+/* a^b for a >= 0. */
+CDL_INLINE float pow_f(float a, float b) {
+    const float general = exp_f(b * log_f(a));
+    return b == 0.0f ? 1.0f : (a == 0.0f ? 0.0f : general);
 }
 
 CDL_INLINE float normal_pdf_f(float x) { return 0.39894228f * exp_f(-0.5f * x * x); }

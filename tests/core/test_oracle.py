@@ -33,7 +33,7 @@ def test_every_row_of_the_tables_has_a_formula(table, formulas):
 
 @pytest.mark.parametrize("name", _core.ACTIVATIONS)
 def test_slopes_of_activations_are_their_differences(name):
-    x = np.array([-9.3, -3.1, -1.2, -0.4, -1e-3, 2e-3, 0.3, 1.1, 2.7, 5.4, 8.8])
+    x = np.array([-9.3, -3.1, -1.2, -0.4, -1e-3, 2e-3, 0.31, 1.1, 2.7, 5.4, 8.8])
     f, df = reference.ACTIVATIONS[name]
     for parameters in reference.activation_parameters(name):
         steps = (f(x + 1e-6, **parameters) - f(x - 1e-6, **parameters)) / 2e-6
@@ -52,6 +52,15 @@ def test_slopes_of_losses_are_their_differences(name):
             return value(y, p, **parameters).sum()
 
         agree(slope(y, p, **parameters), central_differences(total, p, 1e-6), 1e-5)
+
+
+@pytest.mark.parametrize("name", reference.ROW_ACTIVATIONS)
+def test_slopes_of_activations_of_rows_are_their_differences(name):
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(5, 6))
+    f, slope = reference.ROW_ACTIVATIONS[name], reference.ROW_SLOPES[name]
+    dy = rng.normal(size=f(x).shape)
+    agree(slope(x, dy), central_differences(lambda: (f(x) * dy).sum(), x, 1e-6), 1e-5)
 
 
 def test_gradients_of_a_program_of_all_ops_are_its_differences():

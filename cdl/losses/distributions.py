@@ -1,0 +1,220 @@
+"""distributions.py - losses of distributions: divergence, focal and generalized crossentropies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import flag, number, whole
+from cdl.losses.compiled import CompiledLoss
+from cdl.losses.loss import family, function_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@family.add()
+class KLDivergence(CompiledLoss):
+    """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1]."""
+
+    row = "kl_divergence"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "kl_divergence",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+@function_of(KLDivergence, "kld", "KLD")
+def kl_divergence(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1]."""
+    return KLDivergence().call(y_true, y_pred)
+
+
+@family.add()
+class CategoricalGeneralizedCrossEntropy(CompiledLoss):
+    """``(1 - p[y]^q) / q`` for class numbers y (Zhang and Sabuncu, 2018): robust to wrong labels.
+
+    Args:
+        q: between crossentropy (towards 0) and absolute error (1); above 0 and below 1.
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
+
+    row = "categorical_generalized_crossentropy"
+
+    def __init__(
+        self,
+        q: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_generalized_cross_entropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        self.q = number(type(self).__name__, "q", q, above=0.0, below=1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "q": self.q}
+
+
+@function_of(CategoricalGeneralizedCrossEntropy, identifies=False)
+def categorical_generalized_cross_entropy(
+    y_true: Any, y_pred: Any, q: float
+) -> NDArray[np.float32]:
+    """``(1 - p[y]^q) / q`` for class numbers y."""
+    return CategoricalGeneralizedCrossEntropy(q).call(y_true, y_pred)
+
+
+class _Focal(CompiledLoss):
+    """The arguments that both focal losses have."""
+
+    _on_probabilities: str
+    _on_scores: str
+
+    def __init__(
+        self,
+        alpha: float,
+        gamma: float,
+        from_logits: bool,
+        label_smoothing: float,
+        axis: int,
+        reduction: str | None,
+        name: str | None,
+        dtype: Any,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        owner = type(self).__name__
+        self.alpha = number(owner, "alpha", alpha)
+        self.gamma = number(owner, "gamma", gamma)
+        self.from_logits = flag(owner, "from_logits", from_logits)
+        self.label_smoothing = number(owner, "label_smoothing", label_smoothing, 0.0, 1.0)
+        self.axis = whole(owner, "axis", axis)
+        self.row = self._on_scores if self.from_logits else self._on_probabilities
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "axis": self.axis,
+            "alpha": self.alpha,
+            "gamma": self.gamma,
+        }
+
+
+@family.add()
+class BinaryFocalCrossentropy(_Focal):
+    """Binary crossentropy times ``(1 - p_t)^gamma``, p_t the probability of the label (Lin, 2017).
+
+    Args:
+        apply_class_balancing: whether label 1 weighs alpha and label 0 ``1 - alpha``.
+        alpha: weight of label 1.
+        gamma: how much easy samples are played down.
+        from_logits: whether predictions are raw scores; p is then their sigmoid.
+        label_smoothing: s in ``y (1 - s) + s / 2``, from 0 to 1.
+        axis: the axis that the mean is over.
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
+
+    _on_probabilities = "binary_focal_crossentropy"
+    _on_scores = "sigmoid_binary_focal_crossentropy"
+
+    def __init__(
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_focal_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(alpha, gamma, from_logits, label_smoothing, axis, reduction, name, dtype)
+        owner = type(self).__name__
+        self.apply_class_balancing = flag(owner, "apply_class_balancing", apply_class_balancing)
+
+    def parameters(self) -> dict[str, float]:
+        """The parameters of the row."""
+        names = ("alpha", "gamma", "label_smoothing")
+        balancing = float(self.apply_class_balancing)
+        return {**{name: getattr(self, name) for name in names}, "balancing": balancing}
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "apply_class_balancing": self.apply_class_balancing}
+
+
+@function_of(BinaryFocalCrossentropy)
+def binary_focal_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> NDArray[np.float32]:
+    """Binary crossentropy times ``(1 - p_t)^gamma``, the mean over the last axis."""
+    loss = BinaryFocalCrossentropy(
+        apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis
+    )
+    return loss.call(y_true, y_pred)
+
+
+@family.add()
+class CategoricalFocalCrossentropy(_Focal):
+    """``-sum(alpha (1 - p)^gamma y log p)`` over the last axis (Lin et al., 2017).
+
+    Args:
+        alpha: weight of all classes.
+        gamma: how much easy samples are played down.
+        from_logits: whether predictions are raw scores; p is then their softmax.
+        label_smoothing: s in ``y (1 - s) + s / classes``, from 0 to 1.
+        axis: the axis of the classes.
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
+
+    _on_probabilities = "categorical_focal_crossentropy"
+    _on_scores = "softmax_categorical_focal_crossentropy"
+
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_focal_crossentropy",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(alpha, gamma, from_logits, label_smoothing, axis, reduction, name, dtype)
+
+
+@function_of(CategoricalFocalCrossentropy)
+def categorical_focal_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> NDArray[np.float32]:
+    """``-sum(alpha (1 - p)^gamma y log p)`` over the last axis."""
+    loss = CategoricalFocalCrossentropy(alpha, gamma, from_logits, label_smoothing, axis)
+    return loss.call(y_true, y_pred)

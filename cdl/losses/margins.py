@@ -1,0 +1,89 @@
+"""margins.py - losses of labels -1 and 1, or of classes, that ask for a margin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl.losses.compiled import CompiledLoss
+from cdl.losses.loss import family, function_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class _Signed(CompiledLoss):
+    """Losses of labels -1 and 1. Labels 0 and 1 are turned into them: a whole batch, when called.
+
+    In training a label 0 counts as -1 whatever else the batch holds.
+    """
+
+    zero = -1.0
+
+    def parameters_for(self, y: NDArray[Any]) -> dict[str, float]:
+        """Zeros are zeros where a batch has labels other than 0 and 1."""
+        return {"zero": -1.0 if np.isin(y, (0, 1)).all() else 0.0}
+
+
+@family.add()
+class Hinge(_Signed):
+    """``mean(max(1 - y_true y_pred, 0))`` over the last axis."""
+
+    row = "hinge"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "hinge",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+@function_of(Hinge)
+def hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``mean(max(1 - y_true y_pred, 0))`` over the last axis."""
+    return Hinge().call(y_true, y_pred)
+
+
+@family.add()
+class SquaredHinge(_Signed):
+    """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis."""
+
+    row = "squared_hinge"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "squared_hinge",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+@function_of(SquaredHinge)
+def squared_hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis."""
+    return SquaredHinge().call(y_true, y_pred)
+
+
+@family.add()
+class CategoricalHinge(CompiledLoss):
+    """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis."""
+
+    row = "categorical_hinge"
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_hinge",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+
+@function_of(CategoricalHinge)
+def categorical_hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis."""
+    return CategoricalHinge().call(y_true, y_pred)

@@ -1,0 +1,134 @@
+"""overlap.py - losses of how far two sets overlap: one number for a whole batch, or for some axes.
+
+They are no sum over samples, so training takes their slopes from here, once a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import number
+from cdl.losses.loss import Loss, family, function_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+TINY = 1e-7
+
+
+class _Overlap(Loss):
+    """``1 - share``, where a subclass says what the share is and its slope."""
+
+    def __init__(
+        self,
+        reduction: str | None,
+        name: str | None,
+        axis: int | Sequence[int] | None,
+        dtype: Any,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else axis
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """One number for the axes that `axis` leaves, or one for all."""
+        share, _ = self._share(np.asarray(y_true), np.asarray(y_pred))
+        return 1.0 - (share.reshape(()) if self.axis is None else np.squeeze(share, self.axis))
+
+    def slopes(self, y_true: Array, y_pred: Array) -> Array:
+        """The gradient of the sum of `call`'s values by each prediction."""
+        return -self._share(y_true, y_pred)[1]
+
+    def _share(self, y: Array, p: Array) -> tuple[Array, Array]:
+        raise NotImplementedError  # abstract
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}
+
+
+@family.add()
+class Dice(_Overlap):
+    """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        axis: the axes that the sums run over; None for all.
+        dtype: "float32" or None.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dice",
+        axis: int | Sequence[int] | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(reduction, name, axis, dtype)
+
+    def _share(self, y: Array, p: Array) -> tuple[Array, Array]:
+        both = (y * p).sum(self.axis, keepdims=True)
+        size = y.sum(self.axis, keepdims=True) + p.sum(self.axis, keepdims=True) + TINY
+        return 2 * both / size, (2 * y - 2 * both / size) / size
+
+
+@function_of(Dice)
+def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
+    """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`."""
+    return _value(Dice(axis=axis), y_true, y_pred)
+
+
+@family.add()
+class Tversky(_Overlap):
+    """``1 - tp / (tp + alpha fp + beta fn)``, of true and false positives and false negatives.
+
+    Args:
+        alpha: weight of ``fp = sum(y (1 - p))``; Keras names the two this way round.
+        beta: weight of ``fn = sum((1 - y) p)``.
+        reduction: see `Loss`.
+        name: of the loss.
+        axis: the axes that the sums run over; None for all.
+        dtype: "float32" or None.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "tversky",
+        axis: int | Sequence[int] | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(reduction, name, axis, dtype)
+        self.alpha = number("Tversky", "alpha", alpha)
+        self.beta = number("Tversky", "beta", beta)
+
+    def _share(self, y: Array, p: Array) -> tuple[Array, Array]:
+        both = (y * p).sum(self.axis, keepdims=True)
+        missed = (y * (1 - p)).sum(self.axis, keepdims=True)
+        wrong = ((1 - y) * p).sum(self.axis, keepdims=True)
+        size = both + self.alpha * missed + self.beta * wrong + TINY
+        d_size = y - self.alpha * y + self.beta * (1 - y)
+        return both / size, (y - both / size * d_size) / size
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
+
+
+@function_of(Tversky)
+def tversky(
+    y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None
+) -> Any:
+    """``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`."""
+    return _value(Tversky(alpha, beta, axis=axis), y_true, y_pred)
+
+
+def _value(loss: _Overlap, y_true: Any, y_pred: Any) -> Any:
+    return loss.call(np.asarray(y_true, np.float32), np.asarray(y_pred, np.float32))
