@@ -88,6 +88,11 @@ def _hinge_margin(y: Array, p: Array, zero: float) -> tuple[Array, Array]:
     return np.maximum(1 - label * p, 0), label
 
 
+def _corner(margin: Array) -> Array:
+    """The slope of max(margin, 0), in the corner 1/2."""
+    return np.heaviside(margin, 0.5)
+
+
 def _squared_log(y: Array, p: Array) -> Array:
     return np.log1p(np.maximum(p, TINY)) - np.log1p(np.maximum(y, TINY))
 
@@ -159,8 +164,11 @@ def _class_hinge(y: Array, p: Array) -> Array:
 
 
 def _class_hinge_slope(y: Array, p: Array) -> Array:
-    worst = one_hot(((1 - y) * p).argmax(-1), p.shape[-1])
-    return np.where(_class_hinge(y, p)[..., None] > 0, worst * (1 - y) - y, 0.0)
+    wrong = (1 - y) * p
+    largest = wrong == wrong.max(-1, keepdims=True)
+    worst = largest / largest.sum(-1, keepdims=True)
+    margin = 1 + wrong.max(-1) - (y * p).sum(-1)
+    return _corner(margin)[..., None] * (worst * (1 - y) - y)
 
 
 def _unit(x: Array) -> Array:
@@ -216,7 +224,8 @@ LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "hinge": (
         lambda y, p, zero: _hinge_margin(y, p, zero)[0].mean(-1),
         lambda y, p, zero: (
-            np.where(_hinge_margin(y, p, zero)[0] > 0, -_hinge_margin(y, p, zero)[1], 0)
+            -_hinge_margin(y, p, zero)[1]
+            * _corner(1 - _hinge_margin(y, p, zero)[1] * p)
             / p.shape[-1]
         ),
     ),
@@ -308,4 +317,6 @@ def loss_arguments(name: str, rows: int, n: int, rng: np.random.Generator) -> tu
         return rng.integers(0, 2, (rows, n)).astype(float), p
     if name in ("kl_divergence", "poisson", "mean_squared_logarithmic_error"):
         return rng.random((rows, n)), np.abs(p)
+    if name == "cosine_similarity":
+        p += np.sign(p)  # its slope goes with 1 / |p|, and so does the rounding error
     return rng.normal(size=(rows, n)), p

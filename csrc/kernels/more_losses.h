@@ -27,9 +27,8 @@ CDL_INLINE float mean_squared_logarithmic_error(float y, float t, const float *p
 CDL_INLINE float huber(float y, float t, const float *p, float *slope, float *q) {
     *q = y;
     const float e = y - t;
-    const int near = abs_f(e) <= p[0];
-    *slope = near ? e : copysign_f(p[0], e);
-    return near ? 0.5f * e * e : p[0] * abs_f(e) - 0.5f * p[0] * p[0];
+    *slope = within_f(e, -p[0], p[0]);
+    return abs_f(e) <= p[0] ? 0.5f * e * e : p[0] * abs_f(e) - 0.5f * p[0] * p[0];
 }
 
 /* log cosh e = |e| + log(1 + e^(-2 |e|)) - log 2, which does not overflow; near 0 the three
@@ -52,12 +51,15 @@ CDL_INLINE float poisson(float y, float t, const float *p, float *slope, float *
     return y - t * log_f(y + TINY);
 }
 
+/* The slope of max(m, 0) by m: 1/2 in the corner, as in Keras on JAX and torch; NaN stays NaN. */
+CDL_INLINE float corner_f(float m) { return m > 0.0f ? 1.0f : (m < 0.0f ? 0.0f : m + 0.5f); }
+
 /* max(1 - t y, 0) for labels -1 and 1; a label 0 counts as `zero`. */
 CDL_INLINE float hinge(float y, float t, const float *p, float *slope, float *q) {
     *q = y;
     const float label = t == 0.0f ? p[0] : t;
     const float margin = 1.0f - label * y;
-    *slope = margin > 0.0f ? -label : 0.0f;
+    *slope = -label * corner_f(margin);
     return margin < 0.0f ? 0.0f : margin;
 }
 
@@ -68,27 +70,44 @@ CDL_INLINE float squared_hinge(float y, float t, const float *p, float *slope, f
 }
 
 /* Lin et al., 2017: alpha-balanced (1 - p_t)^gamma times the crossentropy, p_t the unclipped
- * probability of the label. With f = (1 - p_t)^gamma, c the crossentropy and s = dp_t/dy:
- * slope = f dc - gamma (1 - p_t)^(gamma - 1) s c. */
-CDL_INLINE float binary_focal_crossentropy(float y, float t, const float *p, float *slope,
-                                           float *q) {
-    const float smoothing[1] = {p[2]};
-    const float c = binary_crossentropy(y, t, smoothing, slope, q);
-    const float target = t * (1.0f - p[2]) + 0.5f * p[2];
-    const float rest = 1.0f - (target * y + (1.0f - target) * (1.0f - y));
+ * probability of the label. With f = (1 - p_t)^gamma, c the crossentropy and 1 - p_t = rest:
+ * slope = f dc + gamma rest^(gamma - 1) drest c. */
+CDL_INLINE float focus(float target, float rest, float d_rest, float c, float dc, const float *p,
+                       float *slope) {
     const float factor = pow_f(rest, p[1]);
-    const float d_factor = -p[1] * pow_f(rest, p[1] - 1.0f) * (2.0f * target - 1.0f);
+    const float d_factor = p[1] == 0.0f ? 0.0f : p[1] * pow_f(rest, p[1] - 1.0f) * d_rest;
     const float balance = p[3] != 0.0f ? target * p[0] + (1.0f - target) * (1.0f - p[0]) : 1.0f;
-    *slope = balance * (factor * *slope + (p[1] == 0.0f ? 0.0f : d_factor * c));
+    *slope = balance * (factor * dc + d_factor * c);
     return balance * factor * c;
 }
 
+CDL_INLINE float binary_focal_crossentropy(float y, float t, const float *p, float *slope,
+                                           float *q) {
+    const float smoothing[1] = {p[2]};
+    float dc;
+    const float c = binary_crossentropy(y, t, smoothing, &dc, q);
+    const float target = t * (1.0f - p[2]) + 0.5f * p[2];
+    const float rest = target * (1.0f - y) + (1.0f - target) * y;
+    return focus(target, rest, 1.0f - 2.0f * target, c, dc, p, slope);
+}
+
+/* On raw scores, s = sigmoid(y): -log s = softplus(-y) and -log(1 - s) = softplus(y), clipped
+ * where s would be; neither s nor 1 - s comes from a difference. */
 CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float *p, float *slope,
                                                    float *q) {
-    const float s = sigmoid_f(y);
-    const float loss = binary_focal_crossentropy(s, t, p, slope, q);
-    *slope *= s * (1.0f - s);
-    return loss;
+    const float target = t * (1.0f - p[2]) + 0.5f * p[2];
+    const float e = exp_f(-abs_f(y));
+    const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
+    const float r = (y >= 0.0f ? e : 1.0f) / (1.0f + e);
+    const float both = log1p_f(e);
+    const float least = 1.0f - PROBABILITY_MAX;
+    const float log_s = within_f(both - (y < 0.0f ? y : 0.0f), least, 16.118095f);
+    const float log_r = within_f(both + (y > 0.0f ? y : 0.0f), PROBABILITY_MIN, 15.942385f);
+    const float inside = s >= PROBABILITY_MIN && r >= least ? 1.0f : 0.0f * y;
+    const float c = target * log_s + (1.0f - target) * log_r;
+    const float rest = target * r + (1.0f - target) * s;
+    *q = s;
+    return focus(target, rest, (1.0f - 2.0f * target) * s * r, c, (s - target) * inside, p, slope);
 }
 
 /* From values and their slopes by u = y / sum y, in dz, to slopes by y, scaled. */
@@ -151,7 +170,8 @@ softmax_categorical_focal_crossentropy(size_t n, const float *restrict z,
     return (struct line_loss){1.0f, 0.0f, loss};
 }
 
-/* Zhang and Sabuncu, 2018: (1 - y_t^q) / q. */
+/* Zhang and Sabuncu, 2018: (1 - y_t^q) / q. As in Keras y_t is sum onehot(t) y, so that what is
+ * no finite number in any class shows. */
 CDL_INLINE struct line_loss categorical_generalized_crossentropy(size_t n, const float *restrict y,
                                                                  const void *restrict target,
                                                                  float scale, const float *p,
@@ -159,14 +179,19 @@ CDL_INLINE struct line_loss categorical_generalized_crossentropy(size_t n, const
                                                                  float *restrict q) {
     const int32_t t = *(const int32_t *)target;
     const size_t padded = cdl_round_up(n, CDL_LINE);
-    for (size_t j = 0; j < n; j++) q[j] = y[j];
-    for (size_t j = n; j < padded; j++) q[j] = 0.0f;
-    for (size_t j = 0; j < padded; j++) dz[j] = 0.0f;
-    dz[t] = -scale * pow_f(y[t], p[0] - 1.0f);
-    return (struct line_loss){1.0f, 0.0f, (1.0f - pow_f(y[t], p[0])) / p[0]};
+    float picked = 0.0f;
+    for (size_t j = 0; j < n; j++) {
+        q[j] = y[j];
+        picked += 0.0f * y[j];
+    }
+    for (size_t j = 0; j < n; j++) dz[j] = picked;
+    for (size_t j = n; j < padded; j++) dz[j] = q[j] = 0.0f;
+    picked += y[t];
+    dz[t] = -scale * pow_f(picked, p[0] - 1.0f);
+    return (struct line_loss){1.0f, 0.0f, (1.0f - pow_f(picked, p[0])) / p[0]};
 }
 
-/* max(1 + max (1 - t) y - sum t y, 0) */
+/* max(1 + max (1 - t) y - sum t y, 0); classes that share the largest share its slope. */
 CDL_INLINE struct line_loss categorical_hinge(size_t n, const float *restrict y,
                                               const void *restrict target, float scale,
                                               const float *p, float *restrict dz,
@@ -174,18 +199,20 @@ CDL_INLINE struct line_loss categorical_hinge(size_t n, const float *restrict y,
     (void)p;
     const float *t = target;
     float right = 0.0f;
-    size_t worst = 0;
+    float worst = (1.0f - t[0]) * y[0];
     for (size_t j = 0; j < n; j++) {
         right += t[j] * y[j];
-        if ((1.0f - t[j]) * y[j] > (1.0f - t[worst]) * y[worst]) worst = j;
+        worst = max_f((1.0f - t[j]) * y[j], worst);
     }
-    const float margin = 1.0f + (1.0f - t[worst]) * y[worst] - right;
-    const float on = margin > 0.0f ? scale : 0.0f;
+    float equals = 0.0f;
+    for (size_t j = 0; j < n; j++) equals += (1.0f - t[j]) * y[j] == worst ? 1.0f : 0.0f;
+    const float margin = 1.0f + worst - right;
+    const float on = scale * corner_f(margin);
     for (size_t j = 0; j < n; j++) {
+        const float wrong = (1.0f - t[j]) * y[j] == worst ? (1.0f - t[j]) / equals : 0.0f;
         q[j] = y[j];
-        dz[j] = -on * t[j];
+        dz[j] = on * (wrong - t[j]);
     }
-    dz[worst] += on * (1.0f - t[worst]);
     for (size_t j = n; j < cdl_round_up(n, CDL_LINE); j++) dz[j] = q[j] = 0.0f;
     return (struct line_loss){1.0f, 0.0f, margin < 0.0f ? 0.0f : margin};
 }

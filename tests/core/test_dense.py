@@ -96,7 +96,8 @@ def test_an_activation_inside_and_its_slope_behind_it(name, n, isa):
     x = rng.normal(size=(50, 30)).astype(np.float32)
     parameters = reference.activation_parameters(name)[0]
     check(layer(rng, (), 30, n, activation=name, **parameters), x, isa)
-    check(stack(rng, (), [30, n, 17, 1, 4], activation=name, **parameters), x, isa)
+    if name != "exponential":  # a tower of them overflows
+        check(stack(rng, (), [30, n, 17, 1, 4], activation=name, **parameters), x, isa)
 
 
 @pytest.mark.parametrize("isa", ISAS)
