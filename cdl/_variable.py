@@ -1,4 +1,4 @@
-"""_variable.py - a weight: a named array that belongs to a layer and lives in the kernels' layout."""
+"""_variable.py - a weight: a named array of a layer, kept in the layout of the kernels."""
 
 from __future__ import annotations
 
