@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from reference_activations import *  # noqa: F403
-from reference_activations import Array
+from reference_activations import Array, sigmoid
 from reference_losses import *  # noqa: F403
 from reference_losses import LOSSES
 
