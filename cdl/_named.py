@@ -2,8 +2,8 @@
 
 A `Family` is one dictionary from every accepted name to the thing that it means. Classes enter it
 by a decorator where they are defined, so that adding one touches no list; `get`, `serialize` and
-`deserialize` of each public module are the methods below. Configs are Keras's own:
-`{"module", "class_name", "config", "registered_name"}`.
+`deserialize` of each public module are the methods below. Names that the user has registered come
+first; what configs look like is in _serial.py.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from cdl import _serial
+from cdl._registry import all_custom_objects, get_registered_object
+from cdl._serial import serialize
 from cdl.utils.naming import snake_case
 
-Thing = TypeVar("Thing", bound=Callable[..., Any])
+__all__ = ["Family", "serialize", "unknown"]
 
-_families: dict[str, Family] = {}  # by their Keras modules
-_homes: dict[Any, str] = {}  # what cdl itself defines, and the Keras module that has it
+Thing = TypeVar("Thing", bound=Callable[..., Any])
 
 
 class Family:
@@ -47,7 +49,6 @@ class Family:
         self.snake = snake
         self.missing = missing
         self._things: dict[str, Any] = {}
-        _families[module] = self
 
     def add(self, *names: str) -> Callable[[Thing], Thing]:
         """A decorator that enters a class or function under its own name and under `names`."""
@@ -57,7 +58,7 @@ class Family:
             snake = [snake_case(own)] if self.snake and isinstance(thing, type) else []
             for name in (own, *snake, *names):
                 self._things.setdefault(self.key(name), thing)
-            _homes[thing] = self.module
+            _serial.at_home(self.module, thing)
             return thing
 
         return enter
@@ -71,6 +72,9 @@ class Family:
 
     def find(self, name: str, error: type[Exception] = ValueError) -> Any:
         """The class or function of that name; an error that suggests a near one otherwise."""
+        own = get_registered_object(name)
+        if own is not None:
+            return own
         try:
             return self._things[self.key(name)]
         except KeyError:
@@ -118,56 +122,24 @@ class Family:
             config = {"class_name": config, "config": {}}
         if not isinstance(config, Mapping) or "class_name" not in config:
             raise self.not_one(config)
-        home = _families.get(config.get("module") or "", self)
-        if home is not self:
-            return home.deserialize(config, custom_objects)
-        custom = custom_objects or {}
+        module = _serial.public_module(config.get("module"))
+        if module not in (None, self.module):
+            return _serial.deserialize(config, custom_objects)
+        custom = all_custom_objects(custom_objects)
         name, inner = config["class_name"], config.get("config", {})
         if name == "function":
             return custom.get(inner) or self.find(inner, self.missing)
         thing = custom.get(config.get("registered_name") or name) or custom.get(name)
         if thing is None:
-            thing = self.find(name, self.missing)
-        if not isinstance(thing, type):
-            return thing
-        from_config = getattr(thing, "from_config", None)
-        return from_config(dict(inner)) if from_config else thing(**inner)
+            if self.key(str(name)) not in self._things:
+                raise self.missing(f"{unknown(self.kind, name, self._things)}. {_serial.HINT}")
+            thing = self.find(name)
+        return _serial.revive(thing, config, custom_objects)
 
     @staticmethod
     def serialize(thing: Any) -> Any:
         """The config of an object or function, as Keras writes it."""
         return serialize(thing)
-
-
-def serialize(thing: Any) -> Any:
-    """The config of any object that has a `get_config`, or of a named function.
-
-    None, numbers and strings are themselves; containers are walked through.
-    """
-    if thing is None or isinstance(thing, (str, bool, int, float)):
-        return thing
-    if isinstance(thing, (list, tuple)):
-        return type(thing)(serialize(item) for item in thing)
-    if isinstance(thing, dict):
-        return {key: serialize(value) for key, value in thing.items()}
-    if hasattr(thing, "tolist"):
-        return thing.tolist()
-    if hasattr(thing, "get_config"):
-        return _class_config(thing)
-    name = getattr(thing, "__name__", None)
-    if name is None:
-        raise TypeError(f"serialize: {thing!r} has no get_config and no name")
-    if name == "<lambda>":
-        raise ValueError("serialize: a lambda has no name to be found by; use a named function")
-    known = thing in _homes
-    module = "builtins" if known else _module(thing)
-    registered = "function" if known else name
-    return {
-        "module": module,
-        "class_name": "function",
-        "config": name,
-        "registered_name": registered,
-    }
 
 
 def unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
@@ -178,22 +150,6 @@ def unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(str(name).lower(), lower, 1)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else "."
     return f"Could not find {kind} {name!r}{hint} Known names: {', '.join(sorted(known))}"
-
-
-def _class_config(thing: Any) -> dict[str, Any]:
-    cls = type(thing)
-    home = _homes.get(cls)
-    return {
-        "module": home or _module(cls),
-        "class_name": cls.__name__,
-        "config": serialize(thing.get_config()),
-        "registered_name": None if home else cls.__name__,
-    }
-
-
-def _module(thing: Any) -> str | None:
-    module = getattr(thing, "__module__", None)
-    return None if module == "__main__" else module
 
 
 def _article(kind: str) -> str:

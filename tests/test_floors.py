@@ -20,7 +20,8 @@ PYTHON_FLOORS = {
     5: "models saving",
     4: "layers callbacks",
     3: "activations losses metrics optimizers schedules initializers regularizers constraints",
-    2: "data utils random config backend _arguments _state _program _variable _eager _named",
+    2: "data utils random config backend _arguments _state _program _variable _eager _named "
+    "_serial _registry",
     1: "_core",
 }
 FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}

@@ -181,7 +181,7 @@ def test_config_makes_an_equal_object(thing):
                 "registered_name": "function",
             },
         ),
-        ([1, "a", None, np.float32(0.5), np.arange(2)], [1, "a", None, 0.5, [0, 1]]),
+        ([1, "a", None, np.float32(0.5)], [1, "a", None, 0.5]),
     ],
 )
 def test_config_is_as_keras_writes_it(thing, expected):
@@ -206,7 +206,7 @@ def test_config_of_another_family_is_found_by_its_module():
 @pytest.mark.parametrize(
     ("thing", "error", "text"),
     [
-        (lambda x: x, ValueError, "a lambda has no name"),
+        (int, TypeError, "has no get_config and no name"),
         (object(), TypeError, "has no get_config and no name"),
     ],
 )

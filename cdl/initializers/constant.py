@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._named import serialize
+from cdl._serial import deserialize, serialize
 from cdl.config import standardize_dtype
 from cdl.initializers.initializer import Initializer, checked_shape, family
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import NDArray
 
 
@@ -50,6 +52,11 @@ class Constant(Initializer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"value": serialize(self.value)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new one from what `get_config` gave."""
+        return cls(**{name: deserialize(value) for name, value in config.items()})
 
 
 class Values(Initializer):

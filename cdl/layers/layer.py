@@ -80,6 +80,7 @@ class Layer:
         self.dtype = float32(owner, dtype)
         self.name = unique(type(self)) if name is None else name
         self.built = False
+        self._build_shape: Shape | None = None
         self._trainable = trainable
         self._weights: list[Variable] = []
         self._frozen: set[Variable] = set()  # weights that are never trained
@@ -233,7 +234,18 @@ class Layer:
 
         A subclass calls this at its end.
         """
+        self._build_shape = tuple(input_shape) if input_shape is not None else None
         self.built = True
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What `build` was called with, for configs; None if it was not called."""
+        return None if self._build_shape is None else {"input_shape": self._build_shape}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build the layer as `get_build_config` says."""
+        shape = config.get("input_shape")
+        if shape is not None and not self.built:
+            self.build(tuple(shape))
 
     def check_input(self, shape: Shape) -> None:
         """Refuse an input whose shape, batch axis included, does not fit.

@@ -1,7 +1,18 @@
 """__init__.py - models: layers put together, trained and used."""
 
+from cdl.models.cloning import clone_model
+from cdl.models.configured import model_from_json
 from cdl.models.many import train_many
 from cdl.models.model import Model
 from cdl.models.sequential import Sequential
+from cdl.saving import load_model, save_model
 
-__all__ = ["Model", "Sequential", "train_many"]
+__all__ = [
+    "Model",
+    "Sequential",
+    "clone_model",
+    "load_model",
+    "model_from_json",
+    "save_model",
+    "train_many",
+]

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from cdl.layers import Layer
 from cdl.models import inference
+from cdl.models.configured import Configured
 from cdl.models.summary import print_summary
 from cdl.models.trainer import Trainer
 
 
-class Model(Trainer, Layer):
+class Model(Configured, Trainer, Layer):
     """Base of models. Make a `Sequential`; a Model of inputs and outputs is not there yet.
 
     Attributes:

@@ -1,9 +1,11 @@
 """sequential.py - Sequential: layers one after the other."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
+from cdl import _serial
 from cdl._program import Program, Value
+from cdl._serial import deserialize, serialize
 from cdl.data import brief
 from cdl.layers import InputLayer, Layer
 from cdl.models.lowering import lower_inference, lower_training
@@ -34,12 +36,10 @@ class Sequential(Model):
             raise ValueError(f"Sequential: name must be a string without '/', got {name!r}")
         super().__init__(name=name, trainable=trainable)
         self._stack: list[Any] = []
-        self._given_shape: Shape | None = None  # by an Input
+        self._input: InputLayer | None = None  # in front of the stack, once a shape is known
         self._shapes: list[Shape] = []  # of the input and of what each layer gives, once built
         for layer in layers or ():
             self.add(layer, rebuild=False)
-        if not trainable:
-            self.trainable = False
         self._rebuild()
 
     # --- the stack ---
@@ -61,26 +61,36 @@ class Sequential(Model):
         if rebuild:
             self._rebuild()
 
-    def _add_input(self, layer: Any) -> None:
-        shape = tuple(layer.batch_shape)
-        if self._stack or self._given_shape is not None:
+    def _add_input(self, layer: InputLayer) -> None:
+        if self._input is not None:
             raise ValueError(
-                f"{self.name}: an Input must come first and once, got one of shape {shape} after "
-                f"{self._stack[-1].name if self._stack else f'one of shape {self._given_shape}'!r}"
+                f"{self.name} has already been configured to use input shape "
+                f"{self._input.batch_shape}: an Input must come first and once, got another one "
+                f"of shape {layer.batch_shape}"
             )
-        self._given_shape = shape
+        if self._stack:
+            raise ValueError(
+                f"{self.name}: an Input must come first, got one of shape {layer.batch_shape} "
+                f"after {self._stack[-1].name!r}"
+            )
+        self._input = layer
 
     def _add_layer(self, layer: Any) -> None:
         if not isinstance(layer, Layer):
             what = f"the class {layer.__name__}" if isinstance(layer, type) else brief(layer)
-            raise ValueError(f"{self.name}: layer must be a Layer, got {what}")
-        if any(layer is not other and layer.name == other.name for other in self._stack):
             raise ValueError(
-                f"{self.name}: layer names must be unique, got a second {layer.name!r}: "
+                f"{self.name}: layer must be a Layer, got {what}. Only instances of Layer can be "
+                "added to a Sequential"
+            )
+        there = [self._input, *self._stack] if self._input is not None else self._stack
+        if any(layer is not other and layer.name == other.name for other in there):
+            raise ValueError(
+                f"{self.name}: all layers should have unique names, got a second {layer.name!r}: "
                 "give it another name="
             )
-        if not self._stack and self._given_shape is None:
-            self._given_shape = _shape_of_first(layer)
+        if not self._stack and self._input is None:
+            shape = _shape_of_first(layer)
+            self._input = None if shape is None else InputLayer(batch_shape=shape)
         self._stack.append(layer)
 
     def pop(self, rebuild: bool = True) -> Any:
@@ -116,12 +126,12 @@ class Sequential(Model):
 
     def _rebuild(self) -> None:
         """The stack has changed: build anew if the shape of the input is known."""
-        shape = self._given_shape or (self._shapes[0] if self._shapes else None)
         self.built = False
         self._shapes = []
+        self._build_shape = None
         self._forget_programs()
-        if shape is not None and self._stack:
-            self.build(shape)
+        if self._input is not None and self._stack:
+            self.build(self._input.batch_shape)
 
     def build(self, input_shape: Any = None) -> None:
         """Give the layers their weights.
@@ -133,17 +143,26 @@ class Sequential(Model):
             ValueError: if there are no layers, or a shape does not suit one of them.
         """
         self._check_has_layers()
+        given = None if self._input is None else self._input.batch_shape
         if input_shape is None:
-            input_shape = self._given_shape
+            input_shape = given
         if input_shape is None:
             raise ValueError(f"{self.name}: input_shape must be given to build(), got None")
+        if given is not None and input_shape != given and tuple(input_shape) != given:
+            raise ValueError(
+                f"{self.name} has already been configured to use input shape {given}; "
+                f"input_shape must be the same in build(), got {input_shape}"
+            )
         shapes = self._shapes_through(input_shape)
+        if self._input is None:
+            self._input = InputLayer(batch_shape=shapes[0])
         for layer, shape in zip(self._stack, shapes, strict=False):
             if not layer.built:
                 layer.build(shape)
                 for variable in layer.weights:
                     variable.path = f"{self.name}/{variable.path}"
         self._shapes = shapes
+        self._build_shape = shapes[0]
         self.built = True
         self._forget_programs()
 
@@ -195,6 +214,45 @@ class Sequential(Model):
     def _output_name(self) -> str:
         return self._stack[-1].name if self._stack else "output"
 
+    # --- configuration ---
+
+    def get_config(self) -> dict[str, Any]:
+        """Name, and the configs of all layers, the Input included."""
+        front = [] if self._input is None else [self._input]
+        config = {**super().get_config(), "layers": [serialize(x) for x in (*front, *self._stack)]}
+        if self._shapes:
+            config["build_input_shape"] = self._shapes[0]
+        return config
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A new model, with new weights, from what `get_config` gave.
+
+        Args:
+            config: with the keys "name" and "layers".
+            custom_objects: classes and functions of the user's own, by name.
+
+        Raises:
+            ValueError: there are no such keys.
+            TypeError: a layer is of a class that is not known.
+        """
+        if not isinstance(config, Mapping) or not {"name", "layers"} <= config.keys():
+            raise ValueError(
+                "A Sequential model configuration must be a dict with the keys 'name' and "
+                f"'layers', got {sorted(config) if isinstance(config, Mapping) else config!r}"
+            )
+        model = cls(name=config["name"])
+        for layer in config["layers"]:
+            model.add(deserialize(layer, custom_objects), rebuild=False)
+        model._rebuild()
+        model._trainable = bool(config.get("trainable", True))
+        shape = config.get("build_input_shape")
+        if not model.built and shape:
+            model.build(tuple(shape))
+        return model
+
     # --- lowering ---
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -234,3 +292,6 @@ def _shape_of_first(layer: Any) -> Shape | None:
     if isinstance(layer, Sequential) and layer._shapes:
         return layer.input_shape
     return None
+
+
+_serial.at_home("keras", Sequential)

@@ -1,0 +1,280 @@
+"""_serial.py - configs: plain dictionaries that objects become, as Keras writes and reads them.
+
+An object is `{"module", "class_name", "config", "registered_name"}`, with `"build_config"` and
+`"compile_config"` if it has them; a function is one of class "function". Reading makes objects of
+cdl's own classes and of those that the user has registered or handed in. A config names a module
+only as a word: no module is imported, and no code is run, because a config says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import warnings
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from cdl import _registry
+
+# Keras's public modules, and where cdl has what is in them; loaded when first asked for.
+_MODULES = {
+    "keras": "cdl.models",
+    "keras.models": "cdl.models",
+    "keras.layers": "cdl.layers",
+    "keras.optimizers.schedules": "cdl.optimizers.schedules",
+    "keras.optimizers": "cdl.optimizers",
+    "keras.losses": "cdl.losses",
+    "keras.metrics": "cdl.metrics",
+    "keras.activations": "cdl.activations",
+    "keras.initializers": "cdl.initializers",
+    "keras.regularizers": "cdl.regularizers",
+    "keras.constraints": "cdl.constraints",
+}
+_WITH_FUNCTIONS = ("keras.activations", "keras.losses", "keras.metrics")
+HINT = (
+    "Classes and functions of your own must be registered by "
+    "@cdl.saving.register_keras_serializable() or given in custom_objects"
+)
+
+_public: dict[str, dict[str, Any]] = {module: {} for module in _MODULES}
+_homes: dict[Any, str] = {}  # what cdl itself defines, and the Keras module that has it
+
+
+def at_home(module: str, thing: Any) -> None:
+    """Enter a class or function as that of its name in one of Keras's modules."""
+    _public.setdefault(module, {}).setdefault(thing.__name__, thing)
+    _homes[thing] = module
+
+
+def home_of(thing: Any) -> str | None:
+    """The Keras module of one of cdl's own classes or functions."""
+    return _homes.get(thing)
+
+
+# --- writing ---
+
+
+def serialize(thing: Any) -> Any:
+    """The config of an object that has a `get_config`, or of a named function.
+
+    None, numbers and strings are themselves; containers are walked through.
+
+    Raises:
+        TypeError: something that has neither.
+    """
+    if thing is None or isinstance(thing, (str, bool, int, float)):
+        return thing
+    if isinstance(thing, (list, tuple)):
+        items = [serialize(item) for item in thing]
+        return tuple(items) if isinstance(thing, tuple) else items
+    if isinstance(thing, dict):
+        return {key: serialize(value) for key, value in thing.items()}
+    if isinstance(thing, (np.ndarray, np.generic)):
+        return _array_config(np.asarray(thing))
+    special = _special_config(thing)
+    if special is not None:
+        return special
+    if hasattr(thing, "get_config") and not isinstance(thing, type):
+        return _object_config(thing)
+    if isinstance(thing, type) or not hasattr(thing, "__name__"):
+        raise TypeError(f"serialize: {thing!r} has no get_config and no name")
+    return _function_config(thing)
+
+
+def _array_config(array: np.ndarray[Any, Any]) -> Any:
+    if not array.ndim:
+        return array.item()
+    config = {"value": array.tolist(), "dtype": array.dtype.name}
+    return {"class_name": "__numpy__", "config": config}
+
+
+def _special_config(thing: Any) -> dict[str, Any] | None:
+    if isinstance(thing, bytes):
+        return {"class_name": "__bytes__", "config": {"value": thing.decode("utf-8")}}
+    if isinstance(thing, slice):
+        ends = {"start": thing.start, "stop": thing.stop, "step": thing.step}
+        return {"class_name": "__slice__", "config": serialize(ends)}
+    if thing is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
+    return None
+
+
+def _object_config(thing: Any) -> dict[str, Any]:
+    cls = type(thing)
+    config = thing.get_config()
+    if not isinstance(config, dict):
+        raise TypeError(f"{cls.__name__}: get_config must return a dict, got {config!r}")
+    home = _homes.get(cls)
+    written = {
+        "module": home or _module_of(cls),
+        "class_name": cls.__name__,
+        "config": serialize(config),
+        "registered_name": None if home else _registry.get_registered_name(cls),
+    }
+    for part in ("build_config", "compile_config"):
+        state = getattr(thing, f"get_{part}", lambda: None)()
+        if state is not None:
+            written[part] = serialize(state)
+    return written
+
+
+def _function_config(function: Any) -> dict[str, Any]:
+    name = _registry.get_registered_name(function)
+    if name == "<lambda>":
+        warnings.warn(
+            "a lambda is written without its code: it can be read only with "
+            "custom_objects={'<lambda>': ...}. Use a named function",
+            stacklevel=3,
+        )
+    return {
+        "module": "builtins",
+        "class_name": "function",
+        "config": name,
+        "registered_name": "function",
+    }
+
+
+def _module_of(cls: type) -> str | None:
+    return None if cls.__module__ == "__main__" else cls.__module__
+
+
+# --- reading ---
+
+
+def deserialize(
+    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> Any:
+    """The object that a config of `serialize`, or of Keras, describes.
+
+    Args:
+        config: what `serialize` gave. Plain values, and containers of configs, are read too.
+        custom_objects: classes and functions of the user's own, by name.
+        safe_mode: True. Code that Keras has put into a config is never run.
+
+    Raises:
+        TypeError: a config of a class or function that is not known, or that is none at all.
+        ValueError: a config that holds code.
+    """
+    if not safe_mode:
+        raise ValueError("deserialize: safe_mode must be True: cdl runs no code from a config")
+    custom = _registry.all_custom_objects(custom_objects)
+    if isinstance(config, str):
+        return custom.get(config, config)
+    if config is None or isinstance(config, (bool, int, float)):
+        return config
+    if isinstance(config, (list, tuple)):
+        return [deserialize(item, custom_objects) for item in config]
+    if not isinstance(config, Mapping):
+        raise TypeError(f"Could not parse config: {config!r}")
+    if "class_name" not in config or "config" not in config:
+        return {key: deserialize(value, custom_objects) for key, value in config.items()}
+    name = config["class_name"]
+    if isinstance(name, str) and name.startswith("__"):
+        return _special(name, config["config"], custom_objects)
+    if name == "function":
+        return _function(config, custom)
+    return revive(_class(config, custom), config, custom_objects)
+
+
+def revive(cls: Any, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Any:
+    """An object of a class, as its config says, built and compiled if the config says so."""
+    inner = config.get("config")
+    inner = {} if inner is None else inner
+    if isinstance(cls, FunctionType) or not isinstance(cls, type):
+        return cls
+    name = cls.__name__
+    if not isinstance(inner, Mapping):
+        raise TypeError(f"{name}: config must be a dict, got {inner!r}")
+    from_config = getattr(cls, "from_config", None)
+    with _registry.CustomObjectScope(_registry.all_custom_objects(custom_objects)):
+        thing = from_config(dict(inner)) if from_config else cls(**inner)
+        build, compiled = config.get("build_config"), config.get("compile_config")
+        if build and not thing.built:
+            thing.build_from_config(build)
+        if compiled:
+            thing.compile_from_config(compiled)
+    return thing
+
+
+def _special(name: str, inner: Any, custom_objects: Mapping[str, Any] | None) -> Any:
+    if name in ("__numpy__", "__tensor__"):
+        return np.array(inner["value"], dtype=np.dtype(inner["dtype"]))
+    if name == "__bytes__":
+        return inner["value"].encode("utf-8")
+    if name == "__ellipsis__":
+        return Ellipsis
+    if name == "__slice__":
+        ends = (deserialize(inner[end], custom_objects) for end in ("start", "stop", "step"))
+        return slice(*ends)
+    if name == "__lambda__":
+        raise ValueError(
+            "the config holds the code of a Python lambda, which cdl never runs: "
+            "use a named function, and give it in custom_objects"
+        )
+    raise TypeError(f"Could not parse config of class {name!r}")
+
+
+def _function(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
+    name, module = config["config"], config.get("module")
+    if not isinstance(name, str):
+        raise TypeError(f"function: config must be its name, got {name!r}")
+    if name in custom:
+        return custom[name]
+    modules = [str(module)] if module in _MODULES else _WITH_FUNCTIONS
+    for each in modules:
+        found = _of_module(each).get(name)
+        if found is not None:
+            return found
+    raise _missing("function", name, module, _of_module("keras.activations"))
+
+
+def _class(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
+    name, module = config["class_name"], config.get("module")
+    if not isinstance(name, str):
+        raise TypeError(f"Could not parse config: class_name must be a string, got {name!r}")
+    for known_as in (str(config.get("registered_name")), name):
+        if known_as in custom:
+            return custom[known_as]
+    public = public_module(module)
+    if public is None:
+        raise _missing("class", name, module, {})
+    if name == "DTypePolicy":
+        return config["config"]["name"]  # a policy is no more than its dtype here
+    found = _of_module(public).get(name)
+    if found is None:
+        raise _missing("class", name, module, _of_module(public))
+    return found
+
+
+def public_module(module: Any) -> str | None:
+    """The public Keras module that a config's module means; None if it is not Keras's.
+
+    Keras writes some classes under their private modules: `keras.src.backend.torch.optimizers...`.
+    """
+    if not isinstance(module, str):
+        return None
+    if module in _public:
+        return module
+    if module.startswith("keras.src."):
+        parts = module.split(".")
+        for each in _MODULES:
+            if each != "keras" and all(part in parts for part in each.split(".")[1:]):
+                return each
+    return None
+
+
+def _of_module(module: str) -> dict[str, Any]:
+    """Names and things of a Keras module, with cdl's own module for it loaded."""
+    if module in _MODULES:
+        importlib.import_module(_MODULES[module])
+    return _public["keras" if module == "keras.models" else module or ""]
+
+
+def _missing(kind: str, name: str, module: Any, near: Mapping[str, Any]) -> TypeError:
+    found = difflib.get_close_matches(name, near, 1)
+    hint = f"; did you mean {found[0]!r}?" if found else "."
+    where = f" of module {module!r}" if module else ""
+    return TypeError(f"Could not locate {kind} {name!r}{where}{hint} {HINT}")

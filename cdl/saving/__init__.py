@@ -1,0 +1,29 @@
+"""__init__.py - saving: files, configs, and names for classes and functions of one's own."""
+
+from cdl._registry import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
+from cdl._serial import deserialize as deserialize_keras_object
+from cdl._serial import serialize as serialize_keras_object
+from cdl.saving.archive import load_model, save_model
+from cdl.saving.weights import load_weights, save_weights
+
+__all__ = [
+    "CustomObjectScope",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "load_model",
+    "load_weights",
+    "register_keras_serializable",
+    "save_model",
+    "save_weights",
+    "serialize_keras_object",
+]

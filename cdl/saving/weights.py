@@ -1,0 +1,186 @@
+"""weights.py - `.weights.h5`: the variables of a model and of its optimizer, in Keras's layout.
+
+Each part of a model (see parts.py) is a group with a group `vars`, in which datasets `0`, `1` ...
+are its variables in order. So a file fits every model of the same make, whatever its layers' names.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.saving.atomic import checked_path, may_write, replacing
+from cdl.saving.parts import parts
+
+SUFFIX = ".weights.h5"
+_KINDS = "fiu"  # of dtypes that a variable can be read from
+_UNBUILT = 2  # variables that an optimizer has before it learns: its counter, its rate
+
+
+def save_weights(
+    model: Any, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+) -> None:
+    """Write the variables of a built model, and of its optimizer if there is one, to a file.
+
+    The file is there whole or not at all.
+
+    Args:
+        model: the model.
+        filepath: a path that ends in `.weights.h5`.
+        overwrite: whether a file there is written over without asking.
+        max_shard_size: None; files in several parts are not supported.
+
+    Raises:
+        ValueError: another suffix, or a model that is not built.
+        OSError: the file cannot be written.
+    """
+    path = checked_path(filepath, "save_weights")
+    if max_shard_size is not None:
+        raise ValueError(f"save_weights: max_shard_size must be None, got {max_shard_size!r}")
+    _check_suffix(path, "save_weights")
+    check_built(model, "saving")
+    if may_write(path, overwrite, "save_weights"):
+        with replacing(path) as temporary:
+            write(model, temporary)
+
+
+def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:
+    """Read the variables of a model, and of its optimizer, from a file of Keras's or cdl's.
+
+    All of them, or none: nothing is changed if something does not fit.
+
+    Args:
+        model: a built model.
+        filepath: a `.weights.h5` file, or a `.keras` file, of which the weights are read.
+        skip_mismatch: whether to leave out, with a warning, the parts that do not fit.
+
+    Raises:
+        ValueError: another suffix, a model that is not built, or a file that does not fit it.
+        OSError: the file cannot be read.
+    """
+    path = checked_path(filepath, "load_weights")
+    check_built(model, "loading")
+    if path.name.endswith(".keras"):
+        from cdl.saving.archive import weights_of
+
+        with weights_of(path) as file:
+            read(model, file, path, skip_mismatch)
+        return
+    _check_suffix(path, "load_weights")
+    if not path.exists():
+        raise FileNotFoundError(f"load_weights: there is no file {path}")
+    read(model, path, path, skip_mismatch)
+
+
+def _check_suffix(path: Path, call: str) -> None:
+    if not path.name.endswith(SUFFIX):
+        raise ValueError(f"{call}: The filename must end in `{SUFFIX}`, got {os.fspath(path)!r}")
+
+
+def check_built(model: Any, doing: str) -> None:
+    """ValueError if a model has no weights yet."""
+    if not model.built:
+        raise ValueError(
+            f"{doing} the weights of {model.name!r}, which has not yet been built: call "
+            "build(input_shape), or call it on data, first"
+        )
+
+
+def write(model: Any, file: Path | IO[bytes]) -> None:
+    """Write all variables of a model to a new HDF5 file."""
+    import h5py
+
+    with h5py.File(file, "w") as root:
+        for path, part, variables in parts(model):
+            group = root.create_group(f"{path}/vars")
+            group.attrs["name"] = part.name
+            for i, variable in enumerate(variables):
+                array = np.asarray(variable)
+                # Keras counts in int32.
+                group[str(i)] = array.astype(np.int32) if array.dtype.kind == "i" else array
+
+
+def read(
+    model: Any,
+    file: Path | IO[bytes],
+    path: Path,
+    skip_mismatch: bool = False,
+    whole: bool = False,
+) -> None:
+    """Set all variables of a model from an HDF5 file.
+
+    Args:
+        model: the model.
+        file: the file, open or by its path.
+        path: how errors call it.
+        skip_mismatch: see `load_weights`.
+        whole: whether the model has just been made from the same file, so that its optimizer is new
+            if the file's had not learned yet.
+    """
+    import h5py
+
+    found: list[tuple[Any, NDArray[Any]]] = []
+    failed: list[tuple[Any, str]] = []
+    try:
+        with h5py.File(file, "r") as root:
+            for place, part, variables in parts(model):
+                group = root.get(f"{place}/vars", {})
+                if place == "optimizer" and len(group) != len(variables):
+                    if not (whole and len(group) <= _UNBUILT):
+                        _warn_of_optimizer(part, len(variables), len(group))
+                    continue
+                try:
+                    found += _values(part, variables, group)
+                except ValueError as error:
+                    failed.append((part, str(error)))
+    except (OSError, RuntimeError, KeyError) as error:
+        raise OSError(f"{path} cannot be read as HDF5: {error}") from error
+    if failed:
+        message = (
+            f"{path}: A total of {len(failed)} objects could not be loaded. The first, "
+            f"{failed[0][0]}: {failed[0][1]} All of them: {[part for part, _ in failed]}"
+        )
+        if not skip_mismatch:
+            raise ValueError(message)
+        warnings.warn(message, stacklevel=3)
+    for variable, array in found:
+        variable.assign(array)
+
+
+def _values(
+    part: Any, variables: list[Any], group: Mapping[str, Any]
+) -> list[tuple[Any, NDArray[Any]]]:
+    """Each variable of a part with the array that the file has for it."""
+    import h5py
+
+    if len(group) != len(variables):
+        raise ValueError(
+            f"Layer {part.name!r} expected {len(variables)} variables, but received {len(group)} "
+            f"variables during loading. Expected: {[each.name for each in variables]}."
+        )
+    found = []
+    for i, variable in enumerate(variables):
+        data = group.get(str(i))
+        if not isinstance(data, h5py.Dataset) or data.dtype.kind not in _KINDS:
+            raise ValueError(f"{variable.path} must be a dataset of numbers, got {data}.")
+        if data.shape != tuple(variable.shape):
+            raise ValueError(
+                f"{variable.path} must have shape {tuple(variable.shape)}, got {data.shape}."
+            )
+        if data.external or data.is_virtual:
+            raise ValueError(f"{variable.path} must be in the file itself, got a link to another.")
+        found.append((variable, data[()]))
+    return found
+
+
+def _warn_of_optimizer(optimizer: Any, own: int, there: int) -> None:
+    hint = "" if optimizer.built else " It is not built yet: train first, or load the whole model."
+    warnings.warn(
+        f"Skipping variable loading for optimizer {optimizer.name!r}, because it has {own} "
+        f"variables whereas the saved optimizer has {there} variables.{hint}",
+        stacklevel=4,
+    )

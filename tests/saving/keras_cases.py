@@ -1,0 +1,145 @@
+"""keras_cases.py - models of which Keras's own configs are recorded in keras_configs.json.
+
+`python tests/saving/keras_cases.py` in an environment with Keras 3 records them, and the model with
+its training in `trained.keras` and `trained.json`.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+
+
+def stack(K):
+    return K.Sequential(
+        [
+            K.Input((4,)),
+            K.layers.Dense(3, activation="relu", kernel_regularizer="l2"),
+            K.layers.Dropout(0.5),
+            K.layers.Dense(2, activation="softmax", bias_constraint="max_norm"),
+        ]
+    )
+
+
+def built(K):
+    return stack(K)
+
+
+def compiled(K):
+    model = stack(K)
+    model.compile(
+        K.optimizers.Adam(0.5, beta_1=0.8),
+        loss="mse",
+        metrics=["accuracy", K.metrics.MeanSquaredError(name="q"), K.losses.mean_absolute_error],
+    )
+    return model
+
+
+def unbuilt(K):
+    return K.Sequential([K.layers.Dense(3)], name="mine")
+
+
+def loss_object_and_weights(K):
+    model = unbuilt(K)
+    model.compile(
+        "sgd",
+        K.losses.BinaryCrossentropy(from_logits=True),
+        loss_weights=[0.5],
+        weighted_metrics=["mae"],
+    )
+    return model
+
+
+def built_by_data(K):
+    model = unbuilt(K)
+    model(np.ones((2, 4)))
+    return model
+
+
+def nested(K):
+    inner = K.Sequential([K.layers.Dense(3)], name="inner")
+    return K.Sequential([K.Input((4,)), inner, K.layers.Dense(1)])
+
+
+def frozen(K):
+    return K.Sequential([K.Input((4,)), K.layers.Dense(3)], trainable=False)
+
+
+def initializers(K):
+    values = K.initializers.Constant(np.arange(12.0).reshape(4, 3))
+    return K.Sequential(
+        [
+            K.Input((4,), batch_size=8, name="x"),
+            K.layers.Dense(3, kernel_initializer=values, use_bias=False),
+            K.layers.Dense(3, kernel_initializer="he_normal", trainable=False),
+        ]
+    )
+
+
+def function_of_one_s_own(K):
+    def distance(y_true, y_pred):
+        return (y_true - y_pred) ** 2
+
+    model = unbuilt(K)
+    model.compile("sgd", distance, metrics=[distance])
+    return model
+
+
+def clone(K):
+    return K.models.clone_model(compiled(K))
+
+
+def read_again(K):
+    return K.models.model_from_json(compiled(K).to_json())
+
+
+CASES = (
+    built,
+    compiled,
+    unbuilt,
+    loss_object_and_weights,
+    built_by_data,
+    nested,
+    frozen,
+    initializers,
+    function_of_one_s_own,
+    clone,
+    read_again,
+)
+
+
+def data():
+    rng = np.random.RandomState(0)
+    return rng.normal(size=(64, 4)).astype("float32"), rng.normal(size=(64, 2)).astype("float32")
+
+
+def trained(K):
+    inner = K.Sequential([K.layers.Dense(3, "tanh"), K.layers.Dense(2)])
+    model = K.Sequential([K.Input((4,)), K.layers.Dense(3, "relu"), inner, K.layers.Dense(2)])
+    model.compile(K.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    go_on(model, 2)
+    return model
+
+
+def go_on(model, epochs):
+    return model.fit(*data(), epochs=epochs, shuffle=False, verbose=0).history
+
+
+def record():
+    import keras
+
+    configs = {}
+    for case in CASES:
+        keras.utils.clear_session()
+        configs[case.__name__] = json.loads(case(keras).to_json())
+    (HERE / "keras_configs.json").write_text(json.dumps(configs, indent=1) + "\n")
+    model = trained(keras)
+    model.save(HERE / "trained.keras")
+    after = {"history": go_on(model, 3), "weights": [w.tolist() for w in model.get_weights()]}
+    (HERE / "trained.json").write_text(json.dumps(after) + "\n")
+
+
+if __name__ == "__main__":
+    record()

@@ -1,0 +1,254 @@
+"""test_files.py - models and weights on disk: whole or not at all, and the same as Keras's."""
+
+import json
+import os
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from saving.keras_cases import HERE, go_on, trained
+
+import cdl
+from cdl.layers import Activation, Dense, Dropout, Input
+from cdl.models import Sequential, load_model
+from cdl.optimizers import SGD
+
+X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+Y = X[:, :2] * 2
+
+
+def net(units=3, compiled=True, **kwargs):
+    model = Sequential([Input((4,)), Dense(units, "relu"), Dropout(0.5), Dense(2)], **kwargs)
+    if compiled:
+        model.compile(SGD(0.1, momentum=0.9), "mse")
+    return model
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- against Keras ---
+
+
+def test_training_of_a_model_from_keras_goes_on_where_it_stopped():
+    model = load_model(HERE / "trained.keras")
+    expected = json.loads((HERE / "trained.json").read_text())
+    assert int(model.optimizer.iterations) == 4
+    history = go_on(model, 3)
+    for name, values in expected["history"].items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-5)
+    for weight, values in zip(model.get_weights(), expected["weights"], strict=True):
+        np.testing.assert_allclose(weight, values, atol=1e-5)
+
+
+def test_files_hold_what_those_of_keras_hold(tmp_path):
+    trained(cdl).save(tmp_path / "a.keras")
+
+    def contents(path):
+        names = {}
+        with zipfile.ZipFile(path) as archive:
+            assert [info.compress_type for info in archive.infolist()] == [zipfile.ZIP_STORED] * 3
+            assert archive.namelist() == ["metadata.json", "config.json", "model.weights.h5"]
+            metadata = json.loads(archive.read("metadata.json"))
+            with archive.open("model.weights.h5") as file, h5py.File(file) as root:
+
+                def note(name, thing):
+                    shape = (thing.shape, thing.dtype) if isinstance(thing, h5py.Dataset) else ()
+                    names[name] = (*shape, *thing.attrs)
+
+                root.visititems(note)
+        return list(metadata), names
+
+    assert contents(tmp_path / "a.keras") == contents(HERE / "trained.keras")
+
+
+# --- round trips ---
+
+
+def test_loaded_model_is_the_saved_one_and_learns_on(tmp_path):
+    model = net()
+    model.fit(X, Y, epochs=2, shuffle=False, verbose=0)
+    model.save(tmp_path / "a.keras")
+    again = load_model(tmp_path / "a.keras")
+    assert same(model, again)
+    assert again.to_json() == model.to_json()
+    for each in (model, again):
+        each.layers[1].rate = 0.0
+        each.compile(each.optimizer, "mse")
+        each.fit(X, Y, epochs=2, shuffle=False, verbose=0)
+    assert same(model, again)
+
+
+def test_model_may_be_loaded_without_compiling(tmp_path):
+    net().save(str(tmp_path / "a.keras"))
+    assert not load_model(tmp_path / "a.keras", compile=False).compiled
+    assert load_model(tmp_path / "a.keras").compiled
+
+
+def test_weights_come_back_by_place_whatever_the_names(tmp_path):
+    model = net()
+    model.fit(X, Y, verbose=0)
+    model.save_weights(tmp_path / "a.weights.h5")
+    other = net(compiled=False)
+    other.load_weights(tmp_path / "a.weights.h5")
+    assert same(model, other)
+    model.save(tmp_path / "a.keras")
+    third = net(compiled=False)
+    third.load_weights(tmp_path / "a.keras")
+    assert same(model, third)
+
+
+def test_state_of_the_optimizer_is_in_the_weights_file(tmp_path):
+    model = net()
+    model.fit(X, Y, epochs=3, verbose=0)
+    model.save_weights(tmp_path / "a.weights.h5")
+    before = [np.asarray(each).copy() for each in model.optimizer.variables]
+    model.fit(X, Y, epochs=3, verbose=0)
+    model.load_weights(tmp_path / "a.weights.h5")
+    for now, then in zip(model.optimizer.variables, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(now), then)
+
+
+def test_optimizer_with_other_variables_is_left_alone_with_a_warning(tmp_path):
+    model = net()
+    model.fit(X, Y, verbose=0)
+    model.save_weights(tmp_path / "a.weights.h5")
+    fresh = net()
+    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer 'sgd"):
+        fresh.load_weights(tmp_path / "a.weights.h5")
+    assert same(model, fresh)
+
+
+def test_folder_is_made(tmp_path):
+    net().save(tmp_path / "b" / "c" / "a.keras")
+    assert files(tmp_path / "b" / "c") == ["a.keras"]
+
+
+def test_unbuilt_model_is_saved_without_weights(tmp_path):
+    Sequential([Dense(2)]).save(tmp_path / "a.keras")
+    assert not load_model(tmp_path / "a.keras").built
+
+
+# --- whole or not at all ---
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    model, path = net(), tmp_path / "a.weights.h5"
+    model.save_weights(path)
+    before = path.read_bytes()
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    for save, name in ((model.save_weights, "a.weights.h5"), (model.save, "a.keras")):
+        with pytest.raises(OSError, match="disk full"):
+            save(tmp_path / name)
+    assert files(tmp_path) == ["a.weights.h5"]
+    assert path.read_bytes() == before
+
+
+def test_mode_of_a_new_file_is_the_user_s_and_that_of_an_old_one_stays(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    umask = os.umask(0o022)
+    try:
+        net().save_weights(path)
+        assert path.stat().st_mode & 0o777 == 0o644
+        path.chmod(0o600)
+        net().save_weights(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(umask)
+
+
+def test_file_is_not_written_over_without_asking(tmp_path, monkeypatch):
+    model, path = net(), tmp_path / "a.keras"
+    model.save(path)
+    with pytest.raises(FileExistsError, match="give overwrite=True"):
+        model.save(path, overwrite=False)
+
+    class Terminal:
+        def isatty(self):
+            return True
+
+    before = path.stat().st_mtime_ns
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda text: "n")
+    model.save(path, overwrite=False)
+    assert path.stat().st_mtime_ns == before
+    monkeypatch.setattr("builtins.input", lambda text: "y")
+    model.save(path, overwrite=False)
+    assert path.stat().st_mtime_ns != before
+
+
+# --- bad input ---
+
+
+def test_mismatch_changes_nothing_or_is_skipped(tmp_path):
+    model = net(units=5, compiled=False)
+    model.save_weights(tmp_path / "a.weights.h5")
+    other = net(units=3, compiled=False)
+    before = other.get_weights()
+    with pytest.raises(ValueError, match=r"2 objects could not be loaded.*shape \(4, 3\)"):
+        other.load_weights(tmp_path / "a.weights.h5")
+    assert all(map(np.array_equal, other.get_weights(), before))
+    wide = Sequential([Input((4,)), Dense(5), Dropout(0.5), Dense(7)])
+    with pytest.warns(UserWarning, match="1 objects could not be loaded"):
+        wide.load_weights(tmp_path / "a.weights.h5", skip_mismatch=True)
+    assert np.array_equal(wide.get_weights()[0], model.get_weights()[0])
+
+
+def test_file_with_another_number_of_variables_is_refused(tmp_path):
+    Sequential([Input((4,)), Activation("relu")]).save_weights(tmp_path / "a.weights.h5")
+    with pytest.raises(ValueError, match="expected 2 variables, but received 0"):
+        net(compiled=False).load_weights(tmp_path / "a.weights.h5")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: net().save("a.h5"), ValueError, "Invalid filepath extension"),
+        (lambda: net().save("a.txt"), ValueError, "Invalid filepath extension"),
+        (lambda: net().save(3), TypeError, "filepath must be a string or a path, got 3"),
+        (lambda: net().save("a.keras", zipped=False), ValueError, "zipped must be True or None"),
+        (lambda: net().save_weights("a.h5"), ValueError, r"must end in `.weights.h5`"),
+        (lambda: net().save_weights("a.weights.h5", max_shard_size=1), ValueError, "max_shard"),
+        (lambda: Sequential().save_weights("a.weights.h5"), ValueError, "not yet been built"),
+        (lambda: Sequential().load_weights("a.weights.h5"), ValueError, "not yet been built"),
+        (lambda: net().load_weights("a.h5"), ValueError, r"must end in `.weights.h5`"),
+        (lambda: net().load_weights("none.weights.h5"), FileNotFoundError, "no file none"),
+        (lambda: load_model("none.keras"), ValueError, "File not found"),
+        (lambda: load_model("a.pkl"), ValueError, "File format not supported"),
+    ],
+)
+def test_bad_path_is_refused(call, error, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=text):
+        call()
+    assert files(tmp_path) == []
+
+
+def test_damaged_file_is_an_error_that_names_it(tmp_path):
+    model = net(compiled=False)
+    path = tmp_path / "a.weights.h5"
+    path.write_bytes(b"not hdf5")
+    with pytest.raises(OSError, match=r"a\.weights\.h5 cannot be read as HDF5"):
+        model.load_weights(path)
+    archive = tmp_path / "a.keras"
+    archive.write_bytes(b"no zip")
+    with pytest.raises(ValueError, match=r"a\.keras is not a \.keras file"):
+        load_model(archive)
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("config.json", "{")
+    with pytest.raises(ValueError, match=r"config\.json is not JSON"):
+        load_model(archive)
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("config.json", model.to_json())
+    with pytest.raises(ValueError, match=r"it has no model\.weights\.h5"):
+        load_model(archive)
