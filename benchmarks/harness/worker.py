@@ -6,9 +6,11 @@ request on what was its standard output, and sends whatever a library prints to 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -89,6 +91,8 @@ def serve(prepared: Prepared, requests, answers) -> None:
 def main() -> None:
     """Settings: `task` (a module with `prepare(settings)`), `threads`, and the task's own."""
     settings = json.loads(sys.argv[1])
+    if sys.platform == "linux":  # PR_SET_PDEATHSIG: never stay behind, stopped, without a parent
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     machine.pin(settings["threads"])
