@@ -18,15 +18,25 @@ Shape = tuple[int, ...]
 
 
 class Value:
-    """What an input or an instruction gives: per sample an array of ``shape``."""
+    """What an input or an instruction gives: per sample an array of ``shape``.
 
-    __slots__ = ("dtype", "index", "role", "shape")
+    Attributes:
+        index: its number, by which it is printed.
+        shape: of a sample.
+        dtype: "float32", or "int32" for class numbers.
+        role: what array an input is: "x", "y" or "weight".
+        mask: the value that tells which of its lines count (1) and which do not (0), or None for
+            all; its shape is that of this value without the last axis.
+    """
+
+    __slots__ = ("dtype", "index", "mask", "role", "shape")
 
     def __init__(self, index: int, shape: Shape, dtype: str, role: str | None = None) -> None:
         self.index = index
         self.shape = shape
         self.dtype = dtype
         self.role = role
+        self.mask: Value | None = None
 
     def __repr__(self) -> str:
         return f"%{self.index}"
@@ -179,17 +189,20 @@ class Program:
                     seen.setdefault(id(param), param)
         return list(seen.values())
 
-    def fused(self, training: bool = True) -> Program:
+    def fused(self, training: bool = True, penalties: bool = True) -> Program:
         """The same computation with fewer passes over memory.
 
         Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
         of a small number); a dense product takes the bias and the activation along; a reshape of
-        an input is left to the gather; without ``training`` dropout is nothing, and with it a value
-        that gets gradients from several readers is forked.
+        an input is left to the gather. Without ``training`` dropout and noise are nothing; with it
+        a value that gets gradients from several readers is forked. Without ``penalties`` those on
+        activities, which nobody will read, are not computed.
         """
         program = _Rewriter(self)
         if not training:
-            program.drop_dropout()
+            program.drop("dropout", "patterned_dropout", "noise")
+        if not penalties:
+            program.drop("activity")
         program.reshape_inputs()
         program.fuse_losses()
         program.fuse_activations()
@@ -239,8 +252,8 @@ class _Rewriter:
             self.swap(i, Instruction(i.op, inputs, i.outputs, i.params, i.attributes))
         self.outputs = [new if v is old else v for v in self.outputs]
 
-    def drop_dropout(self) -> None:
-        for i in [i for i in self.instructions if i.op == "dropout"]:
+    def drop(self, *ops: str) -> None:
+        for i in [i for i in self.instructions if i.op in ops]:
             current = next(j for j in self.instructions if j.outputs == i.outputs)
             self.instructions.remove(current)
             self.read_instead(current.outputs[0], current.inputs[0])

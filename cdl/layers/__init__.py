@@ -1,12 +1,36 @@
 """__init__.py - layers: the parts of models."""
 
 from cdl.layers.activation import Activation as Activation
+from cdl.layers.activations.prelu import PReLU as PReLU
+from cdl.layers.activations.rectifiers import ELU as ELU
+from cdl.layers.activations.rectifiers import LeakyReLU as LeakyReLU
+from cdl.layers.activations.rectifiers import ReLU as ReLU
+from cdl.layers.activations.softmax import Softmax as Softmax
 from cdl.layers.dense import Dense as Dense
-from cdl.layers.dropout import Dropout as Dropout
-from cdl.layers.flatten import Flatten as Flatten
+from cdl.layers.identity import Identity as Identity
 from cdl.layers.input import Input as Input
 from cdl.layers.input import InputLayer as InputLayer
+from cdl.layers.input_spec import InputSpec as InputSpec
 from cdl.layers.layer import Layer as Layer
 from cdl.layers.layer import family
+from cdl.layers.normalization.batch_normalization import BatchNormalization as BatchNormalization
+from cdl.layers.normalization.group_normalization import GroupNormalization as GroupNormalization
+from cdl.layers.normalization.line_normalization import LayerNormalization as LayerNormalization
+from cdl.layers.normalization.line_normalization import RMSNormalization as RMSNormalization
+from cdl.layers.normalization.line_normalization import UnitNormalization as UnitNormalization
+from cdl.layers.regularization.activity_regularization import (
+    ActivityRegularization as ActivityRegularization,
+)
+from cdl.layers.regularization.dropout import AlphaDropout as AlphaDropout
+from cdl.layers.regularization.dropout import Dropout as Dropout
+from cdl.layers.regularization.dropout import SpatialDropout1D as SpatialDropout1D
+from cdl.layers.regularization.dropout import SpatialDropout2D as SpatialDropout2D
+from cdl.layers.regularization.dropout import SpatialDropout3D as SpatialDropout3D
+from cdl.layers.regularization.noise import GaussianDropout as GaussianDropout
+from cdl.layers.regularization.noise import GaussianNoise as GaussianNoise
+from cdl.layers.reshaping.flatten import Flatten as Flatten
+from cdl.layers.reshaping.reshape import Permute as Permute
+from cdl.layers.reshaping.reshape import RepeatVector as RepeatVector
+from cdl.layers.reshaping.reshape import Reshape as Reshape
 
 serialize, deserialize = family.serialize, family.deserialize

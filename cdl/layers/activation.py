@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import activations
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import family
+from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value
-    from cdl.layers.shapes import Shape
 
 
 @family.add()
-class Activation(Layer):
+class Activation(SameShape):
     """``y = activation(x)``.
 
     Args:
@@ -30,10 +30,6 @@ class Activation(Layer):
         """Append the activation."""
         y: Value = self.activation.lower(program, x)
         return y
-
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        """The input's shape."""
-        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

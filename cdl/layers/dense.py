@@ -26,7 +26,7 @@ class Dense(Layer):
         bias_initializer: first values of the bias, of shape (units,).
         kernel_regularizer: a penalty on the kernel.
         bias_regularizer: a penalty on the bias.
-        activity_regularizer: not supported yet.
+        activity_regularizer: a penalty on the output; see `Layer`.
         kernel_constraint: what the kernel must be after each update.
         bias_constraint: what the bias must be after each update.
         lora_rank: not supported.
@@ -71,6 +71,7 @@ class Dense(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
+        self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         """Make kernel and bias for inputs whose last axis has that shape's last size."""

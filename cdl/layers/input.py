@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl._arguments import expected, not_yet
 from cdl.config import standardize_dtype
 from cdl.layers.layer import Layer, family
@@ -22,7 +24,8 @@ class InputLayer(Layer):
     Args:
         shape: of one sample.
         batch_size: the size of the batch axis, None for any.
-        dtype: of the arrays: "float32" or "float64", which the core reads as float32.
+        dtype: of the arrays, a float, an int or bool; whatever it is, the core reads float32, in
+            which whole numbers are exact up to 2**24.
         sparse: not supported.
         ragged: not supported.
         batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
@@ -56,8 +59,8 @@ class InputLayer(Layer):
             optional=(bool(optional), False),
         )
         dtype_name = standardize_dtype(dtype)
-        if dtype_name not in ("float32", "float64"):
-            raise expected("Input", "dtype", "'float32' or 'float64'", dtype)
+        if np.dtype(dtype_name).kind not in "fiub":
+            raise expected("Input", "dtype", "a float, an int or bool", dtype)
         self.dtype = dtype_name
         self.built = True
 

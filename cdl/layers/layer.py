@@ -6,6 +6,7 @@ runs a program of that one layer.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from cdl._named import Family
 from cdl._program import Program
 from cdl._variable import Variable
 from cdl.data import as_numeric, brief
+from cdl.layers.input_spec import InputSpec
 from cdl.layers.shapes import given_input_shape
+from cdl.random import core_seed
 from cdl.utils.naming import unique
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ class Layer:
     """Base of layers; a subclass overrides `build`, `lower`, `compute_output_shape`, `get_config`.
 
     Args:
-        activity_regularizer: not supported yet.
+        activity_regularizer: a penalty on the output, divided by the number of samples: an `L1`,
+            `L2` or `L1L2`.
         trainable: whether training changes the weights.
         dtype: "float32", which is also what None means.
         autocast: True; cdl always computes in float32.
@@ -74,13 +78,17 @@ class Layer:
         if not isinstance(trainable, bool):
             raise expected(owner, "trainable", "True or False", trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        not_yet(
-            owner, activity_regularizer=(self.activity_regularizer, None), autocast=(autocast, True)
-        )
+        if self.activity_regularizer is not None:
+            penalty_of(owner, self.activity_regularizer)
+        not_yet(owner, autocast=(autocast, True))
         self.dtype = float32(owner, dtype)
         self.name = unique(type(self)) if name is None else name
         self.built = False
         self._build_shape: Shape | None = None
+        self.supports_masking = False
+        self.input_spec: InputSpec | None = None
+        self._activity = 0.0  # the penalty of the last call on arrays
+        self._calls = 0  # on arrays in training mode, each with random numbers of its own
         self._trainable = trainable
         self._weights: list[Variable] = []
         self._frozen: set[Variable] = set()  # weights that are never trained
@@ -248,15 +256,37 @@ class Layer:
             self.build(tuple(shape))
 
     def check_input(self, shape: Shape) -> None:
-        """Refuse an input whose shape, batch axis included, does not fit.
+        """Refuse an input whose shape, batch axis included, does not fit; by the `input_spec`.
 
         Raises:
             ValueError: it does not fit.
         """
+        if self.input_spec is not None:
+            self.input_spec.check(shape, f"{type(self).__name__} {self.name!r}")
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append what the layer does to `x`, and return what comes out."""
         raise NotImplementedError(f"{type(self).__name__} must override lower(program, x)")
+
+    def append_to(self, program: Program, x: Value) -> Value:
+        """Append the layer to a program: what `lower` appends, its activity penalty, its mask."""
+        y = self.lower(program, x)
+        if self.activity_regularizer is not None:
+            l1, l2 = penalty_of(type(self).__name__, self.activity_regularizer)
+            mask = y.mask
+            y = program.emit("activity", (y,), y.shape, l1=l1, l2=l2)
+            y.mask = mask
+        if x.mask is None or y.mask is not None:
+            return y
+        if self.supports_masking:
+            y.mask = x.mask
+        else:
+            warnings.warn(
+                f"{type(self).__name__} {self.name!r} does not support masking: layers after it, "
+                "losses and metrics do not see the mask of its input",
+                stacklevel=2,
+            )
+        return y
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the output, batch axis included, for inputs of that shape."""
@@ -264,12 +294,17 @@ class Layer:
             f"{type(self).__name__} must override compute_output_shape(input_shape)"
         )
 
-    def __call__(self, inputs: Any, training: bool | None = False) -> NDArray[np.float32]:
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The mask of the output, given that of the input: the same, if masking is supported."""
+        del inputs
+        return previous_mask if self.supports_masking else None
+
+    def __call__(self, inputs: Any, training: bool | None = False) -> NDArray[Any]:
         """The layer's output for an array; the first call builds it.
 
         Args:
             inputs: an array whose first axis are the samples.
-            training: whether layers like Dropout behave as in training.
+            training: whether layers like Dropout and BatchNormalization behave as in training.
 
         Raises:
             ValueError: no array, or one whose shape does not fit.
@@ -282,22 +317,40 @@ class Layer:
         self.check_input(shape)
         if not self.built:
             self.build(shape)
+        self._activity = 0.0
         if len(x) == 0:
             return np.zeros((0, *self.compute_output_shape(shape)[1:]), np.float32)  # type: ignore[arg-type]
         program = Program()
-        program.output(self.lower(program, program.input(x.shape[1:])))
-        output: NDArray[np.float32] = self._run(program, x, bool(training))
+        program.output(self.append_to(program, program.input(x.shape[1:])))
+        output: NDArray[Any] = self._run(program, x, bool(training))
         return output
 
     def _run(self, program: Program, x: NDArray[Any], training: bool) -> Any:
         """What a program of this layer gives for `x`."""
-        return _eager.run(program, [x])
+        if not training and self.activity_regularizer is None:
+            return _eager.run(program, [x])
+        run = _eager.run_batch(program, [x], training, self._calls, core_seed())
+        self._calls += training
+        self._activity = run.penalty
+        return run.output
+
+    @property
+    def losses(self) -> list[float]:
+        """What the layer adds to the loss: of its last call on an array, then of its weights."""
+        found = [] if self.activity_regularizer is None else [self._activity]
+        for weight in self.trainable_weights:
+            if weight.regularizer is not None:
+                found.append(float(weight.regularizer(weight.numpy())))
+        return found
 
     # Configuration
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"name": self.name, "trainable": self._trainable, "dtype": dict(_FLOAT32)}
+        config = {"name": self.name, "trainable": self._trainable, "dtype": dict(_FLOAT32)}
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -306,3 +359,14 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def penalty_of(owner: str, regularizer: Any) -> tuple[float, float]:
+    """(l1, l2) of a penalty that the core can add to the loss.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if type(regularizer) not in (regularizers.L1, regularizers.L2, regularizers.L1L2):
+        raise expected(owner, "activity_regularizer", "an L1, L2 or L1L2", regularizer)
+    return float(getattr(regularizer, "l1", 0.0)), float(getattr(regularizer, "l2", 0.0))

@@ -35,3 +35,33 @@ def checked_shape(owner: str, name: str, shape: Any) -> Shape:
                 owner, name, "a tuple of sizes, each an int of at least 0 or None,", shape
             )
     return tuple(None if size is None else int(size) for size in shape)
+
+
+def axes_within(owner: str, axis: Any, shape: Shape) -> tuple[int, ...]:
+    """The axes of a shape, batch axis included, that `axis` (an int or several) means; sorted.
+
+    Raises:
+        ValueError: the shape has no such axis, or it is named twice.
+    """
+    n, found = len(shape), set()
+    for each in axis if isinstance(axis, (list, tuple)) else [axis]:
+        if not -n <= each < n:
+            raise ValueError(f"{owner}: axis must be within the {n} axes of the input, got {axis}")
+        if each % n in found:
+            raise ValueError(f"{owner}: axis must name each axis once, got {axis}")
+        found.add(each % n)
+    return tuple(sorted(found))
+
+
+def sizes_of(owner: str, axes: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
+    """The sizes of some axes of a shape, the batch axis being none of them.
+
+    Raises:
+        ValueError: one of them is the batch axis, or has a size that is not known.
+    """
+    if 0 in axes:
+        raise ValueError(f"{owner}: axis must not be the axis of the samples, got {axes}")
+    sizes = tuple(shape[axis] for axis in axes)
+    if None in sizes:
+        raise ValueError(f"{owner}: axis must have a size that is known, got shape {shape}")
+    return tuple(int(size) for size in sizes if size is not None)

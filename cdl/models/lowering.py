@@ -45,8 +45,8 @@ def lower_inference(model: Any, training: bool = False) -> Program:
     """The program of `predict`: x in, the output out; with dropout if `training`."""
     program = Program()
     x = program.input(model.input_shape[1:], role="x")
-    program.output(model.lower(program, x))
-    return program.fused(training)
+    program.output(model.append_to(program, x))
+    return program.fused(training, penalties=False)
 
 
 def lower_training(
@@ -70,7 +70,7 @@ def lower_training(
     """
     program = Program()
     inputs = _Inputs(program)
-    prediction = model.lower(program, inputs.get("x", model.input_shape[1:]))
+    prediction = model.append_to(program, inputs.get("x", model.input_shape[1:]))
     program.output(prediction)
 
     weight = inputs.get("weight", ()) if weighted else None

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._program import Program, Value
 from cdl.layers import Layer
 from cdl.models import inference
 from cdl.models.configured import Configured
@@ -135,6 +136,10 @@ class Model(Configured, Trainer, Layer):
         return sum(int(np.prod(weight.shape)) for weight in self.weights)
 
     # --- running ---
+
+    def append_to(self, program: Program, x: Value) -> Value:
+        """Append the layers to a program; a mask passes as they pass it on."""
+        return self.lower(program, x)
 
     def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The outputs for a batch, as a new array; with dropout and the like if `training`."""

@@ -258,7 +258,7 @@ class Sequential(Model):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the layers' instructions to a program; returns the last one's value."""
         for layer in self._stack:
-            x = layer.lower(program, x)
+            x = layer.append_to(program, x)
         return x
 
     def program(self, training: bool = False) -> Program:

@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cdl.config import standardize_data_format
+from cdl.layers.axes import permuted
+from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
@@ -18,23 +20,22 @@ class Flatten(Layer):
     """The numbers of each sample in a row: ``(n, 3, 4)`` becomes ``(n, 12)``, ``(n,)`` ``(n, 1)``.
 
     Args:
-        data_format: "channels_last", also what None means unless configured otherwise. With
-            "channels_first" channels would come last; not supported yet for three axes or more.
+        data_format: "channels_last", or "channels_first", with which the first axis of a sample is
+            moved to the end before; None is the configured one.
         kwargs: see `Layer`.
     """
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format, "Flatten")
+        self.input_spec = InputSpec(min_ndim=1)
         self.built = True
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reshape, which moves nothing."""
-        if self.data_format == "channels_first" and len(x.shape) > 1:
-            raise ValueError(
-                "Flatten: data_format must be 'channels_last' for inputs of more than 2 axes, "
-                "got 'channels_first', which is not supported yet"
-            )
+        n = len(x.shape)
+        if self.data_format == "channels_first" and n > 1:
+            x = permuted(program, x, [*range(2, n + 1), 1])
         return program.emit("reshape", (x,), (math.prod(x.shape),))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:

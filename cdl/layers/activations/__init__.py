@@ -1,0 +1,1 @@
+"""__init__.py - activations that are layers of their own."""

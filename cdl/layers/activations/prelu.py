@@ -1,0 +1,97 @@
+"""prelu.py - PReLU: a leaky rectifier whose slopes are learned."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from cdl import constraints, initializers, regularizers
+from cdl._arguments import axes
+from cdl.layers.axes import permuted, reshaped
+from cdl.layers.input_spec import InputSpec
+from cdl.layers.layer import family
+from cdl.layers.same_shape import SameShape
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+    from cdl._variable import Variable
+
+
+@family.add()
+class PReLU(SameShape):
+    """``max(x, 0) + alpha * min(x, 0)`` with an `alpha` for each place of a sample, or a channel.
+
+    Args:
+        alpha_initializer: first values of alpha.
+        alpha_regularizer: a penalty on alpha.
+        alpha_constraint: what alpha must be after each update.
+        shared_axes: axes, counted from 1, along which alpha is the same: `[1, 2]` for images whose
+            channels come last. None for none.
+        kwargs: see `Layer`.
+    """
+
+    alpha: Variable
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "Zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
+        self.shared_axes: list[int] | None = None
+        if shared_axes is not None:
+            given = axes("PReLU", "shared_axes", shared_axes)
+            self.shared_axes = list(given) if isinstance(given, tuple) else [given]
+
+    def _shared(self, n: int) -> set[int]:
+        """The shared ones among axes 1 to n; Keras counts negative ones from the last."""
+        for axis in self.shared_axes or ():
+            if axis == 0 or not -n < axis - 1 < n:
+                raise ValueError(
+                    f"PReLU {self.name!r}: shared_axes must be within the {n} axes of a sample, "
+                    f"counted from 1, got {self.shared_axes}"
+                )
+        return {(axis - 1) % n + 1 for axis in self.shared_axes or ()}
+
+    def build(self, input_shape: Any) -> None:
+        """Make alpha, of the shape of a sample with 1 for the shared axes."""
+        shared = self._shared(len(input_shape) - 1)
+        shape = [1 if axis in shared else input_shape[axis] for axis in range(1, len(input_shape))]
+        self.alpha = self.add_weight(
+            shape,
+            self.alpha_initializer,
+            regularizer=self.alpha_regularizer,
+            constraint=self.alpha_constraint,
+            name="alpha",
+        )
+        own = {a: input_shape[a] for a in range(1, len(input_shape)) if a not in shared}
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=own if shared else None)
+        super().build(input_shape)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the rectifier on lines that have an element for each alpha."""
+        every = range(1, len(x.shape) + 1)
+        shared = self._shared(len(x.shape))
+        order = sorted(every, key=lambda axis: axis not in shared)
+        moved = permuted(program, x, order)
+        sizes = [x.shape[axis - 1] for axis in sorted(shared)]
+        lines = reshaped(program, moved, (*sizes, math.prod(self.alpha.shape)))
+        y = program.emit("prelu", (lines,), lines.shape, (self.alpha,))
+        y = reshaped(program, y, moved.shape)
+        return permuted(program, y, [order.index(axis) + 1 for axis in every])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "alpha_initializer": initializers.serialize(self.alpha_initializer),
+            "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
+            "alpha_constraint": constraints.serialize(self.alpha_constraint),
+            "shared_axes": self.shared_axes,
+        }

@@ -1,0 +1,118 @@
+"""rectifiers.py - ReLU, LeakyReLU, ELU: activations with arguments of their own, as layers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from cdl import activations
+from cdl._arguments import number
+from cdl.layers.layer import family
+from cdl.layers.same_shape import SameShape
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+@family.add()
+class ReLU(SameShape):
+    """``min(x, max_value)`` where x is above `threshold`, ``negative_slope (x - threshold)`` below.
+
+    Args:
+        max_value: the largest output, None for no limit.
+        negative_slope: at least 0.
+        threshold: at least 0.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: one of the three is negative or no number.
+    """
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if max_value is not None:
+            number("ReLU", "max_value", max_value, low=0.0)
+        number("ReLU", "negative_slope", negative_slope, low=0.0)
+        number("ReLU", "threshold", threshold, low=0.0)
+        self.max_value = max_value
+        self.negative_slope = negative_slope
+        self.threshold = threshold
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the activation."""
+        options = {"max_value": self.max_value, "negative_slope": self.negative_slope}
+        y: Value = activations.relu.lower(program, x, threshold=self.threshold, **options)
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "max_value": self.max_value,
+            "negative_slope": self.negative_slope,
+            "threshold": self.threshold,
+        }
+
+
+@family.add()
+class LeakyReLU(SameShape):
+    """``x`` where x is at least 0, ``negative_slope * x`` below.
+
+    Args:
+        negative_slope: at least 0. (The function `activations.leaky_relu` has 0.2.)
+        kwargs: see `Layer`; also `alpha`, an older name of `negative_slope`.
+
+    Raises:
+        ValueError: the slope is negative or no number.
+    """
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
+        if "alpha" in kwargs:
+            negative_slope = kwargs.pop("alpha")
+            warnings.warn("LeakyReLU: alpha is now called negative_slope", stacklevel=2)
+        super().__init__(**kwargs)
+        number("LeakyReLU", "negative_slope", negative_slope, low=0.0)
+        self.negative_slope = negative_slope
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the activation."""
+        slope = self.negative_slope
+        y: Value = activations.leaky_relu.lower(program, x, negative_slope=slope)
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "negative_slope": self.negative_slope}
+
+
+@family.add()
+class ELU(SameShape):
+    """``x`` where x is above 0, ``alpha * (exp(x) - 1)`` below.
+
+    Args:
+        alpha: what the output tends to, with a minus, for large negative x.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        number("ELU", "alpha", alpha)
+        self.alpha = alpha
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the activation."""
+        y: Value = activations.elu.lower(program, x, alpha=self.alpha)
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "alpha": self.alpha}

@@ -1,0 +1,62 @@
+"""axes.py - axes brought to where the core's ops want them, and back.
+
+The ops work along the last axis of a value. A layer that works along others has them moved there,
+several as one, and moved back behind the op. Axes count from 0, the axis of the samples; a value
+has no such axis, so its own begin at 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+MOST_AXES = 7  # beside that of the samples: digits of a permutation that a float32 holds exactly
+
+
+def permuted(program: Program, x: Value, order: Sequence[int]) -> Value:
+    """`x` with its axes in another order: axis `order[i]` becomes axis i + 1.
+
+    Raises:
+        ValueError: x has more axes than a permutation can name.
+    """
+    if list(order) == list(range(1, len(x.shape) + 1)):
+        return x
+    if len(order) > MOST_AXES:
+        raise ValueError(
+            f"axes can be moved in inputs of at most {MOST_AXES} axes beside that of the samples, "
+            f"got shape {(None, *x.shape)}"
+        )
+    shape = [x.shape[axis - 1] for axis in order]
+    digits = float("".join(map(str, order)))
+    return program.emit("permute", (x,), shape, order=digits)
+
+
+def reshaped(program: Program, x: Value, shape: Sequence[int]) -> Value:
+    """`x` in another shape; itself if it has that shape."""
+    if tuple(shape) == x.shape:
+        return x
+    return program.emit("reshape", (x,), shape)
+
+
+def along(program: Program, x: Value, axes: Sequence[int], emit: Callable[[Value], Value]) -> Value:
+    """What `emit` gives for `x` with some of its axes moved to the end and made one; moved back.
+
+    Args:
+        program: where the instructions go.
+        x: the input.
+        axes: the axes that are to be the last one, in ascending order.
+        emit: appends an op whose output has its input's shape.
+    """
+    every = range(1, len(x.shape) + 1)
+    others = [axis for axis in every if axis not in axes]
+    order = [*others, *axes]
+    moved = permuted(program, x, order)
+    lines = [x.shape[axis - 1] for axis in others]
+    last = math.prod(x.shape[axis - 1] for axis in axes)
+    y = emit(reshaped(program, moved, (*lines, last)))
+    y = reshaped(program, y, moved.shape)
+    return permuted(program, y, [order.index(axis) + 1 for axis in every])

@@ -1,0 +1,28 @@
+"""identity.py - Identity: a layer that does nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl.layers.layer import family
+from cdl.layers.same_shape import SameShape
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+@family.add()
+class Identity(SameShape):
+    """``y = x``: a place for a layer that is not there.
+
+    Args:
+        kwargs: see `Layer`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append nothing."""
+        return x

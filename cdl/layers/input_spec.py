@@ -1,0 +1,110 @@
+"""input_spec.py - InputSpec: what shape of input a layer takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdl.layers.shapes import Shape
+
+
+class InputSpec:
+    """Limits on the shape of a layer's input; the batch axis counts as axis 0.
+
+    Args:
+        dtype: kept, and not looked at: cdl takes arrays of any real dtype.
+        shape: the shape, None for sizes that do not matter.
+        ndim: the number of axes.
+        max_ndim: the most axes.
+        min_ndim: the fewest axes.
+        axes: sizes by axis.
+        allow_last_axis_squeeze: whether a last axis of size 1 may be there or not.
+        name: kept.
+        optional: kept.
+    """
+
+    def __init__(
+        self,
+        dtype: Any = None,
+        shape: Sequence[int | None] | None = None,
+        ndim: int | None = None,
+        max_ndim: int | None = None,
+        min_ndim: int | None = None,
+        axes: Mapping[int, int | None] | None = None,
+        allow_last_axis_squeeze: bool = False,
+        name: str | None = None,
+        optional: bool = False,
+    ) -> None:
+        self.dtype = dtype
+        self.shape = None if shape is None else tuple(shape)
+        self.ndim = len(self.shape) if self.shape is not None else ndim
+        self.max_ndim = max_ndim
+        self.min_ndim = min_ndim
+        self.allow_last_axis_squeeze = allow_last_axis_squeeze
+        self.name = name
+        self.optional = optional
+        try:
+            self.axes = {int(axis): size for axis, size in (axes or {}).items()}
+        except (AttributeError, TypeError, ValueError):
+            raise TypeError(f"InputSpec: axes must be a dict by axis, got {axes!r}") from None
+        top = self.ndim or self.max_ndim
+        if self.axes and top is not None and max(self.axes) > top - 1:
+            raise ValueError(
+                f"InputSpec: axes must be at most {top - 1}, the last axis, got {max(self.axes)}"
+            )
+
+    def check(self, shape: Shape, owner: str) -> None:
+        """Refuse a shape that does not fit.
+
+        Raises:
+            ValueError: it does not fit.
+        """
+        n, squeezes = len(shape), self.allow_last_axis_squeeze
+        if self.ndim is not None and n != self.ndim and not squeezes:
+            raise ValueError(f"{owner}: the input must have {self.ndim} axes, got shape {shape}")
+        if self.max_ndim is not None and n > self.max_ndim:
+            raise ValueError(
+                f"{owner}: the input must have at most {self.max_ndim} axes, got shape {shape}"
+            )
+        if self.min_ndim is not None and n < self.min_ndim:
+            raise ValueError(
+                f"{owner}: the input must have at least {self.min_ndim} axes, got shape {shape}"
+            )
+        for axis, size in self.axes.items():
+            if size is not None and shape[axis] not in (size, None):
+                raise ValueError(
+                    f"{owner}: axis {axis} of the input must have size {size}, got shape {shape}"
+                )
+        if self.shape is not None:
+            here, there = _squeezed(shape, squeezes), _squeezed(self.shape, squeezes)
+            pairs = zip(here, there, strict=False)
+            if len(here) != len(there) or any(None not in (a, b) and a != b for a, b in pairs):
+                raise ValueError(
+                    f"{owner}: the input must have shape {self.shape}, got shape {shape}"
+                )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "dtype": self.dtype,
+            "shape": self.shape,
+            "ndim": self.ndim,
+            "max_ndim": self.max_ndim,
+            "min_ndim": self.min_ndim,
+            "axes": self.axes,
+            "optional": self.optional,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> InputSpec:
+        """A new one from what `get_config` gave."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        given = {key: value for key, value in self.get_config().items() if value}
+        return f"InputSpec({', '.join(f'{key}={value}' for key, value in given.items())})"
+
+
+def _squeezed(shape: Shape, squeezes: bool) -> Shape:
+    return shape[:-1] if squeezes and shape and shape[-1] == 1 else shape

@@ -1,0 +1,1 @@
+"""__init__.py - layers that bring their inputs to a common mean and size."""

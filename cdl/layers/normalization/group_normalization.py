@@ -1,0 +1,122 @@
+"""group_normalization.py - GroupNormalization: groups of channels, each sample by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._arguments import whole
+from cdl.layers.axes import along, permuted, reshaped
+from cdl.layers.input_spec import InputSpec
+from cdl.layers.layer import family
+from cdl.layers.normalization.line_normalization import BY_VARIANCE
+from cdl.layers.normalization.scaled import Scaled
+from cdl.layers.shapes import axes_within, sizes_of
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+@family.add()
+class GroupNormalization(Scaled):
+    """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, by group of channels.
+
+    Each sample's channels are cut into groups that lie side by side; mean and variance are over the
+    channels of a group and all axes beside that of the channels.
+
+    Args:
+        groups: how many groups, a divisor of the number of channels; -1 for a group a channel.
+        axis: the axis of the channels.
+        epsilon: keeps the root away from 0.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer: first values of beta.
+        gamma_initializer: first values of gamma.
+        beta_regularizer: a penalty on beta.
+        gamma_regularizer: a penalty on gamma.
+        beta_constraint: what beta must be after each update.
+        gamma_constraint: what gamma must be after each update.
+        kwargs: see `Layer`.
+
+    Weights: gamma, beta, each of the shape (channels,).
+
+    Raises:
+        ValueError: a wrong argument; when it is built, `groups` does not divide the channels.
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if whole("GroupNormalization", "groups", groups) < 1 and groups != -1:
+            raise ValueError(
+                f"GroupNormalization: groups must be a positive int or -1, got {groups}"
+            )
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **kwargs,
+        )
+        self.groups = groups
+        self.axis = whole("GroupNormalization", "axis", axis)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs with that many channels."""
+        owner, shape = f"GroupNormalization {self.name!r}", tuple(input_shape)
+        (axis,) = axes_within(owner, self.axis, shape)
+        (channels,) = sizes_of(owner, (axis,), shape)
+        self.groups = channels if self.groups == -1 else self.groups
+        if channels % self.groups:
+            raise ValueError(
+                f"{owner}: groups must divide the {channels} channels, got {self.groups}"
+            )
+        self.input_spec = InputSpec(ndim=len(shape), axes={axis: channels})
+        self.add_scale((channels,))
+        super().build(input_shape)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the normalization of lines that are groups, then scale and shift of channels."""
+        (axis,) = axes_within(self.name, self.axis, (None, *x.shape))
+        others = [other for other in range(1, len(x.shape) + 1) if other != axis]
+        order = [axis, *others]
+        moved = permuted(program, x, order)
+        size = 1
+        for n in x.shape:
+            size *= n
+        lines = reshaped(program, moved, (self.groups, size // self.groups))
+        attributes = {"measure": BY_VARIANCE, "subtracts_mean": 1.0, "epsilon": self.epsilon}
+        u = program.emit("normalize", (lines,), lines.shape, (None, None), **attributes)
+        u = permuted(program, reshaped(program, u, moved.shape), _inverse(order))
+        if self.gamma is None and self.beta is None:
+            return u
+        params = (None, self.gamma, self.beta)
+
+        def emit(channels: Value) -> Value:
+            return program.emit("affine", (channels,), channels.shape, params)
+
+        return along(program, u, (axis,), emit)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "groups": self.groups, "axis": self.axis}
+
+
+def _inverse(order: list[int]) -> list[int]:
+    return [order.index(axis) + 1 for axis in range(1, len(order) + 1)]

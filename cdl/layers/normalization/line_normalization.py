@@ -1,0 +1,199 @@
+"""line_normalization.py - layer, root mean square and unit normalization: samples by themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._arguments import axes, flag, number
+from cdl.layers.axes import along
+from cdl.layers.layer import family
+from cdl.layers.normalization.scaled import Scaled
+from cdl.layers.same_shape import SameShape
+from cdl.layers.shapes import Shape, axes_within, sizes_of
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+    from cdl._variable import Variable
+
+# What a line's factor is made of: the op's `measure`.
+BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0.0, 1.0, 2.0
+
+
+def normalized(
+    program: Program,
+    x: Value,
+    own: tuple[int, ...],
+    params: tuple[Variable | None, Variable | None],
+    **attributes: float,
+) -> Value:
+    """The op on lines that have the axes `own` as their last."""
+
+    def emit(lines: Value) -> Value:
+        return program.emit("normalize", (lines,), lines.shape, params, **attributes)
+
+    return along(program, x, own, emit)
+
+
+def _own_axes(layer: SameShape, shape: Shape) -> tuple[int, ...]:
+    owner = f"{type(layer).__name__} {layer.name!r}"
+    own = axes_within(owner, layer.axis, shape)
+    sizes_of(owner, own, shape)
+    return own
+
+
+@family.add()
+class LayerNormalization(Scaled):
+    """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, mean and variance over `axis`.
+
+    Args:
+        axis: an axis, or several that are normalized together.
+        epsilon: keeps the root away from 0.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer: first values of beta.
+        gamma_initializer: first values of gamma.
+        beta_regularizer: a penalty on beta.
+        gamma_regularizer: a penalty on gamma.
+        beta_constraint: what beta must be after each update.
+        gamma_constraint: what gamma must be after each update.
+        kwargs: see `Layer`; also `rms_scaling`, which Keras calls deprecated: x itself is divided,
+            not ``x - mean``, and there is no beta.
+
+    Weights: gamma, beta, each of the sizes of the axes in ascending order.
+
+    Raises:
+        TypeError: `axis` is neither an int nor a list of them.
+        ValueError: another wrong argument.
+    """
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.rms_scaling = flag(
+            "LayerNormalization", "rms_scaling", kwargs.pop("rms_scaling", False)
+        )
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **kwargs,
+        )
+        self.axis = _int_or_list("LayerNormalization", axis)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs with those sizes of the axes."""
+        shape = tuple(input_shape)
+        own = _own_axes(self, shape)
+        self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
+        center, scale = self.center, self.scale
+        if self.rms_scaling:
+            self.center, self.scale = False, True
+        self.add_scale(sizes_of(self.name, own, shape))
+        self.center, self.scale = center, scale
+        super().build(input_shape)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the normalization."""
+        own = _own_axes(self, (None, *x.shape))
+        attributes = {"measure": BY_VARIANCE, "subtracts_mean": float(not self.rms_scaling)}
+        return normalized(
+            program, x, own, (self.gamma, self.beta), epsilon=self.epsilon, **attributes
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; of a layer that is built, the axes as a list."""
+        return {**super().get_config(), "axis": self.axis, "rms_scaling": self.rms_scaling}
+
+
+@family.add()
+class RMSNormalization(SameShape):
+    """``scale * x / sqrt(mean(x^2) + epsilon)``, the mean over `axis`.
+
+    Args:
+        axis: an axis, or several that are normalized together.
+        epsilon: keeps the root away from 0.
+        kwargs: see `Layer`.
+
+    Weights: scale, first all 1, of the sizes of the axes in ascending order.
+    """
+
+    scale: Variable
+
+    def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = False
+        axes("RMSNormalization", "axis", axis)
+        self.axis = axis
+        self.epsilon = number("RMSNormalization", "epsilon", epsilon, low=0.0)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the scale for inputs with those sizes of the axes."""
+        shape = tuple(input_shape)
+        own = _own_axes(self, shape)
+        several = isinstance(self.axis, (list, tuple))
+        self.axis = sorted(self.axis) if several else [self.axis]
+        self.scale = self.add_weight(sizes_of(self.name, own, shape), "ones", name="scale")
+        super().build(input_shape)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the normalization."""
+        own = _own_axes(self, (None, *x.shape))
+        attributes = {"measure": BY_MEAN_SQUARE, "subtracts_mean": 0.0, "epsilon": self.epsilon}
+        return normalized(program, x, own, (self.scale, None), **attributes)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; of a layer that is built, the axes as a list."""
+        return {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
+
+
+@family.add()
+class UnitNormalization(SameShape):
+    """``x / sqrt(sum(x^2))``, the sum over `axis`: the length becomes 1, but for zeros, which stay.
+
+    Args:
+        axis: an axis, or several that are normalized together.
+        kwargs: see `Layer`.
+
+    Raises:
+        TypeError: `axis` is neither an int nor a list of them.
+    """
+
+    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = _int_or_list("UnitNormalization", axis)
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the normalization."""
+        own = _own_axes(self, (None, *x.shape))
+        attributes = {"measure": BY_NORM, "subtracts_mean": 0.0, "epsilon": 1e-12}
+        return normalized(program, x, own, (None, None), **attributes)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}
+
+
+def _int_or_list(owner: str, axis: Any) -> int | list[int]:
+    try:
+        checked = axes(owner, "axis", axis)
+    except ValueError as error:
+        raise TypeError(str(error)) from None
+    return list(checked) if isinstance(checked, tuple) else checked

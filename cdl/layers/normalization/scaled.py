@@ -1,0 +1,92 @@
+"""scaled.py - Scaled: base of the normalizations that end in a learned scale and shift."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import constraints, initializers, regularizers
+from cdl._arguments import flag, number
+from cdl.layers.same_shape import SameShape
+
+if TYPE_CHECKING:
+    from cdl._variable import Variable
+
+
+class Scaled(SameShape):
+    """``gamma * u + beta`` behind some normalization u of the input.
+
+    Args:
+        epsilon: what is added to a variance before its root is taken.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer: first values of beta.
+        gamma_initializer: first values of gamma.
+        beta_regularizer: a penalty on beta.
+        gamma_regularizer: a penalty on gamma.
+        beta_constraint: what beta must be after each update.
+        gamma_constraint: what gamma must be after each update.
+        kwargs: see `Layer`.
+    """
+
+    gamma: Variable | None
+    beta: Variable | None
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: Any,
+        gamma_regularizer: Any,
+        beta_constraint: Any,
+        gamma_constraint: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.epsilon = number(owner, "epsilon", epsilon, low=0.0)
+        self.center = flag(owner, "center", center)
+        self.scale = flag(owner, "scale", scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.gamma = self.beta = None
+
+    def add_scale(self, shape: tuple[int, ...]) -> None:
+        """Make gamma and beta, as far as the layer has them."""
+        if self.scale:
+            self.gamma = self.add_weight(
+                shape,
+                self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
+                name="gamma",
+            )
+        if self.center:
+            self.beta = self.add_weight(
+                shape,
+                self.beta_initializer,
+                regularizer=self.beta_regularizer,
+                constraint=self.beta_constraint,
+                name="beta",
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of this part of the constructor."""
+        return {
+            **super().get_config(),
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": initializers.serialize(self.beta_initializer),
+            "gamma_initializer": initializers.serialize(self.gamma_initializer),
+            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
+            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
+            "beta_constraint": constraints.serialize(self.beta_constraint),
+            "gamma_constraint": constraints.serialize(self.gamma_constraint),
+        }

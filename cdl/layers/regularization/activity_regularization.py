@@ -1,0 +1,39 @@
+"""activity_regularization.py - ActivityRegularization: a penalty on what passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import regularizers
+from cdl.layers.layer import family
+from cdl.layers.same_shape import SameShape
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+@family.add()
+class ActivityRegularization(SameShape):
+    """``y = x``, and ``(l1 * sum(|x|) + l2 * sum(x^2)) / samples`` is added to the loss of a batch.
+
+    Args:
+        l1: factor of the absolute values, at least 0.
+        l2: factor of the squares, at least 0.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(activity_regularizer=regularizers.L1L2(l1=l1, l2=l2), **kwargs)
+        self.l1 = l1
+        self.l2 = l2
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append nothing: the penalty is that of any layer's activity regularizer."""
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = super().get_config()
+        config.pop("activity_regularizer")
+        return {**config, "l1": self.l1, "l2": self.l2}

@@ -1,0 +1,272 @@
+"""dropout.py - Dropout, SpatialDropout1D to 3D, AlphaDropout: chance against overfitting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import expected, number
+from cdl.config import standardize_data_format
+from cdl.layers.input_spec import InputSpec
+from cdl.layers.layer import family
+from cdl.layers.regularization.random import Random
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+# Alpha dropout (Klambauer et al., 2017) sends what it drops to minus alpha times scale of selu.
+_DROPPED = -1.6732632423543772 * 1.0507009873554805
+
+
+def checked_rate(owner: str, rate: Any) -> float:
+    """A rate as the user gave it, from 0 to 1.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is one outside the limits.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
+        raise TypeError(f"{owner}: rate must be a number from 0 to 1, got {rate!r}")
+    number(owner, "rate", rate, 0.0, 1.0)
+    return rate  # type: ignore[return-value]
+
+
+def checked_noise_shape(owner: str, noise_shape: Any) -> tuple[int | None, ...] | None:
+    """A noise shape as a tuple: for each axis a positive int, or None for the input's size."""
+    if noise_shape is None:
+        return None
+    if isinstance(noise_shape, str) or not hasattr(noise_shape, "__iter__"):
+        raise expected(owner, "noise_shape", "a tuple of sizes or None", noise_shape)
+    sizes = tuple(noise_shape)
+    for size in sizes:
+        if size is not None and (not isinstance(size, (int, np.integer)) or size < 1):
+            raise expected(
+                owner, "noise_shape", "a tuple of positive ints, None for an input's size,", sizes
+            )
+    return sizes
+
+
+class _Patterned(Random):
+    """Dropout whose draws may be shared along axes: those where the noise shape has a 1."""
+
+    rate: float
+    noise_shape: tuple[int | None, ...] | None = None
+
+    def _pattern(self, x: Value) -> float:
+        """The axes with a common draw, as bits: 1 for that of the samples, 2 for the next."""
+        if self.noise_shape is None:
+            return 0.0
+        owner, shape = f"{type(self).__name__} {self.name!r}", (None, *x.shape)
+        if len(self.noise_shape) > len(shape):
+            raise ValueError(
+                f"{owner}: noise_shape must have at most the {len(shape)} axes of the input, "
+                f"got {self.noise_shape}"
+            )
+        # As in broadcasting, a shorter shape belongs to the last axes.
+        given = (1,) * (len(shape) - len(self.noise_shape)) + self.noise_shape
+        for size, own in zip(given, shape, strict=True):
+            if None not in (size, own) and size not in (1, own):
+                raise ValueError(
+                    f"{owner}: noise_shape must have a 1, a None or the input's size for each "
+                    f"axis, got {self.noise_shape} for an input of shape {shape}"
+                )
+        pairs = enumerate(zip(given, shape, strict=True))
+        return float(sum(1 << k for k, (size, own) in pairs if size == 1 and own != 1))
+
+    def _emit(
+        self, program: Program, x: Value, scale: float, shift: float = 0.0, dropped: float = 0.0
+    ) -> Value:
+        return program.emit(
+            "patterned_dropout",
+            (x,),
+            x.shape,
+            rate=float(self.rate),
+            shared=self._pattern(x),
+            scale=scale,
+            shift=shift,
+            dropped=dropped,
+            seed=self._stream,
+        )
+
+
+@family.add()
+class Dropout(_Patterned):
+    """In training each number is 0 with probability `rate`, and divided by ``1 - rate`` otherwise.
+
+    Outside training ``y = x``.
+
+    Args:
+        rate: the probability, from 0 to 1.
+        noise_shape: the shape in which is drawn what is dropped, batch axis included: along an
+            axis with a 1 all share a draw; None stands for the input's size. None for a draw a
+            number.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a rate outside the limits, or a noise shape that is none.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed, **kwargs)
+        self.rate = checked_rate(type(self).__name__, rate)
+        self.noise_shape = checked_noise_shape(type(self).__name__, noise_shape)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the dropout; nothing if the rate is 0."""
+        if self.rate == 0:
+            return x
+        if self._pattern(x):
+            kept = 1.0 - float(self.rate)
+            return self._emit(program, x, scale=1.0 / kept if kept > 0 else 0.0)
+        rate = float(self.rate)
+        return program.emit("dropout", (x,), x.shape, (), rate=rate, seed=self._stream)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the seed as it was given."""
+        return {
+            **super().get_config(),
+            "rate": self.rate,
+            "seed": self.seed,
+            "noise_shape": self.noise_shape,
+        }
+
+
+@family.add()
+class AlphaDropout(_Patterned):
+    """Dropout for nets of `selu`: mean and variance stay what they are.
+
+    In training a number becomes ``a x + b``, or with probability `rate` ``a d + b`` with
+    ``d = -1.7581``, ``a = 1 / sqrt((1 - rate) (1 + rate d^2))``, ``b = -a d rate``. Outside
+    training ``y = x``.
+
+    Args:
+        rate: the probability, from 0 to 1.
+        noise_shape: as of `Dropout`.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed, **kwargs)
+        self.rate = checked_rate("AlphaDropout", rate)
+        self.noise_shape = checked_noise_shape("AlphaDropout", noise_shape)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the dropout; nothing if the rate is 0."""
+        rate = float(self.rate)
+        if rate == 0:
+            return x
+        if rate == 1:
+            raise ValueError(
+                f"AlphaDropout {self.name!r}: rate must be less than 1, got {self.rate}"
+            )
+        a = ((1 - rate) * (1 + rate * _DROPPED**2)) ** -0.5
+        b = -a * _DROPPED * rate
+        return self._emit(program, x, scale=a, shift=b, dropped=a * _DROPPED + b)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the seed as it was given."""
+        return {
+            **super().get_config(),
+            "rate": self.rate,
+            "seed": self.seed,
+            "noise_shape": self.noise_shape,
+        }
+
+
+class _SpatialDropout(Dropout):
+    """Dropout of whole channels."""
+
+    ndim: int
+    data_format = "channels_last"
+
+    def __init__(self, rate: float, seed: int | None, name: str | None, dtype: Any) -> None:
+        super().__init__(rate, seed=seed, name=name, dtype=dtype)
+        self.input_spec = InputSpec(ndim=self.ndim)
+
+    def _pattern(self, x: Value) -> float:
+        channels = 1 if self.data_format == "channels_first" else self.ndim - 1
+        places = [axis for axis in range(1, self.ndim) if axis != channels]
+        return float(sum(1 << axis for axis in places))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the seed as it was given."""
+        config = {"rate": self.rate, "seed": self.seed, "name": self.name, "dtype": self.dtype}
+        if self.ndim > 3:
+            config["data_format"] = self.data_format
+        return config
+
+
+@family.add()
+class SpatialDropout1D(_SpatialDropout):
+    """`Dropout` of whole channels of inputs of shape ``(samples, steps, channels)``.
+
+    Args:
+        rate: the probability, from 0 to 1.
+        seed: an int, or None for one drawn now.
+        name: unique in a model; None makes one.
+        dtype: "float32", which is also what None means.
+    """
+
+    ndim = 3
+
+    def __init__(
+        self, rate: float, seed: int | None = None, name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(rate, seed, name, dtype)
+
+
+@family.add()
+class SpatialDropout2D(_SpatialDropout):
+    """`Dropout` of whole channels of inputs of shape ``(samples, rows, columns, channels)``.
+
+    Args:
+        rate: the probability, from 0 to 1.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        name: unique in a model; None makes one.
+        dtype: "float32", which is also what None means.
+    """
+
+    ndim = 4
+
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(rate, seed, name, dtype)
+        self.data_format = standardize_data_format(data_format, type(self).__name__)
+
+
+@family.add()
+class SpatialDropout3D(SpatialDropout2D):
+    """`Dropout` of whole channels of inputs of shape ``(samples, a, b, c, channels)``.
+
+    Args:
+        rate: the probability, from 0 to 1.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        name: unique in a model; None makes one.
+        dtype: "float32", which is also what None means.
+    """
+
+    ndim = 5

@@ -1,0 +1,83 @@
+"""noise.py - GaussianNoise, GaussianDropout: normal random numbers in training."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import number
+from cdl.layers.layer import family
+from cdl.layers.regularization.dropout import checked_rate
+from cdl.layers.regularization.random import Random
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+@family.add()
+class GaussianNoise(Random):
+    """In training ``x + stddev * z`` with a standard normal z for each number; otherwise ``x``.
+
+    Args:
+        stddev: from 0 to 1.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a standard deviation outside the limits.
+    """
+
+    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(seed, **kwargs)
+        if isinstance(stddev, bool) or not isinstance(stddev, (int, float, np.number)):
+            raise TypeError(f"GaussianNoise: stddev must be a number from 0 to 1, got {stddev!r}")
+        number("GaussianNoise", "stddev", stddev, 0.0, 1.0)
+        self.stddev = stddev
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the noise; nothing if there is none."""
+        if self.stddev == 0:
+            return x
+        attributes = {"stddev": float(self.stddev), "multiplies": 0.0, "seed": self._stream}
+        return program.emit("noise", (x,), x.shape, (), **attributes)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the seed as it was given."""
+        return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
+
+
+@family.add()
+class GaussianDropout(Random):
+    """In training ``x * (1 + s z)``, z standard normal, ``s^2 = rate / (1 - rate)``; else ``x``.
+
+    Args:
+        rate: as of `Dropout`, whose mean and variance this has; from 0 to 1.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a rate outside the limits.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(seed, **kwargs)
+        self.rate = checked_rate("GaussianDropout", rate)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the noise; nothing if the rate is 0."""
+        rate = float(self.rate)
+        if rate == 0:
+            return x
+        if rate == 1:
+            raise ValueError(
+                f"GaussianDropout {self.name!r}: rate must be less than 1, got {self.rate}"
+            )
+        stddev = math.sqrt(rate / (1.0 - rate))
+        attributes = {"stddev": stddev, "multiplies": 1.0, "seed": self._stream}
+        return program.emit("noise", (x,), x.shape, (), **attributes)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the seed as it was given."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

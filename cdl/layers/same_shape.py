@@ -1,0 +1,35 @@
+"""same_shape.py - SameShape: base of the layers whose output has the shape of their input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl.layers.layer import Layer
+from cdl.layers.shapes import Shape, axes_within
+
+
+class SameShape(Layer):
+    """A layer whose output has the input's shape, and which hands a mask on.
+
+    Subclasses that work along an axis keep it as `axis`: an int, or a list of them.
+    """
+
+    axis: Any = ()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The input's shape.
+
+        Raises:
+            ValueError: the layer works along an axis that the input does not have.
+        """
+        axes_within(f"{type(self).__name__} {self.name!r}", self.axis, tuple(input_shape))
+        return tuple(input_shape)
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse an input without the axes that the layer works along."""
+        super().check_input(shape)
+        axes_within(f"{type(self).__name__} {self.name!r}", self.axis, shape)
