@@ -105,15 +105,16 @@ static cdl_status link_backward(struct cdl_program *program) {
 /* Threads that a batch is worth. With two, a step takes about half its time plus two barriers and
  * 16 ns for each cache line that changes cores: below some 5 MFLOP one thread wins (measured on
  * Sapphire Rapids and Zen 4 cores, see docs/design.md). */
-static int gate(const struct cdl_program *program, const struct cdl_program_def *def) {
-    double flops = 0.0;
+static int gate(struct cdl_program *program, const struct cdl_program_def *def) {
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->op->flops) flops += node->op->flops(node) * (def->training ? 3.0 : 1.0);
+        if (node->op->flops) program->row_flops += node->op->flops(node);
     }
-    const double worth = flops * (double)def->rows / 2.5e6;
+    const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)def->rows;
+    const double worth = flops / 2.5e6;
     const int available = cdl_threads_available();
-    if (def->threads > 0) return def->threads < CDL_MAX_THREADS ? def->threads : CDL_MAX_THREADS;
+    program->forced = def->threads > 0;
+    if (program->forced) return def->threads < CDL_MAX_THREADS ? def->threads : CDL_MAX_THREADS;
     return worth < 2.0 ? 1 : worth < available ? (int)worth : available;
 }
 

@@ -11,6 +11,8 @@ struct cdl_program {
     size_t rows; /* capacity of all threads together */
     bool training;
     int threads;
+    bool forced;      /* the caller chose the number of threads */
+    double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
@@ -28,6 +30,9 @@ struct cdl_program {
     float *arena;
     float *thread_scratch; /* CDL_THREAD_SCRATCH floats a thread */
 };
+
+/* Arithmetic that is worth waking threads for: about 60 us on one core. */
+#define CDL_REGION_FLOPS 1.5e7
 
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);

@@ -364,7 +364,10 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
                  float *const *outputs) {
     struct prediction job = {program, arrays, rows, outputs};
     prepare(program, false);
-    cdl_region(program->threads, predict_work, &job);
+    /* A region of sleeping threads takes some 35 us to start: a few rows are done before that. */
+    const double flops = program->row_flops * (double)rows;
+    const bool alone = !program->forced && flops < CDL_REGION_FLOPS;
+    cdl_region(alone ? 1 : program->threads, predict_work, &job);
 }
 
 /* ---- what a caller reads ----------------------------------------------------------------------
