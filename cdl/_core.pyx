@@ -72,6 +72,9 @@ cdef extern from "cdl.h" nogil:
         float row_params[4]
     struct cdl_trained_def:
         cdl_param *param
+        size_t outer
+        size_t height
+        size_t width
         int group
         cdl_param *slots[3]
         float l1
@@ -132,6 +135,7 @@ cdef extern from "cdl.h" nogil:
     void cdl_test(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
     size_t cdl_forward(cdl_program *program, cdl_pass *where, bint training)
     void cdl_backward(cdl_program *program, cdl_pass *where, const float *gradient)
+    void cdl_apply(cdl_program *program, cdl_pass *where, cdl_param **gradients)
     void cdl_predict(cdl_program *program, const cdl_array *arrays, size_t rows, float **outputs)
     int cdl_reports(const cdl_program *program)
     const double *cdl_report(const cdl_program *program, int i, size_t *doubles)
@@ -489,6 +493,17 @@ cdef list _groups(optimizer):
     return optimizer if isinstance(optimizer, list) else [optimizer] if optimizer else []
 
 
+cdef cdl_param *_slot(str name, Parameter slot, Parameter weight) except? NULL:
+    """The memory of a slot: one element for each of a weight, or for each row or column."""
+    if name not in ("row", "column"):
+        return _beside(slot, weight)
+    *outer, width = weight.shape
+    wanted = tuple(outer if name == "row" else outer[:len(outer) - 1] + [width])
+    if slot.matrix or slot.shape != wanted:
+        raise ValueError(f"optimizer: expected a slot of shape {wanted}, got {slot.shape}")
+    return slot.param
+
+
 cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
     """The memory of what is kept for each element of a weight; NULL for None."""
     if other is None:
@@ -590,6 +605,9 @@ cdef class _Definition:
     cdef int _trained(self, cdl_trained_def *to, variable, optimizer, dict rules) except -1:
         cdef Parameter storage = variable.storage
         to.param = storage.param
+        *_, height, width = (1, 1) + storage.shape
+        to.height, to.width = height, width
+        to.outer = storage.size // max(1, height * width)
         to.l1, to.l2 = rules.get("penalties", {}).get(variable, (0.0, 0.0))
         decay = rules.get("weight_decay") or 0.0
         to.decay = decay.get(variable, 0.0) if isinstance(decay, dict) else decay
@@ -603,8 +621,8 @@ cdef class _Definition:
             to.group = g
             if len(slots[variable]) != len(OPTIMIZERS[row].slots):
                 raise ValueError(f"{row}: expected slots {OPTIMIZERS[row].slots}")
-            for s, slot in enumerate(slots[variable]):
-                to.slots[s] = _beside(slot, storage)
+            for s, (name, slot) in enumerate(zip(OPTIMIZERS[row].slots, slots[variable])):
+                to.slots[s] = _slot(name, slot, storage)
         if optimizer is None:
             return 0
         to.average = _beside(rules.get("averages", {}).get(variable), storage)
@@ -667,7 +685,7 @@ cdef class Executor:
     cdef object order, rates, source, made_of
     cdef Py_buffer order_view
     cdef bint has_order, busy, training
-    cdef list shapes, input_shapes, input_dtypes, report_rows, spare
+    cdef list shapes, input_shapes, input_dtypes, report_rows, spare, learning
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -695,6 +713,7 @@ cdef class Executor:
         scores = [i for i in program.instructions if OPS[i.op].reports]
         self.report_rows = [next(k for k, i in enumerate(scores) if i is report)
                             for report in program.reports]
+        self.learning = [v.storage for v in definition._learning(program, optimizer, rules or {})]
         self.spare = []
 
     def __dealloc__(self):
@@ -895,6 +914,27 @@ cdef class Executor:
                     cdl_backward(self.program, &self.where, <const float *>view.buf)
             finally:
                 PyBuffer_Release(&view)
+        finally:
+            self.busy = False
+
+    def apply(self, gradients, float rate, uint64_t iteration):
+        """One step from a Parameter with the gradient of each trained variable, in their order."""
+        cdef Parameter gradient
+        self._check_training()
+        if [(g.shape, g.matrix) for g in gradients] != [(w.shape, w.matrix) for w in self.learning]:
+            raise ValueError(f"expected gradients of shapes {[w.shape for w in self.learning]}")
+        block = bytearray(8 * len(gradients) + 8)
+        cdef unsigned char[::1] view = block
+        cdef cdl_param **params = <cdl_param **>&view[0]
+        for k, gradient in enumerate(gradients):
+            params[k] = gradient.param
+        self._enter()
+        try:
+            self.where.iteration = iteration
+            self.where.rates = &rate
+            self.where.n_rates = 1
+            with nogil:
+                cdl_apply(self.program, &self.where, params)
         finally:
             self.busy = False
 

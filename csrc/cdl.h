@@ -76,7 +76,8 @@ struct cdl_instruction_def {
 
 struct cdl_trained_def {
     struct cdl_param *param;
-    int group; /* below n_groups */
+    size_t outer, height, width; /* its shape: the last two axes, and the product of the others */
+    int group;                   /* below n_groups */
     struct cdl_param *slots[3];
     float l1, l2;
     struct cdl_param *pull; /* what is added to the gradient, or NULL */
@@ -144,6 +145,10 @@ void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, 
  */
 size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training);
 void cdl_backward(struct cdl_program *program, struct cdl_pass *pass, const float *gradient);
+
+/* One step of the optimizer from a gradient for each trained parameter, laid out as it is. */
+void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
+               struct cdl_param *const *gradients);
 
 /* Rows [0, rows) of the arrays through the program to row-major outputs. */
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,

@@ -54,11 +54,17 @@ def mlp(rng, widths, kind="plain_relu", *, bias=True, last=None, **parameters):
 
 def learner(row, variables, **hypers):
     """An optimizer as Executor takes it, with fresh slots."""
-    count = len(_core.OPTIMIZERS[row].slots)
-    slots = {
-        v: [_core.Parameter(v.shape, v.storage.matrix) for _ in range(count)] for v in variables
-    }
-    return row, hypers, slots
+    names = _core.OPTIMIZERS[row].slots
+    return row, hypers, {v: [slot_of(v, name) for name in names] for v in variables}
+
+
+def slot_of(variable, name):
+    """A slot for each element of a weight, or for each of its rows or columns."""
+    if name == "row":
+        return _core.Parameter(variable.shape[:-1])
+    if name == "column":
+        return _core.Parameter((*variable.shape[:-2], variable.shape[-1]))
+    return _core.Parameter(variable.shape, variable.storage.matrix)
 
 
 def gradient_keeper(variables):

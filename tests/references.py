@@ -16,6 +16,7 @@ from reference_activations import *  # noqa: F403
 from reference_activations import Array, sigmoid
 from reference_losses import *  # noqa: F403
 from reference_losses import LOSSES
+from reference_optimizers import OPTIMIZER_HYPERS, OPTIMIZERS  # noqa: F401
 
 # -------------------------------------------------------------------------------------- metrics
 
@@ -153,82 +154,6 @@ TALLIES: dict[str, Callable[..., Array]] = {
     "number_matrix": lambda y, p, w, **row: _matrix(y, p.argmax(-1) * 1.0, w[:, 0], **row),
     "f_score": _f_score,
     "r2_score": _r2_score,
-}
-
-# ----------------------------------------------------------------------------------- optimizers
-# One step each: weight w, gradient g, slots by name (updated in place), step t = 1, 2 ...,
-# rate lr, hyper-parameters by name. The new weight is returned.
-
-Slots = dict[str, Array]
-
-
-def _sgd(w: Array, g: Array, slots: Slots, t: int, lr: float) -> Array:
-    return w - lr * g
-
-
-def _sgd_momentum(w: Array, g: Array, slots: Slots, t: int, lr: float, momentum: float) -> Array:
-    slots["momentum"] = momentum * slots["momentum"] - lr * g
-    return w + slots["momentum"]
-
-
-def _sgd_nesterov(w: Array, g: Array, slots: Slots, t: int, lr: float, momentum: float) -> Array:
-    slots["momentum"] = momentum * slots["momentum"] - lr * g
-    return w + momentum * slots["momentum"] - lr * g
-
-
-def _adam_rate(t: int, lr: float, beta_1: float, beta_2: float) -> float:
-    return lr * math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
-
-
-def _adam_moments(slots: Slots, g: Array, beta_1: float, beta_2: float) -> None:
-    slots["momentum"] = slots["momentum"] + (g - slots["momentum"]) * (1 - beta_1)
-    slots["velocity"] = slots["velocity"] + (g * g - slots["velocity"]) * (1 - beta_2)
-
-
-def _adam(
-    w: Array,
-    g: Array,
-    slots: Slots,
-    t: int,
-    lr: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
-) -> Array:
-    _adam_moments(slots, g, beta_1, beta_2)
-    rate = _adam_rate(t, lr, beta_1, beta_2)
-    return w - rate * slots["momentum"] / (np.sqrt(slots["velocity"]) + epsilon)
-
-
-def _adam_amsgrad(
-    w: Array,
-    g: Array,
-    slots: Slots,
-    t: int,
-    lr: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
-) -> Array:
-    _adam_moments(slots, g, beta_1, beta_2)
-    slots["velocity_hat"] = np.maximum(slots["velocity_hat"], slots["velocity"])
-    rate = _adam_rate(t, lr, beta_1, beta_2)
-    return w - rate * slots["momentum"] / (np.sqrt(slots["velocity_hat"]) + epsilon)
-
-
-OPTIMIZERS: dict[str, Callable[..., Array]] = {
-    "sgd": _sgd,
-    "sgd_momentum": _sgd_momentum,
-    "sgd_nesterov": _sgd_nesterov,
-    "adam": _adam,
-    "adam_amsgrad": _adam_amsgrad,
-}
-
-OPTIMIZER_HYPERS: dict[str, dict[str, float]] = {
-    "sgd_momentum": {"momentum": 0.9},
-    "sgd_nesterov": {"momentum": 0.9},
-    "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "adam_amsgrad": {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-7},
 }
 
 # ----------------------------------------------------------------------------------- tolerances

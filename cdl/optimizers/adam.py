@@ -1,10 +1,10 @@
-"""adam.py - Adam: steps scaled by running means of the gradient and of its square."""
+"""adam.py - Adam and AdamW: steps scaled by running means of the gradient and its square."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cdl._arguments import flag, number
+from cdl._arguments import expected, flag, number
 from cdl.optimizers.optimizer import Optimizer, family
 
 
@@ -25,6 +25,7 @@ class Adam(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
+    own_arguments = ("beta_1", "beta_2", "epsilon", "amsgrad")
     late_slots = ("velocity_hat",)
 
     def __init__(
@@ -60,18 +61,68 @@ class Adam(Optimizer):
             name,
             **kwargs,
         )
-        self.beta_1 = number("Adam", "beta_1", beta_1, 0.0, below=1.0)
-        self.beta_2 = number("Adam", "beta_2", beta_2, 0.0, below=1.0)
-        self.epsilon = number("Adam", "epsilon", epsilon, 0.0)
-        self.amsgrad = flag("Adam", "amsgrad", amsgrad)
+        owner = type(self).__name__
+        self.beta_1 = number(owner, "beta_1", beta_1, 0.0, below=1.0)
+        self.beta_2 = number(owner, "beta_2", beta_2, 0.0, below=1.0)
+        self.epsilon = number(owner, "epsilon", epsilon, 0.0)
+        self.amsgrad = flag(owner, "amsgrad", amsgrad)
         self.row = "adam_amsgrad" if self.amsgrad else "adam"
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-            "amsgrad": self.amsgrad,
-        }
+
+@family.add()
+class AdamW(Adam):
+    """Adam with weight decay (Loshchilov and Hutter, 2019): ``w -= w * weight_decay * rate`` first.
+
+    The decay comes before the update, does not enter the gradient, and concerns all weights that
+    `exclude_from_weight_decay` does not name.
+
+    Args:
+        learning_rate: see `Optimizer`.
+        weight_decay: a number.
+        beta_1: how slowly m follows, from 0 to below 1.
+        beta_2: how slowly v follows, from 0 to below 1.
+        epsilon: keeps the division finite, at least 0.
+        amsgrad: whether the largest v so far takes its place.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        if weight_decay is None:
+            raise expected("AdamW", "weight_decay", "a number", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from cdl._variable import Variable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Groups = list[tuple[str, dict[str, float], dict[Variable, list[_core.Parameter]]]]
+    Slots = Mapping[Variable, Sequence[_core.Parameter]]
+    Groups = list[tuple[str, Mapping[str, float], Slots]]
 
 
 class Keeping:
@@ -47,6 +48,8 @@ class Keeping:
         self._averages: dict[Variable, Variable] = {}
         self._accumulators: dict[Variable, Variable] = {}
         self._slots: dict[Variable, list[Variable]] = {}
+        self._foreign: dict[Variable, Any] = {}  # weights of other kinds, see applying.py
+        self._executors: dict[tuple[Variable, ...], _core.Executor] = {}
         self._excluded: set[Variable] = set()
         self._excluded_names: re.Pattern[str] | None = None
 
@@ -105,12 +108,14 @@ class Keeping:
         names = set(var_names or ())
         self._excluded_names = re.compile("|".join(names)) if names else None
 
+    def decays(self, variable: Variable) -> bool:
+        """Whether a weight is not left out of the weight decay."""
+        names = self._excluded_names
+        return variable not in self._excluded and not (names and names.search(variable.name))
+
     def decay_of(self, variable: Variable) -> float:
         """The weight decay of a weight; 0 for none."""
-        names = self._excluded_names
-        if variable in self._excluded or (names and names.search(variable.name)):
-            return 0.0
-        return self.weight_decay or 0.0
+        return (self.weight_decay or 0.0) if self.decays(variable) else 0.0
 
     # Variables
 
@@ -174,11 +179,15 @@ class Keeping:
         kept = [*self._averages.values(), *self._accumulators.values()]
         early: list[State | Variable] = []
         late: dict[str, list[State | Variable]] = {name: [] for name in self.late_slots}
-        for variable, slots in self._slots.items():
-            names = _core.OPTIMIZERS[self.row_of(variable)].slots
-            for name, slot in zip(names, slots, strict=True):
+        for variable in self._slots:
+            for name, slot in self._slots_as_listed(variable):
                 late.get(name, early).append(slot)
         return [self._iterations, *scalars, *kept, *early, *chain(*late.values())]
+
+    def _slots_as_listed(self, variable: Variable) -> list[tuple[str, State | Variable]]:
+        """Name and value of each slot of a weight, as `variables` lists them."""
+        names = _core.OPTIMIZERS[self.row_of(variable)].slots
+        return list(zip(names, self._slots[variable], strict=True))
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """The end of training: with `use_ema` the weights become their moving averages."""

@@ -6,14 +6,14 @@ its three forms (a number, a schedule, a function), and the variables that belon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._arguments import expected, flag, number, positive_int
 from cdl._named import Family, serialize
 from cdl._state import State
 from cdl.optimizers import schedules
-from cdl.optimizers.keeping import Keeping
+from cdl.optimizers.applying import Applying
 from cdl.optimizers.rate import Rated, from_older_name
 from cdl.utils.naming import unique
 
@@ -29,7 +29,7 @@ family = Family(
 )
 
 
-class Optimizer(Rated, Keeping):
+class Optimizer(Rated, Applying):
     """Base of optimizers; a subclass names its row of the core's table.
 
     Args:
@@ -56,6 +56,8 @@ class Optimizer(Rated, Keeping):
         ValueError: an argument that is not known or has a wrong value, or more than one of
             `clipnorm`, `clipvalue` and `global_clipnorm`.
     """
+
+    own_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
 
     def __init__(
         self,
@@ -146,7 +148,7 @@ class Optimizer(Rated, Keeping):
     # Configuration
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that all optimizers share; a subclass adds its own."""
+        """The constructor's arguments."""
         rate: Any = self._rate
         config = {
             "name": self.name,
@@ -163,7 +165,7 @@ class Optimizer(Rated, Keeping):
         }
         if self.decay:  # Keras has no such key any more
             config["decay"] = self.decay
-        return config
+        return config | {name: getattr(self, name) for name in self.own_arguments}
 
     @classmethod
     def from_config(

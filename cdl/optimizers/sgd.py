@@ -23,6 +23,8 @@ class SGD(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
+    own_arguments = ("momentum", "nesterov")
+
     def __init__(
         self,
         learning_rate: Any = 0.01,
@@ -62,7 +64,3 @@ class SGD(Optimizer):
             self.row = "sgd"
         else:
             self.row = "sgd_nesterov" if self.nesterov else "sgd_momentum"
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}

@@ -58,3 +58,24 @@ static void column_squares(size_t rows, size_t n, const float *x, size_t ldx,
         for (size_t j = 0; j < n; j++) squares[j] += x[j] * x[j];
     }
 }
+
+static void row_squares(size_t rows, size_t n, const float *x, size_t ldx,
+                        float *restrict squares) {
+    for (size_t r = 0; r < rows; r++, x += ldx) {
+        float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+        for (size_t j = 0; j < n; j++) sum += x[j] * x[j];
+        squares[r] += sum;
+    }
+}
+
+static void divide_by_factors(size_t rows, size_t n, const float *by_row,
+                              const float *restrict by_column, float *restrict v, float *restrict g,
+                              size_t ld) {
+    for (size_t r = 0; r < rows; r++, v += ld, g += ld) {
+        for (size_t j = 0; j < n; j++) {
+            v[j] = by_row[r] * by_column[j];
+            g[j] /= sqrtf(v[j]);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 /* learn.c - what happens between a gradient and the new weights, in Keras's order: penalty,
  * accumulation, clipping, weight decay, update, moving average, constraint. */
 #include "ops/learn.h"
+#include "ops/whole.h"
 
 #include <math.h>
 
@@ -36,9 +37,10 @@ static void transpose_block(const struct cdl_kernels *kernels, struct cdl_param 
                        param->wt + block.row * param->cols + block.column * wt_width, wt_width);
 }
 
-/* From the final gradient g of n floats at `offset` to new weights. */
+/* From the final gradient g of n floats at `offset` to new weights; scratch is for rows of whole.h,
+ * which see all n floats there are. */
 static void update(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
-                   size_t n, float *g) {
+                   size_t n, float *g, float *scratch) {
     const struct cdl_kernels *kernels = ctx->kernels;
     const struct cdl_step *step = &ctx->optimizer;
     const struct cdl_group *group = &step->groups[trained->group];
@@ -50,7 +52,10 @@ static void update(const struct cdl_trained *trained, const struct cdl_context *
     if (step->clip_value > 0.0f) kernels->clip(n, -step->clip_value, step->clip_value, g);
     const float decay = trained->decay * step->rate;
     if (decay != 0.0f) kernels->shrink(n, decay, w);
-    group->update(n, w, g, slots, group->derived);
+    if (group->whole)
+        group->whole->learn(trained, ctx, scratch);
+    else
+        group->update(n, w, g, slots, group->derived);
 }
 
 /* What follows each batch, whether or not it completed an update: average and constraint. */
@@ -98,9 +103,19 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         kernels->blend(n, 0.0f, g, trained->gradient + offset);
         return;
     }
-    update(trained, ctx, offset, n, g);
+    update(trained, ctx, offset, n, g, NULL);
     settle(trained, ctx, offset, n);
     transpose_block(kernels, trained->param, block);
+}
+
+void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
+                     const float *gradient, float *g) {
+    for (size_t i = 0; i < cdl_blocks(trained->param); i++) {
+        const struct cdl_block block = cdl_block_at(trained->param, i);
+        ctx->kernels->blend(block.rows * block.width, 0.0f,
+                            gradient + offset_of(trained->param, block), g);
+        cdl_learn(trained, ctx, block, g);
+    }
 }
 
 void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx, float *g) {
@@ -116,8 +131,8 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
 }
 
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {
-    return step->clip_norm > 0.0f || step->global_clip_norm > 0.0f ||
-           trained->constraint == CDL_NORM;
+    return step->groups[trained->group].whole || step->clip_norm > 0.0f ||
+           step->global_clip_norm > 0.0f || trained->constraint == CDL_NORM;
 }
 
 void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx) {
@@ -158,8 +173,8 @@ static float clip_factor(double squares, float limit) {
     return limit / (norm > limit ? norm : limit) + (norm - norm);
 }
 
-void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx,
-                     double all_squares) {
+void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, double all_squares,
+                     float *scratch) {
     const struct cdl_step *step = &ctx->optimizer;
     struct cdl_param *param = trained->param;
     const size_t n = cdl_param_floats(param);
@@ -170,7 +185,7 @@ void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx,
         else if (step->global_clip_norm > 0.0f)
             factor = clip_factor(all_squares, step->global_clip_norm);
         if (factor != 1.0f) ctx->kernels->scale(n, factor, trained->gradient);
-        update(trained, ctx, 0, n, trained->gradient);
+        update(trained, ctx, 0, n, trained->gradient, scratch);
     }
     settle(trained, ctx, 0, n);
     if (trained->constraint == CDL_NORM) {

@@ -19,15 +19,20 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
                float *g);
 
 /* Second part, for kept gradients: after cdl_learn of all blocks, cdl_learn_squares of each
- * parameter by one thread, then cdl_learn_whole, with the sum of all squares. */
+ * parameter by one thread, then cdl_learn_whole, with the sum of all squares and what the
+ * parameter's optimizer asks for (ops/whole.h). */
 /* Before it, for a parameter with parts, by one thread: their sum, block by block (g holds one),
  * in the order of the list, goes through cdl_learn. */
 void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx, float *g);
 
+/* The same for a whole gradient, laid out as the parameter. */
+void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
+                     const float *gradient, float *g);
+
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
 void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx);
-void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx,
-                     double all_squares);
+void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, double all_squares,
+                     float *scratch);
 
 /* Blocks of a parameter, numbered from 0; ops and the second part walk the same ones. */
 size_t cdl_blocks(const struct cdl_param *param);

@@ -48,6 +48,7 @@ enum cdl_constraint { CDL_FREE, CDL_NON_NEGATIVE, CDL_NORM };
 /* How one parameter learns; NULL in the node if it is frozen. */
 struct cdl_trained {
     struct cdl_param *param;
+    size_t outer, height, width; /* what it is: `outer` matrices; a vector is one row */
     float *slots[CDL_MAX_SLOTS];
     int group;    /* of parameters that learn by the same row of the table of optimizers */
     float l1, l2; /* penalty l1 sum |w| + l2 sum w w, part of the loss */
@@ -71,6 +72,7 @@ enum { CDL_MAX_GROUPS = 2 };
 
 struct cdl_group {
     cdl_update_fn *update;
+    const struct cdl_whole *whole; /* or NULL: update is all */
     float derived[CDL_MAX_DERIVED];
 };
 

@@ -4,6 +4,7 @@
 
 #include "isa/isa.h"
 #include "ops/learn.h"
+#include "ops/whole.h"
 #include "program/program.h"
 
 const struct cdl_op *const cdl_ops[] = {
@@ -147,6 +148,9 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     struct cdl_trained *to = &program->trained[i];
     *to = (struct cdl_trained){
         .param = from->param,
+        .outer = from->outer,
+        .height = from->height,
+        .width = from->width,
         .group = from->group,
         .l1 = from->l1,
         .l2 = from->l2,
@@ -161,8 +165,14 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     };
     for (int s = 0; s < CDL_MAX_SLOTS; s++)
         to->slots[s] = from->slots[s] ? from->slots[s]->w : NULL;
-    const struct cdl_step rules = {.clip_norm = (float)def->rules.clip_norm,
-                                   .global_clip_norm = (float)def->rules.global_clip_norm};
+    struct cdl_step rules = {.clip_norm = (float)def->rules.clip_norm,
+                             .global_clip_norm = (float)def->rules.global_clip_norm};
+    if (def->n_groups) {
+        const struct cdl_whole *whole = cdl_wholes[def->groups[to->group].optimizer];
+        rules.groups[to->group].whole = whole;
+        const size_t floats = whole ? whole->scratch_floats(to) : 0;
+        if (floats > program->whole_floats) program->whole_floats = floats;
+    }
     program->whole |= cdl_learn_keeps(to, &rules);
     if (to->l1 == 0.0f && to->l2 == 0.0f) return CDL_OK;
     to->penalty = calloc(cdl_param_floats(to->param) / CDL_LINE + 1, sizeof *to->penalty);

@@ -115,7 +115,7 @@ static size_t place_all(struct plan *plan, struct buffer **alive) {
 
 cdl_status cdl_plan(struct cdl_program *program) {
     const size_t most = 2 * (size_t)program->n_values + (size_t)program->n_nodes +
-                        (size_t)program->n_trained + (size_t)program->n_parts + 1;
+                        (size_t)program->n_trained + (size_t)program->n_parts + 2;
     struct plan plan = {.buffers = calloc(most, sizeof *plan.buffers)};
     struct buffer **alive = calloc(most, sizeof *alive);
     cdl_status status = CDL_ERR_NO_MEMORY;
@@ -141,6 +141,9 @@ cdl_status cdl_plan(struct cdl_program *program) {
                 2 * program->n_nodes);
         }
         add(&plan, &program->thread_scratch, (size_t)program->threads * CDL_THREAD_SCRATCH, 0,
+            2 * program->n_nodes);
+        program->whole_floats = cdl_round_up(program->whole_floats, CDL_LINE);
+        add(&plan, &program->whole_scratch, (size_t)program->threads * program->whole_floats, 0,
             2 * program->n_nodes);
         qsort(plan.buffers, (size_t)plan.n, sizeof *plan.buffers, by_birth);
         program->arena = cdl_alloc(place_all(&plan, alive));

@@ -29,6 +29,8 @@ struct cdl_program {
     bool whole; /* some parameter's whole gradient is needed before it can learn */
     float *arena;
     float *thread_scratch; /* CDL_THREAD_SCRATCH floats a thread */
+    float *whole_scratch;  /* whole_floats a thread, for rows of ops/whole.h */
+    size_t whole_floats;
 };
 
 /* Arithmetic that is worth waking threads for: about 60 us on one core. */

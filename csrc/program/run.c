@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "ops/learn.h"
+#include "ops/whole.h"
 #include "program/program.h"
 
 struct share {
@@ -44,6 +45,7 @@ static void prepare_step(const struct cdl_program *program, const struct cdl_pas
     for (int i = 0; i < program->n_groups; i++) {
         const struct cdl_group_def *group = &program->groups[i];
         step->groups[i].update = program->kernels->update[group->optimizer];
+        step->groups[i].whole = cdl_wholes[group->optimizer];
         steps[group->optimizer](rate, (double)t, group->hypers, step->groups[i].derived);
     }
     step->rate = (float)rate;
@@ -136,7 +138,8 @@ static void learn_whole(struct cdl_program *program, const struct cdl_context *c
     double all_squares = 0.0;
     for (int i = 0; i < program->n_trained; i++) all_squares += program->trained[i].squares;
     for (int i = thread; i < program->n_trained; i += team->size) {
-        cdl_learn_whole(&program->trained[i], ctx, all_squares);
+        cdl_learn_whole(&program->trained[i], ctx, all_squares,
+                        program->whole_scratch + (size_t)thread * program->whole_floats);
     }
 }
 
@@ -313,6 +316,31 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass, const floa
     count_penalties(program, &half.ctx);
     pass->iteration++;
     pass->next++;
+}
+
+/* ---- one step from gradients that are there ----------------------------------------------------
+ */
+
+struct application {
+    struct cdl_program *program;
+    struct cdl_context ctx;
+    struct cdl_param *const *gradients;
+};
+
+static void apply_work(void *arg, struct cdl_team *team, int thread) {
+    struct application *job = arg;
+    for (int i = 0; i < job->program->n_trained; i++) {
+        cdl_learn_given(&job->program->trained[i], &job->ctx, job->gradients[i]->w,
+                        job->program->thread_scratch);
+    }
+    learn_whole(job->program, &job->ctx, team, thread);
+}
+
+void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
+               struct cdl_param *const *gradients) {
+    struct application job = {program, context_of(program, pass, true), gradients};
+    prepare_step(program, pass, 0, &job.ctx.optimizer);
+    cdl_region(1, apply_work, &job);
 }
 
 /* ---- predict ----------------------------------------------------------------------------------

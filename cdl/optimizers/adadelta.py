@@ -1,0 +1,62 @@
+"""adadelta.py - Adadelta: steps whose size follows from that of earlier ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl._arguments import number
+from cdl.optimizers.optimizer import Optimizer, family
+
+
+@family.add()
+class Adadelta(Optimizer):
+    """Adadelta (Zeiler, 2012), with epsilon inside both roots.
+
+    ``a = rho * a + (1 - rho) * g^2; d = sqrt(b + epsilon) / sqrt(a + epsilon) * g``, then
+    ``b = rho * b + (1 - rho) * d^2; w -= rate * d``. The paper's own rate is 1.
+
+    Args:
+        learning_rate: see `Optimizer`.
+        rho: how slowly a and b follow, from 0 to 1.
+        epsilon: where the steps begin, and keeps the division finite; at least 0.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = ("rho", "epsilon")
+
+    row = "adadelta"
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.rho = number("Adadelta", "rho", rho, 0.0, 1.0)
+        self.epsilon = number("Adadelta", "epsilon", epsilon, 0.0)

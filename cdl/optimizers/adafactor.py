@@ -1,0 +1,99 @@
+"""adafactor.py - Adafactor: mean squares of rows and columns in place of those of elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl import _core
+from cdl._arguments import flag, number
+from cdl._state import State
+from cdl._variable import Variable
+from cdl.optimizers.optimizer import Optimizer, family
+
+
+@family.add()
+class Adafactor(Optimizer):
+    """Adafactor (Shazeer and Stern, 2018).
+
+    With ``b = 1 - t^beta_2_decay`` for t = 1, 2 ...: for a matrix ``r = b * r + (1 - b) * mean of
+    (g^2 + epsilon_1) over each row``, c likewise over each column, and ``v[i, j] = r[i] c[j] /
+    mean(r)``; for a vector ``v = b * v + (1 - b) * (g^2 + epsilon_1)``. Then ``u = g / sqrt(v)``,
+    ``w -= min(rate, 1 / sqrt(t)) * max(epsilon_2, rms(w)) * u / max(1, rms(u) / clip_threshold)``.
+    More than two axes are matrices of the last two.
+
+    Args:
+        learning_rate: see `Optimizer`.
+        beta_2_decay: a number below 0.
+        epsilon_1: at least 0.
+        epsilon_2: at least 0.
+        clip_threshold: above 0.
+        relative_step: has no effect, as in Keras: the rate is never above 1 / sqrt(t).
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step")
+
+    row = "adafactor"
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_2_decay: float = -0.8,
+        epsilon_1: float = 1e-30,
+        epsilon_2: float = 1e-3,
+        clip_threshold: float = 1.0,
+        relative_step: bool = True,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.beta_2_decay = number("Adafactor", "beta_2_decay", beta_2_decay)
+        self.epsilon_1 = number("Adafactor", "epsilon_1", epsilon_1, 0.0)
+        self.epsilon_2 = number("Adafactor", "epsilon_2", epsilon_2, 0.0)
+        self.clip_threshold = number("Adafactor", "clip_threshold", clip_threshold, above=0.0)
+        self.relative_step = flag("Adafactor", "relative_step", relative_step)
+
+    def row_of(self, variable: Variable) -> str:
+        """By factors if there are at least two axes."""
+        return "adafactor_factored" if len(variable.shape) > 1 else "adafactor"
+
+    def _like(self, variable: Variable, name: str) -> Variable:
+        """A slot; those of rows and columns have a shape and, in Keras, a name of their own."""
+        if name not in ("row", "column"):
+            return super()._like(variable, name)
+        *outer, height, width = variable.shape
+        shape = (*outer, height if name == "row" else width)
+        slot = Variable(shape, None, name=variable.name, trainable=False)
+        slot.path = f"{self.name}/{variable.name}"
+        return slot
+
+    def _slots_as_listed(self, variable: Variable) -> list[tuple[str, State | Variable]]:
+        """A vector has two numbers in place of rows and columns, so that all weights have three."""
+        slots = super()._slots_as_listed(variable)
+        if len(slots) < len(_core.OPTIMIZERS["adafactor_factored"].slots):
+            nothing = ("", State(0, dtype="int32", name=variable.name))
+            slots = [nothing, nothing, *slots]
+        return slots

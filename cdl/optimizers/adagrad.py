@@ -1,0 +1,74 @@
+"""adagrad.py - Adagrad: steps divided by the root of the sum of squared gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import number
+from cdl.optimizers.optimizer import Optimizer, family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._variable import Variable
+
+
+@family.add()
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al., 2011), with epsilon inside the root.
+
+    ``a += g^2; w -= rate * g / sqrt(a + epsilon)``
+
+    Args:
+        learning_rate: see `Optimizer`.
+        initial_accumulator_value: what a begins with, at least 0.
+        epsilon: keeps the division finite, at least 0.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = ("initial_accumulator_value", "epsilon")
+
+    row = "adagrad"
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.initial_accumulator_value = number(
+            "Adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0
+        )
+        self.epsilon = number("Adagrad", "epsilon", epsilon, 0.0)
+
+    def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
+        """What a slot of a weight begins with."""
+        return np.full(variable.shape, self.initial_accumulator_value, np.float32)

@@ -1,0 +1,104 @@
+"""ftrl.py - Ftrl: follow the regularized leader, for sparse weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import number
+from cdl.optimizers.optimizer import Optimizer, family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._variable import Variable
+
+
+@family.add()
+class Ftrl(Optimizer):
+    """FTRL-Proximal (McMahan et al., 2013).
+
+    With ``p = -learning_rate_power`` and ``g' = g + 2 * l2_shrinkage * w``: ``n = a + g^2``,
+    ``z += g' - (n^p - a^p) / rate * w``, then
+    ``w = (clip(z, -l1, l1) - z) / (n^p / rate + 2 * l2 + beta / rate)`` and ``a = n``. Where the
+    divisor is 0, w is 0.
+
+    Args:
+        learning_rate: see `Optimizer`.
+        learning_rate_power: at most 0; -0.5 is the paper's.
+        initial_accumulator_value: what a begins with, at least 0.
+        l1_regularization_strength: at least 0; makes weights exactly 0.
+        l2_regularization_strength: at least 0.
+        l2_shrinkage_regularization_strength: at least 0; added to the gradient, not to
+            its square.
+        beta: a number added to the root.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = (
+        "learning_rate_power",
+        "initial_accumulator_value",
+        "l1_regularization_strength",
+        "l2_regularization_strength",
+        "l2_shrinkage_regularization_strength",
+        "beta",
+    )
+
+    initial_accumulator_value: float
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0,
+        beta: float = 0.0,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.learning_rate_power = number(
+            "Ftrl", "learning_rate_power", learning_rate_power, high=0.0
+        )
+        strengths = {
+            "initial_accumulator_value": initial_accumulator_value,
+            "l1_regularization_strength": l1_regularization_strength,
+            "l2_regularization_strength": l2_regularization_strength,
+            "l2_shrinkage_regularization_strength": l2_shrinkage_regularization_strength,
+        }
+        for argument, value in strengths.items():
+            setattr(self, argument, number("Ftrl", argument, value, 0.0))
+        self.beta = number("Ftrl", "beta", beta)
+        self.row = "ftrl" if self.learning_rate_power == -0.5 else "ftrl_power"
+
+    def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
+        """What a slot of a weight begins with."""
+        if slot != "accumulator":
+            return None
+        return np.full(variable.shape, self.initial_accumulator_value, np.float32)

@@ -1,0 +1,65 @@
+"""lamb.py - Lamb: Adam with steps in proportion to the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl._arguments import number
+from cdl.optimizers.optimizer import Optimizer, family
+
+
+@family.add()
+class Lamb(Optimizer):
+    """Lamb (You et al., 2019), for large batches.
+
+    m and v as Adam's, ``d = m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon)``, then
+    ``w -= rate * |w| / |d| * d`` with the norms of the whole weight; the quotient is 1 if one is 0.
+
+    Args:
+        learning_rate: see `Optimizer`.
+        beta_1: how slowly m follows, from 0 to below 1.
+        beta_2: how slowly v follows, from 0 to below 1.
+        epsilon: keeps the division finite, at least 0.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = ("beta_1", "beta_2", "epsilon")
+
+    row = "lamb"
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.beta_1 = number("Lamb", "beta_1", beta_1, 0.0, below=1.0)
+        self.beta_2 = number("Lamb", "beta_2", beta_2, 0.0, below=1.0)
+        self.epsilon = number("Lamb", "epsilon", epsilon, 0.0)

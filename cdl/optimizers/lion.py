@@ -1,0 +1,61 @@
+"""lion.py - Lion: steps of one size, of which only the sign follows from the gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl._arguments import number
+from cdl.optimizers.optimizer import Optimizer, family
+
+
+@family.add()
+class Lion(Optimizer):
+    """Lion (Chen et al., 2023).
+
+    ``w -= rate * sign(beta_1 * m + (1 - beta_1) * g); m = beta_2 * m + (1 - beta_2) * g``
+
+    Args:
+        learning_rate: see `Optimizer`; a tenth of Adam's is usual.
+        beta_1: how much of the step m is, above 0 and at most 1.
+        beta_2: how slowly m follows, from 0 to 1.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = ("beta_1", "beta_2")
+
+    row = "lion"
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.beta_1 = number("Lion", "beta_1", beta_1, above=0.0, high=1.0)
+        self.beta_2 = number("Lion", "beta_2", beta_2, 0.0, 1.0)

@@ -1,0 +1,78 @@
+"""nadam.py - Nadam: Adam with Nesterov's momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl._arguments import number
+from cdl._state import State
+from cdl._variable import Variable
+from cdl.optimizers.optimizer import Optimizer, family
+
+
+@family.add()
+class Nadam(Optimizer):
+    """Nadam (Dozat, 2016).
+
+    With ``u_i = beta_1 (1 - 0.5 * 0.96^i)`` and ``U_t = u_1 u_2 ... u_t``: m and v as Adam's, then
+    ``d = u_(t+1) m / (1 - U_(t+1)) + (1 - u_t) g / (1 - U_t)`` and
+    ``w -= rate * d / (sqrt(v / (1 - beta_2^t)) + epsilon)`` for t = 1, 2 ...
+
+    Args:
+        learning_rate: see `Optimizer`.
+        beta_1: how slowly m follows, from 0 to below 1.
+        beta_2: how slowly v follows, from 0 to below 1.
+        epsilon: keeps the division finite, at least 0.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = ("beta_1", "beta_2", "epsilon")
+
+    row = "nadam"
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.beta_1 = number("Nadam", "beta_1", beta_1, 0.0, below=1.0)
+        self.beta_2 = number("Nadam", "beta_2", beta_2, 0.0, below=1.0)
+        self.epsilon = number("Nadam", "epsilon", epsilon, 0.0)
+
+    @property
+    def variables(self) -> list[State | Variable]:
+        """As of every optimizer, and U_t, which follows from the number of updates."""
+        if not self.built:
+            return super().variables
+        product = 1.0
+        for i in range(1, int(self.iterations) + 1):
+            product *= self.beta_1 * (1 - 0.5 * 0.96**i)
+        return [*super().variables, State(product, name="variable")]

@@ -1,0 +1,70 @@
+"""rmsprop.py - RMSprop: steps divided by the root of a running mean of squared gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl._arguments import flag, number
+from cdl.optimizers.optimizer import Optimizer, family
+
+
+@family.add()
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton, 2012), with epsilon inside the root.
+
+    ``v = rho * v + (1 - rho) * g^2; step = rate * g / sqrt(v + epsilon)``; centered, with
+    ``a = rho * a + (1 - rho) * g``, the root is of ``v - a^2 + epsilon``. Then ``w -= step``, or
+    with momentum ``m = momentum * m + step; w -= m``.
+
+    Args:
+        learning_rate: see `Optimizer`.
+        rho: how slowly v and a follow, from 0 to 1.
+        momentum: from 0, for none, to 1.
+        epsilon: keeps the division finite, at least 0.
+        centered: whether the variance of the gradients takes the place of their mean square.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = ("rho", "momentum", "epsilon", "centered")
+    late_slots = ("momentum", "average_gradient")
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        self.rho = number("RMSprop", "rho", rho, 0.0, 1.0)
+        self.momentum = number("RMSprop", "momentum", momentum, 0.0, 1.0)
+        self.epsilon = number("RMSprop", "epsilon", epsilon, 0.0)
+        self.centered = flag("RMSprop", "centered", centered)
+        parts = ["rmsprop", *["centered"] * self.centered, *["momentum"] * (self.momentum > 0)]
+        self.row = "_".join(parts)

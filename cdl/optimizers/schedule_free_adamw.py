@@ -1,0 +1,81 @@
+"""schedule_free_adamw.py - AdamW that needs no schedule: it averages instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._arguments import number, whole
+from cdl.optimizers.optimizer import Optimizer, family
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cdl._variable import Variable
+
+
+@family.add()
+class ScheduleFreeAdamW(Optimizer):
+    """Schedule-free AdamW (Defazio et al., 2024).
+
+    Gradients are taken at the weights ``w = (1 - beta_1) z + beta_1 x``, where z makes the steps
+    and x is their mean: ``v += (g^2 - v) (1 - beta_2)``,
+    ``z -= rate * g / (sqrt(v / (1 - beta_2^t)) + epsilon); x += (z - x) / t`` for t = 1, 2 ... In
+    the first `warmup_steps` steps the rate is multiplied by ``t / warmup_steps``.
+
+    Args:
+        learning_rate: see `Optimizer`.
+        beta_1: how near to the mean the gradients are taken, above 0 and at most 1.
+        beta_2: how slowly v follows, from 0 to below 1.
+        epsilon: keeps the division finite, at least 0.
+        warmup_steps: at least 0.
+
+    The further arguments are those of `Optimizer`.
+    """
+
+    own_arguments = ("beta_1", "beta_2", "epsilon", "warmup_steps")
+
+    row = "schedule_free_adamw"
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.0025,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        warmup_steps: int = 0,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+            **kwargs,
+        )
+        owner = "ScheduleFreeAdamW"
+        self.beta_1 = number(owner, "beta_1", beta_1, above=0.0, high=1.0)
+        self.beta_2 = number(owner, "beta_2", beta_2, 0.0, below=1.0)
+        self.epsilon = number(owner, "epsilon", epsilon, 0.0)
+        self.warmup_steps = whole(owner, "warmup_steps", warmup_steps)
+
+    def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
+        """What a slot of a weight begins with: z with the weight."""
+        return variable.numpy() if slot == "momentum" else None

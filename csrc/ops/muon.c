@@ -1,0 +1,127 @@
+/* muon.c - Muon (Jordan et al., 2024): steps along the nearest orthogonal matrix to the momentum.
+ *
+ * With X the direction, at most as tall as it is wide and of norm 1, each round is
+ * X = a X + b (X X^T) X + c (X X^T)^2 X = P X with P = a I + M A, M = b I + c A, A = X X^T. A, M
+ * and P are symmetric, so that each product is one of the kind u^T v, which the kernels have; the
+ * first needs X^T beside X.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "ops/whole.h"
+
+/* What muon_step derives. */
+enum { MOMENTUM, NESTEROV, RATE, RMS_RATE, A, B, C, STEPS };
+
+/* Matrices in scratch: rows are whole lines with zeros behind the last column. */
+struct rounds {
+    size_t height, width;     /* of X: height <= width */
+    size_t ld, ldt;           /* of X, and of X^T, A, M, P */
+    float *x, *next, *xt;     /* X, the next X, X^T */
+    float *gram, *m, *p;      /* A, M, P */
+    float *zeros;             /* a row */
+    float *d;                 /* the direction, laid out as the parameter */
+    const float *coefficient; /* a, b, c */
+};
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+static size_t lay_out(const struct cdl_trained *trained, float *scratch, struct rounds *r) {
+    r->height = least(trained->height, trained->width);
+    r->width = most(trained->height, trained->width);
+    r->ld = cdl_round_up(r->width, CDL_LINE);
+    r->ldt = cdl_round_up(r->height, CDL_LINE);
+    const size_t sizes[] = {r->height * r->ld,
+                            r->height * r->ld,
+                            r->width * r->ldt,
+                            r->height * r->ldt,
+                            r->height * r->ldt,
+                            r->height * r->ldt,
+                            r->ld,
+                            cdl_param_floats(trained->param)};
+    float **const places[] = {&r->x, &r->next, &r->xt, &r->gram, &r->m, &r->p, &r->zeros, &r->d};
+    size_t floats = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        *places[i] = scratch ? scratch + floats : NULL;
+        floats += cdl_round_up(sizes[i], CDL_LINE);
+    }
+    return floats;
+}
+
+static size_t scratch_floats(const struct cdl_trained *trained) {
+    struct rounds r;
+    return lay_out(trained, NULL, &r);
+}
+
+/* c[n, width] = u^T v, where u has `rows` rows of n and v as many of `width`. */
+static void product(const struct cdl_kernels *kernels, const struct rounds *r, size_t n,
+                    size_t rows, size_t width, const float *u, size_t ldu, const float *v,
+                    size_t ldv, float *c) {
+    for (size_t j = 0; j < width; j += CDL_PANEL) {
+        kernels->gemm_columns(n, least(CDL_PANEL, width - j), rows, u, ldu, v + j, ldv, r->zeros, 0,
+                              c + j, ldv);
+    }
+}
+
+static void round_of(const struct cdl_kernels *kernels, struct rounds *r) {
+    const size_t n = r->height;
+    kernels->transpose(n, r->width, r->x, r->ld, r->xt, r->ldt);
+    product(kernels, r, n, r->width, r->ldt, r->xt, r->ldt, r->xt, r->ldt, r->gram);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++) {
+            r->m[i * r->ldt + j] = r->coefficient[2] * r->gram[i * r->ldt + j];
+        }
+        r->m[i * r->ldt + i] += r->coefficient[1];
+    }
+    product(kernels, r, n, n, r->ldt, r->m, r->ldt, r->gram, r->ldt, r->p);
+    for (size_t i = 0; i < n; i++) r->p[i * r->ldt + i] += r->coefficient[0];
+    product(kernels, r, n, n, r->ld, r->p, r->ldt, r->x, r->ld, r->next);
+    float *x = r->x;
+    r->x = r->next, r->next = x;
+}
+
+/* Between the parameter's layout and rows of X: d to x times `factor`, or x to d. */
+static void carry(const struct cdl_trained *trained, const struct rounds *r, float factor,
+                  bool back) {
+    const bool turned = trained->height > trained->width;
+    struct cdl_piece piece;
+    for (size_t column = 0; column < trained->width; column += piece.live) {
+        piece = cdl_piece_at(trained, 0, column);
+        for (size_t i = 0; i < trained->height; i++) {
+            for (size_t j = 0; j < piece.live; j++) {
+                float *of_d = r->d + piece.offset + i * piece.ld + j;
+                float *of_x =
+                    turned ? r->x + (column + j) * r->ld + i : r->x + i * r->ld + column + j;
+                if (back)
+                    *of_d = *of_x;
+                else
+                    *of_x = *of_d * factor;
+            }
+        }
+    }
+}
+
+static void learn(const struct cdl_trained *trained, const struct cdl_context *ctx,
+                  float *scratch) {
+    const struct cdl_group *group = &ctx->optimizer.groups[trained->group];
+    const struct cdl_kernels *kernels = ctx->kernels;
+    const float *s = group->derived;
+    const size_t n = cdl_param_floats(trained->param);
+    struct rounds r;
+    memset(scratch, 0, lay_out(trained, scratch, &r) * sizeof *scratch);
+    r.coefficient = s + A;
+
+    group->update(n, r.d, trained->gradient, trained->slots, s);
+    double squares = 0.0;
+    kernels->line_squares(n, r.d, &squares);
+    carry(trained, &r, 1.0f / (sqrtf((float)squares) + 1e-7f), false);
+    for (int i = 0; i < (int)s[STEPS]; i++) round_of(kernels, &r);
+    carry(trained, &r, 1.0f, true);
+
+    const float longer = s[RMS_RATE] < 0.0f ? 1.0f : s[RMS_RATE] * sqrtf((float)r.width);
+    kernels->scale(n, -s[RATE] * longer, r.d);
+    kernels->add(n, r.d, trained->param->w);
+}
+
+const struct cdl_whole cdl_whole_muon = {scratch_floats, learn};

@@ -1,0 +1,36 @@
+/* whole.h - optimizers whose step depends on all of a parameter: norms, means of rows, products.
+ *
+ * They are rows of the table of optimizers as the others are, and have a function beside.
+ */
+#ifndef CDL_OPS_WHOLE_H
+#define CDL_OPS_WHOLE_H
+
+#include "ops/op.h"
+
+struct cdl_whole {
+    /* Floats that learn() needs, 64-byte aligned; it may find anything in them. */
+    size_t (*scratch_floats)(const struct cdl_trained *trained);
+    /* From trained->gradient, which it may change, to new slots and weights; pads stay zero. */
+    void (*learn)(const struct cdl_trained *trained, const struct cdl_context *ctx, float *scratch);
+};
+
+/* By row of the table of optimizers; NULL for the elementwise ones. */
+extern const struct cdl_whole *const cdl_wholes[CDL_N_OPTIMIZERS];
+
+extern const struct cdl_whole cdl_whole_muon;
+
+/* A parameter is `outer` matrices of height x width, and each of them lies in pieces of `live`
+ * columns from `column` on, its rows `ld` apart: panels, or all of it. */
+struct cdl_piece {
+    size_t offset, ld, live;
+};
+static inline struct cdl_piece cdl_piece_at(const struct cdl_trained *trained, size_t outer,
+                                            size_t column) {
+    const size_t width = trained->width;
+    if (!trained->param->matrix)
+        return (struct cdl_piece){outer * trained->height * width, width, width};
+    const size_t panel = cdl_panel_width(width, column), left = width - column;
+    return (struct cdl_piece){column * trained->height, panel, left < panel ? left : panel};
+}
+
+#endif
