@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import oracle_layers
 import references as reference
+from programs import slot_of
 
 from cdl import _core
 
@@ -32,7 +33,7 @@ class Oracle:
         self.learn = list(self.weights) if learn is None else list(learn)
         self.row, self.hypers = optimizer or ("sgd", {})
         self.slots = {
-            v: {name: np.zeros(v.shape) for name in _core.OPTIMIZERS[self.row].slots}
+            v: {n: np.zeros(slot_of(v, n).shape) for n in _core.OPTIMIZERS[self.row].slots}
             for v in self.learn
         }
         self.steps = 0
