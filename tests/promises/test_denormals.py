@@ -51,7 +51,7 @@ def test_moments_that_fade_away_become_0_and_never_subnormal(row):
     program.output(dense(program, program.input((4,)), kernel))
     optimizer = learner(row, [kernel], **reference.OPTIMIZER_HYPERS.get(row, {}))
     for slot in optimizer[2][kernel]:
-        slot.set(np.full((4, 20), 2 * TINY))
+        slot.set(np.full(slot.shape, 2 * TINY))
     executor = _core.Executor(program, 4, training=True, optimizer=optimizer)
     executor.begin([np.eye(4)], 4)
     for t in range(30):
