@@ -33,6 +33,13 @@ def whole(owner: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def count(owner: str, name: str, value: Any) -> int:
+    """A whole number of at least 0; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise expected(owner, name, "an int >= 0", value)
+    return int(value)
+
+
 def flag(owner: str, name: str, value: Any) -> bool:
     """True or False, of Python or of NumPy, or the 1 and 0 that stand for them."""
     if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):

@@ -1,5 +1,6 @@
 """callback.py - Callback: what a user overrides to look into a run or to steer it."""
 
+from collections.abc import Callable
 from typing import Any
 
 Logs = dict[str, Any] | None
@@ -36,6 +37,13 @@ class Callback:
     def set_model(self, model: Any) -> None:
         """Called at the start of a run with the model."""
         self._model = model
+
+    def idle_hooks(self) -> set[Callable[..., Any]]:
+        """Functions of the class that are batch hooks but do nothing in this very object.
+
+        They do not bring the run back to Python at each batch.
+        """
+        return set()
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Called at the start of `fit`."""

@@ -19,7 +19,7 @@ class CallbackList:
     """The user's callbacks, then the History, then the progress bar; each event goes to all.
 
     Args:
-        callbacks: a Callback, or a list or tuple of them.
+        callbacks: a Callback, a list or tuple of them, or a CallbackList.
         add_history: whether to append a History if there is none.
         add_progbar: whether to append a ProgbarLogger if there is none.
         model: the model that runs.
@@ -174,6 +174,8 @@ def as_list(callbacks: Any) -> list[Callback]:
     """`callbacks=` of any run as a list; TypeError if one of them is no Callback."""
     if callbacks is None:
         return []
+    if isinstance(callbacks, CallbackList):
+        return list(callbacks.callbacks)
     given = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
     for callback in given:
         if not isinstance(callback, Callback):
@@ -191,6 +193,7 @@ def _given(logs: Logs) -> dict[str, Any]:
 
 
 def _overrides(callback: Callback, hook: str) -> bool:
-    """Whether `hook` is another function than the base class's, by class or by instance."""
+    """Whether `hook` is another function than the base's, by class or by object, and not idle."""
     method = getattr(callback, hook)
-    return getattr(method, "__func__", method) is not getattr(Callback, hook)
+    function = getattr(method, "__func__", method)
+    return function is not getattr(Callback, hook) and function not in callback.idle_hooks()

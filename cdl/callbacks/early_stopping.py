@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cdl._arguments import count
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.monitor import MonitorCallback
 
@@ -38,14 +39,12 @@ class EarlyStopping(MonitorCallback):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
-        if not isinstance(patience, int) or patience < 0:
-            raise ValueError(f"EarlyStopping: patience must be an int >= 0, got {patience!r}")
-        self.patience = patience
+        super().__init__(monitor, mode, min_delta=min_delta)
+        self.patience = count("EarlyStopping", "patience", patience)
         self.verbose = verbose
         self.baseline = baseline
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        self.start_from_epoch = count("EarlyStopping", "start_from_epoch", start_from_epoch)
         self._forget()
 
     def _forget(self) -> None:
@@ -68,10 +67,10 @@ class EarlyStopping(MonitorCallback):
             self._remember(epoch)
 
         self.wait += 1
-        if self.is_better(value, self.best):
+        if self._is_improvement(value, self.best):
             self.best = value
             self._remember(epoch)
-            if self.baseline is None or self.is_better(value, self.baseline):
+            if self.baseline is None or self._is_improvement(value, self.baseline):
                 self.wait = 0
             return
         if self.wait >= self.patience and epoch > 0:

@@ -12,10 +12,11 @@ class LambdaCallback(Callback):
     """A callback whose hooks are the functions given.
 
     Hooks of epochs and batches are called with `(epoch, logs)` and `(batch, logs)`, the others with
-    `(logs)`. Any hook of Callback can be given by its name.
+    `(logs)`. Any hook of Callback can be given by its name. What does not begin with `on_` becomes
+    an attribute.
 
     Raises:
-        TypeError: if a name is no hook, or a hook cannot be called.
+        TypeError: if a name begins with `on_` but is no hook, or a hook cannot be called.
     """
 
     def __init__(
@@ -39,7 +40,10 @@ class LambdaCallback(Callback):
             **kwargs,
         }
         for name, hook in hooks.items():
-            if not (name.startswith("on_") and hasattr(Callback, name)):
+            if not name.startswith("on_"):
+                setattr(self, name, hook)
+                continue
+            if not hasattr(Callback, name):
                 known = ", ".join(n for n in dir(Callback) if n.startswith("on_"))
                 raise TypeError(f"LambdaCallback: {name!r} is no hook; hooks are {known}")
             if hook is None:

@@ -1,13 +1,11 @@
 """monitor.py - MonitorCallback: for callbacks that ask whether a value got better."""
 
-import operator
 import warnings
 from typing import Any
 
-from cdl.callbacks.callback import Callback, Logs
+import numpy as np
 
-# Parts of names of which more is better; all else that a net reports is an error of some kind.
-_RISING = ("acc", "auc", "precision", "recall", "f1", "fbeta", "r2", "iou")
+from cdl.callbacks.callback import Callback, Logs
 
 
 class MonitorCallback(Callback):
@@ -16,28 +14,39 @@ class MonitorCallback(Callback):
     Args:
         monitor: its name, such as "val_loss".
         mode: "min", "max", or "auto": the loss falls, and a metric knows its own direction.
+        baseline: the value to improve on at first, None for any.
         min_delta: the least change that counts as better.
+
+    Attributes:
+        best: the best value so far.
+        monitor_op: `numpy.greater` or `numpy.less`, None until the direction is known.
     """
 
-    def __init__(self, monitor: str = "val_loss", mode: str = "auto", min_delta: float = 0) -> None:
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        mode: str = "auto",
+        baseline: float | None = None,
+        min_delta: float = 0,
+    ) -> None:
         super().__init__()
         if not isinstance(monitor, str):
             raise TypeError(f"{self._who}: monitor must be a name, got {type(monitor).__name__}")
-        if not isinstance(min_delta, (int, float)):
-            raise TypeError(
-                f"{self._who}: min_delta must be a number, got {type(min_delta).__name__}"
-            )
+        for name, value in (("baseline", baseline or 0), ("min_delta", min_delta)):
+            if not isinstance(value, (int, float, np.number)):
+                raise TypeError(f"{self._who}: {name} must be a number, got {type(value).__name__}")
         if mode not in ("auto", "min", "max"):
             warnings.warn(
-                f"{self._who}: mode {mode!r} is unknown, expected 'auto', 'min' or 'max'; "
+                f"{self._who} mode {mode!r} is unknown, expected 'auto', 'min' or 'max'; "
                 "going on with 'auto'",
                 stacklevel=3,
             )
             mode = "auto"
         self.monitor = monitor
         self.mode = mode
+        self.best: Any = baseline
         self.min_delta = abs(min_delta)
-        self.rising: bool | None = None if mode == "auto" else mode == "max"
+        self.monitor_op: Any = None
 
     @property
     def _who(self) -> str:
@@ -45,6 +54,7 @@ class MonitorCallback(Callback):
 
     def current(self, logs: Logs) -> Any:
         """The watched value, or None, with a warning, if the logs do not have it."""
+        self._set_monitor_op()
         logs = logs or {}
         value = logs.get(self.monitor)
         if value is None:
@@ -55,29 +65,28 @@ class MonitorCallback(Callback):
             )
         return value
 
-    def is_better(self, value: Any, than: Any) -> bool:
-        """Whether `value` improves on `than` by more than `min_delta`."""
-        if than is None:
+    def _is_improvement(self, monitor_value: Any, reference_value: Any) -> bool:
+        """Whether a value improves on another one, None for any, by more than `min_delta`."""
+        if reference_value is None:
             return True
-        if self.rising is None:
-            self.rising = self._find_direction()
-        if self.rising:
-            return bool(operator.gt(value - self.min_delta, than))
-        return bool(operator.lt(value + self.min_delta, than))
+        self._set_monitor_op()
+        delta = self.min_delta if self.monitor_op is np.greater else -self.min_delta
+        return bool(self.monitor_op(monitor_value - delta, reference_value))
 
-    def _find_direction(self) -> bool:
-        """Whether more of the watched value is better; ValueError if nothing tells."""
+    def _set_monitor_op(self) -> None:
+        """Find the direction, once; ValueError if nothing tells it."""
+        if self.monitor_op is None:
+            rising = self._rises() if self.mode == "auto" else self.mode == "max"
+            self.monitor_op = np.greater if rising else np.less
+
+    def _rises(self) -> bool:
         name = self.monitor.removeprefix("val_")
         if name == "loss":
             return False
         for metric in getattr(self.model, "metrics", ()):
-            if metric.name == name:
-                direction = getattr(metric, "_direction", None)
-                if direction is not None:
-                    return bool(direction == "up")
-                return any(part in name.lower() for part in _RISING)
-        if any(part in name.lower() for part in _RISING):
-            return True
+            direction = getattr(metric, "_direction", None)
+            if metric.name == name and direction is not None:
+                return bool(direction == "up")
         raise ValueError(
             f"{self._who}: cannot tell whether more of {self.monitor!r} is better; "
             "give mode='max' or mode='min'"

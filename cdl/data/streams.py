@@ -1,11 +1,14 @@
 """streams.py - data that comes batch by batch: generators and other iterables of tuples."""
 
+import itertools
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from cdl.data.arrays import brief
+from cdl.data.py_dataset import PyDataset, in_order
 
 
 def is_stream(value: Any) -> bool:
@@ -26,34 +29,62 @@ class Stream:
     """Batches of an iterable, with one batch of look-ahead.
 
     A generator is read once and goes on where it stopped; an iterable that can be read again
-    (a data loader) starts anew after its end.
+    (a data loader, a PyDataset) starts anew after its end.
 
     Args:
         source: what yields `(x,)`, `(x, y)` or `(x, y, w)`.
         name: how errors call it, such as "fit: x".
+        shuffle: whether to take the batches of a PyDataset in a new order in each pass.
     """
 
-    def __init__(self, source: Any, name: str) -> None:
+    def __init__(self, source: Any, name: str, shuffle: bool = False) -> None:
         self.name = name
         self.source = source
         self.once = hasattr(source, "__next__")
+        self.is_dataset = isinstance(source, PyDataset)
         self.taken = 0  # batches handed out
         self.current = 0  # number of the batch that was shown last, for errors
+        self._shuffle = shuffle
+        self._in_epoch = False
         self._ahead: tuple[Any, ...] | None = None
         self._iterator: Iterator[Any] | None = None
 
     def __len__(self) -> int:
         """Batches in one pass, 0 if unknown."""
+        if self.is_dataset:
+            return self.source.num_batches or 0
         try:
             return len(self.source)
         except TypeError:
             return 0
 
+    def begin_epoch(self) -> None:
+        """Tell a PyDataset that an epoch begins, unless it has been told."""
+        if self.is_dataset and not self._in_epoch:
+            self.source.on_epoch_begin()
+        self._in_epoch = True
+
+    def end_epoch(self) -> None:
+        """Tell a PyDataset that an epoch has ended."""
+        if self.is_dataset:
+            self.source.on_epoch_end()
+        self._in_epoch = False
+
+    def _pass(self) -> Iterator[Any]:
+        """A new iterator over the source."""
+        if not self.is_dataset:
+            return self.source if self.once else iter(self.source)
+        n = self.source.num_batches
+        order: Any = itertools.count() if n is None else list(range(n))
+        if self._shuffle and n is not None:
+            random.shuffle(order)
+        return in_order(self.source, order)
+
     def ready(self) -> bool:
         """Whether there is another batch; reads it ahead."""
         if self._ahead is None:
             if self._iterator is None:
-                self._iterator = iter(self.source) if not self.once else self.source
+                self._iterator = self._pass()
             try:
                 batch = next(self._iterator)
             except StopIteration:
@@ -76,6 +107,7 @@ class Stream:
 
     def peek(self) -> tuple[Any, ...]:
         """The next batch, which stays the next; ValueError if there is none."""
+        self.begin_epoch()
         if not self.ready():
             raise ValueError(f"{self.name} must yield at least one batch, got an empty iterable")
         assert self._ahead is not None
@@ -85,15 +117,21 @@ class Stream:
     def rewind(self) -> None:
         """Start over, if the source can: called where a pass has ended."""
         if not self.once:
+            close = getattr(self._iterator, "close", None)
+            if close is not None:
+                close()
             self._iterator = None
             self._ahead = None
 
     def _checked(self, batch: Any) -> tuple[Any, ...]:
+        if self.is_dataset and isinstance(batch, np.ndarray):
+            batch = (batch,)
         if isinstance(batch, list) and len(batch) in (2, 3) and not _is_numbers(batch):
             batch = tuple(batch)
         if not isinstance(batch, tuple) or not 1 <= len(batch) <= 3:
+            does = "give" if self.is_dataset else "yield"
             raise ValueError(
-                f"{self.name} must yield tuples (x,), (x, y) or (x, y, sample_weight), "
+                f"{self.name} must {does} tuples (x,), (x, y) or (x, y, sample_weight), "
                 f"got {_shape_of(batch)} as batch {self.taken}"
             )
         return batch

@@ -56,7 +56,6 @@ class Compiled:
         self.weighted_metrics = _listed(given, "weighted_metrics", output_name)
         self.settled: Settled | None = None
         self.variables: list[Any] | None = None  # what training changes, once it has begun
-        self.shuffled_before = False  # see loops.ArrayFeed
         self._check_names()
 
     def _check_names(self) -> None:

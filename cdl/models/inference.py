@@ -11,6 +11,7 @@ from cdl._core import Executor
 from cdl.callbacks import CallbackList
 from cdl.callbacks.display import is_watched
 from cdl.models import checks
+from cdl.models.loops import warn_out_of_data
 from cdl.models.lowering import lower_inference
 from cdl.random import core_seed
 
@@ -61,13 +62,17 @@ def predict(
         if batch_size is not None:
             raise ValueError(f"{call}: batch_size must be None for a generator, got {batch_size}")
         stream = data.Stream(x, f"{call}: x")
-        stream.peek()
         target = steps or len(stream) or None
+        if target is None and stream.is_dataset:
+            raise ValueError(f"{call}: steps must be given for a PyDataset without end")
+        stream.peek()
         return _watched(model, _batches(model, stream, steps), 1, target, verbose, callbacks)
 
     x = checks.inputs(model, x, call, batch_size or FEW)
     batch = batch_size or (-(-len(x) // steps) if steps else FEW)
     if steps is not None:
+        if steps * batch >= len(x) + batch:
+            warn_out_of_data("predict", -(-len(x) // batch), steps)
         x = x[: steps * batch]
     if callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched())):
         predictors: Predictors = model._predictors()
@@ -83,6 +88,9 @@ def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[NDA
     """The x of each batch of a stream; what else the batches hold is left alone."""
     while (steps is None or stream.taken < steps) and stream.ready():
         yield checks.inputs(model, stream.take()[0], f"predict: batch {stream.current}")
+    if steps is not None and stream.taken < steps:
+        warn_out_of_data("predict", stream.taken, steps)
+    stream.end_epoch()
 
 
 def _watched(

@@ -34,6 +34,15 @@ class Feed(Protocol):
     def begin_epoch(self) -> None:
         """Get ready for an epoch."""
 
+    def end_epoch(self) -> None:
+        """An epoch is over."""
+
+    def reset(self) -> None:
+        """Another validation is to begin."""
+
+    def ran_out(self, done: int, kind: str) -> None:
+        """There is no batch any more though there should be one: warn or raise."""
+
     def ready(self) -> bool:
         """Whether there is another batch in this pass."""
 
@@ -83,6 +92,16 @@ class ArrayFeed:
             self.engine.begin(self._arrays, self._batch, self._order())
             self._left = self._per_pass
 
+    def end_epoch(self) -> None:
+        """Nothing needs to be done."""
+
+    def reset(self) -> None:
+        """Nothing needs to be done: `restart` does it."""
+
+    def ran_out(self, done: int, kind: str) -> None:
+        """Warn."""
+        warn_out_of_data(kind, done, self.target)
+
     def _order(self) -> NDArray[np.int64] | None:
         if not self._shuffle:
             return None
@@ -113,6 +132,7 @@ class StreamFeed:
         check: makes checked Arrays of what the stream yields.
         steps: batches of an epoch, None for all that there are.
         restart: whether each epoch starts at the first batch, if the stream can be read again.
+        in_fit: whether a generator that ends early is an error.
     """
 
     def __init__(
@@ -122,8 +142,10 @@ class StreamFeed:
         check: Callable[[tuple[Any, ...]], Arrays],
         steps: int | None = None,
         restart: bool = False,
+        in_fit: bool = False,
     ) -> None:
         self.engine = engine
+        self._in_fit = in_fit
         self._stream = stream
         self._check = check
         self._restart = restart or steps is None
@@ -131,8 +153,34 @@ class StreamFeed:
 
     def begin_epoch(self) -> None:
         """Start the stream anew where it can and should be."""
+        self._stream.begin_epoch()
         if self._stream.taken and (self._restart or not self._stream.ready()):
             self._stream.rewind()
+
+    def end_epoch(self) -> None:
+        """Tell the stream, which may have something to do."""
+        self._stream.end_epoch()
+
+    def reset(self) -> None:
+        """Tell the stream, as Keras does, that there was an epoch."""
+        self._stream.end_epoch()
+
+    def ran_out(self, done: int, kind: str) -> None:
+        """Warn; raise ValueError in a fit, if the stream is a generator, and so has nothing more.
+
+        Raises:
+            ValueError: the generator has ended.
+        """
+        stream = self._stream
+        if not (stream.once and self._in_fit):
+            warn_out_of_data(kind, done, self.target)
+            return
+        steps = f"{done} of {self.target}" if self.target is not None else "0"
+        raise ValueError(
+            f"{stream.name} ended after {stream.taken} batches, {steps} of this epoch: a generator "
+            "is read only once. Let it yield steps * epochs batches and give the steps, or use "
+            "something that can be read again, such as a PyDataset"
+        )
 
     def ready(self) -> bool:
         """Whether the stream has another batch."""
@@ -172,7 +220,7 @@ def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk:
     while target is None or done < target:
         if not feed.ready():
             if target is not None or not done:
-                _warn_out_of_data(kind, done, target)
+                feed.ran_out(done, kind)
             break
         left = chunk if target is None else target - done
         if begin is not None and end is not None:
@@ -184,6 +232,7 @@ def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk:
         callbacks.progress(done, logs)
         if kind == "train" and model.stop_training:
             break
+    feed.end_epoch()
     return done
 
 
@@ -199,8 +248,9 @@ def _run_chunk(feed: Feed, steps: int) -> int:
     return done
 
 
-def _warn_out_of_data(kind: str, done: int, target: int | None) -> None:
-    what = {"train": "steps_per_epoch * epochs", "test": "steps"}[kind]
+def warn_out_of_data(kind: str, done: int, target: int | None) -> None:
+    """Warn that there were fewer batches than asked for."""
+    what = "steps_per_epoch * epochs" if kind == "train" else "steps"
     warnings.warn(
         f"Your input ran out of data after {done} of {target or 'an unknown number of'} batches; "
         f"going on without the others. Data or generator should have at least {what} batches.",

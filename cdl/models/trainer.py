@@ -21,6 +21,7 @@ class Trainer(CompiledState):
     """
 
     stop_training = False
+    _initial_epoch: int | None = None  # set in on_train_begin, to go on with an earlier fit
     steps_per_execution = 1
     run_eagerly = False
     jit_compile: bool | str = True

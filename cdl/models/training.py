@@ -7,10 +7,9 @@ from cdl import data
 from cdl.callbacks import CallbackList, History
 from cdl.models import checks
 from cdl.models.compiled import Compiled
-from cdl.models.engine import Arrays, Engine
-from cdl.models.loops import ArrayFeed, Feed, StreamFeed, in_order, run_epoch
-
-DEFAULT_BATCH = 32
+from cdl.models.engine import Arrays
+from cdl.models.feeds import DEFAULT_BATCH, array_feed, refuse_beside_stream, stream_feed
+from cdl.models.loops import Feed, in_order, run_epoch
 
 
 def fit(
@@ -46,16 +45,25 @@ def fit(
     shuffle = checks.shuffling(shuffle, "fit: shuffle")
     callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0)
 
+    fresh = compiled.settled is None
+    feed: Feed
+    held_out = None
     if data.is_stream(x):
-        _refuse_beside_stream(
+        only_arrays = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+        if not isinstance(x, data.PyDataset):
+            only_arrays["class_weight"] = class_weight
+        refuse_beside_stream("fit", x, **only_arrays, validation_split=validation_split or None)
+        feed = stream_feed(
+            model,
+            compiled,
+            x,
             "fit",
-            y=y,
-            sample_weight=sample_weight,
+            "train",
+            steps,
+            shuffle=bool(shuffle),
             class_weight=class_weight,
-            batch_size=batch_size,
-            validation_split=validation_split or None,
+            in_fit=True,
         )
-        feed, held_out = _stream_feed(model, compiled, x, "fit", "train", steps), None
     else:
         arrays = checks.training_data(
             model, compiled, x, y, sample_weight, class_weight, "fit", batch_size or DEFAULT_BATCH
@@ -68,14 +76,8 @@ def fit(
         if held_out is not None and class_weight is not None:
             held_out = held_out._replace(weight=None)
         batch_size = batch_size or (-(-point // steps) if steps else DEFAULT_BATCH)
-        engine = model._engine(compiled, "train", arrays, min(batch_size, point))
-        feed = ArrayFeed(
-            engine,
-            arrays,
-            min(batch_size, point),
-            steps,
-            shuffle=shuffle,
-            discard=not compiled.shuffled_before,
+        feed = array_feed(
+            model, compiled, arrays, "train", batch_size, steps, shuffle=shuffle, discard=fresh
         )
 
     validation = None
@@ -87,7 +89,6 @@ def fit(
             validation_batch or batch_size or DEFAULT_BATCH,
             validation_steps,
         )
-    compiled.shuffled_before = True
     callbacks.set_model(model)
     callbacks.set_params({"verbose": verbose, "epochs": epochs, "steps": feed.target})
     _run_epochs(model, feed, callbacks, range(initial_epoch, epochs), validation, frequency)
@@ -106,25 +107,23 @@ def _run_epochs(
     """The epochs of a fit, with their hooks."""
     chunk = model.steps_per_execution
     model.stop_training = False
+    model._initial_epoch = None
     model._last_engine = feed.engine
     try:
         callbacks.on_train_begin()
         logs: dict[str, Any] = {}
-        try:
-            for epoch in epochs:
-                feed.engine.reset()
-                callbacks.on_epoch_begin(epoch)
-                done = run_epoch(feed, callbacks, "train", model, chunk)
-                logs = in_order(feed.engine.results())
-                if validation is not None and checks.is_due(frequency, epoch):
-                    logs = in_order(logs | validation.run(callbacks, chunk))
-                    model._last_engine = validation.feed.engine
-                callbacks.on_epoch_end(epoch, logs)
-                if model.stop_training or not done:
-                    break
-        finally:
-            if epochs.stop > 0:
-                model.optimizer.finalize_variable_values(model.trainable_variables)
+        for epoch in range(model._initial_epoch or epochs.start, epochs.stop):
+            feed.engine.reset()
+            callbacks.on_epoch_begin(epoch)
+            done = run_epoch(feed, callbacks, "train", model, chunk)
+            logs = in_order(feed.engine.results())
+            if validation is not None and checks.is_due(frequency, epoch):
+                logs = in_order(logs | validation.run(callbacks, chunk))
+            callbacks.on_epoch_end(epoch, logs)
+            if model.stop_training or not done:
+                break
+        if epochs.stop > 0:
+            model.optimizer.finalize_variable_values(model.trainable_variables)
         callbacks.on_train_end(logs)
     finally:
         callbacks.close()
@@ -132,20 +131,30 @@ def _run_epochs(
         model._release(feed.engine)
         model._last_engine.share_totals(only_held=True)
         if validation is not None:
-            model._release(validation.feed.engine)
+            validation.close()
 
 
 class _Validation:
-    """The data of validation, and the passes over them."""
+    """The data of validation, and the passes over them; a stream is first read when it is time."""
 
     def __init__(
         self, model: Any, compiled: Compiled, given: Any, batch: int, steps: int | None
     ) -> None:
         call = "fit: validation_data"
         self._model = model
-        self.feed: Feed
+        self.feed: Feed | None = None
         if data.is_stream(given):
-            self.feed = _stream_feed(model, compiled, given, call, "test", steps, restart=True)
+            self._open = functools.partial(
+                stream_feed,
+                model,
+                compiled,
+                given,
+                call,
+                "test",
+                steps,
+                in_fit=True,
+                validating=True,
+            )
             return
         if not isinstance(given, Arrays):
             if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
@@ -153,22 +162,32 @@ class _Validation:
                 if isinstance(given, (tuple, list)):
                     what += f" of {len(given)}"
                 raise ValueError(
-                    f"{call} must be (x, y), (x, y, sample_weight) or a generator, got {what}"
+                    f"{call} must be (x, y), (x, y, sample_weight), a generator or a PyDataset, "
+                    f"got {what}"
                 )
             x, y, weight = (*given, None)[:3]
             given = checks.training_data(model, compiled, x, y, weight, None, call)
-        batch = min(batch, len(given.x))
-        engine = model._engine(compiled, "test", given, batch)
-        self.feed = ArrayFeed(engine, given, batch, steps, restart=True)
+        self.feed = array_feed(model, compiled, given, "test", batch, steps, restart=True)
 
     def run(self, callbacks: CallbackList, chunk: int) -> dict[str, float]:
         """Evaluate; the logs with `val_` before their names."""
-        self.feed.engine.reset()
+        if self.feed is None:
+            self.feed = self._open()
+        else:
+            self.feed.reset()
+        engine = self.feed.engine
+        engine.reset()
         callbacks.on_test_begin()
         done = run_epoch(self.feed, callbacks, "test", self._model, chunk)
-        logs = in_order(self.feed.engine.results()) if done else {}
+        logs = in_order(engine.results()) if done else {}
         callbacks.on_test_end(logs)
+        self._model._last_engine = engine
         return {f"val_{name}": value for name, value in logs.items()}
+
+    def close(self) -> None:
+        """Let go of the data."""
+        if self.feed is not None:
+            self._model._release(self.feed.engine)
 
 
 def evaluate(
@@ -190,16 +209,16 @@ def evaluate(
     steps = checks.steps(steps, "evaluate: steps")
     return_dict = checks.switch(return_dict, "evaluate: return_dict")
     callbacks = CallbackList(callbacks, add_progbar=verbose != 0)
+    feed: Feed
     if data.is_stream(x):
-        _refuse_beside_stream("evaluate", y=y, sample_weight=sample_weight, batch_size=batch_size)
-        feed: Feed = _stream_feed(model, compiled, x, "evaluate", "test", steps)
+        refuse_beside_stream("evaluate", x, y=y, sample_weight=sample_weight, batch_size=batch_size)
+        feed = stream_feed(model, compiled, x, "evaluate", "test", steps)
     else:
         arrays = checks.training_data(
             model, compiled, x, y, sample_weight, None, "evaluate", batch_size or DEFAULT_BATCH
         )
-        rows = len(arrays.x)
-        batch = min(batch_size or (-(-rows // steps) if steps else DEFAULT_BATCH), rows)
-        feed = ArrayFeed(model._engine(compiled, "test", arrays, batch), arrays, batch, steps)
+        batch = batch_size or (-(-len(arrays.x) // steps) if steps else DEFAULT_BATCH)
+        feed = array_feed(model, compiled, arrays, "test", batch, steps)
 
     callbacks.set_model(model)
     callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": feed.target})
@@ -234,7 +253,6 @@ def on_batch(
     arrays = checks.training_data(model, compiled, x, y, sample_weight, class_weight, call)
     rows = len(arrays.x)
     engine = model._engine(compiled, kind, arrays, rows)
-    compiled.shuffled_before |= kind == "train"
     try:
         engine.reset()
         engine.begin(arrays, rows)
@@ -253,40 +271,3 @@ def returned(results: dict[str, float], return_dict: bool) -> Any:
         return in_order(results)
     values = list(results.values())
     return values[0] if len(values) == 1 else values
-
-
-def _refuse_beside_stream(call: str, **given: Any) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise ValueError(
-                f"{call}: {name} must not be given when x is a generator, got "
-                f"{data.brief(value)}: let the generator yield it"
-            )
-
-
-def _stream_feed(
-    model: Any,
-    compiled: Compiled,
-    source: Any,
-    call: str,
-    kind: str,
-    steps: int | None,
-    restart: bool = False,
-) -> Feed:
-    """A feed of the batches that a generator or another iterable yields."""
-    stream = data.Stream(source, call if "validation" in call else f"{call}: x")
-
-    def checked(batch: tuple[Any, ...]) -> Arrays:
-        x, y, weight = (*batch, None, None)[:3]
-        where = f"{call}: batch {stream.current}"
-        arrays = checks.training_data(model, compiled, x, y, weight, None, where)
-        return arrays
-
-    first = checked(stream.peek())
-    engine: Engine = model._engine(compiled, kind, first, len(first.x))
-    same = functools.partial(checks.like_first, first=first, name=stream.name)
-
-    def check(batch: tuple[Any, ...]) -> Arrays:
-        return same(checked(batch), number=stream.current)
-
-    return StreamFeed(engine, stream, check, steps, restart)

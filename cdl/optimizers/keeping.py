@@ -124,6 +124,11 @@ class Keeping:
         """What is kept for each weight, in the order of its row."""
         return {each: [slot.storage for slot in slots] for each, slots in self._slots.items()}
 
+    @property
+    def averages(self) -> dict[Variable, Variable]:
+        """With `use_ema` the moving average of each weight, once this is built."""
+        return dict(self._averages)
+
     def build(self, variables: Sequence[Variable]) -> None:
         """Make what is kept for the weights that are to be trained; again for the same is nothing.
 

@@ -6,8 +6,9 @@ from cdl.callbacks import EarlyStopping
 
 
 class Metric:
-    def __init__(self, name):
+    def __init__(self, name, direction):
         self.name = name
+        self._direction = direction
 
 
 class Model:
@@ -16,7 +17,7 @@ class Model:
     def __init__(self, metrics=()):
         self.stop_training = False
         self.weights = None
-        self.metrics = [Metric(name) for name in metrics]
+        self.metrics = [Metric(*each) for each in metrics]
 
     def get_weights(self):
         return self.weights
@@ -92,21 +93,27 @@ def test_one_callback_serves_two_fits():
     assert len(run(callback, [9, 8, 7])[0]) == 3
 
 
-@pytest.mark.parametrize("name", ["accuracy", "val_acc", "my_auc", "recall"])
-def test_auto_takes_more_accuracy_for_better(name):
-    metrics = [name.removeprefix("val_")]
-    assert len(run(EarlyStopping(monitor=name), [1, 2, 3, 2], name, metrics=metrics)[0]) == 4
+@pytest.mark.parametrize(
+    ("name", "direction", "epochs"),
+    [
+        ("accuracy", "up", 1),
+        ("val_acc", "up", 1),
+        ("mae", "down", 4),
+        ("val_mine", "down", 4),
+        ("loss", None, 4),
+        ("val_loss", None, 4),
+    ],
+)
+def test_auto_asks_the_metric_which_way_is_better(name, direction, epochs):
+    metrics = [("other", "up"), (name.removeprefix("val_"), direction)]
+    callback = EarlyStopping(name, patience=1)
+    assert len(run(callback, [3, 2, 1, 2], name, 1, metrics)[0]) == max(2, epochs)
 
 
-@pytest.mark.parametrize("name", ["loss", "val_loss", "mae", "val_mean_squared_error"])
-def test_auto_takes_less_error_for_better(name):
-    metrics = [name.removeprefix("val_")]
-    assert len(run(EarlyStopping(monitor=name), [3, 2, 1, 2], name, metrics=metrics)[0]) == 4
-
-
-def test_auto_that_cannot_tell_says_so():
+@pytest.mark.parametrize("metrics", [[], [("extra", None)]])
+def test_auto_that_cannot_tell_says_so(metrics):
     with pytest.raises(ValueError, match="more of 'extra' is better; give mode='max'"):
-        run(EarlyStopping(monitor="extra"), [1, 2], "extra")
+        run(EarlyStopping(monitor="extra"), [1, 2], "extra", metrics=metrics)
 
 
 def test_missing_value_warns_and_does_nothing():

@@ -33,7 +33,8 @@ def test_every_result_is_a_new_array(model):
 
 def test_steps_cut_the_rows(model):
     assert model.predict(X, 10, 0, steps=3).shape == (30, 3)
-    assert model.predict(X[:15], 10, 0, steps=3).shape == (15, 3)
+    with pytest.warns(UserWarning, match="ran out of data after 2 of 3 batches"):
+        assert model.predict(X[:15], 10, 0, steps=3).shape == (15, 3)
     assert model.predict(X, None, 0, steps=3).shape == (1000, 3)
 
 

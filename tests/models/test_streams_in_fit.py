@@ -78,11 +78,27 @@ def test_steps_per_epoch_go_on_in_the_generator(models):
     assert int(models[0].optimizer.iterations) == 6
 
 
-def test_generator_that_ends_early_warns_and_ends_training(models):
-    with pytest.warns(UserWarning, match="ran out of data"):
-        history = models[0].fit(batches(*[4] * 5), steps_per_epoch=2, epochs=9, verbose=0)
-    assert history.epoch == [0, 1, 2, 3]
-    assert int(models[0].optimizer.iterations) == 5
+def test_generator_that_ends_early_ends_fit_after_its_last_whole_step(models):
+    text = "fit: x ended after 5 batches, 1 of 2 of this epoch"
+    with pytest.raises(ValueError, match=text):
+        models[0].fit(batches(*[4] * 5), steps_per_epoch=2, epochs=9, verbose=0)
+    assert models[0].history.epoch == [0, 1]
+    for part in range(0, 20, 4):
+        models[1].train_on_batch(X[part : part + 4], VALUES[part : part + 4])
+    assert same_weights(models[0], models[1].get_weights())
+
+
+def test_generator_is_read_once_in_several_epochs_and_validations(models):
+    with pytest.raises(ValueError, match="fit: x ended after 2 batches, 0 of this epoch"):
+        models[0].fit(batches(4, 4), epochs=2, verbose=0)
+    with pytest.raises(ValueError, match="fit: validation_data ended after 2 batches"):
+        models[0].fit(X, VALUES, epochs=2, validation_data=batches(4, 4), verbose=0)
+    with pytest.warns(UserWarning, match="ran out of data after 2 of 3 batches"):
+        models[0].evaluate(batches(4, 4), steps=3, verbose=0)
+    with pytest.warns(UserWarning, match="ran out of data after 2 of 3 batches"):
+        assert models[0].predict(batches(4, 4), steps=3, verbose=0).shape == (8, 2)
+    with pytest.warns(UserWarning, match="ran out of data after 3 of 9 batches"):
+        assert models[0].predict(X, batch_size=8, steps=9, verbose=0).shape == (24, 2)
 
 
 def test_loader_is_read_again_in_each_epoch(models):

@@ -134,7 +134,8 @@ def record():
     for case in CASES:
         keras.utils.clear_session()
         configs[case.__name__] = json.loads(case(keras).to_json())
-    (HERE / "keras_configs.json").write_text(json.dumps(configs, indent=1) + "\n")
+    lines = (f"{json.dumps(name)}: {json.dumps(config)}" for name, config in configs.items())
+    (HERE / "keras_configs.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     model = trained(keras)
     model.save(HERE / "trained.keras")
     after = {"history": go_on(model, 3), "weights": [w.tolist() for w in model.get_weights()]}

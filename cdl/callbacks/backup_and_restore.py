@@ -1,0 +1,132 @@
+"""backup_and_restore.py - BackupAndRestore: training that goes on after its process was killed."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdl._arguments import flag
+from cdl.callbacks.callback import Callback, Logs
+from cdl.callbacks.counting import BatchCounter
+
+
+class BackupAndRestore(Callback):
+    """Save weights, optimizer and the number of the epoch, and start the next `fit` from there.
+
+    A `fit` that was interrupted, by an error or with its process, goes on with the epoch that was
+    running when the last backup was made. When a `fit` comes to its end the backup is removed.
+
+    Args:
+        backup_dir: a folder for this purpose only.
+        save_freq: "epoch", or after how many batches.
+        double_checkpoint: whether to keep the backup before the last one too, and to use it if the
+            last one cannot be read.
+        delete_checkpoint: whether to remove the folder when a `fit` has ended.
+
+    Raises:
+        ValueError: no folder, or another `save_freq`.
+        OSError: in `fit`, if a backup can be neither read nor written.
+    """
+
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike[str],
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        super().__init__()
+        if not backup_dir or not isinstance(backup_dir, (str, os.PathLike)):
+            raise ValueError(
+                f"BackupAndRestore: Empty `backup_dir` argument passed: it must be a path, "
+                f"got {backup_dir!r}"
+            )
+        if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int)):
+            raise ValueError(
+                "BackupAndRestore: Invalid value for argument `save_freq`: expected 'epoch' or a "
+                f"number of batches, got {save_freq!r}"
+            )
+        self.backup_dir = os.fspath(backup_dir)
+        self.save_freq = save_freq
+        self.double_checkpoint = flag("BackupAndRestore", "double_checkpoint", double_checkpoint)
+        self.delete_checkpoint = flag("BackupAndRestore", "delete_checkpoint", delete_checkpoint)
+        self._weights_path = str(Path(self.backup_dir, "latest.weights.h5"))
+        self._training_metadata_path = str(Path(self.backup_dir, "training_metadata.json"))
+        self._prev_weights_path = f"{self._weights_path}.bkp"
+        self._prev_training_metadata_path = f"{self._training_metadata_path}.bkp"
+        self._counter = BatchCounter(save_freq)
+        self._current_epoch = 0
+        self._last_batch_seen = 0
+
+    def idle_hooks(self) -> set[Callable[..., Any]]:
+        """No batch needs to be looked at if epochs are backed up."""
+        return {BackupAndRestore.on_train_batch_end} if self.save_freq == "epoch" else set()
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Go back to the backup, if there is one."""
+        try:
+            self._restore()
+        except OSError:
+            if not os.path.exists(self._prev_weights_path):
+                raise
+            for kept, path in self._pairs():
+                if os.path.exists(kept):
+                    shutil.copy(kept, path)
+                elif os.path.exists(path):
+                    os.remove(path)
+            self._restore()
+
+    def _pairs(self) -> tuple[tuple[str, str], ...]:
+        """(the file before the last one, the last one) of weights and of the rest."""
+        return (
+            (self._prev_weights_path, self._weights_path),
+            (self._prev_training_metadata_path, self._training_metadata_path),
+        )
+
+    def _restore(self) -> None:
+        model = self.model
+        if not model.built:
+            raise ValueError(
+                "BackupAndRestore: the model must be built before fit: call build(input_shape)"
+            )
+        if os.path.exists(self._weights_path):
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self._weights_path)
+        if os.path.exists(self._training_metadata_path):
+            with open(self._training_metadata_path) as file:
+                model._initial_epoch = int(json.load(file)["epoch"])
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Back up, if epochs are backed up."""
+        self._current_epoch = epoch + 1
+        self._last_batch_seen = 0
+        if self.save_freq == "epoch":
+            self._back_up()
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Back up, if so many batches have passed."""
+        due = self._counter.is_due(batch)
+        self._last_batch_seen = batch
+        if due:
+            self._back_up()
+
+    def _back_up(self) -> None:
+        os.makedirs(self.backup_dir, exist_ok=True)
+        for kept, path in self._pairs():
+            if self.double_checkpoint and os.path.exists(path):
+                shutil.copy(path, kept)
+        self.model.save_weights(self._weights_path, overwrite=True)
+        state = {"epoch": self._current_epoch, "batch": self._last_batch_seen}
+        temporary = f"{self._training_metadata_path}.new"
+        with open(temporary, "w") as file:
+            json.dump(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self._training_metadata_path)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Remove the backup."""
+        if self.delete_checkpoint and os.path.exists(self.backup_dir):
+            shutil.rmtree(self.backup_dir)

@@ -1,0 +1,25 @@
+"""counting.py - BatchCounter: every how many batches something is to be done."""
+
+
+class BatchCounter:
+    """Counts batches over epochs, in whatever strides they are reported.
+
+    Args:
+        every: after how many batches it is time, or "epoch" for never.
+    """
+
+    def __init__(self, every: str | int) -> None:
+        self._every = every
+        self._seen = 0  # since it was time
+        self._last = -1  # the last batch that was reported
+
+    def is_due(self, batch: int) -> bool:
+        """Whether it is time, after the batch of that number in its epoch."""
+        if isinstance(self._every, str):
+            return False
+        self._seen += batch + 1 if batch <= self._last else batch - self._last
+        self._last = batch
+        if self._seen < self._every:
+            return False
+        self._seen = 0
+        return True

@@ -1,0 +1,55 @@
+"""learning_rate_scheduler.py - LearningRateScheduler: a function says the rate of each epoch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cdl.callbacks.callback import Callback, Logs
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate at the start of each epoch; the logs get it as "learning_rate".
+
+    Args:
+        schedule: a function `(epoch, rate)`, or of the epoch only, that gives a float.
+        verbose: 1 to say so.
+
+    Raises:
+        TypeError: `schedule` cannot be called.
+        ValueError: in `fit`, if it gives no float.
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        super().__init__()
+        if not callable(schedule):
+            raise TypeError(
+                "LearningRateScheduler: schedule must be a function of (epoch, rate), "
+                f"got {schedule!r}"
+            )
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Ask for the rate, and set it."""
+        optimizer = self.model.optimizer
+        rate: Any
+        try:
+            rate = self.schedule(epoch, float(optimizer.learning_rate))
+        except TypeError:
+            rate = self.schedule(epoch)
+        if not isinstance(rate, (float, np.float32, np.float64)):
+            raise ValueError(
+                "LearningRateScheduler: the output of the schedule function should be a float, "
+                f"got {rate!r} of type {type(rate).__name__}"
+            )
+        optimizer.learning_rate = float(rate)
+        if self.verbose > 0:
+            print(
+                f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.",
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Put the rate into the logs."""
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)

@@ -1,0 +1,150 @@
+"""model_checkpoint.py - ModelCheckpoint: the model on disk, as training goes on."""
+
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cdl.callbacks.callback import Logs
+from cdl.callbacks.counting import BatchCounter
+from cdl.callbacks.monitor import MonitorCallback
+
+
+class ModelCheckpoint(MonitorCallback):
+    """Save the model, or its weights, after epochs or after a number of batches.
+
+    Each file is there whole or not at all, whenever training is stopped.
+
+    Args:
+        filepath: where to: `{epoch:02d}` in it is the number of the epoch, counted from 1,
+            `{batch}` likewise, and `{val_loss:.2f}` a value of the logs. It ends in `.keras`, or in
+            `.weights.h5` if only the weights are saved.
+        monitor: the value to watch, if only the best is saved.
+        verbose: 1 to say so.
+        save_best_only: whether to save only if `monitor` has improved.
+        save_weights_only: whether to save the weights and the state of the optimizer only.
+        mode: "min", "max", or "auto" to tell by the metric.
+        save_freq: "epoch", or after how many batches.
+        initial_value_threshold: what `monitor` must improve on at first.
+
+    Attributes:
+        best: the best value so far.
+
+    Raises:
+        ValueError: another suffix or another `save_freq`.
+        KeyError: in `fit`, if the path names a value that the logs do not have.
+        OSError: in `fit`, if the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__(monitor, mode, initial_value_threshold)
+        if not isinstance(filepath, (str, os.PathLike)):
+            raise TypeError(f"ModelCheckpoint: filepath must be a path, got {filepath!r}")
+        self.filepath = os.fspath(filepath)
+        self.verbose = verbose
+        self.save_best_only = save_best_only
+        self.save_weights_only = save_weights_only
+        self.save_freq = save_freq
+        if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int)):
+            raise ValueError(
+                "ModelCheckpoint: Unrecognized save_freq: expected 'epoch' or a number of batches, "
+                f"got {save_freq!r}"
+            )
+        suffix = ".weights.h5" if save_weights_only else ".keras"
+        if not self.filepath.endswith(suffix):
+            which = " when using `save_weights_only=True`" if save_weights_only else ""
+            raise ValueError(
+                f"ModelCheckpoint: the filepath provided must end in `{suffix}`{which}, "
+                f"got {self.filepath!r}"
+            )
+        self._counter = BatchCounter(save_freq)
+        self._epoch = 0
+
+    def idle_hooks(self) -> set[Callable[..., Any]]:
+        """No batch needs to be looked at if epochs are saved."""
+        return {ModelCheckpoint.on_train_batch_end} if self.save_freq == "epoch" else set()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Note which epoch it is."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Save, if so many batches have passed."""
+        if self._counter.is_due(batch):
+            self._save(self._epoch, batch, logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Save, if epochs are saved."""
+        if self.save_best_only:
+            self._set_monitor_op()
+        if self.save_freq == "epoch":
+            self._save(epoch, None, logs or {})
+
+    def _save(self, epoch: int, batch: int | None, logs: dict[str, Any]) -> None:
+        path = self._path(epoch, batch, logs)
+        if not self._is_wanted(epoch, logs, path):
+            return
+        if os.path.isdir(path):
+            raise OSError(f"ModelCheckpoint: filepath must not be a directory, got {path!r}")
+        if self.save_weights_only:
+            self.model.save_weights(path, overwrite=True)
+        else:
+            self.model.save(path, overwrite=True)
+        self._say(epoch, f"finished saving model to {path}")
+
+    def _path(self, epoch: int, batch: int | None, logs: dict[str, Any]) -> str:
+        values = {**logs, "epoch": epoch + 1}
+        if batch is not None:
+            values.setdefault("batch", batch + 1)
+        try:
+            return self.filepath.format(**values)
+        except KeyError as error:
+            raise KeyError(
+                f"ModelCheckpoint: filepath {self.filepath!r} names {error}, but there are only "
+                f"{', '.join(map(repr, values))}"
+            ) from None
+
+    def _is_wanted(self, epoch: int, logs: dict[str, Any], path: str) -> bool:
+        if not self.save_best_only:
+            self._say(epoch, f"saving model to {path}")
+            return True
+        value = logs.get(self.monitor)
+        if value is None:
+            warnings.warn(
+                f"Can save best model only with {self.monitor} available: saving this one. The "
+                f"run has {', '.join(map(repr, logs)) or 'no values'}",
+                stacklevel=4,
+            )
+            return True
+        if np.ndim(value) > 0:
+            warnings.warn(
+                "Can save best model only when `monitor` is a scalar value: saving this one. "
+                f"Got {value}",
+                stacklevel=4,
+            )
+            return True
+        before = "None" if self.best is None else f"{self.best:.5f}"
+        if not self._is_improvement(value, self.best):
+            self._say(epoch, f"{self.monitor} did not improve from {before}")
+            return False
+        self._say(
+            epoch, f"{self.monitor} improved from {before} to {value:.5f}, saving model to {path}"
+        )
+        self.best = value
+        return True
+
+    def _say(self, epoch: int, text: str) -> None:
+        if self.verbose > 0:
+            print(f"\nEpoch {epoch + 1}: {text}")

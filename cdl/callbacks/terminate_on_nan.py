@@ -1,0 +1,34 @@
+"""terminate_on_nan.py - TerminateOnNaN: ends `fit` when the loss is no number any more."""
+
+import math
+
+from cdl._arguments import flag
+from cdl.callbacks.callback import Callback, Logs
+
+
+class TerminateOnNaN(Callback):
+    """Stop after the first batch with which the loss becomes NaN or infinite.
+
+    It looks at each batch, so the core comes back to Python after each of them.
+
+    Args:
+        raise_error: whether to raise RuntimeError, which leaves out `on_train_end`, instead of
+            ending the training as usual.
+    """
+
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = flag("TerminateOnNaN", "raise_error", raise_error)
+
+    def on_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Look at the loss."""
+        loss = (logs or {}).get("loss")
+        if loss is None or math.isfinite(loss):
+            return
+        if self.raise_error:
+            raise RuntimeError(
+                f"NaN or Inf loss encountered at batch {batch}: the loss is {loss}. "
+                "Training ends at once"
+            )
+        print(f"Batch {batch}: Invalid loss, terminating training")
+        self.model.stop_training = True

@@ -1,0 +1,90 @@
+"""feeds.py - from what the user hands in to a checked feed, with the engine that runs it."""
+
+import functools
+from typing import Any
+
+from cdl import data
+from cdl.models import checks
+from cdl.models.compiled import Compiled
+from cdl.models.engine import Arrays
+from cdl.models.loops import ArrayFeed, Feed, StreamFeed
+
+DEFAULT_BATCH = 32
+
+
+def refuse_beside_stream(call: str, source: Any, **given: Any) -> None:
+    """ValueError for an argument that only arrays take, if it is given."""
+    kind = "a PyDataset" if isinstance(source, data.PyDataset) else "a generator"
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{call}: {name} must not be given when x is {kind}, got "
+                f"{data.brief(value)}: let it be part of the batches"
+            )
+
+
+def stream_feed(
+    model: Any,
+    compiled: Compiled,
+    source: Any,
+    call: str,
+    kind: str,
+    steps: int | None,
+    *,
+    shuffle: bool = False,
+    class_weight: Any = None,
+    in_fit: bool = False,
+    validating: bool = False,
+) -> Feed:
+    """A feed of the batches of a generator, a PyDataset or another iterable.
+
+    Args:
+        model: the model; it is built by the first batch if it is not.
+        compiled: what it was compiled with.
+        source: what gives the batches.
+        call: how errors call the place.
+        kind: "train" or "test".
+        steps: batches of an epoch, None for all that there are.
+        shuffle: whether a PyDataset is read in a new order in each epoch.
+        class_weight: {class: weight}, or None.
+        in_fit: whether a generator that ends early is an error.
+        validating: whether this is the validation of a fit, which starts at the first batch.
+    """
+    fresh = compiled.settled is None
+    stream = data.Stream(source, call if validating else f"{call}: x", shuffle)
+    if stream.is_dataset and not len(stream) and steps is None and source.num_batches is None:
+        raise ValueError(f"{call}: the number of steps must be given for a PyDataset without end")
+    if not fresh:
+        stream.end_epoch()  # as Keras does, which resets what it reads from
+
+    def checked(batch: tuple[Any, ...]) -> Arrays:
+        x, y, weight = (*batch, None, None)[:3]
+        where = f"{call}: batch {stream.current}"
+        return checks.training_data(model, compiled, x, y, weight, class_weight, where)
+
+    first = checked(stream.peek())
+    engine = model._engine(compiled, kind, first, len(first.x))
+    if stream.is_dataset and fresh:
+        # As Keras does, which first builds with one batch of an epoch of its own.
+        stream.end_epoch()
+        stream.rewind()
+    same = functools.partial(checks.like_first, first=first, name=stream.name)
+
+    def check(batch: tuple[Any, ...]) -> Arrays:
+        return same(checked(batch), number=stream.current)
+
+    return StreamFeed(engine, stream, check, steps, restart=validating, in_fit=in_fit)
+
+
+def array_feed(
+    model: Any,
+    compiled: Compiled,
+    arrays: Arrays,
+    kind: str,
+    batch: int,
+    steps: int | None,
+    **options: Any,
+) -> ArrayFeed:
+    """A feed of checked arrays in batches of at most `batch` rows; for `options` see ArrayFeed."""
+    batch = min(batch, len(arrays.x))
+    return ArrayFeed(model._engine(compiled, kind, arrays, batch), arrays, batch, steps, **options)

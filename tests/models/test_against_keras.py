@@ -1,0 +1,14 @@
+"""test_against_keras.py - trainings give what real Keras gave: names, order, values, weights."""
+
+import pytest
+from models.keras_cases import CASES, HERE
+from recorded import assert_same, recorded
+
+import cdl
+
+RECORDED = recorded(HERE / "keras_fits.json")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_result_is_that_of_keras(case):
+    assert_same(case(cdl), RECORDED[case.__name__], case.__name__)
