@@ -59,6 +59,7 @@ def noise_forward(o, i):
 
 
 def noise_backward(o, i):
+    """The slope of what multiplies by what it has kept."""
     o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] * o.kept[i]
 
 
@@ -118,6 +119,30 @@ def affine_backward(o, i):
     o.slopes[i.inputs[0]] += dy * weight_of(o, i.params[1], 1.0)
 
 
+def feature_norm_forward(o, i):
+    mean, variance = (o.weights[v].reshape(-1) for v in i.params)
+    deviation = np.maximum(np.sqrt(variance), 1e-7)
+    x = o.values[i.inputs[0]]
+    o.kept[i] = deviation if i.attributes["invert"] else 1 / deviation
+    y = x * deviation + mean if i.attributes["invert"] else (x - mean) / deviation
+    o.values[i.outputs[0]] = y
+
+
+def bucketize_forward(o, i):
+    boundaries = [] if i.params[0] is None else o.weights[i.params[0]]
+    o.values[i.outputs[0]] = np.digitize(o.values[i.inputs[0]], boundaries).astype(np.float64)
+
+
+def encode_forward(o, i):
+    x, tokens = o.values[i.inputs[0]], i.outputs[0].shape[-1]
+    ones = (x[..., None] == np.arange(tokens)).astype(np.float64)
+    if i.attributes["counts"] and len(i.inputs) > 1:
+        ones = ones * o.values[i.inputs[1]][..., None]
+    if not i.attributes["one_hot"]:
+        ones = ones.sum(-2) if i.attributes["counts"] else ones.max(-2)
+    o.values[i.outputs[0]] = ones.reshape(len(x), *i.outputs[0].shape)
+
+
 def prelu_forward(o, i):
     x = o.values[i.inputs[0]]
     o.values[i.outputs[0]] = np.maximum(x, 0) + o.weights[i.params[0]].reshape(-1) * np.minimum(
@@ -151,6 +176,9 @@ FORWARD = {
     "patterned_dropout": patterned_dropout_forward,
     "normalize": normalize_forward,
     "affine": affine_forward,
+    "feature_norm": feature_norm_forward,
+    "bucketize": bucketize_forward,
+    "encode": encode_forward,
     "prelu": prelu_forward,
     "activity": activity_forward,
 }
@@ -162,6 +190,9 @@ BACKWARD = {
     "patterned_dropout": noise_backward,
     "normalize": normalize_backward,
     "affine": affine_backward,
+    "feature_norm": noise_backward,
+    "bucketize": lambda o, i: None,
+    "encode": lambda o, i: None,
     "prelu": prelu_backward,
     "activity": activity_backward,
 }

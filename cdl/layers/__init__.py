@@ -18,6 +18,10 @@ from cdl.layers.normalization.group_normalization import GroupNormalization as G
 from cdl.layers.normalization.line_normalization import LayerNormalization as LayerNormalization
 from cdl.layers.normalization.line_normalization import RMSNormalization as RMSNormalization
 from cdl.layers.normalization.line_normalization import UnitNormalization as UnitNormalization
+from cdl.layers.preprocessing.category_encoding import CategoryEncoding as CategoryEncoding
+from cdl.layers.preprocessing.discretization import Discretization as Discretization
+from cdl.layers.preprocessing.normalization import Normalization as Normalization
+from cdl.layers.preprocessing.rescaling import Rescaling as Rescaling
 from cdl.layers.regularization.activity_regularization import (
     ActivityRegularization as ActivityRegularization,
 )

@@ -93,6 +93,8 @@ class Layer:
         self._weights: list[Variable] = []
         self._frozen: set[Variable] = set()  # weights that are never trained
 
+    takes_lists = False  # whether lists of numbers may stand for an array in a call
+
     # Weights
 
     def add_weight(
@@ -310,7 +312,7 @@ class Layer:
             ValueError: no array, or one whose shape does not fit.
         """
         owner = f"{type(self).__name__} {self.name!r}"
-        if not hasattr(inputs, "__array__"):
+        if not hasattr(inputs, "__array__") and not self.takes_lists:
             raise ValueError(f"{owner}: inputs must be an array, got {brief(inputs)}")
         x = as_numeric(inputs, f"{owner}: inputs")
         shape = (None, *x.shape[1:])

@@ -124,6 +124,7 @@ struct cdl_op {
     double (*flops)(const struct cdl_node *node);                /* of one sample, forward */
     void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last);
+    /* NULL: the gradient by in[0] is 0 */
     void (*backward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last);
     void (*update)(const struct cdl_node *node, const struct cdl_context *ctx,

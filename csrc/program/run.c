@@ -92,11 +92,22 @@ static bool learns(const struct cdl_node *node) {
     return node->op->update && any;
 }
 
+/* The gradient through an op that has none, such as a search for bins: zeros. */
+static void no_gradient(const struct cdl_node *node, struct share rows) {
+    const struct cdl_tensor *x = node->in[0];
+    if (rows.first < rows.last && node->needs_dx && !node->op->report) {
+        memset(cdl_grad_rows(x, rows.first), 0,
+               (rows.last - rows.first) * x->lines * x->ld * sizeof(float));
+    }
+}
+
 static void backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                           struct cdl_team *team, int thread, struct share rows) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->op->backward && (node->needs_dx || learns(node))) {
+        if (!node->op->backward) {
+            no_gradient(node, rows);
+        } else if (node->needs_dx || learns(node)) {
             run_stages(node->op->backward, node->op->backward_stages, node, ctx, team, thread,
                        rows);
         }

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 from oracle import Oracle, difference_gradients
-from programs import ISAS, WIDTHS, dense, learner, predict, pull_back, random_weight, train, weight
+from programs import (
+    ISAS,
+    WIDTHS,
+    dense,
+    gradients,
+    learner,
+    predict,
+    pull_back,
+    random_weight,
+    train,
+    weight,
+)
 
 from cdl import _core
 from cdl._program import Program
@@ -32,6 +43,32 @@ def affine(center=True, scale=True, shift=True):
         if center:
             params[0].trainable = False
         return program.emit("affine", [x], x.shape, params)
+
+    return emit
+
+
+def feature_norm(invert):
+    def emit(program, x, rng):
+        n = x.shape[-1]
+        params = [weight(rng.normal(size=n)), weight(rng.uniform(0, 4, size=n))]
+        for v in params:
+            v.trainable = False
+        return program.emit("feature_norm", [x], x.shape, params, invert=invert)
+
+    return emit
+
+
+def bucketize(program, x, rng):
+    boundaries = weight([-1.0, 0.0, 0.1, 0.1, 2.0])
+    boundaries.trainable = False
+    return program.emit("bucketize", [x], x.shape, [boundaries])
+
+
+def encode(one_hot, counts):
+    def emit(program, x, rng):
+        x = bucketize(program, x, rng)
+        shape = (*(x.shape if one_hot else x.shape[:-1]), 5)  # bin 5 is no token
+        return program.emit("encode", [x], shape, one_hot=one_hot, counts=counts)
 
     return emit
 
@@ -69,6 +106,12 @@ CASES = {
     "affine_scale": (affine(center=False, shift=False), [(5,), (2, 17)]),
     "affine_shift": (affine(center=False, scale=False), [(5,), (2, 17)]),
     "prelu": (prelu, LINES),
+    "feature_norm": (feature_norm(0.0), LINES),
+    "feature_norm_back": (feature_norm(1.0), [(1,), (5,), (2, 17)]),
+    "bucketize": (bucketize, [(1,), (5,), (3, 17)]),
+    "one_hot": (encode(1.0, 0.0), [(1,), (5,), (3, 17)]),
+    "multi_hot": (encode(0.0, 0.0), [(1,), (5,), (3, 17)]),
+    "count": (encode(0.0, 1.0), [(1,), (5,), (3, 17)]),
     "repeat": (repeat, [(n,) for n in (1, 2, 16, 17, 65)]),
     "activity": (activity, LINES),
     "permute_1": (permute(1), [(5,), (1,)]),
@@ -321,3 +364,40 @@ def test_what_is_dropped_becomes_a_number_and_the_rest_a_line(n):
     assert dropped.any() and not dropped.all()
     np.testing.assert_allclose(y, np.where(dropped, -9, 2 * z + 0.25), rtol=1e-5)
     np.testing.assert_array_equal(gradients[w], np.where(dropped, 0, 2 * dy))
+
+
+# ------------------------------------------------------------------------------ bins and encodings
+
+
+def test_a_value_read_with_and_without_a_gradient_gets_the_one_there_is():
+    rng = np.random.default_rng(9)
+    program, w = Program(), random_weight(rng, 3, 4)
+    x = dense(program, program.input((3,)), w)
+    bins = bucketize(program, x, rng)
+    program.loss("mean_squared_error", program.input((4,), role="y"), x)
+    program.loss("mean_squared_error", program.inputs[1], bins)
+    data, target = rng.normal(size=(9, 3)), rng.normal(size=(9, 4))
+    oracle = Oracle(program)
+    oracle.forward([data, target])
+    expected = oracle.backward()[w]
+    for threads in (1, 3):
+        found = gradients(program.fused(), [data, target], threads=threads)[w]
+        close(found, expected)
+
+
+def test_nan_is_beyond_all_boundaries_and_nobodys_token():
+    program = Program()
+    x = program.input((3,))
+    program.output(bucketize(program, x, None))
+    program.output(program.emit("encode", [x], (3, 4), one_hot=1.0, counts=0.0))
+    bins, ones = predict(program, [np.array([[np.nan, np.inf, -np.inf], [-1, 4, 3]])])
+    np.testing.assert_array_equal(bins, [[5, 5, 0], [1, 5, 5]])
+    np.testing.assert_array_equal(ones.sum(-1), [[0, 0, 0], [0, 0, 1]])
+
+
+def test_tokens_are_counted_by_their_weights():
+    program = Program()
+    x, w = program.input((3,)), program.input((3,))
+    program.output(program.emit("encode", [x, w], (4,), one_hot=0.0, counts=1.0))
+    found = predict(program, [np.array([[0, 1, 1], [3, 2, 9]]), np.array([[1, 2, 3], [4, 5, 6]])])
+    np.testing.assert_array_equal(found, [[1, 5, 0, 0], [0, 0, 5, 4]])

@@ -1,0 +1,129 @@
+"""category_encoding.py - CategoryEncoding: numbers of tokens as vectors of zeros and ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _eager
+from cdl._arguments import expected, not_yet, one_of, positive_int
+from cdl._program import Program
+from cdl.data import as_numeric
+from cdl.layers.axes import permuted
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._program import Value
+    from cdl.layers.shapes import Shape
+
+
+@family.add()
+class CategoryEncoding(Layer):
+    """Numbers from 0 to `num_tokens` - 1 as vectors of that many elements.
+
+    Args:
+        num_tokens: how many tokens there are.
+        output_mode: "one_hot", a vector for each number: ``(n, ...)`` becomes ``(n, ..., tokens)``,
+            after a last axis of size 1 is dropped; "multi_hot", a vector for each sample, with 1
+            for each token that is in it: ``(n, k)`` becomes ``(n, tokens)``; "count", the same with
+            how often it is.
+        sparse: not supported.
+        kwargs: see `Layer`.
+
+    Numbers that are no token's leave zeros.
+
+    Raises:
+        ValueError: a wrong argument.
+    """
+
+    takes_lists = True
+
+    def __init__(
+        self,
+        num_tokens: int | None = None,
+        output_mode: str = "multi_hot",
+        sparse: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        owner, modes = "CategoryEncoding", ("multi_hot", "one_hot", "count")
+        output_mode = "multi_hot" if output_mode == "binary" else output_mode
+        self.output_mode: str = one_of(owner, "output_mode", output_mode, modes)
+        self.num_tokens = positive_int(owner, "num_tokens", num_tokens)
+        not_yet(owner, sparse=(sparse, False))
+        self.sparse = False
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the encoding."""
+        return encoded(program, x, self.output_mode, self.num_tokens)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """See `output_mode`."""
+        return encoded_shape(tuple(input_shape), self.output_mode, self.num_tokens)
+
+    def __call__(
+        self, inputs: Any, training: bool | None = False, count_weights: Any = None
+    ) -> NDArray[Any]:
+        """The encoding of an array, a list or a single number.
+
+        Args:
+            inputs: numbers of tokens. If they have one axis only, it is taken for one sample,
+                unless the mode is "one_hot".
+            training: without a meaning here.
+            count_weights: for "count", what each number counts: as many as the inputs.
+
+        Raises:
+            ValueError: `count_weights` in another mode, or of another shape.
+        """
+        owner = f"CategoryEncoding {self.name!r}"
+        x = as_numeric(np.atleast_1d(inputs), f"{owner}: inputs")
+        if count_weights is not None and self.output_mode != "count":
+            raise ValueError(
+                f"{owner}: count_weights must be None unless output_mode is 'count', "
+                f"got them with {self.output_mode!r}"
+            )
+        one_sample = x.ndim == 1 and self.output_mode != "one_hot"
+        arrays = [x[None] if one_sample else x]
+        if count_weights is not None:
+            weights = as_numeric(np.atleast_1d(count_weights), f"{owner}: count_weights")
+            if weights.shape != x.shape:
+                raise expected(owner, "count_weights", f"of shape {x.shape}", weights)
+            arrays.append(weights[None] if one_sample else weights)
+        program = Program()
+        values = [program.input(array.shape[1:]) for array in arrays]
+        program.output(encoded(program, values[0], self.output_mode, self.num_tokens, *values[1:]))
+        y: NDArray[Any] = _eager.run(program, arrays)
+        return y[0] if one_sample else y
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_tokens": self.num_tokens,
+            "output_mode": self.output_mode,
+        }
+
+
+def encoded_shape(shape: Shape, mode: str, tokens: int) -> Shape:
+    """The shape, batch axis included, of `encoded`. Sums go over axis 1, as in Keras."""
+    if mode == "one_hot":
+        return (*(shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape), tokens)
+    return (*shape[:1], *shape[2:], tokens) if len(shape) > 1 else (tokens,)
+
+
+def encoded(program: Program, x: Value, mode: str, tokens: int, *weights: Value) -> Value:
+    """Append the encoding of numbers of tokens, counted with weights if there are any."""
+    shape = tuple(
+        int(n) for n in encoded_shape((None, *x.shape), mode, tokens)[1:] if n is not None
+    )
+    one_hot = mode == "one_hot"
+    attributes = {"one_hot": float(one_hot), "counts": float(mode == "count")}
+    inputs = [x, *weights]
+    if not one_hot and len(x.shape) > 1:
+        order = [*range(2, len(x.shape) + 1), 1]
+        inputs = [permuted(program, value, order) for value in inputs]
+    return program.emit("encode", inputs, shape, (), **attributes)

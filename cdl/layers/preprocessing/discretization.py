@@ -1,0 +1,211 @@
+"""discretization.py - Discretization: numbers as the numbers of the bins that they fall into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import expected, not_yet, number, one_of, whole
+from cdl._variable import Variable
+from cdl.layers.layer import Layer, family
+from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cdl._program import Program, Value
+    from cdl.layers.shapes import Shape
+
+    Array = NDArray[Any]
+
+
+@family.add()
+class Discretization(Layer):
+    """The bin of each number: 0 below the first boundary, 1 from it on, and so on.
+
+    Args:
+        bin_boundaries: ascending numbers, of which a bin contains its lower one; or
+        num_bins: how many bins `adapt` makes of the quantiles of data.
+        epsilon: how exact those quantiles are: of so large a part of the data each.
+        output_mode: "int", the number of the bin; "one_hot", "multi_hot", "count": vectors of them,
+            as of `CategoryEncoding`.
+        sparse: not supported.
+        dtype: "float32", which is also what None means.
+        name: unique in a model; None makes one.
+
+    Raises:
+        ValueError: neither or both of `bin_boundaries` and `num_bins`, or another wrong argument.
+    """
+
+    takes_lists = True
+
+    def __init__(
+        self,
+        bin_boundaries: Any = None,
+        num_bins: int | None = None,
+        epsilon: float = 0.01,
+        output_mode: str = "int",
+        sparse: bool = False,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        owner, modes = "Discretization", ("int", "one_hot", "multi_hot", "count")
+        if num_bins is not None and whole(owner, "num_bins", num_bins) < 0:
+            raise expected(owner, "num_bins", "an int of at least 0", num_bins)
+        if (num_bins is None) == (bin_boundaries is None):
+            raise ValueError(
+                f"{owner}: one of num_bins and bin_boundaries must be given, got "
+                f"num_bins={num_bins}, bin_boundaries={bin_boundaries}"
+            )
+        self.output_mode: str = one_of(owner, "output_mode", output_mode, modes)
+        self.epsilon = number(owner, "epsilon", epsilon, above=0.0)
+        not_yet(owner, sparse=(sparse, False))
+        self.sparse = False
+        self.num_bins = num_bins
+        self.bin_boundaries = bin_boundaries
+        if bin_boundaries is not None and (np.diff(self._boundaries()) < 0).any():
+            raise expected(owner, "bin_boundaries", "ascending numbers", bin_boundaries)
+        self.summary: Array | None = None  # of the data that `adapt` saw: values and their weights
+        self.reset_state()
+        self.built = True
+
+    def _boundaries(self) -> Array:
+        if self.bin_boundaries is None:
+            raise ValueError(
+                f"Discretization {self.name!r}: the layer must be given bin_boundaries, or see "
+                "data by adapt(), before it is used"
+            )
+        return np.asarray(self.bin_boundaries, np.float32).reshape(-1)
+
+    @property
+    def _bins(self) -> int:
+        if self.bin_boundaries is None:
+            assert self.num_bins is not None
+            return self.num_bins
+        return len(self._boundaries()) + 1
+
+    def adapt(self, data: Any, steps: int | None = None) -> None:
+        """Make boundaries of the quantiles of data, forgetting earlier ones.
+
+        Args:
+            data: an array, or an iterable of batches.
+            steps: how many batches are looked at, None for all.
+
+        Raises:
+            ValueError: the layer was given its boundaries.
+        """
+        if self.num_bins is None:
+            raise ValueError(
+                f"Discretization {self.name!r}: adapt() needs a layer with num_bins, not one that "
+                "was given bin_boundaries"
+            )
+        self.reset_state()
+        if hasattr(data, "__array__") or not isinstance(data, Iterable):
+            self.update_state(data)
+        else:
+            for i, batch in enumerate(data):
+                if steps is not None and i >= steps:
+                    break
+                self.update_state(batch)
+        self.finalize_state()
+
+    def update_state(self, data: Any) -> None:
+        """Take more data into account."""
+        assert self.summary is not None
+        merged = np.concatenate((_summary(np.asarray(data), self.epsilon), self.summary), axis=1)
+        self.summary = _shortened(merged[:, np.argsort(merged[0])], self.epsilon)
+
+    def finalize_state(self) -> None:
+        """Make the boundaries of what has been seen."""
+        if self.num_bins is not None and self.summary is not None and self.summary.size:
+            self.bin_boundaries = _shortened(self.summary, 1.0 / self.num_bins)[0, :-1].tolist()
+
+    def reset_state(self) -> None:
+        """Forget what has been seen."""
+        if self.num_bins is not None:
+            self.summary = np.zeros((2, 0), np.float32)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the search for the bin, then its encoding."""
+        values = self._boundaries()
+        boundaries = None
+        if len(values):
+            boundaries = Variable(values.shape, lambda shape: values, name="boundaries")
+            boundaries.trainable = False
+        bins = program.emit("bucketize", (x,), x.shape, (boundaries,))
+        if self.output_mode == "int":
+            return bins
+        return encoded(program, bins, self.output_mode, self._bins)
+
+    def __call__(self, inputs: Any, training: bool | None = False) -> Array:
+        """The bins of an array or a list of numbers.
+
+        Args:
+            inputs: numbers; if they have one axis only, "multi_hot" and "count" take it for one
+                sample.
+            training: without a meaning here.
+        """
+        if np.ndim(inputs) == 1 and self.output_mode in ("multi_hot", "count"):
+            y: Array = super().__call__(np.asarray(inputs)[None])[0]
+            return y
+        return super().__call__(inputs)
+
+    def _run(self, program: Program, x: Array, training: bool) -> Any:
+        y = super()._run(program, x, training)
+        return y.astype(np.int32) if self.output_mode == "int" else y
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The input's shape, or that of its encoding."""
+        shape = tuple(input_shape)
+        return (
+            shape
+            if self.output_mode == "int"
+            else encoded_shape(shape, self.output_mode, self._bins)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the boundaries also if they are learned."""
+        return {
+            "bin_boundaries": self.bin_boundaries,
+            "num_bins": self.num_bins,
+            "epsilon": self.epsilon,
+            "output_mode": self.output_mode,
+            "sparse": self.sparse,
+            "name": self.name,
+            "dtype": self.dtype,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new layer from what `get_config` gave."""
+        both = config.get("bin_boundaries") is not None and config.get("num_bins") is not None
+        layer = cls(**{**config, "bin_boundaries": None} if both else config)
+        if both:
+            layer.bin_boundaries = config["bin_boundaries"]
+        return layer
+
+
+def _summary(values: Array, epsilon: float) -> Array:
+    """Every so manieth of the sorted values, each with the number of those that it stands for."""
+    ordered = np.sort(values.astype(np.float32), axis=None)
+    step = max(ordered.size * epsilon, 1)
+    kept = ordered[int(step - 1) :: int(step)]
+    return np.stack([kept, np.full_like(kept, step)])
+
+
+def _shortened(summary: Array, epsilon: float) -> Array:
+    """A summary of about 1 / epsilon values, of equal weight; itself if it is short."""
+    if summary.shape[1] * epsilon < 1:
+        return summary
+    parts = epsilon + np.arange(0.0, 1.0, epsilon)
+    weights = summary[1].cumsum()
+    found = weights / weights[-1]
+    upto = np.interp(parts, found, weights)
+    return np.stack([np.interp(parts, found, summary[0]), np.diff(upto, prepend=0.0)]).astype(
+        np.float32
+    )

@@ -1,0 +1,192 @@
+"""normalization.py - Normalization: features brought to the mean 0 and the variance 1 of data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import axes, flag
+from cdl._variable import Variable
+from cdl.data import as_numeric
+from cdl.layers.axes import along
+from cdl.layers.layer import family
+from cdl.layers.same_shape import SameShape
+from cdl.layers.shapes import axes_within, sizes_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._program import Program, Value
+
+
+@family.add()
+class Normalization(SameShape):
+    """``(x - mean) / max(sqrt(variance), 1e-7)``, with the mean and variance of data seen before.
+
+    Args:
+        axis: the axis (or axes) whose elements have a mean each; all others are averaged over. None
+            for one mean of everything.
+        mean: given instead of learned by `adapt`: a number, or an array that broadcasts to the
+            sizes of `axis`.
+        variance: likewise; both or neither.
+        invert: whether the map goes the other way: ``x * max(sqrt(variance), 1e-7) + mean``.
+        kwargs: see `Layer`.
+
+    Weights, unless mean and variance are given: mean, variance, count, none of which is trained.
+
+    Raises:
+        ValueError: only one of mean and variance is given, or their shapes do not fit.
+    """
+
+    takes_lists = True
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        given = () if axis is None else axes("Normalization", "axis", axis)
+        self.axis: tuple[int, ...] = given if isinstance(given, tuple) else (given,)
+        self.invert = flag("Normalization", "invert", invert)
+        self.input_mean = mean
+        self.input_variance = variance
+        self.mean: NDArray[np.float32] | None = None
+        self.variance: NDArray[np.float32] | None = None
+        self._sizes: tuple[int, ...] = ()  # of the axes that are kept
+        if (mean is None) != (variance is None):
+            raise ValueError(
+                "Normalization: mean and variance must be given both or not at all, got "
+                f"mean={mean}, variance={variance}"
+            )
+        if mean is not None and np.shape(mean) != np.shape(variance):
+            raise ValueError(
+                "Normalization: mean and variance must have the same shape, got "
+                f"{np.shape(mean)} and {np.shape(variance)}"
+            )
+        if mean is not None and np.ndim(mean) > len(self.axis):
+            raise ValueError(
+                f"Normalization: mean must have at most the {len(self.axis)} axes that axis names, "
+                f"got shape {np.shape(mean)}"
+            )
+
+    def build(self, input_shape: Any) -> None:
+        """Make room for the statistics of inputs with those sizes of the kept axes."""
+        owner, shape = f"Normalization {self.name!r}", tuple(input_shape)
+        kept = axes_within(owner, self.axis, shape)
+        self._sizes = sizes_of(owner, kept, shape)
+        if self.input_mean is None:
+            self._mean = self.add_weight(self._sizes, "zeros", name="mean", trainable=False)
+            self._variance = self.add_weight(self._sizes, "ones", name="variance", trainable=False)
+            self.add_weight((), "zeros", name="count", trainable=False)
+        else:
+            self._mean = self._constant("mean", self.input_mean)
+            self._variance = self._constant("variance", self.input_variance)
+        super().build(input_shape)
+        self.finalize_state()
+
+    def _constant(self, name: str, given: Any) -> Variable:
+        try:
+            values = np.broadcast_to(np.asarray(given, np.float32), self._sizes)
+        except ValueError:
+            raise ValueError(
+                f"Normalization {self.name!r}: {name} must broadcast to the sizes {self._sizes} of "
+                f"axis {self.axis}, got shape {np.shape(given)}"
+            ) from None
+        return Variable(self._sizes, lambda shape: values, name=name, trainable=False)
+
+    def adapt(self, data: Any) -> None:
+        """Learn mean and variance of data, forgetting those of earlier data.
+
+        Args:
+            data: an array whose first axis are the samples, or an iterable of such batches; of a
+                batch that is a tuple the first element counts.
+
+        Raises:
+            ValueError: the layer was given its mean, the data are empty, or their shape does not
+                fit.
+        """
+        owner = f"Normalization {self.name!r}: adapt"
+        if self.input_mean is not None:
+            raise ValueError(f"{owner} needs a layer that was not given a mean and a variance")
+        count, mean, variance = 0, np.zeros(()), np.zeros(())
+        for batch in _batches(data, owner):
+            x = as_numeric(batch, f"{owner}: data")
+            shape = (None, *x.shape[1:])
+            self.check_input(shape)
+            if not self.built:
+                self.build(shape)
+            kept = axes_within(owner, self.axis, shape)
+            if sizes_of(owner, kept, shape) != self._sizes:
+                raise ValueError(
+                    f"{owner}: data must have sizes {self._sizes} along axis {self.axis}, "
+                    f"got shape {x.shape}"
+                )
+            over = tuple(axis for axis in range(x.ndim) if axis not in kept)
+            n = math.prod(x.shape[axis] for axis in over)
+            if not n:
+                continue
+            # Means and squares of two parts make those of the whole (Chan, Golub, LeVeque, 1979).
+            count, part = count + n, n / (count + n)
+            own = x.mean(over, dtype=np.float64)
+            step = own - mean
+            mean = mean + step * part
+            variance = (1 - part) * (variance + part * step**2) + part * x.var(
+                over, dtype=np.float64
+            )
+        if not count:
+            raise ValueError(f"{owner}: data must have at least one sample, got none")
+        self._mean.assign(mean)
+        self._variance.assign(variance)
+        self.finalize_state()
+
+    def finalize_state(self) -> None:
+        """Bring `mean` and `variance` up to the weights."""
+        if self.built:
+            shape = self._build_shape or ()
+            kept = axes_within(self.name, self.axis, shape)
+            wide = tuple(shape[a] or 1 if a in kept else 1 for a in range(len(shape)))
+            self.mean = self._mean.numpy().reshape(wide)
+            self.variance = self._variance.numpy().reshape(wide)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the map of lines that have an element for each mean."""
+        kept = axes_within(self.name, self.axis, (None, *x.shape))
+        params, invert = (self._mean, self._variance), float(self.invert)
+
+        def emit(lines: Value) -> Value:
+            return program.emit("feature_norm", (lines,), lines.shape, params, invert=invert)
+
+        return along(program, x, kept, emit)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; what `adapt` learned is in the weights."""
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "invert": self.invert,
+            "mean": np.array(self.input_mean).tolist(),
+            "variance": np.array(self.input_variance).tolist(),
+        }
+
+
+def _batches(data: Any, owner: str) -> Iterator[Any]:
+    """The batches of data: the array itself, or what an iterable yields."""
+    if hasattr(data, "__array__"):
+        yield data
+        return
+    if isinstance(data, str) or not (isinstance(data, Iterable) or hasattr(data, "__getitem__")):
+        raise TypeError(
+            f"{owner}: data must be an array or an iterable of batches, got {type(data).__name__}"
+        )
+    for batch in data if isinstance(data, Iterable) else map(data.__getitem__, range(len(data))):
+        x = batch[0] if isinstance(batch, tuple) else batch
+        if not hasattr(x, "shape"):
+            raise TypeError(f"{owner}: data must yield arrays, got {type(x).__name__}")
+        yield x

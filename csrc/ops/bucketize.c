@@ -1,0 +1,46 @@
+/* bucketize.c - y = how many of the ascending boundaries are at most x: the number of x's bin. NaN
+ * is beyond all of them. It has no gradient. */
+#include "ops/op.h"
+
+enum { BOUNDARIES }; /* params; missing if there are none */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (node->param[BOUNDARIES] && node->param[BOUNDARIES]->matrix) return CDL_ERR_PROGRAM;
+    return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static size_t bin_of(float x, const float *boundaries, size_t n) {
+    size_t low = 0, high = n;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (x < boundaries[middle])
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_param *boundaries = node->param[BOUNDARIES];
+    const float *from = cdl_rows(x, first);
+    float *to = cdl_rows(y, first);
+    for (size_t l = first * x->lines; l < last * x->lines; l++, from += x->ld, to += y->ld) {
+        for (size_t j = 0; j < cdl_padded(x->width); j++) {
+            const bool counts = boundaries && j < x->width;
+            to[j] = counts ? (float)bin_of(from[j], boundaries->w, boundaries->cols) : 0.0f;
+        }
+    }
+}
+
+const struct cdl_op cdl_op_bucketize = {
+    .name = "bucketize",
+    .attributes = "",
+    .params = "boundaries",
+    .check = check,
+    .forward = forward,
+};

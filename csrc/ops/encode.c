@@ -1,0 +1,57 @@
+/* encode.c - numbers of tokens made into lines with a column for each token.
+ *
+ * one_hot: a line for each number, with a 1 in its column. Otherwise a line for each line of x: a 1
+ * in the column of each token that is there, or (counts) how often it is, each time with the weight
+ * that the second input has in its place. What is no token's number counts nowhere. No gradient.
+ */
+#include "ops/op.h"
+
+#include <string.h>
+
+enum { ONE_HOT, COUNTS }; /* attributes */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_tensor *weight = node->n_in > 1 ? node->in[1] : NULL;
+    const size_t lines = node->attribute[ONE_HOT] != 0.0f ? x->lines * x->width : x->lines;
+    if (x->is_int || y->lines != lines) return CDL_ERR_PROGRAM;
+    if (weight && (weight->lines != x->lines || weight->width != x->width || weight->is_int))
+        return CDL_ERR_PROGRAM;
+    return CDL_OK;
+}
+
+/* Column j of y for a number, or y's width if there is none. */
+static size_t token_of(float number, size_t width) {
+    return number >= 0.0f && number < (float)width ? (size_t)number : width;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const bool one_hot = node->attribute[ONE_HOT] != 0.0f;
+    const bool counts = node->attribute[COUNTS] != 0.0f;
+    const float *from = cdl_rows(x, first);
+    const float *weight = node->n_in > 1 ? cdl_rows(node->in[1], first) : NULL;
+    float *to = cdl_rows(y, first);
+    memset(to, 0, (last - first) * y->lines * y->ld * sizeof(float));
+    for (size_t l = first * x->lines; l < last * x->lines; l++) {
+        for (size_t j = 0; j < x->width; j++) {
+            const size_t token = token_of(from[j], y->width);
+            const float one = weight ? weight[j] : 1.0f;
+            if (token < y->width) to[token] = counts ? to[token] + one : 1.0f;
+            if (one_hot) to += y->ld;
+        }
+        from += x->ld;
+        if (weight) weight += node->in[1]->ld;
+        if (!one_hot) to += y->ld;
+    }
+}
+
+const struct cdl_op cdl_op_encode = {
+    .name = "encode",
+    .attributes = "one_hot,counts",
+    .params = "",
+    .check = check,
+    .forward = forward,
+};
