@@ -45,16 +45,15 @@ class Confusion(Tally):
     multi_label: bool = False
     from_logits: bool = False
 
-    def use(self, thresholds: Sequence[float], even: bool, label_weights: Any = None) -> None:
+    def use(
+        self, thresholds: Sequence[float], even: bool, label_weights: Array | None = None
+    ) -> None:
         """Set up what the core reads: thresholds in ascending order."""
         values = np.array(thresholds, np.float32)
         order = np.argsort(values, kind="stable")
-        self._sorted = Variable(values.shape, lambda _: values[order], name="thresholds")
+        self._sorted = values[order]
         self._places = np.argsort(order, kind="stable")
-        self._label_weights = None
-        if label_weights is not None:
-            weights = np.asarray(label_weights, np.float32)
-            self._label_weights = Variable(weights.shape, lambda _: weights, name="label_weights")
+        self._label_weights = label_weights
         self.row = "even_confusion" if even else "confusion"
         self._counted: tuple[str, ...] = ()
 
@@ -74,7 +73,8 @@ class Confusion(Tally):
 
     def tables(self) -> tuple[Variable | None, ...]:
         """As in Tally."""
-        return self._sorted, self._label_weights
+        weights = self._label_weights
+        return _constant(self._sorted), None if weights is None else _constant(weights)
 
     def sums(self, state: Array) -> list[Array]:
         """As in Tally: of each threshold, or of each threshold and label."""
@@ -122,6 +122,11 @@ class Confusion(Tally):
         width = p.shape[-1] if p.ndim > 1 else 1
         rows = (-1, width)
         self.add(y.reshape(rows), p.reshape(rows), None if weight is None else weight.reshape(rows))
+
+
+def _constant(array: Array) -> Variable:
+    """An array as the core reads it."""
+    return Variable(array.shape, lambda _: array, trainable=False)
 
 
 def of_thresholds(owner: str, thresholds: Any, default: float) -> list[float]:

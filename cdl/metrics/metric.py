@@ -6,7 +6,7 @@ metric of a function. Those that the core has are in compiled.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cdl import initializers
 from cdl._arguments import float32
 from cdl._named import Family, serialize
 from cdl._state import State
-from cdl.losses.loss import as_array, same_rank
+from cdl.losses.loss import Loss, as_array, same_rank
 from cdl.losses.loss import family as losses
 from cdl.utils.naming import snake_case, unique
 
@@ -62,9 +62,10 @@ class Metric:
             name: of the state.
         """
         del aggregation
+        self._check_made()
         values = (initializers.get(initializer) or initializers.Zeros())(tuple(shape), dtype=dtype)
         state = State(
-            values, dtype=dtype or self.dtype, name=name or unique("variable"), owner=self.name
+            values, dtype=dtype or "float32", name=name or unique("variable"), owner=self.name
         )
         self._states.append(state)
         return state
@@ -82,8 +83,15 @@ class Metric:
     @property
     def variables(self) -> list[State]:
         """The states, then those of metrics that are attributes of this one."""
-        inner = [value for value in vars(self).values() if isinstance(value, Metric)]
+        self._check_made()
+        inner = _metrics_in(value for name, value in vars(self).items() if name != "_states")
         return [*self._states, *(state for metric in inner for state in metric.variables)]
+
+    def _check_made(self) -> None:
+        if "_states" not in vars(self):
+            raise RuntimeError(
+                f"{type(self).__name__}: __init__ must call super().__init__() before all else"
+            )
 
     def reset_state(self) -> None:
         """Set all states to 0."""
@@ -100,8 +108,41 @@ class Metric:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`update_state`, then `result`."""
+        self._check_made()
         self.update_state(*args, **kwargs)
         return self.result()
+
+    def stateless_update_state(
+        self, metric_variables: Sequence[Any], *args: Any, **kwargs: Any
+    ) -> list[Array]:
+        """The values of `variables` after an update from other ones; the metric stays as it is."""
+        return self._apart(metric_variables, lambda: self.update_state(*args, **kwargs))[0]
+
+    def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
+        """The result for other values of `variables`."""
+        return self._apart(metric_variables, self.result)[1]
+
+    def stateless_reset_state(self) -> list[Array]:
+        """The values of `variables` after a reset; the metric stays as it is."""
+        return self._apart([state.numpy() for state in self.variables], self.reset_state)[0]
+
+    def _apart(self, values: Sequence[Any], act: Callable[[], Any]) -> tuple[list[Array], Any]:
+        """Do something with other values in the variables: what they are then, and its result."""
+        states = self.variables
+        if len(values) != len(states):
+            raise ValueError(
+                f"{type(self).__name__}: metric_variables must be {len(states)} arrays, one for "
+                f"each of variables, got {len(values)}"
+            )
+        kept = [state.numpy() for state in states]
+        try:
+            for state, value in zip(states, values, strict=True):
+                state.assign(value)
+            result = act()
+            return [state.numpy() for state in states], result
+        finally:
+            for state, value in zip(states, kept, strict=True):
+                state.assign(value)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -191,6 +232,8 @@ class MeanMetricWrapper(Mean):
         super().__init__(name or unique(type(self)), dtype)
         self.fn = fn
         self.kwargs = kwargs
+        if fn in losses or isinstance(fn, Loss):
+            self._direction = "down"
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch.
@@ -213,6 +256,17 @@ class MeanMetricWrapper(Mean):
         """A new one from what `get_config` gave; the function is one of `losses`."""
         fn = config["fn"]
         return cls(**{**config, "fn": fn if callable(fn) else losses.deserialize(fn)})
+
+
+def _metrics_in(values: Iterable[Any]) -> Iterator[Metric]:
+    """The metrics among values, and among what lists, tuples and dicts of them hold."""
+    for value in values:
+        if isinstance(value, Metric):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _metrics_in(value)
+        elif isinstance(value, dict):
+            yield from _metrics_in(value.values())
 
 
 def name_of(function: Any) -> str:

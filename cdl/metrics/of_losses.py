@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import losses
+from cdl.losses.loss import as_array, weighted
 from cdl.metrics.compiled import CompiledMetric
-from cdl.metrics.metric import family
+from cdl.metrics.metric import Mean, family
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from cdl.losses.compiled import CompiledLoss
@@ -132,3 +134,15 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
             loss, name, dtype, from_logits=from_logits, ignore_class=ignore_class, axis=axis
         )
         self.in_core = self.in_core and ignore_class is None
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """As in CompiledMetric; with weights, samples of `ignore_class` weigh nothing."""
+        ignored = self._shown["ignore_class"]
+        if ignored is None or sample_weight is None:
+            super().update_state(y_true, y_pred, sample_weight)
+            return
+        values = self.call(y_true, y_pred)
+        counted = np.reshape(np.not_equal(y_true, ignored), values.shape)
+        given = as_array(type(self).__name__, "sample_weight", sample_weight)
+        _, weight = weighted(type(self).__name__, counted.astype(np.float32), given)
+        Mean.update_state(self, values, counted * weight)

@@ -79,17 +79,19 @@ static size_t even_bucket(size_t n, const float *thresholds, float p) {
     return thresholds[0] < 0.0f && above == 0 ? 1 : above;
 }
 
-/* Sets the notes of the k largest of a line to 1 and the others to 0; of equals the first go in. */
+/* Sets the notes of the k largest of a line to 1 and the others to 0: of equals the first are in,
+ * and NaN never is. */
 static void note_top(size_t n, size_t k, const float *y, int32_t *notes) {
     for (size_t j = 0; j < n; j++) notes[j] = 0;
     size_t last = n;
     for (size_t taken = 0; taken < k && taken < n; taken++) {
         size_t best = n;
         for (size_t j = 0; j < n; j++) {
-            const bool left = last == n || y[j] < y[last] || (y[j] == y[last] && j > last);
+            const bool left =
+                last == n ? y[j] == y[j] : y[j] < y[last] || (y[j] == y[last] && j > last);
             if (left && (best == n || y[j] > y[best])) best = j;
         }
-        if (best == n) return; /* only NaN is left */
+        if (best == n) return;
         notes[best] = 1;
         last = best;
     }
@@ -107,9 +109,10 @@ static void note_confusion(const struct cdl_node *node, const float *y, const fl
     if (top_k > 0) note_top(n, top_k, y, notes);
     for (size_t j = 0; j < n; j++) {
         const float score = from_logits ? 1.0f / (1.0f + expf(-y[j])) : y[j];
-        const float p = top_k > 0 && !notes[j] ? -1e10f : score; /* below all thresholds, as Keras */
-        const size_t exceeded = even ? even_bucket(n_sums - 1, thresholds, p)
-                                     : bucket(n_sums - 1, thresholds, p);
+        const float p =
+            top_k > 0 && !notes[j] ? -1e10f : score; /* below all thresholds, as Keras */
+        const size_t exceeded =
+            even ? even_bucket(n_sums - 1, thresholds, p) : bucket(n_sums - 1, thresholds, p);
         const size_t group = 2 * (by_label ? j : 0) + (t[j] != 0.0f ? 1 : 0);
         notes[j] = (int32_t)(group * n_sums + exceeded);
         if (class_id >= 0 && j != (size_t)class_id) notes[j] = -1;
@@ -125,7 +128,8 @@ static void add_confusion(const struct cdl_node *node, size_t line, double *stat
     }
 }
 
-/* ---- matrices: weights by target class (row) and predicted class (column) --------------------- */
+/* ---- matrices: weights by target class (row) and predicted class (column) ---------------------
+ */
 
 static size_t matrix_doubles(const struct cdl_node *node) {
     const size_t n = (size_t)node->row_param[CLASSES];
@@ -202,7 +206,8 @@ static void add_f_score(const struct cdl_node *node, size_t line, double *state)
 }
 
 /* ---- r2_score: for each label the weighted sums of targets, their squares, squared errors, and
- * weights; then the number of targets. ---------------------------------------------------------- */
+ * weights; then the number of targets. ----------------------------------------------------------
+ */
 
 static size_t r2_score_doubles(const struct cdl_node *node) { return 4 * node->in[0]->width + 1; }
 
@@ -220,7 +225,8 @@ static void add_r2_score(const struct cdl_node *node, size_t line, double *state
     state[4 * n] += (double)n;
 }
 
-/* ---- the rows and the op ---------------------------------------------------------------------- */
+/* ---- the rows and the op ----------------------------------------------------------------------
+ */
 
 static const struct row {
     bool (*fits)(const struct cdl_node *node); /* or NULL */
