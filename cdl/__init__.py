@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from cdl import backend as backend
     from cdl import callbacks as callbacks
     from cdl import config as config
+    from cdl import constraints as constraints
     from cdl import initializers as initializers
     from cdl import layers as layers
     from cdl import losses as losses
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from cdl import models as models
     from cdl import optimizers as optimizers
     from cdl import random as random
+    from cdl import regularizers as regularizers
     from cdl import utils as utils
     from cdl._variable import Variable as Variable
     from cdl.initializers import Initializer as Initializer
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cdl.models import Sequential as Sequential
     from cdl.models import train_many as train_many
     from cdl.optimizers import Optimizer as Optimizer
+    from cdl.regularizers import Regularizer as Regularizer
 
     __version__: str
 
@@ -41,6 +44,7 @@ _NAMES = {
     "Metric": "cdl.metrics",
     "Optimizer": "cdl.optimizers",
     "Initializer": "cdl.initializers",
+    "Regularizer": "cdl.regularizers",
     "Variable": "cdl._variable",
 }
 
@@ -54,11 +58,13 @@ __all__ = [
     "Metric",
     "Optimizer",
     "Initializer",
+    "Regularizer",
     "Variable",
     "activations",
     "backend",
     "callbacks",
     "config",
+    "constraints",
     "initializers",
     "layers",
     "losses",
@@ -66,6 +72,7 @@ __all__ = [
     "models",
     "optimizers",
     "random",
+    "regularizers",
     "utils",
     "__version__",
 ]

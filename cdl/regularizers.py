@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number
+from cdl._arguments import number, one_of
 from cdl._named import Family
+from cdl._tape import Traced, value_and_slope
+from cdl.config import epsilon
 
 if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
+
+    Array = NDArray[Any]
 
 _family = Family("regularizer", "keras.regularizers")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
@@ -51,10 +55,10 @@ class L1L2(Regularizer):
         self.l1 = number("L1L2", "l1", 0.0 if l1 is None else l1, low=0.0)
         self.l2 = number("L1L2", "l2", 0.0 if l2 is None else l2, low=0.0)
 
-    def __call__(self, x: Any) -> np.float32:
+    def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
-        w = np.asarray(x, np.float32)
-        return np.float32(self.l1 * np.abs(w).sum() + self.l2 * np.square(w).sum())
+        w = _weight(x)
+        return _number(self.l1 * np.abs(w).sum() + self.l2 * np.square(w).sum())
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -72,9 +76,9 @@ class L1(Regularizer):
     def __init__(self, l1: float | None = 0.01) -> None:
         self.l1 = number("L1", "l1", 0.01 if l1 is None else l1, low=0.0)
 
-    def __call__(self, x: Any) -> np.float32:
+    def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
-        return np.float32(self.l1 * np.abs(np.asarray(x, np.float32)).sum())
+        return _number(self.l1 * np.abs(_weight(x)).sum())
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -92,16 +96,50 @@ class L2(Regularizer):
     def __init__(self, l2: float | None = 0.01) -> None:
         self.l2 = number("L2", "l2", 0.01 if l2 is None else l2, low=0.0)
 
-    def __call__(self, x: Any) -> np.float32:
+    def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
-        return np.float32(self.l2 * np.square(np.asarray(x, np.float32)).sum())
+        return _number(self.l2 * np.square(_weight(x)).sum())
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"l2": self.l2}
 
 
-l1, l2, l1_l2 = L1, L2, L1L2
+@_family.add()
+class OrthogonalRegularizer(Regularizer):
+    """Pulls the rows or columns of a matrix towards right angles.
+
+    ``factor * mean(|r_i . r_j|)`` over all pairs of different rows (or columns) of length 1.
+
+    Args:
+        factor: at least 0.
+        mode: "rows" or "columns".
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = number("OrthogonalRegularizer", "factor", factor, low=0.0)
+        self.mode = one_of("OrthogonalRegularizer", "mode", mode, ("rows", "columns"))
+
+    def __call__(self, x: Any) -> Any:
+        """The penalty of a matrix, a scalar; ValueError for anything but two axes."""
+        w = _weight(x)
+        if w.ndim != 2:
+            raise ValueError(
+                f"OrthogonalRegularizer: the weight must have 2 axes, got shape {w.shape}"
+            )
+        rows = w if self.mode == "rows" else w.T
+        squares = np.maximum(np.sum(rows * rows, axis=1, keepdims=True), epsilon() ** 2)
+        rows = rows / np.sqrt(squares)
+        n = len(rows)
+        products = np.matmul(rows, rows.T) * (1 - np.eye(n, dtype=np.float32))
+        return _number(self.factor * np.sum(np.abs(products)) / max(1, n * (n - 1)))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, the factor as a float32 as Keras has it."""
+        return {"factor": float(np.float32(self.factor)), "mode": self.mode}
+
+
+l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 
 def compiled(regularizer: Any) -> tuple[float, float] | None:
@@ -115,21 +153,36 @@ def compiled(regularizer: Any) -> tuple[float, float] | None:
 def slope(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
     """The penalty of a weight, and its derivative by each element.
 
-    A regularizer may have a method `gradient(x)`. Otherwise the derivative is taken by central
-    differences in float64: two calls for each element, which is slow for a large weight.
+    A penalty that is written in the usual functions of NumPy is differentiated exactly. For another
+    one it is central differences in float64: two calls for each element, which is slow.
     """
-    value = float(regularizer(w))
-    if hasattr(regularizer, "gradient"):
-        return value, np.asarray(regularizer.gradient(w), np.float32)
-    moved = np.array(w, np.float64)
-    exact = np.asarray(regularizer(moved)).dtype.itemsize > 4
-    h = (6e-6 if exact else 5e-3) * np.maximum(np.abs(moved), 1e-2)
-    slopes = np.empty(w.shape, np.float32)
+    exact = w.astype(np.float64)
+    try:
+        value, slopes = value_and_slope(regularizer, exact)
+    except (TypeError, AttributeError):
+        value, slopes = float(regularizer(exact)), _differences(regularizer, exact)
+    return value, slopes.astype(np.float32)
+
+
+def _differences(regularizer: Any, w: Array) -> Array:
+    """Central differences: the error is least for a step of the third root of the precision."""
+    precise = np.asarray(regularizer(w)).dtype.itemsize > 4
+    steps = (6e-6 if precise else 5e-3) * np.maximum(np.abs(w), 1e-2)
+    slopes = np.empty_like(w)
     for i in np.ndindex(w.shape):
-        at = moved[i]
-        moved[i] = at + h[i]
-        above = float(regularizer(moved))
-        moved[i] = at - h[i]
-        slopes[i] = (above - float(regularizer(moved))) / (2 * h[i])
-        moved[i] = at
-    return value, slopes
+        at, h = w[i], steps[i]
+        w[i] = at + h
+        above = float(regularizer(w))
+        w[i] = at - h
+        slopes[i] = (above - float(regularizer(w))) / (2 * h)
+        w[i] = at
+    return slopes
+
+
+def _weight(x: Any) -> Any:
+    """A weight as an array; one whose derivative is being taken stays what it is."""
+    return x if isinstance(x, Traced) else np.asarray(x, np.float32)
+
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, Traced) else np.float32(value)

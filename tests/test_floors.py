@@ -20,7 +20,7 @@ PYTHON_FLOORS = {
     5: "models saving",
     4: "layers callbacks",
     3: "activations losses metrics optimizers schedules initializers regularizers constraints",
-    2: "data utils random config backend _arguments _state _program _variable _eager _named "
+    2: "data utils random config backend _arguments _state _program _variable _eager _named _tape "
     "_serial _registry",
     1: "_core",
 }

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from cdl.initializers.constant import Constant as Constant
+from cdl.initializers.constant import Identity as Identity
 from cdl.initializers.constant import Ones as Ones
 from cdl.initializers.constant import Values
 from cdl.initializers.constant import Zeros as Zeros
 from cdl.initializers.initializer import Initializer as Initializer
 from cdl.initializers.initializer import family
+from cdl.initializers.orthogonal import Orthogonal as Orthogonal
 from cdl.initializers.random import RandomNormal as RandomNormal
 from cdl.initializers.random import RandomUniform as RandomUniform
 from cdl.initializers.random import TruncatedNormal as TruncatedNormal
@@ -25,6 +27,8 @@ from cdl.initializers.scaling import LecunUniform as LecunUniform
 from cdl.initializers.scaling import VarianceScaling as VarianceScaling
 
 zeros, ones, constant = Zeros, Ones, Constant
+identity = IdentityInitializer = Identity
+orthogonal = OrthogonalInitializer = Orthogonal
 random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
 variance_scaling = VarianceScaling
 glorot_normal, glorot_uniform = GlorotNormal, GlorotUniform

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._arguments import number
 from cdl._serial import deserialize, serialize
 from cdl.config import standardize_dtype
 from cdl.initializers.initializer import Initializer, checked_shape, family
@@ -57,6 +58,29 @@ class Constant(Initializer):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A new one from what `get_config` gave."""
         return cls(**{name: deserialize(value) for name, value in config.items()})
+
+
+@family.add("IdentityInitializer")
+class Identity(Initializer):
+    """A matrix of 1 on the diagonal and 0 elsewhere, times `gain`.
+
+    Args:
+        gain: a number.
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = number("Identity", "gain", gain)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+        """A matrix of that shape, which need not be square."""
+        sizes = checked_shape(self, shape)
+        if len(sizes) != 2:
+            raise ValueError(f"Identity: shape must have 2 axes, got {sizes}")
+        return (self.gain * np.eye(*sizes)).astype(standardize_dtype(dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's argument, unless it is 1: Keras never writes it."""
+        return {} if self.gain == 1 else {"gain": self.gain}
 
 
 class Values(Initializer):

@@ -4,43 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdl.optimizers import schedules
-from cdl.optimizers.adadelta import Adadelta
-from cdl.optimizers.adafactor import Adafactor
-from cdl.optimizers.adagrad import Adagrad
-from cdl.optimizers.adam import Adam, AdamW
-from cdl.optimizers.adamax import Adamax
-from cdl.optimizers.ftrl import Ftrl
-from cdl.optimizers.lamb import Lamb
-from cdl.optimizers.lion import Lion
-from cdl.optimizers.muon import Muon
-from cdl.optimizers.nadam import Nadam
-from cdl.optimizers.optimizer import Optimizer, family
-from cdl.optimizers.rmsprop import RMSprop
-from cdl.optimizers.schedule_free_adamw import ScheduleFreeAdamW
-from cdl.optimizers.sgd import SGD
-
-__all__ = [
-    "Optimizer",
-    "SGD",
-    "RMSprop",
-    "Adam",
-    "AdamW",
-    "Adadelta",
-    "Adagrad",
-    "Adamax",
-    "Adafactor",
-    "Nadam",
-    "Ftrl",
-    "Lion",
-    "Lamb",
-    "ScheduleFreeAdamW",
-    "Muon",
-    "schedules",
-    "get",
-    "serialize",
-    "deserialize",
-]
+from cdl.optimizers import schedules as schedules
+from cdl.optimizers.adadelta import Adadelta as Adadelta
+from cdl.optimizers.adafactor import Adafactor as Adafactor
+from cdl.optimizers.adagrad import Adagrad as Adagrad
+from cdl.optimizers.adam import Adam as Adam
+from cdl.optimizers.adam import AdamW as AdamW
+from cdl.optimizers.adamax import Adamax as Adamax
+from cdl.optimizers.ftrl import Ftrl as Ftrl
+from cdl.optimizers.lamb import Lamb as Lamb
+from cdl.optimizers.lion import Lion as Lion
+from cdl.optimizers.muon import Muon as Muon
+from cdl.optimizers.nadam import Nadam as Nadam
+from cdl.optimizers.optimizer import Optimizer as Optimizer
+from cdl.optimizers.optimizer import family
+from cdl.optimizers.rmsprop import RMSprop as RMSprop
+from cdl.optimizers.schedule_free_adamw import ScheduleFreeAdamW as ScheduleFreeAdamW
+from cdl.optimizers.sgd import SGD as SGD
 
 serialize, deserialize = family.serialize, family.deserialize
 

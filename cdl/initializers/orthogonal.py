@@ -1,0 +1,47 @@
+"""orthogonal.py - first values whose rows or columns stand at right angles."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import number
+from cdl.initializers.initializer import family
+from cdl.initializers.random import RandomInitializer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@family.add("OrthogonalInitializer")
+class Orthogonal(RandomInitializer):
+    """A random matrix of orthonormal columns, or rows if it is wider than tall (Saxe et al., 2014).
+
+    It is Q of the QR decomposition of normal values, with the signs that make it uniform among all
+    such matrices. Of more than two axes all but the last are taken as one.
+
+    Args:
+        gain: what the matrix is multiplied by.
+        seed: an int, or None for one drawn now.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain = number("Orthogonal", "gain", gain)
+        super().__init__(seed)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Float32 values from a generator that stands at its beginning."""
+        if len(shape) < 2:
+            raise ValueError(f"Orthogonal: shape must have at least 2 axes, got {shape}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        tall = rng.standard_normal((max(rows, columns), min(rows, columns)))
+        q, r = np.linalg.qr(tall)
+        q = q * np.sign(np.diag(r))
+        q = self.gain * (q if rows >= columns else q.T)
+        return q.reshape(shape).astype(np.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "gain": self.gain}
