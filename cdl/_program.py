@@ -280,7 +280,7 @@ class _Rewriter:
             on_scores = _ON_SCORES.get((str(form), str(loss.attributes["kind"])))
             readers = self.readers(before.outputs[0])
             others = [i for i in readers if i is not loss and _core.OPS[i.op].gives_gradient]
-            if on_scores is None or others:
+            if on_scores is None or others or not self.put_first(loss.inputs[1:]):
                 continue
             attributes = {**loss.attributes, "kind": on_scores}
             inputs = (before.inputs[0], *loss.inputs[1:])
@@ -288,6 +288,14 @@ class _Rewriter:
             self.instructions.remove(loss)
             self.replaced[id(loss)] = (loss, fused)
             self.instructions = [fused if i is before else i for i in self.instructions]
+
+    def put_first(self, values: Iterable[Value]) -> bool:
+        """Makes values before all others; False if they are made of others themselves."""
+        makers = [i for v in values if (i := self.producer(v)) is not None]
+        if any(self.producer(v) for i in makers for v in i.inputs):
+            return False
+        self.instructions = makers + [i for i in self.instructions if i not in makers]
+        return True
 
     def fuse_activations(self) -> None:
         for i in [i for i in self.instructions if i.op == "activation"]:

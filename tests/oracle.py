@@ -157,10 +157,36 @@ def loss_parts(o, i):
 
 
 def line_weights(o, i, lines):
+    """The weights of an instruction in the shape `lines`, of which they may lack the last axes."""
     if len(i.inputs) < 3:
         return np.ones(lines)
-    weights = o.values[i.inputs[2]].reshape(-1)
-    return np.broadcast_to(weights.reshape(-1, *[1] * (len(lines) - 1)), lines)
+    weights = o.values[i.inputs[2]]
+    axes = weights.shape[:-1] if weights.ndim > 1 and weights.shape[-1] == 1 else weights.shape
+    weights = weights.reshape(*axes, *[1] * (len(lines) - len(axes)))
+    return np.broadcast_to(weights, lines)
+
+
+def weigh_forward(o, i):
+    """What lines count: weights, a mask, classes that are not ignored, and what divides."""
+    shape = o.values[i.inputs[0]].shape[:1] + i.outputs[0].shape
+    given = [o.values[v] for v in i.inputs]
+    reads = int(i.attributes["reads"])
+    weight = given.pop(0) if reads & 1 else np.ones(())
+    weight = weight.reshape(*weight.shape, *[1] * (len(shape) - weight.ndim))
+    counts = given.pop(0).reshape(shape) != 0 if reads & 2 else np.ones(())
+    if reads & 4:
+        counts = counts * (given.pop(0).reshape(shape) != i.attributes["ignored"])
+    own = weight * counts
+    lines = np.prod(shape)
+    divisor = {0: lines, 1: np.broadcast_to(counts, shape).sum() + 1e-7, 2: own.sum()}
+    divisor = divisor[i.attributes["mean"]]
+    factor = lines / divisor if divisor else 0.0
+    o.values[i.outputs[0]] = np.broadcast_to(own, shape) * factor
+
+
+def signs_forward(o, i):
+    x = o.values[i.inputs[0]]
+    o.values[i.outputs[0]] = 2 * x - 1 if np.isin(x, (0, 1)).all() else x
 
 
 def loss_forward(o, i):
@@ -184,16 +210,18 @@ def loss_backward(o, i):
 def metric_forward(o, i):
     y, p, kind = o.values[i.inputs[1]], o.values[i.inputs[0]], i.attributes["kind"]
     parameters = row_parameters(i, kind, _core.METRICS)
-    report_mean(o, i, reference.METRICS[kind](y, p, **parameters).reshape(len(p), -1).mean(-1))
+    report_mean(o, i, reference.METRICS[kind](y, p, **parameters).reshape(p.shape[:-1]))
 
 
 def measure_forward(o, i):
     value, _ = loss_parts(o, i)
-    report_mean(o, i, value.reshape(len(value), -1).mean(-1))
+    report_mean(o, i, value)
 
 
 def report_mean(o, i, value):
     w = line_weights(o, i, value.shape)
+    if len(i.inputs) < 3 or i.inputs[2].shape in ((), (1,)):  # a mean for each sample
+        value, w = (a.reshape(len(a), -1).mean(-1) for a in (value, w))
     o.totals.append(((w * value).sum(), w.sum()))
 
 
@@ -250,6 +278,8 @@ FORWARD = {
     "dropout": dropout_forward,
     "reshape": reshape_forward,
     "batch_norm": batch_norm_forward,
+    "weigh": weigh_forward,
+    "signs": signs_forward,
     "loss": loss_forward,
     "metric": metric_forward,
     **oracle_layers.FORWARD,
@@ -263,6 +293,8 @@ BACKWARD = {
     "dropout": dropout_backward,
     "reshape": reshape_backward,
     "batch_norm": batch_norm_backward,
+    "weigh": lambda o, i: None,
+    "signs": lambda o, i: None,
     "loss": loss_backward,
     "metric": lambda o, i: None,
     **oracle_layers.BACKWARD,

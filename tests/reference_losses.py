@@ -83,11 +83,6 @@ def _of_numbers(f: Callable[..., Array]) -> Callable[..., Array]:
 TINY = 1e-7
 
 
-def _hinge_margin(y: Array, p: Array, zero: float) -> tuple[Array, Array]:
-    label = np.where(y == 0, zero, y)
-    return np.maximum(1 - label * p, 0), label
-
-
 def _corner(margin: Array) -> Array:
     """The slope of max(margin, 0), in the corner 1/2."""
     return np.heaviside(margin, 0.5)
@@ -222,18 +217,12 @@ LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
         lambda y, p: (1 - y / (p + TINY)) / p.shape[-1],
     ),
     "hinge": (
-        lambda y, p, zero: _hinge_margin(y, p, zero)[0].mean(-1),
-        lambda y, p, zero: (
-            -_hinge_margin(y, p, zero)[1]
-            * _corner(1 - _hinge_margin(y, p, zero)[1] * p)
-            / p.shape[-1]
-        ),
+        lambda y, p: np.maximum(1 - y * p, 0).mean(-1),
+        lambda y, p: -y * _corner(1 - y * p) / p.shape[-1],
     ),
     "squared_hinge": (
-        lambda y, p, zero: (_hinge_margin(y, p, zero)[0] ** 2).mean(-1),
-        lambda y, p, zero: (
-            -2 * _hinge_margin(y, p, zero)[0] * _hinge_margin(y, p, zero)[1] / p.shape[-1]
-        ),
+        lambda y, p: (np.maximum(1 - y * p, 0) ** 2).mean(-1),
+        lambda y, p: -2 * y * np.maximum(1 - y * p, 0) / p.shape[-1],
     ),
     "binary_focal_crossentropy": (_focal, _focal_slope),
     "sigmoid_binary_focal_crossentropy": (
@@ -269,8 +258,6 @@ LOSS_PARAMETERS: dict[str, list[dict[str, float]]] = {
     )
 } | {
     "huber": [{"delta": 1.0}, {"delta": 0.3}],
-    "hinge": [{"zero": -1.0}, {"zero": 0.0}],
-    "squared_hinge": [{"zero": -1.0}],
     "binary_focal_crossentropy": [
         {"alpha": 0.25, "gamma": 2.0, "label_smoothing": 0.0, "balancing": 0.0},
         {"alpha": 0.3, "gamma": 1.5, "label_smoothing": 0.1, "balancing": 1.0},
@@ -313,7 +300,9 @@ def loss_arguments(name: str, rows: int, n: int, rng: np.random.Generator) -> tu
         return rng.integers(0, n, rows), p  # type: ignore[return-value]
     if "categorical" in name:
         return one_hot(rng.integers(0, n, rows), n), p
-    if "binary" in name or "hinge" in name:
+    if "hinge" in name:
+        return rng.choice([-1.0, 1.0], (rows, n)), p
+    if "binary" in name:
         return rng.integers(0, 2, (rows, n)).astype(float), p
     if name in ("kl_divergence", "poisson", "mean_squared_logarithmic_error"):
         return rng.random((rows, n)), np.abs(p)

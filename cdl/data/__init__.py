@@ -4,7 +4,7 @@ from cdl.data.arrays import as_numeric, brief
 from cdl.data.py_dataset import PyDataset
 from cdl.data.shapes import fit_classes, fit_input, fit_values, same_rows
 from cdl.data.streams import Stream, is_stream
-from cdl.data.weights import of_classes, of_samples
+from cdl.data.weights import of_classes, of_lines, of_samples
 
 __all__ = [
     "PyDataset",
@@ -16,6 +16,7 @@ __all__ = [
     "fit_values",
     "is_stream",
     "of_classes",
+    "of_lines",
     "of_samples",
     "same_rows",
 ]

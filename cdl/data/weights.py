@@ -11,13 +11,37 @@ from cdl.data.arrays import as_numeric, brief
 
 
 def of_samples(value: Any, rows: int, name: str) -> NDArray[Any]:
-    """Sample weights as given, checked to be one number a row."""
+    """Sample weights as given, checked to have as many rows."""
     weights = as_numeric(value, name)
-    if weights.shape not in ((rows,), (rows, 1)):
+    if weights.shape[0] != rows:
         raise ValueError(
             f"{name} must have shape ({rows},), one weight for each row of x, got {weights.shape}"
         )
     return weights
+
+
+def of_lines(weights: NDArray[Any], lines: tuple[int, ...], name: str) -> NDArray[Any]:
+    """Sample weights that fit losses of shape (rows, *lines): one a row, or one a loss, as views.
+
+    Args:
+        weights: as `of_samples` gives them.
+        lines: shape of the losses of one row.
+        name: how errors call the weights.
+
+    Raises:
+        ValueError: they fit in neither way.
+    """
+    if weights.size == len(weights):
+        return weights
+    shape = (len(weights), *lines)
+    each = weights[..., 0] if weights.ndim > len(shape) and weights.shape[-1] == 1 else weights
+    if each.ndim == len(shape) and all(n in (1, m) for n, m in zip(each.shape, shape, strict=True)):
+        return np.broadcast_to(each, shape)
+    either = f"({len(weights)},){f' or {shape}' if lines else ''}"
+    raise ValueError(
+        f"{name} must have shape {either}, one weight for each row of x"
+        f"{' or for each of its losses' if lines else ''}, got {weights.shape}"
+    )
 
 
 def of_classes(class_weight: Any, y: NDArray[Any], name: str) -> NDArray[np.float32]:

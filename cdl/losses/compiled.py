@@ -11,9 +11,11 @@ import numpy as np
 
 from cdl import _core
 from cdl.losses import lines
-from cdl.losses.loss import MEANS, Loss, as_array
+from cdl.losses.loss import Loss, as_array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from cdl._program import Instruction, Program, Value
@@ -26,10 +28,12 @@ class CompiledLoss(Loss):
         row: name in the core's table of losses. Attributes of the row's parameters' names are what
             the parameters are.
         axis: the axis of the predictions that the formula runs over.
+        ignore_class: a class number whose lines have loss 0 and do not count, or None.
     """
 
     row: str
     axis = -1
+    ignore_class: int | None = None
 
     @property
     def wants(self) -> str:
@@ -40,9 +44,9 @@ class CompiledLoss(Loss):
         """The parameters of the row."""
         return {name: float(getattr(self, name)) for name in _core.LOSSES[self.row].params}
 
-    def parameters_for(self, y: NDArray[Any]) -> dict[str, float]:
-        """The parameters of the row, where they depend on the targets of the batch."""
-        return self.parameters()
+    def targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        """The targets of a batch as the row takes them; `lower_target` is the same in a program."""
+        return y
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch, as in `Loss`."""
@@ -58,7 +62,7 @@ class CompiledLoss(Loss):
         else:
             (p,) = lines.last_axis(owner, self.axis, p)
             y, p = lines.aligned(owner, "classes", y, p)
-        return lines.values_of("measure", self.row, y, p, self.parameters_for(y))
+        return lines.values_of("measure", self.row, self.targets(y), p, self.parameters())
 
     def lower(
         self,
@@ -67,36 +71,94 @@ class CompiledLoss(Loss):
         prediction: Value,
         weight: Value | None = None,
         scale: float = 1.0,
+        mask: Value | None = None,
     ) -> Instruction:
         """The instruction that computes it in training, appended to a program.
+
+        A loss that is not reduced counts as its mean: evaluation shows that, and training asks
+        for a reduction before it begins.
 
         Args:
             program: what it is appended to.
             target: an input of the prediction's shape, or of class numbers; see `wants`.
             prediction: what the model puts out.
-            weight: an input of one number a sample, or None.
+            weight: an input of one number a sample, or one a line, or None.
             scale: a factor of the whole.
+            mask: a value of one number a line, 0 where the line is not to count, or None.
 
         Raises:
-            ValueError: a setting that only works on arrays so far.
+            ValueError: an axis that predictions do not have, or that of the batch.
         """
-        owner = type(self).__name__
-        if self.axis not in (-1, len(prediction.shape)):
-            raise ValueError(f"{owner}: axis must be the last one in training, got {self.axis}")
-        if self.reduction == "sum":
-            reduction = "sum"
-        elif self.reduction in MEANS or (
-            self.reduction == "mean_with_sample_weight" and weight is None
-        ):
-            reduction = "mean"
-        else:
+        if self.wants == "classes" and self._place(prediction) != len(prediction.shape):
             raise ValueError(
-                f"{owner}: reduction must be 'sum_over_batch_size', 'mean' or 'sum' in training "
-                f"{'with weights ' if weight else ''}, got {self.reduction!r}"
+                f"{type(self).__name__}: axis must be the last one in training, got {self.axis}"
             )
+        weight = self._weigh(program, target, prediction, weight, mask)
+        target, prediction = self.operands(program, target, prediction)
+        reduction = "sum" if self.reduction == "sum" else "mean"
         return program.loss(
             self.row, target, prediction, weight, scale, reduction, **self.parameters()
         )
+
+    def operands(self, program: Program, target: Value, prediction: Value) -> tuple[Value, Value]:
+        """Targets and predictions as the row takes them: `axis` last, targets as in `targets`."""
+        place, rank = self._place(prediction), len(prediction.shape)
+        if place != rank:
+            order = "".join(str(axis) for axis in range(1, rank + 1) if axis != place)
+            shape = (*_without(prediction.shape, place), prediction.shape[place - 1])
+            digits = float(order + str(place))
+            target = program.emit("permute", (target,), shape, order=digits)
+            prediction = program.emit("permute", (prediction,), shape, order=digits)
+        return self.lower_target(program, target), prediction
+
+    def lower_target(self, program: Program, target: Value) -> Value:
+        """The targets of a batch as the row takes them; `targets` is the same on arrays."""
+        return target
+
+    def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of a sample's losses, given that of its predictions."""
+        return _without(shape, self._place_in(len(shape)))
+
+    def _place(self, prediction: Value) -> int:
+        """The axis, counted from 1 for the first one of a sample."""
+        return self._place_in(len(prediction.shape))
+
+    def _place_in(self, rank: int) -> int:
+        place = self.axis + rank + 1 if self.axis < 0 else self.axis
+        if not 1 <= place <= rank:
+            raise ValueError(
+                f"{type(self).__name__}: axis must be one of a sample's {rank} axes, from 1 to "
+                f"{rank} or from -{rank} to -1, got {self.axis}"
+            )
+        return place
+
+    def _weigh(
+        self,
+        program: Program,
+        target: Value,
+        prediction: Value,
+        weight: Value | None,
+        mask: Value | None,
+    ) -> Value | None:
+        """The weights of lines that make their mean what `reduction` asks for; None: they are 1."""
+        classes = target if self.ignore_class is not None else None
+        read = {1.0: weight, 2.0: mask, 4.0: classes}
+        given = {bit: value for bit, value in read.items() if value is not None}
+        by_weight = self.reduction == "mean_with_sample_weight"
+        if not given or (list(given) == [1.0] and not by_weight):
+            return weight
+        mean = 0.0 if self.reduction == "sum" else 2.0 if by_weight else 1.0
+        ignored = float(self.ignore_class or 0)
+        shape = (*self.lines(prediction.shape), 1)
+        reads = sum(given)
+        return program.emit(
+            "weigh", tuple(given.values()), shape, reads=reads, ignored=ignored, mean=mean
+        )
+
+
+def _without(shape: Sequence[int], place: int) -> tuple[int, ...]:
+    """A shape without its axis number `place`, counted from 1."""
+    return (*shape[: place - 1], *shape[place:])
 
 
 def is_compiled(loss: Any) -> bool:

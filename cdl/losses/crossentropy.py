@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import flag, not_yet, number, whole
+from cdl._arguments import flag, number, whole
 from cdl.losses.compiled import CompiledLoss
 from cdl.losses.loss import MEANS, as_array, family, function_of, weighted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from cdl._program import Instruction, Program, Value
 
 
 class _Smoothed(CompiledLoss):
@@ -138,8 +136,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
 
     Args:
         from_logits: whether predictions are raw scores; p is then their softmax.
-        ignore_class: a class number whose samples have loss 0 and do not count, such as -1; on
-            arrays only so far.
+        ignore_class: a class number whose samples have loss 0 and do not count, such as -1.
         reduction: see `Loss`.
         axis: the axis of the classes.
         name: of the loss.
@@ -186,18 +183,6 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         values = super().call(np.where(ignored, 0, y_true), y_pred)
         values[ignored.reshape(values.shape)] = 0
         return values
-
-    def lower(
-        self,
-        program: Program,
-        target: Value,
-        prediction: Value,
-        weight: Value | None = None,
-        scale: float = 1.0,
-    ) -> Instruction:
-        """As in CompiledLoss; ValueError with `ignore_class`."""
-        not_yet(type(self).__name__, ignore_class=(self.ignore_class, None))
-        return super().lower(program, target, prediction, weight, scale)
 
     def _ignored(self, y_true: Any) -> NDArray[np.bool_]:
         y = as_array(type(self).__name__, "y_true", y_true)

@@ -12,18 +12,19 @@ from cdl.losses.loss import family, function_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cdl._program import Program, Value
+
 
 class _Signed(CompiledLoss):
-    """Losses of labels -1 and 1. Labels 0 and 1 are turned into them: a whole batch, when called.
+    """Losses of labels -1 and 1. A batch whose labels are all 0 or 1 is turned into such."""
 
-    In training a label 0 counts as -1 whatever else the batch holds.
-    """
+    def targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Labels -1 and 1."""
+        return 2.0 * y - 1.0 if np.isin(y, (0, 1)).all() else y
 
-    zero = -1.0
-
-    def parameters_for(self, y: NDArray[Any]) -> dict[str, float]:
-        """Zeros are zeros where a batch has labels other than 0 and 1."""
-        return {"zero": -1.0 if np.isin(y, (0, 1)).all() else 0.0}
+    def lower_target(self, program: Program, target: Value) -> Value:
+        """The same, batch by batch."""
+        return program.emit("signs", (target,), target.shape)
 
 
 @family.add()

@@ -99,8 +99,11 @@ def numeric_gradient(
     whole = as_loss(loss)
     y, p = np.asarray(y_true, np.float64), np.array(y_pred, np.float64)
     first = np.asarray(whole.call(y, p))
-    if sample_weight is None and hasattr(whole, "slopes"):
+    if hasattr(whole, "slopes") and sample_weight is None:
         return np.asarray(whole.slopes(y, p) / whole.divisor(first, None), np.float32)
+    if hasattr(whole, "slopes") and first.ndim == 0:  # one value: weights only scale it
+        scale = float(whole.reduce(np.ones(()), sample_weight))
+        return np.asarray(whole.slopes(y, p) * scale, np.float32)
     h = _STEP.get(first.dtype.name, _STEP["float64"]) * np.maximum(np.abs(p), _SMALL)
     if p.size == 0:
         return np.zeros(p.shape, np.float32)

@@ -14,6 +14,7 @@ from cdl.metrics.metric import Mean, family
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cdl._program import Instruction, Program, Value
     from cdl.losses.compiled import CompiledLoss
 
 
@@ -36,7 +37,7 @@ class MeanOfLoss(CompiledMetric):
         super().__init__(name, dtype)
         self.loss = loss
         self.row = loss.row
-        self.in_core = loss.axis == -1
+        self.in_core = loss.wants == "values" or loss.axis == -1
         self._shown = shown
 
     @property
@@ -47,6 +48,13 @@ class MeanOfLoss(CompiledMetric):
     def parameters(self) -> dict[str, float]:
         """As in Compiled."""
         return self.loss.parameters()
+
+    def lower(
+        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+    ) -> Instruction:
+        """As in Compiled."""
+        target, prediction = self.loss.operands(program, target, prediction)
+        return program.measure(self.row, target, prediction, weight, **self.parameters())
 
     def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
         """The loss of each sample."""

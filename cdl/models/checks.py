@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import _core, data
+from cdl import _core, data, losses
 from cdl.data import brief
 from cdl.models.compiled import Compiled, Settled
 from cdl.models.engine import Arrays
@@ -132,7 +132,7 @@ def training_data(
         compiled: what it was compiled with; loss and metrics are settled here.
         x: samples.
         y: targets.
-        sample_weight: a weight for each row, or None.
+        sample_weight: a weight for each row or each of its losses, or None.
         class_weight: {class: weight}, or None.
         call: how errors call the place, such as "fit".
         batch: rows of a batch, for the shape of a model that the data build.
@@ -156,6 +156,8 @@ def training_data(
         output_shape = model.compute_output_shape(x.shape)
     settled = compiled.settle((None, *y.shape[1:]) if y is not None else (None,), output_shape)
     y = targets(y, settled, output_shape[1:], call)
+    if weight is not None:
+        weight = _fit_weights(weight, settled, output_shape[1:], f"{call}: sample_weight")
     if class_weight is not None:
         if y is None:
             raise ValueError(f"{call}: y must be given for class_weight")
@@ -167,6 +169,18 @@ def training_data(
     return Arrays(x, y, weight)
 
 
+def _fit_weights(
+    weight: NDArray[Any], settled: Settled, output: tuple[int, ...], name: str
+) -> NDArray[Any]:
+    """Sample weights in the shape that the core's loss and weighted metrics take; ValueError."""
+    lines = [output[:-1] for each in settled.metrics if each.weighted]
+    if losses.is_compiled(settled.loss):
+        lines.append(settled.loss.lines(output))
+    for shape in lines:
+        weight = data.of_lines(weight, shape, name)
+    return weight
+
+
 def targets(
     y: NDArray[Any] | None, settled: Settled, output: tuple[int, ...], call: str
 ) -> NDArray[Any] | None:
@@ -176,20 +190,25 @@ def targets(
             raise ValueError(f"{call}: y must be given for the {settled.readers[0][0]}, got None")
         return None
     checked = False
+    ignored = getattr(settled.loss, "ignore_class", None)
     for why, wants in settled.readers:
         if wants == "values":
             y = data.fit_values(y, output, f"{call}: y", why)
         elif wants == "classes":
             y = data.fit_classes(y, output, f"{call}: y", why)
             if not checked:
-                check_classes(y, output[-1], f"{call}: y", why)
+                check_classes(y, output[-1], f"{call}: y", why, ignored)
                 checked = True
     return y
 
 
-def check_classes(y: NDArray[Any], classes: int, name: str, why: str) -> None:
-    """Raise ValueError for the first label that is no class number."""
+def check_classes(
+    y: NDArray[Any], classes: int, name: str, why: str, ignored: int | None = None
+) -> None:
+    """Raise ValueError for the first label that is no class number, nor the one to be ignored."""
     bad = _core.check_classes(y, classes)
+    if bad >= 0 and ignored is not None:
+        bad = _core.check_classes(np.where(y == ignored, 0, y), classes)
     if bad >= 0:
         row = bad // max(1, y[:1].size)
         label = y.flat[bad]

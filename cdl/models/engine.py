@@ -181,7 +181,7 @@ class Engine:
         rows = executor.forward(self.training, step, core_seed())
         y, weight = self._targets(rows)
         prediction = executor.output(0, rows)
-        value = self.scale * float(self.loss(y, prediction, weight))
+        value = self.scale * float(np.mean(self.loss(y, prediction, weight)))
         if self.training:
             gradient = losses.numeric_gradient(self.loss, y, prediction, weight)
             rate = float(optimizer.rates(step, 1)[0])
@@ -210,7 +210,7 @@ class Engine:
         weight: NDArray[Any] | None = None
         for i, slot in enumerate(self.plan.slots):
             if slot.role == "weight":
-                weight = self.executor.batch(i, rows)
+                weight = self.executor.batch(i, rows)  # likewise the last one
             elif slot.role == "y" and slot.dtype == "float32":
                 y = self.executor.batch(i, rows)  # the last one is that of the user's own shape
         assert y is not None

@@ -1,5 +1,6 @@
 """lowering.py - from a model, its loss and its metrics to a program, and what feeds its inputs."""
 
+import math
 from typing import Any, NamedTuple
 
 from cdl import losses, metrics
@@ -53,7 +54,7 @@ def lower_training(
     model: Any,
     settled: Settled,
     scale: float,
-    weighted: bool,
+    weights: tuple[int, ...] | None,
     y_shape: tuple[int, ...],
     training: bool = True,
 ) -> Plan:
@@ -64,16 +65,26 @@ def lower_training(
         settled: its loss and metrics; those written in Python are left to the Engine, which finds
             the targets among the inputs.
         scale: what the loss is multiplied by.
-        weighted: whether there are sample weights.
+        weights: shape of one row's sample weights: one number, or one a line; None without.
         y_shape: shape of one row of y.
         training: whether dropout and the like are part of it.
+
+    Raises:
+        ValueError: for a loss that training cannot take.
     """
+    if training and getattr(settled.loss, "reduction", "sum") in (None, "none"):
+        raise ValueError(
+            f"fit: loss {settled.loss.name!r} must make one number of a batch to be trained with, "
+            "such as with reduction='sum_over_batch_size', got reduction=None"
+        )
     program = Program()
     inputs = _Inputs(program)
     prediction = model.append_to(program, inputs.get("x", model.input_shape[1:]))
     program.output(prediction)
 
-    weight = inputs.get("weight", ()) if weighted else None
+    weight = None
+    if weights is not None:
+        weight = inputs.get("weight", () if math.prod(weights) == 1 else (*weights, 1))
     reports = []
     needs_python = settled.loss is not None and not losses.is_compiled(settled.loss)
     if settled.loss is not None and not needs_python:
@@ -89,6 +100,8 @@ def lower_training(
             needs_python = True
     if needs_python:
         inputs.get("y", y_shape)
+        if weights is not None:
+            inputs.get("weight", weights)
     return Plan(program.fused(training), inputs.slots, tuple(reports))
 
 

@@ -35,14 +35,15 @@ class Machines:
             self._agree_on_variables(model)
         # The core only counts the elements of a row of y; Python code sees its shape.
         row = arrays.y.shape[1:] if arrays.y is not None and settled.in_python else ()
-        key = (self._token, kind, rows, arrays.weight is not None, row)
+        weights = None if arrays.weight is None else arrays.weight.shape[1:]
+        key = (self._token, kind, rows, weights, row)
         engine = self._idle.pop(key, None)
         if engine is None:
             plan = lower_training(
                 model,
                 settled,
                 self._compiled.scale,
-                arrays.weight is not None,
+                weights,
                 row,
                 kind == "train",
             )

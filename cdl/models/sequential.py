@@ -278,7 +278,7 @@ class Sequential(Model):
             settled = compiled.settle(output, output)
             if settled.loss is not None and getattr(settled.loss, "wants", "") == "classes":
                 settled = compiled.settle(output[:-1], output)
-        return lower_training(self, settled, compiled.scale, False, _row(output)).program
+        return lower_training(self, settled, compiled.scale, None, _row(output)).program
 
 
 def _row(shape: Shape) -> tuple[int, ...]:

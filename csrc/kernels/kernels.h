@@ -32,8 +32,8 @@ struct cdl_scoring {
     size_t ldy;
     const void *t; /* lines of floats ldt apart, or one int32 a line */
     size_t ldt;
-    const float *weight; /* a sample's weight, or NULL: line i has weight[i / lines] */
-    size_t lines;        /* lines a sample */
+    const float *weight; /* line i has weight[i / lines], or 1 if NULL */
+    size_t lines;        /* lines a weight */
     float scale;         /* of the slopes, before the weight */
     float *dy, *q;       /* out: slopes and probabilities, laid out as y; not for metrics */
     float *value;        /* out: one a line */

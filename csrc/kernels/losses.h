@@ -23,8 +23,8 @@
     X(huber,                       "delta")                 \
     X(log_cosh,                    "")                      \
     X(poisson,                     "")                      \
-    X(hinge,                       "zero")                  \
-    X(squared_hinge,               "zero")                  \
+    X(hinge,                       "")                      \
+    X(squared_hinge,               "")                      \
     X(binary_focal_crossentropy,   "alpha,gamma,label_smoothing,balancing")         \
     X(sigmoid_binary_focal_crossentropy, "alpha,gamma,label_smoothing,balancing")
 
@@ -131,6 +131,9 @@ CDL_INLINE struct line_loss softmax_categorical_crossentropy(size_t n, const flo
     return (struct line_loss){sum, total, -dot};
 }
 
+/* A target that is none of the n classes, one that the loss is to ignore, has the loss 0. */
+CDL_INLINE int is_class_of(size_t n, int32_t t) { return t >= 0 && (size_t)t < n; }
+
 CDL_INLINE struct line_loss
 softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
                                         const void *restrict target, float scale, const float *p,
@@ -139,7 +142,9 @@ softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
     const int32_t t = *(const int32_t *)target;
     const float top = line_top(n, z);
     const float sum = softmax_line(n, z, top, dz);
+    if (!is_class_of(n, t)) scale = 0.0f;
     softmax_finish(n, sum, scale, dz, q);
+    if (!is_class_of(n, t)) return (struct line_loss){1.0f, 0.0f, 0.0f};
     dz[t] -= scale;
     return (struct line_loss){sum, 1.0f, top - z[t]};
 }
@@ -184,7 +189,8 @@ CDL_INLINE struct line_loss sparse_categorical_crossentropy(size_t n, const floa
                                                             float *restrict dz, float *restrict q) {
     (void)p;
     for (size_t j = 0; j < n; j++) dz[j] = 0.0f;
-    dz[*(const int32_t *)target] = 1.0f;
+    const int32_t t = *(const int32_t *)target;
+    if (is_class_of(n, t)) dz[t] = 1.0f;
     return normalized_crossentropy(n, y, scale, dz, q);
 }
 

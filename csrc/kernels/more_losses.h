@@ -54,12 +54,11 @@ CDL_INLINE float poisson(float y, float t, const float *p, float *slope, float *
 /* The slope of max(m, 0) by m: 1/2 in the corner, as in Keras on JAX and torch; NaN stays NaN. */
 CDL_INLINE float corner_f(float m) { return m > 0.0f ? 1.0f : (m < 0.0f ? 0.0f : m + 0.5f); }
 
-/* max(1 - t y, 0) for labels -1 and 1; a label 0 counts as `zero`. */
+/* max(1 - t y, 0) for labels -1 and 1. */
 CDL_INLINE float hinge(float y, float t, const float *p, float *slope, float *q) {
-    *q = y;
-    const float label = t == 0.0f ? p[0] : t;
-    const float margin = 1.0f - label * y;
-    *slope = -label * corner_f(margin);
+    (void)p, *q = y;
+    const float margin = 1.0f - t * y;
+    *slope = -t * corner_f(margin);
     return margin < 0.0f ? 0.0f : margin;
 }
 
@@ -186,8 +185,10 @@ CDL_INLINE struct line_loss categorical_generalized_crossentropy(size_t n, const
     }
     for (size_t j = 0; j < n; j++) dz[j] = picked;
     for (size_t j = n; j < padded; j++) dz[j] = q[j] = 0.0f;
-    picked += y[t];
-    dz[t] = -scale * pow_f(picked, p[0] - 1.0f);
+    if (is_class_of(n, t)) {
+        picked += y[t];
+        dz[t] = -scale * pow_f(picked, p[0] - 1.0f);
+    }
     return (struct line_loss){1.0f, 0.0f, (1.0f - pow_f(picked, p[0])) / p[0]};
 }
 

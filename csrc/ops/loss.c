@@ -1,10 +1,11 @@
 /* loss.c - a loss: its value a line, and the slopes that start the backward pass.
  *
- * Inputs: prediction or raw scores, target, and (optionally) sample weights. Outputs: nothing, or
- * the probabilities that a loss on raw scores computes on the way. The total of a batch is
- * scale * sum of w l / (lines or 1), as Keras divides: by the count, not by the weights' sum.
+ * Inputs: prediction or raw scores, target, and (optionally) weights, one a sample or one a line.
+ * Outputs: nothing, or the probabilities that a loss on raw scores computes on the way. The total
+ * of a batch is scale * sum of w l / (lines or 1), as Keras divides: by the count, not by the
+ * weights' sum.
  */
-#include "ops/op.h"
+#include "ops/scoring.h"
 
 enum { KIND, SCALE, REDUCTION }; /* attributes; REDUCTION: 0 mean over samples and lines, 1 sum */
 
@@ -22,8 +23,7 @@ static cdl_status check(const struct cdl_node *node) {
     if (node->n_in < 2 || kind < 0 || kind >= CDL_N_LOSSES) return CDL_ERR_PROGRAM;
     if (is_classes[kind] != t->is_int || t->lines != y->lines) return CDL_ERR_PROGRAM;
     if (!t->is_int && t->width != y->width) return CDL_ERR_PROGRAM;
-    if (node->n_in > 2 && (node->in[2]->lines != 1 || node->in[2]->width != 1))
-        return CDL_ERR_PROGRAM;
+    if (node->n_in > 2 && !cdl_weights_fit(y, node->in[2])) return CDL_ERR_PROGRAM;
     const struct cdl_tensor *q = node->out[0];
     return q && (q->lines != y->lines || q->width != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
 }
@@ -51,7 +51,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                        : cdl_rows(t, first),
         .ldt = t->ld,
         .weight = node->n_in > 2 ? cdl_rows(node->in[2], first) : NULL,
-        .lines = y->lines,
+        .lines = node->n_in > 2 ? y->lines / node->in[2]->lines : 1,
         .scale = (float)((double)node->attribute[SCALE] / count),
         .dy = ctx->training && node->needs_dx ? cdl_grad_rows(y, first) : slopes + at,
         .q = node->n_out ? cdl_rows(node->out[0], first) : probabilities + at,
@@ -65,11 +65,12 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     const size_t lines = node->in[0]->lines;
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
+    const size_t weighted = weight ? lines / node->in[2]->lines : lines; /* lines a weight */
     double sum = 0.0;
-    for (size_t i = 0; i < ctx->rows; i++) {
-        double sample = 0.0;
-        for (size_t l = 0; l < lines; l++) sample += (double)node->scratch[i * lines + l];
-        sum += weight ? sample * (double)weight[i] : sample;
+    for (size_t i = 0; i < ctx->rows * lines / weighted; i++) {
+        double part = 0.0;
+        for (size_t l = 0; l < weighted; l++) part += (double)node->scratch[i * weighted + l];
+        sum += weight ? part * (double)weight[i] : part;
     }
     const double rows = (double)ctx->rows;
     const double scale = (double)node->attribute[SCALE];

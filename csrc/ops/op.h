@@ -5,9 +5,10 @@
  * [first, last) of the batch and touch no other, so that threads split rows; update() takes the
  * share of one thread in the node's parameters, after all rows of all nodes are done.
  *
- * An op that needs sums over the whole batch (normalization) has several stages in training: all
- * threads finish one before any begins the next. It sums blocks of CDL_ROW_BLOCK samples, which
- * no two threads share, and adds the blocks up in order: the same bits for any number of threads.
+ * An op that needs sums over the whole batch (normalization) has several stages in training (some
+ * in evaluation too, none in prediction): all threads finish one before any begins the next. It
+ * sums blocks of CDL_ROW_BLOCK samples, which no two threads share, and adds the blocks up in
+ * order: the same bits for any number of threads.
  */
 #ifndef CDL_OPS_OP_H
 #define CDL_OPS_OP_H
@@ -134,6 +135,7 @@ struct cdl_op {
     void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *state);
     size_t (*state_doubles)(const struct cdl_node *node); /* NULL: 2 */
     int forward_stages, backward_stages;                  /* 0: one */
+    bool stages_always;                                   /* forward: in evaluation too */
     /* Activity regularizers: the penalty of this batch, which the loss counts beside its own. */
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
     bool is_loss;       /* forward() gives in[0] its gradient in training */

@@ -14,12 +14,17 @@ static inline bool cdl_target_fits(enum cdl_target kind, const struct cdl_tensor
     return t->is_int || t->width == (kind == CDL_TARGET_IS_VALUES ? y->width : 1);
 }
 
-/* Of nodes that give a value a line: (prediction, target, weights of samples) in, and out, if
+/* Weights: one a sample or one a line. */
+static inline bool cdl_weights_fit(const struct cdl_tensor *y, const struct cdl_tensor *w) {
+    return w->width == 1 && (w->lines == 1 || w->lines == y->lines) && !w->is_int;
+}
+
+/* Of nodes that give a value a line: (prediction, target, weights) in, and out, if
  * anybody wants them, the values. */
 static inline cdl_status cdl_check_mean(const struct cdl_node *node, enum cdl_target kind) {
     const struct cdl_tensor *y = node->in[0], *w = node->in[2], *v = node->out[0];
     if (!cdl_target_fits(kind, y, node->in[1])) return CDL_ERR_PROGRAM;
-    if (node->n_in > 2 && (w->lines != 1 || w->width != 1)) return CDL_ERR_PROGRAM;
+    if (node->n_in > 2 && !cdl_weights_fit(y, w)) return CDL_ERR_PROGRAM;
     return node->n_out && (v->lines != y->lines || v->width != 1 || v->is_int) ? CDL_ERR_PROGRAM
                                                                                : CDL_OK;
 }
@@ -46,12 +51,14 @@ static inline struct cdl_scoring cdl_scoring_of(const struct cdl_node *node, siz
     };
 }
 
-/* State: the weighted sum of the samples' means over their lines, and the weights' sum. */
+/* State: the weighted sum of the samples' means over their lines, and the weights' sum; of lines
+ * that have weights of their own, the same without the means. */
 static inline void cdl_report_mean(const struct cdl_node *node, const struct cdl_context *ctx,
                                    double *state) {
-    const size_t lines = node->in[0]->lines;
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL, *value = cdl_line_values(node);
-    for (size_t i = 0; i < ctx->rows; i++) {
+    const size_t all = ctx->rows * node->in[0]->lines;
+    const size_t lines = node->in[0]->lines / (weight ? node->in[2]->lines : 1); /* a weight */
+    for (size_t i = 0; i < all / lines; i++) {
         const double w = weight ? (double)weight[i] : 1.0;
         double sample = 0.0;
         for (size_t l = 0; l < lines; l++) sample += (double)value[i * lines + l];

@@ -1,6 +1,7 @@
 /* tally.c - a metric that counts: a state of sums to which each batch adds.
  *
- * Inputs: prediction, target, and (optionally) weights, one a sample or one a prediction. forward()
+ * Inputs: prediction, target, and (optionally) weights, one a sample, a line or a
+ * prediction. forward()
  * notes in scratch, for the lines of its thread, to which sum of the state each prediction adds
  * (its cell, or -1 for none) or what it counts as; report() adds up, in the order of the lines.
  */
@@ -23,8 +24,8 @@ static int32_t *notes_of(const struct cdl_node *node, size_t line) {
 static double weight_of(const struct cdl_node *node, size_t line, size_t j) {
     const struct cdl_tensor *y = node->in[0], *w = node->in[2];
     if (node->n_in < 3) return 1.0;
-    const bool one_a_sample = w->lines == 1 && w->width == 1;
-    return (double)(one_a_sample ? w->data[line / y->lines] : w->data[line * w->ld + j]);
+    const size_t at = w->lines == 1 ? line / y->lines : line;
+    return (double)w->data[at * w->ld + (w->width == 1 ? 0 : j)];
 }
 
 /* Index of the largest of n, the first of equals; a NaN counts as largest. */
@@ -258,8 +259,7 @@ static cdl_status check(const struct cdl_node *node) {
     if (node->n_in < 2 || node->n_out || kind < 0 || kind >= CDL_N_TALLIES) return CDL_ERR_PROGRAM;
     const struct cdl_tensor *y = node->in[0], *w = node->in[2];
     if (!cdl_target_fits(targets[kind], y, node->in[1])) return CDL_ERR_PROGRAM;
-    if (node->n_in > 2 && !(w->lines == 1 && w->width == 1) &&
-        !(w->lines == y->lines && w->width == y->width))
+    if (node->n_in > 2 && !cdl_weights_fit(y, w) && !(w->lines == y->lines && w->width == y->width))
         return CDL_ERR_PROGRAM;
     return rows[kind].fits && !rows[kind].fits(node) ? CDL_ERR_PROGRAM : CDL_OK;
 }

@@ -66,7 +66,8 @@ typedef void phase_fn(const struct cdl_node *node, const struct cdl_context *ctx
 static void run_stages(phase_fn *phase, int stages, const struct cdl_node *node,
                        struct cdl_context *ctx, struct cdl_team *team, int thread,
                        struct share rows) {
-    for (ctx->stage = 0; ctx->stage == 0 || (ctx->training && ctx->stage < stages); ctx->stage++) {
+    const bool all = ctx->training || node->op->stages_always;
+    for (ctx->stage = 0; ctx->stage == 0 || (all && ctx->stage < stages); ctx->stage++) {
         if (ctx->stage > 0) cdl_barrier_wait(team, thread);
         if (rows.first < rows.last) phase(node, ctx, rows.first, rows.last);
     }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cdl.data import of_classes, of_samples
+from cdl.data import of_classes, of_lines, of_samples
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,43 @@ def test_class_weight_of_more_than_one_class_a_row_is_refused():
         of_classes({0: 1}, np.zeros((3, 2, 2)), "fit: class_weight")
 
 
-@pytest.mark.parametrize("shape", [(2,), (4, 2), (1, 4)])
-def test_sample_weight_of_another_shape_is_refused(shape):
+@pytest.mark.parametrize("shape", [(2,), (1, 4)])
+def test_sample_weight_of_other_rows_is_refused(shape):
     with pytest.raises(ValueError, match=r"fit: sample_weight must have shape \(4,\)"):
         of_samples(np.ones(shape), 4, "fit: sample_weight")
+
+
+@pytest.mark.parametrize(
+    ("shape", "lines", "got"),
+    [
+        ((4,), (), (4,)),
+        ((4, 1), (), (4, 1)),
+        ((4,), (3, 2), (4,)),
+        ((4, 1), (3,), (4, 1)),
+        ((4, 3), (3,), (4, 3)),
+        ((4, 3, 1), (3,), (4, 3)),
+        ((4, 3, 1), (3, 2), (4, 3, 2)),
+        ((4, 1, 2), (3, 2), (4, 3, 2)),
+    ],
+)
+def test_sample_weight_is_one_a_row_or_one_a_loss(shape, lines, got):
+    fitted = of_lines(np.ones(shape), lines, "w")
+    assert fitted.shape == got
+    assert fitted.size == 4 or fitted.sum() == np.prod(got)
+
+
+@pytest.mark.parametrize(
+    ("shape", "lines", "text"),
+    [
+        ((4, 2), (), "shape (4,), one weight for each row of x, got (4, 2)"),
+        ((4, 2), (3,), "shape (4,) or (4, 3), one weight for each row of x or for each of its"),
+        ((4, 3, 5), (3,), "got (4, 3, 5)"),
+    ],
+)
+def test_sample_weight_of_another_shape_is_refused(shape, lines, text):
+    with pytest.raises(ValueError, match="fit: sample_weight must have") as caught:
+        of_lines(np.ones(shape), lines, "fit: sample_weight")
+    assert text in str(caught.value)
 
 
 def test_sample_weight_may_be_a_column():

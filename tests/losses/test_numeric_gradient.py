@@ -87,6 +87,21 @@ def test_few_rows(rows):
     np.testing.assert_allclose(got, 2 * p, rtol=1e-6)
 
 
+@pytest.mark.parametrize("axis", [None, 1, (0, 1)])
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "mean_with_sample_weight"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_overlap_losses_tell_their_slopes(axis, reduction, weighted):
+    y, p = RNG.integers(0, 2, (6, 4)).astype(float), RNG.uniform(size=(6, 4))
+    weight = RNG.uniform(size=6) if weighted else None
+    for loss in (losses.Dice(reduction, axis=axis), losses.Tversky(0.3, 0.6, reduction, axis=axis)):
+
+        def total(y, p, loss=loss):
+            return loss.reduce(loss.call(y, p), weight)
+
+        got = losses.numeric_gradient(loss, y, p, weight)
+        np.testing.assert_allclose(got, losses.numeric_gradient(total, y, p), atol=1e-6)
+
+
 def test_predictions_are_left_as_they_were():
     p = RNG.normal(size=(3, 2))
     before = p.copy()

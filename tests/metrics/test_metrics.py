@@ -233,7 +233,8 @@ def test_metric_is_compiled_until_a_subclass_changes_it():
     assert Mine()([[1.0]], [[4.0]]) == 3
     assert not metrics.is_compiled(Positives())
     assert metrics.is_compiled(metrics.CategoricalCrossentropy())
-    assert not metrics.is_compiled(metrics.CategoricalCrossentropy(axis=1))
+    assert metrics.is_compiled(metrics.CategoricalCrossentropy(axis=1))
+    assert not metrics.is_compiled(metrics.SparseCategoricalCrossentropy(axis=1))
 
 
 @pytest.mark.parametrize(

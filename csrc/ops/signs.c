@@ -1,0 +1,63 @@
+/* signs.c - labels 0 and 1 as -1 and 1: y = 2 x - 1 if all of the batch's labels are 0 or 1, else
+ * y = x. The hinge losses ask for it.
+ */
+#include "ops/op.h"
+
+enum { LOOK, TURN, STAGES };
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return x->lines == y->lines && x->width == y->width && !x->is_int ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static size_t blocks_of(size_t rows) { return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK; }
+
+/* For each block of samples, whether it has another label. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    (void)node;
+    return blocks_of(rows);
+}
+
+static bool has_another(const struct cdl_tensor *x, size_t first, size_t last) {
+    bool found = false;
+    for (size_t line = first * x->lines; line < last * x->lines; line++) {
+        const float *labels = x->data + line * x->ld;
+        for (size_t j = 0; j < x->width; j++) found |= labels[j] != 0.0f && labels[j] != 1.0f;
+    }
+    return found;
+}
+
+static void turn(const struct cdl_node *node, size_t first, size_t last, float scale, float shift) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    for (size_t line = first * x->lines; line < last * x->lines; line++) {
+        const float *from = x->data + line * x->ld;
+        float *to = y->data + line * y->ld;
+        for (size_t j = 0; j < x->width; j++) to[j] = scale * from[j] + shift;
+        for (size_t j = x->width; j < x->ld; j++) to[j] = 0.0f;
+    }
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    if (ctx->stage == LOOK) {
+        for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
+            const size_t end = last - row < CDL_ROW_BLOCK ? last : row + CDL_ROW_BLOCK;
+            node->scratch[row / CDL_ROW_BLOCK] = has_another(node->in[0], row, end) ? 1.0f : 0.0f;
+        }
+        return;
+    }
+    bool others = false;
+    for (size_t b = 0; b < blocks_of(ctx->rows); b++) others |= node->scratch[b] != 0.0f;
+    turn(node, first, last, others ? 1.0f : 2.0f, others ? 0.0f : -1.0f);
+}
+
+const struct cdl_op cdl_op_signs = {
+    .name = "signs",
+    .attributes = "",
+    .params = "",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .forward_stages = STAGES,
+    .stages_always = true,
+};

@@ -1,0 +1,112 @@
+/* weigh.c - what each line counts in the mean of a batch's losses.
+ *
+ * Inputs, as many as READS says and in this order: weights, one a sample or one a line; a mask, one
+ * number a line, of which 0 means that the line does not count; class numbers, of which IGNORED
+ * does not count. Output: one weight a line, the product of what there is. A loss divides by the
+ * number of lines; what a batch is to be divided by instead goes into the weights, by MEAN: the
+ * lines that count (+ 1e-7, as Keras has it), or the sum of the weights (all 0 gives 0).
+ */
+#include "ops/op.h"
+
+enum { READS, IGNORED, MEAN };                                   /* attributes */
+enum { READS_WEIGHTS = 1, READS_MASK = 2, READS_CLASSES = 4 };   /* READS, added up */
+enum { OVER_LINES, OVER_LINES_THAT_COUNT, OVER_SUM_OF_WEIGHTS }; /* MEAN */
+enum { SUM, SCALE, STAGES };
+
+struct sums {
+    double counted, weight;
+};
+
+/* Input number `which` of what READS may name, or NULL. */
+static const struct cdl_tensor *input(const struct cdl_node *node, int which) {
+    const int reads = (int)node->attribute[READS];
+    int at = 0;
+    for (int bit = 1; bit < which; bit *= 2) at += reads & bit ? 1 : 0;
+    return reads & which ? node->in[at] : NULL;
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    const int reads = (int)node->attribute[READS], mean = (int)node->attribute[MEAN];
+    const struct cdl_tensor *out = node->out[0];
+    if (reads < 1 || reads > 7 || mean < OVER_LINES || mean > OVER_SUM_OF_WEIGHTS)
+        return CDL_ERR_PROGRAM;
+    if (node->n_in != (reads & 1) + (reads / 2 & 1) + reads / 4) return CDL_ERR_PROGRAM;
+    if (node->n_out != 1 || out->width != 1 || out->is_int) return CDL_ERR_PROGRAM;
+    for (int i = 0; i < node->n_in; i++) {
+        const struct cdl_tensor *in = node->in[i];
+        const bool one_a_sample = i == 0 && reads & READS_WEIGHTS && in->lines == 1;
+        if (in->width != 1 || (in->lines != out->lines && !one_a_sample)) return CDL_ERR_PROGRAM;
+        if (in->is_int != (in == input(node, READS_CLASSES))) return CDL_ERR_PROGRAM;
+    }
+    return CDL_OK;
+}
+
+static size_t blocks_of(size_t rows) { return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK; }
+
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    (void)node;
+    return blocks_of(rows) * (sizeof(struct sums) / sizeof(float));
+}
+
+static struct sums *sums_of(const struct cdl_node *node) {
+    return (struct sums *)(void *)node->scratch;
+}
+
+/* The weights of one block of samples, as they are, and their sums. */
+static struct sums weigh(const struct cdl_node *node, size_t first, size_t last) {
+    const struct cdl_tensor *weights = input(node, READS_WEIGHTS), *out = node->out[0];
+    const struct cdl_tensor *mask = input(node, READS_MASK);
+    const struct cdl_tensor *classes = input(node, READS_CLASSES);
+    const int32_t ignored = (int32_t)node->attribute[IGNORED];
+    struct sums sums = {0.0, 0.0};
+    for (size_t line = first * out->lines; line < last * out->lines; line++) {
+        const int32_t class = classes ? ((const int32_t *)(void *)classes->data)[line] : 0;
+        const bool counts = !(mask && mask->data[line] == 0.0f) && !(classes && class == ignored);
+        const size_t at = weights && weights->lines == 1 ? line / out->lines : line;
+        out->data[line] = counts ? (weights ? weights->data[at] : 1.0f) : 0.0f;
+        sums.counted += counts ? 1.0 : 0.0;
+        sums.weight += (double)out->data[line];
+    }
+    return sums;
+}
+
+/* What the weights are multiplied by: the sums of all blocks, in order, decide. */
+static double factor_of(const struct cdl_node *node, size_t rows) {
+    struct sums all = {0.0, 0.0};
+    for (size_t b = 0; b < blocks_of(rows); b++) {
+        all.counted += sums_of(node)[b].counted;
+        all.weight += sums_of(node)[b].weight;
+    }
+    const double lines = (double)(rows * node->out[0]->lines);
+    if ((int)node->attribute[MEAN] == OVER_LINES_THAT_COUNT) return lines / (all.counted + 1e-7);
+    /* Keras adds up the weights as they came: one a sample counts once. */
+    const bool once = (int)node->attribute[READS] == READS_WEIGHTS && node->in[0]->lines == 1;
+    return all.weight == 0.0 ? 0.0
+                             : (once ? lines * (double)node->out[0]->lines : lines) / all.weight;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *out = node->out[0];
+    if (ctx->stage == SUM) {
+        for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
+            const size_t end = last - row < CDL_ROW_BLOCK ? last : row + CDL_ROW_BLOCK;
+            sums_of(node)[row / CDL_ROW_BLOCK] = weigh(node, row, end);
+        }
+    } else if ((int)node->attribute[MEAN] != OVER_LINES) {
+        const double factor = factor_of(node, ctx->rows);
+        for (size_t line = first * out->lines; line < last * out->lines; line++)
+            out->data[line] = (float)((double)out->data[line] * factor);
+    }
+}
+
+const struct cdl_op cdl_op_weigh = {
+    .name = "weigh",
+    .attributes = "reads,ignored,mean",
+    .params = "",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .forward_stages = STAGES,
+    .stages_always = true,
+};
