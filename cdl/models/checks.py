@@ -174,7 +174,7 @@ def _fit_weights(
 ) -> NDArray[Any]:
     """Sample weights in the shape that the core's loss and weighted metrics take; ValueError."""
     lines = [output[:-1] for each in settled.metrics if each.weighted]
-    if losses.is_compiled(settled.loss):
+    if settled.loss is not None and losses.is_compiled(settled.loss):
         lines.append(settled.loss.lines(output))
     for shape in lines:
         weight = data.of_lines(weight, shape, name)

@@ -72,9 +72,10 @@ def lower_training(
     Raises:
         ValueError: for a loss that training cannot take.
     """
-    if training and getattr(settled.loss, "reduction", "sum") in (None, "none"):
+    loss = settled.loss
+    if training and loss is not None and loss.reduction in (None, "none"):
         raise ValueError(
-            f"fit: loss {settled.loss.name!r} must make one number of a batch to be trained with, "
+            f"fit: loss {loss.name!r} must make one number of a batch to be trained with, "
             "such as with reduction='sum_over_batch_size', got reduction=None"
         )
     program = Program()
