@@ -13,7 +13,7 @@ COMMA := ,
 # A second build of the sources stands by itself in build/NAME. PYTHONSAFEPATH keeps the work tree, and with
 # it the plain core, off the path of the tests and of every process that they start.
 OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-lib build/$(1)
-OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1) PYTHONSAFEPATH=1
+OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
 .PHONY: help demo test dev check style types warnings asan tsan coverage bench annotate clean

@@ -13,7 +13,7 @@ shift
 
 rm -rf build/tsan
 CC=gcc CDL_SANITIZE=thread "$bin/python" setup.py -q build --build-lib build/tsan
-PYTHONPATH=$PWD/build/tsan PYTHONSAFEPATH=1 \
+PYTHONPATH=$PWD/build/tsan:$PWD PYTHONSAFEPATH=1 \
     TSAN_OPTIONS="ignore_noninstrumented_modules=1 report_signal_unsafe=0 allocator_may_return_null=1 suppressions=$PWD/tools/tsan.supp" \
     setarch "$(uname -m)" -R env LD_PRELOAD="$(gcc -print-file-name=libtsan.so)" \
     "$bin/python" "$bin/pytest" -p no:cacheprovider --capture=sys -m "not measures and not builds" "$@" \
