@@ -1,22 +1,29 @@
 """__init__.py - the public names of cdl; each module is loaded when its first name is used."""
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
     from cdl import activations as activations
     from cdl import backend as backend
     from cdl import callbacks as callbacks
+    from cdl import compat as compat
     from cdl import config as config
     from cdl import constraints as constraints
+    from cdl import datasets as datasets
     from cdl import initializers as initializers
     from cdl import layers as layers
     from cdl import losses as losses
     from cdl import metrics as metrics
     from cdl import models as models
     from cdl import optimizers as optimizers
+    from cdl import preprocessing as preprocessing
     from cdl import random as random
     from cdl import regularizers as regularizers
+    from cdl import saving as saving
     from cdl import utils as utils
     from cdl._variable import Variable as Variable
     from cdl.initializers import Initializer as Initializer
@@ -63,19 +70,29 @@ __all__ = [
     "activations",
     "backend",
     "callbacks",
+    "compat",
     "config",
     "constraints",
+    "datasets",
     "initializers",
     "layers",
     "losses",
     "metrics",
     "models",
     "optimizers",
+    "preprocessing",
     "random",
     "regularizers",
+    "saving",
     "utils",
+    "version",
     "__version__",
 ]
+
+
+def version() -> str:
+    """The version of cdl."""
+    return str(__getattr__("__version__"))
 
 
 def __getattr__(name: str) -> Any:
@@ -95,3 +112,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _OlderModules:
+    """Finds modules of cdl that only Keras 2 had, `cdl.layers.core`; Python asks it last of all."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> "ModuleSpec | None":
+        if not name.startswith("cdl."):
+            return None
+        from cdl import compat
+
+        return compat.Moved.find_spec(name)
+
+
+sys.meta_path.append(_OlderModules)

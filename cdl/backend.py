@@ -1,4 +1,4 @@
-"""backend.py - the few names that Keras 3 still has under `keras.backend`."""
+"""backend.py - the names that Keras 3 still has under `keras.backend`, and three of Keras 2's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl.compat import get_value, int_shape, set_value
 from cdl.config import (
     backend,
     epsilon,
@@ -24,12 +25,15 @@ __all__ = [
     "epsilon",
     "floatx",
     "get_uid",
+    "get_value",
     "image_data_format",
+    "int_shape",
     "is_float_dtype",
     "is_int_dtype",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
+    "set_value",
     "standardize_dtype",
 ]
 

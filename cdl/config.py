@@ -14,6 +14,8 @@ _FLOATX = "float32"
 _EPSILON = 1e-7
 _DATA_FORMATS = ("channels_first", "channels_last")
 _image_data_format = "channels_last"
+_limits: dict[str, int | None] = {"epochs": None, "steps_per_epoch": None}
+_switches = {"interactive_logging": True, "traceback_filtering": True}
 
 
 def backend() -> str:
@@ -78,3 +80,98 @@ def standardize_dtype(dtype: Any) -> str:
         return str(np.dtype(dtype).name)
     except TypeError:
         raise ValueError(f"Invalid dtype: {dtype!r}") from None
+
+
+def dtype_policy() -> str:
+    """The dtype that layers compute in and have their weights in: always "float32"."""
+    return _FLOATX
+
+
+def set_dtype_policy(policy: Any) -> None:
+    """Accepts "float32", the only dtype that cdl computes in; ValueError for any other."""
+    if getattr(policy, "name", policy) != _FLOATX:
+        raise ValueError(
+            f"set_dtype_policy: policy must be 'float32', cdl's only one, got {policy!r}"
+        )
+
+
+def set_backend(backend: str) -> None:
+    """Accepts "cdl", the only one there is; ValueError for any other."""
+    if backend != "cdl":
+        raise ValueError(f"set_backend: backend must be 'cdl', the only one, got {backend!r}")
+
+
+# --- how runs are shown ---
+
+
+def enable_interactive_logging() -> None:
+    """Let `verbose="auto"` show a bar, which it does at first."""
+    _switches["interactive_logging"] = True
+
+
+def disable_interactive_logging() -> None:
+    """Let `verbose="auto"` print one line an epoch, as for a log."""
+    _switches["interactive_logging"] = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether `verbose="auto"` shows a bar."""
+    return _switches["interactive_logging"]
+
+
+def enable_traceback_filtering() -> None:
+    """Note that tracebacks are to be short; cdl's are: no frame of it is hidden in either case."""
+    _switches["traceback_filtering"] = True
+
+
+def disable_traceback_filtering() -> None:
+    """Note that tracebacks are to be whole; cdl's are: no frame of it is hidden in either case."""
+    _switches["traceback_filtering"] = False
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """What was noted."""
+    return _switches["traceback_filtering"]
+
+
+# --- how long runs may be ---
+
+
+def max_epochs() -> int | None:
+    """The most epochs of a `fit`, whatever it is told; None for no limit."""
+    return _limits["epochs"]
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Limit the epochs of every `fit`, to try a script out; None takes the limit away."""
+    _limits["epochs"] = _limit("set_max_epochs: max_epochs", max_epochs)
+
+
+def max_steps_per_epoch() -> int | None:
+    """The most batches of an epoch, whatever it is told; None for no limit."""
+    return _limits["steps_per_epoch"]
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
+    """Limit the batches of every epoch, evaluation and prediction; None takes the limit away."""
+    _limits["steps_per_epoch"] = _limit(
+        "set_max_steps_per_epoch: max_steps_per_epoch", max_steps_per_epoch
+    )
+
+
+def _limit(name: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"{name} must be a positive int or None, got {value!r}")
+    return value or None
+
+
+def enable_unsafe_deserialization() -> None:
+    """Refused: cdl never runs code that a file or config holds.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        "enable_unsafe_deserialization: cdl never runs code from files and configs; give classes "
+        "and functions of your own in custom_objects"
+    )

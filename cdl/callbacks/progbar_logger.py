@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cdl.callbacks import display
 from cdl.callbacks.callback import Callback, Logs
+from cdl.utils import display
 
 INTERVAL = 0.05  # seconds between two drawings: an eye sees no more
 PATIENCE = 0.5  # seconds that a predict may take before it shows a bar

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import activations, constraints, initializers, regularizers
 from cdl._arguments import flag, not_yet, positive_int
 from cdl._variable import Variable
+from cdl.compat import renamed
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ class Dense(Layer):
     kernel: Variable
     bias: Variable | None
 
+    @renamed(
+        output_dim="units",
+        init="kernel_initializer",
+        bias="use_bias",
+        W_regularizer="kernel_regularizer",
+        b_regularizer="bias_regularizer",
+        W_constraint="kernel_constraint",
+        b_constraint="bias_constraint",
+    )
     def __init__(
         self,
         units: int,

@@ -4,13 +4,14 @@ All that can be wrong with a call is found here, before a layer is built, a weig
 core is called; so a call that fails leaves the model as it was.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import _core, data, losses
+from cdl import _core, config, data, losses
 from cdl.data import brief
 from cdl.models.compiled import Compiled, Settled
 from cdl.models.engine import Arrays
@@ -34,16 +35,31 @@ def optional_whole(value: Any, name: str) -> int | None:
 
 
 def steps(value: Any, name: str) -> int | None:
-    """A positive int, or None; 0 means None, as in Keras."""
-    return whole(value, name, 0) or None if value is not None else None
+    """A positive int, or None; 0 means None, as in Keras. Limited by `config`'s setting."""
+    given = whole(value, name, 0) or None if value is not None else None
+    return _limited(given, config.max_steps_per_epoch(), "steps_per_epoch")
+
+
+def epochs(value: Any, name: str) -> int:
+    """An int of at least 0, limited by `config`'s setting."""
+    limited = _limited(whole(value, name, 0), config.max_epochs(), "epochs")
+    assert limited is not None
+    return limited
+
+
+def _limited(value: int | None, most: int | None, name: str) -> int | None:
+    if most is None or (value is not None and value <= most):
+        return value
+    warnings.warn(f"Limiting {name} to {most}", stacklevel=5)
+    return most
 
 
 def verbosity(value: Any, name: str) -> int | str:
-    """'auto', 0, 1 or 2."""
+    """'auto', 0, 1 or 2; 'auto' is 2 if `config` says that output is a log."""
     if isinstance(value, (bool, np.bool_)):
         return int(value)
     if isinstance(value, str) and value == "auto":
-        return value
+        return value if config.is_interactive_logging_enabled() else 2
     if not isinstance(value, (int, np.integer)) or value not in (0, 1, 2):
         raise ValueError(f"{name} must be 'auto', 0, 1 or 2, got {_shown(value)}")
     return int(value)

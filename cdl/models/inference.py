@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from cdl import data
 from cdl._core import Executor
 from cdl.callbacks import CallbackList
-from cdl.callbacks.display import is_watched
 from cdl.models import checks
 from cdl.models.loops import warn_out_of_data
 from cdl.models.lowering import lower_inference
 from cdl.random import core_seed
+from cdl.utils.display import is_watched
 
 FEW = 32  # rows of the executor for few rows: Keras's batch size
 MANY = 256  # rows of the one for many, where nobody can see the batches

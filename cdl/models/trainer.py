@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl.callbacks import History
+from cdl.compat import OlderMethods, renamed
 from cdl.data.arrays import REAL_KINDS
 from cdl.models import checks, inference, training
 from cdl.models.compiled import Compiled
@@ -13,7 +14,7 @@ from cdl.models.inference import FEW
 from cdl.models.machines import CompiledState, Machines
 
 
-class Trainer(CompiledState):
+class Trainer(CompiledState, OlderMethods):
     """Mixin of models: what is done with data.
 
     Attributes:
@@ -78,6 +79,7 @@ class Trainer(CompiledState):
         self.steps_per_execution = steps_per_execution
         self.stop_training = False
 
+    @renamed(nb_epoch="epochs")
     def fit(
         self,
         x: Any = None,

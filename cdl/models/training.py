@@ -35,7 +35,7 @@ def fit(
     """What `Model.fit` does."""
     compiled = model._compiled_for("fit", trains=True)
     batch_size = checks.optional_whole(batch_size, "fit: batch_size")
-    epochs = checks.whole(epochs, "fit: epochs", 0)
+    epochs = checks.epochs(epochs, "fit: epochs")
     verbose = checks.verbosity(verbose, "fit: verbose")
     initial_epoch = checks.whole(initial_epoch, "fit: initial_epoch", 0)
     steps = checks.steps(steps_per_epoch, "fit: steps_per_epoch")

@@ -10,25 +10,48 @@ from cdl._registry import (
 )
 from cdl._serial import deserialize as deserialize_keras_object
 from cdl._serial import serialize as serialize_keras_object
+from cdl.config import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+    standardize_dtype,
+)
 from cdl.data.py_dataset import PyDataset
 from cdl.random import set_random_seed
 from cdl.utils.labels import to_categorical
 from cdl.utils.naming import clear_session
+from cdl.utils.norms import normalize
+from cdl.utils.progbar import Progbar
+from cdl.utils.sequences import pad_sequences
+from cdl.utils.splitting import split_dataset
+from cdl.utils.timeseries import timeseries_dataset_from_array
+from cdl.utils.tuples import pack_x_y_sample_weight, unpack_x_y_sample_weight
 
 Sequence = PyDataset
 
 __all__ = [
     "CustomObjectScope",
+    "Progbar",
     "PyDataset",
     "Sequence",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "is_interactive_logging_enabled",
+    "normalize",
+    "pack_x_y_sample_weight",
+    "pad_sequences",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",
+    "split_dataset",
+    "standardize_dtype",
+    "timeseries_dataset_from_array",
     "to_categorical",
+    "unpack_x_y_sample_weight",
 ]

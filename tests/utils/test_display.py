@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from cdl.callbacks import ProgbarLogger, display
+from cdl.callbacks import ProgbarLogger
+from cdl.utils import display
 
 
 class Terminal(io.StringIO):

@@ -138,7 +138,15 @@ def display() -> Display:
     return TerminalDisplay() if is_terminal() else PlainDisplay()
 
 
-def line(done: int, target: int | None, start: float, logs: Mapping[str, Any], bar: bool) -> Pieces:
+def line(
+    done: int,
+    target: int | None,
+    start: float,
+    logs: Mapping[str, Any],
+    bar: bool,
+    width: int = WIDTH,
+    unit: str = "step",
+) -> Pieces:
     """`3/3 ━━━━━━━━━━━━━━━━━━━━ 0s 7ms/step - accuracy: 0.26 - loss: 1.47` in pieces.
 
     Args:
@@ -147,17 +155,19 @@ def line(done: int, target: int | None, start: float, logs: Mapping[str, Any], b
         start: `time.perf_counter()` when the work began.
         logs: the values to show.
         bar: whether to draw the bar, or join all by " - " as a line of a log.
+        width: of the bar, in characters.
+        unit: what a batch is called.
     """
     elapsed = time.perf_counter() - start
     each = elapsed / max(done, 1)
     count = f"{done}/{target if target is not None else 'Unknown'}"
     values = "".join(f" - {name}: {number(value)}" for name, value in logs.items())
     if not bar:
-        return [(f"{count} - {elapsed:.0f}s - {per_step(each)}{values}", "")]
+        return [(f"{count} - {elapsed:.0f}s - {per_step(each, unit)}{values}", "")]
 
     if target is not None:
         count = f"{done:>{len(str(target))}}/{target}"
-        full = WIDTH * done // max(target, 1)
+        full = width * done // max(target, 1)
         left = elapsed if done >= target else each * (target - done)
     else:
         full, left = 0, elapsed
@@ -165,9 +175,9 @@ def line(done: int, target: int | None, start: float, logs: Mapping[str, Any], b
         (count, "bold"),
         (" ", ""),
         ("━" * full, "green"),
-        ("━" * (WIDTH - full), "dim"),
+        ("━" * (width - full), "dim"),
         (f" {clock(left)} ", "bold"),
-        (per_step(each) + values, ""),
+        (per_step(each, unit) + values, ""),
     ]
 
 
@@ -183,13 +193,13 @@ def number(value: Any) -> str:
     return f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4e}"
 
 
-def per_step(seconds: float) -> str:
+def per_step(seconds: float, unit: str = "step") -> str:
     """Time for a batch: `2s/step`, `7ms/step`, `413us/step`."""
     if seconds >= 1:
-        return f"{seconds:.0f}s/step"
+        return f"{seconds:.0f}s/{unit}"
     if seconds >= 1e-3:
-        return f"{seconds * 1e3:.0f}ms/step"
-    return f"{seconds * 1e6:.0f}us/step"
+        return f"{seconds * 1e3:.0f}ms/{unit}"
+    return f"{seconds * 1e6:.0f}us/{unit}"
 
 
 def clock(seconds: float) -> str:

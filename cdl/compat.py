@@ -1,0 +1,236 @@
+"""compat.py - spellings of Keras 2 that scripts still use, each a name of something that is there.
+
+Three kinds: modules that have moved (`cdl.layers.core`), arguments that have other names now
+(`Dense(output_dim=...)`, `fit(nb_epoch=...)`), and methods that are gone (`predict_classes`).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# --- modules ---
+
+# Where the names of an older module are now. All names of the new one are names of the old.
+_MOVED = {
+    **{
+        f"cdl.layers.{old}": "cdl.layers"
+        for old in (
+            "core",
+            "convolutional",
+            "pooling",
+            "recurrent",
+            "embeddings",
+            "normalization",
+            "noise",
+            "advanced_activations",
+            "merge",
+            "local",
+            "wrappers",
+        )
+    },
+    "cdl.utils.np_utils": "cdl.utils",
+    "cdl.utils.data_utils": "cdl.utils",
+    "cdl.utils.generic_utils": "cdl.utils",
+    "cdl.utils.vis_utils": "cdl.utils",
+    "cdl.utils.layer_utils": "cdl.utils",
+    "cdl.engine": "cdl.models",
+    "cdl.engine.training": "cdl.models",
+    "cdl.engine.sequential": "cdl.models",
+    "cdl.engine.topology": "cdl.layers",
+    "cdl.engine.base_layer": "cdl.layers",
+}
+
+
+class Moved:
+    """A finder and loader of the modules that have moved."""
+
+    @staticmethod
+    def find_spec(name: str) -> ModuleSpec | None:
+        """The spec of an older module, None for any other name."""
+        if name not in _MOVED:
+            return None
+        return ModuleSpec(name, Moved(), is_package=name == "cdl.engine")  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        """A module that looks its names up where they are now."""
+        now = _MOVED[spec.name]
+        module = ModuleType(spec.name, f"{spec.name}: the older place of {now}")
+
+        def find(name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(f"module {spec.name!r} has no attribute {name!r}")
+            return getattr(importlib.import_module(now), name)
+
+        module.__getattr__ = find  # type: ignore[method-assign]
+        return module
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """All is there already."""
+
+
+# --- arguments ---
+
+
+def renamed(**names: str) -> Callable[[Function], Function]:
+    """A decorator for a function or constructor that takes some arguments by older names too.
+
+    Args:
+        names: older name = the name now.
+    """
+
+    def wrap(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for old, new in names.items():
+                if old in kwargs:
+                    if new in kwargs:
+                        what = getattr(function, "__qualname__", "").removesuffix(".__init__")
+                        raise ValueError(f"{what}: {new} and {old} are the same argument, got both")
+                    kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return wrap
+
+
+# --- methods and functions ---
+
+
+class OlderMethods:
+    """Mixin of models: methods that Keras 2 had."""
+
+    fit: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    predict: Callable[..., Any]
+
+    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
+        """The class of each row: the largest output, or whether a single one exceeds 0.5."""
+        outputs = self.predict(x, batch_size=batch_size, verbose=verbose)
+        if outputs.shape[-1] > 1:
+            return outputs.argmax(axis=-1)
+        return (outputs > 0.5).astype(np.int32)
+
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
+        """The same as `predict`."""
+        return self.predict(x, batch_size=batch_size, verbose=verbose)
+
+    def fit_generator(
+        self,
+        generator: Any,
+        steps_per_epoch: int | None = None,
+        epochs: int = 1,
+        verbose: Any = 1,
+        callbacks: Any = None,
+        validation_data: Any = None,
+        validation_steps: int | None = None,
+        validation_freq: Any = 1,
+        class_weight: Any = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        shuffle: bool = True,
+        initial_epoch: int = 0,
+        **older: Any,
+    ) -> Any:
+        """`fit` with a generator. Batches are made one by one, whatever the queue and workers.
+
+        Args:
+            generator: yields batches.
+            steps_per_epoch: see `fit`.
+            epochs: see `fit`.
+            verbose: see `fit`.
+            callbacks: see `fit`.
+            validation_data: see `fit`.
+            validation_steps: see `fit`.
+            validation_freq: see `fit`.
+            class_weight: see `fit`.
+            max_queue_size: accepted.
+            workers: accepted; give a PyDataset its own.
+            use_multiprocessing: accepted.
+            shuffle: see `fit`.
+            initial_epoch: see `fit`.
+            older: `nb_epoch` and `nb_val_samples` of Keras 1.
+        """
+        del max_queue_size, workers, use_multiprocessing
+        epochs = older.pop("nb_epoch", epochs)
+        _refuse("fit_generator", older)
+        return self.fit(
+            generator,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
+        )
+
+    def evaluate_generator(
+        self,
+        generator: Any,
+        steps: int | None = None,
+        callbacks: Any = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        verbose: Any = 0,
+    ) -> Any:
+        """`evaluate` with a generator; see `fit_generator`."""
+        del max_queue_size, workers, use_multiprocessing
+        return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)
+
+    def predict_generator(
+        self,
+        generator: Any,
+        steps: int | None = None,
+        callbacks: Any = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        verbose: Any = 0,
+    ) -> Any:
+        """`predict` with a generator; see `fit_generator`."""
+        del max_queue_size, workers, use_multiprocessing
+        return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
+
+
+def _refuse(call: str, arguments: dict[str, Any]) -> None:
+    if arguments:
+        raise TypeError(f"{call}: arguments not recognized: {arguments}")
+
+
+def get_value(x: Any) -> Any:
+    """The array, or the number, that a variable holds."""
+    array = np.asarray(x)
+    return array[()] if not array.ndim else array.copy()
+
+
+def set_value(x: Any, value: Any) -> None:
+    """Assign to a variable, such as a weight or the learning rate of an optimizer.
+
+    Raises:
+        TypeError: it is no variable.
+    """
+    if not hasattr(x, "assign"):
+        raise TypeError(f"set_value: x must be a variable, got {type(x).__name__}")
+    x.assign(value)
+
+
+def int_shape(x: Any) -> tuple[int | None, ...]:
+    """The shape of an array, a variable or an Input."""
+    return tuple(x.shape)

@@ -1,0 +1,5 @@
+"""sequence.py - `keras.preprocessing.sequence`."""
+
+from cdl.utils import pad_sequences
+
+__all__ = ["pad_sequences"]

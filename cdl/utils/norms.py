@@ -1,0 +1,36 @@
+"""norms.py - normalize: arrays divided by their norms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def normalize(x: Any, axis: int = -1, order: Any = 2) -> NDArray[Any]:
+    """``x / norm(x)`` along one axis; what is all 0 stays so.
+
+    Args:
+        x: an array of numbers.
+        axis: the axis.
+        order: of the norm, as `numpy.linalg.norm` takes it: 2 is the Euclidean one.
+
+    Raises:
+        ValueError: an axis that is not there.
+    """
+    array = np.asarray(x)
+    axis = whole("normalize", "axis", axis)
+    if not array.ndim or not -array.ndim <= axis < array.ndim:
+        raise ValueError(
+            f"normalize: axis must be one of {array.ndim} axes of x, got {axis} for shape "
+            f"{array.shape}"
+        )
+    norm = np.linalg.norm(array, order, axis, keepdims=True)
+    norm[norm == 0] = 1
+    result: NDArray[Any] = array / norm
+    return result

@@ -1,0 +1,28 @@
+"""tuples.py - batches as tuples: x, y and weights put together and taken apart."""
+
+from typing import Any
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A batch as a tuple, as short as it can be; without y, x alone, in a tuple if it is a list."""
+    if y is None:
+        return (x,) if isinstance(x, (tuple, list)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """The parts of a batch, None for those that it does not have.
+
+    Raises:
+        ValueError: a tuple of more than three.
+    """
+    if isinstance(data, list):
+        data = tuple(data)
+    if not isinstance(data, tuple):
+        return data, None, None
+    if not 1 <= len(data) <= 3:
+        raise ValueError(
+            "unpack_x_y_sample_weight: data must be x, (x,), (x, y) or (x, y, sample_weight), "
+            f"got a tuple of {len(data)}"
+        )
+    return (*data, None, None)[:3]

@@ -1,0 +1,160 @@
+"""test_compat.py - spellings of Keras 2 work, and mean what they meant."""
+
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+from models.nets import data, net, same_weights
+
+import cdl
+from cdl import backend, layers, optimizers
+from cdl.compat import _MOVED
+from cdl.models import Sequential
+
+X, VALUES, LABELS, ONE_HOT = data(24)
+
+
+@pytest.mark.parametrize("name", _MOVED)
+def test_older_module_is_found(name):
+    module = importlib.import_module(name)
+    assert module.__name__ == name
+    assert importlib.import_module(name) is module
+
+
+def test_names_of_an_older_module_are_those_of_the_new_one():
+    from cdl.layers.core import Activation, Dense, Dropout
+
+    from cdl.utils import np_utils
+
+    assert (Activation, Dense, Dropout) == (layers.Activation, layers.Dense, layers.Dropout)
+    np.testing.assert_array_equal(np_utils.to_categorical([0, 1]), np.eye(2))
+    with pytest.raises(ImportError, match="cannot import name 'Dens'"):
+        from cdl.layers.core import Dens  # noqa: F401
+
+
+def test_module_that_never_was_is_not_found():
+    with pytest.raises(ModuleNotFoundError, match=r"cdl\.layers\.cor"):
+        importlib.import_module("cdl.layers.cor")
+
+
+def test_nothing_of_it_is_loaded_before_it_is_needed(run_python):
+    run_python(
+        """if True:
+        import sys, cdl
+        assert "cdl.compat" not in sys.modules
+        import cdl.layers.core
+        assert cdl.layers.core.Dense is cdl.layers.Dense
+        """
+    )
+
+
+def test_older_arguments_of_dense():
+    layer = layers.Dense(
+        output_dim=3, init="zeros", W_regularizer="l2", b_constraint="non_neg", bias=True
+    )
+    assert layer.units == 3
+    assert layer.kernel_initializer.__class__.__name__ == "Zeros"
+    assert layer.kernel_regularizer.l2 == pytest.approx(0.01)
+    assert type(layer.bias_constraint).__name__ == "NonNeg"
+    model = Sequential()
+    model.add(layers.Dense(output_dim=3, init="uniform", input_dim=5))
+    assert model.output_shape == (None, 3)
+
+
+def test_both_spellings_at_once_are_refused():
+    with pytest.raises(ValueError, match="Dense: units and output_dim are the same argument"):
+        layers.Dense(units=3, output_dim=4)
+    with pytest.raises(ValueError, match="epochs and nb_epoch are the same argument"):
+        compiled().fit(X, VALUES, epochs=1, nb_epoch=2)
+
+
+def test_signature_is_that_of_the_names_now():
+    assert next(iter(inspect.signature(layers.Dense).parameters)) == "units"
+    assert "nb_epoch" not in inspect.signature(Sequential.fit).parameters
+
+
+def compiled(units=2, loss="mse"):
+    model = net((4, "tanh"), (units, "softmax" if units == 3 else "linear"))
+    model.compile(optimizers.SGD(0.1), loss)
+    return model
+
+
+def test_nb_epoch_is_epochs():
+    assert compiled().fit(X, VALUES, nb_epoch=3, verbose=0).epoch == [0, 1, 2]
+
+
+def batches():
+    while True:
+        for start in range(0, 24, 8):
+            yield X[start : start + 8], VALUES[start : start + 8]
+
+
+def test_generator_methods_are_the_plain_ones():
+    model, other = compiled(), compiled()
+    history = model.fit_generator(
+        batches(),
+        steps_per_epoch=3,
+        epochs=2,
+        verbose=0,
+        validation_data=(X, VALUES),
+        workers=4,
+        max_queue_size=2,
+    )
+    expected = other.fit(
+        X,
+        VALUES,
+        batch_size=8,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        validation_data=(X, VALUES),
+        validation_batch_size=32,
+    )
+    for name, values in expected.history.items():
+        np.testing.assert_allclose(history.history[name], values, rtol=1e-6)
+    assert same_weights(model, other.get_weights())
+    found = model.evaluate_generator(batches(), steps=3)
+    assert found == pytest.approx(model.evaluate(X, VALUES, verbose=0), rel=1e-6)
+    assert model.predict_generator(batches(), steps=3).shape == (24, 2)
+    assert model.fit_generator(batches(), 3, nb_epoch=1, verbose=0).epoch == [0]
+    with pytest.raises(TypeError, match="fit_generator: arguments not recognized"):
+        model.fit_generator(batches(), 3, samples_per_epoch=24)
+
+
+def test_classes_and_probabilities():
+    model = compiled(3, "categorical_crossentropy")
+    outputs = model.predict(X, verbose=0)
+    np.testing.assert_array_equal(model.predict_classes(X), outputs.argmax(1))
+    np.testing.assert_array_equal(model.predict_proba(X, batch_size=5), outputs)
+    single = net((1, "sigmoid"))
+    classes = single.predict_classes(X)
+    np.testing.assert_array_equal(classes, single.predict(X, verbose=0) > 0.5)
+    assert (classes.dtype, classes.shape) == (np.int32, (24, 1))
+
+
+def test_rates_have_their_older_name():
+    optimizer = optimizers.SGD(lr=0.5)
+    assert float(optimizer.lr) == 0.5
+    optimizer.lr = 0.25
+    assert float(optimizer.learning_rate) == 0.25
+
+
+def test_values_of_variables_by_the_backend():
+    optimizer, layer = optimizers.SGD(0.5), layers.Dense(2)
+    backend.set_value(optimizer.lr, 0.125)
+    assert backend.get_value(optimizer.lr) == 0.125
+    layer.build((None, 3))
+    backend.set_value(layer.kernel, np.ones((3, 2)))
+    np.testing.assert_array_equal(backend.get_value(layer.kernel), np.ones((3, 2)))
+    assert backend.int_shape(layer.kernel) == (3, 2)
+    assert backend.int_shape(layers.Input((4,))) == (None, 4)
+    with pytest.raises(TypeError, match="x must be a variable, got float"):
+        backend.set_value(0.5, 1)
+
+
+def test_data_sets_say_that_they_are_not_there_yet():
+    with pytest.raises(ImportError, match=r"cdl\.datasets\.mnist is not there yet"):
+        from cdl.datasets import mnist  # noqa: F401
+    with pytest.raises(AttributeError, match="has no attribute 'foo'"):
+        _ = cdl.datasets.foo
