@@ -109,6 +109,14 @@ class Program:
         self.instructions.append(Instruction(op, inputs, (out,), params, attributes))
         return out
 
+    def add_output(self, first: Value, shape: Iterable[int]) -> Value:
+        """Another output, of that shape, of the last instruction, which gives `first`."""
+        last = self.instructions[-1]
+        assert first in last.outputs
+        out = self.value(shape)
+        last.outputs = (*last.outputs, out)
+        return out
+
     def output(self, value: Value) -> None:
         """Marks a value as one that the caller reads."""
         self.outputs.append(value)

@@ -26,6 +26,13 @@ def axes_of(i):
     return [0, *map(int, str(int(i.attributes["order"])))]
 
 
+def mask_forward(o, i):
+    x = o.values[i.inputs[0]]
+    o.kept[i] = (x != i.attributes["value"]).any(-1, keepdims=True).astype(np.float64)
+    o.values[i.outputs[0]] = np.where(o.kept[i] != 0, x, 0.0)
+    o.values[i.outputs[1]] = o.kept[i]
+
+
 def permute_forward(o, i):
     o.values[i.outputs[0]] = o.values[i.inputs[0]].transpose(axes_of(i))
 
@@ -169,6 +176,7 @@ def activity_backward(o, i):
 
 
 FORWARD = {
+    "mask": mask_forward,
     "permute": permute_forward,
     "repeat": repeat_forward,
     "fork": fork_forward,
@@ -183,6 +191,7 @@ FORWARD = {
     "activity": activity_forward,
 }
 BACKWARD = {
+    "mask": noise_backward,
     "permute": permute_backward,
     "repeat": repeat_backward,
     "fork": fork_backward,

@@ -13,6 +13,7 @@ from cdl.layers.input import InputLayer as InputLayer
 from cdl.layers.input_spec import InputSpec as InputSpec
 from cdl.layers.layer import Layer as Layer
 from cdl.layers.layer import family
+from cdl.layers.masking import Masking as Masking
 from cdl.layers.normalization.batch_normalization import BatchNormalization as BatchNormalization
 from cdl.layers.normalization.group_normalization import GroupNormalization as GroupNormalization
 from cdl.layers.normalization.line_normalization import LayerNormalization as LayerNormalization

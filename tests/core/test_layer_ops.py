@@ -58,6 +58,14 @@ def feature_norm(invert):
     return emit
 
 
+def mask(program, x, rng):
+    """On 0, which relu makes whole lines of where there are few columns."""
+    x = program.emit("activation", [x], x.shape, kind="plain_relu")
+    y = program.emit("mask", [x], x.shape, value=0.0)
+    program.add_output(y, (*x.shape[:-1], 1))
+    return y
+
+
 def bucketize(program, x, rng):
     boundaries = weight([-1.0, 0.0, 0.1, 0.1, 2.0])
     boundaries.trainable = False
@@ -108,6 +116,7 @@ CASES = {
     "prelu": (prelu, LINES),
     "feature_norm": (feature_norm(0.0), LINES),
     "feature_norm_back": (feature_norm(1.0), [(1,), (5,), (2, 17)]),
+    "mask": (mask, [(1,), (2,), (17,), (4, 1), (5, 2), (2, 3, 17)]),
     "bucketize": (bucketize, [(1,), (5,), (3, 17)]),
     "one_hot": (encode(1.0, 0.0), [(1,), (5,), (3, 17)]),
     "multi_hot": (encode(0.0, 0.0), [(1,), (5,), (3, 17)]),
@@ -401,3 +410,19 @@ def test_tokens_are_counted_by_their_weights():
     program.output(program.emit("encode", [x, w], (4,), one_hot=0.0, counts=1.0))
     found = predict(program, [np.array([[0, 1, 1], [3, 2, 9]]), np.array([[1, 2, 3], [4, 5, 6]])])
     np.testing.assert_array_equal(found, [[1, 5, 0, 0], [0, 0, 5, 4]])
+
+
+# -------------------------------------------------------------------------------------------- masks
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_mask_tells_which_lines_hold_more_than_one_number(threads):
+    x = np.random.default_rng(3).integers(0, 2, (60, 4, 3)).astype(np.float32)
+    x[5, 1] = np.nan
+    program = Program()
+    y = program.emit("mask", [program.input((4, 3))], (4, 3), value=1.0)
+    program.output(y)
+    program.output(program.add_output(y, (4, 1)))
+    kept, which = predict(program, [x], threads=threads)
+    np.testing.assert_array_equal(which[..., 0], (x != 1).any(-1))
+    np.testing.assert_array_equal(kept, np.where(which != 0, x, 0))

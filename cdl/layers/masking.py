@@ -1,0 +1,50 @@
+"""masking.py - Masking: steps that are only padding are left out by what comes behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import expected
+from cdl.layers.layer import family
+from cdl.layers.same_shape import SameShape
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+@family.add()
+class Masking(SameShape):
+    """``y = x``, with 0 for lines along the last axis all of whose numbers are `mask_value`.
+
+    Those lines are masked: layers that support masking hand the mask on, and losses and metrics
+    count the others only: the loss is the mean over the lines that are left. A layer that does not
+    support it (`Flatten`, for example) drops the mask, and warns.
+
+    Args:
+        mask_value: the number.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(self, mask_value: Any = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if np.ndim(mask_value) or np.asarray(mask_value).dtype.kind not in "fiub":
+            raise expected("Masking", "mask_value", "a number", mask_value)
+        self.mask_value = mask_value
+        self.built = True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the zeros, and the mask of the result."""
+        y = program.emit("mask", (x,), x.shape, value=float(self.mask_value))
+        y.mask = program.add_output(y, (*x.shape[:-1], 1))
+        return y
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Whether each line counts, as an array of bools."""
+        del previous_mask
+        return (np.asarray(inputs) != self.mask_value).any(-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "mask_value": self.mask_value}

@@ -1,0 +1,57 @@
+/* mask.c - lines that hold nothing but some number are masked: y = x, or 0 in a masked line; the
+ * second output is 1 for each line that counts and 0 for each that is masked. */
+#include "ops/op.h"
+
+#include <string.h>
+
+enum { VALUE };    /* attributes */
+enum { KEPT, OF }; /* outputs */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[KEPT], *mask = node->out[OF];
+    if (x->is_int || node->n_out != 2 || x->lines != y->lines || x->width != y->width)
+        return CDL_ERR_PROGRAM;
+    return mask->lines == x->lines && mask->width == 1 ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static bool counts(const float *line, size_t n, float value) {
+    bool any = false;
+    for (size_t j = 0; j < n; j++) any |= line[j] != value;
+    return any;
+}
+
+static void keep(bool kept, const float *from, size_t floats, float *to) {
+    if (kept)
+        memcpy(to, from, floats * sizeof(float));
+    else
+        memset(to, 0, floats * sizeof(float));
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[KEPT];
+    for (size_t l = first * x->lines; l < last * x->lines; l++) {
+        const float *line = x->data + l * x->ld;
+        const bool kept = counts(line, x->width, node->attribute[VALUE]);
+        node->out[OF]->data[l] = kept ? 1.0f : 0.0f;
+        keep(kept, line, x->ld, y->data + l * y->ld);
+    }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[KEPT];
+    for (size_t l = first * x->lines; l < last * x->lines && node->needs_dx; l++)
+        keep(node->out[OF]->data[l] != 0.0f, y->grad + l * y->ld, x->ld, x->grad + l * x->ld);
+}
+
+const struct cdl_op cdl_op_mask = {
+    .name = "mask",
+    .attributes = "value",
+    .params = "",
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+};
