@@ -1,0 +1,139 @@
+"""test_reshaping.py - layers that move numbers, activations as layers, and axes of any place."""
+
+import numpy as np
+import pytest
+import references as reference
+
+from cdl import layers
+from cdl.layers import Dense, Input
+from cdl.models import Sequential
+from cdl.optimizers import Adam
+
+X = np.random.default_rng(5).normal(size=(5, 2, 3, 4)).astype(np.float32)
+
+
+def of(layer, x=X):
+    y = layer(x)
+    assert y.shape[1:] == tuple(layer.compute_output_shape((None, *x.shape[1:]))[1:])
+    return y
+
+
+@pytest.mark.parametrize("shape", [(24,), (-1,), (4, 6), (-1, 3), (2, -1, 2), (1, 24, 1)], ids=str)
+def test_reshape(shape):
+    np.testing.assert_array_equal(of(layers.Reshape(shape)), X.reshape(5, *shape))
+
+
+@pytest.mark.parametrize("dims", [(1, 2, 3), (3, 1, 2), (2, 1, 3), (3, 2, 1), [1, 3, 2]], ids=str)
+def test_permute(dims):
+    np.testing.assert_array_equal(of(layers.Permute(dims)), X.transpose(0, *dims))
+
+
+def test_repeat_vector_flatten_and_identity():
+    x = X[:, 0, 0]
+    np.testing.assert_array_equal(of(layers.RepeatVector(3), x), np.repeat(x[:, None], 3, 1))
+    np.testing.assert_array_equal(of(layers.Flatten()), X.reshape(5, -1))
+    first = X.transpose(0, 2, 3, 1).reshape(5, -1)
+    np.testing.assert_array_equal(of(layers.Flatten("channels_first")), first)
+    np.testing.assert_array_equal(of(layers.Identity()), X)
+
+
+def test_sizes_that_are_not_known_stay_unknown():
+    assert layers.Reshape((-1, 2)).compute_output_shape((None, None, 4)) == (None, None, 2)
+    assert layers.Permute((2, 1)).compute_output_shape((None, None, 4)) == (None, 4, None)
+    assert layers.RepeatVector(2).compute_output_shape((3, 4)) == (3, 2, 4)
+
+
+@pytest.mark.parametrize("axis", [-1, 1, 2, (1, 3), [-1, -2]], ids=str)
+def test_softmax_along_any_axes(axis):
+    axes = tuple(np.atleast_1d(axis))
+    e = np.exp(X.astype(np.float64))
+    expected = e / e.sum(axes, keepdims=True)
+    np.testing.assert_allclose(of(layers.Softmax(axis)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shared", [None, [1], [2], [3], [1, 2], [1, 3], [1, 2, 3], 2, [-1]], ids=str
+)
+def test_prelu_shares_slopes_along_axes(shared):
+    layer = layers.PReLU(shared_axes=shared)
+    layer.build((None, 2, 3, 4))
+    places = [] if shared is None else [(axis - 1) % 3 for axis in np.atleast_1d(shared)]
+    if shared == [-1]:
+        places = [1]  # as Keras counts: axis -1 of all axes but the batch, less one
+    assert layer.alpha.shape == tuple(1 if i in places else n for i, n in enumerate((2, 3, 4)))
+    layer.set_weights([np.random.default_rng(1).normal(size=layer.alpha.shape)])
+    expected = np.maximum(X, 0) + layer.alpha.numpy() * np.minimum(X, 0)
+    np.testing.assert_allclose(of(layer), expected, rtol=1e-6)
+
+
+def test_rectifiers():
+    x = X.astype(np.float64)
+    rows = reference.ACTIVATIONS
+    np.testing.assert_allclose(of(layers.LeakyReLU()), np.where(x < 0, 0.3 * x, x), rtol=1e-6)
+    expected = rows["relu"][0](x, negative_slope=0.1, max_value=1.5, threshold=0.2)
+    np.testing.assert_allclose(of(layers.ReLU(1.5, 0.1, 0.2)), expected, rtol=1e-5, atol=1e-7)
+    expected = rows["elu"][0](x, alpha=0.5)
+    np.testing.assert_allclose(of(layers.ELU(0.5)), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_leaky_relu_takes_its_older_argument():
+    with pytest.warns(UserWarning, match="now called negative_slope"):
+        assert layers.LeakyReLU(alpha=0.1).negative_slope == 0.1
+
+
+def test_a_net_learns_through_all_of_them():
+    net = Sequential(
+        [
+            Input((6,)),
+            Dense(4),
+            layers.RepeatVector(3),
+            layers.Permute((2, 1)),
+            layers.PReLU(shared_axes=[1]),
+            layers.Softmax(axis=1),
+            layers.Reshape((-1, 2)),
+            layers.ELU(),
+            layers.Flatten(),
+            Dense(1),
+        ]
+    )
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(64, 6)).astype(np.float32)
+    net.compile(Adam(0.02), "mse")
+    history = net.fit(x, x[:, :1], epochs=30, batch_size=8, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: layers.Reshape(3), TypeError, "target_shape must be a tuple"),
+        (lambda: layers.Reshape((-1, -1)), ValueError, "at most one -1"),
+        (lambda: layers.Reshape((2.5,)), ValueError, "a tuple of ints"),
+        (lambda: layers.Reshape((7, 2))(X), ValueError, "must have the 24 elements"),
+        (lambda: layers.Reshape((-1, 7))(X), ValueError, "must have the 24 elements"),
+        (lambda: layers.Permute((2, 3)), ValueError, "a permutation of 1 to 2"),
+        (lambda: layers.Permute((0, 1)), ValueError, "a permutation of 1 to 2"),
+        (lambda: layers.Permute(3), TypeError, "dims must be a tuple"),
+        (lambda: layers.Permute((2, 1))(X), ValueError, "must have 3 axes"),
+        (lambda: layers.RepeatVector(0), ValueError, "n must be a positive int"),
+        (lambda: layers.RepeatVector(2.0), TypeError, "n must be a positive int"),
+        (lambda: layers.RepeatVector(2)(X), ValueError, "must have 2 axes"),
+        (lambda: layers.Softmax(axis="a"), ValueError, "axis must be an int"),
+        (lambda: layers.Softmax(axis=0)(X), ValueError, "axis of the samples"),
+        (lambda: layers.ReLU(max_value=-1), ValueError, "max_value must be"),
+        (lambda: layers.ReLU(negative_slope=None), ValueError, "negative_slope must be"),
+        (lambda: layers.ReLU(threshold=-0.5), ValueError, "threshold must be"),
+        (lambda: layers.LeakyReLU(-1), ValueError, "negative_slope must be"),
+        (lambda: layers.LeakyReLU(None), ValueError, "negative_slope must be"),
+        (lambda: layers.PReLU(shared_axes=[4])(X), ValueError, "within the 3 axes"),
+        (lambda: layers.PReLU(shared_axes="a"), ValueError, "shared_axes must be"),
+    ],
+)
+def test_bad_argument_is_refused(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_more_axes_than_a_permutation_can_name_are_refused():
+    with pytest.raises(ValueError, match="at most 7 axes"):
+        layers.Permute((2, 1, 3, 4, 5, 6, 7, 8))(np.ones((2,) * 9))
