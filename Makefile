@@ -16,7 +16,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test dev check style types warnings asan tsan coverage bench annotate clean
+.PHONY: help demo test dev check style types warnings asan tsan coverage bench arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -79,6 +79,14 @@ coverage: dev  ## which lines of cdl/ and csrc/ the suite runs
 
 bench: dev  ## speed, beside the peers that are installed; BENCH="matmul kernels" runs others
 	for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+arm:  ## the core compiled for 64-bit ARM and checked under qemu (Debian: gcc-aarch64-linux-gnu qemu-user)
+	@for tool in aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$tool > /dev/null || \
+	    { echo "make arm: $$tool is missing; on Debian: apt-get install gcc-aarch64-linux-gnu qemu-user"; exit 1; }; done
+	@mkdir -p build
+	aarch64-linux-gnu-gcc -std=c11 -O2 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp -static \
+	    -Wall -Wextra -Wshadow -Wconversion -Icsrc -o build/arm-check tests/arm/check.c $(filter %.c,$(C_FILES)) -lm
+	qemu-aarch64 build/arm-check
 
 annotate: dev  ## Cython's page of which lines of the binding touch Python: cdl/_core.html
 	mkdir -p build && $(BIN)/cython -a -3 cdl/_core.pyx -o build/_core.c && echo build/_core.html

@@ -1,12 +1,18 @@
 /* vec.h - one vector of floats of the ISA's width, by the compiler's vector extension.
  *
  * The template (isa/instantiate.h) defines CDL_VLEN, the number of floats in a register, before
- * it includes this file. Loads and stores need no alignment; the type may alias plain floats.
+ * it includes this file. Loads and stores go through a type of their own, which needs no alignment
+ * and may alias plain floats: GCC 14 for ARM fails on arguments of such a type.
  */
-typedef float vf __attribute__((vector_size(CDL_VLEN * 4), aligned(4), may_alias));
+typedef float vf __attribute__((vector_size(CDL_VLEN * 4)));
+typedef float vf_anywhere __attribute__((vector_size(CDL_VLEN * 4), aligned(4), may_alias));
 
-static inline __attribute__((always_inline)) vf vf_load(const float *p) { return *(const vf *)p; }
-static inline __attribute__((always_inline)) void vf_store(float *p, vf v) { *(vf *)p = v; }
+static inline __attribute__((always_inline)) vf vf_load(const float *p) {
+    return *(const vf_anywhere *)p;
+}
+static inline __attribute__((always_inline)) void vf_store(float *p, vf v) {
+    *(vf_anywhere *)p = v;
+}
 
 /* s - {} and not {} + s: the sum would have to keep -0.0, so GCC would go through a register
  * where the difference folds into a broadcasting load (half the throughput otherwise). */
@@ -14,7 +20,7 @@ static inline __attribute__((always_inline)) vf vf_splat(float s) { return s - (
 
 /* ---- lanes: masks and reductions across a register ------------------------------------------- */
 
-typedef int32_t vi __attribute__((vector_size(CDL_VLEN * 4), aligned(4), may_alias));
+typedef int32_t vi __attribute__((vector_size(CDL_VLEN * 4)));
 
 #if CDL_VLEN == 16
 #define VF_LANES ((vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})

@@ -1,0 +1,224 @@
+/* check.c - the core on another machine than the one at hand: run under an emulator by `make arm`.
+ *
+ * Products of every tile and edge against double, activations against libm and against the
+ * baseline's table, and a small net trained on each ISA at 1 and 2 threads: the same bits on one
+ * ISA, nearly the same numbers on all.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/param.h"
+#include "cdl.h"
+#include "isa/isa.h"
+
+static int failures;
+
+static void expect(int right, const char *what, const char *isa, double actual, double wanted) {
+    if (right) return;
+    if (failures++ < 20) printf("%s on %s: got %.9g, expected %.9g\n", what, isa, actual, wanted);
+}
+
+static unsigned state = 1;
+static float draw(void) {
+    state = state * 1664525U + 1013904223U;
+    return (float)(state >> 8) / 8388608.0f - 1.0f;
+}
+
+static float *drawn(size_t n) {
+    float *x = cdl_alloc(n);
+    if (!x) exit(2);
+    for (size_t i = 0; i < n; i++) x[i] = draw();
+    return x;
+}
+
+static void check_products(const struct cdl_kernels *kernels, size_t m, size_t width, size_t k) {
+    const size_t lda = cdl_stride(k > m ? k : m), ldb = width + 16;
+    float *a = drawn((m > k ? m : k) * lda), *b = drawn(k * ldb + 64), *c = drawn(m * width);
+    const float zero[64] = {0};
+    kernels->gemm_rows(m, width, k, a, lda, b, zero, 0, c, width);
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < width; j++) {
+            double sum = 0.0;
+            for (size_t p = 0; p < k; p++) sum += (double)a[i * lda + p] * (double)b[p * width + j];
+            expect(fabs(sum - (double)c[i * width + j]) < 1e-4, "gemm_rows", kernels->isa,
+                   (double)c[i * width + j], sum);
+        }
+    }
+    kernels->gemm_columns(m, width, k, a, lda, b, ldb, zero, 0, c, width);
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < width; j++) {
+            double sum = 0.0;
+            for (size_t p = 0; p < k; p++) sum += (double)a[p * lda + i] * (double)b[p * ldb + j];
+            expect(fabs(sum - (double)c[i * width + j]) < 1e-4, "gemm_columns", kernels->isa,
+                   (double)c[i * width + j], sum);
+        }
+    }
+    cdl_free(a), cdl_free(b), cdl_free(c);
+}
+
+static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
+
+static void check_functions(const struct cdl_kernels *kernels, const struct cdl_kernels *other) {
+    enum { N = 4096 };
+    float *x = drawn(N), *y = drawn(N), *z = drawn(N);
+    const float params[CDL_MAX_ROW_PARAMS] = {0.5f, 0.25f, 0.125f, 0.0f};
+    for (size_t i = 0; i < N; i++) x[i] *= 20.0f;
+    for (int kind = 0; kind < CDL_N_ACTIVATIONS; kind++) {
+        kernels->activation[kind](1, N, x, N, y, N, params);
+        other->activation[kind](1, N, x, N, z, N, params);
+        for (size_t i = 0; i < N; i++) {
+            const double allowed = 2e-6 * fabs((double)z[i]) + 1e-6;
+            expect(fabs((double)y[i] - (double)z[i]) <= allowed, "activation", kernels->isa,
+                   (double)y[i], (double)z[i]);
+        }
+    }
+    kernels->activation[CDL_ACTIVATION_tanh](1, N, x, N, y, N, params);
+    kernels->activation[CDL_ACTIVATION_sigmoid](1, N, x, N, z, N, params);
+    for (size_t i = 0; i < N; i++) {
+        const double t = tanh((double)x[i]), s = sigmoid((double)x[i]);
+        expect(fabs((double)y[i] - t) <= 4e-7 * fabs(t), "tanh", kernels->isa, (double)y[i], t);
+        expect(fabs((double)z[i] - s) <= 4e-7 * s, "sigmoid", kernels->isa, (double)z[i], s);
+    }
+    cdl_free(x), cdl_free(y), cdl_free(z);
+}
+
+/* 7 - 37 relu - 3 with a softmax loss, 12 steps of Adam; the weights go to `to`. */
+enum { INPUTS = 7, HIDDEN = 37, CLASSES = 3, ROWS = 40, SIZES = 6 };
+
+static struct cdl_param *param(size_t rows, size_t cols, bool matrix) {
+    struct cdl_param *made = NULL;
+    if (cdl_param_create(rows, cols, matrix, &made) != CDL_OK) exit(2);
+    return made;
+}
+
+static size_t train(const char *isa, int threads, float *to) {
+    struct cdl_param *w[4] = {param(INPUTS, HIDDEN, true), param(1, HIDDEN, false),
+                              param(HIDDEN, CLASSES, true), param(1, CLASSES, false)};
+    struct cdl_param *slots[4][2];
+    struct cdl_trained_def trained[4] = {{0}};
+    float values[INPUTS * HIDDEN], x[ROWS][INPUTS], y[ROWS][CLASSES] = {{0}};
+    state = 7;
+    for (int i = 0; i < 4; i++) {
+        for (size_t j = 0; j < w[i]->rows * w[i]->cols; j++) values[j] = 0.5f * draw();
+        cdl_param_set(w[i], values);
+        for (int s = 0; s < 2; s++) slots[i][s] = param(w[i]->rows, w[i]->cols, w[i]->matrix);
+        trained[i].param = w[i];
+        trained[i].outer = 1, trained[i].height = w[i]->rows, trained[i].width = w[i]->cols;
+        trained[i].slots[0] = slots[i][0], trained[i].slots[1] = slots[i][1];
+    }
+    for (int i = 0; i < ROWS; i++) {
+        for (int j = 0; j < INPUTS; j++) x[i][j] = draw();
+        y[i][i % CLASSES] = 1.0f;
+    }
+    struct cdl_row row;
+    int dense = 0, loss = 0;
+    for (int i = 0; cdl_table_row("ops", i, &row); i++) {
+        if (strcmp(row.name, "dense") == 0) dense = i;
+        if (strcmp(row.name, "loss") == 0) loss = i;
+    }
+    struct cdl_value_def value[5] = {{.n_dims = 1, .dims = {INPUTS}},
+                                     {.n_dims = 1, .dims = {HIDDEN}},
+                                     {.n_dims = 1, .dims = {CLASSES}},
+                                     {.n_dims = 1, .dims = {CLASSES}},
+                                     {.n_dims = 1, .dims = {CLASSES}}};
+    struct cdl_instruction_def code[3] = {{0}};
+    for (int i = 0; i < 2; i++) {
+        code[i].op = dense, code[i].n_in = code[i].n_out = 1, code[i].n_params = 2;
+        code[i].in[0] = i, code[i].out[0] = i + 1;
+        for (int p = 0; p < 2; p++)
+            code[i].params[p] = w[2 * i + p], code[i].trained[p] = 2 * i + p;
+    }
+    code[0].attributes[0] = (float)CDL_ACTIVATION_plain_relu;
+    code[2].op = loss, code[2].n_in = 2, code[2].n_out = 1;
+    code[2].in[0] = 2, code[2].in[1] = 4, code[2].out[0] = 3;
+    code[2].attributes[0] = (float)CDL_LOSS_softmax_categorical_crossentropy;
+    code[2].attributes[1] = 1.0f;
+    const int inputs[2] = {0, 4}, outputs[1] = {3};
+    const struct cdl_program_def def = {
+        .rows = ROWS,
+        .training = true,
+        .isa = isa,
+        .threads = threads,
+        .n_values = 5,
+        .n_instructions = 3,
+        .n_inputs = 2,
+        .n_outputs = 1,
+        .n_trained = 4,
+        .values = value,
+        .instructions = code,
+        .inputs = inputs,
+        .outputs = outputs,
+        .trained = trained,
+        .n_groups = 1,
+        .groups = {{.optimizer = CDL_OPTIMIZER_adam, .hypers = {0.9, 0.999, 1e-7}}},
+    };
+    struct cdl_program *program = NULL;
+    int fault = -1;
+    if (cdl_program_create(&def, &program, &fault) != CDL_OK) {
+        printf("the program does not build: instruction %d\n", fault);
+        exit(2);
+    }
+    const struct cdl_array arrays[2] = {{.data = (const char *)x,
+                                         .dtype = CDL_DTYPE_float32,
+                                         .n_dims = 2,
+                                         .shape = {ROWS, INPUTS},
+                                         .strides = {INPUTS * 4, 4}},
+                                        {.data = (const char *)y,
+                                         .dtype = CDL_DTYPE_float32,
+                                         .n_dims = 2,
+                                         .shape = {ROWS, CLASSES},
+                                         .strides = {CLASSES * 4, 4}}};
+    const float rate = 0.05f;
+    struct cdl_pass pass = {
+        .arrays = arrays, .rows = ROWS, .batch = ROWS, .rates = &rate, .n_rates = 1};
+    double first = 0.0, last = 0.0;
+    for (int step = 0; step < 12; step++) {
+        size_t doubles = 0;
+        pass.next = 0;
+        cdl_reset_reports(program);
+        cdl_train(program, &pass, 1, 1e9);
+        last = cdl_report(program, 0, &doubles)[0];
+        if (step == 0) first = last;
+    }
+    expect(last < 0.8 * first, "loss after 12 steps", isa, last, first);
+    size_t n = 0;
+    for (int i = 0; i < 4; i++) {
+        cdl_param_get(w[i], to + n);
+        n += w[i]->rows * w[i]->cols;
+        cdl_param_destroy(slots[i][0]), cdl_param_destroy(slots[i][1]);
+    }
+    cdl_program_destroy(program);
+    for (int i = 0; i < 4; i++) cdl_param_destroy(w[i]);
+    return n;
+}
+
+int main(void) {
+    static float one[1024], two[1024], base[1024];
+    const struct cdl_kernels *plain = cdl_isa_choose("baseline");
+    const size_t n = train("baseline", 1, base);
+    int checked = 0;
+    cdl_start();
+    for (int i = 0; cdl_isa_name(i); i++) {
+        if (!cdl_isa_runs(i)) continue;
+        const struct cdl_kernels *kernels = cdl_isa_kernels(i);
+        for (size_t m = 1; m <= 15; m++) {
+            for (size_t width = 16; width <= 64; width += 16) check_products(kernels, m, width, 9);
+        }
+        check_products(kernels, 33, 64, 130);
+        check_functions(kernels, plain);
+        train(kernels->isa, 1, one);
+        train(kernels->isa, 2, two);
+        expect(memcmp(one, two, n * sizeof(float)) == 0, "bits at 2 threads", kernels->isa, 0, 0);
+        for (size_t j = 0; j < n; j++) {
+            expect(fabs((double)one[j] - (double)base[j]) < 2e-3, "weights after 12 steps",
+                   kernels->isa, (double)one[j], (double)base[j]);
+        }
+        printf("%s: checked\n", kernels->isa);
+        checked++;
+    }
+    printf("%d passed, %d failed\n", checked, failures);
+    return failures != 0;
+}
