@@ -220,14 +220,18 @@ def _special(name: str, inner: Any, custom_objects: Mapping[str, Any] | None) ->
 def _function(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
     name, module = config["config"], config.get("module")
     if not isinstance(name, str):
-        raise TypeError(f"function: config must be its name, got {name!r}")
+        raise TypeError(f"Expected 'config' to be a non-null str, a function's name, got {name!r}")
     if name in custom:
         return custom[name]
     modules = [str(module)] if module in _MODULES else _WITH_FUNCTIONS
     for each in modules:
         found = _of_module(each).get(name)
         if found is not None:
+            _refuse_other_name(config, name, each)
             return found
+    for known, thing in custom.items():  # Keras up to 3.6 left the package out
+        if known.endswith(f">{name}"):
+            return thing
     raise _missing("function", name, module, _of_module("keras.activations"))
 
 
@@ -238,15 +242,29 @@ def _class(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
     for known_as in (str(config.get("registered_name")), name):
         if known_as in custom:
             return custom[known_as]
+    inner = config["config"]
+    if not (inner is None or isinstance(inner, Mapping)):
+        raise TypeError(f"Expected 'config' to be a dict for {name}, got {inner!r}")
     public = public_module(module)
     if public is None:
         raise _missing("class", name, module, {})
     if name == "DTypePolicy":
-        return config["config"]["name"]  # a policy is no more than its dtype here
+        return (inner or {}).get("name")  # a policy is no more than its dtype here
     found = _of_module(public).get(name)
     if found is None:
         raise _missing("class", name, module, _of_module(public))
+    _refuse_other_name(config, name, public)
     return found
+
+
+def _refuse_other_name(config: Mapping[str, Any], name: str, module: str) -> None:
+    """ValueError if a config of one of cdl's own says that it is something registered."""
+    registered = config.get("registered_name")
+    if registered and registered not in (name, config["class_name"]):
+        raise ValueError(
+            f"the config has registered_name {registered!r}, which is not known, but {name!r} of "
+            f"{module} resolved to a Keras built-in: register it, or take the name out"
+        )
 
 
 def public_module(module: Any) -> str | None:

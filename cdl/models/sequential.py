@@ -109,7 +109,7 @@ class Sequential(Model):
 
     @layers.setter
     def layers(self, value: Any) -> None:
-        raise AttributeError(f"{self.name}: layers cannot be set; use add() and pop()")
+        raise AttributeError(f"{self.name}: layers cannot be set. Use `add()` and `pop()`")
 
     @property
     def trainable(self) -> bool:
@@ -240,11 +240,16 @@ class Sequential(Model):
         """
         if not isinstance(config, Mapping) or not {"name", "layers"} <= config.keys():
             raise ValueError(
-                "A Sequential model configuration must be a dict with the keys 'name' and "
-                f"'layers', got {sorted(config) if isinstance(config, Mapping) else config!r}"
+                "A Sequential model configuration must be a dictionary containing the 'name' and "
+                f"'layers' keys, got {sorted(config) if isinstance(config, Mapping) else config!r}"
             )
         model = cls(name=config["name"])
         for layer in config["layers"]:
+            if not isinstance(layer, Mapping) or "config" not in layer:
+                raise ValueError(
+                    f"Expected a dictionary containing a 'config' key. For a layer of "
+                    f"{config['name']!r} there is {layer!r}"
+                )
             model.add(deserialize(layer, custom_objects), rebuild=False)
         model._rebuild()
         model._trainable = bool(config.get("trainable", True))

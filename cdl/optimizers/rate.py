@@ -45,8 +45,8 @@ class Rated:
             self._rate = value
         elif isinstance(self._rate, LearningRateSchedule):
             raise TypeError(
-                f"{type(self).__name__}: learning_rate cannot be set to {value!r}, since it was "
-                "made with a LearningRateSchedule; give the optimizer a float to make it settable"
+                f"{type(self).__name__}: learning_rate cannot be set to {value!r}: This optimizer "
+                "was created with a `LearningRateSchedule`; give it a float to make it settable"
             )
         elif isinstance(self._rate, State):
             self._rate.assign(value)

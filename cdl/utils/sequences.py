@@ -52,7 +52,7 @@ def pad_sequences(
     kind = np.dtype(dtype).kind
     if isinstance(value, str) and kind not in "OUS":
         raise ValueError(
-            f"pad_sequences: value must be a number for dtype {dtype!r}, got {value!r}: "
+            f"pad_sequences: `dtype` {dtype} is not compatible with `value`'s type, got {value!r}: "
             "dtype=object takes texts"
         )
 

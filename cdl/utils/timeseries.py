@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, one_of, positive_int
+from cdl._arguments import expected, positive_int
 from cdl.data.arrays import as_numeric
 
 if TYPE_CHECKING:
@@ -100,13 +100,14 @@ def timeseries_dataset_from_array(
         ValueError: a number that does not fit the data.
     """
     owner = "timeseries_dataset_from_array"
-    one_of(owner, "format", format, ("tf", "grain"))
+    if format not in ("tf", "grain"):
+        raise ValueError(f"{owner}: `format` should be 'tf' or 'grain', got {format!r}")
     data = as_numeric(data, f"{owner}: data")
     n = len(data)
     length = positive_int(owner, "sequence_length", sequence_length)
     for name, step in (("sampling_rate", sampling_rate), ("sequence_stride", sequence_stride)):
-        if positive_int(owner, name, step) >= n:
-            raise expected(owner, name, f"lower than the length of the data, {n}", step)
+        if positive_int(owner, f"`{name}`", step) >= n:
+            raise expected(owner, f"`{name}`", f"lower than the length of the data, {n}", step)
     if batch_size is not None:
         batch_size = positive_int(owner, "batch_size", batch_size)
     first, last = _part(owner, start_index, end_index, n)
@@ -123,11 +124,13 @@ def timeseries_dataset_from_array(
 
 def _part(owner: str, start: int | None, end: int | None, n: int) -> tuple[int, int]:
     if start is not None and not 0 <= start < n:
-        raise expected(owner, "start_index", f"from 0 to below the length of the data, {n}", start)
+        raise expected(
+            owner, "`start_index`", f"from 0 to below the length of the data, {n}", start
+        )
     if end is not None and not 0 < end < n:
         raise expected(
-            owner, "end_index", f"higher than 0 and lower than the length of the data, {n}", end
+            owner, "`end_index`", f"higher than 0 and lower than the length of the data, {n}", end
         )
     if start is not None and end is not None and end <= start:
-        raise expected(owner, "end_index", f"higher than start_index={start}", end)
+        raise expected(owner, "`end_index`", f"higher than start_index={start}", end)
     return start or 0, n if end is None else end

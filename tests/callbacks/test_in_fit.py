@@ -68,7 +68,7 @@ def test_reduced_rate_is_said_and_used(capsys):
 
 def test_rate_of_a_schedule_cannot_be_reduced():
     model = compiled(optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)))
-    with pytest.raises(TypeError, match="made with a LearningRateSchedule"):
+    with pytest.raises(TypeError, match="created with a `LearningRateSchedule`"):
         fit(model, callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=99), epochs=3)
 
 

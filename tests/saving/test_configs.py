@@ -89,7 +89,7 @@ def test_clone_function_makes_the_layers_and_a_shared_layer_stays_shared():
         (lambda: model_from_json("{"), "json_string must be JSON"),
         (lambda: model_from_json("3"), "must be a dict with a class_name"),
         (lambda: model_from_json('{"a": 3}'), "must be a dict with a class_name"),
-        (lambda: Sequential.from_config({}), "with the keys 'name' and 'layers'"),
+        (lambda: Sequential.from_config({}), "containing the 'name' and 'layers' keys"),
         (
             lambda: model_from_json(json.dumps(serialize_keras_object(layers.Dense(3)))),
             "must be that of a model, got one of 'Dense'",
@@ -198,3 +198,36 @@ def test_a_lambda_is_written_by_name_with_a_warning():
     with pytest.warns(UserWarning, match="a lambda is written without its code"):
         config = serialize_keras_object(lambda y, p: y)
     assert deserialize_keras_object(config, {"<lambda>": distance}) is distance
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "text"),
+    [
+        ({"class_name": "Dense", "config": [1]}, TypeError, "Expected 'config' to be a dict"),
+        ({"class_name": "function", "config": [1]}, TypeError, "to be a non-null str"),
+        ({"class_name": 3, "config": {}}, TypeError, "class_name must be a string"),
+        ({"class_name": "__what__", "config": {}}, TypeError, "Could not parse config of class"),
+        (
+            {
+                "class_name": "Dense",
+                "module": "keras.layers",
+                "registered_name": "subprocess.Popen",
+                "config": {"units": 1},
+            },
+            ValueError,
+            "'Dense' of keras.layers resolved to a Keras built-in",
+        ),
+        (
+            {
+                "class_name": "Sequential",
+                "module": "keras",
+                "config": {"name": "a", "layers": [{}]},
+            },
+            ValueError,
+            "Expected a dictionary containing a 'config' key",
+        ),
+    ],
+)
+def test_malformed_config_is_refused(config, error, text):
+    with pytest.raises(error, match=text):
+        deserialize_keras_object(config)
