@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from cdl._arguments import number
 from cdl._state import State
 from cdl._variable import Variable
@@ -75,4 +77,6 @@ class Nadam(Optimizer):
         product = 1.0
         for i in range(1, int(self.iterations) + 1):
             product *= self.beta_1 * (1 - 0.5 * 0.96**i)
+            if not np.float32(product):
+                break
         return [*super().variables, State(product, name="variable")]

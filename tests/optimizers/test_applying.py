@@ -1,0 +1,129 @@
+"""test_applying.py - single steps from gradients, of Variables, states and arrays."""
+
+import numpy as np
+import pytest
+import reference_optimizers
+
+from cdl import constraints, optimizers
+from cdl._state import State
+from cdl._variable import Variable
+from cdl.optimizers import SGD, Adam, schedules
+
+RNG = np.random.default_rng(0)
+
+
+def variable(values, **options):
+    array = np.asarray(values, np.float32)
+    return Variable(array.shape, lambda _: array, name="w", **options)
+
+
+def test_steps_are_those_of_the_formula():
+    w = variable(RNG.normal(size=(3, 5)), matrix=True)
+    optimizer = Adam(0.1)
+    expected, slots = w.numpy().astype(float), {"momentum": 0.0, "velocity": 0.0}
+    for t in range(1, 6):
+        g = RNG.normal(size=(3, 5)).astype(np.float32)
+        assert int(optimizer.apply_gradients([(g, w)])) == t
+        hypers = optimizer.hypers("adam")
+        expected = reference_optimizers.adam(expected, g.astype(float), slots, t, 0.1, **hypers)
+    np.testing.assert_allclose(w.numpy(), expected, rtol=1e-5, atol=1e-6)
+    names = [v.path.removeprefix(f"{optimizer.name}/") for v in optimizer.variables[2:]]
+    assert names == ["w_momentum", "w_velocity"]
+
+
+@pytest.mark.parametrize("name", ["adam", "ftrl", "muon", "adafactor", "lamb", "nadam"])
+def test_arrays_and_states_learn_as_variables_do(name):
+    first, g = RNG.normal(size=(4, 3)).astype(np.float32), RNG.normal(size=(4, 3))
+    results = []
+    for w in (variable(first), first.copy(), State(first, name="w")):
+        optimizer = optimizers.get(name)
+        for _ in range(3):
+            optimizer.apply([g], [w])
+        results.append(np.array(w))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+    assert not np.array_equal(results[0], first)
+
+
+def test_a_weight_without_a_gradient_stays_with_all_that_is_kept_of_it():
+    a, b = variable([1.0, 2.0]), variable([3.0])
+    optimizer = SGD(0.5, momentum=0.9)
+    optimizer.build([a, b])
+    optimizer.apply([np.ones(2), None])
+    np.testing.assert_allclose(a.numpy(), [0.5, 1.5])
+    np.testing.assert_array_equal(b.numpy(), [3.0])
+    optimizer.apply([np.ones(1)], [b])
+    np.testing.assert_allclose(b.numpy(), [2.5])
+    np.testing.assert_allclose(a.numpy(), [0.5, 1.5])
+
+
+def test_what_stands_around_a_step_holds_too():
+    w = variable([3.0, -4.0])
+    SGD(0.5, weight_decay=0.2, clipnorm=1.0).apply([np.array([6.0, 8.0])], [w])
+    np.testing.assert_allclose(w.numpy(), [3.0 * 0.9 - 0.3, -4.0 * 0.9 - 0.4], rtol=1e-6)
+    w = variable([1.0, -1.0], constraint=constraints.NonNeg())
+    SGD(1.0).apply([np.ones(2)], [w])
+    np.testing.assert_array_equal(w.numpy(), [0.0, 0.0])
+    w = variable([1.0])
+    SGD(1.0, loss_scale_factor=4.0).apply([np.ones(1)], [w])
+    np.testing.assert_array_equal(w.numpy(), [0.75])
+    optimizer = SGD(schedules.PiecewiseConstantDecay([0], [1.0, 0.5]))
+    w = variable([1.0])
+    for _ in range(2):
+        optimizer.apply([np.ones(1)], [w])
+    np.testing.assert_array_equal(w.numpy(), [-0.5])
+
+
+def test_gradients_are_added_up_until_there_are_enough():
+    w = variable([1.0])
+    optimizer = SGD(1.0, gradient_accumulation_steps=3)
+    seen = []
+    for g in (1.0, 2.0, 3.0, 4.0):
+        optimizer.apply([np.array([g])], [w])
+        seen.append((float(w.numpy()[0]), int(optimizer.iterations)))
+    assert seen == [(1.0, 0), (1.0, 0), (-1.0, 1), (-1.0, 1)]
+    assert optimizer.step == 4
+    accumulator = next(v for v in optimizer.variables if "accumulator" in v.name)
+    np.testing.assert_array_equal(accumulator.numpy(), [4.0])
+
+
+def test_the_average_starts_with_the_first_step_and_overwrites_when_it_is_due():
+    w = variable([0.0])
+    optimizer = SGD(1.0, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3)
+    for _ in range(2):
+        optimizer.apply([-np.ones(1)], [w])
+    average = next(v for v in optimizer.variables if v.name.endswith("average"))
+    np.testing.assert_array_equal(w.numpy(), [2.0])
+    np.testing.assert_array_equal(average.numpy(), [1.5])
+    optimizer.apply([-np.ones(1)], [w])
+    np.testing.assert_array_equal(w.numpy(), [2.25])
+    optimizer.apply([-np.ones(1)], [w])
+    optimizer.finalize_variable_values([w])
+    np.testing.assert_array_equal(w.numpy(), [2.75])
+
+
+def test_nothing_to_do_is_nothing():
+    SGD().apply([])
+    assert SGD().apply_gradients([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda o, w: o.apply([np.ones(2)]), "trainable_variables must be given before build()"),
+        (lambda o, w: o.apply([np.ones(2)] * 2, [w]), "grads must be one for each of 1 weights"),
+        (lambda o, w: o.apply([np.ones(3)], [w]), "must have shape (2,), got (3,)"),
+        (lambda o, w: o.apply([None], [w]), "grads must have an array, got nothing but None"),
+    ],
+)
+def test_gradients_that_do_not_fit_are_refused(call, text):
+    with pytest.raises(ValueError) as caught:
+        call(SGD(), variable([1.0, 2.0]))
+    assert text in str(caught.value)
+
+
+def test_weights_that_were_not_there_are_refused():
+    optimizer = SGD()
+    optimizer.apply([np.ones(2)], [variable([1.0, 2.0])])
+    with pytest.raises(ValueError, match="variables must be those that it was built with"):
+        optimizer.apply([np.ones(2)], [variable([1.0, 2.0])])
