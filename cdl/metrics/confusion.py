@@ -105,10 +105,9 @@ class Confusion(Tally):
             ValueError: shapes that do not fit.
         """
         y, p = self.of_one_shape(y_true, y_pred)
-        if p.ndim < 2 and (self.class_id is not None or self.top_k is not None):
-            what = "class_id" if self.class_id is not None else "top_k"
+        if p.ndim < 2 and self.class_id is not None:
             raise ValueError(
-                f"{type(self).__name__}: y_pred must have rows of columns for {what}, "
+                f"{type(self).__name__}: y_pred must have rows of columns for class_id, "
                 f"got shape {p.shape}"
             )
         weight = None
@@ -119,7 +118,7 @@ class Confusion(Tally):
                 aligned = aligned[..., None]
             weight = self.weights_for(aligned, counted)
             weight = np.broadcast_to(weight, p.shape)  # type: ignore[arg-type]
-        width = p.shape[-1] if p.ndim > 1 else 1
+        width = p.shape[-1] if p.ndim > 1 or self.top_k is not None else 1
         rows = (-1, width)
         self.add(y.reshape(rows), p.reshape(rows), None if weight is None else weight.reshape(rows))
 

@@ -50,6 +50,8 @@ class FBetaScore(Tally):
     ) -> None:
         super().__init__(dtype, name)
         owner = type(self).__name__
+        if np.dtype(self.dtype).kind != "f":
+            raise expected(owner, "dtype", "a float", dtype)
         self.average = one_of(owner, "average", average, (None, "micro", "macro", "weighted"))
         if not isinstance(beta, float) or not beta > 0.0:
             raise expected(owner, "beta", "a float above 0", beta)
@@ -73,7 +75,7 @@ class FBetaScore(Tally):
             self._labels = shape[0]
             size = () if self.average == "micro" else shape
             self.true_positives, self.false_positives, self.false_negatives, weights = (
-                self.add_variable(size, "zeros", name=name) for name in _STATES
+                self.add_variable(size, "zeros", self.dtype, name=name) for name in _STATES
             )
             self.intermediate_weights = weights
         elif shape[0] != self._labels:

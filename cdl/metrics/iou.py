@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 _CAST = (
-    "{owner}: sample weights of floats are cut off to whole numbers; give dtype='float32' to the "
-    "metric to have them count as they are"
+    "{owner}: each weight that is a float becomes an int by casting, which cuts it off; give the "
+    "metric dtype='float32' to have weights count as they are"
 )
 
 
@@ -38,7 +38,8 @@ class IoU(Tally):
         num_classes: the number of classes; other numbers do not count.
         target_class_ids: the classes to take the mean over.
         name: of the metric; None makes one from the class.
-        dtype: of the counts: "int32" or None cuts off weights to whole numbers, "float32" does not.
+        dtype: of the counts, int32 unless given, which cuts off weights to whole numbers; "float32"
+            does not.
         ignore_class: a class whose targets do not count, or None.
         sparse_y_true: whether targets are class numbers, else one-hot.
         sparse_y_pred: whether predictions are class numbers, else scores of classes.
@@ -60,10 +61,7 @@ class IoU(Tally):
         axis: int = -1,
     ) -> None:
         owner = type(self).__name__
-        integer = dtype in (None, "int", "int32", int, np.int32)
-        super().__init__(None if integer else dtype, name)
-        if integer:
-            self.dtype = "int32"
+        super().__init__(dtype or "int32", name)
         self.num_classes = positive_int(owner, "num_classes", num_classes)
         self.target_class_ids = [whole(owner, "target_class_ids", i) for i in target_class_ids]
         if not self.target_class_ids or max(self.target_class_ids) >= num_classes:
@@ -78,6 +76,11 @@ class IoU(Tally):
         self.total_cm = self.add_variable(
             (num_classes, num_classes), "zeros", dtype=self.dtype, name="total_confusion_matrix"
         )
+
+    @property
+    def _whole(self) -> bool:
+        """Whether counts are integers."""
+        return np.dtype(self.dtype).kind in "iu"
 
     @property
     def row(self) -> str:  # type: ignore[override]
@@ -96,7 +99,7 @@ class IoU(Tally):
         common = {
             "classes": float(self.num_classes),
             "ignored": float(-1 if self.ignore_class is None else self.ignore_class),
-            "whole": float(self.dtype == "int32"),
+            "whole": float(self._whole),
         }
         if not self.sparse_y_pred:
             return common
@@ -110,7 +113,7 @@ class IoU(Tally):
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         """As in Compiled."""
-        if weight is not None and self.dtype == "int32":
+        if weight is not None and self._whole:
             warnings.warn(_CAST.format(owner=type(self).__name__), stacklevel=2)
         return super().lower(program, target, prediction, weight)
 
@@ -134,7 +137,7 @@ class IoU(Tally):
                 f"{owner}: y_true must have as many classes as y_pred, "
                 f"expected {len(p)}, got {len(y)}"
             )
-        if self.dtype == "int32" and getattr(sample_weight, "dtype", np.dtype(int)).kind == "f":
+        if self._whole and getattr(sample_weight, "dtype", np.dtype(int)).kind == "f":
             warnings.warn(_CAST.format(owner=owner), stacklevel=2)
         weight = None
         if sample_weight is not None:

@@ -6,13 +6,13 @@ metric of a function. Those that the core has are in compiled.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import initializers
-from cdl._arguments import float32
+from cdl._arguments import expected
 from cdl._named import Family, serialize
 from cdl._state import State
 from cdl.losses.loss import Loss, as_array, same_rank
@@ -35,13 +35,17 @@ class Metric:
     """Base of metrics; a subclass overrides `update_state` and `result`.
 
     Args:
-        dtype: "float32", which is also what None means.
+        dtype: that states are kept in, float32 unless given; floats of other sizes and integers
+            are for metrics in which that means something, such as counts.
         name: of the metric; None makes one from the class.
+
+    Attributes:
+        dtype: its name.
     """
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or unique(type(self))
-        self.dtype = float32(type(self).__name__, dtype)
+        self.dtype = dtype_name(type(self).__name__, dtype)
         self._states: list[State] = []
 
     def add_variable(
@@ -86,6 +90,10 @@ class Metric:
         self._check_made()
         inner = _metrics_in(value for name, value in vars(self).items() if name != "_states")
         return [*self._states, *(state for metric in inner for state in metric.variables)]
+
+    @property
+    def _dtype(self) -> str:  # what subclasses of Keras's Metric call it
+        return self.dtype
 
     def _check_made(self) -> None:
         if "_states" not in vars(self):
@@ -163,7 +171,7 @@ class Sum(Metric):
 
     def __init__(self, name: str | None = "sum", dtype: Any = None) -> None:
         super().__init__(dtype, name)
-        self.total = self.add_variable(name="total")
+        self.total = self.add_variable((), "zeros", self.dtype, name="total")
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Add values, each times its weight.
@@ -172,12 +180,12 @@ class Sum(Metric):
             values: an array or a number.
             sample_weight: an array that fits the values, or None.
         """
-        values, _ = _by_sample(type(self).__name__, values, sample_weight, np.sum)
+        values, _ = _by_sample(self, values, sample_weight, np.sum)
         self.total.assign_add(values.sum())
 
-    def result(self) -> np.float32:
+    def result(self) -> Any:
         """The sum so far."""
-        return np.float32(self.total)
+        return self.total.numpy()[()]
 
 
 @family.add()
@@ -186,8 +194,8 @@ class Mean(Metric):
 
     def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
         super().__init__(dtype, name)
-        self.total = self.add_variable(name="total")
-        self.count = self.add_variable(name="count")
+        self.total = self.add_variable((), "zeros", self.dtype, name="total")
+        self.count = self.add_variable((), "zeros", self.dtype, name="count")
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Add values, each times its weight, and the weights, to what the mean is made of.
@@ -196,7 +204,7 @@ class Mean(Metric):
             values: an array whose first axis are the samples, or a number.
             sample_weight: an array that fits the values, or None.
         """
-        values, weight = _by_sample(type(self).__name__, values, sample_weight, np.mean)
+        values, weight = _by_sample(self, values, sample_weight, np.mean)
         self.total.assign_add(values.sum())
         if weight is not None:
             self.count.assign_add(weight.sum())
@@ -208,9 +216,11 @@ class Mean(Metric):
         """The metric's value, of what was added up."""
         return total / count if count else 0.0
 
-    def result(self) -> np.float32:
+    def result(self) -> Any:
         """The mean so far; 0 if nothing was added."""
-        return np.float32(self.finish(float(self.total), float(self.count)))
+        value = self.finish(float(self.total), float(self.count))
+        kept = np.dtype(self.dtype)
+        return (kept if kept.kind == "f" else np.dtype(np.float32)).type(value)
 
 
 @family.add()
@@ -274,18 +284,37 @@ def name_of(function: Any) -> str:
     return snake_case(getattr(function, "__name__", type(function).__name__))
 
 
+def dtype_name(owner: str, dtype: Any) -> str:
+    """The name of a metric's dtype: None is float32, "int" is int32, a policy is its own name's."""
+    name = dtype
+    if isinstance(dtype, Mapping):
+        name = dtype.get("config", {}).get("name")
+    elif not isinstance(dtype, (str, type)) and hasattr(dtype, "name"):
+        name = dtype.name
+    name = {None: "float32", "float": "float32", float: "float32"}.get(name, name)
+    name = {"int": "int32", int: "int32"}.get(name, name)
+    try:
+        kept = np.dtype(name)
+    except TypeError:
+        raise expected(owner, "dtype", "the name of a dtype such as 'float32'", dtype) from None
+    if kept.kind not in "fiu" or kept.name == "longdouble":
+        raise expected(owner, "dtype", "one of floats or integers", dtype)
+    return str(kept.name)
+
+
 def _by_sample(
-    owner: str, values: Any, sample_weight: Any, reduce: Callable[..., Any]
+    metric: Metric, values: Any, sample_weight: Any, reduce: Callable[..., Any]
 ) -> tuple[Array, Array | None]:
     """One weighted value, and one weight, for each sample.
 
     Values of higher rank than their weights are brought to the weights' rank first; then both are
     brought to one number a sample.
     """
-    values = as_array(owner, "values", values).astype(np.float32)
+    owner = type(metric).__name__
+    values = as_array(owner, "values", values).astype(metric.dtype)
     if sample_weight is None:
         return _inner(values, reduce, 1), None
-    weight = as_array(owner, "sample_weight", sample_weight).astype(np.float32)
+    weight = as_array(owner, "sample_weight", sample_weight).astype(metric.dtype)
     values, weight = same_rank(values, weight)
     values = _inner(values, reduce, weight.ndim)
     try:

@@ -82,6 +82,8 @@ class R2Score(Tally):
         dtype: Any = None,
     ) -> None:
         super().__init__(dtype, name)
+        if np.dtype(self.dtype).kind != "f":
+            raise expected("R2Score", "dtype", "a float", dtype)
         kinds = (None, "uniform_average", "variance_weighted_average")
         self.class_aggregation = one_of("R2Score", "class_aggregation", class_aggregation, kinds)
         self.num_regressors = whole("R2Score", "num_regressors", num_regressors)

@@ -209,7 +209,7 @@ def test_names_of_keras_stand_for_classes(name, cls):
 def test_weights_of_iou_are_cut_off_unless_it_counts_in_floats():
     y, p, w = [0, 1, 1, 0], [0, 0, 1, 1], np.array([0.3, 1.7, 2, 1])
     metric = metrics.MeanIoU(2)
-    with pytest.warns(UserWarning, match="dtype='float32'"):
+    with pytest.warns(UserWarning, match="IoU: each weight that is a float"):
         metric.update_state(y, p, w)
     np.testing.assert_array_equal(metric.total_cm, [[0, 1], [1, 2]])
     exact = metrics.MeanIoU(2, dtype="float32")
@@ -233,6 +233,12 @@ def test_weights_may_be_of_predictions():
     assert metrics.Precision()(y, p, weight) == pytest.approx(5 / 7)
     assert metrics.Precision()(y, p, weight[:, :1]) == pytest.approx((1 + 3) / (1 + 1 + 3))
     assert metrics.Recall()([1, 1, 0], [0.9, 0.1, 0.8], [1, 3, 9]) == 0.25
+
+
+def test_a_vector_is_one_line_for_top_k():
+    y, p = [1, 0, 1, 1, 1], [0.2, 0.6, 0.4, 0.2, 0.2]
+    assert metrics.Precision(top_k=3)(y, p) == pytest.approx(2 / 3)
+    assert metrics.Recall(top_k=3)(y, p, 3) == 0.5
 
 
 def test_a_metric_that_has_seen_no_batch_has_no_labels_yet():
@@ -273,7 +279,9 @@ BAD = [
     (lambda: metrics.IoU(2, [2]), "IoU: target_class_ids must be class numbers below 2, got [2]"),
     (lambda: metrics.MeanIoU(-1), "MeanIoU: num_classes must be a positive int, got -1"),
     (lambda: metrics.MeanIoU(2)([0, 1], [0]), "y_true must have as many classes as y_pred"),
-    (lambda: metrics.MeanIoU(2, dtype="int64"), "MeanIoU: dtype must be"),
+    (lambda: metrics.MeanIoU(2, dtype="bool"), "MeanIoU: dtype must be"),
+    (lambda: metrics.R2Score(dtype="int32"), "R2Score: dtype must be a float"),
+    (lambda: metrics.F1Score(dtype="int32"), "F1Score: dtype must be a float"),
     (lambda: metrics.F1Score(average="x"), "F1Score: average must be one of None, 'micro'"),
     (lambda: metrics.F1Score(threshold=1), "F1Score: threshold must be a float above 0"),
     (lambda: metrics.FBetaScore(beta=1), "FBetaScore: beta must be a float above 0, got 1"),

@@ -92,6 +92,19 @@ def test_weights_of_elements_weigh_elements(weight):
     assert metrics.BinaryAccuracy()(y, p, weight) == pytest.approx((0.5 * 1 + 1 * 3) / 4)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("float64", np.float64(7 / 3)), ("float16", np.float16(7 / 3)), ("int32", np.float32(2))],
+)
+def test_states_are_kept_in_the_dtype(dtype, expected):
+    metric = metrics.Mean(dtype=dtype)
+    metric.update_state([2.5, 2.5, 2.0])
+    result = metric.result()
+    assert (result, result.dtype) == (expected, expected.dtype)
+    assert [state.dtype for state in metric.variables] == [dtype, dtype]
+    assert metric.get_config() == {"name": "mean", "dtype": dtype}
+
+
 def test_nothing_gives_0():
     assert metrics.Mean().result() == 0
     assert metrics.MeanSquaredError().result() == 0
@@ -241,7 +254,8 @@ def test_metric_is_compiled_until_a_subclass_changes_it():
     ("call", "error", "text"),
     [
         (lambda: metrics.BinaryAccuracy(threshold="a"), ValueError, "threshold must be a number"),
-        (lambda: metrics.BinaryAccuracy(dtype="float16"), ValueError, "dtype must be 'float32'"),
+        (lambda: metrics.BinaryAccuracy(dtype="complex64"), ValueError, "dtype must be one of"),
+        (lambda: metrics.Mean(dtype="number"), ValueError, "dtype must be the name of a dtype"),
         (lambda: metrics.BinaryAccuracy(foo=3), TypeError, "foo"),
         (lambda: metrics.MeanMetricWrapper(3), ValueError, "fn must be a function, got 3"),
         (lambda: metrics.Mean()([1, 2], [1, 2, 3]), ValueError, "Mean: sample_weight must fit"),

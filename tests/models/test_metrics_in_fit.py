@@ -176,7 +176,7 @@ def test_integer_matrices_warn_of_weights_in_floats():
     model = net((3, "softmax"), inputs=5)
     metric = metrics.MeanIoU(3, sparse_y_pred=False)
     model.compile("sgd", "sparse_categorical_crossentropy", weighted_metrics=[metric])
-    with pytest.warns(UserWarning, match="MeanIoU: sample weights of floats are cut off"):
+    with pytest.warns(UserWarning, match="MeanIoU: each weight that is a float"):
         model.evaluate(X, LABELS, verbose=0, sample_weight=WEIGHTS)
 
 
