@@ -2,8 +2,8 @@
 # cython: embedsignature=False, binding=False
 """_core.pyx - the binding: checks arrays, drops the GIL, turns a status into an exception."""
 
-from cpython.buffer cimport PyBUF_FULL_RO, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBUF_SIMPLE
-from cpython.buffer cimport PyObject_GetBuffer, PyBuffer_Release
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_FULL_RO, PyBUF_SIMPLE
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport int64_t, uint64_t
@@ -323,7 +323,7 @@ cdef dict _format_cache = {}
 
 
 cdef tuple _dtype(str text, Py_ssize_t size):
-    """(number of the dtype, bytes swapped?) of a buffer format; TypeError for what is no real number."""
+    """(number of the dtype, bytes swapped?) of a format; TypeError for what is no real number."""
     cdef str code = text.lstrip("<>=@!|^")
     cdef bint swapped = text[:1] in ("<>"[np.little_endian], "!"[:np.little_endian] or "-")
     name = _DTYPE_OF_FORMAT.get(code)
@@ -457,7 +457,7 @@ cdef dict _defined(program):
     given = {id(v): v for v in program.inputs}
     for k, i in enumerate(program.instructions):
         if not 1 <= len(i.inputs) <= 4 or len(i.outputs) > 2:
-            raise ValueError(f"instruction {k}: expected 1 to 4 inputs and at most 2 outputs: {i!r}")
+            raise ValueError(f"instruction {k}: expected 1 to 4 inputs, at most 2 outputs: {i!r}")
         if not i.outputs and not (i.op in OPS and OPS[i.op].reports):
             raise ValueError(f"instruction {k}: expected an output: {i!r}")
         for v in i.inputs:
@@ -514,7 +514,7 @@ cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
 
 
 cdef class _Definition:
-    """A program as the core wants it described: memory for cdl_program_def and what it points to."""
+    """A program as the core wants it described: cdl_program_def and what it points to."""
 
     cdef cdl_program_def definition
     cdef list keep
@@ -545,7 +545,8 @@ cdef class _Definition:
     cdef dict _values(self, program):
         used = _defined(program)
         number = {key: k for k, key in enumerate(used)}
-        cdef cdl_value_def *values = <cdl_value_def *>self._memory(len(used) * sizeof(cdl_value_def))
+        cdef cdl_value_def *values = <cdl_value_def *>self._memory(
+            len(used) * sizeof(cdl_value_def))
         for k, v in enumerate(used.values()):
             if len(v.shape) > 8:
                 raise ValueError(f"expected at most 8 axes a sample, got shape {v.shape}")
@@ -697,8 +698,8 @@ cdef class Executor:
             raise ValueError("rows must be at least 1")
         if isa is not None and isa not in available_isas():
             raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
-        cdef _Definition definition = _Definition(program, rows, training, optimizer, rules or {}, isa,
-                                              threads)
+        cdef _Definition definition = _Definition(
+            program, rows, training, optimizer, rules or {}, isa, threads)
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &fault)
         check(status, fault)
         self.training = training
@@ -755,7 +756,8 @@ cdef class Executor:
             if size != <size_t>want:
                 raise ValueError(f"array {i}: expected {want} elements a row, got {size}")
             if held.arrays[i].shape[0] < held.rows:
-                raise ValueError(f"array {i}: expected {held.rows} rows, got {held.arrays[i].shape[0]}")
+                raise ValueError(
+                    f"array {i}: expected {held.rows} rows, got {held.arrays[i].shape[0]}")
         return 0
 
     def predict(self, arrays, size_t batch=0):
@@ -991,7 +993,7 @@ cdef class Executor:
         return [state[:2] for state in self.states()]
 
     def penalty(self):
-        """(sum over batches of rows * penalty of the weights, rows): what the loss counts beside."""
+        """(sum over batches of rows * penalty of the weights, rows), which the loss counts too."""
         cdef double total = 0, count = 0
         cdl_penalty(self.program, &total, &count)
         return total, count
