@@ -146,20 +146,40 @@ static fpu_mode fpu_enter(void) { return 0; }
 static void fpu_leave(fpu_mode mode) { (void)mode; }
 #endif
 
+/* OpenMP's own barriers are invisible to ThreadSanitizer: what happened before `said` has happened
+ * after `heard`. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+static void said(struct cdl_team *team) { __tsan_release(team); }
+static void heard(struct cdl_team *team) { __tsan_acquire(team); }
+#else
+static void said(struct cdl_team *team) { (void)team; }
+static void heard(struct cdl_team *team) { (void)team; }
+#endif
+
 void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *arg) {
 #ifdef _OPENMP
     if (size > 1 && !atomic_load(&forked_after_region)) {
         struct cdl_team team = {.size = 0};
         atomic_store(&region_used, true);
+        said(&team);
 #pragma omp parallel num_threads(size) shared(team)
         {
             /* Every thread writes the same size: the region may be smaller than asked for. */
+            heard(&team);
 #pragma omp single
-            team.size = omp_get_num_threads();
+            {
+                team.size = omp_get_num_threads();
+                said(&team);
+            }
+            heard(&team);
             fpu_mode mode = fpu_enter();
             work(arg, &team, omp_get_thread_num());
             fpu_leave(mode);
+            said(&team);
         }
+        heard(&team);
         return;
     }
 #endif
