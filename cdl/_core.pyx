@@ -407,6 +407,13 @@ cdef float *_floats(array, Py_ssize_t n, bint writable, Py_buffer *view) except 
 
 # ---- weights -----------------------------------------------------------------------------------
 
+def _parameter_of(shape, matrix, values):
+    """A Parameter as it was pickled."""
+    parameter = Parameter(shape, matrix)
+    parameter.set(values)
+    return parameter
+
+
 cdef class Parameter:
     """The memory of one weight; `matrix` (of two axes) lies in panels for matrix products."""
 
@@ -429,6 +436,10 @@ cdef class Parameter:
 
     def __dealloc__(self):
         cdl_param_destroy(self.param)
+
+    def __reduce__(self):
+        """To be pickled and copied with its values."""
+        return _parameter_of, (self.shape, bool(self.matrix), self.get())
 
     def get(self):
         """A fresh float32 array."""

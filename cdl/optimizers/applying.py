@@ -6,6 +6,7 @@ with `assign`, or a NumPy array) is copied into one before the step and out of i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -63,6 +64,9 @@ class Applying(Keeping):
         given = {v: g for v, g in zip(variables, grads, strict=True) if g is not None}
         if not given:
             raise ValueError(f"{owner}: grads must have an array, got nothing but None")
+        if len(given) < len(variables):
+            names = [variable.path for variable in variables if variable not in given]
+            warnings.warn(f"Gradients do not exist for variables {names}.", stacklevel=2)
         self._step(owner, given)
 
     def _step(self, owner: str, gradients: dict[Variable, Any]) -> None:
@@ -111,6 +115,11 @@ class Applying(Keeping):
         for own, foreign in self._foreign.items():
             if foreign is variable:
                 return own
+        if not hasattr(variable, "assign") and not isinstance(variable, np.ndarray):
+            raise TypeError(
+                f"{type(self).__name__} {self.name!r}: a weight must be a Variable or an array, "
+                f"got {variable!r}"
+            )
         values = np.asarray(variable, np.float32)
         name = str(getattr(variable, "name", "variable"))
         own = Variable(values.shape, lambda _: values, name=name)

@@ -104,7 +104,7 @@ class Keeping:
                 f"{type(self).__name__}: exclude_from_weight_decay must be called before the "
                 "optimizer is built, which the first training does"
             )
-        self._excluded = set(var_list or ())
+        self._excluded = {self._own(each) for each in var_list or ()}
         names = set(var_names or ())
         self._excluded_names = re.compile("|".join(names)) if names else None
 
@@ -140,6 +140,7 @@ class Keeping:
                 f"{type(self).__name__}: row must name one of {', '.join(_core.OPTIMIZERS)}; "
                 "optimizers written in Python are not supported"
             )
+        variables = [self._own(each) for each in variables]
         if not self.built:
             if self.use_ema:
                 self._averages = {each: self._like(each, "average") for each in variables}
@@ -154,6 +155,10 @@ class Keeping:
                     f"{type(self).__name__} {self.name!r}: variables must be those that it was "
                     f"built with, got {variable.path!r}; make a new optimizer for other variables"
                 )
+
+    def _own(self, variable: Any) -> Variable:
+        """The Variable that stands for a weight of any kind: see applying.py."""
+        return variable  # type: ignore[no-any-return]
 
     def _new_slots(self, variable: Variable) -> list[Variable]:
         names = _core.OPTIMIZERS[self.row_of(variable)].slots
@@ -198,8 +203,28 @@ class Keeping:
         """The end of training: with `use_ema` the weights become their moving averages."""
         if self.use_ema and int(self._iterations):
             for variable in var_list:
-                if variable in self._averages:
-                    variable.assign(self._averages[variable])
+                if self._own(variable) in self._averages:
+                    variable.assign(self._averages[self._own(variable)].numpy())
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign `variables`, in their order.
+
+        Raises:
+            ValueError: the optimizer is not built, or another number or shape of arrays.
+        """
+        owner, variables = f"{type(self).__name__} {self.name!r}: set_weights", self.variables
+        if not self.built:
+            raise ValueError(f"{owner}: call build(variables) first")
+        if len(weights) != len(variables):
+            raise ValueError(
+                f"{owner}: weights must be {len(variables)} arrays, got {len(weights)}"
+            )
+        for variable, weight in zip(variables, weights, strict=True):
+            variable.assign(np.asarray(weight))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: all but what can be made anew."""
+        return {**self.__dict__, "_executors": {}}
 
 
 def _storages(

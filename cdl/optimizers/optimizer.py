@@ -13,7 +13,7 @@ from cdl._arguments import expected, flag, number, positive_int
 from cdl._named import Family, serialize
 from cdl._state import State
 from cdl.optimizers import schedules
-from cdl.optimizers.applying import Applying
+from cdl.optimizers.familiar import Familiar
 from cdl.optimizers.rate import Rated, from_older_name
 from cdl.utils.naming import unique
 
@@ -29,7 +29,7 @@ family = Family(
 )
 
 
-class Optimizer(Rated, Applying):
+class Optimizer(Rated, Familiar):
     """Base of optimizers; a subclass names its row of the core's table.
 
     Args:

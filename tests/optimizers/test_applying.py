@@ -1,5 +1,8 @@
 """test_applying.py - single steps from gradients, of Variables, states and arrays."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import reference_optimizers
@@ -49,7 +52,8 @@ def test_a_weight_without_a_gradient_stays_with_all_that_is_kept_of_it():
     a, b = variable([1.0, 2.0]), variable([3.0])
     optimizer = SGD(0.5, momentum=0.9)
     optimizer.build([a, b])
-    optimizer.apply([np.ones(2), None])
+    with pytest.warns(UserWarning, match="Gradients do not exist for variables"):
+        optimizer.apply([np.ones(2), None])
     np.testing.assert_allclose(a.numpy(), [0.5, 1.5])
     np.testing.assert_array_equal(b.numpy(), [3.0])
     optimizer.apply([np.ones(1)], [b])
@@ -127,3 +131,61 @@ def test_weights_that_were_not_there_are_refused():
     optimizer.apply([np.ones(2)], [variable([1.0, 2.0])])
     with pytest.raises(ValueError, match="variables must be those that it was built with"):
         optimizer.apply([np.ones(2)], [variable([1.0, 2.0])])
+
+
+def test_weights_of_any_kind_can_be_built_and_left_out_of_the_decay():
+    a, b = State([1.0], name="a"), np.ones(1, np.float32)
+    optimizer = SGD(1.0, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_list=[b])
+    optimizer.build([a, b])
+    optimizer.apply([np.zeros(1), np.zeros(1)], [a, b])
+    assert (float(a[0]), float(b[0])) == (0.5, 1.0)
+    with pytest.raises(TypeError, match="a weight must be a Variable or an array, got 3"):
+        SGD().build([3])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_a_copy_learns_on_as_the_original(copied):
+    w = variable([1.0, 2.0])
+    optimizer = Adam(0.1, use_ema=True)
+    optimizer.apply([np.ones(2)], [w])
+    other, v = copied((optimizer, w))
+    optimizer.apply([np.ones(2)], [w])
+    assert other.step == 1
+    other.apply([np.ones(2)], [v])
+    np.testing.assert_array_equal(v.numpy(), w.numpy())
+    assert other.get_config() == optimizer.get_config()
+
+
+def test_all_that_is_kept_can_be_assigned():
+    w = variable([1.0, 2.0])
+    first, second = Adam(0.1), Adam(0.2)
+    first.apply([np.ones(2)], [w])
+    with pytest.raises(ValueError, match=r"set_weights: call build\(variables\) first"):
+        second.set_weights(first.variables)
+    second.build([w])
+    second.set_weights(first.variables)
+    for a, b in zip(first.variables, second.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="weights must be 4 arrays, got 1"):
+        second.set_weights([1])
+
+
+def test_names_that_are_private_in_keras_are_there():
+    w = variable([3.0, 4.0])
+    optimizer = SGD(use_ema=True, gradient_accumulation_steps=2)
+    optimizer.build([w])
+    assert optimizer._trainable_variables == [w]
+    assert [v.name for v in optimizer._model_variables_moving_average] == ["w_average"]
+    assert [v.name for v in optimizer._accumulated_gradients] == ["w_gradient_accumulator"]
+    g = [np.array([3.0, 4.0]), None, np.array([0.0])]
+    for options, expected in (
+        ({"clipnorm": 1.0}, [0.6, 0.8]),
+        ({"global_clipnorm": 10.0}, [3.0, 4.0]),
+        ({"global_clipnorm": 2.5}, [1.5, 2.0]),
+        ({"clipvalue": 3.5}, [3.0, 3.5]),
+        ({}, [3.0, 4.0]),
+    ):
+        clipped = SGD(**options)._clip_gradients(g)
+        np.testing.assert_allclose(clipped[0], expected, rtol=1e-6)
+        assert clipped[1] is None and clipped[2] == 0

@@ -13,6 +13,7 @@ import numpy as np
 
 from cdl._arguments import number
 from cdl._named import Family
+from cdl._state import State
 
 if TYPE_CHECKING:
     from typing import Self
@@ -61,8 +62,14 @@ class Formula(LearningRateSchedule):
         """The constructor's arguments."""
         return {name: getattr(self, name) for name in self._arguments}
 
-    def check(self, steps: str, **numbers: float) -> None:
-        """Numbers are numbers, and those named `steps` is a positive one."""
+    def check(self, steps: str, **numbers: Any) -> None:
+        """Numbers are numbers, and that named `steps` is a positive one.
+
+        The value of a variable, such as an optimizer's rate, is one too.
+        """
         owner = type(self).__name__
         for name, value in numbers.items():
+            if isinstance(value, State) and not value.shape:
+                value = float(value)
+                setattr(self, name, value)
             number(owner, name, value, above=0.0 if name == steps else -math.inf)
