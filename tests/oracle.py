@@ -242,29 +242,34 @@ def batch_norm_forward(o, i):
     gamma, beta, mean, variance = (None if v is None else o.weights[v] for v in i.params)
     axes = tuple(range(x.ndim - 1))
     from_batch = o.training and not i.attributes["frozen"]
+    counts, n = np.ones((*x.shape[:-1], 1)), x.size // x.shape[-1]
+    if len(i.inputs) > 1:
+        counts = o.values[i.inputs[1]].reshape(counts.shape)
+        n = counts.sum() + 1e-7
     if from_batch:
-        mean, variance = x.mean(axes), x.var(axes)
+        mean = (counts * x).sum(axes) / n
+        variance = (counts * (x - mean) ** 2).sum(axes) / n
     deviation = np.sqrt(variance + i.attributes["epsilon"])
     u = (x - mean) / deviation
-    o.kept[i] = u, (1.0 if gamma is None else gamma) / deviation, from_batch, (mean, variance)
+    part = counts / n if from_batch else 0.0
+    o.kept[i] = u, (1.0 if gamma is None else gamma) / deviation, part, (mean, variance)
     o.values[i.outputs[0]] = u * (1.0 if gamma is None else gamma) + (0 if beta is None else beta)
 
 
 def batch_norm_backward(o, i):
-    u, factor, from_batch, _ = o.kept[i]
+    u, factor, part, _ = o.kept[i]
     dy = o.slopes[i.outputs[0]]
     axes = tuple(range(dy.ndim - 1))
     by_gamma, by_beta = (dy * u).sum(axes), dy.sum(axes)
     for v, gradient in zip(i.params[:2], (by_gamma, by_beta), strict=True):
         if v is not None:
             o.gradients[v] += gradient
-    n = u.size // u.shape[-1]
-    through = (by_beta + u * by_gamma) / n if from_batch else 0.0
-    o.slopes[i.inputs[0]] += factor * (dy - through)
+    o.slopes[i.inputs[0]] += factor * (dy - part * (by_beta + u * by_gamma))
 
 
 def follow_batch(o, i):
-    _, _, from_batch, statistics = o.kept[i]
+    *_, statistics = o.kept[i]
+    from_batch = o.training and not i.attributes["frozen"]
     keep = i.attributes["momentum"]
     for v, now in zip(i.params[2:], statistics, strict=True):
         if from_batch:

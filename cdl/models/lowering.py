@@ -82,6 +82,7 @@ def lower_training(
     inputs = _Inputs(program)
     prediction = model.append_to(program, inputs.get("x", model.input_shape[1:]))
     program.output(prediction)
+    mask = prediction.mask
 
     weight = None
     if weights is not None:
@@ -90,20 +91,30 @@ def lower_training(
     needs_python = settled.loss is not None and not losses.is_compiled(settled.loss)
     if settled.loss is not None and not needs_python:
         target = _target(inputs, settled.loss.wants, prediction)
-        settled.loss.lower(program, target, prediction, weight, scale)
+        settled.loss.lower(program, target, prediction, weight, scale, mask)
         reports.append("loss")
     for each in settled.metrics:
         if metrics.is_compiled(each.metric):
             target = _target(inputs, each.metric.wants, prediction)
-            each.metric.lower(program, target, prediction, weight if each.weighted else None)
+            own = _masked(program, weight if each.weighted else None, mask)
+            each.metric.lower(program, target, prediction, own)
             reports.append(each.name)
         else:
             needs_python = True
     if needs_python:
+        if mask is not None:
+            program.output(mask)
         inputs.get("y", y_shape)
         if weights is not None:
             inputs.get("weight", weights)
     return Plan(program.fused(training), inputs.slots, tuple(reports))
+
+
+def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value | None:
+    """What a metric weighs lines by: the weights, and 0 for those that are masked."""
+    if weight is None or mask is None:
+        return weight if mask is None else mask
+    return program.emit("weigh", (weight, mask), mask.shape, (), reads=3.0, ignored=0.0, mean=0.0)
 
 
 def _target(inputs: _Inputs, wants: str, prediction: Value) -> Value:

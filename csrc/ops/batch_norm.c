@@ -3,12 +3,14 @@
  *
  * In training mean and variance (population) are those of the batch, over samples and lines, and
  * the moving ones follow: moving = momentum moving + (1 - momentum) batch. Otherwise, and if the
- * layer is frozen, they are the moving ones.
+ * layer is frozen, they are the moving ones. A second input is a mask, one number a line: lines
+ * with a 0 are left out of the statistics of the batch, and mapped like the others.
  */
 #include "ops/learn.h"
 #include "ops/op.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { MOMENTUM, EPSILON, FROZEN };   /* attributes */
 enum { GAMMA, BETA, MEAN, VARIANCE }; /* params; the first two may be missing */
@@ -38,6 +40,8 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
+    if (node->n_in > 1 && (node->in[1]->lines != x->lines || node->in[1]->width != 1))
+        return CDL_ERR_PROGRAM;
     for (int i = GAMMA; i <= VARIANCE; i++) {
         const struct cdl_param *param = node->param[i];
         if (param ? param->matrix || param->cols != x->width : i >= MEAN) return CDL_ERR_PROGRAM;
@@ -86,18 +90,64 @@ static void prepare(const struct cdl_node *node, bool training) {
     set_map(node, node->param[MEAN]->w, node->param[VARIANCE]->w);
 }
 
-/* Sums of the blocks of this thread's rows, about column `mean` or of the plain values. */
+/* Lines [first, last), of which all count or none does. */
+struct run {
+    size_t first, last;
+    bool counts;
+};
+
+/* The longest run from a line on. */
+static struct run run_at(const struct cdl_node *node, size_t first, size_t last) {
+    if (node->n_in == 1) return (struct run){first, last, true};
+    const float *mask = node->in[1]->data;
+    struct run run = {first, first + 1, mask[first] != 0.0f};
+    while (run.last < last && (mask[run.last] != 0.0f) == run.counts) run.last++;
+    return run;
+}
+
+/* 1 / the number of lines that count (with a mask + 1e-7, as Keras has it). */
+static float part_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const size_t lines = ctx->rows * node->in[0]->lines;
+    if (node->n_in == 1) return 1.0f / (float)lines;
+    size_t count = 0;
+    for (size_t l = 0; l < lines; l++) count += node->in[1]->data[l] != 0.0f;
+    return 1.0f / ((float)count + 1e-7f);
+}
+
+/* Sums of lines about column `mean` or of the plain values. */
+static void sum_lines(const struct cdl_node *node, const struct cdl_context *ctx, struct run run,
+                      const float *mean, float *sums) {
+    const struct cdl_tensor *x = node->in[0];
+    const float *from = x->data + run.first * x->ld;
+    const size_t lines = run.last - run.first;
+    if (mean)
+        ctx->kernels->column_spread(lines, x->width, from, x->ld, mean, sums);
+    else
+        ctx->kernels->column_sums(lines, x->width, from, x->ld, sums);
+}
+
+/* Sums of the blocks of this thread's rows. Several runs in a block add up by way of the sums of
+ * the second kind, which only backward needs. */
 static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                        size_t last, const float *mean) {
-    const struct cdl_tensor *x = node->in[0];
+    const size_t each = node->in[0]->lines;
     for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        const size_t begin = row * each;
+        const size_t end = (last - row < CDL_ROW_BLOCK ? last : row + CDL_ROW_BLOCK) * each;
         float *sums = block_sums(node, ctx->rows, 0, row / CDL_ROW_BLOCK);
-        if (mean) {
-            ctx->kernels->column_spread(rows * x->lines, x->width, cdl_rows(x, row), x->ld, mean,
-                                        sums);
-        } else {
-            ctx->kernels->column_sums(rows * x->lines, x->width, cdl_rows(x, row), x->ld, sums);
+        float *of_run = block_sums(node, ctx->rows, 1, row / CDL_ROW_BLOCK);
+        struct run run = run_at(node, begin, end);
+        if (run.counts && run.last == end) {
+            sum_lines(node, ctx, run, mean, sums);
+            continue;
+        }
+        memset(sums, 0, column_floats(node) * sizeof(float));
+        for (; run.first < end; run = run_at(node, run.last, end)) {
+            if (run.counts) {
+                sum_lines(node, ctx, run, mean, of_run);
+                ctx->kernels->add(column_floats(node), of_run, sums);
+            }
+            if (run.last == end) break;
         }
     }
 }
@@ -116,7 +166,6 @@ static void follow_batch(const struct cdl_node *node) {
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     enum { SUMS, MEANS, SPREADS, MAP, APPLY };
-    const float part = 1.0f / (float)(ctx->rows * node->in[0]->lines);
     if (!uses_batch(node, ctx)) {
         if (ctx->stage == 0) apply(node, ctx, first, last);
         return;
@@ -126,14 +175,14 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         sum_blocks(node, ctx, first, last, NULL);
         break;
     case MEANS:
-        if (first == 0) add_blocks(node, ctx, 0, part, column(node, MU));
+        if (first == 0) add_blocks(node, ctx, 0, part_of(node, ctx), column(node, MU));
         break;
     case SPREADS:
         sum_blocks(node, ctx, first, last, column(node, MU));
         break;
     case MAP:
         if (first > 0) break;
-        add_blocks(node, ctx, 0, part, column(node, SPREAD));
+        add_blocks(node, ctx, 0, part_of(node, ctx), column(node, SPREAD));
         set_map(node, column(node, MU), column(node, SPREAD));
         follow_batch(node);
         break;
@@ -143,9 +192,10 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 /* With u = (x - mean) / sqrt(variance + epsilon) and N values a column:
- * dbeta = sum dy, dgamma = sum dy u, dx = factor (dy - dbeta / N - u dgamma / N). */
+ * dbeta = sum dy, dgamma = sum dy u, dx = factor (dy - dbeta / N - u dgamma / N); for a line that
+ * does not count, dx = factor dy. */
 static void set_slopes(const struct cdl_node *node, const struct cdl_context *ctx) {
-    const float part = 1.0f / (float)(ctx->rows * node->in[0]->lines);
+    const float part = part_of(node, ctx);
     add_blocks(node, ctx, 0, 1.0f, column(node, SUM_DY));
     add_blocks(node, ctx, 1, 1.0f, column(node, SUM_PRODUCT));
     const bool from_batch = uses_batch(node, ctx);
@@ -158,18 +208,33 @@ static void set_slopes(const struct cdl_node *node, const struct cdl_context *ct
     }
 }
 
+/* dx of lines [first, last), run by run. */
+static void lines_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                           size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    for (struct run run = {.last = first}; run.last < last;) {
+        run = run_at(node, run.last, last);
+        const size_t lines = run.last - run.first;
+        const float *dy = y->grad + run.first * y->ld;
+        float *dx = x->grad + run.first * x->ld;
+        if (run.counts) {
+            ctx->kernels->standardize_backward(
+                lines, x->width, x->data + run.first * x->ld, x->ld, column(node, MU),
+                column(node, DX_A), column(node, DX_B), column(node, DX_C), dy, y->ld, dx, x->ld);
+        } else {
+            ctx->kernels->scale_columns(lines, x->width, dy, y->ld, column(node, DX_A), dx, x->ld);
+        }
+    }
+}
+
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     enum { SUMS, SLOPES, APPLY };
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_kernels *kernels = ctx->kernels;
     if (ctx->stage == SLOPES && first == 0) set_slopes(node, ctx);
-    if (ctx->stage == APPLY && node->needs_dx) {
-        kernels->standardize_backward(
-            (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, column(node, MU),
-            column(node, DX_A), column(node, DX_B), column(node, DX_C), cdl_grad_rows(y, first),
-            y->ld, cdl_grad_rows(x, first), x->ld);
-    }
+    if (ctx->stage == APPLY && node->needs_dx)
+        lines_backward(node, ctx, first * x->lines, last * x->lines);
     for (size_t row = first; row < last && ctx->stage == SUMS; row += CDL_ROW_BLOCK) {
         const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
         kernels->column_sums(rows * y->lines, y->width, cdl_grad_rows(y, row), y->ld,

@@ -66,6 +66,19 @@ def mask(program, x, rng):
     return y
 
 
+def masked_batch_norm(program, x, rng):
+    """Behind a mask of the lines whose first number is above 0."""
+    first = program.emit("bucketize", [x], x.shape, [weight([0.0])])
+    program.instructions[-1].params[0].trainable = False
+    program.emit("mask", [first], x.shape, value=0.0)
+    counts = program.add_output(program.instructions[-1].outputs[0], (*x.shape[:-1], 1))
+    params = [row(rng, x.shape[-1]) for _ in range(4)]
+    for v in params[2:]:
+        v.trainable = False
+    attributes = {"momentum": 0.9, "epsilon": 0.1, "frozen": 0.0}
+    return program.emit("batch_norm", [x, counts], x.shape, params, **attributes)
+
+
 def bucketize(program, x, rng):
     boundaries = weight([-1.0, 0.0, 0.1, 0.1, 2.0])
     boundaries.trainable = False
@@ -426,3 +439,25 @@ def test_a_mask_tells_which_lines_hold_more_than_one_number(threads):
     kept, which = predict(program, [x], threads=threads)
     np.testing.assert_array_equal(which[..., 0], (x != 1).any(-1))
     np.testing.assert_array_equal(kept, np.where(which != 0, x, 0))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(5, 1), (3, 2), (4, 17), (1,)])
+def test_batch_statistics_leave_out_what_is_masked(shape, threads):
+    rng = np.random.default_rng(11)
+    program, size = Program(), int(np.prod(shape))
+    x = program.input((3,))
+    x = dense(program, x, weight(rng.normal(size=(3, size))), weight(rng.normal(size=size)))
+    program.output(masked_batch_norm(program, program.emit("reshape", [x], shape), rng))
+    data = rng.normal(size=(50, 3)).astype(np.float32)
+    oracle = Oracle(program)
+    expected = oracle.forward([data], training=True)[0]
+    dy = rng.normal(size=expected.shape).astype(np.float32)
+    slopes = oracle.backward(dy)
+    learn = learned(program)
+    differences = difference_gradients(program, [data], dy=dy, learn=learn, training=True)
+    found, gradients_found = pull_back(program.fused(), [data], dy, threads=threads)
+    close(found, expected)
+    for v in learn:
+        close(slopes[v], differences[v], many=50)
+        close(gradients_found[v], slopes[v], many=50 * size)

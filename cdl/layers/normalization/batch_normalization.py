@@ -23,7 +23,8 @@ class BatchNormalization(Scaled):
 
     In training they are those of the batch, over all axes but `axis` (the variance divides by the
     count), and the moving ones follow: ``moving = moving * momentum + batch * (1 - momentum)``.
-    Otherwise, and always if the layer is not trainable, they are the moving ones.
+    Otherwise, and always if the layer is not trainable, they are the moving ones. What an input's
+    mask leaves out does not count in the statistics of a batch.
 
     Args:
         axis: the axis of the channels.
@@ -121,10 +122,18 @@ class BatchNormalization(Scaled):
             "frozen": float(not self.trainable),
         }
 
-        def emit(lines: Value) -> Value:
-            return program.emit("batch_norm", (lines,), lines.shape, params, **attributes)
+        (axis,) = axes_within(self.name, self.axis, (None, *x.shape))
+        if x.mask is not None and axis != len(x.shape):
+            raise ValueError(
+                f"BatchNormalization {self.name!r}: axis must be the last one for an input with a "
+                f"mask, got {self.axis}"
+            )
 
-        return along(program, x, axes_within(self.name, self.axis, (None, *x.shape)), emit)
+        def emit(lines: Value) -> Value:
+            inputs = (lines,) if x.mask is None else (lines, x.mask)
+            return program.emit("batch_norm", inputs, lines.shape, params, **attributes)
+
+        return along(program, x, (axis,), emit)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
