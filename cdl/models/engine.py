@@ -181,6 +181,8 @@ class Engine:
         rows = executor.forward(self.training, step, core_seed())
         y, weight = self._targets(rows)
         prediction = executor.output(0, rows)
+        mean = self.loss.reduction in ("mean", "sum_over_batch_size")
+        weight = _masked(weight, self._mask(rows), mean)
         value = self.scale * float(np.mean(self.loss(y, prediction, weight)))
         if self.training:
             gradient = losses.numeric_gradient(self.loss, y, prediction, weight)
@@ -197,10 +199,11 @@ class Engine:
         y, weight = self._targets()
         if self._y_dtype.kind in "iub":
             y = y.astype(self._y_dtype)  # class numbers are still good to index with
-        prediction = self.executor.output(0)
+        prediction, mask = self.executor.output(0), self._mask()
         for each in self.python_metrics:
-            if each.weighted:
-                each.metric.update_state(y, prediction, sample_weight=weight)
+            own = _masked(weight if each.weighted else None, mask)
+            if each.weighted or own is not None:
+                each.metric.update_state(y, prediction, sample_weight=own)
             else:
                 each.metric.update_state(y, prediction)
 
@@ -215,6 +218,13 @@ class Engine:
                 y = self.executor.batch(i, rows)  # the last one is that of the user's own shape
         assert y is not None
         return y, weight
+
+    def _mask(self, rows: int | None = None) -> NDArray[Any] | None:
+        """Which lines of the last batch's predictions count, 1 or 0; None for all."""
+        if len(self.plan.program.outputs) < 2:
+            return None
+        mask: NDArray[Any] = self.executor.output(1, rows)[..., 0]
+        return mask
 
     def results(self) -> dict[str, Any]:
         """Loss and metrics since `reset`: the loss, then the metrics as compile had them."""
@@ -260,3 +270,17 @@ class Engine:
 def _plain(value: Any) -> Any:
     """A metric's value as the logs have it: a float, or an array if it is several numbers."""
     return float(value) if np.ndim(value) == 0 else value
+
+
+def _masked(
+    weight: NDArray[Any] | None, mask: NDArray[Any] | None, mean: bool = False
+) -> NDArray[Any] | None:
+    """Weights with 0 where a mask has 0; for a mean, so large that it is one over the others."""
+    if mask is None:
+        return weight
+    if mean:
+        mask = mask * (mask.size / max(float(mask.sum()), 1.0))
+    if weight is None:
+        return mask
+    wide: NDArray[Any] = weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim))
+    return wide * mask
