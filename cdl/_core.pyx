@@ -460,6 +460,16 @@ cdef class Parameter:
             cdl_param_set(self.param, _floats(array, self.size, False, &view))
             PyBuffer_Release(&view)
 
+    def __reduce__(self):
+        return _parameter, (self.shape, self.matrix, self.get())
+
+
+def _parameter(shape, matrix, array):
+    """A Parameter with its values, of which it consists in a pickle and when copied."""
+    parameter = Parameter(shape, matrix)
+    parameter.set(array)
+    return parameter
+
 
 # ---- programs ----------------------------------------------------------------------------------
 

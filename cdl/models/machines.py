@@ -82,6 +82,25 @@ class CompiledState:
     _last_engine: Engine | None = None  # whose values `metrics` shows
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds: all but the programs, which are made again on demand."""
+        state = dict(vars(self))
+        for name in ("_machines", "_predictors_made", "_last_engine"):
+            state.pop(name, None)
+        if self._last_fit is not None:
+            state["_last_fit"] = dict(vars(self.history), model=None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        values = state.pop("_last_fit", None)
+        vars(self).update(state)
+        if self._compiled is not None:
+            self._machines = Machines(self._compiled)
+        if values is not None:
+            history = History()
+            vars(history).update(values)
+            self.history = history
+
     @property
     def history(self) -> History:
         """The History of the last `fit`; AttributeError before the first."""

@@ -1,0 +1,101 @@
+"""test_copies.py - a model that was pickled or copied goes on as the model itself would."""
+
+import copy
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+from models.nets import data, same_weights
+
+from cdl.layers import BatchNormalization, Dense, Dropout, Input
+from cdl.models import Sequential
+from cdl.optimizers import SGD, Adam
+from cdl.optimizers.schedules import ExponentialDecay
+
+X, _, LABELS, _ = data(40)
+
+
+def through_a_pickle(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def trained(optimizer="adam"):
+    model = Sequential(
+        [
+            Input((5,)),
+            Dense(8, "relu", kernel_regularizer="l2", kernel_constraint="max_norm"),
+            BatchNormalization(),
+            Dropout(0.2),
+            Sequential([Input((8,)), Dense(4)]),
+            Dense(3, "softmax"),
+        ]
+    )
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(X, LABELS, epochs=2, verbose=0)
+    model.predict(X, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        Adam,
+        lambda: SGD(ExponentialDecay(0.1, 3, 0.9), momentum=0.9),
+        lambda: Adam(clipnorm=0.1, use_ema=True),
+    ],
+    ids=["adam", "schedule", "average"],
+)
+def test_duplicate_trains_on_as_the_model_does(optimizer, duplicate):
+    model = trained(optimizer())
+    other = duplicate(model)
+    assert int(other.optimizer.iterations) == int(model.optimizer.iterations) == 4
+    assert other.evaluate(X, LABELS, verbose=0) == model.evaluate(X, LABELS, verbose=0)
+    before = model.get_weights()
+    losses = other.fit(X, LABELS, epochs=2, shuffle=False, verbose=0).history
+    assert same_weights(model, before)
+    assert losses == model.fit(X, LABELS, epochs=2, shuffle=False, verbose=0).history
+    assert same_weights(model, other.get_weights())
+
+
+@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+def test_duplicate_has_the_history(duplicate):
+    model = trained()
+    other = duplicate(model)
+    assert other.history.history == model.history.history
+    assert other.history.model is other
+    history = duplicate(model.history)
+    assert history.history == model.history.history
+
+
+@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+def test_model_without_weights_or_compile_can_be_duplicated(duplicate):
+    other = duplicate(Sequential([Dense(3)]))
+    assert other.predict(X, verbose=0).shape == (40, 3)
+    assert not other.compiled
+
+
+@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+def test_layer_can_be_duplicated(duplicate):
+    layer = Dense(3)
+    layer.build((None, 5))
+    other = duplicate(layer)
+    assert np.array_equal(other(X), layer(X))
+    other.kernel.assign(np.zeros((5, 3)))
+    assert np.any(layer.kernel.numpy())
+
+
+def test_shallow_copy_shares_the_weights():
+    model = trained()
+    other = copy.copy(model)
+    assert np.array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    assert np.array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_model_goes_to_a_spawned_process():
+    model = trained()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(model.predict, (X,), {"verbose": 0})
+    assert np.array_equal(found, model.predict(X, verbose=0))
