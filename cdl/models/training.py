@@ -129,7 +129,8 @@ def _run_epochs(
         callbacks.close()
         model.history = callbacks.history
         model._release(feed.engine)
-        model._last_engine.share_totals(only_held=True)
+        if model._last_engine is not None:  # None if a callback has called compile
+            model._last_engine.share_totals(only_held=True)
         if validation is not None:
             validation.close()
 

@@ -192,3 +192,12 @@ def test_learning_rate_may_be_set_between_batches():
     model.fit(X, VALUES, batch_size=5, verbose=0, callbacks=[callback])
     assert not np.array_equal(before[0], callback.weights[0])
     assert np.array_equal(model.get_weights()[0], callback.weights[0])
+
+
+def test_callback_may_compile_the_model_anew():
+    model = still()
+    again = LambdaCallback(on_epoch_end=lambda epoch, logs: model.compile(SGD(0.0), "mae"))
+    fit(model, epochs=2, callbacks=[again])
+    assert model.history.epoch == [0, 1]
+    assert model.loss == "mae"
+    assert fit(model).epoch == [0]
