@@ -82,6 +82,10 @@ class Sequential(Model):
                 f"{self.name}: layer must be a Layer, got {what}. Only instances of Layer can be "
                 "added to a Sequential"
             )
+        if _holds(layer, self):
+            raise ValueError(
+                f"{self.name}: layer must not be the model itself or hold it, got {layer.name!r}"
+            )
         there = [self._input, *self._stack] if self._input is not None else self._stack
         if any(layer is not other and layer.name == other.name for other in there):
             raise ValueError(
@@ -284,6 +288,11 @@ class Sequential(Model):
             if settled.loss is not None and getattr(settled.loss, "wants", "") == "classes":
                 settled = compiled.settle(output[:-1], output)
         return lower_training(self, settled, compiled.scale, None, _row(output)).program
+
+
+def _holds(layer: Any, model: Sequential) -> bool:
+    """Whether a layer is the model, or has it among its own layers, at whatever depth."""
+    return layer is model or any(_holds(each, model) for each in getattr(layer, "_stack", ()))
 
 
 def _row(shape: Shape) -> tuple[int, ...]:

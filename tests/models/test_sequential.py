@@ -144,6 +144,14 @@ def test_only_layers_can_be_added(layer, text):
         Sequential().add(layer)
 
 
+def test_model_cannot_hold_itself():
+    model = Sequential([Input((5,)), Dense(5)], name="outer")
+    for layer in (model, Sequential([Sequential([model])])):
+        with pytest.raises(ValueError, match="outer: layer must not be the model itself"):
+            model.add(layer)
+    assert model.predict(np.zeros((1, 5)), verbose=0).shape == (1, 5)
+
+
 def test_layers_must_be_a_list():
     with pytest.raises(TypeError, match="layers must be a list of layers, got 3"):
         Sequential(3)
