@@ -46,6 +46,8 @@ class Predictors:
     def run(self, x: NDArray[Any], batch_size: int | None = None) -> NDArray[np.float32]:
         """The outputs for all rows of a checked x."""
         rows = batch_size or (FEW if len(x) <= FEW else MANY)
+        if rows > MANY:  # no more than there are, and not a number of its own for each x
+            rows = min(rows, -(-len(x) // MANY) * MANY)
         outputs: NDArray[np.float32] = self.of(rows).predict([x])
         return outputs
 

@@ -159,3 +159,8 @@ def test_memory_stays_flat_over_many_predicts_and_models(model):
     for _ in range(3):
         work()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024
+
+
+def test_batch_size_beyond_all_memory_is_as_good_as_any(model):
+    found = model.predict(X, 2**62, verbose=0)
+    assert np.array_equal(found, model.predict(X, 1024, verbose=0))
