@@ -19,6 +19,25 @@ def expected(owner: str, name: str, what: str, received: Any) -> ValueError:
     return ValueError(f"{owner}: {name} must be {what}, got {_shown(received)}")
 
 
+def not_recognized(cls: type, given: Mapping[str, Any]) -> ValueError:
+    """The error for keyword arguments that a class does not have, with the nearest that it has."""
+    import difflib
+    import inspect
+
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    makers = [base.__init__ for base in cls.__mro__ if "__init__" in vars(base)]  # type: ignore[misc]
+    known = {
+        each.name
+        for maker in makers
+        for each in inspect.signature(maker).parameters.values()
+        if each.kind in named and each.name != "self"
+    }
+    near = [difflib.get_close_matches(name, sorted(known), 1) for name in given]
+    hints = " and ".join(repr(found[0]) for found in near if found)
+    hint = f"; did you mean {hints}?" if hints else ""
+    return ValueError(f"{cls.__name__}: arguments not recognized: {dict(given)}{hint}")
+
+
 def positive_int(owner: str, name: str, value: Any) -> int:
     """A whole number above 0, of Python or of NumPy; a bool is none."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

@@ -103,6 +103,8 @@ class Family:
     def not_one(self, identifier: Any) -> ValueError:
         """The error for something that cannot stand for one of this family."""
         received = f"{identifier!r} of type {type(identifier).__name__}"
+        if isinstance(identifier, type):
+            received = f"{identifier!r} (did you mean {identifier.__name__}()?)"
         return ValueError(f"Could not interpret {self.kind} {received}; expected {self.expects}")
 
     def deserialize(
@@ -146,8 +148,8 @@ def unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
     """The text of the error for a name that is not there, with the nearest one that is."""
     import difflib
 
-    lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(str(name).lower(), lower, 1)
+    lower = {each.lower(): each for each in sorted(known)}  # 'mse' after, and so before, 'MSE'
+    near = difflib.get_close_matches(str(name).strip().lower(), lower, 1)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else "."
     return f"Could not find {kind} {name!r}{hint} Known names: {', '.join(sorted(known))}"
 

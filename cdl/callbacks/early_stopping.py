@@ -39,7 +39,7 @@ class EarlyStopping(MonitorCallback):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ) -> None:
-        super().__init__(monitor, mode, min_delta=min_delta)
+        super().__init__(monitor, mode, baseline, min_delta)
         self.patience = count("EarlyStopping", "patience", patience)
         self.verbose = verbose
         self.baseline = baseline

@@ -49,6 +49,21 @@ def as_numeric(value: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def arrays_of_weights(weights: Any, name: str) -> list[NDArray[Any]]:
+    """The arrays of a list of weights, or of one array that holds them along its first axis.
+
+    Raises:
+        TypeError: if `weights` is no such list.
+        ValueError: if one of them does not hold real numbers.
+    """
+    if isinstance(weights, (str, bytes, dict)) or not hasattr(weights, "__len__"):
+        raise TypeError(f"{name}: weights must be a list of arrays, got {brief(weights)}")
+    return [
+        as_numeric(each, f"{name}: array {i}") if np.ndim(each) else np.asarray(each)
+        for i, each in enumerate(weights)
+    ]
+
+
 def _array_of(value: Any, name: str) -> NDArray[Any]:
     """`value` as an array of whatever dtype; refuses what is no collection of numbers."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):

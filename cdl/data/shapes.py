@@ -18,6 +18,8 @@ def same_rows(arrays: dict[str, NDArray[Any] | None], call: str) -> int:
             )
     if n == 0:
         raise ValueError(f"{call}: x must have at least one row, got shape {arrays['x'].shape}")  # type: ignore[union-attr]
+    if not arrays["x"].size:  # type: ignore[union-attr]
+        raise ValueError(f"{call}: x must have at least one column, got shape {arrays['x'].shape}")  # type: ignore[union-attr]
     return n
 
 

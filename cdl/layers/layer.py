@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _eager, initializers, regularizers
-from cdl._arguments import expected, float32, not_yet
+from cdl._arguments import expected, float32, not_recognized, not_yet
 from cdl._named import Family
 from cdl._program import Program
 from cdl._variable import Variable
-from cdl.data import as_numeric, brief
+from cdl.data import arrays_of_weights, as_numeric, brief
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.shapes import given_input_shape
 from cdl.random import core_seed
@@ -72,7 +72,7 @@ class Layer:
         owner = type(self).__name__
         self.input_shape_argument = given_input_shape(owner, kwargs)
         if kwargs:
-            raise ValueError(f"{owner}: arguments not recognized: {kwargs}")
+            raise not_recognized(type(self), kwargs)
         if name is not None and (not isinstance(name, str) or "/" in name):
             raise expected(owner, "name", "a string without '/'", name)
         if not isinstance(trainable, bool):
@@ -210,11 +210,11 @@ class Layer:
             ValueError: another number of arrays, or another shape; nothing is assigned then.
         """
         own, owner = self.weights, f"{type(self).__name__} {self.name!r}"
+        arrays = arrays_of_weights(weights, f"{owner}: set_weights")
         if len(weights) != len(own):
             raise ValueError(
                 f"{owner}: set_weights: weights must be {len(own)} arrays, got {len(weights)}"
             )
-        arrays = [np.asarray(array, np.float32) for array in weights]
         for weight, array in zip(own, arrays, strict=True):
             if weight.shape != array.shape:
                 raise ValueError(

@@ -154,5 +154,6 @@ def _scale(loss_weights: Any, output_name: str) -> float:
     if given is None:
         return 1.0
     if isinstance(given, bool) or not isinstance(given, (int, float)):
-        raise TypeError(f"compile: loss_weights must be a number, got {brief(given)}")
+        hint = ": give metrics by name, metrics=[...]" if isinstance(given, str) else ""
+        raise TypeError(f"compile: loss_weights must be a number, got {brief(given)}{hint}")
     return float(given)

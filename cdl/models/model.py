@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._program import Program, Value
+from cdl.data import arrays_of_weights
 from cdl.layers import Layer
 from cdl.models import inference
 from cdl.models.configured import Configured
@@ -113,11 +114,11 @@ class Model(Configured, Trainer, Layer):
             ValueError: if there are too few or too many, or one has another shape.
         """
         own = self.weights
+        arrays = arrays_of_weights(weights, f"{self.name}: set_weights")
         if len(weights) != len(own):
             raise ValueError(
                 f"{self.name}: set_weights needs {len(own)} arrays, got a list of {len(weights)}"
             )
-        arrays = [np.asarray(array) for array in weights]
         for weight, array in zip(own, arrays, strict=True):
             if array.shape != weight.shape:
                 raise ValueError(

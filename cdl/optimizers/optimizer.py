@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import expected, flag, number, positive_int
+from cdl._arguments import expected, flag, not_recognized, number, positive_int
 from cdl._named import Family, serialize
 from cdl._state import State
 from cdl.optimizers import schedules
@@ -78,7 +78,7 @@ class Optimizer(Rated, Familiar):
         learning_rate = from_older_name(type(self), learning_rate, kwargs)
         decay = kwargs.pop("decay", None)
         if kwargs:
-            raise ValueError(f"{owner}: arguments not recognized: {kwargs}")
+            raise not_recognized(type(self), kwargs)
         self.decay = 0.0 if decay is None else number(owner, "decay", decay, low=0.0)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm

@@ -249,6 +249,7 @@ def test_list_of_callbacks_may_be_a_callback_list():
         (lambda: callbacks.BackupAndRestore("b", 0.15), ValueError, "Invalid value for argument"),
         (lambda: callbacks.SwapEMAWeights("x"), ValueError, "swap_on_epoch must be True or"),
         (lambda: callbacks.MonitorCallback(baseline="x"), TypeError, "baseline must be a number"),
+        (lambda: callbacks.EarlyStopping(baseline="x"), TypeError, "baseline must be a number"),
     ],
 )
 def test_bad_argument_is_refused(call, error, text):

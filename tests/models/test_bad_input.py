@@ -123,6 +123,21 @@ CALLS = {
         ValueError,
         ["train_on_batch: sample_weight and class_weight"],
     ),
+    "no_columns": ("fit", (X[:, :0], ONE_HOT), ValueError, ["fit: x", "one column", "(20, 0)"]),
+    "set_weights_none": ("set_weights", (None,), TypeError, ["weights must be a list", "None"]),
+    "set_weights_text": ("set_weights", ("abcd",), TypeError, ["weights must be a list", "'abcd'"]),
+    "set_weights_strings": (
+        "set_weights",
+        ([np.full(shape, "1") for shape in ((5, 4), (4,), (4, 3), (3,))],),
+        ValueError,
+        ["set_weights: array 0 must hold real numbers", "<U1"],
+    ),
+    "set_weights_complex": (
+        "set_weights",
+        ([np.full(shape, 1j) for shape in ((5, 4), (4,), (4, 3), (3,))],),
+        ValueError,
+        ["set_weights: array 0 must hold real numbers", "complex"],
+    ),
     "set_weights_count": ("set_weights", ([X],), ValueError, ["needs 4 arrays", "list of 1"]),
     "mask": ("__call__", (X, {"mask": X}), ValueError, ["mask must be None"]),
 }

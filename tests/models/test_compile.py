@@ -27,6 +27,7 @@ def model():
         ({"metrics": [None]}, ValueError, "metrics must hold"),
         ({"weighted_metrics": [3]}, ValueError, "weighted_metrics must hold"),
         ({"loss_weights": "a"}, TypeError, "loss_weights must be a number"),
+        ({"loss_weights": ["accuracy"]}, TypeError, "give metrics by name, metrics=[...]"),
         ({"loss_weights": [1, 2]}, ValueError, "loss_weights must be one"),
         ({"steps_per_execution": 0}, ValueError, "steps_per_execution must be a positive int"),
         ({"run_eagerly": "a"}, TypeError, "run_eagerly must be True or False"),

@@ -293,6 +293,8 @@ def test_config_with_a_schedule_makes_it_again():
         (lambda: Adam(lr="a"), "learning_rate must be a float"),
         (lambda: Adam(0.1, lr=0.2), "learning_rate and lr are the same argument, got both"),
         (lambda: Adam(foo=0.1), "Adam: arguments not recognized: {'foo': 0.1}"),
+        (lambda: Adam(beta1=0.1), "{'beta1': 0.1}; did you mean 'beta_1'?"),
+        (lambda: Adam(clip_norm=0.1), "did you mean 'clipnorm'?"),
         (lambda: Adam(decay=-1), "Adam: decay must be a number of at least 0, got -1"),
         (lambda: Adam(beta_1=1.0), "beta_1 must be a number of at least 0 and below 1, got 1.0"),
         (lambda: Adam(beta_2="a"), "beta_2 must be a number of at least 0 and below 1, got 'a'"),
