@@ -99,7 +99,7 @@ def draw(
         wrong = guesses[i] != labels[i]
         axes.imshow(images[i].reshape(8, 8), cmap="gray_r")
         axes.set_title(
-            f"{guesses[i]}, not {labels[i]}" if wrong else f"{guesses[i]}",
+            f"{guesses[i]} (is {labels[i]})" if wrong else f"{guesses[i]}",
             color="tab:red" if wrong else "black",
             fontsize=9,
         )
