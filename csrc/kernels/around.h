@@ -5,8 +5,7 @@
 static void penalize(size_t n, const float *restrict w, float *restrict g, float l1, float l2,
                      double *penalty) {
     for (size_t i = 0; i < n; i++) {
-        const float sign = w[i] > 0.0f ? 1.0f : (w[i] < 0.0f ? -1.0f : 0.0f);
-        if (g) g[i] += l1 * sign + 2.0f * l2 * w[i];
+        if (g) g[i] += (w[i] >= 0.0f ? l1 : -l1) + 2.0f * l2 * w[i];
     }
     for (size_t b = 0; b < n; b += CDL_LINE) {
         const size_t live = n - b < CDL_LINE ? n - b : CDL_LINE;

@@ -71,6 +71,19 @@ static void settle(const struct cdl_trained *trained, const struct cdl_context *
     if (trained->constraint == CDL_NON_NEGATIVE) kernels->clip(n, 0.0f, INFINITY, w);
 }
 
+/* Adds the penalty's slope to a block. A pad would be taken for a weight of 0, whose slope is l1.
+ */
+static void penalize_block(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
+                           struct cdl_block block, float *g) {
+    const size_t offset = offset_of(trained->param, block);
+    const size_t left = trained->param->cols - block.column;
+    kernels->penalize(block.rows * block.width, trained->param->w + offset, g, trained->l1,
+                      trained->l2, trained->penalty + offset / CDL_LINE);
+    for (size_t r = 0; r < block.rows && left < block.width; r++) {
+        for (size_t j = left; j < block.width; j++) g[r * block.width + j] = 0.0f;
+    }
+}
+
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
                float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -81,10 +94,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         kernels->blend(n, 0.0f, g, trained->gradient + offset);
         return;
     }
-    if (trained->penalty) {
-        kernels->penalize(n, trained->param->w + offset, g, trained->l1, trained->l2,
-                          trained->penalty + offset / CDL_LINE);
-    }
+    if (trained->penalty) penalize_block(trained, kernels, block, g);
     if (trained->pull) kernels->add(n, trained->pull + offset, g);
     if (trained->accumulated) {
         float *sum = trained->accumulated + offset;

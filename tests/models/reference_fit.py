@@ -222,7 +222,11 @@ def fit(
             means.add("loss", len(part) * penalty(net, penalties), 0)
             gradients = net.gradients(steps, g)
             for i, (l1, l2) in penalties.items():
-                gradients[i] = gradients[i] + l1 * np.sign(net.weights[i]) + 2 * l2 * net.weights[i]
+                gradients[i] = (
+                    gradients[i]
+                    + l1 * np.where(net.weights[i] >= 0, 1, -1)
+                    + 2 * l2 * net.weights[i]
+                )
             optimizer.update(net.weights, gradients)
             for i, allowed in constraints.items():
                 net.weights[i] = allowed(net.weights[i])

@@ -98,3 +98,14 @@ def test_a_constraint_holds_after_each_step(constraint):
         expected = constraint(free.get_weights()[0])
         np.testing.assert_allclose(held.get_weights()[0], expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(held.get_weights()[1], free.get_weights()[1])
+
+
+def test_the_slope_of_an_absolute_value_at_0_is_1_and_pads_have_none():
+    model = Sequential([Input((3,)), Dense(2, kernel_initializer="zeros", bias_regularizer="l1")])
+    model.compile(SGD(0.5, clipnorm=100.0), "mse")
+    model.train_on_batch(np.zeros((4, 3)), np.zeros((4, 2)))
+    np.testing.assert_allclose(model.get_weights()[1], [-0.005, -0.005])
+    model.compile(SGD(1.0, clipnorm=0.01), "mse")
+    model.set_weights([np.zeros((3, 2)), np.zeros(2)])
+    model.train_on_batch(np.zeros((4, 3)), np.zeros((4, 2)))
+    np.testing.assert_allclose(model.get_weights()[1], [-0.01 / np.sqrt(2)] * 2, rtol=1e-6)
