@@ -84,6 +84,8 @@ class Compiled(Metric):
 class CompiledMetric(Mean, Compiled):
     """Base of metrics that are the mean of a row's value for each line."""
 
+    heeds_masks = True
+
     op = "metric"
 
     def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:

@@ -41,7 +41,11 @@ class Metric:
 
     Attributes:
         dtype: its name.
+        heeds_masks: whether masked lines of the predictions do not count in it, in `fit` and
+            `evaluate`: so it is in Keras for means of a function's values, and for no others.
     """
+
+    heeds_masks = False
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or unique(type(self))
@@ -233,6 +237,8 @@ class MeanMetricWrapper(Mean):
         dtype: "float32" or None.
         kwargs: further arguments of `fn`.
     """
+
+    heeds_masks = True
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any

@@ -36,6 +36,7 @@ class RootMeanSquaredError(ElementMetric):
 
     row = "mean_squared_error"
     _direction = "down"
+    heeds_masks = False
 
     def __init__(self, name: str | None = "root_mean_squared_error", dtype: Any = None) -> None:
         super().__init__(name, dtype)

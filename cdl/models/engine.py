@@ -201,7 +201,9 @@ class Engine:
             y = y.astype(self._y_dtype)  # class numbers are still good to index with
         prediction, mask = self.executor.output(0), self._mask()
         for each in self.python_metrics:
-            own = _masked(weight if each.weighted else None, mask)
+            own = weight if each.weighted else None
+            if each.metric.heeds_masks:
+                own = _masked(own, mask)
             if each.weighted or own is not None:
                 each.metric.update_state(y, prediction, sample_weight=own)
             else:

@@ -96,7 +96,9 @@ def lower_training(
     for each in settled.metrics:
         if metrics.is_compiled(each.metric):
             target = _target(inputs, each.metric.wants, prediction)
-            own = _masked(program, weight if each.weighted else None, mask)
+            own = weight if each.weighted else None
+            if each.metric.heeds_masks:
+                own = _masked(program, own, mask)
             each.metric.lower(program, target, prediction, own)
             reports.append(each.name)
         else:

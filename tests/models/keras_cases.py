@@ -120,6 +120,71 @@ def schedule(K):
     return fit(net(K, optimizer=K.optimizers.SGD(rate)))
 
 
+OTHER = np.random.RandomState(4)
+LINES = OTHER.normal(size=(11, 4, 2)).astype("float32")
+LINE_WEIGHTS = OTHER.uniform(0.2, 2.0, (11, 4)).astype("float32")
+
+
+def _sequences(K, units=2, activation=None, loss="mse", **compile):
+    """A net whose input has masked lines, and such an input."""
+    dense = K.layers.Dense(units, activation)
+    model = K.Sequential([K.Input((4, 3)), K.layers.Masking(), dense])
+    rng = np.random.RandomState(2)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    model.compile(K.optimizers.SGD(0.1), loss, **compile)
+    x = rng.normal(size=(11, 4, 3)).astype("float32")
+    x[1, 2:] = x[3, 1:] = x[5, :2] = x[2] = 0
+    return model, x
+
+
+def _without_metrics_of_training(result):
+    """Keras on jax loses the mask there on its way to the metrics, though not in evaluation."""
+    keep = [i for i, name in enumerate(result["names"]) if name.startswith(("loss", "val_"))]
+    for key in ("names", "values"):
+        result[key] = [result[key][i] for i in keep]
+    return result
+
+
+def masked_lines(K):
+    root = K.metrics.RootMeanSquaredError(name="root")
+    model, x = _sequences(K, metrics=["mae", root], weighted_metrics=["mse"])
+    results = [
+        fit(model, x, LINES, validation_data=(x, LINES, LINE_WEIGHTS)),
+        fit(model, x, LINES, sample_weight=LINE_WEIGHTS, validation_split=0.3),
+    ]
+    return [_without_metrics_of_training(result) for result in results]
+
+
+def masked_lines_by_reduction(K):
+    results = []
+    for reduction in ("sum", "mean_with_sample_weight"):
+        model, x = _sequences(K, loss=K.losses.MeanSquaredError(reduction=reduction))
+        model.optimizer.learning_rate = 0.01
+        results.append(fit(model, x, LINES, sample_weight=LINE_WEIGHTS))
+    return results
+
+
+def masked_lines_and_classes(K):
+    loss = "sparse_categorical_crossentropy"
+    weighted = K.metrics.SparseCategoricalAccuracy(name="w")
+    model, x = _sequences(K, 3, "softmax", loss, metrics=["acc"], weighted_metrics=[weighted])
+    y = np.arange(44).reshape(11, 4) % 3
+    result = fit(model, x, y, validation_data=(x, y, LINE_WEIGHTS))
+    return _without_metrics_of_training(result)
+
+
+def masked_lines_of_a_loss_of_one_s_own(K):
+    def distance(y_true, y_pred):
+        return ((y_true - y_pred) ** 2).mean(-1)
+
+    model, x = _sequences(K, loss=distance, metrics=[distance], weighted_metrics=[distance])
+    results = [
+        fit(model, x, LINES, validation_data=(x, LINES, LINE_WEIGHTS)),
+        fit(model, x, LINES, sample_weight=LINE_WEIGHTS),
+    ]
+    return [_without_metrics_of_training(result) for result in results]
+
+
 def generator_of_a_known_number_of_steps(K):
     def batches():
         while True:
