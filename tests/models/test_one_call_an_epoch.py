@@ -1,0 +1,262 @@
+"""test_one_call_an_epoch.py - `fit` calls the core once an epoch, whatever the net is made of."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from cdl import activations, layers, losses, metrics, optimizers
+from cdl.callbacks import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from cdl.layers import Dense, Input
+from cdl.models import Sequential, engine, loops
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(48, 6)).astype(np.float32)
+LINES = RNG.normal(size=(48, 4, 6)).astype(np.float32)
+CLASSES = RNG.integers(0, 3, 48)
+ONE_HOT = np.eye(3, dtype=np.float32)[CLASSES]
+EPOCHS, STEPS = 3, 6
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The calls of executors that run batches, by name."""
+    seen = []
+
+    def counted(name):
+        def call(self, *args):
+            seen.append(name)
+            return getattr(self.executor, name)(*args)
+
+        return call
+
+    class Executor:
+        def __init__(self, *args, **kwargs):
+            self.executor = real(*args, **kwargs)
+
+        def __getattr__(self, name):
+            return getattr(self.executor, name)
+
+        train, test, forward = counted("train"), counted("test"), counted("forward")
+
+    real = engine.Executor
+    monkeypatch.setattr(engine, "Executor", Executor)
+    monkeypatch.setattr(loops, "SLICE", 1e9)  # a busy machine must not matter
+    return seen
+
+
+def fit(calls, model, x=X, y=CLASSES, **kwargs):
+    """Train, and assert that there was one call an epoch, and one for each validation."""
+    given = {"batch_size": 8, "epochs": EPOCHS, "verbose": 0, "validation_data": (x, y)}
+    history = model.fit(x, y, **(given | kwargs))
+    assert calls == ["train", "test"] * EPOCHS
+    assert history.params["steps"] == STEPS
+    return history
+
+
+def net(*inner, loss="sparse_categorical_crossentropy", optimizer="sgd", shape=(6,), **compile):
+    model = Sequential([Input(shape), *inner, Dense(3, "softmax")])
+    model.compile(optimizer, loss, **compile)
+    return model
+
+
+# What a layer is made with here; those that change the rank of their input come with others.
+MADE = {
+    "Activation": ("relu",),
+    "CategoryEncoding": None,
+    "Discretization": ([-1.0, 0.0, 1.0],),
+    "Dropout": (0.3,),
+    "AlphaDropout": (0.3,),
+    "Dense": (5, "relu"),
+    "GaussianDropout": (0.3,),
+    "GaussianNoise": (0.3,),
+    "GroupNormalization": (2,),
+    "ActivityRegularization": (0.01, 0.01),
+    "Rescaling": (0.5,),
+    "Reshape": ((6,),),
+    "Permute": ((1,),),
+    "RepeatVector": None,
+    "SpatialDropout1D": None,
+    "SpatialDropout2D": None,
+    "SpatialDropout3D": None,
+    "Normalization": None,
+    "InputLayer": None,
+    "Lambda": None,
+    "Layer": None,
+    "Embedding": None,
+}
+LAYERS = sorted(
+    name
+    for name, value in vars(layers).items()
+    if inspect.isclass(value) and issubclass(value, layers.Layer) and name != "Wrapper"
+)
+
+
+def stack_of(name):
+    """A stack of layers with the one of that name, the input's shape, and the input."""
+    made = getattr(layers, name)
+    lines = [layers.Flatten()]
+    if name == "RepeatVector":
+        return [made(3), *lines], (6,), X
+    if name == "SpatialDropout1D":
+        return [made(0.3), *lines], (4, 6), LINES
+    if name.startswith("SpatialDropout"):
+        rank = int(name[-2]) - 1
+        x = LINES.reshape(48, *([2] * rank), -1, 3)
+        return [made(0.3), *lines], x.shape[1:], x
+    if name == "Normalization":
+        layer = made()
+        layer.adapt(X)
+        return [layer], (6,), X
+    if name == "CategoryEncoding":
+        return [made(4)], (6,), RNG.integers(0, 4, (48, 6)).astype(np.float32)
+    arguments = MADE.get(name, ())
+    return None if arguments is None else ([Dense(6), made(*arguments)], (6,), X)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, calls):
+    made = stack_of(name)
+    if made is None:
+        pytest.skip("no layer to put into a net by itself")
+    stack, shape, x = made
+    fit(calls, net(*stack, shape=shape, metrics=["accuracy"]), x)
+
+
+def test_masks_and_nested_models(calls):
+    inner = Sequential([layers.Masking(), Dense(4, "tanh"), layers.BatchNormalization()])
+    model = Sequential([Input((4, 6)), inner, Dense(3, "softmax")])
+    y = np.tile(CLASSES[:, None], 4)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["acc"])
+    fit(calls, model, LINES, y)
+
+
+@pytest.mark.parametrize("name", sorted(set(activations._family.names())))
+def test_activations(name, calls):
+    if name in ("glu", "threshold"):
+        pytest.skip("halves its input, or needs arguments")
+    fit(calls, net(Dense(6, activation=name)))
+
+
+OPTIMIZERS = sorted(
+    name
+    for name, value in vars(optimizers).items()
+    if inspect.isclass(value) and issubclass(value, optimizers.Optimizer) and name != "Optimizer"
+)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name, calls):
+    fit(calls, net(Dense(5, "relu"), optimizer=getattr(optimizers, name)()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_decay": 0.01},
+        {"clipnorm": 0.1},
+        {"clipvalue": 0.1},
+        {"global_clipnorm": 0.1},
+        {"use_ema": True},
+        {"use_ema": True, "ema_overwrite_frequency": 2},
+        {"gradient_accumulation_steps": 2},
+        {"learning_rate": optimizers.schedules.CosineDecay(0.1, 10)},
+        {"decay": 0.1},
+        {"momentum": 0.9, "nesterov": True},
+    ],
+    ids=str,
+)
+def test_what_stands_around_a_step(options, calls):
+    fit(calls, net(Dense(5, "relu"), optimizer=optimizers.SGD(**{"learning_rate": 0.1} | options)))
+
+
+def test_regularizers_and_constraints(calls):
+    layer = Dense(
+        5,
+        kernel_regularizer="l1l2",
+        bias_regularizer="l2",
+        activity_regularizer="l1",
+        kernel_constraint="max_norm",
+        bias_constraint="non_neg",
+    )
+    fit(calls, net(layer, Dense(4, kernel_constraint="unit_norm")))
+
+
+# What metrics of one-hot targets, of class numbers, and of a single output are made with.
+METRICS = {
+    "SparseTopKCategoricalAccuracy": {"k": 2},
+    "TopKCategoricalAccuracy": {"k": 2},
+    "SensitivityAtSpecificity": {"specificity": 0.5},
+    "SpecificityAtSensitivity": {"sensitivity": 0.5},
+    "PrecisionAtRecall": {"recall": 0.5},
+    "RecallAtPrecision": {"precision": 0.5},
+    "IoU": {"num_classes": 3, "target_class_ids": [0], "sparse_y_pred": False},
+    "MeanIoU": {"num_classes": 3, "sparse_y_pred": False},
+    "OneHotIoU": {"num_classes": 3, "target_class_ids": [0]},
+    "OneHotMeanIoU": {"num_classes": 3},
+    "BinaryIoU": {"target_class_ids": [0, 1]},
+}
+NOT_COMPILED = {"Metric", "Mean", "Sum", "MeanMetricWrapper", "MeanOfLoss"}
+CLASS_NUMBERS = {
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "IoU",
+    "MeanIoU",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name
+        for name, value in vars(metrics).items()
+        if inspect.isclass(value) and issubclass(value, metrics.Metric) and name not in NOT_COMPILED
+    ),
+)
+def test_metrics(name, calls):
+    cls, arguments = getattr(metrics, name), METRICS.get(name, {})
+    metric, weighted = cls(**arguments), cls(**arguments, name="weighted")
+    y = CLASSES if name in CLASS_NUMBERS else ONE_HOT
+    loss = f"{'sparse_' if y is CLASSES else ''}categorical_crossentropy"
+    history = fit(
+        calls, net(Dense(5), loss=loss, metrics=[metric], weighted_metrics=[weighted]), y=y
+    )
+    assert any(key.startswith("val_") and key != "val_loss" for key in history.history)
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name
+        for name, value in vars(losses).items()
+        if inspect.isclass(value)
+        and issubclass(value, losses.Loss)
+        and name not in {"Loss", "LossFunctionWrapper", "CTC", "Circle", "Dice", "Tversky"}
+    ),
+)
+def test_losses(name, calls):
+    numbers = name.startswith("Sparse") or name == "CategoricalGeneralizedCrossEntropy"
+    y = CLASSES if numbers else ONE_HOT
+    fit(calls, net(Dense(5), loss=getattr(losses, name)()), y=y)
+
+
+def test_callbacks_of_epochs(calls, tmp_path):
+    callbacks = [
+        EarlyStopping("val_loss", patience=9),
+        ReduceLROnPlateau("loss"),
+        ModelCheckpoint(tmp_path / "m.weights.h5", save_weights_only=True),
+    ]
+    fit(calls, net(), callbacks=callbacks)
+
+
+def test_weights_of_samples_and_classes(calls):
+    fit(calls, net(weighted_metrics=["accuracy"]), class_weight={0: 2.0})
+
+
+def test_python_code_of_one_s_own_is_called_at_each_batch(calls):
+    def distance(y_true, y_pred):
+        return ((y_true - y_pred) ** 2).mean(-1)
+
+    net(loss=distance).fit(X, ONE_HOT, batch_size=8, verbose=0)
+    assert calls == ["forward"] * STEPS
