@@ -284,5 +284,6 @@ def _masked(
         mask = mask * (mask.size / max(float(mask.sum()), 1.0))
     if weight is None:
         return mask
-    wide: NDArray[Any] = weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim))
-    return wide * mask
+    wide = weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim))
+    product: NDArray[Any] = wide * mask
+    return product
