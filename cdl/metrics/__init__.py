@@ -7,10 +7,21 @@ from typing import Any
 
 from cdl import losses
 from cdl.losses import binary_crossentropy as binary_crossentropy
+from cdl.losses import binary_focal_crossentropy as binary_focal_crossentropy
 from cdl.losses import categorical_crossentropy as categorical_crossentropy
+from cdl.losses import categorical_focal_crossentropy as categorical_focal_crossentropy
+from cdl.losses import categorical_hinge as categorical_hinge
+from cdl.losses import hinge as hinge
+from cdl.losses import huber as huber
+from cdl.losses import kl_divergence as kl_divergence
+from cdl.losses import log_cosh as log_cosh
 from cdl.losses import mean_absolute_error as mean_absolute_error
+from cdl.losses import mean_absolute_percentage_error as mean_absolute_percentage_error
 from cdl.losses import mean_squared_error as mean_squared_error
+from cdl.losses import mean_squared_logarithmic_error as mean_squared_logarithmic_error
+from cdl.losses import poisson as poisson
 from cdl.losses import sparse_categorical_crossentropy as sparse_categorical_crossentropy
+from cdl.losses import squared_hinge as squared_hinge
 from cdl.losses.compiled import CompiledLoss
 from cdl.losses.loss import class_of
 from cdl.metrics.accuracy import Accuracy as Accuracy
@@ -53,8 +64,16 @@ from cdl.metrics.metric import Sum as Sum
 from cdl.metrics.metric import family, name_of
 from cdl.metrics.of_losses import BinaryCrossentropy as BinaryCrossentropy
 from cdl.metrics.of_losses import CategoricalCrossentropy as CategoricalCrossentropy
+from cdl.metrics.of_losses import CategoricalHinge as CategoricalHinge
+from cdl.metrics.of_losses import Hinge as Hinge
+from cdl.metrics.of_losses import KLDivergence as KLDivergence
+from cdl.metrics.of_losses import LogCoshError as LogCoshError
+from cdl.metrics.of_losses import MeanAbsolutePercentageError as MeanAbsolutePercentageError
 from cdl.metrics.of_losses import MeanOfLoss
+from cdl.metrics.of_losses import MeanSquaredLogarithmicError as MeanSquaredLogarithmicError
+from cdl.metrics.of_losses import Poisson as Poisson
 from cdl.metrics.of_losses import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
+from cdl.metrics.of_losses import SquaredHinge as SquaredHinge
 from cdl.metrics.regression import MeanAbsoluteError as MeanAbsoluteError
 from cdl.metrics.regression import MeanSquaredError as MeanSquaredError
 from cdl.metrics.regression import R2Score as R2Score
@@ -99,11 +118,12 @@ def resolve(
         metric.name = name or metric.name
         return metric
     name = getattr(metric, "name", None) or name_of(metric)
-    if str(getattr(metric, "__module__", "")).startswith("cdl.") and name in family.names():
+    loss = class_of(metric)
+    if loss is losses.CosineSimilarity or name not in family.names():
+        compiled = loss() if loss is not None else None  # a loss that is no metric by itself
+        if isinstance(compiled, CompiledLoss):
+            return MeanOfLoss(compiled, name)
+    elif str(getattr(metric, "__module__", "")).startswith("cdl."):
         own: Metric = family.find(name)(name=name)  # a function that a class stands for
         return own
-    loss = class_of(metric)
-    compiled = loss() if loss is not None else None
-    if isinstance(compiled, CompiledLoss):  # a loss that is no metric by itself
-        return MeanOfLoss(compiled, name)
     return MeanMetricWrapper(metric, name=name)

@@ -154,3 +154,71 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
         given = as_array(type(self).__name__, "sample_weight", sample_weight)
         _, weight = weighted(type(self).__name__, counted.astype(np.float32), given)
         Mean.update_state(self, values, counted * weight)
+
+
+@family.add("mape", "MAPE")
+class MeanAbsolutePercentageError(MeanOfLoss):
+    """The mean of ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``."""
+
+    def __init__(
+        self, name: str | None = "mean_absolute_percentage_error", dtype: Any = None
+    ) -> None:
+        super().__init__(losses.MeanAbsolutePercentageError(), name, dtype)
+
+
+@family.add("msle", "MSLE")
+class MeanSquaredLogarithmicError(MeanOfLoss):
+    """The mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7."""
+
+    def __init__(
+        self, name: str | None = "mean_squared_logarithmic_error", dtype: Any = None
+    ) -> None:
+        super().__init__(losses.MeanSquaredLogarithmicError(), name, dtype)
+
+
+@family.add()
+class LogCoshError(MeanOfLoss):
+    """The mean of ``log(cosh(y_pred - y_true))``."""
+
+    def __init__(self, name: str | None = "logcosh", dtype: Any = None) -> None:
+        super().__init__(losses.LogCosh(), name, dtype)
+
+
+@family.add()
+class KLDivergence(MeanOfLoss):
+    """The mean of ``sum(y_true log(y_true / y_pred))``, both within [1e-7, 1]."""
+
+    def __init__(self, name: str | None = "kl_divergence", dtype: Any = None) -> None:
+        super().__init__(losses.KLDivergence(), name, dtype)
+
+
+@family.add()
+class Poisson(MeanOfLoss):
+    """The mean of ``y_pred - y_true log(y_pred + 1e-7)``."""
+
+    def __init__(self, name: str | None = "poisson", dtype: Any = None) -> None:
+        super().__init__(losses.Poisson(), name, dtype)
+
+
+@family.add()
+class Hinge(MeanOfLoss):
+    """The mean of ``max(1 - y_true y_pred, 0)``; labels 0 count as -1."""
+
+    def __init__(self, name: str | None = "hinge", dtype: Any = None) -> None:
+        super().__init__(losses.Hinge(), name, dtype)
+
+
+@family.add()
+class SquaredHinge(MeanOfLoss):
+    """The mean of ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1."""
+
+    def __init__(self, name: str | None = "squared_hinge", dtype: Any = None) -> None:
+        super().__init__(losses.SquaredHinge(), name, dtype)
+
+
+@family.add()
+class CategoricalHinge(MeanOfLoss):
+    """The mean of ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``."""
+
+    def __init__(self, name: str | None = "categorical_hinge", dtype: Any = None) -> None:
+        super().__init__(losses.CategoricalHinge(), name, dtype)

@@ -8,6 +8,7 @@ import references
 
 from cdl import _core, losses, metrics
 from cdl._program import Program
+from cdl.metrics.of_losses import MeanOfLoss
 
 RNG = np.random.default_rng(2)
 COMPILED = [
@@ -28,6 +29,12 @@ OF_LOSSES = [
     (metrics.BinaryCrossentropy(from_logits=True), "sigmoid_binary_crossentropy"),
     (metrics.CategoricalCrossentropy(), "categorical_crossentropy"),
     (metrics.SparseCategoricalCrossentropy(), "sparse_categorical_crossentropy"),
+    (metrics.MeanAbsolutePercentageError(), "mean_absolute_percentage_error"),
+    (metrics.MeanSquaredLogarithmicError(), "mean_squared_logarithmic_error"),
+    (metrics.LogCoshError(), "log_cosh"),
+    (metrics.KLDivergence(), "kl_divergence"),
+    (metrics.Poisson(), "poisson"),
+    (metrics.CategoricalHinge(), "categorical_hinge"),
 ]
 
 
@@ -49,6 +56,25 @@ def test_result_is_the_mean_of_the_loss(metric, row):
     y, p = references.loss_arguments(row, 9, 4, RNG)
     expected = references.LOSSES[row][0](y, np.float32(p).astype(np.float64)).mean()
     assert float(metric(y, p)) == pytest.approx(expected, rel=references.LOSS_RTOL)
+
+
+@pytest.mark.parametrize("cls", [metrics.Hinge, metrics.SquaredHinge])
+def test_labels_of_a_hinge_may_be_0_and_1(cls):
+    y, p = RNG.integers(0, 2, (9, 4)), RNG.normal(size=(9, 4))
+    value = np.maximum(1 - (2 * y - 1) * p, 0)
+    expected = (value if cls is metrics.Hinge else value**2).mean()
+    assert float(cls()(y, p)) == pytest.approx(expected, rel=1e-6)
+    assert float(cls()(2 * y - 1, p)) == pytest.approx(expected, rel=1e-6)
+    assert metrics.is_compiled(cls())
+
+
+def test_with_weights_samples_of_the_ignored_class_do_not_count():
+    y, p = [0, 1, 2], np.array([[0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
+    metric = metrics.SparseCategoricalCrossentropy(ignore_class=0)
+    values = -np.log([1.0, 0.2, 0.4])
+    assert float(metric(y, p)) == pytest.approx(values.mean(), rel=1e-6)
+    metric.reset_state()
+    assert float(metric(y, p, [1, 2, 3])) == pytest.approx(values @ [1, 2, 3] / 5, rel=1e-6)
 
 
 def test_each_row_of_the_table_has_a_class():
@@ -157,8 +183,36 @@ def test_states_of_inner_metrics_are_states():
         def __init__(self):
             super().__init__()
             self.inner = metrics.Mean()
+            self.several = {"a": [metrics.Sum()], "b": (metrics.Sum(), 3)}
 
-    assert len(Outer().variables) == 2
+    assert len(Outer().variables) == 4
+
+
+def test_forgetting_to_call_the_base_is_said():
+    class Forgetful(metrics.Metric):
+        def __init__(self):
+            self.total = self.add_variable((), "zeros")
+
+    with pytest.raises(RuntimeError, match="Forgetful: __init__ must call super"):
+        Forgetful()
+
+
+def test_stateless_calls_leave_the_metric_as_it_is():
+    metric = metrics.Mean()
+    metric.update_state(8.0)
+    after = metric.stateless_update_state([1.0, 1.0], [3.0, 5.0])
+    assert [float(value) for value in after] == [9, 3]
+    assert metric.stateless_result(after) == 3
+    assert [float(value) for value in metric.stateless_reset_state()] == [0, 0]
+    assert metric.result() == 8
+    with pytest.raises(ValueError, match="metric_variables must be 2 arrays"):
+        metric.stateless_result([1.0])
+
+
+def test_a_wrapped_loss_is_better_when_lower():
+    assert metrics.MeanMetricWrapper(losses.mean_squared_error)._direction == "down"
+    assert metrics.MeanMetricWrapper(losses.Huber())._direction == "down"
+    assert not hasattr(metrics.MeanMetricWrapper(lambda y, p: y), "_direction")
 
 
 @pytest.mark.parametrize("cls", [metrics.Metric])
@@ -205,6 +259,10 @@ def my_metric(y_true, y_pred):
         (metrics.MeanSquaredError, metrics.MeanSquaredError, "mean_squared_error"),
         (metrics.binary_accuracy, metrics.BinaryAccuracy, "binary_accuracy"),
         (losses.mean_squared_error, metrics.MeanSquaredError, "mean_squared_error"),
+        ("msle", metrics.MeanSquaredLogarithmicError, "msle"),
+        (losses.kl_divergence, metrics.KLDivergence, "kl_divergence"),
+        (losses.huber, MeanOfLoss, "huber"),
+        (losses.cosine_similarity, MeanOfLoss, "cosine_similarity"),
         (losses.MeanSquaredError(name="y"), metrics.MeanMetricWrapper, "y"),
         (my_metric, metrics.MeanMetricWrapper, "my_metric"),
         (lambda y, p: p, metrics.MeanMetricWrapper, "lambda"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from models.nets import net
 
-from cdl import metrics
+from cdl import losses, metrics
 from cdl.models.engine import Engine
 
 RNG = np.random.default_rng(3)
@@ -27,6 +27,7 @@ def of_thresholds():
         metrics.BinaryIoU(dtype="float32"),
         metrics.F1Score(threshold=0.5),
         metrics.BinaryAccuracy(),
+        metrics.Hinge(),
     ]
 
 
@@ -39,6 +40,10 @@ def of_scores():
         metrics.TopKCategoricalAccuracy(2),
         metrics.CategoricalCrossentropy(),
         metrics.CosineSimilarity(),
+        metrics.KLDivergence(),
+        metrics.Poisson(),
+        metrics.CategoricalHinge(),
+        losses.huber,
     ]
 
 
@@ -57,6 +62,7 @@ def of_numbers():
         metrics.RootMeanSquaredError(),
         metrics.PearsonCorrelation(),
         metrics.Accuracy(),
+        metrics.LogCoshError(),
     ]
 
 
@@ -72,7 +78,8 @@ IDS = ["thresholds", "scores", "classes", "numbers"]
 def by_hand(make, y, p, w):
     """Results of fresh metrics, fed with all rows at once."""
     results = []
-    for metric in make():
+    for each in make():
+        metric = metrics.resolve(each, y.shape, p.shape)
         if isinstance(metric, metrics.IoU) and w is not None and p.shape[-1] == 1:
             metric.update_state(y, p, w.reshape(y.shape))
         else:
