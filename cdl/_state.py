@@ -66,6 +66,8 @@ class State(NDArrayOperatorsMixin):
         Raises:
             ValueError: it has another shape, or is no number.
         """
+        if value is None or isinstance(value, (str, bytes)):
+            raise ValueError(f"{self.path}: value must be a number or an array, got {value!r}")
         array = np.asarray(value, self._array.dtype)
         if array.shape != self._array.shape:
             raise ValueError(

@@ -34,6 +34,14 @@ def test_assigning_changes_what_is_kept_and_gives_a_copy():
     assert (list(state), len(state), state[1]) == ([2, 2], 2, 2)
 
 
+@pytest.mark.parametrize("value", [None, "a", "1"])
+def test_what_is_no_number_is_refused(value):
+    state = State(2.0, name="s")
+    with pytest.raises(ValueError, match=f"s: value must be a number or an array, got {value!r}"):
+        state.assign(value)
+    assert float(state) == 2.0
+
+
 def test_value_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"s: value must have shape \(2,\), got \(3,\)"):
         State(np.zeros(2), name="s").assign([1, 2, 3])

@@ -108,7 +108,10 @@ class Dense(Layer):
         """Refuse an input without a last axis beside the batch, or one of another size."""
         owner = f"Dense {self.name!r}"
         if len(shape) < 2:
-            raise ValueError(f"{owner}: the input must have at least 2 axes, got shape {shape}")
+            raise ValueError(
+                f"{owner}: the input must have at least 2 axes, got shape {shape}: "
+                "x.reshape(-1, 1) makes a column of single numbers"
+            )
         if self.built and shape[-1] != self.kernel.shape[0]:
             raise ValueError(
                 f"{owner}: the input's last axis must have size {self.kernel.shape[0]}, "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._named import serialize
+from cdl.data.arrays import REAL_KINDS, brief
 from cdl.losses.loss import Loss, class_of, family, weighted
 from cdl.utils.naming import snake_case
 
@@ -53,8 +54,14 @@ class LossFunctionWrapper(Loss):
         self.kwargs = kwargs
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """What the function gives."""
-        return self.fn(y_true, y_pred, **self.kwargs)
+        """What the function gives; TypeError if that is not numbers."""
+        values = self.fn(y_true, y_pred, **self.kwargs)
+        if np.asarray(values).dtype.kind not in REAL_KINDS:
+            raise TypeError(
+                f"loss {self.name!r} must return numbers, one for each sample or one for all, "
+                f"got {brief(values)}"
+            )
+        return values
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -288,7 +288,7 @@ def test_config_of_input_is_keras_own():
             ValueError,
             "input_shape must be a tuple of sizes, got 3",
         ),
-        (lambda: Dense(3)(np.ones(4)), ValueError, "must have at least 2 axes, got shape (None,)"),
+        (lambda: Dense(3)(np.ones(4)), ValueError, "2 axes, got shape (None,): x.reshape(-1, 1)"),
         (lambda: Dense(3)([[1.0]]), ValueError, "inputs must be an array, got"),
         (lambda: Dense(3)(2.0), ValueError, "inputs must be an array, got 2.0"),
         (lambda: Dense(3)(np.array([["a"]])), ValueError, "inputs"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import data, net
+from models.nets import data, net, same_weights
 
 from cdl.callbacks import Callback
 from cdl.losses import Loss
@@ -160,3 +160,13 @@ def test_batches_of_a_generator_may_grow_with_parts_in_python():
     found = model.evaluate(((X[a:b], VALUES[a:b]) for a, b in parts), verbose=0)
     expected = other.evaluate(X[:24], VALUES[:24], verbose=0)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(None, "got None"), ("a", "got 'a'")])
+def test_loss_that_returns_no_numbers_is_refused_and_changes_nothing(value, shown):
+    model = net((1, "linear"))
+    model.compile("adam", lambda y_true, y_pred: value)
+    before = model.get_weights()
+    with pytest.raises(TypeError, match=f"loss 'lambda' must return numbers.*{shown}"):
+        model.fit(X, VALUES[:, :1], verbose=0)
+    assert same_weights(model, before)
