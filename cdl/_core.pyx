@@ -7,7 +7,7 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import math
 import operator
@@ -55,6 +55,17 @@ cdef extern from "cdl.h" nogil:
     void cdl_param_get(const cdl_param *param, float *array)
     void cdl_param_set(cdl_param *param, const float *array)
 
+    struct cdl_host_call:
+        size_t rows
+        bint training
+        const float *x
+        const float *dy
+        float *out
+    ctypedef int cdl_host_fn(void *who, const cdl_host_call *call) noexcept
+    struct cdl_host:
+        cdl_host_fn *call
+        void *who
+
     struct cdl_value_def:
         int n_dims
         size_t dims[8]
@@ -70,6 +81,7 @@ cdef extern from "cdl.h" nogil:
         int trained[4]
         float attributes[8]
         float row_params[4]
+        cdl_host host
     struct cdl_trained_def:
         cdl_param *param
         size_t outer
@@ -460,16 +472,6 @@ cdef class Parameter:
             cdl_param_set(self.param, _floats(array, self.size, False, &view))
             PyBuffer_Release(&view)
 
-    def __reduce__(self):
-        return _parameter, (self.shape, self.matrix, self.get())
-
-
-def _parameter(shape, matrix, array):
-    """A Parameter with its values, of which it consists in a pickle and when copied."""
-    parameter = Parameter(shape, matrix)
-    parameter.set(array)
-    return parameter
-
 
 # ---- programs ----------------------------------------------------------------------------------
 
@@ -534,16 +536,63 @@ cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
     return other.param
 
 
+cdef class _Host:
+    """A Python function within a program: what the core calls, and the error that it raised."""
+
+    cdef object function, error
+    cdef tuple x_shape, y_shape
+
+    def __cinit__(self, function, x, y):
+        self.function = function
+        self.x_shape = x.shape
+        self.y_shape = y.shape
+
+    cdef int run(self, const cdl_host_call *call) except -1:
+        cdef Py_buffer view
+        x = _copy_of(call.x, (call.rows, *self.x_shape))
+        shape = self.x_shape if call.dy != NULL else self.y_shape
+        if call.dy == NULL:
+            out = self.function.forward(x, bool(call.training))
+        else:
+            dy = _copy_of(call.dy, (call.rows, *self.y_shape))
+            out = self.function.backward(x, dy, bool(call.training))
+        out = np.ascontiguousarray(out, np.float32)
+        if out.shape != (call.rows, *shape):
+            raise ValueError(f"expected an array of shape {(call.rows, *shape)}, got {out.shape}")
+        memcpy(call.out, _floats(out, out.size, False, &view), <size_t>out.nbytes)
+        PyBuffer_Release(&view)
+        return 0
+
+
+cdef object _copy_of(const float *values, shape):
+    cdef Py_buffer view
+    array = np.empty(shape, np.float32)
+    memcpy(_floats(array, array.size, True, &view), values, <size_t>array.nbytes)
+    PyBuffer_Release(&view)
+    return array
+
+
+cdef int _call_host(void *who, const cdl_host_call *call) noexcept with gil:
+    cdef _Host host = <_Host>who
+    try:
+        host.run(call)
+        return 1
+    except BaseException as error:
+        host.error = error
+        return 0
+
+
 cdef class _Definition:
     """A program as the core wants it described: cdl_program_def and what it points to."""
 
     cdef cdl_program_def definition
-    cdef list keep
+    cdef list keep, hosts
 
     def __cinit__(self, program, size_t rows, bint training, optimizer, dict rules, str isa,
                   int threads):
         memset(&self.definition, 0, sizeof(self.definition))
         self.keep = []
+        self.hosts = []
         self.definition.rows = rows
         self.definition.training = training
         self.definition.threads = threads
@@ -679,6 +728,11 @@ cdef class _Definition:
                 to.params[j] = storage.param
                 to.trained[j] = order.get(id(variable), -1)
         given = dict(i.attributes)
+        if i.op == "host":
+            host = _Host(given.pop("function"), i.inputs[0], i.outputs[0])
+            self.hosts.append(host)
+            to.host.call = _call_host
+            to.host.who = <void *>host
         for j, name in enumerate(row.attributes):
             if j == 0 and row.table:
                 kind = given.pop(name, "linear")
@@ -707,7 +761,7 @@ cdef class Executor:
     cdef object order, rates, source, made_of
     cdef Py_buffer order_view
     cdef bint has_order, busy, training
-    cdef list shapes, input_shapes, input_dtypes, report_rows, spare, learning
+    cdef list shapes, input_shapes, input_dtypes, report_rows, spare, learning, hosts
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -723,6 +777,7 @@ cdef class Executor:
             program, rows, training, optimizer, rules or {}, isa, threads)
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &fault)
         check(status, fault)
+        self.hosts = definition.hosts
         self.training = training
         self.made_of = (program, rows, isa, threads)
         self.source = [v.storage for v in program.variables], optimizer, rules
@@ -747,6 +802,15 @@ cdef class Executor:
         if self.busy:
             raise RuntimeError("this model is already training or evaluating in another thread")
         self.busy = True
+        return 0
+
+    cdef int _raise(self) except -1:
+        """Raises what a Python function within the program has raised."""
+        cdef _Host host
+        for host in self.hosts:
+            if host.error is not None:
+                error, host.error = host.error, None
+                raise error
         return 0
 
     cdef int _check_training(self) except -1:
@@ -827,6 +891,7 @@ cdef class Executor:
                 rows = min(chunk, held.rows - done)
                 with nogil:
                     cdl_predict(self.program, arrays, rows, to)
+                self._raise()
                 done += rows
                 if done < held.rows:
                     for i in range(n):
@@ -884,6 +949,7 @@ cdef class Executor:
             try:
                 with nogil:
                     cdl_train(self.program, &self.where, steps, seconds)
+                self._raise()
             finally:
                 PyBuffer_Release(&view)
         finally:
@@ -896,6 +962,7 @@ cdef class Executor:
         try:
             with nogil:
                 cdl_test(self.program, &self.where, steps, seconds)
+            self._raise()
         finally:
             self.busy = False
         return self.where.next
@@ -909,6 +976,7 @@ cdef class Executor:
             self.where.seed = seed
             with nogil:
                 rows = cdl_forward(self.program, &self.where, training)
+            self._raise()
         finally:
             self.busy = False
         return rows
@@ -935,6 +1003,7 @@ cdef class Executor:
             try:
                 with nogil:
                     cdl_backward(self.program, &self.where, <const float *>view.buf)
+                self._raise()
             finally:
                 PyBuffer_Release(&view)
         finally:

@@ -7,7 +7,7 @@ form that the core runs fastest; the core reads it once. ``print(program)`` is a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdl import _core
 
@@ -53,7 +53,7 @@ class Instruction:
         inputs: Sequence[Value],
         outputs: Sequence[Value],
         params: Sequence[Variable | None],
-        attributes: dict[str, float | str],
+        attributes: dict[str, Any],
     ) -> None:
         self.op = op
         self.inputs = tuple(inputs)
@@ -102,7 +102,7 @@ class Program:
         inputs: Sequence[Value],
         shape: Iterable[int],
         params: Sequence[Variable | None] = (),
-        **attributes: float | str,
+        **attributes: Any,
     ) -> Value:
         """Appends an instruction with one output and returns that output."""
         out = self.value(shape)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/host.h"
 #include "base/param.h"
 #include "base/status.h"
 #include "kernels/convert.h"
@@ -70,9 +71,10 @@ struct cdl_instruction_def {
     int n_in, n_out, n_params;
     int in[4], out[2];
     struct cdl_param *params[4];
-    int trained[4];      /* number in the program's list of trained parameters, or -1 */
-    float attributes[8]; /* in the op's order */
-    float row_params[4]; /* in the row's order */
+    int trained[4];       /* number in the program's list of trained parameters, or -1 */
+    float attributes[8];  /* in the op's order */
+    float row_params[4];  /* in the row's order */
+    struct cdl_host host; /* of op "host" */
 };
 
 struct cdl_trained_def {

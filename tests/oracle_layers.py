@@ -175,7 +175,19 @@ def activity_backward(o, i):
     o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] + slope / len(x)
 
 
+def host_forward(o, i):
+    x = o.values[i.inputs[0]]
+    o.kept[i] = x
+    o.values[i.outputs[0]] = np.asarray(i.attributes["function"].forward(x, o.training))
+
+
+def host_backward(o, i):
+    dy = o.slopes[i.outputs[0]]
+    o.slopes[i.inputs[0]] += i.attributes["function"].backward(o.kept[i], dy, o.training)
+
+
 FORWARD = {
+    "host": host_forward,
     "mask": mask_forward,
     "permute": permute_forward,
     "repeat": repeat_forward,
@@ -191,6 +203,7 @@ FORWARD = {
     "activity": activity_forward,
 }
 BACKWARD = {
+    "host": host_backward,
     "mask": noise_backward,
     "permute": permute_backward,
     "repeat": repeat_backward,

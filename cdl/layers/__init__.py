@@ -11,6 +11,7 @@ from cdl.layers.identity import Identity as Identity
 from cdl.layers.input import Input as Input
 from cdl.layers.input import InputLayer as InputLayer
 from cdl.layers.input_spec import InputSpec as InputSpec
+from cdl.layers.lambda_layer import Lambda as Lambda
 from cdl.layers.layer import Layer as Layer
 from cdl.layers.layer import family
 from cdl.layers.masking import Masking as Masking

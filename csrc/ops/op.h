@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/host.h"
 #include "base/memory.h"
 #include "base/param.h"
 #include "base/status.h"
@@ -112,6 +113,7 @@ struct cdl_node {
     const float *dx_row_param;
     bool dy_is_dz; /* dense: the reader of its output has already applied that slope */
     float *scratch;
+    struct cdl_host *host; /* a function of the caller's, or NULL */
 };
 
 struct cdl_op {

@@ -56,6 +56,10 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     }
     memcpy(node->attribute, def->attributes, sizeof def->attributes);
     memcpy(node->row_param, def->row_params, sizeof def->row_params);
+    if (def->host.call) {
+        node->host = &program->hosts[program->n_hosts++];
+        *node->host = def->host;
+    }
     return node->op->check(node);
 }
 
@@ -114,6 +118,7 @@ static int gate(struct cdl_program *program, const struct cdl_program_def *def) 
     const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)def->rows;
     const double worth = flops / 2.5e6;
     const int available = cdl_threads_available();
+    if (program->n_hosts) return 1; /* a function of the caller's wants the whole batch at once */
     program->forced = def->threads > 0;
     if (program->forced) return def->threads < CDL_MAX_THREADS ? def->threads : CDL_MAX_THREADS;
     return worth < 2.0 ? 1 : worth < available ? (int)worth : available;
@@ -132,12 +137,13 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
     program->parts =
         calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->parts);
+    program->hosts = calloc((size_t)def->n_instructions + 1, sizeof *program->hosts);
     program->reports = calloc((size_t)def->n_instructions + 1, sizeof *program->reports);
     program->states = calloc((size_t)def->n_instructions + 1, sizeof *program->states);
     program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
     return program->values && program->nodes && program->inputs && program->outputs &&
-                   program->trained && program->parts && program->reports && program->states &&
-                   program->state_sizes
+                   program->trained && program->parts && program->hosts && program->reports &&
+                   program->states && program->state_sizes
                ? CDL_OK
                : CDL_ERR_NO_MEMORY;
 }
@@ -235,6 +241,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         CDL_TRY(link_backward(program));
     }
     program->threads = gate(program, def);
+    program->learns_later = program->threads > 1 || program->n_hosts;
     if (!def->training) program->rows *= (size_t)program->threads;
     return cdl_plan(program);
 }
@@ -264,6 +271,7 @@ void cdl_program_destroy(struct cdl_program *program) {
     free(program->outputs);
     free(program->trained);
     free(program->parts);
+    free(program->hosts);
     free(program->reports);
     for (int i = 0; i < program->n_reports; i++) free(program->states[i]);
     free(program->states);

@@ -52,6 +52,7 @@ static void add_data(struct plan *plan, struct cdl_program *program, struct cdl_
     const int backward = producer < 0 ? end : end - 1 - producer;
     int death = last_reader < producer ? producer : last_reader;
     if (program->training) death = backward;
+    if (program->training && program->learns_later) death = end;
     if (program->threads > 1) death = end; /* others may be at another node: rows differ in place */
     add(plan, &value->data, program->rows * value->lines * value->ld,
         fixed || producer < 0 ? 0 : producer, fixed ? end : death);
@@ -74,7 +75,7 @@ static void add_gradient(struct plan *plan, struct cdl_program *program, struct 
     /* Nobody reads an output that a loss in Python scores: its gradient comes after the forward. */
     const int birth = scored ? 0 : last_reader < 0 ? n : end - 1 - last_reader;
     add(plan, &value->grad, program->rows * value->lines * value->ld, birth,
-        program->threads > 1 || fixed ? end : end - 1 - producer);
+        program->learns_later || fixed ? end : end - 1 - producer);
 }
 
 static int by_birth(const void *a, const void *b) {

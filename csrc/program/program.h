@@ -13,11 +13,12 @@ struct cdl_program {
     int threads;
     bool forced;      /* the caller chose the number of threads */
     double row_flops; /* of one sample, forward */
-    int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports;
+    int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
     struct cdl_tensor **inputs, **outputs;
     struct cdl_trained *trained;
+    struct cdl_host *hosts;    /* one an instruction that has one */
     struct cdl_trained *parts; /* of those that several instructions use */
     struct cdl_node **reports;
     double **states; /* one a report */
@@ -26,7 +27,8 @@ struct cdl_program {
     int n_groups;
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
-    bool whole; /* some parameter's whole gradient is needed before it can learn */
+    bool whole;        /* some parameter's whole gradient is needed before it can learn */
+    bool learns_later; /* after the backward pass of all nodes, not each after its own */
     float *arena;
     float *thread_scratch; /* CDL_THREAD_SCRATCH floats a thread */
     float *whole_scratch;  /* whole_floats a thread, for rows of ops/whole.h */

@@ -112,7 +112,7 @@ static void backward_rows(const struct cdl_program *program, struct cdl_context 
             run_stages(node->op->backward, node->op->backward_stages, node, ctx, team, thread,
                        rows);
         }
-        if (team->size == 1 && learns(node))
+        if (!program->learns_later && learns(node))
             node->op->update(node, ctx, program->thread_scratch, 0, 1);
     }
 }
@@ -185,6 +185,13 @@ static void count_reports(struct cdl_program *program, const struct cdl_context 
     }
 }
 
+/* Whether a function of the caller's has failed: nothing may come of this batch. */
+static bool has_failed(const struct cdl_program *program) {
+    bool any = false;
+    for (int i = 0; i < program->n_hosts; i++) any |= program->hosts[i].failed;
+    return any;
+}
+
 struct loop {
     struct cdl_program *program;
     struct cdl_pass *pass;
@@ -236,11 +243,13 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         if (loop->training) {
             prepare_step(program, &pass, done, &ctx.optimizer);
             backward_rows(program, &ctx, team, thread, rows);
-            pass.iteration++;
         }
+        if (has_failed(program)) break;
+        pass.iteration += loop->training;
         pass.next++;
         cdl_barrier_wait(team, thread);
-        if (loop->training && team->size > 1) update_share(program, &ctx, thread, team->size);
+        if (loop->training && program->learns_later)
+            update_share(program, &ctx, thread, team->size);
         if (loop->training) learn_whole(program, &ctx, team, thread);
         if (thread == 0) {
             count_reports(program, &ctx);
@@ -257,6 +266,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
 }
 
 static void prepare(const struct cdl_program *program, bool training) {
+    for (int i = 0; i < program->n_hosts; i++) program->hosts[i].failed = false;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (node->op->prepare) node->op->prepare(node, training);
@@ -317,7 +327,8 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
     }
     backward_rows(program, &ctx, team, thread, rows);
     cdl_barrier_wait(team, thread);
-    if (team->size > 1) update_share(program, &ctx, thread, team->size);
+    if (has_failed(program)) return;
+    if (program->learns_later) update_share(program, &ctx, thread, team->size);
     learn_whole(program, &ctx, team, thread);
 }
 
@@ -382,7 +393,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const size_t base = (size_t)thread * capacity;
     const struct share mine = share_of(job->rows, thread, team->size);
     struct cdl_context ctx = {.kernels = program->kernels};
-    for (size_t at = mine.first; at < mine.last; at += capacity) {
+    for (size_t at = mine.first; at < mine.last && !has_failed(program); at += capacity) {
         const size_t rows = mine.last - at < capacity ? mine.last - at : capacity;
         ctx.rows = program->rows;
         for (int i = 0; i < program->n_inputs; i++) {

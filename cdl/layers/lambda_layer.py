@@ -1,0 +1,237 @@
+"""lambda_layer.py - Lambda: a function of the user's own as a layer."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _serial
+from cdl._arguments import expected
+from cdl._tape import NotTracedError, Traced, value_and_slope
+from cdl.data import as_numeric
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cdl._program import Program, Value
+    from cdl.layers.shapes import Shape
+
+    Array = NDArray[Any]
+
+# Where central differences have the smallest error: the cube root of the rounding error.
+_STEP = {"float64": 6e-6, "float32": 5e-3}
+
+
+@family.add()
+class Lambda(Layer):
+    """``y = function(x)``, a Python function of NumPy arrays.
+
+    In a model the core calls it once a batch, with the samples as a float32 array, and waits; such
+    a model runs on one thread. Training goes through it: its derivative is found by following what
+    NumPy does (sums, products, elementwise functions, changes of shape), or, where that cannot be
+    followed, by central differences in float64, for which each sample must be by itself.
+
+    Args:
+        function: takes an array whose first axis are the samples, and gives another with as many.
+            If it has an argument `training` it is told whether it is called in training.
+        output_shape: the shape of a sample of the result, or a function from shape to shape (batch
+            axis included); None to try the function on two samples of ones.
+        mask: not supported in models.
+        arguments: further arguments of the function, by name.
+        kwargs: see `Layer`.
+
+    Raises:
+        TypeError: `function` cannot be called.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not callable(function):
+            raise TypeError(f"Lambda: function must be a function, got {function!r}")
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise expected("Lambda", "arguments", "a dict of arguments by name", arguments)
+        self.function = function
+        self.arguments = dict(arguments or {})
+        self.mask = mask
+        self.supports_masking = mask is not None
+        self._output_shape = output_shape
+        self._tried: dict[Shape, Shape] = {}  # shapes of samples: of the input, of the result
+        self._takes = set(_parameters(function))
+        self.built = True
+
+    def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
+        """What the function gives."""
+        more = {"mask": mask, "training": training}
+        told = {name: value for name, value in more.items() if name in self._takes}
+        return self.function(inputs, **{**self.arguments, **told})
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """What `mask` gives, or is."""
+        return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The shape of the result, batch axis included.
+
+        Raises:
+            NotImplementedError: it was not given, and the function cannot be tried.
+        """
+        shape = tuple(input_shape)
+        if callable(self._output_shape):
+            return tuple(self._output_shape(shape))
+        if self._output_shape is not None:
+            return (shape[0], *self._output_shape)
+        owner = f"Lambda {self.name!r}"
+        if None in shape[1:]:
+            raise NotImplementedError(f"{owner}: output_shape must be given for inputs of {shape}")
+        if shape[1:] not in self._tried:
+            self._tried[shape[1:]] = self._try(owner, shape[1:])
+        return (shape[0], *self._tried[shape[1:]])
+
+    def _try(self, owner: str, shape: Shape) -> Shape:
+        """The shape of a sample of the result for samples of a shape: that of ones."""
+        ones = np.ones([2, *(n for n in shape if n is not None)], np.float32)
+        try:
+            with np.errstate(all="ignore"):
+                y = np.asarray(self.call(ones, training=False))
+        except Exception as error:
+            raise NotImplementedError(
+                f"{owner}: output_shape must be given, since trying the function failed: {error}"
+            ) from error
+        if y.shape[:1] != (2,):
+            raise ValueError(
+                f"{owner}: function must give as many samples as it gets, got shape {y.shape} for "
+                f"an input of shape {(2, *shape)}"
+            )
+        return y.shape[1:]
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the call."""
+        if self.mask is not None or ("mask" in self._takes and x.mask is not None):
+            raise ValueError(f"Lambda {self.name!r}: mask must be None in a model, got {self.mask}")
+        shape = [n for n in self.compute_output_shape((None, *x.shape))[1:] if n is not None]
+        return program.emit("host", (x,), shape, (), function=_Hosted(self))
+
+    def __call__(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Any:
+        """What the function gives for an array, as it gives it.
+
+        Args:
+            inputs: an array whose first axis are the samples.
+            training: what the function is told, if it wants to know.
+            mask: likewise.
+        """
+        x = as_numeric(inputs, f"Lambda {self.name!r}: inputs")
+        x = x.astype(np.float32) if x.dtype.kind == "f" else x
+        return self.call(x, mask=mask, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a function by its name.
+
+        Raises:
+            ValueError: a function without a name, of which a config cannot be made.
+        """
+        config = {**super().get_config(), "function": _serial.serialize(self.function)}
+        if self._output_shape is not None:
+            shape = self._output_shape
+            config["output_shape"] = _serial.serialize(shape) if callable(shape) else shape
+        if self.mask is not None:
+            config["mask"] = _serial.serialize(self.mask)
+        return {**config, "arguments": dict(self.arguments)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new layer from what `get_config` gave.
+
+        Raises:
+            TypeError: a function of the user's own that is not known by a custom object scope or
+                by being registered.
+            ValueError: code instead of a function's name, as Keras writes for a lambda.
+        """
+        named = ("function", "output_shape", "mask")
+        read = {name: _serial.deserialize(config[name]) for name in named if name in config}
+        if isinstance(read.get("output_shape"), list):
+            read["output_shape"] = tuple(read["output_shape"])
+        return cls(**{**config, **read})
+
+
+class _Hosted:
+    """A Lambda as the core calls it."""
+
+    def __init__(self, layer: Lambda) -> None:
+        self.layer = layer
+
+    def __repr__(self) -> str:
+        return self.layer.name
+
+    def forward(self, x: Array, training: bool) -> Array:
+        """y of a batch."""
+        return np.asarray(self.layer.call(x, training=training))
+
+    def backward(self, x: Array, dy: Array, training: bool) -> Array:
+        """The gradient by x of sum(dy * y)."""
+        dy = dy.astype(np.float64)
+
+        def function(x: Any) -> Any:
+            return self.layer.call(x, training=training)
+
+        def total(x: Any) -> Any:
+            y = function(x)
+            return np.sum(y * dy) if isinstance(y, Traced) else 0.0
+
+        wide = x.astype(np.float64)
+        try:
+            return value_and_slope(total, wide)[1]
+        except (NotTracedError, AttributeError):
+            return self._by_differences(function, wide, dy)
+
+    def _by_differences(self, function: Callable[[Any], Any], x: Array, dy: Array) -> Array:
+        """One number of every sample is moved at a time."""
+        y = np.asarray(function(x))
+        step = _STEP.get(y.dtype.name, 6e-6) * np.maximum(np.abs(x), 1.0)
+        self._check_samples(function, x, y, step)
+        dx = np.zeros_like(x)
+        for place in itertools.product(*map(range, x.shape[1:])):
+            at: tuple[Any, ...] = (slice(None), *place)
+            sides = []
+            for sign in (1.0, -1.0):
+                moved = x.copy()
+                moved[at] += sign * step[at]
+                sides.append(np.asarray(function(moved), np.float64))
+            slope = (sides[0] - sides[1]) * dy
+            dx[at] = slope.reshape(len(x), -1).sum(1) / (2 * step[at])
+        return dx
+
+    def _check_samples(
+        self, function: Callable[[Any], Any], x: Array, y: Array, step: Array
+    ) -> None:
+        """Refuse a function that mixes samples: moving some must leave the others' results."""
+        if len(x) < 2:
+            return
+        moved = x.copy()
+        moved[::2] += step[::2] * np.linspace(0.5, 1.0, x[::2].size).reshape(x[::2].shape)
+        if not np.array_equal(np.asarray(function(moved))[1::2], y[1::2], equal_nan=True):
+            raise ValueError(
+                f"Lambda {self.layer.name!r}: function must treat each sample by itself, or use "
+                "only what NumPy operations cdl can follow, to be trained through; the result of "
+                "one sample changed with another"
+            )
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    try:
+        return tuple(inspect.signature(function).parameters)
+    except ValueError:  # some of NumPy's and Python's own have none
+        return ()

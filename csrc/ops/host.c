@@ -1,0 +1,73 @@
+/* host.c - y = f(x), where f is a function of the caller's (base/host.h), called once a batch.
+ *
+ * A program with such an op runs on one thread, so that all samples of the batch are there. Scratch
+ * holds x, y or dy, and dx, each without pads. After a failure values and gradients are 0.
+ */
+#include "ops/op.h"
+
+#include <string.h>
+
+static size_t sample_floats(const struct cdl_tensor *value) { return value->lines * value->width; }
+
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    return rows * (2 * sample_floats(node->in[0]) + sample_floats(node->out[0]));
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    return node->host && !node->in[0]->is_int ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static void pack(const struct cdl_tensor *value, const float *from, size_t lines, float *to) {
+    for (size_t l = 0; l < lines; l++, from += value->ld, to += value->width)
+        memcpy(to, from, value->width * sizeof(float));
+}
+
+static void unpack(const struct cdl_tensor *value, const float *from, size_t lines, float *to) {
+    const size_t padded = cdl_padded(value->width);
+    for (size_t l = 0; l < lines; l++, from += value->width, to += value->ld) {
+        memcpy(to, from, value->width * sizeof(float));
+        for (size_t j = value->width; j < padded; j++) to[j] = 0.0f;
+    }
+}
+
+static void call(const struct cdl_node *node, const struct cdl_host_call *call, size_t floats) {
+    memset(call->out, 0, floats * sizeof(float));
+    if (!node->host->failed && !node->host->call(node->host->who, call)) {
+        node->host->failed = true;
+        memset(call->out, 0, floats * sizeof(float));
+    }
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const size_t rows = last - first;
+    float *packed = node->scratch, *out = packed + 2 * ctx->rows * sample_floats(x);
+    pack(x, cdl_rows(x, first), rows * x->lines, packed);
+    const struct cdl_host_call wanted = {rows, ctx->training, packed, NULL, out};
+    call(node, &wanted, rows * sample_floats(y));
+    unpack(y, out, rows * y->lines, cdl_rows(y, first));
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const size_t rows = last - first, floats = ctx->rows * sample_floats(x);
+    float *packed = node->scratch, *out = packed + floats, *dy = packed + 2 * floats;
+    if (!node->needs_dx) return;
+    pack(x, cdl_rows(x, first), rows * x->lines, packed);
+    pack(y, cdl_grad_rows(y, first), rows * y->lines, dy);
+    const struct cdl_host_call wanted = {rows, ctx->training, packed, dy, out};
+    call(node, &wanted, rows * sample_floats(x));
+    unpack(x, out, rows * x->lines, cdl_grad_rows(x, first));
+}
+
+const struct cdl_op cdl_op_host = {
+    .name = "host",
+    .attributes = "",
+    .params = "",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .backward = backward,
+};
