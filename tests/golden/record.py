@@ -46,11 +46,9 @@ def main() -> int:
         for key, function in CASES.items():
             if key.split("/")[0] != area:
                 continue
-            try:
-                results[key] = run(function, keras)
-            except Exception as error:
-                print(f"{key}: Keras raised {type(error).__name__}: {error}")
-                raise
+            results[key] = run(function, keras)
+            if "raises" in results[key]:
+                print(f"{key}: Keras raises {results[key]}")
         for line in differences(before, results):
             changed += 1
             print(line)

@@ -55,9 +55,7 @@ def load(area: str) -> dict[str, dict[str, Any]]:
     return {key: {n: unpack(v) for n, v in seen.items()} for key, seen in cases.items()}
 
 
-def differences(
-    before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]
-) -> Iterator[str]:
+def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> Iterator[str]:
     """A line for each quantity that is new, gone or another than before."""
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)

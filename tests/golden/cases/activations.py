@@ -4,9 +4,18 @@ import numpy as np
 from nets import mlp, numbers, one_hot, trained
 from registry import add, label
 
-X = np.concatenate([np.linspace(-9, 9, 91), numbers(161, scale=2)]).astype("float32").reshape(14, 18)
+X = (
+    np.concatenate([np.linspace(-9, 9, 91), numbers(161, scale=2)])
+    .astype("float32")
+    .reshape(14, 18)
+)
 TABLE = {
-    "relu": [{}, {"negative_slope": 0.3}, {"max_value": 2.0}, {"threshold": 1.0, "negative_slope": 0.1}],
+    "relu": [
+        {},
+        {"negative_slope": 0.3},
+        {"max_value": 2.0},
+        {"threshold": 1.0, "negative_slope": 0.1},
+    ],
     "leaky_relu": [{}, {"negative_slope": 0.05}],
     "elu": [{}, {"alpha": 0.4}],
     "celu": [{}, {"alpha": 0.4}],

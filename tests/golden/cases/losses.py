@@ -31,11 +31,35 @@ TABLE = {
     "CategoricalHinge": [("one hot scores", {})],
     "Poisson": [("positive", {})],
     "KLDivergence": [("bits", {}), ("positive", {})],
-    "BinaryCrossentropy": [("bits", {}), ("bits", SMOOTH), ("bit scores", SCORES), ("bit scores", {**SCORES, **SMOOTH})],
-    "CategoricalCrossentropy": [("one hot", {}), ("one hot", SMOOTH), ("one hot scores", SCORES), ("one hot scores", {**SCORES, **SMOOTH})],
-    "SparseCategoricalCrossentropy": [("classes", {}), ("class scores", SCORES), ("classes", {"ignore_class": 1})],
-    "BinaryFocalCrossentropy": [("bits", {}), ("bits", {"apply_class_balancing": True, "gamma": 1.5}), ("bit scores", SCORES), ("bits", SMOOTH)],
-    "CategoricalFocalCrossentropy": [("one hot", {}), ("one hot", {"alpha": 0.5, "gamma": 1.0}), ("one hot scores", SCORES), ("one hot", SMOOTH)],
+    "BinaryCrossentropy": [
+        ("bits", {}),
+        ("bits", SMOOTH),
+        ("bit scores", SCORES),
+        ("bit scores", {**SCORES, **SMOOTH}),
+    ],
+    "CategoricalCrossentropy": [
+        ("one hot", {}),
+        ("one hot", SMOOTH),
+        ("one hot scores", SCORES),
+        ("one hot scores", {**SCORES, **SMOOTH}),
+    ],
+    "SparseCategoricalCrossentropy": [
+        ("classes", {}),
+        ("class scores", SCORES),
+        ("classes", {"ignore_class": 1}),
+    ],
+    "BinaryFocalCrossentropy": [
+        ("bits", {}),
+        ("bits", {"apply_class_balancing": True, "gamma": 1.5}),
+        ("bit scores", SCORES),
+        ("bits", SMOOTH),
+    ],
+    "CategoricalFocalCrossentropy": [
+        ("one hot", {}),
+        ("one hot", {"alpha": 0.5, "gamma": 1.0}),
+        ("one hot scores", SCORES),
+        ("one hot", SMOOTH),
+    ],
     "CategoricalGeneralizedCrossEntropy": [("classes", {}), ("classes", {"q": 0.8})],
     "Dice": [("bits", {}), ("bits", {"axis": -1})],
     "Tversky": [("bits", {}), ("bits", {"alpha": 0.3, "beta": 0.7})],
@@ -62,7 +86,9 @@ def in_training(name, kind, options):
     def run(k):
         y, p = DATA[kind]
         last = "sigmoid" if np.all((p >= 0) & (p <= 1)) else "softplus" if np.all(p > 0) else None
-        if name in ("CategoricalCrossentropy", "SparseCategoricalCrossentropy") and not options.get("from_logits"):
+        if name in ("CategoricalCrossentropy", "SparseCategoricalCrossentropy") and not options.get(
+            "from_logits"
+        ):
             last = "softmax"
         net = mlp(k, K, last)
         net.compile(k.optimizers.SGD(0.05), getattr(k.losses, name)(**options))
@@ -87,7 +113,10 @@ FUNCTIONS = [
 
 
 def function(name):
-    return lambda k: {"values": getattr(k.losses, name)(*DATA["bits"]), "one": getattr(k.losses, name)(*DATA["one hot"])}
+    return lambda k: {
+        "values": getattr(k.losses, name)(*DATA["bits"]),
+        "one": getattr(k.losses, name)(*DATA["one hot"]),
+    }
 
 
 for _name in FUNCTIONS:

@@ -15,7 +15,13 @@ COMMON = [
 ]
 TABLE = {
     "SGD": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, *COMMON],
-    "RMSprop": [{}, {"momentum": 0.5}, {"centered": True}, {"rho": 0.8, "epsilon": 1e-3}, *COMMON[:2]],
+    "RMSprop": [
+        {},
+        {"momentum": 0.5},
+        {"centered": True},
+        {"rho": 0.8, "epsilon": 1e-3},
+        *COMMON[:2],
+    ],
     "Adam": [{}, {"amsgrad": True}, {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3}, *COMMON],
     "AdamW": [{}, {"weight_decay": 0.1}, *COMMON[1:2]],
     "Adamax": [{}, {"beta_1": 0.5}, *COMMON[:1]],
