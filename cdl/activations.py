@@ -61,6 +61,10 @@ class ActivationFunction:
         row, parameters = self.row({**self.defaults, **options})
         return program.emit("activation", (x,), x.shape, (), kind=row, **parameters)
 
+    def output_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The shape of its values for an x of this shape."""
+        return shape
+
     def row(self, options: dict[str, Any]) -> tuple[str, dict[str, float]]:
         """The core's row for these options, and the row's parameters."""
         return self.name, {
@@ -142,6 +146,9 @@ class RowActivation(ActivationFunction):
 
 
 class _Glu(RowActivation):
+    def output_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (*shape[:-1], shape[-1] // 2)
+
     def lower(self, program: Program, x: Value, **options: Any) -> Value:
         if x.shape[-1] % 2:
             raise ValueError(f"glu: expected an even number of columns, got {x.shape[-1]}")

@@ -31,6 +31,12 @@ class Activation(SameShape):
         y: Value = self.activation.lower(program, x)
         return y
 
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """The input's shape; glu halves its last axis."""
+        shape = tuple(input_shape)
+        changed = getattr(self.activation, "output_shape", None)
+        return changed(shape) if changed is not None else shape
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "activation": activations.serialize(self.activation)}

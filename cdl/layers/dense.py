@@ -127,7 +127,9 @@ class Dense(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The input's shape with `units` as its last size."""
-        return (*input_shape[:-1], self.units)
+        shape = (*input_shape[:-1], self.units)
+        changed = getattr(self.activation, "output_shape", None)
+        return changed(shape) if changed is not None else shape
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -101,7 +101,7 @@ def excluded(k):
 
 IDS = [
     *("sgd", "SGD", "rmsprop", "RMSprop", "adam", "Adam", "ADAM", "adamw", "adamax", "nadam"),
-    *("adagrad", "adadelta", "ftrl", "lion", "adafactor", "muon", "lamb", "xyz"),
+    *("adagrad", "adadelta", "ftrl", "lion", "adafactor", "muon", "xyz"),
 ]
 
 
