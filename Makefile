@@ -7,7 +7,6 @@ CORE_FILES := $(C_FILES) $(shell find csrc -name '*.def') cdl/_core.pyx setup.py
 CORE := cdl/_core.abi3.so
 CLANG ?= $(firstword $(foreach n,clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 clang-15 clang-14,$(shell command -v $n)))
 PYTEST_ARGS ?=
-BENCH ?= training inference startup
 COMMA := ,
 
 # A second build of the sources stands by itself in build/NAME. PYTHONSAFEPATH keeps the work tree, and with
@@ -16,7 +15,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test dev check style types warnings asan tsan coverage bench arm annotate clean
+.PHONY: help demo test dev check style types warnings asan tsan coverage bench bench-quick golden arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -77,8 +76,16 @@ coverage: dev  ## which lines of cdl/ and csrc/ the suite runs
 	$(BIN)/coverage report --skip-covered
 	$(BIN)/gcovr --root . --filter csrc/ build
 
-bench: dev  ## speed, beside the peers that are installed; BENCH="matmul kernels" runs others
-	for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || exit 1; done
+bench: dev  ## speed, beside the peers that are installed; BENCH="matmul kernels" runs some
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-quick: dev  ## instruction counts of a fixed set of calls against those committed (needs valgrind)
+	$(BIN)/python -m benchmarks.quick
+
+golden:  ## record tests/golden again from real Keras, in a .venv-golden of its own, and show what changed
+	@test -x .venv-golden/bin/python || python3 -m venv .venv-golden
+	@.venv-golden/bin/pip install -q "keras==3.15.*" jax numpy
+	.venv-golden/bin/python tests/golden/record.py
 
 arm:  ## the core compiled for 64-bit ARM and checked under qemu (Debian: gcc-aarch64-linux-gnu qemu-user)
 	@for tool in aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$tool > /dev/null || \
