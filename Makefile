@@ -19,7 +19,7 @@ PLAIN_CLAIMS = -m "not measures and not builds"
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "make %-10s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "make %-10s%s\n", $$1, $$2}'
 
 demo:  ## train a net on handwritten digits; writes demo.png
 	@tools/bootstrap.sh demo
