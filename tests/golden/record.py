@@ -30,6 +30,8 @@ def main() -> int:
     """Record, or compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--diff", action="store_true", help="compare with the files only")
+    parser.add_argument("--match", default="", help="run only cases with this in their name")
+    parser.add_argument("--new", action="store_true", help="run only cases that have no record")
     parser.add_argument("areas", nargs="*", help="areas to record; all unless given")
     options = parser.parse_args()
     import keras
@@ -45,6 +47,10 @@ def main() -> int:
         results: dict[str, dict[str, Any]] = {}
         for key, function in CASES.items():
             if key.split("/")[0] != area:
+                continue
+            kept = options.match not in key or (options.new and key in before)
+            if kept and key in before:
+                results[key] = before[key]
                 continue
             results[key] = run(function, keras)
             if "raises" in results[key]:
