@@ -20,10 +20,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import numpy as np  # noqa: E402 - the path and the backend come first
-from cases import load_all  # noqa: E402
-from registry import CASES, run  # noqa: E402
-from stored import differences, load, save  # noqa: E402
+import numpy as np
+from cases import load_all
+from registry import CASES, run
+from stored import differences, load, save
 
 
 def main() -> int:

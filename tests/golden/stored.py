@@ -70,6 +70,8 @@ def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, (np.ndarray, float, list)) and isinstance(b, (np.ndarray, float, list)):
         try:
+            if np.shape(a) != np.shape(b):
+                return False
             return np.allclose(
                 np.asarray(a, float), np.asarray(b, float), rtol=1e-5, atol=1e-6, equal_nan=True
             )

@@ -116,7 +116,7 @@ def over_batches(name, kind, options):
 def in_compile(name, kind, options):
     def run(k):
         y, _ = next(iter(batches(kind)))
-        net = mlp(k, 1 if y.ndim == 1 and kind == "bit" else K, "sigmoid")
+        net = mlp(k, 1 if kind in ("bit", "column") else K, "sigmoid")
         sparse = kind == "classes"
         loss = "sparse_categorical_crossentropy" if sparse else "mse"
         net.compile(k.optimizers.SGD(0.05), loss, metrics=[getattr(k.metrics, name)(**options)])
