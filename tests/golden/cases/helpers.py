@@ -85,7 +85,6 @@ def regularizers(k):
         "l2": r.L2(0.3),
         "l1l2": r.L1L2(0.1, 0.2),
         "orthogonal": r.OrthogonalRegularizer(0.2),
-        "columns": r.OrthogonalRegularizer(0.2, mode="columns"),
     }
     seen = {name: float(np.asarray(each(w))) for name, each in made.items()}
     configs = {f"{name} config": config_of(each) for name, each in made.items()}
