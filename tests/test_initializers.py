@@ -148,3 +148,26 @@ def test_bad_argument_is_refused(call, text):
     with pytest.raises(ValueError) as caught:
         call()
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (2, 3, 4)], ids=str)
+def test_orthogonal_rows_or_columns_are_orthonormal(shape):
+    values = initializers.Orthogonal(gain=2.0, seed=1)(shape)
+    assert values.shape == shape and values.dtype == np.float32
+    flat = values.reshape(-1, shape[-1]) / 2
+    small = flat.T @ flat if flat.shape[0] >= flat.shape[1] else flat @ flat.T
+    np.testing.assert_allclose(small, np.eye(len(small)), atol=1e-6)
+
+
+def test_identity_is_1_on_the_diagonal_times_gain():
+    np.testing.assert_array_equal(initializers.Identity(2.0)((2, 3)), [[2, 0, 0], [0, 2, 0]])
+    assert initializers.Identity().get_config() == {}
+    again = initializers.Identity.from_config(initializers.Identity(2.0).get_config())
+    assert again.gain == 2.0
+
+
+@pytest.mark.parametrize("name", ["identity", "IdentityInitializer", "orthogonal"])
+@pytest.mark.parametrize("shape", [(3,), ()])
+def test_matrices_have_two_axes(name, shape):
+    with pytest.raises(ValueError, match="shape must have"):
+        initializers.get(name)(shape)
