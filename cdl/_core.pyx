@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset
 import math
 import operator
 import os
+import time
 
 import numpy as np
 
@@ -877,6 +878,7 @@ cdef class Executor:
         cdef cdl_array arrays[8]
         cdef size_t done = 0, rows, chunk = self.rows * 16
         cdef int i, n = len(outputs), opened = 0
+        cdef double before
         if held.rows == 0:
             return 0
         try:
@@ -887,13 +889,17 @@ cdef class Executor:
             for i in range(held.n):
                 arrays[i] = held.arrays[i]
             while done < held.rows:
-                # Pieces, so that Ctrl-C is heard; a piece is at least 16 blocks of rows.
+                # Pieces, so that Ctrl-C is heard: from 16 blocks of rows up to some 40 ms, since
+                # each piece wakes the threads and waits for the last of them.
                 rows = min(chunk, held.rows - done)
+                before = time.perf_counter() if rows < held.rows else 0.0
                 with nogil:
                     cdl_predict(self.program, arrays, rows, to)
                 self._raise()
                 done += rows
                 if done < held.rows:
+                    if time.perf_counter() - before < 0.02:
+                        chunk *= 2
                     for i in range(n):
                         to[i] += rows * sizes[i]
                     for i in range(held.n):
