@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cdl import config as config
     from cdl import constraints as constraints
     from cdl import datasets as datasets
+    from cdl import dtype_policies as dtype_policies
     from cdl import initializers as initializers
     from cdl import layers as layers
     from cdl import losses as losses
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from cdl import saving as saving
     from cdl import utils as utils
     from cdl._variable import Variable as Variable
+    from cdl.dtype_policies import DTypePolicy as DTypePolicy
     from cdl.initializers import Initializer as Initializer
     from cdl.layers import Input as Input
+    from cdl.layers import InputSpec as InputSpec
     from cdl.layers import Layer as Layer
     from cdl.losses import Loss as Loss
     from cdl.metrics import Metric as Metric
@@ -46,6 +49,7 @@ _NAMES = {
     "Model": "cdl.models",
     "train_many": "cdl.models",
     "Input": "cdl.layers",
+    "InputSpec": "cdl.layers",
     "Layer": "cdl.layers",
     "Loss": "cdl.losses",
     "Metric": "cdl.metrics",
@@ -53,6 +57,7 @@ _NAMES = {
     "Initializer": "cdl.initializers",
     "Regularizer": "cdl.regularizers",
     "Variable": "cdl._variable",
+    "DTypePolicy": "cdl.dtype_policies",
 }
 
 __all__ = [
@@ -60,6 +65,7 @@ __all__ = [
     "Model",
     "train_many",
     "Input",
+    "InputSpec",
     "Layer",
     "Loss",
     "Metric",
@@ -67,6 +73,7 @@ __all__ = [
     "Initializer",
     "Regularizer",
     "Variable",
+    "DTypePolicy",
     "activations",
     "backend",
     "callbacks",
@@ -74,6 +81,7 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "dtype_policies",
     "initializers",
     "layers",
     "losses",

@@ -249,7 +249,7 @@ def _class(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
     if public is None:
         raise _missing("class", name, module, {})
     if name == "DTypePolicy":
-        return (inner or {}).get("name")  # a policy is no more than its dtype here
+        importlib.import_module("cdl.dtype_policies")
     found = _of_module(public).get(name)
     if found is None:
         raise _missing("class", name, module, _of_module(public))

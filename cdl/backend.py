@@ -30,6 +30,8 @@ __all__ = [
     "int_shape",
     "is_float_dtype",
     "is_int_dtype",
+    "is_keras_tensor",
+    "result_type",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
@@ -46,3 +48,35 @@ def is_float_dtype(dtype: Any) -> bool:
 def is_int_dtype(dtype: Any) -> bool:
     """Whether a dtype is one of whole numbers, signed or not."""
     return np.issubdtype(np.dtype(standardize_dtype(dtype)), np.integer)
+
+
+def is_keras_tensor(x: Any) -> bool:
+    """Whether x is a symbolic tensor; there are none yet."""
+    del x
+    return False
+
+
+def result_type(*dtypes: Any) -> str:
+    """The dtype of what is computed from arrays of those dtypes, as Keras has it.
+
+    Python's `int` and `float` do not widen others, an integer beside a float gives that float, and
+    nothing is wider than 32 bits.
+
+    Args:
+        dtypes: dtypes, names of them, or `int` and `float`.
+
+    Raises:
+        ValueError: something that is no dtype.
+    """
+    weak = [each for each in dtypes if each in (int, float)]
+    names = [standardize_dtype(each) for each in dtypes if each not in (int, float)]
+    floats = [name for name in names if "float" in name]
+    if floats:
+        found = str(np.result_type(*floats))
+    elif float in weak or not dtypes:
+        found = floatx()
+    elif not names or (weak and set(names) == {"bool"}):
+        found = "int32"
+    else:
+        found = str(np.result_type(*names))
+    return found.replace("64", "32")

@@ -82,7 +82,7 @@ class L1(Regularizer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {"l1": self.l1}
+        return {"l1": float(np.float32(self.l1))}  # as Keras, which keeps it in float32
 
 
 @_family.add()

@@ -18,6 +18,7 @@ from cdl._named import Family
 from cdl._program import Program
 from cdl._variable import Variable
 from cdl.data import arrays_of_weights, as_numeric, brief
+from cdl.dtype_policies import DTypePolicy
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.shapes import given_input_shape
 from cdl.random import core_seed
@@ -177,6 +178,26 @@ class Layer:
     def variables(self) -> list[Variable]:
         """The same as `weights`."""
         return self.weights
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """The dtype that the layer computes in and has its weights in."""
+        return DTypePolicy("float32")
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype that the layer computes in: "float32"."""
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of the weights: "float32"."""
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def path(self) -> str:
+        """The first part of the paths of the weights: the name."""
+        return self.name
 
     @property
     def trainable_variables(self) -> list[Variable]:

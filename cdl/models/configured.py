@@ -54,6 +54,24 @@ class Configured(CompiledState):
         """Read all variables from a file; see `cdl.saving.load_weights`."""
         saving.load_weights(self, filepath, skip_mismatch)
 
+    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
+        """Not there yet.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            f"export: format {format!r} is not supported yet; save(...) writes a .keras file"
+        )
+
+    def quantize(self, mode: Any = None, **kwargs: Any) -> None:
+        """Not supported: cdl computes in float32.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("quantize: cdl computes in float32 only")
+
     def to_json(self, **kwargs: Any) -> str:
         """The model's config, with what it was compiled with, as JSON; weights are not in it.
 

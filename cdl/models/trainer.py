@@ -55,6 +55,7 @@ class Trainer(CompiledState, OlderMethods):
         Raises:
             ValueError: for an unknown name, or what cannot be used as one of these.
         """
+        checks.no_steps_of_its_own(type(self))
         steps_per_execution = checks.whole(steps_per_execution, "compile: steps_per_execution", 1)
         run_eagerly = checks.switch(run_eagerly, "compile: run_eagerly")
         checks.switch(auto_scale_loss, "compile: auto_scale_loss")

@@ -149,6 +149,10 @@ def read(
         warnings.warn(message, stacklevel=3)
     for variable, array in found:
         variable.assign(array)
+    for _, part, _ in parts(model):
+        finalize = getattr(part, "finalize_state", None)
+        if finalize is not None:  # what a layer makes of its variables, such as Normalization
+            finalize()
 
 
 def _values(

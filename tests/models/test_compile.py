@@ -3,6 +3,9 @@
 import pytest
 from models.nets import data, net, same_weights
 
+from cdl import DTypePolicy, Sequential
+from cdl.layers import Dense
+
 X, _, _, ONE_HOT = data(20)
 
 
@@ -45,3 +48,29 @@ def test_failed_compile_leaves_the_model_as_it_was(arguments, error, text, model
     assert model.optimizer is optimizer
     model.fit(X, ONE_HOT, verbose=0)
     assert int(optimizer.iterations) == 2
+
+
+@pytest.mark.parametrize("name", ["train_step", "compute_loss", "compute_metrics"])
+def test_step_of_one_s_own_is_refused_and_not_forgotten(name):
+    mine = type("Mine", (Sequential,), {name: lambda self, *args: None})
+    with pytest.raises(NotImplementedError, match=f"Mine: {name} cannot be overridden yet"):
+        mine([Dense(1)]).compile("sgd", "mse")
+
+
+def test_what_is_not_there_says_so():
+    with pytest.raises(NotImplementedError, match="'onnx' is not supported yet"):
+        Sequential([Dense(1)]).export("m.onnx", format="onnx")
+    with pytest.raises(NotImplementedError, match="float32 only"):
+        Sequential([Dense(1)]).quantize("int8")
+
+
+def test_dtypes_are_those_of_keras_s_names():
+    layer = Dense(1)
+    assert layer.dtype_policy == DTypePolicy("float32")
+    assert (layer.compute_dtype, layer.variable_dtype, layer.path) == ("float32",) * 2 + (
+        layer.name,
+    )
+    assert repr(DTypePolicy()) == '<DTypePolicy "float32">'
+    assert hash(DTypePolicy()) == hash(DTypePolicy("float32"))
+    with pytest.raises(ValueError, match="name must be 'float32'"):
+        DTypePolicy("mixed_float16")

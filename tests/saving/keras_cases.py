@@ -78,6 +78,59 @@ def initializers(K):
     )
 
 
+def layers_that_are_built_and_not(K):
+    layers = K.layers
+    return K.Sequential(
+        [
+            K.Input((4,)),
+            layers.Rescaling(0.5),
+            layers.RepeatVector(3),
+            layers.Permute((2, 1)),
+            layers.Masking(),
+            layers.SpatialDropout1D(0.2),
+            layers.LayerNormalization(),
+            layers.Reshape((3, 4)),
+            layers.Activation("tanh"),
+            layers.Flatten(),
+            layers.BatchNormalization(momentum=0.9, beta_regularizer="l1"),
+            layers.PReLU(),
+            layers.LeakyReLU(),
+            layers.ReLU(max_value=6.0),
+            layers.GaussianNoise(0.1),
+            layers.GaussianDropout(0.1),
+            layers.AlphaDropout(0.1),
+            layers.ActivityRegularization(0.1),
+            layers.Identity(),
+            layers.UnitNormalization(),
+            layers.GroupNormalization(3),
+            layers.RMSNormalization(),
+            layers.ELU(),
+            layers.Softmax(),
+            layers.Discretization([0.0, 1.0]),
+            layers.Dense(2, activation=layers.LeakyReLU(0.1)),
+        ]
+    )
+
+
+def optimizers_and_their_settings(K):
+    model = stack(K)
+    model.compile(
+        K.optimizers.SGD(
+            K.optimizers.schedules.PiecewiseConstantDecay([1, 2], [0.5, 0.25, 0.125]),
+            momentum=0.5,
+            nesterov=True,
+            clipnorm=1.0,
+            use_ema=True,
+            weight_decay=0.5,
+        ),
+        K.losses.Huber(),
+        metrics=[K.metrics.AUC(), K.metrics.Precision(), K.metrics.F1Score(), "mae"],
+        weighted_metrics=[K.metrics.RootMeanSquaredError(name="root")],
+        steps_per_execution=4,
+    )
+    return model
+
+
 def function_of_one_s_own(K):
     def distance(y_true, y_pred):
         return (y_true - y_pred) ** 2
@@ -104,6 +157,8 @@ CASES = (
     nested,
     frozen,
     initializers,
+    layers_that_are_built_and_not,
+    optimizers_and_their_settings,
     function_of_one_s_own,
     clone,
     read_again,

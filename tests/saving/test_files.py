@@ -125,6 +125,18 @@ def test_optimizer_with_other_variables_is_left_alone_with_a_warning(tmp_path):
     assert same(model, fresh)
 
 
+def test_layer_with_a_state_of_its_own_brings_it_up_to_date(tmp_path):
+    def made():
+        return Sequential([Input((4,)), cdl.layers.Normalization()])
+
+    model, other = made(), made()
+    model.layers[0].adapt(X)
+    model.save_weights(tmp_path / "a.weights.h5")
+    other.load_weights(tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(other.layers[0].mean, model.layers[0].mean)
+    np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
 def test_folder_is_made(tmp_path):
     net().save(tmp_path / "b" / "c" / "a.keras")
     assert files(tmp_path / "b" / "c") == ["a.keras"]

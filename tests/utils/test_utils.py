@@ -167,3 +167,27 @@ def test_bad_setting_is_refused(call, text):
 def test_kind_of_dtype(dtype, is_float, is_int):
     assert backend.is_float_dtype(dtype) is is_float
     assert backend.is_int_dtype(dtype) is is_int
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "expected"),
+    [
+        (("int32", "float32"), "float32"),
+        (("int64", "float16"), "float16"),
+        ((int,), "int32"),
+        ((float,), "float32"),
+        (("bool", int), "int32"),
+        (("int8", int), "int8"),
+        (("int8", float), "float32"),
+        (("float16", "float32"), "float32"),
+        (("int8", "uint8"), "int16"),
+        (("int32", "uint32"), "int32"),
+        ((), "float32"),
+    ],
+)
+def test_dtype_of_a_result_is_keras_s(dtypes, expected):
+    assert backend.result_type(*dtypes) == expected
+
+
+def test_there_are_no_symbolic_tensors():
+    assert not backend.is_keras_tensor(np.ones(2))

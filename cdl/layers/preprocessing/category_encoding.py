@@ -55,7 +55,6 @@ class CategoryEncoding(Layer):
         self.num_tokens = positive_int(owner, "num_tokens", num_tokens)
         not_yet(owner, sparse=(sparse, False))
         self.sparse = False
-        self.built = True
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the encoding."""

@@ -72,7 +72,6 @@ class Discretization(Layer):
             raise expected(owner, "bin_boundaries", "ascending numbers", bin_boundaries)
         self.summary: Array | None = None  # of the data that `adapt` saw: values and their weights
         self.reset_state()
-        self.built = True
 
     def _boundaries(self) -> Array:
         if self.bin_boundaries is None:

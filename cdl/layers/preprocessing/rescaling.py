@@ -40,7 +40,6 @@ class Rescaling(SameShape):
                 raise expected("Rescaling", name, "a number or an array of numbers", value)
         self.scale = scale
         self.offset = offset
-        self.built = True
 
     def _of_sample(self, name: str, shape: tuple[int, ...]) -> Array:
         """The argument as one number for each element of a sample."""

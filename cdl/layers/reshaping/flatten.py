@@ -29,7 +29,6 @@ class Flatten(Layer):
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format, "Flatten")
         self.input_spec = InputSpec(min_ndim=1)
-        self.built = True
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reshape, which moves nothing."""

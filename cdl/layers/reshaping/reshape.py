@@ -97,7 +97,6 @@ class Permute(Layer):
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise expected("Permute", "dims", f"a permutation of 1 to {len(self.dims)}", self.dims)
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
-        self.built = True
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the permutation; nothing if it changes nothing."""
@@ -133,7 +132,6 @@ class RepeatVector(Layer):
             raise expected("RepeatVector", "n", "a positive int", n)
         self.n = int(n)
         self.input_spec = InputSpec(ndim=2)
-        self.built = True
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the repetition."""
