@@ -146,3 +146,23 @@ def test_gradients_of_several_batches_are_one_of_them_together():
     assert int(many.optimizer.iterations) == 3
     for got, want in zip(many.get_weights(), one.get_weights(), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_a_schedule_of_a_user_is_asked_for_a_few_steps_at_a_time():
+    asked = []
+
+    class Slow(schedules.LearningRateSchedule):
+        def __call__(self, step):
+            asked.append(step)
+            return 0.1 / (1 + step)
+
+    rates = SGD(Slow()).rates(5, 10_000)
+    assert asked == list(range(5, 5 + len(rates)))
+    assert len(rates) <= 256
+    plain, own = net(), net()
+    plain.compile(SGD(schedules.InverseTimeDecay(0.1, 1, 1.0)), "mse")
+    own.compile(SGD(Slow()), "mse")
+    for model in (plain, own):
+        model.fit(X, Y, batch_size=1, epochs=6, shuffle=False, verbose=0)
+    for a, b in zip(plain.get_weights(), own.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
