@@ -1,7 +1,8 @@
 """compat.py - spellings of Keras 2 that scripts still use, each a name of something that is there.
 
-Three kinds: modules that have moved (`cdl.layers.core`), arguments that have other names now
-(`Dense(output_dim=...)`, `fit(nb_epoch=...)`), and methods that are gone (`predict_classes`).
+Modules that have moved (`cdl.layers.core`), functions with short names (`cdl.losses.mse`),
+arguments that have other names now (`Dense(output_dim=...)`, `fit(nb_epoch=...)`), and methods that
+are gone (`predict_classes`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ _MOVED = {
             "pooling",
             "recurrent",
             "embeddings",
-            "normalization",
             "noise",
             "advanced_activations",
             "merge",
@@ -77,6 +77,38 @@ class Moved:
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         """All is there already."""
+
+
+# --- functions ---
+
+_SHORT = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+    "bce": "binary_crossentropy",
+    "kld": "kl_divergence",
+    "cosine": "cosine_similarity",
+    "cosine_proximity": "cosine_similarity",
+    "kullback_leibler_divergence": "kl_divergence",
+    "logcosh": "log_cosh",
+}
+_SHORT |= {name.upper(): function for name, function in _SHORT.items() if len(name) < 5}
+
+
+def short_names(module: str) -> Callable[[str], Any]:
+    """A `__getattr__` for `losses` and `metrics`: their functions by the short names of Keras 2.
+
+    Args:
+        module: the module's name.
+    """
+
+    def find(name: str) -> Any:
+        if name not in _SHORT:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(module), _SHORT[name])
+
+    return find
 
 
 # --- arguments ---

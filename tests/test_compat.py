@@ -24,10 +24,12 @@ def test_older_module_is_found(name):
 
 def test_names_of_an_older_module_are_those_of_the_new_one():
     from cdl.layers.core import Activation, Dense, Dropout
+    from cdl.layers.normalization import BatchNormalization
 
     from cdl.utils import np_utils
 
     assert (Activation, Dense, Dropout) == (layers.Activation, layers.Dense, layers.Dropout)
+    assert BatchNormalization is layers.BatchNormalization
     np.testing.assert_array_equal(np_utils.to_categorical([0, 1]), np.eye(2))
     with pytest.raises(ImportError, match="cannot import name 'Dens'"):
         from cdl.layers.core import Dens  # noqa: F401
@@ -60,6 +62,31 @@ def test_older_arguments_of_dense():
     model = Sequential()
     model.add(layers.Dense(output_dim=3, init="uniform", input_dim=5))
     assert model.output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (lambda: layers.Dropout(p=0.3), "rate", 0.3),
+        (lambda: layers.AlphaDropout(p=0.3), "rate", 0.3),
+        (lambda: layers.GaussianDropout(p=0.3), "rate", 0.3),
+        (lambda: layers.SpatialDropout1D(p=0.3), "rate", 0.3),
+        (lambda: layers.GaussianNoise(sigma=0.3), "stddev", 0.3),
+    ],
+)
+def test_older_arguments_of_noise(make, name, value):
+    assert getattr(make(), name) == value
+
+
+def test_short_names_of_functions():
+    from cdl import losses, metrics
+
+    assert losses.mse is losses.MSE is losses.mean_squared_error
+    assert losses.kld is losses.kl_divergence
+    assert losses.cosine_proximity is losses.cosine_similarity
+    assert metrics.mae is metrics.mean_absolute_error
+    with pytest.raises(AttributeError, match=r"module 'cdl\.losses' has no attribute 'msse'"):
+        _ = losses.msse
 
 
 def test_both_spellings_at_once_are_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cdl.compat import short_names
 from cdl.losses.compiled import is_compiled as is_compiled
 from cdl.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
 from cdl.losses.crossentropy import CategoricalCrossentropy as CategoricalCrossentropy
@@ -61,6 +62,7 @@ from cdl.losses.regression import mean_squared_logarithmic_error as mean_squared
 from cdl.losses.regression import poisson as poisson
 
 get, serialize, deserialize = family.get, family.serialize, family.deserialize
+__getattr__ = short_names(__name__)  # mse and its like, of Keras 2
 
 
 def resolve(

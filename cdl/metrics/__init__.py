@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdl import losses
+from cdl.compat import short_names
 from cdl.losses import binary_crossentropy as binary_crossentropy
 from cdl.losses import binary_focal_crossentropy as binary_focal_crossentropy
 from cdl.losses import categorical_crossentropy as categorical_crossentropy
@@ -84,6 +85,7 @@ from cdl.metrics.trade_offs import SensitivityAtSpecificity as SensitivityAtSpec
 from cdl.metrics.trade_offs import SpecificityAtSensitivity as SpecificityAtSensitivity
 
 get, serialize, deserialize = family.get, family.serialize, family.deserialize
+__getattr__ = short_names(__name__)  # mse and its like, of Keras 2
 
 _accuracies: dict[str, type[Metric]] = {
     "binary": BinaryAccuracy,

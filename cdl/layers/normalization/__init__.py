@@ -1,1 +1,7 @@
 """__init__.py - layers that bring their inputs to a common mean and size."""
+
+from cdl.layers.normalization.batch_normalization import BatchNormalization as BatchNormalization
+from cdl.layers.normalization.group_normalization import GroupNormalization as GroupNormalization
+from cdl.layers.normalization.line_normalization import LayerNormalization as LayerNormalization
+from cdl.layers.normalization.line_normalization import RMSNormalization as RMSNormalization
+from cdl.layers.normalization.line_normalization import UnitNormalization as UnitNormalization

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import expected, number
+from cdl.compat import renamed
 from cdl.config import standardize_data_format
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import family
@@ -109,6 +110,7 @@ class Dropout(_Patterned):
         ValueError: a rate outside the limits, or a noise shape that is none.
     """
 
+    @renamed(p="rate")
     def __init__(
         self,
         rate: float,
@@ -155,6 +157,7 @@ class AlphaDropout(_Patterned):
         kwargs: see `Layer`.
     """
 
+    @renamed(p="rate")
     def __init__(
         self,
         rate: float,
@@ -225,6 +228,7 @@ class SpatialDropout1D(_SpatialDropout):
 
     ndim = 3
 
+    @renamed(p="rate")
     def __init__(
         self, rate: float, seed: int | None = None, name: str | None = None, dtype: Any = None
     ) -> None:
@@ -245,6 +249,7 @@ class SpatialDropout2D(_SpatialDropout):
 
     ndim = 4
 
+    @renamed(p="rate")
     def __init__(
         self,
         rate: float,

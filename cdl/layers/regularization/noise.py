@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import number
+from cdl.compat import renamed
 from cdl.layers.layer import family
 from cdl.layers.regularization.dropout import checked_rate
 from cdl.layers.regularization.random import Random
@@ -29,6 +30,7 @@ class GaussianNoise(Random):
         ValueError: a standard deviation outside the limits.
     """
 
+    @renamed(sigma="stddev")
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
         if isinstance(stddev, bool) or not isinstance(stddev, (int, float, np.number)):
@@ -61,6 +63,7 @@ class GaussianDropout(Random):
         ValueError: a rate outside the limits.
     """
 
+    @renamed(p="rate")
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
         self.rate = checked_rate("GaussianDropout", rate)
