@@ -122,6 +122,8 @@ class Dense(Layer):
         """Append the product with the bias, then the activation."""
         shape = (*x.shape[:-1], self.units)
         y = program.emit("dense", (x,), shape, params=(self.kernel, self.bias))
+        if self.activation is None:  # by who has set it so
+            return y
         activated: Value = self.activation.lower(program, y)
         return activated
 

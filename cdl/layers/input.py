@@ -62,6 +62,7 @@ class InputLayer(Layer):
         if np.dtype(dtype_name).kind not in "fiub":
             raise expected("Input", "dtype", "a float, an int or bool", dtype)
         self.dtype = dtype_name
+        self.sparse = self.ragged = self.optional = False
         self.built = True
 
     @property

@@ -152,8 +152,15 @@ class Lambda(Layer):
         return {**config, "arguments": dict(self.arguments)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None, safe_mode: bool | None = None
+    ) -> Self:
         """A new layer from what `get_config` gave.
+
+        Args:
+            config: the config.
+            custom_objects: functions of the user's own, by name.
+            safe_mode: True, which is also what None means: code in a config is never run.
 
         Raises:
             TypeError: a function of the user's own that is not known by a custom object scope or
@@ -161,7 +168,12 @@ class Lambda(Layer):
             ValueError: code instead of a function's name, as Keras writes for a lambda.
         """
         named = ("function", "output_shape", "mask")
-        read = {name: _serial.deserialize(config[name]) for name in named if name in config}
+        safe = safe_mode is None or safe_mode
+        read = {
+            name: _serial.deserialize(config[name], custom_objects, safe)
+            for name in named
+            if name in config
+        }
         if isinstance(read.get("output_shape"), list):
             read["output_shape"] = tuple(read["output_shape"])
         return cls(**{**config, **read})

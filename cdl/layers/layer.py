@@ -95,6 +95,7 @@ class Layer:
         self._frozen: set[Variable] = set()  # weights that are never trained
 
     takes_lists = False  # whether lists of numbers may stand for an array in a call
+    takes_mask = False  # whether a call may be given a mask
 
     # Weights
 
@@ -322,14 +323,19 @@ class Layer:
         del inputs
         return previous_mask if self.supports_masking else None
 
-    def __call__(self, inputs: Any, training: bool | None = False) -> NDArray[Any]:
+    def __call__(
+        self, inputs: Any, training: bool | None = False, mask: Any = None
+    ) -> NDArray[Any]:
         """The layer's output for an array; the first call builds it.
 
         Args:
             inputs: an array whose first axis are the samples.
             training: whether layers like Dropout and BatchNormalization behave as in training.
+            mask: for layers that look at one, which lines along the last axis count: an array with
+                one axis less.
 
         Raises:
+            TypeError: a mask for a layer that does not look at it.
             ValueError: no array, or one whose shape does not fit.
         """
         owner = f"{type(self).__name__} {self.name!r}"
@@ -341,18 +347,38 @@ class Layer:
         if not self.built:
             self.build(shape)
         self._activity = 0.0
-        if len(x) == 0:
-            return np.zeros((0, *self.compute_output_shape(shape)[1:]), np.float32)  # type: ignore[arg-type]
+        if x.size == 0:
+            sizes = self.compute_output_shape((len(x), *x.shape[1:]))
+            return np.zeros([n for n in sizes if n is not None], np.float32)
         program = Program()
-        program.output(self.append_to(program, program.input(x.shape[1:])))
-        output: NDArray[Any] = self._run(program, x, bool(training))
+        value, arrays = program.input(x.shape[1:]), [x]
+        if mask is not None:
+            arrays.append(self._mask_for(x, mask))
+            value.mask = program.input((*x.shape[1:-1], 1))
+        program.output(self.append_to(program, value))
+        output: NDArray[Any] = self._run(program, arrays, bool(training))
         return output
 
-    def _run(self, program: Program, x: NDArray[Any], training: bool) -> Any:
-        """What a program of this layer gives for `x`."""
+    def _mask_for(self, x: NDArray[Any], mask: Any) -> NDArray[Any]:
+        """A mask as an array with a number for each line of `x`."""
+        owner = f"{type(self).__name__} {self.name!r}"
+        if not self.takes_mask:
+            raise TypeError(f"{owner}: mask must be None, since the layer does not look at it")
+        given = as_numeric(mask, f"{owner}: mask")
+        fits = given.ndim == x.ndim - 1
+        pairs = zip(given.shape, x.shape[:-1], strict=False)
+        if not fits or any(n not in (1, m) for n, m in pairs):
+            raise ValueError(
+                f"{owner}: mask must have shape {x.shape[:-1]}, one axis less than the inputs, "
+                f"got {given.shape}"
+            )
+        return np.broadcast_to(given, x.shape[:-1])
+
+    def _run(self, program: Program, arrays: list[NDArray[Any]], training: bool) -> Any:
+        """What a program of this layer gives for arrays."""
         if not training and self.activity_regularizer is None:
-            return _eager.run(program, [x])
-        run = _eager.run_batch(program, [x], training, self._calls, core_seed())
+            return _eager.run(program, arrays)
+        run = _eager.run_batch(program, arrays, training, self._calls, core_seed())
         self._calls += training
         self._activity = run.penalty
         return run.output

@@ -119,3 +119,30 @@ def test_masks_pass_through_models():
 def test_a_mask_value_that_is_no_number_is_refused(value):
     with pytest.raises(ValueError, match="Masking: mask_value must be a number"):
         Masking(value)
+
+
+def test_a_call_may_be_given_a_mask():
+    layer = layers.BatchNormalization(momentum=0.0)
+    x = X.astype(np.float64)
+    y = layer(X, training=True, mask=COUNTS)
+    mean, variance = x[COUNTS].mean(0), x[COUNTS].var(0)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(variance + 1e-3), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="mask must have shape"):
+        layer(X, mask=COUNTS[:, :2])
+    with pytest.raises(TypeError, match="does not look at it"):
+        layers.LayerNormalization()(X, mask=COUNTS)
+
+
+def test_softmax_gives_masked_scores_no_probability():
+    x = RNG.normal(size=(4, 5)).astype(np.float32)
+    counts = RNG.random((4, 5)) < 0.5
+    counts[0] = False
+    y = layers.Softmax()(x, mask=counts)
+    e = np.where(counts, np.exp(x.astype(np.float64)), 0)
+    expected = np.divide(e, e.sum(1, keepdims=True), out=np.zeros_like(e), where=e.any(1)[:, None])
+    np.testing.assert_allclose(y, expected, rtol=1e-5)
+    np.testing.assert_array_equal(layers.Softmax()(x, mask=counts.astype(np.float32)), y)
+    for shape in ((3, 5), (2, 4, 5)):
+        with pytest.raises(ValueError, match="mask must broadcast"):
+            layers.Softmax()(x, mask=np.ones(shape))

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl._arguments import axes
+from cdl.data import as_numeric
 from cdl.layers.axes import along
 from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cdl._program import Program, Value
+
+_MASKED = -1e9  # a score whose exponential is 0 beside any that counts
 
 
 @family.add()
@@ -28,6 +35,38 @@ class Softmax(SameShape):
         axes("Softmax", "axis", axis)
         self.axis = axis
         self.built = True
+
+    def __call__(
+        self, inputs: Any, training: bool | None = False, mask: Any = None
+    ) -> NDArray[Any]:
+        """The probabilities of an array.
+
+        Args:
+            inputs: scores, an array whose first axis are the samples.
+            training: without a meaning here.
+            mask: which scores count (true, or above 0.5), of a shape that broadcasts to that of the
+                inputs; the others get probability 0. None for all.
+
+        Raises:
+            ValueError: a mask that does not broadcast.
+        """
+        if mask is None:
+            return super().__call__(inputs)
+        owner = f"Softmax {self.name!r}"
+        x = as_numeric(inputs, f"{owner}: inputs")
+        counts = np.asarray(mask)
+        counts = counts if counts.dtype == bool else counts > 0.5
+        try:
+            whole = np.broadcast_shapes(counts.shape, x.shape)
+        except ValueError:
+            whole = ()
+        if whole != x.shape:
+            raise ValueError(
+                f"{owner}: mask must broadcast to the inputs, got shape {counts.shape} for inputs "
+                f"of shape {x.shape}"
+            )
+        y = super().__call__(np.where(counts, x, _MASKED).astype(np.float32))
+        return np.where(counts, y, np.float32(0))
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the softmax of lines that have the axis as their last."""

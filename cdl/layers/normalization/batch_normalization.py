@@ -53,6 +53,7 @@ class BatchNormalization(Scaled):
         ValueError: a wrong or an unsupported argument.
     """
 
+    takes_mask = True
     moving_mean: Variable
     moving_variance: Variable
 

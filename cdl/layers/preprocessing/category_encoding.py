@@ -64,16 +64,16 @@ class CategoryEncoding(Layer):
         """See `output_mode`."""
         return encoded_shape(tuple(input_shape), self.output_mode, self.num_tokens)
 
-    def __call__(
-        self, inputs: Any, training: bool | None = False, count_weights: Any = None
+    def __call__(  # type: ignore[override]
+        self, inputs: Any, count_weights: Any = None, training: bool | None = False
     ) -> NDArray[Any]:
         """The encoding of an array, a list or a single number.
 
         Args:
             inputs: numbers of tokens. If they have one axis only, it is taken for one sample,
                 unless the mode is "one_hot".
-            training: without a meaning here.
             count_weights: for "count", what each number counts: as many as the inputs.
+            training: without a meaning here.
 
         Raises:
             ValueError: `count_weights` in another mode, or of another shape.

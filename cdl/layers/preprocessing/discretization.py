@@ -141,21 +141,22 @@ class Discretization(Layer):
             return bins
         return encoded(program, bins, self.output_mode, self._bins)
 
-    def __call__(self, inputs: Any, training: bool | None = False) -> Array:
+    def __call__(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Array:
         """The bins of an array or a list of numbers.
 
         Args:
             inputs: numbers; if they have one axis only, "multi_hot" and "count" take it for one
                 sample.
             training: without a meaning here.
+            mask: None.
         """
         if np.ndim(inputs) == 1 and self.output_mode in ("multi_hot", "count"):
             y: Array = super().__call__(np.asarray(inputs)[None])[0]
             return y
-        return super().__call__(inputs)
+        return super().__call__(inputs, training, mask)
 
-    def _run(self, program: Program, x: Array, training: bool) -> Any:
-        y = super()._run(program, x, training)
+    def _run(self, program: Program, arrays: list[Array], training: bool) -> Any:
+        y = super()._run(program, arrays, training)
         return y.astype(np.int32) if self.output_mode == "int" else y
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
