@@ -84,7 +84,10 @@ class ActivationFunction:
         from inspect import Parameter, Signature
 
         kind = Parameter.POSITIONAL_OR_KEYWORD
-        options = [Parameter(name, kind, default=value) for name, value in self.defaults.items()]
+        options = [
+            Parameter(name, kind, default=Parameter.empty if value is _REQUIRED else value)
+            for name, value in self.defaults.items()
+        ]
         return Signature([Parameter("x", kind), *options])
 
     def __repr__(self) -> str:
