@@ -79,12 +79,6 @@ CDL_INLINE float d_leaky_relu(float x, float y, const float *p) {
     return (void)y, x < 0.0f ? p[0] : 1.0f;
 }
 
-/* e^x - 1 with relative accuracy near 0: e^x - 1 = 2 t / (1 - t) with t = tanh(x / 2). */
-CDL_INLINE float expm1_f(float x) {
-    const float t = tanh_f(0.5f * x);
-    return x < -0.5f || x > 0.5f ? exp_f(x) - 1.0f : 2.0f * t / (1.0f - t);
-}
-
 CDL_INLINE float f_elu(float x, const float *p) { return x > 0.0f ? x : p[0] * expm1_f(x); }
 CDL_INLINE float d_elu(float x, float y, const float *p) {
     return (void)y, x > 0.0f ? 1.0f : p[0] * exp_f(x);
@@ -116,7 +110,9 @@ CDL_INLINE float d_softplus(float x, float y, const float *p) {
 
 CDL_INLINE float f_gelu(float x, const float *p) { return (void)p, x * normal_cdf_f(x); }
 CDL_INLINE float d_gelu(float x, float y, const float *p) {
-    return (void)y, (void)p, normal_cdf_f(x) + x * normal_pdf_f(x);
+    float density;
+    const float below = normal_distribution_f(x, &density);
+    return (void)y, (void)p, below + within_f(x, -13.1f, 13.1f) * density;
 }
 
 /* Hendrycks and Gimpel, 2016: x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715
@@ -152,12 +148,6 @@ CDL_INLINE float f_hard_shrink(float x, const float *p) {
 }
 CDL_INLINE float d_hard_shrink(float x, float y, const float *p) {
     return (void)y, abs_f(x) > p[0] ? 1.0f : 0.0f;
-}
-
-/* min(max(x, low), high), NaN staying NaN. */
-CDL_INLINE float within_f(float x, float low, float high) {
-    const float above = x < low ? low : x;
-    return above > high ? high : above;
 }
 
 CDL_INLINE float f_hard_sigmoid(float x, const float *p) {

@@ -1,4 +1,4 @@
-/* line.h - reductions along one line of n > 1 floats whose pads may be read.
+/* line.h - reductions along one line of n floats whose pads may be read.
  *
  * Part of the ISA template. Lines are padded to whole registers (base/memory.h), so the last
  * register is masked where pads would count: no scalar tail, which for ten classes is most of it.
@@ -21,11 +21,22 @@ CDL_INLINE float line_sum(size_t n, const float *z) {
     return vf_sum(sum);
 }
 
-/* Sum of t (z - shift), where the pads of t are 0. */
-CDL_INLINE float line_dot(size_t n, const float *t, const float *z, float shift) {
+/* Sum over a line of (x - a)(y - b), whatever the pads hold. */
+CDL_INLINE float line_product(size_t n, const float *x, float a, const float *y, float b) {
+    if (n == 1) return (x[0] - a) * (y[0] - b);
     vf sum = vf_splat(0);
-    for (size_t b = 0; b < n; b += CDL_VLEN)
-        sum += vf_load(t + b) * (vf_load(z + b) - vf_splat(shift));
+    for (size_t j = 0; j < n; j += CDL_VLEN) {
+        const vf v = (vf_load(x + j) - vf_splat(a)) * (vf_load(y + j) - vf_splat(b));
+        sum += vf_select(vf_below(n, j), v, vf_splat(0));
+    }
+    return vf_sum(sum);
+}
+
+CDL_INLINE float line_total(size_t n, const float *x) {
+    if (n == 1) return x[0];
+    vf sum = vf_splat(0);
+    for (size_t j = 0; j < n; j += CDL_VLEN)
+        sum += vf_select(vf_below(n, j), vf_load(x + j), vf_splat(0));
     return vf_sum(sum);
 }
 
@@ -53,7 +64,7 @@ CDL_INLINE float softmax_line(size_t n, const float *restrict z, float top, floa
     for (size_t b = 0; b < n; b += CDL_LINE) {
         const int32_t left = (int32_t)(n - b);
         for (int32_t j = 0; j < CDL_LINE; j++) {
-            const float v = exp_f(z[b + (size_t)j] - top);
+            const float v = exp_down_f(z[b + (size_t)j] - top);
             e[b + (size_t)j] = j < left ? v : 0.0f;
         }
     }

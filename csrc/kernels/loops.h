@@ -27,41 +27,80 @@ CDL_INLINE float line_weight(const struct cdl_scoring *s, size_t line) {
     return s->weight ? s->weight[line / s->lines] : 1.0f;
 }
 
-/* Elementwise losses: a line is n elements; single columns (n == 1, one line a sample) run as one
- * vector over the batch. */
+/* Elementwise losses. Single columns (n == 1) run as one vector over the batch. Short lines, pads
+ * included, run several at a time; a long one in parts. The values of a line are added up after. */
+enum { LOSS_ELEMENTS = 1024 };
+
+typedef void element_loss_fn(size_t n, const float *y, const float *t, float scale, const float *p,
+                             float *dy, float *q, float *value);
+
+CDL_INLINE void column_loss(const struct cdl_scoring *s, element_loss_fn *elements) {
+    elements(s->rows, s->y, s->t, s->scale, s->p, s->dy, s->q, s->value);
+    if (!s->weight) return;
+    const float *restrict weight = s->weight;
+    float *restrict dy = s->dy;
+    if (s->lines == 1) {
+        for (size_t i = 0; i < s->rows; i++) dy[i] *= weight[i];
+    } else {
+        for (size_t i = 0; i < s->rows; i++) dy[i] *= weight[i / s->lines];
+    }
+}
+
+/* After the elements of line i: its weight, its pads. */
+CDL_INLINE void finish_line(const struct cdl_scoring *s, size_t i) {
+    float *dy = s->dy + i * s->ldy, *q = s->q + i * s->ldy;
+    const float weight = line_weight(s, i);
+    for (size_t j = 0; j < cdl_padded(s->n) && s->weight; j++) dy[j] *= weight;
+    for (size_t j = s->n; j < s->ldy; j++) dy[j] = q[j] = 0.0f;
+}
+
+CDL_INLINE void short_lines_loss(const struct cdl_scoring *s, element_loss_fn *elements) {
+    const size_t ld = s->ldy, together = LOSS_ELEMENTS / ld;
+    float value[LOSS_ELEMENTS];
+    for (size_t first = 0; first < s->rows; first += together) {
+        const size_t lines = s->rows - first < together ? s->rows - first : together;
+        elements(lines * ld, s->y + first * ld, (const float *)s->t + first * ld,
+                 s->scale / (float)s->n, s->p, s->dy + first * ld, s->q + first * ld, value);
+        for (size_t l = 0; l < lines; l++) {
+            s->value[first + l] = line_total(s->n, value + l * ld) / (float)s->n;
+            finish_line(s, first + l);
+        }
+    }
+}
+
+CDL_INLINE void long_line_loss(const struct cdl_scoring *s, size_t i, element_loss_fn *elements) {
+    const float *y = s->y + i * s->ldy, *t = (const float *)s->t + i * s->ldt;
+    float value[LOSS_ELEMENTS];
+    float sum = 0.0f;
+    for (size_t at = 0; at < s->n; at += LOSS_ELEMENTS) {
+        const size_t n = s->n - at < LOSS_ELEMENTS ? s->n - at : LOSS_ELEMENTS;
+        elements(cdl_round_up(n, CDL_LINE), y + at, t + at, s->scale / (float)s->n, s->p,
+                 s->dy + i * s->ldy + at, s->q + i * s->ldy + at, value);
+        sum += line_total(n, value);
+    }
+    s->value[i] = sum / (float)s->n;
+    finish_line(s, i);
+}
+
 #define X(NAME, PARAMS)                                                                            \
-    static void NAME##_column(const struct cdl_scoring *s, const float *p) {                       \
-        const float *restrict y = s->y, *restrict t = s->t;                                        \
-        float *restrict dy = s->dy, *restrict q = s->q, *restrict value = s->value;                \
-        for (size_t i = 0; i < s->rows; i++) {                                                     \
+    static void NAME##_elements(size_t n, const float *restrict y, const float *restrict t,        \
+                                float scale, const float *params, float *restrict dy,              \
+                                float *restrict q, float *restrict value) {                        \
+        const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};          \
+        for (size_t j = 0; j < n; j++) {                                                           \
             float slope, seen;                                                                     \
-            value[i] = NAME(y[i], t[i], p, &slope, &seen);                                         \
-            dy[i] = slope * s->scale;                                                              \
-            q[i] = seen;                                                                           \
+            value[j] = NAME(y[j], t[j], p, &slope, &seen);                                         \
+            dy[j] = slope * scale;                                                                 \
+            q[j] = seen;                                                                           \
         }                                                                                          \
-        if (!s->weight) return;                                                                    \
-        for (size_t i = 0; i < s->rows; i++) dy[i] *= line_weight(s, i);                           \
     }                                                                                              \
     static void NAME##_loss(const struct cdl_scoring *s) {                                         \
-        const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
         if (s->n == 1) {                                                                           \
-            NAME##_column(s, p);                                                                   \
-            return;                                                                                \
-        }                                                                                          \
-        for (size_t i = 0; i < s->rows; i++) {                                                     \
-            const float *restrict y = s->y + i * s->ldy;                                           \
-            const float *restrict t = (const float *)s->t + i * s->ldt;                            \
-            float *restrict dy = s->dy + i * s->ldy, *restrict q = s->q + i * s->ldy;              \
-            const float scale = s->scale * line_weight(s, i) / (float)s->n;                        \
-            float sum = 0.0f;                                                                      \
-            for (size_t j = 0; j < s->n; j++) {                                                    \
-                float slope, seen;                                                                 \
-                sum += NAME(y[j], t[j], p, &slope, &seen);                                         \
-                dy[j] = slope * scale;                                                             \
-                q[j] = seen;                                                                       \
-            }                                                                                      \
-            for (size_t j = s->n; j < s->ldy; j++) dy[j] = q[j] = 0.0f;                            \
-            s->value[i] = sum / (float)s->n;                                                       \
+            column_loss(s, NAME##_elements);                                                       \
+        } else if (s->ldy == s->ldt && s->ldy <= LOSS_ELEMENTS) {                                  \
+            short_lines_loss(s, NAME##_elements);                                                  \
+        } else {                                                                                   \
+            for (size_t i = 0; i < s->rows; i++) long_line_loss(s, i, NAME##_elements);            \
         }                                                                                          \
     }
 CDL_ELEMENT_LOSSES(X)

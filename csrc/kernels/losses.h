@@ -84,11 +84,11 @@ CDL_INLINE float binary_crossentropy(float y, float t, const float *p, float *sl
 CDL_INLINE float sigmoid_binary_crossentropy(float y, float t, const float *p, float *slope,
                                              float *q) {
     const float target = t * (1.0f - p[0]) + 0.5f * p[0];
-    const float e = exp_f(-abs_f(y)); /* sigmoid is 1 / (1 + e) or e / (1 + e) */
+    const float e = exp_down_f(-abs_f(y)); /* sigmoid is 1 / (1 + e) or e / (1 + e) */
     const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
     *q = s;
     *slope = s - target;
-    return (y > 0.0f ? y : 0.0f) - y * target + log1p_f(e);
+    return (y > 0.0f ? y : 0.0f) - y * target + log1p_unit_f(e);
 }
 
 /* A line's loss is total * log(sum) + rest: the loops take the logarithms of many lines together.
@@ -108,6 +108,11 @@ CDL_INLINE void softmax_finish(size_t n, float sum, float scale, float *restrict
     }
 }
 
+/* The targets of lanes [b, b + CDL_VLEN) with label smoothing, t keep + extra; 0 in the pads. */
+CDL_INLINE vf smoothed(size_t n, size_t b, const float *t, float keep, float extra) {
+    return vf_select(vf_below(n, b), vf_load(t + b) * keep + extra, vf_splat(0));
+}
+
 /* loss = log(sum exp z) - sum t z for targets that sum to 1; in general with sum t in front. */
 CDL_INLINE struct line_loss softmax_categorical_crossentropy(size_t n, const float *restrict z,
                                                              const void *restrict target,
@@ -115,20 +120,20 @@ CDL_INLINE struct line_loss softmax_categorical_crossentropy(size_t n, const flo
                                                              float *restrict dz,
                                                              float *restrict q) {
     const float *t = target;
+    const float keep = 1.0f - p[0], extra = p[0] / (float)n;
     const float top = line_top(n, z);
     const float sum = softmax_line(n, z, top, dz);
-    float total = line_sum(n, t) * (1.0f - p[0]);
-    float dot = line_dot(n, t, z, top) * (1.0f - p[0]);
-    if (p[0] != 0.0f) {
-        total += p[0];
-        for (size_t j = 0; j < n; j++) dot += (z[j] - top) * (p[0] / (float)n);
+    vf all = vf_splat(0), dot = vf_splat(0);
+    for (size_t b = 0; b < n; b += CDL_VLEN) {
+        const vf v = smoothed(n, b, t, keep, extra);
+        all += v;
+        dot += v * (vf_load(z + b) - vf_splat(top));
     }
+    const float total = vf_sum(all);
     softmax_finish(n, sum, scale * total, dz, q);
-    const float kept = scale * (1.0f - p[0]);
-    const size_t padded = cdl_round_up(n, CDL_LINE); /* pads of targets are 0 */
-    for (size_t j = 0; j < padded; j++) dz[j] -= kept * t[j];
-    for (size_t j = 0; j < n && p[0] != 0.0f; j++) dz[j] -= scale * (p[0] / (float)n);
-    return (struct line_loss){sum, total, -dot};
+    for (size_t b = 0; b < n; b += CDL_VLEN)
+        vf_store(dz + b, vf_load(dz + b) - smoothed(n, b, t, keep, extra) * scale);
+    return (struct line_loss){sum, total, -vf_sum(dot)};
 }
 
 /* A target that is none of the n classes, one that the loss is to ignore, has the loss 0. */
@@ -149,49 +154,66 @@ softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
     return (struct line_loss){sum, 1.0f, top - z[t]};
 }
 
-/* On probabilities: y is first divided by its sum s, u = y / s, then clipped. With g = dloss/du
- * the slope by y is (g - sum g u) / s. */
-CDL_INLINE struct line_loss normalized_crossentropy(size_t n, const float *restrict y, float scale,
-                                                    float *restrict dz, float *restrict q) {
-    float s = 0.0f;
-    for (size_t j = 0; j < n; j++) s += y[j];
-    float loss = 0.0f;
-    float mean = 0.0f;
-    for (size_t j = 0; j < n; j++) { /* dz holds the targets on entry */
-        const float u = y[j] / s;
-        const float low = u < PROBABILITY_MIN ? PROBABILITY_MIN : u;
-        const float c = low > PROBABILITY_MAX ? PROBABILITY_MAX : low;
-        const float g = u >= PROBABILITY_MIN && u <= PROBABILITY_MAX ? -dz[j] / c : 0.0f * u;
-        loss -= dz[j] * log_f(c);
-        mean += g * u;
-        dz[j] = g;
+/* What is left to do for losses of u = y / sum y: from their slopes by u, in dz, to those by y,
+ * which are (dz - sum dz u) / sum y; predictions to q. */
+CDL_INLINE void through_sum(size_t n, const float *restrict y, float sum, float scale,
+                            float *restrict dz, float *restrict q) {
+    const float mean = line_product(n, dz, 0.0f, y, 0.0f) / sum;
+    const float factor = scale / sum;
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        const int32_t left = (int32_t)(n - b);
+        for (int32_t j = 0; j < CDL_LINE; j++) {
+            const size_t at = b + (size_t)j;
+            dz[at] = j < left ? (dz[at] - mean) * factor : 0.0f;
+            q[at] = j < left ? y[at] : 0.0f;
+        }
     }
-    const float factor = scale / s;
-    for (size_t j = 0; j < n; j++) dz[j] = (dz[j] - mean) * factor;
-    const size_t padded = cdl_round_up(n, CDL_LINE);
-    for (size_t j = 0; j < n; j++) q[j] = y[j];
-    for (size_t j = n; j < padded && n > 1; j++) dz[j] = q[j] = 0.0f;
-    return (struct line_loss){1.0f, 0.0f, loss};
 }
 
+/* On probabilities: -sum t log c, c = y / sum y clipped. */
 CDL_INLINE struct line_loss categorical_crossentropy(size_t n, const float *restrict y,
                                                      const void *restrict target, float scale,
                                                      const float *p, float *restrict dz,
                                                      float *restrict q) {
     const float *t = target;
-    for (size_t j = 0; j < n; j++) dz[j] = t[j] * (1.0f - p[0]) + p[0] / (float)n;
-    return normalized_crossentropy(n, y, scale, dz, q);
+    const float keep = 1.0f - p[0], extra = p[0] / (float)n;
+    const float sum = line_total(n, y);
+    vf loss = vf_splat(0);
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        const int32_t left = (int32_t)(n - b);
+        float term[CDL_LINE];
+        for (int32_t j = 0; j < CDL_LINE; j++) {
+            const size_t at = b + (size_t)j;
+            const float u = y[at] / sum;
+            const float c = within_f(u, PROBABILITY_MIN, PROBABILITY_MAX);
+            const float tj = t[at] * keep + extra;
+            const float slope = c == u ? -tj / c : 0.0f * u;
+            term[j] = j < left ? tj * log_f(c) : 0.0f;
+            dz[at] = j < left ? slope : 0.0f;
+        }
+        for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss -= vf_load(term + j);
+    }
+    through_sum(n, y, sum, scale, dz, q);
+    return (struct line_loss){1.0f, 0.0f, vf_sum(loss)};
 }
 
+/* The same with one target: a single logarithm. */
 CDL_INLINE struct line_loss sparse_categorical_crossentropy(size_t n, const float *restrict y,
                                                             const void *restrict target,
                                                             float scale, const float *p,
                                                             float *restrict dz, float *restrict q) {
     (void)p;
-    for (size_t j = 0; j < n; j++) dz[j] = 0.0f;
     const int32_t t = *(const int32_t *)target;
-    if (is_class_of(n, t)) dz[t] = 1.0f;
-    return normalized_crossentropy(n, y, scale, dz, q);
+    const float sum = line_total(n, y);
+    const float nothing = 0.0f * sum; /* NaN if a prediction is none, or infinite */
+    const float u = is_class_of(n, t) ? y[t] / sum : 1.0f;
+    const float c = within_f(u, PROBABILITY_MIN, PROBABILITY_MAX);
+    const size_t padded = cdl_round_up(n, CDL_LINE);
+    for (size_t j = 0; j < padded; j++) dz[j] = j < n ? nothing : 0.0f;
+    if (is_class_of(n, t)) dz[t] = c == u ? -1.0f / c : 0.0f * u;
+    through_sum(n, y, sum, scale, dz, q);
+    return is_class_of(n, t) ? (struct line_loss){c, -1.0f, nothing}
+                             : (struct line_loss){1.0f, 0.0f, nothing};
 }
 
 #include "kernels/more_losses.h"

@@ -2,8 +2,8 @@
  *
  * No branch, no table, no call: conditions are selects. inf and NaN behave as in libm; results
  * below the smallest normal number are 0, as everywhere in cdl (base/threads.c). Coefficients of
- * exp, log and tanh are those of the Cephes library (S. Moshier, netlib.org/cephes); those of
- * erfcx are our own fit. Errors in ulp and throughput on each ISA: docs/numerics.md.
+ * exp, log and tanh are those of the Cephes library (S. Moshier, netlib.org/cephes); those of the
+ * normal distribution are our own fit. Errors in ulp and throughput on each ISA: docs/numerics.md.
  */
 #ifndef CDL_KERNELS_MATH_H
 #define CDL_KERNELS_MATH_H
@@ -34,33 +34,64 @@ CDL_INLINE float copysign_f(float x, float sign) {
 CDL_INLINE float max_f(float x, float y) { return x > y ? x : y; }
 CDL_INLINE float min_f(float x, float y) { return x < y ? x : y; }
 
-/* e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds n into the
- * low bits of the sum; 2^n is applied in two halves, since n reaches 128. */
-CDL_INLINE float exp_f(float x) {
-    const float magic = 12582912.0f;
-    const float shifted = x * 1.44269504f + magic;
-    const int32_t n =
-        (int32_t)((uint32_t)bits_of_float(shifted) - (uint32_t)bits_of_float(magic)); /* may wrap */
-    const float whole = shifted - magic;
-    const float r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
+/* e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2: adding 1.5 * 2^23 rounds n into the
+ * low bits of the sum. */
+#define EXP_SHIFT 12582912.0f
+CDL_INLINE float exp_shifted_f(float x) { return x * 1.44269504f + EXP_SHIFT; }
+CDL_INLINE int32_t exp_power(float shifted) { /* n; the difference may wrap */
+    return (int32_t)((uint32_t)bits_of_float(shifted) - (uint32_t)bits_of_float(EXP_SHIFT));
+}
+CDL_INLINE float exp_rest_f(float x, float shifted) { /* r */
+    const float n = shifted - EXP_SHIFT;
+    return (x - n * 0.693359375f) - n * -2.12194440e-4f;
+}
+CDL_INLINE float power_of_2(int32_t n) { /* for -126 <= n <= 127 */
+    return float_of_bits((int32_t)((uint32_t)(n + 127) << 23));
+}
 
+/* (e^r - 1) / r */
+CDL_INLINE float exp_slope_f(float r) {
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
+    return p * r + 1.0f;
+}
 
+/* For any x: 2^n is applied in two halves, since n reaches 128. */
+CDL_INLINE float exp_f(float x) {
+    const float shifted = exp_shifted_f(x);
+    const float r = exp_rest_f(x, shifted);
+    const int32_t n = exp_power(shifted);
     const int32_t half = n >> 1;
-    const float scaled = p * float_of_bits((int32_t)((uint32_t)(half + 127) << 23)) *
-                         float_of_bits((int32_t)((uint32_t)(n - half + 127) << 23));
+    const float scaled = (exp_slope_f(r) * r + 1.0f) * power_of_2(half) * power_of_2(n - half);
     const float above = x > 88.722839f ? INFINITY : scaled;
     return x < -87.336544f ? 0.0f : above;
 }
 
-/* log x = e ln 2 + log m, with m in [sqrt(1/2), sqrt(2)). */
-CDL_INLINE float log_f(float x) {
+/* For -87.3 <= x <= 88 or NaN. */
+CDL_INLINE float exp_near_f(float x) {
+    const float shifted = exp_shifted_f(x);
+    const float r = exp_rest_f(x, shifted);
+    return (exp_slope_f(r) * r + 1.0f) * power_of_2(exp_power(shifted));
+}
+
+/* For x <= 0 or NaN. */
+CDL_INLINE float exp_down_f(float x) { return x < -87.336544f ? 0.0f : exp_near_f(x); }
+
+/* e^x - 1 for x <= 0 or NaN, accurate in relative terms near 0 too: 2^n (e^r - 1) + (2^n - 1). */
+CDL_INLINE float expm1_f(float x) {
+    const float within = x < -80.0f ? -80.0f : x;
+    const float shifted = exp_shifted_f(within);
+    const float r = exp_rest_f(within, shifted);
+    const float scale = power_of_2(exp_power(shifted));
+    return (exp_slope_f(r) * r) * scale + (scale - 1.0f);
+}
+
+/* log x = e ln 2 + log m, with m in [sqrt(1/2), sqrt(2)); for normal positive numbers. */
+CDL_INLINE float log_normal_f(float x) {
     const int32_t bits = bits_of_float(x);
     const int32_t e = (bits - 0x3f3504f3) >> 23; /* 0x3f3504f3 = sqrt(1/2) */
     const float r = float_of_bits(bits - (int32_t)((uint32_t)e << 23)) - 1.0f;
@@ -76,19 +107,27 @@ CDL_INLINE float log_f(float x) {
     p = p * r + 2.0000714765e-1f;
     p = p * r - 2.4999993993e-1f;
     p = p * r + 3.3333331174e-1f;
-    p = p * r * r2 + e_f * -2.12194440e-4f - 0.5f * r2 + r + e_f * 0.693359375f;
+    return p * r * r2 + e_f * -2.12194440e-4f - 0.5f * r2 + r + e_f * 0.693359375f;
+}
 
-    const float finite = x < 3.4028235e38f ? p : x; /* inf stays inf, NaN stays NaN */
-    const float positive = x >= 1.17549435e-38f ? finite : -INFINITY;
-    return x < 0.0f || x != x ? NAN : positive;
+CDL_INLINE float log_f(float x) {
+    const float finite = x < INFINITY ? log_normal_f(x) : x; /* inf stays inf, NaN stays NaN */
+    const float positive = x < 1.17549435e-38f ? -INFINITY : finite;
+    return x < 0.0f ? NAN : positive;
 }
 
 /* log(1 + x) for x >= 0: the rounding error of 1 + x is put back to first order. */
 CDL_INLINE float log1p_f(float x) {
     const float w = 1.0f + x;
     const float error = (w - 1.0f) - x;
-    const float finite = log_f(w) - error / w;
-    return w < 3.4028235e38f ? finite : w;
+    const float finite = log_normal_f(w) - error / w;
+    return w < INFINITY ? finite : w;
+}
+
+/* min(max(x, low), high), NaN staying NaN. */
+CDL_INLINE float within_f(float x, float low, float high) {
+    const float above = x < low ? low : x;
+    return above > high ? high : above;
 }
 
 CDL_INLINE float sigmoid_f(float x) { return 1.0f / (1.0f + exp_f(-x)); }
@@ -108,39 +147,71 @@ CDL_INLINE float tanh_excess_f(float x) {
 CDL_INLINE float tanh_f(float x) {
     const float a = abs_f(x);
     const float near = x + tanh_excess_f(x);
-    const float far = copysign_f(1.0f - 2.0f / (exp_f(2.0f * a) + 1.0f), x);
+    const float far =
+        copysign_f(1.0f - 2.0f / (exp_near_f(2.0f * (a > 20.0f ? 20.0f : a)) + 1.0f), x);
     return a < 0.625f ? near : far;
 }
 
-CDL_INLINE float softplus_f(float x) { return (x > 0.0f ? x : 0.0f) + log1p_f(exp_f(-abs_f(x))); }
-
-/* e^(z z) erfc(z) for z >= 0, as a polynomial in (z - 2) / (z + 2) over 1 + 2 z (the substitution
- * is from Shepherd and Laframboise, 1981); coefficients fitted to 0.25 ulp for 0 <= z <= 10.1. */
-CDL_INLINE float erfcx_f(float z) {
-    const float q = (z - 2.0f) / (z + 2.0f);
-    float p = -4.005795851e-4f;
-    p = p * q - 1.229930782e-3f;
-    p = p * q + 1.313525329e-3f;
-    p = p * q + 8.631684381e-3f;
-    p = p * q - 8.059876021e-3f;
-    p = p * q - 5.420429945e-2f;
-    p = p * q + 1.640553468e-1f;
-    p = p * q - 1.660314250e-1f;
-    p = p * q - 9.276398085e-2f;
-    p = p * q + 1.276978393f;
-    return p / (1.0f + 2.0f * z);
+/* log(1 + x) for 0 <= x <= 1, as 2 atanh(s / 2) with s = 2 x / (2 + x): an odd series in s <= 2/3,
+ * whose coefficients are a fit of our own, to 0.01 ulp. Its first term s is x - x x / 2 (1 - s /
+ * 2), in which a rounding error of s counts less. */
+CDL_INLINE float log1p_unit_f(float x) {
+    const float s = 2.0f * x / (2.0f + x);
+    const float square = s * s;
+    float p = 1.186569207e-04f;
+    p = p * square + 4.185089201e-04f;
+    p = p * square + 2.235694090e-03f;
+    p = p * square + 1.249964908e-02f;
+    p = p * square + 8.333334327e-02f;
+    const float half = 0.5f * x * x;
+    return x - (half - 0.5f * s * (half + 2.0f * (p * square)));
 }
 
-/* The normal distribution function, accurate in relative terms in the left tail too: erfc through
- * erfcx, with the rounding error of x x / 2 put back to first order. */
-CDL_INLINE float normal_cdf_f(float x) {
-    const float a = min_f(abs_f(x), 13.5f);
+CDL_INLINE float softplus_f(float x) {
+    return (x > 0.0f ? x : 0.0f) + log1p_unit_f(exp_down_f(-abs_f(x)));
+}
+
+/* The normal distribution function, and its density; both stay from |x| = 13.1 on. Near 0 it is
+ * 1/2 + x P(x x). Further out the tail on the left, with a = |x|, is e^(-a a / 2) R(a) for
+ * R(a) = erfcx(a / sqrt 2) / 2, a polynomial in (a - 3) / (a + 3) over a + 1 (after Shepherd and
+ * Laframboise, 1981). Both are fits of our own, to 0.1 ulp, up to a = 1 and from 1 on. The square
+ * is a sum, of that of the first 12 bits, which is exact, and a rest, so that the tail is accurate
+ * in relative terms too. */
+CDL_INLINE float normal_distribution_f(float x, float *density) {
+    const float a = min_f(abs_f(x), 13.1f);
+    const float square = a * a;
+    float near = -7.462893790943781e-06f;
+    near = near * square + 0.0001129521697293967f;
+    near = near * square - 0.00118578493129462f;
+    near = near * square + 0.009973078034818172f;
+    near = near * square - 0.06649031490087509f;
+    near = near * square + 0.3989422917366028f;
+
+    const float q = (a - 3.0f) / (a + 3.0f);
+    float far = -0.00039204308995977044f;
+    far = far * q - 0.00035165378358215094f;
+    far = far * q + 0.0029611929785460234f;
+    far = far * q + 0.0011621684534475207f;
+    far = far * q - 0.02272266149520874f;
+    far = far * q + 0.04516363516449928f;
+    far = far * q - 0.016432521864771843f;
+    far = far * q - 0.09652674943208694f;
+    far = far * q + 0.48605579137802124f;
+    const float ratio = far / (a + 1.0f);
+
     const float high = float_of_bits(bits_of_float(a) & (int32_t)0xfffff000);
-    const float square = high * high; /* exact: 12 bits */
-    const float rest = (a - high) * (a + high);
-    const float tail =
-        0.5f * erfcx_f(a * 0.70710678f) * exp_f(-0.5f * square) * exp_f(-0.5f * rest);
-    return x > 0.0f ? 1.0f - tail : tail;
+    const float whole = -0.5f * (high * high), more = -0.5f * ((a - high) * (a + high));
+    const float shifted = exp_shifted_f(whole + more);
+    const float r = exp_rest_f(whole, shifted) + more;
+    const float scale = power_of_2(exp_power(shifted)), growth = exp_slope_f(r) * r;
+    const float tail = (ratio + ratio * growth) * scale;
+    *density = (0.39894228f + 0.39894228f * growth) * scale;
+    return a < 1.0f ? 0.5f + x * near : (x > 0.0f ? 1.0f - tail : tail);
+}
+
+CDL_INLINE float normal_cdf_f(float x) {
+    float density;
+    return normal_distribution_f(x, &density);
 }
 
 /* a^b for a >= 0. */
@@ -148,7 +219,5 @@ CDL_INLINE float pow_f(float a, float b) {
     const float general = exp_f(b * log_f(a));
     return b == 0.0f ? 1.0f : (a == 0.0f ? 0.0f : general);
 }
-
-CDL_INLINE float normal_pdf_f(float x) { return 0.39894228f * exp_f(-0.5f * x * x); }
 
 #endif

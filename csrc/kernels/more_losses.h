@@ -39,9 +39,9 @@ CDL_INLINE float log_cosh(float y, float t, const float *p, float *slope, float 
     const float a = abs_f(e);
     const float x2 = e * e;
     const float u = x2 * (0.5f + x2 * (4.1666668e-2f + x2 * (1.3888889e-3f + x2 * 2.4801587e-5f)));
-    const float far = a + log1p_f(exp_f(-2.0f * a)) - 0.69314718f;
+    const float far = a + log1p_unit_f(exp_down_f(-2.0f * a)) - 0.69314718f;
     *slope = tanh_f(e);
-    return a < 0.5f ? log1p_f(u) : far;
+    return a < 0.5f ? log1p_unit_f(u) : far;
 }
 
 /* y - t log(y + tiny) */
@@ -73,8 +73,9 @@ CDL_INLINE float squared_hinge(float y, float t, const float *p, float *slope, f
  * slope = f dc + gamma rest^(gamma - 1) drest c. */
 CDL_INLINE float focus(float target, float rest, float d_rest, float c, float dc, const float *p,
                        float *slope) {
-    const float factor = pow_f(rest, p[1]);
-    const float d_factor = p[1] == 0.0f ? 0.0f : p[1] * pow_f(rest, p[1] - 1.0f) * d_rest;
+    const float log_rest = log_normal_f(max_f(rest, 1.17549435e-38f));
+    const float factor = exp_f(p[1] * log_rest);
+    const float d_factor = rest > 0.0f ? p[1] * exp_f((p[1] - 1.0f) * log_rest) * d_rest : 0.0f;
     const float balance = p[3] != 0.0f ? target * p[0] + (1.0f - target) * (1.0f - p[0]) : 1.0f;
     *slope = balance * (factor * dc + d_factor * c);
     return balance * factor * c;
@@ -95,10 +96,10 @@ CDL_INLINE float binary_focal_crossentropy(float y, float t, const float *p, flo
 CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float *p, float *slope,
                                                    float *q) {
     const float target = t * (1.0f - p[2]) + 0.5f * p[2];
-    const float e = exp_f(-abs_f(y));
+    const float e = exp_down_f(-abs_f(y));
     const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
     const float r = (y >= 0.0f ? e : 1.0f) / (1.0f + e);
-    const float both = log1p_f(e);
+    const float both = log1p_unit_f(e);
     const float least = 1.0f - PROBABILITY_MAX;
     const float log_s = within_f(both - (y < 0.0f ? y : 0.0f), least, 16.118095f);
     const float log_r = within_f(both + (y > 0.0f ? y : 0.0f), PROBABILITY_MIN, 15.942385f);
@@ -109,63 +110,54 @@ CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float
     return focus(target, rest, (1.0f - 2.0f * target) * s * r, c, (s - target) * inside, p, slope);
 }
 
-/* From values and their slopes by u = y / sum y, in dz, to slopes by y, scaled. */
-CDL_INLINE void through_sum(size_t n, const float *y, float sum, float scale, float *restrict dz,
-                            float *restrict q) {
-    float mean = 0.0f;
-    for (size_t j = 0; j < n; j++) mean += dz[j] * (y[j] / sum);
-    for (size_t j = 0; j < n; j++) dz[j] = (dz[j] - mean) * (scale / sum);
-    for (size_t j = 0; j < n; j++) q[j] = y[j];
-    for (size_t j = n; j < cdl_round_up(n, CDL_LINE); j++) dz[j] = q[j] = 0.0f;
+/* sum -alpha (1 - c)^gamma t log c of probabilities u, c = u clipped, and its slopes by u. */
+CDL_INLINE float focal_line(size_t n, const float *restrict u, const float *restrict t,
+                            const float *p, float *restrict slope) {
+    const float keep = 1.0f - p[2], extra = p[2] / (float)n;
+    vf loss = vf_splat(0);
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        const int32_t left = (int32_t)(n - b);
+        float term[CDL_LINE];
+        for (int32_t j = 0; j < CDL_LINE; j++) {
+            const size_t at = b + (size_t)j;
+            const float tj = t[at] * keep + extra;
+            const float c = within_f(u[at], PROBABILITY_MIN, PROBABILITY_MAX);
+            const float rest = log_f(1.0f - c), log_c = log_f(c);
+            const float factor = p[0] * exp_f(p[1] * rest);
+            const float d_factor = -p[0] * p[1] * exp_f((p[1] - 1.0f) * rest);
+            const float d = -tj * (d_factor * log_c + factor / c);
+            term[j] = j < left ? factor * tj * log_c : 0.0f;
+            slope[at] = j < left ? (c == u[at] ? d : 0.0f * u[at]) : 0.0f;
+        }
+        for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss -= vf_load(term + j);
+    }
+    return vf_sum(loss);
 }
 
-/* sum -alpha (1 - c)^gamma t log c, c = y / sum y clipped. */
 CDL_INLINE struct line_loss categorical_focal_crossentropy(size_t n, const float *restrict y,
                                                            const void *restrict target, float scale,
                                                            const float *p, float *restrict dz,
                                                            float *restrict q) {
-    const float *t = target;
-    float sum = 0.0f;
-    for (size_t j = 0; j < n; j++) sum += y[j];
-    float loss = 0.0f;
-    for (size_t j = 0; j < n; j++) {
-        const float tj = t[j] * (1.0f - p[2]) + p[2] / (float)n;
-        const float u = y[j] / sum;
-        const float low = u < PROBABILITY_MIN ? PROBABILITY_MIN : u;
-        const float c = low > PROBABILITY_MAX ? PROBABILITY_MAX : low;
-        const float factor = p[0] * pow_f(1.0f - c, p[1]);
-        const float d_factor = -p[0] * p[1] * pow_f(1.0f - c, p[1] - 1.0f);
-        loss -= factor * tj * log_f(c);
-        const float slope = -tj * (d_factor * log_f(c) + factor / c);
-        dz[j] = u >= PROBABILITY_MIN && u <= PROBABILITY_MAX ? slope : 0.0f * u;
-    }
+    const float sum = line_total(n, y);
+    const size_t padded = cdl_round_up(n, CDL_LINE);
+    for (size_t j = 0; j < padded; j++) q[j] = y[j] / sum;
+    const float loss = focal_line(n, q, target, p, dz);
     through_sum(n, y, sum, scale, dz, q);
     return (struct line_loss){1.0f, 0.0f, loss};
 }
 
-/* On raw scores: softmax in front, whose slope is y (dy - sum dy y). */
+/* On raw scores: softmax in front, whose slope is y (dy - sum dy y). The probabilities sum to 1 but
+ * for rounding: dividing by their sum again is left out. */
 CDL_INLINE struct line_loss
 softmax_categorical_focal_crossentropy(size_t n, const float *restrict z,
                                        const void *restrict target, float scale, const float *p,
                                        float *restrict dz, float *restrict q) {
     const float sum = softmax_line(n, z, line_top(n, z), q);
-    for (size_t j = 0; j < cdl_round_up(n, CDL_LINE); j++) q[j] /= sum;
-    /* The probabilities sum to 1 but for rounding: dividing by their sum again is left out. */
-    const float *t = target;
-    float loss = 0.0f, mean = 0.0f;
-    for (size_t j = 0; j < n; j++) {
-        const float tj = t[j] * (1.0f - p[2]) + p[2] / (float)n;
-        const float low = q[j] < PROBABILITY_MIN ? PROBABILITY_MIN : q[j];
-        const float c = low > PROBABILITY_MAX ? PROBABILITY_MAX : low;
-        const float factor = p[0] * pow_f(1.0f - c, p[1]);
-        const float d_factor = -p[0] * p[1] * pow_f(1.0f - c, p[1] - 1.0f);
-        loss -= factor * tj * log_f(c);
-        const float slope = -tj * (d_factor * log_f(c) + factor / c);
-        dz[j] = q[j] >= PROBABILITY_MIN && q[j] <= PROBABILITY_MAX ? slope : 0.0f * q[j];
-        mean += dz[j] * q[j];
-    }
-    for (size_t j = 0; j < n; j++) dz[j] = q[j] * (dz[j] - mean) * scale;
-    for (size_t j = n; j < cdl_round_up(n, CDL_LINE); j++) dz[j] = 0.0f;
+    const size_t padded = cdl_round_up(n, CDL_LINE);
+    for (size_t j = 0; j < padded; j++) q[j] /= sum;
+    const float loss = focal_line(n, q, target, p, dz);
+    const float mean = line_product(n, dz, 0.0f, q, 0.0f);
+    for (size_t j = 0; j < padded; j++) dz[j] = q[j] * (dz[j] - mean) * scale;
     return (struct line_loss){1.0f, 0.0f, loss};
 }
 
@@ -199,22 +191,17 @@ CDL_INLINE struct line_loss categorical_hinge(size_t n, const float *restrict y,
                                               float *restrict q) {
     (void)p;
     const float *t = target;
-    float right = 0.0f;
-    float worst = (1.0f - t[0]) * y[0];
-    for (size_t j = 0; j < n; j++) {
-        right += t[j] * y[j];
-        worst = max_f((1.0f - t[j]) * y[j], worst);
-    }
-    float equals = 0.0f;
-    for (size_t j = 0; j < n; j++) equals += (1.0f - t[j]) * y[j] == worst ? 1.0f : 0.0f;
-    const float margin = 1.0f + worst - right;
+    const size_t padded = cdl_round_up(n, CDL_LINE);
+    for (size_t j = 0; j < padded; j++) q[j] = j < n ? (1.0f - t[j]) * y[j] : 0.0f;
+    const float worst = line_top(n, q);
+    for (size_t j = 0; j < padded; j++) dz[j] = j < n && q[j] == worst ? 1.0f : 0.0f;
+    const float equals = line_sum(n, dz);
+    const float margin = 1.0f + worst - line_product(n, t, 0.0f, y, 0.0f);
     const float on = scale * corner_f(margin);
-    for (size_t j = 0; j < n; j++) {
-        const float wrong = (1.0f - t[j]) * y[j] == worst ? (1.0f - t[j]) / equals : 0.0f;
-        q[j] = y[j];
-        dz[j] = on * (wrong - t[j]);
+    for (size_t j = 0; j < padded; j++) {
+        dz[j] = j < n ? on * (dz[j] / equals * (1.0f - t[j]) - t[j]) : 0.0f;
+        q[j] = j < n ? y[j] : 0.0f;
     }
-    for (size_t j = n; j < cdl_round_up(n, CDL_LINE); j++) dz[j] = q[j] = 0.0f;
     return (struct line_loss){1.0f, 0.0f, margin < 0.0f ? 0.0f : margin};
 }
 
@@ -224,16 +211,22 @@ CDL_INLINE struct line_loss kl_divergence(size_t n, const float *restrict y,
                                           float *restrict dz, float *restrict q) {
     (void)p;
     const float *t = target;
-    float loss = 0.0f;
-    for (size_t j = 0; j < n; j++) {
-        const float tj = within_f(t[j], TINY, 1.0f);
-        const float yj = within_f(y[j], TINY, 1.0f);
-        loss += tj * (log_f(tj) - log_f(yj));
-        dz[j] = y[j] >= TINY && y[j] <= 1.0f ? -scale * tj / yj : 0.0f * y[j];
-        q[j] = y[j];
+    vf loss = vf_splat(0);
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        const int32_t left = (int32_t)(n - b);
+        float term[CDL_LINE];
+        for (int32_t j = 0; j < CDL_LINE; j++) {
+            const size_t at = b + (size_t)j;
+            const float tj = within_f(t[at], TINY, 1.0f);
+            const float yj = within_f(y[at], TINY, 1.0f);
+            const float slope = yj == y[at] ? -scale * tj / yj : 0.0f * y[at];
+            term[j] = j < left ? tj * (log_f(tj) - log_f(yj)) : 0.0f;
+            dz[at] = j < left ? slope : 0.0f;
+            q[at] = j < left ? y[at] : 0.0f;
+        }
+        for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss += vf_load(term + j);
     }
-    for (size_t j = n; j < cdl_round_up(n, CDL_LINE); j++) dz[j] = q[j] = 0.0f;
-    return (struct line_loss){1.0f, 0.0f, loss};
+    return (struct line_loss){1.0f, 0.0f, vf_sum(loss)};
 }
 
 /* -sum a b with a = t / |t|, b = y / |y|, |x| = sqrt(max(sum x x, 1e-12)). The slope by y is
@@ -244,20 +237,16 @@ CDL_INLINE struct line_loss cosine_similarity(size_t n, const float *restrict y,
                                               float *restrict q) {
     (void)p;
     const float *t = target;
-    float tt = 0.0f, yy = 0.0f, ty = 0.0f;
-    for (size_t j = 0; j < n; j++) {
-        tt += t[j] * t[j];
-        yy += y[j] * y[j];
-        ty += t[j] * y[j];
-    }
+    const float tt = line_product(n, t, 0.0f, t, 0.0f);
+    const float yy = line_product(n, y, 0.0f, y, 0.0f);
     const float t_norm = sqrtf(tt < 1e-12f ? 1e-12f : tt);
     const float y_norm = sqrtf(yy < 1e-12f ? 1e-12f : yy);
-    const float cosine = ty / (t_norm * y_norm);
+    const float cosine = line_product(n, t, 0.0f, y, 0.0f) / (t_norm * y_norm);
     const float pull = yy < 1e-12f ? 0.0f : cosine / y_norm;
-    for (size_t j = 0; j < n; j++) {
-        q[j] = y[j];
-        dz[j] = -scale * (t[j] / t_norm - y[j] * pull) / y_norm;
+    const size_t padded = cdl_round_up(n, CDL_LINE);
+    for (size_t j = 0; j < padded; j++) {
+        dz[j] = j < n ? -scale * (t[j] / t_norm - y[j] * pull) / y_norm : 0.0f;
+        q[j] = j < n ? y[j] : 0.0f;
     }
-    for (size_t j = n; j < cdl_round_up(n, CDL_LINE); j++) dz[j] = q[j] = 0.0f;
     return (struct line_loss){1.0f, 0.0f, -cosine};
 }

@@ -8,25 +8,6 @@
  * Lines of one number (n == 1) have no pads and no registers: plain loops.
  */
 
-/* Sum over a line of (x - a)(y - b), whatever the pads hold. */
-CDL_INLINE float line_product(size_t n, const float *x, float a, const float *y, float b) {
-    if (n == 1) return (x[0] - a) * (y[0] - b);
-    vf sum = vf_splat(0);
-    for (size_t j = 0; j < n; j += CDL_VLEN) {
-        const vf v = (vf_load(x + j) - vf_splat(a)) * (vf_load(y + j) - vf_splat(b));
-        sum += vf_select(vf_below(n, j), v, vf_splat(0));
-    }
-    return vf_sum(sum);
-}
-
-CDL_INLINE float line_total(size_t n, const float *x) {
-    if (n == 1) return x[0];
-    vf sum = vf_splat(0);
-    for (size_t j = 0; j < n; j += CDL_VLEN)
-        sum += vf_select(vf_below(n, j), vf_load(x + j), vf_splat(0));
-    return vf_sum(sum);
-}
-
 static void normalize_forward(size_t rows, const struct cdl_normalizing *s) {
     const size_t n = s->n, width = cdl_padded(n);
     const float *x = s->x, *gamma = s->gamma, *beta = s->beta;
