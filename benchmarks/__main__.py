@@ -35,11 +35,11 @@ def report() -> None:
     """Puts the tables of the last kept runs between the README's marks."""
     text = README.read_text()
     for name in NAMES:
-        run = records.last(name)
-        if run is None:
+        runs = records.recent(name)
+        if not runs:
             continue
         module = importlib.import_module(f"benchmarks.{name}")
-        chapter = command.text(name, *run, module.tables)
+        chapter = "\n".join(command.text(name, *run, module.tables) for run in runs)
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = mark.sub(lambda found, new=chapter: f"{found[1]}{new}{found[2]}", text)
     README.write_text(text)

@@ -20,14 +20,26 @@ def save(benchmark: str, facts: dict, records: Sequence[dict], path: Path | None
             file.write(json.dumps(line) + "\n")
 
 
-def last(benchmark: str) -> tuple[dict, list[dict]] | None:
-    """Facts and measurements of the last run that was kept."""
+def recent(benchmark: str) -> list[tuple[dict, list[dict]]]:
+    """Facts and measurements of the last kept run of each case, oldest first.
+
+    A run may have measured some cases only; an older one counts if none of its cases came again.
+    """
     path = RESULTS / f"{benchmark}.jsonl"
-    if not path.exists():
-        return None
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    start = max(i for i, line in enumerate(lines) if "run" in line)
-    return lines[start], lines[start + 1 :]
+    runs: list[tuple[dict, list[dict]]] = []
+    for line in map(json.loads, path.read_text().splitlines() if path.exists() else ()):
+        if "run" in line:
+            runs.append((line, []))
+        else:
+            runs[-1][1].append(line)
+    seen: set[tuple] = set()
+    kept = []
+    for facts, records in reversed(runs):
+        cases = {(record.get("case"), record.get("threads")) for record in records}
+        if not cases & seen:
+            kept.append((facts, records))
+        seen |= cases
+    return kept[::-1]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
