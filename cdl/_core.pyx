@@ -505,8 +505,8 @@ cdef dict _defined(program):
 cdef _check_gradients(program):
     """ValueError where two instructions give one value a gradient: a fork must stand between."""
     readers = {id(v): 0 for i in program.instructions for v in i.outputs}
-    for i in program.instructions:
-        if OPS[i.op].gives_gradient and id(i.inputs[0]) in readers:
+    for i in program.givers():
+        if id(i.inputs[0]) in readers:
             readers[id(i.inputs[0])] += 1
             if readers[id(i.inputs[0])] > 1:
                 raise ValueError(f"{i.inputs[0]!r} has two readers that give it a gradient")

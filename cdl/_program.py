@@ -197,6 +197,23 @@ class Program:
                     seen.setdefault(id(param), param)
         return list(seen.values())
 
+    def givers(self) -> list[Instruction]:
+        """The instructions that give their first input a gradient, in order.
+
+        They are the losses and what leads to them, or, without a loss, to output 0, which then has
+        its gradient from outside. What only metrics read has none to give.
+        """
+        rows = _core.OPS
+        losses = [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
+        wanted = set() if losses else {id(v) for v in self.outputs[:1]}
+        givers = []
+        for i in reversed(self.instructions):
+            led_to = any(id(v) in wanted for v in i.outputs)
+            if rows[i.op].gives_gradient and (led_to or rows[i.op].reports):
+                givers.append(i)
+                wanted.add(id(i.inputs[0]))
+        return givers[::-1]
+
     def fused(self, training: bool = True, penalties: bool = True) -> Program:
         """The same computation with fewer passes over memory.
 
@@ -253,6 +270,12 @@ class _Rewriter:
     def swap(self, old: Instruction, new: Instruction) -> None:
         self.instructions = [new if i is old else i for i in self.instructions]
         self.replaced[id(old)] = (old, new)
+
+    def current(self, instruction: Instruction) -> Instruction:
+        """What an instruction has become by now."""
+        while id(instruction) in self.replaced:
+            instruction = self.replaced[id(instruction)][1]
+        return instruction
 
     def read_instead(self, old: Value, new: Value) -> None:
         for i in self.readers(old):
@@ -326,21 +349,15 @@ class _Rewriter:
             ]
 
     def fork_values(self) -> None:
-        """Where several readers give a value a gradient, each reads another output of a fork.
-
-        An output that no loss of the program scores gets its gradient from outside.
-        """
-        scored = any(i.op == "loss" for i in self.instructions)
+        """Where several readers give a value a gradient, each reads another output of a fork."""
+        all_givers = self.result().givers()
         for value in [v for i in self.instructions for v in i.outputs]:
-            givers = [i for i in self.readers(value) if _gives_gradient(i, value)]
-            from_outside = not scored and self.outputs[:1] == [value]
+            givers = [i for i in map(self.current, all_givers) if i.inputs[0] is value]
             rest = value
-            for giver in givers if from_outside else givers[:-1]:
+            for giver in givers[:-1]:
                 own, rest = self.fork(rest)
                 self.read_first(giver, own)
-            if rest is not value and from_outside:
-                self.outputs[0] = rest
-            elif rest is not value:
+            if rest is not value:
                 self.read_first(givers[-1], rest)
 
     def fork(self, value: Value) -> tuple[Value, Value]:
@@ -363,16 +380,8 @@ class _Rewriter:
         program.instructions = self.instructions
         program.inputs = self.inputs
         program.outputs = self.outputs
-        for report in self.program.reports:
-            current = report
-            while id(current) in self.replaced:
-                current = self.replaced[id(current)][1]
-            program.reports.append(current)
+        program.reports = [self.current(report) for report in self.program.reports]
         return program
-
-
-def _gives_gradient(reader: Instruction, value: Value) -> bool:
-    return _core.OPS[reader.op].gives_gradient and reader.inputs[0] is value
 
 
 def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:

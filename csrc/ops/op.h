@@ -108,7 +108,8 @@ struct cdl_node {
     struct cdl_trained *trained[CDL_MAX_PARAMS];
     float attribute[CDL_MAX_ATTRIBUTES]; /* in the order of op->attributes */
     float row_param[CDL_MAX_ROW_PARAMS]; /* of the table row that the op names */
-    bool needs_dx;                       /* in[0]->grad is wanted */
+    bool has_dy;                         /* something gives the output a gradient */
+    bool needs_dx;                       /* in[0]->grad is wanted, and there is one to give */
     int dx_activation; /* dense: its producer's activation, whose slope goes into dx; or linear */
     const float *dx_row_param;
     bool dy_is_dz; /* dense: the reader of its output has already applied that slope */

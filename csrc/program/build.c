@@ -88,13 +88,35 @@ static int readers_of(const struct cdl_program *program, const struct cdl_tensor
     return readers;
 }
 
-/* Which gradients flow: a node hands one to its input if anything before it learns. A dense node
- * that is the only reader of another's activated output takes over its slope. */
+/* Whether a node's output gets a gradient (a loss gives its input one by itself): from a reader
+ * that has one to give, or from outside where no loss scores the program's output. What only
+ * metrics read gets none. */
+static bool gets_gradient(const struct cdl_program *program, const struct cdl_node *node) {
+    if (node->op->is_loss) return true;
+    bool scored = false;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *reader = &program->nodes[i];
+        scored |= reader->op->is_loss;
+        for (int o = 0; o < node->n_out; o++) {
+            const bool gives = reader->has_dy && (!reader->op->report || reader->op->is_loss);
+            if (gives && reader->in[0] == node->out[o]) return true;
+        }
+    }
+    for (int o = 0; o < node->n_out && !scored; o++) {
+        if (program->n_outputs && node->out[o] == program->outputs[0]) return true;
+    }
+    return false;
+}
+
+/* Which gradients flow: a node hands one to its input if it has one and anything before it learns.
+ * A dense node that is the only reader of another's activated output takes over its slope. */
 static cdl_status link_backward(struct cdl_program *program) {
+    for (int i = program->n_nodes - 1; i >= 0; i--)
+        program->nodes[i].has_dy = gets_gradient(program, &program->nodes[i]);
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
         struct cdl_node *before = producer_of(program, node->in[0]);
-        node->needs_dx = before && (before->needs_dx || trains(before));
+        node->needs_dx = node->has_dy && before && (before->needs_dx || trains(before));
         node->dx_activation = CDL_ACTIVATION_linear;
         if (!node->needs_dx || node->op != &cdl_op_dense) continue;
         CDL_TRY(cdl_param_need_transposed(node->param[0]));

@@ -90,7 +90,7 @@ static void forward_rows(const struct cdl_program *program, struct cdl_context *
 static bool learns(const struct cdl_node *node) {
     bool any = false;
     for (int i = 0; i < CDL_MAX_PARAMS; i++) any |= node->trained[i] != NULL;
-    return node->op->update && any;
+    return node->op->update && any && node->has_dy;
 }
 
 /* The gradient through an op that has none, such as a search for bins: zeros. */

@@ -10,6 +10,7 @@ from programs import (
     gradients,
     kept,
     learner,
+    pull_back,
     random_weight,
     train,
     weight,
@@ -79,15 +80,24 @@ def test_two_losses_on_one_prediction_add_up():
     np.testing.assert_allclose(both, of(squares) + of(absolute), rtol=1e-6, atol=1e-8)
 
 
-def test_an_output_that_is_scored_outside_and_read_inside_is_forked():
-    w = weight(np.eye(7)[:, :3])
-    program = Program()
-    y = dense(program, program.input((7,)), w)
-    program.output(y)
-    activation(program, y, "tanh")
-    program = program.fused()
-    assert [i.op for i in program.instructions] == ["dense", "fork", "activation"]
-    assert program.outputs == [program.instructions[1].outputs[1]]
+def test_what_leads_to_no_loss_gives_no_gradient_and_does_not_learn():
+    w, beside = weight(np.eye(7)[:, :3]), weight(np.ones((3, 2)))
+    seen = []
+    for ends in ([], ["tanh"], ["tanh", "dense"]):
+        program = Program()
+        y = dense(program, program.input((7,)), w)
+        program.output(y)
+        for end in ends:
+            h = dense(program, y, beside) if end == "dense" else activation(program, y, end)
+            program.tally("r2_score", program.input(h.shape, role="y"), h)
+        program = program.fused()
+        assert "fork" not in [i.op for i in program.instructions]
+        arrays = [X, *(np.ones((len(X), *v.shape)) for v in program.inputs[1:])]
+        _, gradients_of = pull_back(program, arrays, np.float32(0.5))
+        seen.append(gradients_of[w])
+        assert not np.any(gradients_of.get(beside, 0.0))
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[0], seen[2])
 
 
 def chain(first, second):

@@ -203,3 +203,35 @@ def test_data_that_do_not_fit_a_metric_are_refused_by_name(metric, text):
     with pytest.raises(ValueError) as caught:
         model.evaluate(X, y, verbose=0)
     assert text in str(caught.value)
+
+
+def test_metrics_along_another_axis_change_no_weight():
+    from cdl.layers import Dense, Input
+    from cdl.models import Sequential
+
+    x, y = RNG.normal(size=(64, 5, 3)), RNG.uniform(size=(64, 5, 4))
+    weights = []
+    for given in ([], [metrics.CategoricalCrossentropy(axis=1)]):
+        model = Sequential([Input((5, 3)), Dense(4, activation="sigmoid")])
+        model.set_weights([np.ones((3, 4)) / 3, np.zeros(4)])
+        model.compile("sgd", "mse", metrics=given)
+        model.fit(x, y, epochs=2, shuffle=False, verbose=0)
+        assert all(metrics.is_compiled(metric) for metric in model.metrics)
+        weights.append(model.get_weights())
+    for without, beside in zip(*weights, strict=True):
+        np.testing.assert_array_equal(without, beside)
+
+
+def test_weights_of_lines_weigh_the_predictions_of_a_line():
+    from cdl.layers import Dense, Input
+    from cdl.models import Sequential
+
+    x, y = RNG.normal(size=(40, 5, 3)), (RNG.uniform(size=(40, 5, 2)) > 0.5).astype(np.float32)
+    w = RNG.uniform(0, 2, (40, 5)).astype(np.float32)
+    model = Sequential([Input((5, 3)), Dense(2, activation="sigmoid")])
+    kinds = (metrics.AUC, metrics.Precision, metrics.MeanSquaredError, metrics.Poisson)
+    model.compile("sgd", "mse", weighted_metrics=[kind() for kind in kinds])
+    found = model.evaluate(x, y, batch_size=16, verbose=0, sample_weight=w)[1:]
+    p = model.predict(x, verbose=0)
+    expected = [float(kind()(y, p, w)) for kind in kinds]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
