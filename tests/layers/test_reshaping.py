@@ -66,6 +66,13 @@ def test_prelu_shares_slopes_along_axes(shared):
     np.testing.assert_allclose(of(layer), expected, rtol=1e-6)
 
 
+def test_softmax_of_an_array_may_run_over_the_samples():
+    e = np.exp(X.astype(np.float64))
+    for axis in (0, (0, 1)):
+        found = layers.Softmax(axis)(X)
+        np.testing.assert_allclose(found, e / e.sum(axis, keepdims=True), rtol=1e-5)
+
+
 def test_rectifiers():
     x = X.astype(np.float64)
     rows = reference.ACTIVATIONS
@@ -119,7 +126,7 @@ def test_a_net_learns_through_all_of_them():
         (lambda: layers.RepeatVector(2.0), TypeError, "n must be a positive int"),
         (lambda: layers.RepeatVector(2)(X), ValueError, "must have 2 axes"),
         (lambda: layers.Softmax(axis="a"), ValueError, "axis must be an int"),
-        (lambda: layers.Softmax(axis=0)(X), ValueError, "axis of the samples"),
+        (lambda: Sequential([layers.Softmax(0)]).predict(X), ValueError, "axis of the samples"),
         (lambda: layers.ReLU(max_value=-1), ValueError, "max_value must be"),
         (lambda: layers.ReLU(negative_slope=None), ValueError, "negative_slope must be"),
         (lambda: layers.ReLU(threshold=-0.5), ValueError, "threshold must be"),

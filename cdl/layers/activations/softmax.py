@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl import activations
 from cdl._arguments import axes
 from cdl.data import as_numeric
 from cdl.layers.axes import along
@@ -50,10 +51,10 @@ class Softmax(SameShape):
         Raises:
             ValueError: a mask that does not broadcast.
         """
-        if mask is None:
-            return super().__call__(inputs)
         owner = f"Softmax {self.name!r}"
         x = as_numeric(inputs, f"{owner}: inputs")
+        if mask is None:
+            return self._of(x)
         counts = np.asarray(mask)
         counts = counts if counts.dtype == bool else counts > 0.5
         try:
@@ -65,8 +66,15 @@ class Softmax(SameShape):
                 f"{owner}: mask must broadcast to the inputs, got shape {counts.shape} for inputs "
                 f"of shape {x.shape}"
             )
-        y = super().__call__(np.where(counts, x, _MASKED).astype(np.float32))
+        y = self._of(np.where(counts, x, _MASKED).astype(np.float32))
         return np.where(counts, y, np.float32(0))
+
+    def _of(self, x: NDArray[Any]) -> NDArray[Any]:
+        """On arrays the axis may be that of the samples, too."""
+        if 0 in axes_within(f"Softmax {self.name!r}", self.axis, x.shape):
+            y: NDArray[Any] = activations.softmax(x, axis=self.axis)
+            return y
+        return super().__call__(x)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the softmax of lines that have the axis as their last."""
