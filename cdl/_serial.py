@@ -8,7 +8,6 @@ only as a word: no module is imported, and no code is run, because a config says
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import warnings
 from collections.abc import Mapping
@@ -292,6 +291,8 @@ def _of_module(module: str) -> dict[str, Any]:
 
 
 def _missing(kind: str, name: str, module: Any, near: Mapping[str, Any]) -> TypeError:
+    import difflib
+
     found = difflib.get_close_matches(name, near, 1)
     hint = f"; did you mean {found[0]!r}?" if found else "."
     where = f" of module {module!r}" if module else ""

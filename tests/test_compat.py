@@ -24,8 +24,8 @@ def test_older_module_is_found(name):
 
 def test_names_of_an_older_module_are_those_of_the_new_one():
     from cdl.layers.core import Activation, Dense, Dropout
-    from cdl.layers.normalization import BatchNormalization
 
+    from cdl.layers.normalization import BatchNormalization
     from cdl.utils import np_utils
 
     assert (Activation, Dense, Dropout) == (layers.Activation, layers.Dense, layers.Dropout)

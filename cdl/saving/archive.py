@@ -7,14 +7,16 @@ are. What a config may bring in is in _serial.py: no code, and no module of the 
 import contextlib
 import json
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from cdl import _serial
 from cdl.saving import weights
 from cdl.saving.atomic import checked_path, may_write, replacing
+
+if TYPE_CHECKING:
+    import zipfile
 
 SUFFIX = ".keras"
 _KERAS = "3.15.1"  # whose format it is
@@ -51,6 +53,8 @@ def save_model(
     metadata = json.dumps({"keras_version": _KERAS, "date_saved": saved_at})
     if not may_write(path, overwrite, "save_model"):
         return
+    import zipfile
+
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(_METADATA, metadata)
         archive.writestr(_CONFIG, config)
@@ -115,7 +119,9 @@ def weights_of(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path) -> "Iterator[zipfile.ZipFile]":
+    import zipfile
+
     if not path.exists():
         raise ValueError(f"File not found: filepath={path}: there is no such .keras file")
     try:
@@ -127,18 +133,18 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 @contextlib.contextmanager
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Iterator[IO[bytes]]:
+def _member(archive: "zipfile.ZipFile", name: str, path: Path) -> Iterator[IO[bytes]]:
     try:
         info = archive.getinfo(name)
     except KeyError:
         raise ValueError(f"{path} is not a .keras file: it has no {name}") from None
-    if info.compress_type != zipfile.ZIP_STORED and name == _WEIGHTS:
+    if info.compress_size != info.file_size and name == _WEIGHTS:
         raise ValueError(f"{path}: {name} must be stored, not compressed")
     with archive.open(info) as file:
         yield file
 
 
-def _config(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+def _config(archive: "zipfile.ZipFile", path: Path) -> dict[str, Any]:
     if _CONFIG in archive.namelist() and archive.getinfo(_CONFIG).file_size > _LONGEST_CONFIG:
         raise ValueError(f"{path}: {_CONFIG} must be shorter than {_LONGEST_CONFIG} bytes")
     with _member(archive, _CONFIG, path) as file:
