@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +70,8 @@ class BackupAndRestore(Callback):
         except OSError:
             if not os.path.exists(self._prev_weights_path):
                 raise
+            import shutil
+
             for kept, path in self._pairs():
                 if os.path.exists(kept):
                     shutil.copy(kept, path)
@@ -113,6 +114,8 @@ class BackupAndRestore(Callback):
             self._back_up()
 
     def _back_up(self) -> None:
+        import shutil
+
         os.makedirs(self.backup_dir, exist_ok=True)
         for kept, path in self._pairs():
             if self.double_checkpoint and os.path.exists(path):
@@ -128,5 +131,7 @@ class BackupAndRestore(Callback):
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Remove the backup."""
+        import shutil
+
         if self.delete_checkpoint and os.path.exists(self.backup_dir):
             shutil.rmtree(self.backup_dir)

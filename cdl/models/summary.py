@@ -1,7 +1,6 @@
 """summary.py - the table of layers that `model.summary()` prints."""
 
 import io
-import shutil
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,8 @@ def print_summary(
         layer_range: names of the first and the last layer to show.
     """
     length = _LENGTH + (_TRAINABLE_LENGTH if show_trainable else 0)
+    import shutil
+
     length = line_length or min(length, shutil.get_terminal_size().columns - 4)
     layers = _range(model.layers, layer_range)
     table = _table(layers, length, _widths(positions, length, show_trainable), show_trainable)

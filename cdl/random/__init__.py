@@ -1,4 +1,4 @@
-"""random.py - where randomness comes from, and the one call that makes a run repeatable.
+"""__init__.py - where randomness comes from, and the one call that makes a run repeatable.
 
 Python's `random` gives the seeds of initializers and Dropout layers that were given none; NumPy's
 global generator shuffles; the core draws by (seed, step, index) and keeps no state of its own.
@@ -10,6 +10,18 @@ import threading
 from typing import Any
 
 import numpy as np
+
+from cdl.random.draws import SeedGenerator as SeedGenerator
+from cdl.random.draws import beta as beta
+from cdl.random.draws import binomial as binomial
+from cdl.random.draws import categorical as categorical
+from cdl.random.draws import dropout as dropout
+from cdl.random.draws import gamma as gamma
+from cdl.random.draws import normal as normal
+from cdl.random.draws import randint as randint
+from cdl.random.draws import shuffle as shuffle
+from cdl.random.draws import truncated_normal as truncated_normal
+from cdl.random.draws import uniform as uniform
 
 _SEEDS = 2**32
 _core_seed = 0

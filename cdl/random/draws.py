@@ -1,0 +1,197 @@
+"""draws.py - random arrays, under the names of `keras.random`.
+
+An int as a seed gives the same array each time; a `SeedGenerator` the next one; None one that
+follows from `set_random_seed`. The numbers are NumPy's, not those of a backend of Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import expected, number
+from cdl.config import standardize_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+_SEEDS = 2**32
+_LIMIT = 2.0  # standard deviations at which a truncated normal is cut
+
+
+class SeedGenerator:
+    """Gives a new seed each time it is used.
+
+    Args:
+        seed: where it starts: an int from 0, or None for one drawn by Python's `random`.
+        name: kept.
+
+    Raises:
+        ValueError: a seed that is no such int.
+    """
+
+    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+        if seed is None:
+            import random
+
+            seed = random.randint(1, 10**9)
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise expected("SeedGenerator", "seed", "an int >= 0 or None", seed)
+        self.seed = int(seed)
+        self.name = name or "seed_generator"
+        self.state = np.array([self.seed % _SEEDS, 0], np.uint32)
+
+    def next(self) -> Array:
+        """The next seed: two numbers."""
+        seed = self.state.copy()
+        self.state[1] += 1
+        return seed
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
+        """A new one from what `get_config` gave."""
+        return cls(**config)
+
+
+def _generator(owner: str, seed: Any) -> np.random.Generator:
+    if seed is None:
+        import random
+
+        seed = random.randint(1, 10**9)
+    if isinstance(seed, SeedGenerator):
+        return np.random.Generator(np.random.Philox(seed.next().tolist()))
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise expected(owner, "seed", "an int >= 0, a SeedGenerator or None", seed)
+    return np.random.Generator(np.random.Philox(int(seed)))
+
+
+def _shape(owner: str, shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise expected(owner, "shape", "a tuple of sizes", shape)
+    if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
+        raise expected(owner, "shape", "a tuple of sizes >= 0", shape)
+    return tuple(int(n) for n in shape)
+
+
+def normal(
+    shape: Sequence[int],
+    mean: float = 0.0,
+    stddev: float = 1.0,
+    dtype: Any = None,
+    seed: Any = None,
+) -> Array:
+    """Numbers of a normal distribution.
+
+    Args:
+        shape: of the array.
+        mean: of the distribution.
+        stddev: of the distribution.
+        dtype: of the array, float32 unless given.
+        seed: an int, a SeedGenerator or None.
+    """
+    drawn = _generator("normal", seed).standard_normal(_shape("normal", shape))
+    return (mean + stddev * drawn).astype(standardize_dtype(dtype))
+
+
+def uniform(
+    shape: Sequence[int],
+    minval: float = 0.0,
+    maxval: float = 1.0,
+    dtype: Any = None,
+    seed: Any = None,
+) -> Array:
+    """Numbers spread evenly over [minval, maxval); see `normal`."""
+    drawn = _generator("uniform", seed).random(_shape("uniform", shape))
+    return (minval + (maxval - minval) * drawn).astype(standardize_dtype(dtype))
+
+
+def truncated_normal(
+    shape: Sequence[int],
+    mean: float = 0.0,
+    stddev: float = 1.0,
+    dtype: Any = None,
+    seed: Any = None,
+) -> Array:
+    """Numbers of a normal distribution, of which none is beyond two deviations; see `normal`."""
+    generator = _generator("truncated_normal", seed)
+    drawn = generator.standard_normal(_shape("truncated_normal", shape))
+    while (beyond := np.abs(drawn) > _LIMIT).any():
+        drawn[beyond] = generator.standard_normal(int(beyond.sum()))
+    return (mean + stddev * drawn).astype(standardize_dtype(dtype))
+
+
+def randint(
+    shape: Sequence[int], minval: int, maxval: int, dtype: Any = "int32", seed: Any = None
+) -> Array:
+    """Whole numbers from minval to below maxval; see `normal`."""
+    drawn = _generator("randint", seed).integers(minval, maxval, _shape("randint", shape))
+    return drawn.astype(standardize_dtype(dtype))
+
+
+def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Array:
+    """Class numbers drawn by unnormalized log-probabilities: `num_samples` for each row of logits.
+
+    Args:
+        logits: array of shape (rows, classes).
+        num_samples: how many for each row.
+        dtype: of the array.
+        seed: see `normal`.
+    """
+    scores = np.asarray(logits, np.float64)
+    if scores.ndim != 2:
+        raise expected("categorical", "logits", "an array of 2 axes", scores)
+    generator = _generator("categorical", seed)
+    noise = generator.gumbel(size=(len(scores), num_samples, scores.shape[1]))
+    return (scores[:, None] + noise).argmax(-1).astype(standardize_dtype(dtype))
+
+
+def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Array:
+    """`inputs` with each number 0 with probability `rate`, and divided by ``1 - rate`` otherwise.
+
+    Args:
+        inputs: an array.
+        rate: from 0 to 1.
+        noise_shape: the shape in which is drawn, 1 or None where an axis shares its draws.
+        seed: see `normal`.
+    """
+    x = np.asarray(inputs)
+    rate = number("dropout", "rate", rate, 0.0, 1.0)
+    shape = x.shape if noise_shape is None else noise_shape
+    shape = tuple(own if n is None else n for n, own in zip(shape, x.shape, strict=True))
+    kept = _generator("dropout", seed).random(shape) >= rate
+    return np.where(kept, x / (1 - rate) if rate < 1 else 0, 0).astype(x.dtype)
+
+
+def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Array:
+    """A copy of `x` in a new order along one axis; see `normal`."""
+    order: Array = _generator("shuffle", seed).permutation(np.asarray(x), axis)
+    return order
+
+
+def beta(shape: Sequence[int], alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Array:
+    """Numbers of a beta distribution; see `normal`."""
+    drawn = _generator("beta", seed).beta(alpha, beta, _shape("beta", shape))
+    return drawn.astype(standardize_dtype(dtype))
+
+
+def binomial(
+    shape: Sequence[int], counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None
+) -> Array:
+    """How many of `counts` trials succeed, each with that probability; see `normal`."""
+    trials = np.asarray(counts).astype(np.int64)
+    drawn = _generator("binomial", seed).binomial(trials, probabilities, _shape("binomial", shape))
+    return np.asarray(drawn).astype(standardize_dtype(dtype))
+
+
+def gamma(shape: Sequence[int], alpha: Any, dtype: Any = None, seed: Any = None) -> Array:
+    """Numbers of a gamma distribution of scale 1; see `normal`."""
+    drawn = _generator("gamma", seed).gamma(alpha, size=_shape("gamma", shape))
+    return np.asarray(drawn).astype(standardize_dtype(dtype))

@@ -1,0 +1,103 @@
+"""test_random.py - random arrays under Keras's names: shapes, dtypes, seeds, distributions."""
+
+import numpy as np
+import pytest
+
+from cdl import random
+from cdl.utils import set_random_seed
+
+N = (20_000,)
+
+DRAWS = {
+    "normal": lambda seed: random.normal(N, 1.0, 2.0, seed=seed),
+    "uniform": lambda seed: random.uniform(N, -1.0, 3.0, seed=seed),
+    "truncated_normal": lambda seed: random.truncated_normal(N, 1.0, 2.0, seed=seed),
+    "randint": lambda seed: random.randint(N, -2, 5, seed=seed),
+    "categorical": lambda seed: random.categorical([[0.0, 1.0, -9.0]], 20_000, seed=seed)[0],
+    "dropout": lambda seed: random.dropout(np.ones(N, np.float32), 0.25, seed=seed),
+    "beta": lambda seed: random.beta(N, 2.0, 6.0, seed=seed),
+    "binomial": lambda seed: random.binomial(N, 10, 0.3, seed=seed),
+    "gamma": lambda seed: random.gamma(N, 3.0, seed=seed),
+}
+# What they should be on the average, and the dtype.
+MEANS = {
+    "normal": (1.0, "float32"),
+    "uniform": (1.0, "float32"),
+    "truncated_normal": (1.0, "float32"),
+    "randint": (1.0, "int32"),
+    "categorical": (np.e / (1 + np.e), "int32"),
+    "dropout": (1.0, "float32"),
+    "beta": (0.25, "float32"),
+    "binomial": (3.0, "float32"),
+    "gamma": (3.0, "float32"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_mean_and_dtype(name):
+    drawn = DRAWS[name](3)
+    mean, dtype = MEANS[name]
+    assert (drawn.shape, drawn.dtype) == (N, dtype)
+    assert drawn.mean() == pytest.approx(mean, abs=5 * float(drawn.std()) / 141)
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_int_gives_the_same_generator_the_next_none_what_the_seed_says(name):
+    draw = DRAWS[name]
+    np.testing.assert_array_equal(draw(3), draw(3))
+    first, second = random.SeedGenerator(3), random.SeedGenerator(3)
+    a, b = draw(first), draw(first)
+    assert not np.array_equal(a, b)
+    np.testing.assert_array_equal(draw(second), a)
+    set_random_seed(5)
+    a, b = draw(None), draw(None)
+    assert not np.array_equal(a, b)
+    set_random_seed(5)
+    np.testing.assert_array_equal(draw(None), a)
+
+
+def test_limits():
+    assert np.abs(DRAWS["truncated_normal"](1) - 1.0).max() <= 4.0
+    assert set(DRAWS["randint"](1)) == set(range(-2, 5))
+    assert set(np.unique(DRAWS["dropout"](1))) == {0.0, np.float32(1 / 0.75)}
+    assert (random.dropout(np.ones(5), 1.0) == 0).all()
+
+
+def test_axis_may_share_its_draws():
+    kept = random.dropout(np.ones((50, 4)), 0.5, noise_shape=(None, 1))
+    assert (kept == kept[:, :1]).all()
+    assert 0 < (kept == 0).mean() < 1
+
+
+def test_shuffle_is_a_copy_in_a_new_order():
+    x = np.arange(12).reshape(3, 4)
+    rows, columns = random.shuffle(x, seed=1), random.shuffle(x, axis=1, seed=1)
+    np.testing.assert_array_equal(np.sort(rows, 0), x)
+    np.testing.assert_array_equal(np.sort(columns, 1), x)
+    assert x[0, 0] == 0
+
+
+def test_generator_comes_back_from_its_config():
+    generator = random.SeedGenerator(7)
+    generator.next()
+    again = random.SeedGenerator.from_config(generator.get_config())
+    np.testing.assert_array_equal(again.state, [7, 0])
+    np.testing.assert_array_equal(generator.state, [7, 1])
+    assert random.SeedGenerator().seed >= 1
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: random.normal(3), "normal: shape must be a tuple of sizes, got 3"),
+        (lambda: random.normal((-1,)), "normal: shape must be a tuple of sizes >= 0"),
+        (lambda: random.uniform((2,), seed="a"), "uniform: seed must be an int >= 0"),
+        (lambda: random.SeedGenerator(-1), "SeedGenerator: seed must be an int >= 0 or None"),
+        (lambda: random.categorical([1.0], 2), "categorical: logits must be an array of 2 axes"),
+        (lambda: random.dropout(np.ones(2), 1.5), "dropout: rate must be a number"),
+        (lambda: random.gamma((2,), 1.0, dtype="what"), "Invalid dtype"),
+    ],
+)
+def test_bad_argument_is_refused(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
