@@ -150,7 +150,8 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
         raise expected("categorical", "logits", "an array of 2 axes", scores)
     generator = _generator("categorical", seed)
     noise = generator.gumbel(size=(len(scores), num_samples, scores.shape[1]))
-    return (scores[:, None] + noise).argmax(-1).astype(standardize_dtype(dtype))
+    chosen: Array = (scores[:, None] + noise).argmax(-1).astype(standardize_dtype(dtype))
+    return chosen
 
 
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Array:
