@@ -82,10 +82,12 @@ bench: dev  ## speed, beside the peers that are installed; BENCH="matmul kernels
 bench-quick: dev  ## instruction counts of a fixed set of calls against those committed (needs valgrind)
 	$(BIN)/python -m benchmarks.quick
 
-golden:  ## record tests/golden again from real Keras, in a .venv-golden of its own, and show what changed
+golden:  ## record what the tests compare with again from real Keras, in a .venv-golden of its own, and show what changed
 	@test -x .venv-golden/bin/python || python3 -m venv .venv-golden
 	@.venv-golden/bin/pip install -q "keras==3.15.*" jax numpy
 	.venv-golden/bin/python tests/golden/record.py
+	for room in models callbacks saving; do .venv-golden/bin/python tests/$$room/keras_cases.py || exit 1; done
+	git diff --stat -- tests
 
 arm:  ## the core compiled for 64-bit ARM and checked under qemu (Debian: gcc-aarch64-linux-gnu qemu-user)
 	@for tool in aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$tool > /dev/null || \

@@ -4,6 +4,7 @@ A case is a function of the module under test, `cdl` or `keras`: it gives number
 """
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def classes(K, **compile):
 
 def record(cases, path, names=()):
     """Record what Keras gives for all cases, or only for those of the names given."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
     results = json.loads(path.read_text()) if names else {}

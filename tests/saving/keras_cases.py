@@ -5,6 +5,7 @@ its training in `trained.keras` and `trained.json`.
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,7 @@ def go_on(model, epochs):
 
 
 def record():
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
     configs = {}
