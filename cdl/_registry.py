@@ -44,6 +44,10 @@ def register_keras_serializable(
                 "Cannot register a class that does not have a get_config() method, "
                 f"got {thing.__name__}"
             )
+        if not callable(thing):
+            raise TypeError(
+                f"register_keras_serializable: expected a class or a function, got {thing!r}"
+            )
         full = f"{package}>{name if name is not None else thing.__name__}"  # type: ignore[attr-defined]
         _objects[full] = thing
         _names[thing] = full

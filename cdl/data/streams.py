@@ -13,7 +13,7 @@ from cdl.data.py_dataset import PyDataset, in_order
 
 def is_stream(value: Any) -> bool:
     """Whether `value` is to be read batch by batch, and not as one array."""
-    if isinstance(value, (np.ndarray, list, tuple, dict, str, bytes, set, frozenset)):
+    if isinstance(value, (np.ndarray, list, tuple, dict, str, bytes, set, frozenset, type)):
         return False
     if hasattr(value, "__array__") or hasattr(value, "to_numpy") or hasattr(value, "toarray"):
         return False
@@ -52,11 +52,22 @@ class Stream:
     def __len__(self) -> int:
         """Batches in one pass, 0 if unknown."""
         if self.is_dataset:
-            return self.source.num_batches or 0
+            return self._batches_of_dataset() or 0
         try:
             return len(self.source)
         except TypeError:
             return 0
+
+    def _batches_of_dataset(self) -> int | None:
+        # Not len(), which has an error of its own for what is no length.
+        cls = type(self.source)
+        length = getattr(cls, "__len__", None) if cls.num_batches is PyDataset.num_batches else None
+        n = self.source.num_batches if length is None else length(self.source)
+        if n is not None and (not isinstance(n, (int, np.integer)) or n < 0):
+            raise TypeError(
+                f"{self.name} must have a number of batches, an int >= 0 or None, got {brief(n)}"
+            )
+        return None if n is None else int(n)
 
     def begin_epoch(self) -> None:
         """Tell a PyDataset that an epoch begins, unless it has been told."""
@@ -74,7 +85,7 @@ class Stream:
         """A new iterator over the source."""
         if not self.is_dataset:
             return self.source if self.once else iter(self.source)
-        n = self.source.num_batches
+        n = self._batches_of_dataset()
         order: Any = itertools.count() if n is None else list(range(n))
         if self._shuffle and n is not None:
             random.shuffle(order)

@@ -36,6 +36,8 @@ class Configured(CompiledState):
                 stacklevel=2,
             )
             return
+        if not isinstance(config, Mapping):
+            raise TypeError(f"compile_from_config: config must be a dict, got {config!r}")
         self.compile(**deserialize(config))  # type: ignore[attr-defined]
         if self.built:  # type: ignore[attr-defined]
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]

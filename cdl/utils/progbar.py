@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._arguments import count
 from cdl.utils import display
 
 
@@ -43,6 +44,8 @@ class Progbar:
                 "Progbar: Only one of stateful_metrics and stateless_metrics can be given: "
                 f"got {stateful_metrics!r} and {stateless_metrics!r}"
             )
+        if target is not None:
+            count("Progbar", "target", target)
         self.target = target
         self.width = width
         self.verbose = verbose

@@ -133,6 +133,20 @@ def test_endless_data_set_needs_a_number_of_steps(model):
     assert model.predict(Endless(), steps=2, verbose=0).shape == (8, 2)
 
 
+@pytest.mark.parametrize("n", ["a", -1, 1.5])
+def test_number_of_batches_must_be_one(model, n):
+    class Wrong(Endless):
+        num_batches = n
+
+    with pytest.raises(TypeError, match="fit: x must have a number of batches"):
+        model.fit(Wrong(), verbose=0)
+
+
+def test_class_is_no_data_set(model):
+    with pytest.raises(TypeError, match=r"fit: x must be an array, .* got the class Endless"):
+        model.fit(Endless)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

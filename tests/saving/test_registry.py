@@ -124,6 +124,7 @@ def test_class_without_a_config_cannot_be_registered():
     [
         (lambda: register_keras_serializable(Thing), ValueError, "package must be a string"),
         (lambda: register_keras_serializable("a", 3), ValueError, "name must be a string"),
+        (lambda: register_keras_serializable("a")(3), TypeError, "a class or a function, got 3"),
         (lambda: custom_object_scope([Thing]), TypeError, "custom_objects must be a dict"),
     ],
 )

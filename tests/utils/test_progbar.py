@@ -64,6 +64,11 @@ def test_not_more_is_drawn_than_an_eye_sees():
     assert shown(bar, *[(i,) for i in range(1, 1000)]).count("\r") == 1
 
 
+def test_target_must_be_a_count():
+    with pytest.raises(ValueError, match="target must be an int >= 0, got 'a'"):
+        Progbar("a")
+
+
 def test_both_sets_of_names_are_refused():
     with pytest.raises(ValueError, match="Only one of"):
         Progbar(1, stateful_metrics=[], stateless_metrics=[])
