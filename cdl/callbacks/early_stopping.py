@@ -5,6 +5,7 @@ from typing import Any
 from cdl._arguments import count
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.monitor import MonitorCallback
+from cdl.utils.display import say
 
 
 class EarlyStopping(MonitorCallback):
@@ -85,8 +86,8 @@ class EarlyStopping(MonitorCallback):
     def on_train_end(self, logs: Logs = None) -> None:
         """Go back to the best weights, if asked for."""
         if self.stopped_epoch > 0 and self.verbose > 0:
-            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            say(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose > 0:
-                print(f"Restoring the weights of the best epoch: {self.best_epoch + 1}.")
+                say(f"Restoring the weights of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cdl.callbacks.callback import Callback, Logs
+from cdl.utils.display import say
 
 
 class LearningRateScheduler(Callback):
@@ -45,7 +46,7 @@ class LearningRateScheduler(Callback):
             )
         optimizer.learning_rate = float(rate)
         if self.verbose > 0:
-            print(
+            say(
                 f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.",
             )
 

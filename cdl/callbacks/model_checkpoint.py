@@ -10,6 +10,7 @@ import numpy as np
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.counting import BatchCounter
 from cdl.callbacks.monitor import MonitorCallback
+from cdl.utils.display import say
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -147,4 +148,4 @@ class ModelCheckpoint(MonitorCallback):
 
     def _say(self, epoch: int, text: str) -> None:
         if self.verbose > 0:
-            print(f"\nEpoch {epoch + 1}: {text}")
+            say(f"\nEpoch {epoch + 1}: {text}")

@@ -7,6 +7,7 @@ import numpy as np
 from cdl._arguments import count, number
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.monitor import MonitorCallback
+from cdl.utils.display import say
 
 
 class ReduceLROnPlateau(MonitorCallback):
@@ -97,5 +98,5 @@ class ReduceLROnPlateau(MonitorCallback):
         rate = max(rate * self.factor, self.min_lr)
         optimizer.learning_rate = rate
         if self.verbose > 0:
-            print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")
+            say(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")
         return True

@@ -4,6 +4,7 @@ import math
 
 from cdl._arguments import flag
 from cdl.callbacks.callback import Callback, Logs
+from cdl.utils.display import say
 
 
 class TerminateOnNaN(Callback):
@@ -30,5 +31,5 @@ class TerminateOnNaN(Callback):
                 f"NaN or Inf loss encountered at batch {batch}: the loss is {loss}. "
                 "Training ends at once"
             )
-        print(f"Batch {batch}: Invalid loss, terminating training")
+        say(f"Batch {batch}: Invalid loss, terminating training")
         self.model.stop_training = True

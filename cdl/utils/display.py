@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cdl import config
+
 WIDTH = 20  # of the bar, in characters
 
 Pieces = list[tuple[str, str]]  # (text, rich style)
@@ -30,6 +32,16 @@ class Display(Protocol):
 
     def close(self) -> None:
         """Leave the screen in order, whatever happened."""
+
+
+def say(text: str) -> None:
+    """Print a message, or hand it to the logger "cdl" where `config` says that output is a log."""
+    if config.is_interactive_logging_enabled():
+        print(text)
+    else:
+        import logging
+
+        logging.getLogger("cdl").info(text.strip())
 
 
 def is_notebook() -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from models.nets import data, net, same_weights
 
-from cdl import callbacks, models, optimizers
+from cdl import callbacks, config, models, optimizers
 from cdl.callbacks import CallbackList, LambdaCallback
 
 X, VALUES, LABELS, ONE_HOT = data(20)
@@ -76,9 +76,19 @@ def test_older_name_of_min_delta():
     assert callbacks.ReduceLROnPlateau(epsilon=0.5).min_delta == 0.5
 
 
-def test_scheduler_says_what_it_sets(capsys):
-    fit(compiled(), callbacks.LearningRateScheduler(lambda epoch: 0.25, verbose=1))
-    assert "LearningRateScheduler setting learning rate to 0.25" in capsys.readouterr().out
+def test_scheduler_says_what_it_sets(capsys, caplog):
+    callback = callbacks.LearningRateScheduler(lambda epoch: 0.25, verbose=1)
+    fit(compiled(), callback)
+    text = "LearningRateScheduler setting learning rate to 0.25"
+    assert text in capsys.readouterr().out
+    config.disable_interactive_logging()
+    try:
+        with caplog.at_level("INFO", "cdl"):
+            fit(compiled(), callback)
+    finally:
+        config.enable_interactive_logging()
+    assert text in caplog.text
+    assert text not in capsys.readouterr().out
 
 
 # --- ModelCheckpoint, BackupAndRestore ---
