@@ -217,13 +217,20 @@ def compiled(owner: str, identifier: Any) -> Any:
     """The activation of a layer: what `get` gives, if a program can have it.
 
     Raises:
-        ValueError: it is not known, or a Python function, which the core cannot run.
+        ValueError: it is not known, a Python function, which the core cannot run, or a layer with
+            weights.
     """
     activation = get(identifier)
     if not hasattr(activation, "lower"):
         raise ValueError(
             f"{owner}: activation must be {_family.expects}, got the Python function "
             f"{getattr(activation, '__name__', activation)!r}, which cannot be compiled"
+        )
+    build = getattr(type(activation), "build", None)
+    if build is not None and build.__module__ != "cdl.layers.layer":
+        raise ValueError(
+            f"{owner}: activation must be without weights of its own, got the layer "
+            f"{activation!r}: put it behind this one"
         )
     return activation
 

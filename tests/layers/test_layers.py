@@ -355,3 +355,9 @@ def test_lowered_dense_reads_as_a_program():
     text = str(program)
     assert "dense %0, d/kernel, d/bias" in text
     assert "activation %1" in text
+
+
+def test_layer_with_weights_is_no_activation():
+    assert layers.Dense(2, activation=layers.LeakyReLU(0.1)).activation.negative_slope == 0.1
+    with pytest.raises(ValueError, match="Dense: activation must be without weights of its own"):
+        layers.Dense(2, activation=layers.PReLU())
