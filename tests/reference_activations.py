@@ -166,6 +166,7 @@ def log_softmax(z: Array) -> Array:
 
 def sparsemax(z: Array) -> Array:
     """By the sorted rows of Martins and Astudillo, 2016."""
+    z = z - z.max(-1, keepdims=True)
     down = -np.sort(-z, -1)
     k = np.arange(1, z.shape[-1] + 1)
     sums = down.cumsum(-1)

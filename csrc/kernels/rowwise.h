@@ -1,4 +1,5 @@
-/* rowwise.h - kernels over whole rows that are no formula of an element: softmax, dropout.
+/* rowwise.h - kernels over whole rows that are no formula of an element: softmax and its like,
+ * gates, dropout.
  *
  * Part of the ISA template.
  */
@@ -19,10 +20,99 @@ static void softmax_forward(size_t rows, size_t n, const float *x, size_t ldx, f
 static void softmax_backward(size_t rows, size_t n, const float *y, size_t ldy, const float *dy,
                              size_t lddy, float *dx, size_t lddx) {
     for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
-        float dot = 0.0f;
-        for (size_t j = 0; j < n; j++) dot += y[j] * dy[j];
+        const float dot = line_product(n, y, 0.0f, dy, 0.0f);
         const size_t padded = cdl_padded(n); /* pads of y are 0 */
         for (size_t j = 0; j < padded; j++) dx[j] = y[j] * (dy[j] - dot);
+    }
+}
+
+static void log_softmax_forward(size_t rows, size_t n, const float *x, size_t ldx, float *y,
+                                size_t ldy) {
+    if (n == 1) { /* 0, unless the score is not a number or infinite */
+        for (size_t r = 0; r < rows; r++) y[r] = x[r] - x[r];
+        return;
+    }
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        const float top = line_top(n, x);
+        const float shift = log_f(softmax_line(n, x, top, y));
+        const size_t padded = cdl_padded(n);
+        for (size_t j = 0; j < padded; j++) y[j] = (x[j] - top) - shift;
+    }
+}
+
+static void log_softmax_backward(size_t rows, size_t n, const float *y, size_t ldy, const float *dy,
+                                 size_t lddy, float *dx, size_t lddx) {
+    const size_t padded = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
+        const float sum = line_total(n, dy);
+        for (size_t j = 0; j < padded; j++) dx[j] = j < n ? dy[j] - exp_down_f(y[j]) * sum : 0.0f;
+    }
+}
+
+/* tau with sum max(x - top - tau, 0) = 1: Newton's iteration on this convex function, from below,
+ * where no more than the largest counts. It meets the root after at most as many steps as there are
+ * classes. */
+CDL_INLINE float sparsemax_threshold(size_t n, const float *x, float top) {
+    float tau = -1.0f;
+    for (size_t step = 0; step < n; step++) {
+        vf sum = vf_splat(0), support = vf_splat(0);
+        for (size_t b = 0; b < n; b += CDL_VLEN) {
+            const vf z = vf_load(x + b) - vf_splat(top);
+            const vi in = (z > vf_splat(tau)) & vf_below(n, b);
+            sum += vf_select(in, z, vf_splat(0));
+            support += vf_select(in, vf_splat(1), vf_splat(0));
+        }
+        const float next = (vf_sum(sum) - 1.0f) / vf_sum(support);
+        if (!(next > tau)) break;
+        tau = next;
+    }
+    return tau;
+}
+
+static void sparsemax_forward(size_t rows, size_t n, const float *x, size_t ldx, float *y,
+                              size_t ldy) {
+    if (n == 1) { /* of one class: 1, unless the score is not a number or infinite */
+        for (size_t r = 0; r < rows; r++) y[r] = 1.0f + (x[r] - x[r]);
+        return;
+    }
+    const size_t padded = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        const float top = line_top(n, x);
+        const float tau = sparsemax_threshold(n, x, top);
+        for (size_t j = 0; j < padded; j++) {
+            const float z = x[j] - top;
+            y[j] = j < n ? (z <= tau ? 0.0f : z - tau) : 0.0f;
+        }
+    }
+}
+
+/* With S the support, dx = dy - mean of dy over S on S, and 0 elsewhere. */
+static void sparsemax_backward(size_t rows, size_t n, const float *y, size_t ldy, const float *dy,
+                               size_t lddy, float *dx, size_t lddx) {
+    const size_t padded = cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
+        for (size_t j = 0; j < padded; j++) dx[j] = y[j] > 0.0f ? 1.0f : 0.0f;
+        const float mean = line_product(n, dx, 0.0f, dy, 0.0f) / line_total(n, dx);
+        for (size_t j = 0; j < padded; j++) dx[j] = y[j] > 0.0f ? dy[j] - mean : 0.0f;
+    }
+}
+
+static void glu_forward(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy) {
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        for (size_t j = 0; j < n; j++) y[j] = x[j] * sigmoid_f(x[n + j]);
+        for (size_t j = n; j < cdl_padded(n); j++) y[j] = 0.0f;
+    }
+}
+
+static void glu_backward(size_t rows, size_t n, const float *x, size_t ldx, const float *dy,
+                         size_t lddy, float *dx, size_t lddx) {
+    for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
+        for (size_t j = 0; j < n; j++) {
+            const float s = sigmoid_f(x[n + j]);
+            dx[j] = dy[j] * s;
+            dx[n + j] = dy[j] * x[j] * s * (1.0f - s);
+        }
+        for (size_t j = 2 * n; j < cdl_padded(2 * n); j++) dx[j] = 0.0f;
     }
 }
 
