@@ -22,6 +22,7 @@ NAMES = (
     "inference",
     "matmul",
     "kernels",
+    "accuracy",
     "startup",
     "memory",
     "concurrency",

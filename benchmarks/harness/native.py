@@ -58,6 +58,15 @@ def core() -> ctypes.CDLL:
     return found
 
 
+def functions() -> ctypes.CDLL:
+    """native/functions.c: the core's elementary functions alone."""
+    csrc = ROOT / "csrc"
+    found = ctypes.CDLL(str(library("functions", [NATIVE / "functions.c"], CORE_FLAGS, csrc)))
+    found.function_name.restype = ctypes.c_char_p
+    found.function_error.restype = found.function_speed.restype = ctypes.c_double
+    return found
+
+
 def callgrind_marks() -> ctypes.CDLL | None:
     """native/marks.c, or None without valgrind's header."""
     try:

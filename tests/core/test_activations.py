@@ -17,10 +17,16 @@ def inner_of_gelu_tanh(x):
     return 2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
 
 
-# ulps of float32 that a value may be off, as a number or by x: where e^u is a factor of the result,
-# the rounding of u alone is |u| ulps.
+# ulps of float32 that a value may be off, by x (docs/numerics.md): where e^u is a factor of the
+# result, the rounding of u alone is |u| ulps.
 ULPS = {
-    "gelu": lambda x: 6 + x * x / 16,
+    "exponential": lambda x: 1.25,
+    "tanh": lambda x: 1.5,
+    "softplus": lambda x: 2,
+    "log_sigmoid": lambda x: 2,
+    "sigmoid": lambda x: 2.5,
+    "elu": lambda x: 2.5,
+    "gelu": lambda x: 3.75,
     "gelu_tanh": lambda x: 6 + 4 * np.abs(inner_of_gelu_tanh(x)),
     "tanh_shrink": lambda x: 32,  # what is left of tanh's few ulps when x is taken away
 }
