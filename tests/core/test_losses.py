@@ -11,6 +11,7 @@ from cdl._program import Program
 ROWS = [(name, p) for name in _core.LOSSES for p in reference.loss_parameters(name)]
 BARE = [(name, reference.loss_parameters(name)[0]) for name in _core.LOSSES]
 SIZES = [(1, 1), (3, 1), (100, 1), (1, 2), (7, 3), (5, 10), (65, 16), (9, 17), (4, 64), (3, 129)]
+SIZES += [(40, 70), (3, 1000), (2, 1024), (2, 2500)]  # several lines at a time; a line in parts
 VALUE = {"rtol": reference.LOSS_RTOL, "atol": reference.LOSS_ATOL}
 SLOPE = {"rtol": reference.SLOPE_RTOL, "atol": reference.SLOPE_ATOL}
 
@@ -99,6 +100,33 @@ def test_the_value_of_each_row_is_its_own(name, parameters, isa):
     y, p = arguments(name, 20, 6)
     expected = formula(name, parameters, y, p, 0)
     np.testing.assert_allclose(values(name, parameters, y, p, isa), expected, **VALUE)
+
+
+@pytest.mark.parametrize("n", [1, 5, 70])
+@pytest.mark.parametrize(("name", "parameters"), BARE)
+def test_same_bits_for_any_number_of_threads(name, parameters, n):
+    y, p = arguments(name, 101, n)
+    w = np.random.default_rng(1).uniform(0, 3, 101).astype(np.float32)
+    seen = [run(name, y, p, w=w, threads=threads, **parameters) for threads in (1, 2, 3)]
+    for loss, gradient in seen[1:]:
+        assert loss == seen[0][0]
+        np.testing.assert_array_equal(gradient, seen[0][1])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("name", "y", "p", "slope"),
+    [
+        ("hinge", [[1.0], [-1.0]], [[1.0], [-1.0]], [[-0.5], [0.5]]),
+        ("squared_hinge", [[1.0], [-1.0]], [[1.0], [-1.0]], [[0], [0]]),
+        ("categorical_hinge", [[0.0, 0, 1]], [[0.0, 0, 0]], [[1 / 3, 1 / 3, -1]]),
+        ("categorical_hinge", [[0.0, 0, 1]], [[0.0, 0, 1]], [[1 / 6, 1 / 6, -0.5]]),
+        ("mean_absolute_error", [[1.0, 2]], [[1.0, 3]], [[0, 0.5]]),
+    ],
+)
+def test_slopes_in_corners(name, y, p, slope, isa):
+    _, gradient = run(name, *float32(np.array(y), np.array(p)), isa=isa)
+    np.testing.assert_allclose(gradient * len(y), slope, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n", [1, 5])
