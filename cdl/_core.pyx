@@ -846,7 +846,7 @@ cdef class Executor:
                     f"array {i}: expected {held.rows} rows, got {held.arrays[i].shape[0]}")
         return 0
 
-    def predict(self, arrays, size_t batch=0):
+    def predict(self, arrays):
         """Outputs for all rows: a float32 array (rows, *shape), or a list of several."""
         cdef Executor other
         cdef _Arrays held
