@@ -15,7 +15,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test dev check style types warnings asan tsan coverage bench bench-quick golden arm annotate clean
+.PHONY: help demo test slow dev check style types warnings asan tsan coverage bench bench-quick golden arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -28,6 +28,9 @@ demo:  ## train a net on handwritten digits; writes demo.png
 
 test: dev  ## the whole test suite
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+slow: dev  ## the tests that take minutes: mutated files, killed processes, all of Keras's optimizers
+	$(BIN)/pytest --slow $(PYTEST_ARGS)
 
 dev:  ## .venv with an editable install and all tools; builds the core again if a source changed
 	@tools/bootstrap.sh dev
@@ -87,6 +90,7 @@ golden:  ## record what the tests compare with again from real Keras, in a .venv
 	@.venv-golden/bin/pip install -q "keras==3.15.*" jax numpy
 	.venv-golden/bin/python tests/golden/record.py
 	for room in models callbacks saving; do .venv-golden/bin/python tests/$$room/keras_cases.py || exit 1; done
+	.venv-golden/bin/python tests/saving/exchange.py record
 	git diff --stat -- tests
 
 arm:  ## the core compiled for 64-bit ARM and checked under qemu (Debian: gcc-aarch64-linux-gnu qemu-user)

@@ -8,6 +8,19 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--slow` runs the tests marked `slow`, and only those."""
+    parser.addoption("--slow", action="store_true", help="run the slow tests, and only those")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tests to `--slow`."""
+    wanted = config.getoption("--slow")
+    left = [item for item in items if ("slow" in item.keywords) is not wanted]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if ("slow" in item.keywords) is wanted]
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder that holds the sources."""
