@@ -23,6 +23,7 @@
 
 #include "kernels/gemm_micro.h"
 #include "kernels/gemm.h"
+#include "kernels/few_classes.h"
 #include "kernels/loops.h"
 #include "kernels/rowwise.h"
 #include "kernels/around.h"

@@ -10,12 +10,6 @@
  * Each element is a single chain of k fused multiply-adds in ascending order, whichever tile it
  * falls in: how rows are split among tiles and threads never changes a bit.
  */
-#if defined(__clang__)
-#define CDL_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define CDL_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* A lone chain of multiply-adds GCC splits in two instructions for speed (avoid-fma-max-bits), so
  * that a tile of one register would round otherwise than all others. It must not see the chain. */
 #if defined(__x86_64__) && !defined(__clang__)

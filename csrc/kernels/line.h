@@ -14,9 +14,12 @@ CDL_INLINE float line_top(size_t n, const float *z) {
     return vf_top(best);
 }
 
-/* Sum of the elements and pads: the pads are 0. */
+/* Sum of the elements and pads: the pads are 0. Of a single line the upper half is added to the
+ * lower one again and again, on every ISA. */
 CDL_INLINE float line_sum(size_t n, const float *z) {
     vf sum = vf_splat(0);
+    if (n <= CDL_LINE && CDL_VLEN == 4)
+        return vf_sum((vf_load(z) + vf_load(z + 8)) + (vf_load(z + 4) + vf_load(z + 12)));
     for (size_t b = 0; b < n; b += CDL_VLEN) sum += vf_load(z + b);
     return vf_sum(sum);
 }
@@ -69,4 +72,8 @@ CDL_INLINE float softmax_line(size_t n, const float *restrict z, float top, floa
         }
     }
     return line_sum(n, e);
+}
+
+CDL_INLINE float line_weight(const struct cdl_scoring *s, size_t line) {
+    return s->weight ? s->weight[line / s->lines] : 1.0f;
 }

@@ -23,10 +23,6 @@
 CDL_ACTIVATIONS(X)
 #undef X
 
-CDL_INLINE float line_weight(const struct cdl_scoring *s, size_t line) {
-    return s->weight ? s->weight[line / s->lines] : 1.0f;
-}
-
 /* Elementwise losses. Single columns (n == 1) run as one vector over the batch. Short lines, pads
  * included, run several at a time; a long one in parts. The values of a line are added up after. */
 enum { LOSS_ELEMENTS = 1024 };
@@ -113,7 +109,8 @@ enum { LOSS_BLOCK = 64 };
 #define X(NAME, TARGET, PARAMS)                                                                    \
     static void NAME##_loss(const struct cdl_scoring *s) {                                         \
         const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
-        for (size_t block = 0; block < s->rows; block += LOSS_BLOCK) {                             \
+        const size_t done = few_classes_loss(CDL_LOSS_##NAME, s);                                  \
+        for (size_t block = done; block < s->rows; block += LOSS_BLOCK) {                          \
             const size_t lines = s->rows - block < LOSS_BLOCK ? s->rows - block : LOSS_BLOCK;      \
             float sum[LOSS_BLOCK], total[LOSS_BLOCK], rest[LOSS_BLOCK];                            \
             for (size_t l = 0; l < lines; l++) {                                                   \
@@ -146,7 +143,7 @@ CDL_LINE_LOSSES(X)
 #define X(NAME, TARGET, PARAMS)                                                                    \
     static void NAME##_metric(const struct cdl_scoring *s) {                                       \
         const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
-        for (size_t i = 0; i < s->rows; i++)                                                       \
+        for (size_t i = few_classes_metric(CDL_METRIC_##NAME, s); i < s->rows; i++)                \
             s->value[i] = metric_##NAME(s->n, s->y + i * s->ldy, CDL_TARGET_##TARGET(s, i), p);    \
     }
 CDL_METRICS(X)

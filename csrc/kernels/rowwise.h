@@ -9,7 +9,9 @@ static void softmax_forward(size_t rows, size_t n, const float *x, size_t ldx, f
         for (size_t r = 0; r < rows; r++) y[r] = exp_f(x[r] - x[r]);
         return;
     }
-    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+    size_t r = are_few(rows, n) ? few_softmax(rows, n, x, ldx, y, ldy) : 0;
+    x += r * ldx, y += r * ldy;
+    for (; r < rows; r++, x += ldx, y += ldy) {
         const float sum = softmax_line(n, x, line_top(n, x), y);
         const size_t padded = cdl_padded(n);
         const float inverse = 1.0f / sum;

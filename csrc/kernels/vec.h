@@ -75,3 +75,66 @@ static inline __attribute__((always_inline)) float vf_top(vf v) {
     v = vf_max(v, VF_TURN1(v));
     return v[0];
 }
+
+/* ---- a square of lanes turned over ------------------------------------------------------------
+ */
+
+/* Within each four lanes: a and b one by one (first or last two), or two by two; and of whole
+ * fours the even or odd ones of a, then of b. */
+#if CDL_VLEN == 16
+#define VF_ONES_LOW(A, B)                                                                          \
+    __builtin_shufflevector(A, B, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define VF_ONES_HIGH(A, B)                                                                         \
+    __builtin_shufflevector(A, B, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define VF_TWOS_LOW(A, B)                                                                          \
+    __builtin_shufflevector(A, B, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define VF_TWOS_HIGH(A, B)                                                                         \
+    __builtin_shufflevector(A, B, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define VF_FOURS_EVEN(A, B)                                                                        \
+    __builtin_shufflevector(A, B, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define VF_FOURS_ODD(A, B)                                                                         \
+    __builtin_shufflevector(A, B, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+#elif CDL_VLEN == 8
+#define VF_ONES_LOW(A, B) __builtin_shufflevector(A, B, 0, 8, 1, 9, 4, 12, 5, 13)
+#define VF_ONES_HIGH(A, B) __builtin_shufflevector(A, B, 2, 10, 3, 11, 6, 14, 7, 15)
+#define VF_TWOS_LOW(A, B) __builtin_shufflevector(A, B, 0, 1, 8, 9, 4, 5, 12, 13)
+#define VF_TWOS_HIGH(A, B) __builtin_shufflevector(A, B, 2, 3, 10, 11, 6, 7, 14, 15)
+#define VF_FOURS_EVEN(A, B) __builtin_shufflevector(A, B, 0, 1, 2, 3, 8, 9, 10, 11)
+#define VF_FOURS_ODD(A, B) __builtin_shufflevector(A, B, 4, 5, 6, 7, 12, 13, 14, 15)
+#else
+#define VF_ONES_LOW(A, B) __builtin_shufflevector(A, B, 0, 4, 1, 5)
+#define VF_ONES_HIGH(A, B) __builtin_shufflevector(A, B, 2, 6, 3, 7)
+#define VF_TWOS_LOW(A, B) __builtin_shufflevector(A, B, 0, 1, 4, 5)
+#define VF_TWOS_HIGH(A, B) __builtin_shufflevector(A, B, 2, 3, 6, 7)
+#define VF_FOURS_EVEN(A, B) (A)
+#define VF_FOURS_ODD(A, B) (B)
+#endif
+
+#if defined(__clang__)
+#define CDL_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define CDL_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Lane i of v[j] and lane j of v[i] change places. */
+static inline __attribute__((always_inline)) void vf_transpose(vf v[CDL_VLEN]) {
+    vf u[CDL_VLEN]; /* fours of lanes as they shall be, in the wrong registers */
+    CDL_UNROLL for (int i = 0; i < CDL_VLEN; i += 4) {
+        const vf a = VF_ONES_LOW(v[i], v[i + 1]), b = VF_ONES_HIGH(v[i], v[i + 1]);
+        const vf c = VF_ONES_LOW(v[i + 2], v[i + 3]), d = VF_ONES_HIGH(v[i + 2], v[i + 3]);
+        u[i] = VF_TWOS_LOW(a, c), u[i + 1] = VF_TWOS_HIGH(a, c);
+        u[i + 2] = VF_TWOS_LOW(b, d), u[i + 3] = VF_TWOS_HIGH(b, d);
+    }
+    CDL_UNROLL for (int j = 0; j < 4; j++) {
+#if CDL_VLEN == 16
+        const vf a = VF_FOURS_EVEN(u[j], u[j + 4]), b = VF_FOURS_ODD(u[j], u[j + 4]);
+        const vf c = VF_FOURS_EVEN(u[j + 8], u[j + 12]), d = VF_FOURS_ODD(u[j + 8], u[j + 12]);
+        v[j] = VF_FOURS_EVEN(a, c), v[j + 4] = VF_FOURS_EVEN(b, d);
+        v[j + 8] = VF_FOURS_ODD(a, c), v[j + 12] = VF_FOURS_ODD(b, d);
+#elif CDL_VLEN == 8
+        v[j] = VF_FOURS_EVEN(u[j], u[j + 4]), v[j + 4] = VF_FOURS_ODD(u[j], u[j + 4]);
+#else
+        v[j] = u[j];
+#endif
+    }
+}

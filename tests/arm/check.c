@@ -1,8 +1,8 @@
 /* check.c - the core on another machine than the one at hand: run under an emulator by `make arm`.
  *
  * Products of every tile and edge against double, activations against libm and against the
- * baseline's table, and a small net trained on each ISA at 1 and 2 threads: the same bits on one
- * ISA, nearly the same numbers on all.
+ * baseline's table, softmax of few classes against libm and row by row, and a small net trained on
+ * each ISA at 1 and 2 threads: the same bits on one ISA, nearly the same numbers on all.
  */
 #include <math.h>
 #include <stdio.h>
@@ -83,6 +83,24 @@ static void check_functions(const struct cdl_kernels *kernels, const struct cdl_
         expect(fabs((double)z[i] - s) <= 4e-7 * s, "sigmoid", kernels->isa, (double)z[i], s);
     }
     cdl_free(x), cdl_free(y), cdl_free(z);
+}
+
+/* Rows of few classes are done many at a time: each as if it were alone. */
+static void check_few_classes(const struct cdl_kernels *kernels, size_t rows, size_t n) {
+    float *x = drawn(rows * CDL_LINE), *y = drawn(rows * CDL_LINE), *one = drawn(CDL_LINE);
+    kernels->softmax_forward(rows, n, x, CDL_LINE, y, CDL_LINE);
+    for (size_t r = 0; r < rows; r++) {
+        double sum = 0.0;
+        for (size_t j = 0; j < n; j++) sum += exp((double)x[r * CDL_LINE + j]);
+        kernels->softmax_forward(1, n, x + r * CDL_LINE, CDL_LINE, one, CDL_LINE);
+        for (size_t j = 0; j < n; j++) {
+            const double found = (double)y[r * CDL_LINE + j];
+            const double wanted = exp((double)x[r * CDL_LINE + j]) / sum;
+            expect(fabs(found - wanted) < 1e-6 * wanted, "softmax", kernels->isa, found, wanted);
+            expect(found == (double)one[j], "softmax alone", kernels->isa, found, (double)one[j]);
+        }
+    }
+    cdl_free(x), cdl_free(y), cdl_free(one);
 }
 
 /* 7 - 37 relu - 3 with a softmax loss, 12 steps of Adam; the weights go to `to`. */
@@ -209,6 +227,7 @@ int main(void) {
         }
         check_products(kernels, 33, 64, 130);
         check_functions(kernels, plain);
+        for (size_t n = 2; n <= 16; n++) check_few_classes(kernels, 23, n);
         train(kernels->isa, 1, one);
         train(kernels->isa, 2, two);
         expect(memcmp(one, two, n * sizeof(float)) == 0, "bits at 2 threads", kernels->isa, 0, 0);

@@ -125,17 +125,15 @@ def test_the_largest_is_numpys_argmax_wherever_it_stands(n, isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("n", [2, 5, 16, 40])
-def test_of_equals_and_of_nans_the_first_is_the_largest(n, isa):
-    ties = np.zeros((3, n), np.float32)
-    ties[1, n // 2 :] = 1
-    ties[2, [0, n - 1]] = 5
-    expected = [0, n // 2, 0]
-    assert measure("sparse_categorical_accuracy", {}, np.array(expected), ties, isa=isa)[0] == 3
-    nans = np.zeros((2, n), np.float32)
-    nans[0, n - 1], nans[1, n // 2 :] = np.nan, np.nan
-    assert (
-        measure("sparse_categorical_accuracy", {}, np.array([n - 1, n // 2]), nans, isa=isa)[0] == 2
-    )
+@pytest.mark.parametrize("times", [1, 8])
+def test_of_equals_and_of_nans_the_first_is_the_largest(times, n, isa):
+    rows = np.zeros((5, n), np.float32)
+    rows[1, n // 2 :] = 1
+    rows[2, [0, n - 1]] = 5
+    rows[3, n - 1], rows[4, n // 2 :] = np.nan, np.nan
+    rows, best = np.tile(rows, (times, 1)), np.tile([0, n // 2, 0, n - 1, n // 2], times)
+    found = measure("sparse_categorical_accuracy", {}, best, rows, isa=isa)
+    assert found == (5 * times, 5 * times)
 
 
 def test_all_scores_of_minus_infinity_are_a_tie():

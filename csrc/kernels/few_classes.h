@@ -1,0 +1,207 @@
+/* few_classes.h - softmax, its losses and accuracy where a row is no more than a line.
+ *
+ * Part of the ISA template. A reduction along a row of ten costs more than the arithmetic, so as
+ * many rows as a register has floats are turned over, and class j of all of them is one register:
+ * no lane meets another, hence a row's result does not depend on the rows beside it. What is left
+ * over by less than FEW_ROWS is done line by line; sums are taken in line_sum's order, so that a
+ * row has the same probabilities either way.
+ */
+enum { FEW_ROWS = 4 };
+
+/* Class j of row r is at[j][r]. */
+typedef struct {
+    _Alignas(64) float at[CDL_LINE][CDL_VLEN];
+} columns;
+
+/* How many of so many rows, from row i on, make the next block; 0 if those left are too few. */
+CDL_INLINE size_t few_rows(size_t rows, size_t i) {
+    const size_t left = rows - i;
+    return left >= CDL_VLEN ? CDL_VLEN : (left >= FEW_ROWS ? left : 0);
+}
+CDL_INLINE bool are_few(size_t rows, size_t n) {
+    return rows >= FEW_ROWS && n > 1 && n <= CDL_LINE;
+}
+
+CDL_INLINE vf column(const columns *x, size_t j) { return vf_load(x->at[j]); }
+
+CDL_INLINE void columns_clear(size_t n, columns *x) {
+    for (size_t j = n; j < CDL_LINE; j++) vf_store(x->at[j], vf_splat(0));
+}
+
+/* Lanes beyond `rows` become 0. */
+CDL_INLINE void columns_load(size_t rows, const float *x, size_t ldx, columns *to) {
+    CDL_UNROLL for (size_t j = 0; j < CDL_LINE; j += CDL_VLEN) {
+        vf v[CDL_VLEN];
+        if (rows == CDL_VLEN) {
+            CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) v[r] = vf_load(x + r * ldx + j);
+        } else {
+            CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) v[r] =
+                r < rows ? vf_load(x + r * ldx + j) : vf_splat(0);
+        }
+        vf_transpose(v);
+        CDL_UNROLL for (size_t c = 0; c < CDL_VLEN; c++) vf_store(to->at[j + c], v[c]);
+    }
+}
+
+CDL_INLINE void columns_store(size_t rows, const columns *x, float *to, size_t ld) {
+    CDL_UNROLL for (size_t j = 0; j < CDL_LINE; j += CDL_VLEN) {
+        vf v[CDL_VLEN];
+        CDL_UNROLL for (size_t c = 0; c < CDL_VLEN; c++) v[c] = column(x, j + c);
+        vf_transpose(v);
+        if (rows == CDL_VLEN) {
+            CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) vf_store(to + r * ld + j, v[r]);
+        } else {
+            CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) {
+                if (r < rows) vf_store(to + r * ld + j, v[r]);
+            }
+        }
+    }
+}
+
+/* The sum of all columns: the upper half onto the lower one, again and again, as line_sum. */
+CDL_INLINE vf columns_sum(const columns *x) {
+    vf s[CDL_LINE / 2];
+    CDL_UNROLL for (size_t j = 0; j < 8; j++) s[j] = column(x, j) + column(x, j + 8);
+    CDL_UNROLL for (size_t j = 0; j < 4; j++) s[j] += s[j + 4];
+    return (s[0] + s[2]) + (s[1] + s[3]);
+}
+
+/* The largest of each row; NaN only if the first is (the others show in the sums). */
+CDL_INLINE vf columns_top(size_t n, const columns *x) {
+    vf top = column(x, 0), other = top;
+    for (size_t j = 1; j + 1 < n; j += 2) {
+        top = vf_max(column(x, j), top);
+        other = vf_max(column(x, j + 1), other);
+    }
+    return vf_max(vf_max(column(x, n - 1), other), top);
+}
+
+/* x less each row's largest to x, its exponential to e, whose pads are 0; returns the sums. */
+CDL_INLINE vf columns_exp(size_t n, columns *restrict x, columns *restrict e) {
+    const vf top = columns_top(n, x);
+    for (size_t j = 0; j < n; j++) vf_store(x->at[j], column(x, j) - top);
+    const float *from = x->at[0];
+    float *to = e->at[0];
+    for (size_t i = 0; i < n * CDL_VLEN; i++) to[i] = exp_down_f(from[i]);
+    return columns_sum(e);
+}
+
+/* Softmax of the first rows; how many they were. */
+static size_t few_softmax(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy) {
+    columns z, e;
+    size_t i = 0;
+    columns_clear(n, &e);
+    for (size_t these; (these = few_rows(rows, i)) > 0; i += these) {
+        columns_load(these, x + i * ldx, ldx, &z);
+        const vf inverse = vf_splat(1) / columns_exp(n, &z, &e);
+        for (size_t j = 0; j < n; j++) vf_store(e.at[j], column(&e, j) * inverse);
+        columns_store(these, &e, y + i * ldy, ldy);
+    }
+    return i;
+}
+
+/* The softmax losses of losses.h. `these` rows from i on; t: their targets by class, which sum to
+ * `total`; z, q, dz: room, where q and dz have pads of 0. */
+CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t these,
+                                 const columns *t, vf total, columns *z, columns *q, columns *dz) {
+    const size_t n = s->n;
+    columns_load(these, s->y + i * s->ldy, s->ldy, z);
+    const vf sum = columns_exp(n, z, q);
+    vf scale = vf_splat(s->scale);
+    for (size_t r = 0; r < these && s->weight; r++) scale[r] *= line_weight(s, i + r);
+    const vf inverse = vf_splat(1) / sum, all = total * scale;
+    vf dot = vf_splat(0);
+    for (size_t j = 0; j < n; j++) {
+        const vf p = column(q, j) * inverse;
+        dot += column(t, j) * column(z, j);
+        vf_store(q->at[j], p);
+        vf_store(dz->at[j], p * all - column(t, j) * scale);
+    }
+    columns_store(these, q, s->q + i * s->ldy, s->ldy);
+    columns_store(these, dz, s->dy + i * s->ldy, s->ldy);
+    float value[CDL_VLEN], sums[CDL_VLEN];
+    vf_store(sums, sum);
+    for (size_t r = 0; r < CDL_VLEN; r++) value[r] = log_f(sums[r]);
+    vf_store(value, vf_load(value) * total - dot);
+    for (size_t r = 0; r < these; r++) s->value[i + r] = value[r];
+}
+
+static size_t few_dense_targets(const struct cdl_scoring *s) {
+    columns t, z, q, dz;
+    const vf keep = vf_splat(1.0f - s->p[0]), extra = vf_splat(s->p[0] / (float)s->n);
+    size_t i = 0;
+    columns_clear(s->n, &q), columns_clear(s->n, &dz);
+    for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
+        columns_load(these, (const float *)s->t + i * s->ldt, s->ldt, &t);
+        vf total = vf_splat(0);
+        for (size_t j = 0; j < s->n; j++) {
+            vf_store(t.at[j], column(&t, j) * keep + extra);
+            total += column(&t, j);
+        }
+        few_softmax_loss(s, i, these, &t, total, &z, &q, &dz);
+    }
+    return i;
+}
+
+CDL_INLINE vi few_classes(const struct cdl_scoring *s, size_t i, size_t these) {
+    vi classes = {0};
+    memcpy(&classes, (const int32_t *)s->t + i, these * sizeof(int32_t));
+    return classes;
+}
+
+static size_t few_sparse_targets(const struct cdl_scoring *s) {
+    columns t, z, q, dz;
+    size_t i = 0;
+    columns_clear(s->n, &q), columns_clear(s->n, &dz);
+    for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
+        const vi classes = few_classes(s, i, these);
+        vf total = vf_splat(0);
+        for (size_t j = 0; j < s->n; j++) {
+            const vf hit = vf_select(classes == (int32_t)j - (vi){0}, vf_splat(1), vf_splat(0));
+            vf_store(t.at[j], hit);
+            total += hit;
+        }
+        few_softmax_loss(s, i, these, &t, total, &z, &q, &dz);
+    }
+    return i;
+}
+
+/* The first rows of a loss, if it is one of these; how many they were. */
+CDL_INLINE size_t few_classes_loss(enum cdl_loss kind, const struct cdl_scoring *s) {
+    if (!are_few(s->rows, s->n)) return 0;
+    if (kind == CDL_LOSS_softmax_categorical_crossentropy) return few_dense_targets(s);
+    if (kind == CDL_LOSS_softmax_sparse_categorical_crossentropy) return few_sparse_targets(s);
+    return 0;
+}
+
+/* Numbers of the largest elements, the first of equals; a NaN counts as largest (line_argmax). */
+CDL_INLINE vi columns_argmax(size_t n, const columns *x) {
+    vf top = column(x, 0);
+    vi best = {0};
+    for (size_t j = 1; j < n; j++) {
+        const vf v = column(x, j);
+        const vi above = (v > top) | ((v != v) & (top == top));
+        top = vf_select(above, v, top);
+        best = (((int32_t)j - (vi){0}) & above) | (best & ~above);
+    }
+    return best;
+}
+
+/* The first rows of a metric, if it is one of these; how many they were. */
+CDL_INLINE size_t few_classes_metric(enum cdl_metric kind, const struct cdl_scoring *s) {
+    const bool dense = kind == CDL_METRIC_categorical_accuracy;
+    const bool sparse = kind == CDL_METRIC_sparse_categorical_accuracy;
+    if (!are_few(s->rows, s->n) || !(dense || sparse)) return 0;
+    columns y;
+    size_t i = 0;
+    for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
+        columns_load(these, s->y + i * s->ldy, s->ldy, &y);
+        const vi best = columns_argmax(s->n, &y);
+        if (dense) columns_load(these, (const float *)s->t + i * s->ldt, s->ldt, &y);
+        const vi wanted = dense ? columns_argmax(s->n, &y) : few_classes(s, i, these);
+        float value[CDL_VLEN];
+        vf_store(value, vf_select(best == wanted, vf_splat(1), vf_splat(0)));
+        for (size_t r = 0; r < these; r++) s->value[i + r] = value[r];
+    }
+    return i;
+}
