@@ -172,6 +172,13 @@ class Program:
         attributes: dict[str, float | str] = {"kind": kind, **row_params}
         return self._score("tally", target, prediction, weight, attributes, params)
 
+    def score(self, op: str, inputs: Sequence[Value], **attributes: float) -> Instruction:
+        """Appends an op that reports, such as a loss that is no row of a table."""
+        instruction = Instruction(op, inputs, (), (), attributes)
+        self.instructions.append(instruction)
+        self.reports.append(instruction)
+        return instruction
+
     def _score(
         self,
         op: str,

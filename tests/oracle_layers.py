@@ -6,6 +6,7 @@ Random ops read what was drawn from ``masks``: normal numbers for noise, 0 or 1 
 from __future__ import annotations
 
 import numpy as np
+import reference_ctc
 
 
 def weight_of(o, variable, otherwise):
@@ -186,7 +187,23 @@ def host_backward(o, i):
     o.slopes[i.inputs[0]] += i.attributes["function"].backward(o.kept[i], dy, o.training)
 
 
+def ctc_forward(o, i):
+    z, labels = (o.values[v] for v in i.inputs[:2])
+    losses, slopes = zip(*map(reference_ctc.ctc, labels, z), strict=True)
+    w = o.values[i.inputs[2]].reshape(-1) if len(i.inputs) > 2 else np.ones(len(z))
+    scale = i.attributes["scale"] / (1 if i.attributes["reduction"] else len(z))
+    loss = scale * (w * losses).sum()
+    o.loss += loss
+    o.totals.append((loss * len(z), len(z)))
+    o.kept[i] = np.stack(slopes) * w[:, None, None] * scale
+
+
+def ctc_backward(o, i):
+    o.slopes[i.inputs[0]] += o.kept[i]
+
+
 FORWARD = {
+    "ctc": ctc_forward,
     "host": host_forward,
     "mask": mask_forward,
     "permute": permute_forward,
@@ -203,6 +220,7 @@ FORWARD = {
     "activity": activity_forward,
 }
 BACKWARD = {
+    "ctc": ctc_backward,
     "host": host_backward,
     "mask": noise_backward,
     "permute": permute_backward,

@@ -171,3 +171,56 @@ def test_identity_is_1_on_the_diagonal_times_gain():
 def test_matrices_have_two_axes(name, shape):
     with pytest.raises(ValueError, match="shape must have"):
         initializers.get(name)(shape)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("scaling", ["density", "spectrum", None])
+@pytest.mark.parametrize("window", ["hann", "blackman", "parzen", None])
+def test_stft_is_the_fourier_transform_of_the_windowed_signal(window, scaling, periodic):
+    signal = pytest.importorskip("scipy.signal")
+    values = np.ones(16) if window is None else signal.get_window(window, 16, periodic)
+    norm = 1.0
+    if window is not None and scaling is not None:
+        norm = np.sqrt((values**2).sum()) if scaling == "density" else np.abs(values).sum()
+    x = np.random.default_rng(0).normal(size=16)
+    expected = np.fft.rfft(x * values / norm)
+    found = [
+        x @ initializers.STFT(side, window, scaling, periodic)((16, 1, 9))[:, 0]
+        for side in ("real", "imag")
+    ]
+    np.testing.assert_allclose(found[0] + 1j * found[1], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["boxcar", "hann", "hamming", "blackman", "nuttall", "blackmanharris", "flattop", "bartlett"],
+)
+def test_windows_that_need_no_scipy_are_scipy_s(name, periodic):
+    signal = pytest.importorskip("scipy.signal")
+    for length in (1, 2, 7, 16):
+        expected = signal.get_window(name, length, periodic)
+        kernel = initializers.STFT("real", name, None, periodic)((length, 1, 1))
+        np.testing.assert_allclose(kernel[:, 0, 0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"side": "left"}, "side must be one of 'real', 'imag'"),
+        ({"window": "unknown"}, "window must be a window"),
+        ({"scaling": "l2"}, "scaling must be one of"),
+        ({"periodic": "no"}, "periodic must be True or False"),
+    ],
+)
+def test_stft_says_what_is_wrong(arguments, words):
+    pytest.importorskip("scipy")
+    with pytest.raises(ValueError, match=words):
+        initializers.STFT(**arguments)
+
+
+def test_stft_says_what_does_not_fit_when_called():
+    with pytest.raises(ValueError, match="3 axes"):
+        initializers.STFT()((4, 3))
+    with pytest.raises(ValueError, match="window must be 4 numbers"):
+        initializers.STFT(window=[1.0, 2.0])((4, 1, 3))

@@ -25,6 +25,7 @@ from cdl.initializers.scaling import HeUniform as HeUniform
 from cdl.initializers.scaling import LecunNormal as LecunNormal
 from cdl.initializers.scaling import LecunUniform as LecunUniform
 from cdl.initializers.scaling import VarianceScaling as VarianceScaling
+from cdl.initializers.stft import STFT as STFT
 
 zeros, ones, constant = Zeros, Ones, Constant
 identity = IdentityInitializer = Identity
@@ -34,6 +35,7 @@ variance_scaling = VarianceScaling
 glorot_normal, glorot_uniform = GlorotNormal, GlorotUniform
 he_normal, he_uniform = HeNormal, HeUniform
 lecun_normal, lecun_uniform = LecunNormal, LecunUniform
+stft = STFTInitializer = STFT
 
 serialize, deserialize = family.serialize, family.deserialize
 

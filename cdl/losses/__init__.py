@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdl.compat import short_names
+from cdl.losses.circle import Circle as Circle
+from cdl.losses.circle import circle as circle
 from cdl.losses.compiled import is_compiled as is_compiled
 from cdl.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
 from cdl.losses.crossentropy import CategoricalCrossentropy as CategoricalCrossentropy
@@ -15,6 +17,8 @@ from cdl.losses.crossentropy import categorical_crossentropy as categorical_cros
 from cdl.losses.crossentropy import (
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
+from cdl.losses.ctc import CTC as CTC
+from cdl.losses.ctc import ctc as ctc
 from cdl.losses.distributions import BinaryFocalCrossentropy as BinaryFocalCrossentropy
 from cdl.losses.distributions import CategoricalFocalCrossentropy as CategoricalFocalCrossentropy
 from cdl.losses.distributions import (

@@ -12,7 +12,7 @@ import numpy as np
 
 from cdl._arguments import flag, number, whole
 from cdl.losses.compiled import CompiledLoss
-from cdl.losses.loss import MEANS, as_array, family, function_of, weighted
+from cdl.losses.loss import as_array, family, function_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,14 +166,8 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         if self.ignore_class is None:
             return super().__call__(y_true, y_pred, sample_weight)
         values = self.call(y_true, y_pred)
-        counted = (~self._ignored(y_true)).reshape(values.shape).astype(np.float32)
-        if self.reduction in MEANS:
-            counted *= counted.size / max(1.0, counted.sum())
-        if sample_weight is not None:
-            owner = type(self).__name__
-            weight = as_array(owner, "sample_weight", sample_weight).astype(np.float32)
-            counted, _ = weighted(owner, counted, weight)
-        return self.reduce(values, counted)
+        counted = (~self._ignored(y_true)).reshape(values.shape)
+        return self.reduce(values, self.masked(values, counted, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
         """The loss of each sample; 0 for those of `ignore_class`."""

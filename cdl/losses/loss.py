@@ -105,6 +105,40 @@ class Loss:
             return float(weight.sum(dtype=np.float64))
         return 1.0 if self.reduction == "sum" else float(values.size)
 
+    def masked(self, values: Any, counted: Array, sample_weight: Any) -> Array:
+        """The weights that give values which do not count 0, and make a mean one over the others.
+
+        Args:
+            values: the losses of samples.
+            counted: of their shape, whether they count.
+            sample_weight: a factor for each value, or None.
+        """
+        owner, counts = type(self).__name__, counted.astype(np.float32)
+        if self.reduction in MEANS:
+            counts *= counts.size / max(1.0, counts.sum())
+        if sample_weight is None:
+            return counts
+        weight = as_array(owner, "sample_weight", sample_weight).astype(np.float32)
+        return weighted(owner, counts, weight)[0]
+
+    def shares(self, values: Array, sample_weight: Any) -> Array | None:
+        """The factor with which each value enters the loss of the batch; None if that is no array.
+
+        Args:
+            values: what `call` gave.
+            sample_weight: a factor for each value, or None.
+        """
+        if values.ndim == 0:
+            return np.asarray(self.reduce(np.ones(()), sample_weight))
+        ones = np.ones(values.shape)
+        if sample_weight is None:
+            return ones / self.divisor(ones, None)
+        product, weight = weighted(self.name, ones, np.asarray(sample_weight, np.float64))
+        if product.size != values.size:
+            return None
+        divisor = self.divisor(product, weight)
+        return product.reshape(values.shape) / divisor if divisor else np.zeros(values.shape)
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"name": self.name, "reduction": self.reduction}

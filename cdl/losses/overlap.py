@@ -39,9 +39,10 @@ class _Overlap(Loss):
         share, _ = self._share(np.asarray(y_true), np.asarray(y_pred))
         return 1.0 - (share.reshape(()) if self.axis is None else np.squeeze(share, self.axis))
 
-    def slopes(self, y_true: Array, y_pred: Array) -> Array:
-        """The gradient of the sum of `call`'s values by each prediction."""
-        return -self._share(y_true, y_pred)[1]
+    def slopes(self, y_true: Array, y_pred: Array, shares: Array) -> Array:
+        """The gradient of the sum of `call`'s values, each times its share, by each prediction."""
+        wide = shares if self.axis is None else np.expand_dims(shares, self.axis)
+        return -self._share(y_true, y_pred)[1] * wide
 
     def _share(self, y: Array, p: Array) -> tuple[Array, Array]:
         raise NotImplementedError  # abstract

@@ -13,7 +13,7 @@ import numpy as np
 
 from cdl._named import serialize
 from cdl.data.arrays import REAL_KINDS, brief
-from cdl.losses.loss import Loss, class_of, family, weighted
+from cdl.losses.loss import Loss, class_of, family
 from cdl.utils.naming import snake_case
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def numeric_gradient(
 
     If the loss gives one value for each sample, and a sample's value does not depend on the others,
     one prediction of every sample is moved at a time: 2 calls for each column of `y_pred`.
-    Otherwise 2 calls for each element. A loss with a method `slopes(y_true, y_pred)`, the gradient
-    of the sum of its values, is asked instead.
+    Otherwise 2 calls for each element. A loss with a method `slopes(y_true, y_pred, shares)`, the
+    gradient of the sum of its values times their shares, is asked instead.
 
     Args:
         loss: a Loss, or a function of ``(y_true, y_pred)``.
@@ -106,15 +106,12 @@ def numeric_gradient(
     whole = as_loss(loss)
     y, p = np.asarray(y_true, np.float64), np.array(y_pred, np.float64)
     first = np.asarray(whole.call(y, p))
-    if hasattr(whole, "slopes") and sample_weight is None:
-        return np.asarray(whole.slopes(y, p) / whole.divisor(first, None), np.float32)
-    if hasattr(whole, "slopes") and first.ndim == 0:  # one value: weights only scale it
-        scale = float(whole.reduce(np.ones(()), sample_weight))
-        return np.asarray(whole.slopes(y, p) * scale, np.float32)
+    if hasattr(whole, "slopes") and (shares := whole.shares(first, sample_weight)) is not None:
+        return np.asarray(whole.slopes(y, p, shares), np.float32)
     h = _STEP.get(first.dtype.name, _STEP["float64"]) * np.maximum(np.abs(p), _SMALL)
     if p.size == 0:
         return np.zeros(p.shape, np.float32)
-    shares = _shares(whole, first, sample_weight) if _by_sample(whole, y, p, first, h) else None
+    shares = whole.shares(first, sample_weight) if _by_sample(whole, y, p, first, h) else None
     if shares is not None:
         slopes = _columns(whole, y, p, h, shares)
     else:
@@ -131,18 +128,6 @@ def _by_sample(loss: Loss, y: Array, p: Array, values: Array, h: Array) -> bool:
     moved = p.copy()
     moved[::2] += h[::2] * np.linspace(0.5, 1.0, p[::2].size).reshape(p[::2].shape)
     return np.array_equal(np.asarray(loss.call(y, moved))[1::2], values[1::2], equal_nan=True)
-
-
-def _shares(loss: Loss, values: Array, sample_weight: Any) -> Array | None:
-    """The factor with which each value enters the loss of the batch; None if that is no array."""
-    ones = np.ones(values.shape)
-    if sample_weight is None:
-        return ones / loss.divisor(ones, None)
-    product, weight = weighted(loss.name, ones, np.asarray(sample_weight, np.float64))
-    if product.size != values.size:
-        return None
-    divisor = loss.divisor(product, weight)
-    return product.reshape(values.shape) / divisor if divisor else np.zeros(values.shape)
 
 
 def _columns(loss: Loss, y: Array, p: Array, h: Array, shares: Array) -> Array:

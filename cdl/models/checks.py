@@ -225,6 +225,13 @@ def targets(
             if not checked:
                 check_classes(y, output[-1], f"{call}: y", why, ignored)
                 checked = True
+        elif wants == "labels":
+            if y.ndim != 2:
+                raise ValueError(
+                    f"{call}: y must have shape (n, labels), class numbers padded by 0, "
+                    f"for the {why}, got {y.shape}"
+                )
+            check_classes(y, output[-1], f"{call}: y", why)
     return y
 
 

@@ -29,8 +29,8 @@ class Settled(NamedTuple):
 
     loss: Any | None
     metrics: tuple[Reported, ...]
-    readers: tuple[tuple[str, str], ...]  # who reads y, as what: "values", "classes" or "as it is"
-    in_python: bool  # whether some of them are the user's Python, and see y as it is
+    readers: tuple[tuple[str, str], ...]  # who reads y, as what: "values", "classes", "labels" ...
+    reads_y_as_it_is: bool  # whether the shape of a row of y matters: to Python code, or to labels
 
 
 class Compiled:
@@ -84,8 +84,8 @@ class Compiled:
                 reported.append(Reported(name, metric, weighted, held))
         readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
         readers += [_reader("metric", each.name, each.metric, metrics) for each in reported]
-        in_python = any(wants == AS_IT_IS for _, wants in readers)
-        return Settled(loss, tuple(reported), tuple(readers), in_python)
+        as_it_is = any(wants in (AS_IT_IS, "labels") for _, wants in readers)
+        return Settled(loss, tuple(reported), tuple(readers), as_it_is)
 
 
 def _reader(kind: str, name: str, thing: Any, module: Any) -> tuple[str, str]:

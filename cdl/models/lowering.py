@@ -90,12 +90,12 @@ def lower_training(
     reports = []
     needs_python = settled.loss is not None and not losses.is_compiled(settled.loss)
     if settled.loss is not None and not needs_python:
-        target = _target(inputs, settled.loss.wants, prediction)
+        target = _target(inputs, settled.loss.wants, prediction, y_shape)
         settled.loss.lower(program, target, prediction, weight, scale, mask)
         reports.append("loss")
     for each in settled.metrics:
         if metrics.is_compiled(each.metric):
-            target = _target(inputs, each.metric.wants, prediction)
+            target = _target(inputs, each.metric.wants, prediction, y_shape)
             own = weight if each.weighted else None
             if each.metric.heeds_masks:
                 own = _masked(program, own, mask)
@@ -119,8 +119,10 @@ def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value
     return program.emit("weigh", (weight, mask), mask.shape, (), reads=3.0, ignored=0.0, mean=0.0)
 
 
-def _target(inputs: _Inputs, wants: str, prediction: Value) -> Value:
-    """The input that holds y as a row of a table wants it: values, or one number a line."""
+def _target(inputs: _Inputs, wants: str, prediction: Value, y_shape: tuple[int, ...]) -> Value:
+    """The input that holds y as it is wanted: values, one number a line, or labels."""
+    if wants == "labels":
+        return inputs.get("y", y_shape, "int32")
     if wants == "classes":
         return inputs.get("y", prediction.shape[:-1], "int32")
     if wants == "numbers":

@@ -33,8 +33,8 @@ class Machines:
         assert settled is not None
         if kind == "train":
             self._agree_on_variables(model)
-        # The core only counts the elements of a row of y; Python code sees its shape.
-        row = arrays.y.shape[1:] if arrays.y is not None and settled.in_python else ()
+        # The core only counts the elements of a row of y, unless somebody sees its shape.
+        row = arrays.y.shape[1:] if arrays.y is not None and settled.reads_y_as_it_is else ()
         weights = None if arrays.weight is None else arrays.weight.shape[1:]
         key = (self._token, kind, rows, weights, row)
         engine = self._idle.pop(key, None)

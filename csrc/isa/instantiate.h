@@ -26,6 +26,7 @@
 #include "kernels/few_classes.h"
 #include "kernels/loops.h"
 #include "kernels/rowwise.h"
+#include "kernels/ctc.h"
 #include "kernels/around.h"
 #include "kernels/columns.h"
 #include "kernels/normalize.h"

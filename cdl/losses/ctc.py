@@ -1,0 +1,124 @@
+"""ctc.py - CTC: the loss of a sequence of labels that nobody has aligned with the predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _core, _eager
+from cdl._program import Program
+from cdl.losses.compiled import CompiledLoss
+from cdl.losses.loss import as_array, family, function_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from cdl._program import Instruction, Value
+
+
+@family.add()
+class CTC(CompiledLoss):
+    """``-log P(labels)`` by connectionist temporal classification (Graves et al., 2006).
+
+    P is the sum of the probabilities of all ways to say the labels in their order within the
+    steps, each for one step or more, with blanks anywhere between them and at least one between
+    equal ones. Class 0 is the blank. Labels that cannot be said in so few steps have a loss of
+    some 1e5.
+
+    Targets have the shape (n, labels) and are class numbers, padded by 0 at the end; predictions
+    are raw scores (n, steps, classes).
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+
+    Raises:
+        ValueError: when called, for shapes or classes that do not fit.
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "ctc",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
+    @property
+    def wants(self) -> str:
+        """What the targets are: "labels", some class numbers for each sample."""
+        return "labels"
+
+    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+        """The loss of each sample."""
+        y, p = as_array("CTC", "y_true", y_true), as_array("CTC", "y_pred", y_pred)
+        if y.ndim != 2:
+            raise ValueError(
+                f"CTC: y_true must have shape (n, labels), class numbers padded by 0, got {y.shape}"
+            )
+        if p.ndim != 3:
+            raise ValueError(f"CTC: y_pred must have shape (n, steps, classes), got {p.shape}")
+        if len(y) != len(p):
+            raise ValueError(f"CTC: y_true must have as many rows as y_pred, got {len(y)}")
+        if not p.size or not y.size:
+            raise ValueError(f"CTC: y_true and y_pred must not be empty, got {y.shape}, {p.shape}")
+        wrong = _core.check_classes(y, p.shape[-1])
+        if wrong >= 0:
+            raise ValueError(
+                f"CTC: y_true must be class numbers from 0 to {p.shape[-1] - 1}, "
+                f"got {y.reshape(-1)[wrong]} at position {wrong}"
+            )
+        program = Program()
+        target = program.input(y.shape[1:], "int32", role="y")
+        scores = program.input(p.shape[1:])
+        values = (scores, target)
+        program.output(program.emit("ctc", values, (), scale=1.0, reduction=0.0))
+        losses: NDArray[np.float32] = _eager.run(program, [y, p])
+        return losses
+
+    def lower(
+        self,
+        program: Program,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        scale: float = 1.0,
+        mask: Value | None = None,
+    ) -> Instruction:
+        """The instruction that computes it in training; see `CompiledLoss.lower`.
+
+        Raises:
+            ValueError: predictions that are no sequence, or that have a mask.
+        """
+        if len(prediction.shape) != 2:
+            raise ValueError(
+                "CTC: the model's output must have shape (n, steps, classes), got "
+                f"(n, {', '.join(map(str, prediction.shape))})"
+            )
+        if mask is not None:
+            raise ValueError("CTC: the model's output must have no mask: all its steps count")
+        if self.reduction == "mean_with_sample_weight" and weight is not None:
+            weight = program.emit("weigh", (weight,), (1,), reads=1.0, ignored=0.0, mean=2.0)
+        inputs = (prediction, target) if weight is None else (prediction, target, weight)
+        reduction = 1.0 if self.reduction == "sum" else 0.0
+        return program.score("ctc", inputs, scale=float(scale), reduction=reduction)
+
+    def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of a sample's losses: there is one."""
+        del shape
+        return ()
+
+
+@function_of(CTC)
+def ctc(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    """``-log P(labels)`` of each sample; see `CTC`.
+
+    Args:
+        y_true: labels (n, labels), class numbers padded by 0.
+        y_pred: raw scores (n, steps, classes).
+    """
+    return CTC().call(y_true, y_pred)

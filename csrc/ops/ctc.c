@@ -1,0 +1,69 @@
+/* ctc.c - the loss of a sequence of labels that nobody has aligned with the steps (kernels/ctc.h).
+ *
+ * Inputs: raw scores, a line a step; labels, int32, as many for each sample, padded by 0;
+ * (optionally) a weight a sample. Output: nothing, or the loss of each sample. The total of a batch
+ * is that of loss.c.
+ */
+#include "ops/scoring.h"
+
+#include "kernels/ctc.h"
+
+enum { SCALE, REDUCTION }; /* attributes; REDUCTION: 0 mean over samples, 1 sum */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->in[0], *v = node->out[0];
+    if (node->n_in < 2 || y->is_int || !node->in[1]->is_int) return CDL_ERR_PROGRAM;
+    if (node->n_in > 2) {
+        const struct cdl_tensor *w = node->in[2];
+        if (w->lines != 1 || w->width != 1 || w->is_int) return CDL_ERR_PROGRAM;
+    }
+    return v && (v->lines != 1 || v->width != 1 || v->is_int) ? CDL_ERR_PROGRAM : CDL_OK;
+}
+
+static size_t sample_floats(const struct cdl_node *node) {
+    return cdl_ctc_floats(node->in[0]->lines, node->in[0]->ld, node->in[1]->lines);
+}
+
+/* The values of the samples, and what each is computed in. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    return cdl_round_up(rows, CDL_LINE) + rows * sample_floats(node);
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *y = node->in[0], *t = node->in[1];
+    const int32_t *labels = (const int32_t *)(const void *)t->data;
+    const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
+    const float count = node->attribute[REDUCTION] != 0.0f ? 1.0f : (float)ctx->rows;
+    float *values = cdl_line_values(node);
+    float *scratch = node->scratch + cdl_round_up(ctx->rows, CDL_LINE);
+    for (size_t i = first; i < last; i++) {
+        const float scale = node->attribute[SCALE] / count * (weight ? weight[i] : 1.0f);
+        float *dy = ctx->training && node->needs_dx ? cdl_grad_rows(y, i) : NULL;
+        ctx->kernels->ctc(y->lines, y->width, cdl_rows(y, i), y->ld, t->lines,
+                          labels + i * t->lines, scale, scratch + i * sample_floats(node),
+                          values + i, dy);
+    }
+}
+
+static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
+    const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
+    const float *values = cdl_line_values(node);
+    double sum = 0.0;
+    for (size_t i = 0; i < ctx->rows; i++)
+        sum += (double)values[i] * (weight ? (double)weight[i] : 1.0);
+    const double rows = (double)ctx->rows, scale = (double)node->attribute[SCALE];
+    state[0] += scale * sum * (node->attribute[REDUCTION] != 0.0f ? rows : 1.0);
+    state[1] += rows;
+}
+
+const struct cdl_op cdl_op_ctc = {
+    .name = "ctc",
+    .attributes = "scale,reduction",
+    .params = "",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .report = report,
+    .is_loss = true,
+};

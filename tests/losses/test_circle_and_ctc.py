@@ -1,0 +1,139 @@
+"""test_circle_and_ctc.py - Circle, whose pairs are the batch's, and CTC as users call them."""
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import losses
+
+RNG = np.random.default_rng(0)
+LABELS = np.array([0, 1, 1, 2, 0, 2, 3, 1])
+
+
+def embeddings(rows=8, width=5):
+    p = RNG.normal(size=(rows, width))
+    return (p / np.linalg.norm(p, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean", "sum_over_batch_size"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("remove_diagonal", [False, True])
+def test_slope_of_circle_is_that_of_differences(reduction, weighted, remove_diagonal):
+    loss = losses.Circle(6.0, 0.3, remove_diagonal, reduction)
+    p = embeddings().astype(np.float64) * 0.9  # no pair stands in a corner of the formula
+    weight = RNG.uniform(0.5, 2, len(p)) if weighted else None
+    found = losses.numeric_gradient(loss, LABELS, p, weight)
+    expected = np.zeros_like(p)
+    for at in np.ndindex(p.shape):
+        step = np.zeros_like(p)
+        step[at] = 1e-5
+        above, below = (
+            loss.reduce(loss.call(LABELS, p + d).astype(np.float64), weight) for d in (step, -step)
+        )
+        expected[at] = (above - below) / 2e-5
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_sample_without_pairs_does_not_count():
+    p = embeddings()
+    each = losses.Circle(reduction=None)(LABELS, p)
+    assert each[6] == 0  # the only one of its class
+    np.testing.assert_allclose(losses.Circle()(LABELS, p), each.sum() / 7, rtol=1e-6)
+    np.testing.assert_allclose(losses.Circle(reduction="sum")(LABELS, p), each.sum(), rtol=1e-6)
+
+
+def test_references_stand_for_the_batch():
+    p = embeddings()
+    own = losses.circle(LABELS, p)
+    np.testing.assert_array_equal(losses.circle(LABELS, p, LABELS, p), own)
+    np.testing.assert_array_equal(losses.circle(LABELS[:, None], p), own)
+    assert losses.circle(LABELS[:2], p[:2], LABELS, p, remove_diagonal=False).shape == (2,)
+
+
+def test_circle_separates_the_classes():
+    cdl.utils.set_random_seed(1)
+    x = RNG.normal(size=(90, 4)) + np.repeat(np.eye(3, 4) * 4, 30, 0)
+    y = np.repeat(np.arange(3), 30)
+    layers = [cdl.layers.Dense(8, "relu"), cdl.layers.Dense(2), cdl.layers.UnitNormalization()]
+    model = cdl.Sequential([cdl.Input((4,)), *layers])
+    model.compile(cdl.optimizers.Adam(0.02), losses.Circle(gamma=8.0))
+    history = model.fit(x, y, epochs=30, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "words"),
+    [
+        ([[1, 2], [1, 2]], np.ones((2, 3)), "y_true must have shape"),
+        ([1, 2, 3], np.ones((2, 3)), "n classes"),
+        ([1, 2], np.ones(2), "y_pred must have shape"),
+    ],
+)
+def test_circle_says_what_does_not_fit(y, p, words):
+    with pytest.raises(ValueError, match=words):
+        losses.Circle()(y, p)
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "words"),
+    [
+        ([1, 2], np.ones((2, 3, 4)), r"y_true must have shape \(n, labels\)"),
+        ([[1, 2]], np.ones((2, 4)), r"y_pred must have shape \(n, steps, classes\)"),
+        ([[1, 2]], np.ones((2, 3, 4)), "as many rows"),
+        ([[1, 4]], np.ones((1, 3, 4)), "class numbers from 0 to 3, got 4"),
+        ([[-1, 1]], np.ones((1, 3, 4)), "class numbers from 0 to 3, got -1"),
+        ([[1.5, 1]], np.ones((1, 3, 4)), r"got 1\.5"),
+        (np.ones((1, 0)), np.ones((1, 3, 4)), "must not be empty"),
+    ],
+)
+def test_ctc_says_what_does_not_fit(y, p, words):
+    with pytest.raises(ValueError, match=words):
+        losses.CTC()(y, p)
+
+
+def sequence_model(**options):
+    layers = [cdl.Input((6, 3)), cdl.layers.Dense(8, "tanh"), cdl.layers.Dense(5)]
+    model = cdl.Sequential(layers)
+    model.compile(cdl.optimizers.Adam(0.02), losses.CTC(**options))
+    return model
+
+
+def test_ctc_learns_in_the_core():
+    cdl.utils.set_random_seed(3)
+    x = RNG.normal(size=(64, 6, 3)).astype(np.float32)
+    y = 1 + (x[:, :3, 0] > 0) + 2 * (x[:, :3, 1] > 0)
+    model = sequence_model()
+    history = model.fit(x, y, epochs=30, verbose=0, validation_split=0.25).history
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    np.testing.assert_allclose(
+        model.evaluate(x, y, verbose=0), losses.CTC()(y, model.predict(x)), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean_with_sample_weight", "sum_over_batch_size"])
+def test_ctc_with_weights_is_the_same_in_fit_and_in_a_call(reduction):
+    x, y = RNG.normal(size=(16, 6, 3)), RNG.integers(0, 5, (16, 3))
+    weight = RNG.uniform(0.5, 2, 16)
+    model = sequence_model(reduction=reduction)
+    expected = losses.CTC(reduction)(y, model.predict(x), weight)
+    got = model.evaluate(x, y, sample_weight=weight, batch_size=16, verbose=0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (np.ones(8), r"y must have shape \(n, labels\)"),
+        (np.full((8, 2), 5), "class numbers from 0 to 4"),
+    ],
+)
+def test_fit_with_ctc_says_what_does_not_fit(y, words):
+    with pytest.raises(ValueError, match=words):
+        sequence_model().fit(np.ones((8, 6, 3)), y, verbose=0)
+
+
+def test_ctc_wants_a_sequence_of_scores():
+    model = cdl.Sequential([cdl.Input((3,)), cdl.layers.Dense(4)])
+    model.compile("sgd", losses.CTC())
+    with pytest.raises(ValueError, match="steps, classes"):
+        model.fit(np.ones((8, 3)), np.ones((8, 2)), verbose=0)
