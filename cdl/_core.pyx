@@ -107,6 +107,7 @@ cdef extern from "cdl.h" nogil:
         double average_momentum
         int64_t overwrite_frequency
         int64_t accumulation_steps
+        bint finite_only
     struct cdl_group_def:
         int optimizer
         double hypers[12]
@@ -140,6 +141,7 @@ cdef extern from "cdl.h" nogil:
         size_t rows
         size_t batch
         size_t next
+        size_t skipped
         uint64_t seed
         uint64_t iteration
         const float *rates
@@ -673,6 +675,7 @@ cdef class _Definition:
         to.average_momentum = rules.get("ema_momentum") or 0.0
         to.overwrite_frequency = rules.get("ema_overwrite_frequency") or 0
         to.accumulation_steps = rules.get("gradient_accumulation_steps") or 0
+        to.finite_only = rules.get("finite_only") or False
 
     cdef int _trained(self, cdl_trained_def *to, variable, optimizer, dict rules) except -1:
         cdef Parameter storage = variable.storage
@@ -935,7 +938,7 @@ cdef class Executor:
             self.held = held
             self.where.arrays = held.arrays
             self.where.batch = batch
-            self.where.next = 0
+            self.where.next = self.where.skipped = 0
         finally:
             self.busy = False
 
@@ -1035,6 +1038,11 @@ cdef class Executor:
                 cdl_apply(self.program, &self.where, params)
         finally:
             self.busy = False
+
+    @property
+    def skipped(self):
+        """Batches since begin() that changed nothing, by the rule finite_only."""
+        return self.where.skipped
 
     cdef size_t _live(self):
         """Rows of the batch that a forward() has just run."""

@@ -95,6 +95,7 @@ struct cdl_rules {
     double clip_value, clip_norm, global_clip_norm;
     double average_momentum;
     int64_t overwrite_frequency, accumulation_steps;
+    bool finite_only; /* a batch whose gradients are not all finite changes nothing */
 };
 
 /* Parameters that learn by the same row of the table of optimizers. */
@@ -133,6 +134,7 @@ struct cdl_pass {
     const int64_t *order;           /* row numbers, or NULL: 0, 1, 2, ... */
     size_t rows, batch;             /* rows in all; rows a batch */
     size_t next;                    /* number of the next batch */
+    size_t skipped;                 /* batches that changed nothing (finite_only) */
     uint64_t seed;
     uint64_t iteration; /* steps that the optimizer has made */
     const float *rates; /* of the coming steps; the last one repeats */

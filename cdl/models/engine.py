@@ -77,6 +77,7 @@ class Engine:
         self._any_held = any(each.held for each in self.metrics)
         restraints = self._restraints = Restraints(variables, training)
         self.in_python = self.python_loss or bool(self.python_metrics) or restraints.in_python
+        self.in_python |= training and optimizer.by_step
         self.key = key
         self._done = 0  # batches of the pass
         self._y_dtype = np.dtype(np.float32)
@@ -143,6 +144,7 @@ class Engine:
         if len(rates) > 1:
             steps = len(rates)
         before = done = self._done
+        skipped = executor.skipped
         try:
             done = executor.train(steps, seconds, rates, first, core_seed())
         except BaseException:
@@ -151,8 +153,14 @@ class Engine:
             raise
         finally:
             self._done = done
-            optimizer.step = first + done - before
+            self._follow(first, done - before, executor.skipped - skipped)
         return done - before
+
+    def _follow(self, first: int, batches: int, skipped: int) -> None:
+        """Tell the optimizer what it has made of so many batches, after its step `first`."""
+        self.optimizer.step = first + batches - skipped
+        if self.optimizer.by_step and batches:
+            self.optimizer.follow(skipped == 0)
 
     def _run_in_python(self, steps: int, seconds: float) -> int:
         """The same batch by batch, with the Python parts between."""
@@ -187,8 +195,9 @@ class Engine:
         if self.training:
             gradient = losses.numeric_gradient(self.loss, y, prediction, weight)
             rate = float(optimizer.rates(step, 1)[0])
+            skipped = executor.skipped
             executor.backward((self.scale * gradient).astype(np.float32), rate, step)
-            optimizer.step = step + 1
+            self._follow(step, 1, executor.skipped - skipped)
         else:
             executor.skip()
         self._done += 1

@@ -14,6 +14,7 @@ from cdl.optimizers.adamax import Adamax as Adamax
 from cdl.optimizers.ftrl import Ftrl as Ftrl
 from cdl.optimizers.lamb import Lamb as Lamb
 from cdl.optimizers.lion import Lion as Lion
+from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer as LossScaleOptimizer
 from cdl.optimizers.muon import Muon as Muon
 from cdl.optimizers.nadam import Nadam as Nadam
 from cdl.optimizers.optimizer import Optimizer as Optimizer

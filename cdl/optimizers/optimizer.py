@@ -58,6 +58,7 @@ class Optimizer(Rated, Familiar):
     """
 
     own_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
+    by_step = False  # whether `follow` is to be called after each batch
 
     def __init__(
         self,
@@ -140,6 +141,9 @@ class Optimizer(Rated, Familiar):
     @step.setter
     def step(self, value: int) -> None:
         self._iterations.assign(value)
+
+    def follow(self, learned: bool) -> None:
+        """A batch of training is over: whether it has changed anything; see `by_step`."""
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss as its gradient is to be taken: times `loss_scale_factor`."""

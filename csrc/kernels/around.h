@@ -39,6 +39,10 @@ static void clip(size_t n, float low, float high, float *x) {
 }
 
 static void blend(size_t n, float keep, const float *restrict x, float *restrict y) {
+    if (keep == 0.0f) { /* whatever y was: 0 times infinity is no number */
+        for (size_t i = 0; i < n; i++) y[i] = x[i];
+        return;
+    }
     for (size_t i = 0; i < n; i++) y[i] = keep * y[i] + (1.0f - keep) * x[i];
 }
 

@@ -142,7 +142,7 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
 
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {
     return step->groups[trained->group].whole || step->clip_norm > 0.0f ||
-           step->global_clip_norm > 0.0f || trained->constraint == CDL_NORM;
+           step->global_clip_norm > 0.0f || step->finite_only || trained->constraint == CDL_NORM;
 }
 
 void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx) {

@@ -86,6 +86,7 @@ struct cdl_step {
     bool overwrite;                                /* the weights by their average */
     int accumulate;                                /* gradients a step is made of */
     bool apply;                                    /* whether this one completes them */
+    bool finite_only; /* whether nothing is to be learned from gradients that are not finite */
 };
 
 /* The state of a run that ops may read. */

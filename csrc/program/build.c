@@ -194,7 +194,8 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     for (int s = 0; s < CDL_MAX_SLOTS; s++)
         to->slots[s] = from->slots[s] ? from->slots[s]->w : NULL;
     struct cdl_step rules = {.clip_norm = (float)def->rules.clip_norm,
-                             .global_clip_norm = (float)def->rules.global_clip_norm};
+                             .global_clip_norm = (float)def->rules.global_clip_norm,
+                             .finite_only = def->rules.finite_only};
     if (def->n_groups) {
         const struct cdl_whole *whole = cdl_wholes[def->groups[to->group].optimizer];
         rules.groups[to->group].whole = whole;

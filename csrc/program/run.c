@@ -7,6 +7,7 @@
  * are still in cache.
  */
 #define _POSIX_C_SOURCE 200809L
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -30,6 +31,7 @@ static double seconds_now(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* `done`: steps since the first of pass->rates. */
 static void prepare_step(const struct cdl_program *program, const struct cdl_pass *pass,
                          size_t done, struct cdl_step *step) {
     static void (*const steps[])(double, double, const double *, float *) = {
@@ -55,6 +57,7 @@ static void prepare_step(const struct cdl_program *program, const struct cdl_pas
     step->average_momentum = t > 1 ? (float)rules->average_momentum : 0.0f;
     step->overwrite = rules->overwrite_frequency > 0 && t % rules->overwrite_frequency == 0;
     step->accumulate = (int)each;
+    step->finite_only = rules->finite_only;
     step->apply = ((int64_t)pass->iteration + 1) % each == 0;
 }
 
@@ -137,11 +140,12 @@ static void learn_parts(struct cdl_program *program, const struct cdl_context *c
     }
 }
 
-/* After all blocks of all gradients are kept: the parameters learn, each by one thread. */
-static void learn_whole(struct cdl_program *program, const struct cdl_context *ctx,
+/* After all blocks of all gradients are kept: the parameters learn, each by one thread. False if
+ * none does, since the gradients are not finite (nor is then the sum of their squares). */
+static bool learn_whole(struct cdl_program *program, const struct cdl_context *ctx,
                         struct cdl_team *team, int thread) {
     learn_parts(program, ctx, team, thread);
-    if (!program->whole) return;
+    if (!program->whole) return true;
     cdl_barrier_wait(team, thread);
     for (int i = thread; i < program->n_trained; i += team->size) {
         cdl_learn_squares(&program->trained[i], ctx);
@@ -149,10 +153,19 @@ static void learn_whole(struct cdl_program *program, const struct cdl_context *c
     cdl_barrier_wait(team, thread);
     double all_squares = 0.0;
     for (int i = 0; i < program->n_trained; i++) all_squares += program->trained[i].squares;
+    if (ctx->optimizer.finite_only && !(all_squares < INFINITY)) return false;
     for (int i = thread; i < program->n_trained; i += team->size) {
         cdl_learn_whole(&program->trained[i], ctx, all_squares,
                         program->whole_scratch + (size_t)thread * program->whole_floats);
     }
+    return true;
+}
+
+/* The next batch; of the optimizer's steps only those count that changed something. */
+static void go_on(struct cdl_pass *pass, bool training, bool learned) {
+    pass->next++;
+    pass->iteration += training && learned;
+    pass->skipped += training && !learned;
 }
 
 /* The penalties that the last step saw, as the loss counts them: once a batch, for all its rows. */
@@ -234,6 +247,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct cdl_program *program = loop->program;
     /* Every thread counts for itself; thread 0 writes the pass back when all have finished. */
     struct cdl_pass pass = *loop->pass;
+    const uint64_t first = pass.iteration;
     const double start_time = seconds_now();
     struct stopwatch watch = {start_time + loop->seconds, start_time, 1, 1};
     for (size_t done = 0; done < loop->steps && pass.next * pass.batch < pass.rows; done++) {
@@ -241,16 +255,15 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         const struct share rows = share_of(ctx.rows, thread, team->size);
         forward_rows(program, &ctx, &pass, pass.next * pass.batch, team, thread, rows);
         if (loop->training) {
-            prepare_step(program, &pass, done, &ctx.optimizer);
+            prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
             backward_rows(program, &ctx, team, thread, rows);
         }
         if (has_failed(program)) break;
-        pass.iteration += loop->training;
-        pass.next++;
         cdl_barrier_wait(team, thread);
         if (loop->training && program->learns_later)
             update_share(program, &ctx, thread, team->size);
-        if (loop->training) learn_whole(program, &ctx, team, thread);
+        const bool learned = loop->training && learn_whole(program, &ctx, team, thread);
+        go_on(&pass, loop->training, learned);
         if (thread == 0) {
             count_reports(program, &ctx);
             loop->stop = time_is_up(&watch);
@@ -262,6 +275,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     if (thread == 0) {
         loop->pass->next = pass.next;
         loop->pass->iteration = pass.iteration;
+        loop->pass->skipped = pass.skipped;
     }
 }
 
@@ -293,6 +307,7 @@ struct half {
     struct cdl_pass *pass;
     struct cdl_context ctx;
     const float *gradient;
+    bool learned; /* written by thread 0 */
 };
 
 static void forward_half(void *arg, struct cdl_team *team, int thread) {
@@ -304,7 +319,7 @@ static void forward_half(void *arg, struct cdl_team *team, int thread) {
 }
 
 size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training) {
-    struct half half = {program, pass, context_of(program, pass, training), NULL};
+    struct half half = {program, pass, context_of(program, pass, training), NULL, false};
     if (half.ctx.rows == 0) return 0;
     prepare(program, training);
     cdl_region(program->threads, forward_half, &half);
@@ -329,16 +344,16 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
     cdl_barrier_wait(team, thread);
     if (has_failed(program)) return;
     if (program->learns_later) update_share(program, &ctx, thread, team->size);
-    learn_whole(program, &ctx, team, thread);
+    const bool learned = learn_whole(program, &ctx, team, thread);
+    if (thread == 0) half->learned = learned;
 }
 
 void cdl_backward(struct cdl_program *program, struct cdl_pass *pass, const float *gradient) {
-    struct half half = {program, pass, context_of(program, pass, true), gradient};
+    struct half half = {program, pass, context_of(program, pass, true), gradient, false};
     prepare_step(program, pass, 0, &half.ctx.optimizer);
     cdl_region(program->threads, backward_half, &half);
     count_penalties(program, &half.ctx);
-    pass->iteration++;
-    pass->next++;
+    go_on(pass, true, half.learned);
 }
 
 /* ---- one step from gradients that are there ----------------------------------------------------

@@ -141,7 +141,9 @@ def test_activations(name, calls):
 OPTIMIZERS = sorted(
     name
     for name, value in vars(optimizers).items()
-    if inspect.isclass(value) and issubclass(value, optimizers.Optimizer) and name != "Optimizer"
+    if inspect.isclass(value)
+    and issubclass(value, optimizers.Optimizer)
+    and name not in {"Optimizer", "LossScaleOptimizer"}  # the latter looks at every batch
 )
 
 

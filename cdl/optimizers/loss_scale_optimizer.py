@@ -1,0 +1,218 @@
+"""loss_scale_optimizer.py - LossScaleOptimizer: an optimizer that bad gradients do not reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._arguments import expected, number, positive_int
+from cdl._named import serialize
+from cdl._state import State
+from cdl.optimizers.optimizer import Optimizer, family
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from cdl._variable import Variable
+    from cdl.optimizers.keeping import Groups
+
+# What configs of older versions say of the shared arguments, which this one does not have.
+_SHARED = {
+    "weight_decay": None,
+    "clipnorm": None,
+    "global_clipnorm": None,
+    "clipvalue": None,
+    "use_ema": False,
+    "ema_momentum": 0.99,
+    "ema_overwrite_frequency": None,
+    "loss_scale_factor": None,
+    "gradient_accumulation_steps": None,
+}
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@family.add()
+class LossScaleOptimizer(Optimizer):
+    """Steps of an inner optimizer; a batch with a gradient that is not finite changes nothing.
+
+    In half precision the loss is multiplied by `scale` before its gradient is taken, and the
+    gradient divided by it afterwards. In float32, all that cdl computes in, that is nothing and is
+    left out of `fit`; `apply` divides the gradients that it is given. The scale is kept all the
+    same: halved by each batch whose gradients are not finite, doubled after every
+    `dynamic_growth_steps` others in a row. `fit` comes back to Python after each batch for that.
+
+    Args:
+        inner_optimizer: an Optimizer; its own `loss_scale_factor` becomes None.
+        initial_scale: the scale at first, above 0.
+        dynamic_growth_steps: after how many good batches the scale is doubled.
+        name: of the optimizer; None makes one from the class.
+        kwargs: the shared arguments of optimizers with their default values, which older configs
+            have, and `dynamic=True`.
+
+    Raises:
+        ValueError: an argument that is not known or has a wrong value; a shared argument, which
+            belongs to the inner optimizer.
+    """
+
+    by_step = True
+    row = "sgd"  # of no use: the inner optimizer's rows count
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        initial_scale: float = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        owner = "LossScaleOptimizer"
+        if not isinstance(inner_optimizer, Optimizer):
+            raise expected(owner, "inner_optimizer", "an Optimizer", inner_optimizer)
+        if kwargs.pop("dynamic", True) is not True:
+            raise ValueError(
+                f"{owner}: dynamic must be True; for a scale that stays, set `loss_scale_factor` "
+                "of the inner optimizer"
+            )
+        for argument, default in _SHARED.items():
+            value = kwargs.pop(argument, default)
+            if value != default:
+                raise ValueError(
+                    f"{owner}: {argument} must be given to the inner optimizer: set it on the "
+                    f"`inner_optimizer`, got {value!r}"
+                )
+        if kwargs:
+            unknown = "`, `".join(kwargs)
+            raise ValueError(f"{owner}: there are no such arguments: `{unknown}`")
+        self.inner_optimizer = inner_optimizer
+        self.initial_scale = number(owner, "initial_scale", initial_scale, above=0.0)
+        self.dynamic_growth_steps = positive_int(
+            owner, "dynamic_growth_steps", dynamic_growth_steps
+        )
+        super().__init__(0.0, name=name)
+        inner_optimizer.loss_scale_factor = None
+        self.step_counter = State(0, dtype="int32", name="step_counter", owner=self.name)
+        self.dynamic_scale = State(initial_scale, name="dynamic_scale", owner=self.name)
+
+    # What the inner optimizer does
+
+    @property
+    def learning_rate(self) -> Any:
+        """That of the inner optimizer."""
+        return self.inner_optimizer.learning_rate if "inner_optimizer" in vars(self) else None
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.inner_optimizer.learning_rate = value
+
+    lr = learning_rate
+
+    @property
+    def iterations(self) -> State:
+        """The updates of the inner optimizer."""
+        return self.inner_optimizer.iterations
+
+    @iterations.setter
+    def iterations(self, value: Any) -> None:
+        self.inner_optimizer.iterations = value
+
+    @property
+    def step(self) -> int:
+        """The batches that the inner optimizer has learned from."""
+        return self.inner_optimizer.step
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self.inner_optimizer.step = value
+
+    def rates(self, first: int, n: int) -> Any:
+        """Those of the inner optimizer."""
+        return self.inner_optimizer.rates(first, n)
+
+    def groups(self, variables: Iterable[Variable]) -> Groups:
+        """Those of the inner optimizer."""
+        return self.inner_optimizer.groups(variables)
+
+    def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
+        """Those of the inner optimizer; and bad gradients change nothing.
+
+        Raises:
+            ValueError: the inner optimizer accumulates gradients, of which bad ones would stay.
+        """
+        if self.inner_optimizer.gradient_accumulation_steps:
+            raise ValueError(
+                "LossScaleOptimizer: the inner optimizer must not have "
+                "gradient_accumulation_steps in fit, got "
+                f"{self.inner_optimizer.gradient_accumulation_steps}"
+            )
+        return {**self.inner_optimizer.rules(variables), "finite_only": True}
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        """Build the inner optimizer."""
+        self.inner_optimizer.build(variables)
+        self.built = True
+
+    @property
+    def variables(self) -> list[Any]:
+        """Own ones that Keras has (step_counter and dynamic_scale once built), then the inner's."""
+        own: list[Any] = [self._iterations, self._rate]
+        if self.built:
+            own += [self.step_counter, self.dynamic_scale]
+        return own + self.inner_optimizer.variables
+
+    def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
+        """As the inner optimizer does."""
+        self.inner_optimizer.finalize_variable_values(var_list)
+
+    # The scale
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times the scale."""
+        scale = float(self.dynamic_scale) if self.built else self.initial_scale
+        return loss * scale
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """One step by scaled gradients: divided by the scale, or ignored if one is not finite.
+
+        Args:
+            grads: as in `Optimizer.apply`.
+            trainable_variables: likewise.
+        """
+        grads = list(grads)
+        finite = all(np.isfinite(np.asarray(each)).all() for each in grads if each is not None)
+        if not self.built and trainable_variables is not None:
+            self.build(list(trainable_variables))
+        if finite:
+            scale = np.float32(self.dynamic_scale)
+            given = [None if each is None else np.asarray(each, np.float32) for each in grads]
+            divided = [None if each is None else each / scale for each in given]
+            self.inner_optimizer.apply(divided, trainable_variables)
+        self.follow(finite)
+
+    def follow(self, learned: bool) -> None:
+        """Halve, keep or double the scale."""
+        scale, counter = float(self.dynamic_scale), int(self.step_counter) + 1
+        if not learned:
+            scale, counter = scale / 2, 0
+        elif counter >= self.dynamic_growth_steps:
+            scale, counter = min(2 * scale, _LARGEST), 0
+        self.dynamic_scale.assign(scale)
+        self.step_counter.assign(counter)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "name": self.name,
+            "inner_optimizer": serialize(self.inner_optimizer),
+            "initial_scale": self.initial_scale,
+            "dynamic_growth_steps": self.dynamic_growth_steps,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A new one from what `get_config` gave."""
+        inner = family.deserialize(config["inner_optimizer"], custom_objects)
+        return cls(**{**config, "inner_optimizer": inner})

@@ -1,0 +1,115 @@
+"""test_loss_scale.py - LossScaleOptimizer: bad gradients change nothing, all else is the same."""
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import losses, optimizers
+from cdl.optimizers import SGD, Adam, LossScaleOptimizer
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 3)).astype(np.float32)
+Y = RNG.normal(size=(40, 2)).astype(np.float32)
+BAD = X.copy()
+BAD[3] = np.nan
+
+
+def model_with(optimizer, loss="mse"):
+    cdl.utils.set_random_seed(1)
+    model = cdl.Sequential([cdl.Input((3,)), cdl.layers.Dense(4, "tanh"), cdl.layers.Dense(2)])
+    model.compile(optimizer, loss)
+    return model
+
+
+def test_good_data_train_as_with_the_inner_optimizer():
+    weights = []
+    for wrap in (lambda inner: inner, LossScaleOptimizer):
+        model = model_with(wrap(Adam(0.01, clipnorm=0.5, weight_decay=0.01)))
+        history = model.fit(X, Y, batch_size=16, epochs=4, shuffle=False, verbose=0)
+        weights.append([*model.get_weights(), history.history["loss"], model.evaluate(X, Y)])
+    for inner, outer in zip(*weights, strict=True):
+        np.testing.assert_array_equal(inner, outer)
+
+
+@pytest.mark.parametrize("loss", ["mse", losses.Dice(), lambda y, p: ((y - p) ** 2).mean(-1)])
+def test_batch_with_nan_is_as_if_it_had_not_been(loss):
+    model = model_with(LossScaleOptimizer(Adam(0.01)), loss)
+    model.fit(BAD, Y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    without = model_with(Adam(0.01), loss)
+    without.fit(X[8:], Y[8:], batch_size=8, epochs=3, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), without.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(model.optimizer.iterations) == 12
+
+
+def test_scale_halves_and_doubles():
+    optimizer = LossScaleOptimizer(SGD(0.01), initial_scale=64.0, dynamic_growth_steps=3)
+    model = model_with(optimizer)
+    model.fit(BAD, Y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    # bad, good x 3: doubled, good; bad, good x 3: doubled, good
+    assert optimizer.scale_loss(1.0) == 64.0
+    assert int(optimizer.step_counter) == 1
+
+
+def test_schedule_counts_the_steps_that_were_made():
+    schedule = optimizers.schedules.PiecewiseConstantDecay([3], [0.5, 0.0])
+    model = model_with(LossScaleOptimizer(SGD(schedule)))
+    model.fit(BAD, Y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    assert float(model.optimizer.learning_rate) == 0.0
+    assert model.optimizer.step == 12
+
+
+def test_apply_divides_by_the_scale_and_ignores_infinite_gradients():
+    optimizer = LossScaleOptimizer(SGD(0.5))
+    weights = cdl.Variable((2,), lambda _: np.array([1.0, 2.0]))
+    optimizer.build([weights])
+    scaled = optimizer.scale_loss(np.array([1.0, -2.0]))
+    optimizer.apply([scaled], [weights])
+    np.testing.assert_allclose(weights.numpy(), [0.5, 3.0])
+    optimizer.apply([np.array([np.inf, 1.0])], [weights])
+    np.testing.assert_allclose(weights.numpy(), [0.5, 3.0])
+    assert optimizer.scale_loss(1.0) == 2.0**14
+
+
+def test_learning_rate_is_the_inner_optimizer_s():
+    optimizer = LossScaleOptimizer(SGD(0.5))
+    optimizer.learning_rate = 0.25
+    assert float(optimizer.inner_optimizer.learning_rate) == 0.25 == float(optimizer.lr)
+
+
+def test_config_and_state_come_back(tmp_path):
+    model = model_with(LossScaleOptimizer(Adam(0.02, beta_1=0.7), 128.0, 5, name="outer"))
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "m.keras")
+    back = cdl.models.load_model(tmp_path / "m.keras").optimizer
+    assert back.get_config() == model.optimizer.get_config()
+    for a, b in zip(back.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_accumulating_inner_optimizer_is_refused_in_fit():
+    model = model_with(LossScaleOptimizer(SGD(0.1, gradient_accumulation_steps=2)))
+    with pytest.raises(ValueError, match="gradient_accumulation_steps in fit, got 2"):
+        model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"inner_optimizer": "adam"}, "inner_optimizer must be an Optimizer, got 'adam'"),
+        ({"initial_scale": 0.0}, "initial_scale must be a number above 0"),
+        ({"dynamic_growth_steps": 0}, "dynamic_growth_steps must be a positive int"),
+        ({"dynamic": False}, "`loss_scale_factor` of the inner optimizer"),
+        ({"clipnorm": 1.0}, "clipnorm must be given to the inner optimizer"),
+        ({"foo": 1, "bar": 2}, "arguments: `foo`, `bar`"),
+    ],
+)
+def test_constructor_says_what_is_wrong(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        LossScaleOptimizer(**{"inner_optimizer": SGD(0.1)} | arguments)
+
+
+def test_old_config_with_shared_defaults_is_read():
+    inner = optimizers.serialize(SGD(0.5))
+    config = {"inner_optimizer": inner, "use_ema": False, "ema_momentum": 0.99, "clipnorm": None}
+    assert LossScaleOptimizer.from_config(config).initial_scale == 32768.0
