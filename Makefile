@@ -15,7 +15,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test slow dev check style types warnings asan tsan coverage bench bench-quick golden arm annotate clean
+.PHONY: help demo test slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -31,6 +31,9 @@ test: dev  ## the whole test suite
 
 slow: dev  ## the tests that take minutes: mutated files, killed processes, all of Keras's optimizers
 	$(BIN)/pytest --slow $(PYTEST_ARGS)
+
+fuzz: dev  ## mutated model files by the thousand; `make asan PYTEST_ARGS="--slow tests/saving/test_fuzz.py"` too
+	$(BIN)/pytest --slow tests/saving/test_fuzz.py $(PYTEST_ARGS)
 
 dev:  ## .venv with an editable install and all tools; builds the core again if a source changed
 	@tools/bootstrap.sh dev

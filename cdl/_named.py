@@ -102,7 +102,7 @@ class Family:
 
     def not_one(self, identifier: Any) -> ValueError:
         """The error for something that cannot stand for one of this family."""
-        received = f"{identifier!r} of type {type(identifier).__name__}"
+        received = f"{_serial.shown(identifier)} of type {type(identifier).__name__}"
         if isinstance(identifier, type):
             received = f"{identifier!r} (did you mean {identifier.__name__}()?)"
         return ValueError(f"Could not interpret {self.kind} {received}; expected {self.expects}")
@@ -125,7 +125,7 @@ class Family:
         if not isinstance(config, Mapping) or "class_name" not in config:
             raise self.not_one(config)
         module = _serial.public_module(config.get("module"))
-        if module not in (None, self.module):
+        if module not in (None, self.module) or str(config["class_name"]).startswith("__"):
             return _serial.deserialize(config, custom_objects)
         custom = all_custom_objects(custom_objects)
         name, inner = config["class_name"], config.get("config", {})
@@ -133,6 +133,8 @@ class Family:
             return custom.get(inner) or self.find(inner, self.missing)
         thing = custom.get(config.get("registered_name") or name) or custom.get(name)
         if thing is None:
+            if module is None and config.get("module") not in (None, "builtins"):
+                return _serial.deserialize(config, custom_objects)  # which says that it is unknown
             if self.key(str(name)) not in self._things:
                 raise self.missing(f"{unknown(self.kind, name, self._things)}. {_serial.HINT}")
             thing = self.find(name)
@@ -149,9 +151,11 @@ def unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
     import difflib
 
     lower = {each.lower(): each for each in sorted(known)}  # 'mse' after, and so before, 'MSE'
-    near = difflib.get_close_matches(str(name).strip().lower(), lower, 1)
+    near = difflib.get_close_matches(str(name)[:100].strip().lower(), lower, 1)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else "."
-    return f"Could not find {kind} {name!r}{hint} Known names: {', '.join(sorted(known))}"
+    return (
+        f"Could not find {kind} {_serial.shown(name)}{hint} Known names: {', '.join(sorted(known))}"
+    )
 
 
 def _article(kind: str) -> str:

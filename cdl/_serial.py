@@ -38,8 +38,19 @@ HINT = (
     "@cdl.saving.register_keras_serializable() or given in custom_objects"
 )
 
+CODE = (
+    "the config holds the code of a Python lambda, which cdl never runs: give the function itself "
+    "in custom_objects, as '<lambda>' or by the name of its layer"
+)
+_KINDS_OF_ARRAYS = "fiubc"
+_SHOWN = 200  # characters of what an error shows of a config
+
 _public: dict[str, dict[str, Any]] = {module: {} for module in _MODULES}
 _homes: dict[Any, str] = {}  # what cdl itself defines, and the Keras module that has it
+
+
+class UnknownObjectError(TypeError, ValueError):
+    """A config names a class or function that is neither cdl's nor known as one of the user's."""
 
 
 def at_home(module: str, thing: Any) -> None:
@@ -151,14 +162,16 @@ def deserialize(
     Args:
         config: what `serialize` gave. Plain values, and containers of configs, are read too.
         custom_objects: classes and functions of the user's own, by name.
-        safe_mode: True. Code that Keras has put into a config is never run.
+        safe_mode: False is, in Keras, the permission to run code that a config holds. cdl never
+            does, so that such a config is refused either way.
 
     Raises:
-        TypeError: a config of a class or function that is not known, or that is none at all.
+        TypeError: a config of a class or function that is not known (a ValueError too), or that is
+            none at all.
         ValueError: a config that holds code.
     """
-    if not safe_mode:
-        raise ValueError("deserialize: safe_mode must be True: cdl runs no code from a config")
+    if not isinstance(safe_mode, bool):
+        raise TypeError(f"deserialize: safe_mode must be True or False, got {safe_mode!r}")
     custom = _registry.all_custom_objects(custom_objects)
     if isinstance(config, str):
         return custom.get(config, config)
@@ -167,7 +180,7 @@ def deserialize(
     if isinstance(config, (list, tuple)):
         return [deserialize(item, custom_objects) for item in config]
     if not isinstance(config, Mapping):
-        raise TypeError(f"Could not parse config: {config!r}")
+        raise TypeError(f"Could not parse config: {shown(config)}")
     if "class_name" not in config or "config" not in config:
         return {key: deserialize(value, custom_objects) for key, value in config.items()}
     name = config["class_name"]
@@ -186,11 +199,13 @@ def revive(cls: Any, config: Mapping[str, Any], custom_objects: Mapping[str, Any
         return cls
     name = cls.__name__
     if not isinstance(inner, Mapping):
-        raise TypeError(f"{name}: config must be a dict, got {inner!r}")
+        raise TypeError(f"{name}: config must be a dict, got {shown(inner)}")
     from_config = getattr(cls, "from_config", None)
     with _registry.CustomObjectScope(_registry.all_custom_objects(custom_objects)):
         thing = from_config(dict(inner)) if from_config else cls(**inner)
         build, compiled = config.get("build_config"), config.get("compile_config")
+        if build and not isinstance(build, Mapping):
+            raise TypeError(f"{name}: build_config must be a dict, got {shown(build)}")
         if build and not thing.built:
             thing.build_from_config(build)
         if compiled:
@@ -199,27 +214,31 @@ def revive(cls: Any, config: Mapping[str, Any], custom_objects: Mapping[str, Any
 
 
 def _special(name: str, inner: Any, custom_objects: Mapping[str, Any] | None) -> Any:
-    if name in ("__numpy__", "__tensor__"):
-        return np.array(inner["value"], dtype=np.dtype(inner["dtype"]))
-    if name == "__bytes__":
-        return inner["value"].encode("utf-8")
     if name == "__ellipsis__":
         return Ellipsis
+    if name != "__lambda__" and not isinstance(inner, Mapping):
+        raise TypeError(f"{name}: config must be a dict, got {shown(inner)}")
+    if name in ("__numpy__", "__tensor__"):
+        dtype = np.dtype(str(inner["dtype"]))
+        if dtype.kind not in _KINDS_OF_ARRAYS:
+            raise ValueError(f"{name}: dtype must be one of numbers, got {shown(inner['dtype'])}")
+        return np.array(inner["value"], dtype)
+    if name == "__bytes__":
+        return str(inner["value"]).encode("utf-8")
     if name == "__slice__":
         ends = (deserialize(inner[end], custom_objects) for end in ("start", "stop", "step"))
         return slice(*ends)
     if name == "__lambda__":
-        raise ValueError(
-            "the config holds the code of a Python lambda, which cdl never runs: "
-            "use a named function, and give it in custom_objects"
-        )
-    raise TypeError(f"Could not parse config of class {name!r}")
+        raise ValueError(CODE)
+    raise UnknownObjectError(f"Could not parse config of class {shown(name)}")
 
 
 def _function(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
     name, module = config["config"], config.get("module")
     if not isinstance(name, str):
-        raise TypeError(f"Expected 'config' to be a non-null str, a function's name, got {name!r}")
+        raise TypeError(
+            f"Expected 'config' to be a non-null str, a function's name, got {shown(name)}"
+        )
     if name in custom:
         return custom[name]
     modules = [str(module)] if module in _MODULES else _WITH_FUNCTIONS
@@ -237,13 +256,13 @@ def _function(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
 def _class(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
     name, module = config["class_name"], config.get("module")
     if not isinstance(name, str):
-        raise TypeError(f"Could not parse config: class_name must be a string, got {name!r}")
+        raise TypeError(f"Could not parse config: class_name must be a string, got {shown(name)}")
     for known_as in (str(config.get("registered_name")), name):
         if known_as in custom:
             return custom[known_as]
     inner = config["config"]
     if not (inner is None or isinstance(inner, Mapping)):
-        raise TypeError(f"Expected 'config' to be a dict for {name}, got {inner!r}")
+        raise TypeError(f"Expected 'config' to be a dict for {shown(name)}, got {shown(inner)}")
     public = public_module(module)
     if public is None:
         raise _missing("class", name, module, {})
@@ -290,10 +309,18 @@ def _of_module(module: str) -> dict[str, Any]:
     return _public["keras" if module == "keras.models" else module or ""]
 
 
-def _missing(kind: str, name: str, module: Any, near: Mapping[str, Any]) -> TypeError:
+def _missing(kind: str, name: str, module: Any, near: Mapping[str, Any]) -> UnknownObjectError:
     import difflib
 
-    found = difflib.get_close_matches(name, near, 1)
+    found = difflib.get_close_matches(name[:_SHOWN], near, 1)
     hint = f"; did you mean {found[0]!r}?" if found else "."
-    where = f" of module {module!r}" if module else ""
-    return TypeError(f"Could not locate {kind} {name!r}{where}{hint} {HINT}")
+    where = f" of module {shown(module)}" if module else ""
+    return UnknownObjectError(f"Could not locate {kind} {shown(name)}{where}{hint} {HINT}")
+
+
+def shown(thing: Any) -> str:
+    """What an error shows of a config, which may be long and deep."""
+    if isinstance(thing, (Mapping, list, tuple)):
+        return f"a {type(thing).__name__} of {len(thing)}" if len(thing) else repr(thing)
+    text = repr(thing[:_SHOWN] if isinstance(thing, str) else thing)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

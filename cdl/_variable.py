@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _core
+from cdl import _budget, _core
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -54,6 +54,7 @@ class Variable:
         self.trainable = trainable
         self.regularizer = regularizer
         self.constraint = constraint
+        _budget.spend(name, self.shape)
         self.storage = _core.Parameter(self.shape, matrix)
         if initializer is not None:
             self.assign(initializer(self.shape))

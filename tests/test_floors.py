@@ -21,7 +21,7 @@ PYTHON_FLOORS = {
     4: "layers callbacks",
     3: "activations losses metrics optimizers schedules initializers regularizers constraints",
     2: "data utils random config backend _arguments _state _program _variable _eager _named _tape "
-    "_serial _registry compat dtype_policies",
+    "_serial _registry _budget compat dtype_policies",
     1: "_core",
 }
 FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _serial
+from cdl import _registry, _serial
 from cdl._arguments import expected
 from cdl._tape import NotTracedError, Traced, value_and_slope
 from cdl.data import as_numeric
@@ -160,23 +160,32 @@ class Lambda(Layer):
         Args:
             config: the config.
             custom_objects: functions of the user's own, by name.
-            safe_mode: True, which is also what None means: code in a config is never run.
+            safe_mode: accepted; code in a config is never run.
 
         Raises:
             TypeError: a function of the user's own that is not known by a custom object scope or
                 by being registered.
-            ValueError: code instead of a function's name, as Keras writes for a lambda.
+            ValueError: code instead of a function's name, as Keras writes for a lambda, unless
+                custom objects have "<lambda>", or the name of the layer.
         """
+        del safe_mode
         named = ("function", "output_shape", "mask")
-        safe = safe_mode is None or safe_mode
+        custom = _registry.all_custom_objects(custom_objects)
+        own = custom.get(str(config.get("name"))) or custom.get("<lambda>")
         read = {
-            name: _serial.deserialize(config[name], custom_objects, safe)
+            name: own
+            if own is not None and _is_code(config[name])
+            else _serial.deserialize(config[name], custom_objects)
             for name in named
             if name in config
         }
         if isinstance(read.get("output_shape"), list):
             read["output_shape"] = tuple(read["output_shape"])
         return cls(**{**config, **read})
+
+
+def _is_code(config: Any) -> bool:
+    return isinstance(config, Mapping) and config.get("class_name") == "__lambda__"
 
 
 class _Hosted:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl import _budget
 from cdl._arguments import expected, flag, positive_int
 from cdl.config import epsilon
 from cdl.metrics.compiled import divided
@@ -72,6 +73,7 @@ class AUC(Confusion):
             n = self.num_thresholds = positive_int("AUC", "num_thresholds", num_thresholds)
             if n == 1:
                 raise expected("AUC", "num_thresholds", "an int of at least 2", num_thresholds)
+            _budget.spend("AUC: thresholds", (n,))
             inner, even = [i / (n - 1) for i in range(1, n - 1)], True
         self.thresholds = [-epsilon(), *inner, 1.0 + epsilon()]
         self.label_weights = None

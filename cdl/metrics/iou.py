@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl import _budget
 from cdl._arguments import expected, flag, number, positive_int, whole
 from cdl.config import epsilon
 from cdl.losses.loss import as_array
@@ -63,6 +64,7 @@ class IoU(Tally):
         owner = type(self).__name__
         super().__init__(dtype or "int32", name)
         self.num_classes = positive_int(owner, "num_classes", num_classes)
+        _budget.spend(f"{owner}: num_classes", (num_classes,))
         self.target_class_ids = [whole(owner, "target_class_ids", i) for i in target_class_ids]
         if not self.target_class_ids or max(self.target_class_ids) >= num_classes:
             what = f"class numbers below {num_classes}"

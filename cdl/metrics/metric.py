@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import initializers
+from cdl import _budget, initializers
 from cdl._arguments import expected
 from cdl._named import Family, serialize
 from cdl._state import State
@@ -71,6 +71,7 @@ class Metric:
         """
         del aggregation
         self._check_made()
+        _budget.spend(f"{self.name}: {name}", shape)
         values = (initializers.get(initializer) or initializers.Zeros())(tuple(shape), dtype=dtype)
         state = State(
             values, dtype=dtype or "float32", name=name or unique("variable"), owner=self.name

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl import _budget
 from cdl._arguments import number, positive_int, whole
 from cdl.metrics.compiled import divided
 from cdl.metrics.confusion import FN, FP, TN, TP, Confusion
@@ -32,6 +33,7 @@ class _TradeOff(Confusion):
         setattr(self, self.argument, value)
         n = self.num_thresholds = positive_int(owner, "num_thresholds", num_thresholds)
         self.class_id = None if class_id is None else whole(owner, "class_id", class_id)
+        _budget.spend(f"{owner}: thresholds", (n,))
         self.thresholds = [0.5] if n == 1 else [i / (n - 1) for i in range(n)]
         self.use(self.thresholds, n > 1)
         counts = self.count(TP, FP, TN, FN, shape=(n,))

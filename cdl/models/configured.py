@@ -98,7 +98,7 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
         raise TypeError(f"model_from_json: json_string must be a string, got {json_string!r}")
     try:
         config = json.loads(json_string)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"model_from_json: json_string must be JSON: {error}") from None
     return model_from_config(config, custom_objects)
 

@@ -9,19 +9,20 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from cdl import _serial
+from cdl import _budget, _serial
 from cdl.saving import weights
 from cdl.saving.atomic import checked_path, may_write, replacing
-
-if TYPE_CHECKING:
-    import zipfile
+from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
+from cdl.saving.members import Members, members_of
 
 SUFFIX = ".keras"
 _KERAS = "3.15.1"  # whose format it is
-_METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
-_LONGEST_CONFIG = 100_000_000  # bytes
+_METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", weights.WITHIN
+# What a config may ask for: a number of float32 takes 4 bytes of the file, and an optimizer that
+# has not learned yet brings up to three more; besides, metrics and small nets in any case.
+_NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000
 
 
 def save_model(
@@ -81,77 +82,54 @@ def load_model(
 ) -> Any:
     """The model in a `.keras` file of Keras's or cdl's: training goes on where it stopped.
 
+    Nothing in the file is run or imported, and no more memory is taken than the file has reason to.
+
     Args:
         filepath: the file.
         custom_objects: classes and functions of the user's own, by name.
         compile: whether to compile it, if it was.
-        safe_mode: True. Code in a file is never run.
+        safe_mode: False is, in Keras, the permission to run code that the file holds. cdl never
+            does: such a file is refused unless `custom_objects` has what the code stands for.
 
     Raises:
-        ValueError: not a file of that kind, or one that holds code.
-        TypeError: a class or function in it is not known.
+        ValueError: not a file of that kind, one that is damaged, holds code, or asks for more than
+            it has; or a class or function in it is not known, which is a TypeError too.
         OSError: it cannot be read.
     """
     path = checked_path(filepath, "load_model")
+    if not isinstance(safe_mode, bool):
+        raise TypeError(f"load_model: safe_mode must be True or False, got {safe_mode!r}")
     if not path.name.endswith(SUFFIX):
         raise ValueError(
             f"load_model: File format not supported: filepath must end in {SUFFIX}, "
             f"got {str(filepath)!r}"
         )
-    with _opened(path) as archive:
-        config = _config(archive, path)
-        if not compile:
-            config.pop("compile_config", None)
-        model = _serial.deserialize(config, custom_objects, safe_mode)
-        if not hasattr(model, "load_weights"):
-            raise ValueError(f"load_model: {path} must hold a model, got {config['class_name']!r}")
-        with _member(archive, _WEIGHTS, path) as file:
+    with _opened(path) as members:
+        text = members.read(_CONFIG, LONGEST_CONFIG)
+        numbers = _NUMBERS_PER_BYTE * members.size(_WEIGHTS) + _SPARE_NUMBERS
+        with blaming(path, _CONFIG), _budget.limited(numbers):
+            config = parsed(text)
+            if not compile:
+                config.pop("compile_config", None)
+            model = _serial.deserialize(config, custom_objects)
+            if not hasattr(model, "load_weights"):
+                raise ValueError(f"it must be that of a model, got {_serial.shown(model)}")
+        with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):
             if model.built:
-                weights.read(model, file, path, whole=True)
+                weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True)
     return model
 
 
 @contextlib.contextmanager
 def weights_of(path: Path) -> Iterator[IO[bytes]]:
     """The weights file in a `.keras` file, open for reading."""
-    with _opened(path) as archive, _member(archive, _WEIGHTS, path) as file:
+    with _opened(path) as members, members.open(_WEIGHTS) as file:
         yield file
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> "Iterator[zipfile.ZipFile]":
-    import zipfile
-
+def _opened(path: Path) -> Iterator[Members]:
     if not path.exists():
         raise ValueError(f"File not found: filepath={path}: there is no such .keras file")
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not a .keras file: {error}") from error
-    with archive:
-        yield archive
-
-
-@contextlib.contextmanager
-def _member(archive: "zipfile.ZipFile", name: str, path: Path) -> Iterator[IO[bytes]]:
-    try:
-        info = archive.getinfo(name)
-    except KeyError:
-        raise ValueError(f"{path} is not a .keras file: it has no {name}") from None
-    if info.compress_size != info.file_size and name == _WEIGHTS:
-        raise ValueError(f"{path}: {name} must be stored, not compressed")
-    with archive.open(info) as file:
-        yield file
-
-
-def _config(archive: "zipfile.ZipFile", path: Path) -> dict[str, Any]:
-    if _CONFIG in archive.namelist() and archive.getinfo(_CONFIG).file_size > _LONGEST_CONFIG:
-        raise ValueError(f"{path}: {_CONFIG} must be shorter than {_LONGEST_CONFIG} bytes")
-    with _member(archive, _CONFIG, path) as file:
-        try:
-            config = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path}: {_CONFIG} is not JSON: {error}") from error
-    if not isinstance(config, dict) or "class_name" not in config:
-        raise ValueError(f"{path}: {_CONFIG} must hold the config of a model")
-    return config
+    with members_of(path, SUFFIX) as members:
+        yield members

@@ -6,18 +6,18 @@ are its variables in order. So a file fits every model of the same make, whateve
 
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl.saving import hdf5
 from cdl.saving.atomic import checked_path, may_write, replacing
 from cdl.saving.parts import parts
 
 SUFFIX = ".weights.h5"
-_KINDS = "fiu"  # of dtypes that a variable can be read from
+WITHIN = "model.weights.h5"  # what the same file is called in a `.keras` file
 _UNBUILT = 2  # variables that an optimizer has before it learns: its counter, its rate
 
 
@@ -68,12 +68,12 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
         from cdl.saving.archive import weights_of
 
         with weights_of(path) as file:
-            read(model, file, path, skip_mismatch)
+            read(model, file, f"{path}: {WITHIN}", skip_mismatch)
         return
     _check_suffix(path, "load_weights")
     if not path.exists():
         raise FileNotFoundError(f"load_weights: there is no file {path}")
-    read(model, path, path, skip_mismatch)
+    read(model, path, str(path), skip_mismatch)
 
 
 def _check_suffix(path: Path, call: str) -> None:
@@ -107,7 +107,7 @@ def write(model: Any, file: Path | IO[bytes]) -> None:
 def read(
     model: Any,
     file: Path | IO[bytes],
-    path: Path,
+    name: str,
     skip_mismatch: bool = False,
     whole: bool = False,
 ) -> None:
@@ -116,32 +116,27 @@ def read(
     Args:
         model: the model.
         file: the file, open or by its path.
-        path: how errors call it.
+        name: how errors call it.
         skip_mismatch: see `load_weights`.
         whole: whether the model has just been made from the same file, so that its optimizer is new
             if the file's had not learned yet.
     """
-    import h5py
-
     found: list[tuple[Any, NDArray[Any]]] = []
     failed: list[tuple[Any, str]] = []
-    try:
-        with h5py.File(file, "r") as root:
-            for place, part, variables in parts(model):
-                group = root.get(f"{place}/vars", {})
+    with hdf5.opened(file, name) as root:
+        for place, part, variables in parts(model):
+            try:
+                group = _variables_of(root, f"{place}/vars".lstrip("/"))
                 if place == "optimizer" and len(group) != len(variables):
                     if not (whole and len(group) <= _UNBUILT):
                         _warn_of_optimizer(part, len(variables), len(group))
                     continue
-                try:
-                    found += _values(part, variables, group)
-                except ValueError as error:
-                    failed.append((part, str(error)))
-    except (OSError, RuntimeError, KeyError) as error:
-        raise OSError(f"{path} cannot be read as HDF5: {error}") from error
+                found += _values(part, variables, group)
+            except ValueError as error:
+                failed.append((part, str(error)))
     if failed:
         message = (
-            f"{path}: A total of {len(failed)} objects could not be loaded. The first, "
+            f"{name}: A total of {len(failed)} objects could not be loaded. The first, "
             f"{failed[0][0]}: {failed[0][1]} All of them: {[part for part, _ in failed]}"
         )
         if not skip_mismatch:
@@ -155,12 +150,16 @@ def read(
             finalize()
 
 
-def _values(
-    part: Any, variables: list[Any], group: Mapping[str, Any]
-) -> list[tuple[Any, NDArray[Any]]]:
-    """Each variable of a part with the array that the file has for it."""
-    import h5py
+def _variables_of(root: Any, place: str) -> Any:
+    """The group at a place of a file; an empty one if there is none."""
+    group = hdf5.within(root, place)
+    if group is not None and not hasattr(group, "keys"):
+        raise ValueError(f"{place} must be a group, got {group}.")
+    return {} if group is None else group
 
+
+def _values(part: Any, variables: list[Any], group: Any) -> list[tuple[Any, NDArray[Any]]]:
+    """Each variable of a part with the array that the file has for it."""
     if len(group) != len(variables):
         raise ValueError(
             f"Layer {part.name!r} expected {len(variables)} variables, but received {len(group)} "
@@ -168,16 +167,8 @@ def _values(
         )
     found = []
     for i, variable in enumerate(variables):
-        data = group.get(str(i))
-        if not isinstance(data, h5py.Dataset) or data.dtype.kind not in _KINDS:
-            raise ValueError(f"{variable.path} must be a dataset of numbers, got {data}.")
-        if data.shape != tuple(variable.shape):
-            raise ValueError(
-                f"{variable.path} must have shape {tuple(variable.shape)}, got {data.shape}."
-            )
-        if data.external or data.is_virtual:
-            raise ValueError(f"{variable.path} must be in the file itself, got a link to another.")
-        found.append((variable, data[()]))
+        data = hdf5.within(group, str(i))
+        found.append((variable, hdf5.numbers(data, tuple(variable.shape), variable.path)))
     return found
 
 

@@ -161,8 +161,8 @@ def test_reading_a_config_runs_and_imports_nothing():
     code = {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}}
     with pytest.raises(ValueError, match="cdl never runs"):
         deserialize_keras_object(code)
-    with pytest.raises(ValueError, match="safe_mode must be True"):
-        deserialize_keras_object(loader, safe_mode=False)
+    with pytest.raises(ValueError, match="cdl never runs"):
+        deserialize_keras_object(code, safe_mode=False)
 
 
 def test_near_name_of_a_class_is_suggested():

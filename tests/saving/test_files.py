@@ -244,23 +244,3 @@ def test_bad_path_is_refused(call, error, text, tmp_path, monkeypatch):
     with pytest.raises(error, match=text):
         call()
     assert files(tmp_path) == []
-
-
-def test_damaged_file_is_an_error_that_names_it(tmp_path):
-    model = net(compiled=False)
-    path = tmp_path / "a.weights.h5"
-    path.write_bytes(b"not hdf5")
-    with pytest.raises(OSError, match=r"a\.weights\.h5 cannot be read as HDF5"):
-        model.load_weights(path)
-    archive = tmp_path / "a.keras"
-    archive.write_bytes(b"no zip")
-    with pytest.raises(ValueError, match=r"a\.keras is not a \.keras file"):
-        load_model(archive)
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("config.json", "{")
-    with pytest.raises(ValueError, match=r"config\.json is not JSON"):
-        load_model(archive)
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("config.json", model.to_json())
-    with pytest.raises(ValueError, match=r"it has no model\.weights\.h5"):
-        load_model(archive)

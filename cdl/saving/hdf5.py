@@ -1,0 +1,138 @@
+"""hdf5.py - what a HDF5 file of unknown origin holds, each thing checked before it is read.
+
+HDF5 can refer to other files (external links, external storage, virtual data sets), load filters
+from the disk, and claim any size. Only numbers and texts that lie in the file itself are read, and
+only as many as are asked for.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_KINDS = "fiub"  # of dtypes that are numbers
+_WIDEST = 16  # bytes of a number
+_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}  # HDF5's own, and h5py's
+_LONGEST_TEXT = 32_000_000  # bytes of an attribute
+_LARGEST_CHUNK = 64_000_000  # bytes
+_LARGEST_RATIO = 100  # of the numbers to what is stored of them
+_SMALL = 1 << 20  # bytes below which no ratio matters
+
+
+@contextlib.contextmanager
+def opened(file: Path | IO[bytes], name: str) -> Iterator[Any]:
+    """The root group of a file that is open for reading, or of one by its path.
+
+    Args:
+        file: the file.
+        name: how errors call it.
+
+    Raises:
+        OSError: it is no HDF5 file, or damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as root:
+            yield root
+    except FileNotFoundError:
+        raise
+    except (OSError, RuntimeError, KeyError, SystemError) as error:
+        raise OSError(f"{name} cannot be read as HDF5: {_brief(error)}") from error
+
+
+def within(group: Any, path: str) -> Any:
+    """The group or data set at a path below a group, or None; links to elsewhere are refused.
+
+    Raises:
+        ValueError: a link.
+    """
+    import h5py
+
+    for part in path.split("/"):
+        if not isinstance(group, h5py.Group):
+            return None
+        link = group.get(part, getlink=True)
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            kind = "another file" if isinstance(link, h5py.ExternalLink) else "elsewhere"
+            raise ValueError(f"{path} must be in the file itself, got a link to {kind}.")
+        group = group.get(part)
+    return group
+
+
+def numbers(data: Any, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """What a data set holds, if it holds numbers of that shape.
+
+    Raises:
+        ValueError: it does not, or not in the file itself.
+    """
+    import h5py
+
+    if not isinstance(data, h5py.Dataset):
+        raise ValueError(f"{name} must be a dataset of numbers, got {_brief(data)}.")
+    dtype = data.dtype
+    if dtype.kind not in _KINDS or dtype.itemsize > _WIDEST:
+        raise ValueError(f"{name} must be a dataset of numbers, got one of {_brief(dtype)}.")
+    if data.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {_brief(data.shape)}.")
+    _check_storage(data, name)
+    values: NDArray[Any] = data[()]
+    return np.asarray(values)
+
+
+def _check_storage(data: Any, name: str) -> None:
+    """Refuse numbers that are not in the file, or that unpack to much more than is there."""
+    if data.external or data.is_virtual:
+        raise ValueError(f"{name} must be in the file itself, got a link to another.")
+    made = data.id.get_create_plist()
+    filters = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
+    for code in filters:
+        if code not in _FILTERS:
+            raise ValueError(
+                f"{name} must be compressed by none but HDF5's own, got filter {code}."
+            )
+    size, stored = math.prod(data.shape) * data.dtype.itemsize, data.id.get_storage_size()
+    if size and (not stored or (not filters and stored < size)):
+        raise ValueError(f"{name} must be whole, got {stored} bytes of {size}.")
+    if size > max(_SMALL, _LARGEST_RATIO * stored):
+        raise ValueError(f"{name} must not unpack to {size} bytes, got {stored} bytes of it.")
+    chunk = math.prod(data.chunks or ()) * data.dtype.itemsize
+    if chunk > max(_LARGEST_CHUNK, size):
+        raise ValueError(f"{name} must have smaller chunks, got {_brief(data.chunks)}.")
+
+
+def texts(group: Any, name: str) -> list[str] | None:
+    """The texts of an attribute, one or several; None if there is none.
+
+    Raises:
+        ValueError: it holds something else, or more than any model has.
+    """
+    import h5py
+
+    if name not in group.attrs:
+        return None
+    attribute = group.attrs.get_id(name)
+    dtype = attribute.dtype
+    size = math.prod(attribute.shape or (0,))
+    if size == 0:
+        return []
+    described = h5py.check_string_dtype(dtype)
+    if described is None or len(attribute.shape) > 1:
+        raise ValueError(f"attribute {name} must hold texts, got {_brief(dtype)}.")
+    width = described.length or np.dtype(object).itemsize
+    if size * width > _LONGEST_TEXT or attribute.get_storage_size() > _LONGEST_TEXT:
+        raise ValueError(f"attribute {name} must have at most {_LONGEST_TEXT} bytes.")
+    value = group.attrs[name]
+    items = value.tolist() if isinstance(value, np.ndarray) else [value]
+    return [item.decode("utf-8") if isinstance(item, bytes) else str(item) for item in items]
+
+
+def _brief(thing: Any) -> str:
+    text = str(thing)
+    return text if len(text) <= 200 else f"{text[:200]}..."

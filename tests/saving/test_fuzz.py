@@ -1,0 +1,61 @@
+"""test_fuzz.py - mutated files are read, or are errors that name them: no crash, hang or hunger."""
+
+import warnings
+
+import pytest
+from saving.exchange import RECORDED, custom_objects
+from saving.fuzz import mutant
+
+import cdl
+from cdl.models import load_model
+
+FILES = ("batch_normalization", "normalization", "nested", "restrained", "frozen_and_shaped")
+
+
+def read_mutants(path, seeds, of=FILES):
+    """Read the mutants of some seeds; returns how many were refused."""
+    objects, refused = custom_objects(cdl), 0
+    for name in of:
+        data = (RECORDED / f"{name}.keras").read_bytes()
+        for seed in seeds:
+            path.write_bytes(mutant(seed, data))
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    load_model(path, objects)
+            except (ValueError, OSError) as error:
+                refused += 1
+                assert str(path) in str(error), f"{name} {seed}: {error}"
+            except Exception as error:
+                raise AssertionError(f"{name} {seed}: {type(error).__name__}: {error}") from error
+    return refused
+
+
+def test_hundred_mutants_are_read_or_refused(tmp_path):
+    assert 40 < read_mutants(tmp_path / "mutant.keras", range(20)) < 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_thousand_mutants_are_read_or_refused(tmp_path):
+    assert 800 < read_mutants(tmp_path / "mutant.keras", range(1000, 1400)) < 2000
+
+
+@pytest.mark.slow
+@pytest.mark.measures
+@pytest.mark.timeout(600)
+def test_no_mutant_takes_more_than_500_mb(run_python, root, tmp_path):
+    run_python(
+        f"""if True:
+        import sys
+        sys.path[:0] = [{str(root / "tests")!r}, {str(root)!r}]
+        import resource
+        from pathlib import Path
+        from saving.test_fuzz import read_mutants
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        read_mutants(Path({str(tmp_path)!r}, "mutant.keras"), range(2000, 2100))
+        more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert more < 500 * 1024, more
+        """,
+        timeout=500,
+    )
