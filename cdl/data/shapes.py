@@ -8,18 +8,24 @@ Shape = tuple[int, ...]
 
 
 def same_rows(arrays: dict[str, NDArray[Any] | None], call: str) -> int:
-    """The number of rows that all arrays share; ValueError if they differ or there are none."""
-    rows = {name: len(array) for name, array in arrays.items() if array is not None}
-    n = rows["x"]
-    for name, count in rows.items():
-        if count != n:
+    """The number of rows that all arrays share; ValueError if they differ or there are none.
+
+    Args:
+        arrays: by how errors call them; the first one is what the others must be as long as.
+        call: how errors call the place.
+    """
+    first, x = next(iter(arrays.items()))
+    assert x is not None
+    n = len(x)
+    for name, array in arrays.items():
+        if array is not None and len(array) != n:
             raise ValueError(
-                f"{call}: {name} must have as many rows as x, expected {n}, got {count}"
+                f"{call}: {name} must have as many rows as {first}, expected {n}, got {len(array)}"
             )
     if n == 0:
-        raise ValueError(f"{call}: x must have at least one row, got shape {arrays['x'].shape}")  # type: ignore[union-attr]
-    if not arrays["x"].size:  # type: ignore[union-attr]
-        raise ValueError(f"{call}: x must have at least one column, got shape {arrays['x'].shape}")  # type: ignore[union-attr]
+        raise ValueError(f"{call}: {first} must have at least one row, got shape {x.shape}")
+    if not x.size:
+        raise ValueError(f"{call}: {first} must have at least one column, got shape {x.shape}")
     return n
 
 

@@ -5,13 +5,13 @@ crossentropy 'crossentropy' means. So `compile` checks all that needs no shapes,
 settle the rest, once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cdl import losses, metrics, optimizers
-from cdl.data import brief
+from cdl.models.interface import Info, Shape
+from cdl.models.wanted import Wanted, leaves, wanted_of
 
-Shape = tuple[int | None, ...]
 AS_IT_IS = "as it is"
 
 
@@ -22,15 +22,26 @@ class Reported(NamedTuple):
     metric: Any
     weighted: bool  # whether sample and class weights count
     held: bool  # whether the user has the object too, and may ask it for its result
+    output: int  # number of the output that it is about
+
+
+class Head(NamedTuple):
+    """The loss of an output, and what reads its targets."""
+
+    loss: Any  # or None
+    scale: float  # by which it counts in the whole loss
+    logged: str | None  # the name of its own value in the logs, where there are several losses
+    readers: tuple[tuple[str, str], ...]  # who reads y, as what: "values", "classes", "labels" ...
+    in_python: bool  # whether some of them are the user's Python
+    reads_y_as_it_is: bool  # whether the shape of a row of y matters: to Python code, or to labels
 
 
 class Settled(NamedTuple):
     """Loss and metrics, all known, and what they need."""
 
-    loss: Any | None
+    heads: tuple[Head, ...]  # one an output
     metrics: tuple[Reported, ...]
-    readers: tuple[tuple[str, str], ...]  # who reads y, as what: "values", "classes", "labels" ...
-    reads_y_as_it_is: bool  # whether the shape of a row of y matters: to Python code, or to labels
+    reads_y_as_it_is: bool  # whether that is so of some head
 
 
 class Compiled:
@@ -38,54 +49,96 @@ class Compiled:
 
     Args:
         given: the arguments by name, as they came.
-        output_name: the name of the model's one output.
+        names: the names of the model's outputs, None if they are not known yet.
+        keyed: whether the model puts out a dict.
 
     Attributes:
         optimizer: the Optimizer.
+        has_loss: whether there is a loss for some output.
+        has_metrics: whether there are metrics for some output.
         settled: loss and metrics as objects, None until the first data.
     """
 
-    def __init__(self, given: dict[str, Any], output_name: str) -> None:
+    def __init__(
+        self, given: dict[str, Any], names: Sequence[str] | None, keyed: bool = False
+    ) -> None:
         self.given = given
         self.optimizer: Any = optimizers.get(given["optimizer"])
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
-        self.loss = _only_one(given["loss"], "compile: loss", output_name, listed=True)
-        self.scale = _scale(given["loss_weights"], output_name)
-        self.metrics = _listed(given, "metrics", output_name)
-        self.weighted_metrics = _listed(given, "weighted_metrics", output_name)
+        self._wanted = None if names is None else wanted_of(given, names, keyed)
         self.settled: Settled | None = None
         self.variables: list[Any] | None = None  # what training changes, once it has begun
         self._check_names()
 
     def _check_names(self) -> None:
         """Find unknown names now and not at the first data."""
-        if self.loss is not None and not _by_shape(self.loss):
-            losses.get(self.loss)
-        for identifier in (*self.metrics, *self.weighted_metrics):
+        given, of_metrics = leaves(self.given["loss"]), leaves(self.given["metrics"])
+        of_metrics += leaves(self.given["weighted_metrics"])
+        self.has_loss, self.has_metrics = bool(given), bool(of_metrics)
+        for identifier in given:
+            if not _by_shape(identifier):
+                losses.get(identifier)
+        for identifier in of_metrics:
             if isinstance(identifier, str) and not _by_shape(identifier):
                 metrics.get(identifier)
 
-    def settle(self, y_shape: Shape, output_shape: Shape) -> Settled:
-        """Loss and metrics for these shapes; the first call's answer stays if it is kept."""
+    def wanted(self, names: Sequence[str], keyed: bool = False) -> tuple[Wanted, ...]:
+        """What was said about each output; ValueError if it does not fit their names."""
+        if self._wanted is None:
+            self._wanted = wanted_of(self.given, names, keyed)
+        return self._wanted
+
+    def settle(
+        self, outputs: Sequence[Info], y_shapes: Sequence[Shape], keyed: bool = False
+    ) -> Settled:
+        """Loss and metrics for these shapes; the first call's answer stays if it is kept.
+
+        Args:
+            outputs: of the model.
+            y_shapes: of the targets for each of them, batch axis included.
+            keyed: whether the model puts out a dict.
+        """
         if self.settled is not None:
             return self.settled
-        loss = None
-        if self.loss is not None:
-            loss = losses.resolve(self.loss, y_shape, output_shape)
-        reported: list[Reported] = []
-        names = {"loss"}
-        for weighted, identifiers in ((False, self.metrics), (True, self.weighted_metrics)):
-            for identifier in identifiers:
-                metric = metrics.resolve(identifier, y_shape, output_shape)
-                name = _free_name(metric.name, names, "weighted_" if weighted else "")
+        wanted = self.wanted([info.name for info in outputs], keyed)
+        shapes = list(zip(y_shapes, [info.shape for info in outputs], strict=True))
+        found = [
+            None if each.loss is None else losses.resolve(each.loss, *shapes[i])
+            for i, each in enumerate(wanted)
+        ]
+        reported = _reported(wanted, outputs, shapes)
+        several = sum(loss is not None for loss in found) > 1
+        heads = []
+        for i, loss in enumerate(found):
+            logged = f"{outputs[i].name}_loss" if several and loss is not None else None
+            own = [each for each in reported if each.output == i]
+            readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
+            readers += [_reader("metric", each.name, each.metric, metrics) for each in own]
+            wants = {want for _, want in readers}
+            shaped = not wants.isdisjoint((AS_IT_IS, "labels"))
+            scale = wanted[i].scale
+            heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
+        return Settled(tuple(heads), tuple(reported), any(each[-1] for each in heads))
+
+
+def _reported(
+    wanted: Sequence[Wanted], outputs: Sequence[Info], shapes: Sequence[tuple[Shape, Shape]]
+) -> list[Reported]:
+    """All metrics, in Keras's order: those without weights of all outputs, then those with."""
+    found: list[Reported] = []
+    names = {"loss"}
+    for weighted in (False, True):
+        for i, each in enumerate(wanted):
+            front = f"{outputs[i].name}_" if len(outputs) > 1 else ""
+            for identifier in each.weighted if weighted else each.metrics:
+                metric = metrics.resolve(identifier, *shapes[i])
+                other = f"{front}weighted_{metric.name}" if weighted else ""
+                name = _free_name(f"{front}{metric.name}", other, names)
                 names.add(name)
                 held = isinstance(identifier, metrics.Metric)
-                reported.append(Reported(name, metric, weighted, held))
-        readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
-        readers += [_reader("metric", each.name, each.metric, metrics) for each in reported]
-        as_it_is = any(wants in (AS_IT_IS, "labels") for _, wants in readers)
-        return Settled(loss, tuple(reported), tuple(readers), as_it_is)
+                found.append(Reported(name, metric, weighted, held, i))
+    return found
 
 
 def _reader(kind: str, name: str, thing: Any, module: Any) -> tuple[str, str]:
@@ -102,58 +155,12 @@ def _by_shape(identifier: Any) -> bool:
     )
 
 
-def _free_name(name: str, taken: set[str], prefix: str) -> str:
-    """`name`, with `prefix` if it is taken, then with `_1`, `_2` ... as long as that is taken."""
+def _free_name(name: str, other: str, taken: set[str]) -> str:
+    """`name`, or `other` if it is taken, then with `_1`, `_2` ... as long as that is taken."""
     if name in taken:
-        name = prefix + name
+        name = other or name
     free, count = name, 0
     while free in taken:
         count += 1
         free = f"{name}_{count}"
     return free
-
-
-def _listed(arguments: dict[str, Any], name: str, output_name: str) -> list[Any]:
-    """Metrics as a flat list: from a list, a list of one list, or a dict of the one output."""
-    given = arguments[name]
-    name = f"compile: {name}"
-    if given is None:
-        return []
-    if isinstance(given, Mapping):
-        given = _only_one(given, name, output_name)
-        if not isinstance(given, (list, tuple)):
-            given = [given]
-    if not isinstance(given, (list, tuple)):
-        raise ValueError(f"{name} must be a list, tuple or dict, got {brief(given)}")
-    if len(given) == 1 and isinstance(given[0], (list, tuple)):
-        given = given[0]
-    for metric in given:
-        if not (isinstance(metric, (str, Mapping)) or callable(metric)):
-            raise ValueError(f"{name} must hold names, functions or Metrics, got {brief(metric)}")
-    return list(given)
-
-
-def _only_one(given: Any, name: str, output_name: str, listed: bool = False) -> Any:
-    """What is meant for the one output, out of a dict by output name or a list of one."""
-    if listed and isinstance(given, (list, tuple)):
-        if len(given) != 1:
-            raise ValueError(f"{name} must be one, for the one output, got a list of {len(given)}")
-        return given[0]
-    if isinstance(given, Mapping) and "class_name" not in given:
-        if list(given) != [output_name]:
-            raise ValueError(
-                f"{name} must have the output's name {output_name!r} as its only key, "
-                f"got {list(given)}"
-            )
-        return given[output_name]
-    return given
-
-
-def _scale(loss_weights: Any, output_name: str) -> float:
-    given = _only_one(loss_weights, "compile: loss_weights", output_name, listed=True)
-    if given is None:
-        return 1.0
-    if isinstance(given, bool) or not isinstance(given, (int, float)):
-        hint = ": give metrics by name, metrics=[...]" if isinstance(given, str) else ""
-        raise TypeError(f"compile: loss_weights must be a number, got {brief(given)}{hint}")
-    return float(given)

@@ -4,9 +4,8 @@ import functools
 from typing import Any
 
 from cdl import data
-from cdl.models import checks
+from cdl.models.arrays import Arrays, like_first, training_data
 from cdl.models.compiled import Compiled
-from cdl.models.engine import Arrays
 from cdl.models.loops import ArrayFeed, Feed, StreamFeed
 
 DEFAULT_BATCH = 32
@@ -60,15 +59,15 @@ def stream_feed(
     def checked(batch: tuple[Any, ...]) -> Arrays:
         x, y, weight = (*batch, None, None)[:3]
         where = f"{call}: batch {stream.current}"
-        return checks.training_data(model, compiled, x, y, weight, class_weight, where)
+        return training_data(model, compiled, x, y, weight, class_weight, where)
 
     first = checked(stream.peek())
-    engine = model._engine(compiled, kind, first, len(first.x))
+    engine = model._engine(compiled, kind, first, first.samples)
     if stream.is_dataset and fresh:
         # As Keras does, which first builds with one batch of an epoch of its own.
         stream.end_epoch()
         stream.rewind()
-    same = functools.partial(checks.like_first, first=first, name=stream.name)
+    same = functools.partial(like_first, first=first, name=stream.name)
 
     def check(batch: tuple[Any, ...]) -> Arrays:
         return same(checked(batch), number=stream.current)
@@ -86,5 +85,5 @@ def array_feed(
     **options: Any,
 ) -> ArrayFeed:
     """A feed of checked arrays in batches of at most `batch` rows; for `options` see ArrayFeed."""
-    batch = min(batch, len(arrays.x))
+    batch = min(batch, arrays.samples)
     return ArrayFeed(model._engine(compiled, kind, arrays, batch), arrays, batch, steps, **options)

@@ -1,4 +1,7 @@
-"""inference.py - predictions: at the core's pace if nobody looks, by batches if somebody does."""
+"""inference.py - predictions: at the core's pace if nobody looks, by batches if somebody does.
+
+Outputs are lists with one array an output of the model, until the model packs them for its user.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,11 +12,15 @@ from numpy.typing import NDArray
 from cdl import data
 from cdl._core import Executor
 from cdl.callbacks import CallbackList
+from cdl.data.arrays import REAL_KINDS
 from cdl.models import checks
+from cdl.models.arrays import inputs
 from cdl.models.loops import warn_out_of_data
 from cdl.models.lowering import lower_inference
 from cdl.random import core_seed
 from cdl.utils.display import is_watched
+
+Array = NDArray[Any]
 
 FEW = 32  # rows of the executor for few rows: Keras's batch size
 MANY = 256  # rows of the one for many, where nobody can see the batches
@@ -27,10 +34,24 @@ class Predictors:
 
     def __init__(self, model: Any) -> None:
         self.program = lower_inference(model)
-        self.row_shape: tuple[int, ...] = model.input_shape[1:]
+        # Of the one input of a model that gives one array; None for others, which pack theirs.
+        self.row_shape: tuple[int, ...] | None = None
+        if len(self.program.inputs) == len(self.program.outputs) == 1:
+            packed = model._packed_outputs(self.program.outputs)
+            if packed is self.program.outputs[0]:
+                self.row_shape = model._input_infos()[0].row
         self.few = Executor(self.program, FEW)
         self._others: dict[int, Executor] = {}
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
+
+    def takes(self, x: Any) -> bool:
+        """Whether nothing is to be done to x, nor to what `few` gives for it."""
+        return (
+            type(x) is np.ndarray
+            and x.shape[1:] == self.row_shape
+            and 0 < x.shape[0] <= FEW
+            and x.dtype.kind in REAL_KINDS
+        )
 
     def of(self, rows: int) -> Executor:
         """The executor for batches of `rows` rows."""
@@ -43,18 +64,17 @@ class Predictors:
             executor = self._others[rows] = Executor(self.program, rows)
         return executor
 
-    def run(self, x: NDArray[Any], batch_size: int | None = None) -> NDArray[np.float32]:
-        """The outputs for all rows of a checked x."""
-        rows = batch_size or (FEW if len(x) <= FEW else MANY)
+    def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
+        """The outputs for all rows of checked inputs."""
+        n = len(x[0])
+        rows = batch_size or (FEW if n <= FEW else MANY)
         if rows > MANY:  # no more than there are, and not a number of its own for each x
-            rows = min(rows, -(-len(x) // MANY) * MANY)
-        outputs: NDArray[np.float32] = self.of(rows).predict([x])
-        return outputs
+            rows = min(rows, -(-n // MANY) * MANY)
+        outputs = self.of(rows).predict(x)
+        return outputs if len(self.program.outputs) > 1 else [outputs]
 
 
-def predict(
-    model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any
-) -> NDArray[np.float32]:
+def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> Any:
     """What `Model.predict` does, all of it."""
     call = "predict"
     batch_size = checks.optional_whole(batch_size, f"{call}: batch_size")
@@ -70,26 +90,29 @@ def predict(
         stream.peek()
         return _watched(model, _batches(model, stream, steps), 1, target, verbose, callbacks)
 
-    x = checks.inputs(model, x, call, batch_size or FEW)
-    batch = batch_size or (-(-len(x) // steps) if steps else FEW)
+    arrays = inputs(model, x, call, batch_size or FEW)
+    rows = len(arrays[0])
+    batch = batch_size or (-(-rows // steps) if steps else FEW)
     if steps is not None:
-        if steps * batch >= len(x) + batch:
-            warn_out_of_data("predict", -(-len(x) // batch), steps)
-        x = x[: steps * batch]
+        if steps * batch >= rows + batch:
+            warn_out_of_data("predict", -(-rows // batch), steps)
+        arrays = [each[: steps * batch] for each in arrays]
+        rows = len(arrays[0])
     if callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched())):
         predictors: Predictors = model._predictors()
-        return predictors.run(x, batch_size)
+        return model._packed_outputs(predictors.run(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
     hooked = CallbackList(callbacks).wants_batches("predict")
     each = 1 if hooked else max(1, 16 * MANY // batch)
-    parts = (x[start : start + each * batch] for start in range(0, len(x), each * batch))
-    return _watched(model, parts, each, -(-len(x) // batch), verbose, callbacks)
+    starts = range(0, rows, each * batch)
+    parts = ([array[start : start + each * batch] for array in arrays] for start in starts)
+    return _watched(model, parts, each, -(-rows // batch), verbose, callbacks)
 
 
-def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[NDArray[Any]]:
+def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[list[Array]]:
     """The x of each batch of a stream; what else the batches hold is left alone."""
     while (steps is None or stream.taken < steps) and stream.ready():
-        yield checks.inputs(model, stream.take()[0], f"predict: batch {stream.current}")
+        yield inputs(model, stream.take()[0], f"predict: batch {stream.current}")
     if steps is not None and stream.taken < steps:
         warn_out_of_data("predict", stream.taken, steps)
     stream.end_epoch()
@@ -97,18 +120,18 @@ def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[NDA
 
 def _watched(
     model: Any,
-    parts: Iterator[NDArray[Any]],
+    parts: Iterator[list[Array]],
     each: int,
     target: int | None,
     verbose: Any,
     callbacks: Any,
-) -> NDArray[np.float32]:
+) -> Any:
     """Predictions part by part, of `each` batches, with hooks and a bar."""
     watchers = CallbackList(
         callbacks, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=1, steps=target
     )
     hooked = watchers.wants_batches("predict")
-    outputs: list[NDArray[np.float32]] = []
+    outputs: list[list[Array]] = []
     try:
         watchers.on_predict_begin()
         for i, x in enumerate(parts):
@@ -116,24 +139,30 @@ def _watched(
                 watchers.on_predict_batch_begin(i)
             outputs.append(model._predictors().run(x))
             if hooked:
-                watchers.on_predict_batch_end(i, {"outputs": outputs[-1]})
+                watchers.on_predict_batch_end(i, {"outputs": model._packed_outputs(outputs[-1])})
             done = each * (i + 1)
             watchers.progress(done if target is None else min(done, target), dict)
         watchers.on_predict_end()
     finally:
         watchers.close()
-    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+    whole = outputs[0] if len(outputs) == 1 else [*map(np.concatenate, zip(*outputs, strict=True))]
+    return model._packed_outputs(whole)
 
 
-def call(model: Any, x: Any, training: bool) -> NDArray[np.float32]:
+def call(model: Any, x: Any, training: bool) -> Any:
     """`model(x)`: one forward pass, with dropout and the like if `training`."""
-    array = checks.inputs(model, x, "call")
+    made: Predictors | None = model._predictors_made
+    if made is not None and not training and made.takes(x):
+        return made.few.predict((x,))
+    arrays = inputs(model, x, "call")
     predictors: Predictors = model._predictors()
     if not training:
-        return predictors.run(array)
+        return model._packed_outputs(predictors.run(arrays))
     program = lower_inference(model, training=True)
-    executor = Executor(program, len(array), training=True)
-    executor.begin([array], len(array))
-    rows = executor.forward(True, predictors._steps, core_seed())
+    rows = len(arrays[0])
+    executor = Executor(program, rows, training=True)
+    executor.begin(arrays, rows)
+    executor.forward(True, predictors._steps, core_seed())
     predictors._steps += 1
-    return executor.output(0, rows)
+    outputs = [executor.output(i, rows) for i in range(len(program.outputs))]
+    return model._packed_outputs(outputs)

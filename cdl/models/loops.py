@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cdl.callbacks import CallbackList
 from cdl.data import Stream
-from cdl.models.engine import Arrays, Engine
+from cdl.models.arrays import Arrays
+from cdl.models.engine import Engine
 from cdl.random import permutation
 
 SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
@@ -77,7 +78,7 @@ class ArrayFeed:
         self.engine = engine
         self._arrays = arrays
         self._batch = batch
-        self._rows = len(arrays.x)
+        self._rows = arrays.samples
         self._shuffle = shuffle
         self._per_pass = -(-self._rows // batch)
         self._left = 0
@@ -190,7 +191,7 @@ class StreamFeed:
         """Run one batch; the caller's loop brings the next one."""
         del steps, seconds
         arrays = self._check(self._stream.take())
-        self.engine.begin(arrays, len(arrays.x))
+        self.engine.begin(arrays, arrays.samples)
         return self.engine.run(1, 0.0)
 
 

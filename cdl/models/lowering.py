@@ -1,27 +1,69 @@
-"""lowering.py - from a model, its loss and its metrics to a program, and what feeds its inputs."""
+"""lowering.py - from a model, its losses and its metrics to a program, and what feeds it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cdl import losses, metrics
 from cdl._program import Program, Value
-from cdl.models.compiled import Settled
+from cdl.models.compiled import Compiled, Head, Settled
+from cdl.models.interface import Info
+
+Rows = tuple[tuple[int, ...] | None, ...]
 
 
 class Slot(NamedTuple):
     """One input of a program: which of the arrays it reads, and as what."""
 
-    role: str  # "x", "y" or "weight"
+    role: str  # the field of Arrays: "x", "y" or "weight"
+    number: int  # of the model's input or output that the array belongs to
     dtype: str
     shape: tuple[int, ...]
 
 
+class Seen(NamedTuple):
+    """Where Python code finds what belongs to an output: numbers of the program's slots."""
+
+    y: int
+    weight: int | None
+    mask: int | None  # number of an output of the program
+
+
 class Plan(NamedTuple):
-    """A program that is ready for an Executor, and how its inputs and reports are called."""
+    """A program that is ready for an Executor, and how its inputs and reports are called.
+
+    Attributes:
+        program: whose first outputs are those of the model.
+        slots: what feeds its inputs.
+        reports: what each of its reports is: the number of an output, whose loss it is, or the
+            name of a metric.
+        seen: of each output whose loss or metrics are Python code; None for the others.
+    """
 
     program: Program
     slots: tuple[Slot, ...]
-    reports: tuple[str, ...]
+    reports: tuple[int | str, ...]
+    seen: tuple[Seen | None, ...]
+
+
+def program_of(model: Any, compiled: Compiled | None) -> Program:
+    """The program of a model, to be printed: of `predict`, or with what it was compiled with.
+
+    Before the first data targets are taken to have the shapes of the outputs, or to be class
+    numbers where the loss wants them.
+    """
+    if compiled is None:
+        return lower_inference(model)
+    outputs: Sequence[Info] = model._output_infos()
+    shapes = [info.shape for info in outputs]
+    settled = compiled.settled or compiled.settle(outputs, shapes, model._is_keyed())
+    if compiled.settled is None:
+        wants = [getattr(head.loss, "wants", "") for head in settled.heads]
+        pairs = zip(shapes, wants, strict=True)
+        shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
+        settled = compiled.settle(outputs, shapes, model._is_keyed())
+    rows = tuple(info.row for info in outputs)
+    return lower_training(model, settled, (None,) * len(outputs), rows).program
 
 
 class _Inputs:
@@ -31,11 +73,16 @@ class _Inputs:
         self._program = program
         self._values: dict[Slot, Value] = {}
 
-    def get(self, role: str, shape: tuple[int, ...], dtype: str = "float32") -> Value:
-        slot = Slot(role, dtype, shape)
+    def get(self, role: str, number: int, shape: tuple[int, ...], dtype: str = "float32") -> Value:
+        slot = Slot(role, number, dtype, shape)
         if slot not in self._values:
             self._values[slot] = self._program.input(shape, dtype=dtype, role=role)
         return self._values[slot]
+
+    def place(self, role: str, number: int, shape: tuple[int, ...]) -> int:
+        """The number of the slot of that form."""
+        self.get(role, number, shape)
+        return list(self._values).index(Slot(role, number, "float32", shape))
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -43,73 +90,112 @@ class _Inputs:
 
 
 def lower_inference(model: Any, training: bool = False) -> Program:
-    """The program of `predict`: x in, the output out; with dropout if `training`."""
+    """The program of `predict`: x in, the outputs out; with dropout if `training`."""
     program = Program()
-    x = program.input(model.input_shape[1:], role="x")
-    program.output(model.append_to(program, x))
+    values = [program.input(info.row, role="x") for info in model._input_infos()]
+    for value in model.append_all(program, values):
+        program.output(value)
     return program.fused(training, penalties=False)
 
 
 def lower_training(
-    model: Any,
-    settled: Settled,
-    scale: float,
-    weights: tuple[int, ...] | None,
-    y_shape: tuple[int, ...],
-    training: bool = True,
+    model: Any, settled: Settled, weights: Rows, y_shapes: Rows, training: bool = True
 ) -> Plan:
     """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
     Args:
-        model: what has `input_shape` and `lower`.
-        settled: its loss and metrics; those written in Python are left to the Engine, which finds
-            the targets among the inputs.
-        scale: what the loss is multiplied by.
-        weights: shape of one row's sample weights: one number, or one a line; None without.
-        y_shape: shape of one row of y.
+        model: what goes by Interface.
+        settled: its losses and metrics; those written in Python are left to the Engine, which
+            finds their targets among the inputs.
+        weights: shape of one row's sample weights, output by output: one number, or one a line;
+            None without.
+        y_shapes: shape of one row of y, output by output, as Python code sees it.
         training: whether dropout and the like are part of it.
 
     Raises:
         ValueError: for a loss that training cannot take.
     """
-    loss = settled.loss
-    if training and loss is not None and loss.reduction in (None, "none"):
+    for head in settled.heads if training else ():
+        _check_reduces(head)
+    program = Program()
+    inputs = _Inputs(program)
+    infos: Sequence[Info] = model._input_infos()
+    values = [inputs.get("x", i, info.row) for i, info in enumerate(infos)]
+    predictions = model.append_all(program, values)
+    for value in predictions:
+        program.output(value)
+    of_lines = [
+        None if shape is None else inputs.get("weight", i, _line_by_line(shape))
+        for i, shape in enumerate(weights)
+    ]
+    reports: list[int | str] = []
+    for i, head in enumerate(settled.heads):
+        if head.loss is not None and losses.is_compiled(head.loss):
+            y = predictions[i]
+            target = _target(inputs, i, head.loss.wants, y, y_shapes[i])
+            head.loss.lower(program, target, y, of_lines[i], head.scale, y.mask)
+            reports.append(i)
+    reports += _lower_metrics(program, inputs, settled, predictions, of_lines, y_shapes)
+    seen = tuple(
+        _seen(program, inputs, i, predictions[i].mask, weights[i], y_shapes[i])
+        if head.in_python
+        else None
+        for i, head in enumerate(settled.heads)
+    )
+    return Plan(program.fused(training), inputs.slots, tuple(reports), seen)
+
+
+def _check_reduces(head: Head) -> None:
+    loss = head.loss
+    if loss is not None and loss.reduction in (None, "none"):
         raise ValueError(
             f"fit: loss {loss.name!r} must make one number of a batch to be trained with, "
             "such as with reduction='sum_over_batch_size', got reduction=None"
         )
-    program = Program()
-    inputs = _Inputs(program)
-    prediction = model.append_to(program, inputs.get("x", model.input_shape[1:]))
-    program.output(prediction)
-    mask = prediction.mask
 
-    weight = None
-    if weights is not None:
-        weight = inputs.get("weight", () if math.prod(weights) == 1 else (*weights, 1))
-    reports = []
-    needs_python = settled.loss is not None and not losses.is_compiled(settled.loss)
-    if settled.loss is not None and not needs_python:
-        target = _target(inputs, settled.loss.wants, prediction, y_shape)
-        settled.loss.lower(program, target, prediction, weight, scale, mask)
-        reports.append("loss")
+
+def _lower_metrics(
+    program: Program,
+    inputs: _Inputs,
+    settled: Settled,
+    predictions: Sequence[Value],
+    weights: Sequence[Value | None],
+    y_shapes: Rows,
+) -> list[str]:
+    """Append the metrics that the core has; their names."""
+    names = []
     for each in settled.metrics:
         if metrics.is_compiled(each.metric):
-            target = _target(inputs, each.metric.wants, prediction, y_shape)
-            own = weight if each.weighted else None
+            y = predictions[each.output]
+            target = _target(inputs, each.output, each.metric.wants, y, y_shapes[each.output])
+            own = weights[each.output] if each.weighted else None
             if each.metric.heeds_masks:
-                own = _masked(program, own, mask)
-            each.metric.lower(program, target, prediction, own)
-            reports.append(each.name)
-        else:
-            needs_python = True
-    if needs_python:
-        if mask is not None:
-            program.output(mask)
-        inputs.get("y", y_shape)
-        if weights is not None:
-            inputs.get("weight", weights)
-    return Plan(program.fused(training), inputs.slots, tuple(reports))
+                own = _masked(program, own, y.mask)
+            each.metric.lower(program, target, y, own)
+            names.append(each.name)
+    return names
+
+
+def _seen(
+    program: Program,
+    inputs: _Inputs,
+    number: int,
+    mask: Value | None,
+    weights: tuple[int, ...] | None,
+    y_shape: tuple[int, ...] | None,
+) -> Seen:
+    """Let Python code see what belongs to an output: y and the weights in the user's own shape."""
+    at = None
+    if mask is not None:
+        at = len(program.outputs)
+        program.output(mask)
+    y = inputs.place("y", number, y_shape or ())
+    weight = None if weights is None else inputs.place("weight", number, weights)
+    return Seen(y, weight, at)
+
+
+def _line_by_line(weights: tuple[int, ...]) -> tuple[int, ...]:
+    return () if math.prod(weights) == 1 else (*weights, 1)
 
 
 def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value | None:
@@ -119,12 +205,14 @@ def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value
     return program.emit("weigh", (weight, mask), mask.shape, (), reads=3.0, ignored=0.0, mean=0.0)
 
 
-def _target(inputs: _Inputs, wants: str, prediction: Value, y_shape: tuple[int, ...]) -> Value:
+def _target(
+    inputs: _Inputs, number: int, wants: str, prediction: Value, y_shape: tuple[int, ...] | None
+) -> Value:
     """The input that holds y as it is wanted: values, one number a line, or labels."""
     if wants == "labels":
-        return inputs.get("y", y_shape, "int32")
+        return inputs.get("y", number, y_shape or (), "int32")
     if wants == "classes":
-        return inputs.get("y", prediction.shape[:-1], "int32")
+        return inputs.get("y", number, prediction.shape[:-1], "int32")
     if wants == "numbers":
-        return inputs.get("y", (*prediction.shape[:-1], 1))
-    return inputs.get("y", prediction.shape)
+        return inputs.get("y", number, (*prediction.shape[:-1], 1))
+    return inputs.get("y", number, prediction.shape)

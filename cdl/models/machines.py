@@ -4,15 +4,18 @@ import weakref
 from typing import Any
 
 from cdl.callbacks import History
+from cdl.models.arrays import Arrays
 from cdl.models.compiled import Compiled
-from cdl.models.engine import Arrays, Engine
+from cdl.models.engine import Engine
 from cdl.models.inference import Predictors
+from cdl.models.interface import Interface
 from cdl.models.loops import in_order
 from cdl.models.lowering import lower_training
 
 # Each keeps the activations of a batch: enough for training, evaluation, both with weights, and a
 # last batch of another size in train_on_batch; few enough that sizes which came once go away.
 _KEPT = 8
+_NONE: tuple[Any, ...] = (None,)
 
 
 class Machines:
@@ -34,19 +37,16 @@ class Machines:
         if kind == "train":
             self._agree_on_variables(model)
         # The core only counts the elements of a row of y, unless somebody sees its shape.
-        row = arrays.y.shape[1:] if arrays.y is not None and settled.reads_y_as_it_is else ()
-        weights = None if arrays.weight is None else arrays.weight.shape[1:]
-        key = (self._token, kind, rows, weights, row)
+        shapes = weights = _NONE * len(arrays.y)
+        if settled.reads_y_as_it_is:
+            pairs = zip(arrays.y, [head.reads_y_as_it_is for head in settled.heads], strict=True)
+            shapes = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
+        if arrays.weight is not None:
+            weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
+        key = (self._token, kind, rows, weights, shapes)
         engine = self._idle.pop(key, None)
         if engine is None:
-            plan = lower_training(
-                model,
-                settled,
-                self._compiled.scale,
-                weights,
-                row,
-                kind == "train",
-            )
+            plan = lower_training(model, settled, weights, shapes, kind == "train")
             variables = model.trainable_variables
             engine = Engine(plan, settled, self._compiled, variables, rows, kind == "train", key)
         return engine
@@ -73,7 +73,7 @@ class Machines:
             )
 
 
-class CompiledState:
+class CompiledState(Interface):
     """Base of Trainer: its state, and what can be asked about it."""
 
     _compiled: Compiled | None = None
@@ -131,7 +131,7 @@ class CompiledState:
         compiled = self._compiled
         if compiled is None:
             raise ValueError(f"{call}: the model must be compiled first: call compile()")
-        if trains and compiled.loss is None:
+        if trains and not compiled.has_loss:
             raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
         return compiled
 
@@ -157,9 +157,6 @@ class CompiledState:
             self._compiled.variables = None
             self._machines = Machines(self._compiled)
 
-    def _output_name(self) -> str:
-        raise NotImplementedError
-
     @property
     def optimizer(self) -> Any:
         """The Optimizer, once compiled."""
@@ -179,11 +176,12 @@ class CompiledState:
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names as Keras gives them: the loss, and all metrics together."""
+        """Names as Keras gives them: the loss, all metrics together, losses of several outputs."""
         if self._compiled is None:
             return []
-        some = self._compiled.metrics or self._compiled.weighted_metrics
-        return ["loss", "compile_metrics"] if some else ["loss"]
+        names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
+        heads = self._compiled.settled.heads if self._compiled.settled is not None else ()
+        return names + [head.logged for head in heads if head.logged is not None]
 
     def get_metrics_result(self) -> dict[str, float]:
         """Loss and metrics of the last run, by name."""

@@ -8,7 +8,7 @@ from cdl._program import Program, Value
 from cdl._serial import deserialize, serialize
 from cdl.data import brief
 from cdl.layers import InputLayer, Layer
-from cdl.models.lowering import lower_inference, lower_training
+from cdl.models.interface import Info, single
 from cdl.models.model import Model
 
 Shape = tuple[int | None, ...]
@@ -38,6 +38,7 @@ class Sequential(Model):
         self._stack: list[Any] = []
         self._input: InputLayer | None = None  # in front of the stack, once a shape is known
         self._shapes: list[Shape] = []  # of the input and of what each layer gives, once built
+        self._infos: tuple[Info, ...] = ()  # of the input and the output, once built
         for layer in layers or ():
             self.add(layer, rebuild=False)
         self._rebuild()
@@ -167,6 +168,10 @@ class Sequential(Model):
                     variable.path = f"{self.name}/{variable.path}"
         self._shapes = shapes
         self._build_shape = shapes[0]
+        self._infos = (
+            Info(self._input_names()[0], shapes[0], self._input.dtype),
+            Info(self._output_names()[0], shapes[-1]),
+        )
         self.built = True
         self._forget_programs()
 
@@ -215,8 +220,35 @@ class Sequential(Model):
         if not self._stack:
             raise ValueError(f"{self.name}: the model has no layers; call add(layer) first")
 
-    def _output_name(self) -> str:
-        return self._stack[-1].name if self._stack else "output"
+    # --- as what runs it sees it ---
+
+    def _input_names(self) -> list[str]:
+        return ["input_layer" if self._input is None else self._input.name]
+
+    def _output_names(self) -> list[str]:
+        return [self._stack[-1].name if self._stack else "output"]
+
+    def _input_infos(self) -> tuple[Info, ...]:
+        return self._infos[:1]
+
+    def _output_infos(self) -> tuple[Info, ...]:
+        return self._infos[1:]
+
+    def _flat_inputs(self, x: Any, call: str) -> list[Any]:
+        return [single(x)]
+
+    def _flat_targets(self, y: Any, call: str) -> list[Any]:
+        return [single(y)]
+
+    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+        """Append the layers: from the value of the one input to that of the one output."""
+        return [self.append_to(program, values[0])]
+
+    def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
+        return (Info(self._output_names()[0], self.compute_output_shape(shapes[0])),)
+
+    def _build_for(self, shapes: Sequence[Shape]) -> None:
+        self.build(shapes[0])
 
     # --- configuration ---
 
@@ -270,33 +302,10 @@ class Sequential(Model):
             x = layer.append_to(program, x)
         return x
 
-    def program(self, training: bool = False) -> Program:
-        """What the core runs, to be printed: that of `predict`, or that of a training step.
-
-        Raises:
-            ValueError: if the model is not built, or, for training, not compiled.
-        """
-        if not self.built:
-            raise ValueError(f"{self.name}: program() needs a built model: call build(input_shape)")
-        if not training:
-            return lower_inference(self)
-        compiled = self._compiled_for("program", trains=True)
-        settled = compiled.settled
-        output = self.output_shape
-        if settled is None:
-            settled = compiled.settle(output, output)
-            if settled.loss is not None and getattr(settled.loss, "wants", "") == "classes":
-                settled = compiled.settle(output[:-1], output)
-        return lower_training(self, settled, compiled.scale, None, _row(output)).program
-
 
 def _holds(layer: Any, model: Sequential) -> bool:
     """Whether a layer is the model, or has it among its own layers, at whatever depth."""
     return layer is model or any(_holds(each, model) for each in getattr(layer, "_stack", ()))
-
-
-def _row(shape: Shape) -> tuple[int, ...]:
-    return tuple(n for n in shape[1:] if n is not None)
 
 
 def _shape_of_first(layer: Any) -> Shape | None:

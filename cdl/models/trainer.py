@@ -3,14 +3,15 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cdl._program import Program
 from cdl.callbacks import History
 from cdl.compat import OlderMethods, renamed
 from cdl.data.arrays import REAL_KINDS
 from cdl.models import checks, inference, training
 from cdl.models.compiled import Compiled
 from cdl.models.inference import FEW
+from cdl.models.lowering import program_of
 from cdl.models.machines import CompiledState, Machines
 
 
@@ -71,7 +72,7 @@ class Trainer(CompiledState, OlderMethods):
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
         }
-        compiled = Compiled(given, self._output_name())
+        compiled = Compiled(given, self._output_names(), self._is_keyed())
         self._compiled = compiled
         self._machines = Machines(compiled)
         self._last_engine = None
@@ -184,8 +185,8 @@ class Trainer(CompiledState, OlderMethods):
         verbose: int | str = "auto",
         steps: int | None = None,
         callbacks: Any = None,
-    ) -> NDArray[np.float32]:
-        """The outputs for all rows of x: a new float32 array.
+    ) -> Any:
+        """The outputs for all rows of x: new float32 arrays, in the structure of the outputs.
 
         Args:
             x: samples, as in `fit`; or an iterable of batches.
@@ -205,8 +206,19 @@ class Trainer(CompiledState, OlderMethods):
             and batch_size is steps is callbacks is None
             and (verbose == "auto" or verbose == 0)  # noqa: PLR1714 - twice as fast as a tuple
         ):
-            return few.few.predict((x,))  # type: ignore[no-any-return]
+            return few.few.predict((x,))
         return inference.predict(self, x, batch_size, verbose, steps, callbacks)
+
+    def program(self, training: bool = False) -> Program:
+        """What the core runs, to be printed: that of `predict`, or that of a training step.
+
+        Raises:
+            ValueError: if the model is not built, or, for training, not compiled.
+        """
+        if not self.built:  # type: ignore[attr-defined]
+            raise ValueError(f"{self.name}: program() needs a built model: call build(input_shape)")
+        compiled = self._compiled_for("program", trains=True) if training else None
+        return program_of(self, compiled)
 
     def train_on_batch(
         self,
@@ -225,6 +237,6 @@ class Trainer(CompiledState, OlderMethods):
         """Loss and metrics of one batch."""
         return training.on_batch(self, "test", x, y, sample_weight, None, return_dict)
 
-    def predict_on_batch(self, x: Any) -> NDArray[np.float32]:
+    def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""
         return self.predict(x, verbose=0)

@@ -6,8 +6,8 @@ from typing import Any
 from cdl import data
 from cdl.callbacks import CallbackList, History
 from cdl.models import checks
+from cdl.models.arrays import Arrays, split, training_data
 from cdl.models.compiled import Compiled
-from cdl.models.engine import Arrays
 from cdl.models.feeds import DEFAULT_BATCH, array_feed, refuse_beside_stream, stream_feed
 from cdl.models.loops import Feed, in_order, run_epoch
 
@@ -65,14 +65,14 @@ def fit(
             in_fit=True,
         )
     else:
-        arrays = checks.training_data(
+        arrays = training_data(
             model, compiled, x, y, sample_weight, class_weight, "fit", batch_size or DEFAULT_BATCH
         )
-        rows = len(arrays.x)
+        rows = arrays.samples
         point = rows
         if validation_data is None:
             point = checks.split_point(validation_split, rows, "fit: validation_split")
-        arrays, held_out = checks.split(arrays, point)
+        arrays, held_out = split(arrays, point)
         if held_out is not None and class_weight is not None:
             held_out = held_out._replace(weight=None)
         batch_size = batch_size or (-(-point // steps) if steps else DEFAULT_BATCH)
@@ -167,7 +167,7 @@ class _Validation:
                     f"got {what}"
                 )
             x, y, weight = (*given, None)[:3]
-            given = checks.training_data(model, compiled, x, y, weight, None, call)
+            given = training_data(model, compiled, x, y, weight, None, call)
         self.feed = array_feed(model, compiled, given, "test", batch, steps, restart=True)
 
     def run(self, callbacks: CallbackList, chunk: int) -> dict[str, float]:
@@ -215,10 +215,10 @@ def evaluate(
         refuse_beside_stream("evaluate", x, y=y, sample_weight=sample_weight, batch_size=batch_size)
         feed = stream_feed(model, compiled, x, "evaluate", "test", steps)
     else:
-        arrays = checks.training_data(
+        arrays = training_data(
             model, compiled, x, y, sample_weight, None, "evaluate", batch_size or DEFAULT_BATCH
         )
-        batch = batch_size or (-(-len(arrays.x) // steps) if steps else DEFAULT_BATCH)
+        batch = batch_size or (-(-arrays.samples // steps) if steps else DEFAULT_BATCH)
         feed = array_feed(model, compiled, arrays, "test", batch, steps)
 
     callbacks.set_model(model)
@@ -251,8 +251,8 @@ def on_batch(
     call = f"{kind}_on_batch"
     compiled = model._compiled_for(call, trains=kind == "train")
     return_dict = checks.switch(return_dict, f"{call}: return_dict")
-    arrays = checks.training_data(model, compiled, x, y, sample_weight, class_weight, call)
-    rows = len(arrays.x)
+    arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call)
+    rows = arrays.samples
     engine = model._engine(compiled, kind, arrays, rows)
     try:
         engine.reset()

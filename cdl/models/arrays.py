@@ -1,0 +1,285 @@
+"""arrays.py - from the data that the user handed in to checked Arrays and a built model.
+
+All that can be wrong with data is found here, before a layer is built, a weight is changed or the
+core is called; so a call that fails leaves the model as it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import _core, data, losses
+from cdl.models.compiled import Compiled, Head, Settled
+from cdl.models.interface import Info, Shape, labels
+
+Array = NDArray[Any]
+
+
+class Arrays(NamedTuple):
+    """Checked data, a row a sample: what programs are fed from.
+
+    Attributes:
+        x: one array an input of the model.
+        y: one an output, or None where nobody reads it.
+        weight: likewise, or None; None where all samples weigh 1.
+    """
+
+    x: tuple[Array, ...]
+    y: tuple[Array | None, ...]
+    weight: tuple[Array | None, ...] | None
+
+    @property
+    def samples(self) -> int:
+        """The number of samples."""
+        return len(self.x[0])
+
+    def rows(self, start: int, stop: int) -> "Arrays":
+        """A part of it, as views."""
+
+        def part(arrays: Sequence[Array | None]) -> tuple[Any, ...]:
+            return tuple(None if each is None else each[start:stop] for each in arrays)
+
+        weight = None if self.weight is None else part(self.weight)
+        return Arrays(part(self.x), part(self.y), weight)
+
+
+def inputs(model: Any, x: Any, call: str, batch: int = 32) -> list[Array]:
+    """x alone, for predict; builds the model if it is not."""
+    flat = model._flat_inputs(x, call)
+    names = _X if len(flat) == 1 else labels("x", "input", model._input_names())
+    arrays = _as_numeric(flat, names, call)
+    rows = _same_rows(arrays, names, call)
+    if model.built:
+        return _fit_inputs(model, arrays, names, call)
+    model._check_has_layers()
+    model._build_for([(min(rows, batch), *each.shape[1:]) for each in arrays])
+    return arrays
+
+
+def training_data(
+    model: Any,
+    compiled: Compiled,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    call: str,
+    batch: int | None = None,
+) -> Arrays:
+    """x, y and weights for training or evaluation; builds the model if it is not.
+
+    Args:
+        model: the model.
+        compiled: what it was compiled with; loss and metrics are settled here.
+        x: samples.
+        y: targets.
+        sample_weight: a weight for each row or each of its losses, or None.
+        class_weight: {class: weight}, or None.
+        call: how errors call the place, such as "fit".
+        batch: rows of a batch, for the shape of a model that the data build.
+    """
+    if sample_weight is not None and class_weight is not None:
+        raise ValueError(
+            f"{call}: sample_weight and class_weight must not both be given: multiply them yourself"
+        )
+    flat = model._flat_inputs(x, call)
+    of_x = _X if len(flat) == 1 else labels("x", "input", model._input_names())
+    xs = _as_numeric(flat, of_x, call)
+    ys = _by_output(model, compiled, y, f"{call}: y")
+    of_y = _Y if len(ys) == 1 else labels("y", "output", model._output_names())
+    for i, each in enumerate(ys):
+        ys[i] = None if each is None else data.as_numeric(each, f"{call}: {of_y[i]}")
+    rows = _same_rows(xs + ys, of_x + of_y, call)
+    weights: list[Array | None] = []
+    if sample_weight is not None:
+        weights = _sample_weights(model, compiled, sample_weight, rows, call)
+
+    built = model.built
+    if built:
+        xs = _fit_inputs(model, xs, of_x, call)
+        outputs = model._output_infos()
+    else:
+        model._check_has_layers()
+        outputs = model._outputs_for([each.shape for each in xs])
+    settled = compiled.settled or compiled.settle(outputs, _shapes(ys), model._is_keyed())
+    for i, head in enumerate(settled.heads):
+        ys[i] = targets(ys[i], head, outputs[i].shape[1:], f"{call}: {of_y[i]}")
+    if sample_weight is not None:
+        weights = _fit_weights(weights, settled, outputs, call)
+    if class_weight is not None:
+        weights = [_class_weights(class_weight, ys, call)]
+
+    if not built:
+        model._build_for([(min(batch or rows, rows), *each.shape[1:]) for each in xs])
+    compiled.settled = settled
+    return Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
+
+
+# How errors call the parts where there is one of each. Calls with one batch come this way, where
+# a comprehension more shows in how long they take: so there is a path for one array here and there.
+_X, _Y = ["x"], ["y"]
+
+
+def _as_numeric(flat: list[Any], names: list[str], call: str) -> list[Array]:
+    if len(flat) == 1:
+        return [data.as_numeric(flat[0], f"{call}: {names[0]}")]
+    pairs = zip(flat, names, strict=True)
+    return [data.as_numeric(each, f"{call}: {name}") for each, name in pairs]
+
+
+def _same_rows(arrays: list[Any], names: list[str], call: str) -> int:
+    rows = len(arrays[0])
+    for array in arrays:
+        if array is not None and (len(array) != rows or not array.size):
+            return data.same_rows(dict(zip(names, arrays, strict=True)), call)
+    return rows
+
+
+def _fit_inputs(model: Any, arrays: list[Array], names: list[str], call: str) -> list[Array]:
+    for i, info in enumerate(model._input_infos()):
+        if arrays[i].shape[1:] != info.shape[1:]:
+            arrays[i] = data.fit_input(arrays[i], info.row, f"{call}: {names[i]}")
+    return arrays
+
+
+def _shapes(ys: Sequence[Array | None]) -> list[Shape]:
+    return [(None,) if y is None else (None, *y.shape[1:]) for y in ys]
+
+
+def _by_output(model: Any, compiled: Compiled, given: Any, name: str) -> list[Any]:
+    """Targets or weights as one element an output.
+
+    As in Keras, a list may have only the elements of those outputs that have a loss or metric.
+    """
+    names = model._output_names()
+    if len(names) > 1 and given is not None and not isinstance(given, Mapping):
+        wanted = compiled.wanted(names, model._is_keyed())
+        read = [i for i, each in enumerate(wanted) if each.reads_target]
+        parts = list(given) if isinstance(given, (list, tuple)) else [given]
+        if len(parts) == len(read) < len(names):
+            placed = dict(zip(read, parts, strict=True))
+            return [placed.get(i) for i in range(len(names))]
+    found: list[Any] = model._flat_targets(given, name)
+    return found
+
+
+def _sample_weights(
+    model: Any, compiled: Compiled, given: Any, rows: int, call: str
+) -> list[Array | None]:
+    """Sample weights output by output, checked to have as many rows; one array is for all."""
+    names = model._output_names()
+    name = f"{call}: sample_weight"
+    if len(names) == 1 and not isinstance(given, Mapping):
+        return [data.of_samples(given, rows, name)]
+    if not isinstance(given, (list, tuple, Mapping)):
+        weight = data.of_samples(given, rows, name)
+        if weight.size != rows:
+            raise ValueError(
+                f"{name} must have shape ({rows},), one weight for each row of x, as one array for "
+                f"{len(names)} outputs, got {weight.shape}: give a list or dict of arrays"
+            )
+        return [weight] * len(names)
+    flat = _by_output(model, compiled, given, name)
+    of_each = labels(name, "output", names)
+    return [
+        None if each is None else data.of_samples(each, rows, which)
+        for each, which in zip(flat, of_each, strict=True)
+    ]
+
+
+def _class_weights(class_weight: Any, ys: Sequence[Array | None], call: str) -> Array:
+    if len(ys) > 1:
+        raise ValueError(
+            f"{call}: class_weight must be None for a model of {len(ys)} outputs: give "
+            "sample_weight, an array for each output"
+        )
+    if ys[0] is None:
+        raise ValueError(f"{call}: y must be given for class_weight")
+    return data.of_classes(class_weight, ys[0], f"{call}: class_weight")
+
+
+def _fit_weights(
+    weights: Sequence[Array | None], settled: Settled, outputs: Sequence[Info], call: str
+) -> list[Array | None]:
+    """Sample weights in the shape that the core's loss and weighted metrics take; ValueError."""
+    names = labels(f"{call}: sample_weight", "output", [info.name for info in outputs])
+    fitted: list[Array | None] = []
+    for i, (weight, head, info) in enumerate(zip(weights, settled.heads, outputs, strict=True)):
+        lines = [info.row[:-1] for each in settled.metrics if each.weighted and each.output == i]
+        if head.loss is not None and losses.is_compiled(head.loss):
+            lines.append(head.loss.lines(info.row))
+        for shape in lines if weight is not None else ():
+            assert weight is not None
+            weight = data.of_lines(weight, shape, names[i])
+        fitted.append(weight)
+    return fitted
+
+
+def targets(y: Array | None, head: Head, output: tuple[int, ...], name: str) -> Array | None:
+    """The targets of an output checked against all that reads them."""
+    if y is None:
+        if head.readers:
+            raise ValueError(f"{name} must be given for the {head.readers[0][0]}, got None")
+        return None
+    checked = False
+    ignored = getattr(head.loss, "ignore_class", None)
+    for why, wants in head.readers:
+        if wants == "values":
+            y = data.fit_values(y, output, name, why)
+        elif wants == "classes":
+            y = data.fit_classes(y, output, name, why)
+            if not checked:
+                check_classes(y, output[-1], name, why, ignored)
+                checked = True
+        elif wants == "labels":
+            if y.ndim != 2:
+                raise ValueError(
+                    f"{name} must have shape (n, labels), class numbers padded by 0, "
+                    f"for the {why}, got {y.shape}"
+                )
+            check_classes(y, output[-1], name, why)
+    return y
+
+
+def check_classes(y: Array, classes: int, name: str, why: str, ignored: int | None = None) -> None:
+    """Raise ValueError for the first label that is no class number, nor the one to be ignored."""
+    bad = _core.check_classes(y, classes)
+    if bad >= 0 and ignored is not None:
+        bad = _core.check_classes(np.where(y == ignored, 0, y), classes)
+    if bad >= 0:
+        row = bad // max(1, y[:1].size)
+        label = y.flat[bad]
+        raise ValueError(
+            f"{name} must hold class numbers from 0 to {classes - 1} for the {why}, "
+            f"got {label} in row {row}"
+        )
+
+
+def split(arrays: Arrays, point: int) -> tuple[Arrays, Arrays | None]:
+    """The rows before `point` for training, and the others, if any, for validation."""
+    rows = arrays.samples
+    if point == rows:
+        return arrays, None
+    return arrays.rows(0, point), arrays.rows(point, rows)
+
+
+def like_first(arrays: Arrays, first: Arrays, name: str, number: int) -> Arrays:
+    """A batch of a stream, checked to have the same parts as the first one had."""
+    for part in ("y", "weight"):
+        nothing = (None,) * len(arrays.y)
+        here_all, there_all = (getattr(each, part) or nothing for each in (arrays, first))
+        for here, there in zip(here_all, there_all, strict=True):
+            if (here is None) != (there is None):
+                raise ValueError(
+                    f"{name} must yield batches of the same parts, got batch {number} "
+                    f"{'without' if here is None else 'with'} {part}, unlike the first"
+                )
+    for here, there in zip(arrays.y, first.y, strict=True):
+        if here is not None and there is not None and here.shape[1:] != there.shape[1:]:
+            raise ValueError(
+                f"{name} must yield batches of one shape, got y of shape {here.shape} in batch "
+                f"{number} and {there.shape} in the first"
+            )
+    return arrays

@@ -1,0 +1,155 @@
+"""interface.py - Interface: a model as what runs it sees it, with flat lists of inputs and outputs.
+
+Whoever hands in data thinks in structures: one array, a list, a dict by name. Programs have a list
+of inputs and a list of outputs. A model knows how the ones become the others; nothing under
+`compile`, `fit`, `evaluate` and `predict` asks a model anything else about its shape.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cdl._program import Program, Value
+from cdl.data import brief
+
+Shape = tuple[int | None, ...]
+
+
+class Info(NamedTuple):
+    """One input or output of a model.
+
+    Attributes:
+        name: by which dicts of data, losses and metrics mean it, and logs show it.
+        shape: with the batch axis.
+        dtype: of the arrays.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str = "float32"
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.shape[1:]  # type: ignore[return-value]
+
+
+class Interface:
+    """Mixin of models: their inputs and outputs as flat lists.
+
+    A model that is not built when data come either builds itself in `_flat_inputs`, or answers
+    `_outputs_for` and `_build_for`.
+    """
+
+    name: str
+
+    def _input_infos(self) -> tuple[Info, ...]:
+        """The inputs of the built model, in the order of `append_all`'s values."""
+        raise NotImplementedError
+
+    def _output_infos(self) -> tuple[Info, ...]:
+        """The outputs of the built model, in the order of `append_all`'s results."""
+        raise NotImplementedError
+
+    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+        """Append the model to a program: from the values of its inputs to those of its outputs."""
+        raise NotImplementedError
+
+    def _flat_inputs(self, x: Any, call: str) -> list[Any]:
+        """What the user passed as inputs, one element an input; ValueError if it does not fit."""
+        return flat(x, self._input_names(), f"{call}: x", "input")
+
+    def _flat_targets(self, y: Any, call: str) -> list[Any]:
+        """What the user passed as targets or sample weights, one element an output or None.
+
+        Args:
+            y: one array, a list with one element an output, or a dict by their names.
+            call: how errors call it, such as "fit: y".
+        """
+        return flat(y, self._output_names() or [], call, "output", partly=True)
+
+    def _input_names(self) -> list[str]:
+        """The names of the inputs; known before the model is built, if `_flat_inputs` is."""
+        return [info.name for info in self._input_infos()]
+
+    def _output_names(self) -> list[str] | None:
+        """The names of the outputs; None if only data will tell how many there are."""
+        return [info.name for info in self._output_infos()]
+
+    def _is_keyed(self) -> bool:
+        """Whether `_packed_outputs` gives a dict."""
+        return False
+
+    def _packed_outputs(self, outputs: list[Any]) -> Any:
+        """Outputs as the user sees them: one array, a list, or a dict."""
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
+        """The outputs that inputs of those shapes will give; the model is not built yet."""
+        raise NotImplementedError
+
+    def _build_for(self, shapes: Sequence[Shape]) -> None:
+        """Build the model for inputs of those shapes, which `_outputs_for` has accepted."""
+        raise NotImplementedError
+
+    def _check_has_layers(self) -> None:
+        """ValueError for a model that cannot be built since nothing is in it."""
+
+
+def flat(given: Any, names: Sequence[str], call: str, kind: str, partly: bool = False) -> list[Any]:
+    """The elements of a list, or of a dict by name, in the order of the names.
+
+    Args:
+        given: one thing if there is one name, a list or tuple, or a dict.
+        names: what the elements are called.
+        call: how errors call what was given, such as "fit: x".
+        kind: what the names are names of: "input" or "output".
+        partly: whether a dict may lack names, and None stands for all of them.
+
+    Raises:
+        ValueError: another number, or other names.
+    """
+    if isinstance(given, Mapping):
+        return _by_name(given, names, call, kind, partly)
+    if len(names) == 1:
+        return [single(given)]
+    if given is None and partly:
+        return [None] * len(names)
+    if isinstance(given, (list, tuple)) and len(given) == len(names):
+        return list(given)
+    got = f"a {type(given).__name__} of {len(given)}" if isinstance(given, (list, tuple)) else None
+    if got is None and hasattr(given, "shape"):
+        got = f"one array of shape {tuple(given.shape)}"
+    raise ValueError(
+        f"{call} must be a list of {len(names)}, one for each {kind}, or a dict with the keys "
+        f"{list(names)}, got {got or brief(given)}"
+    )
+
+
+def _by_name(
+    given: Mapping[Any, Any], names: Sequence[str], call: str, kind: str, partly: bool
+) -> list[Any]:
+    unknown = [key for key in given if key not in names]
+    missing = [] if partly else [name for name in names if name not in given]
+    if unknown or missing:
+        what = f"got no {missing}" if missing else f"got {unknown}"
+        raise ValueError(
+            f"{call} must have as keys the names of the {kind}s, {list(names)}, {what}"
+            + (f" among {list(given)}" if missing else "")
+        )
+    return [given.get(name) for name in names]
+
+
+def single(value: Any) -> Any:
+    """The one array out of a list of one array, as Keras takes a list for several inputs."""
+    if isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "shape"):
+        inner = value[0]
+        if len(inner.shape) > 1:
+            return inner
+    return value
+
+
+def labels(what: str, kind: str, names: Sequence[str]) -> list[str]:
+    """How errors call what belongs to each input or output: `x`, or `x for input 'a'`."""
+    if len(names) == 1:
+        return [what]
+    return [f"{what} for {kind} {name!r}" for name in names]

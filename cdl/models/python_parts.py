@@ -1,0 +1,117 @@
+"""python_parts.py - PythonParts: the losses and metrics of a model that are Python code.
+
+The core computes everything else; these see the predictions, targets and weights of each batch as
+the core gathered them, in the shapes in which the user gave them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import losses, metrics
+from cdl._core import Executor
+from cdl.models.compiled import Settled
+from cdl.models.lowering import Plan, Seen
+
+Array = NDArray[Any]
+
+
+class PythonParts:
+    """The losses and metrics that are Python code, and what the losses have added up.
+
+    Args:
+        settled: all losses and metrics.
+        plan: where these are found in the program.
+
+    Attributes:
+        losses: numbers of the outputs with a loss in Python.
+        metrics: those in Python.
+    """
+
+    def __init__(self, settled: Settled, plan: Plan) -> None:
+        self._heads = settled.heads
+        self._seen = plan.seen
+        self.losses = [
+            i
+            for i, head in enumerate(settled.heads)
+            if head.loss is not None and not losses.is_compiled(head.loss)
+        ]
+        self.metrics = [each for each in settled.metrics if not metrics.is_compiled(each.metric)]
+        self._dtypes: Sequence[Any] = ()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin to add up anew."""
+        self.totals = {i: (0.0, 0.0) for i in self.losses}
+        for each in self.metrics:
+            each.metric.reset_state()
+
+    def learn_dtypes(self, targets: Sequence[Array | None]) -> None:
+        """Note what targets are: metrics see class numbers as integers, as the user gave them."""
+        self._dtypes = [None if y is None else y.dtype for y in targets]
+
+    def losses_of(self, executor: Executor, rows: int, slopes: bool) -> list[Array]:
+        """Add up the losses of the batch that went forward; their gradients, if `slopes`."""
+        gradients = []
+        for i in self.losses:
+            head = self._heads[i]
+            y, weight = self._targets(executor, i, rows)
+            prediction = executor.output(i, rows)
+            mean = head.loss.reduction in ("mean", "sum_over_batch_size")
+            weight = _masked(weight, self._mask(executor, i, rows), mean)
+            value = head.scale * float(np.mean(head.loss(y, prediction, weight)))
+            total, count = self.totals[i]
+            self.totals[i] = total + rows * value, count + rows
+            if slopes:
+                gradient = losses.numeric_gradient(head.loss, y, prediction, weight)
+                gradients.append((head.scale * gradient).astype(np.float32))
+        return gradients
+
+    def update_metrics(self, executor: Executor) -> None:
+        """Show the batch that is done to the metrics."""
+        for each in self.metrics:
+            y, weight = self._targets(executor, each.output, None)
+            dtype = self._dtypes[each.output]
+            if dtype is not None and dtype.kind in "iub":
+                y = y.astype(dtype)  # class numbers are still good to index with
+            prediction = executor.output(each.output)
+            own = weight if each.weighted else None
+            if each.metric.heeds_masks:
+                own = _masked(own, self._mask(executor, each.output, None))
+            if each.weighted or own is not None:
+                each.metric.update_state(y, prediction, sample_weight=own)
+            else:
+                each.metric.update_state(y, prediction)
+
+    def _of(self, output: int) -> Seen:
+        seen = self._seen[output]
+        assert seen is not None
+        return seen
+
+    def _targets(
+        self, executor: Executor, output: int, rows: int | None
+    ) -> tuple[Array, Array | None]:
+        """y and the weights of the last batch, as the core gathered them."""
+        seen = self._of(output)
+        weight = None if seen.weight is None else executor.batch(seen.weight, rows)
+        return executor.batch(seen.y, rows), weight
+
+    def _mask(self, executor: Executor, output: int, rows: int | None) -> Array | None:
+        """Which lines of the last batch's predictions count, 1 or 0; None for all."""
+        at = self._of(output).mask
+        return None if at is None else executor.output(at, rows)[..., 0]
+
+
+def _masked(weight: Array | None, mask: Array | None, mean: bool = False) -> Array | None:
+    """Weights with 0 where a mask has 0; for a mean, so large that it is one over the others."""
+    if mask is None:
+        return weight
+    if mean:
+        mask = mask * (mask.size / max(float(mask.sum()), 1.0))
+    if weight is None:
+        return mask
+    wide = weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim))
+    product: Array = wide * mask
+    return product
