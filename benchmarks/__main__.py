@@ -19,6 +19,7 @@ from benchmarks.harness import command, machine, records
 
 NAMES = (
     "training",
+    "phases",
     "inference",
     "matmul",
     "kernels",

@@ -1,13 +1,15 @@
 """test_benchmarks.py - the benchmarks still start, and what they compare does the same work."""
 
+import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 NAMES = (
     *("training", "inference", "matmul", "kernels", "startup"),
-    *("memory", "concurrency", "growth", "quick"),
+    *("memory", "concurrency", "growth", "quick", "phases"),
 )
 
 
@@ -23,6 +25,16 @@ def test_the_harness_around_the_core_fits_its_headers(root):
     command.append(str(root / "benchmarks/native/core.c"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.measures
+@pytest.mark.skipif(sys.platform != "linux", reason="its timer is Linux's")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on PATH")
+def test_phases_find_products_loss_and_update(run_python, root):
+    done = run_python("-m", "benchmarks.phases", "--cases", "seed", "--seconds", "0.3", cwd=root)
+    shares = dict(re.findall(r"^\| ([\w ,]+?) +\| +([\d.]+)%? \|$", done.stdout, re.MULTILINE))
+    for phase in ("forward products", "weight gradients", "optimizer", "loss"):
+        assert int(shares[phase]) > 0, done.stdout
 
 
 @pytest.mark.measures

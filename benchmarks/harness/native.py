@@ -67,6 +67,13 @@ def functions() -> ctypes.CDLL:
     return found
 
 
+def sampler() -> ctypes.CDLL:
+    """native/sampler.c: where a thread is, again and again."""
+    found = ctypes.CDLL(str(library("sampler", [NATIVE / "sampler.c"], "-O2")))
+    found.sampler_stop.restype = ctypes.c_size_t
+    return found
+
+
 def callgrind_marks() -> ctypes.CDLL | None:
     """native/marks.c, or None without valgrind's header."""
     try:
