@@ -12,6 +12,7 @@
 
 #include "base/host.h"
 #include "base/param.h"
+#include "base/shuffle.h"
 #include "base/status.h"
 #include "kernels/convert.h"
 

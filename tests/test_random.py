@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 from cdl import random
 from cdl.utils import set_random_seed
@@ -75,6 +76,32 @@ def test_shuffle_is_a_copy_in_a_new_order():
     np.testing.assert_array_equal(np.sort(rows, 0), x)
     np.testing.assert_array_equal(np.sort(columns, 1), x)
     assert x[0, 0] == 0
+
+
+@pytest.mark.parametrize("bits", [np.random.MT19937, np.random.PCG64])
+def test_the_order_of_rows_is_numpys_and_as_much_is_drawn(bits):
+    legacy = np.random.RandomState(bits(5))
+    kept = get_bit_generator()
+    set_bit_generator(bits(5))
+    try:
+        for n in (0, 1, 2, 3, 8, 9, 100, 255, 256, 257, 1000, 70_000):
+            np.testing.assert_array_equal(random.permutation(n), legacy.permutation(n))
+            assert np.random.random() == legacy.random_sample()
+    finally:
+        set_bit_generator(kept)
+
+
+def test_a_thread_with_a_seed_of_its_own_leaves_the_global_generator_alone():
+    np.random.seed(1)
+    random.draw_from(7)
+    try:
+        orders = [random.permutation(50), random.permutation(50)]
+    finally:
+        random.draw_from(None)
+    expected = np.random.RandomState(7)
+    for order in orders:
+        np.testing.assert_array_equal(order, expected.permutation(50))
+    assert np.random.random() == np.random.RandomState(1).random_sample()
 
 
 def test_generator_comes_back_from_its_config():

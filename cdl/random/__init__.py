@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl import _core
 from cdl.random.draws import SeedGenerator as SeedGenerator
 from cdl.random.draws import beta as beta
 from cdl.random.draws import binomial as binomial
@@ -48,20 +49,27 @@ def set_random_seed(seed: int) -> None:
 class _Own(threading.local):
     """What a worker thread draws from instead of the process's generator."""
 
-    generator: np.random.RandomState | None = None
+    bits: np.random.BitGenerator | None = None
 
 
 _own = _Own()
 
 
 def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
-    """A random order of n rows, from NumPy's global generator or the thread's own."""
-    return (_own.generator or np.random).permutation(n)
+    """A random order of n rows, from NumPy's global generator or the thread's own.
+
+    It is the order that `np.random.permutation(n)` would give, and as much is drawn.
+    """
+    from numpy.random.mtrand import get_bit_generator
+
+    return _core.permutation(n, _own.bits or get_bit_generator())
 
 
 def draw_from(seed: int | None) -> None:
     """Let this thread draw orders from a generator of its own; None for the global one again."""
-    _own.generator = None if seed is None else np.random.RandomState(seed)
+    _own.bits = None if seed is None else np.random.MT19937()
+    if _own.bits is not None:
+        np.random.RandomState(_own.bits).seed(seed)
 
 
 def core_seed() -> int:
