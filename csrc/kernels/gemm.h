@@ -120,16 +120,37 @@ static void column_sums(size_t rows, size_t n, const float *y, size_t ldy, float
     }
 }
 
+static void transpose_line(size_t n, const float *src, size_t lds, float *dst, size_t ldd) {
+    for (size_t i = 0; i < n; i++) dst[i * ldd] = src[i * lds];
+}
+
 static void transpose(size_t rows, size_t cols, const float *src, size_t lds, float *restrict dst,
                       size_t ldd) {
-    enum { BLOCK = 16 };
-    size_t r = 0;
-    for (; r + BLOCK <= rows; r += BLOCK) {
-        for (size_t c = 0; c < cols; c++) {
-            for (size_t i = 0; i < BLOCK; i++) dst[c * ldd + r + i] = src[(r + i) * lds + c];
-        }
+    if (rows == 1) {
+        transpose_line(cols, src, 1, dst, ldd);
+        return;
     }
-    for (; r < rows; r++) {
-        for (size_t c = 0; c < cols; c++) dst[c * ldd + r] = src[r * lds + c];
+    if (cols == 1) {
+        transpose_line(rows, src, lds, dst, 1);
+        return;
+    }
+    for (size_t r = 0; r < rows; r += CDL_VLEN) {
+        for (size_t c = 0; c < cols; c += CDL_VLEN) {
+            const float *from = src + r * lds + c;
+            float *to = dst + c * ldd + r;
+            vf v[CDL_VLEN];
+            if (rows - r >= CDL_VLEN && cols - c >= CDL_VLEN) {
+                CDL_UNROLL for (size_t i = 0; i < CDL_VLEN; i++) v[i] = vf_load(from + i * lds);
+                vf_transpose(v);
+                CDL_UNROLL for (size_t i = 0; i < CDL_VLEN; i++) vf_store(to + i * ldd, v[i]);
+                continue;
+            }
+            CDL_UNROLL for (size_t i = 0; i < CDL_VLEN; i++) v[i] =
+                r + i < rows ? vf_load(from + i * lds) : vf_splat(0);
+            vf_transpose(v);
+            CDL_UNROLL for (size_t i = 0; i < CDL_VLEN; i++) {
+                if (c + i < cols) vf_store(to + i * ldd, v[i]);
+            }
+        }
     }
 }

@@ -66,8 +66,12 @@ static inline float tiny_at_least(double epsilon) {
     return (float)epsilon > CDL_TINY ? (float)epsilon : CDL_TINY;
 }
 
-/* 1 - b^t, the factor by which a mean that began with 0 is too small. */
-static inline float bias_left(double b, double t) { return 1.0f - (float)pow((double)(float)b, t); }
+/* 1 - b^t, the factor by which a mean that began with 0 is too small. Once b^t < e^-20 it is 1,
+ * without a power, which costs as much as a small layer. */
+static inline float bias_left(double b, double t) {
+    const double base = (double)(float)b;
+    return t * (1.0 - base) > 20.0 ? 1.0f : 1.0f - (float)pow(base, t);
+}
 
 static inline void sgd_step(double rate, double t, const double *h, float *s) {
     (void)t, (void)h;

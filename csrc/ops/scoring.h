@@ -62,7 +62,7 @@ static inline void cdl_report_mean(const struct cdl_node *node, const struct cdl
         const double w = weight ? (double)weight[i] : 1.0;
         double sample = 0.0;
         for (size_t l = 0; l < lines; l++) sample += (double)value[i * lines + l];
-        state[0] += w * sample / (double)lines;
+        state[0] += lines > 1 ? w * sample / (double)lines : w * sample;
         state[1] += w;
     }
 }

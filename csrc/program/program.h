@@ -41,10 +41,10 @@ struct cdl_program {
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);
 
-/* gather.c: samples [first, last) of the batch into the input's rows, converted. `order` and
- * `start` tell which rows of the array they are. */
+/* gather.c: samples [first, last) of the batch into the input's rows, converted. `order`, of `rows`
+ * numbers, and `start` tell which rows of the array they are. */
 void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                const int64_t *order, size_t start, size_t first, size_t last,
+                const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
                 const struct cdl_tensor *to);
 
 extern const struct cdl_op *const cdl_ops[];

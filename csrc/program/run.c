@@ -80,8 +80,8 @@ static void forward_rows(const struct cdl_program *program, struct cdl_context *
                          const struct cdl_pass *pass, size_t start, struct cdl_team *team,
                          int thread, struct share rows) {
     for (int i = 0; i < program->n_inputs; i++) {
-        cdl_gather(program->kernels, &pass->arrays[i], pass->order, start, rows.first, rows.last,
-                   program->inputs[i]);
+        cdl_gather(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, rows.first,
+                   rows.last, program->inputs[i]);
     }
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_op *op = program->nodes[i].op;
@@ -413,7 +413,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
         ctx.rows = program->rows;
         for (int i = 0; i < program->n_inputs; i++) {
             /* Row base + r of the buffer is row at + r of the array. */
-            cdl_gather(program->kernels, &job->arrays[i], NULL, at - base, base, base + rows,
+            cdl_gather(program->kernels, &job->arrays[i], NULL, 0, at - base, base, base + rows,
                        program->inputs[i]);
         }
         for (int i = 0; i < program->n_nodes; i++) {

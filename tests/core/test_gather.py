@@ -169,6 +169,14 @@ def test_an_order_picks_repeats_and_leaves_out_rows(order):
         same_bits(gathered(x, order=list(order), batch=batch), x[list(order)])
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u1", "f8"])
+def test_shuffled_rows_of_every_width_are_those_rows(dtype):
+    for n in (*range(1, 40), 64, 100, 5000):  # a row may be longer than what is asked for ahead
+        x = numbers(dtype, (19, n))
+        order = np.random.default_rng(n).permutation(19)
+        same_bits(gathered(x, order=order, batch=7), plain(x)[order])
+
+
 @pytest.mark.parametrize("typecode", "bBhHiIlLqQfd")
 def test_arrays_of_the_standard_library(typecode):
     x = array.array(typecode, range(12))

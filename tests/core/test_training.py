@@ -67,14 +67,17 @@ def test_sample_weights_and_a_new_order_every_epoch(row):
     agree(program, arrays, row, orders=orders, threads=2)
 
 
-@pytest.mark.parametrize("widths", [(10, 1, 65), (1, 65, 1, 10), (65, 10, 1, 2)])
-def test_widths_of_1_10_and_65_side_by_side(widths):
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    "widths", [(10, 1, 65), (1, 65, 1, 10), (65, 10, 1, 2), (5, 37, 65, 64), (3, 100, 7, 81)]
+)
+def test_widths_of_1_10_and_65_side_by_side(widths, isa):
     rng = np.random.default_rng(2)
     program, y = mlp(rng, widths, "tanh")
     program.loss("mean_squared_error", program.input((widths[-1],), role="y"), y)
     arrays = [rng.normal(size=(ROWS, n)).astype(np.float32) for n in (widths[0], widths[-1])]
     for row in ("sgd_momentum", "adam"):
-        agree(program, arrays, row, epochs=6)
+        agree(program, arrays, row, epochs=6, isa=isa)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 49, 50, 64])
