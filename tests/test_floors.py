@@ -30,7 +30,7 @@ C_FLOORS = ["base", "kernels", "isa", "ops", "program", "roof"]
 KEEPS_THE_PROMISES_OF = {"program/program.h": "cdl.h"}
 # Files that may be longer than 500 lines, how long, and why.
 LONGER = {
-    "cdl/_core.pyx": (1110, "one extension is one module: cdl.h again, conversions, Executor")
+    "cdl/_core.pyx": (1150, "one extension is one module: cdl.h again, conversions, Executor")
 }
 
 
