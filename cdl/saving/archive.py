@@ -6,6 +6,7 @@ are. What a config may bring in is in _serial.py: no code, and no module of the 
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,24 +55,20 @@ def save_model(
     metadata = json.dumps({"keras_version": _KERAS, "date_saved": saved_at})
     if not may_write(path, overwrite, "save_model"):
         return
+    import shutil
+    import tempfile
     import zipfile
 
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(_METADATA, metadata)
         archive.writestr(_CONFIG, config)
-        with _beside(temporary) as part:
+        with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))) as part:
             weights.write(model, part)
-            archive.write(part, _WEIGHTS)
-
-
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A second temporary path beside one, gone at the end."""
-    part = path.with_name(f"{path.name}.h5")
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
+            info = zipfile.ZipInfo(_WEIGHTS, time.localtime()[:6])
+            info.file_size = part.seek(0, 2)  # says whether it needs the form for large members
+            part.seek(0)
+            with archive.open(info, "w") as member:
+                shutil.copyfileobj(part, member, 1 << 20)
 
 
 def load_model(

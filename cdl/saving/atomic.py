@@ -1,12 +1,16 @@
 """atomic.py - files that are there whole or not at all, whatever happens while they are written."""
 
 import contextlib
+import errno
+import io
 import os
+import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+_MOST_LINKS = 40  # one after the other, as in Linux
 _NEW_FILE = 0o666  # the mode of a new file, less the user's umask
 
 
@@ -36,38 +40,184 @@ def may_write(path: Path, overwrite: bool, call: str) -> bool:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder; what was written there becomes `path` at the end.
+def replacing(filepath: Path) -> Iterator[IO[bytes]]:
+    """A new file, open for writing; it takes the place of the one at the path at the end.
 
-    If the body fails, or the process dies at any moment, the old file stays as it was. The folder
-    is made if it is not there.
+    If the body fails, the disk is full, or the process dies at any moment, what was at the path
+    stays as it was. The new file has the mode, and where that may be the owner, of the old one, or
+    that of any new file. A link at the path is followed, as `open` does. A folder that is not
+    there is made.
 
     Raises:
-        OSError: the folder or the file cannot be written.
+        OSError: the folder or the file cannot be written; `filename` is the path.
     """
-    import tempfile
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
     try:
-        yield Path(name)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else _NEW_FILE & ~umask)
-        _sync(Path(name))
-        os.replace(name, path)
+        path = _target(filepath)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _unnamed(path) as (file, name_it):
+            yield file
+            file.flush()
+            if path.exists():
+                _take_after(file.fileno(), path.stat())
+            os.fsync(file.fileno())
+            os.replace(name_it(), path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename == str(filepath) or str(filepath) in str(error):
+            raise
+        if error.errno is None:
+            raise OSError(f"{filepath} cannot be written: {error}") from error
+        raise OSError(error.errno, os.strerror(error.errno), str(filepath)) from error
+
+
+def _target(path: Path) -> Path:
+    """What is to be replaced: where a link leads. OSError if that is not to be written."""
+    target = path
+    for _ in range(_MOST_LINKS):
+        if not target.is_symlink():
+            break
+        target = target.parent / os.readlink(target)
+    else:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if target.exists() and not target.is_file():
+        code = errno.EISDIR if target.is_dir() else errno.EINVAL
+        raise OSError(code, os.strerror(code), str(path))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return target
+
+
+@contextlib.contextmanager
+def _unnamed(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
+    """A new file in the folder of a path, and what gives it a name there of its own.
+
+    On Linux it has none until then, so that nothing is left behind when the process dies.
+    """
+    name = str(path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}"))
+    named = False
+    try:
+        descriptor = os.open(path.parent, os.O_RDWR | os.O_TMPFILE, _NEW_FILE)
+        source = f"/proc/self/fd/{descriptor}"
+        if not os.path.exists(source):
+            os.close(descriptor)
+            raise OSError
+    except (OSError, AttributeError):
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor, named = os.open(name, flags, _NEW_FILE), True
+
+    def name_it() -> str:
+        nonlocal named
+        if not named:
+            # Only with a folder's descriptor does Python follow the link that the source is.
+            folder = os.open(path.parent, os.O_PATH)
+            try:
+                os.link(source, os.path.basename(name), dst_dir_fd=folder, follow_symlinks=True)
+            finally:
+                os.close(folder)
+            named = True
+        return name
+
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file, name_it
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
+        if named:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
         raise
-    _sync(path.parent)
 
 
-def _sync(path: Path) -> None:
-    """Have what was written brought to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _take_after(descriptor: int, old: os.stat_result) -> None:
+    """Give a file the owner and the mode of an old one, the owner only if that is allowed."""
+    if hasattr(os, "fchown"):
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, old.st_mode & 0o777)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name brought to the disk, where a folder can be asked to."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Sink(io.RawIOBase):
+    """A file for libraries that do not survive a full disk: they never hear of it.
+
+    HDF5 brings the process down if a write fails. This takes all, and `check` raises what went
+    wrong first.
+
+    Args:
+        file: where it goes.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._place = self._end = 0
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first error of the file."""
+        if self._error is not None:
+            raise self._error
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """The place of the next byte."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._end}[whence]
+        self._place = start + offset
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        """What was written there; zeros after an error."""
+        view = memoryview(buffer).cast("B")
+        data = b""
+        if self._error is None:
+            self._file.seek(self._place)
+            data = self._file.read(len(view))
+        view[: len(data)] = data
+        view[len(data) :] = bytes(len(view) - len(data))
+        self._place += len(view)
+        return len(view)
+
+    def write(self, data: Any) -> int:
+        """Write all, or pretend to."""
+        view = memoryview(data).cast("B")
+        try:
+            if self._error is None:
+                self._file.seek(self._place)
+                self._file.write(view)
+        except OSError as error:
+            self._error = error
+        self._place += len(view)
+        self._end = max(self._end, self._place)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Have a length, or pretend to."""
+        self._end = self._place if size is None else size
+        try:
+            if self._error is None:
+                self._file.truncate(self._end)
+        except OSError as error:
+            self._error = error
+        return self._end
+
+    def flush(self) -> None:
+        """Write what waits, or pretend to."""
+        try:
+            if self._error is None:
+                self._file.flush()
+        except OSError as error:
+            self._error = error

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl.saving import hdf5
-from cdl.saving.atomic import checked_path, may_write, replacing
+from cdl.saving.atomic import Sink, checked_path, may_write, replacing
 from cdl.saving.parts import parts
 
 SUFFIX = ".weights.h5"
@@ -44,8 +44,8 @@ def save_weights(
     _check_suffix(path, "save_weights")
     check_built(model, "saving")
     if may_write(path, overwrite, "save_weights"):
-        with replacing(path) as temporary:
-            write(model, temporary)
+        with replacing(path) as file:
+            write(model, file)
 
 
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:
@@ -90,11 +90,12 @@ def check_built(model: Any, doing: str) -> None:
         )
 
 
-def write(model: Any, file: Path | IO[bytes]) -> None:
-    """Write all variables of a model to a new HDF5 file."""
+def write(model: Any, file: IO[bytes]) -> None:
+    """Write all variables of a model as HDF5 to a new file."""
     import h5py
 
-    with h5py.File(file, "w") as root:
+    sink = Sink(file)
+    with h5py.File(sink, "w") as root:
         for path, part, variables in parts(model):
             group = root.create_group(f"{path}/vars")
             group.attrs["name"] = part.name
@@ -102,6 +103,8 @@ def write(model: Any, file: Path | IO[bytes]) -> None:
                 array = np.asarray(variable)
                 # Keras counts in int32.
                 group[str(i)] = array.astype(np.int32) if array.dtype.kind == "i" else array
+            sink.check()
+    sink.check()
 
 
 def read(

@@ -1,0 +1,230 @@
+"""test_atomic.py - a file is the old one or the new one, whatever happens to who writes it."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from cdl.layers import Dense, Input
+from cdl.models import Sequential, load_model
+
+NAMES = ("a.keras", "a.weights.h5")
+
+
+def net(value):
+    model = Sequential([Input((4,)), Dense(30), Dense(2)])
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    model.set_weights([np.full(w.shape, value) for w in model.get_weights()])
+    return model
+
+
+def save(model, path):
+    (model.save_weights if path.name.endswith(".h5") else model.save)(path)
+
+
+def value_in(path):
+    """Which of the models `net` makes is in a file."""
+    model = net(0)
+    if path.name.endswith(".h5"):
+        model.load_weights(path)
+    else:
+        model = load_model(path)
+    values = {float(v) for w in model.get_weights() for v in w.ravel()}
+    assert len(values) == 1
+    return values.pop()
+
+
+# What the processes below begin with.
+PRELUDE = """if True:
+    import errno, os, resource, signal, sys, time
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    from saving.test_atomic import NAMES, net, save, value_in
+
+    def child(act):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                act()
+                os._exit(0)
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+        return pid
+
+    def ended_well(pid):
+        return os.waitpid(pid, 0)[1] == 0
+"""
+
+
+@pytest.fixture
+def run(run_python, root):
+    """Run code after the prelude, in an empty folder."""
+
+    def run_code(code):
+        done = run_python(PRELUDE.format(tests=str(root / "tests")) + code, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return run_code
+
+
+@pytest.mark.parametrize(
+    "times", [10, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(300)])]
+)
+def test_process_may_be_killed_at_any_moment(times, run):
+    run(f"""
+    import random
+    draw = random.Random({times})
+    one, two = net(1), net(2)
+    for name in NAMES:
+        path = Path(name)
+        save(one, path)
+        seen = set()
+        for i in range({times}):
+            def forever():
+                while True:
+                    save(two, path)
+                    save(one, path)
+            pid = child(forever)
+            time.sleep(draw.uniform(0, 0.03))
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            seen.add(value_in(path))
+        assert seen <= {{1.0, 2.0}}, seen
+        assert {times} < 100 or seen == {{1.0, 2.0}}, seen
+        left = [each for each in os.listdir() if each not in NAMES]
+        # A name is there for the blink between having all and being the file.
+        assert len(left) <= {times} // 20, left
+        for each in left:
+            os.unlink(each)
+    """)
+
+
+def test_full_disk_leaves_the_old_file_and_says_where(run):
+    run("""
+    one, two = net(1), net(2)
+    for name in NAMES:
+        path = Path(name)
+        save(one, path)
+        size = path.stat().st_size
+        for limit in (*range(0, size, max(1, size // 12)), size - 1):
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            try:
+                save(two, path)
+            except OSError as error:
+                assert error.filename == name and error.errno == errno.EFBIG, repr(error)
+            else:
+                raise AssertionError(f"{limit} bytes were enough for {name}")
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert value_in(path) == 1
+            assert set(os.listdir()) <= set(NAMES), os.listdir()
+        save(two, path)
+        assert value_in(path) == 2
+    """)
+
+
+def test_folder_or_file_that_may_not_be_written_is_an_error_with_its_name(run):
+    run("""
+    folder = Path("closed")
+    folder.mkdir()
+    for name in NAMES:
+        save(net(1), folder / name)
+        (folder / name).chmod(0o444)
+    folder.chmod(0o555)
+    Path("open").mkdir()
+    for name in NAMES:
+        save(net(1), Path("open", name))
+        Path("open", name).chmod(0o444)
+    Path("open").chmod(0o777)
+
+    def try_all():
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        for path in [Path(a, b) for a in ("closed", "open") for b in (*NAMES, "b.keras")]:
+            if path == Path("open", "b.keras"):
+                continue
+            try:
+                save(net(2), path)
+            except PermissionError as error:
+                assert error.filename == str(path), repr(error)
+            else:
+                raise AssertionError(f"{path} was written")
+
+    os.chmod(".", 0o755)
+    assert ended_well(child(try_all))
+    for name in NAMES:
+        assert value_in(folder / name) == value_in(Path("open", name)) == 1
+    folder.chmod(0o755)
+    """)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mode_is_what_open_would_give(name, tmp_path):
+    path = tmp_path / name
+    umask = os.umask(0o027)
+    try:
+        save(net(1), path)
+        (tmp_path / "plain").write_text("")
+        assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+        path.chmod(0o606)
+        save(net(2), path)
+        assert path.stat().st_mode & 0o777 == 0o606
+    finally:
+        os.umask(umask)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_link_stays_and_what_it_leads_to_is_replaced(name, tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / name, tmp_path / name
+    link.symlink_to(target)
+    save(net(1), link)  # the target is not there yet
+    assert value_in(target) == 1
+    save(net(2), link)
+    assert link.is_symlink()
+    assert value_in(target) == value_in(link) == 2
+    assert sorted(os.listdir(tmp_path)) == sorted([name, "there"])
+    assert os.listdir(tmp_path / "there") == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_a_file_is_an_error_with_its_name(name, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / name)
+    (tmp_path / name).symlink_to(tmp_path / "loop")
+    with pytest.raises(OSError) as caught:
+        save(net(1), tmp_path / name)
+    assert caught.value.errno == errno.ELOOP
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        save(net(1), tmp_path / name)
+    assert caught.value.filename == str(tmp_path / name)
+    (tmp_path / "file.txt").write_text("")
+    with pytest.raises(OSError, match=r"file\.txt"):
+        save(net(1), tmp_path / "file.txt" / name)
+
+
+def test_without_files_that_have_no_name_it_is_the_same(tmp_path, monkeypatch):
+    plainly = os.open
+
+    def without(path, flags, *args, **kwargs):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+        return plainly(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", without)
+    path = tmp_path / "a.keras"
+    save(net(1), path)
+    assert value_in(path) == 1
+    monkeypatch.setattr(os, "fsync", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save(net(2), path)
+    assert os.listdir(tmp_path) == ["a.keras"]
+    assert value_in(path) == 1
