@@ -6,87 +6,49 @@ form that the core runs fastest; the core reads it once. ``print(program)`` is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cdl import _core
+from cdl._fusing import Rewriter
+from cdl._instruction import Instruction, Shape, Value
 
 if TYPE_CHECKING:
     from cdl._variable import Variable
 
-Shape = tuple[int, ...]
+__all__ = ["Instruction", "Program", "Shape", "Value"]
 
-
-class Value:
-    """What an input or an instruction gives: per sample an array of ``shape``.
-
-    Attributes:
-        index: its number, by which it is printed.
-        shape: of a sample.
-        dtype: "float32", or "int32" for class numbers.
-        role: what array an input is: "x", "y" or "weight".
-        mask: the value that tells which of its lines count (1) and which do not (0), or None for
-            all; its shape is that of this value without the last axis.
-    """
-
-    __slots__ = ("dtype", "index", "mask", "role", "shape")
-
-    def __init__(self, index: int, shape: Shape, dtype: str, role: str | None = None) -> None:
-        self.index = index
-        self.shape = shape
-        self.dtype = dtype
-        self.role = role
-        self.mask: Value | None = None
-
-    def __repr__(self) -> str:
-        return f"%{self.index}"
-
-
-class Instruction:
-    """One operation: the op's name, its values, its weights, its attributes by name."""
-
-    __slots__ = ("attributes", "inputs", "op", "outputs", "params")
-
-    def __init__(
-        self,
-        op: str,
-        inputs: Sequence[Value],
-        outputs: Sequence[Value],
-        params: Sequence[Variable | None],
-        attributes: dict[str, Any],
-    ) -> None:
-        self.op = op
-        self.inputs = tuple(inputs)
-        self.outputs = tuple(outputs)
-        self.params = tuple(params)
-        self.attributes = attributes
-
-    def __repr__(self) -> str:
-        left = ", ".join(f"{v!r}" for v in self.outputs)
-        words = [f"{v!r}" for v in self.inputs]
-        words += [p.path for p in self.params if p is not None]
-        words += [
-            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()
-        ]
-        shape = " ".join(f"{list(v.shape)}" for v in self.outputs)
-        return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (
-            f"  {shape}" if shape else ""
-        )
+# What inference leaves out.
+_NOISES = ("dropout", "patterned_dropout", "noise")
 
 
 class Program:
-    """A list of instructions; see the module's text."""
+    """A list of instructions; see the module's text.
 
-    def __init__(self) -> None:
+    Args:
+        training: what it is lowered for; layers that are written in Python may differ.
+    """
+
+    def __init__(self, training: bool = False) -> None:
         self.values: list[Value] = []
         self.instructions: list[Instruction] = []
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.reports: list[Instruction] = []
+        self.training = training
+        self._pulled: list[Value] | None = None
+        self._is_fixed = False
 
-    def value(self, shape: Iterable[int], dtype: str = "float32", role: str | None = None) -> Value:
+    def value(
+        self,
+        shape: Iterable[int],
+        dtype: str = "float32",
+        role: str | None = None,
+        shared: bool = False,
+    ) -> Value:
         """A new value that nothing gives yet."""
-        value = Value(len(self.values), tuple(int(n) for n in shape), dtype, role)
+        value = Value(len(self.values), tuple(int(n) for n in shape), dtype, role, shared)
         self.values.append(value)
         return value
 
@@ -102,18 +64,47 @@ class Program:
         inputs: Sequence[Value],
         shape: Iterable[int],
         params: Sequence[Variable | None] = (),
+        *,
+        shared: Any = None,  # bool or None; Any, or mypy takes no **dict[str, float] behind it
+        numbers: Any = (),  # numbers in a row
         **attributes: Any,
     ) -> Value:
-        """Appends an instruction with one output and returns that output."""
-        out = self.value(shape)
-        self.instructions.append(Instruction(op, inputs, (out,), params, attributes))
+        """Appends an instruction with one output and returns that output.
+
+        Args:
+            op: a row of the core's table of operations.
+            inputs: up to eight values.
+            shape: of the output.
+            params: its weights, in the row's order.
+            shared: whether the output has no batch axis; None: as all inputs, if there are any.
+            numbers: data of any length.
+            **attributes: in the row's order, or those of the row that attribute 0 names.
+        """
+        if self._is_fixed and op in _NOISES:
+            return inputs[0]
+        if self._is_fixed and op == "batch_norm":
+            attributes["frozen"] = 1.0
+        if shared is None:
+            shared = bool(inputs) and all(v.shared for v in inputs)
+        out = self.value(shape, shared=shared)
+        self.instructions.append(Instruction(op, inputs, (out,), params, attributes, numbers))
         return out
+
+    @contextmanager
+    def fixed(self, training: bool = False) -> Iterator[None]:
+        """What is emitted meanwhile is as in inference: no noise, no statistics of the batch."""
+        before = self.training, self._is_fixed
+        self.training, self._is_fixed = training and before[0], before[1] or not training
+        try:
+            yield
+        finally:
+            self.training, self._is_fixed = before
 
     def add_output(self, first: Value, shape: Iterable[int]) -> Value:
         """Another output, of that shape, of the last instruction, which gives `first`."""
         last = self.instructions[-1]
         assert first in last.outputs
-        out = self.value(shape)
+        out = self.value(shape, shared=first.shared)
         last.outputs = (*last.outputs, out)
         return out
 
@@ -204,21 +195,36 @@ class Program:
                     seen.setdefault(id(param), param)
         return list(seen.values())
 
-    def givers(self) -> list[Instruction]:
-        """The instructions that give their first input a gradient, in order.
+    @property
+    def pulled(self) -> list[Value]:
+        """The values whose gradients the caller gives; without a loss that is output 0."""
+        if self._pulled is not None:
+            return self._pulled
+        return [] if self._losses() else self.outputs[:1]
 
-        They are the losses and what leads to them, or, without a loss, to output 0, which then has
-        its gradient from outside. What only metrics read has none to give.
-        """
+    @pulled.setter
+    def pulled(self, values: list[Value]) -> None:
+        self._pulled = values
+
+    def _losses(self) -> list[Instruction]:
         rows = _core.OPS
-        losses = [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
-        wanted = set() if losses else {id(v) for v in self.outputs[:1]}
+        return [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
+
+    def givers(self) -> list[tuple[Instruction, int]]:
+        """Who gives which of its inputs a gradient, in order: instructions, and numbers of inputs.
+
+        They are the losses and what leads to them or to a pulled value. What only metrics read has
+        none to give.
+        """
+        wanted = {id(v) for v in self.pulled}
         givers = []
         for i in reversed(self.instructions):
-            led_to = any(id(v) in wanted for v in i.outputs)
-            if rows[i.op].gives_gradient and (led_to or rows[i.op].reports):
-                givers.append(i)
-                wanted.add(id(i.inputs[0]))
+            row = _core.OPS[i.op]
+            if row.gives_gradient and (row.reports or any(id(v) in wanted for v in i.outputs)):
+                gets = [k for k, v in enumerate(i.inputs) if v.dtype == "float32"]
+                gets = [k for k in gets if row.many or k == 0]
+                givers += [(i, k) for k in reversed(gets)]
+                wanted.update(id(i.inputs[k]) for k in gets)
         return givers[::-1]
 
     def fused(self, training: bool = True, penalties: bool = True) -> Program:
@@ -230,9 +236,9 @@ class Program:
         a value that gets gradients from several readers is forked. Without ``penalties`` those on
         activities, which nobody will read, are not computed.
         """
-        program = _Rewriter(self)
+        program = Rewriter(self)
         if not training:
-            program.drop("dropout", "patterned_dropout", "noise")
+            program.drop(*_NOISES)
         if not penalties:
             program.drop("activity")
         program.reshape_inputs()
@@ -247,151 +253,3 @@ class Program:
         lines += [repr(i) for i in self.instructions]
         lines += [f"output {v!r}" for v in self.outputs]
         return "\n".join(lines)
-
-
-# A loss on probabilities and the one on raw scores that it becomes behind such an activation.
-_ON_SCORES = {
-    ("softmax", "categorical_crossentropy"): "softmax_categorical_crossentropy",
-    ("softmax", "sparse_categorical_crossentropy"): "softmax_sparse_categorical_crossentropy",
-    ("sigmoid", "binary_crossentropy"): "sigmoid_binary_crossentropy",
-}
-
-
-class _Rewriter:
-    """Rewrites a copy of a program, one rule a method."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.values = list(program.values)
-        self.instructions = list(program.instructions)
-        self.inputs = list(program.inputs)
-        self.outputs = list(program.outputs)
-        self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
-
-    def readers(self, value: Value) -> list[Instruction]:
-        return [i for i in self.instructions if any(v is value for v in i.inputs)]
-
-    def producer(self, value: Value) -> Instruction | None:
-        return next((i for i in self.instructions if any(v is value for v in i.outputs)), None)
-
-    def swap(self, old: Instruction, new: Instruction) -> None:
-        self.instructions = [new if i is old else i for i in self.instructions]
-        self.replaced[id(old)] = (old, new)
-
-    def current(self, instruction: Instruction) -> Instruction:
-        """What an instruction has become by now."""
-        while id(instruction) in self.replaced:
-            instruction = self.replaced[id(instruction)][1]
-        return instruction
-
-    def read_instead(self, old: Value, new: Value) -> None:
-        for i in self.readers(old):
-            inputs = [new if v is old else v for v in i.inputs]
-            self.swap(i, Instruction(i.op, inputs, i.outputs, i.params, i.attributes))
-        self.outputs = [new if v is old else v for v in self.outputs]
-
-    def drop(self, *ops: str) -> None:
-        for i in [i for i in self.instructions if i.op in ops]:
-            current = next(j for j in self.instructions if j.outputs == i.outputs)
-            self.instructions.remove(current)
-            self.read_instead(current.outputs[0], current.inputs[0])
-
-    def reshape_inputs(self) -> None:
-        for i in [i for i in self.instructions if i.op == "reshape"]:
-            old, new = i.inputs[0], i.outputs[0]
-            if (
-                any(v is old for v in self.inputs)
-                and self.readers(old) == [i]
-                and all(v is not old for v in self.outputs)
-                and old.dtype == "float32"
-            ):
-                self.instructions.remove(i)
-                self.inputs = [new if v is old else v for v in self.inputs]
-                new.role = old.role
-
-    def fuse_losses(self) -> None:
-        for loss in [i for i in self.instructions if i.op == "loss"]:
-            before = self.producer(loss.inputs[0])
-            if before is None:
-                continue
-            form = "softmax" if before.op == "softmax" else before.attributes.get("kind")
-            on_scores = _ON_SCORES.get((str(form), str(loss.attributes["kind"])))
-            readers = self.readers(before.outputs[0])
-            others = [i for i in readers if i is not loss and _core.OPS[i.op].gives_gradient]
-            if on_scores is None or others or not self.put_first(loss.inputs[1:]):
-                continue
-            attributes = {**loss.attributes, "kind": on_scores}
-            inputs = (before.inputs[0], *loss.inputs[1:])
-            fused = Instruction("loss", inputs, before.outputs, (), attributes)
-            self.instructions.remove(loss)
-            self.replaced[id(loss)] = (loss, fused)
-            self.instructions = [fused if i is before else i for i in self.instructions]
-
-    def put_first(self, values: Iterable[Value]) -> bool:
-        """Makes values before all others; False if they are made of others themselves."""
-        makers = [i for v in values if (i := self.producer(v)) is not None]
-        if any(self.producer(v) for i in makers for v in i.inputs):
-            return False
-        self.instructions = makers + [i for i in self.instructions if i not in makers]
-        return True
-
-    def fuse_activations(self) -> None:
-        for i in [i for i in self.instructions if i.op == "activation"]:
-            dense = self.producer(i.inputs[0])
-            if (
-                dense is None
-                or dense.op != "dense"
-                or dense.attributes.get("activation", "linear") != "linear"
-            ):
-                continue
-            if len(self.readers(i.inputs[0])) > 1 or any(v is i.inputs[0] for v in self.outputs):
-                continue
-            attributes = _plain(dict(i.attributes))
-            if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
-                continue
-            attributes["activation"] = attributes.pop("kind")
-            fused = Instruction("dense", dense.inputs, i.outputs, dense.params, attributes)
-            self.instructions = [
-                fused if j is dense else j for j in self.instructions if j is not i
-            ]
-
-    def fork_values(self) -> None:
-        """Where several readers give a value a gradient, each reads another output of a fork."""
-        all_givers = self.result().givers()
-        for value in [v for i in self.instructions for v in i.outputs]:
-            givers = [i for i in map(self.current, all_givers) if i.inputs[0] is value]
-            rest = value
-            for giver in givers[:-1]:
-                own, rest = self.fork(rest)
-                self.read_first(giver, own)
-            if rest is not value:
-                self.read_first(givers[-1], rest)
-
-    def fork(self, value: Value) -> tuple[Value, Value]:
-        """Two values that are one, right behind its producer."""
-        index = len(self.values)
-        outputs = Value(index, value.shape, "float32"), Value(index + 1, value.shape, "float32")
-        self.values += outputs
-        at = next(k for k, i in enumerate(self.instructions) if value in i.outputs)
-        self.instructions.insert(at + 1, Instruction("fork", (value,), outputs, (), {}))
-        return outputs
-
-    def read_first(self, reader: Instruction, value: Value) -> None:
-        inputs = (value, *reader.inputs[1:])
-        new = Instruction(reader.op, inputs, reader.outputs, reader.params, reader.attributes)
-        self.swap(reader, new)
-
-    def result(self) -> Program:
-        program = Program()
-        program.values = self.values
-        program.instructions = self.instructions
-        program.inputs = self.inputs
-        program.outputs = self.outputs
-        program.reports = [self.current(report) for report in self.program.reports]
-        return program
-
-
-def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:
-    """relu with its default arguments is a row of its own, whose slope needs only the value."""
-    default = {"kind": "relu", "negative_slope": 0.0, "max_value": float("inf"), "threshold": 0.0}
-    return {"kind": "plain_relu"} if attributes == default else attributes

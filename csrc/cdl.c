@@ -72,7 +72,8 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                                 .params = op->attributes,
                                 .more = op->params,
                                 .table = op->table,
-                                .gives_gradient = !op->report || op->is_loss,
+                                .gives_gradient = op->backward || op->is_loss,
+                                .many = op->many,
                                 .reports = op->report != NULL};
         return true;
     }

@@ -26,6 +26,7 @@ struct cdl_row {
                             is computed from */
     const char *table;   /* ops: the table that attribute 0 names a row of, or NULL */
     bool gives_gradient; /* ops: whether in[0] gets a gradient from it */
+    bool many;           /* ops: and all its other inputs that are floats too */
     bool reports;        /* ops: has a state for cdl_report, and needs no output */
 };
 
@@ -65,16 +66,19 @@ struct cdl_value_def {
     int n_dims;
     size_t dims[8]; /* per sample */
     bool is_int;
+    bool shared; /* one for the whole batch */
 };
 
 struct cdl_instruction_def {
     int op;
     int n_in, n_out, n_params;
-    int in[4], out[2];
+    int in[8], out[2];
     struct cdl_param *params[4];
-    int trained[4];       /* number in the program's list of trained parameters, or -1 */
-    float attributes[8];  /* in the op's order */
-    float row_params[4];  /* in the row's order */
+    int trained[4];        /* number in the program's list of trained parameters, or -1 */
+    float attributes[8];   /* in the op's order */
+    float row_params[4];   /* in the row's order */
+    const double *numbers; /* n_numbers, of any length; copied */
+    size_t n_numbers;
     struct cdl_host host; /* of op "host" */
 };
 
@@ -110,10 +114,11 @@ struct cdl_program_def {
     bool training;
     const char *isa; /* or NULL */
     int threads;     /* or 0: the gate decides */
-    int n_values, n_instructions, n_inputs, n_outputs, n_trained;
+    int n_values, n_instructions, n_inputs, n_outputs, n_pulled, n_trained;
     const struct cdl_value_def *values;
     const struct cdl_instruction_def *instructions;
     const int *inputs, *outputs;
+    const int *pulled; /* values whose gradients cdl_backward is given */
     const struct cdl_trained_def *trained;
     int n_groups; /* 0: nothing learns */
     struct cdl_group_def groups[2];
@@ -150,7 +155,8 @@ void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, 
 /* One batch in two halves, for losses that are computed elsewhere: rows of the batch, 0 at the end.
  */
 size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training);
-void cdl_backward(struct cdl_program *program, struct cdl_pass *pass, const float *gradient);
+void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
+                  const float *const *gradients);
 
 /* One step of the optimizer from a gradient for each trained parameter, laid out as it is. */
 void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,

@@ -42,7 +42,7 @@ static void ignore(size_t n, float *w, const float *g, float *const *slots, cons
 
 static struct cdl_tensor tensor(size_t rows, size_t width) {
     struct cdl_tensor made = {.n_dims = 1, .dims = {width}, .lines = 1, .width = width};
-    made.ld = cdl_stride(width);
+    made.ld = made.row_floats = cdl_stride(width);
     made.data = cdl_alloc(rows * made.ld + CDL_LINE);
     made.grad = cdl_alloc(rows * made.ld + CDL_LINE);
     return made;
@@ -68,7 +68,7 @@ void *product_open(const char *isa, int kind, size_t m, size_t k, size_t n, cons
     cdl_param_create(k, n, true, &node->param[0]);
     cdl_param_set(node->param[0], w);
     if (made->kind == BACKWARD) cdl_param_need_transposed(node->param[0]);
-    node->needs_dx = made->kind == BACKWARD;
+    node->needs[0] = made->kind == BACKWARD;
     node->attribute[0] = node->dx_activation = CDL_ACTIVATION_linear;
     made->trained.param = node->param[0];
     if (made->kind == UPDATE) node->trained[0] = &made->trained;

@@ -34,7 +34,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float part = 1.0f / (float)ctx->rows;
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     ctx->kernels->add_penalty_slopes(
         (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, node->attribute[L1] * part,
         node->attribute[L2] * part, cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld);

@@ -233,7 +233,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_kernels *kernels = ctx->kernels;
     if (ctx->stage == SLOPES && first == 0) set_slopes(node, ctx);
-    if (ctx->stage == APPLY && node->needs_dx)
+    if (ctx->stage == APPLY && node->needs[0])
         lines_backward(node, ctx, first * x->lines, last * x->lines);
     for (size_t row = first; row < last && ctx->stage == SUMS; row += CDL_ROW_BLOCK) {
         const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;

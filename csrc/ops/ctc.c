@@ -39,7 +39,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     float *scratch = node->scratch + cdl_round_up(ctx->rows, CDL_LINE);
     for (size_t i = first; i < last; i++) {
         const float scale = node->attribute[SCALE] / count * (weight ? weight[i] : 1.0f);
-        float *dy = ctx->training && node->needs_dx ? cdl_grad_rows(y, i) : NULL;
+        float *dy = ctx->training && node->needs[0] ? cdl_grad_rows(y, i) : NULL;
         ctx->kernels->ctc(y->lines, y->width, cdl_rows(y, i), y->ld, t->lines,
                           labels + i * t->lines, scale, scratch + i * sample_floats(node),
                           values + i, dy);

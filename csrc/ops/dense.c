@@ -56,7 +56,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         ctx->kernels->activation_slope[activation](rows, y->width, values, y->ld, values, y->ld, dz,
                                                    y->ld, dz, y->ld, node->row_param);
     }
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     float *dx = cdl_grad_rows(x, first);
     const struct cdl_epilogue epilogue = {.activation = node->dx_activation,
                                           .slope = true,

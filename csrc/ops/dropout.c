@@ -38,7 +38,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     mask(node, ctx, first, last, cdl_grad_rows(node->out[0], first),
          cdl_grad_rows(node->in[0], first));
 }

@@ -23,11 +23,12 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    const struct cdl_tensor *x = node->in[0];
+    const struct cdl_tensor *x = node->in[0], *a = node->out[0], *b = node->out[1];
     const size_t floats = (last - first) * x->lines * x->ld;
-    if (!node->needs_dx) return;
-    memcpy(cdl_grad_rows(x, first), cdl_grad_rows(node->out[0], first), floats * sizeof(float));
-    ctx->kernels->add(floats, cdl_grad_rows(node->out[1], first), cdl_grad_rows(x, first));
+    if (!node->needs[0]) return;
+    memcpy(cdl_grad_rows(x, first), cdl_grad_rows(a->grad ? a : b, first), floats * sizeof(float));
+    if (a->grad && b->grad)
+        ctx->kernels->add(floats, cdl_grad_rows(b, first), cdl_grad_rows(x, first));
 }
 
 const struct cdl_op cdl_op_fork = {

@@ -16,7 +16,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     ctx->kernels->glu_backward((last - first) * x->lines, y->width, cdl_rows(x, first), x->ld,
                                cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld);
 }

@@ -54,7 +54,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t rows = last - first, floats = ctx->rows * sample_floats(x);
     float *packed = node->scratch, *out = packed + floats, *dy = packed + 2 * floats;
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     pack(x, cdl_rows(x, first), rows * x->lines, packed);
     pack(y, cdl_grad_rows(y, first), rows * y->lines, dy);
     const struct cdl_host_call wanted = {rows, ctx->training, packed, dy, out};

@@ -43,7 +43,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     (void)ctx;
     const struct cdl_tensor *x = node->in[0], *y = node->out[KEPT];
-    for (size_t l = first * x->lines; l < last * x->lines && node->needs_dx; l++)
+    for (size_t l = first * x->lines; l < last * x->lines && node->needs[0]; l++)
         keep(node->out[OF]->data[l] != 0.0f, y->grad + l * y->ld, x->ld, x->grad + l * x->ld);
 }
 

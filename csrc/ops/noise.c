@@ -37,7 +37,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0];
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     const float *dy = cdl_grad_rows(node->out[0], first);
     float *dx = cdl_grad_rows(x, first);
     if (node->attribute[MULTIPLIES] != 0.0f)

@@ -74,7 +74,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
         struct cdl_normalizing lines = lines_at(node, ctx, row);
         lines.dy = cdl_grad_rows(node->out[0], row);
-        lines.dx = node->needs_dx ? cdl_grad_rows(x, row) : NULL;
+        lines.dx = node->needs[0] ? cdl_grad_rows(x, row) : NULL;
         lines.dgamma = cdl_block_sums(sums(node, ctx, GAMMA), x->width, row);
         lines.dbeta = cdl_block_sums(sums(node, ctx, BETA), x->width, row);
         ctx->kernels->normalize_backward(rows * x->lines, &lines);

@@ -25,17 +25,20 @@
 
 enum {
     CDL_MAX_DIMS = 8,
-    CDL_MAX_INPUTS = 4,
+    CDL_MAX_INPUTS = 8,
     CDL_MAX_OUTPUTS = 2,
     CDL_MAX_PARAMS = 4,
     CDL_MAX_ATTRIBUTES = 8
 };
 
-/* A batch of one value: per sample `lines` rows of `width` floats, `ld` apart (cdl_stride). */
+/* A batch of one value: per sample `lines` rows of `width` floats, `ld` apart (cdl_stride). A
+ * shared value (a weight, a sum over the batch) has no batch axis: all samples see its one row. */
 struct cdl_tensor {
     int n_dims;
     size_t dims[CDL_MAX_DIMS]; /* per sample, outermost first */
     size_t lines, width, ld;
+    size_t row_floats; /* from a sample to the next: lines * ld, or 0 if it is shared */
+    bool shared;
     bool is_int;                    /* int32, one a line, lines contiguous: class numbers */
     const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
     float *data;                    /* the pads hold finite numbers */
@@ -93,8 +96,10 @@ struct cdl_step {
 struct cdl_context {
     const struct cdl_kernels *kernels;
     bool training;
-    int stage;   /* of an op with forward_stages or backward_stages, from 0 */
-    size_t rows; /* live samples of this batch */
+    int stage;           /* of an op with forward_stages or backward_stages, from 0 */
+    size_t rows;         /* live samples that the node sees: of this batch, or 1 if it is shared */
+    size_t batch;        /* live samples of this batch */
+    int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
     uint64_t seed, step;
     struct cdl_step optimizer;
 };
@@ -109,8 +114,13 @@ struct cdl_node {
     struct cdl_trained *trained[CDL_MAX_PARAMS];
     float attribute[CDL_MAX_ATTRIBUTES]; /* in the order of op->attributes */
     float row_param[CDL_MAX_ROW_PARAMS]; /* of the table row that the op names */
-    bool has_dy;                         /* something gives the output a gradient */
-    bool needs_dx;                       /* in[0]->grad is wanted, and there is one to give */
+    bool waits_forward, waits_backward;  /* all threads wait behind it: what it gives is shared */
+    bool has_dy;                         /* something gives an output a gradient */
+    const double *numbers;               /* data of any length that belong to the instruction */
+    size_t n_numbers;
+    bool shared;                /* all that it reads and gives is shared: one thread runs it */
+    bool once;                  /* shared, and no sample changes it: runs once a prediction */
+    bool needs[CDL_MAX_INPUTS]; /* in[k]->grad is wanted, and there is one to give */
     int dx_activation; /* dense: its producer's activation, whose slope goes into dx; or linear */
     const float *dx_row_param;
     bool dy_is_dz; /* dense: the reader of its output has already applied that slope */
@@ -129,7 +139,8 @@ struct cdl_op {
     double (*flops)(const struct cdl_node *node);                /* of one sample, forward */
     void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last);
-    /* NULL: the gradient by in[0] is 0 */
+    /* From the gradients of the outputs to those of in[k] where needs[k]; an output that nobody
+     * gives a gradient has none (grad is NULL). Without it no gradient goes through the op. */
     void (*backward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last);
     void (*update)(const struct cdl_node *node, const struct cdl_context *ctx,
@@ -142,6 +153,9 @@ struct cdl_op {
     bool stages_always;                                   /* forward: in evaluation too */
     /* Activity regularizers: the penalty of this batch, which the loss counts beside its own. */
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
+    bool many;          /* all inputs that are floats get gradients; else the first alone */
+    bool is_source;     /* reads no value */
+    bool mixes;         /* some of what it reads and gives may be shared and some not */
     bool is_loss;       /* forward() gives in[0] its gradient in training */
     bool passes_on;     /* outputs are the memory of in[0]: forward() has nothing to do */
     bool absorbs_slope; /* dx may carry the slope of the producer's activation (dx_activation) */
@@ -159,10 +173,10 @@ enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
 #undef OP
 
 static inline float *cdl_rows(const struct cdl_tensor *t, size_t first) {
-    return t->data + first * t->lines * t->ld;
+    return t->data + first * t->row_floats;
 }
 static inline float *cdl_grad_rows(const struct cdl_tensor *t, size_t first) {
-    return t->grad + first * t->lines * t->ld;
+    return t->grad + first * t->row_floats;
 }
 
 #endif

@@ -1,49 +1,49 @@
-/* patterned_dropout.c - dropout whose draws are shared along axes, and whose dropped elements
+/* patterned_dropout.c - dropout whose draws are common along axes, and whose dropped elements
  * become some number: y = x scale + shift where kept, else `dropped`, in training; otherwise y = x.
  *
  * Spatial dropout drops whole channels; alpha dropout keeps mean and variance (Klambauer et al.,
- * 2017). `shared` is a sum of bits: 1 for the axis of samples, 2 for the first axis of a sample, 4
+ * 2017). `common` is a sum of bits: 1 for the axis of samples, 2 for the first axis of a sample, 4
  * for the next. Plain dropout has a faster op of its own.
  */
 #include "ops/op.h"
 
 #include <string.h>
 
-enum { RATE, SHARED, SCALE, SHIFT, DROPPED, SEED }; /* attributes */
+enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED }; /* attributes */
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const float rate = node->attribute[RATE], shared = node->attribute[SHARED];
+    const float rate = node->attribute[RATE], common = node->attribute[COMMON];
     if (!(rate >= 0.0f && rate <= 1.0f) || !(node->attribute[SEED] >= 0.0f)) return CDL_ERR_PROGRAM;
-    if (!(shared >= 0.0f && shared < (float)(2 << x->n_dims))) return CDL_ERR_PROGRAM;
+    if (!(common >= 0.0f && common < (float)(2 << x->n_dims))) return CDL_ERR_PROGRAM;
     return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
-/* The line of the pattern that a line of a sample reads: shared axes count as 0. */
-static size_t pattern_line(const struct cdl_tensor *x, unsigned shared, size_t sample,
+/* The line of the pattern that a line of a sample reads: common axes count as 0. */
+static size_t pattern_line(const struct cdl_tensor *x, unsigned common, size_t sample,
                            size_t line) {
     size_t pattern = 0, each = 1;
     for (int d = x->n_dims - 2; d >= 0; d--) {
         const size_t at = line % x->dims[d];
         line /= x->dims[d];
-        if (!(shared >> (d + 1) & 1)) pattern += at * each;
+        if (!(common >> (d + 1) & 1)) pattern += at * each;
         each *= x->dims[d];
     }
-    return pattern + (shared & 1 ? 0 : sample * each);
+    return pattern + (common & 1 ? 0 : sample * each);
 }
 
 static void drop(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                  size_t last, float shift, float dropped, const float *from, float *to) {
     const struct cdl_tensor *x = node->in[0];
-    const unsigned shared = (unsigned)node->attribute[SHARED];
-    const bool as_one = x->n_dims > 0 && (shared >> x->n_dims & 1);
+    const unsigned common = (unsigned)node->attribute[COMMON];
+    const bool as_one = x->n_dims > 0 && (common >> x->n_dims & 1);
     const double threshold = (1.0 - (double)node->attribute[RATE]) * 4294967296.0;
     const uint32_t keep = threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
     const uint64_t seed = cdl_mix64(ctx->seed) ^ (uint64_t)node->attribute[SEED];
     const struct cdl_key key = cdl_key_of(seed, ctx->step, (uint64_t)node->index);
     for (size_t i = first; i < last; i++) {
         for (size_t l = 0; l < x->lines; l++, from += x->ld, to += x->ld) {
-            const uint32_t row = (uint32_t)pattern_line(x, shared, i, l);
+            const uint32_t row = (uint32_t)pattern_line(x, common, i, l);
             ctx->kernels->drop_line(x->width, key, row, as_one, keep, node->attribute[SCALE], shift,
                                     dropped, from, to);
         }
@@ -64,14 +64,14 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     drop(node, ctx, first, last, 0.0f, 0.0f, cdl_grad_rows(node->out[0], first),
          cdl_grad_rows(node->in[0], first));
 }
 
 const struct cdl_op cdl_op_patterned_dropout = {
     .name = "patterned_dropout",
-    .attributes = "rate,shared,scale,shift,dropped,seed",
+    .attributes = "rate,common,scale,shift,dropped,seed",
     .params = "",
     .check = check,
     .forward = forward,

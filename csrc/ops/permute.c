@@ -112,7 +112,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     const struct walk there = walk_of(node);
     struct walk back = there;
     memcpy(back.from, there.to, sizeof back.from);

@@ -29,7 +29,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
         ctx->kernels->prelu_backward(rows * x->lines, x->width, cdl_rows(x, row), x->ld,
                                      node->param[ALPHA]->w, cdl_grad_rows(y, row), y->ld,
-                                     node->needs_dx ? cdl_grad_rows(x, row) : NULL, x->ld,
+                                     node->needs[0] ? cdl_grad_rows(x, row) : NULL, x->ld,
                                      cdl_block_sums(node->scratch, x->width, row));
     }
 }

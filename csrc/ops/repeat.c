@@ -22,7 +22,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     for (size_t i = first; i < last; i++) {
         const float *dy = cdl_grad_rows(y, i);
         memcpy(cdl_grad_rows(x, i), dy, x->ld * sizeof(float));

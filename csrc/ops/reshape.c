@@ -36,7 +36,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     (void)ctx;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!node->needs_dx) return;
+    if (!node->needs[0]) return;
     for (size_t i = first; i < last; i++)
         copy_sample(y, cdl_grad_rows(y, i), x, cdl_grad_rows(x, i));
 }

@@ -32,12 +32,23 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
             value->width = 1;
         }
         value->ld = cdl_stride(value->width);
+        value->shared = shape->shared;
+        value->row_floats = value->shared ? 0 : value->lines * value->ld;
         /* Sizes are products of what the caller states: refuse what would wrap around. */
         const double floats = (double)program->rows * (double)value->lines * (double)value->ld;
         if (value->width == 0 || value->lines == 0) return CDL_ERR_PROGRAM;
         if (floats > 1e15) return CDL_ERR_NO_MEMORY;
     }
     return CDL_OK;
+}
+
+/* Only ops that say so may read or give shared values beside others. */
+static bool mixes(const struct cdl_node *node) {
+    const struct cdl_tensor *one = node->n_in ? node->in[0] : node->out[0];
+    bool differ = false;
+    for (int k = 0; k < node->n_in; k++) differ |= node->in[k]->shared != one->shared;
+    for (int o = 0; o < node->n_out; o++) differ |= node->out[o]->shared != one->shared;
+    return differ;
 }
 
 static cdl_status make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
@@ -48,11 +59,17 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     node->n_out = def->n_out;
     for (int i = 0; i < def->n_in; i++) node->in[i] = &program->values[def->in[i]];
     for (int i = 0; i < def->n_out; i++) node->out[i] = &program->values[def->out[i]];
-    for (int i = 0; i < def->n_out && node->op->passes_on; i++)
+    for (int i = 0; i < def->n_out && node->op->passes_on && node->n_in; i++)
         program->values[def->out[i]].owner = node->in[0]->owner;
     for (int i = 0; i < def->n_params; i++) {
         node->param[i] = def->params[i];
         node->trained[i] = def->trained[i] < 0 ? NULL : &program->trained[def->trained[i]];
+    }
+    if (def->n_numbers) {
+        node->numbers = calloc(def->n_numbers, sizeof *node->numbers);
+        if (!node->numbers) return CDL_ERR_NO_MEMORY;
+        memcpy((double *)node->numbers, def->numbers, def->n_numbers * sizeof *node->numbers);
+        node->n_numbers = def->n_numbers;
     }
     memcpy(node->attribute, def->attributes, sizeof def->attributes);
     memcpy(node->row_param, def->row_params, sizeof def->row_params);
@@ -60,73 +77,9 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         node->host = &program->hosts[program->n_hosts++];
         *node->host = def->host;
     }
+    if ((node->n_in == 0) != node->op->is_source) return CDL_ERR_PROGRAM;
+    if (mixes(node) && !node->op->mixes) return CDL_ERR_PROGRAM;
     return node->op->check(node);
-}
-
-static bool trains(const struct cdl_node *node) {
-    for (int i = 0; i < CDL_MAX_PARAMS; i++) {
-        if (node->trained[i]) return true;
-    }
-    return false;
-}
-
-static struct cdl_node *producer_of(struct cdl_program *program, const struct cdl_tensor *value) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        for (int o = 0; o < program->nodes[i].n_out; o++) {
-            if (program->nodes[i].out[o] == value) return &program->nodes[i];
-        }
-    }
-    return NULL;
-}
-
-static int readers_of(const struct cdl_program *program, const struct cdl_tensor *value) {
-    int readers = 0;
-    for (int i = 0; i < program->n_nodes; i++) {
-        for (int k = 0; k < program->nodes[i].n_in; k++)
-            readers += program->nodes[i].in[k] == value;
-    }
-    return readers;
-}
-
-/* Whether a node's output gets a gradient (a loss gives its input one by itself): from a reader
- * that has one to give, or from outside where no loss scores the program's output. What only
- * metrics read gets none. */
-static bool gets_gradient(const struct cdl_program *program, const struct cdl_node *node) {
-    if (node->op->is_loss) return true;
-    bool scored = false;
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *reader = &program->nodes[i];
-        scored |= reader->op->is_loss;
-        for (int o = 0; o < node->n_out; o++) {
-            const bool gives = reader->has_dy && (!reader->op->report || reader->op->is_loss);
-            if (gives && reader->in[0] == node->out[o]) return true;
-        }
-    }
-    for (int o = 0; o < node->n_out && !scored; o++) {
-        if (program->n_outputs && node->out[o] == program->outputs[0]) return true;
-    }
-    return false;
-}
-
-/* Which gradients flow: a node hands one to its input if it has one and anything before it learns.
- * A dense node that is the only reader of another's activated output takes over its slope. */
-static cdl_status link_backward(struct cdl_program *program) {
-    for (int i = program->n_nodes - 1; i >= 0; i--)
-        program->nodes[i].has_dy = gets_gradient(program, &program->nodes[i]);
-    for (int i = 0; i < program->n_nodes; i++) {
-        struct cdl_node *node = &program->nodes[i];
-        struct cdl_node *before = producer_of(program, node->in[0]);
-        node->needs_dx = node->has_dy && before && (before->needs_dx || trains(before));
-        node->dx_activation = CDL_ACTIVATION_linear;
-        if (!node->needs_dx || node->op != &cdl_op_dense) continue;
-        CDL_TRY(cdl_param_need_transposed(node->param[0]));
-        if (before->op->absorbs_slope && readers_of(program, node->in[0]) == 1) {
-            node->dx_activation = (int)before->attribute[0];
-            node->dx_row_param = before->row_param;
-            before->dy_is_dz = true;
-        }
-    }
-    return CDL_OK;
 }
 
 /* Threads that a batch is worth. With two, a step takes about half its time plus two barriers and
@@ -140,6 +93,7 @@ static int gate(struct cdl_program *program, const struct cdl_program_def *def) 
     const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)def->rows;
     const double worth = flops / 2.5e6;
     const int available = cdl_threads_available();
+    if (program->mixes_rows && !def->training) return 1;
     if (program->n_hosts) return 1; /* a function of the caller's wants the whole batch at once */
     program->forced = def->threads > 0;
     if (program->forced) return def->threads < CDL_MAX_THREADS ? def->threads : CDL_MAX_THREADS;
@@ -151,11 +105,13 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->n_nodes = def->n_instructions;
     program->n_inputs = def->n_inputs;
     program->n_outputs = def->n_outputs;
+    program->n_pulled = def->n_pulled;
     program->n_trained = def->n_trained;
     program->values = calloc((size_t)def->n_values + 1, sizeof *program->values);
     program->nodes = calloc((size_t)def->n_instructions + 1, sizeof *program->nodes);
     program->inputs = calloc((size_t)def->n_inputs + 1, sizeof *program->inputs);
     program->outputs = calloc((size_t)def->n_outputs + 1, sizeof *program->outputs);
+    program->pulled = calloc((size_t)def->n_pulled + 1, sizeof *program->pulled);
     program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
     program->parts =
         calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->parts);
@@ -164,8 +120,8 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->states = calloc((size_t)def->n_instructions + 1, sizeof *program->states);
     program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
     return program->values && program->nodes && program->inputs && program->outputs &&
-                   program->trained && program->parts && program->hosts && program->reports &&
-                   program->states && program->state_sizes
+                   program->pulled && program->trained && program->parts && program->hosts &&
+                   program->reports && program->states && program->state_sizes
                ? CDL_OK
                : CDL_ERR_NO_MEMORY;
 }
@@ -259,10 +215,9 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
     for (int i = 0; i < def->n_outputs; i++)
         program->outputs[i] = &program->values[def->outputs[i]];
-    if (def->training) {
-        make_parts(program);
-        CDL_TRY(link_backward(program));
-    }
+    for (int i = 0; i < def->n_pulled; i++) program->pulled[i] = &program->values[def->pulled[i]];
+    if (def->training) make_parts(program);
+    CDL_TRY(cdl_link(program));
     program->threads = gate(program, def);
     program->learns_later = program->threads > 1 || program->n_hosts;
     if (!def->training) program->rows *= (size_t)program->threads;
@@ -288,10 +243,13 @@ void cdl_program_destroy(struct cdl_program *program) {
     cdl_free(program->arena);
     for (int i = 0; i < program->n_trained && program->trained; i++)
         free(program->trained[i].penalty);
+    for (int i = 0; i < program->n_nodes && program->nodes; i++)
+        free((double *)program->nodes[i].numbers);
     free(program->values);
     free(program->nodes);
     free(program->inputs);
     free(program->outputs);
+    free(program->pulled);
     free(program->trained);
     free(program->parts);
     free(program->hosts);

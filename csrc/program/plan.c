@@ -34,6 +34,10 @@ static bool is_among(struct cdl_tensor *const *list, int n, const struct cdl_ten
     return false;
 }
 
+static size_t floats_of(const struct cdl_program *program, const struct cdl_tensor *value) {
+    return (value->shared ? 1 : program->rows) * value->lines * value->ld;
+}
+
 /* The life of a value's memory, which others may be too. */
 static void add_data(struct plan *plan, struct cdl_program *program, struct cdl_tensor *value) {
     const int n = program->n_nodes, end = 2 * n;
@@ -42,7 +46,10 @@ static void add_data(struct plan *plan, struct cdl_program *program, struct cdl_
     for (int i = 0; i < program->n_outputs; i++) fixed |= program->outputs[i]->owner == value;
     for (int i = 0; i < n; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (is_among(node->out, node->n_out, value)) producer = i;
+        if (is_among(node->out, node->n_out, value)) {
+            producer = i;
+            fixed |= node->once;
+        }
         for (int k = 0; k < node->n_in; k++) {
             if (node->in[k]->owner != value) continue;
             last_reader = i;
@@ -54,28 +61,28 @@ static void add_data(struct plan *plan, struct cdl_program *program, struct cdl_
     if (program->training) death = backward;
     if (program->training && program->learns_later) death = end;
     if (program->threads > 1) death = end; /* others may be at another node: rows differ in place */
-    add(plan, &value->data, program->rows * value->lines * value->ld,
-        fixed || producer < 0 ? 0 : producer, fixed ? end : death);
+    add(plan, &value->data, floats_of(program, value), fixed || producer < 0 ? 0 : producer,
+        fixed ? end : death);
 }
 
 /* The life of a value's gradient: from its only writer to the backward pass of its producer. */
 static void add_gradient(struct plan *plan, struct cdl_program *program, struct cdl_tensor *value) {
     const int n = program->n_nodes, end = 2 * n;
-    const bool fixed = is_among(program->outputs, program->n_outputs, value);
-    int producer = -1, last_reader = -1;
-    bool scored = false; /* by a loss, which writes the gradient while it runs forward */
+    const bool pulled = is_among(program->pulled, program->n_pulled, value);
+    int producer = -1, writer = -1;
     for (int i = 0; i < n; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (is_among(node->out, node->n_out, value)) producer = i;
-        if (!is_among(node->in, node->n_in, value)) continue;
-        last_reader = i;
-        scored |= node->op->is_loss;
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->in[k] == value && node->needs[k]) writer = i;
+        }
     }
-    if (value->is_int || producer < 0) return;
-    /* Nobody reads an output that a loss in Python scores: its gradient comes after the forward. */
-    const int birth = scored ? 0 : last_reader < 0 ? n : end - 1 - last_reader;
-    add(plan, &value->grad, program->rows * value->lines * value->ld, birth,
-        program->learns_later || fixed ? end : end - 1 - producer);
+    if (!pulled && writer < 0) return;
+    /* A loss writes it while it runs forward; that of the caller comes between the passes. */
+    const bool early = writer >= 0 && program->nodes[writer].op->is_loss;
+    const int birth = pulled ? n : early ? writer : end - 1 - writer;
+    add(plan, &value->grad, floats_of(program, value), birth,
+        program->learns_later || pulled ? end : end - 1 - producer);
 }
 
 static int by_birth(const void *a, const void *b) {

@@ -14,9 +14,11 @@ struct cdl_program {
     bool forced;      /* the caller chose the number of threads */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
+    int n_pulled, n_once;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
     struct cdl_tensor **inputs, **outputs;
+    struct cdl_tensor **pulled; /* that get their gradients from the caller */
     struct cdl_trained *trained;
     struct cdl_host *hosts;    /* one an instruction that has one */
     struct cdl_trained *parts; /* of those that several instructions use */
@@ -28,6 +30,7 @@ struct cdl_program {
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     bool whole;        /* some parameter's whole gradient is needed before it can learn */
+    bool mixes_rows;   /* samples see each other in predictions too */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     float *arena;
     float *thread_scratch; /* CDL_THREAD_SCRATCH floats a thread */
@@ -38,8 +41,23 @@ struct cdl_program {
 /* Arithmetic that is worth waking threads for: about 60 us on one core. */
 #define CDL_REGION_FLOPS 1.5e7
 
+/* link.c: which gradients flow, what one thread does for all, and where the others wait for it. */
+cdl_status cdl_link(struct cdl_program *program);
+
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);
+
+/* Whether the node's parameters learn; whether an input gets a gradient from it. */
+static inline bool cdl_node_trains(const struct cdl_node *node) {
+    bool any = false;
+    for (int i = 0; i < CDL_MAX_PARAMS; i++) any |= node->trained[i] != NULL;
+    return any;
+}
+static inline bool cdl_node_gives(const struct cdl_node *node) {
+    bool any = false;
+    for (int k = 0; k < node->n_in; k++) any |= node->needs[k];
+    return any;
+}
 
 /* gather.c: samples [first, last) of the batch into the input's rows, converted. `order`, of `rows`
  * numbers, and `start` tell which rows of the array they are. */

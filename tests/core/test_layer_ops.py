@@ -348,7 +348,7 @@ def test_the_gradient_of_noise(n, multiplies, isa):
 
 def pattern(shape, rows, shared, rate=0.4, isa=None, threads=1):
     attributes = {"rate": rate, "scale": 1.0, "shift": 0.0, "dropped": 0.0, "seed": 3.0}
-    program = noisy(shape, "patterned_dropout", shared=float(shared), **attributes)
+    program = noisy(shape, "patterned_dropout", common=float(shared), **attributes)
     ones = np.ones((rows, *shape), np.float32)
     return in_training(program, ones, isa=isa, threads=threads)
 
@@ -378,7 +378,7 @@ def test_what_is_dropped_becomes_a_number_and_the_rest_a_line(n):
     z, dy = rng.normal(size=(30, n)), rng.normal(size=(30, n)).astype(np.float32)
     program, w = Program(), weight(z)
     x = dense(program, program.input((30,)), w)
-    attributes = {"rate": 0.5, "shared": 0.0, "scale": 2.0, "shift": 0.25, "dropped": -9.0}
+    attributes = {"rate": 0.5, "common": 0.0, "scale": 2.0, "shift": 0.25, "dropped": -9.0}
     program.output(program.emit("patterned_dropout", [x], (n,), seed=0.0, **attributes))
     np.testing.assert_array_equal(predict(program, [np.eye(30)]), w.numpy())
     y, gradients = pull_back(program, [np.eye(30)], dy)

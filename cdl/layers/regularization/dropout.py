@@ -84,7 +84,7 @@ class _Patterned(Random):
             (x,),
             x.shape,
             rate=float(self.rate),
-            shared=self._pattern(x),
+            common=self._pattern(x),
             scale=scale,
             shift=shift,
             dropped=dropped,

@@ -1,0 +1,172 @@
+# _core_arrays.pxi - the caller's arrays and weights as the core wants them. Part of _core.pyx.
+
+cdef dict _DTYPE_OF_FORMAT = {
+    "?": "bool", "e": "float16", "f": "float32", "d": "float64", "g": "longdouble",
+}
+cdef dict _INTEGERS = {
+    ("i", 1): "int8", ("i", 2): "int16", ("i", 4): "int32", ("i", 8): "int64",
+    ("u", 1): "uint8", ("u", 2): "uint16", ("u", 4): "uint32", ("u", 8): "uint64",
+}
+cdef dict _format_cache = {}
+
+
+cdef tuple _dtype(str text, Py_ssize_t size):
+    """(number of the dtype, bytes swapped?) of a format; TypeError for what is no real number."""
+    cdef str code = text.lstrip("<>=@!|^")
+    cdef bint swapped = text[:1] in ("<>"[np.little_endian], "!"[:np.little_endian] or "-")
+    name = _DTYPE_OF_FORMAT.get(code)
+    if name is None and code in ("b", "h", "i", "l", "q", "n"):
+        name = _INTEGERS.get(("i", size))
+    if name is None and code in ("B", "H", "I", "L", "Q", "N"):
+        name = _INTEGERS.get(("u", size))
+    if name is None:
+        raise TypeError(f"expected an array of real numbers, got buffer format {text!r}")
+    return _NUMBER["dtypes"][name], swapped
+
+
+cdef int _describe(Py_buffer *view, cdl_array *array) except -1:
+    cdef str text
+    cdef int d
+    if view.ndim < 1 or view.ndim > 9:
+        raise ValueError(f"expected an array of 1 to 9 axes, got {view.ndim}")
+    if view.format != NULL and view.format[0] == c"f" and view.format[1] == 0:
+        array.dtype = _float32
+        array.swapped = False
+    else:
+        text = view.format.decode() if view.format != NULL else "B"
+        known = _format_cache.get((text, view.itemsize))
+        if known is None:
+            known = _format_cache[(text, view.itemsize)] = _dtype(text, view.itemsize)
+        array.dtype = known[0]
+        array.swapped = known[1]
+    array.data = <const char *>view.buf
+    array.n_dims = view.ndim
+    for d in range(view.ndim):
+        array.shape[d] = <size_t>view.shape[d]
+        array.strides[d] = view.strides[d]
+    return 0
+
+
+cdef int _float32 = _NUMBER["dtypes"]["float32"]
+
+
+cdef class _Arrays:
+    """The caller's arrays of one run, held while it lasts."""
+
+    cdef Py_buffer own_views[8]
+    cdef cdl_array own_arrays[8]
+    cdef Py_buffer *views   # the own ones, or if there are more arrays such from the heap
+    cdef cdl_array *arrays
+    cdef int n
+    cdef size_t rows
+
+    def __cinit__(self, arrays):
+        self.n = 0
+        self.views = self.own_views
+        self.arrays = self.own_arrays
+        cdef size_t many = len(arrays)
+        if many > 8:
+            self.views = <Py_buffer *>PyMem_Malloc(many * sizeof(Py_buffer))
+            self.arrays = <cdl_array *>PyMem_Malloc(many * sizeof(cdl_array))
+            if self.views == NULL or self.arrays == NULL:
+                raise MemoryError("cdl: out of memory for a list of arrays")
+        for array in arrays:
+            PyObject_GetBuffer(array, &self.views[self.n], PyBUF_FULL_RO)
+            self.n += 1
+            _describe(&self.views[self.n - 1], &self.arrays[self.n - 1])
+        self.rows = self.arrays[0].shape[0] if self.n else 0
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.n):
+            PyBuffer_Release(&self.views[i])
+        if self.views != self.own_views:
+            PyMem_Free(self.views)
+        if self.arrays != self.own_arrays:
+            PyMem_Free(self.arrays)
+
+
+def check_classes(array, int64_t n_classes):
+    """Number of the first label (in C order) that is no integer in [0, n_classes), or -1."""
+    cdef _Arrays held = _Arrays([array])
+    cdef int64_t found
+    with nogil:
+        found = cdl_check_classes(&held.arrays[0], n_classes)
+    return found
+
+
+def permutation(Py_ssize_t n, bits):
+    """What np.random.permutation(n) returns if its bit generator is `bits`, in half the time."""
+    cdef const cdl_bits *drawn = <const cdl_bits *>PyCapsule_GetPointer(
+        bits.capsule, b"BitGenerator")
+    cdef Py_buffer view
+    order = np.empty(n, np.int64)
+    PyObject_GetBuffer(order, &view, PyBUF_WRITABLE)
+    with bits.lock, nogil:
+        cdl_shuffle(n, <int64_t *>view.buf, drawn)
+    PyBuffer_Release(&view)
+    return order
+
+
+cdef float *_floats(array, Py_ssize_t n, bint writable, Py_buffer *view) except NULL:
+    """The memory of a contiguous float32 array of n elements."""
+    PyObject_GetBuffer(array, view,
+                       PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
+    if view.len != n * 4 or view.format[0] != c"f":
+        PyBuffer_Release(view)
+        raise ValueError(f"expected a float32 array of {n} elements")
+    return <float *>view.buf
+
+
+def _parameter_of(shape, matrix, values):
+    """A Parameter as it was pickled."""
+    parameter = Parameter(shape, matrix)
+    parameter.set(values)
+    return parameter
+
+
+cdef class Parameter:
+    """The memory of one weight; `matrix` (of two axes) lies in panels for matrix products."""
+
+    cdef cdl_param *param
+    cdef readonly tuple shape
+    cdef readonly bint matrix
+    cdef Py_ssize_t size
+
+    def __cinit__(self, shape, bint matrix=False):
+        cdef size_t rows = 1, cols = 1
+        self.shape = _shape(shape, 0, "weight")
+        self.matrix = matrix
+        if matrix:
+            rows, cols = self.shape
+        else:
+            for n in self.shape:
+                cols *= n
+        self.size = <Py_ssize_t>(rows * cols)
+        check(cdl_param_create(rows, cols, matrix, &self.param))
+
+    def __dealloc__(self):
+        cdl_param_destroy(self.param)
+
+    def __reduce__(self):
+        """To be pickled and copied with its values."""
+        return _parameter_of, (self.shape, bool(self.matrix), self.get())
+
+    def get(self):
+        """A fresh float32 array."""
+        cdef Py_buffer view
+        array = np.empty(self.shape, np.float32)
+        if self.size:
+            cdl_param_get(self.param, _floats(array, self.size, True, &view))
+            PyBuffer_Release(&view)
+        return array
+
+    def set(self, array):
+        """All values from an array of the same number of elements."""
+        cdef Py_buffer view
+        array = np.ascontiguousarray(array, np.float32)
+        if array.size != self.size:
+            raise ValueError(f"expected an array of shape {self.shape}, got {array.shape}")
+        if self.size:
+            cdl_param_set(self.param, _floats(array, self.size, False, &view))
+            PyBuffer_Release(&view)

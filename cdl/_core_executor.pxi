@@ -1,0 +1,379 @@
+# _core_executor.pxi - a program and its memory, and what one runs it with. Part of _core.pyx.
+
+cdef class Executor:
+    """A lowered program and its memory for batches of up to `rows` rows.
+
+    One call at a time: predict() from several threads works on copies that share the weights; a
+    second training call meanwhile is an error.
+    """
+
+    cdef cdl_program *program
+    cdef cdl_pass where
+    cdef _Arrays held
+    cdef object order, rates, source, made_of
+    cdef Py_buffer order_view
+    cdef bint has_order, busy, training
+    cdef list shapes, sample_sizes, pulled_shapes, input_shapes, input_dtypes
+    cdef list report_rows, spare, learning, hosts
+    cdef readonly size_t rows
+    cdef readonly int threads
+    cdef readonly str isa
+
+    def __cinit__(self, program, size_t rows, *, bint training=False, optimizer=None, rules=None,
+                  isa=None, int threads=0):
+        cdef int fault = -1
+        if rows < 1:
+            raise ValueError("rows must be at least 1")
+        if isa is not None and isa not in available_isas():
+            raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
+        cdef _Definition definition = _Definition(
+            program, rows, training, optimizer, rules or {}, isa, threads)
+        cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &fault)
+        check(status, fault)
+        self.hosts = definition.hosts
+        self.training = training
+        self.made_of = (program, rows, isa, threads)
+        self.source = [v.storage for v in program.variables], optimizer, rules
+        self.rows = rows
+        self.threads = cdl_program_threads(self.program)
+        self.isa = cdl_program_isa(self.program).decode()
+        self.shapes = [v.shape for v in program.outputs]
+        self.sample_sizes = [0 if v.shared else math.prod(v.shape) for v in program.outputs]
+        self.pulled_shapes = [v.shape for v in program.pulled]
+        self.input_shapes = [v.shape for v in program.inputs]
+        self.input_dtypes = [np.int32 if v.dtype == "int32" else np.float32 for v in program.inputs]
+        scores = [i for i in program.instructions if OPS[i.op].reports]
+        self.report_rows = [next(k for k, i in enumerate(scores) if i is report)
+                            for report in program.reports]
+        self.learning = [v.storage for v in definition._learning(program, optimizer, rules or {})]
+        self.spare = []
+
+    def __dealloc__(self):
+        if self.has_order:
+            PyBuffer_Release(&self.order_view)
+        cdl_program_destroy(self.program)
+
+    cdef int _enter(self) except -1:
+        if self.busy:
+            raise RuntimeError("this model is already training or evaluating in another thread")
+        self.busy = True
+        return 0
+
+    cdef int _raise(self) except -1:
+        """Raises what a Python function within the program has raised."""
+        cdef _Host host
+        for host in self.hosts:
+            if host.error is not None:
+                error, host.error = host.error, None
+                raise error
+        return 0
+
+    cdef int _check_training(self) except -1:
+        if not self.training:
+            raise ValueError("this executor was made to predict: training=True is missing")
+        return 0
+
+    cdef int _check_read(self, int i, list of, size_t rows) except -1:
+        if i < 0 or i >= len(of):
+            raise IndexError(f"expected a number in [0, {len(of)}), got {i}")
+        if rows > self.rows:
+            raise ValueError(f"rows: expected at most {self.rows}, got {rows}")
+        return 0
+
+    cdef int _check(self, _Arrays held) except -1:
+        """The core reads sizes that are stated once, by the program: arrays must agree."""
+        cdef int i, d
+        cdef size_t size
+        if held.n != len(self.input_shapes):
+            raise ValueError(f"expected {len(self.input_shapes)} arrays, got {held.n}")
+        for i in range(held.n):
+            size = 1
+            for d in range(1, held.arrays[i].n_dims):
+                size *= held.arrays[i].shape[d]
+            want = 1
+            for n in self.input_shapes[i]:
+                want *= n
+            if size != <size_t>want:
+                raise ValueError(f"array {i}: expected {want} elements a row, got {size}")
+            if held.arrays[i].shape[0] < held.rows:
+                raise ValueError(
+                    f"array {i}: expected {held.rows} rows, got {held.arrays[i].shape[0]}")
+        return 0
+
+    def predict(self, arrays):
+        """Outputs for all rows: a float32 array (rows, *shape), or a list of several.
+
+        A shared output has no axis of rows.
+        """
+        cdef Executor other
+        cdef _Arrays held
+        # In training all threads share the memory of `rows` rows, and a step may come meanwhile.
+        if self.busy or self.training:
+            if self.spare:
+                other = self.spare.pop()
+            else:
+                program, rows, isa, threads = self.made_of
+                other = Executor(program, rows, isa=isa, threads=threads)
+            try:
+                return other.predict(arrays)
+            finally:
+                self.spare.append(other)
+        self.busy = True
+        try:
+            held = _Arrays(arrays)
+            self._check(held)
+            outputs = [self._empty(i, held.rows) for i in range(len(self.shapes))]
+            self._predict(held, outputs)
+        finally:
+            self.busy = False
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    cdef object _empty(self, int i, size_t rows):
+        """An array for rows of output i, or for the one that all samples share."""
+        shape = self.shapes[i]
+        return np.empty((rows, *shape) if self.sample_sizes[i] else shape, np.float32)
+
+    cdef int _predict(self, _Arrays held, list outputs) except -1:
+        cdef Py_buffer own_views[8]
+        cdef float *own_to[8]
+        cdef Py_buffer *views = own_views
+        cdef float **to = own_to
+        cdef size_t done = 0, rows, chunk = self.rows * 16
+        cdef int i, n = len(outputs), opened = 0
+        cdef double before
+        if held.rows == 0:
+            return 0
+        try:
+            if n > 8:
+                views = <Py_buffer *>PyMem_Malloc(n * sizeof(Py_buffer))
+                to = <float **>PyMem_Malloc(n * sizeof(float *))
+                if views == NULL or to == NULL:
+                    raise MemoryError("cdl: out of memory for a list of outputs")
+            for i in range(n):
+                to[i] = _floats(outputs[i], outputs[i].size, True, &views[i])
+                opened += 1
+            while done < held.rows:
+                # Pieces, so that Ctrl-C is heard: from 16 blocks of rows up to some 40 ms, since
+                # each piece wakes the threads and waits for the last of them.
+                rows = min(chunk, held.rows - done)
+                before = time.perf_counter() if rows < held.rows else 0.0
+                with nogil:
+                    cdl_predict(self.program, held.arrays, rows, to)
+                self._raise()
+                done += rows
+                if done < held.rows:
+                    if time.perf_counter() - before < 0.02:
+                        chunk *= 2
+                    for i in range(n):
+                        to[i] += rows * <size_t>self.sample_sizes[i]
+                    for i in range(held.n):
+                        held.arrays[i].data += <ptrdiff_t>rows * held.arrays[i].strides[0]
+                    PyErr_CheckSignals()
+        finally:
+            for i in range(opened):
+                PyBuffer_Release(&views[i])
+            if views != own_views:
+                PyMem_Free(views)
+            if to != own_to:
+                PyMem_Free(to)
+        return 0
+
+    def begin(self, arrays, size_t batch, order=None):
+        """Starts a pass over the arrays, `batch` rows at a time, in the order of row numbers."""
+        if batch < 1 or batch > self.rows:
+            raise ValueError(f"batch must be in [1, {self.rows}], got {batch}")
+        cdef _Arrays held = _Arrays(arrays)
+        self._check(held)
+        if order is not None:
+            order = np.array(order, np.int64, order="C")  # ours: what is checked here stays true
+            if order.size and (order.min() < 0 or order.max() >= <int64_t>held.rows):
+                raise ValueError("order: expected row numbers of the arrays")
+        self._enter()
+        try:
+            self.where.order = NULL
+            if self.has_order:
+                PyBuffer_Release(&self.order_view)
+                self.has_order = False
+            self.where.rows = held.rows
+            if order is not None:
+                PyObject_GetBuffer(order, &self.order_view, PyBUF_SIMPLE)
+                self.has_order = True
+                self.where.order = <const int64_t *>self.order_view.buf
+                self.where.rows = order.size
+            self.held = held
+            self.where.arrays = held.arrays
+            self.where.batch = batch
+            self.where.next = self.where.skipped = 0
+        finally:
+            self.busy = False
+
+    def train(self, size_t steps, double seconds, rates, uint64_t iteration, uint64_t seed):
+        """Up to `steps` batches or about `seconds`; the number of batches done since begin()."""
+        cdef Py_buffer view
+        rates = np.ascontiguousarray(rates, np.float32)
+        self._check_training()
+        if not rates.size:
+            raise ValueError("rates: expected at least one")
+        self._enter()
+        try:
+            self.where.rates = _floats(rates, rates.size, False, &view)
+            self.where.n_rates = rates.size
+            self.where.iteration = iteration
+            self.where.seed = seed
+            try:
+                with nogil:
+                    cdl_train(self.program, &self.where, steps, seconds)
+                self._raise()
+            finally:
+                PyBuffer_Release(&view)
+        finally:
+            self.busy = False
+        return self.where.next
+
+    def test(self, size_t steps, double seconds):
+        """As train(), without backward and update."""
+        self._enter()
+        try:
+            with nogil:
+                cdl_test(self.program, &self.where, steps, seconds)
+            self._raise()
+        finally:
+            self.busy = False
+        return self.where.next
+
+    def forward(self, bint training, uint64_t iteration=0, uint64_t seed=0):
+        """The next batch forward; its number of rows, 0 at the end of the pass."""
+        cdef size_t rows
+        self._enter()
+        try:
+            self.where.iteration = iteration
+            self.where.seed = seed
+            with nogil:
+                rows = cdl_forward(self.program, &self.where, training)
+            self._raise()
+        finally:
+            self.busy = False
+        return rows
+
+    def skip(self):
+        """Goes on to the next batch after forward() without backward()."""
+        self.where.next += 1
+
+    def backward(self, gradient, float rate, uint64_t iteration):
+        """From the gradient of the loss by what the program pulls: backward, update, next batch.
+
+        Without a loss in the program that is output 0; of several, a list.
+        """
+        cdef size_t rows = self._live()
+        given = gradient if isinstance(gradient, (list, tuple)) else [gradient]
+        self._check_training()
+        if len(given) != len(self.pulled_shapes):
+            raise ValueError(f"expected {len(self.pulled_shapes)} gradients, got {len(given)}")
+        given = [np.ascontiguousarray(g, np.float32) for g in given]
+        for g, shape in zip(given, self.pulled_shapes):
+            if g.size != rows * math.prod(shape):
+                raise ValueError(f"expected a gradient of shape {(rows, *shape)}, got {g.shape}")
+        cdef _Arrays held = _Arrays(given)
+        block = bytearray(8 * len(given) + 8)
+        cdef unsigned char[::1] view = block
+        cdef const float **gradients = <const float **>&view[0]
+        for k in range(held.n):
+            gradients[k] = <const float *>held.arrays[k].data
+        self._enter()
+        try:
+            self.where.iteration = iteration
+            self.where.rates = &rate
+            self.where.n_rates = 1
+            with nogil:
+                cdl_backward(self.program, &self.where, gradients)
+            self._raise()
+        finally:
+            self.busy = False
+
+    def apply(self, gradients, float rate, uint64_t iteration):
+        """One step from a Parameter with the gradient of each trained variable, in their order."""
+        cdef Parameter gradient
+        self._check_training()
+        if [(g.shape, g.matrix) for g in gradients] != [(w.shape, w.matrix) for w in self.learning]:
+            raise ValueError(f"expected gradients of shapes {[w.shape for w in self.learning]}")
+        block = bytearray(8 * len(gradients) + 8)
+        cdef unsigned char[::1] view = block
+        cdef cdl_param **params = <cdl_param **>&view[0]
+        for k, gradient in enumerate(gradients):
+            params[k] = gradient.param
+        self._enter()
+        try:
+            self.where.iteration = iteration
+            self.where.rates = &rate
+            self.where.n_rates = 1
+            with nogil:
+                cdl_apply(self.program, &self.where, params)
+        finally:
+            self.busy = False
+
+    @property
+    def skipped(self):
+        """Batches since begin() that changed nothing, by the rule finite_only."""
+        return self.where.skipped
+
+    cdef size_t _live(self):
+        """Rows of the batch that a forward() has just run."""
+        cdef size_t start = self.where.next * self.where.batch
+        return min(self.where.batch, self.where.rows - start) if start < self.where.rows else 0
+
+    cdef size_t _last(self):
+        """Rows of the last batch: that of forward(), or the one that train() or test() finished."""
+        cdef size_t start
+        if self.where.next == 0:
+            return self._live()
+        start = (self.where.next - 1) * self.where.batch
+        return min(self.where.batch, self.where.rows - start)
+
+    def output(self, int i=0, rows=None):
+        """Rows of output i of the last batch: of train()/test(), or `rows` after forward()."""
+        cdef Py_buffer view
+        cdef size_t n = self._last() if rows is None else rows
+        self._check_read(i, self.shapes, n)
+        array = self._empty(i, n)
+        cdl_read_output(self.program, i, n, _floats(array, array.size, True, &view))
+        PyBuffer_Release(&view)
+        return array
+
+    def batch(self, int i, rows=None):
+        """Rows of input i of the last batch, as output() counts them."""
+        cdef Py_buffer view
+        cdef size_t n = self._last() if rows is None else rows
+        self._check_read(i, self.input_shapes, n)
+        array = np.empty((n, *self.input_shapes[i]), self.input_dtypes[i])
+        PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        cdl_read_input(self.program, i, n, view.buf)
+        PyBuffer_Release(&view)
+        return array
+
+    def reset(self):
+        """Zeroes the accumulators."""
+        cdl_reset_reports(self.program)
+
+    def states(self):
+        """The accumulated numbers of each report of the program, as tuples of floats."""
+        cdef size_t n = 0, k
+        cdef const double *state
+        found = []
+        for row in self.report_rows:
+            state = cdl_report(self.program, row, &n)
+            found.append(tuple([state[k] for k in range(n)]))
+        return found
+
+    def totals(self):
+        """(total, count) of each report of the program."""
+        return [state[:2] for state in self.states()]
+
+    def penalty(self):
+        """(sum over batches of rows * penalty of the weights, rows), which the loss counts too."""
+        cdef double total = 0, count = 0
+        cdl_penalty(self.program, &total, &count)
+        return total, count
+
+    def results(self):
+        """total / count of each report of the program; 0.0 where the count is 0."""
+        return [total / count if count else 0.0 for total, count in self.totals()]

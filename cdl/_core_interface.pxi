@@ -1,0 +1,153 @@
+# _core_interface.pxi - csrc/cdl.h once more, as Cython has to be told it. Part of _core.pyx.
+
+cdef extern from "cdl.h" nogil:
+    ctypedef enum cdl_status:
+        CDL_OK
+        CDL_ERR_NO_MEMORY
+        CDL_ERR_PROGRAM
+
+    struct cdl_row:
+        const char *name
+        const char *params
+        const char *more
+        const char *table
+        bint gives_gradient
+        bint many
+        bint reports
+    bint cdl_table_row(const char *table, int row, cdl_row *out)
+    ctypedef bint c_bool "bool"  # Cython's own bint is an int, which a bool * must not point to
+    const char *cdl_isa_row(int row, c_bool *runs)
+    void cdl_start()
+    int cdl_threads_limit()
+    int cdl_limit_threads(int most)
+    const char *cdl_threads_why()
+    bint cdl_has_openmp()
+    const char *cdl_compiler()
+
+    struct cdl_array:
+        const char *data
+        int dtype
+        bint swapped
+        int n_dims
+        size_t shape[9]
+        ptrdiff_t strides[9]
+    int64_t cdl_check_classes(const cdl_array *array, int64_t classes)
+
+    struct cdl_bits:
+        void *state
+    void cdl_shuffle(size_t n, int64_t *order, const cdl_bits *bits)
+
+    struct cdl_param:
+        float *w
+    cdl_status cdl_param_create(size_t rows, size_t cols, bint matrix, cdl_param **out)
+    void cdl_param_destroy(cdl_param *param)
+    void cdl_param_get(const cdl_param *param, float *array)
+    void cdl_param_set(cdl_param *param, const float *array)
+
+    struct cdl_host_call:
+        size_t rows
+        bint training
+        const float *x
+        const float *dy
+        float *out
+    ctypedef int cdl_host_fn(void *who, const cdl_host_call *call) noexcept
+    struct cdl_host:
+        cdl_host_fn *call
+        void *who
+
+    struct cdl_value_def:
+        int n_dims
+        size_t dims[8]
+        bint is_int
+        bint shared
+    struct cdl_instruction_def:
+        int op
+        int n_in
+        int n_out
+        int n_params
+        int inputs "in"[8]
+        int out[2]
+        cdl_param *params[4]
+        int trained[4]
+        float attributes[8]
+        float row_params[4]
+        const double *numbers
+        size_t n_numbers
+        cdl_host host
+    struct cdl_trained_def:
+        cdl_param *param
+        size_t outer
+        size_t height
+        size_t width
+        int group
+        cdl_param *slots[3]
+        float l1
+        float l2
+        cdl_param *pull
+        float decay
+        int constraint
+        float low
+        float high
+        float rate
+        cdl_param *average
+        cdl_param *accumulated
+    struct cdl_rules:
+        double clip_value
+        double clip_norm
+        double global_clip_norm
+        double average_momentum
+        int64_t overwrite_frequency
+        int64_t accumulation_steps
+        bint finite_only
+    struct cdl_group_def:
+        int optimizer
+        double hypers[12]
+    struct cdl_program_def:
+        size_t rows
+        bint training
+        const char *isa
+        int threads
+        int n_values
+        int n_instructions
+        int n_inputs
+        int n_outputs
+        int n_pulled
+        int n_trained
+        const cdl_value_def *values
+        const cdl_instruction_def *instructions
+        const int *inputs
+        const int *outputs
+        const int *pulled
+        const cdl_trained_def *trained
+        int n_groups
+        cdl_group_def groups[2]
+        cdl_rules rules
+    struct cdl_program:
+        pass
+    cdl_status cdl_program_create(const cdl_program_def *definition, cdl_program **out, int *fault)
+    void cdl_program_destroy(cdl_program *program)
+    int cdl_program_threads(const cdl_program *program)
+    const char *cdl_program_isa(const cdl_program *program)
+    struct cdl_pass:
+        const cdl_array *arrays
+        const int64_t *order
+        size_t rows
+        size_t batch
+        size_t next
+        size_t skipped
+        uint64_t seed
+        uint64_t iteration
+        const float *rates
+        size_t n_rates
+    void cdl_train(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
+    void cdl_test(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
+    size_t cdl_forward(cdl_program *program, cdl_pass *where, bint training)
+    void cdl_backward(cdl_program *program, cdl_pass *where, const float **gradients)
+    void cdl_apply(cdl_program *program, cdl_pass *where, cdl_param **gradients)
+    void cdl_predict(cdl_program *program, const cdl_array *arrays, size_t rows, float **outputs)
+    int cdl_reports(const cdl_program *program)
+    const double *cdl_report(const cdl_program *program, int i, size_t *doubles)
+    void cdl_penalty(const cdl_program *program, double *total, double *count)
+    void cdl_reset_reports(cdl_program *program)
+    void cdl_read_output(const cdl_program *program, int i, size_t rows, float *to)
+    void cdl_read_input(const cdl_program *program, int i, size_t rows, void *to)

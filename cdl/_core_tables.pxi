@@ -1,0 +1,165 @@
+# _core_tables.pxi - the rows of the core's tables as Python sees them. Part of _core.pyx.
+
+class LossRow:
+    """A row of losses, metrics or tallies: its parameters, and what its target is."""
+
+    __slots__ = ("params", "target")
+
+    def __init__(self, params, target):
+        self.params = params
+        self.target = target
+
+
+class MetricRow(LossRow):
+    """A row of the table of metrics."""
+
+
+class TallyRow(LossRow):
+    """A row of the table of metrics that count."""
+
+
+class OptimizerRow:
+    """A row of the table of optimizers: names of its hyper-parameters and slots."""
+
+    __slots__ = ("hypers", "slots")
+
+    def __init__(self, hypers, slots):
+        self.hypers = hypers
+        self.slots = slots
+
+
+class OpRow:
+    """A row of the table of operations.
+
+    Names of attributes and of weights, the table that attribute 0 names a row of, whether the
+    first input gets a gradient from it, whether all others do too, and whether it has a state that
+    is reported.
+    """
+
+    __slots__ = ("attributes", "gives_gradient", "many", "params", "reports", "table")
+
+    def __init__(self, attributes, params, table, gives_gradient, many, reports):
+        self.attributes = attributes
+        self.params = params
+        self.table = table
+        self.gives_gradient = gives_gradient
+        self.many = many
+        self.reports = reports
+
+
+cdef tuple _names(const char *text):
+    return tuple(text.decode().split(",")) if text != NULL and text[0] else ()
+
+
+cdef list _rows(str table):
+    """(name, params, more, table, gives_gradient, many, reports) of each row."""
+    cdef cdl_row row
+    cdef bytes name = table.encode()
+    found = []
+    while cdl_table_row(name, len(found), &row):
+        found.append((row.name.decode(), _names(row.params), _names(row.more),
+                      row.table.decode() if row.table != NULL else None,
+                      bool(row.gives_gradient), bool(row.many), bool(row.reports)))
+    return found
+
+
+OPS = {name: OpRow(*row) for name, *row in _rows("ops")}
+ACTIVATIONS = {name: params for name, params, *_ in _rows("activations")}
+ACTIVATIONS_FROM_Y = {name: more == ("y",) for name, _, more, *_ in _rows("activations")}
+LOSSES = {name: LossRow(params, more[0]) for name, params, more, *_ in _rows("losses")}
+METRICS = {name: MetricRow(params, more[0]) for name, params, more, *_ in _rows("metrics")}
+TALLIES = {name: TallyRow(params, more[0]) for name, params, more, *_ in _rows("tallies")}
+OPTIMIZERS = {name: OptimizerRow(params, more) for name, params, more, *_ in _rows("optimizers")}
+
+cdef dict _TABLES = {
+    "activations": ACTIVATIONS,
+    "losses": {name: row.params for name, row in LOSSES.items()},
+    "metrics": {name: row.params for name, row in METRICS.items()},
+    "tallies": {name: row.params for name, row in TALLIES.items()},
+}
+cdef dict _NUMBER = {
+    table: {name: i for i, name in enumerate(rows)} for table, rows in _TABLES.items()
+}
+_NUMBER["ops"] = {name: i for i, name in enumerate(OPS)}
+_NUMBER["optimizers"] = {name: i for i, name in enumerate(OPTIMIZERS)}
+_NUMBER["dtypes"] = {name: i for i, (name, *_) in enumerate(_rows("dtypes"))}
+
+
+cdef list _isas():
+    cdef c_bool runs = False
+    cdef const char *name
+    found = []
+    while True:
+        name = cdl_isa_row(len(found), &runs)
+        if name == NULL:
+            return found
+        found.append((name.decode(), bool(runs)))
+
+
+ISAS = tuple(name for name, _ in _isas())
+
+
+def available_isas():
+    """Names of the compiled-in ISAs that this machine runs, best first."""
+    return tuple(name for name, runs in _isas() if runs)
+
+
+cdef str _forced_isa():
+    forced = os.environ.get("CDL_ISA", "")
+    if forced and forced not in available_isas():
+        raise ImportError(
+            f"CDL_ISA: expected one of {', '.join(available_isas())}, got {forced!r}"
+        )
+    return forced or available_isas()[0]
+
+
+cdl_start()
+cdef str _default_isa = _forced_isa()
+
+
+def info():
+    """What this build is and what it found: isa, compiler, openmp, threads and why that number."""
+    return {
+        "isa": _default_isa,
+        "compiler": cdl_compiler().decode(),
+        "openmp": bool(cdl_has_openmp()),
+        "threads": cdl_threads_limit(),
+        "threads_reason": cdl_threads_why().decode(),
+        "caches": _caches(),
+    }
+
+
+def limit_threads(int most):
+    """At most so many threads in what the calling thread builds from now on, 0 for no limit; the
+    limit before."""
+    return cdl_limit_threads(most)
+
+
+cdef str _caches():
+    found = []
+    for name in ("SC_LEVEL1_DCACHE_SIZE", "SC_LEVEL2_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE"):
+        try:
+            size = os.sysconf(name)
+        except (ValueError, OSError):
+            size = 0
+        found.append(f"{size // 1024} KB" if size > 0 else "unknown")
+    return "L1d {}, L2 {}, L3 {}".format(*found)
+
+
+cdef int check(cdl_status status, int fault=-1) except -1:
+    """Raise what a C status means; every fallible call goes through here."""
+    if status == CDL_OK:
+        return 0
+    if status == CDL_ERR_NO_MEMORY:
+        raise MemoryError("cdl: out of memory while building the program")
+    raise ValueError(f"cdl: instruction {fault} of the program is not well formed")
+
+
+cdef tuple _shape(shape, int least, what):
+    """The shape as ints; axes of at least `least`, and no more elements than sizes can count."""
+    cdef tuple axes = tuple([operator.index(n) for n in shape])
+    if any([n < least for n in axes]):
+        raise ValueError(f"{what}: expected axes of at least {least}, got shape {axes}")
+    if math.prod([max(n, 1) for n in axes]) > 2**46:
+        raise MemoryError(f"{what}: no memory holds shape {axes}")
+    return axes

@@ -1,0 +1,170 @@
+"""_fusing.py - the same program with fewer passes over memory: one rule a method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cdl import _core
+from cdl._instruction import Instruction, Value
+
+if TYPE_CHECKING:
+    from cdl._program import Program
+
+# A loss on probabilities and the one on raw scores that it becomes behind such an activation.
+_ON_SCORES = {
+    ("softmax", "categorical_crossentropy"): "softmax_categorical_crossentropy",
+    ("softmax", "sparse_categorical_crossentropy"): "softmax_sparse_categorical_crossentropy",
+    ("sigmoid", "binary_crossentropy"): "sigmoid_binary_crossentropy",
+}
+
+
+class Rewriter:
+    """Rewrites a copy of a program, one rule a method."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.values = list(program.values)
+        self.instructions = list(program.instructions)
+        self.inputs = list(program.inputs)
+        self.outputs = list(program.outputs)
+        self.pulled = list(program.pulled)
+        self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
+
+    def readers(self, value: Value) -> list[Instruction]:
+        return [i for i in self.instructions if any(v is value for v in i.inputs)]
+
+    def producer(self, value: Value) -> Instruction | None:
+        return next((i for i in self.instructions if any(v is value for v in i.outputs)), None)
+
+    def swap(self, old: Instruction, new: Instruction) -> None:
+        self.instructions = [new if i is old else i for i in self.instructions]
+        self.replaced[id(old)] = (old, new)
+
+    def current(self, instruction: Instruction) -> Instruction:
+        """What an instruction has become by now."""
+        while id(instruction) in self.replaced:
+            instruction = self.replaced[id(instruction)][1]
+        return instruction
+
+    def read_instead(self, old: Value, new: Value) -> None:
+        for i in self.readers(old):
+            inputs = [new if v is old else v for v in i.inputs]
+            self.swap(i, i.reading(inputs))
+        self.outputs = [new if v is old else v for v in self.outputs]
+        self.pulled = [new if v is old else v for v in self.pulled]
+
+    def drop(self, *ops: str) -> None:
+        for i in [i for i in self.instructions if i.op in ops]:
+            current = next(j for j in self.instructions if j.outputs == i.outputs)
+            self.instructions.remove(current)
+            self.read_instead(current.outputs[0], current.inputs[0])
+
+    def reshape_inputs(self) -> None:
+        for i in [i for i in self.instructions if i.op == "reshape"]:
+            old, new = i.inputs[0], i.outputs[0]
+            if (
+                any(v is old for v in self.inputs)
+                and self.readers(old) == [i]
+                and all(v is not old for v in self.outputs)
+                and old.dtype == "float32"
+            ):
+                self.instructions.remove(i)
+                self.inputs = [new if v is old else v for v in self.inputs]
+                new.role = old.role
+
+    def fuse_losses(self) -> None:
+        for loss in [i for i in self.instructions if i.op == "loss"]:
+            before = self.producer(loss.inputs[0])
+            if before is None:
+                continue
+            form = "softmax" if before.op == "softmax" else before.attributes.get("kind")
+            on_scores = _ON_SCORES.get((str(form), str(loss.attributes["kind"])))
+            readers = self.readers(before.outputs[0])
+            others = [i for i in readers if i is not loss and _core.OPS[i.op].gives_gradient]
+            if on_scores is None or others or not self.put_first(loss.inputs[1:]):
+                continue
+            attributes = {**loss.attributes, "kind": on_scores}
+            inputs = (before.inputs[0], *loss.inputs[1:])
+            fused = Instruction("loss", inputs, before.outputs, (), attributes)
+            self.instructions.remove(loss)
+            self.replaced[id(loss)] = (loss, fused)
+            self.instructions = [fused if i is before else i for i in self.instructions]
+
+    def put_first(self, values: Iterable[Value]) -> bool:
+        """Makes values before all others; False if they are made of others themselves."""
+        makers = [i for v in values if (i := self.producer(v)) is not None]
+        if any(self.producer(v) for i in makers for v in i.inputs):
+            return False
+        self.instructions = makers + [i for i in self.instructions if i not in makers]
+        return True
+
+    def fuse_activations(self) -> None:
+        for i in [i for i in self.instructions if i.op == "activation"]:
+            dense = self.producer(i.inputs[0])
+            if (
+                dense is None
+                or dense.op != "dense"
+                or dense.attributes.get("activation", "linear") != "linear"
+            ):
+                continue
+            if len(self.readers(i.inputs[0])) > 1 or any(v is i.inputs[0] for v in self.outputs):
+                continue
+            attributes = _plain(dict(i.attributes))
+            if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
+                continue
+            attributes["activation"] = attributes.pop("kind")
+            fused = Instruction("dense", dense.inputs, i.outputs, dense.params, attributes)
+            self.instructions = [
+                fused if j is dense else j for j in self.instructions if j is not i
+            ]
+
+    def fork_values(self) -> None:
+        """Where a value gets a gradient more than once, each giver has another output of a fork.
+
+        The caller, if it gives one, comes first; then the readers in order.
+        """
+        givers: dict[int, list[tuple[Instruction, int]]] = {}
+        for i, k in self.result().givers():
+            givers.setdefault(id(i.inputs[k]), []).append((i, k))
+        for value in [v for i in self.instructions for v in i.outputs]:
+            readers, rest = givers.get(id(value), []), value
+            if readers and any(v is value for v in self.pulled):
+                own, rest = self.fork(rest)
+                self.pulled = [own if v is value else v for v in self.pulled]
+            for i, k in readers[:-1]:
+                own, rest = self.fork(rest)
+                self.read(i, k, own)
+            if rest is not value:
+                self.read(*readers[-1], rest)
+
+    def fork(self, value: Value) -> tuple[Value, Value]:
+        """Two values that are one, right behind its producer."""
+        index = len(self.values)
+        shape, shared = value.shape, value.shared
+        outputs = tuple(Value(index + k, shape, "float32", None, shared) for k in range(2))
+        self.values += outputs
+        at = next(k for k, i in enumerate(self.instructions) if value in i.outputs)
+        self.instructions.insert(at + 1, Instruction("fork", (value,), outputs, (), {}))
+        return outputs[0], outputs[1]
+
+    def read(self, reader: Instruction, k: int, value: Value) -> None:
+        """Makes a value input `k` of what an instruction has become."""
+        reader = self.current(reader)
+        self.swap(reader, reader.reading((*reader.inputs[:k], value, *reader.inputs[k + 1 :])))
+
+    def result(self) -> Program:
+        program = type(self.program)(self.program.training)
+        program.values = self.values
+        program.instructions = self.instructions
+        program.inputs = self.inputs
+        program.outputs = self.outputs
+        program.reports = [self.current(report) for report in self.program.reports]
+        program.pulled = self.pulled
+        return program
+
+
+def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:
+    """relu with its default arguments is a row of its own, whose slope needs only the value."""
+    default = {"kind": "relu", "negative_slope": 0.0, "max_value": float("inf"), "threshold": 0.0}
+    return {"kind": "plain_relu"} if attributes == default else attributes

@@ -1,0 +1,96 @@
+"""_instruction.py - what a program is made of: values, and instructions that give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdl._variable import Variable
+
+Shape = tuple[int, ...]
+
+
+class Value:
+    """What an input or an instruction gives: an array of ``shape``, for each sample or for all.
+
+    Attributes:
+        index: its number, by which it is printed.
+        shape: of a sample.
+        dtype: "float32", or "int32" for class numbers.
+        role: what array an input is: "x", "y" or "weight".
+        shared: whether it has no batch axis: a weight read as a value, a constant, a sum over the
+            batch. Its shape is the whole shape.
+        mask: the value that tells which of its lines count (1) and which do not (0), or None for
+            all; its shape is that of this value without the last axis.
+    """
+
+    __slots__ = ("dtype", "index", "mask", "role", "shape", "shared")
+
+    def __init__(
+        self,
+        index: int,
+        shape: Shape,
+        dtype: str,
+        role: str | None = None,
+        shared: bool = False,
+    ) -> None:
+        self.index = index
+        self.shape = shape
+        self.dtype = dtype
+        self.role = role
+        self.shared = shared
+        self.mask: Value | None = None
+
+    def __repr__(self) -> str:
+        return f"%{self.index}"
+
+
+class Instruction:
+    """One operation: the op's name, its values, its weights, its attributes by name.
+
+    ``numbers`` are data of any length that belong to it, such as the elements of a constant.
+    """
+
+    __slots__ = ("attributes", "inputs", "numbers", "op", "outputs", "params")
+
+    def __init__(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        params: Sequence[Variable | None],
+        attributes: dict[str, Any],
+        numbers: Iterable[float] = (),
+    ) -> None:
+        self.op = op
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.params = tuple(params)
+        self.attributes = attributes
+        self.numbers = tuple(numbers)
+
+    def reading(self, inputs: Sequence[Value]) -> Instruction:
+        """The same from other inputs."""
+        parts = self.outputs, self.params, self.attributes, self.numbers
+        return Instruction(self.op, inputs, *parts)
+
+    def __repr__(self) -> str:
+        left = ", ".join(f"{v!r}" for v in self.outputs)
+        words = [f"{v!r}" for v in self.inputs]
+        words += [p.path for p in self.params if p is not None]
+        words += [
+            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()
+        ]
+        if self.numbers:
+            words.append(_brief(self.numbers))
+        shape = " ".join(f"{'shared ' * v.shared}{list(v.shape)}" for v in self.outputs)
+        return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (
+            f"  {shape}" if shape else ""
+        )
+
+
+def _brief(numbers: tuple[float, ...]) -> str:
+    """A list of numbers for the disassembly, which ends early if it is long."""
+    first = " ".join(f"{n:g}" for n in numbers[:8])
+    return f"numbers={first}" + (f" ... ({len(numbers)})" if len(numbers) > 8 else "")

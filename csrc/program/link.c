@@ -1,0 +1,121 @@
+/* link.c - which gradients flow between the nodes of a program, and what is shared by all rows. */
+#include "program/program.h"
+
+/* Whether a node can hand a gradient to input k. What only metrics read gets none. */
+static bool can_give(const struct cdl_node *node, int k) {
+    const bool has_one = node->op->is_loss || node->op->backward;
+    return has_one && !node->in[k]->is_int && (k == 0 || node->op->many);
+}
+
+static bool is_pulled(const struct cdl_program *program, const struct cdl_tensor *value) {
+    bool any = false;
+    for (int i = 0; i < program->n_pulled; i++) any |= program->pulled[i] == value;
+    return any;
+}
+
+static bool reads(const struct cdl_node *reader, int k, const struct cdl_node *node) {
+    bool any = false;
+    for (int o = 0; o < node->n_out; o++) any |= reader->in[k] == node->out[o];
+    return any;
+}
+
+/* Whether something gives an output of a node a gradient (a loss starts by itself): a later node
+ * that has one to give, or the caller. */
+static bool gets_gradient(const struct cdl_program *program, const struct cdl_node *node) {
+    if (node->op->is_loss) return true;
+    for (int o = 0; o < node->n_out; o++) {
+        if (is_pulled(program, node->out[o])) return true;
+    }
+    for (int i = node->index + 1; i < program->n_nodes; i++) {
+        const struct cdl_node *reader = &program->nodes[i];
+        for (int k = 0; k < reader->n_in && reader->has_dy; k++) {
+            if (can_give(reader, k) && reads(reader, k, node)) return true;
+        }
+    }
+    return false;
+}
+
+static struct cdl_node *producer_of(struct cdl_program *program, const struct cdl_node *reader,
+                                    int k) {
+    for (int i = 0; i < reader->index; i++) {
+        if (reads(reader, k, &program->nodes[i])) return &program->nodes[i];
+    }
+    return NULL;
+}
+
+static int readers_of(const struct cdl_program *program, const struct cdl_tensor *value) {
+    int readers = 0;
+    for (int i = 0; i < program->n_nodes; i++) {
+        for (int k = 0; k < program->nodes[i].n_in; k++)
+            readers += program->nodes[i].in[k] == value;
+    }
+    return readers;
+}
+
+/* A node hands a gradient to an input if it has one and anything before the input learns. A dense
+ * node that is the only reader of another's activated output takes over its slope. */
+static cdl_status link_backward(struct cdl_program *program) {
+    for (int i = program->n_nodes - 1; i >= 0; i--)
+        program->nodes[i].has_dy = gets_gradient(program, &program->nodes[i]);
+    for (int i = 0; i < program->n_nodes; i++) {
+        struct cdl_node *node = &program->nodes[i];
+        for (int k = 0; k < node->n_in && node->has_dy; k++) {
+            const struct cdl_node *before = producer_of(program, node, k);
+            const bool wanted = before && (cdl_node_gives(before) || cdl_node_trains(before));
+            node->needs[k] = wanted && can_give(node, k);
+        }
+        node->dx_activation = CDL_ACTIVATION_linear;
+        if (!node->needs[0] || node->op != &cdl_op_dense) continue;
+        CDL_TRY(cdl_param_need_transposed(node->param[0]));
+        struct cdl_node *before = producer_of(program, node, 0);
+        if (before->op->absorbs_slope && readers_of(program, node->in[0]) == 1) {
+            node->dx_activation = (int)before->attribute[0];
+            node->dx_row_param = before->row_param;
+            before->dy_is_dz = true;
+        }
+    }
+    return CDL_OK;
+}
+
+/* What one thread does for all, what of it no sample changes, and whether samples see each other.
+ */
+static void link_shared(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        struct cdl_node *node = &program->nodes[i];
+        bool any_in = false, all = true, any_out = false, once = true;
+        for (int k = 0; k < node->n_in; k++) {
+            const struct cdl_node *before = producer_of(program, node, k);
+            any_in |= !node->in[k]->shared;
+            once &= before && before->once;
+        }
+        for (int o = 0; o < node->n_out; o++) {
+            all &= node->out[o]->shared;
+            any_out |= node->out[o]->shared;
+        }
+        node->shared = all && !any_in && node->n_in + node->n_out > 0;
+        node->once = node->shared && once && !program->training;
+        program->n_once += node->once;
+        program->mixes_rows |= any_in && any_out;
+    }
+}
+
+/* A barrier stands between the writer of something shared and whoever is not the same thread. */
+static void link_waits(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        struct cdl_node *node = &program->nodes[i];
+        const bool last = i + 1 == program->n_nodes, first = i == 0;
+        bool gives = node->op->is_loss && node->in[0]->shared, gives_back = false;
+        for (int o = 0; o < node->n_out; o++) gives |= node->out[o]->shared;
+        for (int k = 0; k < node->n_in; k++) gives_back |= node->needs[k] && node->in[k]->shared;
+        node->waits_forward = gives && (last || !node->shared || !program->nodes[i + 1].shared);
+        node->waits_backward =
+            gives_back && (first || !node->shared || !program->nodes[i - 1].shared);
+    }
+}
+
+cdl_status cdl_link(struct cdl_program *program) {
+    link_shared(program);
+    if (program->training) CDL_TRY(link_backward(program));
+    link_waits(program);
+    return CDL_OK;
+}

@@ -1,0 +1,228 @@
+/* steps.c - the parts of a step, for a thread of a team: gather and forward, backward, update,
+ * reports.
+ *
+ * What is shared (a value without a batch axis) is computed by thread 0; before anyone else may
+ * read it stands a barrier, one for a row of such nodes.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "ops/learn.h"
+#include "ops/whole.h"
+#include "program/steps.h"
+
+void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
+                      struct cdl_step *step) {
+    static void (*const steps[])(double, double, const double *, float *) = {
+#define X(NAME, N_SLOTS, HYPERS, SLOTS) NAME##_step,
+        CDL_OPTIMIZERS(X)
+#undef X
+    };
+    if (program->n_groups == 0) return;
+    const struct cdl_rules *rules = &program->rules;
+    const double rate = (double)pass->rates[done < pass->n_rates ? done : pass->n_rates - 1];
+    const int64_t each = rules->accumulation_steps > 1 ? rules->accumulation_steps : 1;
+    const int64_t t = (int64_t)pass->iteration / each + 1;
+    for (int i = 0; i < program->n_groups; i++) {
+        const struct cdl_group_def *group = &program->groups[i];
+        step->groups[i].update = program->kernels->update[group->optimizer];
+        step->groups[i].whole = cdl_wholes[group->optimizer];
+        steps[group->optimizer](rate, (double)t, group->hypers, step->groups[i].derived);
+    }
+    step->rate = (float)rate;
+    step->clip_value = (float)rules->clip_value;
+    step->clip_norm = (float)rules->clip_norm;
+    step->global_clip_norm = (float)rules->global_clip_norm;
+    step->average_momentum = t > 1 ? (float)rules->average_momentum : 0.0f;
+    step->overwrite = rules->overwrite_frequency > 0 && t % rules->overwrite_frequency == 0;
+    step->accumulate = (int)each;
+    step->finite_only = rules->finite_only;
+    step->apply = ((int64_t)pass->iteration + 1) % each == 0;
+}
+
+void cdl_prepare(const struct cdl_program *program, bool training) {
+    for (int i = 0; i < program->n_hosts; i++) program->hosts[i].failed = false;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (node->op->prepare) node->op->prepare(node, training);
+    }
+}
+
+struct cdl_context cdl_context_of(const struct cdl_program *program, const struct cdl_pass *pass,
+                                  bool training, int thread, int threads) {
+    const size_t start = pass->next * pass->batch;
+    const size_t left = start < pass->rows ? pass->rows - start : 0;
+    const size_t rows = left < pass->batch ? left : pass->batch;
+    return (struct cdl_context){.kernels = program->kernels,
+                                .training = training,
+                                .rows = rows,
+                                .batch = rows,
+                                .thread = thread,
+                                .threads = threads,
+                                .seed = pass->seed,
+                                .step = pass->iteration};
+}
+
+bool cdl_has_failed(const struct cdl_program *program) {
+    bool any = false;
+    for (int i = 0; i < program->n_hosts; i++) any |= program->hosts[i].failed;
+    return any;
+}
+
+/* What a shared node sees of a batch: one sample, one thread. */
+static struct cdl_context alone(const struct cdl_context *ctx) {
+    struct cdl_context one = *ctx;
+    one.rows = 1;
+    one.thread = 0;
+    one.threads = 1;
+    return one;
+}
+
+void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
+                    const struct cdl_context *ctx) {
+    struct cdl_context one = alone(ctx);
+    const bool all = ctx->training || node->op->stages_always;
+    for (one.stage = 0; one.stage == 0 || (all && one.stage < stages); one.stage++)
+        phase(node, &one, 0, 1);
+}
+
+/* One op on the thread's rows, stage by stage; a thread without rows still keeps the others' time,
+ * and has its share in what an op that mixes makes of all rows. */
+static void run(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
+                struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
+    const bool all = ctx->training || node->op->stages_always;
+    if (node->shared) {
+        if (ctx->thread == 0) cdl_run_shared(phase, stages, node, ctx);
+        return;
+    }
+    for (ctx->stage = 0; ctx->stage == 0 || (all && ctx->stage < stages); ctx->stage++) {
+        if (ctx->stage > 0) cdl_barrier_wait(team, ctx->thread);
+        if (rows.first < rows.last || node->op->mixes) phase(node, ctx, rows.first, rows.last);
+    }
+}
+
+void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
+                      const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows) {
+    const size_t start = pass->next * pass->batch;
+    for (int i = 0; i < program->n_inputs; i++) {
+        cdl_gather(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, rows.first,
+                   rows.last, program->inputs[i]);
+    }
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        run(node->op->forward, node->op->forward_stages, node, ctx, team, rows);
+        if (node->waits_forward) cdl_barrier_wait(team, ctx->thread);
+    }
+}
+
+/* Whether update() has something to do. */
+static bool learns(const struct cdl_node *node) {
+    return node->has_dy && node->op->update && cdl_node_trains(node);
+}
+
+static void learn(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
+                  int thread, int threads) {
+    if (node->shared) {
+        const struct cdl_context one = alone(ctx);
+        node->op->update(node, &one, scratch, thread, threads);
+    } else {
+        node->op->update(node, ctx, scratch, thread, threads);
+    }
+}
+
+void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
+                       struct cdl_team *team, struct cdl_share rows) {
+    for (int i = program->n_nodes - 1; i >= 0; i--) {
+        const struct cdl_node *node = &program->nodes[i];
+        const bool has_work = cdl_node_gives(node) || learns(node);
+        if (node->op->backward && has_work)
+            run(node->op->backward, node->op->backward_stages, node, ctx, team, rows);
+        if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
+        if (!program->learns_later && learns(node)) learn(node, ctx, program->thread_scratch, 0, 1);
+    }
+}
+
+static void update_share(const struct cdl_program *program, const struct cdl_context *ctx) {
+    float *scratch = program->thread_scratch + (size_t)ctx->thread * CDL_THREAD_SCRATCH;
+    for (int i = program->n_nodes - 1; i >= 0; i--) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (learns(node)) learn(node, ctx, scratch, ctx->thread, ctx->threads);
+    }
+}
+
+/* After all parts of all gradients are there: what several instructions use learns. */
+static void learn_parts(struct cdl_program *program, const struct cdl_context *ctx,
+                        struct cdl_team *team) {
+    float *scratch = program->thread_scratch + (size_t)ctx->thread * CDL_THREAD_SCRATCH;
+    if (!program->n_parts) return;
+    cdl_barrier_wait(team, ctx->thread);
+    for (int i = ctx->thread; i < program->n_trained; i += team->size) {
+        if (program->trained[i].parts) cdl_learn_parts(&program->trained[i], ctx, scratch);
+    }
+}
+
+/* After all blocks of all gradients are kept: the parameters learn, each by one thread. False if
+ * none does, since the gradients are not finite (nor is then the sum of their squares). */
+bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
+                    struct cdl_team *team) {
+    learn_parts(program, ctx, team);
+    if (!program->whole) return true;
+    cdl_barrier_wait(team, ctx->thread);
+    for (int i = ctx->thread; i < program->n_trained; i += team->size) {
+        cdl_learn_squares(&program->trained[i], ctx);
+    }
+    cdl_barrier_wait(team, ctx->thread);
+    double all_squares = 0.0;
+    for (int i = 0; i < program->n_trained; i++) all_squares += program->trained[i].squares;
+    if (ctx->optimizer.finite_only && !(all_squares < INFINITY)) return false;
+    for (int i = ctx->thread; i < program->n_trained; i += team->size) {
+        cdl_learn_whole(&program->trained[i], ctx, all_squares,
+                        program->whole_scratch + (size_t)ctx->thread * program->whole_floats);
+    }
+    return true;
+}
+
+bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team) {
+    if (program->learns_later) update_share(program, ctx);
+    return cdl_learn_kept(program, ctx, team);
+}
+
+/* The penalties that the last step saw, as the loss counts them: once a batch, for all its rows. */
+void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx) {
+    double sum = 0.0;
+    for (int i = 0; i < program->n_trained; i++) {
+        const struct cdl_trained *trained = &program->trained[i];
+        if (!trained->penalty) continue;
+        const size_t n = cdl_param_floats(trained->param);
+        if (!ctx->training) {
+            ctx->kernels->penalize(n, trained->param->w, NULL, trained->l1, trained->l2,
+                                   trained->penalty);
+        }
+        for (size_t line = 0; line < (n + CDL_LINE - 1) / CDL_LINE; line++)
+            sum += trained->penalty[line];
+    }
+    program->penalty_total += sum * (double)ctx->batch;
+    program->penalty_count += (double)ctx->batch;
+}
+
+void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx) {
+    const struct cdl_context one = alone(ctx);
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (!node->op->penalty) continue;
+        program->penalty_total +=
+            node->op->penalty(node, node->shared ? &one : ctx) * (double)ctx->batch;
+    }
+    for (int i = 0; i < program->n_reports; i++) {
+        const struct cdl_node *node = program->reports[i];
+        node->op->report(node, node->shared ? &one : ctx, program->states[i]);
+    }
+}
+
+void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to) {
+    const float *from = cdl_rows(value, first);
+    const size_t lines = (value->shared ? 1 : rows) * value->lines;
+    for (size_t line = 0; line < lines; line++, from += value->ld) {
+        for (size_t j = 0; j < value->width; j++) *to++ = from[j];
+    }
+}

@@ -1,0 +1,63 @@
+/* steps.h - the parts of a step: gather and forward, backward, update, reports.
+ *
+ * All threads of a team call them together, each with its share of the rows.
+ */
+#ifndef CDL_PROGRAM_STEPS_H
+#define CDL_PROGRAM_STEPS_H
+
+#include "program/program.h"
+
+/* Samples [first, last) of a batch. */
+struct cdl_share {
+    size_t first, last;
+};
+
+/* The rows of one thread: whole blocks of CDL_ROW_BLOCK. */
+static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads) {
+    const size_t each = cdl_round_up((rows + (size_t)threads - 1) / (size_t)threads, CDL_ROW_BLOCK);
+    const size_t first = (size_t)thread * each < rows ? (size_t)thread * each : rows;
+    return (struct cdl_share){first, first + each < rows ? first + each : rows};
+}
+
+/* Once a run, by one thread, before the region. */
+void cdl_prepare(const struct cdl_program *program, bool training);
+
+/* What a thread's ops see of the batch at which a pass stands; `threads` is how many there are. */
+struct cdl_context cdl_context_of(const struct cdl_program *program, const struct cdl_pass *pass,
+                                  bool training, int thread, int threads);
+
+/* The optimizer's step; `done` are those since the first of pass->rates. */
+void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
+                      struct cdl_step *step);
+
+void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
+                      const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows);
+void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
+                       struct cdl_team *team, struct cdl_share rows);
+
+/* One node that is shared, by one thread, all its stages. */
+typedef void cdl_phase_fn(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last);
+void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
+                    const struct cdl_context *ctx);
+
+/* Whether something went wrong that one may hear of after the run only, such as in a function of
+ * the caller's: nothing may come of this batch. */
+bool cdl_has_failed(const struct cdl_program *program);
+
+/* After the backward pass of all rows (a barrier): the parameters learn. False if none does, since
+ * the gradients are not finite. */
+bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team);
+
+/* The last part of it: what is kept as whole gradients, or as parts of them. */
+bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
+                    struct cdl_team *team);
+
+/* After the barrier behind them, by one thread. */
+void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx);
+void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx);
+
+/* `rows` rows of a value from row `first` to row-major memory; of a shared value its one. */
+void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to);
+
+#endif
