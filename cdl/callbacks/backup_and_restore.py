@@ -9,13 +9,18 @@ from typing import Any
 from cdl._arguments import flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter
+from cdl.random import set_state
+from cdl.random import state as random_state
 
 
 class BackupAndRestore(Callback):
     """Save weights, optimizer and the number of the epoch, and start the next `fit` from there.
 
     A `fit` that was interrupted, by an error or with its process, goes on with the epoch that was
-    running when the last backup was made. When a `fit` comes to its end the backup is removed.
+    running when the last backup was made. The random generators go on too: after a backup of an
+    epoch the weights get the very bits that they would have had, if the script makes the same model
+    (with the same seeds of its layers: see `set_random_seed`). When a `fit` comes to its end the
+    backup is removed.
 
     Args:
         backup_dir: a folder for this purpose only.
@@ -95,9 +100,16 @@ class BackupAndRestore(Callback):
         if os.path.exists(self._weights_path):
             model.optimizer.build(model.trainable_variables)
             model.load_weights(self._weights_path)
-        if os.path.exists(self._training_metadata_path):
-            with open(self._training_metadata_path) as file:
-                model._initial_epoch = int(json.load(file)["epoch"])
+        # A process that died between its weights and their epoch has left the epoch under `.new`.
+        for path in (f"{self._training_metadata_path}.new", self._training_metadata_path):
+            state = _read(path)
+            newer = path.endswith(".new")
+            if state is None or (newer and state.get("step") != int(model.optimizer.iterations)):
+                continue
+            model._initial_epoch = state["epoch"]
+            if state.get("random") is not None:
+                set_state(state["random"])
+            return
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Back up, if epochs are backed up."""
@@ -120,13 +132,19 @@ class BackupAndRestore(Callback):
         for kept, path in self._pairs():
             if self.double_checkpoint and os.path.exists(path):
                 shutil.copy(path, kept)
-        self.model.save_weights(self._weights_path, overwrite=True)
-        state = {"epoch": self._current_epoch, "batch": self._last_batch_seen}
+        state = {
+            "epoch": self._current_epoch,
+            "batch": self._last_batch_seen,
+            "step": int(self.model.optimizer.iterations),
+            # Within an epoch it would be that of an order which is not drawn again.
+            "random": random_state() if self.save_freq == "epoch" else None,
+        }
         temporary = f"{self._training_metadata_path}.new"
         with open(temporary, "w") as file:
             json.dump(state, file)
             file.flush()
             os.fsync(file.fileno())
+        self.model.save_weights(self._weights_path, overwrite=True)
         os.replace(temporary, self._training_metadata_path)
 
     def on_train_end(self, logs: Logs = None) -> None:
@@ -135,3 +153,21 @@ class BackupAndRestore(Callback):
 
         if self.delete_checkpoint and os.path.exists(self.backup_dir):
             shutil.rmtree(self.backup_dir)
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    """What a file says about a backup; None if it is not there.
+
+    Raises:
+        OSError: it cannot be read, or says nothing of the kind.
+    """
+    try:
+        with open(path) as file:
+            state = json.load(file)
+        if int(state["epoch"]) >= 0:
+            return dict(state, epoch=int(state["epoch"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise OSError(f"{path} cannot be read as the state of a training: {error}") from error
+    raise OSError(f"{path} cannot be read as the state of a training: its epoch is negative")

@@ -72,6 +72,41 @@ def draw_from(seed: int | None) -> None:
         np.random.RandomState(_own.bits).seed(seed)
 
 
+def state() -> dict[str, Any]:
+    """All that further orders and draws depend on, to be given to `set_state`; fit for JSON."""
+    from numpy.random.mtrand import get_bit_generator
+
+    bits = _own.bits or get_bit_generator()
+    return {"seed": _core_seed, "numpy": _plain(bits.state)}
+
+
+def set_state(state: dict[str, Any]) -> None:
+    """Go on from a state that `state` gave.
+
+    Raises:
+        ValueError: it is none, or that of another kind of generator.
+    """
+    global _core_seed  # noqa: PLW0603 - see set_random_seed
+    from numpy.random.mtrand import get_bit_generator
+
+    bits = _own.bits or get_bit_generator()
+    try:
+        seed = int(state["seed"])
+        inner = dict(state["numpy"]["state"])
+        if "key" in inner:
+            inner["key"] = np.asarray(inner["key"], np.uint32)
+        bits.state = {**state["numpy"], "state": inner}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"set_state: state must be what state() gave: {error!r}") from error
+    _core_seed = seed
+
+
+def _plain(thing: Any) -> Any:
+    if isinstance(thing, dict):
+        return {key: _plain(value) for key, value in thing.items()}
+    return thing.tolist() if isinstance(thing, (np.ndarray, np.generic)) else thing
+
+
 def core_seed() -> int:
     """The seed that the core's counter-based draws start from: 0 until `set_random_seed`."""
     return _core_seed

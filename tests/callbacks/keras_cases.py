@@ -210,6 +210,7 @@ def _interrupted(K, **kwargs):
         state = json.loads((path / "training_metadata.json").read_text())
         other = net(K)
         again = fit(other, callbacks=[K.callbacks.BackupAndRestore(str(path), **kwargs)])
+        state = {name: state[name] for name in ("epoch", "batch")}  # cdl notes more
         return [files, state, again, path.exists()]
 
 

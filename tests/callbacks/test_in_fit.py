@@ -168,7 +168,8 @@ def test_damaged_backup_is_replaced_by_the_one_before(tmp_path):
 def test_backup_notes_epoch_and_batch(tmp_path):
     backup = callbacks.BackupAndRestore(tmp_path, save_freq=3, delete_checkpoint=False)
     fit(compiled(), backup, epochs=2, batch_size=4)
-    assert json.loads((tmp_path / "training_metadata.json").read_text()) == {"epoch": 1, "batch": 3}
+    state = json.loads((tmp_path / "training_metadata.json").read_text())
+    assert (state["epoch"], state["batch"]) == (1, 3)
 
 
 # --- the others ---
