@@ -59,36 +59,38 @@ def test_shuffling_dropout_and_noise_go_on(at, double, tmp_path):
     assert equal(whole, resumed)
 
 
-def test_process_that_dies_between_weights_and_their_epoch_goes_on_too(tmp_path):
-    whole = train()
-    for dies in ("before", "after"):
+class Dying(callbacks.BackupAndRestore):
+    """Dies in its fourth backup, before the weights are replaced, or after."""
 
-        class Dying(callbacks.BackupAndRestore):
-            """Dies in its fourth backup, before the weights are replaced, or after."""
+    count, dies = 0, ""
 
-            count = 0
+    def _back_up(self):
+        self.count += 1
+        if self.count == 4:
+            plainly = self.model.save_weights
 
-            def _back_up(self):
-                self.count += 1
-                if self.count == 4:
-                    plainly = self.model.save_weights
+            def save(*args, **kwargs):
+                if self.dies == "after":
+                    plainly(*args, **kwargs)
+                raise RuntimeError("stop")
 
-                    def save(*args, **kwargs):
-                        if dies == "after":
-                            plainly(*args, **kwargs)
-                        raise RuntimeError("stop")
+            self.model.save_weights = save
+        super()._back_up()
 
-                    self.model.save_weights = save
-                super()._back_up()
 
-        with pytest.raises(RuntimeError, match="stop"):
-            train(Dying(tmp_path / dies))
-        again = callbacks.BackupAndRestore(tmp_path / dies)
-        assert equal(whole, train(again)), dies
+@pytest.mark.parametrize("dies", ["before", "after"])
+def test_process_that_dies_between_weights_and_their_epoch_goes_on_too(dies, tmp_path):
+    backup = Dying(tmp_path / "b")
+    backup.dies = dies
+    with pytest.raises(RuntimeError, match="stop"):
+        train(backup)
+    assert equal(train(), train(callbacks.BackupAndRestore(tmp_path / "b")))
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "3", "{}", '{"epoch": -1}', '{"epoch": "x"}', "[" * 10**5]
+    "text",
+    ["", "{", "3", "{}", '{"epoch": -1}', '{"epoch": "x"}', "[" * 10**5],
+    ids=len,
 )
 def test_damaged_note_of_a_backup_is_an_error_with_its_name(text, tmp_path):
     with pytest.raises(RuntimeError, match="stop"):
