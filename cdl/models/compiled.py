@@ -5,7 +5,7 @@ crossentropy 'crossentropy' means. So `compile` checks all that needs no shapes,
 settle the rest, once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cdl import losses, metrics, optimizers
@@ -41,6 +41,7 @@ class Settled(NamedTuple):
 
     heads: tuple[Head, ...]  # one an output
     metrics: tuple[Reported, ...]
+    logged: tuple[int, ...]  # heads, in the order in which their losses are listed
     reads_y_as_it_is: bool  # whether that is so of some head
 
 
@@ -109,7 +110,7 @@ class Compiled:
         ]
         reported = _reported(wanted, outputs, shapes)
         several = sum(loss is not None for loss in found) > 1
-        heads = []
+        heads: list[Head] = []
         for i, loss in enumerate(found):
             logged = f"{outputs[i].name}_loss" if several and loss is not None else None
             own = [each for each in reported if each.output == i]
@@ -119,7 +120,12 @@ class Compiled:
             shaped = not wants.isdisjoint((AS_IT_IS, "labels"))
             scale = wanted[i].scale
             heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
-        return Settled(tuple(heads), tuple(reported), any(each[-1] for each in heads))
+        order = list(range(len(heads)))
+        if keyed and isinstance(self.given["loss"], Mapping):  # Keras lists them as they were given
+            names = [info.name for info in outputs]
+            order = [names.index(name) for name in self.given["loss"] if name in names] or order
+        shaped = any(head.reads_y_as_it_is for head in heads)
+        return Settled(tuple(heads), tuple(reported), tuple(order), shaped)
 
 
 def _reported(

@@ -185,9 +185,9 @@ class Engine:
             states.update(self.parts.totals)
         logs: dict[str, Any] = {"loss": 0.0}
         whole = 0.0
-        for i, head in enumerate(settled.heads):
+        for i in settled.logged:
             if i in states:
-                total, count = states[i]
+                head, (total, count) = settled.heads[i], states[i]
                 value = total / count if count else 0.0
                 whole += value
                 if head.logged is not None:

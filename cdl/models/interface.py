@@ -103,7 +103,8 @@ def flat(given: Any, names: Sequence[str], call: str, kind: str, partly: bool = 
         names: what the elements are called.
         call: how errors call what was given, such as "fit: x".
         kind: what the names are names of: "input" or "output".
-        partly: whether a dict may lack names, and None stands for all of them.
+        partly: whether a dict may lack names, and None stands for all of them. Otherwise it may
+            have more: a table has columns that a model does not look at.
 
     Raises:
         ValueError: another number, or other names.
@@ -128,13 +129,12 @@ def flat(given: Any, names: Sequence[str], call: str, kind: str, partly: bool = 
 def _by_name(
     given: Mapping[Any, Any], names: Sequence[str], call: str, kind: str, partly: bool
 ) -> list[Any]:
-    unknown = [key for key in given if key not in names]
+    wrong = [key for key in given if key not in names] if partly else []
     missing = [] if partly else [name for name in names if name not in given]
-    if unknown or missing:
-        what = f"got no {missing}" if missing else f"got {unknown}"
+    if wrong or missing:
+        what = f"no {missing} among {list(given)}" if missing else f"{wrong}"
         raise ValueError(
-            f"{call} must have as keys the names of the {kind}s, {list(names)}, {what}"
-            + (f" among {list(given)}" if missing else "")
+            f"{call} must have as keys the names of the {kind}s, {list(names)}, got {what}"
         )
     return [given.get(name) for name in names]
 

@@ -180,7 +180,8 @@ class CompiledState(Interface):
         if self._compiled is None:
             return []
         names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
-        heads = self._compiled.settled.heads if self._compiled.settled is not None else ()
+        settled = self._compiled.settled
+        heads = [settled.heads[i] for i in settled.logged] if settled is not None else []
         return names + [head.logged for head in heads if head.logged is not None]
 
     def get_metrics_result(self) -> dict[str, float]:

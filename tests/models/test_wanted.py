@@ -1,0 +1,91 @@
+"""test_wanted.py - compile's arguments taken apart output by output, and what they must not be."""
+
+import pytest
+
+from cdl import losses
+from cdl.models.wanted import leaves, wanted_of
+
+NAMES = ["p", "q"]
+NOTHING = {"loss": None, "loss_weights": None, "metrics": None, "weighted_metrics": None}
+
+
+def wanted(keyed=False, **given):
+    return wanted_of(NOTHING | given, NAMES, keyed)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (None, [None, None]),
+        ("mse", ["mse", "mse"]),
+        (["mse", "mae"], ["mse", "mae"]),
+        (("mse", None), ["mse", None]),
+        ({"q": "mae", "p": "mse"}, ["mse", "mae"]),
+        ({"p": "mse", "q": None}, ["mse", None]),
+    ],
+)
+def test_loss_of_each_output(loss, expected):
+    assert [each.loss for each in wanted(loss=loss)] == expected
+
+
+def test_a_config_is_one_loss_for_all_outputs():
+    config = losses.serialize(losses.MeanSquaredError())
+    assert [each.loss for each in wanted(loss=config)] == [config, config]
+    assert leaves(config) == [config]
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        (None, [1.0, 1.0]),
+        (0.5, [0.5, 0.5]),
+        ([2, 0.5], [2.0, 0.5]),
+        ({"q": 3}, [1.0, 3.0]),
+        ({"q": 3, "p": 2}, [2.0, 3.0]),
+    ],
+)
+def test_weight_of_each_loss(weights, expected):
+    assert [each.scale for each in wanted(loss="mse", loss_weights=weights)] == expected
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        (None, [[], []]),
+        ([], [[], []]),
+        (["mae", "mse"], [["mae"], ["mse"]]),
+        ([["mae", "mse"], None], [["mae", "mse"], []]),
+        ({"q": "mae"}, [[], ["mae"]]),
+        ({"q": ["mae", "mse"], "p": ("acc",)}, [["acc"], ["mae", "mse"]]),
+    ],
+)
+@pytest.mark.parametrize("argument", ["metrics", "weighted_metrics"])
+def test_metrics_of_each_output(argument, metrics, expected):
+    found = wanted(**{argument: metrics})
+    assert [each[2 if argument == "metrics" else 3] for each in found] == expected
+
+
+def test_a_dict_of_outputs_may_leave_losses_out():
+    assert [each.loss for each in wanted(keyed=True, loss={"q": "mse"})] == [None, "mse"]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ({"loss": ["mse"]}, ValueError, r"loss must have one element for each of the 2 outputs"),
+        ({"loss": ["mse"] * 3}, ValueError, r"\['p', 'q'\], got a list of 3"),
+        ({"loss": {"p": "mse"}}, ValueError, r"names of the outputs, \['p', 'q'\], got none for \["),
+        ({"loss": {"p": "mse", "z": "mse"}}, ValueError, r"got \['z'\]"),
+        ({"loss": {"p": ["mse", "mae"], "q": "mse"}}, ValueError, "got a list of 2 for one of them"),
+        ({"loss_weights": [1.0]}, ValueError, "loss_weights must have one element for each"),
+        ({"loss_weights": {"z": 1.0}}, ValueError, r"loss_weights must have as keys .* got \['z'\]"),
+        ({"loss_weights": ["mae", 1]}, TypeError, "give metrics by name"),
+        ({"metrics": ["mae"]}, ValueError, "metrics must have one element for each of the 2"),
+        ({"metrics": {"z": "mae"}}, ValueError, r"metrics must have as keys .* got \['z'\]"),
+        ({"metrics": "mae"}, ValueError, "metrics must be a list, tuple or dict, got 'mae'"),
+        ({"weighted_metrics": [[3], None]}, ValueError, "must hold names, functions or Metrics"),
+    ],
+)
+def test_what_does_not_fit_the_outputs_is_refused(given, error, text):
+    with pytest.raises(error, match=text):
+        wanted(**given)
