@@ -167,7 +167,7 @@ class Engine:
         gradients = self.parts.losses_of(executor, rows, self.training)
         if self.training:
             rate, skipped = float(optimizer.rates(step, 1)[0]), executor.skipped
-            executor.backward(gradients[0], rate, step)
+            executor.backward(gradients, rate, step)
             self._follow(step, 1, executor.skipped - skipped)
         else:
             executor.skip()

@@ -129,12 +129,17 @@ def lower_training(
         for i, shape in enumerate(weights)
     ]
     reports: list[int | str] = []
-    for i, head in enumerate(settled.heads):
-        if head.loss is not None and losses.is_compiled(head.loss):
-            y = predictions[i]
+    pulled = []
+    for i, (head, y) in enumerate(zip(settled.heads, predictions, strict=True)):
+        if head.loss is None:
+            continue
+        if losses.is_compiled(head.loss):
             target = _target(inputs, i, head.loss.wants, y, y_shapes[i])
             head.loss.lower(program, target, y, of_lines[i], head.scale, y.mask)
             reports.append(i)
+        else:
+            pulled.append(y)
+    program.pulled = pulled
     reports += _lower_metrics(program, inputs, settled, predictions, of_lines, y_shapes)
     seen = tuple(
         _seen(program, inputs, i, predictions[i].mask, weights[i], y_shapes[i])

@@ -53,7 +53,10 @@ class PythonParts:
         self._dtypes = [None if y is None else y.dtype for y in targets]
 
     def losses_of(self, executor: Executor, rows: int, slopes: bool) -> list[Array]:
-        """Add up the losses of the batch that went forward; their gradients, if `slopes`."""
+        """Add up the losses of the batch that went forward; their gradients, if `slopes`.
+
+        Gradients are in the order of what the program pulls.
+        """
         gradients = []
         for i in self.losses:
             head = self._heads[i]

@@ -74,11 +74,23 @@ def test_a_dict_of_outputs_may_leave_losses_out():
     [
         ({"loss": ["mse"]}, ValueError, r"loss must have one element for each of the 2 outputs"),
         ({"loss": ["mse"] * 3}, ValueError, r"\['p', 'q'\], got a list of 3"),
-        ({"loss": {"p": "mse"}}, ValueError, r"names of the outputs, \['p', 'q'\], got none for \["),
+        (
+            {"loss": {"p": "mse"}},
+            ValueError,
+            r"names of the outputs, \['p', 'q'\], got none for \[",
+        ),
         ({"loss": {"p": "mse", "z": "mse"}}, ValueError, r"got \['z'\]"),
-        ({"loss": {"p": ["mse", "mae"], "q": "mse"}}, ValueError, "got a list of 2 for one of them"),
+        (
+            {"loss": {"p": ["mse", "mae"], "q": "mse"}},
+            ValueError,
+            "got a list of 2 for one of them",
+        ),
         ({"loss_weights": [1.0]}, ValueError, "loss_weights must have one element for each"),
-        ({"loss_weights": {"z": 1.0}}, ValueError, r"loss_weights must have as keys .* got \['z'\]"),
+        (
+            {"loss_weights": {"z": 1.0}},
+            ValueError,
+            r"loss_weights must have as keys .* got \['z'\]",
+        ),
         ({"loss_weights": ["mae", 1]}, TypeError, "give metrics by name"),
         ({"metrics": ["mae"]}, ValueError, "metrics must have one element for each of the 2"),
         ({"metrics": {"z": "mae"}}, ValueError, r"metrics must have as keys .* got \['z'\]"),
