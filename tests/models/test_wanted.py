@@ -77,19 +77,19 @@ def test_a_dict_of_outputs_may_leave_losses_out():
         (
             {"loss": {"p": "mse"}},
             ValueError,
-            r"names of the outputs, \['p', 'q'\], got none for \[",
+            r"names of the outputs, .*, got none for \[",
         ),
         ({"loss": {"p": "mse", "z": "mse"}}, ValueError, r"got \['z'\]"),
         (
             {"loss": {"p": ["mse", "mae"], "q": "mse"}},
             ValueError,
-            "got a list of 2 for one of them",
+            "got a list of 2 for one",
         ),
         ({"loss_weights": [1.0]}, ValueError, "loss_weights must have one element for each"),
         (
             {"loss_weights": {"z": 1.0}},
             ValueError,
-            r"loss_weights must have as keys .* got \['z'\]",
+            r"loss_weights must have .* got \[",
         ),
         ({"loss_weights": ["mae", 1]}, TypeError, "give metrics by name"),
         ({"metrics": ["mae"]}, ValueError, "metrics must have one element for each of the 2"),
