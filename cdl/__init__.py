@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from cdl import random as random
     from cdl import regularizers as regularizers
     from cdl import saving as saving
+    from cdl import sklearn as sklearn
     from cdl import utils as utils
+    from cdl import wrappers as wrappers
     from cdl._variable import Variable as Variable
     from cdl.dtype_policies import DTypePolicy as DTypePolicy
     from cdl.initializers import Initializer as Initializer
@@ -92,7 +94,9 @@ __all__ = [
     "random",
     "regularizers",
     "saving",
+    "sklearn",
     "utils",
+    "wrappers",
     "version",
     "__version__",
 ]

@@ -207,15 +207,25 @@ cdef class Executor:
         finally:
             self.busy = False
 
-    def train(self, size_t steps, double seconds, rates, uint64_t iteration, uint64_t seed):
-        """Up to `steps` batches or about `seconds`; the number of batches done since begin()."""
-        cdef Py_buffer view
+    def train(self, size_t steps, double seconds, rates, uint64_t iteration, uint64_t seed,
+              shares=None):
+        """Up to `steps` batches or about `seconds`; the number of batches done since begin().
+
+        Penalties count `shares[i]` times as much in batch i.
+        """
+        cdef Py_buffer view, of_shares
         rates = np.ascontiguousarray(rates, np.float32)
         self._check_training()
         if not rates.size:
             raise ValueError("rates: expected at least one")
+        if shares is not None:
+            shares = np.ascontiguousarray(shares, np.float32)
+            if shares.size * self.where.batch < self.where.rows:
+                raise ValueError("shares: expected one for each batch of the pass")
         self._enter()
         try:
+            if shares is not None:
+                self.where.shares = _floats(shares, shares.size, False, &of_shares)
             self.where.rates = _floats(rates, rates.size, False, &view)
             self.where.n_rates = rates.size
             self.where.iteration = iteration
@@ -226,6 +236,9 @@ cdef class Executor:
                 self._raise()
             finally:
                 PyBuffer_Release(&view)
+                if shares is not None:
+                    self.where.shares = NULL
+                    PyBuffer_Release(&of_shares)
         finally:
             self.busy = False
         return self.where.next

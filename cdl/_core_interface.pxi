@@ -139,6 +139,7 @@ cdef extern from "cdl.h" nogil:
         uint64_t iteration
         const float *rates
         size_t n_rates
+        const float *shares
     void cdl_train(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
     void cdl_test(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
     size_t cdl_forward(cdl_program *program, cdl_pass *where, bint training)

@@ -145,6 +145,7 @@ struct cdl_pass {
     uint64_t iteration; /* steps that the optimizer has made */
     const float *rates; /* of the coming steps; the last one repeats */
     size_t n_rates;
+    const float *shares; /* how much penalties count in each batch of the pass, or NULL: 1 */
 };
 
 /* Up to `steps` batches, or as many as fit about `seconds`; moves pass->next and, in training,

@@ -7,7 +7,9 @@ global generator shuffles; the core draws by (seed, step, index) and keeps no st
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +25,9 @@ from cdl.random.draws import randint as randint
 from cdl.random.draws import shuffle as shuffle
 from cdl.random.draws import truncated_normal as truncated_normal
 from cdl.random.draws import uniform as uniform
+
+if TYPE_CHECKING:
+    from random import Random
 
 _SEEDS = 2**32
 _core_seed = 0
@@ -47,9 +52,11 @@ def set_random_seed(seed: int) -> None:
 
 
 class _Own(threading.local):
-    """What a worker thread draws from instead of the process's generator."""
+    """What a thread draws from instead of the process's generators."""
 
     bits: np.random.BitGenerator | None = None
+    seeds: Random | None = None
+    core_seed: int | None = None
 
 
 _own = _Own()
@@ -77,7 +84,7 @@ def state() -> dict[str, Any]:
     from numpy.random.mtrand import get_bit_generator
 
     bits = _own.bits or get_bit_generator()
-    return {"seed": _core_seed, "numpy": _plain(bits.state)}
+    return {"seed": core_seed(), "numpy": _plain(bits.state)}
 
 
 def set_state(state: dict[str, Any]) -> None:
@@ -98,7 +105,10 @@ def set_state(state: dict[str, Any]) -> None:
         bits.state = {**state["numpy"], "state": inner}
     except (KeyError, TypeError) as error:
         raise ValueError(f"set_state: state must be what state() gave: {error!r}") from error
-    _core_seed = seed
+    if _own.core_seed is None:
+        _core_seed = seed
+    else:
+        _own.core_seed = seed
 
 
 def _plain(thing: Any) -> Any:
@@ -107,13 +117,35 @@ def _plain(thing: Any) -> Any:
     return thing.tolist() if isinstance(thing, (np.ndarray, np.generic)) else thing
 
 
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Within this the calling thread draws as after `set_random_seed(seed)`, and no other does.
+
+    What draws from `random` or `numpy.random` by itself is not cdl's to seed. None does nothing.
+    """
+    if seed is None:
+        yield
+        return
+    import random
+
+    before = _own.bits, _own.seeds, _own.core_seed
+    draw_from(seed)
+    _own.seeds, _own.core_seed = random.Random(seed), seed
+    try:
+        yield
+    finally:
+        _own.bits, _own.seeds, _own.core_seed = before
+
+
 def core_seed() -> int:
     """The seed that the core's counter-based draws start from: 0 until `set_random_seed`."""
-    return _core_seed
+    return _core_seed if _own.core_seed is None else _own.core_seed
 
 
 def draw_seed() -> int:
-    """A seed for an object that was given none, from Python's `random`."""
+    """A seed for an object that was given none, from Python's `random` or the thread's own."""
+    if _own.seeds is not None:
+        return _own.seeds.randint(1, 10**9)
     import random
 
     return random.randint(1, 10**9)

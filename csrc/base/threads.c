@@ -115,6 +115,15 @@ int cdl_threads_available(void) {
     return own_limit > 0 && own_limit < limit ? own_limit : limit;
 }
 
+int cdl_threads_now(int planned) {
+    int most = cdl_threads_available();
+#ifdef _OPENMP
+    const int told = omp_get_max_threads();
+    if (told < most) most = told;
+#endif
+    return planned < most ? planned : most;
+}
+
 const char *cdl_threads_reason(void) {
     return atomic_load(&forked_after_region) ? "forked from a process that had used threads"
                                              : reason;

@@ -26,6 +26,10 @@ void cdl_threads_init(void);
 /* Threads that a call may use now: 1 in a child whose parent had used threads, since the OpenMP
  * runtime does not survive a fork. */
 int cdl_threads_available(void);
+
+/* Of `planned` threads those that may run at this moment: the limit of the calling thread counts,
+ * and what the OpenMP runtime has been told by others (threadpoolctl, omp_set_num_threads). */
+int cdl_threads_now(int planned);
 const char *cdl_threads_reason(void);
 
 /* At most `most` for programs that the calling thread builds, 0 for no limit of its own: a pool of

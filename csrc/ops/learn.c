@@ -73,12 +73,14 @@ static void settle(const struct cdl_trained *trained, const struct cdl_context *
 
 /* Adds the penalty's slope to a block. A pad would be taken for a weight of 0, whose slope is l1.
  */
-static void penalize_block(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
+static void penalize_block(const struct cdl_trained *trained, const struct cdl_context *ctx,
                            struct cdl_block block, float *g) {
+    const float share = ctx->optimizer.share;
     const size_t offset = offset_of(trained->param, block);
     const size_t left = trained->param->cols - block.column;
-    kernels->penalize(block.rows * block.width, trained->param->w + offset, g, trained->l1,
-                      trained->l2, trained->penalty + offset / CDL_LINE);
+    ctx->kernels->penalize(block.rows * block.width, trained->param->w + offset, g,
+                           share * trained->l1, share * trained->l2,
+                           trained->penalty + offset / CDL_LINE);
     for (size_t r = 0; r < block.rows && left < block.width; r++) {
         for (size_t j = left; j < block.width; j++) g[r * block.width + j] = 0.0f;
     }
@@ -94,7 +96,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         kernels->blend(n, 0.0f, g, trained->gradient + offset);
         return;
     }
-    if (trained->penalty) penalize_block(trained, kernels, block, g);
+    if (trained->penalty) penalize_block(trained, ctx, block, g);
     if (trained->pull) kernels->add(n, trained->pull + offset, g);
     if (trained->accumulated) {
         float *sum = trained->accumulated + offset;

@@ -84,6 +84,7 @@ struct cdl_group {
 struct cdl_step {
     struct cdl_group groups[CDL_MAX_GROUPS];
     float rate;
+    float share;                                   /* of the penalties */
     float clip_value, clip_norm, global_clip_norm; /* or 0 */
     float average_momentum;                        /* 0 in the first step */
     bool overwrite;                                /* the weights by their average */

@@ -70,5 +70,5 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
     /* A region of sleeping threads takes some 35 us to start: a few rows are done before that. */
     const double flops = program->row_flops * (double)rows;
     const bool alone = !program->forced && flops < CDL_REGION_FLOPS;
-    cdl_region(alone ? 1 : program->threads, predict_work, &job);
+    cdl_region(alone ? 1 : cdl_team_size(program), predict_work, &job);
 }

@@ -90,13 +90,13 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
 void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
     struct loop loop = {program, pass, steps, seconds, true, false};
     cdl_prepare(program, true);
-    cdl_region(program->threads, loop_work, &loop);
+    cdl_region(cdl_team_size(program), loop_work, &loop);
 }
 
 void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
     struct loop loop = {program, pass, steps, seconds, false, false};
     cdl_prepare(program, false);
-    cdl_region(program->threads, loop_work, &loop);
+    cdl_region(cdl_team_size(program), loop_work, &loop);
 }
 
 /* ---- one batch in two halves ------------------------------------------------------------------
@@ -129,7 +129,7 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     struct half half = {program, pass, cdl_context_of(program, pass, training, 0, 1), NULL, false};
     if (half.ctx.rows == 0) return 0;
     cdl_prepare(program, training);
-    cdl_region(program->threads, forward_half, &half);
+    cdl_region(cdl_team_size(program), forward_half, &half);
     cdl_count_reports(program, &half.ctx);
     if (!training) cdl_count_penalties(program, &half.ctx); /* training: in its backward */
     return half.ctx.rows;
@@ -163,7 +163,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
                   const float *const *gradients) {
     struct half half = {program, pass, cdl_context_of(program, pass, true, 0, 1), gradients, false};
     cdl_prepare_step(program, pass, 0, &half.ctx.optimizer);
-    cdl_region(program->threads, backward_half, &half);
+    cdl_region(cdl_team_size(program), backward_half, &half);
     cdl_count_penalties(program, &half.ctx);
     go_on(pass, true, half.learned);
 }

@@ -30,6 +30,7 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
         steps[group->optimizer](rate, (double)t, group->hypers, step->groups[i].derived);
     }
     step->rate = (float)rate;
+    step->share = pass->shares ? pass->shares[pass->next] : 1.0f;
     step->clip_value = (float)rules->clip_value;
     step->clip_norm = (float)rules->clip_norm;
     step->global_clip_norm = (float)rules->global_clip_norm;

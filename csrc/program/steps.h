@@ -7,6 +7,11 @@
 
 #include "program/program.h"
 
+/* Threads of a run that begins now: as planned, unless somebody has allowed fewer meanwhile. */
+static inline int cdl_team_size(const struct cdl_program *program) {
+    return program->forced ? program->threads : cdl_threads_now(program->threads);
+}
+
 /* Samples [first, last) of a batch. */
 struct cdl_share {
     size_t first, last;

@@ -262,6 +262,13 @@ def test_training_without_a_rate_is_refused():
         executor.train(1, 1.0, [], 0, 0)
 
 
+def test_fewer_shares_than_batches_are_refused():
+    executor = trainer(regression())
+    executor.begin([ONES, ONES[:, :2]], 3)
+    with pytest.raises(ValueError, match="shares"):
+        executor.train(2, 1.0, [0.1], 0, 0, [1.0])
+
+
 @pytest.mark.parametrize("rows", [3, 5])
 def test_a_gradient_for_another_number_of_rows_is_refused(rows):
     executor = trainer(mlp(np.random.default_rng(0), [3, 2])[0])

@@ -1,0 +1,32 @@
+"""__init__.py - estimators for scikit-learn with MLPClassifier's and MLPRegressor's parameters.
+
+    from cdl.sklearn import CDLClassifier as MLPClassifier
+
+They need scikit-learn, which is loaded when the first of them is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdl.sklearn.classifier import CDLClassifier as CDLClassifier
+    from cdl.sklearn.regressor import CDLRegressor as CDLRegressor
+
+_MODULES = {"CDLClassifier": "classifier", "CDLRegressor": "regressor"}
+
+__all__ = ["CDLClassifier", "CDLRegressor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'cdl.sklearn' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"cdl.sklearn.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

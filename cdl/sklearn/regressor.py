@@ -1,0 +1,187 @@
+"""regressor.py - CDLRegressor: MLPRegressor's parameters and attributes on the compiled core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._arguments import one_of
+from cdl.losses import MeanSquaredError, Poisson
+from cdl.sklearn.net import Objective
+from cdl.sklearn.perceptron import FORMATS, Perceptron
+from cdl.sklearn.settings import has_partial_fit
+from cdl.sklearn.versions import RegressorMixin, available_if, validated
+
+
+class CDLRegressor(RegressorMixin, Perceptron):  # type: ignore[misc] # no types there
+    """A net of dense layers for numbers, as scikit-learn's MLPRegressor is one.
+
+    It minimizes ``(sum w l + alpha / 2 |coefs|^2) / sum w`` over batches of rows, where l is half
+    the squared error, summed over the outputs, or Poisson's deviance. Parameters, defaults and
+    attributes are MLPRegressor's (1.9). It computes in float32.
+
+    Args:
+        loss: "squared_error" or "poisson"; the latter is for counts, and predicts ``exp(z)``.
+        hidden_layer_sizes: as in `CDLClassifier`, and so are all the others.
+        activation: of the hidden layers.
+        solver: "adam", "sgd" or "lbfgs".
+        alpha: strength of the penalty.
+        batch_size: rows of a batch; "auto" is 200, or all if there are fewer.
+        learning_rate: "constant", "invscaling" or "adaptive".
+        learning_rate_init: the first rate.
+        power_t: exponent of "invscaling".
+        max_iter: the most epochs.
+        shuffle: whether each epoch takes the rows in a new order.
+        random_state: seed or generator.
+        tol: how much better loss or score must get, for training to go on.
+        verbose: whether to print the loss of each epoch.
+        warm_start: whether `fit` goes on from the weights that are there.
+        momentum: of "sgd".
+        nesterovs_momentum: whether that is Nesterov's.
+        early_stopping: whether to hold out rows, and to stop, and go back, by R2 there.
+        validation_fraction: which part of the rows to hold out.
+        beta_1: of "adam".
+        beta_2: of "adam".
+        epsilon: of "adam".
+        n_iter_no_change: after how many epochs that were not better training ends.
+        max_fun: the most calls of the loss by "lbfgs".
+
+    Attributes:
+        model_: the net; this and all others are those of `CDLClassifier`, but for `classes_`.
+    """
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+    ) -> None:
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on rows X with targets y.
+
+        Args:
+            X: array, sparse matrix or data frame of shape (rows, features).
+            y: a number for each row, or a row of them.
+            sample_weight: a weight for each row; 2 is the same as the row twice, 0 as if it were
+                not there.
+
+        Raises:
+            ValueError: a parameter or data that do not fit.
+        """
+        return self._fit(X, y, sample_weight, False)  # type: ignore[no-any-return]
+
+    @available_if(has_partial_fit)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one epoch, going on from what has been learned; arguments as in `fit`."""
+        return self._fit(X, y, sample_weight, True)  # type: ignore[no-any-return]
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """A number, or a row of them, for each row."""
+        outputs = self._outputs(X)
+        return outputs.ravel() if self.n_outputs_ == 1 else outputs
+
+    # What the base asks for
+
+    def _validated(self, x: Any, y: Any, first: bool) -> Any:
+        if y is None and not first:
+            return validated(self, x, accept_sparse=FORMATS, reset=False)
+        return validated(
+            self, x, y, accept_sparse=FORMATS, multi_output=True, y_numeric=True, reset=first
+        )
+
+    def _targets(self, y: Any, first: bool, incremental: bool, classes: Any) -> NDArray[Any]:
+        one_of("CDLRegressor", "loss", self.loss, ("squared_error", "poisson"))
+        outputs = y.shape[1] if y.ndim > 1 else 1
+        if not first and outputs != self.n_outputs_:
+            raise ValueError(
+                f"CDLRegressor: y must have {self.n_outputs_} columns as before, got {outputs}"
+            )
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError("CDLRegressor: y must be at least 0 for loss='poisson'")
+        self._width = outputs
+        return y  # type: ignore[no-any-return]
+
+    def _objective(self) -> Objective:
+        width = float(self._width)
+        if self.loss == "poisson":
+            return Objective("exponential", self._width, Poisson(), width)
+        return Objective("linear", self._width, MeanSquaredError(), 0.5 * width, 1.0 / width)
+
+    def _lacking(self, y: NDArray[Any]) -> NDArray[np.float64] | None:
+        if self.loss != "poisson":
+            return None
+        from scipy.special import xlogy
+
+        rows = (xlogy(y, y) - y).astype(np.float64)
+        return rows if y.ndim == 1 else rows.sum(axis=1)  # type: ignore[no-any-return]
+
+    def _scored(self, x: Any, y: NDArray[Any], weight: Any) -> Callable[[], float]:
+        from sklearn.metrics import r2_score
+
+        def r2() -> float:
+            outputs = self._outputs_for(x).reshape(y.shape)
+            if not np.isfinite(outputs).all():
+                return np.nan
+            return float(r2_score(y, outputs, sample_weight=weight))
+
+        return r2
+
+    def _more_tags(self) -> dict[str, Any]:
+        return {"multioutput": True}
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn may expect: several outputs a row, sparse X."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.input_tags.sparse = bool(FORMATS)
+        return tags

@@ -1,0 +1,44 @@
+"""versions.py - what versions of scikit-learn do differently; the error where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    from sklearn.base import (
+        BaseEstimator,
+        ClassifierMixin,
+        ClassNamePrefixFeaturesOutMixin,
+        RegressorMixin,
+        TransformerMixin,
+    )
+    from sklearn.utils.metaestimators import available_if
+except ImportError as error:
+    raise ImportError(
+        "cdl.sklearn and cdl.wrappers need scikit-learn: pip install 'cdl-nn[sklearn]'"
+    ) from error
+
+__all__ = [
+    "BaseEstimator",
+    "ClassNamePrefixFeaturesOutMixin",
+    "ClassifierMixin",
+    "RegressorMixin",
+    "TransformerMixin",
+    "available_if",
+    "validated",
+]
+
+
+def validated(estimator: Any, *arrays: Any, **options: Any) -> Any:
+    """X, or X and y, as arrays that scikit-learn has checked; sets `n_features_in_` and names.
+
+    Args:
+        estimator: whose attributes are set, or with ``reset=False`` compared.
+        arrays: X, or X and y.
+        options: those of `sklearn.utils.validation.validate_data`.
+    """
+    try:  # scikit-learn 1.6 and later
+        from sklearn.utils.validation import validate_data
+    except ImportError:
+        return estimator._validate_data(*arrays, **options)
+    return validate_data(estimator, *arrays, **options)

@@ -1,0 +1,29 @@
+"""__init__.py - models of one's own as scikit-learn's estimators, under Keras's names.
+
+They need scikit-learn, which is loaded when the first of them is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdl.wrappers.estimators import SKLearnClassifier as SKLearnClassifier
+    from cdl.wrappers.estimators import SKLearnRegressor as SKLearnRegressor
+    from cdl.wrappers.estimators import SKLearnTransformer as SKLearnTransformer
+
+__all__ = ["SKLearnClassifier", "SKLearnRegressor", "SKLearnTransformer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'cdl.wrappers' has no attribute {name!r}")
+    from cdl.wrappers import estimators
+
+    value = getattr(estimators, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,55 @@
+"""test_shares.py - how much penalties count may differ from batch to batch."""
+
+import numpy as np
+import pytest
+from programs import mlp
+
+from cdl import _core
+from cdl._core import available_isas
+
+ROWS, L2 = 7, 0.3
+
+
+def executor_of(rng, shares, threads, isa=None):
+    """Two batches, of 4 and 3 rows, of plain gradient descent with a penalty on the kernel."""
+    program, y = mlp(rng, [5, 3])
+    program.loss("mean_squared_error", program.input((3,), role="y"), y)
+    kernel = program.variables[0]
+    executor = _core.Executor(
+        program.fused(),
+        4,
+        training=True,
+        optimizer=("sgd", {}, {v: [] for v in program.variables}),
+        rules={"penalties": {kernel: (0.0, L2)}},
+        isa=isa,
+        threads=threads,
+    )
+    x = np.linspace(-1, 1, ROWS * 5, dtype=np.float32).reshape(ROWS, 5)
+    executor.begin([x, np.zeros((ROWS, 3), np.float32)], 4)
+    steps = executor.train(2, 1.0, [0.1], 0, 0, shares)
+    assert steps == 2
+    return executor, kernel.numpy(), x
+
+
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_penalties_count_by_their_share(isa, threads):
+    shares = [2.0, 0.5]
+    executor, kernel, x = executor_of(np.random.default_rng(0), shares, threads, isa)
+
+    program, _ = mlp(np.random.default_rng(0), [5, 3])
+    w, b = (v.numpy().astype(np.float64) for v in program.variables)
+    total = 0.0
+    for rows, share in zip((x[:4], x[4:]), shares, strict=True):
+        y = rows @ w + b
+        total += len(rows) * share * L2 * (w**2).sum()
+        dz = 2.0 * y / y.size
+        w, b = w - 0.1 * (rows.T @ dz + 2.0 * share * L2 * w), b - 0.1 * dz.sum(axis=0)
+    np.testing.assert_allclose(kernel, w, rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(executor.penalty(), (total, ROWS), rtol=1e-6)
+
+
+def test_without_shares_penalties_count_once():
+    one = executor_of(np.random.default_rng(0), None, 1)[1]
+    other = executor_of(np.random.default_rng(0), [1.0, 1.0], 1)[1]
+    np.testing.assert_array_equal(one, other)
