@@ -20,9 +20,10 @@ PYTHON_FLOORS = {
     6: "__init__ __main__ _info _demo _bench",
     5: "models saving datasets preprocessing sklearn wrappers",
     4: "layers callbacks",
-    3: "activations losses metrics optimizers schedules initializers regularizers constraints",
+    3: "ops activations losses metrics optimizers schedules initializers regularizers constraints",
     2: "data utils random config backend _arguments _state _program _instruction _fusing "
-    "_variable _eager _named _tape _serial _registry _budget compat dtype_policies",
+    "_variable _eager _named _tape _serial _registry _budget compat dtype_policies tree _graph "
+    "_symbols",
     1: "_core",
 }
 FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import expected, not_yet
+from cdl._graph import KerasTensor, Node
 from cdl.config import standardize_dtype
 from cdl.layers.layer import Layer, family
 from cdl.layers.shapes import checked_shape
@@ -64,6 +65,8 @@ class InputLayer(Layer):
         self.dtype = dtype_name
         self.sparse = self.ragged = self.optional = False
         self.built = True
+        tensor = KerasTensor(self.batch_shape, dtype_name, name=self.name)
+        self._inbound_nodes.append(Node(self, (), {}, tensor))
 
     @property
     def shape(self) -> Shape:
@@ -100,8 +103,8 @@ def Input(  # noqa: N802 - Keras's name for a function
     name: str | None = None,
     tensor: Any = None,
     optional: bool = False,
-) -> InputLayer:
-    """What goes into a model, to be put in front of its layers.
+) -> KerasTensor:
+    """What goes into a model: a symbolic tensor, to call layers on or to put in front of them.
 
     Args:
         shape: of one sample, such as `(4,)`.
@@ -117,7 +120,10 @@ def Input(  # noqa: N802 - Keras's name for a function
     Raises:
         ValueError: no shape, or something that is none.
     """
-    return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)
+    layer = InputLayer(
+        shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name
+    )
+    return layer.output  # type: ignore[no-any-return]
 
 
 def _batch_shape(

@@ -1,26 +1,31 @@
 """layer.py - what a layer is: names, weights, shapes, and the instructions that it becomes.
 
 A layer computes nothing. `lower` appends its instructions to a program; calling a layer on an array
-runs a program of that one layer.
+runs a program of that one layer. What a call on symbolic tensors is stands in calling.py.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+import contextlib
+import functools
+import inspect
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _eager, initializers, regularizers
+from cdl import _eager, _graph, regularizers, tree
 from cdl._arguments import expected, float32, not_recognized, not_yet
 from cdl._named import Family
 from cdl._program import Program
+from cdl._serial import serialize
 from cdl._variable import Variable
-from cdl.data import arrays_of_weights, as_numeric, brief
-from cdl.dtype_policies import DTypePolicy
+from cdl.data import as_numeric, brief
+from cdl.layers.calling import is_scripted
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.shapes import given_input_shape
+from cdl.layers.tracking import is_users
+from cdl.layers.weighted import Weighted
 from cdl.random import core_seed
 from cdl.utils.naming import unique
 
@@ -43,8 +48,19 @@ _FLOAT32 = {
 }
 
 
-class Layer:
-    """Base of layers; a subclass overrides `build`, `lower`, `compute_output_shape`, `get_config`.
+class Layer(Weighted):
+    """Base of layers. One of your own has `__init__`, `build`, `call` and `get_config`::
+
+        class Scale(cdl.layers.Layer):
+            def build(self, input_shape):
+                self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+            def call(self, inputs):
+                return inputs * self.factor
+
+    `call` uses the functions of `cdl.ops` and other layers. In a model it is run once on symbolic
+    values, and what it does is compiled; it may take `training` and `mask`. (Layers of cdl's own
+    have `lower` and `compute_output_shape` instead.)
 
     Args:
         activity_regularizer: a penalty on the output, divided by the number of samples: an `L1`,
@@ -59,6 +75,13 @@ class Layer:
     Raises:
         ValueError: an argument that is not known, or has a wrong value.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Notes the arguments, for the config of a class that has no `get_config` of its own."""
+        layer = object.__new__(cls)
+        if is_users(cls):
+            layer._given = (args, kwargs)
+        return layer
 
     def __init__(
         self,
@@ -88,176 +111,42 @@ class Layer:
         self._build_shape: Shape | None = None
         self.supports_masking = False
         self.input_spec: InputSpec | None = None
+        self._inbound_nodes: list[_graph.Node] = []  # its calls on symbolic tensors
+        self._added: list[Any] = []  # losses that `call` added when it ran on arrays
+        self._building = False
         self._activity = 0.0  # the penalty of the last call on arrays
         self._calls = 0  # on arrays in training mode, each with random numbers of its own
         self._trainable = trainable
         self._weights: list[Variable] = []
         self._frozen: set[Variable] = set()  # weights that are never trained
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A `build` of a subclass's own leaves the layer built, whether it says so or not."""
+        super().__init_subclass__(**kwargs)
+        build = vars(cls).get("build")
+        if build is None:
+            return
+
+        @functools.wraps(build)
+        def opened(self: Layer, *args: Any, **given: Any) -> Any:
+            with self._opened():
+                return build(self, *args, **given)
+
+        cls.build = opened  # type: ignore[attr-defined,method-assign]
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        """While the body runs weights may be added; afterwards the layer is built."""
+        before = self._building
+        self._building = before or not self.built
+        try:
+            yield
+            self.built = True
+        finally:
+            self._building = before
+
     takes_lists = False  # whether lists of numbers may stand for an array in a call
     takes_mask = False  # whether a call may be given a mask
-
-    # Weights
-
-    def add_weight(
-        self,
-        shape: Sequence[int] | None = None,
-        initializer: Any = None,
-        dtype: Any = None,
-        trainable: bool = True,
-        autocast: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-        aggregation: str = "none",
-        name: str | None = None,
-        *,
-        matrix: bool = False,
-    ) -> Variable:
-        """A new weight of this layer; to be called in `build` or `__init__`.
-
-        Args:
-            shape: its shape; None is a single number.
-            initializer: its first values; None is "glorot_uniform".
-            dtype: "float32" or None.
-            trainable: False for a weight that training never changes.
-            autocast: True; cdl always computes in float32.
-            regularizer: a penalty on it.
-            constraint: what it must be after each update.
-            aggregation: how it would be brought together from several processes; there is one.
-            name: the last part of its path.
-            matrix: whether it is the (k, n) factor of a matrix product.
-
-        Raises:
-            ValueError: the layer is built already, or the shape is not known.
-        """
-        del aggregation
-        owner = f"{type(self).__name__} {self.name!r}"
-        if self.built:
-            raise ValueError(f"{owner}: a weight must be added before the layer is built")
-        float32(owner, dtype)
-        not_yet(owner, autocast=(autocast, True))
-        shape = () if shape is None else tuple(shape)
-        if any(size is None for size in shape):
-            raise ValueError(f"{owner}: shape of weight {name!r} must be known, got {shape}")
-        first = initializers.get("glorot_uniform" if initializer is None else initializer)
-        assert first is not None
-        weight = Variable(
-            shape,
-            lambda sizes: first(sizes, dtype="float32"),
-            name=name or unique("variable"),
-            trainable=trainable and self._trainable,
-            matrix=matrix,
-            regularizer=regularizer,
-            constraint=constraint,
-        )
-        weight.path = f"{self.name}/{weight.name}"
-        self._weights.append(weight)
-        if not trainable:
-            self._frozen.add(weight)
-        return weight
-
-    @property
-    def weights(self) -> list[Variable]:
-        """All weights: those that can be trained, then the others."""
-        own = [weight for weight in self._weights if weight not in self._frozen]
-        return own + [weight for weight in self._weights if weight in self._frozen]
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """The weights that training changes; none if the layer is not trainable."""
-        if not self._trainable:
-            return []
-        return [weight for weight in self._weights if weight not in self._frozen]
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training leaves alone; all if the layer is not trainable."""
-        trained = self.trainable_weights
-        return [weight for weight in self.weights if weight not in trained]
-
-    @property
-    def variables(self) -> list[Variable]:
-        """The same as `weights`."""
-        return self.weights
-
-    @property
-    def dtype_policy(self) -> DTypePolicy:
-        """The dtype that the layer computes in and has its weights in."""
-        return DTypePolicy("float32")
-
-    @property
-    def compute_dtype(self) -> str:
-        """The dtype that the layer computes in: "float32"."""
-        return self.dtype_policy.compute_dtype
-
-    @property
-    def variable_dtype(self) -> str:
-        """The dtype of the weights: "float32"."""
-        return self.dtype_policy.variable_dtype
-
-    @property
-    def path(self) -> str:
-        """The first part of the paths of the weights: the name."""
-        return self.name
-
-    @property
-    def trainable_variables(self) -> list[Variable]:
-        """The same as `trainable_weights`."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Variable]:
-        """The same as `non_trainable_weights`."""
-        return self.non_trainable_weights
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the weights; a compiled model must be compiled again."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: Any) -> None:
-        self._trainable = bool(value)
-        for weight in self._weights:
-            weight.trainable = self._trainable and weight not in self._frozen
-
-    def get_weights(self) -> list[NDArray[np.float32]]:
-        """Copies of the weights, in the order of `weights`."""
-        return [weight.numpy() for weight in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Assign all weights, in the order of `weights`.
-
-        Raises:
-            ValueError: another number of arrays, or another shape; nothing is assigned then.
-        """
-        own, owner = self.weights, f"{type(self).__name__} {self.name!r}"
-        arrays = arrays_of_weights(weights, f"{owner}: set_weights")
-        if len(weights) != len(own):
-            raise ValueError(
-                f"{owner}: set_weights: weights must be {len(own)} arrays, got {len(weights)}"
-            )
-        for weight, array in zip(own, arrays, strict=True):
-            if weight.shape != array.shape:
-                raise ValueError(
-                    f"{owner}: set_weights: {weight.name} must have shape {weight.shape}, "
-                    f"got {array.shape}"
-                )
-        for weight, array in zip(own, arrays, strict=True):
-            weight.assign(array)
-
-    def count_params(self) -> int:
-        """How many numbers the weights are.
-
-        Raises:
-            ValueError: the layer is not built, so that this is not known.
-        """
-        if not self.built:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: count_params needs a built layer; "
-                "call build(input_shape) first"
-            )
-        return sum(int(np.prod(weight.shape)) for weight in self._weights)
 
     # Shapes and programs
 
@@ -290,54 +179,54 @@ class Layer:
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append what the layer does to `x`, and return what comes out."""
-        raise NotImplementedError(f"{type(self).__name__} must override lower(program, x)")
+        raise NotImplementedError(f"{type(self).__name__} must have a call(inputs) of its own")
 
-    def append_to(self, program: Program, x: Value) -> Value:
-        """Append the layer to a program: what `lower` appends, its activity penalty, its mask."""
-        y = self.lower(program, x)
-        if self.activity_regularizer is not None:
-            l1, l2 = penalty_of(type(self).__name__, self.activity_regularizer)
-            mask = y.mask
-            y = program.emit("activity", (y,), y.shape, l1=l1, l2=l2)
-            y.mask = mask
-        if x.mask is None or y.mask is not None:
-            return y
-        if self.supports_masking:
-            y.mask = x.mask
-        else:
-            warnings.warn(
-                f"{type(self).__name__} {self.name!r} does not support masking: layers after it, "
-                "losses and metrics do not see the mask of its input",
-                stacklevel=2,
-            )
-        return y
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """What the layer does; for a `call` of a subclass's own that goes on from here."""
+        if _graph.tensors_in((inputs, args, kwargs)):
+            outputs = self.compute_output_shape(inputs.shape)
+            return _graph.record(Base(self), (inputs,), {}, _graph.KerasTensor(outputs))
+        return self._on_arrays(inputs, bool(kwargs.get("training")), kwargs.get("mask"))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the output, batch axis included, for inputs of that shape."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must override compute_output_shape(input_shape)"
-        )
+        if not is_scripted(type(self)):
+            raise NotImplementedError(f"{type(self).__name__} must have a call(inputs) of its own")
+        inputs = tree.map_shape_structure(_graph.KerasTensor, input_shape)
+        if not self.built:
+            self._prepare((inputs,), {})
+        spec = self.compute_output_spec(inputs)
+        shape: Shape = tree.map_structure(lambda each: each.shape, spec)
+        return shape
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """The mask of the output, given that of the input: the same, if masking is supported."""
         del inputs
         return previous_mask if self.supports_masking else None
 
-    def __call__(
-        self, inputs: Any, training: bool | None = False, mask: Any = None
-    ) -> NDArray[Any]:
-        """The layer's output for an array; the first call builds it.
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The layer's output; the first call builds it.
 
         Args:
-            inputs: an array whose first axis are the samples.
-            training: whether layers like Dropout and BatchNormalization behave as in training.
-            mask: for layers that look at one, which lines along the last axis count: an array with
-                one axis less.
+            args: `inputs`: an array whose first axis are the samples, or what else the layer
+                takes; or a symbolic tensor, for which a symbolic one comes back.
+            kwargs: `training`: whether layers like Dropout and BatchNormalization behave as in
+                training; `mask`: for layers that look at one, which lines along the last axis
+                count, an array with one axis less; what else `call` takes.
 
         Raises:
             TypeError: a mask for a layer that does not look at it.
             ValueError: no array, or one whose shape does not fit.
         """
+        if _graph.tensors_in((args, kwargs)):
+            return self._note(args, kwargs)
+        if is_scripted(type(self)):
+            return self._run_script(args, kwargs)
+        return self._on_arrays(*args, **kwargs)
+
+    def _on_arrays(
+        self, inputs: Any, training: bool | None = False, mask: Any = None
+    ) -> NDArray[Any]:
         owner = f"{type(self).__name__} {self.name!r}"
         if not hasattr(inputs, "__array__") and not self.takes_lists:
             raise ValueError(f"{owner}: inputs must be an array, got {brief(inputs)}")
@@ -387,6 +276,7 @@ class Layer:
     def losses(self) -> list[float]:
         """What the layer adds to the loss: of its last call on an array, then of its weights."""
         found = [] if self.activity_regularizer is None else [self._activity]
+        found += self._added
         for weight in self.trainable_weights:
             if weight.regularizer is not None:
                 found.append(float(weight.regularizer(weight.numpy())))
@@ -399,7 +289,27 @@ class Layer:
         config = {"name": self.name, "trainable": self._trainable, "dtype": dict(_FLOAT32)}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        return config
+        return {**config, **self._given_config()}
+
+    def _given_config(self) -> dict[str, Any]:
+        """The constructor's arguments, where the user's class has some and no `get_config`.
+
+        Raises:
+            NotImplementedError: some cannot be written down.
+        """
+        cls = type(self)
+        if not is_users(cls) or _owner_of(cls, "get_config") is not Layer:
+            return {}
+        args, kwargs = self._given
+        bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
+        given = {k: v for k, v in list(bound.arguments.items())[1:] if k not in ("args", "kwargs")}
+        try:
+            return {name: serialize(value) for name, value in given.items()}
+        except TypeError as error:
+            raise NotImplementedError(
+                f"{cls.__name__} must have a get_config() that returns the constructor's "
+                f"arguments: {error}"
+            ) from None
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -408,6 +318,30 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _owner_of(cls: type, name: str) -> type:
+    """The class that defines a method of `cls`."""
+    return next(each for each in cls.__mro__ if name in vars(each))
+
+
+class Base:
+    """A layer without the `call` that a subclass gave it, as the operation of a node.
+
+    Args:
+        layer: the layer.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self.name = layer.name
+
+    def append_to(self, program: Program, x: Value) -> Value:
+        """Append what `lower` says."""
+        y = self.layer.lower(program, x)
+        if self.layer.supports_masking and y.mask is None:
+            y.mask = x.mask
+        return y
 
 
 def penalty_of(owner: str, regularizer: Any) -> tuple[float, float]:

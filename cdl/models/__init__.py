@@ -2,12 +2,14 @@
 
 from cdl.models.cloning import clone_model
 from cdl.models.configured import model_from_json
+from cdl.models.functional import Functional
 from cdl.models.many import train_many
 from cdl.models.model import Model
 from cdl.models.sequential import Sequential
 from cdl.saving import load_model, save_model
 
 __all__ = [
+    "Functional",
     "Model",
     "Sequential",
     "clone_model",

@@ -6,41 +6,86 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._program import Program, Value
+from cdl import _graph
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer
 from cdl.models import inference
 from cdl.models.configured import Configured
 from cdl.models.summary import print_summary
 from cdl.models.trainer import Trainer
+from cdl.models.wired import Wired
 
 
-class Model(Configured, Trainer, Layer):
-    """Base of models. Make a `Sequential`; a Model of inputs and outputs is not there yet.
+class Model(Configured, Trainer, Wired, Layer):
+    """Layers that work as one: `Model(inputs, outputs)`, or a class of your own with a `call`.
+
+    ::
+
+        x = cdl.Input((4,))
+        model = cdl.Model(x, cdl.layers.Dense(3)(x))
+
+        class Net(cdl.Model):
+            def __init__(self):
+                super().__init__()
+                self.hidden = cdl.layers.Dense(8, activation="relu")
+                self.out = cdl.layers.Dense(3)
+
+            def call(self, inputs, training=None):
+                return self.out(self.hidden(inputs))
+
+    Args:
+        args: `inputs` and `outputs`: symbolic tensors, alone or nested in lists and dicts; none
+            for a class with a `call`.
+        name: of the model; made from the class if None.
+        trainable: whether training changes the weights.
+        kwargs: `inputs` and `outputs` by name.
+
+    Raises:
+        ValueError: the outputs do not depend on the inputs alone, or names are used twice.
 
     Attributes:
         layers: the layers, in order.
         built: whether the layers have their weights.
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """A Functional where inputs and outputs are given."""
+        if cls is Model and (args or "inputs" in kwargs or "outputs" in kwargs):
+            from cdl.models.functional import Functional
+
+            return object.__new__(Functional)
+        return object.__new__(cls)
+
     def __init__(self, *args: Any, name: str | None = None, trainable: bool = True, **kwargs: Any):
-        if args or kwargs or type(self) is Model:
+        wired = [*args[:2], *(kwargs.pop(each) for each in ("inputs", "outputs") if each in kwargs)]
+        if len(args) > 2:
+            name = args[2]
+        super().__init__(name=name, trainable=trainable, **kwargs)
+        if not wired:
+            return
+        if len(wired) != 2 or len(args) > 3:
             raise TypeError(
-                "Model: models of inputs and outputs, and subclasses with a call of their own, "
-                "are not supported; use Sequential"
+                f"{type(self).__name__}: expected inputs and outputs, got {len(wired)} of the two"
             )
-        super().__init__(name=name, trainable=trainable)
+        self._wire(*wired)
+        if not trainable:
+            self.trainable = False
 
     # --- layers and weights ---
 
     @property
     def layers(self) -> list[Any]:
-        """The layers, in order; change them by `add` and `pop`."""
-        raise NotImplementedError
+        """The layers, in order; an Input of a model of inputs and outputs is one of them."""
+        wired = [each for each in self.operations if isinstance(each, Layer)]
+        known = {id(layer) for layer in wired}
+        return wired + [layer for layer in super()._sublayers() if id(layer) not in known]
 
     @layers.setter
     def layers(self, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__}: layers cannot be set; use add() and pop()")
+        raise AttributeError(f"{type(self).__name__}: layers cannot be set")
+
+    def _sublayers(self) -> list[Any]:
+        return self.layers
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """The layer of that name, or at that place among `layers`.
@@ -64,29 +109,6 @@ class Model(Configured, Trainer, Layer):
                 return layer
         names = [layer.name for layer in layers]
         raise ValueError(f"get_layer: name must be one of {names}, got {name!r}")
-
-    def _of_layers(self, what: str) -> list[Any]:
-        """The variables of all layers, each once: a layer may be there twice."""
-        found: dict[int, Any] = {}
-        for layer in self.layers:
-            for variable in getattr(layer, what):
-                found.setdefault(id(variable), variable)
-        return list(found.values())
-
-    @property
-    def weights(self) -> list[Any]:
-        """All weights, layer by layer."""
-        return self._of_layers("weights")
-
-    @property
-    def trainable_weights(self) -> list[Any]:
-        """The weights that training changes."""
-        return self._of_layers("trainable_weights") if self.trainable else []
-
-    @property
-    def non_trainable_weights(self) -> list[Any]:
-        """The weights that training leaves alone."""
-        return self._of_layers("non_trainable_weights") if self.trainable else self.weights
 
     @property
     def variables(self) -> list[Any]:
@@ -138,12 +160,18 @@ class Model(Configured, Trainer, Layer):
 
     # --- running ---
 
-    def append_to(self, program: Program, x: Value) -> Value:
-        """Append the layers to a program; a mask passes as they pass it on."""
-        return self.lower(program, x)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs for a batch, as new arrays; symbolic ones for symbolic tensors.
 
-    def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The outputs for a batch, as a new array; with dropout and the like if `training`."""
+        Args:
+            args: `inputs`: arrays or symbolic tensors, nested as the model has its inputs.
+            kwargs: `training`: whether dropout and the like behave as in training.
+        """
+        if _graph.tensors_in((args, kwargs)):
+            return self._note(args, kwargs)
+        return self._on_data(*args, **kwargs)
+
+    def _on_data(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if mask is not None:
             raise ValueError(f"{self.name}: mask must be None, no layer of the model takes one")
         return inference.call(self, inputs, bool(training))

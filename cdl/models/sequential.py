@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from cdl import _serial
+from cdl._graph import KerasTensor
 from cdl._program import Program, Value
 from cdl._serial import deserialize, serialize
 from cdl.data import brief
@@ -55,6 +56,8 @@ class Sequential(Model):
         Raises:
             ValueError: if it is no layer, or another one has its name.
         """
+        if isinstance(layer, KerasTensor) and layer.node is not None and layer.node.is_input:
+            layer = layer.node.operation
         if isinstance(layer, InputLayer):
             self._add_input(layer)
         else:
@@ -133,6 +136,7 @@ class Sequential(Model):
         """The stack has changed: build anew if the shape of the input is known."""
         self.built = False
         self._shapes = []
+        self._wiring = self._inputs_struct = self._outputs_struct = None
         self._build_shape = None
         self._forget_programs()
         if self._input is not None and self._stack:
@@ -187,6 +191,22 @@ class Sequential(Model):
             layer.check_input(shapes[-1])
             shapes.append(tuple(layer.compute_output_shape(shapes[-1])))
         return shapes
+
+    def _structure_of(self, what: str, structure: Any) -> Any:
+        """The symbolic input or output; the layers are called on symbolic tensors when first asked.
+
+        Keras does so at once; but few ask, and many models are made.
+        """
+        if self._wiring is None and self.built:
+            assert self._input is not None
+            x = self._input.output
+            y = x
+            for layer in self._stack:
+                y = layer(y)
+            self._wire(x, y)
+        return super()._structure_of(
+            what, self._inputs_struct if what.startswith("input") else self._outputs_struct
+        )
 
     def check_input(self, shape: Any) -> None:
         """Refuse an input whose shape, batch axis included, does not fit; ValueError."""

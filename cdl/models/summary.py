@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _LENGTH, _TRAINABLE_LENGTH = 88, 12  # of a line, and what the column `Trainable` adds
+_WIRED_LENGTH = 108  # of a line, with the column `Connected to`
 _POSITIONS = (0.45, 0.80, 1.0)  # where columns end, in parts of the line
+_WIRED_POSITIONS = (0.3, 0.56, 0.74, 1.0)  # likewise, of a model that is no straight line
 
 
 def print_summary(
@@ -31,14 +33,16 @@ def print_summary(
         show_trainable: whether to add a column for that.
         layer_range: names of the first and the last layer to show.
     """
-    length = _LENGTH + (_TRAINABLE_LENGTH if show_trainable else 0)
     import shutil
 
+    wired = model._branches()
+    length = (_WIRED_LENGTH if wired else _LENGTH) + _TRAINABLE_LENGTH * show_trainable
     length = line_length or min(length, shutil.get_terminal_size().columns - 4)
-    layers = _range(model.layers, layer_range)
-    table = _table(layers, length, _widths(positions, length, show_trainable), show_trainable)
+    layers = _range(model.operations if wired else model.layers, layer_range)
+    ends = positions or (_WIRED_POSITIONS if wired else _POSITIONS)
+    table = _table(length, _widths(ends, length, show_trainable), show_trainable, wired)
     for layer in layers:
-        _add_row(table, model, layer, 0, expand_nested, show_trainable)
+        _add_row(table, model, layer, 0, expand_nested, show_trainable, wired)
     parts = [f'[bold]Model: "{_escaped(model.name)}"[/bold]', table, *_totals(model)]
     if print_fn is None:
         _console(None, None).print(*parts, sep="\n")
@@ -62,9 +66,9 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def _widths(positions: Sequence[float] | None, length: int, show_trainable: bool) -> list[int]:
+def _widths(positions: Sequence[float], length: int, show_trainable: bool) -> list[int]:
     """Width of each column, from where the columns end."""
-    ends = list(positions or _POSITIONS)
+    ends = list(positions)
     if ends[-1] <= 1:
         if show_trainable:
             ends = [0.9 * end for end in ends] + [1.0]
@@ -80,10 +84,11 @@ def _widths(positions: Sequence[float] | None, length: int, show_trainable: bool
     return widths
 
 
-def _table(layers: list[Any], length: int, widths: list[int], show_trainable: bool) -> "Table":
+def _table(length: int, widths: list[int], show_trainable: bool, wired: bool) -> "Table":
     from rich.table import Column, Table
 
-    heads = ["Layer (type)", "Output Shape", "Param #"] + ["Trainable"] * show_trainable
+    heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
+    heads += ["Trainable"] * show_trainable
     justify = {"Param #": "right", "Trainable": "center"}
     columns = [
         Column(head, justify=justify.get(head, "left"), width=width)  # type: ignore[arg-type]
@@ -93,20 +98,36 @@ def _table(layers: list[Any], length: int, widths: list[int], show_trainable: bo
 
 
 def _add_row(
-    table: "Table", model: Any, layer: Any, depth: int, expand_nested: bool, show_trainable: bool
+    table: "Table",
+    model: Any,
+    layer: Any,
+    depth: int,
+    expand_nested: bool,
+    show_trainable: bool,
+    wired: bool,
 ) -> None:
     from rich.text import Text
 
     mark = "   " * depth + "└ " if depth else ""
-    row = [Text(f"{mark}{layer.name} ({type(layer).__name__})"), Text(_shape(model, layer))]
+    row = [Text(f"{mark}{layer.name} ({_kind(layer)})"), Text(_shape(model, layer))]
     row.append(Text(_count(layer)))
+    if wired:
+        row.append(Text(_sources(model, layer) if depth == 0 else "-"))
     if show_trainable:
-        weights = bool(layer.weights)
+        weights = bool(getattr(layer, "weights", ()))
         row.append(Text(("Y" if layer.trainable else "N") if weights else "-"))
     table.add_row(*row)
     if expand_nested:
         for inner in getattr(layer, "layers", ()):
-            _add_row(table, layer, inner, depth + 1, expand_nested, show_trainable)
+            _add_row(table, layer, inner, depth + 1, expand_nested, show_trainable, wired)
+
+
+def _kind(layer: Any) -> str:
+    """The class of a layer, or a function of `cdl.ops` as Keras calls its class."""
+    row = getattr(layer, "row", None)
+    if row is None:
+        return type(layer).__name__
+    return "".join(word.capitalize() for word in row.name.split("_"))
 
 
 def _shape(model: Any, layer: Any) -> str:
@@ -115,7 +136,19 @@ def _shape(model: Any, layer: Any) -> str:
 
 
 def _count(layer: Any) -> str:
+    if not hasattr(layer, "count_params"):
+        return "0"
     return f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
+
+
+def _sources(model: Any, layer: Any) -> str:
+    """The tensors that a layer reads, as `layer[call][output]`."""
+    found = []
+    for node in model._nodes_of(layer):
+        for tensor in node.inputs:
+            made = tensor._keras_history
+            found.append(f"{made.operation.name}[{made.node_index}][{made.tensor_index}]")
+    return ", ".join(found) or "-"
 
 
 def _range(layers: list[Any], layer_range: Sequence[str] | None) -> list[Any]:

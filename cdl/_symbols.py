@@ -1,0 +1,218 @@
+"""_symbols.py - KerasTensor: a value that is not known yet, and what can be done with one.
+
+Python's operators on it are functions of `cdl.ops`. What would need its numbers raises an error
+that shows the user's line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import linecache
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from cdl._graph import Node
+
+Shape = tuple[int | None, ...]
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_serials = itertools.count()
+
+# What Python's operators on symbolic tensors mean, by the name of the method; `cdl.ops` fills it.
+OPERATORS: dict[str, Callable[..., Any]] = {}
+
+
+class History(NamedTuple):
+    """Where a tensor comes from, as Keras names it."""
+
+    operation: Any
+    node_index: int
+    tensor_index: int
+
+
+class KerasTensor:
+    """A value that is not known yet: a shape, a dtype, and where it comes from.
+
+    Args:
+        shape: with the batch axis first, None for sizes that are not known.
+        dtype: name of the dtype; whatever it is, programs compute in float32.
+        sparse: False.
+        ragged: False.
+        record_history: accepted, as Keras has it.
+        name: None makes one.
+        lead: how many lines of a sample one step along the first axis of `shape` is worth: 1 if
+            that is the batch axis, m if the batch and an axis of size m have been made one, 0 if
+            the tensor has no batch axis.
+    """
+
+    def __init__(
+        self,
+        shape: Iterable[int | None],
+        dtype: str = "float32",
+        sparse: bool = False,
+        ragged: bool = False,
+        record_history: bool = True,
+        name: str | None = None,
+        *,
+        lead: int = 1,
+    ) -> None:
+        del sparse, ragged, record_history
+        self.shape: Shape = tuple(None if n is None else int(n) for n in shape)
+        self.dtype = str(dtype)
+        self.name = name if name is not None else f"keras_tensor_{next(_serials)}"
+        self.sparse = self.ragged = False
+        self.lead = lead if self.shape else 0
+        self.node: Node | None = None
+        self.tensor_index = 0
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int | None:
+        """The number of elements, None if it is not known."""
+        total = 1
+        for n in self.shape:
+            if n is None:
+                return None
+            total *= n
+        return total
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of the value that a program has for it: of a sample, or of all of it."""
+        if not self.lead:
+            sizes = self.shape
+        else:
+            sizes = self.shape[1:] if self.lead == 1 else (self.lead, *self.shape[1:])
+        if None in sizes:
+            raise ValueError(
+                f"{self.name}: all axes but that of the samples must have a size that is known, "
+                f"got shape {self.shape}"
+            )
+        return tuple(n for n in sizes if n is not None)
+
+    @property
+    def _keras_history(self) -> History:
+        """The operation that gives it, which of its calls, and which of the results it is."""
+        node = self.node
+        if node is None:
+            raise AttributeError(f"{self.name} is not the result of any operation")
+        nodes = getattr(node.operation, "_inbound_nodes", [])
+        return History(node.operation, nodes.index(node) if node in nodes else 0, self.tensor_index)
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+    # What needs the numbers themselves.
+
+    def __bool__(self) -> bool:
+        raise symbolic_error(
+            "a symbolic value has no truth", "choose by cdl.ops.where(condition, a, b)"
+        )
+
+    def __float__(self) -> float:
+        raise symbolic_error("a symbolic value is no number yet", "go on with cdl.ops")
+
+    def __int__(self) -> int:
+        raise symbolic_error("a symbolic value is no number yet", "go on with cdl.ops")
+
+    def __index__(self) -> int:
+        raise symbolic_error("a symbolic value is no index yet", "use cdl.ops.take")
+
+    def __len__(self) -> int:
+        raise symbolic_error("a symbolic value has no len()", "use its .shape")
+
+    def __iter__(self) -> Any:
+        raise symbolic_error("a symbolic value cannot be walked through", "use cdl.ops.unstack")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise symbolic_error("a symbolic value is no NumPy array", "use the function of cdl.ops")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        name = _METHOD_OF_UFUNC.get(ufunc.__name__)
+        if name is None or method != "__call__" or kwargs or len(inputs) != 2:
+            raise symbolic_error(
+                f"numpy.{ufunc.__name__} of a symbolic value", f"use cdl.ops.{ufunc.__name__}"
+            )
+        return operator_of(name)(*inputs)  # an array stood on the left of + or *
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        name = getattr(func, "__name__", "?")
+        raise symbolic_error(f"numpy.{name} of a symbolic value", f"use cdl.ops.{name}")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise symbolic_error(
+            "a symbolic value cannot be assigned to", "use cdl.ops.where or cdl.ops.concatenate"
+        )
+
+
+_METHOD_OF_UFUNC = {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "truediv",
+    "true_divide": "truediv",
+    "floor_divide": "floordiv",
+    "remainder": "mod",
+    "power": "pow",
+    "matmul": "matmul",
+    "equal": "eq",
+    "not_equal": "ne",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "logical_and": "and",
+    "logical_or": "or",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+}
+_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
+_ONE_WAY = ("eq", "ne", "lt", "le", "gt", "ge", "getitem")
+_UNARY = ("neg", "abs", "pos", "invert")
+
+
+def operator_of(name: str) -> Callable[..., Any]:
+    """The function of `cdl.ops` that an operator stands for."""
+    if not OPERATORS:
+        importlib.import_module("cdl.ops")  # which fills them
+    return OPERATORS[name]
+
+
+def _method(name: str, swapped: bool = False) -> Callable[..., Any]:
+    def method(self: Any, *others: Any) -> Any:
+        return (
+            operator_of(name)(*reversed(others), self)
+            if swapped
+            else operator_of(name)(self, *others)
+        )
+
+    return method
+
+
+def give_operators(cls: type) -> None:
+    """Gives a class Python's operators, as functions of `cdl.ops`."""
+    for name in (*_BINARY, *_ONE_WAY, *_UNARY):
+        setattr(cls, f"__{name}__", _method(name))
+    for name in _BINARY:
+        setattr(cls, f"__r{name}__", _method(name, swapped=True))
+    cls.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+give_operators(KerasTensor)
+
+
+def symbolic_error(what: str, hint: str) -> TypeError:
+    """The error for what cannot be done to a symbolic value, with the user's line."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(path, line).strip()
+    return TypeError(f"{path}:{line}: {what}: {hint}" + (f"\n    {text}" if text else ""))

@@ -1,0 +1,307 @@
+"""calling.py - what happens when a layer is called: on arrays, on symbolic tensors, in a program.
+
+A layer of cdl's own says by `lower` which instructions it becomes. A layer of the user's says by
+`call` what it does, in Python: on arrays that is run as it stands; for a program it is run once on
+symbolic tensors, and what it did becomes the instructions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _graph, tree
+from cdl._graph import KerasTensor
+from cdl._program import Program
+from cdl._variable import Variable
+from cdl.layers.tracking import Tracking
+
+if TYPE_CHECKING:
+    from cdl._program import Value
+    from cdl.layers.shapes import Shape
+
+
+@functools.cache
+def is_scripted(cls: type) -> bool:
+    """Whether a class does its work in a `call` of its own, written after any `lower`."""
+    for each in cls.__mro__:
+        if "lower" in vars(each):
+            return False
+        if "call" in vars(each):
+            return True
+    return False
+
+
+@functools.cache
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a `call`, without self."""
+    found = dict(inspect.signature(function).parameters)
+    found.pop("self", None)
+    return found
+
+
+def takes(cls: type, name: str) -> bool:
+    """Whether the `call` of a class has an argument of that name."""
+    return name in parameters_of(cls.call)  # type: ignore[attr-defined]
+
+
+class Calling(Tracking):
+    """Mixin of layers: calls on symbolic tensors, and what they become in a program."""
+
+    name: str
+    built: bool
+    activity_regularizer: Any
+    supports_masking: bool
+    _inbound_nodes: list[_graph.Node]
+    _added: list[Any]  # losses of the last call on arrays
+
+    # --- on symbolic tensors ---
+
+    def _note(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Build the layer if it is not, and note the call; the symbolic results."""
+        owner = f"{type(self).__name__} {self.name!r}"
+        for tensor in _graph.tensors_in((args, kwargs)):
+            if tensor.lead != 1:
+                raise ValueError(
+                    f"{owner}: inputs must have the samples as their first axis, got {tensor!r}"
+                )
+        with self._undone_on_failure():
+            self._prepare(args, kwargs)
+            outputs = self.compute_output_spec(*args, **kwargs)
+        return _graph.record(self, args, kwargs, outputs)
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Check the inputs, and build for them."""
+        shapes = _shapes_of(args[0] if args else next(iter(kwargs.values())))
+        self.check_input(shapes)  # type: ignore[attr-defined]
+        if not self.built:
+            self._build_for(shapes, args, kwargs)
+
+    def _build_for(self, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Call `build` with the shapes that its arguments ask for: one, or one an argument."""
+        names = list(parameters_of(type(self).build))  # type: ignore[attr-defined]
+        if len(names) < 2 or not is_scripted(type(self)):
+            self.build(shapes)  # type: ignore[attr-defined]
+            return
+        given = dict(zip(parameters_of(type(self).call), args, strict=False)) | kwargs  # type: ignore[attr-defined]
+        by_name = {f"{name}_shape": _shapes_of(value) for name, value in given.items()}
+        first = next(iter(by_name), None)
+        by_name.setdefault("input_shape", by_name.get(first))
+        self.build(**{name: by_name[name] for name in names if name in by_name})  # type: ignore[attr-defined]
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbolic tensors like the outputs, for symbolic inputs.
+
+        Args:
+            args: as in a call.
+            kwargs: likewise.
+        """
+        if is_scripted(type(self)):
+            outputs = self._traced(args, kwargs, self._training_of(kwargs)).outputs
+            return tree.map_structure(_like, outputs)
+        shapes = self.compute_output_shape(_shapes_of(args[0]))  # type: ignore[attr-defined]
+        return tree.map_shape_structure(KerasTensor, shapes)
+
+    @staticmethod
+    def _training_of(kwargs: dict[str, Any]) -> bool:
+        """Whether a symbolic call is one of training: as it says, or as the code around it is."""
+        given = kwargs.get("training")
+        own = _graph.current_scope()
+        return bool(own is not None and own.training) if given is None else bool(given)
+
+    def _traced(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
+    ) -> _graph.Graph:
+        """What `call` does, written down; the arguments' tensors are its inputs."""
+        # Tensors of its own, so that nothing that the call holds leads out of it.
+        args, kwargs = (
+            tree.map_structure(_like, each) if each else each for each in (args, kwargs)
+        )
+        given = {name: value for name, value in kwargs.items() if name != "training"}
+        if takes(type(self), "training"):
+            given["training"] = training
+        function = self.call  # type: ignore[attr-defined]
+        with _graph.scope(training) as own:
+            outputs = function(*args, **given)
+        return _graph.Graph(_graph.tensors_in((args, kwargs)), outputs, own)
+
+    # --- in a program ---
+
+    def append_node(
+        self, program: Program, node: _graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Append what a noted call comes to.
+
+        Args:
+            program: to which it is appended.
+            node: the call.
+            args: its arguments, with values for the tensors.
+            kwargs: likewise.
+        """
+        specs = (node.args, node.kwargs)
+        return self._append(program, specs, args, kwargs)
+
+    def append_to(self, program: Program, *args: Any, **kwargs: Any) -> Any:
+        """Append the layer to a program: its instructions, its activity penalty, its mask.
+
+        Args:
+            program: to which it is appended.
+            args: a value, or what else `call` takes, with values for tensors.
+            kwargs: likewise; `training` holds for this layer alone.
+        """
+
+        def spec(leaf: Any) -> Any:
+            if not _is_value(leaf):
+                return leaf
+            return KerasTensor((None, *leaf.shape))
+
+        specs = tuple(tree.map_structure(spec, each) if each else each for each in (args, kwargs))
+        return self._append(program, specs, args, kwargs)
+
+    def _append(self, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
+        training = kwargs.get("training")
+        with contextlib.nullcontext() if training is None else program.fixed(bool(training)):
+            if is_scripted(type(self)):
+                y = self._append_script(program, specs, args, kwargs)
+            else:
+                y = self.lower(program, args[0])  # type: ignore[attr-defined]
+            return tree.map_structure(lambda each: self._finished(program, args, each), y)
+
+    def _append_script(self, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
+        args_of, kwargs_of = specs
+        values = [v for v in tree.flatten((args, kwargs)) if _is_value(v)]
+        mask = values[0].mask if values else None
+        if takes(type(self), "mask") and kwargs.get("mask") is None and mask is not None:
+            kwargs_of = {**kwargs_of, "mask": KerasTensor((None, *mask.shape[:-1]), "bool")}
+            values.append(program.emit("reshape", (mask,), mask.shape[:-1]))
+        graph = self._traced(args_of, kwargs_of, program.training)
+        return graph.lower(program, values)
+
+    def _finished(self, program: Program, args: Any, y: Value) -> Value:
+        """An output with its activity penalty and its mask."""
+        from cdl.layers.layer import penalty_of
+
+        if not _is_value(y):
+            return y
+        if self.activity_regularizer is not None:
+            l1, l2 = penalty_of(type(self).__name__, self.activity_regularizer)
+            mask = y.mask
+            y = program.emit("activity", (y,), y.shape, l1=l1, l2=l2)
+            y.mask = mask
+        x = next((v for v in tree.flatten(args) if _is_value(v)), None)
+        if x is None or x.mask is None or y.mask is not None:
+            return y
+        if self.supports_masking:
+            y.mask = x.mask
+        else:
+            warnings.warn(
+                f"{type(self).__name__} {self.name!r} does not support masking: layers after it, "
+                "losses and metrics do not see the mask of its input",
+                stacklevel=2,
+            )
+        return y
+
+    # --- on arrays ---
+
+    def _run_script(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the user's `call` gives for arrays; the first time builds the layer."""
+        with self._undone_on_failure():
+            self._prepare(args, kwargs)
+            training = kwargs.pop("training", None)
+            if takes(type(self), "training"):
+                kwargs["training"] = training
+            self._added = []
+            return self.call(*args, **kwargs)  # type: ignore[attr-defined]
+
+    def add_loss(self, loss: Any) -> None:
+        """Add to the loss, from within `call`: the sum of what is given.
+
+        Args:
+            loss: a symbolic value or an array, or a list of them.
+
+        Raises:
+            ValueError: something that is no such value.
+        """
+        own = _graph.current_scope()
+        for each in tree.flatten(loss):
+            if isinstance(each, KerasTensor) and own is not None:
+                own.losses.append(each)
+            elif isinstance(each, (np.ndarray, np.generic, float, int)):
+                self._added.append(float(np.sum(each)))
+            else:
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r}: add_loss: loss must be a value that "
+                    f"call() has computed, got {each!r}"
+                )
+
+    # --- what it is connected to ---
+
+    @property
+    def input(self) -> Any:
+        """The symbolic tensors of the layer's one call in a graph.
+
+        Raises:
+            AttributeError: it was never called so, or more than once.
+        """
+        node = self._only_node("input")
+        return node.args[0] if len(node.args) == 1 else list(node.args)
+
+    @property
+    def output(self) -> Any:
+        """What the layer's one call in a graph gave.
+
+        Raises:
+            AttributeError: as `input`.
+        """
+        return self._only_node("output").outputs
+
+    def _only_node(self, what: str) -> _graph.Node:
+        nodes = self._inbound_nodes
+        if len(nodes) == 1:
+            return nodes[0]
+        owner = f"{type(self).__name__} {self.name!r}"
+        if nodes:
+            raise AttributeError(
+                f"{owner} was called {len(nodes)} times and so has no one {what}: keep the tensor "
+                "that the call gave"
+            )
+        raise AttributeError(f"{owner} has no {what}: it was never called on a symbolic tensor")
+
+    @contextlib.contextmanager
+    def _undone_on_failure(self) -> Iterator[None]:
+        """Takes back what was built if the body fails."""
+        fresh = [layer for layer in self._flatten_layers() if not layer.built]
+        try:
+            yield
+        except BaseException:
+            for layer in fresh:
+                layer._forget_build()
+            raise
+
+
+def _is_value(leaf: Any) -> bool:
+    return hasattr(leaf, "mask") and hasattr(leaf, "role")
+
+
+def _like(leaf: Any) -> Any:
+    """A tensor of its own, of the same shape; other leaves as they are."""
+    if not isinstance(leaf, KerasTensor):
+        return leaf
+    return KerasTensor(leaf.shape, leaf.dtype, lead=leaf.lead)
+
+
+def _shapes_of(structure: Any) -> Any:
+    """The shapes of arrays and tensors, batch axis first, nested as those are."""
+
+    def shape(leaf: Any) -> Shape:
+        if isinstance(leaf, (KerasTensor, Variable)):
+            return leaf.shape
+        return (None, *np.shape(leaf)[1:])
+
+    return tree.map_structure(shape, structure)

@@ -1,0 +1,78 @@
+"""tracking.py - which layers and weights a layer of the user's holds in its attributes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from cdl._variable import Variable
+
+
+@functools.cache
+def is_users(cls: type) -> bool:
+    """Whether a class of layers was written outside of cdl, and so may hold anything anywhere."""
+    return not cls.__module__.startswith("cdl.")
+
+
+class Tracking:
+    """Mixin of layers: what stands in the attributes, in the order in which it was put there."""
+
+    _weights: list[Variable]
+    _frozen: set[Variable]
+    built: bool
+
+    # Attributes that hold layers without owning them.
+    _not_owned: frozenset[str] = frozenset({"_inbound_nodes"})
+
+    def _sublayers(self) -> list[Any]:
+        """The layers in attributes, also in lists and dicts there, each once."""
+        found: dict[int, Any] = {}
+        if not is_users(type(self)):
+            return []
+        for name, value in vars(self).items():
+            if name not in self._not_owned:
+                for thing in _things_in(value):
+                    if isinstance(thing, Tracking) and thing is not self:
+                        found.setdefault(id(thing), thing)
+        return list(found.values())
+
+    def _own_variables(self) -> list[Variable]:
+        """The weights of `add_weight`, and those that were made otherwise and kept."""
+        if not is_users(type(self)):
+            return self._weights
+        own = {id(weight): weight for weight in self._weights}
+        for name, value in vars(self).items():
+            if name not in ("_weights", "_frozen", *self._not_owned):
+                for thing in _things_in(value):
+                    if isinstance(thing, Variable):
+                        own.setdefault(id(thing), thing)
+        return list(own.values())
+
+    def _flatten_layers(self) -> list[Any]:
+        """The layer itself and all layers within it, at whatever depth, each once."""
+        found: dict[int, Any] = {}
+        waiting: list[Any] = [self]
+        while waiting:
+            layer = waiting.pop()
+            if id(layer) not in found:
+                found[id(layer)] = layer
+                waiting += reversed(layer._sublayers())
+        return list(found.values())
+
+    def _forget_build(self) -> None:
+        """Be as before `build`."""
+        self.built = False
+        self._weights.clear()
+        self._frozen.clear()
+
+
+def _things_in(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _things_in(part)
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _things_in(part)
+    else:
+        yield value

@@ -1,0 +1,210 @@
+"""weighted.py - Weighted: the weights of a layer, its own and those of the layers within it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import initializers
+from cdl._arguments import float32, not_yet
+from cdl._variable import Variable
+from cdl.data import arrays_of_weights
+from cdl.dtype_policies import DTypePolicy
+from cdl.layers.calling import Calling, is_scripted
+from cdl.utils.naming import unique
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Weighted(Calling):
+    """Mixin of layers: weights."""
+
+    _trainable: bool
+    _building: bool
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        name: str | None = None,
+        *,
+        matrix: bool | None = None,
+    ) -> Variable:
+        """A new weight of this layer; to be called in `build` or `__init__`.
+
+        Args:
+            shape: its shape; None is a single number.
+            initializer: its first values; None is "glorot_uniform".
+            dtype: "float32" or None.
+            trainable: False for a weight that training never changes.
+            autocast: True; cdl always computes in float32.
+            regularizer: a penalty on it.
+            constraint: what it must be after each update.
+            aggregation: how it would be brought together from several processes; there is one.
+            name: the last part of its path.
+            matrix: whether it is the (k, n) factor of a matrix product; None for what has two
+                axes in a layer that is written in Python.
+
+        Raises:
+            ValueError: the layer is built already, or the shape is not known.
+        """
+        del aggregation
+        owner = f"{type(self).__name__} {self.name!r}"
+        if self.built and not self._building:
+            raise ValueError(f"{owner}: a weight must be added before the layer is built")
+        float32(owner, dtype)
+        not_yet(owner, autocast=(autocast, True))
+        shape = () if shape is None else tuple(shape)
+        if any(size is None for size in shape):
+            raise ValueError(f"{owner}: shape of weight {name!r} must be known, got {shape}")
+        first = initializers.get("glorot_uniform" if initializer is None else initializer)
+        assert first is not None
+        if matrix is None:
+            matrix = len(shape) == 2 and is_scripted(type(self))
+        weight = Variable(
+            shape,
+            lambda sizes: first(sizes, dtype="float32"),
+            name=name or unique("variable"),
+            trainable=trainable and self._trainable,
+            matrix=matrix,
+            regularizer=regularizer,
+            constraint=constraint,
+        )
+        weight.path = f"{self.name}/{weight.name}"
+        self._weights.append(weight)
+        if not trainable:
+            self._frozen.add(weight)
+        return weight
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights: those that can be trained, then the others, then those of layers within."""
+        return self._gathered("weights", *self._sorted_variables())
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes; none if the layer is not trainable."""
+        if not self._trainable:
+            return []
+        return self._gathered("trainable_weights", self._sorted_variables()[0])
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves alone; all if the layer is not trainable."""
+        if not self._trainable:
+            return self.weights
+        return self._gathered("non_trainable_weights", self._sorted_variables()[1])
+
+    def _sorted_variables(self) -> tuple[list[Variable], list[Variable]]:
+        """The layer's own weights: those that can be trained, and the others."""
+        sides: tuple[list[Variable], list[Variable]] = ([], [])
+        for weight in self._own_variables():
+            sides[self._is_frozen(weight)].append(weight)
+        return sides
+
+    def _is_frozen(self, weight: Variable) -> bool:
+        """Whether a weight of the layer's own is one that is never trained."""
+        return weight in self._frozen
+
+    def _gathered(self, what: str, *own: list[Variable]) -> list[Variable]:
+        """The layer's own weights, and those of the layers within it, each once."""
+        found = {id(weight): weight for part in own for weight in part}
+        for layer in self._sublayers():
+            for weight in getattr(layer, what):
+                found.setdefault(id(weight), weight)
+        return list(found.values())
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """The dtype that the layer computes in and has its weights in."""
+        return DTypePolicy("float32")
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype that the layer computes in: "float32"."""
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of the weights: "float32"."""
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def path(self) -> str:
+        """The first part of the paths of the weights: the name."""
+        return self.name
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; a compiled model must be compiled again."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
+        for weight in self._own_variables():
+            weight.trainable = self._trainable and not self._is_frozen(weight)
+        for layer in self._sublayers():
+            layer.trainable = value
+
+    def get_weights(self) -> list[NDArray[np.float32]]:
+        """Copies of the weights, in the order of `weights`."""
+        return [weight.numpy() for weight in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign all weights, in the order of `weights`.
+
+        Raises:
+            ValueError: another number of arrays, or another shape; nothing is assigned then.
+        """
+        own, owner = self.weights, f"{type(self).__name__} {self.name!r}"
+        arrays = arrays_of_weights(weights, f"{owner}: set_weights")
+        if len(weights) != len(own):
+            raise ValueError(
+                f"{owner}: set_weights: weights must be {len(own)} arrays, got {len(weights)}"
+            )
+        for weight, array in zip(own, arrays, strict=True):
+            if weight.shape != array.shape:
+                raise ValueError(
+                    f"{owner}: set_weights: {weight.name} must have shape {weight.shape}, "
+                    f"got {array.shape}"
+                )
+        for weight, array in zip(own, arrays, strict=True):
+            weight.assign(array)
+
+    def count_params(self) -> int:
+        """How many numbers the weights are.
+
+        Raises:
+            ValueError: the layer is not built, so that this is not known.
+        """
+        if not self.built:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: count_params needs a built layer; "
+                "call build(input_shape) first"
+            )
+        return sum(int(np.prod(weight.shape)) for weight in self.weights)

@@ -1,0 +1,51 @@
+"""functional.py - Functional: what `Model(inputs, outputs)` makes."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from cdl import _serial
+from cdl.models.functional_config import config_of, tensors_of
+from cdl.models.model import Model
+
+
+class Functional(Model):
+    """A model of symbolic inputs and outputs; `Model(inputs, outputs)` makes one.
+
+    Args:
+        inputs: symbolic tensors of `Input`, alone or nested in lists and dicts; or tensors from
+            within another model, which the new one then begins at.
+        outputs: what calls of layers on them gave, alone or nested.
+        name: of the model; `functional`, `functional_1` ... if None.
+        kwargs: `trainable`: whether training changes the weights.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs, outputs, name=name, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Name, layers, and how they are connected."""
+        assert self._wiring is not None
+        return {"name": self.name, "trainable": self.trainable, **config_of(self._wiring)}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A new model, with new weights, from what `get_config` gave.
+
+        Args:
+            config: the config.
+            custom_objects: classes and functions of the user's own, by name.
+
+        Raises:
+            ValueError: the config does not fit together.
+            TypeError: a layer is of a class that is not known.
+        """
+        inputs, outputs = tensors_of(config, custom_objects)
+        model = cls(inputs, outputs, name=config.get("name"))
+        if config.get("trainable") is False:
+            model._trainable = False
+        return model
+
+
+_serial.at_home("keras", Functional)

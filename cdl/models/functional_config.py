@@ -1,0 +1,239 @@
+"""functional_config.py - the config of a model's graph, as Keras writes it, and the way back."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cdl import _serial, tree
+from cdl._graph import KerasTensor, Node
+from cdl.models.wiring import Wiring
+from cdl.ops.operation import ROWS, Operation
+from cdl.utils.naming import snake_case
+
+# Arguments of functions of `cdl.ops` that Keras keeps with the call; the others belong to the
+# operation's own config.
+_OF_CALLS = {
+    *("x", "x1", "x2", "xs", "condition", "key", "indices", "values", "inputs", "operands", "a"),
+    *("b", "v", "y", "y_true", "y_pred", "target", "output", "logits", "other", "updates"),
+}
+
+
+# --- writing ---
+
+
+def config_of(wiring: Wiring) -> dict[str, Any]:
+    """The keys "layers", "input_layers" and "output_layers" of a model's config."""
+    own = {id(node) for node in wiring.nodes}
+    numbers: dict[int, int] = {}
+    for operation in wiring.operations:
+        count = 1 if _counts_from_one(operation) else 0
+        for node in operation._inbound_nodes:
+            if id(node) in own:
+                numbers[id(node)] = count
+                count += 1
+    layers = []
+    for operation in wiring.operations:
+        nodes = [node for node in operation._inbound_nodes if id(node) in own]
+        written = _operation_config(operation)
+        written["name"] = operation.name
+        written["inbound_nodes"] = [_node_config(n, numbers) for n in nodes if not n.is_input]
+        layers.append(written)
+
+    def place(tensor: KerasTensor) -> list[Any]:
+        assert tensor.node is not None
+        return [tensor.node.operation.name, numbers[id(tensor.node)], tensor.tensor_index]
+
+    return {
+        "layers": layers,
+        "input_layers": tree.map_structure(place, wiring.inputs),
+        "output_layers": tree.map_structure(place, wiring.outputs),
+    }
+
+
+def _counts_from_one(operation: Any) -> bool:
+    """Keras gives a model of inputs and outputs a first node of its own."""
+    return getattr(operation, "_wiring", None) is not None and not hasattr(operation, "_stack")
+
+
+def _operation_config(operation: Any) -> dict[str, Any]:
+    if not isinstance(operation, Operation):
+        config: dict[str, Any] = _serial.serialize(operation)
+        return config
+    row = operation.row
+    name = "".join(word.capitalize() for word in row.name.split("_"))
+    node = operation._inbound_nodes[0]
+    given = _by_name(row.eager, node)
+    statics = {k: v for k, v in given.items() if k not in _OF_CALLS}
+    return {
+        "module": f"keras.src.ops.{row.home}",
+        "class_name": name,
+        "config": {**_serial.serialize(statics), "name": operation.name},
+        "registered_name": name,
+    }
+
+
+def _by_name(function: Callable[..., Any], node: Node) -> dict[str, Any]:
+    """The arguments of a call by the names of the parameters, those of `*args` left out."""
+    signature = inspect.signature(function)
+    if any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
+        return dict(node.kwargs)
+    return dict(signature.bind(*node.args, **node.kwargs).arguments)
+
+
+def _node_config(node: Node, numbers: dict[int, int]) -> dict[str, Any]:
+    args, kwargs = list(node.args), dict(node.kwargs)
+    if isinstance(node.operation, Operation):
+        given = _by_name(node.operation.row.eager, node)
+        if len(given) >= len(args):
+            kept = {k: v for k, v in given.items() if k in _OF_CALLS}
+            args, kwargs = list(kept.values()), {}
+
+    def write(leaf: Any) -> Any:
+        if not isinstance(leaf, KerasTensor):
+            return _serial.serialize(leaf)
+        assert leaf.node is not None
+        history = [leaf.node.operation.name, numbers[id(leaf.node)], leaf.tensor_index]
+        config = {"shape": list(leaf.shape), "dtype": leaf.dtype, "keras_history": history}
+        return {"class_name": "__keras_tensor__", "config": config}
+
+    return {
+        "args": [tree.map_structure(write, arg) for arg in args],
+        "kwargs": {name: tree.map_structure(write, arg) for name, arg in kwargs.items()},
+    }
+
+
+# --- reading ---
+
+
+def tensors_of(
+    config: Mapping[str, Any],
+    custom_objects: Mapping[str, Any] | None = None,
+    make: Callable[[Mapping[str, Any]], Any] | None = None,
+) -> tuple[Any, Any]:
+    """The symbolic inputs and outputs that a config describes, on new layers.
+
+    Args:
+        config: with the keys that `config_of` gives.
+        custom_objects: classes and functions of the user's own, by name.
+        make: the layer of a layer's config; None for what the config says.
+
+    Raises:
+        ValueError: the config does not fit together.
+        TypeError: a layer is of a class that is not known.
+    """
+    parts = ("layers", "input_layers", "output_layers")
+    if not isinstance(config, Mapping) or not set(parts) <= set(config):
+        raise ValueError(f"the config of a model must have the keys {list(parts)}, got {config!r}")
+    layers: dict[str, Any] = {}
+    waiting: list[tuple[Any, list[Any]]] = []
+    for each in config["layers"]:
+        if not isinstance(each, Mapping) or not {"class_name", "config"} <= set(each):
+            raise ValueError(f"each of layers must be the config of a layer, got {each!r}")
+        name = each.get("name", each["config"].get("name"))
+        layers[name] = layer = _made(each, custom_objects, make)
+        nodes = list(each.get("inbound_nodes", ()))
+        if nodes:
+            waiting.append((layer, nodes))
+    made: dict[int, list[Node]] = {id(layer): [] for layer in layers.values()}
+    for layer in layers.values():
+        if getattr(layer, "batch_shape", None) is not None:
+            made[id(layer)] = list(layer._inbound_nodes)
+    while waiting:
+        left = [_called(layer, nodes, layers, made) for layer, nodes in waiting]
+        after = [(layer, nodes) for (layer, _), nodes in zip(waiting, left, strict=True) if nodes]
+        if sum(map(len, left)) == sum(len(nodes) for _, nodes in waiting):
+            names = [layer.name for layer, _ in waiting]
+            raise ValueError(f"the layers {names} of the config are in a circle, or disconnected")
+        waiting = after
+
+    def place(entry: Any) -> Any:
+        if isinstance(entry, (list, tuple)) and len(entry) == 3 and isinstance(entry[0], str):
+            found = _tensor(entry, layers, made)
+            if found is None:
+                raise ValueError(f"the config has no tensor {entry!r}")
+            return found
+        if isinstance(entry, Mapping):
+            return {key: place(part) for key, part in entry.items()}
+        if not isinstance(entry, (list, tuple)):
+            raise ValueError(f"the config has no tensor {entry!r}")
+        return type(entry)(map(place, entry))
+
+    return place(config["input_layers"]), place(config["output_layers"])
+
+
+def _made(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Any:
+    module = str(config.get("module"))
+    if module.startswith("keras.src.ops."):
+        importlib.import_module("cdl.ops")  # where the rows are made
+        name = snake_case(str(config["class_name"]))
+        if name not in ROWS:
+            raise TypeError(f"Could not locate operation {config['class_name']!r} in cdl.ops")
+        operation = Operation(ROWS[name], str(config["config"].get("name", name)))
+        inner = {k: v for k, v in config["config"].items() if k not in ("name", "dtype")}
+        operation.statics = _serial.deserialize(inner, custom_objects)
+        return operation
+    return make(config) if make is not None else _serial.deserialize(config, custom_objects)
+
+
+def _called(
+    layer: Any, nodes: list[Any], layers: dict[str, Any], made: dict[int, list[Node]]
+) -> list[Any]:
+    """Calls a layer as its nodes say, as far as their inputs are there; the nodes that are left."""
+    for done, node in enumerate(nodes):
+        try:
+            args, kwargs = _arguments(node, layers, made)
+        except KeyError:
+            return nodes[done:]
+        before = len(layer._inbound_nodes)
+        layer(*args, **kwargs)
+        made[id(layer)] += layer._inbound_nodes[before:]
+    return []
+
+
+def _arguments(
+    node: Any, layers: dict[str, Any], made: dict[int, list[Node]]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call; KeyError if a tensor is not there yet."""
+
+    def read(part: Any) -> Any:
+        if isinstance(part, Mapping) and part.get("class_name") == "__keras_tensor__":
+            tensor = _tensor(part["config"]["keras_history"], layers, made)
+            if tensor is None:
+                raise KeyError
+            return tensor
+        if isinstance(part, Mapping) and "class_name" in part:
+            return _serial.deserialize(part)
+        if isinstance(part, Mapping):
+            return {key: read(value) for key, value in part.items()}
+        return list(map(read, part)) if isinstance(part, (list, tuple)) else part
+
+    if isinstance(node, Mapping):
+        return read(node.get("args", [])), read(node.get("kwargs", {}))
+    # Keras 2: [[layer, node, tensor, kwargs], ...], one list a call
+    tensors = []
+    for entry in node:
+        tensor = _tensor(entry[:3], layers, made)
+        if tensor is None:
+            raise KeyError
+        tensors.append(tensor)
+    more = node[0][3] if node and len(node[0]) > 3 else {}
+    return [tensors[0] if len(tensors) == 1 else tensors], dict(more)
+
+
+def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> KerasTensor | None:
+    """The tensor of [layer, node, index]; None if that call has not been made yet."""
+    name, number, index = entry
+    if name not in layers:
+        raise ValueError(f"the config has no layer {name!r}; there are {list(layers)}")
+    layer = layers[name]
+    nodes = made[id(layer)]
+    number -= _counts_from_one(layer)
+    if not 0 <= number < len(nodes):
+        return None
+    outputs: list[KerasTensor] = tree.flatten(nodes[number].outputs)
+    if not 0 <= index < len(outputs):
+        raise ValueError(f"the config has no tensor {entry!r}")
+    return outputs[index]

@@ -1,0 +1,151 @@
+"""tree.py - nested lists, tuples and dicts with things in them: what calls and models are given.
+
+The leaves of a structure are all that is no list, tuple or dict; None is a leaf. A dict is walked
+in the order of its keys, as Keras does it, so that two dicts of the same keys agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+Path = tuple[Any, ...]
+
+
+def is_nested(structure: Any) -> bool:
+    """Whether it is a list, tuple or dict, be it empty."""
+    return isinstance(structure, (list, tuple, dict))
+
+
+def flatten(structure: Any) -> list[Any]:
+    """The leaves, in order; `[structure]` if it is a leaf itself."""
+    if isinstance(structure, (list, tuple)):
+        return [leaf for part in structure for leaf in flatten(part)]
+    if isinstance(structure, dict):
+        return [leaf for key in _keys(structure) for leaf in flatten(structure[key])]
+    return [structure]
+
+
+def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
+    """(path, leaf) of each leaf; a path is the keys and numbers that lead to it."""
+    return list(_with_path(structure, ()))
+
+
+def _with_path(structure: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(structure, (list, tuple)):
+        for i, part in enumerate(structure):
+            yield from _with_path(part, (*path, i))
+    elif isinstance(structure, dict):
+        for key in _keys(structure):
+            yield from _with_path(structure[key], (*path, key))
+    else:
+        yield path, structure
+
+
+def map_structure(function: Callable[..., Any], *structures: Any) -> Any:
+    """A structure like the first, of what the function gives for the leaves of all of them.
+
+    Args:
+        function: called with one leaf of each structure.
+        structures: alike; see `assert_same_structure`.
+
+    Raises:
+        TypeError: `function` cannot be called.
+        ValueError: no structure, or structures that differ.
+    """
+    if not callable(function):
+        raise TypeError(f"map_structure: func must be callable, got {function!r}")
+    if not structures:
+        raise ValueError("map_structure: structures must be at least one, got none")
+    for other in structures[1:]:
+        assert_same_structure(structures[0], other)
+    leaves = zip(*map(flatten, structures), strict=True)
+    return pack_sequence_as(structures[0], [function(*each) for each in leaves])
+
+
+def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
+    """A structure like `structure` with other leaves.
+
+    Raises:
+        ValueError: another number of leaves.
+    """
+    leaves = list(flat_sequence)
+    n = len(flatten(structure))
+    if len(leaves) != n:
+        raise ValueError(f"pack_sequence_as: flat_sequence must have {n} leaves, got {len(leaves)}")
+    return _packed(structure, iter(leaves))
+
+
+def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
+    if isinstance(structure, (list, tuple)):
+        parts = [_packed(part, leaves) for part in structure]
+        if isinstance(structure, list):
+            return parts
+        named = hasattr(structure, "_fields")  # a namedtuple takes its parts one by one
+        return type(structure)(*parts) if named else tuple(parts)
+    if isinstance(structure, dict):
+        parts_of = {key: _packed(structure[key], leaves) for key in _keys(structure)}
+        return {key: parts_of[key] for key in structure}
+    return next(leaves)
+
+
+def assert_same_structure(a: Any, b: Any) -> None:
+    """Refuse two structures that are not nested in the same way.
+
+    Raises:
+        ValueError: they differ in kind, in length or in keys somewhere.
+    """
+    same = _kind(a) == _kind(b)
+    if same and isinstance(a, dict):
+        same = a.keys() == b.keys()
+    if same and is_nested(a):
+        same = len(a) == len(b)
+    if not same:
+        raise ValueError(f"the two structures must be alike, got {a!r} and {b!r}")
+    for part, other in zip(_parts(a), _parts(b), strict=True):
+        assert_same_structure(part, other)
+
+
+def lists_to_tuples(structure: Any) -> Any:
+    """The same with a tuple for each list."""
+    if isinstance(structure, (list, tuple)):
+        return tuple(lists_to_tuples(part) for part in structure)
+    if isinstance(structure, dict):
+        return {key: lists_to_tuples(part) for key, part in structure.items()}
+    return structure
+
+
+def map_shape_structure(function: Callable[[Any], Any], structure: Any) -> Any:
+    """As `map_structure` where the leaves are shapes: tuples or lists of ints and None."""
+    if is_shape(structure):
+        return function(tuple(structure))
+    if isinstance(structure, (list, tuple)):
+        return type(structure)(map_shape_structure(function, part) for part in structure)
+    if isinstance(structure, dict):
+        return {key: map_shape_structure(function, part) for key, part in structure.items()}
+    raise ValueError(f"map_shape_structure: structure must hold shapes, got {structure!r}")
+
+
+def is_shape(thing: Any) -> bool:
+    """Whether it is a tuple or list of sizes: ints and None."""
+    sizes = isinstance(thing, (list, tuple))
+    return sizes and all(n is None or (hasattr(n, "__index__")) for n in thing)
+
+
+def _kind(structure: Any) -> str:
+    if isinstance(structure, Mapping):
+        return "dict"
+    return type(structure).__name__ if is_nested(structure) else "leaf"
+
+
+def _parts(structure: Any) -> list[Any]:
+    if isinstance(structure, dict):
+        return [structure[key] for key in _keys(structure)]
+    return list(structure) if is_nested(structure) else []
+
+
+def _keys(structure: dict[Any, Any]) -> list[Any]:
+    try:
+        return sorted(structure)
+    except TypeError:  # keys of several kinds
+        return list(structure)
