@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cdl import tree
-from cdl._symbols import KerasTensor, symbolic_error
+from cdl._symbols import KerasTensor as KerasTensor
+from cdl._symbols import symbolic_error as symbolic_error
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value

@@ -202,7 +202,7 @@ def give_operators(cls: type) -> None:
         setattr(cls, f"__{name}__", _method(name))
     for name in _BINARY:
         setattr(cls, f"__r{name}__", _method(name, swapped=True))
-    cls.__hash__ = object.__hash__  # type: ignore[method-assign]
+    setattr(cls, "__hash__", object.__hash__)  # noqa: B010 - mypy knows no other way
 
 
 give_operators(KerasTensor)

@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@functools.cache
-def is_scripted(cls: type) -> bool:
+def is_scripted(cls: Any) -> bool:
     """Whether a class does its work in a `call` of its own, written after any `lower`."""
+    return _is_scripted(cls)
+
+
+@functools.cache
+def _is_scripted(cls: Any) -> bool:
     for each in cls.__mro__:
         if "lower" in vars(each):
             return False
@@ -81,9 +85,9 @@ class Calling(Tracking):
         shapes = _shapes_of(args[0] if args else next(iter(kwargs.values())))
         self.check_input(shapes)  # type: ignore[attr-defined]
         if not self.built:
-            self._build_for(shapes, args, kwargs)
+            self._build_on(shapes, args, kwargs)
 
-    def _build_for(self, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _build_on(self, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Call `build` with the shapes that its arguments ask for: one, or one an argument."""
         names = list(parameters_of(type(self).build))  # type: ignore[attr-defined]
         if len(names) < 2 or not is_scripted(type(self)):
@@ -91,8 +95,7 @@ class Calling(Tracking):
             return
         given = dict(zip(parameters_of(type(self).call), args, strict=False)) | kwargs  # type: ignore[attr-defined]
         by_name = {f"{name}_shape": _shapes_of(value) for name, value in given.items()}
-        first = next(iter(by_name), None)
-        by_name.setdefault("input_shape", by_name.get(first))
+        by_name.setdefault("input_shape", next(iter(by_name.values()), None))
         self.build(**{name: by_name[name] for name in names if name in by_name})  # type: ignore[attr-defined]
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
@@ -120,9 +123,7 @@ class Calling(Tracking):
     ) -> _graph.Graph:
         """What `call` does, written down; the arguments' tensors are its inputs."""
         # Tensors of its own, so that nothing that the call holds leads out of it.
-        args, kwargs = (
-            tree.map_structure(_like, each) if each else each for each in (args, kwargs)
-        )
+        args, kwargs = _all_like(args), _all_like(kwargs)
         given = {name: value for name, value in kwargs.items() if name != "training"}
         if takes(type(self), "training"):
             given["training"] = training
@@ -294,6 +295,11 @@ def _like(leaf: Any) -> Any:
     if not isinstance(leaf, KerasTensor):
         return leaf
     return KerasTensor(leaf.shape, leaf.dtype, lead=leaf.lead)
+
+
+def _all_like(arguments: Any) -> Any:
+    """Arguments with tensors of their own."""
+    return tree.map_structure(_like, arguments) if arguments else arguments
 
 
 def _shapes_of(structure: Any) -> Any:

@@ -125,7 +125,7 @@ class Lambda(Layer):
         shape = [n for n in self.compute_output_shape((None, *x.shape))[1:] if n is not None]
         return program.emit("host", (x,), shape, (), function=_Hosted(self))
 
-    def __call__(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Any:
+    def _on_arrays(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Any:
         """What the function gives for an array, as it gives it.
 
         Args:

@@ -132,7 +132,7 @@ class Layer(Weighted):
             with self._opened():
                 return build(self, *args, **given)
 
-        cls.build = opened  # type: ignore[attr-defined,method-assign]
+        cls.build = opened  # type: ignore[method-assign]
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[None]:
@@ -145,6 +145,7 @@ class Layer(Weighted):
         finally:
             self._building = before
 
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
     takes_lists = False  # whether lists of numbers may stand for an array in a call
     takes_mask = False  # whether a call may be given a mask
 

@@ -9,9 +9,13 @@ from typing import Any
 from cdl._variable import Variable
 
 
-@functools.cache
-def is_users(cls: type) -> bool:
+def is_users(cls: Any) -> bool:
     """Whether a class of layers was written outside of cdl, and so may hold anything anywhere."""
+    return _is_users(cls)
+
+
+@functools.cache
+def _is_users(cls: Any) -> bool:
     return not cls.__module__.startswith("cdl.")
 
 

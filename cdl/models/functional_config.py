@@ -233,7 +233,8 @@ def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> 
     number -= _counts_from_one(layer)
     if not 0 <= number < len(nodes):
         return None
-    outputs: list[KerasTensor] = tree.flatten(nodes[number].outputs)
+    outputs = nodes[number].output_tensors
     if not 0 <= index < len(outputs):
         raise ValueError(f"the config has no tensor {entry!r}")
-    return outputs[index]
+    found: KerasTensor = outputs[index]
+    return found

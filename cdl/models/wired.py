@@ -7,6 +7,7 @@ does may depend on whether it trains.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,10 @@ class Wired(Interface):
     @property
     def output_names(self) -> list[str]:
         """The names of the outputs, by which losses and metrics are given."""
-        return [info.name for info in self._output_infos()]
+        structure = self._structure_of("output", self._outputs_struct)
+        if self._wiring is None:
+            return [info.name for info in self._output_infos()]
+        return [tensor._keras_history.operation.name for tensor in tree.flatten(structure)]
 
     @property
     def operations(self) -> list[Any]:
@@ -91,7 +95,7 @@ class Wired(Interface):
     def _branches(self) -> bool:
         """Whether the model is more than a straight line."""
         nodes = [] if self._wiring is None else self._wiring.nodes
-        pairs = zip(nodes, nodes[1:], strict=False)
+        pairs = itertools.pairwise(nodes)
         return any([t.node for t in after.inputs] != [node] for node, after in pairs)
 
     def _shape_after(self, operation: Any) -> Any:
@@ -172,7 +176,7 @@ class Wired(Interface):
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from its flat inputs to its flat outputs."""
         args = (tree.pack_sequence_as(self._inputs_struct, values),)
-        specs = ((self._inputs_struct,), {})
+        specs: Any = ((self._inputs_struct,), {})
         return tree.flatten(self._append(program, specs, args, {}))  # type: ignore[attr-defined]
 
     def lower(self, program: Program, x: Any) -> Any:

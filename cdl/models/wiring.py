@@ -102,9 +102,8 @@ def _cut(inputs: Any, outputs: Any) -> tuple[Any, Any]:
     for tensor in flat:
         fresh[id(tensor)] = Input(batch_shape=tensor.shape, dtype=tensor.dtype)
     for node in graph.nodes:
-        args, kwargs = (
-            tree.map_structure(swap, each) if each else each for each in (node.args, node.kwargs)
-        )
+        args: Any = tree.map_structure(swap, node.args) if node.args else ()
+        kwargs: Any = tree.map_structure(swap, node.kwargs) if node.kwargs else {}
         copies = tree.map_structure(
             lambda t: (
                 KerasTensor(t.shape, t.dtype, lead=t.lead) if isinstance(t, KerasTensor) else t

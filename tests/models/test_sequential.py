@@ -155,7 +155,7 @@ def test_model_cannot_hold_itself():
 def test_layers_must_be_a_list():
     with pytest.raises(TypeError, match="layers must be a list of layers, got 3"):
         Sequential(3)
-    with pytest.raises(TypeError, match="use Sequential"):
+    with pytest.raises(ValueError, match="inputs must be symbolic tensors"):
         Model(1, 2)
 
 

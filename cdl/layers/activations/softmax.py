@@ -37,7 +37,7 @@ class Softmax(SameShape):
         self.axis = axis
         self.built = True
 
-    def __call__(
+    def _on_arrays(
         self, inputs: Any, training: bool | None = False, mask: Any = None
     ) -> NDArray[Any]:
         """The probabilities of an array.
@@ -74,7 +74,7 @@ class Softmax(SameShape):
         if 0 in axes_within(f"Softmax {self.name!r}", self.axis, x.shape):
             y: NDArray[Any] = activations.softmax(x, axis=self.axis)
             return y
-        return super().__call__(x)
+        return super()._on_arrays(x)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the softmax of lines that have the axis as their last."""

@@ -64,7 +64,7 @@ class CategoryEncoding(Layer):
         """See `output_mode`."""
         return encoded_shape(tuple(input_shape), self.output_mode, self.num_tokens)
 
-    def __call__(  # type: ignore[override]
+    def _on_arrays(  # type: ignore[override]
         self, inputs: Any, count_weights: Any = None, training: bool | None = False
     ) -> NDArray[Any]:
         """The encoding of an array, a list or a single number.

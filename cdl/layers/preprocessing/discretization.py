@@ -141,7 +141,7 @@ class Discretization(Layer):
             return bins
         return encoded(program, bins, self.output_mode, self._bins)
 
-    def __call__(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Array:
+    def _on_arrays(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Array:
         """The bins of an array or a list of numbers.
 
         Args:
@@ -151,9 +151,9 @@ class Discretization(Layer):
             mask: None.
         """
         if np.ndim(inputs) == 1 and self.output_mode in ("multi_hot", "count"):
-            y: Array = super().__call__(np.asarray(inputs)[None])[0]
+            y: Array = super()._on_arrays(np.asarray(inputs)[None])[0]
             return y
-        return super().__call__(inputs, training, mask)
+        return super()._on_arrays(inputs, training, mask)
 
     def _run(self, program: Program, arrays: list[Array], training: bool) -> Any:
         y = super()._run(program, arrays, training)

@@ -1,0 +1,129 @@
+"""test_functional.py - models of symbolic inputs and outputs: what they are made of."""
+
+import numpy as np
+import pytest
+
+from cdl import Input, Model, Sequential
+from cdl.layers import Activation, Dense, Dropout
+from cdl.models import Functional
+from cdl.utils import clear_session
+
+
+@pytest.fixture(autouse=True)
+def _names_from_the_start():
+    clear_session()
+
+
+def test_a_line_has_its_layers_weights_and_shapes():
+    x = Input((4,), name="x")
+    y = Dense(3)(Dense(8, "relu")(x))
+    model = Model(x, y)
+    assert type(model) is Functional
+    assert [layer.name for layer in model.layers] == ["x", "dense_1", "dense"]
+    assert (model.input_shape, model.output_shape) == ((None, 4), (None, 3))
+    assert [w.shape for w in model.weights] == [(4, 8), (8,), (8, 3), (3,)]
+    assert model.count_params() == 67
+    assert (model.input_names, model.output_names) == (["x"], ["dense"])
+    assert model.built
+
+
+def test_branches_are_ordered_by_depth_as_keras_orders_them():
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    shared = Dense(3, name="shared")
+    left, right = shared(a), Activation("tanh", name="t")(shared(b))
+    model = Model({"a": a, "b": b}, [left, right])
+    assert [layer.name for layer in model.layers] == ["a", "b", "shared", "t"]
+    assert model.output_names == ["shared", "t"]
+    assert len(shared._inbound_nodes) == 2
+    with pytest.raises(AttributeError, match="called 2 times"):
+        _ = shared.output
+
+
+def test_a_graph_is_cut_at_any_tensor():
+    x = Input((4,))
+    h = Dense(8)(x)
+    y = Dense(3)(h)
+    head = Model(h, y)
+    assert head.input_shape == (None, 8)
+    assert [type(layer).__name__ for layer in head.layers] == ["InputLayer", "Dense"]
+    assert head.layers[1] is y.node.operation
+    features = Model(x, h)
+    assert features.output_shape == (None, 8)
+
+
+def test_models_stand_in_models():
+    inner = Sequential([Input((4,)), Dense(3)])
+    x = Input((4,))
+    model = Model(x, Dense(2)(inner(x)))
+    assert model.layers[1] is inner
+    assert len(model.weights) == 4
+    assert inner.inputs[0].shape == (None, 4)
+    assert inner.output.shape == (None, 3)
+
+
+def test_config_makes_the_same_model():
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    shared = Dense(3, name="shared")
+    model = Model(
+        [a, b], {"p": shared(a), "q": Dropout(0.5, name="drop")(shared(b), training=True)}
+    )
+    config = model.get_config()
+    again = Functional.from_config(config)
+    assert again.get_config() == config
+    assert config["input_layers"] == [["a", 0, 0], ["b", 0, 0]]
+    assert config["output_layers"] == {"p": ["shared", 0, 0], "q": ["drop", 0, 0]}
+    assert [w.shape for w in again.weights] == [w.shape for w in model.weights]
+
+
+def _disconnected():
+    return Model(Input((4,)), Dense(2)(Input((4,))))
+
+
+def _named_twice():
+    x = Input((4,))
+    return Model(x, Dense(2, name="d")(Dense(2, name="d")(x)))
+
+
+def _twice():
+    x = Input((4,))
+    return Model([x, x], Dense(2)(x))
+
+
+def _other_shape():
+    x = Input((4,))
+    model = Model(x, Dense(2)(x))
+    return model(Input((5,)))
+
+
+def _two_for_one():
+    x = Input((4,))
+    model = Model(x, Dense(2)(x))
+    return model([Input((4,)), Input((4,))])
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (_disconnected, "Graph disconnected: the output depends on <KerasTensor"),
+        (_named_twice, 'the name "d" is used by two layers'),
+        (_twice, "inputs must name each tensor once"),
+        (_other_shape, r"input 'input_layer' must have shape \(None, 4\), got \(None, 5\)"),
+        (_two_for_one, "inputs must be 1 tensors, for .*, got 2"),
+        (lambda: Model(Input((4,)), np.ones(3)), "outputs must be symbolic tensors"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_a_symbolic_value_shows_the_line_that_needs_its_numbers():
+    x = Input((4,))
+    with pytest.raises(TypeError, match=r"test_functional.py:\d+: a symbolic value has no truth"):
+        bool(x)
+    with pytest.raises(TypeError, match=r"use cdl.ops.exp\n    np.exp\(x\)"):
+        np.exp(x)
+    with pytest.raises(TypeError, match=r"cdl.ops.mean"):
+        np.mean(x)
+    with pytest.raises(TypeError, match=r"no NumPy array"):
+        np.asarray(x)
