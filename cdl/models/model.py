@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import _graph
+from cdl import _graph, tree
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer
 from cdl.models import inference
@@ -159,6 +159,16 @@ class Model(Configured, Trainer, Wired, Layer):
         return sum(int(np.prod(weight.shape)) for weight in self.weights)
 
     # --- running ---
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights of a model with a `call` of its own, by calling it once.
+
+        Args:
+            input_shape: the shape of the input, batch axis first; several nested as the inputs.
+        """
+        if self._wiring is None and input_shape is not None:
+            self._build_for_specs(tree.map_shape_structure(_graph.KerasTensor, input_shape))
+        self.built = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for a batch, as new arrays; symbolic ones for symbolic tensors.

@@ -30,6 +30,8 @@ class Wired(Interface):
     _wiring: Wiring | None = None
     _inputs_struct: Any = None  # symbolic tensors, nested as data are handed in
     _outputs_struct: Any = None
+    _call_nodes: tuple[_graph.Node, ...] | list[_graph.Node] = ()  # of the first trace of `call`
+    _building_specs = False
 
     def _wire(self, inputs: Any, outputs: Any) -> None:
         """Become the model between symbolic tensors."""
@@ -89,8 +91,8 @@ class Wired(Interface):
 
     def _nodes_of(self, operation: Any) -> list[_graph.Node]:
         """The calls of an operation that belong to the model."""
-        wiring = self._wiring
-        return [] if wiring is None else [n for n in wiring.nodes if n.operation is operation]
+        nodes = self._call_nodes if self._wiring is None else self._wiring.nodes
+        return [node for node in nodes if node.operation is operation]
 
     def _branches(self) -> bool:
         """Whether the model is more than a straight line."""
@@ -141,6 +143,9 @@ class Wired(Interface):
             names.append(_free(name, names))
         tensors = tree.flatten(structure)
         return tuple(Info(n, t.shape, t.dtype) for n, t in zip(names, tensors, strict=True))
+
+    def _output_names(self) -> list[str] | None:
+        return None if self._outputs_struct is None else super()._output_names()
 
     def _is_keyed(self) -> bool:
         return isinstance(self._outputs_struct, dict)
@@ -249,22 +254,33 @@ class Wired(Interface):
 
     def _build_for_specs(self, specs: Any) -> None:
         """Build for symbolic tensors: call the model once on them."""
+        if self._building_specs:  # by a `build` of the user's, which goes on from there
+            return
         names = [path[-1] if path else None for path, _ in tree.flatten_with_path(specs)]
         for i, (name, tensor) in enumerate(zip(names, tree.flatten(specs), strict=True)):
             tensor.name = name if isinstance(name, str) else f"input_{i + 1}"
+        self._building_specs = True
+        try:
+            graph = self._first_trace(specs)
+        finally:
+            self._building_specs = False
+        self._inputs_struct, self._outputs_struct = specs, graph.outputs
+        self._call_nodes = graph.nodes
+        for layer in self._sublayers():  # type: ignore[attr-defined]
+            for variable in layer.weights:
+                if not variable.path.startswith(f"{self.name}/"):
+                    variable.path = f"{self.name}/{variable.path}"
+
+    def _first_trace(self, specs: Any) -> _graph.Graph:
         with self._undone_on_failure():  # type: ignore[attr-defined]
             self._prepare((specs,), {})  # type: ignore[attr-defined]
-            graph = self._traced((specs,), {}, False)  # type: ignore[attr-defined]
+            graph: _graph.Graph = self._traced((specs,), {}, False)  # type: ignore[attr-defined]
         if not _graph.tensors_in(graph.outputs):
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: call() must return symbolic values, got "
                 f"{brief(graph.outputs)}"
             )
-        self._inputs_struct, self._outputs_struct = specs, graph.outputs
-        for layer in self._sublayers():  # type: ignore[attr-defined]
-            for variable in layer.weights:
-                if not variable.path.startswith(f"{self.name}/"):
-                    variable.path = f"{self.name}/{variable.path}"
+        return graph
 
 
 def _free(name: str, taken: Sequence[str]) -> str:
