@@ -240,7 +240,7 @@ class Layer(Weighted):
         if x.size == 0:
             sizes = self.compute_output_shape((len(x), *x.shape[1:]))
             return np.zeros([n for n in sizes if n is not None], np.float32)
-        program = Program()
+        program = Program(bool(training))
         value, arrays = program.input(x.shape[1:]), [x]
         if mask is not None:
             arrays.append(self._mask_for(x, mask))

@@ -91,7 +91,7 @@ class _Inputs:
 
 def lower_inference(model: Any, training: bool = False) -> Program:
     """The program of `predict`: x in, the outputs out; with dropout if `training`."""
-    program = Program()
+    program = Program(training)
     values = [program.input(info.row, role="x") for info in model._input_infos()]
     for value in model.append_all(program, values):
         program.output(value)
@@ -117,7 +117,7 @@ def lower_training(
     """
     for head in settled.heads if training else ():
         _check_reduces(head)
-    program = Program()
+    program = Program(training)
     inputs = _Inputs(program)
     infos: Sequence[Info] = model._input_infos()
     values = [inputs.get("x", i, info.row) for i, info in enumerate(infos)]
