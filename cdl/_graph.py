@@ -17,11 +17,24 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cdl import tree
-from cdl._symbols import KerasTensor as KerasTensor
-from cdl._symbols import symbolic_error as symbolic_error
+from cdl._symbols import KerasTensor, symbolic_error
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value
+
+__all__ = [
+    "Graph",
+    "KerasTensor",
+    "Node",
+    "Scope",
+    "assign",
+    "current_scope",
+    "record",
+    "scope",
+    "symbolic_error",
+    "tensors_in",
+    "trace",
+]
 
 _serials = itertools.count()
 _local = threading.local()
@@ -132,7 +145,7 @@ class Assignment:
 
     def append_to(self, program: Program, variable: Any, value: Any) -> Value:
         """Append it; who reads the weight behind it reads the new value."""
-        program.assign(variable, value)
+        program.assign(variable, value)  # type: ignore[attr-defined]
         return value  # type: ignore[no-any-return]
 
 
@@ -192,7 +205,7 @@ class Graph:
             for tensor, value in zip(tree.flatten(node.outputs), given, strict=True):
                 known[id(tensor)] = value
         for loss in self.losses:
-            program.objective(known[id(loss)], reduction="sum", counts=False)
+            program.objective(known[id(loss)], reduction="sum", counts=False)  # type: ignore
         return tree.map_structure(value_of, self.outputs)
 
 
