@@ -51,6 +51,10 @@ LOSSES: dict[str, LossRow]
 METRICS: dict[str, MetricRow]
 TALLIES: dict[str, TallyRow]
 OPTIMIZERS: dict[str, OptimizerRow]
+ELEMENTWISE: dict[str, int]
+MAP_REGISTERS: int
+MAP_CONSTANTS: int
+MAP_STEPS: int
 ISAS: tuple[str, ...]
 
 def available_isas() -> tuple[str, ...]: ...

@@ -14,6 +14,10 @@ cdef extern from "cdl.h" nogil:
         bint gives_gradient
         bint many
         bint reports
+    enum:
+        CDL_MAP_REGISTERS
+        CDL_MAP_CONSTANTS
+        CDL_MAP_STEPS
     bint cdl_table_row(const char *table, int row, cdl_row *out)
     ctypedef bint c_bool "bool"  # Cython's own bint is an int, which a bool * must not point to
     const char *cdl_isa_row(int row, c_bool *runs)

@@ -69,6 +69,8 @@ ACTIVATIONS_FROM_Y = {name: more == ("y",) for name, _, more, *_ in _rows("activ
 LOSSES = {name: LossRow(params, more[0]) for name, params, more, *_ in _rows("losses")}
 METRICS = {name: MetricRow(params, more[0]) for name, params, more, *_ in _rows("metrics")}
 TALLIES = {name: TallyRow(params, more[0]) for name, params, more, *_ in _rows("tallies")}
+ELEMENTWISE = {name: len(params) for name, params, *_ in _rows("elementwise")}
+MAP_REGISTERS, MAP_CONSTANTS, MAP_STEPS = CDL_MAP_REGISTERS, CDL_MAP_CONSTANTS, CDL_MAP_STEPS
 OPTIMIZERS = {name: OptimizerRow(params, more) for name, params, more, *_ in _rows("optimizers")}
 
 cdef dict _TABLES = {

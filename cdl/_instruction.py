@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cdl import _bytecode, _core
+
 if TYPE_CHECKING:
     from cdl._variable import Variable
 
@@ -75,6 +77,13 @@ class Instruction:
         parts = self.outputs, self.params, self.attributes, self.numbers
         return Instruction(self.op, inputs, *parts)
 
+    def gives(self, k: int) -> bool:
+        """Whether input k gets a gradient from it, where its output has one."""
+        row = _core.OPS[self.op]
+        if self.op == "map" and not _bytecode.slopes(self.numbers) >> k & 1:
+            return False
+        return row.gives_gradient and self.inputs[k].dtype == "float32" and (row.many or k == 0)
+
     def __repr__(self) -> str:
         left = ", ".join(f"{v!r}" for v in self.outputs)
         words = [f"{v!r}" for v in self.inputs]
@@ -82,7 +91,9 @@ class Instruction:
         words += [
             f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()
         ]
-        if self.numbers:
+        if self.op == "map":
+            words = [_bytecode.text(self.numbers, words)]
+        elif self.numbers:
             words.append(_brief(self.numbers))
         shape = " ".join(f"{'shared ' * v.shared}{list(v.shape)}" for v in self.outputs)
         return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cdl import _core
+from cdl import _core, _mapping
 from cdl._fusing import Rewriter
 from cdl._instruction import Instruction, Shape, Value
 
 if TYPE_CHECKING:
+    from cdl._expression import Expression
     from cdl._variable import Variable
 
 __all__ = ["Instruction", "Program", "Shape", "Value"]
@@ -89,6 +90,19 @@ class Program:
         out = self.value(shape, shared=shared)
         self.instructions.append(Instruction(op, inputs, (out,), params, attributes, numbers))
         return out
+
+    def map(self, expression: Expression | str, inputs: Sequence[Value]) -> Value:
+        """Appends an expression of up to eight values of one shape, element by element.
+
+        Args:
+            expression: of arguments that stand for the inputs (cdl/_expression.py), or the name of
+                a primitive of all of them. Chains of maps become one pass in ``fused()``.
+            inputs: values of one shape, all shared or none.
+
+        Returns:
+            The value of that shape; an input itself if the expression is nothing else.
+        """
+        return _mapping.emit(self, expression, inputs)
 
     @contextmanager
     def fixed(self, training: bool = False) -> Iterator[None]:
@@ -221,8 +235,7 @@ class Program:
         for i in reversed(self.instructions):
             row = _core.OPS[i.op]
             if row.gives_gradient and (row.reports or any(id(v) in wanted for v in i.outputs)):
-                gets = [k for k, v in enumerate(i.inputs) if v.dtype == "float32"]
-                gets = [k for k in gets if row.many or k == 0]
+                gets = [k for k in range(len(i.inputs)) if i.gives(k)]
                 givers += [(i, k) for k in reversed(gets)]
                 wanted.update(id(i.inputs[k]) for k in gets)
         return givers[::-1]
@@ -232,9 +245,9 @@ class Program:
 
         Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
         of a small number); a dense product takes the bias and the activation along; a reshape of
-        an input is left to the gather. Without ``training`` dropout and noise are nothing; with it
-        a value that gets gradients from several readers is forked. Without ``penalties`` those on
-        activities, which nobody will read, are not computed.
+        an input is left to the gather; a chain of maps is one. Without ``training`` dropout and
+        noise are nothing; with it a value that gets gradients from several readers is forked.
+        Without ``penalties`` those on activities, which nobody will read, are not computed.
         """
         program = Rewriter(self)
         if not training:
@@ -244,6 +257,7 @@ class Program:
         program.reshape_inputs()
         program.fuse_losses()
         program.fuse_activations()
+        _mapping.merge(program)
         if training:
             program.fork_values()
         return program.result()

@@ -53,6 +53,15 @@ static const struct cdl_row dtypes[] = {
 #undef X
         {0}};
 
+static const struct cdl_row elementwise[] = {
+#define CDL_OPERANDS_1 "a"
+#define CDL_OPERANDS_2 "a,b"
+#define CDL_OPERANDS_3 "a,b,c"
+#define X(NAME, ARITY) {.name = #NAME, .params = CDL_OPERANDS_##ARITY, .more = ""},
+    CDL_ELEMENTWISE(X)
+#undef X
+        {0}};
+
 bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
     static const struct {
         const char *name;
@@ -63,6 +72,7 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                   {"metrics", metrics, CDL_N_METRICS},
                   {"tallies", tallies, CDL_N_TALLIES},
                   {"optimizers", optimizers, CDL_N_OPTIMIZERS},
+                  {"elementwise", elementwise, CDL_N_ELEMENTWISE},
                   {"dtypes", dtypes, CDL_N_DTYPES}};
     if (row < 0) return false;
     if (strcmp(table, "ops") == 0) {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import oracle_layers
+import oracle_ops
 import references as reference
 from programs import slot_of
 
@@ -288,6 +289,7 @@ FORWARD = {
     "loss": loss_forward,
     "metric": metric_forward,
     **oracle_layers.FORWARD,
+    **oracle_ops.FORWARD,
     "measure": measure_forward,
     "tally": tally_forward,
 }
@@ -303,6 +305,7 @@ BACKWARD = {
     "loss": loss_backward,
     "metric": lambda o, i: None,
     **oracle_layers.BACKWARD,
+    **oracle_ops.BACKWARD,
     "measure": lambda o, i: None,
     "tally": lambda o, i: None,
 }

@@ -8,6 +8,7 @@
  *                        one broadcast must stay in registers
  */
 #include "kernels/math.h"
+#include "kernels/wide.h"
 #include "kernels/kernels.h"
 #include "kernels/vec.h"
 
@@ -20,6 +21,7 @@
 #include "kernels/metrics.h"
 #include "kernels/convert.h"
 #include "kernels/optimizers.h"
+#include "kernels/elementwise.h"
 
 #include "kernels/gemm_micro.h"
 #include "kernels/gemm.h"
@@ -31,6 +33,7 @@
 #include "kernels/columns.h"
 #include "kernels/normalize.h"
 #include "kernels/noise.h"
+#include "kernels/map.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

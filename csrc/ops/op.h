@@ -154,6 +154,8 @@ struct cdl_op {
     bool stages_always;                                   /* forward: in evaluation too */
     /* Activity regularizers: the penalty of this batch, which the loss counts beside its own. */
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
+    /* Whether in[k] can get a gradient; NULL: all inputs can that `many` speaks of. */
+    bool (*gives)(const struct cdl_node *node, int k);
     bool many;          /* all inputs that are floats get gradients; else the first alone */
     bool is_source;     /* reads no value */
     bool mixes;         /* some of what it reads and gives may be shared and some not */

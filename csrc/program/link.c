@@ -4,6 +4,7 @@
 /* Whether a node can hand a gradient to input k. What only metrics read gets none. */
 static bool can_give(const struct cdl_node *node, int k) {
     const bool has_one = node->op->is_loss || node->op->backward;
+    if (node->op->gives && !node->op->gives(node, k)) return false;
     return has_one && !node->in[k]->is_int && (k == 0 || node->op->many);
 }
 

@@ -1,0 +1,155 @@
+/* elementwise.h - what expressions over values are made of: one row and one formula a primitive.
+ *
+ * A row is X(name, arity), and its formula takes three numbers of which it reads `arity`. A
+ * comparison gives 1 or 0; what is not 0 counts as true. Slopes stand in cdl/_elementwise.py, as
+ * expressions in these primitives: C has no second formula.
+ */
+#ifndef CDL_KERNELS_ELEMENTWISE_H
+#define CDL_KERNELS_ELEMENTWISE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// clang-format off
+#define CDL_ELEMENTWISE(X)                                                                         \
+    X(copy, 1)          X(add, 2)           X(subtract, 2)      X(multiply, 2)                     \
+    X(divide, 2)        X(multiply_add, 3)  X(negative, 1)      X(reciprocal, 1)                   \
+    X(abs, 1)           X(sign, 1)          X(square, 1)        X(sqrt, 1)                         \
+    X(rsqrt, 1)         X(cbrt, 1)          X(power, 2)         X(exp, 1)                          \
+    X(expm1, 1)         X(log, 1)           X(log1p, 1)         X(log2, 1)                         \
+    X(log10, 1)         X(sin, 1)           X(cos, 1)           X(tan, 1)                          \
+    X(asin, 1)          X(acos, 1)          X(atan, 1)          X(atan2, 2)                        \
+    X(sinh, 1)          X(cosh, 1)          X(tanh, 1)          X(asinh, 1)                        \
+    X(acosh, 1)         X(atanh, 1)         X(sigmoid, 1)       X(softplus, 1)                     \
+    X(erf, 1)           X(relu, 1)          X(maximum, 2)       X(minimum, 2)                      \
+    X(above, 2)         X(floor_divide, 2)  X(mod, 2)           X(fmod, 2)                         \
+    X(floor, 1)         X(ceil, 1)          X(round, 1)         X(trunc, 1)                        \
+    X(equal, 2)         X(not_equal, 2)     X(less, 2)          X(less_equal, 2)                   \
+    X(greater, 2)       X(greater_equal, 2) X(logical_and, 2)   X(logical_or, 2)                   \
+    X(logical_xor, 2)   X(logical_not, 1)   X(isnan, 1)         X(isinf, 1)                        \
+    X(isfinite, 1)      X(where, 3)
+
+/* Where an argument lies beyond what a formula can do, the C library's function takes over. */
+#define CDL_ELEMENTWISE_BEYOND(X)                                                                  \
+    X(sin,  abs_f(a) > TURNS_MOST,               sinf(a))                                          \
+    X(cos,  abs_f(a) > TURNS_MOST,               cosf(a))                                          \
+    X(tan,  abs_f(a) > TURNS_MOST,               tanf(a))                                          \
+    X(fmod, abs_f(a) > QUOTIENT_MOST * abs_f(b), fmodf(a, b))                                      \
+    X(mod,  abs_f(a) > QUOTIENT_MOST * abs_f(b), modulo_of_f(fmodf(a, b), b))
+// clang-format on
+
+enum cdl_elementwise {
+#define X(NAME, ARITY) CDL_ELEMENTWISE_##NAME,
+    CDL_ELEMENTWISE(X)
+#undef X
+        CDL_N_ELEMENTWISE
+};
+
+/* Floats of a chunk, the piece of a value on which all steps of an expression run before the next
+ * piece: ten registers are 20 KB of the L1 cache. */
+enum { CDL_MAP_CHUNK = 512 };
+
+/* y = f(a, b, c) for n <= CDL_MAP_CHUNK elements; y may be an operand. */
+typedef void cdl_elementwise_fn(size_t n, float *y, const float *a, const float *b, const float *c);
+
+/* Operands of a step, by number: registers, the values that an expression reads (inputs, then the
+ * gradient by the result and the result), those that it writes, constants. */
+enum {
+    CDL_MAP_REGISTERS = 16,
+    CDL_MAP_INPUT = 32,
+    CDL_MAP_DY = CDL_MAP_INPUT + 8,
+    CDL_MAP_Y,
+    CDL_MAP_OUTPUT = 64,
+    CDL_MAP_CONSTANT = 96,
+    CDL_MAP_CONSTANTS = 16,
+    CDL_MAP_OPERANDS = CDL_MAP_CONSTANT + CDL_MAP_CONSTANTS,
+    CDL_MAP_STEPS = 128
+};
+
+struct cdl_map_step {
+    uint8_t primitive, to, from[3];
+};
+
+/* One run of an expression over lines of one layout, which all values have. */
+struct cdl_map {
+    size_t lines, width, ld;
+    int n_steps, n_constants;
+    const double *constants;
+    const float *in[CDL_MAP_Y + 1 - CDL_MAP_INPUT]; /* NULL where no step reads */
+    float *out[8];
+    struct cdl_map_step steps[CDL_MAP_STEPS];
+};
+
+#endif
+
+#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+
+#define FORMULA(NAME, RESULT)                                                                      \
+    CDL_INLINE float element_##NAME(float a, float b, float c) {                                   \
+        return (void)a, (void)b, (void)c, (RESULT);                                                \
+    }
+FORMULA(copy, a)
+FORMULA(add, a + b)
+FORMULA(subtract, a - b)
+FORMULA(multiply, a *b)
+FORMULA(divide, a / b)
+FORMULA(multiply_add, a *b + c)
+FORMULA(negative, -a)
+FORMULA(reciprocal, 1.0f / a)
+FORMULA(abs, abs_f(a))
+FORMULA(sign, a > 0.0f ? 1.0f : (a < 0.0f ? -1.0f : a)) /* 0 and NaN stay themselves */
+FORMULA(square, a *a)
+FORMULA(sqrt, sqrtf(a))
+FORMULA(rsqrt, 1.0f / sqrtf(a))
+FORMULA(cbrt, cbrt_f(a))
+FORMULA(power, power_any_f(a, b))
+FORMULA(exp, exp_f(a))
+FORMULA(expm1, expm1_any_f(a))
+FORMULA(log, log_f(a))
+FORMULA(log1p, log1p_any_f(a))
+FORMULA(log2, log2_f(a))
+FORMULA(log10, log10_f(a))
+FORMULA(sin, sin_f(a))
+FORMULA(cos, cos_f(a))
+FORMULA(tan, tan_f(a))
+FORMULA(asin, asin_f(a))
+FORMULA(acos, acos_f(a))
+FORMULA(atan, atan_f(a))
+FORMULA(atan2, atan2_f(a, b))
+FORMULA(sinh, sinh_f(a))
+FORMULA(cosh, cosh_f(a))
+FORMULA(tanh, tanh_f(a))
+FORMULA(asinh, asinh_f(a))
+FORMULA(acosh, acosh_f(a))
+FORMULA(atanh, atanh_f(a))
+FORMULA(sigmoid, sigmoid_f(a))
+FORMULA(softplus, softplus_f(a))
+FORMULA(erf, erf_f(a))
+FORMULA(relu, a < 0.0f ? 0.0f : a)
+FORMULA(maximum, a > b ? a : (a != a ? a : b)) /* of a NaN and a number: NaN */
+FORMULA(minimum, a < b ? a : (a != a ? a : b))
+FORMULA(above, a > b ? 1.0f : (a == b ? 0.5f : 0.0f)) /* the slope of maximum(a, b) by a */
+FORMULA(floor_divide, floor_divide_f(a, b))
+FORMULA(mod, modulo_of_f(remainder_f(a, b), b))
+FORMULA(fmod, remainder_f(a, b))
+FORMULA(floor, floor_f(a))
+FORMULA(ceil, ceil_f(a))
+FORMULA(round, round_f(a)) /* half to even */
+FORMULA(trunc, trunc_f(a))
+FORMULA(equal, a == b ? 1.0f : 0.0f)
+FORMULA(not_equal, a != b ? 1.0f : 0.0f)
+FORMULA(less, a < b ? 1.0f : 0.0f)
+FORMULA(less_equal, a <= b ? 1.0f : 0.0f)
+FORMULA(greater, a > b ? 1.0f : 0.0f)
+FORMULA(greater_equal, a >= b ? 1.0f : 0.0f)
+FORMULA(logical_and, a != 0.0f && b != 0.0f ? 1.0f : 0.0f)
+FORMULA(logical_or, a != 0.0f || b != 0.0f ? 1.0f : 0.0f)
+FORMULA(logical_xor, (a != 0.0f) != (b != 0.0f) ? 1.0f : 0.0f)
+FORMULA(logical_not, a == 0.0f ? 1.0f : 0.0f)
+FORMULA(isnan, a != a ? 1.0f : 0.0f)
+FORMULA(isinf, abs_f(a) == INFINITY ? 1.0f : 0.0f)
+FORMULA(isfinite, abs_f(a) < INFINITY ? 1.0f : 0.0f)
+FORMULA(where, a != 0.0f ? b : c)
+#undef FORMULA
+
+#endif

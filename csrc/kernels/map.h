@@ -1,0 +1,112 @@
+/* map.h - expressions over whole values: the loop of each primitive, and the machine that runs
+ * their byte code piece by piece, so that what is between two steps stays in the L1 cache.
+ *
+ * Part of the ISA template.
+ */
+#define X(NAME, ARITY)                                                                             \
+    static void NAME##_formula(size_t n, float *y, const float *a, const float *b,                 \
+                               const float *c) {                                                   \
+        for (size_t i = 0; i < n; i++)                                                             \
+            y[i] = element_##NAME(a[i], ARITY > 1 ? b[i] : 0.0f, ARITY > 2 ? c[i] : 0.0f);         \
+    }
+CDL_ELEMENTWISE(X)
+#undef X
+
+/* y may be an operand, so the operands are kept until what is beyond the formula is mended. */
+#define X(NAME, BEYOND, INSTEAD)                                                                   \
+    static void NAME##_mended(size_t n, float *y, const float *from_a, const float *from_b,        \
+                              const float *c) {                                                    \
+        float kept_a[CDL_MAP_CHUNK], kept_b[CDL_MAP_CHUNK];                                        \
+        memcpy(kept_a, from_a, n * sizeof(float));                                                 \
+        memcpy(kept_b, from_b, n * sizeof(float));                                                 \
+        NAME##_formula(n, y, from_a, from_b, c);                                                   \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const float a = kept_a[i], b = kept_b[i];                                              \
+            if ((void)b, BEYOND) y[i] = INSTEAD;                                                   \
+        }                                                                                          \
+    }                                                                                              \
+    static void NAME##_checked(size_t n, float *y, const float *from_a, const float *from_b,       \
+                               const float *c) {                                                   \
+        int beyond = 0;                                                                            \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const float a = from_a[i], b = from_b[i];                                              \
+            beyond |= ((void)b, BEYOND);                                                           \
+        }                                                                                          \
+        (beyond ? NAME##_mended : NAME##_formula)(n, y, from_a, from_b, c);                        \
+    }
+CDL_ELEMENTWISE_BEYOND(X)
+#undef X
+
+static cdl_elementwise_fn *elementwise_loop(int primitive) {
+    static cdl_elementwise_fn *const loops[] = {
+#define X(NAME, ARITY) [CDL_ELEMENTWISE_##NAME] = NAME##_formula,
+        CDL_ELEMENTWISE(X)
+#undef X
+    };
+    switch (primitive) {
+#define X(NAME, BEYOND, INSTEAD)                                                                   \
+    case CDL_ELEMENTWISE_##NAME:                                                                   \
+        return NAME##_checked;
+        CDL_ELEMENTWISE_BEYOND(X)
+#undef X
+    }
+    return loops[primitive];
+}
+
+/* Lines that end in pads keep them 0, whatever the formula makes of them. */
+CDL_INLINE void clear_map_pads(const struct cdl_map *m, float *y, size_t lines) {
+    const size_t block = m->width / CDL_LINE * CDL_LINE;
+    const int32_t live = (int32_t)(m->width - block);
+    if (m->width == 1 || live == 0) return;
+    for (size_t l = 0; l < lines; l++, y += m->ld) {
+        for (int32_t j = 0; j < CDL_LINE; j++)
+            y[block + (size_t)j] = j < live ? y[block + (size_t)j] : 0.0f;
+    }
+}
+
+/* All steps for n floats from `at` on, which end `lines` lines. */
+static void map_chunk(const struct cdl_map *m, float **place, size_t at, size_t n, size_t lines) {
+    for (int k = 0; k <= CDL_MAP_Y - CDL_MAP_INPUT; k++)
+        place[CDL_MAP_INPUT + k] = (float *)(uintptr_t)m->in[k] + (m->in[k] ? at : 0);
+    for (int k = 0; k < 8; k++) place[CDL_MAP_OUTPUT + k] = m->out[k] ? m->out[k] + at : NULL;
+    for (int s = 0; s < m->n_steps; s++) {
+        const struct cdl_map_step *step = &m->steps[s];
+        elementwise_loop(step->primitive)(n, place[step->to], place[step->from[0]],
+                                          place[step->from[1]], place[step->from[2]]);
+    }
+    for (int k = 0; k < 8 && lines; k++) {
+        if (m->out[k]) clear_map_pads(m, place[CDL_MAP_OUTPUT + k], lines);
+    }
+}
+
+/* Single columns are one long row; short lines go several at a time; a long one in parts. */
+static void map(const struct cdl_map *m) {
+    _Alignas(64) float registers[CDL_MAP_REGISTERS][CDL_MAP_CHUNK];
+    _Alignas(64) float constants[CDL_MAP_CONSTANTS][CDL_MAP_CHUNK];
+    float *place[CDL_MAP_OPERANDS];
+    const size_t floats = m->lines * m->ld;
+    for (int r = 0; r < CDL_MAP_REGISTERS; r++) place[r] = registers[r];
+    for (int c = 0; c < m->n_constants; c++) {
+        const float value = (float)m->constants[c];
+        place[CDL_MAP_CONSTANT + c] = constants[c];
+        for (size_t i = 0; i < CDL_MAP_CHUNK && i < floats; i++) constants[c][i] = value;
+    }
+    if (m->ld <= CDL_MAP_CHUNK) {
+        const size_t together = CDL_MAP_CHUNK / m->ld;
+        for (size_t l = 0; l < m->lines; l += together) {
+            const size_t lines = m->lines - l < together ? m->lines - l : together;
+            map_chunk(m, place, l * m->ld, lines * m->ld, lines);
+        }
+        return;
+    }
+    const size_t padded = cdl_padded(m->width);
+    for (size_t l = 0; l < m->lines; l++) {
+        for (size_t j = 0; j < padded; j += CDL_MAP_CHUNK) {
+            const size_t n = padded - j < CDL_MAP_CHUNK ? padded - j : CDL_MAP_CHUNK;
+            map_chunk(m, place, l * m->ld + j, n, 0);
+        }
+        for (int k = 0; k < 8; k++) {
+            if (m->out[k]) clear_map_pads(m, m->out[k] + l * m->ld, 1);
+        }
+    }
+}
