@@ -58,7 +58,7 @@ class Engine:
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
         self.in_python |= training and optimizer.by_step
         self.key = key
-        self._nothing = [np.empty((0, *slot.shape), np.float32) for slot in plan.slots]
+        self._nothing = plan.nothing()
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
         self._done = 0  # batches of the pass
         self._options: dict[str, Any] = {"training": training, "rules": restraints.rules}

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from cdl import losses, metrics
 from cdl._program import Program, Value
 from cdl.models.compiled import Compiled, Head, Settled
@@ -44,6 +46,14 @@ class Plan(NamedTuple):
     slots: tuple[Slot, ...]
     reports: tuple[int | str, ...]
     seen: tuple[Seen | None, ...]
+
+    def fed(self, arrays: Any) -> list[Any]:
+        """What goes into the program's inputs, out of Arrays."""
+        return [getattr(arrays, slot.role)[slot.number] for slot in self.slots]
+
+    def nothing(self) -> list[Any]:
+        """Arrays without rows, to let go of the last ones."""
+        return [np.empty((0, *slot.shape), np.float32) for slot in self.slots]
 
 
 def program_of(model: Any, compiled: Compiled | None) -> Program:

@@ -5,12 +5,13 @@ from typing import Any
 
 from cdl.callbacks import History
 from cdl.models.arrays import Arrays
-from cdl.models.compiled import Compiled
+from cdl.models.compiled import Compiled, Settled
 from cdl.models.engine import Engine
+from cdl.models.gradients import Gradients
 from cdl.models.inference import Predictors
 from cdl.models.interface import Interface
 from cdl.models.loops import in_order
-from cdl.models.lowering import lower_training
+from cdl.models.lowering import Rows, lower_training
 
 # Each keeps the activations of a batch: enough for training, evaluation, both with weights, and a
 # last batch of another size in train_on_batch; few enough that sizes which came once go away.
@@ -28,6 +29,7 @@ class Machines:
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
         self._idle: dict[Any, Engine] = {}
+        self._gradients: tuple[Any, Gradients] | None = None
         self._token = object()  # the first part of every key, for engines of former Machines
 
     def take(self, model: Any, kind: str, arrays: Arrays, rows: int) -> Engine:
@@ -36,13 +38,7 @@ class Machines:
         assert settled is not None
         if kind == "train":
             self._agree_on_variables(model)
-        # The core only counts the elements of a row of y, unless somebody sees its shape.
-        shapes = weights = _NONE * len(arrays.y)
-        if settled.reads_y_as_it_is:
-            pairs = zip(arrays.y, [head.reads_y_as_it_is for head in settled.heads], strict=True)
-            shapes = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
-        if arrays.weight is not None:
-            weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
+        weights, shapes = _forms(arrays, settled)
         key = (self._token, kind, rows, weights, shapes)
         engine = self._idle.pop(key, None)
         if engine is None:
@@ -50,6 +46,18 @@ class Machines:
             variables = model.trainable_variables
             engine = Engine(plan, settled, self._compiled, variables, rows, kind == "train", key)
         return engine
+
+    def gradients(self, model: Any, arrays: Arrays) -> Gradients:
+        """What gathers gradients of batches like `arrays`; the last one is kept."""
+        settled = self._compiled.settled
+        assert settled is not None
+        rows, variables = arrays.samples, model.trainable_variables
+        weights, shapes = _forms(arrays, settled)
+        key = (rows, weights, shapes, [id(v) for v in variables])
+        if self._gradients is None or self._gradients[0] != key:
+            plan = lower_training(model, settled, weights, shapes)
+            self._gradients = key, Gradients(plan, settled, variables, rows)
+        return self._gradients[1]
 
     def give_back(self, engine: Engine) -> None:
         """Keep an engine for the next run, if it is one of these."""
@@ -71,6 +79,20 @@ class Machines:
                 f"expected {len(compiled.variables)} trainable weights, got {len(now)}; "
                 "call compile() again"
             )
+
+
+def _forms(arrays: Arrays, settled: Settled) -> tuple[Rows, Rows]:
+    """What programs depend on: shapes of rows of the weights and the targets, output by output.
+
+    The core only counts the elements of a row of y, unless somebody sees its shape.
+    """
+    shapes = weights = _NONE * len(arrays.y)
+    if settled.reads_y_as_it_is:
+        pairs = zip(arrays.y, [head.reads_y_as_it_is for head in settled.heads], strict=True)
+        shapes = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
+    if arrays.weight is not None:
+        weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
+    return weights, shapes
 
 
 class CompiledState(Interface):

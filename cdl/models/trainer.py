@@ -12,10 +12,11 @@ from cdl.models import checks, inference, training
 from cdl.models.compiled import Compiled
 from cdl.models.inference import FEW
 from cdl.models.lowering import program_of
-from cdl.models.machines import CompiledState, Machines
+from cdl.models.machines import Machines
+from cdl.models.steps import Steps
 
 
-class Trainer(CompiledState, OlderMethods):
+class Trainer(Steps, OlderMethods):
     """Mixin of models: what is done with data.
 
     Attributes:
