@@ -40,7 +40,7 @@ class Wrapper(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
 
     def __init__(
         self,
-        model: Any,
+        model: Any = None,
         warm_start: bool = False,
         model_kwargs: dict[str, Any] | None = None,
         fit_kwargs: dict[str, Any] | None = None,
