@@ -27,6 +27,7 @@ NAMES = (
     "startup",
     "memory",
     "concurrency",
+    "estimators",
     "growth",
 )
 PLOTTING = ("training", "growth")

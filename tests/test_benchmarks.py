@@ -9,7 +9,7 @@ import pytest
 
 NAMES = (
     *("training", "inference", "matmul", "kernels", "startup"),
-    *("memory", "concurrency", "growth", "quick", "phases"),
+    *("memory", "concurrency", "estimators", "growth", "quick", "phases"),
 )
 
 
