@@ -78,6 +78,7 @@ cdef dict _TABLES = {
     "losses": {name: row.params for name, row in LOSSES.items()},
     "metrics": {name: row.params for name, row in METRICS.items()},
     "tallies": {name: row.params for name, row in TALLIES.items()},
+    "reductions": {name: params for name, params, *_ in _rows("reductions")},
 }
 cdef dict _NUMBER = {
     table: {name: i for i, name in enumerate(rows)} for table, rows in _TABLES.items()

@@ -53,6 +53,12 @@ static const struct cdl_row dtypes[] = {
 #undef X
         {0}};
 
+static const struct cdl_row reductions[] = {
+#define X(NAME) {.name = #NAME, .params = "", .more = ""},
+    CDL_REDUCTIONS(X)
+#undef X
+        {0}};
+
 static const struct cdl_row elementwise[] = {
 #define CDL_OPERANDS_1 "a"
 #define CDL_OPERANDS_2 "a,b"
@@ -72,6 +78,7 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                   {"metrics", metrics, CDL_N_METRICS},
                   {"tallies", tallies, CDL_N_TALLIES},
                   {"optimizers", optimizers, CDL_N_OPTIMIZERS},
+                  {"reductions", reductions, CDL_N_REDUCTIONS},
                   {"elementwise", elementwise, CDL_N_ELEMENTWISE},
                   {"dtypes", dtypes, CDL_N_DTYPES}};
     if (row < 0) return false;

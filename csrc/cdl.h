@@ -31,8 +31,8 @@ struct cdl_row {
     bool reports;        /* ops: has a state for cdl_report, and needs no output */
 };
 
-/* table: "ops", "activations", "losses", "metrics", "tallies", "optimizers", "elementwise" (whose
- * params are a primitive's operands) and "dtypes", whose names are NumPy's. */
+/* table: "ops", "activations", "losses", "metrics", "tallies", "optimizers", "reductions",
+ * "elementwise" (whose params are a primitive's operands) and "dtypes", whose names are NumPy's. */
 bool cdl_table_row(const char *table, int row, struct cdl_row *out);
 
 const char *cdl_isa_row(int row, bool *runs);

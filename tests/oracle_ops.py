@@ -42,5 +42,52 @@ def map_backward(o, i):
         o.slopes[v] += o.slopes[i.outputs[0]] * (moved[0] - moved[1]) / (2 * step)
 
 
-FORWARD = {"map": map_forward}
-BACKWARD = {"map": map_backward}
+def with_batch(value, shape):
+    """A shape of samples as the array has it: behind the batch, or as it is if shared."""
+    return shape if value.shared else (-1, *shape)
+
+
+def broadcast_forward(o, i):
+    x, (v,), (out,) = o.values[i.inputs[0]], i.inputs, i.outputs
+    aligned = (1,) * (len(out.shape) - len(v.shape)) + v.shape
+    x = x.reshape(with_batch(v, aligned))
+    o.values[out] = np.broadcast_to(x, (*x.shape[: x.ndim - len(aligned)], *out.shape)).copy()
+
+
+def broadcast_backward(o, i):
+    (v,), dy = i.inputs, o.slopes[i.outputs[0]]
+    lacking = len(i.outputs[0].shape) - len(v.shape)
+    sizes = (1,) * lacking + v.shape
+    axes = tuple(d - len(sizes) for d, n in enumerate(sizes) if n == 1)
+    o.slopes[v] += dy.sum(axes, keepdims=True).reshape(o.slopes[v].shape)
+
+
+REDUCE = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod}
+
+
+def blocks_of(i, x):
+    return x.reshape(-1, *map(int, i.numbers))  # (rows, outer, n, inner)
+
+
+def reduce_forward(o, i):
+    y = REDUCE[i.attributes["kind"]](blocks_of(i, o.values[i.inputs[0]]), 2)
+    o.values[i.outputs[0]] = y.reshape(with_batch(i.outputs[0], i.outputs[0].shape))
+
+
+def reduce_backward(o, i):
+    kind, x = i.attributes["kind"], blocks_of(i, o.values[i.inputs[0]])
+    dy = o.slopes[i.outputs[0]].reshape(*x.shape[:2], 1, -1)
+    y = REDUCE[kind](x, 2, keepdims=True)
+    slope = np.ones(x.shape) / (x.shape[2] if kind == "mean" else 1)
+    if kind in ("max", "min"):
+        slope = (x == y) / (x == y).sum(2, keepdims=True)
+    if kind == "prod":
+        others = np.broadcast_to(x[:, :, None], (*x.shape[:2], x.shape[2], *x.shape[2:])).copy()
+        diagonal = np.arange(x.shape[2])
+        others[:, :, diagonal, diagonal] = 1.0
+        slope = others.prod(3)
+    o.slopes[i.inputs[0]] += (dy * slope).reshape(o.slopes[i.inputs[0]].shape)
+
+
+FORWARD = {"map": map_forward, "broadcast": broadcast_forward, "reduce": reduce_forward}
+BACKWARD = {"map": map_backward, "broadcast": broadcast_backward, "reduce": reduce_backward}

@@ -22,8 +22,8 @@ PYTHON_FLOORS = {
     4: "layers callbacks",
     3: "ops activations losses metrics optimizers schedules initializers regularizers constraints",
     2: "data utils random config backend _arguments _state _program _instruction _fusing "
-    "_variable _expression _elementwise _bytecode _mapping _eager _named _tape _serial _registry "
-    "_budget compat dtype_policies tree _graph _symbols",
+    "_variable _expression _elementwise _bytecode _mapping _values _eager _named _tape _serial "
+    "_registry _budget compat dtype_policies tree _graph _symbols",
     1: "_core",
 }
 FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}

@@ -22,6 +22,7 @@
 #include "kernels/convert.h"
 #include "kernels/optimizers.h"
 #include "kernels/elementwise.h"
+#include "kernels/reduce.h"
 
 #include "kernels/gemm_micro.h"
 #include "kernels/gemm.h"

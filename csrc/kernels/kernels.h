@@ -15,6 +15,7 @@
 #include "kernels/losses.h"
 #include "kernels/metrics.h"
 #include "kernels/optimizers.h"
+#include "kernels/reduce.h"
 
 enum { CDL_MAX_ROW_PARAMS = 4 };
 

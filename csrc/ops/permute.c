@@ -4,9 +4,7 @@
  * Keras's Permute counts them: order = 21 transposes. All but two axes are looped over; the last
  * axis of y and the last axis of x make a matrix that is transposed, or a line that is copied.
  */
-#include "ops/op.h"
-
-#include <string.h>
+#include "ops/lines.h"
 
 enum { ORDER }; /* attributes */
 
@@ -92,20 +90,13 @@ static void copy_sample(const struct cdl_kernels *kernels, const struct walk *wa
     }
 }
 
-/* Pads of the lines become 0. */
-static void clear_pads(const struct cdl_tensor *value, float *lines) {
-    const size_t pads = cdl_padded(value->width) - value->width;
-    for (size_t l = 0; l < value->lines && pads; l++, lines += value->ld)
-        memset(lines + value->width, 0, pads * sizeof(float));
-}
-
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct walk walk = walk_of(node);
     for (size_t i = first; i < last; i++) {
         copy_sample(ctx->kernels, &walk, walk.n - 1, cdl_rows(x, i), cdl_rows(y, i));
-        clear_pads(y, cdl_rows(y, i));
+        cdl_clear_pads(y, cdl_rows(y, i), y->lines);
     }
 }
 
@@ -120,7 +111,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     back.inner = there.n - 1;
     for (size_t i = first; i < last; i++) {
         copy_sample(ctx->kernels, &back, there.inner, cdl_grad_rows(y, i), cdl_grad_rows(x, i));
-        clear_pads(x, cdl_grad_rows(x, i));
+        cdl_clear_pads(x, cdl_grad_rows(x, i), x->lines);
     }
 }
 

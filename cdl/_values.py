@@ -1,0 +1,74 @@
+"""_values.py - operations over values, by shapes of samples: what the core's ops want to be told.
+
+Axes are those of a value's shape, which has no batch axis; negative ones count from the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cdl._instruction import Shape, Value
+    from cdl._program import Program
+
+
+def reshape(program: Program, value: Value, shape: Iterable[int]) -> Value:
+    """The same numbers in another shape; the value itself if it is its own."""
+    shape = tuple(shape)
+    return value if value.shape == shape else program.emit("reshape", [value], shape)
+
+
+def broadcast(program: Program, value: Value, shape: Iterable[int]) -> Value:
+    """Repeated along axes of size 1 and leading axes that it lacks."""
+    shape = tuple(shape)
+    return value if value.shape == shape else program.emit("broadcast", [value], shape)
+
+
+def reduce(
+    program: Program,
+    kind: str,
+    value: Value,
+    axes: Sequence[int] | None = None,
+    keepdims: bool = False,
+) -> Value:
+    """The sum, mean, max, min or prod over axes, or over all of them.
+
+    Axes that are no neighbours are reduced one after the other, the last first.
+    """
+    rank = len(value.shape)
+    left = sorted({a % rank for a in (range(rank) if axes is None else axes)})
+    while left:
+        end = left.pop()
+        start = end
+        while left and left[-1] == start - 1:
+            start = left.pop()
+        shape = value.shape
+        parts = shape[:start], shape[start : end + 1], shape[end + 1 :]
+        middle = (1,) * (end - start + 1) if keepdims else ()
+        value = program.emit(
+            "reduce",
+            [value],
+            (*parts[0], *middle, *parts[2]),
+            numbers=[math.prod(p) for p in parts],
+            kind=kind,
+        )
+    return value
+
+
+def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:
+    """The shape that all of them broadcast to.
+
+    Raises:
+        ValueError: if two of them do not fit.
+    """
+    shapes = list(shapes)
+    rank = max(map(len, shapes))
+    made = []
+    for sizes in zip(*((1,) * (rank - len(s)) + s for s in shapes), strict=True):
+        size = max(sizes, key=lambda n: (n != 1, n))
+        if any(n not in (1, size) for n in sizes):
+            raise ValueError(f"shapes do not broadcast: {shapes}")
+        made.append(size)
+    return tuple(made)

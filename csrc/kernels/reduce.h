@@ -1,0 +1,221 @@
+/* reduce.h - reductions of lines and of columns: their kinds, values and gradients.
+ *
+ * A NaN is the result of what it is among. The gradient of a largest or smallest number goes to all
+ * that are equal to it, in equal shares; that of a product is the product of the others, so it is
+ * right among zeros.
+ */
+#ifndef CDL_KERNELS_REDUCE_H
+#define CDL_KERNELS_REDUCE_H
+
+#define CDL_REDUCTIONS(X) X(sum) X(mean) X(max) X(min) X(prod)
+
+enum cdl_reduction {
+#define X(NAME) CDL_REDUCTION_##NAME,
+    CDL_REDUCTIONS(X)
+#undef X
+        CDL_N_REDUCTIONS
+};
+
+#endif
+
+#ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
+
+/* How two numbers become one; mean adds like sum. */
+CDL_INLINE float pair_f(enum cdl_reduction kind, float a, float b) {
+    switch (kind) {
+    case CDL_REDUCTION_max:
+        return a < b || b != b ? b : a;
+    case CDL_REDUCTION_min:
+        return a > b || b != b ? b : a;
+    case CDL_REDUCTION_prod:
+        return a * b;
+    default:
+        return a + b;
+    }
+}
+
+/* What changes nothing in a pair. */
+CDL_INLINE float nothing_of(enum cdl_reduction kind) {
+    switch (kind) {
+    case CDL_REDUCTION_max:
+        return -INFINITY;
+    case CDL_REDUCTION_min:
+        return INFINITY;
+    case CDL_REDUCTION_prod:
+        return 1.0f;
+    default:
+        return 0.0f;
+    }
+}
+
+CDL_INLINE vf pair_vf(enum cdl_reduction kind, vf a, vf b) {
+    switch (kind) {
+    case CDL_REDUCTION_max:
+        return vf_select((a < b) | (b != b), b, a);
+    case CDL_REDUCTION_min:
+        return vf_select((a > b) | (b != b), b, a);
+    case CDL_REDUCTION_prod:
+        return a * b;
+    default:
+        return a + b;
+    }
+}
+
+/* One number of `lines` lines of n: the lanes go their own ways to the end. */
+CDL_INLINE float reduced(enum cdl_reduction kind, size_t lines, size_t n, const float *x,
+                         size_t ldx) {
+    float all = nothing_of(kind);
+    if (n == 1) {
+        for (size_t l = 0; l < lines; l++) all = pair_f(kind, all, x[l * ldx]);
+        return all;
+    }
+    const vf nothing = vf_splat(nothing_of(kind));
+    vf best = nothing;
+    for (size_t l = 0; l < lines; l++, x += ldx) {
+        size_t j = 0;
+        for (; j + CDL_VLEN <= n; j += CDL_VLEN) best = pair_vf(kind, best, vf_load(x + j));
+        if (j < n) best = pair_vf(kind, best, vf_select(vf_below(n, j), vf_load(x + j), nothing));
+    }
+    if (kind == CDL_REDUCTION_sum || kind == CDL_REDUCTION_mean) return vf_sum(best);
+    for (int lane = 0; lane < CDL_VLEN; lane++) all = pair_f(kind, all, best[lane]);
+    return all;
+}
+
+#define X(NAME)                                                                                    \
+    static void NAME##_of_lines(size_t count, size_t lines, size_t n, const float *x, size_t ldx,  \
+                                float *y) {                                                        \
+        for (size_t i = 0; i < count; i++, x += lines * ldx)                                       \
+            y[i] = reduced(CDL_REDUCTION_##NAME, lines, n, x, ldx);                                \
+    }                                                                                              \
+    static void NAME##_of_columns(size_t rows, size_t width, const float *x, size_t ldx,           \
+                                  float *restrict y) {                                             \
+        for (size_t j = 0; j < width; j++) y[j] = x[j];                                            \
+        for (size_t r = 1; r < rows; r++) {                                                        \
+            x += ldx;                                                                              \
+            for (size_t j = 0; j < width; j++) y[j] = pair_f(CDL_REDUCTION_##NAME, y[j], x[j]);    \
+        }                                                                                          \
+    }
+CDL_REDUCTIONS(X)
+#undef X
+
+static void fill_lines(size_t count, size_t lines, size_t n, const float *x, float *y, size_t ldy) {
+    const size_t padded = cdl_padded(n);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t l = 0; l < lines; l++, y += ldy) {
+            for (size_t j = 0; j < padded; j++) y[j] = j < n ? x[i] : 0.0f;
+        }
+    }
+}
+
+static void reduce_lines(enum cdl_reduction kind, size_t count, size_t lines, size_t n,
+                         const float *x, size_t ldx, float *y) {
+    static void (*const of_lines[])(size_t, size_t, size_t, const float *, size_t, float *) = {
+#define X(NAME) NAME##_of_lines,
+        CDL_REDUCTIONS(X)
+#undef X
+    };
+    of_lines[kind](count, lines, n, x, ldx, y);
+    const float all = (float)(lines * n);
+    for (size_t i = 0; i < count && kind == CDL_REDUCTION_mean; i++) y[i] /= all;
+}
+
+static void reduce_columns(enum cdl_reduction kind, size_t rows, size_t width, const float *x,
+                           size_t ldx, float *y) {
+    static void (*const of_columns[])(size_t, size_t, const float *, size_t, float *) = {
+#define X(NAME) NAME##_of_columns,
+        CDL_REDUCTIONS(X)
+#undef X
+    };
+    of_columns[kind](rows, width, x, ldx, y);
+    for (size_t j = 0; j < width && kind == CDL_REDUCTION_mean; j++) y[j] /= (float)rows;
+}
+
+/* The gradient g of one number y to the `lines` lines that it was made of. */
+CDL_INLINE void shared_out(size_t lines, size_t n, const float *x, size_t ld, float y, float g,
+                           float *dx) {
+    float equal = 0.0f;
+    for (size_t l = 0; l < lines; l++) {
+        for (size_t j = 0; j < n; j++) equal += x[l * ld + j] == y ? 1.0f : 0.0f;
+    }
+    const float share = g / equal;
+    for (size_t l = 0; l < lines; l++, x += ld, dx += ld) {
+        for (size_t j = 0; j < cdl_padded(n); j++) dx[j] = j < n && x[j] == y ? share : 0.0f;
+    }
+}
+
+CDL_INLINE void product_of_others(size_t lines, size_t n, const float *x, size_t ld, float g,
+                                  float *dx) {
+    float before = g, after = 1.0f;
+    for (size_t l = 0; l < lines; l++) {
+        for (size_t j = 0; j < n; j++) dx[l * ld + j] = before, before *= x[l * ld + j];
+        for (size_t j = n; j < cdl_padded(n); j++) dx[l * ld + j] = 0.0f;
+    }
+    for (size_t l = lines; l-- > 0;) {
+        for (size_t j = n; j-- > 0;) dx[l * ld + j] *= after, after *= x[l * ld + j];
+    }
+}
+
+static void reduce_lines_backward(enum cdl_reduction kind, size_t count, size_t lines, size_t n,
+                                  const float *x, size_t ld, const float *y, const float *dy,
+                                  float *dx) {
+    for (size_t i = 0; i < count; i++, x += lines * ld, dx += lines * ld) {
+        const float g = kind == CDL_REDUCTION_mean ? dy[i] / (float)(lines * n) : dy[i];
+        if (kind == CDL_REDUCTION_prod) {
+            product_of_others(lines, n, x, ld, g, dx);
+        } else if (kind == CDL_REDUCTION_max || kind == CDL_REDUCTION_min) {
+            shared_out(lines, n, x, ld, y[i], g, dx);
+        } else {
+            for (size_t l = 0; l < lines; l++) {
+                for (size_t j = 0; j < cdl_padded(n); j++) dx[l * ld + j] = j < n ? g : 0.0f;
+            }
+        }
+    }
+}
+
+/* Columns [0, CDL_LINE) or fewer, whose running products and counts stay in registers. */
+CDL_INLINE void few_columns_backward(enum cdl_reduction kind, size_t rows, size_t width,
+                                     const float *x, size_t ld, const float *y, const float *dy,
+                                     float *dx) {
+    float equal[CDL_LINE] = {0}, before[CDL_LINE], after[CDL_LINE];
+    if (kind == CDL_REDUCTION_prod) {
+        for (size_t j = 0; j < width; j++) before[j] = dy[j], after[j] = 1.0f;
+        for (size_t r = 0; r < rows; r++) {
+            for (size_t j = 0; j < width; j++) {
+                dx[r * ld + j] = before[j];
+                before[j] *= x[r * ld + j];
+            }
+        }
+        for (size_t r = rows; r-- > 0;) {
+            for (size_t j = 0; j < width; j++) {
+                dx[r * ld + j] *= after[j];
+                after[j] *= x[r * ld + j];
+            }
+        }
+        return;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < width; j++) equal[j] += x[r * ld + j] == y[j] ? 1.0f : 0.0f;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < width; j++)
+            dx[r * ld + j] = x[r * ld + j] == y[j] ? dy[j] / equal[j] : 0.0f;
+    }
+}
+
+static void reduce_columns_backward(enum cdl_reduction kind, size_t rows, size_t width,
+                                    const float *x, size_t ld, const float *y, const float *dy,
+                                    float *dx) {
+    if (kind == CDL_REDUCTION_sum || kind == CDL_REDUCTION_mean) {
+        const float part = kind == CDL_REDUCTION_mean ? (float)rows : 1.0f;
+        for (size_t r = 0; r < rows; r++) {
+            for (size_t j = 0; j < width; j++) dx[r * ld + j] = dy[j] / part;
+        }
+        return;
+    }
+    for (size_t j = 0; j < width; j += CDL_LINE) {
+        const size_t some = width - j < CDL_LINE ? width - j : CDL_LINE;
+        few_columns_backward(kind, rows, some, x + j, ld, y + j, dy + j, dx + j);
+    }
+}
+
+#endif

@@ -1,0 +1,64 @@
+"""ops_cases.py - one way to try an op over values: values, slopes, ISAs, threads, as the oracle."""
+
+import numpy as np
+from oracle import Oracle, central_differences
+from programs import ISAS, dense, predict, pull_back, weight
+
+from cdl._program import Program
+
+ROWS = 20  # two blocks of rows
+# Every ISA; and the best one with more threads, which must give the same bits.
+RUNS = [*({"isa": isa, "threads": 1} for isa in ISAS[::-1]), {"threads": 2}, {"threads": 3}]
+
+
+def learning(program, arrays):
+    """Values of arrays (ROWS, ...) that learn: products of eye(ROWS), the first input."""
+    eye = program.input((ROWS,))
+    made = []
+    for a in arrays:
+        flat = dense(program, eye, weight(np.reshape(a, (ROWS, -1))))
+        made.append(program.emit("reshape", [flat], np.shape(a)[1:]))
+    return made
+
+
+def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, slopes=True):
+    """That `emit(program, *values)` gives `expected(*arrays)` and, by the oracle, its slopes.
+
+    The oracle's own slopes are held to central differences of its values.
+    """
+    arrays = [np.asarray(a, np.float32) for a in arrays]
+    wanted = np.asarray(expected(*(a.astype(np.float64) for a in arrays)))
+    program = Program()
+    values = [program.input(a.shape[1:]) for a in arrays]
+    program.output(emit(program, *values))
+    assert program.outputs[0].shape == wanted.shape[1:]
+    for options in RUNS:
+        found = predict(program, arrays, **options)
+        np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol)
+    if slopes:
+        check_slopes(arrays, emit, wanted)
+
+
+def check_slopes(arrays, emit, wanted):
+    program = Program()
+    program.output(emit(program, *learning(program, arrays)))
+    dy = np.random.default_rng(1).normal(size=wanted.shape).astype(np.float32)
+    oracle = Oracle(program)
+
+    def total():
+        return (dy * oracle.forward([np.eye(ROWS)])[0]).sum()
+
+    total()
+    expected = {v: slope.copy() for v, slope in oracle.backward(dy).items()}
+    for v, slope in expected.items():
+        if slope.size <= 2 * ROWS:
+            steps = central_differences(total, oracle.weights[v])
+            np.testing.assert_allclose(slope, steps, rtol=1e-5, atol=1e-6)
+    fused, found = program.fused(), None
+    for options in RUNS:
+        before = found if "isa" not in options else None
+        found = pull_back(fused, [np.eye(ROWS)], dy, **options)[1]
+        for v, slope in expected.items():
+            top = max(1.0, np.abs(slope).max())
+            np.testing.assert_allclose(found[v], slope, rtol=2e-5, atol=2e-6 * top)
+            assert before is None or (before[v] == found[v]).all()
