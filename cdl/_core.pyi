@@ -33,6 +33,7 @@ class OpRow:
     table: str | None
     gives_gradient: bool
     many: bool
+    effects: bool
     reports: bool
     def __init__(
         self,
@@ -41,6 +42,7 @@ class OpRow:
         table: str | None,
         gives_gradient: bool,
         many: bool,
+        effects: bool,
         reports: bool,
     ) -> None: ...
 

@@ -6,7 +6,7 @@ cdef dict _defined(program):
     for k, i in enumerate(program.instructions):
         if len(i.inputs) > 8 or len(i.outputs) > 2:
             raise ValueError(f"instruction {k}: expected at most 8 inputs and 2 outputs: {i!r}")
-        if not i.outputs and not (i.op in OPS and OPS[i.op].reports):
+        if not i.outputs and not (i.op in OPS and OPS[i.op].effects):
             raise ValueError(f"instruction {k}: expected an output: {i!r}")
         for v in i.inputs:
             if id(v) not in given:
@@ -109,13 +109,14 @@ cdef class _Definition:
     """A program as the core wants it described: cdl_program_def and what it points to."""
 
     cdef cdl_program_def definition
-    cdef list keep, hosts
+    cdef list keep, hosts, labels  # labels: by which a fault names its instruction
 
     def __cinit__(self, program, size_t rows, bint training, optimizer, dict rules, str isa,
                   int threads):
         memset(&self.definition, 0, sizeof(self.definition))
         self.keep = []
         self.hosts = []
+        self.labels = []
         self.definition.rows = rows
         self.definition.training = training
         self.definition.threads = threads
@@ -257,6 +258,7 @@ cdef class _Definition:
                 to.trained[j] = order.get(id(variable), -1)
         self._extent(to, i.numbers)
         given = dict(i.attributes)
+        self.labels.append(given.pop("label", i.op))
         if i.op == "host":
             host = _Host(given.pop("function"), i.inputs[0], i.outputs[0])
             self.hosts.append(host)

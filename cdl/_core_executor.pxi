@@ -14,7 +14,7 @@ cdef class Executor:
     cdef Py_buffer order_view
     cdef bint has_order, busy, training
     cdef list shapes, sample_sizes, pulled_shapes, input_shapes, input_dtypes
-    cdef list report_rows, spare, learning, hosts
+    cdef list report_rows, spare, learning, hosts, labels
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -31,6 +31,7 @@ cdef class Executor:
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &fault)
         check(status, fault)
         self.hosts = definition.hosts
+        self.labels = definition.labels
         self.training = training
         self.made_of = (program, rows, isa, threads)
         self.source = [v.storage for v in program.variables], optimizer, rules
@@ -60,12 +61,16 @@ cdef class Executor:
         return 0
 
     cdef int _raise(self) except -1:
-        """Raises what a Python function within the program has raised."""
+        """Raises what a Python function within the program has raised, or what an op found."""
         cdef _Host host
+        cdef cdl_found found
         for host in self.hosts:
             if host.error is not None:
                 error, host.error = host.error, None
                 raise error
+        if cdl_fault(self.program, &found):
+            raise ValueError(f"{self.labels[found.instruction]}: expected numbers in "
+                             f"[0, {found.limit}), got {found.value:g}")
         return 0
 
     cdef int _check_training(self) except -1:

@@ -13,6 +13,7 @@ cdef extern from "cdl.h" nogil:
         const char *table
         bint gives_gradient
         bint many
+        bint effects
         bint reports
     enum:
         CDL_MAP_REGISTERS
@@ -150,6 +151,11 @@ cdef extern from "cdl.h" nogil:
     void cdl_backward(cdl_program *program, cdl_pass *where, const float **gradients)
     void cdl_apply(cdl_program *program, cdl_pass *where, cdl_param **gradients)
     void cdl_predict(cdl_program *program, const cdl_array *arrays, size_t rows, float **outputs)
+    struct cdl_found:
+        int instruction
+        float value
+        size_t limit
+    bint cdl_fault(const cdl_program *program, cdl_found *found)
     int cdl_reports(const cdl_program *program)
     const double *cdl_report(const cdl_program *program, int i, size_t *doubles)
     void cdl_penalty(const cdl_program *program, double *total, double *count)

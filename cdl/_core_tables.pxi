@@ -32,18 +32,21 @@ class OpRow:
     """A row of the table of operations.
 
     Names of attributes and of weights, the table that attribute 0 names a row of, whether the
-    first input gets a gradient from it, whether all others do too, and whether it has a state that
-    is reported.
+    first input gets a gradient from it, whether all others do too, whether it does more than give
+    its outputs, and whether it has a state that is reported.
     """
 
-    __slots__ = ("attributes", "gives_gradient", "many", "params", "reports", "table")
+    __slots__ = (
+        "attributes", "effects", "gives_gradient", "many", "params", "reports", "table"
+    )
 
-    def __init__(self, attributes, params, table, gives_gradient, many, reports):
+    def __init__(self, attributes, params, table, gives_gradient, many, effects, reports):
         self.attributes = attributes
         self.params = params
         self.table = table
         self.gives_gradient = gives_gradient
         self.many = many
+        self.effects = effects
         self.reports = reports
 
 
@@ -52,14 +55,15 @@ cdef tuple _names(const char *text):
 
 
 cdef list _rows(str table):
-    """(name, params, more, table, gives_gradient, many, reports) of each row."""
+    """(name, params, more, table, gives_gradient, many, effects, reports) of each."""
     cdef cdl_row row
     cdef bytes name = table.encode()
     found = []
     while cdl_table_row(name, len(found), &row):
         found.append((row.name.decode(), _names(row.params), _names(row.more),
                       row.table.decode() if row.table != NULL else None,
-                      bool(row.gives_gradient), bool(row.many), bool(row.reports)))
+                      bool(row.gives_gradient), bool(row.many), bool(row.effects),
+                      bool(row.reports)))
     return found
 
 

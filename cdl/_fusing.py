@@ -60,6 +60,23 @@ class Rewriter:
             self.instructions.remove(current)
             self.read_instead(current.outputs[0], current.inputs[0])
 
+    def remove(self, *ops: str) -> None:
+        """Leaves out instructions that have an effect but no output, unless they are reports."""
+        kept = {id(self.current(report)) for report in self.program.reports}
+        self.instructions = [i for i in self.instructions if i.op not in ops or id(i) in kept]
+
+    def cut_dead(self, training: bool) -> None:
+        """Leaves out what leads to no output, no report and no other effect."""
+        live = {id(v) for v in [*self.outputs, *self.pulled]}
+        kept = []
+        for i in reversed(self.instructions):
+            follows = i.op != "batch_norm" or (training and not i.attributes.get("frozen"))
+            has_effect = _core.OPS[i.op].effects and follows
+            if has_effect or any(id(v) in live for v in i.outputs):
+                kept.append(i)
+                live.update(id(v) for v in i.inputs)
+        self.instructions = kept[::-1]
+
     def reshape_inputs(self) -> None:
         for i in [i for i in self.instructions if i.op == "reshape"]:
             old, new = i.inputs[0], i.outputs[0]

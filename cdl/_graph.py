@@ -145,7 +145,7 @@ class Assignment:
 
     def append_to(self, program: Program, variable: Any, value: Any) -> Value:
         """Append it; who reads the weight behind it reads the new value."""
-        program.assign(variable, value)  # type: ignore[attr-defined]
+        program.assign(variable, value)
         return value  # type: ignore[no-any-return]
 
 
@@ -205,7 +205,7 @@ class Graph:
             for tensor, value in zip(tree.flatten(node.outputs), given, strict=True):
                 known[id(tensor)] = value
         for loss in self.losses:
-            program.objective(known[id(loss)], reduction="sum", counts=False)  # type: ignore
+            program.objective(known[id(loss)], reduction="sum", counts=False)
         return tree.map_structure(value_of, self.outputs)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import _core, _mapping
 from cdl._fusing import Rewriter
 from cdl._instruction import Instruction, Shape, Value
@@ -40,6 +42,8 @@ class Program:
         self.training = training
         self._pulled: list[Value] | None = None
         self._is_fixed = False
+        self._read: dict[int, Value] = {}  # what a weight is, by its id
+        self._assigned: dict[int, Instruction] = {}
 
     def value(
         self,
@@ -104,6 +108,51 @@ class Program:
         """
         return _mapping.emit(self, expression, inputs)
 
+    def param(self, variable: Variable) -> Value:
+        """A weight as a shared value: one instruction, however often it is asked for.
+
+        Behind an ``assign`` it is what was assigned.
+        """
+        if id(variable) not in self._read:
+            self._read[id(variable)] = self.emit(
+                "param", (), variable.shape, (variable,), shared=True
+            )
+        return self._read[id(variable)]
+
+    def constant(self, array: Any) -> Value:
+        """Numbers, as a shared value of the array's shape."""
+        given = np.asarray(array, np.float32)
+        return self.emit("constant", (), given.shape, shared=True, numbers=given.ravel().tolist())
+
+    def spread(self, value: Value) -> Value:
+        """A shared value, given to each sample; any other as it is."""
+        if not value.shared:
+            return value
+        return self.emit("spread", (value,), value.shape, shared=False)
+
+    def over_rows(self, value: Value, kind: str) -> Value:
+        """The "sum", "mean", "max" or "min" over the samples of the batch, as a shared value."""
+        return self.emit("over_rows", (value,), value.shape, shared=True, kind=kind)
+
+    def assign(self, variable: Variable, value: Value) -> None:
+        """A weight becomes a shared value when the batch is through, in training and evaluation.
+
+        Raises:
+            ValueError: if the value is a sample's, or has another shape.
+        """
+        if not value.shared or value.shape != variable.shape:
+            what = "shared" if value.shared else "for each sample"
+            raise ValueError(
+                f"{variable.path}: expected one value of shape {variable.shape} to assign, got "
+                f"shape {value.shape} {what}"
+            )
+        instruction = Instruction("assign", (value,), (), (variable,), {})
+        if before := self._assigned.get(id(variable)):
+            self.instructions.remove(before)
+        self.instructions.append(instruction)
+        self._assigned[id(variable)] = instruction
+        self._read[id(variable)] = value
+
     @contextmanager
     def fixed(self, training: bool = False) -> Iterator[None]:
         """What is emitted meanwhile is as in inference: no noise, no statistics of the batch."""
@@ -141,6 +190,36 @@ class Program:
         attributes["reduction"] = {"mean": 0.0, "sum": 1.0}[reduction]
         attributes.update(row_params)
         return self._score("loss", target, prediction, weight, attributes)
+
+    def objective(
+        self,
+        value: Value,
+        weight: Value | None = None,
+        scale: float = 1.0,
+        reduction: str = "mean",
+        counts: bool = True,
+    ) -> Instruction:
+        """Appends a loss that other instructions compute: the mean (or sum) of a value's elements.
+
+        Args:
+            value: of a sample, of any shape, or shared.
+            weight: one a sample, one a line or one an element; the mean divides by the number of
+                elements whatever it is.
+            scale: what the loss is multiplied by.
+            reduction: "mean" or "sum".
+            counts: whether it is a report; else it is part of the total as penalties are.
+        """
+        attributes = {
+            "scale": float(scale),
+            "reduction": {"mean": 0.0, "sum": 1.0}[reduction],
+            "counts": float(counts),
+        }
+        inputs = (value,) if weight is None else (value, weight)
+        instruction = Instruction("objective", inputs, (), (), attributes)
+        self.instructions.append(instruction)
+        if counts:
+            self.reports.append(instruction)
+        return instruction
 
     def metric(
         self,
@@ -211,18 +290,20 @@ class Program:
 
     @property
     def pulled(self) -> list[Value]:
-        """The values whose gradients the caller gives; without a loss that is output 0."""
+        """The values whose gradients the caller gives; without a loss that is output 0.
+
+        What is a loss but does not count, as penalties do not, leaves the output to the caller.
+        """
         if self._pulled is not None:
             return self._pulled
-        return [] if self._losses() else self.outputs[:1]
+        rows = _core.OPS
+        losses = [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
+        scored = any(i.attributes.get("counts", 1.0) for i in losses)
+        return [] if scored else self.outputs[:1]
 
     @pulled.setter
     def pulled(self, values: list[Value]) -> None:
         self._pulled = values
-
-    def _losses(self) -> list[Instruction]:
-        rows = _core.OPS
-        return [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
 
     def givers(self) -> list[tuple[Instruction, int]]:
         """Who gives which of its inputs a gradient, in order: instructions, and numbers of inputs.
@@ -245,15 +326,18 @@ class Program:
 
         Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
         of a small number); a dense product takes the bias and the activation along; a reshape of
-        an input is left to the gather; a chain of maps is one. Without ``training`` dropout and
-        noise are nothing; with it a value that gets gradients from several readers is forked.
-        Without ``penalties`` those on activities, which nobody will read, are not computed.
+        an input is left to the gather; a chain of maps is one; what leads to nothing is dropped.
+        Without ``training`` dropout and noise are nothing; with it a value that gets gradients from
+        several readers is forked. Without ``penalties`` those on activities, which nobody will
+        read, are not computed and nothing is assigned.
         """
         program = Rewriter(self)
         if not training:
             program.drop(*_NOISES)
         if not penalties:
             program.drop("activity")
+            program.remove("assign", "objective")
+        program.cut_dead(training)
         program.reshape_inputs()
         program.fuse_losses()
         program.fuse_activations()

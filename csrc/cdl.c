@@ -91,6 +91,7 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                                 .table = op->table,
                                 .gives_gradient = op->backward || op->is_loss,
                                 .many = op->many,
+                                .effects = op->report || op->settle || op->penalty || op->follows,
                                 .reports = op->report != NULL};
         return true;
     }

@@ -28,6 +28,7 @@ struct cdl_row {
     const char *table;   /* ops: the table that attribute 0 names a row of, or NULL */
     bool gives_gradient; /* ops: whether in[0] gets a gradient from it */
     bool many;           /* ops: and all its other inputs that are floats too */
+    bool effects;        /* ops: does more than give its outputs */
     bool reports;        /* ops: has a state for cdl_report, and needs no output */
 };
 
@@ -167,6 +168,15 @@ void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
 /* Rows [0, rows) of the arrays through the program to row-major outputs. */
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
                  float *const *outputs);
+
+/* What an instruction found wrong in its inputs, which ended the last run before its batch changed
+ * a weight: a number that should be in [0, limit). */
+struct cdl_found {
+    int instruction;
+    float value;
+    size_t limit;
+};
+bool cdl_fault(const struct cdl_program *program, struct cdl_found *found);
 
 /* State i (one a loss or metric instruction, in order): total and count, or what its op says. */
 int cdl_reports(const struct cdl_program *program);

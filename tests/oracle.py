@@ -8,6 +8,7 @@ Its own slopes are held to central differences in core/test_oracle.py.
 from __future__ import annotations
 
 import numpy as np
+import oracle_graph
 import oracle_layers
 import oracle_ops
 import references as reference
@@ -43,6 +44,7 @@ class Oracle:
         """Computes all values; returns those of the outputs."""
         self.training, self.masks = training, masks or {}
         self.values, self.totals, self.loss = {}, [], 0.0
+        self.rows = len(arrays[0])
         for value, array in zip(self.program.inputs, arrays, strict=True):
             dtype = np.int64 if value.dtype == "int32" else np.float64
             array = np.asarray(array).astype(dtype)
@@ -75,6 +77,7 @@ class Oracle:
         for i in self.program.instructions:
             if i.op == "batch_norm":
                 follow_batch(self, i)
+        oracle_graph.assign_all(self)
         return self.loss
 
     def results(self):
@@ -139,7 +142,8 @@ def dropout_backward(o, i):
 
 def reshape_forward(o, i):
     x = o.values[i.inputs[0]]
-    o.values[i.outputs[0]] = x.reshape(len(x), *i.outputs[0].shape)
+    rows = () if i.outputs[0].shared else (len(x),)
+    o.values[i.outputs[0]] = x.reshape(*rows, *i.outputs[0].shape)
 
 
 def reshape_backward(o, i):
@@ -290,6 +294,7 @@ FORWARD = {
     "metric": metric_forward,
     **oracle_layers.FORWARD,
     **oracle_ops.FORWARD,
+    **oracle_graph.FORWARD,
     "measure": measure_forward,
     "tally": tally_forward,
 }
@@ -306,6 +311,7 @@ BACKWARD = {
     "metric": lambda o, i: None,
     **oracle_layers.BACKWARD,
     **oracle_ops.BACKWARD,
+    **oracle_graph.BACKWARD,
     "measure": lambda o, i: None,
     "tally": lambda o, i: None,
 }

@@ -23,8 +23,9 @@ def by_column(gradient):
 
 
 def axes_of(i):
-    """The permutation that the decimal digits of `order` write down, batch axis first."""
-    return [0, *map(int, str(int(i.attributes["order"])))]
+    """The permutation that the decimal digits of `order` write down, batch axis first if any."""
+    digits = [int(d) for d in str(int(i.attributes["order"]))]
+    return [d - 1 for d in digits] if i.outputs[0].shared else [0, *digits]
 
 
 def mask_forward(o, i):

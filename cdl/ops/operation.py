@@ -79,7 +79,7 @@ class Operation:
         """Append what the row says."""
 
         def value_of(leaf: Any) -> Any:
-            return program.param(leaf) if isinstance(leaf, Variable) else leaf  # type: ignore
+            return program.param(leaf) if isinstance(leaf, Variable) else leaf
 
         args = tree.map_structure(value_of, args) if args else ()
         kwargs = tree.map_structure(value_of, kwargs) if kwargs else {}

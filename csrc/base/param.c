@@ -2,6 +2,7 @@
 #include "base/param.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out) {
     struct cdl_param *param = calloc(1, sizeof *param);
@@ -46,30 +47,57 @@ cdl_status cdl_param_need_transposed(struct cdl_param *param) {
     return CDL_OK;
 }
 
-void cdl_param_get(const struct cdl_param *param, float *array) {
+/* Live columns of the panel that starts at column `first`. */
+static size_t live_columns(const struct cdl_param *param, size_t first) {
+    const size_t width = cdl_panel_width(param->cols, first), left = param->cols - first;
+    return left < width ? left : width;
+}
+
+static void read_matrix(const struct cdl_param *param, float *to, size_t ld) {
     for (size_t first = 0; first < param->cols; first += CDL_PANEL) {
-        size_t width = cdl_panel_width(param->cols, first);
-        size_t live = param->cols - first < width ? param->cols - first : width;
+        const size_t width = cdl_panel_width(param->cols, first);
+        const size_t live = live_columns(param, first);
         const float *panel = param->w + first * param->rows;
-        for (size_t r = 0; r < param->rows; r++) {
-            for (size_t c = 0; c < live; c++) {
-                array[r * param->cols + first + c] = panel[r * width + c];
-            }
-        }
+        for (size_t r = 0; r < param->rows; r++)
+            memcpy(to + r * ld + first, panel + r * width, live * sizeof(float));
     }
 }
 
-void cdl_param_set(struct cdl_param *param, const float *array) {
+static void write_matrix(struct cdl_param *param, const float *from, size_t ld) {
     for (size_t first = 0; first < param->cols; first += CDL_PANEL) {
-        size_t width = cdl_panel_width(param->cols, first);
-        size_t live = param->cols - first < width ? param->cols - first : width;
+        const size_t width = cdl_panel_width(param->cols, first);
+        const size_t live = live_columns(param, first);
         float *panel = param->w + first * param->rows;
-        for (size_t r = 0; r < param->rows; r++) {
-            for (size_t c = 0; c < live; c++) {
-                panel[r * width + c] = array[r * param->cols + first + c];
-            }
-            for (size_t c = live; c < width; c++) panel[r * width + c] = 0.0f;
+        for (size_t r = 0; r < param->rows; r++, panel += width) {
+            memcpy(panel, from + r * ld + first, live * sizeof(float));
+            for (size_t c = live; c < width; c++) panel[c] = 0.0f;
         }
     }
     if (param->wt) transpose_all(param);
+}
+
+void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size_t ld) {
+    if (param->matrix) {
+        read_matrix(param, to, ld);
+        return;
+    }
+    for (size_t at = 0; at < param->cols; at += width, to += ld)
+        memcpy(to, param->w + at, width * sizeof(float));
+}
+
+void cdl_param_write(struct cdl_param *param, size_t width, const float *from, size_t ld) {
+    if (param->matrix) {
+        write_matrix(param, from, ld);
+        return;
+    }
+    for (size_t at = 0; at < param->cols; at += width, from += ld)
+        memcpy(param->w + at, from, width * sizeof(float));
+}
+
+void cdl_param_get(const struct cdl_param *param, float *array) {
+    cdl_param_read(param, param->cols, array, param->cols);
+}
+
+void cdl_param_set(struct cdl_param *param, const float *array) {
+    cdl_param_write(param, param->cols, array, param->cols);
 }

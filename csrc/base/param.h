@@ -34,6 +34,10 @@ cdl_status cdl_param_need_transposed(struct cdl_param *param);
 void cdl_param_get(const struct cdl_param *param, float *array);
 void cdl_param_set(struct cdl_param *param, const float *array);
 
+/* The same with rows of `width` elements, `ld` apart; of a matrix that is its number of columns. */
+void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size_t ld);
+void cdl_param_write(struct cdl_param *param, size_t width, const float *from, size_t ld);
+
 static inline size_t cdl_param_floats(const struct cdl_param *param) {
     return param->rows * cdl_padded(param->cols);
 }

@@ -28,12 +28,12 @@ static float *column(const struct cdl_node *node, int which) {
 
 /* Sums of block b of the batch; backward needs two kinds at a time. */
 static float *block_sums(const struct cdl_node *node, size_t capacity, int kind, size_t b) {
-    const size_t blocks = (capacity + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+    const size_t blocks = cdl_row_blocks(capacity);
     return column(node, N_COLUMNS) + ((size_t)kind * blocks + b) * column_floats(node);
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    const size_t blocks = (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+    const size_t blocks = cdl_row_blocks(rows);
     return (N_COLUMNS + 2 * blocks) * column_floats(node);
 }
 
@@ -56,7 +56,7 @@ static bool uses_batch(const struct cdl_node *node, const struct cdl_context *ct
 /* Adds up the blocks of one kind, in order. */
 static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int kind,
                        float factor, float *sum) {
-    const size_t blocks = (ctx->rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+    const size_t blocks = cdl_row_blocks(ctx->rows);
     for (size_t j = 0; j < node->in[0]->width; j++) {
         float total = 0.0f;
         for (size_t b = 0; b < blocks; b++) total += block_sums(node, ctx->rows, kind, b)[j];
@@ -276,5 +276,6 @@ const struct cdl_op cdl_op_batch_norm = {
     .forward_stages = 5,
     .backward = backward,
     .backward_stages = 3,
+    .follows = true,
     .update = update,
 };

@@ -11,10 +11,6 @@
 
 static inline size_t cdl_column_floats(size_t width) { return cdl_round_up(width, CDL_LINE); }
 
-static inline size_t cdl_row_blocks(size_t rows) {
-    return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
-}
-
 /* Whether a parameter is a row for `width` columns. */
 static inline bool cdl_is_row(const struct cdl_param *param, size_t width) {
     return !param->matrix && param->cols == width;

@@ -9,6 +9,11 @@
  * in evaluation too, none in prediction): all threads finish one before any begins the next. It
  * sums blocks of CDL_ROW_BLOCK samples, which no two threads share, and adds the blocks up in
  * order: the same bits for any number of threads.
+ *
+ * A node that reads and gives only shared values sees a batch of one sample, [0, 1), and runs on
+ * one thread. Ops that say `mixes` may have values of both kinds; their functions are called even
+ * for no samples, so that a thread that has none can take its part of what all have made
+ * (blocks.h).
  */
 #ifndef CDL_OPS_OP_H
 #define CDL_OPS_OP_H
@@ -17,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/fault.h"
 #include "base/host.h"
 #include "base/memory.h"
 #include "base/param.h"
@@ -126,7 +132,8 @@ struct cdl_node {
     const float *dx_row_param;
     bool dy_is_dz; /* dense: the reader of its output has already applied that slope */
     float *scratch;
-    struct cdl_host *host; /* a function of the caller's, or NULL */
+    struct cdl_host *host;   /* a function of the caller's, or NULL */
+    struct cdl_fault *fault; /* of an op that may find one in its inputs, or NULL */
 };
 
 struct cdl_op {
@@ -150,14 +157,19 @@ struct cdl_op {
      * state[1] a count unless the op says otherwise by a longer state. */
     void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *state);
     size_t (*state_doubles)(const struct cdl_node *node); /* NULL: 2 */
-    int forward_stages, backward_stages;                  /* 0: one */
-    bool stages_always;                                   /* forward: in evaluation too */
+    /* Training and evaluation, by one thread, once all parameters have learned. */
+    void (*settle)(const struct cdl_node *node, const struct cdl_context *ctx);
+    int forward_stages, backward_stages; /* 0: one */
+    bool stages_always;                  /* forward: in evaluation too */
     /* Activity regularizers: the penalty of this batch, which the loss counts beside its own. */
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
     /* Whether in[k] can get a gradient; NULL: all inputs can that `many` speaks of. */
     bool (*gives)(const struct cdl_node *node, int k);
     bool many;          /* all inputs that are floats get gradients; else the first alone */
     bool is_source;     /* reads no value */
+    bool stays;         /* its outputs are written by prepare() and live as long as the run */
+    bool follows;       /* forward() changes parameters in training */
+    bool may_fault;     /* has a fault to note (base/fault.h) */
     bool mixes;         /* some of what it reads and gives may be shared and some not */
     bool is_loss;       /* forward() gives in[0] its gradient in training */
     bool passes_on;     /* outputs are the memory of in[0]: forward() has nothing to do */
@@ -167,6 +179,10 @@ struct cdl_op {
 /* Threads cut a batch at multiples of this: sums of blocks are nobody's to share, and a kernel's
  * vectors and tail fall on the same rows however many threads there are. */
 enum { CDL_ROW_BLOCK = 16 };
+
+static inline size_t cdl_row_blocks(size_t rows) {
+    return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+}
 
 /* Floats that update() may use in thread_scratch: one block of a weight's gradient. */
 enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };

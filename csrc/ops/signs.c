@@ -10,12 +10,10 @@ static cdl_status check(const struct cdl_node *node) {
     return x->lines == y->lines && x->width == y->width && !x->is_int ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
-static size_t blocks_of(size_t rows) { return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK; }
-
 /* For each block of samples, whether it has another label. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)node;
-    return blocks_of(rows);
+    return cdl_row_blocks(rows);
 }
 
 static bool has_another(const struct cdl_tensor *x, size_t first, size_t last) {
@@ -47,7 +45,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         return;
     }
     bool others = false;
-    for (size_t b = 0; b < blocks_of(ctx->rows); b++) others |= node->scratch[b] != 0.0f;
+    for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) others |= node->scratch[b] != 0.0f;
     turn(node, first, last, others ? 1.0f : 2.0f, others ? 0.0f : -1.0f);
 }
 

@@ -41,11 +41,9 @@ static cdl_status check(const struct cdl_node *node) {
     return CDL_OK;
 }
 
-static size_t blocks_of(size_t rows) { return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK; }
-
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)node;
-    return blocks_of(rows) * (sizeof(struct sums) / sizeof(float));
+    return cdl_row_blocks(rows) * (sizeof(struct sums) / sizeof(float));
 }
 
 static struct sums *sums_of(const struct cdl_node *node) {
@@ -73,7 +71,7 @@ static struct sums weigh(const struct cdl_node *node, size_t first, size_t last)
 /* What the weights are multiplied by: the sums of all blocks, in order, decide. */
 static double factor_of(const struct cdl_node *node, size_t rows) {
     struct sums all = {0.0, 0.0};
-    for (size_t b = 0; b < blocks_of(rows); b++) {
+    for (size_t b = 0; b < cdl_row_blocks(rows); b++) {
         all.counted += sums_of(node)[b].counted;
         all.weight += sums_of(node)[b].weight;
     }

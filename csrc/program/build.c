@@ -63,7 +63,8 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         program->values[def->out[i]].owner = node->in[0]->owner;
     for (int i = 0; i < def->n_params; i++) {
         node->param[i] = def->params[i];
-        node->trained[i] = def->trained[i] < 0 ? NULL : &program->trained[def->trained[i]];
+        const bool learns = def->trained[i] >= 0 && node->op->update;
+        node->trained[i] = learns ? &program->trained[def->trained[i]] : NULL;
     }
     if (def->n_numbers) {
         node->numbers = calloc(def->n_numbers, sizeof *node->numbers);
@@ -79,6 +80,12 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     }
     if ((node->n_in == 0) != node->op->is_source) return CDL_ERR_PROGRAM;
     if (mixes(node) && !node->op->mixes) return CDL_ERR_PROGRAM;
+    if (node->op->may_fault) {
+        node->fault = &program->faults[program->n_faults++];
+        node->fault->instruction = node->index;
+        cdl_fault_clear(node->fault);
+    }
+    program->settles |= node->op->settle != NULL;
     return node->op->check(node);
 }
 
@@ -116,12 +123,13 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->parts =
         calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->parts);
     program->hosts = calloc((size_t)def->n_instructions + 1, sizeof *program->hosts);
+    program->faults = calloc((size_t)def->n_instructions + 1, sizeof *program->faults);
     program->reports = calloc((size_t)def->n_instructions + 1, sizeof *program->reports);
     program->states = calloc((size_t)def->n_instructions + 1, sizeof *program->states);
     program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
     return program->values && program->nodes && program->inputs && program->outputs &&
                    program->pulled && program->trained && program->parts && program->hosts &&
-                   program->reports && program->states && program->state_sizes
+                   program->faults && program->reports && program->states && program->state_sizes
                ? CDL_OK
                : CDL_ERR_NO_MEMORY;
 }
@@ -253,6 +261,7 @@ void cdl_program_destroy(struct cdl_program *program) {
     free(program->trained);
     free(program->parts);
     free(program->hosts);
+    free(program->faults);
     free(program->reports);
     for (int i = 0; i < program->n_reports; i++) free(program->states[i]);
     free(program->states);

@@ -48,12 +48,12 @@ static void add_data(struct plan *plan, struct cdl_program *program, struct cdl_
         const struct cdl_node *node = &program->nodes[i];
         if (is_among(node->out, node->n_out, value)) {
             producer = i;
-            fixed |= node->once;
+            fixed |= node->once || node->op->stays;
         }
         for (int k = 0; k < node->n_in; k++) {
             if (node->in[k]->owner != value) continue;
             last_reader = i;
-            fixed |= node->op->report != NULL; /* reports are made after the batch */
+            fixed |= node->op->report || node->op->settle; /* made after the batch */
         }
     }
     const int backward = producer < 0 ? end : end - 1 - producer;

@@ -14,13 +14,14 @@ struct cdl_program {
     bool forced;      /* the caller chose the number of threads */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
-    int n_pulled, n_once;
+    int n_pulled, n_once, n_faults;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
     struct cdl_tensor **inputs, **outputs;
     struct cdl_tensor **pulled; /* that get their gradients from the caller */
     struct cdl_trained *trained;
     struct cdl_host *hosts;    /* one an instruction that has one */
+    struct cdl_fault *faults;  /* one an instruction that may have one */
     struct cdl_trained *parts; /* of those that several instructions use */
     struct cdl_node **reports;
     double **states; /* one a report */
@@ -30,6 +31,7 @@ struct cdl_program {
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     bool whole;        /* some parameter's whole gradient is needed before it can learn */
+    bool settles;      /* a node has something to do once all have learned */
     bool mixes_rows;   /* samples see each other in predictions too */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     float *arena;

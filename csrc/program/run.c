@@ -64,6 +64,8 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         struct cdl_context ctx = cdl_context_of(program, &pass, loop->training, thread, team->size);
         const struct cdl_share rows = cdl_share_of(ctx.rows, thread, team->size);
         cdl_forward_rows(program, &ctx, &pass, team, rows);
+        /* Alone, nodes learn as the backward pass goes; else nothing has before the barrier. */
+        if (team->size == 1 && cdl_has_failed(program)) break;
         if (loop->training) {
             cdl_prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
             cdl_backward_rows(program, &ctx, team, rows);
@@ -72,7 +74,9 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         if (cdl_has_failed(program)) break;
         const bool learned = loop->training && cdl_update(program, &ctx, team);
         go_on(&pass, loop->training, learned);
+        if (program->settles) cdl_barrier_wait(team, thread);
         if (thread == 0) {
+            if (program->settles) cdl_settle(program, &ctx);
             cdl_count_reports(program, &ctx);
             loop->stop = time_is_up(&watch);
         }
@@ -130,6 +134,8 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     if (half.ctx.rows == 0) return 0;
     cdl_prepare(program, training);
     cdl_region(cdl_team_size(program), forward_half, &half);
+    if (cdl_has_failed(program)) return half.ctx.rows;
+    cdl_settle(program, &half.ctx);
     cdl_count_reports(program, &half.ctx);
     if (!training) cdl_count_penalties(program, &half.ctx); /* training: in its backward */
     return half.ctx.rows;
@@ -222,6 +228,16 @@ void cdl_read_output(const struct cdl_program *program, int i, size_t rows, floa
 
 void cdl_read_input(const struct cdl_program *program, int i, size_t rows, void *to) {
     cdl_copy_out(program->inputs[i], 0, rows, to);
+}
+
+bool cdl_fault(const struct cdl_program *program, struct cdl_found *found) {
+    for (int i = 0; i < program->n_faults; i++) {
+        const struct cdl_fault *fault = &program->faults[i];
+        if (!cdl_fault_is_set(fault)) continue;
+        *found = (struct cdl_found){fault->instruction, cdl_fault_value(fault), fault->limit};
+        return true;
+    }
+    return false;
 }
 
 int cdl_program_threads(const struct cdl_program *program) { return program->threads; }

@@ -43,6 +43,7 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
 
 void cdl_prepare(const struct cdl_program *program, bool training) {
     for (int i = 0; i < program->n_hosts; i++) program->hosts[i].failed = false;
+    for (int i = 0; i < program->n_faults; i++) cdl_fault_clear(&program->faults[i]);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (node->op->prepare) node->op->prepare(node, training);
@@ -67,6 +68,7 @@ struct cdl_context cdl_context_of(const struct cdl_program *program, const struc
 bool cdl_has_failed(const struct cdl_program *program) {
     bool any = false;
     for (int i = 0; i < program->n_hosts; i++) any |= program->hosts[i].failed;
+    for (int i = 0; i < program->n_faults; i++) any |= cdl_fault_is_set(&program->faults[i]);
     return any;
 }
 
@@ -186,6 +188,14 @@ bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
 bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team) {
     if (program->learns_later) update_share(program, ctx);
     return cdl_learn_kept(program, ctx, team);
+}
+
+void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx) {
+    const struct cdl_context one = alone(ctx);
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (node->op->settle) node->op->settle(node, node->shared ? &one : ctx);
+    }
 }
 
 /* The penalties that the last step saw, as the loss counts them: once a batch, for all its rows. */

@@ -46,8 +46,8 @@ typedef void cdl_phase_fn(const struct cdl_node *node, const struct cdl_context 
 void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
                     const struct cdl_context *ctx);
 
-/* Whether something went wrong that one may hear of after the run only, such as in a function of
- * the caller's: nothing may come of this batch. */
+/* Whether something went wrong that one may hear of after the run only, in a function of the
+ * caller's or in what an op reads: nothing may come of this batch. */
 bool cdl_has_failed(const struct cdl_program *program);
 
 /* After the backward pass of all rows (a barrier): the parameters learn. False if none does, since
@@ -57,6 +57,9 @@ bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, stru
 /* The last part of it: what is kept as whole gradients, or as parts of them. */
 bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
                     struct cdl_team *team);
+
+/* After another barrier, by one thread, before any begins the next step. */
+void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx);
 
 /* After the barrier behind them, by one thread. */
 void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx);

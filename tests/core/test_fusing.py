@@ -257,6 +257,57 @@ def test_a_dropout_of_the_input_that_is_the_output_leaves_the_input():
     np.testing.assert_array_equal(predict(outside, [x]), x)
 
 
+# ------------------------------------------------------------------------------------ dead branches
+
+
+def test_what_leads_to_nothing_is_left_out():
+    program = Program()
+    x = program.input((3,))
+    y = dense(program, x, weight(np.eye(3)))
+    beside = activation(program, dense(program, y, weight(np.ones((3, 2)))), "tanh")
+    program.emit("softmax", [beside], (2,))
+    program.output(y)
+    assert ops(program) == ["dense", "dense", "activation", "softmax"]
+    for training in (True, False):
+        assert ops(program.fused(training)) == ["dense"]
+    program.metric("mean_squared_error", program.input((2,)), beside)
+    assert ops(program.fused()) == ["dense", "dense", "metric"]
+
+
+def test_a_branch_that_is_cut_leaves_a_product_to_its_activation():
+    program = Program()
+    y = dense(program, program.input((3,)), weight(np.eye(3)))
+    program.emit("softmax", [y], (3,))
+    program.output(activation(program, y, "tanh"))
+    assert ops(program.fused()) == ["dense"]
+
+
+def test_what_follows_the_batches_stays_in_training_unless_it_is_frozen():
+    for frozen, training, expected in ((0.0, True, 1), (1.0, True, 0), (0.0, False, 0)):
+        program = Program()
+        x = program.input((3,))
+        moving = [weight(np.zeros(3)), weight(np.ones(3))]
+        attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": frozen}
+        program.emit("batch_norm", [x], (3,), [None, None, *moving], **attributes)
+        program.output(x)
+        assert len(program.fused(training).instructions) == expected
+
+
+def test_what_is_emitted_as_fixed_is_as_in_inference():
+    program = Program(training=True)
+    x = program.input((3,))
+    moving = [weight(np.zeros(3)), weight(np.ones(3))]
+    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
+    with program.fixed(training=False):
+        assert not program.training
+        assert program.emit("dropout", [x], (3,), rate=0.5, seed=0.0) is x
+        program.emit("batch_norm", [x], (3,), [None, None, *moving], **attributes)
+    assert program.training
+    program.emit("batch_norm", [x], (3,), [None, None, *moving], **attributes)
+    assert [i.attributes["frozen"] for i in program.instructions] == [1.0, 0.0]
+    assert program.emit("dropout", [x], (3,), rate=0.5, seed=0.0) is not x
+
+
 # --------------------------------------------------------------------------------------- in general
 
 

@@ -1,0 +1,33 @@
+/* assign.c - a weight becomes what a shared value is, once the batch is through: moving averages
+ * and counts that layers keep. The assigned weight does not learn by it. */
+#include "ops/op.h"
+
+enum { WEIGHT }; /* params */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0];
+    const struct cdl_param *w = node->param[WEIGHT];
+    if (node->n_in != 1 || node->n_out != 0 || !w || !x->shared) return CDL_ERR_PROGRAM;
+    if (w->matrix) return x->lines == w->rows && x->width == w->cols ? CDL_OK : CDL_ERR_PROGRAM;
+    return x->lines * x->width == w->cols ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    (void)node, (void)ctx, (void)first, (void)last;
+}
+
+static void settle(const struct cdl_node *node, const struct cdl_context *ctx) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0];
+    cdl_param_write(node->param[WEIGHT], x->width, x->data, x->ld);
+}
+
+const struct cdl_op cdl_op_assign = {
+    .name = "assign",
+    .attributes = "",
+    .params = "weight",
+    .check = check,
+    .forward = forward,
+    .settle = settle,
+};

@@ -1,0 +1,78 @@
+/* objective.c - a value that is to become small: a loss computed by other instructions.
+ *
+ * Inputs: a value of any shape, a sample's or shared, and (optionally) weights: one a sample, one a
+ * line, or one an element. The total of a batch is scale * sum of w x / (elements or 1). One that
+ * does not count has no report of its own: it is part of the loss as penalties are.
+ */
+#include "ops/op.h"
+
+enum { SCALE, REDUCTION, COUNTS }; /* attributes; REDUCTION: 0 mean over all elements, 1 sum */
+
+static bool weights_fit(const struct cdl_tensor *x, const struct cdl_tensor *w) {
+    if (w->is_int || (w->lines != x->lines && w->lines != 1)) return false;
+    return w->width == 1 || (w->width == x->width && w->lines == x->lines);
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    if (node->n_in > 2 || node->n_out != 0 || node->in[0]->is_int) return CDL_ERR_PROGRAM;
+    return node->n_in == 1 || weights_fit(node->in[0], node->in[1]) ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+/* What element j of a line of a sample is multiplied by. */
+static float weight_at(const struct cdl_node *node, size_t line, size_t j) {
+    if (node->n_in == 1) return 1.0f;
+    const struct cdl_tensor *x = node->in[0], *w = node->in[1];
+    const size_t at = w->lines == x->lines ? line : line / x->lines;
+    return w->data[at * w->ld + (w->width == 1 ? 0 : j)];
+}
+
+static double count_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const struct cdl_tensor *x = node->in[0];
+    const bool sums = node->attribute[REDUCTION] != 0.0f;
+    return sums ? 1.0 : (double)(ctx->rows * x->lines * x->width);
+}
+
+/* The slopes, which are known before any sum. */
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0];
+    const float slope = (float)((double)node->attribute[SCALE] / count_of(node, ctx));
+    if (!ctx->training || !node->needs[0]) return;
+    for (size_t line = first * x->lines; line < last * x->lines; line++) {
+        float *dx = x->grad + line * x->ld;
+        for (size_t j = 0; j < x->width; j++) dx[j] = slope * weight_at(node, line, j);
+        for (size_t j = x->width; j < cdl_padded(x->width); j++) dx[j] = 0.0f;
+    }
+}
+
+static double loss_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const struct cdl_tensor *x = node->in[0];
+    double sum = 0.0;
+    for (size_t line = 0; line < ctx->rows * x->lines; line++) {
+        for (size_t j = 0; j < x->width; j++)
+            sum += (double)x->data[line * x->ld + j] * (double)weight_at(node, line, j);
+    }
+    return (double)node->attribute[SCALE] * sum / count_of(node, ctx);
+}
+
+/* n_b L_b of this batch, whose sum over the batches divided by the samples is the logged loss. */
+static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
+    if (node->attribute[COUNTS] == 0.0f) return;
+    state[0] += loss_of(node, ctx) * (double)ctx->batch;
+    state[1] += (double)ctx->batch;
+}
+
+static double penalty(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return node->attribute[COUNTS] == 0.0f ? loss_of(node, ctx) : 0.0;
+}
+
+const struct cdl_op cdl_op_objective = {
+    .name = "objective",
+    .attributes = "scale,reduction,counts",
+    .params = "",
+    .check = check,
+    .forward = forward,
+    .report = report,
+    .penalty = penalty,
+    .is_loss = true,
+};

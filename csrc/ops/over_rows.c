@@ -1,0 +1,135 @@
+/* over_rows.c - one value of all samples of a batch, element by element: their sum, mean, largest
+ * or smallest. The output is shared. Of equal largest or smallest ones each gets its part of the
+ * gradient; a NaN among them is the largest and the smallest.
+ */
+#include "ops/blocks.h"
+
+enum { KIND };                  /* attributes: a row of kernels/reduce.h, but for prod */
+enum { BLOCKS, ALL, N_STAGES }; /* forward */
+enum { COUNT, ADD, APPLY };     /* backward */
+
+static int kind_of(const struct cdl_node *node) { return (int)node->attribute[KIND]; }
+
+static bool is_extreme(const struct cdl_node *node) {
+    return kind_of(node) == CDL_REDUCTION_max || kind_of(node) == CDL_REDUCTION_min;
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (node->n_in != 1 || node->n_out != 1 || x->is_int || y->is_int) return CDL_ERR_PROGRAM;
+    if (x->shared || !y->shared || kind_of(node) == CDL_REDUCTION_prod) return CDL_ERR_PROGRAM;
+    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+/* What blocks come to; then how many are equal to the extreme: by block, and in all. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    return (2 * cdl_row_blocks(rows) + 1) * node->in[0]->row_floats;
+}
+
+static float *counts_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return node->scratch + cdl_row_blocks(ctx->rows) * node->in[0]->row_floats;
+}
+
+static float further(int kind, float a, float b) {
+    const bool is_b = kind == CDL_REDUCTION_max ? b > a : b < a;
+    return is_b || b != b ? b : a;
+}
+
+static void extremes_of_blocks(const struct cdl_node *node, size_t first, size_t last) {
+    const struct cdl_tensor *x = node->in[0];
+    const size_t n = x->row_floats;
+    const int kind = kind_of(node);
+    for (size_t i = first; i < last; i++) {
+        const float *from = cdl_rows(x, i);
+        float *to = node->scratch + i / CDL_ROW_BLOCK * n;
+        for (size_t j = 0; j < n; j++)
+            to[j] = i % CDL_ROW_BLOCK ? further(kind, to[j], from[j]) : from[j];
+    }
+}
+
+static void extremes_of_all(const struct cdl_node *node, size_t blocks, struct cdl_part part) {
+    const size_t n = node->in[0]->row_floats;
+    float *to = node->out[0]->data;
+    for (size_t j = part.first; j < part.last; j++) {
+        to[j] = node->scratch[j];
+        for (size_t b = 1; b < blocks; b++)
+            to[j] = further(kind_of(node), to[j], node->scratch[b * n + j]);
+    }
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0];
+    const size_t n = x->row_floats, blocks = cdl_row_blocks(ctx->rows);
+    const struct cdl_part part = cdl_part_of(ctx, n);
+    const double factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0 / (double)ctx->rows : 1.0;
+    if (ctx->stage == BLOCKS && is_extreme(node))
+        extremes_of_blocks(node, first, last);
+    else if (ctx->stage == BLOCKS)
+        cdl_sum_blocks(ctx->kernels, first, last, n, cdl_rows(x, first), node->scratch);
+    else if (is_extreme(node))
+        extremes_of_all(node, blocks, part);
+    else
+        cdl_add_blocks(blocks, n, part, node->scratch, factor, node->out[0]->data);
+}
+
+/* How many of each block are the extreme. */
+static void count_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                         size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const size_t n = x->row_floats;
+    for (size_t i = first; i < last; i++) {
+        const float *from = cdl_rows(x, i);
+        float *count = counts_of(node, ctx) + i / CDL_ROW_BLOCK * n;
+        for (size_t j = 0; j < n; j++)
+            count[j] =
+                (i % CDL_ROW_BLOCK ? count[j] : 0.0f) + (from[j] == y->data[j] ? 1.0f : 0.0f);
+    }
+}
+
+static void apply(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                  size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const size_t n = x->row_floats, padded = cdl_padded(x->width);
+    const float *count = counts_of(node, ctx) + cdl_row_blocks(ctx->rows) * n;
+    const float factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0f / (float)ctx->rows : 1.0f;
+    for (size_t line = first * x->lines; line < last * x->lines; line++) {
+        const size_t at = line % x->lines * x->ld;
+        const float *from = x->data + line * x->ld;
+        float *dx = x->grad + line * x->ld;
+        for (size_t j = 0; j < padded; j++) {
+            const float dy = y->grad[at + j];
+            if (!is_extreme(node))
+                dx[j] = dy * factor;
+            else
+                dx[j] = j < x->width && from[j] == y->data[at + j] ? dy / count[at + j] : 0.0f;
+        }
+    }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const size_t n = node->in[0]->row_floats, blocks = cdl_row_blocks(ctx->rows);
+    float *counts = counts_of(node, ctx);
+    if (ctx->stage == APPLY)
+        apply(node, ctx, first, last);
+    else if (is_extreme(node) && ctx->stage == COUNT)
+        count_blocks(node, ctx, first, last);
+    else if (is_extreme(node))
+        cdl_add_blocks(blocks, n, cdl_part_of(ctx, n), counts, 1.0, counts + blocks * n);
+}
+
+const struct cdl_op cdl_op_over_rows = {
+    .name = "over_rows",
+    .attributes = "kind",
+    .params = "",
+    .table = "reductions",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .forward_stages = N_STAGES,
+    .stages_always = true,
+    .backward = backward,
+    .backward_stages = 3,
+    .mixes = true,
+};

@@ -1,0 +1,59 @@
+/* param.c - a weight as a value: y = w, row-major and shared by all samples. It learns from the
+ * gradient of that value. */
+#include "ops/learn.h"
+#include "ops/op.h"
+
+enum { WEIGHT }; /* params */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->out[0];
+    const struct cdl_param *w = node->param[WEIGHT];
+    if (node->n_out != 1 || !w || !y->shared || y->is_int) return CDL_ERR_PROGRAM;
+    if (w->matrix) return y->lines == w->rows && y->width == w->cols ? CDL_OK : CDL_ERR_PROGRAM;
+    return y->lines * y->width == w->cols ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    (void)ctx, (void)first, (void)last;
+    const struct cdl_tensor *y = node->out[0];
+    cdl_param_read(node->param[WEIGHT], y->width, y->data, y->ld);
+}
+
+/* The gradient of a block out of the lines of the value's. */
+static void take(const struct cdl_node *node, struct cdl_block block, float *g) {
+    const struct cdl_tensor *y = node->out[0];
+    const struct cdl_param *w = node->param[WEIGHT];
+    for (size_t r = 0; r < block.rows; r++) {
+        for (size_t j = 0; j < block.width; j++, g++) {
+            const size_t column = block.column + j;
+            if (column >= w->cols)
+                *g = 0.0f;
+            else if (w->matrix)
+                *g = y->grad[(block.row + r) * y->ld + column];
+            else
+                *g = y->grad[column / y->width * y->ld + column % y->width];
+        }
+    }
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
+                   int n_threads) {
+    const size_t blocks = cdl_blocks(node->param[WEIGHT]);
+    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
+    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
+        const struct cdl_block block = cdl_block_at(node->param[WEIGHT], i);
+        take(node, block, g);
+        cdl_learn(node->trained[WEIGHT], ctx, block, g);
+    }
+}
+
+const struct cdl_op cdl_op_param = {
+    .name = "param",
+    .attributes = "",
+    .params = "weight",
+    .check = check,
+    .forward = forward,
+    .update = update,
+    .is_source = true,
+};

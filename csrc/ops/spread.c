@@ -1,0 +1,55 @@
+/* spread.c - a shared value given to each sample: y = x. Backward adds up the samples' gradients:
+ * blocks of them first, which no two threads share, then the blocks in order. */
+#include "ops/blocks.h"
+
+#include <string.h>
+
+enum { SUM, ADD, STAGES };
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (node->n_in != 1 || node->n_out != 1 || x->is_int || y->is_int) return CDL_ERR_PROGRAM;
+    if (!x->shared || y->shared) return CDL_ERR_PROGRAM;
+    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+/* Sums of blocks. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    return cdl_row_blocks(rows) * node->out[0]->row_floats;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (y->row_floats == 1) { /* a number */
+        for (size_t i = first; i < last; i++) y->data[i] = x->data[0];
+        return;
+    }
+    for (size_t i = first; i < last; i++)
+        memcpy(cdl_rows(y, i), x->data, y->row_floats * sizeof(float));
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const size_t n = y->row_floats;
+    if (ctx->stage == SUM) {
+        cdl_sum_blocks(ctx->kernels, first, last, n, cdl_grad_rows(y, first), node->scratch);
+        return;
+    }
+    const struct cdl_part part = cdl_part_of(ctx, n);
+    cdl_add_blocks(cdl_row_blocks(ctx->rows), n, part, node->scratch, 1.0, x->grad);
+}
+
+const struct cdl_op cdl_op_spread = {
+    .name = "spread",
+    .attributes = "",
+    .params = "",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .backward = backward,
+    .backward_stages = STAGES,
+    .mixes = true,
+};

@@ -1,0 +1,375 @@
+"""test_shared_values.py - values without a batch axis: weights, constants, sums over the batch."""
+
+import numpy as np
+import pytest
+from oracle import Oracle, difference_gradients
+from programs import (
+    ISAS,
+    WIDTHS,
+    activation,
+    dense,
+    gradients,
+    learner,
+    predict,
+    random_weight,
+    train,
+    weight,
+)
+
+from cdl import _core
+from cdl._program import Program
+from cdl._variable import Variable
+
+SHAPES = [(), (1,), (3,), (17,), (2, 5), (3, 1), (2, 3, 65)]
+KINDS = ("sum", "mean", "max", "min")
+ROWS = 37
+
+
+def data(rng, *shape, rows=ROWS):
+    return rng.normal(size=(rows, *shape)).astype(np.float32)
+
+
+def plain(values):
+    """A weight that is no factor of a product."""
+    values = np.asarray(values, np.float32)
+    return Variable(values.shape, lambda shape: values)
+
+
+def scored(program, y):
+    program.output(y)
+    program.loss("mean_squared_error", program.input(y.shape or (1,), role="y"), column(program, y))
+    return program
+
+
+def column(program, y):
+    return y if y.shape else program.emit("reshape", [y], (1,))
+
+
+def same(program, arrays, *, isa=None, threads=(1, 2, 3), rtol=1e-4):
+    """Gradients as central differences have them, and the same bits at any number of threads."""
+    expected = difference_gradients(program, arrays, training=True)
+    first = None
+    for n in threads:
+        for form in (program, program.fused()):
+            found = gradients(form, arrays, threads=n, isa=isa)
+            first = first or found
+            for v, slope in expected.items():
+                top = max(np.abs(slope).max(), 0.1)
+                np.testing.assert_allclose(found[v], slope, rtol=rtol, atol=2e-5 * top)
+                np.testing.assert_array_equal(found[v], first[v])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("matrix", [False, True])
+def test_a_weight_as_a_value_learns_from_what_all_samples_make_of_it(shape, matrix, isa):
+    if matrix and len(shape) != 2:
+        return
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=shape)
+    w = weight(values) if matrix else plain(values)
+    program = Program()
+    x = program.input((2,))
+    y = program.spread(activation(program, program.param(w), "tanh"))
+    scored(program, y)
+    program.metric("mean_squared_error", x, x)
+    arrays = [data(rng, 2), data(rng, *(shape or (1,)))]
+    same(program, arrays, isa=isa)
+    found = predict(program, arrays, rows=5)
+    np.testing.assert_allclose(found, np.tanh(w.numpy())[None].repeat(ROWS, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", WIDTHS)
+def test_a_matrix_is_read_out_of_its_panels_and_learns_in_them(n):
+    rng = np.random.default_rng(1)
+    w = random_weight(rng, 70, n)
+    program = Program()
+    program.input((1,))
+    program.output(program.param(w))
+    program.objective(activation(program, program.param(w), "tanh"), reduction="sum")
+    np.testing.assert_array_equal(predict(program, [np.ones((3, 1))]), w.numpy())
+    slope = 1 - np.tanh(w.numpy().astype(np.float64)) ** 2
+    found = gradients(program.fused(), [np.ones((3, 1))])[w]
+    np.testing.assert_allclose(found, slope, rtol=1e-5, atol=1e-6)
+
+
+def test_a_weight_is_one_instruction_however_often_it_is_read():
+    program, w = Program(), plain(np.ones(3))
+    assert program.param(w) is program.param(w)
+    assert [i.op for i in program.instructions] == ["param"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_constant_is_what_it_was_given(shape):
+    values = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    program = Program()
+    program.input((1,))
+    shared = program.constant(values)
+    program.output(shared)
+    program.output(program.spread(shared))
+    alone, spread = predict(program.fused(training=False), [np.ones((5, 1))], rows=2)
+    np.testing.assert_array_equal(alone, values)
+    np.testing.assert_array_equal(spread, values[None].repeat(5, 0))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES[1:])
+def test_over_the_rows_of_a_batch(shape, kind, isa):
+    rng = np.random.default_rng(3)
+    program = Program()
+    x = program.input((*shape[:-1], 4))
+    h = dense(program, x, random_weight(rng, 4, shape[-1]), weight(rng.normal(size=shape[-1])))
+    summary = program.over_rows(h, kind)
+    spread = program.spread(activation(program, summary, "tanh"))
+    program = scored(program, spread)
+    same(program, [data(rng, *shape[:-1], 4), data(rng, *shape)], isa=isa)
+
+
+@pytest.mark.parametrize("kind", ["max", "min"])
+def test_equal_extremes_share_the_gradient_and_nan_is_extreme(kind):
+    def net(x_values, factor):
+        program = Program()
+        x = dense(program, program.input((1,)), factor)
+        top = program.over_rows(x, kind)
+        program.output(top)
+        program.objective(top)
+        return program, np.reshape(x_values, (-1, 1)).astype(np.float32)
+
+    w = weight([[1.0]])
+    program, x = net([2.0] * 40 + [-2.0] * 40, w)
+    same(program, [x])
+    program, x = net([1.0, np.nan, 3.0, -3.0], w)
+    assert np.isnan(predict(program, [x], rows=4))
+
+
+@pytest.mark.parametrize("rows", [4, 16, 100])
+def test_predictions_see_batches_of_the_executors_rows(rows):
+    program = Program()
+    x = program.input((3,))
+    mean = program.over_rows(x, "mean")
+    program.output(program.spread(mean))
+    x = data(np.random.default_rng(4), 3)
+    found = _core.Executor(program, rows, threads=3).predict([x])
+    for at in range(0, ROWS, rows):
+        part = x[at : at + rows]
+        expected = part.mean(0, dtype=np.float64)
+        same_rows = expected[None].repeat(len(part), 0)
+        np.testing.assert_allclose(found[at : at + rows], same_rows, rtol=0, atol=1e-7)
+
+
+# ------------------------------------------------------------------------------------- objectives
+
+
+def objective(weights=None, shape=(5,), **options):
+    rng = np.random.default_rng(5)
+    program = Program()
+    x = program.input((*shape[:-1], 3))
+    h = activation(program, dense(program, x, random_weight(rng, 3, shape[-1])), "tanh")
+    arrays = [data(rng, *x.shape)]
+    given = None
+    if weights is not None:
+        given = program.input(weights, role="weight")
+        arrays.append(rng.uniform(0, 2, (ROWS, *weights)).astype(np.float32))
+    program.output(h)
+    program.objective(h, given, **options)
+    return program, arrays
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    ("shape", "weights"),
+    [((5,), None), ((5,), ()), ((5,), (5,)), ((2, 5), (2, 1)), ((2, 5), ()), ((2, 1), (2, 1))],
+)
+def test_an_objective_is_the_weighted_mean_or_sum_of_a_value(shape, weights, reduction):
+    program, arrays = objective(weights, shape, scale=3.0, reduction=reduction)
+    same(program, arrays)
+    oracle = Oracle(program)
+    oracle.forward(arrays)
+    for threads in (1, 3):
+        executor = _core.Executor(program.fused(), ROWS, threads=threads)
+        executor.begin(arrays, ROWS)
+        executor.test(1, 1e9)
+        np.testing.assert_allclose(executor.results(), oracle.results(), rtol=1e-6)
+        assert executor.penalty()[0] == 0
+
+
+def test_an_objective_that_does_not_count_is_a_penalty_and_leaves_the_output_to_the_caller():
+    program, arrays = objective(counts=False)
+    assert program.reports == [] and program.pulled == program.outputs
+    fused = program.fused()
+    executor = _core.Executor(fused, ROWS, training=True)
+    executor.begin(arrays, ROWS)
+    executor.forward(False)
+    total, rows = executor.penalty()
+    np.testing.assert_allclose(total / rows, executor.output().mean(dtype=np.float64), rtol=1e-5)
+    assert "objective" not in str(program.fused(training=False, penalties=False))
+
+
+def test_what_the_caller_pulls_and_what_objectives_give_add_up():
+    program, arrays = objective(counts=False, reduction="sum")
+    w = program.variables[0]
+    both = program.fused()
+    assert [i.op for i in both.instructions].count("fork") == 1
+    optimizer = learner("sgd_momentum", [w], momentum=0.0)
+    executor = _core.Executor(both, ROWS, training=True, optimizer=optimizer)
+    executor.begin(arrays, ROWS)
+    executor.forward(True)
+    y = executor.output().astype(np.float64)
+    executor.backward(np.full((ROWS, 5), 2.0), 1.0, 0)
+    expected = arrays[0].T.astype(np.float64) @ (3 * (1 - y * y))
+    np.testing.assert_allclose(-optimizer[2][w][0].get(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_shared_objective_counts_all_rows_of_each_batch():
+    rng = np.random.default_rng(6)
+    program = Program()
+    mean = program.over_rows(program.input((1,)), "mean")
+    program.objective(mean, scale=2.0)
+    x = data(rng, 1)
+    for threads in (1, 2):
+        executor = _core.Executor(program.fused(), 16, threads=threads)
+        executor.begin([x], 16)
+        executor.test(10, 1e9)
+        np.testing.assert_allclose(executor.results(), 2 * x.mean(dtype=np.float64), rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------- assignments
+
+
+def moving_mean(keep=0.75):
+    """x -> its mean over the batch, which a weight follows; the output is the weight, as it was."""
+    program, moving = Program(), plain(np.zeros(3))
+    x = program.input((3,))
+    before = program.param(moving)
+    program.output(program.spread(before))
+    mean = program.over_rows(x, "mean")
+    now = program.emit("activation", [mean], (3,), kind="tanh")
+    program.assign(moving, now)
+    return program, moving, before, now
+
+
+def test_an_assignment_holds_once_the_batch_is_through_and_is_read_behind_it():
+    program, moving, before, now = moving_mean()
+    assert program.param(moving) is now and before is not now
+    x = data(np.random.default_rng(7), 3)
+    batches = [x[:16], x[16:32], x[32:]]
+    for threads in (1, 2, 3):
+        for training in (False, True):
+            moving.assign(np.zeros(3))
+            executor = _core.Executor(program.fused(training), 16, training=True, threads=threads)
+            executor.begin([x], 16)
+            for k, batch in enumerate(batches):
+                was = moving.numpy()
+                if training:
+                    executor.train(1, 1e9, [0.1], k, 0)
+                else:
+                    executor.test(1, 1e9)
+                np.testing.assert_array_equal(executor.output()[0], was)
+                expected = np.tanh(batch.mean(0, dtype=np.float64))
+                np.testing.assert_allclose(moving.numpy(), expected, rtol=1e-5)
+
+
+def test_predictions_assign_nothing():
+    program, moving, *_ = moving_mean()
+    executor = _core.Executor(program.fused(training=False), 16)
+    executor.predict([data(np.random.default_rng(8), 3)])
+    np.testing.assert_array_equal(moving.numpy(), np.zeros(3))
+    assert [i.op for i in program.fused(False, penalties=False).instructions] == ["param", "spread"]
+
+
+def test_only_the_last_of_several_assignments_holds():
+    program, moving, before, _ = moving_mean()
+    program.assign(moving, before)
+    assert [i.op for i in program.instructions].count("assign") == 1
+    executor = _core.Executor(program.fused(), 16)
+    executor.begin([data(np.random.default_rng(9), 3)], 16)
+    executor.test(10, 1e9)
+    np.testing.assert_array_equal(moving.numpy(), np.zeros(3))
+
+
+def test_a_matrix_that_is_assigned_is_what_a_product_reads_next():
+    rng = np.random.default_rng(10)
+    kernel, other = random_weight(rng, 5, 3), plain(rng.normal(size=(5, 3)))
+    program = Program()
+    x = program.input((5,))
+    program.output(dense(program, x, kernel))
+    program.assign(kernel, program.param(other))
+    x = data(rng, 5)
+    executor = _core.Executor(program.fused(), ROWS, training=True)
+    executor.begin([x], ROWS)
+    executor.test(1, 1e9)
+    np.testing.assert_array_equal(kernel.numpy(), other.numpy())
+    np.testing.assert_allclose(executor.predict([x]), x @ other.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 1)])
+def test_a_value_of_another_shape_or_of_each_sample_is_not_assigned(shape):
+    program, w = Program(), plain(np.zeros(3))
+    with pytest.raises(ValueError, match=r"expected one value of shape \(3,\)"):
+        program.assign(w, program.constant(np.zeros(shape)))
+    with pytest.raises(ValueError, match="for each sample"):
+        program.assign(w, program.input((3,)))
+
+
+# -------------------------------------------------------------------------------------- in general
+
+
+def test_many_steps_give_the_same_bits_on_any_number_of_threads():
+    def run(threads):
+        rng = np.random.default_rng(11)
+        scale, kernel = plain(rng.normal(size=7)), random_weight(rng, 5, 7)
+        moving = plain(np.zeros(7))
+        program = Program()
+        h = dense(program, program.input((5,)), kernel)
+        mean = program.over_rows(h, "mean")
+        program.assign(moving, mean)
+        summary = activation(program, mean, "tanh")
+        program.objective(summary, counts=False, scale=0.1)
+        t = program.input((7,), role="y")
+        program.loss("mean_squared_error", t, h)
+        program.loss("mean_squared_error", t, program.spread(program.param(scale)))
+        program.loss("mean_absolute_error", t, program.spread(summary))
+        optimizer = learner("adam", [scale, kernel], beta_1=0.9, beta_2=0.999, epsilon=1e-7)
+        arrays = [data(rng, 5, rows=100), data(rng, 7, rows=100)]
+        logs = train(program.fused(), arrays, optimizer, batch=33, epochs=3, threads=threads)
+        return [logs, scale.numpy(), kernel.numpy(), moving.numpy()]
+
+    first = run(1)
+    for threads in (2, 3):
+        for a, b in zip(first, run(threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_ops_that_know_nothing_of_it_work_on_shared_values(isa):
+    rng = np.random.default_rng(12)
+    program = Program()
+    x = program.input((5,))
+    h = dense(program, x, random_weight(rng, 5, 6), weight(rng.normal(size=6)))
+    y = program.over_rows(h, "mean")
+    y = dense(program, y, random_weight(rng, 6, 8), weight(rng.normal(size=8)), activation="tanh")
+    y = program.emit("reshape", [y], (2, 4))
+    line = [plain(rng.uniform(0.5, 2, 4)), plain(rng.normal(size=4))]
+    attributes = {"measure": 0.0, "subtracts_mean": 1.0, "epsilon": 1e-3}
+    y = program.emit("normalize", [y], (2, 4), line, **attributes)
+    y = program.emit("permute", [program.emit("softmax", [y], (2, 4))], (4, 2), order=21.0)
+    y = dense(program, y, random_weight(rng, 2, 3), weight(np.zeros(3)))
+    assert y.shared
+    scored(program, program.spread(y))
+    same(program, [data(rng, 5), data(rng, 4, 3)], isa=isa)
+
+
+def test_a_shared_value_is_no_input_of_an_op_that_does_not_mix():
+    program = Program()
+    x = program.input((3,))
+    shared = program.constant(np.zeros(3))
+    program.emit(
+        "normalize", [x, shared], (3,), shared=False, measure=0.0, subtracts_mean=1.0, epsilon=0.1
+    )
+    with pytest.raises(ValueError, match="instruction 1"):
+        _core.Executor(program, 4)
+    program = Program()
+    program.emit("softmax", [program.input((3,))], (3,), shared=True)
+    with pytest.raises(ValueError, match="instruction 0"):
+        _core.Executor(program, 4)

@@ -1,0 +1,86 @@
+"""oracle_graph.py - the formulas of the ops around values that all samples share, for the oracle.
+
+A shared value has no batch axis: its array has the value's own shape.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def param_forward(o, i):
+    o.values[i.outputs[0]] = o.weights[i.params[0]].copy()
+
+
+def param_backward(o, i):
+    o.gradients[i.params[0]] += o.slopes[i.outputs[0]]
+
+
+def constant_forward(o, i):
+    o.values[i.outputs[0]] = np.reshape(i.numbers, i.outputs[0].shape)
+
+
+def spread_forward(o, i):
+    x = o.values[i.inputs[0]]
+    o.values[i.outputs[0]] = np.broadcast_to(x, (o.rows, *x.shape)).copy()
+
+
+def spread_backward(o, i):
+    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]].sum(0)
+
+
+def over_rows_forward(o, i):
+    o.values[i.outputs[0]] = getattr(np, i.attributes["kind"])(o.values[i.inputs[0]], axis=0)
+
+
+def over_rows_backward(o, i):
+    x, dy = o.values[i.inputs[0]], o.slopes[i.outputs[0]]
+    kind = i.attributes["kind"]
+    if kind in ("sum", "mean"):
+        o.slopes[i.inputs[0]] += dy / (len(x) if kind == "mean" else 1)
+    else:
+        best = x == o.values[i.outputs[0]]
+        o.slopes[i.inputs[0]] += dy * best / best.sum(0)
+
+
+def objective_forward(o, i):
+    x = o.values[i.inputs[0]]
+    w = np.ones(())
+    if len(i.inputs) > 1:
+        w = o.values[i.inputs[1]]
+        w = w.reshape(*w.shape, *[1] * (x.ndim - w.ndim))
+    factor = i.attributes["scale"] / (1 if i.attributes["reduction"] else x.size)
+    o.kept[i] = np.broadcast_to(w * factor, x.shape)
+    loss = (o.kept[i] * x).sum()
+    o.loss += loss
+    if i.attributes["counts"]:
+        o.totals.append((loss * o.rows, o.rows))
+
+
+def objective_backward(o, i):
+    o.slopes[i.inputs[0]] += o.kept[i]
+
+
+def assign_all(o):
+    """What the program's assignments make of the weights, once the batch is through."""
+    for i in o.program.instructions:
+        if i.op == "assign":
+            o.weights[i.params[0]] = o.values[i.inputs[0]].copy()
+
+
+FORWARD = {
+    "param": param_forward,
+    "constant": constant_forward,
+    "spread": spread_forward,
+    "over_rows": over_rows_forward,
+    "assign": lambda o, i: None,
+    "objective": objective_forward,
+}
+BACKWARD = {
+    "param": param_backward,
+    "constant": lambda o, i: None,
+    "spread": spread_backward,
+    "over_rows": over_rows_backward,
+    "assign": lambda o, i: None,
+    "objective": objective_backward,
+}
