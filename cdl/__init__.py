@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from cdl import sklearn as sklearn
     from cdl import utils as utils
     from cdl import wrappers as wrappers
-    from cdl._variable import Variable as Variable
     from cdl.dtype_policies import DTypePolicy as DTypePolicy
     from cdl.initializers import Initializer as Initializer
     from cdl.layers import Input as Input
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from cdl.models import train_many as train_many
     from cdl.optimizers import Optimizer as Optimizer
     from cdl.regularizers import Regularizer as Regularizer
+    from cdl.variables import Variable as Variable
 
     __version__: str
 
@@ -58,7 +58,7 @@ _NAMES = {
     "Optimizer": "cdl.optimizers",
     "Initializer": "cdl.initializers",
     "Regularizer": "cdl.regularizers",
-    "Variable": "cdl._variable",
+    "Variable": "cdl.variables",
     "DTypePolicy": "cdl.dtype_policies",
 }
 

@@ -6,17 +6,17 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from cdl._operators import Operators
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
-class State(NDArrayOperatorsMixin):
+class State(Operators):
     """An array with a name that can be assigned and computed with.
 
     Args:
@@ -25,8 +25,6 @@ class State(NDArrayOperatorsMixin):
         name: its own.
         owner: the name of the object that keeps it, the first part of `path`.
     """
-
-    __hash__ = object.__hash__  # by identity; == is elementwise, as of an array
 
     def __init__(
         self, value: Any = 0, *, dtype: DTypeLike = "float32", name: str, owner: str = ""
@@ -40,11 +38,6 @@ class State(NDArrayOperatorsMixin):
     def shape(self) -> tuple[int, ...]:
         """The shape that every assigned value must have."""
         return self._array.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self._array.ndim
 
     @property
     def dtype(self) -> str:
@@ -84,15 +77,6 @@ class State(NDArrayOperatorsMixin):
         """Subtract `value` from what is kept."""
         return self.assign(self._array - np.asarray(value))
 
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self._array, dtype)
-
-    def __array_ufunc__(
-        self, ufunc: Callable[..., Any], method: str, *inputs: Any, **kwargs: Any
-    ) -> Any:
-        plain = [each._array if isinstance(each, State) else each for each in inputs]
-        return getattr(ufunc, method)(*plain, **kwargs)
-
     def __float__(self) -> float:
         return float(self._array)
 
@@ -104,18 +88,6 @@ class State(NDArrayOperatorsMixin):
 
     def __bool__(self) -> bool:
         return bool(self._array)
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._array)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._array[key]
-
-    def __format__(self, spec: str) -> str:
-        return format(self._array[()], spec) if spec else repr(self)
 
     def __repr__(self) -> str:
         return (

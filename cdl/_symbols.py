@@ -135,16 +135,10 @@ class KerasTensor:
         raise symbolic_error("a symbolic value is no NumPy array", "use the function of cdl.ops")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        name = _METHOD_OF_UFUNC.get(ufunc.__name__)
-        if name is None or method != "__call__" or kwargs or len(inputs) != 2:
-            raise symbolic_error(
-                f"numpy.{ufunc.__name__} of a symbolic value", f"use cdl.ops.{ufunc.__name__}"
-            )
-        return operator_of(name)(*inputs)  # an array stood on the left of + or *
+        return ufunc_of_symbols(ufunc, method, inputs, kwargs)  # an array stood left of + or *
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        name = getattr(func, "__name__", "?")
-        raise symbolic_error(f"numpy.{name} of a symbolic value", f"use cdl.ops.{name}")
+        raise function_of_symbols(func)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise symbolic_error(
@@ -153,6 +147,10 @@ class KerasTensor:
 
 
 _METHOD_OF_UFUNC = {
+    "negative": "neg",
+    "positive": "pos",
+    "absolute": "abs",
+    "invert": "invert",
     "add": "add",
     "subtract": "sub",
     "multiply": "mul",
@@ -183,6 +181,28 @@ def operator_of(name: str) -> Callable[..., Any]:
     if not OPERATORS:
         importlib.import_module("cdl.ops")  # which fills them
     return OPERATORS[name]
+
+
+def ufunc_of_symbols(
+    ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """What an operator of Python means that NumPy has made one of its functions of.
+
+    Raises:
+        TypeError: the user has called a function of NumPy.
+    """
+    name = _METHOD_OF_UFUNC.get(ufunc.__name__)
+    if name is None or method != "__call__" or kwargs:
+        raise symbolic_error(
+            f"numpy.{ufunc.__name__} of a symbolic value", f"use cdl.ops.{ufunc.__name__}"
+        )
+    return operator_of(name)(*inputs)
+
+
+def function_of_symbols(function: Any) -> TypeError:
+    """The error for a function of NumPy that is no operator of Python."""
+    name = getattr(function, "__name__", "?")
+    return symbolic_error(f"numpy.{name} of a symbolic value", f"use cdl.ops.{name}")
 
 
 def _method(name: str, swapped: bool = False) -> Callable[..., Any]:

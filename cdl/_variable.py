@@ -8,12 +8,23 @@ from typing import Any
 import numpy as np
 
 from cdl import _budget, _core
+from cdl._graph import KerasTensor, current_scope
+from cdl._operators import Operators
+from cdl._symbols import (
+    function_of_symbols,
+    operator_of,
+    symbolic_error,
+    ufunc_of_symbols,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Variable:
+class Variable(Operators):
     """A weight of ``shape``; reading gives a fresh float32 array, ``assign`` writes it.
+
+    It can be computed with as the array: ``w + 1``, ``w[0]``, ``w > 0``, ``np.mean(w)``. Within
+    code that is traced, such as the `call` of a layer, it is symbolic, as what it will be.
 
     Args:
         shape: its shape, without a batch axis.
@@ -68,8 +79,8 @@ class Variable:
         """As ``numpy()``."""
         return self.storage.get()
 
-    def assign(self, value: Any) -> None:
-        """Sets all values.
+    def assign(self, value: Any) -> Array:
+        """Sets all values, and returns them.
 
         Raises:
             ValueError: if ``value`` has another shape.
@@ -80,10 +91,42 @@ class Variable:
                 f"{self.path}: expected an array of shape {self.shape}, got {array.shape}"
             )
         self.storage.set(array)
+        return array
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        array = self.storage.get()
-        return array if dtype is None else array.astype(dtype)
+    def assign_add(self, value: Any) -> Array:
+        """Adds to all values, and returns them."""
+        return self.assign(self.numpy() + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> Array:
+        """Subtracts from all values, and returns them."""
+        return self.assign(self.numpy() - np.asarray(value))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if current_scope() is None and not any(isinstance(each, KerasTensor) for each in inputs):
+            return super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+        return ufunc_of_symbols(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if current_scope() is not None:
+            raise function_of_symbols(function)
+        return super().__array_function__(function, types, args, kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        return (
+            super().__getitem__(key)
+            if current_scope() is None
+            else operator_of("getitem")(self, key)
+        )
+
+    def _only(self, kind: str) -> Any:
+        if current_scope() is not None:
+            raise symbolic_error(f"{kind}() of a weight that is being traced", "go on with cdl.ops")
+        return super()._only(kind)
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self.path}: a variable cannot be used as True or False")
 
     def __repr__(self) -> str:
-        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"
+        values = np.array2string(self.numpy(), separator=", ", threshold=20)
+        head = f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}"
+        return f"{head}, value={values}>"

@@ -20,9 +20,11 @@ PYTHON_FLOORS = {
     6: "__init__ __main__ _info _demo _bench",
     5: "models saving datasets preprocessing sklearn wrappers",
     4: "layers callbacks",
-    3: "ops activations losses metrics optimizers schedules initializers regularizers constraints",
-    2: "data utils random config backend _arguments _state _program _instruction _fusing "
-    "_variable _expression _elementwise _bytecode _mapping _values _eager _named _tape _serial "
+    3: "ops activations losses metrics optimizers schedules initializers regularizers constraints "
+    "variables",
+    2: "data utils random config backend _arguments _operators _state _program _instruction "
+    "_fusing _variable _expression _elementwise _bytecode _mapping _values _eager _named _tape "
+    "_serial "
     "_registry _budget compat dtype_policies tree _graph _symbols",
     1: "_core",
 }

@@ -84,7 +84,7 @@ def test_through_batch_normalization(shape, scaled, frozen):
 
     program = between(rng, shape, emit)
     x, dy = data(rng, *shape, 4), data(rng, *shape, 3)
-    learn = [v for v in program.variables if v not in moving]
+    learn = [v for v in program.variables if v not in set(moving)]
     expected = difference_gradients(program, [x], dy=dy, learn=learn, training=True)
     for threads in (1, 3):
         found = pull_back(program, [x], dy, threads=threads)[1]

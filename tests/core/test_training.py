@@ -133,7 +133,7 @@ def test_batch_normalization_and_its_moving_statistics(threads):
     program.loss("mean_squared_error", program.input((2,), role="y"), x)
     arrays = [rng.normal(size=(ROWS, n)).astype(np.float32) for n in (10, 2)]
     moving = statistics[2:]
-    learn = [v for v in program.variables if v not in moving]
+    learn = [v for v in program.variables if v not in set(moving)]
     oracle_learns = Oracle(program, ("sgd", {}), learn=learn)
     optimizer = learner("sgd", learn)
     executor = _core.Executor(

@@ -61,7 +61,7 @@ def test_schedule_counts_the_steps_that_were_made():
 
 def test_apply_divides_by_the_scale_and_ignores_infinite_gradients():
     optimizer = LossScaleOptimizer(SGD(0.5))
-    weights = cdl.Variable((2,), lambda _: np.array([1.0, 2.0]))
+    weights = cdl.Variable([1.0, 2.0])
     optimizer.build([weights])
     scaled = optimizer.scale_loss(np.array([1.0, -2.0]))
     optimizer.apply([scaled], [weights])

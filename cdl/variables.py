@@ -1,0 +1,102 @@
+"""variables.py - Variable as users make one, with Keras's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import _variable, initializers, regularizers
+from cdl import constraints as all_constraints
+from cdl._arguments import expected, flag, not_yet, one_of
+from cdl._state import State
+from cdl.config import standardize_dtype
+from cdl.utils.naming import unique
+
+
+class _AnyVariable(type):
+    """What makes `isinstance(layer.kernel, cdl.Variable)` true."""
+
+    def __instancecheck__(cls, thing: Any) -> bool:
+        return isinstance(thing, (_variable.Variable, State))
+
+
+class Variable(metaclass=_AnyVariable):
+    """A named array that keeps its shape, can be assigned, and is computed with as the array.
+
+    A float32 one can be a weight: the core trains it. One of another dtype counts or remembers.
+
+    Args:
+        initializer: the values, as an array or a number; or an initializer or its name.
+        shape: needed with an initializer.
+        dtype: None is the dtype of the values, float32 for Python's floats.
+        trainable: whether training may change it.
+        autocast: True; cdl always computes in float32.
+        aggregation: how it would be brought together from several processes; there is one.
+        synchronization: likewise.
+        name: without '/'; None makes one.
+        layout: None, since there is one device.
+        kwargs: `regularizer` and `constraint`.
+
+    Raises:
+        ValueError: a wrong argument, or an initializer without a shape.
+    """
+
+    def __new__(
+        cls,
+        initializer: Any,
+        shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        aggregation: str | None = "none",
+        synchronization: str | None = "auto",
+        name: str | None = None,
+        layout: Any = None,
+        *,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> Any:
+        """The variable."""
+        modes = (None, "none", "mean", "sum", "only_first_replica")
+        one_of("Variable", "aggregation", aggregation, modes)
+        modes = (None, "none", "on_read", "on_write", "auto")
+        one_of("Variable", "synchronization", synchronization, modes)
+        not_yet("Variable", autocast=(autocast, True), layout=(layout, None))
+        name = unique("variable") if name is None else name
+        if not isinstance(name, str) or "/" in name:
+            raise expected("Variable", "name", "a string without '/'", name)
+        values = _values(initializer, shape, dtype)
+        trainable = flag("Variable", "trainable", trainable)
+        if values.dtype != np.float32:
+            state = State(values, dtype=values.dtype, name=name)
+            state.trainable = trainable
+            return state
+        return _variable.Variable(
+            values.shape,
+            lambda _: values,
+            name=name,
+            trainable=trainable,
+            regularizer=regularizers.get(regularizer),
+            constraint=all_constraints.get(constraint),
+        )
+
+
+def _values(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray[Any, Any]:
+    """The first values, in the dtype that the variable is to have."""
+    if isinstance(initializer, str) or callable(initializer):
+        if shape is None:
+            raise expected("Variable", "shape", "given beside an initializer", None)
+        values = initializers.get(initializer)(tuple(shape), dtype=standardize_dtype(dtype))  # type: ignore[misc]
+        return np.asarray(values, standardize_dtype(dtype))
+    given = np.asarray(initializer)
+    if given.dtype.kind not in "biuf":
+        raise expected("Variable", "initializer", "numbers or an initializer", initializer)
+    if shape is not None and tuple(shape) != given.shape:
+        raise expected("Variable", "shape", f"that of the values, {given.shape}", tuple(shape))
+    if dtype is not None:
+        return given.astype(standardize_dtype(dtype))
+    # Python's numbers, and NumPy's widest ones, which nobody has asked for
+    narrow = {"float64": np.float32, "int64": np.int32}.get(given.dtype.name)
+    return given if narrow is None else given.astype(narrow)

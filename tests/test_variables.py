@@ -1,0 +1,159 @@
+"""test_variables.py - a weight is computed with as its array; Variable takes Keras's arguments."""
+
+import copy
+import operator
+import pickle
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import Variable
+
+VALUES = np.array([[1.0, -2.0], [3.0, 4.5]], np.float32)
+TWO = [
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod,
+    operator.matmul, operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge,
+    np.maximum, np.dot, np.allclose, lambda a, b: np.concatenate([a, b]),
+]  # fmt: skip
+ONE = [operator.neg, operator.pos, abs, np.mean, np.square, np.linalg.norm, len, list, np.shape,
+       np.ndim, lambda a: a[0], lambda a: a[:, 1], lambda a: a[0, 1], lambda a: a[a > 0],
+       lambda a: a**2, lambda a: 2**a, lambda a: np.sum(a, axis=0), np.isnan,
+       np.transpose]  # fmt: skip
+
+
+@pytest.fixture(params=["weight", "variable"])
+def weight(request):
+    if request.param == "variable":
+        return Variable(VALUES)
+    layer = cdl.layers.Dense(2)
+    layer.build((None, 2))
+    layer.kernel.assign(VALUES)
+    return layer.kernel
+
+
+def same(got, expected):
+    np.testing.assert_array_equal(got, expected)
+    assert type(got) is type(expected)
+    assert getattr(got, "dtype", None) == getattr(expected, "dtype", None)
+
+
+@pytest.mark.parametrize("operation", TWO)
+def test_operations_of_two_are_those_of_the_array(weight, operation):
+    for other in (2.0, VALUES[::-1].copy(), Variable(VALUES.T)):
+        array = other if isinstance(other, float) else np.asarray(other)
+        try:
+            expected = operation(VALUES, array)
+        except ValueError:
+            with pytest.raises(ValueError):
+                operation(weight, other)
+            continue
+        same(operation(weight, other), expected)
+        same(operation(other, weight), operation(array, VALUES))
+
+
+@pytest.mark.parametrize("operation", ONE)
+def test_operations_of_one_are_those_of_the_array(weight, operation):
+    same(operation(weight), operation(VALUES))
+
+
+def test_single_number_is_a_number():
+    one = Variable(2.75)
+    assert (float(one), int(one), round(one), f"{one:.1f}") == (2.75, 2, 3.0, "2.8")
+    with pytest.raises(TypeError, match="single number, got shape"):
+        float(Variable(VALUES))
+    with pytest.raises(TypeError, match="cannot be used as True or False"):
+        bool(one)
+
+
+def test_results_are_arrays_of_their_own(weight):
+    weight[0][0] = 99.0
+    (weight + 0)[:] = 0
+    np.testing.assert_array_equal(weight.numpy(), VALUES)
+
+
+def test_assigning_gives_the_new_values(weight):
+    np.testing.assert_array_equal(weight.assign(VALUES + 1), VALUES + 1)
+    np.testing.assert_array_equal(weight.assign_add(VALUES), 2 * VALUES + 1)
+    np.testing.assert_array_equal(weight.assign_sub([[1, 1], [1, 1]]), 2 * VALUES)
+    np.testing.assert_array_equal(weight, 2 * VALUES)
+    for wrong in (1.0, VALUES[0], np.ones((2, 3))):
+        with pytest.raises(ValueError, match=r"\(2, 2\)"):
+            weight.assign(wrong)
+
+
+def test_weights_are_told_apart_by_identity():
+    a, b = Variable([1.0]), Variable([1.0])
+    assert len({a, b}) == 2 and {a: 1}[a] == 1
+    assert a is not b and (a == b).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dtype", "values"),
+    [
+        (([1, 2],), "int32", [1, 2]),
+        ((np.array([1, 2]),), "int32", [1, 2]),
+        ((np.array([1.0]),), "float32", [1.0]),
+        ((True,), "bool", True),
+        ((3, None, "float32"), "float32", 3.0),
+        (("ones", (2,)), "float32", [1, 1]),
+        ((cdl.initializers.Constant(2), (1, 2), "int64"), "int64", [[2, 2]]),
+        ((lambda shape, dtype: np.full(shape, 7.0), [2]), "float32", [7.0, 7.0]),
+    ],
+)
+def test_values_and_dtype_are_those_of_keras(arguments, dtype, values):
+    made = Variable(*arguments)
+    assert made.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(made), values)
+
+
+def test_everything_that_stands_for_one_is_an_instance(weight):
+    assert isinstance(weight, Variable)
+    assert isinstance(Variable(1, dtype="int32"), Variable)
+    assert isinstance(cdl.optimizers.SGD().iterations, Variable)
+    assert not isinstance(VALUES, Variable)
+
+
+def test_names_count_up_and_can_be_given():
+    cdl.utils.clear_session()
+    assert [Variable(0.0).name for _ in range(2)] == ["variable", "variable_1"]
+    assert Variable(0.0, name="w").path == "w"
+    assert "path=w, shape=(), dtype=float32, value=1.5" in repr(Variable(1.5, name="w"))
+
+
+def test_regularizer_and_constraint_are_kept():
+    made = Variable([1.0], regularizer="l2", constraint="non_neg", trainable=False)
+    assert isinstance(made.regularizer, cdl.regularizers.L2)
+    assert isinstance(made.constraint, cdl.constraints.NonNeg)
+    assert not made.trainable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"initializer": "zeros"}, "shape must be given beside an initializer"),
+        ({"initializer": ["a"]}, "initializer must be numbers or an initializer"),
+        ({"initializer": [1.0], "shape": (2,)}, "shape must be that of the values"),
+        ({"initializer": [1.0], "name": "a/b"}, "name must be a string without '/'"),
+        ({"initializer": [1.0], "name": 3}, "name must be a string without '/'"),
+        ({"initializer": [1.0], "aggregation": "most"}, "aggregation must be one of"),
+        ({"initializer": [1.0], "autocast": False}, "autocast=False is not supported"),
+        ({"initializer": [1.0], "layout": "x"}, "layout='x' is not supported"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Variable(**arguments)
+
+
+def test_copies_and_pickles_are_variables_of_their_own(weight):
+    for twin in (copy.deepcopy(weight), pickle.loads(pickle.dumps(weight))):
+        weight.assign(VALUES * 0)
+        np.testing.assert_array_equal(twin, VALUES)
+        weight.assign(VALUES)
+
+
+def test_optimizer_trains_a_variable_of_the_user_s():
+    made = Variable([1.0, 2.0])
+    cdl.optimizers.SGD(0.5).apply([np.array([1.0, -2.0])], [made])
+    np.testing.assert_allclose(made, [0.5, 3.0])
