@@ -40,6 +40,7 @@ cdef int _describe(Py_buffer *view, cdl_array *array) except -1:
         array.dtype = known[0]
         array.swapped = known[1]
     array.data = <const char *>view.buf
+    array.sparse = NULL
     array.n_dims = view.ndim
     for d in range(view.ndim):
         array.shape[d] = <size_t>view.shape[d]
@@ -50,9 +51,78 @@ cdef int _describe(Py_buffer *view, cdl_array *array) except -1:
 cdef int _float32 = _NUMBER["dtypes"]["float32"]
 
 
+cdef class Sparse:
+    """Rows of numbers of which only some are stored; the others are 0. An array for an Executor.
+
+    Row i has the values from number starts[i] to starts[i + 1]: int64, one more than there are
+    rows. columns: int32 or int64. All three are used as they are, without a copy.
+    """
+
+    cdef Py_buffer views[2]
+    cdef cdl_sparse stored
+    cdef int opened
+    cdef readonly object starts, columns, values, dtype
+    cdef readonly tuple shape
+
+    def __cinit__(self, starts, columns, values, shape):
+        self.opened = 0
+        self.starts, self.columns, self.values = starts, columns, values
+        self.shape = tuple(map(int, shape))
+        self.dtype = values.dtype
+        for array in (columns, values):
+            PyObject_GetBuffer(array, &self.views[self.opened], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+            self.opened += 1
+        if len(self.shape) != 2 or starts.dtype != np.int64 or starts.shape != (shape[0] + 1,):
+            raise ValueError("starts: expected int64, one more than there are rows")
+        if columns.dtype not in (np.int32, np.int64) or columns.ndim != 1:
+            raise ValueError(f"columns: expected int32 or int64, got {columns.dtype}")
+        if values.shape != columns.shape or not values.dtype.isnative:
+            raise ValueError("values: expected one for each column, in the machine's byte order")
+        self.stored.columns = <const char *>self.views[0].buf
+        self.stored.values = <const char *>self.views[1].buf
+        self.stored.wide = columns.dtype == np.int64
+        self.stored.stored = columns.size
+
+    def __dealloc__(self):
+        for i in range(self.opened):
+            PyBuffer_Release(&self.views[i])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """A part of the rows, one after the other, of the same memory."""
+        first, last, step = rows.indices(len(self))
+        if step != 1:
+            raise IndexError("rows of a sparse array: expected a slice of step 1")
+        last = max(first, last)
+        starts = self.starts[first:last + 1]
+        return Sparse(starts, self.columns, self.values, (last - first, self.shape[1]))
+
+    @property
+    def ndim(self):
+        return 2
+
+    @property
+    def size(self):
+        """Elements, stored or not."""
+        return self.shape[0] * self.shape[1]
+
+
+cdef object _describe_sparse(Sparse rows, Py_buffer *view, cdl_array *array):
+    """As _describe, where the buffer is that of the numbers of the rows' first elements."""
+    _describe(&rows.views[1], array)
+    array.data = <const char *>view.buf
+    array.sparse = &rows.stored
+    array.n_dims = 2
+    array.shape[0], array.shape[1] = rows.shape
+    array.strides[0] = view.strides[0]
+
+
 cdef class _Arrays:
     """The caller's arrays of one run, held while it lasts."""
 
+    cdef list held  # of sparse arrays
     cdef Py_buffer own_views[8]
     cdef cdl_array own_arrays[8]
     cdef Py_buffer *views   # the own ones, or if there are more arrays such from the heap
@@ -71,6 +141,12 @@ cdef class _Arrays:
             if self.views == NULL or self.arrays == NULL:
                 raise MemoryError("cdl: out of memory for a list of arrays")
         for array in arrays:
+            if isinstance(array, Sparse):
+                PyObject_GetBuffer(array.starts, &self.views[self.n], PyBUF_FULL_RO)
+                self.n += 1
+                _describe_sparse(array, &self.views[self.n - 1], &self.arrays[self.n - 1])
+                self.held = (self.held or []) + [array]
+                continue
             PyObject_GetBuffer(array, &self.views[self.n], PyBUF_FULL_RO)
             self.n += 1
             _describe(&self.views[self.n - 1], &self.arrays[self.n - 1])

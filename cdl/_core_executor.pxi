@@ -100,6 +100,8 @@ cdef class Executor:
                 want *= n
             if size != <size_t>want:
                 raise ValueError(f"array {i}: expected {want} elements a row, got {size}")
+            if held.arrays[i].sparse != NULL and self.input_dtypes[i] is np.int32:
+                raise ValueError(f"array {i}: expected class numbers, got a sparse array")
             if held.arrays[i].shape[0] < held.rows:
                 raise ValueError(
                     f"array {i}: expected {held.rows} rows, got {held.arrays[i].shape[0]}")

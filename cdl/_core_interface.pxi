@@ -29,6 +29,11 @@ cdef extern from "cdl.h" nogil:
     bint cdl_has_openmp()
     const char *cdl_compiler()
 
+    struct cdl_sparse:
+        const char *values
+        const char *columns
+        c_bool wide
+        size_t stored
     struct cdl_array:
         const char *data
         int dtype
@@ -36,6 +41,7 @@ cdef extern from "cdl.h" nogil:
         int n_dims
         size_t shape[9]
         ptrdiff_t strides[9]
+        const cdl_sparse *sparse
     int64_t cdl_check_classes(const cdl_array *array, int64_t classes)
 
     struct cdl_bits:

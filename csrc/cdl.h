@@ -48,15 +48,24 @@ const char *cdl_compiler(void);
 
 enum { CDL_MAX_ARRAY_DIMS = 9 };
 
+/* The stored elements of a sparse array of two axes, row by row (CSR). */
+struct cdl_sparse {
+    const char *values;  /* of the array's dtype */
+    const char *columns; /* int32, or int64 if `wide` */
+    bool wide;
+    size_t stored; /* how many there are */
+};
+
 /* Any strided array; axis 0 are the samples. Nothing is copied: rows are converted as they are
  * used. */
 struct cdl_array {
-    const char *data;
+    const char *data; /* sparse: the number of each row's first element, int64, and one more */
     enum cdl_dtype dtype;
     bool swapped; /* bytes in the other order than the machine's */
     int n_dims;
     size_t shape[CDL_MAX_ARRAY_DIMS];
     ptrdiff_t strides[CDL_MAX_ARRAY_DIMS]; /* in bytes */
+    const struct cdl_sparse *sparse;       /* or NULL: every element is there */
 };
 
 /* Number of the first element (in C order) that is no integer in [0, classes), or -1. */

@@ -1,6 +1,6 @@
 """__init__.py - adapters from the data that people have to the arrays that the core reads."""
 
-from cdl.data.arrays import arrays_of_weights, as_numeric, brief
+from cdl.data.arrays import arrays_of_weights, as_numeric, as_rows, brief
 from cdl.data.py_dataset import PyDataset
 from cdl.data.shapes import fit_classes, fit_input, fit_values, same_rows
 from cdl.data.streams import Stream, is_stream
@@ -11,6 +11,7 @@ __all__ = [
     "Stream",
     "arrays_of_weights",
     "as_numeric",
+    "as_rows",
     "brief",
     "fit_classes",
     "fit_input",

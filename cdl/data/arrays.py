@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl.data import frames
+from cdl.data import frames, sparse
 
 REAL_KINDS = "fiub"
 
@@ -49,6 +49,13 @@ def as_numeric(value: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def as_rows(value: Any, name: str) -> Any:
+    """The same, or the rows of a sparse matrix, which the core makes dense batch by batch."""
+    if type(value) is not np.ndarray and sparse.is_sparse(value) and hasattr(value, "tocsr"):
+        return sparse.to_rows(value, name)
+    return as_numeric(value, name)
+
+
 def arrays_of_weights(weights: Any, name: str) -> list[NDArray[Any]]:
     """The arrays of a list of weights, or of one array that holds them along its first axis.
 
@@ -71,7 +78,7 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
             f"{name} must not have masked elements, got a masked array with "
             f"{int(np.ma.getmaskarray(value).sum())} of them: fill them first, as by .filled(0)"
         )
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+    if sparse.is_sparse(value):
         raise TypeError(
             f"{name} must be dense, got a sparse {type(value).__name__}: give its .toarray()"
         )

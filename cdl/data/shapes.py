@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
@@ -34,10 +35,11 @@ def fit_input(x: NDArray[Any], expected: Shape, name: str) -> NDArray[Any]:
     got = x.shape[1:]
     if got == expected:
         return x
-    if got == (*expected, 1):
-        return x[..., 0]
-    if (*got, 1) == expected:
-        return x[..., None]
+    if isinstance(x, np.ndarray):
+        if got == (*expected, 1):
+            return x[..., 0]
+        if (*got, 1) == expected:
+            return x[..., None]
     raise ValueError(
         f"{name} must have shape {batch_of(expected)} to fit the model's input, got {x.shape}"
     )

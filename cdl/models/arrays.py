@@ -49,7 +49,7 @@ def inputs(model: Any, x: Any, call: str, batch: int = 32) -> list[Array]:
     """x alone, for predict; builds the model if it is not."""
     flat = model._flat_inputs(x, call)
     names = _X if len(flat) == 1 else labels("x", "input", model._input_names())
-    arrays = _as_numeric(flat, names, call)
+    arrays = _as_rows(flat, names, call)
     rows = _same_rows(arrays, names, call)
     if model.built:
         return _fit_inputs(model, arrays, names, call)
@@ -86,7 +86,7 @@ def training_data(
         )
     flat = model._flat_inputs(x, call)
     of_x = _X if len(flat) == 1 else labels("x", "input", model._input_names())
-    xs = _as_numeric(flat, of_x, call)
+    xs = _as_rows(flat, of_x, call)
     ys = _by_output(model, compiled, y, f"{call}: y")
     of_y = _Y if len(ys) == 1 else labels("y", "output", model._output_names())
     for i, each in enumerate(ys):
@@ -122,11 +122,11 @@ def training_data(
 _X, _Y = ["x"], ["y"]
 
 
-def _as_numeric(flat: list[Any], names: list[str], call: str) -> list[Array]:
+def _as_rows(flat: list[Any], names: list[str], call: str) -> list[Array]:
     if len(flat) == 1:
-        return [data.as_numeric(flat[0], f"{call}: {names[0]}")]
+        return [data.as_rows(flat[0], f"{call}: {names[0]}")]
     pairs = zip(flat, names, strict=True)
-    return [data.as_numeric(each, f"{call}: {name}") for each, name in pairs]
+    return [data.as_rows(each, f"{call}: {name}") for each, name in pairs]
 
 
 def _same_rows(arrays: list[Any], names: list[str], call: str) -> int:

@@ -124,20 +124,21 @@ class Batches:
 
 
 def _contents(x: Any, y: NDArray[Any], rows: NDArray[np.int64]) -> list[bytes]:
-    """What is in some rows of x and y, as the core reads them: in float32."""
+    """What is in some rows of x and y, as the core reads them: in float32.
+
+    Of x that is the columns that are not 0, and the numbers there, dense or sparse.
+    """
     x = x[rows]
-    if not isinstance(x, np.ndarray):  # a scipy matrix, of which not all elements are stored
-        return [_stored(x, i) + np.float32(y[row]).tobytes() for i, row in enumerate(rows)]
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32) + np.float32(0.0)  # -0.0 is 0.0
-    return [x[i].tobytes() + np.float32(y[row]).tobytes() for i, row in enumerate(rows)]
-
-
-def _stored(x: Any, row: int) -> bytes:
-    """The elements of a row of a CSR matrix that are not 0, in the order of the columns."""
-    at = slice(x.indptr[row], x.indptr[row + 1])
-    values = x.data[at].astype(np.float32)
-    columns = x.indices[at][values != 0].astype(np.int64)
-    order = columns.argsort(kind="stable")
-    stored: bytes = columns[order].tobytes() + values[values != 0][order].tobytes()
-    return stored
+    if isinstance(x, np.ndarray):
+        with np.errstate(over="ignore"):
+            stored = [(row.nonzero()[0], row[row != 0]) for row in x.astype(np.float32)]
+    else:
+        x = x.sorted_indices()
+        x.eliminate_zeros()
+        parts = x.indptr[1:-1]
+        columns = np.split(x.indices.astype(np.int64), parts)
+        stored = list(zip(columns, np.split(x.data.astype(np.float32), parts), strict=True))
+    return [
+        columns.tobytes() + values.tobytes() + np.float32(y[row]).tobytes()
+        for row, (columns, values) in zip(rows, stored, strict=True)
+    ]

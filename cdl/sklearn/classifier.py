@@ -241,5 +241,5 @@ class CDLClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc] # no typ
         """What scikit-learn may expect: several labels a row, sparse X."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
-        tags.input_tags.sparse = bool(FORMATS)
+        tags.input_tags.sparse = True
         return tags

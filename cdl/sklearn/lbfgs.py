@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._core import Executor, Parameter
+from cdl.data import as_rows
 from cdl.sklearn.batches import Batches
 from cdl.sklearn.net import Objective, lower
 from cdl.sklearn.settings import Settings
@@ -89,7 +90,9 @@ def run(
 
     batches = Batches(x, y, weight, x.shape[0], False)
     lacking = estimator._lacking(y)
-    function = _Function(estimator.model_, objective, settings.alpha, (x, y), batches, lacking)
+    function = _Function(
+        estimator.model_, objective, settings.alpha, (as_rows(x, "X"), y), batches, lacking
+    )
     done = 0
 
     def tell(_: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl.data import as_numeric, as_rows
 from cdl.sklearn import settings as parameters
 from cdl.sklearn import training
 from cdl.sklearn.batches import Batches
@@ -17,7 +18,7 @@ from cdl.sklearn.net import Objective, Trainer, new_model, new_optimizer
 from cdl.sklearn.settings import Settings
 from cdl.sklearn.versions import BaseEstimator
 
-FORMATS: tuple[str, ...] | bool = False  # of sparse matrices
+FORMATS = ("csr",)  # of sparse matrices, into which scikit-learn makes all others
 
 
 class Perceptron(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
@@ -130,7 +131,7 @@ class Perceptron(BaseEstimator):  # type: ignore[misc] # scikit-learn has no typ
                 settings,
                 trainer,
                 batches,
-                x,
+                as_rows(x, "X"),
                 y,
                 random,
                 score=score,
@@ -246,8 +247,6 @@ def _sample_weights(owner: str, given: Any, rows: int) -> NDArray[np.float64] | 
     """Weights of the rows, none below 0 and not all 0; None for none, or for one for all."""
     if given is None:
         return None
-    from cdl.data import as_numeric
-
     if isinstance(given, Real):
         given = np.full(rows, given)
     weight = as_numeric(given, f"{owner}: sample_weight")

@@ -183,5 +183,5 @@ class CDLRegressor(RegressorMixin, Perceptron):  # type: ignore[misc] # no types
         """What scikit-learn may expect: several outputs a row, sparse X."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.input_tags.sparse = bool(FORMATS)
+        tags.input_tags.sparse = True
         return tags

@@ -56,7 +56,7 @@ class Wrapper(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         """Train.
 
         Args:
-            X: array or data frame of shape (rows, features).
+            X: array, sparse matrix or data frame of shape (rows, features).
             y: targets.
             kwargs: arguments of `Model.fit`, such as `epochs` or `sample_weight`.
 
@@ -66,7 +66,7 @@ class Wrapper(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             RuntimeError: the model is not compiled with a loss and an optimizer.
         """
         options = {**(self.fit_kwargs or {}), **kwargs}
-        X, y = validated(self, X, y, **self._accepts())
+        X, y = validated(self, X, y, accept_sparse=("csr",), **self._accepts())
         y = self._encoded(y, options.get("sample_weight"))
         with seeded(self._seed()), own_share():
             model = self._model_for(X, y)
@@ -116,7 +116,7 @@ class Wrapper(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
-        x = validated(self, x, reset=False)
+        x = validated(self, x, accept_sparse=("csr",), reset=False)
         with own_share():
             outputs: NDArray[Any] = self.model_.predict(x, verbose=0)
         return outputs
@@ -125,6 +125,12 @@ class Wrapper(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     def epoch_(self) -> int:
         """Epochs of the last `fit`."""
         return len(self.history_.epoch) if hasattr(self, "history_") else 0
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn may expect: sparse X."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def set_fit_request(self, **kwargs: Any) -> Self:
         """Say which arguments of `fit` a meta-estimator is to hand on: `sample_weight=True`.

@@ -136,9 +136,57 @@ static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_arra
     }
 }
 
+/* Adds n stored elements to their places in a sample of `size` elements, which may be cut into
+ * lines. Columns are checked here, since they are the caller's memory and may change at any time.
+ */
+static void scatter(const struct cdl_kernels *kernels, const struct cdl_array *array, size_t n,
+                    size_t at, const struct cdl_tensor *to, float *sample) {
+    const struct cdl_sparse *sparse = array->sparse;
+    const size_t item = item_size(array->dtype), size = array->shape[1];
+    float value[SWAP_RUN];
+    for (size_t done = 0, run; done < n; done += run, at += run) {
+        run = n - done < SWAP_RUN ? n - done : SWAP_RUN;
+        convert(kernels, array, false, run, sparse->values + at * item, (ptrdiff_t)item, value);
+        for (size_t k = 0; k < run; k++) {
+            int32_t narrow;
+            int64_t column;
+            if (sparse->wide) {
+                memcpy(&column, sparse->columns + (at + k) * sizeof column, sizeof column);
+            } else {
+                memcpy(&narrow, sparse->columns + (at + k) * sizeof narrow, sizeof narrow);
+                column = narrow;
+            }
+            const size_t j = (size_t)column;
+            if (j >= size) continue;
+            sample[to->lines == 1 ? j : j / to->width * to->ld + j % to->width] += value[k];
+        }
+    }
+}
+
+/* Rows of which only some elements are stored; the others are 0. */
+static void gather_sparse(const struct cdl_kernels *kernels, const struct cdl_array *array,
+                          const int64_t *order, size_t start, size_t first, size_t last,
+                          const struct cdl_tensor *to) {
+    for (size_t i = first; i < last; i++) {
+        const int64_t row = order ? order[start + i] : (int64_t)(start + i);
+        float *sample = to->data + i * to->lines * to->ld;
+        for (size_t line = 0; line < to->lines; line++)
+            memset(sample + line * to->ld, 0, to->width * sizeof *sample);
+        int64_t bounds[2];
+        memcpy(bounds, array->data + row * array->strides[0], sizeof bounds);
+        const size_t begin = (size_t)bounds[0], end = (size_t)bounds[1];
+        if (begin < end && end <= array->sparse->stored)
+            scatter(kernels, array, end - begin, begin, to, sample);
+    }
+}
+
 void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
                 const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
                 const struct cdl_tensor *to) {
+    if (array->sparse) {
+        gather_sparse(kernels, array, order, start, first, last, to);
+        return;
+    }
     if (is_one_run(array, to)) {
         gather_runs(kernels, array, order, rows, start, first, last, to);
         return;

@@ -395,3 +395,18 @@ def test_without_scikit_learn_the_error_says_what_to_install(run_python):
 
 def test_no_module_is_shadowed():
     assert sys.modules["sklearn"].__version__
+
+
+# --- sparse rows ---
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("early", [False, True])
+def test_sparse_rows_train_as_dense_ones(solver, early):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = np.where(np.abs(X) < 1.0, 0.0, X)
+    options = {**SMALL, "solver": solver, "early_stopping": early, "max_iter": 20}
+    dense = CDLClassifier(**options).fit(x, Y)
+    for kind in (sparse.csr_matrix, sparse.csc_array):
+        rows = CDLClassifier(**options).fit(kind(x), Y)
+        np.testing.assert_array_equal(rows.predict_proba(kind(x)), dense.predict_proba(x))
