@@ -209,6 +209,8 @@ def revive(cls: Any, config: Mapping[str, Any], custom_objects: Mapping[str, Any
         if build and not thing.built:
             thing.build_from_config(build)
         if compiled:
+            if not hasattr(thing, "compile_from_config"):
+                raise TypeError(f"{name}: compile_config must not be there, it is for models")
             thing.compile_from_config(compiled)
     return thing
 

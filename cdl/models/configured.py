@@ -42,9 +42,11 @@ class Configured(CompiledState):
         if self.built:  # type: ignore[attr-defined]
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
 
-    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None) -> None:
-        """Write the model whole to a `.keras` file; see `cdl.saving.save_model`."""
-        saving.save_model(self, filepath, overwrite, zipped)
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Write the model whole to a `.keras` or `.h5` file; see `cdl.saving.save_model`."""
+        saving.save_model(self, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(
         self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
@@ -52,9 +54,11 @@ class Configured(CompiledState):
         """Write all variables to a `.weights.h5` file; see `cdl.saving.save_weights`."""
         saving.save_weights(self, filepath, overwrite, max_shard_size)
 
-    def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
+    def load_weights(
+        self, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
+    ) -> None:
         """Read all variables from a file; see `cdl.saving.load_weights`."""
-        saving.load_weights(self, filepath, skip_mismatch)
+        saving.load_weights(self, filepath, skip_mismatch, by_name)
 
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """Not there yet.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cdl import _budget, _serial
-from cdl.saving import weights
+from cdl.saving import legacy, legacy_writing, weights
 from cdl.saving.atomic import checked_path, may_write, replacing
 from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
 from cdl.saving.members import Members, members_of
@@ -27,15 +27,21 @@ _NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000
 
 
 def save_model(
-    model: Any, filepath: Any, overwrite: bool = True, zipped: bool | None = None
+    model: Any,
+    filepath: Any,
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    **kwargs: Any,
 ) -> None:
     """Write a model to a `.keras` file, which is there whole or not at all.
 
     Args:
         model: the model; compiled or not.
-        filepath: a path that ends in `.keras`.
+        filepath: a path that ends in `.keras`; or in `.h5`, for Keras's older format.
         overwrite: whether a file there is written over without asking.
         zipped: True, which is what None means; folders are not supported.
+        kwargs: `include_optimizer=False` leaves out, of an `.h5` file, what the model was compiled
+            with; `save_format`, which the suffix tells, may be "keras" or "h5".
 
     Raises:
         ValueError: another suffix, or a part of the model that has no config.
@@ -44,12 +50,17 @@ def save_model(
     path = checked_path(filepath, "save_model")
     if zipped not in (None, True):
         raise ValueError(f"save_model: zipped must be True or None, got {zipped!r}")
-    if not path.name.endswith(SUFFIX):
-        legacy = " The older .h5 format is not written." if path.suffix in (".h5", ".hdf5") else ""
+    older_one = path.name.endswith(legacy.SUFFIXES)
+    include_optimizer = _switches(kwargs, older_one)
+    if not path.name.endswith(SUFFIX) and not older_one:
         raise ValueError(
-            f"save_model: Invalid filepath extension for saving: it must be {SUFFIX}, "
-            f"got {str(filepath)!r}.{legacy}"
+            f"save_model: Invalid filepath extension for saving: it must be {SUFFIX} (or .h5, the "
+            f"older format), got {str(filepath)!r}"
         )
+    if older_one:
+        if may_write(path, overwrite, "save_model"):
+            legacy_writing.save_model(model, path, include_optimizer)
+        return
     config = json.dumps(_serial.serialize(model))
     saved_at = time.strftime("%Y-%m-%d@%H:%M:%S")
     metadata = json.dumps({"keras_version": _KERAS, "date_saved": saved_at})
@@ -71,6 +82,23 @@ def save_model(
                 shutil.copyfileobj(part, member, 1 << 20)
 
 
+def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
+    """Whether to include the optimizer, of further arguments; refuses all others."""
+    form = kwargs.pop("save_format", None)
+    own = ("h5", "hdf5") if older_one else ("keras",)
+    if form not in (None, *own):
+        raise ValueError(
+            f"save_model: save_format must be {own[0]!r}, as the suffix says, got {form!r}"
+        )
+    include = kwargs.pop("include_optimizer", True)
+    if not isinstance(include, bool) or (not include and not older_one):
+        what = "True or False" if older_one else "True for a .keras file"
+        raise ValueError(f"save_model: include_optimizer must be {what}, got {include!r}")
+    if kwargs:
+        raise ValueError(f"save_model: arguments not recognized: {kwargs}")
+    return include
+
+
 def load_model(
     filepath: Any,
     custom_objects: Mapping[str, Any] | None = None,
@@ -78,6 +106,8 @@ def load_model(
     safe_mode: bool = True,
 ) -> Any:
     """The model in a `.keras` file of Keras's or cdl's: training goes on where it stopped.
+
+    Whole models in the older `.h5` format, of Keras 2 and 3, are read too.
 
     Nothing in the file is run or imported, and no more memory is taken than the file has reason to.
 
@@ -96,10 +126,14 @@ def load_model(
     path = checked_path(filepath, "load_model")
     if not isinstance(safe_mode, bool):
         raise TypeError(f"load_model: safe_mode must be True or False, got {safe_mode!r}")
+    if path.name.endswith(legacy.SUFFIXES) and not path.name.endswith(weights.SUFFIX):
+        if not path.exists():
+            raise FileNotFoundError(f"load_model: there is no file {path}")
+        return legacy.load_model(path, custom_objects, compile)
     if not path.name.endswith(SUFFIX):
         raise ValueError(
-            f"load_model: File format not supported: filepath must end in {SUFFIX}, "
-            f"got {str(filepath)!r}"
+            f"load_model: File format not supported: filepath must end in {SUFFIX} (or .h5, the "
+            f"older format), got {str(filepath)!r}"
         )
     with _opened(path) as members:
         text = members.read(_CONFIG, LONGEST_CONFIG)

@@ -7,6 +7,7 @@ only as many as are asked for.
 
 import contextlib
 import math
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+_HEAP = b"GCOL\1"
 _KINDS = "fiub"  # of dtypes that are numbers
 _WIDEST = 16  # bytes of a number
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}  # HDF5's own, and h5py's
@@ -43,6 +45,42 @@ def opened(file: Path | IO[bytes], name: str) -> Iterator[Any]:
         raise
     except (OSError, RuntimeError, KeyError, SystemError) as error:
         raise OSError(f"{name} cannot be read as HDF5: {_brief(error)}") from error
+
+
+def check_heaps(path: Path) -> None:
+    """Refuse a file whose heaps of texts are damaged: HDF5 may search them without end.
+
+    A heap is `GCOL`, a version, and objects that fill it: each a number, two counts, a length and
+    as many bytes, padded to eight; number 0 is what is free.
+
+    Raises:
+        OSError: a heap is damaged.
+    """
+    if not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(_HEAP)
+        while at >= 0:
+            if not _is_whole(data, at):
+                raise OSError(f"{path} cannot be read as HDF5: the heap at byte {at} is damaged")
+            at = data.find(_HEAP, at + 1)
+
+
+def _is_whole(data: mmap.mmap, start: int) -> bool:
+    """Whether the objects of the heap that starts there fill it, one after the other."""
+    if len(data) < start + 16:
+        return False
+    end = start + int.from_bytes(data[start + 8 : start + 16], "little")
+    if end > len(data):
+        return False
+    at = start + 16
+    while at + 16 <= end:
+        number = int.from_bytes(data[at : at + 2], "little")
+        length = int.from_bytes(data[at + 8 : at + 16], "little")
+        if number == 0 and length < 16:
+            return False
+        at += length if number == 0 else 16 + (length + 7) // 8 * 8
+    return at <= end
 
 
 def within(group: Any, path: str) -> Any:
@@ -119,7 +157,7 @@ def texts(group: Any, name: str) -> list[str] | None:
         return None
     attribute = group.attrs.get_id(name)
     dtype = attribute.dtype
-    size = math.prod(attribute.shape or (0,))
+    size = 0 if attribute.shape is None else math.prod(attribute.shape)
     if size == 0:
         return []
     described = h5py.check_string_dtype(dtype)

@@ -19,6 +19,14 @@ def parts(model: Any) -> Iterator[tuple[str, Any, list[Any]]]:
         yield "optimizer", optimizer, list(optimizer.variables)
 
 
+def finalize(model: Any) -> None:
+    """Let layers make of new variables what they make of them, as Normalization does."""
+    for _, part, _ in parts(model):
+        finalize_state = getattr(part, "finalize_state", None)
+        if finalize_state is not None:
+            finalize_state()
+
+
 def _parts(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any, list[Any]]]:
     if id(thing) in seen:
         return

@@ -12,9 +12,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl.saving import hdf5
+from cdl.saving import hdf5, legacy
 from cdl.saving.atomic import Sink, checked_path, may_write, replacing
-from cdl.saving.parts import parts
+from cdl.saving.parts import finalize, parts
 
 SUFFIX = ".weights.h5"
 WITHIN = "model.weights.h5"  # what the same file is called in a `.keras` file
@@ -48,15 +48,19 @@ def save_weights(
             write(model, file)
 
 
-def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:
+def load_weights(
+    model: Any, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
+) -> None:
     """Read the variables of a model, and of its optimizer, from a file of Keras's or cdl's.
 
     All of them, or none: nothing is changed if something does not fit.
 
     Args:
         model: a built model.
-        filepath: a `.weights.h5` file, or a `.keras` file, of which the weights are read.
+        filepath: a `.weights.h5` file, or a `.keras` file, of which the weights are read; or an
+            older `.h5` file of weights or of a whole model, of which the layers' weights are.
         skip_mismatch: whether to leave out, with a warning, the parts that do not fit.
+        by_name: of an older file, whether layers take what has their name, and not their place.
 
     Raises:
         ValueError: another suffix, a model that is not built, or a file that does not fit it.
@@ -64,16 +68,26 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     """
     path = checked_path(filepath, "load_weights")
     check_built(model, "loading")
+    older_one = path.name.endswith(legacy.SUFFIXES) and not path.name.endswith(SUFFIX)
+    if by_name is not None and not older_one:
+        raise ValueError(
+            f"load_weights: Invalid keyword arguments: by_name must be None for {path.name!r}: "
+            "only older .h5 files have weights by name"
+        )
     if path.name.endswith(".keras"):
         from cdl.saving.archive import weights_of
 
         with weights_of(path) as file:
             read(model, file, f"{path}: {WITHIN}", skip_mismatch)
         return
-    _check_suffix(path, "load_weights")
+    if not older_one:
+        _check_suffix(path, "load_weights")
     if not path.exists():
         raise FileNotFoundError(f"load_weights: there is no file {path}")
-    read(model, path, str(path), skip_mismatch)
+    if older_one:
+        legacy.load_weights(model, path, skip_mismatch, bool(by_name))
+    else:
+        read(model, path, str(path), skip_mismatch)
 
 
 def _check_suffix(path: Path, call: str) -> None:
@@ -147,10 +161,7 @@ def read(
         warnings.warn(message, stacklevel=3)
     for variable, array in found:
         variable.assign(array)
-    for _, part, _ in parts(model):
-        finalize = getattr(part, "finalize_state", None)
-        if finalize is not None:  # what a layer makes of its variables, such as Normalization
-            finalize()
+    finalize(model)
 
 
 def _variables_of(root: Any, place: str) -> Any:

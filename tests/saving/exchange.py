@@ -237,6 +237,7 @@ OPTIMIZERS = (
 CASES = {case.__name__: case for case in (*NETS, *OPTIMIZERS)}
 # Of these the tests keep files: all nets, and the optimizers with variables of a make of their own.
 KEPT = (*NETS, *(CASES[name] for name in ("adafactor", "muon", "ftrl", "nadam", "rmsprop")))
+OLDER = ("nested", "restrained")  # of these an .h5 file too
 
 
 def go_on(model, epochs):
@@ -264,11 +265,15 @@ def write(K, folder, cases):
     """Train each case, save it and its weights, and keep what three more epochs make of it."""
     for case in cases:
         K.utils.clear_session()
+        K.utils.set_random_seed(3)
         model = case(K)
         go_on(model, 2)
         path = Path(folder, f"{case.__name__}.keras")
         model.save(path)
         model.save_weights(path.with_suffix(".weights.h5"))
+        if case in NETS:  # not all of Keras's optimizers can be written there
+            model.save(path.with_suffix(".h5"))
+            np.save(path.with_suffix(".npy"), model.predict(X, verbose=0))
         # On jax a model with moving averages cannot be trained twice: they share its buffers.
         again = K.models.load_model(path, custom_objects=custom_objects(K))
         np.savez_compressed(path.with_suffix(".npz"), **after(again))
@@ -278,6 +283,9 @@ def read(K, folder, cases):
     """Load each case's files in two ways, and keep what three more epochs make of it."""
     for case in cases:
         path = Path(folder, f"{case.__name__}.keras")
+        if path.with_suffix(".h5").exists():
+            older = K.models.load_model(path.with_suffix(".h5"), custom_objects=custom_objects(K))
+            np.save(path.with_suffix(".h5.npy"), older.predict(X, verbose=0))
         model = K.models.load_model(path, custom_objects=custom_objects(K))
         np.savez(path.with_suffix(".keras.npz"), **after(model))
         if not path.with_suffix(".weights.h5").exists():
@@ -295,7 +303,8 @@ def main(command, folder=RECORDED, *names):
     if command == "record":
         RECORDED.mkdir(exist_ok=True)
         write(keras, RECORDED, KEPT)
-        for path in RECORDED.glob("*.weights.h5"):
+        unwanted = {*RECORDED.glob("*.h5"), *RECORDED.glob("*.npy")}
+        for path in unwanted - {RECORDED / f"{name}.h5" for name in OLDER}:
             path.unlink()
     else:
         cases = [CASES[name] for name in names or CASES]

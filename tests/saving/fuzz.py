@@ -56,8 +56,10 @@ WORDS = (
 
 
 def mutant(seed, data):
-    """A mutant of a `.keras` file, given as bytes."""
+    """A mutant of a `.keras` or `.h5` file, given as bytes."""
     draw = random.Random(seed)
+    if not data.startswith(b"PK"):
+        return _bytes(draw, data)
     kind = draw.choice(("bytes", "table", "config", "config", "config", "weights", "weights"))
     if kind == "bytes":
         return _bytes(draw, data)

@@ -87,8 +87,15 @@ def test_every_case_travels_both_ways(tmp_path):
 
 
 def assert_read_alike(folder, names, ways=("keras", "weights")):
-    """What was read of each case, in both ways, went on as the model itself did that was saved."""
+    """What was read of each case, in both ways, went on as the model itself did that was saved.
+
+    Of the older files only the predictions are compared: with what Keras makes of its own ones it
+    cannot train on either.
+    """
     for name in names:
+        if (folder / f"{name}.npy").exists():
+            found, expected = (np.load(folder / f"{name}{end}.npy") for end in (".h5", ""))
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         with np.load(folder / f"{name}.npz") as expected:
             for way in ways:
                 with np.load(folder / f"{name}.{way}.npz") as found:

@@ -9,14 +9,15 @@ from saving.fuzz import mutant
 import cdl
 from cdl.models import load_model
 
-FILES = ("batch_normalization", "normalization", "nested", "restrained", "frozen_and_shaped")
+FILES = ("batch_normalization.keras", "normalization.keras", "restrained.keras", "nested.keras")
+FILES += ("nested.h5",)
 
 
 def read_mutants(path, seeds, of=FILES):
     """Read the mutants of some seeds; returns how many were refused."""
     objects, refused = custom_objects(cdl), 0
     for name in of:
-        data = (RECORDED / f"{name}.keras").read_bytes()
+        data, path = (RECORDED / name).read_bytes(), path.with_suffix(name[name.index(".") :])
         for seed in seeds:
             path.write_bytes(mutant(seed, data))
             try:
