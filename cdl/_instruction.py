@@ -82,6 +82,8 @@ class Instruction:
         row = _core.OPS[self.op]
         if self.op == "map" and not _bytecode.slopes(self.numbers) >> k & 1:
             return False
+        if self.op == "gather" and k == 0:  # the numbers of the rows
+            return False
         return row.gives_gradient and self.inputs[k].dtype == "float32" and (row.many or k == 0)
 
     def __repr__(self) -> str:

@@ -333,7 +333,7 @@ class Program:
         """
         program = Rewriter(self)
         if not training:
-            program.drop(*_NOISES)
+            program.drop(*_NOISES, "stop")
         if not penalties:
             program.drop("activity")
             program.remove("assign", "objective")

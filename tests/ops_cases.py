@@ -21,10 +21,11 @@ def learning(program, arrays):
     return made
 
 
-def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, slopes=True):
+def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, slopes=True, numbers=0):
     """That `emit(program, *values)` gives `expected(*arrays)` and, by the oracle, its slopes.
 
-    The oracle's own slopes are held to central differences of its values.
+    The oracle's own slopes are held to central differences of its values. The last `numbers` arrays
+    have none: they are places.
     """
     arrays = [np.asarray(a, np.float32) for a in arrays]
     wanted = np.asarray(expected(*(a.astype(np.float64) for a in arrays)))
@@ -36,17 +37,20 @@ def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, slopes=True):
         found = predict(program, arrays, **options)
         np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol)
     if slopes:
-        check_slopes(arrays, emit, wanted)
+        check_slopes(arrays, emit, wanted, len(arrays) - numbers)
 
 
-def check_slopes(arrays, emit, wanted):
+def check_slopes(arrays, emit, wanted, n):
     program = Program()
-    program.output(emit(program, *learning(program, arrays)))
+    values = learning(program, arrays[:n])
+    values += [program.input(a.shape[1:]) for a in arrays[n:]]
+    program.output(emit(program, *values))
+    arrays = [np.eye(ROWS), *arrays[n:]]
     dy = np.random.default_rng(1).normal(size=wanted.shape).astype(np.float32)
     oracle = Oracle(program)
 
     def total():
-        return (dy * oracle.forward([np.eye(ROWS)])[0]).sum()
+        return (dy * oracle.forward(arrays)[0]).sum()
 
     total()
     expected = {v: slope.copy() for v, slope in oracle.backward(dy).items()}
@@ -57,7 +61,7 @@ def check_slopes(arrays, emit, wanted):
     fused, found = program.fused(), None
     for options in RUNS:
         before = found if "isa" not in options else None
-        found = pull_back(fused, [np.eye(ROWS)], dy, **options)[1]
+        found = pull_back(fused, arrays, dy, **options)[1]
         for v, slope in expected.items():
             top = max(1.0, np.abs(slope).max())
             np.testing.assert_allclose(found[v], slope, rtol=2e-5, atol=2e-6 * top)

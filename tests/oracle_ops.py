@@ -66,7 +66,7 @@ REDUCE = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": 
 
 
 def blocks_of(i, x):
-    return x.reshape(-1, *map(int, i.numbers))  # (rows, outer, n, inner)
+    return x.reshape(-1, *map(int, i.numbers[:3]))  # (rows, outer, n, inner)
 
 
 def reduce_forward(o, i):
@@ -89,5 +89,102 @@ def reduce_backward(o, i):
     o.slopes[i.inputs[0]] += (dy * slope).reshape(o.slopes[i.inputs[0]].shape)
 
 
-FORWARD = {"map": map_forward, "broadcast": broadcast_forward, "reduce": reduce_forward}
-BACKWARD = {"map": map_backward, "broadcast": broadcast_backward, "reduce": reduce_backward}
+def concat_axis(i):
+    return int(i.attributes["axis"]) - len(i.outputs[0].shape)
+
+
+def concat_forward(o, i):
+    o.values[i.outputs[0]] = np.concatenate([o.values[v] for v in i.inputs], concat_axis(i))
+
+
+def concat_backward(o, i):
+    axis = concat_axis(i)
+    ends = np.cumsum([v.shape[axis] for v in i.inputs])[:-1]
+    for v, dx in zip(i.inputs, np.split(o.slopes[i.outputs[0]], ends, axis), strict=True):
+        o.slopes[v] += dx
+
+
+def places_of(i):
+    """The places along the axis that an instruction picks, one by one; -1 for zeros."""
+    runs = np.reshape(i.numbers[3:], (-1, 3)).astype(int)
+    return np.concatenate([np.full(n, -1) if a < 0 else a + s * np.arange(n) for a, n, s in runs])
+
+
+def pick_forward(o, i):
+    x, places = blocks_of(i, o.values[i.inputs[0]]), places_of(i)
+    y = np.where(places[:, None] < 0, 0.0, x[:, :, places])
+    o.values[i.outputs[0]] = y.reshape(with_batch(i.outputs[0], i.outputs[0].shape))
+
+
+def pick_backward(o, i):
+    places, dx = places_of(i), blocks_of(i, o.slopes[i.inputs[0]])
+    dy = o.slopes[i.outputs[0]].reshape(*dx.shape[:2], len(places), -1)
+    for j, place in enumerate(places):
+        if place >= 0:
+            dx[:, :, place] += dy[:, :, j]
+
+
+def along(i, x, places):
+    """Where each element of y is in x: indices of its blocks."""
+    n = int(i.numbers[1])
+    places = places.reshape(*x.shape[:2], -1, x.shape[3]).astype(int)
+    return np.where(places < 0, places + n, places)
+
+
+def take_along_forward(o, i):
+    x = blocks_of(i, o.values[i.inputs[0]])
+    y = np.take_along_axis(x, along(i, x, o.values[i.inputs[1]]), 2)
+    o.values[i.outputs[0]] = y.reshape(with_batch(i.outputs[0], i.outputs[0].shape))
+
+
+def take_along_backward(o, i):
+    dx = blocks_of(i, o.slopes[i.inputs[0]])
+    places = along(i, dx, o.values[i.inputs[1]])
+    dy = o.slopes[i.outputs[0]].reshape(places.shape)
+    for at in np.ndindex(places.shape):
+        dx[at[0], at[1], places[at], at[3]] += dy[at]
+
+
+def rows_read(o, i):
+    places = o.values[i.inputs[0]].astype(int)
+    rows = (o.values[i.inputs[1]] if len(i.inputs) > 1 else o.weights[i.params[0]]).shape[0]
+    return np.where((places < 0) & (i.attributes["wraps"] != 0), places + rows, places)
+
+
+def gather_forward(o, i):
+    table = o.values[i.inputs[1]] if len(i.inputs) > 1 else o.weights[i.params[0]]
+    y = table[rows_read(o, i)]
+    o.values[i.outputs[0]] = y.reshape(with_batch(i.outputs[0], i.outputs[0].shape))
+
+
+def gather_backward(o, i):
+    rows = rows_read(o, i)
+    gradient = o.slopes[i.inputs[1]] if len(i.inputs) > 1 else o.gradients[i.params[0]]
+    dy = o.slopes[i.outputs[0]].reshape(*rows.shape, *gradient.shape[1:])
+    np.add.at(gradient, rows, dy)
+
+
+def stop_forward(o, i):
+    o.values[i.outputs[0]] = o.values[i.inputs[0]]
+
+
+FORWARD = {
+    "map": map_forward,
+    "broadcast": broadcast_forward,
+    "reduce": reduce_forward,
+    "concat": concat_forward,
+    "pick": pick_forward,
+    "take_along": take_along_forward,
+    "gather": gather_forward,
+    "stop": stop_forward,
+}
+BACKWARD = {
+    "map": map_backward,
+    "broadcast": broadcast_backward,
+    "reduce": reduce_backward,
+    "concat": concat_backward,
+    "pick": pick_backward,
+    "take_along": take_along_backward,
+    "gather": gather_backward,
+    "stop": lambda o, i: None,
+}

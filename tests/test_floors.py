@@ -23,9 +23,9 @@ PYTHON_FLOORS = {
     3: "ops activations losses metrics optimizers schedules initializers regularizers constraints "
     "variables",
     2: "data utils random config backend _arguments _operators _state _program _instruction "
-    "_fusing _variable _expression _elementwise _bytecode _mapping _values _eager _named _tape "
-    "_serial "
-    "_registry _budget compat dtype_policies tree _graph _symbols",
+    "_fusing _variable _eager _named _tape _serial _registry _budget compat dtype_policies tree "
+    "_expression _elementwise _bytecode _mapping _values _moving "
+    "_graph _symbols",
     1: "_core",
 }
 FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}

@@ -35,6 +35,7 @@
 #include "kernels/normalize.h"
 #include "kernels/noise.h"
 #include "kernels/map.h"
+#include "kernels/move.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

@@ -142,6 +142,15 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
     }
 }
 
+bool cdl_learn_rests(const struct cdl_trained *trained, const struct cdl_context *ctx) {
+    const struct cdl_group *group = &ctx->optimizer.groups[trained->group];
+    const bool plain = group->update == ctx->kernels->update[CDL_OPTIMIZER_sgd] ||
+                       group->update == ctx->kernels->update[CDL_OPTIMIZER_adagrad];
+    return plain && !trained->is_part && !trained->gradient && !trained->penalty &&
+           !trained->pull && !trained->accumulated && !trained->average && trained->decay == 0.0f &&
+           trained->constraint == CDL_FREE;
+}
+
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {
     return step->groups[trained->group].whole || step->clip_norm > 0.0f ||
            step->global_clip_norm > 0.0f || step->finite_only || trained->constraint == CDL_NORM;

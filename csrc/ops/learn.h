@@ -29,6 +29,9 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g);
 
+/* Whether a gradient of 0 would change nothing: then blocks that have one may be left out. */
+bool cdl_learn_rests(const struct cdl_trained *trained, const struct cdl_context *ctx);
+
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
 void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx);
 void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, double all_squares,

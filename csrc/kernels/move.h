@@ -1,0 +1,66 @@
+/* move.h - columns of lines copied, picked and added elsewhere.
+ *
+ * Part of the ISA template. Lines are a few numbers more often than many, so a run is copied in
+ * registers and then in halves of one, without a loop for what is left.
+ */
+CDL_INLINE void copy_run(size_t n, const float *x, float *y) {
+    size_t j = 0;
+    for (; j + CDL_VLEN <= n; j += CDL_VLEN) vf_store(y + j, vf_load(x + j));
+    if (CDL_VLEN > 8 && (n & 8)) memcpy(y + j, x + j, 32), j += 8;
+    if (CDL_VLEN > 4 && (n & 4)) memcpy(y + j, x + j, 16), j += 4;
+    if (n & 2) memcpy(y + j, x + j, 8), j += 2;
+    if (n & 1) y[j] = x[j];
+}
+
+static void copy_columns(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy) {
+    if (n == 1) {
+        for (size_t r = 0; r < rows; r++) y[r * ldy] = x[r * ldx];
+        return;
+    }
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) copy_run(n, x, y);
+}
+
+static void pick_columns(size_t rows, size_t n, ptrdiff_t step, const float *x, size_t ldx,
+                         float *y, size_t ldy) {
+    if (step == 1) {
+        copy_columns(rows, n, x, ldx, y, ldy);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        const float *from = x;
+        for (size_t j = 0; j < n; j++, from += step) y[j] = *from;
+    }
+}
+
+static void add_columns(size_t rows, size_t n, ptrdiff_t step, const float *dy, size_t lddy,
+                        float *dx, size_t lddx) {
+    for (size_t r = 0; r < rows; r++, dy += lddy, dx += lddx) {
+        if (step == 1) {
+            for (size_t j = 0; j < n; j++) dx[j] += dy[j];
+        } else {
+            float *to = dx;
+            for (size_t j = 0; j < n; j++, to += step) *to += dy[j];
+        }
+    }
+}
+
+CDL_INLINE void add_run(size_t n, const float *x, float *y) {
+    size_t j = 0;
+    for (; j + CDL_VLEN <= n; j += CDL_VLEN) vf_store(y + j, vf_load(y + j) + vf_load(x + j));
+    for (; j < n; j++) y[j] += x[j];
+}
+
+static void gather_rows(size_t count, size_t n, const int32_t *rows, const float *table, size_t ldt,
+                        float *restrict y, size_t ldy) {
+    const size_t padded = cdl_padded(n);
+    for (size_t i = 0; i < count; i++, y += ldy) {
+        for (size_t j = padded - (n > 1 ? CDL_LINE : 1); j < padded; j++) y[j] = 0.0f;
+        if (rows[i] >= 0) copy_run(n, table + (size_t)rows[i] * ldt, y);
+    }
+}
+
+static void add_rows(size_t count, size_t n, const int32_t *rows, const float *dy, size_t lddy,
+                     float *restrict table, size_t ldt) {
+    for (size_t i = 0; i < count; i++, dy += lddy)
+        if (rows[i] >= 0) add_run(n, dy, table + (size_t)rows[i] * ldt);
+}

@@ -1,0 +1,189 @@
+/* gather.c - rows of a table by number: y[e] = table[index e]. Embedding, take.
+ *
+ * Inputs: numbers of rows, a line of y for each; and the table, if it is no parameter: a shared
+ * value whose lines are the rows. A number that is none is a fault, and its row is zeros; with
+ * `wraps` negative ones count from the end.
+ *
+ * The gradient of a row is the sum of those of its lines in y, in their order. Each thread takes
+ * the rows of its share of the table out of the whole batch, so that any number of threads gives
+ * the same bits. Where a gradient of 0 changes nothing, only rows that were read learn.
+ */
+#include "ops/lines.h"
+
+#include "ops/learn.h"
+
+enum { WRAPS }; /* attributes */
+enum { TABLE }; /* params */
+enum { INDEX, VALUE };
+enum { ORDER, ADD, STAGES }; /* backward: all gradients are there; they are added up */
+enum { TOGETHER = 256 };     /* rows resolved before the kernel runs */
+
+static size_t indices(const struct cdl_node *node) {
+    return node->in[INDEX]->lines * node->in[INDEX]->width;
+}
+static size_t size_of_row(const struct cdl_node *node) { return node->out[0]->width; }
+static size_t rows_of_table(const struct cdl_node *node) {
+    return node->n_in > VALUE ? node->in[VALUE]->lines
+                              : node->param[TABLE]->cols / size_of_row(node);
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->out[0];
+    const struct cdl_param *w = node->param[TABLE];
+    if (y->is_int || y->lines != indices(node) || y->shared != node->in[INDEX]->shared)
+        return CDL_ERR_PROGRAM;
+    if (node->n_in > VALUE) {
+        const struct cdl_tensor *table = node->in[VALUE];
+        return !w && table->shared && !table->is_int && table->width == y->width ? CDL_OK
+                                                                                 : CDL_ERR_PROGRAM;
+    }
+    return w && !w->matrix && w->cols % y->width == 0 ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+/* Numbers of the rows of `count` indices from `first` on (counted over the batch); -1 for those
+ * outside [low, high). What is no row's number goes to `fault`, if there is one. */
+static void resolve(const struct cdl_node *node, size_t first, size_t count, size_t low,
+                    size_t high, int32_t *rows, struct cdl_fault *fault) {
+    const struct cdl_tensor *index = node->in[INDEX];
+    const size_t limit = rows_of_table(node);
+    size_t line = first / index->width, column = first % index->width;
+    for (size_t i = 0; i < count; i++) {
+        const size_t at = line * index->ld + column;
+        float number =
+            index->is_int ? (float)((const int32_t *)(void *)index->data)[at] : index->data[at];
+        if (node->attribute[WRAPS] != 0.0f && number < 0.0f) number += (float)limit;
+        if (!(number >= 0.0f && number < (float)limit)) {
+            rows[i] = -1;
+            if (fault) cdl_fault_note(fault, first + i, number, limit);
+        } else {
+            const size_t row = (size_t)number;
+            rows[i] = row >= low && row < high ? (int32_t)row : -1;
+        }
+        if (++column == index->width) column = 0, line++;
+    }
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *y = node->out[0];
+    const struct cdl_tensor *value = node->n_in > VALUE ? node->in[VALUE] : NULL;
+    int32_t rows[TOGETHER];
+    for (size_t i = first * indices(node); i < last * indices(node); i += TOGETHER) {
+        const size_t left = last * indices(node) - i, count = left < TOGETHER ? left : TOGETHER;
+        resolve(node, i, count, 0, rows_of_table(node), rows, node->fault);
+        ctx->kernels->gather_rows(count, y->width, rows,
+                                  value ? value->data : node->param[TABLE]->w,
+                                  value ? value->ld : y->width, y->data + i * y->ld, y->ld);
+    }
+}
+
+/* The gradients of rows [low, high) of the table, added to what is in `sums`. */
+static void add_share(const struct cdl_node *node, const struct cdl_context *ctx, size_t low,
+                      size_t high, float *sums, size_t ld) {
+    const struct cdl_tensor *y = node->out[0];
+    const size_t all = ctx->rows * indices(node);
+    int32_t rows[TOGETHER];
+    for (size_t i = 0; i < all && low < high; i += TOGETHER) {
+        const size_t count = all - i < TOGETHER ? all - i : TOGETHER;
+        resolve(node, i, count, low, high, rows, NULL);
+        ctx->kernels->add_rows(count, y->width, rows, y->grad + i * y->ld, y->ld, sums, ld);
+    }
+}
+
+static bool gives(const struct cdl_node *node, int k) { return (void)node, k == VALUE; }
+
+/* Of a table that is a value. */
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    (void)first, (void)last;
+    if (ctx->stage != ADD || node->n_in <= VALUE || !node->needs[VALUE]) return;
+    const struct cdl_tensor *table = node->in[VALUE];
+    const size_t low = table->lines * (size_t)ctx->thread / (size_t)ctx->threads;
+    const size_t high = table->lines * (size_t)(ctx->thread + 1) / (size_t)ctx->threads;
+    memset(table->grad + low * table->ld, 0, (high - low) * table->ld * sizeof(float));
+    add_share(node, ctx, low, high, table->grad, table->ld);
+}
+
+/* A parameter's gradients, and a mark for each of its blocks that has any. Both are 0 between
+ * steps. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    (void)rows;
+    if (!node->trained[TABLE]) return 0;
+    const size_t floats = cdl_param_floats(node->param[TABLE]);
+    return floats + floats / CDL_PANEL + 1;
+}
+
+static float *marks_of(const struct cdl_node *node) {
+    return node->scratch + cdl_param_floats(node->param[TABLE]);
+}
+
+/* Blocks [first, last): a thread's share, cut where a row begins. */
+struct share {
+    size_t first, last;
+};
+static struct share share_of(const struct cdl_node *node, int thread, int threads) {
+    size_t together = 1;
+    while (together * CDL_PANEL % size_of_row(node)) together++;
+    const size_t blocks = cdl_blocks(node->param[TABLE]);
+    const size_t units = (blocks + together - 1) / together;
+    const size_t first = units * (size_t)thread / (size_t)threads * together;
+    const size_t last = units * (size_t)(thread + 1) / (size_t)threads * together;
+    return (struct share){first, last < blocks ? last : blocks};
+}
+
+/* Marks the blocks of the rows [low, high) that the batch reads. */
+static void mark(const struct cdl_node *node, const struct cdl_context *ctx, size_t low,
+                 size_t high) {
+    const size_t all = ctx->rows * indices(node), n = size_of_row(node);
+    int32_t rows[TOGETHER];
+    for (size_t i = 0; i < all; i += TOGETHER) {
+        const size_t count = all - i < TOGETHER ? all - i : TOGETHER;
+        resolve(node, i, count, low, high, rows, NULL);
+        for (size_t j = 0; j < count; j++) {
+            const size_t at = rows[j] < 0 ? 0 : (size_t)rows[j] * n;
+            for (size_t b = at / CDL_PANEL; b <= (at + n - 1) / CDL_PANEL && rows[j] >= 0; b++)
+                marks_of(node)[b] = 1.0f;
+        }
+    }
+}
+
+/* A block's gradient learns, and is 0 again. */
+static void learn_block(const struct cdl_node *node, const struct cdl_context *ctx, size_t b,
+                        float *g) {
+    const struct cdl_block block = cdl_block_at(node->param[TABLE], b);
+    float *sums = node->scratch + block.column;
+    memcpy(g, sums, block.width * sizeof(float));
+    cdl_learn(node->trained[TABLE], ctx, block, g);
+    if (marks_of(node)[b] != 0.0f) memset(sums, 0, block.width * sizeof(float));
+    marks_of(node)[b] = 0.0f;
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
+                   int n_threads) {
+    const struct share share = share_of(node, thread, n_threads);
+    const size_t n = size_of_row(node), limit = rows_of_table(node);
+    const size_t low = share.first * CDL_PANEL / n, end = share.last * CDL_PANEL / n;
+    const size_t high = share.last < cdl_blocks(node->param[TABLE]) ? end : limit;
+    const bool rests = cdl_learn_rests(node->trained[TABLE], ctx);
+    mark(node, ctx, low, high);
+    add_share(node, ctx, low, high, node->scratch, n);
+    for (size_t b = share.first; b < share.last; b++) {
+        if (!rests || marks_of(node)[b] != 0.0f) learn_block(node, ctx, b, g);
+    }
+}
+
+const struct cdl_op cdl_op_gather = {
+    .name = "gather",
+    .attributes = "wraps",
+    .params = "table",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+    .backward_stages = STAGES,
+    .gives = gives,
+    .many = true,
+    .mixes = true,
+    .may_fault = true,
+};

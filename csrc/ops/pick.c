@@ -1,0 +1,145 @@
+/* pick.c - along one axis of a sample, elements at places that are known before: slices, flips,
+ * rolls, repeats, padding with zeros.
+ *
+ * The numbers are outer, n, inner: x is, in row-major order, outer x n x inner; then runs of three:
+ * start, count, step. A run gives y the elements start, start + step, ... of the axis, or zeros if
+ * start is negative. Backward adds up: an element may be picked several times.
+ */
+#include "ops/lines.h"
+
+enum { OUTER, N, INNER, RUNS, RUN = 3 }; /* numbers */
+
+struct run {
+    ptrdiff_t start, step;
+    size_t count;
+};
+static struct run run_at(const struct cdl_node *node, size_t i) {
+    const double *n = node->numbers + i;
+    return (struct run){(ptrdiff_t)n[0], (ptrdiff_t)n[2], (size_t)n[1]};
+}
+
+static bool is_run(const double *run, double n) {
+    for (int i = 0; i < RUN; i++) {
+        if (!(run[i] > -0x1p50 && run[i] < 0x1p50) || run[i] != (double)(int64_t)run[i])
+            return false;
+    }
+    const double last = run[0] + (run[1] - 1.0) * run[2];
+    return run[1] >= 1.0 && (run[0] < 0.0 || (run[0] < n && last >= 0.0 && last < n));
+}
+
+/* Whether columns of lines are picked, or (else) whole lines. */
+static bool columns(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return node->numbers[INNER] == 1.0 && node->numbers[N] == (double)x->width &&
+           (x->width > 1 || y->width > 1);
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const double *n = node->numbers;
+    if (x->is_int || node->n_numbers < RUNS + RUN || (node->n_numbers - RUNS) % RUN)
+        return CDL_ERR_PROGRAM;
+    if (!(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0)) return CDL_ERR_PROGRAM;
+    double picked = 0.0;
+    for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
+        if (!is_run(n + i, n[N])) return CDL_ERR_PROGRAM;
+        picked += n[i + 1];
+    }
+    const double width = (double)x->width, lines = (double)x->lines;
+    if (n[OUTER] * n[N] * n[INNER] != lines * width) return CDL_ERR_PROGRAM;
+    if (columns(node))
+        return picked == (double)y->width && x->lines == y->lines ? CDL_OK : CDL_ERR_PROGRAM;
+    if (y->width != x->width || n[OUTER] * picked * n[INNER] != (double)y->lines * width)
+        return CDL_ERR_PROGRAM;
+    return (size_t)n[INNER] % x->width == 0 ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+/* Floats from one element of the axis to the next, where whole lines are picked. */
+static size_t unit_of(const struct cdl_node *node) {
+    return (size_t)node->numbers[INNER] / node->in[0]->width * node->in[0]->ld;
+}
+
+static void pick_lines(const struct cdl_node *node, size_t blocks, const float *from, float *to) {
+    const size_t unit = unit_of(node), block = (size_t)node->numbers[N] * unit;
+    for (size_t b = 0; b < blocks; b++, from += block) {
+        for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
+            const struct run run = run_at(node, i);
+            if (run.start < 0) {
+                memset(to, 0, run.count * unit * sizeof(float));
+            } else if (run.step == 1) {
+                memcpy(to, from + (size_t)run.start * unit, run.count * unit * sizeof(float));
+            } else {
+                for (size_t j = 0; j < run.count; j++)
+                    memcpy(to + j * unit,
+                           from + (size_t)(run.start + (ptrdiff_t)j * run.step) * unit,
+                           unit * sizeof(float));
+            }
+            to += run.count * unit;
+        }
+    }
+}
+
+static void add_lines(const struct cdl_node *node, const struct cdl_kernels *kernels, size_t blocks,
+                      const float *dy, float *dx) {
+    const size_t unit = unit_of(node), block = (size_t)node->numbers[N] * unit;
+    for (size_t b = 0; b < blocks; b++, dx += block) {
+        for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
+            const struct run run = run_at(node, i);
+            for (size_t j = 0; j < run.count && run.start >= 0; j++)
+                kernels->add(unit, dy + j * unit,
+                             dx + (size_t)(run.start + (ptrdiff_t)j * run.step) * unit);
+            dy += run.count * unit;
+        }
+    }
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const float *from = cdl_rows(x, first);
+    float *to = cdl_rows(y, first);
+    const size_t lines = (last - first) * y->lines;
+    if (!columns(node)) {
+        pick_lines(node, (last - first) * (size_t)node->numbers[OUTER], from, to);
+        return;
+    }
+    for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
+        const struct run run = run_at(node, i);
+        if (run.start >= 0)
+            ctx->kernels->pick_columns(lines, run.count, run.step, from + run.start, x->ld, to,
+                                       y->ld);
+        for (size_t l = 0; l < lines && run.start < 0; l++)
+            memset(to + l * y->ld, 0, run.count * sizeof(float));
+        to += run.count;
+    }
+    cdl_clear_pads(y, cdl_rows(y, first), lines);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (!node->needs[0]) return;
+    const float *dy = cdl_grad_rows(y, first);
+    float *dx = cdl_grad_rows(x, first);
+    const size_t lines = (last - first) * x->lines;
+    memset(dx, 0, lines * x->ld * sizeof(float));
+    if (!columns(node)) {
+        add_lines(node, ctx->kernels, (last - first) * (size_t)node->numbers[OUTER], dy, dx);
+        return;
+    }
+    for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
+        const struct run run = run_at(node, i);
+        if (run.start >= 0)
+            ctx->kernels->add_columns(lines, run.count, run.step, dy, y->ld, dx + run.start, x->ld);
+        dy += run.count;
+    }
+}
+
+const struct cdl_op cdl_op_pick = {
+    .name = "pick",
+    .attributes = "",
+    .params = "",
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+};

@@ -1,0 +1,81 @@
+/* take_along.c - y[o, j, i] = x[o, index[o, j, i], i]: along one axis, an element for each place of
+ * y, by numbers that the samples give.
+ *
+ * The numbers are outer, n, inner: x is, in row-major order, outer x n x inner, index and y are
+ * outer x m x inner. Negative numbers count from the end; one that is none is a fault, and gives 0.
+ * Backward adds up: an element may be taken several times.
+ */
+#include "ops/lines.h"
+
+enum { OUTER, N, INNER, NUMBERS }; /* numbers */
+
+static size_t elements(const struct cdl_tensor *value) { return value->lines * value->width; }
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->out[0];
+    const double *n = node->numbers;
+    if (node->n_in != 2 || node->n_numbers != NUMBERS) return CDL_ERR_PROGRAM;
+    const struct cdl_tensor *x = node->in[0], *index = node->in[1];
+    if (x->is_int || index->lines != y->lines || index->width != y->width) return CDL_ERR_PROGRAM;
+    if (!(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0)) return CDL_ERR_PROGRAM;
+    if (n[OUTER] * n[N] * n[INNER] != (double)elements(x)) return CDL_ERR_PROGRAM;
+    return elements(y) % ((size_t)n[OUTER] * (size_t)n[INNER]) == 0 ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+/* Where element e of a sample is, from its first. */
+static size_t offset(const struct cdl_tensor *value, size_t e) {
+    return value->width == 1 ? e : e / value->width * value->ld + e % value->width;
+}
+
+/* For element e of sample i of y, the one of x that it is; or `none`. */
+static size_t taken(const struct cdl_node *node, size_t i, size_t e, struct cdl_fault *fault) {
+    const struct cdl_tensor *index = node->in[1];
+    const size_t n = (size_t)node->numbers[N], inner = (size_t)node->numbers[INNER];
+    const size_t m = elements(node->out[0]) / ((size_t)node->numbers[OUTER] * inner);
+    const float *at = index->data + i * index->row_floats + offset(index, e);
+    const float number = index->is_int ? (float)*(const int32_t *)(const void *)at : *at;
+    const float wrapped = number < 0.0f ? number + (float)n : number;
+    if (!(wrapped >= 0.0f && wrapped < (float)n)) {
+        if (fault) cdl_fault_note(fault, i, number, n);
+        return SIZE_MAX;
+    }
+    return (e / (m * inner) * n + (size_t)wrapped) * inner + e % inner;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    for (size_t i = first; i < last; i++) {
+        for (size_t e = 0; e < elements(y); e++) {
+            const size_t from = taken(node, i, e, node->fault);
+            cdl_rows(y, i)[offset(y, e)] =
+                from == SIZE_MAX ? 0.0f : cdl_rows(x, i)[offset(x, from)];
+        }
+        cdl_clear_pads(y, cdl_rows(y, i), y->lines);
+    }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    for (size_t i = first; i < last && node->needs[0]; i++) {
+        float *dx = cdl_grad_rows(x, i);
+        memset(dx, 0, x->lines * x->ld * sizeof(float));
+        for (size_t e = 0; e < elements(y); e++) {
+            const size_t from = taken(node, i, e, NULL);
+            if (from != SIZE_MAX) dx[offset(x, from)] += cdl_grad_rows(y, i)[offset(y, e)];
+        }
+    }
+}
+
+const struct cdl_op cdl_op_take_along = {
+    .name = "take_along",
+    .attributes = "",
+    .params = "",
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+    .may_fault = true,
+};

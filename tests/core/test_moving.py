@@ -1,0 +1,287 @@
+"""test_moving.py - joins, slices, picks along axes, elements and rows by number."""
+
+import numpy as np
+import pytest
+from ops_cases import ROWS, check, learning
+from oracle import Oracle
+from programs import dense, gradients, learner, predict, pull_back, random_weight, train
+
+from cdl import _core, _moving, _values
+from cdl._program import Program
+from cdl._variable import Variable
+
+JOINS = [
+    ([(3,), (1,), (17,)], 0),
+    ([(1,), (1,)], 0),
+    ([(16,), (16,)], 0),
+    ([(2, 3), (2, 1), (2, 9)], 1),
+    ([(2, 3), (4, 3)], 0),
+    ([(2, 1), (4, 1)], 0),
+    ([(2, 3, 4), (2, 5, 4)], 1),
+    ([(2, 3, 4), (1, 3, 4)], 0),
+    ([(2, 3, 1), (2, 3, 2), (2, 3, 1)], -1),
+    ([(2, 1, 1), (2, 3, 1)], 1),
+    ([(n,) for n in range(1, 13)], 0),  # more than one instruction takes
+]
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=(ROWS, *shape))
+
+
+@pytest.mark.parametrize(("shapes", "axis"), JOINS, ids=str)
+def test_values_side_by_side(shapes, axis):
+    place = axis + 1 if axis >= 0 else axis
+    check(
+        [normal(*s) for s in shapes],
+        lambda program, *values: _moving.concat(program, values, axis),
+        lambda *arrays: np.concatenate(arrays, place),
+    )
+
+
+KEYS = {
+    (7,): [(slice(2, 5),), (slice(None, None, -1),), (slice(6, 0, -2),), (3,), (-1,), (None, 2)],
+    (1,): [(0,), (None, Ellipsis)],
+    (40,): [(slice(3, 39),), (slice(None, 17),), (slice(1, None, 3),)],
+    (4, 5): [(slice(1, 3),), (Ellipsis, slice(2, 4)), (slice(None, None, -1), 2), (-1,), (..., -1)],
+    (4, 1): [(slice(1, 3),), (slice(None, None, 2),), (..., 0)],
+    (3, 4, 5): [
+        (slice(0, 2), slice(1, 3), slice(2, 4)),
+        (slice(None), -1),
+        (1, slice(None, None, -2), ...),
+        (..., None, slice(0, 1)),
+    ],
+    (3, 2, 1): [(slice(None), 1), (2, 0, 0)],
+}
+
+
+@pytest.mark.parametrize(("shape", "key"), [(s, k) for s in KEYS for k in KEYS[s]], ids=str)
+def test_keys_give_what_numpy_gives(shape, key):
+    x = normal(*shape)
+    check([x], lambda program, v: _moving.index(program, v, key), lambda a: a[(slice(None), *key)])
+
+
+def test_keys_that_fit_no_axis_are_refused():
+    program = Program()
+    x = program.input((3, 4))
+    with pytest.raises(IndexError, match=r"expected a place in \[-3, 3\) of axis 0, got 3"):
+        _moving.index(program, x, (3,))
+    with pytest.raises(IndexError, match="expected at most 2 keys"):
+        _moving.index(program, x, (0, 0, 0))
+    with pytest.raises(ValueError, match="expected a slice with elements of axis 1 of 4"):
+        _moving.index(program, x, (..., slice(2, 2)))
+
+
+PLACES = [
+    ((5,), 0, [0, 0, 0, 4, 4, 2, 3, -1, -1, 1]),
+    ((5,), 0, [4, 0, 1, 2, 3]),
+    ((1,), 0, [0] * 20),
+    ((1,), 0, [-1, 0, -1]),
+    ((3, 4), 0, [2, 0, 1, 1, -1]),
+    ((3, 4), 1, [-1, 0, 1, 2, 3, -1, -1]),
+    ((3, 1), 0, [2, 2, 0, -1]),
+    ((3, 1), 1, [0, 0, 0]),
+    ((2, 3, 5), 1, [2, 1, 0, 0]),
+    ((2, 3, 5), 0, [-1, 1, 0, 1]),
+    ((2, 3, 5), 2, [4, 2, 0, 3, 3, -1]),
+    ((2, 3, 1), 1, [0, 2, 2]),
+    ((2, 1, 1), 2, [0, 0]),
+    ((300,), 0, [*range(299, -1, -1), *range(0, 300, 7)]),
+]
+
+
+@pytest.mark.parametrize(("shape", "axis", "places"), PLACES, ids=str)
+def test_elements_at_places_along_an_axis(shape, axis, places):
+    def expected(a):
+        moved = np.moveaxis(a, axis + 1, -1)
+        picked = np.where(np.array(places) < 0, 0.0, moved[..., places])
+        return np.moveaxis(picked, -1, axis + 1)
+
+    check([normal(*shape)], lambda p, v: _moving.pick(p, v, axis, places), expected)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (),
+        (1, 5, 1),
+        (1, 5, 1, 0, 4, 1),
+        (1, 5, 1, 3, 3, 1),
+        (1, 5, 1, 1, 3, -1),
+        (1, 5, 1, 0.5, 3, 1),
+        (1, 5, 1, 0, 0, 1),
+        (1, 5, 2, 0, 3, 1),
+        (5, 1, 1, 0, 3, 0),
+        (1, 5, 1, 0, 3, 1, 0),
+        (1, 5, 1, float("nan"), 3, 1),
+    ],
+)
+def test_places_that_are_none_are_refused(numbers):
+    program = Program()
+    program.output(program.emit("pick", [program.input((5,))], (3,), numbers=numbers))
+    with pytest.raises(ValueError, match="not well formed"):
+        _core.Executor(program, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "to", "axis"),
+    [
+        ((5,), (3,), 0),
+        ((5,), (1,), 0),
+        ((1,), (4,), 0),
+        ((4, 5), (2, 5), 0),
+        ((4, 5), (4, 7), 1),
+        ((4, 5), (4, 1), 1),
+        ((4, 1), (2, 1), 0),
+        ((2, 3, 4), (2, 5, 4), 1),
+    ],
+)
+def test_elements_by_the_numbers_of_another_value(shape, to, axis):
+    n = shape[axis]
+    places = np.random.default_rng(1).integers(-n, n, (ROWS, *to))
+    check(
+        [normal(*shape), places],
+        lambda program, v, at: _moving.take_along(program, v, at, axis),
+        lambda a, at: np.take_along_axis(a, at.astype(int), axis + 1),
+        numbers=1,
+    )
+
+
+def test_a_number_that_is_no_place_is_an_error():
+    program = Program()
+    x, at = program.input((4,)), program.input((2,))
+    program.output(_moving.take_along(program, x, at, 0))
+    x = normal(4)
+    for wrong in (4, -5, np.nan, np.inf):
+        places = np.zeros((ROWS, 2))
+        places[3, 1] = wrong
+        with pytest.raises(ValueError, match=r"take_along: expected numbers in \[0, 4\)"):
+            predict(program, [x, places])
+
+
+# ---------------------------------------------------------------------------------- rows of tables
+
+
+def table(rng, rows, *row):
+    values = rng.normal(size=(rows, *row)).astype(np.float32)
+    return Variable(values.shape, lambda shape: values)
+
+
+@pytest.mark.parametrize("row", [(1,), (3,), (8,), (16,), (17,), (100,), (2, 3), ()], ids=str)
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (2, 3)], ids=str)
+@pytest.mark.parametrize("kind", ["weight", "value", "int32"])
+def test_rows_of_a_table_and_their_gradients(kind, shape, row):
+    rng = np.random.default_rng(2)
+    variable = table(rng, 11, *row)
+    program = Program()
+    places = program.input(shape, dtype="int32" if kind == "int32" else "float32")
+    source = program.param(variable) if kind == "value" else variable
+    program.output(_moving.gather(program, places, source))
+    at = rng.integers(0, 11, (ROWS, *shape))
+    at.flat[:3] = 5  # read several times; most tables have rows that no one reads
+    np.testing.assert_array_equal(predict(program, [at]), variable.numpy()[at])
+    dy = rng.normal(size=(ROWS, *shape, *row)).astype(np.float32)
+    expected = np.zeros(variable.shape)
+    np.add.at(expected, at, dy)
+    bits = None
+    for threads in (1, 2, 3):
+        found = pull_back(program.fused(), [at], dy, threads=threads)[1][variable]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        assert bits is None or (bits == found).all()
+        bits = found
+
+
+@pytest.mark.parametrize("row", ["sgd", "sgd_momentum", "adagrad", "adam", "rmsprop"])
+def test_training_a_table_is_the_dense_formula(row):
+    """Rows that were not read move as the optimizer moves weights without a gradient."""
+    rng = np.random.default_rng(3)
+    hypers = {
+        "sgd": {},
+        "sgd_momentum": {"momentum": 0.9},
+        "adagrad": {"epsilon": 1e-7},
+        "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+        "rmsprop": {"rho": 0.9, "epsilon": 1e-7},
+    }[row]
+    variable = table(rng, 50, 5)
+    start = variable.numpy()
+    program = Program()
+    places = program.input((3,))
+    value = _values.reshape(program, _moving.gather(program, places, variable), (15,))
+    kernel = random_weight(rng, 15, 2)
+    y = dense(program, program.map("tanh", [value]), kernel)
+    program.loss("mean_squared_error", program.input((2,), role="y"), y)
+    arrays = [rng.integers(0, 50, (64, 3)), rng.normal(size=(64, 2)).astype(np.float32)]
+    kept = kernel.numpy()
+    bits = None
+    for threads in (1, 2, 3):
+        variable.assign(start)
+        kernel.assign(kept)
+        oracle = Oracle(program, (row, hypers))
+        for step in range(8):
+            oracle.step([a[step * 8 : step * 8 + 8] for a in arrays], 0.05)
+        optimizer = learner(row, program.variables, **hypers)
+        train(program.fused(), arrays, optimizer, batch=8, rate=0.05, threads=threads)
+        for v in program.variables:
+            np.testing.assert_allclose(v.numpy(), oracle.weights[v], rtol=1e-4, atol=1e-5)
+        assert bits is None or (bits == variable.numpy()).all()
+        bits = variable.numpy()
+
+
+def test_a_table_that_is_read_twice_sums_both_gradients():
+    rng = np.random.default_rng(4)
+    variable = table(rng, 6, 4)
+    program = Program()
+    values = [_moving.gather(program, program.input(()), variable) for _ in range(2)]
+    program.output(program.map("multiply", values))
+    arrays = [rng.integers(0, 6, ROWS) for _ in range(2)]
+    oracle = Oracle(program)
+    oracle.forward(arrays)
+    expected = oracle.backward(np.ones((ROWS, 4)))[variable]
+    for threads in (1, 3):
+        found = pull_back(program.fused(), arrays, 1.0, threads=threads)[1][variable]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_number_of_no_row_names_the_layer():
+    rng = np.random.default_rng(5)
+    variable = table(rng, 6, 4)
+    program = Program()
+    value = _moving.gather(program, program.input((2,)), variable, label="embedding_1")
+    program.output(value)
+    for wrong in (6, -1, 1e30, np.nan):
+        at = np.zeros((ROWS, 2))
+        at[2, 1] = wrong
+        for threads in (1, 2):
+            with pytest.raises(ValueError, match=r"embedding_1: expected numbers in \[0, 6\)"):
+                predict(program, [at], threads=threads)
+    program = Program()
+    program.output(_moving.gather(program, program.input((2,)), variable, wraps=True))
+    at = rng.integers(-6, 6, (ROWS, 2))
+    np.testing.assert_array_equal(predict(program, [at]), variable.numpy()[at])
+
+
+def test_a_wrong_number_leaves_the_weights_alone():
+    rng = np.random.default_rng(6)
+    variable = table(rng, 6, 4)
+    program = Program()
+    y = _moving.gather(program, program.input(()), variable)
+    program.loss("mean_squared_error", program.input((4,), role="y"), y)
+    before = variable.numpy()
+    at = np.array([0, 1, 2, 6, 4, 5])
+    for threads in (1, 3):
+        with pytest.raises(ValueError, match="expected numbers in"):
+            gradients(program, [at, np.ones((6, 4))], threads=threads)
+        assert (variable.numpy() == before).all()
+
+
+# -------------------------------------------------------------------------------------------- stop
+
+
+def test_no_gradient_goes_through_stop():
+    x = normal(4)
+    program = Program()
+    (v,) = learning(program, [x])
+    program.output(program.map("multiply", [v, _moving.stop(program, v)]))
+    slope = pull_back(program.fused(), [np.eye(ROWS)], 1.0)[1][program.variables[0]]
+    np.testing.assert_allclose(slope, x, rtol=1e-6)  # and not 2 x
+    assert "stop" not in str(program.fused(training=False))
