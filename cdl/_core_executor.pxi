@@ -12,7 +12,7 @@ cdef class Executor:
     cdef _Arrays held
     cdef object order, rates, source, made_of
     cdef Py_buffer order_view
-    cdef bint has_order, busy, training
+    cdef bint has_order, has_shared, busy, training
     cdef list shapes, sample_sizes, pulled_shapes, input_shapes, input_dtypes
     cdef list report_rows, spare, learning, hosts, labels
     cdef readonly size_t rows
@@ -40,6 +40,7 @@ cdef class Executor:
         self.isa = cdl_program_isa(self.program).decode()
         self.shapes = [v.shape for v in program.outputs]
         self.sample_sizes = [0 if v.shared else math.prod(v.shape) for v in program.outputs]
+        self.has_shared = 0 in self.sample_sizes
         self.pulled_shapes = [v.shape for v in program.pulled]
         self.input_shapes = [v.shape for v in program.inputs]
         self.input_dtypes = [np.int32 if v.dtype == "int32" else np.float32 for v in program.inputs]
@@ -129,7 +130,10 @@ cdef class Executor:
         try:
             held = _Arrays(arrays)
             self._check(held)
-            outputs = [self._empty(i, held.rows) for i in range(len(self.shapes))]
+            if self.has_shared:
+                outputs = [self._empty(i, held.rows) for i in range(len(self.shapes))]
+            else:
+                outputs = [np.empty((held.rows, *shape), np.float32) for shape in self.shapes]
             self._predict(held, outputs)
         finally:
             self.busy = False

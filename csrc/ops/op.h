@@ -128,6 +128,7 @@ struct cdl_node {
     bool shared;                /* all that it reads and gives is shared: one thread runs it */
     bool once;                  /* shared, and no sample changes it: runs once a prediction */
     bool needs[CDL_MAX_INPUTS]; /* in[k]->grad is wanted, and there is one to give */
+    bool goes_back, learns;     /* backward() and update() have something to do */
     int dx_activation; /* dense: its producer's activation, whose slope goes into dx; or linear */
     const float *dx_row_param;
     bool dy_is_dz; /* dense: the reader of its output has already applied that slope */

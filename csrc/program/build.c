@@ -85,7 +85,9 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         node->fault->instruction = node->index;
         cdl_fault_clear(node->fault);
     }
+    program->may_fail |= node->host || node->fault;
     program->settles |= node->op->settle != NULL;
+    program->n_penalties += node->op->penalty != NULL;
     return node->op->check(node);
 }
 

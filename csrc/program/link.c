@@ -65,6 +65,8 @@ static cdl_status link_backward(struct cdl_program *program) {
             const bool wanted = before && (cdl_node_gives(before) || cdl_node_trains(before));
             node->needs[k] = wanted && can_give(node, k);
         }
+        node->learns = node->has_dy && node->op->update && cdl_node_trains(node);
+        node->goes_back = node->op->backward && (node->learns || cdl_node_gives(node));
         node->dx_activation = CDL_ACTIVATION_linear;
         if (!node->needs[0] || node->op != &cdl_op_dense) continue;
         CDL_TRY(cdl_param_need_transposed(node->param[0]));

@@ -14,7 +14,7 @@ struct cdl_program {
     bool forced;      /* the caller chose the number of threads */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
-    int n_pulled, n_once, n_faults;
+    int n_pulled, n_once, n_faults, n_penalties;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
     struct cdl_tensor **inputs, **outputs;
@@ -31,6 +31,7 @@ struct cdl_program {
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     bool whole;        /* some parameter's whole gradient is needed before it can learn */
+    bool may_fail;     /* a host or a fault may end a run */
     bool settles;      /* a node has something to do once all have learned */
     bool mixes_rows;   /* samples see each other in predictions too */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */

@@ -66,6 +66,7 @@ struct cdl_context cdl_context_of(const struct cdl_program *program, const struc
 }
 
 bool cdl_has_failed(const struct cdl_program *program) {
+    if (!program->may_fail) return false;
     bool any = false;
     for (int i = 0; i < program->n_hosts; i++) any |= program->hosts[i].failed;
     for (int i = 0; i < program->n_faults; i++) any |= cdl_fault_is_set(&program->faults[i]);
@@ -93,12 +94,13 @@ void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node
  * and has its share in what an op that mixes makes of all rows. */
 static void run(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
                 struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
-    const bool all = ctx->training || node->op->stages_always;
     if (node->shared) {
         if (ctx->thread == 0) cdl_run_shared(phase, stages, node, ctx);
         return;
     }
-    for (ctx->stage = 0; ctx->stage == 0 || (all && ctx->stage < stages); ctx->stage++) {
+    const bool all = ctx->training || node->op->stages_always;
+    const int last = all && stages > 1 ? stages : 1;
+    for (ctx->stage = 0; ctx->stage < last; ctx->stage++) {
         if (ctx->stage > 0) cdl_barrier_wait(team, ctx->thread);
         if (rows.first < rows.last || node->op->mixes) phase(node, ctx, rows.first, rows.last);
     }
@@ -118,11 +120,6 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
     }
 }
 
-/* Whether update() has something to do. */
-static bool learns(const struct cdl_node *node) {
-    return node->has_dy && node->op->update && cdl_node_trains(node);
-}
-
 static void learn(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                   int thread, int threads) {
     if (node->shared) {
@@ -137,11 +134,10 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
                        struct cdl_team *team, struct cdl_share rows) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        const bool has_work = cdl_node_gives(node) || learns(node);
-        if (node->op->backward && has_work)
+        if (node->goes_back)
             run(node->op->backward, node->op->backward_stages, node, ctx, team, rows);
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
-        if (!program->learns_later && learns(node)) learn(node, ctx, program->thread_scratch, 0, 1);
+        if (!program->learns_later && node->learns) learn(node, ctx, program->thread_scratch, 0, 1);
     }
 }
 
@@ -149,7 +145,7 @@ static void update_share(const struct cdl_program *program, const struct cdl_con
     float *scratch = program->thread_scratch + (size_t)ctx->thread * CDL_THREAD_SCRATCH;
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (learns(node)) learn(node, ctx, scratch, ctx->thread, ctx->threads);
+        if (node->learns) learn(node, ctx, scratch, ctx->thread, ctx->threads);
     }
 }
 
@@ -216,7 +212,7 @@ void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *
     program->penalty_count += (double)ctx->batch;
 }
 
-void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx) {
+static void count_activities(struct cdl_program *program, const struct cdl_context *ctx) {
     const struct cdl_context one = alone(ctx);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
@@ -224,9 +220,18 @@ void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ct
         program->penalty_total +=
             node->op->penalty(node, node->shared ? &one : ctx) * (double)ctx->batch;
     }
+}
+
+void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx) {
+    if (program->n_penalties) count_activities(program, ctx);
     for (int i = 0; i < program->n_reports; i++) {
         const struct cdl_node *node = program->reports[i];
-        node->op->report(node, node->shared ? &one : ctx, program->states[i]);
+        if (node->shared) {
+            const struct cdl_context one = alone(ctx);
+            node->op->report(node, &one, program->states[i]);
+        } else {
+            node->op->report(node, ctx, program->states[i]);
+        }
     }
 }
 
