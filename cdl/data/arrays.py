@@ -28,8 +28,8 @@ def as_numeric(value: Any, name: str) -> NDArray[Any]:
     """The array that holds the numbers of `value`, copied only where there was no array.
 
     Args:
-        value: an array of any real dtype, a DataFrame or Series, (nested) lists of numbers, or
-            anything with `__array__`.
+        value: an array of any real dtype, a data frame or a column of one, (nested) lists of
+            numbers, or anything with `__array__` or `__dlpack__`, such as tensors.
         name: how errors call it, such as "fit: x".
 
     Raises:
@@ -38,7 +38,7 @@ def as_numeric(value: Any, name: str) -> NDArray[Any]:
     """
     if type(value) is np.ndarray:
         array = value
-    elif frames.is_pandas(value):
+    elif frames.is_frame(value):
         array = frames.to_array(value, name)
     else:
         array = _array_of(value, name)
@@ -86,12 +86,14 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
         raise TypeError(
             f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
         )
-    if not hasattr(value, "__array__") and not isinstance(value, (list, tuple, numbers.Number)):
+    listed = isinstance(value, (list, tuple, numbers.Number))
+    shared = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
+    if not (listed or shared or hasattr(value, "__array__")):
         raise TypeError(
             f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
         )
     try:
-        return np.asarray(value)
+        return np.from_dlpack(value) if shared else np.asarray(value)
     except ValueError as error:
         raise ValueError(
             f"{name} must have rows of one length, got lists that make no array: {error}"

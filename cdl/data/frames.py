@@ -1,69 +1,186 @@
-"""frames.py - pandas DataFrames and Series as arrays, without importing pandas.
+"""frames.py - data frames, their columns and indices as arrays, without importing their libraries.
 
-A frame of one NumPy dtype is one block: its array is a view. Columns of several dtypes have no
-common block, and become float32, which is what the core computes in.
+pandas, Polars and PyArrow are read by their own methods, others by the interchange protocol. A
+frame of one block, or a single column, is a view where its library can give one. Columns of
+several blocks become one array of float32, which is what the core computes in.
 """
 
+from __future__ import annotations
+
+import functools
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl.data import interchange
+from cdl.data.interchange import Column
+
+_REAL = "fiub"
 _ADVICE = {
-    "O": "encode text and categories as numbers first, as by pandas.get_dummies",
-    "U": "encode text and categories as numbers first, as by pandas.get_dummies",
+    "O": "encode text and categories as numbers first, as by pandas.get_dummies, Polars's "
+    "to_dummies or scikit-learn's OneHotEncoder",
     "M": "make dates into numbers first, such as days since a start",
     "m": "make time differences into numbers first, as by .dt.total_seconds()",
     "c": "complex numbers have no place in a real net",
 }
 
 
-def is_pandas(value: Any) -> bool:
-    """Whether `value` is a pandas object with `to_numpy`: a DataFrame, Series or Index."""
-    return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_numpy")
+def is_frame(value: Any) -> bool:
+    """Whether `value` is a frame, or a column or index of one."""
+    library = _library(value)
+    if library in ("pandas", "polars"):
+        return hasattr(value, "to_numpy")
+    if library == "pyarrow":
+        return hasattr(value, "to_numpy") or hasattr(value, "column_names")
+    return hasattr(value, "__dataframe__")
 
 
 def to_array(value: Any, name: str) -> NDArray[Any]:
-    """The numbers of a DataFrame, Series or Index; ValueError names the columns that have none."""
-    columns = _columns(value)
-    _refuse_other_columns(columns, value, name)
-    kinds = {dtype for _, dtype in columns}
-    if len(kinds) == 1 and isinstance(dtype := next(iter(kinds)), np.dtype) and dtype.kind != "O":
-        array: NDArray[Any] = value.to_numpy()
-        return array
-    if not kinds:
-        return np.empty((len(value), 0), np.float32)
-    array = value.to_numpy(dtype=np.float32, na_value=np.nan)
+    """The numbers of a frame or column.
+
+    Args:
+        value: the frame, column or index.
+        name: how errors call it, such as "fit: x".
+
+    Raises:
+        ValueError: some columns, which the error names, hold no real numbers, or lack some.
+    """
+    library = _library(value)
+    if library == "pandas" and _is_plain(value):
+        plain: NDArray[Any] = value.to_numpy()
+        return plain
+    columns = _READERS.get(library, interchange.columns)(value)
+    _refuse_other_columns(columns, name)
+    _refuse_missing(columns, name)
+    if _is_column(value, library):
+        return columns[0].read()
+    if library == "polars" and len({column.dtype for column in columns}) == 1:
+        try:
+            view: NDArray[Any] = value.to_numpy(allow_copy=False)
+            return view
+        except RuntimeError:  # its columns do not lie one after the other
+            pass
+    read = [column.read() for column in columns]
+    rows = len(read[0]) if read else int(getattr(value, "num_rows", 0) or len(value))
+    array = np.empty((rows, len(columns)), np.float32)
+    for j, values in enumerate(read):
+        array[:, j] = values
     return array
 
 
-def _columns(value: Any) -> list[tuple[Any, Any]]:
-    """(label, dtype) of each column; a Series or Index is one column."""
+def _library(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a pandas object is one block of one of NumPy's dtypes."""
+    dtypes = set(value.dtypes) if hasattr(value, "columns") else {getattr(value, "dtype", None)}
+    (dtype, *others) = dtypes or {None}
+    return not others and isinstance(dtype, np.dtype) and dtype.kind in _REAL
+
+
+def _is_column(value: Any, library: str) -> bool:
+    if library == "pyarrow":
+        return not hasattr(value, "column_names")
+    return library in _READERS and len(value.shape) == 1
+
+
+# --- what the libraries call their columns ---
+
+
+def _pandas(value: Any) -> list[Column]:
     if hasattr(value, "columns"):
-        return list(zip(value.columns, value.dtypes, strict=True))
-    return [(getattr(value, "name", None), value.dtype)]
+        labels, series = value.columns, [value.iloc[:, j] for j in range(len(value.columns))]
+    else:
+        labels, series = [getattr(value, "name", None)], [value]
+    return [_of_pandas(label, each) for label, each in zip(labels, series, strict=True)]
 
 
-def _refuse_other_columns(columns: list[tuple[Any, Any]], value: Any, name: str) -> None:
-    """Raise ValueError if a column holds anything but real numbers."""
-    bad = []
-    kind = ""
-    for position, (label, dtype) in enumerate(columns):
-        if _is_numeric(dtype):
-            continue
-        if getattr(dtype, "kind", "O") == "O" and str(dtype) == "object":
-            column = value.iloc[:, position] if hasattr(value, "columns") else value
-            if all(isinstance(item, (numbers.Real, np.bool_)) for item in column):
-                continue
-        bad.append(f"{label!r} ({dtype})" if label is not None else str(dtype))
-        kind = kind or str(getattr(dtype, "kind", "O"))
+def _of_pandas(label: Any, series: Any) -> Column:
+    dtype = series.dtype
+    kind, missing = getattr(dtype, "kind", "O"), 0
+    if str(dtype) == "category":
+        kind = "O"
+    elif str(dtype) == "object":
+        real = (numbers.Real, np.bool_)
+        numeric = [isinstance(item, real) for item in series]
+        missing = sum(item is None or str(item) == "<NA>" for item in series)
+        kind = "f" if sum(numeric) + missing == len(numeric) else "O"
+    elif kind in _REAL and not isinstance(dtype, np.dtype):
+        missing = int(series.isna().sum())
+
+    plain = isinstance(dtype, np.dtype) and dtype.kind != "O"
+    to = None if plain else getattr(dtype, "numpy_dtype", np.dtype(np.float32))
+    return Column(label, dtype, kind, missing, functools.partial(series.to_numpy, dtype=to))
+
+
+def _polars(value: Any) -> list[Column]:
+    series = value.get_columns() if hasattr(value, "get_columns") else [value]
+    return [
+        Column(
+            each.name or None,
+            each.dtype,
+            _kind(each.head(0).to_numpy),
+            each.null_count(),
+            each.to_numpy,
+        )
+        for each in series
+    ]
+
+
+def _pyarrow(value: Any) -> list[Column]:
+    labels = getattr(value, "column_names", None)
+    arrays = [value] if labels is None else [value.column(j) for j in range(len(labels))]
+    found = []
+    for label, array in zip(labels or [None], arrays, strict=True):
+        read = functools.partial(array.to_numpy, zero_copy_only=False)
+        none = functools.partial(array.slice(0, 0).to_numpy, zero_copy_only=False)
+        found.append(Column(label, array.type, _kind(none), array.null_count, read))
+    return found
+
+
+def _kind(none: Callable[[], NDArray[Any]]) -> str:
+    """NumPy's kind of what a column becomes, from what gives its first no values."""
+    try:
+        return none().dtype.kind
+    except Exception:  # a type that NumPy has not got
+        return "O"
+
+
+_READERS: dict[str, Callable[[Any], list[Column]]] = {
+    "pandas": _pandas,
+    "polars": _polars,
+    "pyarrow": _pyarrow,
+}
+
+
+# --- what is refused ---
+
+
+def _refuse_other_columns(columns: list[Column], name: str) -> None:
+    bad = [column for column in columns if column.kind not in _REAL]
     if bad:
-        shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-        advice = _ADVICE.get(kind, _ADVICE["O"])
+        shown = _listed([_shown(column) for column in bad])
+        advice = _ADVICE.get(bad[0].kind, _ADVICE["O"])
         raise ValueError(f"{name} must have columns of real numbers, got {shown}: {advice}")
 
 
-def _is_numeric(dtype: Any) -> bool:
-    """Whether a NumPy or pandas dtype holds real numbers; a category of ints does not."""
-    return getattr(dtype, "kind", "O") in "fiub" and str(dtype) != "category"
+def _refuse_missing(columns: list[Column], name: str) -> None:
+    lacking = [column for column in columns if column.missing]
+    if lacking:
+        shown = _listed([f"{column.missing} in {_shown(column)}" for column in lacking])
+        raise ValueError(
+            f"{name} must have no missing values, got {shown}: fill them first, as by fillna or "
+            "fill_null, or drop their rows"
+        )
+
+
+def _shown(column: Column) -> str:
+    return str(column.dtype) if column.label is None else f"{column.label!r} ({column.dtype})"
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")

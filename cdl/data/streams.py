@@ -10,12 +10,15 @@ import numpy as np
 from cdl.data.arrays import brief
 from cdl.data.py_dataset import PyDataset, in_order
 
+# What is all there has one of these.
+_OF_ARRAYS = ("__array__", "__dlpack__", "__dataframe__", "to_numpy", "toarray")
+
 
 def is_stream(value: Any) -> bool:
     """Whether `value` is to be read batch by batch, and not as one array."""
     if isinstance(value, (np.ndarray, list, tuple, dict, str, bytes, set, frozenset, type)):
         return False
-    if hasattr(value, "__array__") or hasattr(value, "to_numpy") or hasattr(value, "toarray"):
+    if any(hasattr(value, name) for name in _OF_ARRAYS):
         return False
     return hasattr(value, "__next__") or hasattr(value, "__iter__") or is_indexed(value)
 

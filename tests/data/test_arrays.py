@@ -49,6 +49,17 @@ def test_anything_with_array_protocol_is_read():
     np.testing.assert_array_equal(as_numeric(Tensor(), "x"), BASE)
 
 
+def test_anything_that_shares_its_memory_is_read_there():
+    class Tensor:
+        def __dlpack__(self, **options):
+            return BASE.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return BASE.__dlpack_device__()
+
+    assert np.shares_memory(as_numeric(Tensor(), "x"), BASE)
+
+
 def test_objects_that_are_all_real_numbers_become_float64():
     given = np.array([[1, 2.5], [True, Fraction(1, 2)], [np.float32(3), np.bool_(False)]], object)
     array = as_numeric(given, "x")

@@ -41,16 +41,32 @@ def test_columns_of_several_dtypes_become_float32(column):
     np.testing.assert_array_equal(array[:, 1], np.asarray(column, np.float32))
 
 
-def test_missing_value_of_a_nullable_column_is_nan():
-    frame = pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64"), "b": [1.0, 2.0, 3.0]})
-    np.testing.assert_array_equal(as_numeric(frame, "x")[:, 0], [1, np.nan, 3])
+def test_missing_values_are_counted_by_column():
+    frame = pd.DataFrame(
+        {
+            "age": pd.array([1, None, None], dtype="Int64"),
+            "size": [1.0, 2.0, 3.0],
+            "ok": pd.array([True, None, False], dtype="boolean"),
+            "any": pd.Series([1, None, 2.5], dtype=object),
+        }
+    )
+    with pytest.raises(ValueError, match="fit: x must have no missing values") as caught:
+        as_numeric(frame, "fit: x")
+    assert "got 2 in 'age' (Int64), 1 in 'ok' (boolean), 1 in 'any' (object): " in str(caught.value)
+    assert "fillna" in str(caught.value)
+
+
+def test_nan_in_a_column_of_floats_is_a_number_like_others():
+    frame = pd.DataFrame({"a": [1.0, np.nan], "b": [1, 2]})
+    np.testing.assert_array_equal(as_numeric(frame, "x"), [[1, 1], [np.nan, 2]])
 
 
 def test_series_and_index_are_read():
     np.testing.assert_array_equal(as_numeric(pd.Series([1, 2, 3]), "y"), [1, 2, 3])
     np.testing.assert_array_equal(as_numeric(pd.Index([1, 2, 3]), "y"), [1, 2, 3])
-    nullable = pd.Series([1, 0, 1], dtype="Int64")
-    np.testing.assert_array_equal(as_numeric(nullable, "y"), [1, 0, 1])
+    nullable = as_numeric(pd.Series([1, 0, 1], dtype="Int64"), "y")
+    np.testing.assert_array_equal(nullable, [1, 0, 1])
+    assert nullable.dtype == np.int64
 
 
 @pytest.mark.parametrize(
