@@ -35,6 +35,10 @@ class Arrays(NamedTuple):
         """The number of samples."""
         return len(self.x[0])
 
+    def without_weights(self) -> "Arrays":
+        """The same, all samples weighing 1."""
+        return self._replace(weight=None)
+
     def rows(self, start: int, stop: int) -> "Arrays":
         """A part of it, as views."""
 
@@ -45,7 +49,7 @@ class Arrays(NamedTuple):
         return Arrays(part(self.x), part(self.y), weight)
 
 
-def inputs(model: Any, x: Any, call: str, batch: int = 32) -> list[Array]:
+def inputs(model: Any, x: Any, call: str, batch: int | None = None) -> list[Array]:
     """x alone, for predict; builds the model if it is not."""
     flat = model._flat_inputs(x, call)
     names = _X if len(flat) == 1 else labels("x", "input", model._input_names())
@@ -54,7 +58,7 @@ def inputs(model: Any, x: Any, call: str, batch: int = 32) -> list[Array]:
     if model.built:
         return _fit_inputs(model, arrays, names, call)
     model._check_has_layers()
-    model._build_for([(min(rows, batch), *each.shape[1:]) for each in arrays])
+    model._build_for([(min(rows, batch or 32), *each.shape[1:]) for each in arrays])
     return arrays
 
 
@@ -255,14 +259,6 @@ def check_classes(y: Array, classes: int, name: str, why: str, ignored: int | No
             f"{name} must hold class numbers from 0 to {classes - 1} for the {why}, "
             f"got {label} in row {row}"
         )
-
-
-def split(arrays: Arrays, point: int) -> tuple[Arrays, Arrays | None]:
-    """The rows before `point` for training, and the others, if any, for validation."""
-    rows = arrays.samples
-    if point == rows:
-        return arrays, None
-    return arrays.rows(0, point), arrays.rows(point, rows)
 
 
 def like_first(arrays: Arrays, first: Arrays, name: str, number: int) -> Arrays:

@@ -106,13 +106,3 @@ def is_due(frequency: int | frozenset[int], epoch: int) -> bool:
 
 def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, (bool, float)) else brief(value)
-
-
-def no_steps_of_its_own(cls: type) -> None:
-    """Refuse a class with a step or a loss of its own, which `fit` would never call."""
-    for name in ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
-        if hasattr(cls, name):
-            raise NotImplementedError(
-                f"{cls.__name__}: {name} cannot be overridden yet; give compile() a loss, metrics "
-                "or an optimizer of your own"
-            )

@@ -7,7 +7,7 @@ from typing import Any
 
 from cdl import _serial, saving
 from cdl._serial import deserialize, serialize
-from cdl.models.machines import CompiledState
+from cdl.models.state import CompiledState
 from cdl.models.trainer import Trainer
 
 

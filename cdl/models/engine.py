@@ -173,6 +173,10 @@ class Engine:
             executor.skip()
         self._done += 1
 
+    def outputs(self) -> list[NDArray[np.float32]]:
+        """The outputs of the model for the last batch."""
+        return [self.executor.output(i) for i in range(len(self.settled.heads))]
+
     def results(self) -> dict[str, Any]:
         """Losses and metrics since `reset`, in the order in which `evaluate` lists them.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import data
+from cdl import data, tree
 from cdl._core import Executor
 from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
@@ -17,6 +17,7 @@ from cdl.models import checks
 from cdl.models.arrays import inputs
 from cdl.models.loops import warn_out_of_data
 from cdl.models.lowering import lower_inference
+from cdl.models.own_steps import nested, steps_itself
 from cdl.random import core_seed
 from cdl.utils.display import is_watched
 
@@ -38,7 +39,8 @@ class Predictors:
         self.row_shape: tuple[int, ...] | None = None
         if len(self.program.inputs) == len(self.program.outputs) == 1:
             packed = model._packed_outputs(self.program.outputs)
-            if packed is self.program.outputs[0]:
+            own = steps_itself(type(model), "predict")
+            if packed is self.program.outputs[0] and not own:
                 self.row_shape = model._input_infos()[0].row
         self.few = Executor(self.program, FEW)
         self._others: dict[int, Executor] = {}
@@ -80,6 +82,7 @@ def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callb
     batch_size = checks.optional_whole(batch_size, f"{call}: batch_size")
     verbose = checks.verbosity(verbose, f"{call}: verbose")
     steps = checks.steps(steps, f"{call}: steps")
+    own = steps_itself(type(model), "predict")
     if data.is_stream(x):
         if batch_size is not None:
             raise ValueError(f"{call}: batch_size must be None for a generator, got {batch_size}")
@@ -88,31 +91,35 @@ def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callb
         if target is None and stream.is_dataset:
             raise ValueError(f"{call}: steps must be given for a PyDataset without end")
         stream.peek()
-        return _watched(model, _batches(model, stream, steps), 1, target, verbose, callbacks)
+        batches = _batches(model, stream, steps, own)
+        return _watched(model, batches, 1, target, verbose, callbacks, own)
 
-    arrays = inputs(model, x, call, batch_size or FEW)
-    rows = len(arrays[0])
+    arrays: Any = nested(x, None, None, None, call) if own else inputs(model, x, call, batch_size)
+    rows = arrays.samples if own else len(arrays[0])
     batch = batch_size or (-(-rows // steps) if steps else FEW)
     if steps is not None:
         if steps * batch >= rows + batch:
             warn_out_of_data("predict", -(-rows // batch), steps)
-        arrays = [each[: steps * batch] for each in arrays]
-        rows = len(arrays[0])
-    if callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched())):
+        rows = min(rows, steps * batch)
+        arrays = arrays if own else [each[:rows] for each in arrays]
+    if callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched())) and not own:
         predictors: Predictors = model._predictors()
         return model._packed_outputs(predictors.run(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
-    hooked = CallbackList(callbacks).wants_batches("predict")
+    hooked = own or CallbackList(callbacks).wants_batches("predict")
     each = 1 if hooked else max(1, 16 * MANY // batch)
-    starts = range(0, rows, each * batch)
-    parts = ([array[start : start + each * batch] for array in arrays] for start in starts)
-    return _watched(model, parts, each, -(-rows // batch), verbose, callbacks)
+    slices = (slice(at, min(rows, at + each * batch)) for at in range(0, rows, each * batch))
+    parts: Iterator[Any] = (
+        arrays.step(part) if own else [array[part] for array in arrays] for part in slices
+    )
+    return _watched(model, parts, each, -(-rows // batch), verbose, callbacks, own)
 
 
-def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[list[Array]]:
-    """The x of each batch of a stream; what else the batches hold is left alone."""
+def _batches(model: Any, stream: data.Stream, steps: int | None, own: bool) -> Iterator[Any]:
+    """The x of each batch of a stream; the whole batch for a step of the model's own."""
     while (steps is None or stream.taken < steps) and stream.ready():
-        yield inputs(model, stream.take()[0], f"predict: batch {stream.current}")
+        batch = stream.take()
+        yield batch if own else inputs(model, batch[0], f"predict: batch {stream.current}")
     if steps is not None and stream.taken < steps:
         warn_out_of_data("predict", stream.taken, steps)
     stream.end_epoch()
@@ -120,33 +127,38 @@ def _batches(model: Any, stream: data.Stream, steps: int | None) -> Iterator[lis
 
 def _watched(
     model: Any,
-    parts: Iterator[list[Array]],
+    parts: Iterator[Any],
     each: int,
     target: int | None,
     verbose: Any,
     callbacks: Any,
+    own: bool,
 ) -> Any:
     """Predictions part by part, of `each` batches, with hooks and a bar."""
     watchers = CallbackList(
         callbacks, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=1, steps=target
     )
     hooked = watchers.wants_batches("predict")
-    outputs: list[list[Array]] = []
+    outputs: list[Any] = []
     try:
         watchers.on_predict_begin()
         for i, x in enumerate(parts):
             if hooked:
                 watchers.on_predict_batch_begin(i)
-            outputs.append(model._predictors().run(x))
+            if own:
+                outputs.append(model.predict_step(x))
+            else:
+                outputs.append(model._packed_outputs(model._predictors().run(x)))
             if hooked:
-                watchers.on_predict_batch_end(i, {"outputs": model._packed_outputs(outputs[-1])})
+                watchers.on_predict_batch_end(i, {"outputs": outputs[-1]})
             done = each * (i + 1)
             watchers.progress(done if target is None else min(done, target), dict)
         watchers.on_predict_end()
     finally:
         watchers.close()
-    whole = outputs[0] if len(outputs) == 1 else [*map(np.concatenate, zip(*outputs, strict=True))]
-    return model._packed_outputs(whole)
+    if len(outputs) == 1:
+        return outputs[0]
+    return tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
 
 def call(model: Any, x: Any, training: bool) -> Any:

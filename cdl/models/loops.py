@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cdl.callbacks import CallbackList
 from cdl.data import Stream
 from cdl.models.arrays import Arrays
-from cdl.models.engine import Engine
+from cdl.models.own_steps import Nested
 from cdl.random import permutation
 
 SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
@@ -25,11 +25,11 @@ class Feed(Protocol):
     """Batches for an engine.
 
     Attributes:
-        engine: what runs them.
+        engine: what runs them: an Engine, or OwnSteps in its place.
         target: batches of an epoch, None if nobody knows.
     """
 
-    engine: Engine
+    engine: Any
     target: int | None
 
     def begin_epoch(self) -> None:
@@ -67,8 +67,8 @@ class ArrayFeed:
 
     def __init__(
         self,
-        engine: Engine,
-        arrays: Arrays,
+        engine: Any,
+        arrays: Arrays | Nested,
         batch: int,
         steps: int | None = None,
         restart: bool = False,
@@ -119,7 +119,7 @@ class ArrayFeed:
 
     def run(self, steps: int, seconds: float) -> int:
         """Run up to `steps` batches or for about `seconds`; returns how many it was."""
-        ran = self.engine.run(min(steps, self._left), seconds)
+        ran: int = self.engine.run(min(steps, self._left), seconds)
         self._left -= ran
         return ran
 
@@ -138,9 +138,9 @@ class StreamFeed:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Any,
         stream: Stream,
-        check: Callable[[tuple[Any, ...]], Arrays],
+        check: Callable[[tuple[Any, ...]], Arrays | Nested],
         steps: int | None = None,
         restart: bool = False,
         in_fit: bool = False,
@@ -192,7 +192,8 @@ class StreamFeed:
         del steps, seconds
         arrays = self._check(self._stream.take())
         self.engine.begin(arrays, arrays.samples)
-        return self.engine.run(1, 0.0)
+        ran: int = self.engine.run(1, 0.0)
+        return ran
 
 
 def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk: int) -> int:

@@ -1,16 +1,11 @@
-"""machines.py - what a model keeps between runs: what compile made, engines, the last values."""
+"""machines.py - Machines: the engines that a compiled model keeps between runs."""
 
-import weakref
 from typing import Any
 
-from cdl.callbacks import History
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Compiled, Settled
 from cdl.models.engine import Engine
 from cdl.models.gradients import Gradients
-from cdl.models.inference import Predictors
-from cdl.models.interface import Interface
-from cdl.models.loops import in_order
 from cdl.models.lowering import Rows, lower_training
 
 # Each keeps the activations of a batch: enough for training, evaluation, both with weights, and a
@@ -29,6 +24,7 @@ class Machines:
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
         self._idle: dict[Any, Engine] = {}
+        self._stepping: dict[str, Engine] = {}  # of steps that add up, by kind
         self._gradients: tuple[Any, Gradients] | None = None
         self._token = object()  # the first part of every key, for engines of former Machines
 
@@ -38,14 +34,42 @@ class Machines:
         assert settled is not None
         if kind == "train":
             self._agree_on_variables(model)
-        weights, shapes = _forms(arrays, settled)
-        key = (self._token, kind, rows, weights, shapes)
-        engine = self._idle.pop(key, None)
-        if engine is None:
-            plan = lower_training(model, settled, weights, shapes, kind == "train")
-            variables = model.trainable_variables
-            engine = Engine(plan, settled, self._compiled, variables, rows, kind == "train", key)
+        key = (self._token, kind, rows, *_forms(arrays, settled))
+        return self._idle.pop(key, None) or self._make(model, key, settled)
+
+    def _make(self, model: Any, key: tuple[Any, ...], settled: Settled) -> Engine:
+        _, kind, rows, weights, shapes = key
+        training = kind == "train"
+        plan = lower_training(model, settled, weights, shapes, training)
+        variables = model.trainable_variables
+        return Engine(plan, settled, self._compiled, variables, rows, training, key)
+
+    def stepping(self, model: Any, kind: str, arrays: Arrays, with_metrics: bool) -> Engine:
+        """An engine that one batch after the other goes through, and that is not reset between.
+
+        Args:
+            model: the model.
+            kind: "train" or "test".
+            arrays: the batch.
+            with_metrics: whether the metrics of `compile` are part of it.
+        """
+        settled = self._compiled.settled
+        assert settled is not None
+        if kind == "train":
+            self._agree_on_variables(model)
+        if not with_metrics:
+            settled = settled._replace(metrics=())
+        forms = _forms(arrays, settled)
+        engine = self._stepping.get(kind)
+        if engine is None or engine.key[3:] != forms:
+            key = (self._token, kind, arrays.samples, *forms)
+            engine = self._stepping[kind] = self._make(model, key, settled)
         return engine
+
+    def reset_steps(self) -> None:
+        """Forget what the batches of `stepping` have added up."""
+        for engine in self._stepping.values():
+            engine.reset()
 
     def gradients(self, model: Any, arrays: Arrays) -> Gradients:
         """What gathers gradients of batches like `arrays`; the last one is kept."""
@@ -93,132 +117,3 @@ def _forms(arrays: Arrays, settled: Settled) -> tuple[Rows, Rows]:
     if arrays.weight is not None:
         weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
     return weights, shapes
-
-
-class CompiledState(Interface):
-    """Base of Trainer: its state, and what can be asked about it."""
-
-    _compiled: Compiled | None = None
-    _machines: Machines | None = None
-    _predictors_made: Predictors | None = None
-    _last_engine: Engine | None = None  # whose values `metrics` shows
-    _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a pickle or a copy holds: all but the programs, which are made again on demand."""
-        state = dict(vars(self))
-        for name in ("_machines", "_predictors_made", "_last_engine"):
-            state.pop(name, None)
-        if self._last_fit is not None:
-            state["_last_fit"] = dict(vars(self.history), model=None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        values = state.pop("_last_fit", None)
-        vars(self).update(state)
-        if self._compiled is not None:
-            self._machines = Machines(self._compiled)
-        if values is not None:
-            history = History()
-            vars(history).update(values)
-            self.history = history
-
-    @property
-    def history(self) -> History:
-        """The History of the last `fit`; AttributeError before the first."""
-        if self._last_fit is None:
-            raise AttributeError(f"{type(self).__name__} has no history: call fit() first")
-        reference, values = self._last_fit
-        history = reference()
-        if history is None:
-            history = History()
-            vars(history).update(values)
-            self.history = history
-        return history
-
-    @history.setter
-    def history(self, history: History) -> None:
-        # Only a weak reference: a History holds its model, and memory must go with the last
-        # reference to a model without waiting for a collection of circles.
-        values = {name: value for name, value in vars(history).items() if value is not self}
-        self._last_fit = weakref.ref(history), values
-        history.set_model(self)
-
-    @property
-    def compiled(self) -> bool:
-        """Whether `compile` has been called."""
-        return self._compiled is not None
-
-    def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
-        compiled = self._compiled
-        if compiled is None:
-            raise ValueError(f"{call}: the model must be compiled first: call compile()")
-        if trains and not compiled.has_loss:
-            raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
-        return compiled
-
-    def _engine(self, compiled: Compiled, kind: str, arrays: Arrays, rows: int) -> Engine:
-        assert self._machines is not None and compiled is self._compiled
-        return self._machines.take(self, kind, arrays, rows)
-
-    def _release(self, engine: Engine) -> None:
-        engine.release()
-        if self._machines is not None:
-            self._machines.give_back(engine)
-
-    def _predictors(self) -> Predictors:
-        if self._predictors_made is None:
-            self._predictors_made = Predictors(self)
-        return self._predictors_made
-
-    def _forget_programs(self) -> None:
-        """The layers have changed: nothing that was lowered from them is true any more."""
-        self._predictors_made = None
-        if self._compiled is not None:
-            self._compiled.settled = None
-            self._compiled.variables = None
-            self._machines = Machines(self._compiled)
-
-    @property
-    def optimizer(self) -> Any:
-        """The Optimizer, once compiled."""
-        if self._compiled is None:
-            raise AttributeError(f"{type(self).__name__} has no optimizer: call compile() first")
-        return self._compiled.optimizer
-
-    @property
-    def metrics(self) -> list[Any]:
-        """The Metrics with their last values; none before the first data settle which they are."""
-        settled = self._compiled.settled if self._compiled is not None else None
-        if settled is None:
-            return []
-        if self._last_engine is not None:
-            self._last_engine.share_totals()
-        return [each.metric for each in settled.metrics]
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """Names as Keras gives them: the loss, all metrics together, losses of several outputs."""
-        if self._compiled is None:
-            return []
-        names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
-        settled = self._compiled.settled
-        heads = [settled.heads[i] for i in settled.logged] if settled is not None else []
-        return names + [head.logged for head in heads if head.logged is not None]
-
-    def get_metrics_result(self) -> dict[str, float]:
-        """Loss and metrics of the last run, by name."""
-        return in_order(self._last_engine.results()) if self._last_engine else {}
-
-    def reset_metrics(self) -> None:
-        """Forget what loss and metrics have added up; every run does this itself."""
-        if self._last_engine is not None:
-            self._last_engine.reset()
-            self._last_engine.share_totals()
-
-    @property
-    def loss(self) -> Any:
-        """The loss as `compile` was given it."""
-        if self._compiled is None:
-            raise AttributeError(f"{type(self).__name__} has no loss: call compile() first")
-        return self._compiled.given["loss"]

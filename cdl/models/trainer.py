@@ -13,6 +13,7 @@ from cdl.models.compiled import Compiled
 from cdl.models.inference import FEW
 from cdl.models.lowering import program_of
 from cdl.models.machines import Machines
+from cdl.models.own_steps import overrides, steps_itself
 from cdl.models.steps import Steps
 
 
@@ -57,7 +58,10 @@ class Trainer(Steps, OlderMethods):
         Raises:
             ValueError: for an unknown name, or what cannot be used as one of these.
         """
-        checks.no_steps_of_its_own(type(self))
+        if overrides(type(self), "compute_loss") and not steps_itself(type(self), "train"):
+            raise NotImplementedError(
+                f"{type(self).__name__}: compute_loss cannot be overridden yet without a train_step"
+            )
         steps_per_execution = checks.whole(steps_per_execution, "compile: steps_per_execution", 1)
         run_eagerly = checks.switch(run_eagerly, "compile: run_eagerly")
         checks.switch(auto_scale_loss, "compile: auto_scale_loss")

@@ -6,10 +6,18 @@ from typing import Any
 from cdl import data
 from cdl.callbacks import CallbackList, History
 from cdl.models import checks
-from cdl.models.arrays import Arrays, split, training_data
+from cdl.models.arrays import training_data
 from cdl.models.compiled import Compiled
-from cdl.models.feeds import DEFAULT_BATCH, array_feed, refuse_beside_stream, stream_feed
+from cdl.models.feeds import (
+    DEFAULT_BATCH,
+    AnyArrays,
+    array_feed,
+    for_step,
+    refuse_beside_stream,
+    stream_feed,
+)
 from cdl.models.loops import Feed, in_order, run_epoch
+from cdl.models.own_steps import OwnSteps, nested, steps_itself
 
 
 def fit(
@@ -65,16 +73,18 @@ def fit(
             in_fit=True,
         )
     else:
-        arrays = training_data(
-            model, compiled, x, y, sample_weight, class_weight, "fit", batch_size or DEFAULT_BATCH
-        )
-        rows = arrays.samples
-        point = rows
+        parts, most = (x, y, sample_weight), batch_size or DEFAULT_BATCH
+        arrays = for_step(model, compiled, "train", parts, class_weight, "fit", most)
+        point = rows = arrays.samples
         if validation_data is None:
             point = checks.split_point(validation_split, rows, "fit: validation_split")
-        arrays, held_out = split(arrays, point)
-        if held_out is not None and class_weight is not None:
-            held_out = held_out._replace(weight=None)
+        if point < rows:
+            whole = arrays
+            if steps_itself(type(model), "train") != steps_itself(type(model), "test"):
+                whole = for_step(model, compiled, "test", parts, None, "fit", most)
+            arrays, held_out = arrays.rows(0, point), whole.rows(point, rows)
+            if class_weight is not None:
+                held_out = held_out.without_weights()
         batch_size = batch_size or (-(-point // steps) if steps else DEFAULT_BATCH)
         feed = array_feed(
             model, compiled, arrays, "train", batch_size, steps, shuffle=shuffle, discard=fresh
@@ -157,7 +167,7 @@ class _Validation:
                 validating=True,
             )
             return
-        if not isinstance(given, Arrays):
+        if not isinstance(given, AnyArrays):
             if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
                 what = f"a {type(given).__name__}"
                 if isinstance(given, (tuple, list)):
@@ -167,7 +177,7 @@ class _Validation:
                     f"got {what}"
                 )
             x, y, weight = (*given, None)[:3]
-            given = training_data(model, compiled, x, y, weight, None, call)
+            given = for_step(model, compiled, "test", (x, y, weight), None, call)
         self.feed = array_feed(model, compiled, given, "test", batch, steps, restart=True)
 
     def run(self, callbacks: CallbackList, chunk: int) -> dict[str, float]:
@@ -215,9 +225,8 @@ def evaluate(
         refuse_beside_stream("evaluate", x, y=y, sample_weight=sample_weight, batch_size=batch_size)
         feed = stream_feed(model, compiled, x, "evaluate", "test", steps)
     else:
-        arrays = training_data(
-            model, compiled, x, y, sample_weight, None, "evaluate", batch_size or DEFAULT_BATCH
-        )
+        parts, most = (x, y, sample_weight), batch_size or DEFAULT_BATCH
+        arrays = for_step(model, compiled, "test", parts, None, "evaluate", most)
         batch = batch_size or (-(-arrays.samples // steps) if steps else DEFAULT_BATCH)
         feed = array_feed(model, compiled, arrays, "test", batch, steps)
 
@@ -251,6 +260,8 @@ def on_batch(
     call = f"{kind}_on_batch"
     compiled = model._compiled_for(call, trains=kind == "train")
     return_dict = checks.switch(return_dict, f"{call}: return_dict")
+    if steps_itself(type(model), kind):
+        return _own_on_batch(model, kind, (x, y, sample_weight), class_weight, return_dict)
     arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call)
     rows = arrays.samples
     engine = model._engine(compiled, kind, arrays, rows)
@@ -264,6 +275,19 @@ def on_batch(
         engine.share_totals(only_held=True)
         model._last_engine = engine
     return returned(results, return_dict)
+
+
+def _own_on_batch(
+    model: Any, kind: str, parts: tuple[Any, Any, Any], class_weight: Any, return_dict: bool
+) -> Any:
+    """The same by the model's own step."""
+    batch = nested(*parts, class_weight, f"{kind}_on_batch")
+    steps = OwnSteps(model, kind)
+    steps.reset()
+    steps.begin(batch, batch.samples)
+    steps.run(1, 0.0)
+    model._last_engine = steps
+    return returned(steps.results(), return_dict)
 
 
 def returned(results: dict[str, float], return_dict: bool) -> Any:

@@ -50,10 +50,9 @@ def test_failed_compile_leaves_the_model_as_it_was(arguments, error, text, model
     assert int(optimizer.iterations) == 2
 
 
-@pytest.mark.parametrize("name", ["train_step", "compute_loss", "compute_metrics"])
-def test_step_of_one_s_own_is_refused_and_not_forgotten(name):
-    mine = type("Mine", (Sequential,), {name: lambda self, *args: None})
-    with pytest.raises(NotImplementedError, match=f"Mine: {name} cannot be overridden yet"):
+def test_a_loss_of_one_s_own_is_refused_and_not_forgotten():
+    mine = type("Mine", (Sequential,), {"compute_loss": lambda self, *args: None})
+    with pytest.raises(NotImplementedError, match="Mine: compute_loss cannot be overridden yet"):
         mine([Dense(1)]).compile("sgd", "mse")
 
 

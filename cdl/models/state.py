@@ -1,0 +1,178 @@
+"""state.py - CompiledState: what a model knows of its compilation and of its last run."""
+
+import weakref
+from typing import Any
+
+from cdl.callbacks import History
+from cdl.models.arrays import Arrays
+from cdl.models.by_hand import ByHand
+from cdl.models.compiled import Compiled
+from cdl.models.engine import Engine
+from cdl.models.inference import Predictors
+from cdl.models.interface import Interface
+from cdl.models.loops import in_order
+from cdl.models.machines import Machines
+from cdl.models.own_steps import Nested, OwnSteps, flat_logs, metrics_of, steps_itself
+
+
+class CompiledState(Interface):
+    """Base of Steps and Trainer: their state, and what can be asked about it."""
+
+    _compiled: Compiled | None = None
+    _machines: Machines | None = None
+    _predictors_made: Predictors | None = None
+    _last_engine: Engine | OwnSteps | None = None  # whose values `metrics` shows
+    _by_hand_made: ByHand | None = None
+    _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds: all but the programs, which are made again on demand."""
+        state = dict(vars(self))
+        for name in ("_machines", "_predictors_made", "_last_engine", "_by_hand_made"):
+            state.pop(name, None)
+        if self._last_fit is not None:
+            state["_last_fit"] = dict(vars(self.history), model=None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        values = state.pop("_last_fit", None)
+        vars(self).update(state)
+        if self._compiled is not None:
+            self._machines = Machines(self._compiled)
+        if values is not None:
+            history = History()
+            vars(history).update(values)
+            self.history = history
+
+    @property
+    def history(self) -> History:
+        """The History of the last `fit`; AttributeError before the first."""
+        if self._last_fit is None:
+            raise AttributeError(f"{type(self).__name__} has no history: call fit() first")
+        reference, values = self._last_fit
+        history = reference()
+        if history is None:
+            history = History()
+            vars(history).update(values)
+            self.history = history
+        return history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        # Only a weak reference: a History holds its model, and memory must go with the last
+        # reference to a model without waiting for a collection of circles.
+        values = {name: value for name, value in vars(history).items() if value is not self}
+        self._last_fit = weakref.ref(history), values
+        history.set_model(self)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+        return self._compiled is not None
+
+    def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
+        compiled = self._compiled
+        if compiled is None:
+            raise ValueError(f"{call}: the model must be compiled first: call compile()")
+        if trains and not compiled.has_loss and not steps_itself(type(self), "train"):
+            raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
+        return compiled
+
+    def _engine(
+        self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
+    ) -> Engine | OwnSteps:
+        if isinstance(arrays, Nested):
+            return OwnSteps(self, kind)
+        assert self._machines is not None and compiled is self._compiled
+        return self._machines.take(self, kind, arrays, rows)
+
+    def _release(self, engine: Engine | OwnSteps) -> None:
+        engine.release()
+        if self._machines is not None and isinstance(engine, Engine):
+            self._machines.give_back(engine)
+
+    def _by_hand(self, compiled: Compiled) -> ByHand:
+        if self._by_hand_made is None or self._by_hand_made.compiled is not compiled:
+            self._by_hand_made = ByHand(self, compiled)
+        return self._by_hand_made
+
+    def _counts_by_hand(self) -> bool:
+        """Whether metrics are counted by the model's own Python, and not by the core."""
+        return any(steps_itself(type(self), kind) for kind in ("train", "test"))
+
+    def _metrics_by_hand(self) -> list[Any]:
+        """Loss and metrics of `compile`, and those that the model and its layers have."""
+        found = [] if self._compiled is None else self._by_hand(self._compiled).all()
+        for thing in (self, *self.layers):  # type: ignore[attr-defined]
+            found += metrics_of(thing)
+        return list({id(metric): metric for metric in found}.values())
+
+    def _predictors(self) -> Predictors:
+        if self._predictors_made is None:
+            self._predictors_made = Predictors(self)
+        return self._predictors_made
+
+    def _forget_programs(self) -> None:
+        """The layers have changed: nothing that was lowered from them is true any more."""
+        self._predictors_made = None
+        if self._compiled is not None:
+            self._compiled.settled = None
+            self._compiled.variables = None
+            self._machines = Machines(self._compiled)
+
+    @property
+    def optimizer(self) -> Any:
+        """The Optimizer, once compiled."""
+        if self._compiled is None:
+            raise AttributeError(f"{type(self).__name__} has no optimizer: call compile() first")
+        return self._compiled.optimizer
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The Metrics with their last values; none before the first data settle which they are.
+
+        A class with a step of its own sees Keras's list, since it feeds them itself: the mean of
+        the loss, all metrics of `compile` as one, then what Metrics the model and its layers have.
+        """
+        if self._counts_by_hand():
+            return self._metrics_by_hand()
+        settled = self._compiled.settled if self._compiled is not None else None
+        if settled is None:
+            return []
+        if self._last_engine is not None:
+            self._last_engine.share_totals()
+        return [each.metric for each in settled.metrics]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names as Keras gives them: the loss, all metrics together, losses of several outputs."""
+        if self._compiled is None:
+            return []
+        names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
+        settled = self._compiled.settled
+        heads = [settled.heads[i] for i in settled.logged] if settled is not None else []
+        return names + [head.logged for head in heads if head.logged is not None]
+
+    def get_metrics_result(self) -> dict[str, float]:
+        """Loss and metrics of the last run, by name."""
+        if self._counts_by_hand():
+            return in_order(flat_logs({each.name: each.result() for each in self.metrics}))
+        return in_order(self._last_engine.results()) if self._last_engine else {}
+
+    def reset_metrics(self) -> None:
+        """Forget what loss and metrics have added up; every run does this itself."""
+        if isinstance(self._last_engine, Engine):
+            self._last_engine.reset()
+            self._last_engine.share_totals()
+        if self._machines is not None:
+            self._machines.reset_steps()
+        if self._counts_by_hand():
+            for metric in self.metrics:
+                metric.reset_state()
+
+    @property
+    def loss(self) -> Any:
+        """The loss as `compile` was given it."""
+        if self._compiled is None:
+            raise AttributeError(f"{type(self).__name__} has no loss: call compile() first")
+        return self._compiled.given["loss"]
