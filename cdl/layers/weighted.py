@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_changes = 0
+
+
+def changes() -> int:
+    """How often layers got weights or changed their `trainable`: if it has not moved, none did."""
+    return _changes
+
+
+def _has_changed() -> None:
+    global _changes  # noqa: PLW0603 - one number for all layers, since they know no model
+    _changes += 1
+
+
 class Weighted(Calling):
     """Mixin of layers: weights."""
 
@@ -81,6 +94,7 @@ class Weighted(Calling):
         )
         weight.path = f"{self.name}/{weight.name}"
         self._weights.append(weight)
+        _has_changed()
         if not trainable:
             self._frozen.add(weight)
         return weight
@@ -166,6 +180,7 @@ class Weighted(Calling):
     @trainable.setter
     def trainable(self, value: Any) -> None:
         self._trainable = bool(value)
+        _has_changed()
         for weight in self._own_variables():
             weight.trainable = self._trainable and not self._is_frozen(weight)
         for layer in self._sublayers():

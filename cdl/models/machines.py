@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cdl.layers.weighted import changes
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Compiled, Settled
 from cdl.models.engine import Engine
@@ -24,6 +25,7 @@ class Machines:
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
         self._idle: dict[Any, Engine] = {}
+        self._agreed_at = -1  # what `changes` said
         self._stepping: dict[str, Engine] = {}  # of steps that add up, by kind
         self._gradients: tuple[Any, Gradients] | None = None
         self._token = object()  # the first part of every key, for engines of former Machines
@@ -93,6 +95,8 @@ class Machines:
     def _agree_on_variables(self, model: Any) -> None:
         """The weights that training changes are those of its first step, until the next compile."""
         compiled = self._compiled
+        if self._agreed_at == changes() and compiled.variables is not None:
+            return
         now = model.trainable_variables
         if compiled.variables is None:
             compiled.optimizer.build(now)
@@ -103,6 +107,7 @@ class Machines:
                 f"expected {len(compiled.variables)} trainable weights, got {len(now)}; "
                 "call compile() again"
             )
+        self._agreed_at = changes()
 
 
 def _forms(arrays: Arrays, settled: Settled) -> tuple[Rows, Rows]:

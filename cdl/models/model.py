@@ -177,7 +177,8 @@ class Model(Configured, Trainer, Wired, Layer):
             args: `inputs`: arrays or symbolic tensors, nested as the model has its inputs.
             kwargs: `training`: whether dropout and the like behave as in training.
         """
-        if _graph.tensors_in((args, kwargs)):
+        arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
+        if not arrays and _graph.tensors_in((args, kwargs)):
             return self._note(args, kwargs)
         return self._on_data(*args, **kwargs)
 
