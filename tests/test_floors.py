@@ -23,8 +23,8 @@ PYTHON_FLOORS = {
     3: "ops activations losses metrics optimizers schedules initializers regularizers constraints "
     "variables",
     2: "data utils random config backend _arguments _operators _state _program _instruction "
-    "_fusing _variable _eager _named _tape _serial _registry _budget compat dtype_policies tree "
-    "_expression _elementwise _bytecode _mapping _values _moving "
+    "_fusing _variable _eager _named _tape _serial _registry _budget _extras compat "
+    "dtype_policies tree _expression _elementwise _bytecode _mapping _values _moving "
     "_graph _symbols",
     1: "_core",
 }

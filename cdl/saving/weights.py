@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl.saving import hdf5, legacy
+from cdl.saving import hdf5, legacy, tensors
 from cdl.saving.atomic import Sink, checked_path, may_write, replacing
 from cdl.saving.parts import finalize, parts
 
@@ -30,7 +30,8 @@ def save_weights(
 
     Args:
         model: the model.
-        filepath: a path that ends in `.weights.h5`.
+        filepath: a path that ends in `.weights.h5`; or in `.safetensors`, for the weights alone,
+            which needs the extra of that name.
         overwrite: whether a file there is written over without asking.
         max_shard_size: None; files in several parts are not supported.
 
@@ -41,9 +42,13 @@ def save_weights(
     path = checked_path(filepath, "save_weights")
     if max_shard_size is not None:
         raise ValueError(f"save_weights: max_shard_size must be None, got {max_shard_size!r}")
-    _check_suffix(path, "save_weights")
+    alone = path.name.endswith(tensors.SUFFIX)
+    if not alone:
+        _check_suffix(path, "save_weights")
     check_built(model, "saving")
-    if may_write(path, overwrite, "save_weights"):
+    if alone and may_write(path, overwrite, "save_weights"):
+        tensors.save_weights(model, path)
+    elif not alone and may_write(path, overwrite, "save_weights"):
         with replacing(path) as file:
             write(model, file)
 
@@ -58,7 +63,8 @@ def load_weights(
     Args:
         model: a built model.
         filepath: a `.weights.h5` file, or a `.keras` file, of which the weights are read; or an
-            older `.h5` file of weights or of a whole model, of which the layers' weights are.
+            older `.h5` file of weights or of a whole model, of which the layers' weights are; or a
+            `.safetensors` file.
         skip_mismatch: whether to leave out, with a warning, the parts that do not fit.
         by_name: of an older file, whether layers take what has their name, and not their place.
 
@@ -80,11 +86,14 @@ def load_weights(
         with weights_of(path) as file:
             read(model, file, f"{path}: {WITHIN}", skip_mismatch)
         return
-    if not older_one:
+    alone = path.name.endswith(tensors.SUFFIX)
+    if not older_one and not alone:
         _check_suffix(path, "load_weights")
     if not path.exists():
         raise FileNotFoundError(f"load_weights: there is no file {path}")
-    if older_one:
+    if alone:
+        tensors.load_weights(model, path, skip_mismatch)
+    elif older_one:
         legacy.load_weights(model, path, skip_mismatch, bool(by_name))
     else:
         read(model, path, str(path), skip_mismatch)
@@ -92,7 +101,10 @@ def load_weights(
 
 def _check_suffix(path: Path, call: str) -> None:
     if not path.name.endswith(SUFFIX):
-        raise ValueError(f"{call}: The filename must end in `{SUFFIX}`, got {os.fspath(path)!r}")
+        raise ValueError(
+            f"{call}: The filename must end in `{SUFFIX}` (or `{tensors.SUFFIX}`), "
+            f"got {os.fspath(path)!r}"
+        )
 
 
 def check_built(model: Any, doing: str) -> None:
