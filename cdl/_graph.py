@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cdl import tree
-from cdl._symbols import KerasTensor, symbolic_error
+from cdl._symbols import KerasTensor, operator_of, symbolic_error
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value
@@ -29,6 +29,7 @@ __all__ = [
     "Scope",
     "assign",
     "current_scope",
+    "operator_of",
     "record",
     "scope",
     "symbolic_error",

@@ -177,10 +177,10 @@ _UNARY = ("neg", "abs", "pos", "invert")
 
 
 def operator_of(name: str) -> Callable[..., Any]:
-    """The function of `cdl.ops` that an operator stands for."""
-    if not OPERATORS:
-        importlib.import_module("cdl.ops")  # which fills them
-    return OPERATORS[name]
+    """The function of `cdl.ops` that an operator stands for, or that has that name."""
+    ops = importlib.import_module("cdl.ops")  # which fills them
+    found: Callable[..., Any] = OPERATORS.get(name) or getattr(ops, name)
+    return found
 
 
 def ufunc_of_symbols(

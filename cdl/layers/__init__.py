@@ -7,6 +7,8 @@ from cdl.layers.activations.rectifiers import LeakyReLU as LeakyReLU
 from cdl.layers.activations.rectifiers import ReLU as ReLU
 from cdl.layers.activations.softmax import Softmax as Softmax
 from cdl.layers.dense import Dense as Dense
+from cdl.layers.einsum_dense import EinsumDense as EinsumDense
+from cdl.layers.embedding import Embedding as Embedding
 from cdl.layers.identity import Identity as Identity
 from cdl.layers.input import Input as Input
 from cdl.layers.input import InputLayer as InputLayer
@@ -15,6 +17,22 @@ from cdl.layers.lambda_layer import Lambda as Lambda
 from cdl.layers.layer import Layer as Layer
 from cdl.layers.layer import family
 from cdl.layers.masking import Masking as Masking
+from cdl.layers.merging.concatenate import Concatenate as Concatenate
+from cdl.layers.merging.concatenate import concatenate as concatenate
+from cdl.layers.merging.dot import Dot as Dot
+from cdl.layers.merging.dot import dot as dot
+from cdl.layers.merging.merge import Add as Add
+from cdl.layers.merging.merge import Average as Average
+from cdl.layers.merging.merge import Maximum as Maximum
+from cdl.layers.merging.merge import Minimum as Minimum
+from cdl.layers.merging.merge import Multiply as Multiply
+from cdl.layers.merging.merge import Subtract as Subtract
+from cdl.layers.merging.merge import add as add
+from cdl.layers.merging.merge import average as average
+from cdl.layers.merging.merge import maximum as maximum
+from cdl.layers.merging.merge import minimum as minimum
+from cdl.layers.merging.merge import multiply as multiply
+from cdl.layers.merging.merge import subtract as subtract
 from cdl.layers.normalization.batch_normalization import BatchNormalization as BatchNormalization
 from cdl.layers.normalization.group_normalization import GroupNormalization as GroupNormalization
 from cdl.layers.normalization.line_normalization import LayerNormalization as LayerNormalization

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from cdl import _graph, tree
 from cdl._graph import KerasTensor
 from cdl._program import Program
 from cdl._variable import Variable
+from cdl.layers import masks
 from cdl.layers.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Calling(Tracking):
         """
 
         def spec(leaf: Any) -> Any:
-            if not _is_value(leaf):
+            if not masks.is_value(leaf):
                 return leaf
             return KerasTensor((None, *leaf.shape))
 
@@ -172,41 +172,38 @@ class Calling(Tracking):
                 y = self._append_script(program, specs, args, kwargs)
             else:
                 y = self.lower(program, args[0])  # type: ignore[attr-defined]
-            return tree.map_structure(lambda each: self._finished(program, args, each), y)
+            first = specs[0][0] if specs[0] else None
+            for each in tree.flatten(y):
+                if masks.is_value(each):
+                    masks.of_output(self, program, first, args[0] if args else None, each)
+            if self.activity_regularizer is None:
+                return y
+            return tree.map_structure(lambda each: self._penalized(program, each), y)
 
     def _append_script(self, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
         args_of, kwargs_of = specs
-        values = [v for v in tree.flatten((args, kwargs)) if _is_value(v)]
+        values = [v for v in tree.flatten((args, kwargs)) if masks.is_value(v)]
         mask = values[0].mask if values else None
         if takes(type(self), "mask") and kwargs.get("mask") is None and mask is not None:
-            kwargs_of = {**kwargs_of, "mask": KerasTensor((None, *mask.shape[:-1]), "bool")}
-            values.append(program.emit("reshape", (mask,), mask.shape[:-1]))
+            kwargs_of = {**kwargs_of, "mask": masks.tensor_of(mask)}
+            values.append(masks.as_tensor(program, mask))
         graph = self._traced(args_of, kwargs_of, program.training)
         return graph.lower(program, values)
 
-    def _finished(self, program: Program, args: Any, y: Value) -> Value:
-        """An output with its activity penalty and its mask."""
+    def _penalized(self, program: Program, y: Value) -> Value:
+        """An output with its activity penalty."""
         from cdl.layers.layer import penalty_of
 
-        if not _is_value(y):
-            return y
-        if self.activity_regularizer is not None:
-            l1, l2 = penalty_of(type(self).__name__, self.activity_regularizer)
-            mask = y.mask
-            y = program.emit("activity", (y,), y.shape, l1=l1, l2=l2)
-            y.mask = mask
-        x = next((v for v in tree.flatten(args) if _is_value(v)), None)
-        if x is None or x.mask is None or y.mask is not None:
-            return y
-        if self.supports_masking:
-            y.mask = x.mask
-        else:
-            warnings.warn(
-                f"{type(self).__name__} {self.name!r} does not support masking: layers after it, "
-                "losses and metrics do not see the mask of its input",
-                stacklevel=2,
-            )
-        return y
+        l1, l2 = penalty_of(type(self).__name__, self.activity_regularizer)
+        penalized = program.emit("activity", (y,), y.shape, l1=l1, l2=l2)
+        penalized.mask = y.mask
+        return penalized
+
+    def _computes_masks(self) -> bool:
+        """Whether the class has a `compute_mask` of its own that programs are to follow."""
+        cls = type(self)
+        owner = next(each for each in cls.__mro__ if "compute_mask" in vars(each))
+        return owner.__name__ != "Layer" and is_scripted(cls)
 
     # --- on arrays ---
 
@@ -284,10 +281,6 @@ class Calling(Tracking):
             for layer in fresh:
                 layer._forget_build()
             raise
-
-
-def _is_value(leaf: Any) -> bool:
-    return hasattr(leaf, "mask") and hasattr(leaf, "role")
 
 
 def _like(leaf: Any) -> Any:

@@ -64,6 +64,7 @@ from cdl.losses.regression import mean_absolute_percentage_error as mean_absolut
 from cdl.losses.regression import mean_squared_error as mean_squared_error
 from cdl.losses.regression import mean_squared_logarithmic_error as mean_squared_logarithmic_error
 from cdl.losses.regression import poisson as poisson
+from cdl.losses.traced import traced
 
 get, serialize, deserialize = family.get, family.serialize, family.deserialize
 __getattr__ = short_names(__name__)  # mse and its like, of Keras 2
@@ -88,7 +89,7 @@ def resolve(
     name = identifier if isinstance(identifier, str) else None
     if name is not None and name.lower() in ("crossentropy", "ce"):
         return as_loss(get(f"{kind_of_targets(y_shape, output_shape)}_crossentropy"), name)
-    return as_loss(get(identifier), name)
+    return traced(as_loss(get(identifier), name), y_shape, output_shape)
 
 
 def kind_of_targets(y_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> str:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from cdl import _graph
 from cdl._arguments import float32, one_of
 from cdl._named import Family
 from cdl.data import as_numeric
+from cdl.losses import symbolic
 from cdl.utils.naming import unique
 
 if TYPE_CHECKING:
@@ -81,6 +83,8 @@ class Loss:
         Raises:
             ValueError: shapes that do not fit.
         """
+        if _graph.tensors_in((y_true, y_pred)):
+            return self.reduce(self.call(y_true, y_pred), sample_weight)
         owner = type(self).__name__
         y = np.asarray(as_array(owner, "y_true", y_true), np.float32)
         p = np.asarray(as_array(owner, "y_pred", y_pred), np.float32)
@@ -88,6 +92,8 @@ class Loss:
 
     def reduce(self, values: Any, sample_weight: Any = None) -> Any:
         """The values of samples, weighted and made one number as `reduction` says."""
+        if isinstance(values, _graph.KerasTensor):
+            return symbolic.reduced(self.reduction, values, sample_weight)
         values = np.asarray(values)
         dtype = values.dtype if values.dtype.kind == "f" else np.dtype(np.float32)
         weight = None

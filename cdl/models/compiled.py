@@ -117,7 +117,7 @@ class Compiled:
             readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
             readers += [_reader("metric", each.name, each.metric, metrics) for each in own]
             wants = {want for _, want in readers}
-            shaped = not wants.isdisjoint((AS_IT_IS, "labels"))
+            shaped = not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
             scale = wanted[i].scale
             heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
         order = list(range(len(heads)))

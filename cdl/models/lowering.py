@@ -226,6 +226,8 @@ def _target(
     """The input that holds y as it is wanted: values, one number a line, or labels."""
     if wants == "labels":
         return inputs.get("y", number, y_shape or (), "int32")
+    if wants == "traced":
+        return inputs.get("y", number, y_shape or ())
     if wants == "classes":
         return inputs.get("y", number, prediction.shape[:-1], "int32")
     if wants == "numbers":

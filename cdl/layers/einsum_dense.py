@@ -1,0 +1,182 @@
+"""einsum_dense.py - EinsumDense: a product that an equation describes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from cdl import activations, constraints, initializers, regularizers
+from cdl._arguments import expected, not_yet
+from cdl._graph import operator_of
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from cdl.layers.shapes import Shape
+
+
+@family.add()
+class EinsumDense(Layer):
+    """``y = activation(einsum(equation, x, kernel) + bias)``.
+
+    Args:
+        equation: such as "abc,cd->abd": axes of the input, of the kernel, and of the output. The
+            first letter of input and output is the axis of the samples; "..." stands for any axes.
+        output_shape: the shape of a sample of the output, an int if it is one axis; None for a
+            size that the input has.
+        activation: applied to the result.
+        bias_axes: the letters of the output's axes that the bias has; None without a bias.
+        kernel_initializer: of the kernel.
+        bias_initializer: of the bias.
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        kernel_constraint: what the kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        lora_rank: not supported.
+        lora_alpha: not supported.
+        quantization_config: not supported.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: an equation that is none; when built, shapes that do not fit it.
+    """
+
+    def __init__(
+        self,
+        equation: str,
+        output_shape: Any,
+        activation: Any = None,
+        bias_axes: str | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        not_yet(
+            "EinsumDense",
+            lora_rank=(lora_rank, None),
+            lora_alpha=(lora_alpha, None),
+            quantization_config=(quantization_config, None),
+        )
+        if not isinstance(equation, str) or not _EQUATION.fullmatch(equation.replace(" ", "")):
+            raise expected("EinsumDense", "equation", "an equation such as 'ab,bc->ac'", equation)
+        self.equation = equation
+        sizes = (output_shape,) if isinstance(output_shape, int) else tuple(output_shape)
+        self.partial_output_shape = sizes
+        self.activation = activations.compiled("EinsumDense", activation)
+        self.bias_axes = bias_axes
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+
+    def build(self, input_shape: Any) -> None:
+        """Make kernel and bias."""
+        of_x, of_kernel, of_y = self._letters(len(input_shape))
+        sizes = self._sizes(of_x, of_y, input_shape)
+        unknown = [letter for letter in of_kernel if sizes.get(letter) is None]
+        if unknown:
+            raise ValueError(
+                f"EinsumDense {self.name!r}: all sizes of the kernel must be known, got none for "
+                f"{unknown} of {self.equation!r} from the input's shape {input_shape} and "
+                f"output_shape={self.partial_output_shape}"
+            )
+        self.kernel = self.add_weight(
+            [sizes[letter] for letter in of_kernel],
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
+        )
+        self.bias = None
+        if self.bias_axes is not None:
+            self.bias = self.add_weight(
+                self._bias_shape(of_y, sizes),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+                name="bias",
+            )
+        super().build(input_shape)
+
+    def _letters(self, rank: int) -> tuple[str, str, str]:
+        """The axes of input, kernel and output, with letters of their own for `...`."""
+        of_x, of_kernel, of_y = re.split(r",|->", self.equation.replace(" ", ""))
+        free = [c for c in "ABCDEFGHIJ" if c not in self.equation]
+        more = "".join(free[: max(0, rank - len(of_x.replace("...", "")))])
+        return of_x.replace("...", more), of_kernel, of_y.replace("...", more)
+
+    def _sizes(self, of_x: str, of_y: str, input_shape: Any) -> dict[str, int | None]:
+        if len(of_x) != len(input_shape):
+            raise ValueError(
+                f"EinsumDense {self.name!r}: the input must have {len(of_x)} axes for "
+                f"{self.equation!r}, got shape {input_shape}"
+            )
+        sizes = dict(zip(of_x, input_shape, strict=True))
+        wanted = self.partial_output_shape
+        inner = of_y[len(of_y) - len(wanted) :]
+        for letter, n in zip(inner, wanted, strict=True):
+            if n is None:
+                continue
+            if sizes.get(letter, n) not in (n, None):
+                raise ValueError(
+                    f"EinsumDense {self.name!r}: output_shape must have {sizes[letter]} for "
+                    f"{letter!r} of {self.equation!r}, as the input has, got {wanted}"
+                )
+            sizes[letter] = n
+        return sizes
+
+    def _bias_shape(self, of_y: str, sizes: dict[str, int | None]) -> list[int | None]:
+        """The bias has axes from the first of its letters on, of size 1 where it has no letter."""
+        axes = self.bias_axes or ""
+        for letter in axes:
+            if letter not in of_y:
+                raise ValueError(
+                    f"EinsumDense {self.name!r}: bias_axes must be letters of the output "
+                    f"{of_y!r}, got {axes!r}"
+                )
+        first = min((of_y.index(letter) for letter in axes), default=len(of_y))
+        return [sizes[letter] if letter in axes else 1 for letter in of_y[first:]]
+
+    def call(self, inputs: Any) -> Any:
+        """The product, the bias, the activation."""
+        of_x, of_kernel, of_y = self._letters(len(inputs.shape))
+        y = operator_of("einsum")(f"{of_x},{of_kernel}->{of_y}", inputs, self.kernel)
+        if self.bias is not None:
+            y = y + self.bias
+        return y if self.activation is None else self.activation(y)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The shape that the equation gives, batch axis included."""
+        of_x, _, of_y = self._letters(len(input_shape))
+        sizes = self._sizes(of_x, of_y, input_shape)
+        return tuple(sizes.get(letter) for letter in of_y)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "output_shape": self.partial_output_shape,
+            "equation": self.equation,
+            "activation": activations.serialize(self.activation),
+            "bias_axes": self.bias_axes,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+            "quantization_config": None,
+        }
+
+
+_EQUATION = re.compile(r"(\.\.\.)?[a-zA-Z]+(\.\.\.)?,[a-zA-Z]+->(\.\.\.)?[a-zA-Z]+(\.\.\.)?")

@@ -1,0 +1,121 @@
+"""embedding.py - Embedding: a row of a table for each number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import constraints, initializers, regularizers
+from cdl._arguments import flag, not_yet, positive_int
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+    from cdl.layers.shapes import Shape
+
+
+@family.add()
+class Embedding(Layer):
+    """``y = embeddings[x]``: each number of the input becomes a row of a table that is learned.
+
+    In training only the rows that a batch reads get a gradient.
+
+    Args:
+        input_dim: the number of rows; inputs are whole numbers from 0 to `input_dim` - 1.
+        output_dim: the length of a row.
+        embeddings_initializer: of the table.
+        embeddings_regularizer: a penalty on it.
+        embeddings_constraint: what it must be after each update.
+        mask_zero: whether 0 stands for "nothing here": what comes after does not count it.
+        weights: the table to begin with, an array or a list of one.
+        lora_rank: not supported.
+        lora_alpha: not supported.
+        quantization_config: not supported.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a size that is none; when called, a number that the table has no row for.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        weights: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        length = kwargs.pop("input_length", None)
+        if length is not None:
+            import warnings
+
+            warnings.warn("Argument `input_length` is deprecated. Just remove it.", stacklevel=2)
+        super().__init__(**kwargs)
+        not_yet(
+            "Embedding",
+            lora_rank=(lora_rank, None),
+            lora_alpha=(lora_alpha, None),
+            quantization_config=(quantization_config, None),
+        )
+        self.input_dim = positive_int("Embedding", "input_dim", input_dim)
+        self.output_dim = positive_int("Embedding", "output_dim", output_dim)
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.mask_zero = flag("Embedding", "mask_zero", mask_zero)
+        self.supports_masking = self.mask_zero
+        if weights is not None:
+            self.build()
+            self.set_weights(list(weights) if isinstance(weights, (list, tuple)) else [weights])
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the table; its shape does not depend on that of the input."""
+        if self.built:
+            return
+        self.embeddings = self.add_weight(
+            (self.input_dim, self.output_dim),
+            self.embeddings_initializer,
+            regularizer=self.embeddings_regularizer,
+            constraint=self.embeddings_constraint,
+            name="embeddings",
+            matrix=False,
+        )
+        super().build(input_shape)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the reading of rows, and the mask if there is one."""
+        shape = (*x.shape, self.output_dim)
+        label = f"Embedding {self.name!r}"
+        y = program.emit("gather", (x,), shape, params=(self.embeddings,), label=label)
+        if self.mask_zero:
+            y.mask = program.emit("reshape", (program.map("not_equal_zero", [x]),), (*x.shape, 1))
+        return y
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The input's shape with a last axis of `output_dim`."""
+        return (*input_shape, self.output_dim)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Where the input is not 0, if `mask_zero`; else None."""
+        return np.not_equal(np.asarray(inputs), 0) if self.mask_zero else None
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
+            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+            "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
+            "mask_zero": self.mask_zero,
+            "quantization_config": None,
+        }

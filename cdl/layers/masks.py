@@ -1,0 +1,70 @@
+"""masks.py - masks in programs: which lines of a layer's output count."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from cdl import _graph, tree
+from cdl._graph import KerasTensor
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+def tensor_of(mask: Value) -> KerasTensor:
+    """The symbolic tensor that a mask is to Python code: of bools, without the axis of size 1."""
+    return KerasTensor((None, *mask.shape[:-1]), "bool")
+
+
+def as_tensor(program: Program, mask: Value) -> Value:
+    """The mask in the shape of `tensor_of`."""
+    return program.emit("reshape", (mask,), mask.shape[:-1])
+
+
+def is_value(leaf: Any) -> bool:
+    """Whether it is a value of a program."""
+    return hasattr(leaf, "mask") and hasattr(leaf, "role")
+
+
+def of_output(layer: Any, program: Program, spec: Any, inputs: Any, y: Value) -> None:
+    """Gives what a layer puts out its mask.
+
+    Args:
+        layer: the layer; it passes masks on, has a `compute_mask` of its own, or warns.
+        program: of the values.
+        spec: symbolic tensors like the inputs.
+        inputs: the layer's first argument, with values.
+        y: the output.
+    """
+    given = [v for v in tree.flatten(inputs) if is_value(v)]
+    masked = any(v.mask is not None for v in given)
+    if y.mask is not None:
+        return
+    if layer._computes_masks() and (masked or not layer.supports_masking):
+        y.mask = _computed(layer, program, spec, inputs)
+    elif masked and layer.supports_masking:
+        y.mask = given[0].mask
+    elif masked:
+        warnings.warn(
+            f"{type(layer).__name__} {layer.name!r} does not support masking: layers after it, "
+            "losses and metrics do not see the mask of its input",
+            stacklevel=2,
+        )
+
+
+def _computed(layer: Any, program: Program, spec: Any, inputs: Any) -> Value | None:
+    """What `compute_mask` makes of the inputs and their masks."""
+    tensors = tree.map_structure(
+        lambda t: KerasTensor(t.shape, t.dtype) if isinstance(t, KerasTensor) else t, spec
+    )
+    masks = tree.map_structure(
+        lambda v: tensor_of(v.mask) if is_value(v) and v.mask is not None else None, inputs
+    )
+    graph = _graph.trace(layer.compute_mask, (tensors, masks), {}, program.training)
+    if not isinstance(graph.outputs, KerasTensor):
+        return None
+    values = [v for v in tree.flatten(inputs) if is_value(v)]
+    given = values + [as_tensor(program, v.mask) for v in values if v.mask is not None]
+    mask = graph.lower(program, given)
+    return program.emit("reshape", (mask,), (*mask.shape, 1))

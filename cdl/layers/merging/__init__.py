@@ -1,0 +1,1 @@
+"""__init__.py - layers that make one value of several."""

@@ -1,0 +1,93 @@
+"""concatenate.py - Concatenate: several values side by side along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cdl._arguments import whole
+from cdl._graph import operator_of
+from cdl.layers.layer import family
+from cdl.layers.merging.merge import Merge
+
+if TYPE_CHECKING:
+    from cdl.layers.shapes import Shape
+
+
+@family.add()
+class Concatenate(Merge):
+    """The inputs one behind the other along an axis.
+
+    Args:
+        axis: the axis, not that of the samples; all others must agree.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: when called on shapes that do not fit.
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = whole("Concatenate", "axis", axis)
+
+    def _merged(self, shapes: Sequence[Shape]) -> Shape:
+        owner = f"Concatenate {self.name!r}"
+        rank = len(shapes[0])
+        if not -rank <= self.axis < rank or self.axis % rank == 0:
+            raise ValueError(
+                f"{owner}: axis must be one of the {rank} axes of the inputs, not that of the "
+                f"samples, got {self.axis} for shapes {list(shapes)}"
+            )
+        axis = self.axis % rank
+        result = list(shapes[0])
+        for shape in shapes[1:]:
+            others = [
+                pair
+                for k, pair in enumerate(zip(shape, result, strict=False))
+                if k not in (0, axis)
+            ]
+            if len(shape) != rank or any(
+                None not in pair and pair[0] != pair[1] for pair in others
+            ):
+                raise ValueError(
+                    f"{owner}: requires inputs with matching shapes except for the concatenation "
+                    f"axis, got {list(shapes)}"
+                )
+            known, n = result[axis], shape[axis]
+            result[axis] = None if known is None or n is None else known + n
+        return (None, *result[1:])
+
+    def _merge_function(self, inputs: list[Any]) -> Any:
+        return operator_of("concatenate")(inputs, axis=self.axis)
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs one behind the other."""
+        return self._merge_function(list(inputs))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The masks one behind the other, where lines are put together; else joined."""
+        masks = list(previous_mask or ())
+        rank = len(inputs[0].shape)
+        if not any(mask is not None for mask in masks) or self.axis % rank == rank - 1:
+            return super().compute_mask(inputs, previous_mask)
+        ones = operator_of("ones_like")
+        whole = [
+            ones(x[..., 0], dtype="bool") if mask is None else mask
+            for x, mask in zip(inputs, masks, strict=True)
+        ]
+        return operator_of("concatenate")(whole, axis=self.axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}
+
+
+def concatenate(inputs: Any, axis: int = -1, **kwargs: Any) -> Any:
+    """The inputs one behind the other: `Concatenate(axis, **kwargs)(inputs)`.
+
+    Args:
+        inputs: a list of values.
+        axis: the axis.
+        kwargs: of the layer.
+    """
+    return Concatenate(axis=axis, **kwargs)(inputs)

@@ -1,0 +1,220 @@
+"""merge.py - Add, Subtract, Multiply, Average, Maximum, Minimum: several values made one.
+
+Each has a function too: `add([a, b])` is `Add()([a, b])`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cdl import tree
+from cdl._graph import operator_of
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from cdl.layers.shapes import Shape
+
+
+class Merge(Layer):
+    """Base of layers that take a list of values of shapes that can be broadcast to each other.
+
+    What has fewer axes gets axes of size 1 behind that of the samples. Masks are joined: a line
+    counts if it counts in all inputs that have a mask.
+
+    Args:
+        kwargs: see `Layer`.
+    """
+
+    most: int | None = None  # inputs; None for any number
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def check_input(self, shape: Any) -> None:
+        """Refuse what is no list of inputs, and shapes that do not fit each other.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+        shapes = self._listed(shape)
+        self._merged(shapes)
+
+    def _listed(self, shape: Any) -> list[Shape]:
+        owner = f"{type(self).__name__} {self.name!r}"
+        if not isinstance(shape, (list, tuple)) or tree.is_shape(shape):
+            raise ValueError(
+                f"{owner}: inputs must be a list of values, got one of shape {shape}: A merge "
+                "layer should be called on a list of inputs"
+            )
+        if self.most is not None and len(shape) != self.most:
+            raise ValueError(
+                f"{owner}: should be called on exactly {self.most} inputs, got {len(shape)} of "
+                f"shapes {list(shape)}"
+            )
+        return [tuple(each) for each in shape]
+
+    def _merged(self, shapes: Sequence[Shape]) -> Shape:
+        """The shape that inputs of these shapes are broadcast to."""
+        rank = max(map(len, shapes))
+        result: list[int | None] = [None] * rank
+        for shape in shapes:
+            full = (*shape[:1], *(1,) * (rank - len(shape)), *shape[1:])
+            for axis, n in enumerate(full):
+                known = result[axis]
+                if axis == 0 or n is None or n == known or (n == 1 and known is not None):
+                    continue
+                if known not in (None, 1):
+                    raise ValueError(
+                        f"{type(self).__name__} {self.name!r}: Inputs have incompatible shapes: "
+                        f"expected shapes that can be broadcast to each other, got {list(shapes)}"
+                    )
+                result[axis] = n
+        return tuple(result)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The shape that the inputs are broadcast to, batch axis included."""
+        return self._merged(self._listed(input_shape))
+
+    def call(self, inputs: Any) -> Any:
+        """The inputs made one."""
+        rank = max(len(x.shape) for x in inputs)
+        expand = operator_of("expand_dims")
+        aligned = []
+        for x in inputs:
+            while len(x.shape) < rank:
+                x = expand(x, 1)
+            aligned.append(x)
+        return self._merge_function(aligned)
+
+    def _merge_function(self, inputs: list[Any]) -> Any:
+        """The inputs, all of one rank, made one."""
+        raise NotImplementedError
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The masks of the inputs joined; None without any."""
+        masks = [mask for mask in previous_mask or () if mask is not None]
+        if not masks:
+            return None
+        joined = masks[0]
+        for mask in masks[1:]:
+            joined = operator_of("logical_and")(joined, mask)
+        return joined
+
+
+def _folded(function: str) -> Callable[[Merge, list[Any]], Any]:
+    """A `_merge_function` that takes one input after the other into the result."""
+
+    def merge(self: Merge, inputs: list[Any]) -> Any:
+        combine, result = operator_of(function), inputs[0]
+        for x in inputs[1:]:
+            result = combine(result, x)
+        return result
+
+    return merge
+
+
+@family.add()
+class Add(Merge):
+    """The sum of the inputs."""
+
+    _merge_function = _folded("add")
+
+
+@family.add()
+class Subtract(Merge):
+    """The first of two inputs less the second."""
+
+    most = 2
+    _merge_function = _folded("subtract")
+
+
+@family.add()
+class Multiply(Merge):
+    """The product of the inputs, element by element."""
+
+    _merge_function = _folded("multiply")
+
+
+@family.add()
+class Average(Merge):
+    """The mean of the inputs, element by element."""
+
+    def _merge_function(self, inputs: list[Any]) -> Any:
+        total = _folded("add")(self, inputs)
+        return total / float(len(inputs))
+
+
+@family.add()
+class Maximum(Merge):
+    """The largest of the inputs, element by element."""
+
+    _merge_function = _folded("maximum")
+
+
+@family.add()
+class Minimum(Merge):
+    """The smallest of the inputs, element by element."""
+
+    _merge_function = _folded("minimum")
+
+
+def add(inputs: Any, **kwargs: Any) -> Any:
+    """The sum of the inputs: `Add(**kwargs)(inputs)`.
+
+    Args:
+        inputs: a list of values.
+        kwargs: of the layer.
+    """
+    return Add(**kwargs)(inputs)
+
+
+def subtract(inputs: Any, **kwargs: Any) -> Any:
+    """The first input less the second: `Subtract(**kwargs)(inputs)`.
+
+    Args:
+        inputs: a list of two values.
+        kwargs: of the layer.
+    """
+    return Subtract(**kwargs)(inputs)
+
+
+def multiply(inputs: Any, **kwargs: Any) -> Any:
+    """The product of the inputs: `Multiply(**kwargs)(inputs)`.
+
+    Args:
+        inputs: a list of values.
+        kwargs: of the layer.
+    """
+    return Multiply(**kwargs)(inputs)
+
+
+def average(inputs: Any, **kwargs: Any) -> Any:
+    """The mean of the inputs: `Average(**kwargs)(inputs)`.
+
+    Args:
+        inputs: a list of values.
+        kwargs: of the layer.
+    """
+    return Average(**kwargs)(inputs)
+
+
+def maximum(inputs: Any, **kwargs: Any) -> Any:
+    """The largest of the inputs: `Maximum(**kwargs)(inputs)`.
+
+    Args:
+        inputs: a list of values.
+        kwargs: of the layer.
+    """
+    return Maximum(**kwargs)(inputs)
+
+
+def minimum(inputs: Any, **kwargs: Any) -> Any:
+    """The smallest of the inputs: `Minimum(**kwargs)(inputs)`.
+
+    Args:
+        inputs: a list of values.
+        kwargs: of the layer.
+    """
+    return Minimum(**kwargs)(inputs)

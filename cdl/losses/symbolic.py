@@ -1,0 +1,91 @@
+"""symbolic.py - cdl's own losses called on symbolic values, as a loss of the user's does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import _graph
+from cdl._graph import KerasTensor, operator_of
+from cdl.utils.naming import unique
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+    from cdl.losses.compiled import CompiledLoss
+
+# Rows whose targets are class numbers, and those that say the same of one-hot targets.
+_DENSE = {
+    "sparse_categorical_crossentropy": "categorical_crossentropy",
+    "softmax_sparse_categorical_crossentropy": "softmax_categorical_crossentropy",
+}
+
+
+class LinesOf:
+    """The losses of lines, as the operation of a node.
+
+    Args:
+        loss: says which row, with what.
+    """
+
+    def __init__(self, loss: CompiledLoss) -> None:
+        self.loss = loss
+        self.name = unique(loss.name)
+        self._inbound_nodes: list[_graph.Node] = []
+
+    def append_to(self, program: Program, target: Value, prediction: Value) -> Value:
+        """Append the instruction that computes them."""
+        loss, row, width = self.loss, self.loss.row, prediction.shape[-1]
+        if row in _DENSE:
+            row = _DENSE[row]
+            lines = prediction.shape[:-1]
+            if target.shape != lines:
+                target = program.emit("reshape", (target,), lines)
+            target = program.emit("encode", (target,), (*lines, width), one_hot=1.0, counts=0.0)
+        elif target.shape != prediction.shape:
+            target = program.emit("reshape", (target,), prediction.shape)
+        target, prediction = loss.operands(program, target, prediction)
+        lines = prediction.shape[:-1]
+        shape = (*lines, 1) if lines else ()
+        parameters = {k: v for k, v in loss.parameters().items() if row == loss.row}
+        y = program.emit("line_loss", (prediction, target), shape, kind=row, **parameters)
+        return program.emit("reshape", (y,), lines) if lines else y
+
+
+def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
+    """The symbolic losses of lines, of the shape of `y_pred` without its last axis.
+
+    Raises:
+        ValueError: shapes that do not fit, or a loss that cannot be a part of another.
+    """
+    row = loss.row
+    if loss.wants != "values" and row not in _DENSE:
+        raise ValueError(f"{type(loss).__name__} cannot be called on symbolic values")
+    y, p = y_true, y_pred
+    classes = row in _DENSE
+    shape = p.shape[:-1] if classes and len(y.shape) < len(p.shape) else p.shape
+    if classes and len(y.shape) == len(p.shape):
+        shape = (*p.shape[:-1], 1)
+    if not classes and len(y.shape) == len(p.shape) - 1 and p.shape[-1] == 1:
+        y = operator_of("expand_dims")(y, -1)
+    if len(y.shape) != len(shape) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(y.shape, shape, strict=True)
+    ):
+        raise ValueError(
+            f"{type(loss).__name__}: y_true must have shape {shape} to fit the predictions, got "
+            f"{y.shape}"
+        )
+    result = KerasTensor(p.shape[:-1], lead=p.lead)
+    return _graph.record(LinesOf(loss), (y, p), {}, result)  # type: ignore[no-any-return]
+
+
+def reduced(reduction: str | None, values: Any, sample_weight: Any) -> Any:
+    """Symbolic losses, weighted and made one number as `Loss.reduce` does it with arrays."""
+    mean, total = operator_of("mean"), operator_of("sum")
+    if sample_weight is not None:
+        values = values * sample_weight
+    if reduction in (None, "none"):
+        return values
+    if reduction == "sum":
+        return total(values)
+    if reduction == "mean_with_sample_weight" and sample_weight is not None:
+        return total(values) / total(sample_weight)
+    return mean(values)
