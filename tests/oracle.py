@@ -223,6 +223,23 @@ def measure_forward(o, i):
     report_mean(o, i, value)
 
 
+def line_loss_forward(o, i):
+    value, o.kept[i] = loss_parts(o, i)
+    o.values[i.outputs[0]] = value.reshape(len(value), *i.outputs[0].shape)
+
+
+def line_loss_backward(o, i):
+    slope = o.kept[i]
+    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]].reshape(slope.shape[:-1])[..., None] * slope
+
+
+def observe_forward(o, i):
+    value = o.values[i.inputs[0]]
+    w = o.values[i.inputs[1]].reshape(-1) if len(i.inputs) > 1 else np.ones(len(value))
+    rows = value.reshape(len(value), -1)
+    o.totals.append(((w[:, None] * rows).sum(), w.sum() * rows.shape[1]))
+
+
 def report_mean(o, i, value):
     w = line_weights(o, i, value.shape)
     if len(i.inputs) < 3 or i.inputs[2].shape in ((), (1,)):  # a mean for each sample
@@ -296,6 +313,8 @@ FORWARD = {
     **oracle_ops.FORWARD,
     **oracle_graph.FORWARD,
     "measure": measure_forward,
+    "line_loss": line_loss_forward,
+    "observe": observe_forward,
     "tally": tally_forward,
 }
 BACKWARD = {
@@ -313,6 +332,8 @@ BACKWARD = {
     **oracle_ops.BACKWARD,
     **oracle_graph.BACKWARD,
     "measure": lambda o, i: None,
+    "line_loss": line_loss_backward,
+    "observe": lambda o, i: None,
     "tally": lambda o, i: None,
 }
 

@@ -90,7 +90,7 @@ class EinsumDense(Layer):
                 f"output_shape={self.partial_output_shape}"
             )
         self.kernel = self.add_weight(
-            [sizes[letter] for letter in of_kernel],
+            [sizes[letter] or 0 for letter in of_kernel],
             self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
@@ -134,7 +134,7 @@ class EinsumDense(Layer):
             sizes[letter] = n
         return sizes
 
-    def _bias_shape(self, of_y: str, sizes: dict[str, int | None]) -> list[int | None]:
+    def _bias_shape(self, of_y: str, sizes: dict[str, int | None]) -> list[int]:
         """The bias has axes from the first of its letters on, of size 1 where it has no letter."""
         axes = self.bias_axes or ""
         for letter in axes:
@@ -144,7 +144,7 @@ class EinsumDense(Layer):
                     f"{of_y!r}, got {axes!r}"
                 )
         first = min((of_y.index(letter) for letter in axes), default=len(of_y))
-        return [sizes[letter] if letter in axes else 1 for letter in of_y[first:]]
+        return [(sizes[letter] or 0) if letter in axes else 1 for letter in of_y[first:]]
 
     def call(self, inputs: Any) -> Any:
         """The product, the bias, the activation."""

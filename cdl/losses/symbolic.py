@@ -45,7 +45,7 @@ class LinesOf:
         target, prediction = loss.operands(program, target, prediction)
         lines = prediction.shape[:-1]
         shape = (*lines, 1) if lines else ()
-        parameters = {k: v for k, v in loss.parameters().items() if row == loss.row}
+        parameters: Any = {k: v for k, v in loss.parameters().items() if row == loss.row}
         y = program.emit("line_loss", (prediction, target), shape, kind=row, **parameters)
         return program.emit("reshape", (y,), lines) if lines else y
 

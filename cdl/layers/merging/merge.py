@@ -5,7 +5,7 @@ Each has a function too: `add([a, b])` is `Add()([a, b])`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl import tree
@@ -103,7 +103,7 @@ class Merge(Layer):
         return joined
 
 
-def _folded(function: str) -> Callable[[Merge, list[Any]], Any]:
+def _folded(function: str) -> Any:
     """A `_merge_function` that takes one input after the other into the result."""
 
     def merge(self: Merge, inputs: list[Any]) -> Any:
