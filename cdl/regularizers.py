@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import number, one_of
+from cdl._graph import Graph, KerasTensor, trace
 from cdl._named import Family
 from cdl._tape import Traced, value_and_slope
 from cdl.config import epsilon
@@ -148,6 +149,16 @@ def compiled(regularizer: Any) -> tuple[float, float] | None:
     if call not in (L1.__call__, L2.__call__, L1L2.__call__):
         return None
     return getattr(regularizer, "l1", 0.0), getattr(regularizer, "l2", 0.0)
+
+
+def followed(regularizer: Any, shape: tuple[int, ...]) -> Graph | None:
+    """What a penalty of the user's does with a weight of that shape; None if it is not known."""
+    weight = KerasTensor(shape, lead=0)
+    try:
+        graph = trace(regularizer, (weight,), {}, True)
+    except Exception:  # whatever it was: the penalty is tried on arrays then, and tells
+        return None
+    return graph if isinstance(graph.outputs, KerasTensor) else None
 
 
 def slope(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:

@@ -235,9 +235,10 @@ def line_loss_backward(o, i):
 
 def observe_forward(o, i):
     value = o.values[i.inputs[0]]
-    w = o.values[i.inputs[1]].reshape(-1) if len(i.inputs) > 1 else np.ones(len(value))
+    w = o.values[i.inputs[1]] if len(i.inputs) > 1 else np.ones(len(value))
     rows = value.reshape(len(value), -1)
-    o.totals.append(((w[:, None] * rows).sum(), w.sum() * rows.shape[1]))
+    w = np.broadcast_to(w.reshape(len(value), -1), rows.shape)
+    o.totals.append(((w * rows).sum(), w.sum()))
 
 
 def report_mean(o, i, value):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,10 @@ from cdl.layers.tracking import Tracking
 if TYPE_CHECKING:
     from cdl._program import Value
     from cdl.layers.shapes import Shape
+
+
+# The Sequential that each layer was last put into, which calls it when somebody asks for tensors.
+STACKS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
 
 def is_scripted(cls: Any) -> bool:
@@ -260,6 +265,9 @@ class Calling(Tracking):
         return self._only_node("output").outputs
 
     def _only_node(self, what: str) -> _graph.Node:
+        stack = STACKS.get(self, lambda: None)()
+        if not self._inbound_nodes and stack is not None and stack.built:
+            stack.outputs  # noqa: B018 - which calls its layers on symbolic tensors
         nodes = self._inbound_nodes
         if len(nodes) == 1:
             return nodes[0]

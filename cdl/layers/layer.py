@@ -219,6 +219,11 @@ class Layer(Weighted):
             TypeError: a mask for a layer that does not look at it.
             ValueError: no array, or one whose shape does not fit.
         """
+        if not hasattr(self, "_inbound_nodes"):
+            raise RuntimeError(
+                f"In layer '{type(self).__name__}', you forgot to call super().__init__() as the "
+                "first statement in the __init__() method"
+            )
         if _graph.tensors_in((args, kwargs)):
             return self._note(args, kwargs)
         if is_scripted(type(self)):

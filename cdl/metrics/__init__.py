@@ -79,6 +79,7 @@ from cdl.metrics.regression import MeanAbsoluteError as MeanAbsoluteError
 from cdl.metrics.regression import MeanSquaredError as MeanSquaredError
 from cdl.metrics.regression import R2Score as R2Score
 from cdl.metrics.regression import RootMeanSquaredError as RootMeanSquaredError
+from cdl.metrics.traced import traced
 from cdl.metrics.trade_offs import PrecisionAtRecall as PrecisionAtRecall
 from cdl.metrics.trade_offs import RecallAtPrecision as RecallAtPrecision
 from cdl.metrics.trade_offs import SensitivityAtSpecificity as SensitivityAtSpecificity
@@ -128,4 +129,4 @@ def resolve(
     elif str(getattr(metric, "__module__", "")).startswith("cdl."):
         own: Metric = family.find(name)(name=name)  # a function that a class stands for
         return own
-    return MeanMetricWrapper(metric, name=name)
+    return traced(MeanMetricWrapper(metric, name=name), y_shape, output_shape)

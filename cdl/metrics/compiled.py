@@ -218,6 +218,8 @@ class Tally(Compiled):
 
 def is_compiled(metric: Any) -> bool:
     """Whether the core adds a metric up: false once a subclass changes what it does in Python."""
+    if getattr(metric, "wants", "") == "traced":
+        return True
     methods = ("update_state", "result", "reset_state", "call", "__call__")
     return (
         isinstance(metric, Compiled)

@@ -54,7 +54,7 @@ class Engine:
         self.settled = settled
         self.parts = PythonParts(settled, plan)
         self._any_held = any(each.held for each in settled.metrics)
-        restraints = self._restraints = Restraints(variables, training)
+        restraints = self._restraints = Restraints(variables, training, plan.penalized)
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
         self.in_python |= training and optimizer.by_step
         self.key = key

@@ -1,15 +1,18 @@
 """lowering.py - from a model, its losses and its metrics to a program, and what feeds it."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cdl import losses, metrics
+from cdl import losses, metrics, regularizers
 from cdl._program import Program, Value
 from cdl.models.compiled import Compiled, Head, Settled
 from cdl.models.interface import Info
+
+if TYPE_CHECKING:
+    from cdl._variable import Variable
 
 Rows = tuple[tuple[int, ...] | None, ...]
 
@@ -40,12 +43,14 @@ class Plan(NamedTuple):
         reports: what each of its reports is: the number of an output, whose loss it is, or the
             name of a metric.
         seen: of each output whose loss or metrics are Python code; None for the others.
+        penalized: ids of the weights whose regularizers are the user's and are in the program.
     """
 
     program: Program
     slots: tuple[Slot, ...]
     reports: tuple[int | str, ...]
     seen: tuple[Seen | None, ...]
+    penalized: frozenset[int] = frozenset()
 
     def fed(self, arrays: Any) -> list[Any]:
         """What goes into the program's inputs, out of Arrays."""
@@ -157,7 +162,23 @@ def lower_training(
         else None
         for i, head in enumerate(settled.heads)
     )
-    return Plan(program.fused(training), inputs.slots, tuple(reports), seen)
+    penalized = _lower_penalties(program, model.trainable_variables)
+    return Plan(program.fused(training), inputs.slots, tuple(reports), seen, penalized)
+
+
+def _lower_penalties(program: Program, variables: "Iterable[Variable]") -> frozenset[int]:
+    """Append the regularizers of the user's that can be followed; ids of their weights."""
+    done = set()
+    for variable in variables:
+        penalty = variable.regularizer
+        if penalty is None or regularizers.compiled(penalty) is not None:
+            continue
+        graph = regularizers.followed(penalty, variable.shape)
+        if graph is not None:
+            value = graph.lower(program, [program.param(variable)])
+            program.objective(value, reduction="sum", counts=False)
+            done.add(id(variable))
+    return frozenset(done)
 
 
 def _check_reduces(head: Head) -> None:

@@ -5,7 +5,7 @@ user's own above all, is Python code that runs around every step: a penalty's sl
 core before it, a constraint is applied after it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,16 @@ class Restraints:
     Args:
         variables: the weights.
         training: whether they are trained now, or a loss is only measured.
+        compiled: ids of those whose penalty the program has.
 
     Attributes:
         rules: of an Executor: what the core knows of them.
         in_python: whether something has to be done around every step.
     """
 
-    def __init__(self, variables: Iterable[Variable], training: bool) -> None:
+    def __init__(
+        self, variables: Iterable[Variable], training: bool, compiled: Collection[int] = ()
+    ) -> None:
         penalties: dict[Variable, tuple[float, float]] = {}
         limits: dict[Variable, Any] = {}
         self._penalized: dict[Variable, Parameter] = {}
@@ -36,7 +39,7 @@ class Restraints:
             factors = regularizers.compiled(variable.regularizer)
             if factors is not None:
                 penalties[variable] = factors
-            elif variable.regularizer is not None:
+            elif variable.regularizer is not None and id(variable) not in compiled:
                 storage = variable.storage
                 self._penalized[variable] = Parameter(storage.shape, storage.matrix)
             limit = constraints.compiled(

@@ -1,5 +1,6 @@
 """sequential.py - Sequential: layers one after the other."""
 
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ from cdl._program import Program, Value
 from cdl._serial import deserialize, serialize
 from cdl.data import brief
 from cdl.layers import InputLayer, Layer
+from cdl.layers.calling import STACKS
 from cdl.models.interface import Info, single
 from cdl.models.model import Model
 
@@ -100,6 +102,7 @@ class Sequential(Model):
             shape = _shape_of_first(layer)
             self._input = None if shape is None else InputLayer(batch_shape=shape)
         self._stack.append(layer)
+        STACKS[layer] = weakref.ref(self)
 
     def pop(self, rebuild: bool = True) -> Any:
         """Take the last layer off, and return it; IndexError if there is none."""

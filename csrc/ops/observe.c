@@ -1,4 +1,4 @@
-/* observe.c - a metric that is the mean of any value: of its numbers, weighted sample by sample.
+/* observe.c - a metric that is the mean of any value: of its numbers, each sample or each number weighted.
  *
  * State: the weighted sum and the sum of the weights. What is shared counts once a batch.
  */
@@ -7,8 +7,9 @@
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *v = node->in[0], *w = node->in[1];
     if (node->n_in < 1 || node->n_in > 2 || node->n_out || v->is_int) return CDL_ERR_PROGRAM;
-    if (node->n_in > 1 && (w->lines != 1 || w->width != 1 || w->is_int)) return CDL_ERR_PROGRAM;
-    return CDL_OK;
+    if (node->n_in == 1) return CDL_OK;
+    const bool fits = w->lines == 1 || w->lines == v->lines * v->width;
+    return w->width == 1 && fits && !w->is_int ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -20,14 +21,14 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
     const struct cdl_tensor *v = node->in[0];
     const float *weight = node->n_in > 1 && !v->shared ? node->in[1]->data : NULL;
     const size_t rows = v->shared ? 1 : ctx->batch;
+    const bool each = weight && node->in[1]->lines > 1; /* a weight a number */
     for (size_t i = 0; i < rows; i++) {
         const float *sample = cdl_rows(v, i);
-        const double w = weight ? (double)weight[i] : 1.0;
-        double sum = 0.0;
-        for (size_t l = 0; l < v->lines; l++)
-            for (size_t j = 0; j < v->width; j++) sum += (double)sample[l * v->ld + j];
-        state[0] += w * sum;
-        state[1] += w * (double)(v->lines * v->width);
+        for (size_t k = 0; k < v->lines * v->width; k++) {
+            const double w = weight ? (double)weight[each ? i * v->lines * v->width + k : i] : 1.0;
+            state[0] += w * (double)sample[k / v->width * v->ld + k % v->width];
+            state[1] += w;
+        }
     }
 }
 

@@ -48,21 +48,25 @@ def test_values_and_gradients(kind, shape, isa):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [None, (), (5, 1)])
 @pytest.mark.parametrize("shape", [(), (5,), (4, 3)])
 def test_a_mean_of_any_value(shape, weighted, threads):
     rng = np.random.default_rng(2)
+    if weighted and shape != (5,):
+        weighted = ()
     program = Program()
     x = program.input(shape)
-    inputs = [x, program.input((), role="weight")] if weighted else [x]
+    inputs = [x] if weighted is None else [x, program.input(weighted, role="weight")]
     program.score("observe", inputs)
     arrays = [rng.normal(size=(50, *shape)).astype(np.float32)]
-    arrays += [rng.uniform(size=50).astype(np.float32)] * weighted
+    if weighted is not None:
+        arrays.append(rng.uniform(size=(50, *weighted)).astype(np.float32))
     executor = _core.Executor(program, 32, training=True, threads=threads)
     executor.begin(arrays, 32)
     executor.test(10, 100.0)
-    w = arrays[1] if weighted else np.ones(50)
     rows = arrays[0].reshape(50, -1)
+    w = np.ones(50) if weighted is None else arrays[1]
+    w = np.broadcast_to(w.reshape(50, -1), rows.shape)
     total, count = executor.totals()[0]
-    np.testing.assert_allclose(total, (w[:, None] * rows).sum(), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(count, w.sum() * rows.shape[1], rtol=1e-6)
+    np.testing.assert_allclose(total, (w * rows).sum(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(count, w.sum(), rtol=1e-6)
