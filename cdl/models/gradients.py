@@ -33,7 +33,7 @@ class Gradients:
     def __init__(self, plan: Plan, settled: Settled, variables: list[Variable], rows: int) -> None:
         self._plan = plan
         self._parts = PythonParts(settled._replace(metrics=()), plan)
-        self._restraints = Restraints(variables, training=True)
+        self._restraints = Restraints(variables, True, plan.penalized)
         self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         rules = {
             "penalties": self._restraints.rules["penalties"],

