@@ -363,6 +363,17 @@ cdef class Executor:
         PyBuffer_Release(&view)
         return array
 
+    def gradient(self, int i=0):
+        """The gradient of output i, that of a probe, in the last batch of train(); 0 without one."""
+        cdef Py_buffer view
+        cdef size_t n = self._last()
+        self._check_training()
+        self._check_read(i, self.shapes, n)
+        array = np.zeros_like(self._empty(i, n))
+        cdl_read_gradient(self.program, i, n, _floats(array, array.size, True, &view))
+        PyBuffer_Release(&view)
+        return array
+
     def batch(self, int i, rows=None):
         """Rows of input i of the last batch, as output() counts them."""
         cdef Py_buffer view

@@ -167,4 +167,5 @@ cdef extern from "cdl.h" nogil:
     void cdl_penalty(const cdl_program *program, double *total, double *count)
     void cdl_reset_reports(cdl_program *program)
     void cdl_read_output(const cdl_program *program, int i, size_t rows, float *to)
+    void cdl_read_gradient(const cdl_program *program, int i, size_t rows, float *to)
     void cdl_read_input(const cdl_program *program, int i, size_t rows, void *to)

@@ -196,6 +196,8 @@ void cdl_reset_reports(struct cdl_program *program);
 
 /* Copies `rows` rows of output or input i of the last batch, row-major. */
 void cdl_read_output(const struct cdl_program *program, int i, size_t rows, float *to);
+/* The gradient of output i, which op probe gives; nothing if no loss depends on it. */
+void cdl_read_gradient(const struct cdl_program *program, int i, size_t rows, float *to);
 void cdl_read_input(const struct cdl_program *program, int i, size_t rows, void *to);
 
 #endif

@@ -316,6 +316,7 @@ FORWARD = {
     "measure": measure_forward,
     "line_loss": line_loss_forward,
     "observe": observe_forward,
+    "probe": oracle_layers.probe_forward,
     "tally": tally_forward,
 }
 BACKWARD = {
@@ -335,6 +336,7 @@ BACKWARD = {
     "measure": lambda o, i: None,
     "line_loss": line_loss_backward,
     "observe": lambda o, i: None,
+    "probe": oracle_layers.noise_backward,
     "tally": lambda o, i: None,
 }
 

@@ -173,6 +173,7 @@ struct cdl_op {
     bool may_fault;     /* has a fault to note (base/fault.h) */
     bool mixes;         /* some of what it reads and gives may be shared and some not */
     bool is_loss;       /* forward() gives in[0] its gradient in training */
+    bool wants_gradient; /* whoever made the program reads the gradient of its output */
     bool passes_on;     /* outputs are the memory of in[0]: forward() has nothing to do */
     bool absorbs_slope; /* dx may carry the slope of the producer's activation (dx_activation) */
 };

@@ -81,8 +81,9 @@ static void add_gradient(struct plan *plan, struct cdl_program *program, struct 
     /* A loss writes it while it runs forward; that of the caller comes between the passes. */
     const bool early = writer >= 0 && program->nodes[writer].op->is_loss;
     const int birth = pulled ? n : early ? writer : end - 1 - writer;
+    const bool kept = pulled || (producer >= 0 && program->nodes[producer].op->wants_gradient);
     add(plan, &value->grad, floats_of(program, value), birth,
-        program->learns_later || pulled ? end : end - 1 - producer);
+        program->learns_later || kept ? end : end - 1 - producer);
 }
 
 static int by_birth(const void *a, const void *b) {

@@ -50,9 +50,10 @@ cdl_status cdl_link(struct cdl_program *program);
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);
 
-/* Whether the node's parameters learn; whether an input gets a gradient from it. */
+/* Whether the node's parameters learn, or somebody reads its gradient; whether an input gets a
+ * gradient from it. */
 static inline bool cdl_node_trains(const struct cdl_node *node) {
-    bool any = false;
+    bool any = node->op->wants_gradient;
     for (int i = 0; i < CDL_MAX_PARAMS; i++) any |= node->trained[i] != NULL;
     return any;
 }

@@ -226,6 +226,12 @@ void cdl_read_output(const struct cdl_program *program, int i, size_t rows, floa
     cdl_copy_out(program->outputs[i], 0, rows, to);
 }
 
+void cdl_read_gradient(const struct cdl_program *program, int i, size_t rows, float *to) {
+    struct cdl_tensor gradient = *program->outputs[i];
+    gradient.data = gradient.grad;
+    if (gradient.data) cdl_copy_out(&gradient, 0, rows, to);
+}
+
 void cdl_read_input(const struct cdl_program *program, int i, size_t rows, void *to) {
     cdl_copy_out(program->inputs[i], 0, rows, to);
 }
