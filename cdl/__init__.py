@@ -15,19 +15,24 @@ if TYPE_CHECKING:
     from cdl import constraints as constraints
     from cdl import datasets as datasets
     from cdl import dtype_policies as dtype_policies
+    from cdl import explain as explain
     from cdl import initializers as initializers
     from cdl import layers as layers
     from cdl import losses as losses
     from cdl import metrics as metrics
     from cdl import models as models
+    from cdl import ops as ops
     from cdl import optimizers as optimizers
     from cdl import preprocessing as preprocessing
     from cdl import random as random
     from cdl import regularizers as regularizers
     from cdl import saving as saving
     from cdl import sklearn as sklearn
+    from cdl import tree as tree
     from cdl import utils as utils
     from cdl import wrappers as wrappers
+    from cdl._symbols import KerasTensor as KerasTensor
+    from cdl._variable import Variable as Variable
     from cdl.dtype_policies import DTypePolicy as DTypePolicy
     from cdl.initializers import Initializer as Initializer
     from cdl.layers import Input as Input
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
     from cdl.models import Model as Model
     from cdl.models import Sequential as Sequential
     from cdl.models import train_many as train_many
+    from cdl.models.slopes import grad as grad
+    from cdl.models.slopes import value_and_grad as value_and_grad
     from cdl.optimizers import Optimizer as Optimizer
     from cdl.regularizers import Regularizer as Regularizer
     from cdl.variables import Variable as Variable
@@ -50,6 +57,9 @@ _NAMES = {
     "Sequential": "cdl.models",
     "Model": "cdl.models",
     "train_many": "cdl.models",
+    "grad": "cdl.models.slopes",
+    "value_and_grad": "cdl.models.slopes",
+    "KerasTensor": "cdl._symbols",
     "Input": "cdl.layers",
     "InputSpec": "cdl.layers",
     "Layer": "cdl.layers",
@@ -66,6 +76,9 @@ __all__ = [
     "Sequential",
     "Model",
     "train_many",
+    "grad",
+    "value_and_grad",
+    "KerasTensor",
     "Input",
     "InputSpec",
     "Layer",
@@ -84,17 +97,20 @@ __all__ = [
     "constraints",
     "datasets",
     "dtype_policies",
+    "explain",
     "initializers",
     "layers",
     "losses",
     "metrics",
     "models",
+    "ops",
     "optimizers",
     "preprocessing",
     "random",
     "regularizers",
     "saving",
     "sklearn",
+    "tree",
     "utils",
     "wrappers",
     "version",

@@ -156,5 +156,3 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Call
         return pair(*args)[1]
 
     return gradient
-
-

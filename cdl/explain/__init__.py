@@ -1,0 +1,14 @@
+"""__init__.py - explain: how a decision of a trained model came about."""
+
+from cdl.explain.attribution import integrated_gradients, saliency
+from cdl.explain.permutation import Importance, permutation_importance
+from cdl.explain.plots import plot_importance, plot_sample
+
+__all__ = [
+    "Importance",
+    "integrated_gradients",
+    "permutation_importance",
+    "plot_importance",
+    "plot_sample",
+    "saliency",
+]

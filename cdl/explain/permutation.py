@@ -1,0 +1,110 @@
+"""permutation.py - how much worse a model gets when a column of its data is shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import data
+from cdl.models.checks import whole
+from cdl.models.interface import labels
+
+
+class Importance(NamedTuple):
+    """What `permutation_importance` found.
+
+    Attributes:
+        names: of the columns.
+        drops: how much worse the model got, (columns, repeats).
+        base: the loss, or score, of the data as they are.
+    """
+
+    names: list[str]
+    drops: NDArray[np.float64]
+    base: float
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean of each column's drops."""
+        return np.asarray(self.drops.mean(1))
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Their standard deviation."""
+        return np.asarray(self.drops.std(1))
+
+
+def permutation_importance(
+    model: Any,
+    x: Any,
+    y: Any,
+    score: Callable[[Any, Any], float] | None = None,
+    n_repeats: int = 5,
+    seed: int | None = 0,
+    names: list[str] | None = None,
+) -> Importance:
+    """How much each column of the data matters: what shuffling it costs (Breiman, 2001).
+
+    Args:
+        model: a trained model; compiled, unless there is a `score`.
+        x: samples, as in `predict`; each column (along axis 1, or a whole input without one) is
+            shuffled by itself.
+        y: their targets.
+        score: a function of targets and predictions, of which more is better, such as
+            `sklearn.metrics.accuracy_score` of labels; None: the model's loss, of which less is.
+        n_repeats: how often each column is shuffled.
+        seed: of the shuffling; None for another one each time.
+        names: of the columns; None for `x0`, `x1` ..., or the names of inputs before them.
+
+    Raises:
+        ValueError: data or names that do not fit.
+    """
+    n_repeats = whole(n_repeats, "permutation_importance: n_repeats", 1)
+    flat = model._flat_inputs(x, "permutation_importance")
+    inputs = model._input_names()
+    of_each = labels("permutation_importance: x", "input", inputs)
+    arrays = [data.as_numeric(a, name) for a, name in zip(flat, of_each, strict=True)]
+    columns = [(i, j) for i, a in enumerate(arrays) for j in _columns_of(a)]
+    names = _names(names, columns, inputs)
+
+    def quality(parts: list[Any]) -> float:
+        given = parts[0] if len(parts) == 1 else dict(zip(inputs, parts, strict=True))
+        if score is not None:
+            return float(score(y, model.predict(given, verbose=0)))
+        return -float(model.evaluate(given, y, verbose=0, return_dict=True)["loss"])
+
+    rng = np.random.default_rng(seed)
+    base = quality(arrays)
+    drops = np.zeros((len(columns), n_repeats))
+    for k, (i, j) in enumerate(columns):
+        for repeat in range(n_repeats):
+            shuffled = arrays[i].copy()
+            order = rng.permutation(len(shuffled))
+            if j is None:
+                shuffled = shuffled[order]
+            else:
+                shuffled[:, j] = shuffled[order, j]
+            drops[k, repeat] = base - quality([*arrays[:i], shuffled, *arrays[i + 1 :]])
+    return Importance(names, drops, base if score is not None else -base)
+
+
+def _columns_of(array: NDArray[Any]) -> list[int | None]:
+    return [None] if array.ndim < 2 else list(range(array.shape[1]))
+
+
+def _names(
+    given: list[str] | None, columns: list[tuple[int, int | None]], inputs: list[str]
+) -> list[str]:
+    if given is not None:
+        if len(given) != len(columns):
+            raise ValueError(
+                f"permutation_importance: names must be {len(columns)}, one for each column, got "
+                f"{len(given)}"
+            )
+        return list(given)
+    if len(inputs) == 1:
+        return [f"x{j or 0}" for _, j in columns]
+    return [inputs[i] if j is None else f"{inputs[i]}[{j}]" for i, j in columns]

@@ -1,0 +1,94 @@
+"""plots.py - importances as a bar chart, and what made one sample's decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def plot_importance(
+    values: Any, names: Sequence[str] | None = None, top: int = 20, ax: Any = None
+) -> Any:
+    """A bar for each column, the longest on top.
+
+    Args:
+        values: what `permutation_importance` found, with an error bar for each column; or
+            attributions (samples, columns), of which the mean sizes are drawn.
+        names: of the columns; None for those that are known, or `x0`, `x1` ...
+        top: the most bars.
+        ax: axes of matplotlib to draw in; None makes a figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: there is no matplotlib.
+    """
+    errors = None
+    if hasattr(values, "drops"):
+        names = names or values.names
+        heights, errors = values.mean, values.std
+    else:
+        array = np.abs(np.asarray(values, np.float64))
+        heights = array.reshape(len(array), -1).mean(0)
+    return _bars(heights, errors, names, top, ax, "importance")
+
+
+def plot_sample(
+    attributions: Any,
+    x: Any = None,
+    names: Sequence[str] | None = None,
+    top: int = 20,
+    ax: Any = None,
+) -> Any:
+    """What each column of one sample contributed: bars to the right for more, to the left for less.
+
+    Args:
+        attributions: of one sample, as `integrated_gradients` gives them.
+        x: the sample itself, to be written beside the names.
+        names: of the columns; None for `x0`, `x1` ...
+        top: the most bars.
+        ax: axes of matplotlib to draw in; None makes a figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: there is no matplotlib.
+    """
+    heights = np.asarray(attributions, np.float64).reshape(-1)
+    names = list(names) if names is not None else [f"x{i}" for i in range(len(heights))]
+    if x is not None:
+        pairs = zip(names, np.asarray(x).reshape(-1), strict=True)
+        names = [f"{name} = {value:.4g}" for name, value in pairs]
+    return _bars(heights, None, names, top, ax, "contribution")
+
+
+def _bars(heights: Any, errors: Any, names: Any, top: int, ax: Any, label: str) -> Any:
+    names = list(names) if names is not None else [f"x{i}" for i in range(len(heights))]
+    if len(names) != len(heights):
+        raise ValueError(f"names must be {len(heights)}, one for each column, got {len(names)}")
+    ax = _axes(ax, min(top, len(heights)))
+    order = np.argsort(-np.abs(heights))[:top][::-1]
+    colors = ["#b4473c" if heights[i] < 0 else "#3c6fb4" for i in order]
+    ax.barh(
+        [names[i] for i in order],
+        [heights[i] for i in order],
+        xerr=None if errors is None else [errors[i] for i in order],
+        color=colors,
+    )
+    ax.axvline(0.0, color="0.3", linewidth=0.8)
+    ax.set_xlabel(label)
+    return ax
+
+
+def _axes(ax: Any, bars: int) -> Any:
+    if ax is not None:
+        return ax
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install 'cdl-nn[plot]'") from None
+    return plt.subplots(figsize=(6.4, 1.0 + 0.3 * bars), layout="constrained")[1]
