@@ -107,7 +107,7 @@ def operation(lower: Callable[..., Any]) -> Callable[[F], F]:
                 args, kwargs = bound.args, bound.kwargs
             return call(row, args, kwargs)
 
-        run.row = row
+        run.row = row  # type: ignore[attr-defined]
         return run  # type: ignore[return-value]
 
     return decorate

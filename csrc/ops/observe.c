@@ -1,4 +1,5 @@
-/* observe.c - a metric that is the mean of any value: of its numbers, each sample or each number weighted.
+/* observe.c - a metric that is the mean of any value: of its numbers, each sample or each number
+ * weighted.
  *
  * State: the weighted sum and the sum of the weights. What is shared counts once a batch.
  */

@@ -166,16 +166,16 @@ struct cdl_op {
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
     /* Whether in[k] can get a gradient; NULL: all inputs can that `many` speaks of. */
     bool (*gives)(const struct cdl_node *node, int k);
-    bool many;          /* all inputs that are floats get gradients; else the first alone */
-    bool is_source;     /* reads no value */
-    bool stays;         /* its outputs are written by prepare() and live as long as the run */
-    bool follows;       /* forward() changes parameters in training */
-    bool may_fault;     /* has a fault to note (base/fault.h) */
-    bool mixes;         /* some of what it reads and gives may be shared and some not */
-    bool is_loss;       /* forward() gives in[0] its gradient in training */
+    bool many;           /* all inputs that are floats get gradients; else the first alone */
+    bool is_source;      /* reads no value */
+    bool stays;          /* its outputs are written by prepare() and live as long as the run */
+    bool follows;        /* forward() changes parameters in training */
+    bool may_fault;      /* has a fault to note (base/fault.h) */
+    bool mixes;          /* some of what it reads and gives may be shared and some not */
+    bool is_loss;        /* forward() gives in[0] its gradient in training */
     bool wants_gradient; /* whoever made the program reads the gradient of its output */
-    bool passes_on;     /* outputs are the memory of in[0]: forward() has nothing to do */
-    bool absorbs_slope; /* dx may carry the slope of the producer's activation (dx_activation) */
+    bool passes_on;      /* outputs are the memory of in[0]: forward() has nothing to do */
+    bool absorbs_slope;  /* dx may carry the slope of the producer's activation (dx_activation) */
 };
 
 /* Threads cut a batch at multiples of this: sums of blocks are nobody's to share, and a kernel's

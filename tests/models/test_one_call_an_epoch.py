@@ -84,7 +84,7 @@ MADE = {
     "Lambda": None,
     "Layer": None,
     "Embedding": None,
-    "EinsumDense": ("ab,bc->ac", 5),
+    "EinsumDense": None,
     # of several values: see tests/layers/test_merging.py
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")),
     **dict.fromkeys(("Concatenate", "Dot")),
