@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from cdl import utils as utils
     from cdl import wrappers as wrappers
     from cdl._symbols import KerasTensor as KerasTensor
-    from cdl._variable import Variable as Variable
     from cdl.dtype_policies import DTypePolicy as DTypePolicy
     from cdl.initializers import Initializer as Initializer
     from cdl.layers import Input as Input
