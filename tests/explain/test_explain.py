@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_refused(model, call, text):
 def test_grad_of_a_model_and_of_a_function(model):
     slopes = grad(model)(X)
     np.testing.assert_allclose(slopes, 0, atol=1e-5)  # the sum of a softmax is 1
-    value, slopes = value_and_grad(lambda x: model(x))(X)
+    value, slopes = value_and_grad(model)(X)
     np.testing.assert_allclose(value, model.predict(X, verbose=0), rtol=1e-6)
     assert slopes.shape == X.shape
     with pytest.raises(TypeError, match="expected a function or a model"):
