@@ -57,6 +57,38 @@ def reduce(
     return value
 
 
+def product(
+    program: Program, a: Value, b: Value, turned_a: bool = False, turned_b: bool = False
+) -> Value:
+    """The product of matrices, which are the last two axes; either may be turned first.
+
+    Leading axes broadcast. A value of one axis is one row. Either may be shared, and of a shared
+    one with a single matrix no copy is made.
+
+    Raises:
+        ValueError: if the sizes do not fit.
+    """
+    turned = turned_a, turned_b
+    rows, columns = ((1, *v.shape)[-2 : len(v.shape) + 1] for v in (a, b))
+    (m, k), (k_b, n) = (s[::-1] if t else s for s, t in zip((rows, columns), turned, strict=True))
+    if k != k_b:
+        raise ValueError(f"matrices do not fit: {a.shape} and {b.shape}, turned: {turned}")
+    leading = [v.shape[:-2] for v in (a, b)]
+    batch = broadcast_shapes(leading)
+    values = [
+        v if math.prod(s) in (1, math.prod(batch)) else broadcast(program, v, batch + v.shape[-2:])
+        for v, s in zip((a, b), leading, strict=True)
+    ]
+    one_row = len(a.shape) == 1 and not turned_a and not batch
+    return program.emit(
+        "product",
+        values,
+        (n,) if one_row else (*batch, m, n),
+        turned_a=float(turned_a),
+        turned_b=float(turned_b),
+    )
+
+
 def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:
     """The shape that all of them broadcast to.
 

@@ -89,6 +89,37 @@ def reduce_backward(o, i):
     o.slopes[i.inputs[0]] += (dy * slope).reshape(o.slopes[i.inputs[0]].shape)
 
 
+def matrices_of(o, i, values):
+    """The two sides, turned, with room for the batch where they have none."""
+    found = []
+    for v, x, name in zip(i.inputs, values, ("turned_a", "turned_b"), strict=True):
+        x = x.reshape(*x.shape[:-1], 1, x.shape[-1]) if len(v.shape) == 1 else x
+        matrices = len(i.outputs[0].shape) - 2
+        if not v.shared and not i.outputs[0].shared:
+            lacking = max(0, matrices - max(0, len(v.shape) - 2))
+            x = x.reshape(x.shape[0], *(1,) * lacking, *x.shape[1:])
+        found.append(np.swapaxes(x, -1, -2) if i.attributes[name] else x)
+    return found
+
+
+def product_forward(o, i):
+    a, b = matrices_of(o, i, [o.values[v] for v in i.inputs])
+    o.values[i.outputs[0]] = (a @ b).reshape(with_batch(i.outputs[0], i.outputs[0].shape))
+
+
+def product_backward(o, i):
+    a, b = matrices_of(o, i, [o.values[v] for v in i.inputs])
+    dy = o.slopes[i.outputs[0]].reshape(np.matmul(a, b).shape)
+    gradients = dy @ np.swapaxes(b, -1, -2), np.swapaxes(a, -1, -2) @ dy
+    for v, x, g, name in zip(i.inputs, (a, b), gradients, ("turned_a", "turned_b"), strict=True):
+        lacking = g.ndim - x.ndim
+        axes = tuple(range(lacking))
+        axes += tuple(d for d in range(lacking, g.ndim) if x.shape[d - lacking] == 1 != g.shape[d])
+        g = g.sum(axes, keepdims=True).reshape(x.shape)
+        g = np.swapaxes(g, -1, -2) if i.attributes[name] else g
+        o.slopes[v] += g.reshape(o.slopes[v].shape)
+
+
 def concat_axis(i):
     return int(i.attributes["axis"]) - len(i.outputs[0].shape)
 
@@ -172,6 +203,7 @@ FORWARD = {
     "map": map_forward,
     "broadcast": broadcast_forward,
     "reduce": reduce_forward,
+    "product": product_forward,
     "concat": concat_forward,
     "pick": pick_forward,
     "take_along": take_along_forward,
@@ -182,6 +214,7 @@ BACKWARD = {
     "map": map_backward,
     "broadcast": broadcast_backward,
     "reduce": reduce_backward,
+    "product": product_backward,
     "concat": concat_backward,
     "pick": pick_backward,
     "take_along": take_along_backward,

@@ -40,13 +40,18 @@ typedef void panel_fn(size_t m, size_t k, const float *a, size_t lda, const floa
 static panel_fn *const panel_rows[] = PANEL_FNS(panel_rows);
 static panel_fn *const panel_columns[] = PANEL_FNS(panel_columns);
 
-static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
-                      const float *init, size_t ldi, float *c, size_t ldc) {
+static void gemm_lines(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
+                       size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) {
     for (size_t j = 0; j < width; j += CDL_GEMM_NV * CDL_VLEN) {
         const size_t vectors = (width - j) / CDL_VLEN;
-        panel_rows[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](m, k, a, lda, b + j, width,
+        panel_rows[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](m, k, a, lda, b + j, ldb,
                                                                         init + j, ldi, c + j, ldc);
     }
+}
+
+static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
+                      const float *init, size_t ldi, float *c, size_t ldc) {
+    gemm_lines(m, width, k, a, lda, b, width, init, ldi, c, ldc);
 }
 
 static void gemm_columns(size_t m, size_t width, size_t k, const float *a, size_t lda,

@@ -1,0 +1,63 @@
+/* matmul_values.c - the same kernels as for weights, on matrices that no one has packed.
+ *
+ * Lines of b of up to 64 columns are a panel as they lie; of wider ones 64 columns are, rows ldb
+ * apart. A turned b is turned piece by piece: 64 x 64 floats on the stack.
+ */
+#include "ops/matmul_values.h"
+
+#include <string.h>
+
+#include "base/param.h"
+
+enum { PIECE = 64 };
+
+static const float zeros[CDL_PANEL];
+
+/* A single column: b is k numbers in a row, whichever way it is turned. */
+static void column(const struct cdl_kernels *kernels, size_t m, size_t k, struct cdl_side a,
+                   const float *b, float *c, bool add) {
+    float part[PIECE];
+    for (size_t i = 0; i < m; i += PIECE) {
+        const size_t rows = m - i < PIECE ? m - i : PIECE;
+        if (a.turned)
+            kernels->weighted_sum(k, rows, a.lines + i, a.ld, b, part);
+        else
+            kernels->dot_rows(rows, k, a.lines + i * a.ld, a.ld, b, 0.0f, part);
+        for (size_t j = 0; j < rows; j++) c[i + j] = add ? c[i + j] + part[j] : part[j];
+    }
+}
+
+/* `width` columns of c from `depth` rows of a panel of b. */
+static void panel(const struct cdl_kernels *kernels, size_t m, size_t depth, size_t width,
+                  struct cdl_side a, size_t p, const float *b, size_t ldb, float *c, size_t ldc,
+                  bool add) {
+    const float *init = add ? c : zeros;
+    const size_t ldi = add ? ldc : 0;
+    if (a.turned)
+        kernels->gemm_columns(m, width, depth, a.lines + p * a.ld, a.ld, b, ldb, init, ldi, c, ldc);
+    else
+        kernels->gemm_lines(m, width, depth, a.lines + p, a.ld, b, ldb, init, ldi, c, ldc);
+}
+
+void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
+                       struct cdl_side a, struct cdl_side b, float *c, size_t ldc, bool add) {
+    if (n == 1) {
+        column(kernels, m, k, a, b.lines, c, add);
+        return;
+    }
+    for (size_t j = 0; j < n; j += CDL_PANEL) {
+        const size_t live = n - j < CDL_PANEL ? n - j : CDL_PANEL;
+        const size_t width = cdl_round_up(live, CDL_LINE);
+        if (!b.turned) {
+            panel(kernels, m, k, width, a, 0, b.lines + j, b.ld, c + j, ldc, add);
+            continue;
+        }
+        float piece[PIECE * CDL_PANEL];
+        if (live < width) memset(piece, 0, (k < PIECE ? k : PIECE) * CDL_PANEL * sizeof(float));
+        for (size_t p = 0; p < k; p += PIECE) {
+            const size_t depth = k - p < PIECE ? k - p : PIECE;
+            kernels->transpose(live, depth, b.lines + j * b.ld + p, b.ld, piece, CDL_PANEL);
+            panel(kernels, m, depth, width, a, p, piece, CDL_PANEL, c + j, ldc, add || p > 0);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+/* matmul_values.h - products of matrices that are values: lines as they lie, either side turned. */
+#ifndef CDL_OPS_MATMUL_VALUES_H
+#define CDL_OPS_MATMUL_VALUES_H
+
+#include <stdbool.h>
+
+#include "kernels/kernels.h"
+
+/* A matrix in lines that are ld apart (1 for a single column), or its transpose. */
+struct cdl_side {
+    const float *lines;
+    size_t ld;
+    bool turned;
+};
+
+/* c[m, n] = a[m, k] b[k, n], or added to c; what is in pads of c after is finite, if all else is.
+ */
+void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
+                       struct cdl_side a, struct cdl_side b, float *c, size_t ldc, bool add);
+
+#endif

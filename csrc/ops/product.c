@@ -1,0 +1,197 @@
+/* product.c - y = a b over the last two axes, of values; either may be turned (transposed).
+ *
+ * Leading axes are a batch of matrices: as many in a, b and y, or one. A side may be shared by all
+ * samples: its gradient is the sum over blocks of them, which no two threads share, and then over
+ * the blocks in order. A value of one axis is one row.
+ */
+#include "ops/blocks.h"
+#include "ops/lines.h"
+#include "ops/matmul_values.h"
+
+enum { TURNED_A, TURNED_B }; /* attributes */
+enum { A, B, SIDES };
+enum { SUM, ADD, STAGES }; /* backward */
+
+struct shape {
+    size_t m, k, n;
+    size_t matrices;    /* in a sample of y */
+    size_t step[SIDES]; /* floats from one matrix of a sample to the next, or 0 */
+    size_t step_y;
+};
+
+static size_t height_of(const struct cdl_tensor *value) {
+    return value->n_dims > 1 ? value->dims[value->n_dims - 2] : 1;
+}
+
+static bool is_turned(const struct cdl_node *node, int side) {
+    return node->attribute[side] != 0.0f;
+}
+
+static struct shape shape_of(const struct cdl_node *node) {
+    const struct cdl_tensor *a = node->in[A], *b = node->in[B], *y = node->out[0];
+    struct shape shape = {.m = height_of(y), .n = y->width};
+    shape.k = is_turned(node, A) ? height_of(a) : a->width;
+    shape.matrices = y->lines / shape.m;
+    for (int s = 0; s < SIDES; s++) {
+        const struct cdl_tensor *x = node->in[s];
+        if (x->lines > height_of(x)) shape.step[s] = height_of(x) * x->ld;
+    }
+    shape.step_y = shape.m * y->ld;
+    /* One b for all matrices of a, which lie one below the other. */
+    if (!is_turned(node, A) && a->lines == y->lines && b->lines == height_of(b))
+        shape.m = y->lines, shape.matrices = 1;
+    return shape;
+}
+
+static cdl_status check(const struct cdl_node *node) {
+    if (node->n_in != SIDES) return CDL_ERR_PROGRAM;
+    const struct cdl_tensor *a = node->in[A], *b = node->in[B], *y = node->out[0];
+    const bool ta = is_turned(node, A), tb = is_turned(node, B);
+    const size_t m = ta ? a->width : height_of(a), k = ta ? height_of(a) : a->width;
+    const size_t n = tb ? height_of(b) : b->width, k_b = tb ? b->width : height_of(b);
+    if (a->is_int || b->is_int || k != k_b || m != height_of(y) || n != y->width)
+        return CDL_ERR_PROGRAM;
+    for (int s = 0; s < SIDES; s++) {
+        const size_t matrices = node->in[s]->lines / height_of(node->in[s]);
+        if (matrices != 1 && matrices != y->lines / m) return CDL_ERR_PROGRAM;
+    }
+    return y->shared && !(a->shared && b->shared) ? CDL_ERR_PROGRAM : CDL_OK;
+}
+
+/* The gradient of a side that samples share: a sum for each block of them. */
+static bool sums_blocks(const struct cdl_node *node, int side) {
+    return node->in[side]->shared && !node->out[0]->shared;
+}
+
+static size_t floats_of(const struct cdl_tensor *value) { return value->lines * value->ld; }
+
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    size_t floats = 0;
+    for (int s = 0; s < SIDES; s++)
+        floats += sums_blocks(node, s) ? cdl_row_blocks(rows) * floats_of(node->in[s]) : 0;
+    return floats;
+}
+
+static float *sums_of(const struct cdl_node *node, const struct cdl_context *ctx, int side) {
+    const bool second = side == B && sums_blocks(node, A);
+    return node->scratch + (second ? cdl_row_blocks(ctx->rows) * floats_of(node->in[A]) : 0);
+}
+
+static double flops(const struct cdl_node *node) {
+    const struct shape s = shape_of(node);
+    return 2.0 * (double)s.matrices * (double)s.m * (double)s.k * (double)s.n;
+}
+
+static struct cdl_side side_of(const struct cdl_node *node, int side, size_t i, size_t step,
+                               size_t j) {
+    const struct cdl_tensor *x = node->in[side];
+    return (struct cdl_side){cdl_rows(x, i) + j * step, x->ld, is_turned(node, side)};
+}
+
+static struct cdl_side turned(struct cdl_side side) {
+    side.turned = !side.turned;
+    return side;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *y = node->out[0];
+    struct shape s = shape_of(node);
+    size_t together = 1; /* samples */
+    if (s.matrices == 1 && !is_turned(node, A) && node->in[B]->shared && !node->in[A]->shared)
+        together = last - first;
+    for (size_t i = first; i < last; i += together) {
+        for (size_t j = 0; j < s.matrices; j++) {
+            cdl_matmul_values(ctx->kernels, s.m * together, s.k, s.n,
+                              side_of(node, A, i, s.step[A], j), side_of(node, B, i, s.step[B], j),
+                              cdl_rows(y, i) + j * s.step_y, y->ld, false);
+        }
+    }
+}
+
+/* The gradient by a side of samples [i, i + together), which lie one below the other; j-th matrix.
+ * In the formulas for y = A B: dA = dy B^T and dB = A^T dy, and where a side is the transpose of
+ * what lies there, the transposes of these. */
+static void gradient(const struct cdl_node *node, const struct cdl_context *ctx, int side, size_t i,
+                     size_t j, size_t together, float *to, bool add) {
+    const struct cdl_tensor *y = node->out[0];
+    const struct shape s = shape_of(node);
+    const size_t m = s.m * together, ld = node->in[side]->ld;
+    const struct cdl_side a = side_of(node, A, i, s.step[A], j),
+                          b = side_of(node, B, i, s.step[B], j),
+                          dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false};
+    if (side == A && !a.turned)
+        cdl_matmul_values(ctx->kernels, m, s.n, s.k, dy, turned(b), to, ld, add);
+    else if (side == A)
+        cdl_matmul_values(ctx->kernels, s.k, s.n, m, b, turned(dy), to, ld, add);
+    else if (!b.turned)
+        cdl_matmul_values(ctx->kernels, s.k, m, s.n, turned(a), dy, to, ld, add);
+    else
+        cdl_matmul_values(ctx->kernels, s.n, m, s.k, turned(dy), a, to, ld, add);
+}
+
+/* A side that each sample has its own of. */
+static void own_gradients(const struct cdl_node *node, const struct cdl_context *ctx, int side,
+                          size_t first, size_t last) {
+    const struct cdl_tensor *x = node->in[side];
+    const struct shape s = shape_of(node);
+    size_t together = 1;
+    if (s.matrices == 1 && side == A && !is_turned(node, A) && node->in[B]->shared)
+        together = last > first ? last - first : 1;
+    for (size_t i = first; i < last; i += together) {
+        for (size_t j = 0; j < s.matrices; j++)
+            gradient(node, ctx, side, i, j, together, cdl_grad_rows(x, i) + j * s.step[side],
+                     j > 0 && s.step[side] == 0);
+    }
+    cdl_clear_pads(x, cdl_grad_rows(x, first), (last - first) * x->lines);
+}
+
+/* A side that all samples share: the sums of the blocks of [first, last). */
+static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int side,
+                       size_t first, size_t last) {
+    const struct cdl_tensor *x = node->in[side];
+    const struct shape s = shape_of(node);
+    const bool one_below =
+        s.matrices == 1 && side == B && !is_turned(node, A) && !node->in[A]->shared;
+    for (size_t block = first; block < last; block += CDL_ROW_BLOCK) {
+        const size_t end = last - block < CDL_ROW_BLOCK ? last : block + CDL_ROW_BLOCK;
+        const size_t together = one_below ? end - block : 1;
+        float *sum = sums_of(node, ctx, side) + block / CDL_ROW_BLOCK * floats_of(x);
+        for (size_t i = block; i < end; i += together) {
+            for (size_t j = 0; j < s.matrices; j++)
+                gradient(node, ctx, side, i, j, together, sum + j * s.step[side],
+                         i > block || (j > 0 && s.step[side] == 0));
+        }
+        cdl_clear_pads(x, sum, x->lines);
+    }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    for (int side = 0; side < SIDES; side++) {
+        if (!node->needs[side]) continue;
+        const size_t n = floats_of(node->in[side]);
+        if (!sums_blocks(node, side)) {
+            if (ctx->stage == SUM) own_gradients(node, ctx, side, first, last);
+        } else if (ctx->stage == SUM) {
+            sum_blocks(node, ctx, side, first, last);
+        } else {
+            cdl_add_blocks(cdl_row_blocks(ctx->rows), n, cdl_part_of(ctx, n),
+                           sums_of(node, ctx, side), 1.0, node->in[side]->grad);
+        }
+    }
+}
+
+const struct cdl_op cdl_op_product = {
+    .name = "product",
+    .attributes = "turned_a,turned_b",
+    .params = "",
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .flops = flops,
+    .forward = forward,
+    .backward = backward,
+    .backward_stages = STAGES,
+    .many = true,
+    .mixes = true,
+};
