@@ -150,8 +150,8 @@ class Assignment:
         return value  # type: ignore[no-any-return]
 
 
-def assign(variable: Any, tensor: KerasTensor) -> None:
-    """Notes that a weight is given a symbolic value.
+def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
+    """Notes that a weight is given a symbolic value; returns that.
 
     Raises:
         TypeError: this is not within the `call` of a layer or model.
@@ -162,7 +162,13 @@ def assign(variable: Any, tensor: KerasTensor) -> None:
             f"{variable.name}: a symbolic value can be assigned only in the call() of a layer",
             "assign arrays elsewhere",
         )
-    record(Assignment(), (variable, tensor), {}, KerasTensor(tensor.shape, lead=tensor.lead))
+    if tensor.lead or tensor.shape != variable.shape:
+        raise ValueError(
+            f"{variable.path}: expected a value of shape {variable.shape} that all samples share, "
+            f"got {tensor!r}"
+        )
+    record(Assignment(), (variable, tensor), {}, KerasTensor(tensor.shape, lead=0))
+    return tensor
 
 
 class Graph:

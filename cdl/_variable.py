@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _budget, _core
+from cdl import _budget, _core, _graph
 from cdl._graph import KerasTensor, current_scope
 from cdl._operators import Operators
 from cdl._symbols import (
@@ -80,11 +80,13 @@ class Variable(Operators):
         return self.storage.get()
 
     def assign(self, value: Any) -> Array:
-        """Sets all values, and returns them.
+        """Sets all values, and returns them; a symbolic value is set in each step.
 
         Raises:
             ValueError: if ``value`` has another shape.
         """
+        if isinstance(value, KerasTensor):
+            return _graph.assign(self, value)  # type: ignore[return-value]
         array = np.asarray(value, dtype=np.float32)
         if array.shape != self.shape:
             raise ValueError(
@@ -95,10 +97,14 @@ class Variable(Operators):
 
     def assign_add(self, value: Any) -> Array:
         """Adds to all values, and returns them."""
+        if current_scope() is not None:
+            return self.assign(self + value)
         return self.assign(self.numpy() + np.asarray(value))
 
     def assign_sub(self, value: Any) -> Array:
         """Subtracts from all values, and returns them."""
+        if current_scope() is not None:
+            return self.assign(self - value)
         return self.assign(self.numpy() - np.asarray(value))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:

@@ -8,6 +8,8 @@ import numpy as np
 
 from cdl import constraints, initializers, regularizers
 from cdl._arguments import flag, not_yet, positive_int
+from cdl._expression import apply, argument
+from cdl._moving import gather
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
@@ -91,11 +93,10 @@ class Embedding(Layer):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reading of rows, and the mask if there is one."""
-        shape = (*x.shape, self.output_dim)
-        label = f"Embedding {self.name!r}"
-        y = program.emit("gather", (x,), shape, params=(self.embeddings,), label=label)
+        y = gather(program, x, self.embeddings, label=f"Embedding {self.name!r}")
         if self.mask_zero:
-            y.mask = program.emit("reshape", (program.map("not_equal_zero", [x]),), (*x.shape, 1))
+            counts = program.map(apply("not_equal", argument(0), 0.0), [x])
+            y.mask = program.emit("reshape", (counts,), (*x.shape, 1))
         return y
 
     def compute_output_shape(self, input_shape: Any) -> Shape:

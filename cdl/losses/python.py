@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._graph import KerasTensor
 from cdl._named import serialize
 from cdl.data.arrays import REAL_KINDS, brief
 from cdl.losses.loss import Loss, class_of, family
@@ -56,6 +57,8 @@ class LossFunctionWrapper(Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """What the function gives; TypeError if that is not numbers."""
         values = self.fn(y_true, y_pred, **self.kwargs)
+        if isinstance(values, KerasTensor):
+            return values
         if np.asarray(values).dtype.kind not in REAL_KINDS:
             raise TypeError(
                 f"loss {self.name!r} must return numbers, one for each sample or one for all, "

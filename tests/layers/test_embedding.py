@@ -1,0 +1,90 @@
+"""test_embedding.py - rows of a table: values, learning, masks, and numbers that are none."""
+
+import numpy as np
+import pytest
+
+from cdl import Input, Model, Sequential
+from cdl.layers import Dense, Embedding, Flatten
+from cdl.utils import set_random_seed
+
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 7, (40, 3)).astype(np.int32)
+Y = RNG.normal(size=(40, 1)).astype(np.float32)
+
+
+def model_of(**options):
+    set_random_seed(0)
+    return Sequential([Input((3,)), Embedding(7, 5, **options), Flatten(), Dense(1)])
+
+
+def test_values_are_rows_of_the_table():
+    layer = Embedding(7, 5)
+    y = layer(X)
+    np.testing.assert_array_equal(y, layer.embeddings.numpy()[X])
+    assert layer.compute_output_shape((None, 3)) == (None, 3, 5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "adagrad", "lion", "ftrl"])
+def test_it_learns_as_a_product_with_one_hot_rows_does(optimizer):
+    model = model_of()
+    dense = Sequential([Input((3, 7)), Dense(5, use_bias=False), Flatten(), Dense(1)])
+    dense.set_weights(model.get_weights())
+    for each in (model, dense):
+        each.compile(optimizer, "mse")
+    a = model.fit(X, Y, batch_size=16, epochs=3, shuffle=False, verbose=0)
+    b = dense.fit(np.eye(7)[X], Y, batch_size=16, epochs=3, shuffle=False, verbose=0)
+    np.testing.assert_allclose(a.history["loss"], b.history["loss"], rtol=1e-5)
+    for v, w in zip(model.get_weights(), dense.get_weights(), strict=True):
+        np.testing.assert_allclose(v, w, rtol=2e-5, atol=2e-6)
+
+
+def test_zero_is_masked():
+    x = Input((3,), dtype="int32")
+    model = Model(x, Dense(2)(Embedding(7, 5, mask_zero=True)(x)))
+    model.compile("sgd", "mse")
+    y = RNG.normal(size=(40, 3, 2))
+    shown = X != 0
+    expected = ((model.predict(X, verbose=0) - y) ** 2).mean(-1)[shown].mean()
+    assert model.evaluate(X, y, batch_size=40, verbose=0) == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_array_equal(Embedding(7, 5, mask_zero=True).compute_mask(X), shown)
+
+
+@pytest.mark.parametrize("bad", [-1, 7, 2**30])
+def test_a_number_without_a_row_is_an_error_and_changes_nothing(bad):
+    model = model_of()
+    model.compile("adam", "mse")
+    wrong = X.copy()
+    wrong[17, 1] = bad
+    before = model.get_weights()
+    for call in (
+        lambda: model.fit(wrong, Y, batch_size=40, verbose=0),
+        lambda: model.predict(wrong, verbose=0),
+        lambda: model.evaluate(wrong, Y, verbose=0),
+        lambda: model.layers[0](wrong),
+    ):
+        with pytest.raises(ValueError, match=r"Embedding 'embedding.*numbers in \[0, 7\), got"):
+            call()
+    for v, w in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(v, w)
+    model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Embedding(0, 3), "input_dim must be a positive int, got 0"),
+        (lambda: Embedding(3, -1), "output_dim must be a positive int, got -1"),
+        (lambda: Embedding(3, 2, weights=np.ones((2, 2))), r"must have shape \(3, 2\)"),
+    ],
+)
+def test_a_bad_argument_is_refused(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_it_can_begin_with_a_table_and_be_frozen():
+    table = RNG.normal(size=(7, 5)).astype(np.float32)
+    model = model_of(weights=[table], trainable=False)
+    model.compile("adam", "mse")
+    model.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], table)
