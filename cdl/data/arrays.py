@@ -29,7 +29,7 @@ def as_numeric(value: Any, name: str) -> NDArray[Any]:
 
     Args:
         value: an array of any real dtype, a data frame or a column of one, (nested) lists of
-            numbers, or anything with `__array__` or `__dlpack__`, such as tensors.
+            numbers, or anything with `__array__`, `__dlpack__` or `numpy()`, such as tensors.
         name: how errors call it, such as "fit: x".
 
     Raises:
@@ -87,13 +87,17 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
             f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
         )
     listed = isinstance(value, (list, tuple, numbers.Number))
-    shared = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
-    if not (listed or shared or hasattr(value, "__array__")):
+    known = listed or hasattr(value, "__array__")
+    shared = not known and hasattr(value, "__dlpack__")
+    tensor = not known and not shared and callable(getattr(value, "numpy", None))
+    if not (known or shared or tensor) or isinstance(value, type):
         raise TypeError(
             f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
         )
     try:
-        return np.from_dlpack(value) if shared else np.asarray(value)
+        if shared:
+            return np.from_dlpack(value)
+        return np.asarray(value.numpy() if tensor else value)
     except ValueError as error:
         raise ValueError(
             f"{name} must have rows of one length, got lists that make no array: {error}"

@@ -22,7 +22,8 @@ class PyDataset:
     each epoch, drawn by Python's `random`, unless it is told `shuffle=False`.
 
     Args:
-        workers: how many threads make batches ahead of the training, if more than one.
+        workers: how many threads make batches ahead of the training; one does so only if a batch
+            takes a millisecond, and 0 never.
         use_multiprocessing: accepted; batches are made by threads in any case, which is as good
             where the work is done by NumPy and in files.
         max_queue_size: how many batches may be ready ahead of the training.
@@ -50,7 +51,7 @@ class PyDataset:
 
     @property
     def workers(self) -> int:
-        """How many threads make batches ahead of the training."""
+        """How many threads make batches ahead of the training; see the constructor."""
         workers: int = self._option("_workers")
         return workers
 

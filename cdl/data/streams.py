@@ -1,12 +1,14 @@
 """streams.py - data that comes batch by batch: generators and other iterables of tuples."""
 
 import itertools
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from cdl.data.ahead import Ahead
 from cdl.data.arrays import brief
 from cdl.data.py_dataset import PyDataset, in_order
 
@@ -28,8 +30,12 @@ def is_indexed(value: Any) -> bool:
     return hasattr(value, "__getitem__") and hasattr(value, "__len__")
 
 
+# Batches of a generator or data loader that may wait; a PyDataset says how many of its.
+_WAITING = 2
+
+
 class Stream:
-    """Batches of an iterable, with one batch of look-ahead.
+    """Batches of an iterable, with one batch of look-ahead, or more by a thread: see `ahead.py`.
 
     A generator is read once and goes on where it stopped; an iterable that can be read again
     (a data loader, a PyDataset) starts anew after its end.
@@ -51,6 +57,7 @@ class Stream:
         self._in_epoch = False
         self._ahead: tuple[Any, ...] | None = None
         self._iterator: Iterator[Any] | None = None
+        self._expected = 0.0  # batches that will be asked for, the one that is ahead included
 
     def __len__(self) -> int:
         """Batches in one pass, 0 if unknown."""
@@ -78,6 +85,15 @@ class Stream:
             self.source.on_epoch_begin()
         self._in_epoch = True
 
+    def expect(self, batches: int | None) -> None:
+        """So many batches, or all, will be taken before this is called again."""
+        self._expected = math.inf if batches is None else batches
+        self._announce()
+
+    def _announce(self) -> None:
+        if isinstance(self._iterator, Ahead):
+            self._iterator.expect(self._expected - (self._ahead is not None))
+
     def end_epoch(self) -> None:
         """Tell a PyDataset that an epoch has ended."""
         if self.is_dataset:
@@ -87,18 +103,20 @@ class Stream:
     def _pass(self) -> Iterator[Any]:
         """A new iterator over the source."""
         if not self.is_dataset:
-            return self.source if self.once else iter(self.source)
+            return Ahead(iter(self.source), _WAITING)
         n = self._batches_of_dataset()
         order: Any = itertools.count() if n is None else list(range(n))
         if self._shuffle and n is not None:
             random.shuffle(order)
-        return in_order(self.source, order)
+        batches = in_order(self.source, order)
+        return Ahead(batches, self.source.max_queue_size) if self.source.workers == 1 else batches
 
     def ready(self) -> bool:
         """Whether there is another batch; reads it ahead."""
         if self._ahead is None:
             if self._iterator is None:
                 self._iterator = self._pass()
+                self._announce()
             try:
                 batch = next(self._iterator)
             except StopIteration:
@@ -116,6 +134,7 @@ class Stream:
         batch, self._ahead = self._ahead, None
         self.current = self.taken
         self.taken += 1
+        self._expected -= 1
         assert batch is not None
         return batch
 
@@ -127,6 +146,11 @@ class Stream:
         assert self._ahead is not None
         self.current = self.taken
         return self._ahead
+
+    def close(self) -> None:
+        """Read no more. What a generator was not asked for stays in it."""
+        if isinstance(self._iterator, Ahead):
+            self._iterator.stop()
 
     def rewind(self) -> None:
         """Start over, if the source can: called where a pass has ended."""
@@ -153,7 +177,7 @@ class Stream:
 
 def _is_numbers(batch: list[Any]) -> bool:
     """Whether a list holds plain numbers or lists of them, and so is an x and not an (x, y)."""
-    return not any(hasattr(part, "__array__") for part in batch)
+    return not any(hasattr(part, name) for part in batch for name in (*_OF_ARRAYS, "numpy"))
 
 
 def _shape_of(batch: Any) -> str:

@@ -117,9 +117,13 @@ def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callb
 
 def _batches(model: Any, stream: data.Stream, steps: int | None, own: bool) -> Iterator[Any]:
     """The x of each batch of a stream; the whole batch for a step of the model's own."""
-    while (steps is None or stream.taken < steps) and stream.ready():
-        batch = stream.take()
-        yield batch if own else inputs(model, batch[0], f"predict: batch {stream.current}")
+    stream.expect(steps)
+    try:
+        while (steps is None or stream.taken < steps) and stream.ready():
+            batch = stream.take()
+            yield batch if own else inputs(model, batch[0], f"predict: batch {stream.current}")
+    finally:
+        stream.close()
     if steps is not None and stream.taken < steps:
         warn_out_of_data("predict", stream.taken, steps)
     stream.end_epoch()

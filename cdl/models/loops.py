@@ -41,6 +41,9 @@ class Feed(Protocol):
     def reset(self) -> None:
         """Another validation is to begin."""
 
+    def close(self) -> None:
+        """Nothing more will be read."""
+
     def ran_out(self, done: int, kind: str) -> None:
         """There is no batch any more though there should be one: warn or raise."""
 
@@ -99,6 +102,9 @@ class ArrayFeed:
     def reset(self) -> None:
         """Nothing needs to be done: `restart` does it."""
 
+    def close(self) -> None:
+        """Nothing needs to be done."""
+
     def ran_out(self, done: int, kind: str) -> None:
         """Warn."""
         warn_out_of_data(kind, done, self.target)
@@ -155,6 +161,7 @@ class StreamFeed:
     def begin_epoch(self) -> None:
         """Start the stream anew where it can and should be."""
         self._stream.begin_epoch()
+        self._stream.expect(self.target)
         if self._stream.taken and (self._restart or not self._stream.ready()):
             self._stream.rewind()
 
@@ -165,6 +172,10 @@ class StreamFeed:
     def reset(self) -> None:
         """Tell the stream, as Keras does, that there was an epoch."""
         self._stream.end_epoch()
+
+    def close(self) -> None:
+        """Let the stream read no more."""
+        self._stream.close()
 
     def ran_out(self, done: int, kind: str) -> None:
         """Warn; raise ValueError in a fit, if the stream is a generator, and so has nothing more.

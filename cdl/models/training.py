@@ -136,6 +136,7 @@ def _run_epochs(
             model.optimizer.finalize_variable_values(model.trainable_variables)
         callbacks.on_train_end(logs)
     finally:
+        feed.close()
         callbacks.close()
         model.history = callbacks.history
         model._release(feed.engine)
@@ -198,6 +199,7 @@ class _Validation:
     def close(self) -> None:
         """Let go of the data."""
         if self.feed is not None:
+            self.feed.close()
             self._model._release(self.feed.engine)
 
 
@@ -240,6 +242,7 @@ def evaluate(
         results = engine.results()
         callbacks.on_test_end(in_order(results))
     finally:
+        feed.close()
         callbacks.close()
         model._release(engine)
         engine.share_totals(only_held=True)

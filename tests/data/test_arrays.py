@@ -60,6 +60,14 @@ def test_anything_that_shares_its_memory_is_read_there():
     assert np.shares_memory(as_numeric(Tensor(), "x"), BASE)
 
 
+def test_anything_that_says_what_it_is_in_numpy_is_read():
+    class Tensor:
+        def numpy(self):
+            return BASE
+
+    assert as_numeric(Tensor(), "x") is BASE
+
+
 def test_objects_that_are_all_real_numbers_become_float64():
     given = np.array([[1, 2.5], [True, Fraction(1, 2)], [np.float32(3), np.bool_(False)]], object)
     array = as_numeric(given, "x")

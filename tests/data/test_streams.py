@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cdl.data import Stream, is_stream
+from cdl.data import Stream, as_numeric, is_stream
 
 X = np.zeros((2, 3))
 
@@ -109,3 +109,24 @@ def test_error_in_a_generator_says_which_batch():
     with pytest.raises(OSError, match="disk") as caught:
         stream.ready()
     assert caught.value.__notes__ == ["fit: x raised this instead of yielding batch 1"]
+
+
+class Tensor:
+    """What data loaders of other libraries yield: it says what it is in NumPy."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def numpy(self):
+        return self.array
+
+
+@pytest.mark.parametrize(
+    ("pack", "wrap"),
+    [(list, Tensor), (tuple, Tensor), (list, np.asarray), (tuple, lambda array: array.tolist())],
+)
+def test_batches_of_data_loaders_are_read(pack, wrap):
+    stream = Stream(iter([pack([wrap(np.zeros((4, 2))), wrap(np.zeros(4))])]), "x")
+    x, y = stream.take()
+    assert as_numeric(x, "x").shape == (4, 2)
+    assert as_numeric(y, "y").shape == (4,)

@@ -1,0 +1,120 @@
+"""ahead.py - an iterator that is read ahead by a thread of its own, if its items take long.
+
+The core lets go of Python's lock while it trains, so a batch can be made meanwhile. A hand-over
+between threads costs more than a batch that is only cut out of an array, so the thread starts when
+an item has taken a millisecond. No more is read than the caller has said that it will ask for: what
+a generator has not been asked for is still there after the training.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+_SLOW = 1e-3  # seconds
+_PATIENCE = 1.0  # seconds that `close` waits for an item that is being made
+
+
+class Ahead:
+    """The items of an iterator, in their order.
+
+    Args:
+        iterator: is read by one thread at a time.
+        most: how many items may wait.
+    """
+
+    def __init__(self, iterator: Iterator[Any], most: int) -> None:
+        self._iterator = iterator
+        self._most = most
+        self._wanted = 0.0  # items that may be read before they are asked for
+        self._slow = False
+        self._thread: threading.Thread | None = None
+        # What the thread and its owner share, guarded by the condition.
+        self._changed = threading.Condition()
+        self._waiting: deque[Any] = deque()
+        self._end: BaseException | None = None  # what came instead of another item
+        self._closed = False
+
+    def expect(self, items: float) -> None:
+        """So many items more will be asked for."""
+        with self._changed:
+            self._wanted = items - len(self._waiting)
+            self._changed.notify_all()
+        self._start()
+
+    def __iter__(self) -> Ahead:
+        return self
+
+    def __next__(self) -> Any:
+        if self._thread is None:
+            item = self._read()
+            self._start()
+            return item
+        with self._changed:
+            if not self._waiting and self._wanted < 1:
+                self._wanted = 1.0
+                self._changed.notify_all()
+            while not self._waiting and self._end is None:
+                self._changed.wait()
+            if self._waiting:
+                item = self._waiting.popleft()
+                self._changed.notify_all()
+                return item
+            assert self._end is not None
+            raise self._end
+
+    def stop(self) -> None:
+        """Read no more; what the iterator has left may be read by others."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+
+    def close(self) -> None:
+        """Stop, and close the iterator, if it can be closed."""
+        self.stop()
+        close = getattr(self._iterator, "close", None)
+        if close is not None and (self._thread is None or not self._thread.is_alive()):
+            close()
+
+    def _read(self) -> Any:
+        start = time.perf_counter()
+        item = next(self._iterator)
+        self._slow = time.perf_counter() - start > _SLOW
+        self._wanted -= 1.0
+        return item
+
+    def _start(self) -> None:
+        """Start the thread, if it would be of use."""
+        if self._thread is None and self._slow and self._wanted >= 1 and self._end is None:
+            work = contextvars.copy_context().run
+            self._thread = threading.Thread(
+                target=work, args=(self._work,), name="cdl-batches", daemon=True
+            )
+            self._thread.start()
+
+    def _work(self) -> None:
+        while self._may_read():
+            try:
+                item = next(self._iterator)
+            except BaseException as error:  # raised where the item would have been
+                with self._changed:
+                    self._end = error
+                    self._changed.notify_all()
+                return
+            with self._changed:
+                self._waiting.append(item)
+                self._wanted -= 1.0
+                self._changed.notify_all()
+
+    def _may_read(self) -> bool:
+        """Wait until another item is wanted and has a place; False if none will be."""
+        with self._changed:
+            while not self._closed and (self._wanted < 1 or len(self._waiting) >= self._most):
+                self._changed.wait()
+            return not self._closed

@@ -1,0 +1,236 @@
+"""test_ahead.py - batches that take long are made by a thread while the core trains."""
+
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+from models.nets import data, net
+
+from cdl.callbacks import Callback
+from cdl.data.ahead import Ahead
+from cdl.utils import PyDataset
+
+X, VALUES, _, _ = data(24)
+MAIN = threading.current_thread().name
+WAIT = 20.0  # seconds; for what comes at once if it comes at all
+
+
+class Slow:
+    """Batches that take 2 ms; counts them, and remembers who made them."""
+
+    def __init__(self):
+        self.made = 0
+        self.threads = []
+        self.event = threading.Event()
+        self.enough = 10**9  # sets the event when so many have been made
+
+    def batch(self):
+        time.sleep(0.002)
+        self.threads.append(threading.current_thread().name)
+        self.made += 1
+        if self.made >= self.enough:
+            self.event.set()
+        return X[:4], VALUES[:4]
+
+    def generator(self, n=None):
+        for _ in itertools.count() if n is None else range(n):
+            yield self.batch()
+
+
+class Dataset(PyDataset):
+    def __init__(self, slow, n=6, **kwargs):
+        super().__init__(**kwargs)
+        self.slow, self.n = slow, n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        return self.slow.batch()
+
+
+class Loader:
+    """Can be read again."""
+
+    def __init__(self, slow, n=6):
+        self.slow, self.n = slow, n
+
+    def __iter__(self):
+        return self.slow.generator(self.n)
+
+
+class WaitFor(Callback):
+    """Before a batch is trained on, waits until later ones have been made."""
+
+    def __init__(self, slow, batch):
+        super().__init__()
+        self.slow, self.batch = slow, batch
+        self.came = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == self.batch and self.came is None:
+            self.came = self.slow.event.wait(WAIT)
+
+
+def compiled():
+    model = net((4, "tanh"), (2, "linear"))
+    model.compile("sgd", "mse")
+    return model
+
+
+def readers():
+    return [t for t in threading.enumerate() if t.name.startswith("cdl-batches")]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    yield
+    for thread in readers():
+        thread.join(WAIT)
+    assert not readers()
+
+
+@pytest.mark.parametrize("source", [lambda slow: slow.generator(8), Loader, Dataset])
+def test_slow_batches_are_made_while_the_core_trains(source):
+    slow = Slow()
+    slow.enough = 4
+    waits = WaitFor(slow, 1)  # when batch 1 is to be trained on, batch 3 is already there
+    compiled().fit(source(slow), verbose=0, callbacks=waits)
+    assert waits.came
+    assert slow.threads[0] == MAIN
+    assert set(slow.threads[3:]) == {"cdl-batches"}
+
+
+def test_quick_batches_are_made_by_the_caller():
+    threads = set()
+
+    def batches():
+        for _ in range(20):
+            threads.add(threading.current_thread().name)
+            yield X[:4], VALUES[:4]
+
+    compiled().fit(batches(), verbose=0)
+    assert threads == {MAIN}
+
+
+def test_a_generator_keeps_what_it_was_not_asked_for():
+    slow = Slow()
+    batches = slow.generator()
+    model = compiled()
+    for epochs in (1, 2, 3):
+        before = slow.made
+        model.fit(batches, steps_per_epoch=3, epochs=epochs, verbose=0)
+        assert slow.made - before == 3 * epochs
+    model.evaluate(batches, steps=2, verbose=0)
+    model.predict(batches, steps=4, verbose=0)
+    assert slow.made == 18 + 2 + 4
+    assert next(batches)[0] is not None
+
+
+def test_batches_of_the_next_epoch_are_not_made_before_it_begins():
+    slow = Slow()
+    made = []
+
+    class Note(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            time.sleep(0.01)
+            made.append(slow.made)
+
+    compiled().fit(
+        slow.generator(),
+        steps_per_epoch=4,
+        epochs=3,
+        verbose=0,
+        validation_data=Dataset(Slow(), 3),
+        callbacks=Note(),
+    )
+    assert made == [4, 8, 12]
+
+
+def test_results_are_those_of_reading_in_turn():
+    def batches(seconds):
+        for i in range(6):
+            time.sleep(seconds)
+            yield X[4 * i : 4 * i + 4], VALUES[4 * i : 4 * i + 4]
+
+    logs = [compiled().fit(batches(s), verbose=0).history for s in (0.0, 0.002)]
+    assert logs[0] == logs[1]
+
+
+def test_no_more_wait_than_may():
+    slow = Slow()
+    dataset = Dataset(slow, 10, max_queue_size=3)
+    waiting = []
+
+    class Look(Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            time.sleep(0.03)  # in which a dozen could be made
+            waiting.append(slow.made - batch - 1)
+
+    compiled().fit(dataset, verbose=0, callbacks=Look())
+    # Those that wait, and the one that has no place yet: it is made only when one is taken.
+    assert max(waiting) <= 3 + 1
+
+
+def test_no_workers_make_batches_in_the_callers_thread():
+    slow = Slow()
+    compiled().fit(Dataset(slow, workers=0), verbose=0)
+    assert set(slow.threads) == {MAIN}
+
+
+def test_an_error_comes_where_its_batch_would():
+    slow = Slow()
+
+    def batches():
+        yield from slow.generator(4)
+        raise OSError("disk")
+
+    model = compiled()
+    with pytest.raises(OSError, match="disk") as caught:
+        model.fit(batches(), verbose=0)
+    assert caught.value.__notes__ == ["fit: x raised this instead of yielding batch 4"]
+    assert int(model.optimizer.iterations) == 4
+
+
+def test_the_thread_ends_with_a_training_that_is_stopped():
+    slow = Slow()
+
+    class Stop(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 2
+
+    compiled().fit(slow.generator(), steps_per_epoch=100, verbose=0, callbacks=Stop())
+    assert slow.made < 10
+
+
+def test_what_a_context_sets_holds_in_the_thread():
+    found = []
+
+    def batches():
+        for _ in range(5):
+            time.sleep(0.002)
+            found.append(np.geterr()["over"])
+            yield X[:4], VALUES[:4]
+
+    with np.errstate(over="raise"):
+        compiled().fit(batches(), verbose=0)
+    assert set(found) == {"raise"}
+
+
+def test_items_come_in_order_however_they_are_asked_for():
+    def numbers():
+        for i in range(12):
+            time.sleep(0.0015)
+            yield i
+
+    ahead = Ahead(numbers(), 2)
+    assert next(ahead) == 0
+    ahead.expect(3)
+    assert [next(ahead) for _ in range(7)] == list(range(1, 8))  # more than was announced
+    ahead.expect(1e9)
+    assert list(ahead) == [8, 9, 10, 11]
+    with pytest.raises(StopIteration):
+        next(ahead)
+    ahead.close()
