@@ -27,7 +27,7 @@ MOST = 200_000
 # file and a function, either of which may be a part of the name or empty.
 PHASES = (
     ("optimizer", "", "_loop_update"),
-    ("transposed copy", "", "transpose"),
+    ("turning weights over", "", "transpose"),
     ("slopes", "", "_slope_loop"),
     ("activations", "", "_loop"),
     ("gather", "", "cdl_gather"),

@@ -25,7 +25,7 @@ struct product {
     struct cdl_node node;
     struct cdl_trained trained;
     struct cdl_context ctx;
-    float scratch[CDL_THREAD_SCRATCH];
+    float *scratch;
     double sum; /* of the product's elements, pads included: those are zero */
 };
 
@@ -67,12 +67,14 @@ void *product_open(const char *isa, int kind, size_t m, size_t k, size_t n, cons
     node->n_in = node->n_out = 1;
     cdl_param_create(k, n, true, &node->param[0]);
     cdl_param_set(node->param[0], w);
-    if (made->kind == BACKWARD) cdl_param_need_transposed(node->param[0]);
     node->needs[0] = made->kind == BACKWARD;
     node->attribute[0] = node->dx_activation = CDL_ACTIVATION_linear;
     made->trained.param = node->param[0];
     if (made->kind == UPDATE) node->trained[0] = &made->trained;
-    made->ctx = (struct cdl_context){.kernels = kernels, .training = true, .rows = m};
+    const size_t backward = cdl_op_dense.thread_floats(node);
+    made->scratch = cdl_alloc(backward > CDL_THREAD_SCRATCH ? backward : CDL_THREAD_SCRATCH);
+    made->ctx = (struct cdl_context){
+        .kernels = kernels, .training = true, .rows = m, .scratch = made->scratch};
     made->ctx.optimizer.groups[0].update = ignore;
     made->ctx.optimizer.apply = true;
     return made;
@@ -114,6 +116,7 @@ double product_sum(void *handle) {
 
 void product_close(void *handle) {
     struct product *product = handle;
+    cdl_free(product->scratch);
     cdl_free(product->x.data), cdl_free(product->x.grad);
     cdl_free(product->y.data), cdl_free(product->y.grad);
     cdl_param_destroy(product->node.param[0]);

@@ -1,4 +1,5 @@
-/* sampler.c - where this thread is, some thousand times a second: return addresses, innermost first.
+/* sampler.c - where this thread is, some thousand times a second: return addresses, innermost
+ * first.
  *
  * A timer of the wall clock interrupts the thread that starts it; the handler walks the stack into
  * memory that was allocated before. Linux only.

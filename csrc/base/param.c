@@ -20,31 +20,7 @@ cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_pa
 void cdl_param_destroy(struct cdl_param *param) {
     if (!param) return;
     cdl_free(param->w);
-    cdl_free(param->wt);
     free(param);
-}
-
-/* Address of element (row, col) in panels of a matrix of `rows` rows. */
-static size_t place(size_t rows, size_t cols, size_t row, size_t col) {
-    size_t first = col / CDL_PANEL * CDL_PANEL;
-    return first * rows + row * cdl_panel_width(cols, first) + (col - first);
-}
-
-static void transpose_all(struct cdl_param *param) {
-    for (size_t r = 0; r < param->rows; r++) {
-        for (size_t c = 0; c < param->cols; c++) {
-            param->wt[place(param->cols, param->rows, c, r)] =
-                param->w[place(param->rows, param->cols, r, c)];
-        }
-    }
-}
-
-cdl_status cdl_param_need_transposed(struct cdl_param *param) {
-    if (param->wt) return CDL_OK;
-    param->wt = cdl_alloc(param->cols * cdl_padded(param->rows));
-    if (!param->wt) return CDL_ERR_NO_MEMORY;
-    transpose_all(param);
-    return CDL_OK;
 }
 
 /* Live columns of the panel that starts at column `first`. */
@@ -73,7 +49,6 @@ static void write_matrix(struct cdl_param *param, const float *from, size_t ld) 
             for (size_t c = live; c < width; c++) panel[c] = 0.0f;
         }
     }
-    if (param->wt) transpose_all(param);
 }
 
 void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size_t ld) {

@@ -3,8 +3,7 @@
  * A matrix (k rows, n columns) lies in column panels: panel p holds columns 64 p .. 64 p + 63 of
  * all rows, row after row, so that a matrix product reads it from end to end and packs nothing.
  * The last panel is only as wide as whole lines need (n = 10: 16 columns; n = 1: one), its pads
- * are zero. Where a backward pass needs it, `wt` holds the transposed matrix in the same layout;
- * every writer of `w` keeps it true. Anything else (`rows` = 1) is a plain row of n floats.
+ * are zero. Anything else (`rows` = 1) is a plain row of n floats.
  *
  * The layout is the same for every ISA: an ISA whose tile is narrower reads a part of the panel.
  */
@@ -23,12 +22,10 @@ struct cdl_param {
     size_t rows, cols;
     bool matrix;
     float *w;
-    float *wt; /* NULL until cdl_param_need_transposed */
 };
 
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out);
 void cdl_param_destroy(struct cdl_param *param);
-cdl_status cdl_param_need_transposed(struct cdl_param *param);
 
 /* Between the panels and a row-major array of rows * cols floats. */
 void cdl_param_get(const struct cdl_param *param, float *array);

@@ -139,12 +139,12 @@ static void transpose(size_t rows, size_t cols, const float *src, size_t lds, fl
         transpose_line(rows, src, lds, dst, 1);
         return;
     }
-    for (size_t r = 0; r < rows; r += CDL_VLEN) {
+    for (size_t r = 0; r < cdl_padded(rows); r += CDL_VLEN) {
         for (size_t c = 0; c < cols; c += CDL_VLEN) {
             const float *from = src + r * lds + c;
             float *to = dst + c * ldd + r;
             vf v[CDL_VLEN];
-            if (rows - r >= CDL_VLEN && cols - c >= CDL_VLEN) {
+            if (r + CDL_VLEN <= rows && c + CDL_VLEN <= cols) {
                 CDL_UNROLL for (size_t i = 0; i < CDL_VLEN; i++) v[i] = vf_load(from + i * lds);
                 vf_transpose(v);
                 CDL_UNROLL for (size_t i = 0; i < CDL_VLEN; i++) vf_store(to + i * ldd, v[i]);

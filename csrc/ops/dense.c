@@ -1,9 +1,11 @@
 /* dense.c - y = f(x W + b) on the last axis: products, their gradients, and the fused update.
  *
  * x is (rows, k), W (k, n) in panels, y (rows, n); rows are samples times lines. Backward: with
- * dz = dy * df, dx = dz W^T by the transposed copy, dW = x^T dz. dW is never stored: each block
- * of 64 x 64 goes straight from the product into the optimizer while it is in the L1 cache.
+ * dz = dy * df, dx = dz W^T, dW = x^T dz. dW is never stored: each block of 64 x 64 goes straight
+ * from the product into the optimizer while it is in the L1 cache.
  */
+#include <string.h>
+
 #include "ops/learn.h"
 #include "ops/matmul.h"
 #include "ops/op.h"
@@ -23,6 +25,12 @@ static cdl_status check(const struct cdl_node *node) {
 static double flops(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     return 2.0 * (double)x->lines * (double)x->width * (double)y->width;
+}
+
+/* What backward() needs: a part of W turned over, or W's one column with pads. */
+static size_t thread_floats(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return y->width == 1 ? cdl_padded(x->width) : cdl_turned_floats(y->width);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -63,14 +71,17 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                                           .y = cdl_rows(x, first),
                                           .ldy = x->ld,
                                           .params = node->dx_row_param};
+    const float *w = node->param[KERNEL]->w;
     if (x->width == 1) { /* one input: its weights are a single row of W */
-        ctx->kernels->dot_rows(rows, y->width, dz, y->ld, node->param[KERNEL]->wt, 0.0f, dx);
+        ctx->kernels->dot_rows(rows, y->width, dz, y->ld, w, 0.0f, dx);
     } else if (y->width > 1) {
-        cdl_matmul(ctx->kernels, rows, y->width, x->width, dz, y->ld, node->param[KERNEL]->wt, NULL,
-                   dx, x->ld, &epilogue);
+        cdl_matmul_transposed(ctx->kernels, rows, y->width, x->width, dz, y->ld, w, dx, x->ld,
+                              &epilogue, ctx->scratch);
         return;
     } else {
-        ctx->kernels->outer(rows, x->width, dz, node->param[KERNEL]->wt, dx, x->ld);
+        memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));
+        memcpy(ctx->scratch, w, x->width * sizeof(float));
+        ctx->kernels->outer(rows, x->width, dz, ctx->scratch, dx, x->ld);
     }
     if (epilogue.activation != CDL_ACTIVATION_linear) {
         ctx->kernels->activation_slope[epilogue.activation](rows, x->width, epilogue.y, x->ld,
@@ -119,6 +130,7 @@ const struct cdl_op cdl_op_dense = {
     .table = "activations",
     .check = check,
     .flops = flops,
+    .thread_floats = thread_floats,
     .forward = forward,
     .backward = backward,
     .update = update,

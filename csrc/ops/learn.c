@@ -26,17 +26,6 @@ static size_t offset_of(const struct cdl_param *param, struct cdl_block block) {
     return block.column * param->rows + block.row * block.width;
 }
 
-/* The transposed copy of a block; the rows of one chunk fall into one panel of it. */
-static void transpose_block(const struct cdl_kernels *kernels, struct cdl_param *param,
-                            struct cdl_block block) {
-    if (!param->wt) return;
-    const size_t left = param->cols - block.column;
-    const size_t wt_width = cdl_panel_width(param->rows, block.row);
-    kernels->transpose(block.rows, left < block.width ? left : block.width,
-                       param->w + offset_of(param, block), block.width,
-                       param->wt + block.row * param->cols + block.column * wt_width, wt_width);
-}
-
 /* From the final gradient g of n floats at `offset` to new weights; scratch is for rows of whole.h,
  * which see all n floats there are. */
 static void update(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
@@ -104,7 +93,6 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         if (!step->apply && trained->gradient) return;
         if (!step->apply) {
             settle(trained, ctx, offset, n);
-            transpose_block(kernels, trained->param, block);
             return;
         }
         kernels->blend(n, 0.0f, sum, g);
@@ -117,7 +105,6 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     }
     update(trained, ctx, offset, n, g, NULL);
     settle(trained, ctx, offset, n);
-    transpose_block(kernels, trained->param, block);
 }
 
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
@@ -214,8 +201,5 @@ void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx,
             limit_norms(trained, ctx->kernels, column, cdl_panel_width(param->cols, column));
             if (!param->matrix) break;
         }
-    }
-    for (size_t i = 0; i < cdl_blocks(param) && param->matrix; i++) {
-        transpose_block(ctx->kernels, param, cdl_block_at(param, i));
     }
 }

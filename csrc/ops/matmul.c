@@ -27,22 +27,60 @@ static void finish(const struct cdl_kernels *kernels, const struct cdl_epilogue 
     }
 }
 
+/* What the panel of c that starts at `column` gets from `depth` rows of a panel of b: the first of
+ * them is row p of all k. */
+static void add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size_t p, size_t depth,
+                     size_t column, size_t width, const float *a, size_t lda, const float *b,
+                     const float *bias, float *c, size_t ldc, const struct cdl_epilogue *epilogue) {
+    for (size_t row = 0; row < m; row += ROW_GROUP) {
+        const size_t rows = m - row < ROW_GROUP ? m - row : ROW_GROUP;
+        float *block = c + row * ldc + column;
+        const float *init = p ? block : (bias ? bias + column : zeros);
+        kernels->gemm_rows(rows, width, depth, a + row * lda + p, lda, b, init, p ? ldc : 0, block,
+                           ldc);
+        if (p + depth == k) finish(kernels, epilogue, rows, width, row, column, block, ldc);
+    }
+}
+
+static size_t depth_at(size_t k, size_t p) { return k - p < K_BLOCK ? k - p : K_BLOCK; }
+
 void cdl_matmul(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
                 const struct cdl_epilogue *epilogue) {
     for (size_t column = 0; column < n; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(n, column);
-        const float *panel = b + column * k;
         for (size_t p = 0; p == 0 || p < k; p += K_BLOCK) {
-            const size_t depth = k - p < K_BLOCK ? k - p : K_BLOCK;
-            for (size_t row = 0; row < m; row += ROW_GROUP) {
-                const size_t rows = m - row < ROW_GROUP ? m - row : ROW_GROUP;
-                float *block = c + row * ldc + column;
-                const float *init = p ? block : (bias ? bias + column : zeros);
-                kernels->gemm_rows(rows, width, depth, a + row * lda + p, lda, panel + p * width,
-                                   init, p ? ldc : 0, block, ldc);
-                if (p + depth == k) finish(kernels, epilogue, rows, width, row, column, block, ldc);
-            }
+            add_rows(kernels, m, k, p, depth_at(k, p), column, width, a, lda,
+                     b + column * k + p * width, bias, c, ldc, epilogue);
+        }
+    }
+}
+
+size_t cdl_turned_floats(size_t n) { return depth_at(n, 0) * CDL_PANEL; }
+
+/* Rows [row, row + live) of columns [first, first + depth) of w (k rows, n columns in panels) as
+ * columns of a panel `width` wide. */
+static void turn(const struct cdl_kernels *kernels, size_t k, size_t n, size_t row, size_t live,
+                 size_t first, size_t depth, const float *w, float *to, size_t width) {
+    for (size_t q = first; q < first + depth; q += CDL_PANEL) {
+        const size_t w_width = cdl_panel_width(n, q);
+        const size_t columns = first + depth - q < CDL_PANEL ? first + depth - q : CDL_PANEL;
+        kernels->transpose(live, columns, w + q * k + row * w_width, w_width,
+                           to + (q - first) * width, width);
+    }
+}
+
+void cdl_matmul_transposed(const struct cdl_kernels *kernels, size_t m, size_t n, size_t k,
+                           const float *dz, size_t ldz, const float *w, float *dx, size_t lddx,
+                           const struct cdl_epilogue *epilogue, float *scratch) {
+    for (size_t column = 0; column < k; column += CDL_PANEL) {
+        const size_t width = cdl_panel_width(k, column);
+        const size_t live = k - column < CDL_PANEL ? k - column : CDL_PANEL;
+        for (size_t p = 0; p == 0 || p < n; p += K_BLOCK) {
+            const size_t depth = depth_at(n, p);
+            turn(kernels, k, n, column, live, p, depth, w, scratch, width);
+            add_rows(kernels, m, n, p, depth, column, width, dz, ldz, scratch, NULL, dx, lddx,
+                     epilogue);
         }
     }
 }

@@ -107,6 +107,7 @@ struct cdl_context {
     size_t rows;         /* live samples that the node sees: of this batch, or 1 if it is shared */
     size_t batch;        /* live samples of this batch */
     int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
+    float *scratch;      /* this thread's: what thread_floats() of its ops ask for */
     uint64_t seed, step;
     struct cdl_step optimizer;
 };
@@ -146,6 +147,7 @@ struct cdl_op {
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
     void (*prepare)(const struct cdl_node *node, bool training); /* once a run, by one thread */
     double (*flops)(const struct cdl_node *node);                /* of one sample, forward */
+    size_t (*thread_floats)(const struct cdl_node *node);        /* that backward() needs */
     void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last);
     /* From the gradients of the outputs to those of in[k] where needs[k]; an output that nobody
@@ -186,7 +188,7 @@ static inline size_t cdl_row_blocks(size_t rows) {
     return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
 }
 
-/* Floats that update() may use in thread_scratch: one block of a weight's gradient. */
+/* Floats that update() may always use in thread_scratch: one block of a weight's gradient. */
 enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
 
 #define OP(NAME) extern const struct cdl_op cdl_op_##NAME;

@@ -227,7 +227,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         program->outputs[i] = &program->values[def->outputs[i]];
     for (int i = 0; i < def->n_pulled; i++) program->pulled[i] = &program->values[def->pulled[i]];
     if (def->training) make_parts(program);
-    CDL_TRY(cdl_link(program));
+    cdl_link(program);
     program->threads = gate(program, def);
     program->learns_later = program->threads > 1 || program->n_hosts;
     if (!def->training) program->rows *= (size_t)program->threads;

@@ -55,7 +55,7 @@ static int readers_of(const struct cdl_program *program, const struct cdl_tensor
 
 /* A node hands a gradient to an input if it has one and anything before the input learns. A dense
  * node that is the only reader of another's activated output takes over its slope. */
-static cdl_status link_backward(struct cdl_program *program) {
+static void link_backward(struct cdl_program *program) {
     for (int i = program->n_nodes - 1; i >= 0; i--)
         program->nodes[i].has_dy = gets_gradient(program, &program->nodes[i]);
     for (int i = 0; i < program->n_nodes; i++) {
@@ -69,7 +69,6 @@ static cdl_status link_backward(struct cdl_program *program) {
         node->goes_back = node->op->backward && (node->learns || cdl_node_gives(node));
         node->dx_activation = CDL_ACTIVATION_linear;
         if (!node->needs[0] || node->op != &cdl_op_dense) continue;
-        CDL_TRY(cdl_param_need_transposed(node->param[0]));
         struct cdl_node *before = producer_of(program, node, 0);
         if (before->op->absorbs_slope && readers_of(program, node->in[0]) == 1) {
             node->dx_activation = (int)before->attribute[0];
@@ -77,7 +76,6 @@ static cdl_status link_backward(struct cdl_program *program) {
             before->dy_is_dz = true;
         }
     }
-    return CDL_OK;
 }
 
 /* What one thread does for all, what of it no sample changes, and whether samples see each other.
@@ -116,9 +114,8 @@ static void link_waits(struct cdl_program *program) {
     }
 }
 
-cdl_status cdl_link(struct cdl_program *program) {
+void cdl_link(struct cdl_program *program) {
     link_shared(program);
-    if (program->training) CDL_TRY(link_backward(program));
+    if (program->training) link_backward(program);
     link_waits(program);
-    return CDL_OK;
 }

@@ -122,6 +122,17 @@ static size_t place_all(struct plan *plan, struct buffer **alive) {
     return top;
 }
 
+/* The most that update() or an op's backward() needs. */
+static size_t thread_floats(const struct cdl_program *program) {
+    size_t most = CDL_THREAD_SCRATCH;
+    for (int i = 0; i < program->n_nodes && program->training; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        const size_t floats = node->op->thread_floats ? node->op->thread_floats(node) : 0;
+        if (floats > most) most = floats;
+    }
+    return cdl_round_up(most, CDL_LINE);
+}
+
 cdl_status cdl_plan(struct cdl_program *program) {
     const size_t most = 2 * (size_t)program->n_values + (size_t)program->n_nodes +
                         (size_t)program->n_trained + (size_t)program->n_parts + 2;
@@ -149,7 +160,8 @@ cdl_status cdl_plan(struct cdl_program *program) {
             add(&plan, &program->parts[i].gradient, cdl_param_floats(program->parts[i].param), 0,
                 2 * program->n_nodes);
         }
-        add(&plan, &program->thread_scratch, (size_t)program->threads * CDL_THREAD_SCRATCH, 0,
+        program->thread_floats = thread_floats(program);
+        add(&plan, &program->thread_scratch, (size_t)program->threads * program->thread_floats, 0,
             2 * program->n_nodes);
         program->whole_floats = cdl_round_up(program->whole_floats, CDL_LINE);
         add(&plan, &program->whole_scratch, (size_t)program->threads * program->whole_floats, 0,

@@ -36,8 +36,9 @@ struct cdl_program {
     bool mixes_rows;   /* samples see each other in predictions too */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     float *arena;
-    float *thread_scratch; /* CDL_THREAD_SCRATCH floats a thread */
-    float *whole_scratch;  /* whole_floats a thread, for rows of ops/whole.h */
+    float *thread_scratch; /* thread_floats a thread: CDL_THREAD_SCRATCH, or what an op asks for */
+    size_t thread_floats;
+    float *whole_scratch; /* whole_floats a thread, for rows of ops/whole.h */
     size_t whole_floats;
 };
 
@@ -45,7 +46,7 @@ struct cdl_program {
 #define CDL_REGION_FLOPS 1.5e7
 
 /* link.c: which gradients flow, what one thread does for all, and where the others wait for it. */
-cdl_status cdl_link(struct cdl_program *program);
+void cdl_link(struct cdl_program *program);
 
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);

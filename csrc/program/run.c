@@ -119,6 +119,7 @@ static struct cdl_context seen(const struct half *half, const struct cdl_team *t
     struct cdl_context ctx = half->ctx;
     ctx.thread = thread;
     ctx.threads = team->size;
+    ctx.scratch = cdl_scratch_of(half->program, thread);
     return ctx;
 }
 

@@ -61,6 +61,7 @@ struct cdl_context cdl_context_of(const struct cdl_program *program, const struc
                                 .batch = rows,
                                 .thread = thread,
                                 .threads = threads,
+                                .scratch = cdl_scratch_of(program, thread),
                                 .seed = pass->seed,
                                 .step = pass->iteration};
 }
@@ -137,26 +138,24 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
         if (node->goes_back)
             run(node->op->backward, node->op->backward_stages, node, ctx, team, rows);
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
-        if (!program->learns_later && node->learns) learn(node, ctx, program->thread_scratch, 0, 1);
+        if (!program->learns_later && node->learns) learn(node, ctx, ctx->scratch, 0, 1);
     }
 }
 
 static void update_share(const struct cdl_program *program, const struct cdl_context *ctx) {
-    float *scratch = program->thread_scratch + (size_t)ctx->thread * CDL_THREAD_SCRATCH;
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->learns) learn(node, ctx, scratch, ctx->thread, ctx->threads);
+        if (node->learns) learn(node, ctx, ctx->scratch, ctx->thread, ctx->threads);
     }
 }
 
 /* After all parts of all gradients are there: what several instructions use learns. */
 static void learn_parts(struct cdl_program *program, const struct cdl_context *ctx,
                         struct cdl_team *team) {
-    float *scratch = program->thread_scratch + (size_t)ctx->thread * CDL_THREAD_SCRATCH;
     if (!program->n_parts) return;
     cdl_barrier_wait(team, ctx->thread);
     for (int i = ctx->thread; i < program->n_trained; i += team->size) {
-        if (program->trained[i].parts) cdl_learn_parts(&program->trained[i], ctx, scratch);
+        if (program->trained[i].parts) cdl_learn_parts(&program->trained[i], ctx, ctx->scratch);
     }
 }
 

@@ -12,6 +12,11 @@ static inline int cdl_team_size(const struct cdl_program *program) {
     return program->forced ? program->threads : cdl_threads_now(program->threads);
 }
 
+/* Where a thread's ops may write what nobody reads later. */
+static inline float *cdl_scratch_of(const struct cdl_program *program, int thread) {
+    return program->thread_scratch + (size_t)thread * program->thread_floats;
+}
+
 /* Samples [first, last) of a batch. */
 struct cdl_share {
     size_t first, last;

@@ -158,11 +158,11 @@ def test_a_matrix_comes_out_of_its_panels_as_it_went_in(k, n):
     np.testing.assert_array_equal(kernel.numpy(), values)
 
 
-def test_weights_that_are_set_reach_the_transposed_copy_too():
+def test_weights_that_are_set_reach_the_backward_pass_too():
     rng = np.random.default_rng(6)
     program = stack(rng, (), [6, 20, 3])
     x = rng.normal(size=(8, 6)).astype(np.float32)
-    check(program, x, None)  # makes the copy
+    check(program, x, None)
     for v in program.variables:
         v.assign(rng.normal(size=v.shape))
     check(program, x, None)
