@@ -60,15 +60,18 @@ class Configured(CompiledState):
         """Read all variables from a file; see `cdl.saving.load_weights`."""
         saving.load_weights(self, filepath, skip_mismatch, by_name)
 
-    def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
-        """Not there yet.
+    def export(
+        self,
+        filepath: Any,
+        format: str | None = None,
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write what `predict` computes as C99 or ONNX; see `cdl.export.export_model`."""
+        from cdl.export import export_model
 
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(
-            f"export: format {format!r} is not supported yet; save(...) writes a .keras file"
-        )
+        export_model(self, filepath, format, verbose, input_signature, **kwargs)
 
     def quantize(self, mode: Any = None, **kwargs: Any) -> None:
         """Not supported: cdl computes in float32.

@@ -1,0 +1,315 @@
+"""c_ops.py - the operations in C99: one row each, which writes what the op does for one sample.
+
+A row is a function of the text that grows and of an instruction. `text.ref(value)` is the C name of
+an array, `text.table(numbers)` that of constants; `text.call` writes a call of a helper.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _bytecode, _core
+from cdl._expression import in_order
+from cdl.export.formulas import ACTIVATIONS, ELEMENTWISE
+from cdl.export.numbers import Product, blocks, inference_scale, positions
+
+if TYPE_CHECKING:
+    from cdl._instruction import Instruction
+    from cdl.export.to_c import Text
+
+
+def number(value: float) -> str:
+    """A float32 in C."""
+    value = float(np.float32(value))
+    if math.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    if math.isnan(value):
+        return "NAN"
+    digits = f"{value:.9g}"
+    return f"{digits if any(c in digits for c in '.e') else digits + '.0'}f"
+
+
+def lines_and_width(shape: tuple[int, ...]) -> tuple[int, int]:
+    """A sample as lines along its last axis."""
+    return (math.prod(shape[:-1]), shape[-1]) if shape else (1, 1)
+
+
+def _activation(
+    text: "Text", kind: str, attributes: dict[str, Any], x: str, y: str, n: int
+) -> None:
+    names = _core.ACTIVATIONS[kind]
+    given = {name: _in_brackets(number(attributes[name])) for name in names}
+    formula = ACTIVATIONS[kind].format(**given)
+    text.uses(formula)
+    text.write(f"for (i = 0; i < {n}; i++) {{")
+    text.write(f"    const float x = {x}[i];")
+    text.write(f"    {y}[i] = {formula};")
+    text.write("}")
+
+
+def _dense(text: "Text", i: "Instruction") -> None:
+    kernel, bias = i.params
+    k, n = kernel.shape  # type: ignore[union-attr]
+    lines, _ = lines_and_width(i.inputs[0].shape)
+    x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    b = "NULL" if bias is None else text.weight(bias)
+    text.call("dense", lines, k, n, x, text.weight(kernel), b, y)
+    kind = str(i.attributes.get("activation", "linear"))
+    if kind != "linear":
+        _activation(text, kind, i.attributes, y, y, lines * n)
+
+
+def _of_elements(text: "Text", i: "Instruction") -> None:
+    x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    _activation(text, str(i.attributes["kind"]), i.attributes, x, y, math.prod(i.inputs[0].shape))
+
+
+def _by_lines(name: str) -> Callable[["Text", "Instruction"], None]:
+    """A helper of lines and the width of a line of the result."""
+
+    def write(text: "Text", i: "Instruction") -> None:
+        lines, width = lines_and_width(i.outputs[0].shape)
+        text.call(name, lines, width, text.ref(i.inputs[0]), text.ref(i.outputs[0]))
+
+    return write
+
+
+def _affine(text: "Text", i: "Instruction") -> None:
+    """Also batch and feature normalization, whose statistics are known."""
+    lines, width = lines_and_width(i.inputs[0].shape)
+    tables = [text.table(each) for each in inference_scale(i, width)]
+    text.call("affine", lines, width, text.ref(i.inputs[0]), *tables, text.ref(i.outputs[0]))
+
+
+def _normalize(text: "Text", i: "Instruction") -> None:
+    lines, width = lines_and_width(i.inputs[0].shape)
+    gamma, beta = (
+        text.table(np.full(width, otherwise)) if each is None else text.weight(each)
+        for each, otherwise in zip(i.params, (1.0, 0.0), strict=True)
+    )
+    a = i.attributes
+    how = (int(a["measure"]), int(a["subtracts_mean"]), number(a["epsilon"]))
+    text.call("normalize", lines, width, *how, text.ref(i.inputs[0]), gamma, beta,
+              text.ref(i.outputs[0]))  # fmt: skip
+
+
+def _prelu(text: "Text", i: "Instruction") -> None:
+    lines, width = lines_and_width(i.inputs[0].shape)
+    x, y, alpha = text.ref(i.inputs[0]), text.ref(i.outputs[0]), text.weight(i.params[0])
+    text.write(f"for (i = 0; i < {lines * width}; i++)")
+    text.write(f"    {y}[i] = {x}[i] < 0.0f ? {alpha}[i % {width}] * {x}[i] : {x}[i];")
+
+
+def _bucketize(text: "Text", i: "Instruction") -> None:
+    bounds = i.params[0]
+    n = 0 if bounds is None else math.prod(bounds.shape)
+    table = text.weight(bounds) if n else "NULL"
+    x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    text.uses("bucketize(")
+    text.write(f"for (i = 0; i < {math.prod(i.inputs[0].shape)}; i++)")
+    text.write(f"    {y}[i] = bucketize({x}[i], {n}, {table});")
+
+
+def _product(text: "Text", i: "Instruction") -> None:
+    p = Product(i)
+    a, b = (text.ref(v) for v in i.inputs)
+    sizes = (p.m * p.k * p.many[0], p.k * p.n * p.many[1])
+    steps = [f"({many}) * (i / {p.m})" for many in sizes]
+    row, y = f"(i % {p.m})", text.ref(i.outputs[0])
+    left = f"j * {p.m} + {row}" if p.turned[0] else f"{row} * {p.k} + j"
+    right = f"c * {p.k} + j" if p.turned[1] else f"j * {p.n} + c"
+    text.write(f"for (i = 0; i < {p.batch * p.m}; i++) {{")
+    text.write("    size_t c;")
+    text.write(f"    for (c = 0; c < {p.n}; c++) {{")
+    text.write("        float sum = 0.0f;")
+    text.write(f"        for (j = 0; j < {p.k}; j++)")
+    text.write(f"            sum += {a}[{steps[0]} + {left}] * {b}[{steps[1]} + {right}];")
+    text.write(f"        {y}[i * {p.n} + c] = sum;")
+    text.write("    }")
+    text.write("}")
+
+
+def _encode(text: "Text", i: "Instruction") -> None:
+    lines, width = lines_and_width(i.inputs[0].shape)
+    tokens = i.outputs[0].shape[-1]
+    x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    weight = f"{text.ref(i.inputs[1])}[i]" if len(i.inputs) > 1 else "1.0f"
+    line = "i" if i.attributes["one_hot"] else f"i / {width}"
+    one = f"{y}[at] + {weight}" if i.attributes["counts"] else "1.0f"
+    text.zeros(y, math.prod(i.outputs[0].shape))
+    text.write(f"for (i = 0; i < {lines * width}; i++) {{")
+    text.write(f"    if ({x}[i] >= 0.0f && {x}[i] < {number(tokens)}) {{")
+    text.write(f"        const size_t at = ({line}) * {tokens} + (size_t){x}[i];")
+    text.write(f"        {y}[at] = {one};")
+    text.write("    }")
+    text.write("}")
+
+
+def _mask(text: "Text", i: "Instruction") -> None:
+    lines, width = lines_and_width(i.inputs[0].shape)
+    x, y, kept = text.ref(i.inputs[0]), text.ref(i.outputs[0]), text.ref(i.outputs[1])
+    text.write(f"for (i = 0; i < {lines}; i++) {{")
+    text.write(f"    {kept}[i] = 0.0f;")
+    text.write(f"    for (j = 0; j < {width}; j++)")
+    value = number(i.attributes["value"])
+    text.write(f"        if ({x}[i * {width} + j] != {value}) {kept}[i] = 1.0f;")
+    text.write(f"    for (j = 0; j < {width}; j++)")
+    where = f"[i * {width} + j]"
+    text.write(f"        {y}{where} = {kept}[i] != 0.0f ? {x}{where} : 0.0f;")
+    text.write("}")
+
+
+def _moved(text: "Text", i: "Instruction") -> None:
+    """Any op that only says which element of x each element of y is; -1 for none."""
+    at = positions(i)
+    x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    table = text.table(at, "int")
+    text.write(f"for (i = 0; i < {at.size}; i++)")
+    some = f"{table}[i] < 0 ? 0.0f : {x}[{table}[i]]" if (at < 0).any() else f"{x}[{table}[i]]"
+    text.write(f"    {y}[i] = {some};")
+
+
+def _concat(text: "Text", i: "Instruction") -> None:
+    axis, y = int(i.attributes["axis"]), text.ref(i.outputs[0])
+    whole = math.prod(i.outputs[0].shape[axis:])
+    before = 0
+    for v in i.inputs:
+        part = math.prod(v.shape[axis:])
+        text.write(f"for (i = 0; i < {math.prod(v.shape)}; i++)")
+        text.write(f"    {y}[i / {part} * {whole} + {before} + i % {part}] = {text.ref(v)}[i];")
+        before += part
+
+
+_REDUCE = {
+    "sum": ("0.0f", "sum += {x}", "sum"),
+    "mean": ("0.0f", "sum += {x}", "sum / {n}"),
+    "max": ("{x0}", "sum = {x} > sum || {x} != {x} ? {x} : sum", "sum"),
+    "min": ("{x0}", "sum = {x} < sum || {x} != {x} ? {x} : sum", "sum"),
+    "prod": ("1.0f", "sum *= {x}", "sum"),
+}
+
+
+def _reduced(text: "Text", i: "Instruction") -> None:
+    outer, n, inner = blocks(i)
+    x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    first = f"{x}[i / {inner} * {n * inner} + i % {inner}]"
+    each = f"{x}[(i / {inner} * {n} + j) * {inner} + i % {inner}]"
+    begin, step, end = (
+        part.format(x=each, x0=first, n=number(n)) for part in _REDUCE[str(i.attributes["kind"])]
+    )
+    text.write(f"for (i = 0; i < {outer * inner}; i++) {{")
+    text.write(f"    float sum = {begin};")
+    text.write(f"    for (j = 0; j < {n}; j++) {step};")
+    text.write(f"    {y}[i] = {end};")
+    text.write("}")
+
+
+def _take_along(text: "Text", i: "Instruction") -> None:
+    outer, n, inner = blocks(i)
+    m = math.prod(i.outputs[0].shape) // (outer * inner)
+    x, index, y = (text.ref(v) for v in (*i.inputs, *i.outputs))
+    text.write(f"for (i = 0; i < {outer * m * inner}; i++) {{")
+    text.write(f"    const float at = {index}[i] < 0.0f ? {index}[i] + {number(n)} : {index}[i];")
+    text.write(f"    {y}[i] = at >= 0.0f && at < {number(n)}")
+    text.write(
+        f"                 ? {x}[(i / {m * inner} * {n} + (size_t)at) * {inner} + i % {inner}]"
+    )
+    text.write("                 : 0.0f;")
+    text.write("}")
+
+
+def _gather(text: "Text", i: "Instruction") -> None:
+    width, count = i.outputs[0].shape[-1], math.prod(i.inputs[0].shape)
+    if len(i.inputs) > 1:
+        table, rows = text.ref(i.inputs[1]), math.prod(i.inputs[1].shape) // width
+    else:
+        variable = i.params[0]
+        table, rows = text.weight(variable), math.prod(variable.shape) // width  # type: ignore[union-attr]
+    index, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    at = f"{index}[i]"
+    if i.attributes["wraps"]:
+        at = f"{at} < 0.0f ? {at} + {number(rows)} : {at}"
+    text.write(f"for (i = 0; i < {count}; i++) {{")
+    text.write(f"    const float at = {at};")
+    text.write(f"    const int there = at >= 0.0f && at < {number(rows)};")
+    text.write(f"    for (j = 0; j < {width}; j++)")
+    text.write(f"        {y}[i * {width} + j] = there ? {table}[(size_t)at * {width} + j] : 0.0f;")
+    text.write("}")
+
+
+def _map(text: "Text", i: "Instruction") -> None:
+    """An expression: a local for each of its steps."""
+    root = _bytecode.read(i.numbers)
+    names: dict[int, str] = {}
+    steps: list[str] = []
+    for x in in_order(root):
+        if x.primitive == "argument":
+            names[id(x)] = f"{text.ref(i.inputs[int(x.value)])}[i]"
+        elif x.primitive == "constant":
+            names[id(x)] = number(x.value)
+        else:
+            names[id(x)] = f"t{len(steps)}"
+            operands = dict(zip("abc", (names[id(a)] for a in x.args), strict=False))
+            formula = _with(ELEMENTWISE[x.primitive], operands)
+            text.uses(formula)
+            steps.append(f"    const float t{len(steps)} = {formula};")
+    text.write(f"for (i = 0; i < {math.prod(i.outputs[0].shape)}; i++) {{")
+    for step in steps:
+        text.write(step)
+    text.write(f"    {text.ref(i.outputs[0])}[i] = {names[id(root)]};")
+    text.write("}")
+
+
+def _in_brackets(operand: str) -> str:
+    return f"({operand})" if operand.startswith("-") else operand
+
+
+def _with(formula: str, operands: dict[str, str]) -> str:
+    """A formula with its operands in place of a, b and c."""
+    import re
+
+    def put(found: "re.Match[str]") -> str:
+        return _in_brackets(operands[found.group()])
+
+    return re.sub(r"\b[abc]\b", put, formula)
+
+
+def _same(text: "Text", i: "Instruction") -> None:
+    """What gives its input, perhaps in another shape."""
+
+
+# What each op writes; an op that is not here cannot be exported.
+ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
+    "dense": _dense,
+    "activation": _of_elements,
+    "softmax": _by_lines("softmax"),
+    "log_softmax": _by_lines("log_softmax"),
+    "sparsemax": _by_lines("sparsemax"),
+    "glu": _by_lines("glu"),
+    "reshape": _same,
+    "stop": _same,
+    "fork": _same,
+    "spread": _same,
+    "param": _same,
+    "constant": _same,
+    "map": _map,
+    "broadcast": _moved,
+    "permute": _moved,
+    "repeat": _moved,
+    "pick": _moved,
+    "reduce": _reduced,
+    "concat": _concat,
+    "product": _product,
+    "take_along": _take_along,
+    "gather": _gather,
+    "mask": _mask,
+    "batch_norm": _affine,
+    "feature_norm": _affine,
+    "affine": _affine,
+    "normalize": _normalize,
+    "prelu": _prelu,
+    "bucketize": _bucketize,
+    "encode": _encode,
+}

@@ -1,0 +1,279 @@
+"""to_c.py - a program as one file of C99: weights, work space, one function, and its header."""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.export import c_ops, numbers
+from cdl.export.formulas import CALLS, HELPERS
+
+# Floats of work space that go on the stack; more are static, so that one call runs at a time.
+_MOST_ON_STACK = 16_384
+
+
+class Text:
+    """The C text of a program, as far as it is written.
+
+    Args:
+        program: the program of a model's `predict`.
+    """
+
+    def __init__(self, program: Any) -> None:
+        self.lines: list[str] = []
+        self.tables: list[str] = []
+        self.helpers: set[str] = set()
+        self._names: dict[int, str] = {}  # C names of values
+        self._known: dict[bytes, str] = {}  # of tables, by their contents
+        self._weights: dict[int, str] = {}  # of weights
+        self.work = _Work(program)
+        for k, value in enumerate(program.inputs):
+            self._names[id(value)] = f"in{_digit(k, program.inputs)}"
+
+    def write(self, line: str) -> None:
+        """Append a line to the function."""
+        self.lines.append(f"    {line}")
+
+    def uses(self, formula: str) -> None:
+        """Note which helpers a formula calls."""
+        for name in re.findall(r"\b(\w+)\(", formula):
+            if name in HELPERS:
+                self.helpers |= {name, *CALLS.get(name, ())}
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Append the call of a helper."""
+        self.uses(f"{name}(")
+        self.write(f"{name}({', '.join(map(str, arguments))});")
+
+    def zeros(self, name: str, n: int) -> None:
+        """Append what clears an array."""
+        self.write(f"for (i = 0; i < {n}; i++) {name}[i] = 0.0f;")
+
+    def ref(self, value: Any) -> str:
+        """The C name of the array of a value."""
+        return self._names.setdefault(id(value), f"v{value.index}")
+
+    def name(self, value: Any, name: str) -> None:
+        """Give the array of a value a name."""
+        self._names[id(value)] = name
+
+    def is_named(self, value: Any) -> bool:
+        """Whether the array of a value has a name already."""
+        return id(value) in self._names
+
+    def weight(self, variable: Any) -> str:
+        """The C name of the constants that a weight is."""
+        if id(variable) not in self._weights:
+            self._weights[id(variable)] = self.table(variable.numpy(), about=variable.path)
+        return self._weights[id(variable)]
+
+    def table(self, values: NDArray[Any], kind: str = "float", about: str = "") -> str:
+        """The C name of an array of constants; equal ones are there once."""
+        flat = np.asarray(values, np.float32 if kind == "float" else np.int64).reshape(-1)
+        key = kind.encode() + flat.tobytes()
+        if key not in self._known:
+            name = self._known[key] = f"{'w' if kind == 'float' else 'p'}{len(self._known)}"
+            about = re.sub(r"[^\w/. :-]", "_", about)
+            said = f" /* {about} {list(np.shape(values))} */" if about else ""
+            words = [c_ops.number(v) if kind == "float" else str(v) for v in flat.tolist()]
+            rows = [", ".join(words[at : at + 8]) for at in range(0, len(words), 8)]
+            body = ",\n    ".join(rows) or "0"
+            self.tables.append(
+                f"static const {kind} {name}[{max(1, flat.size)}] = {{{said}\n    {body}\n}};\n"
+            )
+        return self._known[key]
+
+
+class _Work:
+    """Where the values that are no constants lie; two share a place if they do not live at once."""
+
+    def __init__(self, program: Any) -> None:
+        self._root: dict[int, Any] = {}  # of values that are another one's array
+        self._lives: dict[int, list[int]] = {}  # first and last instruction
+        self._values: dict[int, Any] = {}
+        self.places: dict[int, int] = {}
+        self.size = 0
+        for at, i in enumerate(program.instructions):
+            for v in i.inputs:
+                self._live(self.root(v), at)
+            for v in i.outputs:
+                if i.op in numbers.SAME:
+                    self._root[id(v)] = self.root(i.inputs[0])
+                elif i.op not in ("param", "constant"):
+                    self._live(v, at)
+                    self._values[id(v)] = v
+        for v in program.outputs:
+            self._live(self.root(v), len(program.instructions))
+        self._place()
+
+    def root(self, value: Any) -> Any:
+        """The value whose array another one's is."""
+        return self._root.get(id(value), value)
+
+    def _live(self, value: Any, at: int) -> None:
+        life = self._lives.setdefault(id(value), [at, at])
+        life[1] = at
+
+    def _place(self) -> None:
+        taken: list[tuple[int, int, int]] = []  # last instruction, from, to
+        for key, value in self._values.items():
+            first, last = self._lives[key]
+            size = math.prod(value.shape)
+            taken = [each for each in taken if each[0] >= first]
+            at = 0
+            for _, start, end in sorted(taken, key=lambda each: each[1]):
+                if at + size <= start:
+                    break
+                at = max(at, end)
+            taken.append((last, at, at + size))
+            self.places[key] = at
+            self.size = max(self.size, at + size)
+
+    def declarations(self, text: Text) -> list[str]:
+        """The lines that name the arrays."""
+        return [
+            f"float *const {text.ref(self._values[key])} = work + {at};"
+            for key, at in self.places.items()
+        ]
+
+
+def source_of(program: Any, stem: str, title: str) -> tuple[str, str]:
+    """The C file and the header of a program.
+
+    Args:
+        program: that of a model's `predict`.
+        stem: the name of the file, of which that of the function is made.
+        title: the name of the model, for a comment.
+
+    Raises:
+        ValueError: an op that cannot be exported, or a name of the file that C cannot include.
+    """
+    if re.search(r'["\\\n]', stem):
+        raise ValueError(f"export: filepath must have a name that C can include, got {stem!r}")
+    name = re.sub(r"\W", "_", stem, flags=re.ASCII)
+    name = f"_{name}" if name[:1].isdigit() else name
+    text = Text(program)
+    for i in program.instructions:
+        if i.op not in c_ops.ROWS:
+            raise numbers.refusal(i.op, "C")
+        for v in i.outputs:
+            if i.op in numbers.SAME:
+                text.name(v, text.ref(i.inputs[0]))
+            elif i.op == "param":
+                text.name(v, text.weight(i.params[0]))
+            elif i.op == "constant":
+                text.name(v, text.table(np.asarray(i.numbers)))
+        text.write(f"/* {_comment(repr(i))} */")
+        c_ops.ROWS[i.op](text, i)
+    for k, v in enumerate(program.outputs):
+        out = f"out{_digit(k, program.outputs)}"
+        text.write(f"for (i = 0; i < {math.prod(v.shape)}; i++) {out}[i] = {text.ref(v)}[i];")
+    return _file(program, text, name, stem, title), _header(program, text, name, title)
+
+
+def _digit(k: int, values: list[Any]) -> str:
+    return str(k) if len(values) > 1 else ""
+
+
+def _comment(words: str) -> str:
+    """What may stand in a comment: neither its end nor anything but ASCII."""
+    plain = words.encode("ascii", "replace").decode().replace("*/", "* /").replace("/*", "/ *")
+    plain = re.sub(r"[\x00-\x1f\\?]", "_", plain)
+    return plain if len(plain) <= 80 else f"{plain[:77]}..."
+
+
+def _arguments(program: Any) -> list[str]:
+    parts = [f"const float *in{_digit(k, program.inputs)}" for k in range(len(program.inputs))]
+    return parts + [f"float *out{_digit(k, program.outputs)}" for k in range(len(program.outputs))]
+
+
+def _sizes(program: Any) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Name, macro and shape of each array that the function takes."""
+    found = []
+    for kind, macro, values in (
+        ("in", "INPUT", program.inputs),
+        ("out", "OUTPUT", program.outputs),
+    ):
+        for k, v in enumerate(values):
+            end = _digit(k, values)
+            found.append((f"{kind}{end}", f"{macro}{end}", tuple(v.shape)))
+    return found
+
+
+def _file(program: Any, text: Text, name: str, stem: str, title: str) -> str:
+    work = text.work
+    static = "static " if work.size > _MOST_ON_STACK else ""
+    named = "static void one(" + ", ".join(_arguments(program)) + ") {"
+    body = [named]
+    if work.size:
+        body += [f"    {static}float work[{work.size}];"]
+        body += [f"    {line}" for line in work.declarations(text)]
+    uses_j = any(re.search(r"\bj\b", line) for line in text.lines)
+    body += [f"    size_t i{', j' if uses_j else ''};", *text.lines, "}", ""]
+    steps = [f"{a} + s * {math.prod(shape)}" for (a, _, shape) in _sizes(program)]
+    body += [
+        f"void {name}_predict(size_t n, {', '.join(_arguments(program))}) {{",
+        "    size_t s;",
+        f"    for (s = 0; s < n; s++) one({', '.join(steps)});",
+        "}",
+        "",
+    ]
+    helpers = [HELPERS[each] for each in HELPERS if each in text.helpers]
+    return "\n".join(
+        [
+            f"/* {name}.c - the model {_comment(title)}: its weights and its predictions, in C99.",
+            " *",
+            " * Written by cdl. Compile it with any C99 compiler, and link with -lm.",
+            " */",
+            "#include <math.h>",
+            "#include <stddef.h>",
+            "",
+            f'#include "{stem}.h"',
+            "",
+            *text.tables,
+            *(each.strip("\n") + "\n" for each in helpers),
+            *body,
+        ]
+    )
+
+
+def _header(program: Any, text: Text, name: str, title: str) -> str:
+    upper = name.upper()
+    sizes = [
+        f"#define {upper}_{macro} {math.prod(shape)} /* floats of a sample of {a}: {list(shape)} */"
+        for a, macro, shape in _sizes(program)
+    ]
+    size = 4 * text.work.size
+    where = (
+        f"It takes some {size} bytes of stack and allocates nothing; it may run in many threads."
+    )
+    if text.work.size > _MOST_ON_STACK:
+        where = f"It has {size} bytes of static memory: one call at a time. It allocates nothing."
+    return "\n".join(
+        [
+            f"/* {name}.h - predictions of the model {_comment(title)}. Written by cdl. */",
+            f"#ifndef {upper}_H",
+            f"#define {upper}_H",
+            "",
+            "#include <stddef.h>",
+            "",
+            *sizes,
+            "",
+            "#ifdef __cplusplus",
+            'extern "C" {',
+            "#endif",
+            "",
+            "/* The outputs for n samples, which lie one behind the other, as do the outputs.",
+            f" * {where} */",
+            f"void {name}_predict(size_t n, {', '.join(_arguments(program))});",
+            "",
+            "#ifdef __cplusplus",
+            "}",
+            "#endif",
+            "",
+            f"#endif /* {upper}_H */",
+            "",
+        ]
+    )

@@ -1,0 +1,150 @@
+"""nets.py - models that are exported in every format: every layer, every activation, whole nets."""
+
+import numpy as np
+
+import cdl
+from cdl import layers
+from cdl.layers import Dense, Input
+from cdl.models import Sequential
+
+RNG = np.random.default_rng(11)
+
+# Layers by name: the shape of a sample, and what makes the layer.
+LAYERS = {
+    "dense": ((6,), lambda: Dense(5)),
+    "dense without bias": ((6,), lambda: Dense(5, use_bias=False)),
+    "dense on lines": ((3, 6), lambda: Dense(4, "tanh")),
+    "dense of one": ((1,), lambda: Dense(1)),
+    "activation layer": ((3, 4), lambda: layers.Activation("sigmoid")),
+    "identity": ((4,), layers.Identity),
+    "elu": ((5,), lambda: layers.ELU(0.7)),
+    "leaky relu": ((5,), lambda: layers.LeakyReLU(0.2)),
+    "relu": ((5,), lambda: layers.ReLU(1.5, 0.1, 0.3)),
+    "prelu": ((4,), lambda: layers.PReLU("uniform")),
+    "prelu of planes": ((3, 4), lambda: layers.PReLU("uniform")),
+    "prelu that shares an axis": ((3, 4), lambda: layers.PReLU("uniform", shared_axes=[1])),
+    "softmax": ((5,), layers.Softmax),
+    "softmax of another axis": ((3, 4), lambda: layers.Softmax(axis=1)),
+    "dropout": ((5,), lambda: layers.Dropout(0.5)),
+    "noise": ((5,), lambda: layers.GaussianNoise(0.5)),
+    "flatten": ((3, 4), layers.Flatten),
+    "reshape": ((6,), lambda: layers.Reshape((3, 2))),
+    "permute": ((3, 4), lambda: layers.Permute((2, 1))),
+    "permute three": ((2, 3, 4), lambda: layers.Permute((3, 1, 2))),
+    "repeat": ((4,), lambda: layers.RepeatVector(3)),
+    "masking": ((4, 3), lambda: layers.Masking(0.0)),
+    "batch normalization": ((5,), layers.BatchNormalization),
+    "batch normalization of channels": ((3, 4), lambda: layers.BatchNormalization(axis=1)),
+    "batch normalization plain": (
+        (5,),
+        lambda: layers.BatchNormalization(center=False, scale=False),
+    ),
+    "layer normalization": ((6,), layers.LayerNormalization),
+    "layer normalization of two axes": ((3, 4), lambda: layers.LayerNormalization(axis=[1, 2])),
+    "rms normalization": ((6,), layers.RMSNormalization),
+    "unit normalization": ((6,), layers.UnitNormalization),
+    "group normalization": ((3, 8), lambda: layers.GroupNormalization(2)),
+    "normalization": ((4,), layers.Normalization),
+    "normalization given": ((4,), lambda: layers.Normalization(mean=0.5, variance=2.0)),
+    "normalization inverted": (
+        (3,),
+        lambda: layers.Normalization(mean=[0.5, 1, 2], variance=[2.0, 1, 3], invert=True),
+    ),
+    "rescaling": ((4,), lambda: layers.Rescaling(0.5, -0.1)),
+    "discretization": ((4,), lambda: layers.Discretization([-0.5, 0.0, 0.5])),
+    "discretization one hot": (
+        (1,),
+        lambda: layers.Discretization([-0.5, 0.5], output_mode="one_hot"),
+    ),
+    "category multi hot": ((3,), lambda: layers.CategoryEncoding(4, "multi_hot")),
+    "category counts": ((3,), lambda: layers.CategoryEncoding(4, "count")),
+    "category one hot": ((1,), lambda: layers.CategoryEncoding(4, "one_hot")),
+    "activity regularization": ((4,), lambda: layers.ActivityRegularization(0.1)),
+}
+INTEGERS = ("category multi hot", "category counts", "category one hot")
+
+
+def _names():
+    found = []
+    for name in sorted(vars(cdl.activations)):
+        thing = getattr(cdl.activations, name)
+        if type(thing).__module__ == "cdl.activations" and hasattr(thing, "lower"):
+            found.append(name)
+    return [name for name in found if name not in ("threshold",)]
+
+
+ACTIVATIONS = _names()
+
+
+def of_layer(name):
+    """A model of one layer, with weights that are not those it began with, and samples."""
+    shape, make = LAYERS[name]
+    layer = make()
+    if name == "normalization":
+        layer.adapt(RNG.normal(size=(50, *shape)).astype(np.float32) * 3 + 1)
+    model = Sequential([Input(shape), layer])
+    if name != "normalization":
+        for weight in model.weights:
+            weight.assign(RNG.uniform(0.3, 1.7, weight.shape))
+    x = RNG.normal(size=(7, *shape)).astype(np.float32)
+    if name in INTEGERS:
+        x = RNG.integers(0, 4, x.shape).astype(np.float32)
+    if name == "masking":
+        x[2, 1] = x[3, 0] = 0
+    return model, x
+
+
+def of_activation(name):
+    """A model of one activation, and samples from end to end."""
+    model = Sequential([Input((6,)), layers.Activation(name)])
+    x = np.concatenate([np.linspace(-9, 9, 42), np.linspace(-0.01, 0.01, 18), [0] * 6])
+    more = [-88, -30, -20, 20, 30, 88] if name != "exponential" else [-88, -30, -20, 20, 30, 50]
+    return model, np.concatenate([x, more]).reshape(-1, 6).astype(np.float32)
+
+
+def classifier():
+    model = Sequential(
+        [
+            Input((20,)),
+            layers.Normalization(),
+            Dense(64, "relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            Sequential([Dense(32, "gelu"), layers.LayerNormalization()]),
+            Dense(10, "softmax"),
+        ]
+    )
+    x = RNG.normal(size=(64, 20)).astype(np.float32)
+    model.layers[0].adapt(x)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, RNG.integers(0, 10, 64), epochs=3, verbose=0)
+    return model, x
+
+
+def wide():
+    model = Sequential([Input((300,)), Dense(700, "swish"), Dense(50, "tanh"), Dense(1)])
+    return model, RNG.normal(size=(3, 300)).astype(np.float32)
+
+
+NETS = {"classifier": classifier, "wide": wide}
+CASES = {
+    **{f"layer {name}": (of_layer, name) for name in LAYERS},
+    **{f"activation {name}": (of_activation, name) for name in ACTIVATIONS},
+    **{f"net {name}": (make,) for name, make in NETS.items()},
+}
+
+
+def case(name):
+    """A model and samples."""
+    make, *arguments = CASES[name]
+    cdl.utils.clear_session()
+    return make(*arguments)
+
+
+def assert_close(found, model, x, within=1e-6):
+    """What another program predicts is what cdl does, within some part of the largest number."""
+    expected = model.predict(x, verbose=0)
+    assert found.shape == expected.shape
+    assert found.dtype == np.float32
+    scale = max(1e-3, float(np.abs(expected).max()))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=within * scale)
