@@ -336,6 +336,11 @@ cdef class Executor:
             self.busy = False
 
     @property
+    def done(self):
+        """Batches since begin()."""
+        return self.where.next
+
+    @property
     def skipped(self):
         """Batches since begin() that changed nothing, by the rule finite_only."""
         return self.where.skipped

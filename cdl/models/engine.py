@@ -5,7 +5,7 @@ a metric in Python makes it a loop over batches, in which the core still does ev
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -115,29 +115,39 @@ class Engine:
         return self._train(steps, seconds)
 
     def _train(self, steps: int, seconds: float) -> int:
-        optimizer, executor = self.optimizer, self.executor
-        first = optimizer.step
-        rates = optimizer.rates(first, min(steps, _RATES))
+        first = self.optimizer.step
+        rates = self.optimizer.rates(first, min(steps, _RATES))
         if len(rates) > 1:
             steps = len(rates)
-        before = done = self._done
-        skipped = executor.skipped
-        try:
-            done = executor.train(steps, seconds, rates, first, core_seed())
-        except BaseException:
-            # Ctrl-C comes after the core has returned and before `done` is bound: ask it again.
-            done = executor.train(0, 0.0, rates, first, core_seed())
-            raise
-        finally:
-            self._done = done
-            self._follow(first, done - before, executor.skipped - skipped)
-        return done - before
+        train = self.executor.train
+        return self._learn(first, lambda: train(steps, seconds, rates, first, core_seed()))
 
-    def _follow(self, first: int, batches: int, skipped: int) -> None:
-        """Tell the optimizer what it has made of so many batches, after its step `first`."""
-        self.optimizer.step = first + batches - skipped
-        if self.optimizer.by_step and batches:
-            self.optimizer.follow(skipped == 0)
+    def _learn(self, first: int, run: Callable[[], object]) -> int:
+        """Let the core learn from some batches, after the optimizer's step `first`; how many.
+
+        Python answers signals at any call of a function. So what an answer to Ctrl-C has kept
+        from being written down, though the weights have changed, is written down once more:
+        between the core's return and the loop there is no call.
+        """
+        executor = self.executor
+        before, skipped = executor.done, executor.skipped
+        late: BaseException | None = None
+        try:
+            run()
+        finally:
+            for _ in (1, 2, 3):
+                try:
+                    self._done = executor.done
+                    skips = executor.skipped - skipped
+                    self.optimizer.step = first + self._done - before - skips
+                    break
+                except BaseException as error:
+                    late = error
+        if late is not None:
+            raise late
+        if self.optimizer.by_step and self._done > before:
+            self.optimizer.follow(skips == 0)
+        return self._done - before
 
     def _run_in_python(self, steps: int, seconds: float) -> int:
         """The same batch by batch, with the Python parts between."""
@@ -166,12 +176,11 @@ class Engine:
         rows = executor.forward(self.training, step, core_seed())
         gradients = self.parts.losses_of(executor, rows, self.training)
         if self.training:
-            rate, skipped = float(optimizer.rates(step, 1)[0]), executor.skipped
-            executor.backward(gradients, rate, step)
-            self._follow(step, 1, executor.skipped - skipped)
+            rate = float(optimizer.rates(step, 1)[0])
+            self._learn(step, lambda: executor.backward(gradients, rate, step))
         else:
             executor.skip()
-        self._done += 1
+            self._done += 1
 
     def outputs(self) -> list[NDArray[np.float32]]:
         """The outputs of the model for the last batch."""

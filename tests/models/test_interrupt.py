@@ -1,6 +1,8 @@
 """test_interrupt.py - Ctrl-C answers at once, and leaves the model as of its last whole step."""
 
+import inspect
 import signal
+import sys
 import time
 
 import numpy as np
@@ -81,3 +83,49 @@ def test_answer_comes_within_100_ms(call):
                 model.evaluate(X, Y, 8, 0) if call == "evaluate" else model.predict(X, 8, 0)
         late.append(interrupt.late)
     assert min(late) < 0.1
+
+
+class Tripwire:
+    """Raises KeyboardInterrupt where the nth function of a step is entered, as a signal may."""
+
+    WHERE = ("models/engine.py", "models/loops.py", "models/training.py", "cdl/_state.py")
+
+    def __init__(self, n):
+        self.left = n
+
+    def __call__(self, frame, event, argument):
+        code = frame.f_code
+        generates = code.co_flags & inspect.CO_GENERATOR  # whose end hides what is raised in it
+        self.left -= code.co_filename.endswith((*self.WHERE, "optimizer.py")) and not generates
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("loss", ["mse", lambda y, p: ((y - p) ** 2).mean(-1)])
+def test_wherever_fit_is_interrupted_the_weights_are_those_of_its_steps(loss):
+    x, y = X[:12], Y[:12]
+    model = net((3, "tanh"), (2, "linear"))
+    model.compile("sgd", loss)
+    first = model.get_weights()
+    states = {0: first}
+    for step in (1, 2, 3):
+        model.train_on_batch(x[4 * (step - 1) : 4 * step], y[4 * (step - 1) : 4 * step])
+        states[step] = model.get_weights()
+    seen, n, over = set(), 0, False
+    while not over:
+        n += 1
+        model.set_weights(first)
+        model.optimizer.iterations = 0
+        before = sys.gettrace()
+        sys.settrace(Tripwire(n))
+        try:
+            model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+            over = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        steps = int(model.optimizer.iterations)
+        seen.add(steps)
+        assert same_weights(model, states[steps]), f"interrupted at call {n}, said {steps} steps"
+    assert seen >= {0, 3}
