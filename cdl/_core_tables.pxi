@@ -82,6 +82,7 @@ cdef dict _TABLES = {
     "losses": {name: row.params for name, row in LOSSES.items()},
     "metrics": {name: row.params for name, row in METRICS.items()},
     "tallies": {name: row.params for name, row in TALLIES.items()},
+    "draws": {name: params for name, params, *_ in _rows("draws")},
     "reductions": {name: params for name, params, *_ in _rows("reductions")},
 }
 cdef dict _NUMBER = {

@@ -44,17 +44,54 @@ def reduce(
         start = end
         while left and left[-1] == start - 1:
             start = left.pop()
-        shape = value.shape
-        parts = shape[:start], shape[start : end + 1], shape[end + 1 :]
-        middle = (1,) * (end - start + 1) if keepdims else ()
-        value = program.emit(
-            "reduce",
-            [value],
-            (*parts[0], *middle, *parts[2]),
-            numbers=[math.prod(p) for p in parts],
-            kind=kind,
-        )
+        numbers, shape = _cut(value.shape, start, end + 1, keepdims)
+        value = program.emit("reduce", [value], shape, numbers=numbers, kind=kind)
     return value
+
+
+def _cut(shape: Shape, start: int, end: int, keepdims: bool) -> tuple[list[int], Shape]:
+    """Sizes before, of and behind the axes [start, end), and the shape without them."""
+    parts = shape[:start], shape[start:end], shape[end:]
+    middle = (1,) * (end - start) if keepdims else ()
+    return [math.prod(p) for p in parts], (*parts[0], *middle, *parts[2])
+
+
+def arg(
+    program: Program,
+    value: Value,
+    axis: int | None = None,
+    keepdims: bool = False,
+    smallest: bool = False,
+) -> Value:
+    """The place of the largest or smallest along an axis, or among all; no gradient.
+
+    The first of equals; a NaN is the largest and the smallest.
+    """
+    rank = len(value.shape)
+    start, end = (0, rank) if axis is None else (axis % rank, axis % rank + 1)
+    numbers, shape = _cut(value.shape, start, end, keepdims)
+    return program.emit("arg", [value], shape, numbers=numbers, smallest=float(smallest))
+
+
+def cumulate(program: Program, value: Value, axis: int, product: bool = False) -> Value:
+    """Along an axis, the sum or product of all numbers up to each one."""
+    axis %= len(value.shape)
+    numbers, _ = _cut(value.shape, axis, axis + 1, True)
+    return program.emit("cumulate", [value], value.shape, numbers=numbers, product=float(product))
+
+
+def sort(program: Program, value: Value) -> tuple[Value, Value]:
+    """Along the last axis the numbers in ascending order, and their places before.
+
+    Equal numbers keep their order; NaN come last. The places have no gradient.
+    """
+    values = program.emit("sort", [value], value.shape)
+    return values, program.add_output(values, value.shape)
+
+
+def draw(program: Program, kind: str, shape: Iterable[int], seed: int = 0) -> Value:
+    """Random numbers for each sample: "uniform" in [0, 1), "normal", "truncated_normal"."""
+    return program.emit("draw", [], shape, kind=kind, seed=float(seed))
 
 
 def product(

@@ -59,6 +59,12 @@ static const struct cdl_row reductions[] = {
 #undef X
         {0}};
 
+static const struct cdl_row draws[] = {
+#define X(NAME) {.name = #NAME, .params = "", .more = ""},
+    CDL_DRAWS(X)
+#undef X
+        {0}};
+
 static const struct cdl_row elementwise[] = {
 #define CDL_OPERANDS_1 "a"
 #define CDL_OPERANDS_2 "a,b"
@@ -79,6 +85,7 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                   {"tallies", tallies, CDL_N_TALLIES},
                   {"optimizers", optimizers, CDL_N_OPTIMIZERS},
                   {"reductions", reductions, CDL_N_REDUCTIONS},
+                  {"draws", draws, CDL_N_DRAWS},
                   {"elementwise", elementwise, CDL_N_ELEMENTWISE},
                   {"dtypes", dtypes, CDL_N_DTYPES}};
     if (row < 0) return false;

@@ -33,7 +33,8 @@ struct cdl_row {
 };
 
 /* table: "ops", "activations", "losses", "metrics", "tallies", "optimizers", "reductions",
- * "elementwise" (whose params are a primitive's operands) and "dtypes", whose names are NumPy's. */
+ * "draws", "elementwise" (whose params are a primitive's operands) and "dtypes", whose names are
+ * NumPy's. */
 bool cdl_table_row(const char *table, int row, struct cdl_row *out);
 
 const char *cdl_isa_row(int row, bool *runs);

@@ -120,6 +120,47 @@ def product_backward(o, i):
         o.slopes[v] += g.reshape(o.slopes[v].shape)
 
 
+def arg_forward(o, i):
+    x = blocks_of(i, o.values[i.inputs[0]])
+    y = x.argmin(2) if i.attributes["smallest"] else x.argmax(2)
+    o.values[i.outputs[0]] = y.reshape(with_batch(i.outputs[0], i.outputs[0].shape)).astype(float)
+
+
+def cumulate_forward(o, i):
+    x = o.values[i.inputs[0]]
+    y = (np.cumprod if i.attributes["product"] else np.cumsum)(blocks_of(i, x), 2)
+    o.values[i.outputs[0]] = y.reshape(x.shape)
+
+
+def cumulate_backward(o, i):
+    """dx_j is the sum of dy_k times the product of all x up to k but x_j."""
+    x, dx = blocks_of(i, o.values[i.inputs[0]]), blocks_of(i, o.slopes[i.inputs[0]])
+    dy = blocks_of(i, o.slopes[i.outputs[0]])
+    for j in range(x.shape[2]):
+        others = x.copy()
+        others[:, :, j] = 1.0
+        products = np.cumprod(others, 2) if i.attributes["product"] else np.ones(x.shape)
+        dx[:, :, j] += (dy * products)[:, :, j:].sum(2)
+
+
+def sort_forward(o, i):
+    x = o.values[i.inputs[0]]
+    places = np.argsort(x, -1, kind="stable")
+    o.kept[i] = places
+    o.values[i.outputs[0]] = np.take_along_axis(x, places, -1)
+    o.values[i.outputs[1]] = places.astype(float)
+
+
+def sort_backward(o, i):
+    dx = np.zeros(o.kept[i].shape)
+    np.put_along_axis(dx, o.kept[i], o.slopes[i.outputs[0]], -1)
+    o.slopes[i.inputs[0]] += dx
+
+
+def draw_forward(o, i):
+    o.values[i.outputs[0]] = o.masks[i]
+
+
 def concat_axis(i):
     return int(i.attributes["axis"]) - len(i.outputs[0].shape)
 
@@ -204,6 +245,10 @@ FORWARD = {
     "broadcast": broadcast_forward,
     "reduce": reduce_forward,
     "product": product_forward,
+    "arg": arg_forward,
+    "cumulate": cumulate_forward,
+    "sort": sort_forward,
+    "draw": draw_forward,
     "concat": concat_forward,
     "pick": pick_forward,
     "take_along": take_along_forward,
@@ -215,6 +260,10 @@ BACKWARD = {
     "broadcast": broadcast_backward,
     "reduce": reduce_backward,
     "product": product_backward,
+    "arg": lambda o, i: None,
+    "cumulate": cumulate_backward,
+    "sort": sort_backward,
+    "draw": lambda o, i: None,
     "concat": concat_backward,
     "pick": pick_backward,
     "take_along": take_along_backward,

@@ -36,6 +36,8 @@
 #include "kernels/noise.h"
 #include "kernels/map.h"
 #include "kernels/move.h"
+#include "kernels/running.h"
+#include "kernels/draw.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "kernels/activations.h"
 #include "kernels/convert.h"
+#include "kernels/draw.h"
 #include "kernels/elementwise.h"
 #include "kernels/losses.h"
 #include "kernels/metrics.h"

@@ -105,6 +105,7 @@ struct cdl_context {
     bool training;
     int stage;           /* of an op with forward_stages or backward_stages, from 0 */
     size_t rows;         /* live samples that the node sees: of this batch, or 1 if it is shared */
+    size_t start;        /* number of row 0 in the caller's arrays; in predictions it may wrap */
     size_t batch;        /* live samples of this batch */
     int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
     float *scratch;      /* this thread's: what thread_floats() of its ops ask for */

@@ -1,53 +1,24 @@
-/* reduce.c - neighbouring axes of a sample made one number: sum, mean, max, min, prod.
- *
- * The numbers are outer, n, inner: x is, in row-major order, outer x n x inner, and y is outer x
- * inner. The reduced axes end with the last one (inner is 1, and a result is made of whole lines),
- * or they end before it (a result's line is made of lines of x, column by column).
- */
-#include "ops/lines.h"
+/* reduce.c - neighbouring axes of a sample made one number: sum, mean, max, min, prod. */
+#include "ops/cut.h"
 
-enum { KIND };            /* attributes: a row of kernels/reduce.h */
-enum { OUTER, N, INNER }; /* numbers */
+enum { KIND }; /* attributes: a row of kernels/reduce.h */
 
 static enum cdl_reduction kind_of(const struct cdl_node *node) {
     return (enum cdl_reduction)node->attribute[KIND];
 }
 
 static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const double *n = node->numbers, width = (double)x->width;
-    if (x->is_int || node->n_numbers != INNER + 1) return CDL_ERR_PROGRAM;
-    if (!(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0)) return CDL_ERR_PROGRAM;
-    if (n[OUTER] * n[N] * n[INNER] != (double)x->lines * width) return CDL_ERR_PROGRAM;
-    if (n[OUTER] * n[INNER] != (double)y->lines * (double)y->width) return CDL_ERR_PROGRAM;
-    const size_t size = (size_t)n[INNER];
-    if (size == 1) return (size_t)n[N] % x->width == 0 ? CDL_OK : CDL_ERR_PROGRAM;
-    return size % x->width == 0 && y->width == x->width ? CDL_OK : CDL_ERR_PROGRAM;
+    return cdl_can_cut(node) ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
 static double flops(const struct cdl_node *node) {
     return (double)(node->in[0]->lines * node->in[0]->width);
 }
 
-/* How results lie: `count` of them in a row, each of `lines` lines of x; or (columns) `count`
- * lines of results, each of n lines of x that are `lines` apart. */
-struct cut {
-    bool columns, in_rows;
-    size_t count, lines, n;
-};
-
-static struct cut cut_of(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t n = (size_t)node->numbers[N], inner = (size_t)node->numbers[INNER];
-    if (inner > 1)
-        return (struct cut){true, false, (size_t)node->numbers[OUTER], inner / x->width, n};
-    return (struct cut){false, y->width == 1, y->width, n / x->width, n};
-}
-
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const struct cut cut = cut_of(node);
+    const struct cdl_cut cut = cdl_cut_of(node);
     const float *from = cdl_rows(x, first);
     float *to = cdl_rows(y, first);
     const size_t rows = last - first, lines = rows * y->lines;
@@ -69,7 +40,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
-    const struct cut cut = cut_of(node);
+    const struct cdl_cut cut = cdl_cut_of(node);
     const enum cdl_reduction kind = kind_of(node);
     const float *from = cdl_rows(x, first), *to = cdl_rows(y, first);
     const float *dy = cdl_grad_rows(y, first);

@@ -48,6 +48,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     for (size_t at = mine.first; at < mine.last && !cdl_has_failed(program); at += capacity) {
         const size_t rows = mine.last - at < capacity ? mine.last - at : capacity;
         ctx.rows = ctx.batch = program->mixes_rows ? rows : program->rows;
+        ctx.start = at - base;
         for (int i = 0; i < program->n_inputs; i++) {
             /* Row base + r of the buffer is row at + r of the array. */
             cdl_gather(program->kernels, &job->arrays[i], NULL, 0, at - base, base, base + rows,

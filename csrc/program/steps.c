@@ -58,6 +58,7 @@ struct cdl_context cdl_context_of(const struct cdl_program *program, const struc
     return (struct cdl_context){.kernels = program->kernels,
                                 .training = training,
                                 .rows = rows,
+                                .start = start,
                                 .batch = rows,
                                 .thread = thread,
                                 .threads = threads,

@@ -1,0 +1,55 @@
+/* draw.h - the distributions that are drawn from: one row and one formula each.
+ *
+ * uniform is in [0, 1), of 24 random bits; normal has mean 0 and deviation 1; truncated_normal is
+ * normal under the condition that it lies within two deviations.
+ */
+#ifndef CDL_KERNELS_DRAW_H
+#define CDL_KERNELS_DRAW_H
+
+#define CDL_DRAWS(X) X(uniform) X(normal) X(truncated_normal)
+
+enum cdl_draw {
+#define X(NAME) CDL_DRAW_##NAME,
+    CDL_DRAWS(X)
+#undef X
+        CDL_N_DRAWS
+};
+
+#endif
+
+#ifdef CDL_TEMPLATE /* inside isa/instantiate.h, behind noise.h */
+
+CDL_INLINE float draw_uniform(struct cdl_key row, uint32_t j) {
+    return (float)(int32_t)(cdl_random_bits(row, j) >> 8) * 0x1p-24f;
+}
+
+CDL_INLINE float draw_normal(struct cdl_key row, uint32_t j) { return normal_f(row, j); }
+
+/* The first of six draws that lies within; after them (one in 10^8) what is left is clipped. */
+CDL_INLINE float draw_truncated_normal(struct cdl_key row, uint32_t j) {
+    float z = normal_f(row, j);
+    for (uint32_t again = 1; again < 6; again++) {
+        const struct cdl_key next = {row.a + again * 0x9e3779b9U, row.b};
+        z = abs_f(z) > 2.0f ? normal_f(next, j) : z;
+    }
+    return within_f(z, -2.0f, 2.0f);
+}
+
+static void draw(enum cdl_draw kind, size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
+                 float *y, size_t ldy) {
+    for (size_t r = 0; r < rows; r++, y += ldy) {
+        const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
+        switch (kind) {
+#define X(NAME)                                                                                    \
+    case CDL_DRAW_##NAME:                                                                          \
+        for (uint32_t j = 0; j < (uint32_t)cdl_padded(n); j++) y[j] = draw_##NAME(row, j);         \
+        break;
+            CDL_DRAWS(X)
+#undef X
+        default:
+            return;
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,41 @@
+/* cut.h - how an op that makes one number of neighbouring axes finds its way through lines.
+ *
+ * Its numbers are outer, n, inner: x is, in row-major order, outer x n x inner, and y is outer x
+ * inner. The axes end with the last one (inner is 1, and a result is made of whole lines), or they
+ * end before it (a result's line is made of lines of x, column by column).
+ */
+#ifndef CDL_OPS_CUT_H
+#define CDL_OPS_CUT_H
+
+#include "ops/lines.h"
+
+enum { CDL_OUTER, CDL_N, CDL_INNER, CDL_CUT };
+
+/* `count` results in a row, each of `lines` lines of x; or (columns) `count` lines of results, each
+ * of n lines of x that are `lines` apart. */
+struct cdl_cut {
+    bool columns, in_rows; /* in_rows: results of all samples stand in one row */
+    size_t count, lines, n;
+};
+
+static inline bool cdl_can_cut(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const double *n = node->numbers, width = (double)x->width;
+    if (x->is_int || node->n_numbers != CDL_CUT) return false;
+    if (!(n[CDL_OUTER] >= 1.0 && n[CDL_N] >= 1.0 && n[CDL_INNER] >= 1.0)) return false;
+    if (n[CDL_OUTER] * n[CDL_N] * n[CDL_INNER] != (double)x->lines * width) return false;
+    if (n[CDL_OUTER] * n[CDL_INNER] != (double)y->lines * (double)y->width) return false;
+    const size_t size = (size_t)n[CDL_INNER];
+    if (size == 1) return (size_t)n[CDL_N] % x->width == 0;
+    return size % x->width == 0 && y->width == x->width;
+}
+
+static inline struct cdl_cut cdl_cut_of(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const size_t n = (size_t)node->numbers[CDL_N], inner = (size_t)node->numbers[CDL_INNER];
+    if (inner > 1)
+        return (struct cdl_cut){true, false, (size_t)node->numbers[CDL_OUTER], inner / x->width, n};
+    return (struct cdl_cut){false, y->width == 1, y->width, n / x->width, n};
+}
+
+#endif
