@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cdl import initializers
+from cdl import initializers, random
 from cdl.utils import set_random_seed
 
 SHAPE = (400, 300)
@@ -224,3 +224,13 @@ def test_stft_says_what_does_not_fit_when_called():
         initializers.STFT()((4, 3))
     with pytest.raises(ValueError, match="window must be 4 numbers"):
         initializers.STFT(window=[1.0, 2.0])((4, 1, 3))
+
+
+def test_seed_generator_gives_other_values_at_each_call():
+    seed = random.SeedGenerator(3)
+    initializer = initializers.RandomNormal(seed=seed)
+    first, second = initializer((50,)), initializer((50,))
+    assert not np.array_equal(first, second)
+    again = initializers.RandomNormal.from_config(initializer.get_config())
+    np.testing.assert_array_equal(again((50,)), first)
+    np.testing.assert_array_equal(again((50,)), second)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
+import cdl
 from cdl import random
 from cdl.utils import set_random_seed
 
@@ -128,3 +129,14 @@ def test_generator_comes_back_from_its_config():
 def test_bad_argument_is_refused(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_seed_generator_comes_back_from_its_config():
+    for seed in (None, 42):
+        generator = random.SeedGenerator(seed)
+        config = cdl.saving.serialize_keras_object(generator)
+        assert config["module"] == "keras.random" and config["config"] == {"seed": seed}
+        assert isinstance(cdl.saving.deserialize_keras_object(config), random.SeedGenerator)
+    assert np.asarray(random.SeedGenerator(42).state).tolist() == [42, 0]
+    with pytest.raises(ValueError, match="arguments not recognized"):
+        random.SeedGenerator(sed=3)

@@ -14,6 +14,8 @@ from cdl.initializers.random import RandomInitializer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cdl.random import SeedGenerator
+
 
 @family.add("OrthogonalInitializer")
 class Orthogonal(RandomInitializer):
@@ -24,10 +26,10 @@ class Orthogonal(RandomInitializer):
 
     Args:
         gain: what the matrix is multiplied by.
-        seed: an int, or None for one drawn now.
+        seed: an int, a SeedGenerator, or None for one drawn now.
     """
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+    def __init__(self, gain: float = 1.0, seed: int | SeedGenerator | None = None) -> None:
         self.gain = number("Orthogonal", "gain", gain)
         super().__init__(seed)
 

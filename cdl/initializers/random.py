@@ -2,19 +2,22 @@
 
 Each object has one seed: an int given by the user, or one drawn when the object is made. It gives
 the same values at every call, so one object in two layers of the same shape starts them equal.
+With a SeedGenerator in its place each call gives other values.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl._arguments import number
+from cdl._serial import deserialize, serialize
 from cdl.config import standardize_dtype
 from cdl.initializers.initializer import Initializer, checked_shape, family
-from cdl.random import checked_seed, draw_seed
+from cdl.random import SeedGenerator, checked_seed, draw_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,13 +26,18 @@ if TYPE_CHECKING:
 class RandomInitializer(Initializer):
     """Base of those that draw; a subclass overrides `draw`."""
 
-    def __init__(self, seed: int | None = None) -> None:
-        self._given_seed = checked_seed(type(self).__name__, seed)
-        self.seed = draw_seed() if self._given_seed is None else self._given_seed
+    def __init__(self, seed: Any = None) -> None:
+        if isinstance(seed, Mapping):
+            seed = deserialize(seed)
+        if not isinstance(seed, SeedGenerator):
+            seed = checked_seed(type(self).__name__, seed)
+        self._given_seed = seed
+        self.seed = draw_seed() if seed is None else seed
 
     def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
-        """An array of that shape; the same at every call."""
-        values = self.draw(np.random.default_rng(self.seed), checked_shape(self, shape))
+        """An array of that shape; the same at every call, unless the seed is a SeedGenerator."""
+        seed = self.seed.next() if isinstance(self.seed, SeedGenerator) else self.seed
+        values = self.draw(np.random.default_rng(seed), checked_shape(self, shape))
         return values.astype(standardize_dtype(dtype), copy=False)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -38,7 +46,7 @@ class RandomInitializer(Initializer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given, so None if it was drawn."""
-        return {"seed": self._given_seed}
+        return {"seed": serialize(self._given_seed)}
 
 
 @family.add("normal")
@@ -48,10 +56,12 @@ class RandomNormal(RandomInitializer):
     Args:
         mean: their mean.
         stddev: their standard deviation.
-        seed: an int, or None for one drawn now.
+        seed: an int, a SeedGenerator, or None for one drawn now.
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+    def __init__(
+        self, mean: float = 0.0, stddev: float = 0.05, seed: int | SeedGenerator | None = None
+    ) -> None:
         self.mean = number(type(self).__name__, "mean", mean)
         self.stddev = number(type(self).__name__, "stddev", stddev, low=0.0)
         super().__init__(seed)
@@ -72,7 +82,7 @@ class TruncatedNormal(RandomNormal):
     Args:
         mean: mean of the normal distribution.
         stddev: its standard deviation before the cut.
-        seed: an int, or None for one drawn now.
+        seed: an int, a SeedGenerator, or None for one drawn now.
     """
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -87,11 +97,11 @@ class RandomUniform(RandomInitializer):
     Args:
         minval: the lower end.
         maxval: the upper end.
-        seed: an int, or None for one drawn now.
+        seed: an int, a SeedGenerator, or None for one drawn now.
     """
 
     def __init__(
-        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
+        self, minval: float = -0.05, maxval: float = 0.05, seed: int | SeedGenerator | None = None
     ) -> None:
         self.minval = number("RandomUniform", "minval", minval)
         self.maxval = number("RandomUniform", "maxval", maxval)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdl.random import SeedGenerator
+
 # The standard deviation of a standard normal variable that is cut off at 2 sigma.
 CUT_STDDEV = 0.87962566103423978
 
@@ -29,7 +31,7 @@ class VarianceScaling(RandomInitializer):
         mode: what n is: "fan_in", "fan_out", or "fan_avg", their mean.
         distribution: "truncated_normal" (at two standard deviations; "normal" is the same),
             "untruncated_normal" or "uniform".
-        seed: an int, or None for one drawn now.
+        seed: an int, a SeedGenerator, or None for one drawn now.
         input_axes: axes whose lengths multiply to fan_in; unless both are given, the last axis
             but one, times all before it.
         output_axes: the same for fan_out; the last axis, times all before the last but one.
@@ -43,7 +45,7 @@ class VarianceScaling(RandomInitializer):
         scale: float = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
-        seed: int | None = None,
+        seed: int | SeedGenerator | None = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
@@ -99,7 +101,7 @@ class _Scaling(VarianceScaling):
 
     def __init__(
         self,
-        seed: int | None = None,
+        seed: int | SeedGenerator | None = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:

@@ -24,7 +24,7 @@ class Activation(SameShape):
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.compiled("Activation", activation)
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the activation."""

@@ -21,7 +21,7 @@ class Identity(SameShape):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append nothing."""

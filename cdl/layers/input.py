@@ -30,10 +30,14 @@ class InputLayer(Layer):
         sparse: not supported.
         ragged: not supported.
         batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
-        input_tensor: not supported.
+        input_tensor: a symbolic tensor that the layer is to stand for; what else is given must
+            agree with it.
         optional: not supported.
         name: unique in a model; None makes one from the class.
-        kwargs: see `Layer`.
+        kwargs: see `Layer`; `input_shape` is an older name of `shape`.
+
+    Raises:
+        ValueError: no shape, something that is none, or what does not agree with `input_tensor`.
     """
 
     def __init__(
@@ -51,27 +55,35 @@ class InputLayer(Layer):
     ) -> None:
         shape = kwargs.pop("input_shape", None) if shape is None else shape
         super().__init__(name=name, **kwargs)
-        self.batch_shape = _batch_shape(shape, batch_size, batch_shape)
         not_yet(
             "Input",
             sparse=(bool(sparse), False),
             ragged=(bool(ragged), False),
-            tensor=(input_tensor, None),
             optional=(bool(optional), False),
         )
+        if input_tensor is None:
+            self.batch_shape = _batch_shape(shape, batch_size, batch_shape)
+        else:
+            _check_agrees(input_tensor, shape, batch_size, batch_shape, dtype)
+            self.batch_shape, dtype = input_tensor.shape, input_tensor.dtype
         dtype_name = standardize_dtype(dtype)
         if np.dtype(dtype_name).kind not in "fiub":
             raise expected("Input", "dtype", "a float, an int or bool", dtype)
         self.dtype = dtype_name
         self.sparse = self.ragged = self.optional = False
         self.built = True
-        tensor = KerasTensor(self.batch_shape, dtype_name, name=self.name)
+        tensor = input_tensor
+        if tensor is None:
+            tensor = KerasTensor(self.batch_shape, dtype_name, name=self.name)
         self._inbound_nodes.append(Node(self, (), {}, tensor))
 
     @property
     def shape(self) -> Shape:
         """The shape, batch axis included."""
         return self.batch_shape
+
+    def call(self) -> None:  # type: ignore[override]
+        """Nothing: the value comes from outside."""
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append nothing."""
@@ -114,7 +126,7 @@ def Input(  # noqa: N802 - Keras's name for a function
         ragged: not supported.
         batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
         name: unique in a model; None makes one.
-        tensor: not supported.
+        tensor: a symbolic tensor that the input is to stand for.
         optional: not supported.
 
     Raises:
@@ -124,6 +136,22 @@ def Input(  # noqa: N802 - Keras's name for a function
         shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name
     )
     return layer.output  # type: ignore[no-any-return]
+
+
+def _check_agrees(tensor: Any, shape: Any, batch_size: Any, batch_shape: Any, dtype: Any) -> None:
+    """ValueError for what is given beside a tensor and is not so."""
+    if not isinstance(tensor, KerasTensor):
+        raise expected("Input", "tensor", "a symbolic tensor", tensor)
+    own = {
+        "shape": (shape, tuple(tensor.shape[1:])),
+        "batch_size": (batch_size, tensor.shape[0] if tensor.shape else None),
+        "batch_shape": (batch_shape, tuple(tensor.shape)),
+        "dtype": (dtype, tensor.dtype),
+    }
+    for name, (given, has) in own.items():
+        same = tuple(given) == has if isinstance(given, (list, tuple)) else given == has
+        if given is not None and not same:
+            raise expected("Input", name, f"{has}, as the tensor has it,", given)
 
 
 def _batch_shape(

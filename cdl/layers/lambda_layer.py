@@ -71,7 +71,7 @@ class Lambda(Layer):
         self._output_shape = output_shape
         self._tried: dict[Shape, Shape] = {}  # shapes of samples: of the input, of the result
         self._takes = set(_parameters(function))
-        self.built = True
+        self._build_at_init()
 
     def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """What the function gives."""

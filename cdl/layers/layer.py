@@ -159,6 +159,13 @@ class Layer(Weighted):
         self._build_shape = tuple(input_shape) if input_shape is not None else None
         self.built = True
 
+    def _build_at_init(self) -> None:
+        """For the end of constructors of layers without weights, which have nothing to build.
+
+        A subclass may still have a `build` of its own.
+        """
+        self.built = type(self).build is Layer.build
+
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build` was called with, for configs; None if it was not called."""
         return None if self._build_shape is None else {"input_shape": self._build_shape}

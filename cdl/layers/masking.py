@@ -32,7 +32,7 @@ class Masking(SameShape):
         if np.ndim(mask_value) or np.asarray(mask_value).dtype.kind not in "fiub":
             raise expected("Masking", "mask_value", "a number", mask_value)
         self.mask_value = mask_value
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the zeros, and the mask of the result."""

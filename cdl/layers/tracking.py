@@ -53,16 +53,29 @@ class Tracking:
                         own.setdefault(id(thing), thing)
         return list(own.values())
 
-    def _flatten_layers(self) -> list[Any]:
-        """The layer itself and all layers within it, at whatever depth, each once."""
+    def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Any]:
+        """The layer itself and all layers within it, at whatever depth, each once.
+
+        Keras's own tests call this and `_seed_generators`.
+
+        Args:
+            include_self: whether the layer itself is among them.
+            recursive: whether layers within layers are.
+        """
         found: dict[int, Any] = {}
         waiting: list[Any] = [self]
         while waiting:
             layer = waiting.pop()
             if id(layer) not in found:
                 found[id(layer)] = layer
-                waiting += reversed(layer._sublayers())
-        return list(found.values())
+                if recursive or layer is self:
+                    waiting += reversed(layer._sublayers())
+        return [layer for layer in found.values() if include_self or layer is not self]
+
+    @property
+    def _seed_generators(self) -> list[Any]:
+        """One for each stream of random numbers of the layer's own."""
+        return []
 
     def _forget_build(self) -> None:
         """Be as before `build`."""

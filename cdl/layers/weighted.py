@@ -99,6 +99,10 @@ class Weighted(Calling):
             self._frozen.add(weight)
         return weight
 
+    def add_variable(self, shape: Sequence[int], initializer: Any, **options: Any) -> Variable:
+        """The same as `add_weight`, of which it takes the other arguments by name."""
+        return self.add_weight(shape, initializer, **options)
+
     @property
     def weights(self) -> list[Variable]:
         """All weights: those that can be trained, then the others, then those of layers within."""

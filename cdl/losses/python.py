@@ -14,6 +14,7 @@ import numpy as np
 from cdl._graph import KerasTensor
 from cdl._named import serialize
 from cdl.data.arrays import REAL_KINDS, brief
+from cdl.losses.compiled import untouched
 from cdl.losses.loss import Loss, class_of, family
 from cdl.utils.naming import snake_case
 
@@ -77,10 +78,35 @@ class LossFunctionWrapper(Loss):
         return cls(**{**config, "fn": fn if callable(fn) else family.deserialize(fn)})
 
 
+class CalledLoss(Loss):
+    """A Loss of the user's that overrides `__call__`: what that gives is the loss of a batch.
+
+    Args:
+        loss: the user's.
+        sample_weight: what `call` hands it, beside targets and predictions; None hands it nothing.
+    """
+
+    def __init__(self, loss: Loss, sample_weight: Any = None) -> None:
+        super().__init__(loss.name, "sum")
+        self.loss = loss
+        self.sample_weight = sample_weight
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """What the user's gives."""
+        if sample_weight is None:
+            return self.loss(y_true, y_pred)
+        return self.loss(y_true, y_pred, sample_weight=sample_weight)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """What the user's gives, with the weights of the constructor."""
+        return self(y_true, y_pred, self.sample_weight)
+
+
 def as_loss(identifier: Any, name: str | None = None) -> Loss:
     """A Loss itself, one of cdl's functions as its class, any other function wrapped."""
     if isinstance(identifier, Loss):
-        return identifier
+        own = untouched(identifier, Loss, "__call__")
+        return identifier if own or isinstance(identifier, CalledLoss) else CalledLoss(identifier)
     cls = class_of(identifier)
     if cls is not None:
         return cls(name=name or identifier.__name__)
@@ -107,6 +133,8 @@ def numeric_gradient(
         Float32 array of the shape of `y_pred`.
     """
     whole = as_loss(loss)
+    if isinstance(whole, CalledLoss) and sample_weight is not None:
+        whole, sample_weight = CalledLoss(whole.loss, sample_weight), None
     y, p = np.asarray(y_true, np.float64), np.array(y_pred, np.float64)
     first = np.asarray(whole.call(y, p))
     if hasattr(whole, "slopes") and (shares := whole.shares(first, sample_weight)) is not None:

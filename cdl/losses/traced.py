@@ -12,6 +12,7 @@ from cdl import _graph
 from cdl._graph import Graph, KerasTensor
 from cdl.losses.compiled import CompiledLoss, is_compiled
 from cdl.losses.loss import MEANS, Loss
+from cdl.losses.python import CalledLoss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ def traced(loss: Loss, y_shape: Sequence[int | None], output_shape: Sequence[int
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
     """
-    if is_compiled(loss) or isinstance(loss, CompiledLoss) or hasattr(loss, "slopes"):
+    if is_compiled(loss) or isinstance(loss, (CompiledLoss, CalledLoss)) or hasattr(loss, "slopes"):
         return loss
     graph = follow(loss.call, y_shape, output_shape)
     return loss if graph is None else TracedLoss(loss, graph)

@@ -13,6 +13,7 @@ import numpy as np
 
 from cdl import _core, _eager
 from cdl._program import Program
+from cdl._state import State
 from cdl.losses import lines
 from cdl.losses.compiled import untouched
 from cdl.losses.loss import as_array, same_rank
@@ -48,6 +49,7 @@ class Compiled(Metric):
     op: str
     row: str
     in_core: bool = True
+    _kinds_of_states = (State,)  # Variables in attributes are tables, such as thresholds
 
     @property
     def wants(self) -> str:

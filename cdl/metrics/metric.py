@@ -15,6 +15,7 @@ from cdl import _budget, initializers
 from cdl._arguments import expected
 from cdl._named import Family, serialize
 from cdl._state import State
+from cdl._variable import Variable
 from cdl.losses.loss import Loss, as_array, same_rank
 from cdl.losses.loss import family as losses
 from cdl.utils.naming import snake_case, unique
@@ -89,12 +90,17 @@ class Metric:
         """The older name of `add_variable`."""
         return self.add_variable(shape, initializer, dtype, name=name)
 
+    _kinds_of_states: tuple[type, ...] = (State, Variable)
+
     @property
     def variables(self) -> list[State]:
-        """The states, then those of metrics that are attributes of this one."""
+        """The states, then what else attributes hold: variables, and those of metrics."""
         self._check_made()
-        inner = _metrics_in(value for name, value in vars(self).items() if name != "_states")
-        return [*self._states, *(state for metric in inner for state in metric.variables)]
+        found = {id(state): state for state in self._states}
+        attributes = (value for name, value in vars(self).items() if name != "_states")
+        for state in _states_in(attributes, self._kinds_of_states):
+            found.setdefault(id(state), state)
+        return list(found.values())
 
     @property
     def _dtype(self) -> str:  # what subclasses of Keras's Metric call it
@@ -275,15 +281,17 @@ class MeanMetricWrapper(Mean):
         return cls(**{**config, "fn": fn if callable(fn) else losses.deserialize(fn)})
 
 
-def _metrics_in(values: Iterable[Any]) -> Iterator[Metric]:
-    """The metrics among values, and among what lists, tuples and dicts of them hold."""
+def _states_in(values: Iterable[Any], kinds: tuple[type, ...]) -> Iterator[Any]:
+    """The states among values, those of metrics, and in what lists, tuples and dicts hold."""
     for value in values:
-        if isinstance(value, Metric):
+        if isinstance(value, kinds):
             yield value
+        elif isinstance(value, Metric):
+            yield from value.variables
         elif isinstance(value, (list, tuple)):
-            yield from _metrics_in(value)
+            yield from _states_in(value, kinds)
         elif isinstance(value, dict):
-            yield from _metrics_in(value.values())
+            yield from _states_in(value.values(), kinds)
 
 
 def name_of(function: Any) -> str:

@@ -69,6 +69,49 @@ class Applying(Keeping):
             warnings.warn(f"Gradients do not exist for variables {names}.", stacklevel=2)
         self._step(owner, given)
 
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Any
+    ) -> tuple[list[Any], list[Any]]:
+        """One step from values and to values; weights and optimizer stay as they are.
+
+        Args:
+            optimizer_variables: a value for each of `variables`.
+            grads: as in `apply`.
+            trainable_variables: a value for each weight that the optimizer was built with.
+
+        Returns:
+            The new values of the weights, and of `variables`.
+
+        Raises:
+            ValueError: the optimizer is not built, or another number of values.
+        """
+        owner = f"{type(self).__name__} {self.name!r}: stateless_apply"
+        if not self.built:
+            raise ValueError(f"{owner}: call build(trainable_variables) first")
+        weights, own = [self._foreign.get(each, each) for each in self._learning], self.variables
+        for name, values, of in (
+            ("optimizer_variables", optimizer_variables, own),
+            ("trainable_variables", trainable_variables, weights),
+        ):
+            if len(values) != len(of):
+                raise ValueError(f"{owner}: {name} must be {len(of)} arrays, got {len(values)}")
+        kept = [np.array(each) for each in (*weights, *own)]
+        try:
+            for variable, value in zip(
+                (*weights, *own), (*trainable_variables, *optimizer_variables), strict=True
+            ):
+                _write(variable, np.asarray(value))
+            self.apply(grads, weights)
+            return [np.array(each) for each in weights], [np.array(each) for each in own]
+        finally:
+            for variable, value in zip((*weights, *own), kept, strict=True):
+                _write(variable, value)
+
+    @property
+    def _learning(self) -> list[Variable]:
+        """The weights that the optimizer was built with."""
+        return list(self._slots)
+
     def _step(self, owner: str, gradients: dict[Variable, Any]) -> None:
         for variable in gradients:
             if variable in self._foreign:

@@ -19,7 +19,7 @@ class Familiar(Applying):
 
     @property
     def _trainable_variables(self) -> list[Variable]:
-        return list(self._slots)
+        return self._learning
 
     @property
     def _model_variables_moving_average(self) -> list[Variable]:

@@ -165,6 +165,10 @@ class LossScaleOptimizer(Optimizer):
         """As the inner optimizer does."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
+    @property
+    def _learning(self) -> list[Variable]:
+        return list(self.inner_optimizer._learning)
+
     # The scale
 
     def scale_loss(self, loss: Any) -> Any:

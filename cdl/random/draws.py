@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, number
+from cdl._arguments import expected, not_recognized, number
+from cdl._serial import at_home
+from cdl._state import State
 from cdl.config import standardize_dtype
 
 if TYPE_CHECKING:
@@ -34,7 +36,10 @@ class SeedGenerator:
         ValueError: a seed that is no such int.
     """
 
-    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+    def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
+        if kwargs:
+            raise not_recognized(type(self), kwargs)
+        self._given_seed = seed
         if seed is None:
             import random
 
@@ -43,22 +48,26 @@ class SeedGenerator:
             raise expected("SeedGenerator", "seed", "an int >= 0 or None", seed)
         self.seed = int(seed)
         self.name = name or "seed_generator"
-        self.state = np.array([self.seed % _SEEDS, 0], np.uint32)
+        first = [self.seed % _SEEDS, 0]
+        self.state = State(first, dtype="uint32", name="seed_generator_state", owner=self.name)
 
     def next(self) -> Array:
         """The next seed: two numbers."""
-        seed = self.state.copy()
-        self.state[1] += 1
+        seed = self.state.numpy()
+        self.state.assign(seed + np.array([0, 1], np.uint32))
         return seed
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"seed": self.seed}
+        """The constructor's arguments; the seed as it was given, so None if it was drawn."""
+        return {"seed": self._given_seed}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
         """A new one from what `get_config` gave."""
         return cls(**config)
+
+
+at_home("keras.random", SeedGenerator)
 
 
 def _generator(owner: str, seed: Any) -> np.random.Generator:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import references
 
+import cdl
 from cdl import layers
 from cdl._program import Program
 from cdl.constraints import NonNeg
@@ -361,3 +362,29 @@ def test_layer_with_weights_is_no_activation():
     assert layers.Dense(2, activation=layers.LeakyReLU(0.1)).activation.negative_slope == 0.1
     with pytest.raises(ValueError, match="Dense: activation must be without weights of its own"):
         layers.Dense(2, activation=layers.PReLU())
+
+
+def test_layer_without_weights_is_built_unless_a_subclass_has_its_own_build():
+    class Own(layers.ReLU):
+        def build(self, input_shape):
+            self.seen = input_shape
+
+    assert layers.ReLU().built and layers.Dropout(0.5).built and layers.Reshape((2,)).built
+    own = Own()
+    assert not own.built
+    own(np.ones((2, 3)))
+    assert own.built and own.seen == (None, 3)
+
+
+def test_input_layer_stands_for_a_tensor():
+    tensor = cdl.KerasTensor((None, 3))
+    layer = layers.InputLayer(input_tensor=tensor)
+    assert layer.output is tensor and layer.batch_shape == (None, 3)
+    for wrong in (
+        {"shape": (4,)},
+        {"batch_shape": (None, 4)},
+        {"batch_size": 2},
+        {"dtype": "int8"},
+    ):
+        with pytest.raises(ValueError, match="as the tensor has it"):
+            layers.InputLayer(input_tensor=tensor, **wrong)

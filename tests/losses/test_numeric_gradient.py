@@ -119,3 +119,22 @@ def test_number_of_calls_does_not_grow_with_the_batch():
     p = np.ones((100, 3))
     losses.numeric_gradient(counted, p, p)
     assert len(calls) == 2 + 2 * 3
+
+
+class Whole(losses.Loss):
+    """A loss that overrides `__call__`, as some do."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        weight = 1.0 if sample_weight is None else np.asarray(sample_weight)[:, None]
+        return ((y_pred - y_true) ** 2 * weight).sum()
+
+
+@pytest.mark.parametrize("weight", [None, np.array([1.0, 3.0, 0.5])])
+def test_loss_that_overrides_call_is_what_it_gives(weight):
+    y, p = references.loss_arguments("mean_squared_error", 3, 2, RNG)
+    whole = losses.as_loss(Whole(name="whole"))
+    assert whole.name == "whole"
+    factor = 1.0 if weight is None else weight[:, None]
+    np.testing.assert_allclose(whole(y, p, weight), ((y - p) ** 2 * factor).sum())
+    got = losses.numeric_gradient(Whole(), y, p, weight)
+    np.testing.assert_allclose(got, 2 * (p - y) * factor, rtol=1e-4, atol=1e-6)

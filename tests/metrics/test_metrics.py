@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import references
 
+import cdl
 from cdl import _core, losses, metrics
 from cdl._program import Program
 from cdl.metrics.of_losses import MeanOfLoss
@@ -335,3 +336,18 @@ def test_bad_argument_is_refused(call, error, text):
     with pytest.raises(error) as caught:
         call()
     assert text in str(caught.value)
+
+
+def test_variables_in_attributes_are_the_metric_s_own():
+    class Own(metrics.Metric):
+        def __init__(self):
+            super().__init__(name="own")
+            self.total = self.add_variable(())
+            self.more = {"a": [cdl.Variable(1.0)], "b": cdl.Variable(2, dtype="int32")}
+            self.inner = metrics.Mean()
+
+    own = Own()
+    assert [np.asarray(each).item() for each in own.variables] == [0, 1, 2, 0, 0]
+    own.reset_state()
+    assert not any(np.asarray(each).any() for each in own.variables)
+    assert len(metrics.AUC().variables) == 4  # thresholds are no state

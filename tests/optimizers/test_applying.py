@@ -10,7 +10,7 @@ import reference_optimizers
 from cdl import constraints, optimizers
 from cdl._state import State
 from cdl._variable import Variable
-from cdl.optimizers import SGD, Adam, schedules
+from cdl.optimizers import SGD, Adam, LossScaleOptimizer, schedules
 
 RNG = np.random.default_rng(0)
 
@@ -189,3 +189,32 @@ def test_names_that_are_private_in_keras_are_there():
         clipped = SGD(**options)._clip_gradients(g)
         np.testing.assert_allclose(clipped[0], expected, rtol=1e-6)
         assert clipped[1] is None and clipped[2] == 0
+
+
+@pytest.mark.parametrize("make", [lambda: Adam(0.1), lambda: LossScaleOptimizer(Adam(0.1))])
+def test_stateless_step_gives_what_a_step_would_and_changes_nothing(make):
+    start, gradient = np.array([1.0, 2.0], np.float32), np.array([0.5, -2.0], np.float32)
+    optimizer, twin = make(), make()
+    weight, other = variable(start), variable(start)
+    optimizer.build([weight])
+    twin.build([other])
+    state = [np.asarray(each) for each in optimizer.variables]
+    values, given = [start], list(state)
+    for _ in range(3):
+        values, given = optimizer.stateless_apply(given, [gradient], values)
+        twin.apply([gradient], [other])
+    np.testing.assert_array_equal(values[0], other.numpy())
+    for a, b in zip(given, twin.variables, strict=True):
+        np.testing.assert_array_equal(a, np.asarray(b))
+    np.testing.assert_array_equal(weight.numpy(), start)
+    for a, b in zip(state, optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a, np.asarray(b))
+
+
+def test_stateless_step_wants_a_built_optimizer_and_all_values():
+    optimizer = Adam(0.1)
+    with pytest.raises(ValueError, match="call build"):
+        optimizer.stateless_apply([], [], [])
+    optimizer.build([variable([1.0])])
+    with pytest.raises(ValueError, match="optimizer_variables must be 4 arrays, got 0"):
+        optimizer.stateless_apply([], [], [])

@@ -43,7 +43,7 @@ class ReLU(SameShape):
         self.max_value = max_value
         self.negative_slope = negative_slope
         self.threshold = threshold
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the activation."""
@@ -80,7 +80,7 @@ class LeakyReLU(SameShape):
         super().__init__(**kwargs)
         number("LeakyReLU", "negative_slope", negative_slope, low=0.0)
         self.negative_slope = negative_slope
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the activation."""
@@ -106,7 +106,7 @@ class ELU(SameShape):
         super().__init__(**kwargs)
         number("ELU", "alpha", alpha)
         self.alpha = alpha
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the activation."""

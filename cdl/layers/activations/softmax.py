@@ -35,7 +35,7 @@ class Softmax(SameShape):
         super().__init__(**kwargs)
         axes("Softmax", "axis", axis)
         self.axis = axis
-        self.built = True
+        self._build_at_init()
 
     def _on_arrays(
         self, inputs: Any, training: bool | None = False, mask: Any = None

@@ -178,7 +178,7 @@ class UnitNormalization(SameShape):
     def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = _int_or_list("UnitNormalization", axis)
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the normalization."""

@@ -26,7 +26,7 @@ class ActivityRegularization(SameShape):
         super().__init__(activity_regularizer=regularizers.L1L2(l1=l1, l2=l2), **kwargs)
         self.l1 = l1
         self.l2 = l2
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append nothing: the penalty is that of any layer's activity regularizer."""

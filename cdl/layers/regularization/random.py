@@ -20,4 +20,8 @@ class Random(SameShape):
         super().__init__(**kwargs)
         self.seed = checked_seed(type(self).__name__, seed)
         self._stream = float(draw_seed() if self.seed is None else self.seed)
-        self.built = True
+        self._build_at_init()
+
+    @property
+    def _seed_generators(self) -> list[Any]:
+        return [self._stream]

@@ -42,7 +42,7 @@ class Reshape(Layer):
         if shape.count(-1) > 1:
             raise expected("Reshape", "target_shape", "a tuple with at most one -1", shape)
         self.target_shape = tuple(int(size) for size in shape)
-        self.built = True
+        self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reshape."""
