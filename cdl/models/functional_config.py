@@ -9,8 +9,8 @@ from typing import Any
 
 from cdl import _serial, tree
 from cdl._graph import KerasTensor, Node
+from cdl._operation import ROWS, Operation
 from cdl.models.wiring import Wiring
-from cdl.ops.operation import ROWS, Operation
 from cdl.utils.naming import snake_case
 
 # Arguments of functions of `cdl.ops` that Keras keeps with the call; the others belong to the

@@ -1,0 +1,151 @@
+"""_inference.py - the shape and dtype of a symbolic result: the NumPy function is tried on ones.
+
+It is tried with two numbers of samples: what differs between the two results is the batch axis.
+Axes of a size that is not known are found the same way.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _graph, tree
+from cdl._samples import SampleCount
+from cdl._symbols import KerasTensor, symbolic_error
+from cdl._term import Term
+from cdl._variable import Variable
+
+if TYPE_CHECKING:
+    from cdl._operation import Row
+
+# Numbers of samples, and of lines along other axes whose size is not known, to try shapes with.
+_TRIES = ((2, 5), (3, 5), (2, 7))
+_NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
+_ONES = {kind: np.ones((), kind) for kind in ("float32", "float16")}
+
+
+def as_array(leaf: Any) -> Any:
+    """A weight or an array as NumPy's; numbers, names, None and the like as they are."""
+    if isinstance(leaf, Variable):
+        return leaf.numpy()
+    if isinstance(leaf, np.ndarray) or (hasattr(leaf, "__array__") and not np.isscalar(leaf)):
+        return narrowed(np.asarray(leaf))
+    return leaf
+
+
+def narrowed(result: Any) -> Any:
+    """A result with 32 bits a number, as Keras has it."""
+    if isinstance(result, (np.ndarray, np.generic)):
+        narrow = _NARROWED.get(result.dtype.name)
+        return result if narrow is None else result.astype(narrow)
+    return result
+
+
+def infer(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Symbolic tensors like the results of a row for symbolic arguments.
+
+    Raises:
+        TypeError, ValueError: the arguments do not fit each other, or the batch axis does not stay
+            the first one.
+    """
+    args, kwargs = map_args(_spec_of, args), map_kwargs(_spec_of, kwargs)
+    tensors = _graph.tensors_in((args, kwargs))
+    unknown = any(None in tensor.shape[bool(tensor.lead) :] for tensor in tensors)
+    tries = _TRIES if unknown else _TRIES[:2]
+    results = [_tried(row, args, kwargs, rows, others) for rows, others in tries]
+    structure = results[0]
+    parts = zip(*map(tree.flatten, results), strict=True)
+    batch = _batch_of(tensors)
+    return tree.pack_sequence_as(structure, [_spec(row, each, batch) for each in parts])
+
+
+def map_args(function: Callable[[Any], Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments with the function applied to each leaf."""
+    return tuple(tree.map_structure(function, arg) for arg in args)
+
+
+def map_kwargs(function: Callable[[Any], Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Likewise, of arguments by name."""
+    return {name: tree.map_structure(function, arg) for name, arg in kwargs.items()}
+
+
+def _spec_of(leaf: Any) -> Any:
+    return leaf.spec if isinstance(leaf, Term) else leaf
+
+
+def _batch_of(tensors: list[KerasTensor]) -> int | None:
+    """The number of samples, if the tensors have a fixed one."""
+    found = {t.shape[0] // t.lead for t in tensors if t.lead and t.shape[0] is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _tried(row: Row, args: Any, kwargs: Any, rows: int, others: int) -> Any:
+    """What the row gives for arrays of ones with so many samples."""
+
+    def ones(leaf: Any) -> Any:
+        if isinstance(leaf, KerasTensor):
+            sizes = [others if n is None else n for n in leaf.shape]
+            if leaf.lead:
+                sizes[0] = rows * leaf.lead
+            one = _ONES.get(leaf.dtype)
+            return np.broadcast_to(np.zeros((), leaf.dtype) if one is None else one, sizes)
+        if isinstance(leaf, Variable):
+            return np.broadcast_to(_ONES["float32"], leaf.shape)
+        if isinstance(leaf, SampleCount):
+            return rows * leaf.times
+        return as_array(leaf)
+
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = row.eager(*map_args(ones, args), **map_kwargs(ones, kwargs))
+            return tree.map_structure(narrowed, result)
+    except (ValueError, IndexError) as error:
+        raise _unfit(row, args, kwargs, error) from error
+
+
+def _unfit(row: Row, args: Any, kwargs: Any, error: Exception) -> ValueError:
+    """What the NumPy function said, or the shapes, where it spoke of the numbers tried here."""
+    if str(error).startswith(f"{row.name}:"):
+        return ValueError(str(error))
+    leaves = tree.flatten((args, kwargs))
+    shapes = [
+        str(tuple(leaf.shape))
+        for leaf in leaves
+        if isinstance(leaf, (KerasTensor, Variable, np.ndarray))
+    ]
+    return ValueError(
+        f"{row.name}: arguments must go together, got shapes {' and '.join(shapes)} "
+        f"(NumPy says: {error})"
+    )
+
+
+def _spec(row: Row, tried: tuple[Any, ...], batch: int | None) -> Any:
+    """The symbolic tensor whose shape the tried results show; plain results stay plain."""
+    first = tried[0]
+    if not isinstance(first, (np.ndarray, np.generic)):
+        return first
+    shapes = [np.shape(each) for each in tried]
+    if len({len(shape) for shape in shapes}) > 1:
+        raise symbolic_error(
+            f"{row.name}: the number of axes depends on the number of samples", "keep them apart"
+        )
+    lead, sizes = 0, list(shapes[0])
+    for axis, (two, three) in enumerate(zip(shapes[0], shapes[1], strict=True)):
+        if two == three:
+            continue
+        if axis or 2 * three != 3 * two:
+            raise symbolic_error(
+                f"{row.name}: the samples must stay along the first axis, got results of shape "
+                f"{shapes[0]} for 2 samples and {shapes[1]} for 3",
+                "work on each sample, or sum over them",
+            )
+        lead = two // 2
+        sizes[0] = None if batch is None else batch * lead
+    for axis in range(len(sizes)):
+        if len(shapes) > 2 and shapes[0][axis] != shapes[2][axis]:
+            sizes[axis] = None
+    return KerasTensor(sizes, first.dtype.name, lead=lead)

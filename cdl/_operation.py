@@ -1,0 +1,240 @@
+"""_operation.py - what a function of `cdl.ops` is: NumPy on arrays, a node on symbolic tensors.
+
+A function of `cdl.ops` is one Python function in NumPy and, beside it, what it appends to a
+program::
+
+    @operation(elementwise("square"))
+    def square(x):
+        return np.square(x)
+
+One that is made of other functions of `cdl.ops` needs no more than that::
+
+    @operation()
+    def normalize(x):
+        return divide(x, sqrt(sum(square(x))))
+
+Its shape is found by trying it on ones (cdl/_inference.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from cdl import _graph, tree
+from cdl._inference import as_array, infer, map_args, map_kwargs, narrowed
+from cdl._samples import SampleCount
+from cdl._symbols import KerasTensor, symbolic_error
+from cdl._term import Term, appending_to, current_program
+from cdl._variable import Variable
+from cdl.utils.naming import unique
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ROWS: dict[str, Row] = {}
+
+
+class Row:
+    """One function of `cdl.ops`.
+
+    Attributes:
+        name: by which it is found in `cdl.ops`.
+        eager: the function in NumPy.
+        lower: appends it: `lower(program, spec, *args, **kwargs)`, with all arguments of `eager`:
+            a `Term` for each tensor and weight, arrays and plain values as they come; `spec` are
+            the results' symbolic tensors. It gives the values, nested likewise. None: `eager` is
+            made of other rows.
+        untraced: what to do instead, if it cannot be traced; else "". Or a function that says so
+            for some arguments.
+        home: the module of Keras's operations that has it: "numpy", "nn", "math", "core"; cdl's
+            has the same name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        eager: Callable[..., Any],
+        lower: Callable[..., Any] | None,
+        untraced: str | Callable[..., str] = "",
+    ) -> None:
+        self.name = name
+        self.eager = eager
+        self.lower = lower
+        self.untraced = untraced
+        parts = eager.__module__.split(".")
+        self.home = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.HOME
+
+
+class Operation:
+    """A row as one node of a graph has it, with a name of its own.
+
+    Args:
+        row: of `cdl.ops`.
+        name: None makes one.
+    """
+
+    def __init__(self, row: Row, name: str | None = None) -> None:
+        self.row = row
+        self.name = unique(row.name) if name is None else name
+        self.statics: dict[str, Any] = {}  # arguments that a config keeps apart from the call
+        self._inbound_nodes: list[_graph.Node] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Note a call, or compute on arrays."""
+        return call(self.row, args, {**self.statics, **kwargs}, self)
+
+    def append_node(
+        self, program: Program, node: _graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Append what the row says.
+
+        Args:
+            program: to which it is appended.
+            node: the call.
+            args: its arguments, with values for the tensors.
+            kwargs: likewise.
+        """
+
+        def term(spec: Any, leaf: Any) -> Any:
+            return Term(leaf, spec) if isinstance(spec, KerasTensor) else leaf
+
+        args = tuple(map(functools.partial(tree.map_structure, term), node.args, args))
+        kwargs = {k: tree.map_structure(term, node.kwargs[k], v) for k, v in kwargs.items()}
+        result = appended(program, self.row, args, kwargs, node.outputs)
+        return tree.map_structure(lambda leaf: getattr(leaf, "value", leaf), result)
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.row.name} name={self.name}>"
+
+
+def operation(
+    lower: Callable[..., Any] | None = None,
+    *,
+    untraced: str | Callable[..., str] = "",
+    prepare: Callable[..., tuple[Any, ...]] | None = None,
+) -> Callable[[F], F]:
+    """Makes a function of `cdl.ops` out of a function in NumPy, or one of other such functions.
+
+    Args:
+        lower: what it appends to a program; see `Row`.
+        untraced: for what cannot be traced: what to do instead; see `Row`.
+        prepare: from the arguments to those that everything else sees.
+    """
+
+    def decorate(function: F) -> F:
+        row = ROWS[function.__name__] = Row(function.__name__, function, lower, untraced)
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if kwargs:  # a node holds arguments by place, as far as that goes
+                bound = _signature(function).bind(*args, **kwargs)
+                args, kwargs = bound.args, bound.kwargs
+            if prepare is not None:
+                args = prepare(*args)
+            return call(row, args, kwargs)
+
+        run.row = row  # type: ignore[attr-defined]
+        return run  # type: ignore[return-value]
+
+    return decorate
+
+
+@functools.cache
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
+
+
+def is_symbolic(*structures: Any) -> bool:
+    """Whether one of the leaves is a symbolic tensor, or a weight within traced code."""
+    traced = _graph.current_scope() is not None
+    return any(
+        isinstance(leaf, (KerasTensor, SampleCount)) or (traced and isinstance(leaf, Variable))
+        for structure in structures
+        for leaf in tree.flatten(structure)
+    )
+
+
+def call(
+    row: Row, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None = None
+) -> Any:
+    """Runs a row on arrays, notes it on symbolic tensors, or appends it to a program."""
+    program = current_program()
+    if program is not None and _has_terms(args, kwargs):
+        return appended(program, row, args, kwargs)
+    if not is_symbolic(args, kwargs):
+        with np.errstate(all="ignore"):
+            result = row.eager(*map_args(as_array, args), **map_kwargs(as_array, kwargs))
+        return tree.map_structure(narrowed, result)
+    _refuse_untraced(row, args, kwargs)
+    return _graph.record(made or Operation(row), args, kwargs, infer(row, args, kwargs))
+
+
+def _refuse_untraced(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """The error for arguments with which a row cannot be traced."""
+    hint = row.untraced
+    if callable(hint):
+        bound = _signature(row.eager).bind(*args, **kwargs)
+        bound.apply_defaults()
+        hint = hint(*bound.args, **bound.kwargs)
+    if hint:
+        raise symbolic_error(f"{row.name} of a symbolic value", hint)
+
+
+def _has_terms(*structures: Any) -> bool:
+    kinds = (Term, SampleCount, Variable)
+    return any(isinstance(leaf, kinds) for each in structures for leaf in tree.flatten(each))
+
+
+def appended(
+    program: Program, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any], spec: Any = None
+) -> Any:
+    """Appends a row to a program; the terms of its results.
+
+    Args:
+        program: to which it is appended.
+        row: of `cdl.ops`.
+        args: with terms for the tensors.
+        kwargs: likewise.
+        spec: the symbolic results; None if they are to be found.
+    """
+    if spec is None:
+        _refuse_untraced(row, args, kwargs)
+        spec = infer(row, args, kwargs)
+
+    def term(leaf: Any) -> Any:
+        if not isinstance(leaf, Variable):
+            return leaf
+        return Term(program.param(leaf), KerasTensor(leaf.shape, lead=0))
+
+    args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
+    with appending_to(program):
+        if row.lower is None:
+            result = row.eager(*args, **kwargs)
+        else:
+            bound = _signature(row.eager).bind(*args, **kwargs)
+            bound.apply_defaults()
+            result = row.lower(program, spec, *bound.args, **bound.kwargs)
+    return tree.map_structure(functools.partial(_finished, program, row), spec, result)
+
+
+def _finished(program: Program, row: Row, spec: Any, result: Any) -> Any:
+    """One result as a term: constants have become values, and have an axis of samples if need be."""
+    if not isinstance(spec, KerasTensor):
+        return result
+    value: Value
+    if isinstance(result, (np.ndarray, np.generic, int, float)):
+        value = program.constant(np.broadcast_to(np.asarray(result, np.float32), spec.sample_shape))
+    else:
+        value = result.value if isinstance(result, Term) else result
+    if value.shared and spec.lead:
+        value = program.emit("spread", (value,), value.shape, shared=False)
+    if value.shape != spec.sample_shape or value.shared == bool(spec.lead):
+        raise AssertionError(f"{row.name}: lowered to {value.shape}, expected {spec!r}")
+    return Term(value, spec)

@@ -1,0 +1,94 @@
+"""arrays.py - what eager functions have in common: arrays of the dtype that Keras computes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import _graph
+from cdl._samples import SampleCount
+from cdl._symbols import KerasTensor
+from cdl._term import Term
+from cdl.config import standardize_dtype
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def real(x: Any) -> Array:
+    """An array of floating-point numbers: whole ones become float32."""
+    array = np.asarray(x)
+    return array if array.dtype.kind in "fc" else array.astype(np.float32)
+
+
+def as_dtype(x: Any, dtype: Any) -> Array:
+    """An array of a dtype; None leaves it."""
+    array = np.asarray(x)
+    return array if dtype is None else array.astype(standardize_dtype(dtype))
+
+
+def shape_of(x: Any) -> tuple[Any, ...]:
+    """The shape of a tensor of any kind, None for sizes that are not known."""
+    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Axes as numbers from 0, in order; None is all of them.
+
+    Raises:
+        ValueError: there is no such axis.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    several = axis if isinstance(axis, (tuple, list)) else (axis,)
+    found = []
+    for each in several:
+        if not -ndim <= each < ndim:
+            raise ValueError(f"axis must be one of {ndim} axes, got {each}")
+        found.append(each % ndim)
+    return tuple(sorted(found))
+
+
+def axis_arg(axis: Any) -> Any:
+    """An axis, or several, as NumPy takes it."""
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+def shape_arg(shape: Any) -> tuple[int, ...]:
+    """A shape as NumPy takes it: of an int, a list, a tuple or an array."""
+    if isinstance(shape, np.ndarray):
+        shape = shape.tolist()
+    return tuple(shape) if isinstance(shape, Sequence) else (shape,)
+
+
+def sizes_for(x: Any, shape: Any) -> Any:
+    """A shape for a tensor: its first size stands for the number of samples if it is None or that.
+
+    Args:
+        x: the tensor; None if the shape is that of a new one.
+        shape: as the user gives it.
+    """
+    if not isinstance(shape, (list, tuple)) or not shape:
+        return shape
+    tensor = x.spec if isinstance(x, Term) else x
+    first = shape[0]
+    if isinstance(tensor, KerasTensor) and tensor.lead:
+        known = tensor.shape[0]
+        if first is None or (isinstance(first, int) and first == known):
+            first = SampleCount(1 if first is None else tensor.lead)
+    elif first is None and _graph.current_scope() is not None:
+        first = SampleCount()
+    return (first, *shape[1:])
+
+
+def along_samples(x: Any, axis: Any) -> bool:
+    """Whether one of the axes of a symbolic tensor is that of the samples; None is all axes."""
+    return bool(getattr(x, "lead", 0)) and 0 in axes_of(axis, len(x.shape))
+
+
+def samples_apart(x: Any, axis: Any) -> str:
+    """What to do instead of working along the axis of the samples; "" if nobody does."""
+    if not along_samples(x, axis):
+        return ""
+    return "its first axis is that of the samples, which must stay apart: work along another one"

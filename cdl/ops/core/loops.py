@@ -1,0 +1,224 @@
+"""loops.py - choices and loops whose steps are functions of the user's.
+
+On arrays they run as they stand. On symbolic tensors the steps of a loop are written down one by
+one, so that their number must be known, and of a choice both sides are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._operation import is_symbolic
+from cdl._symbols import symbolic_error
+from cdl.ops.arrays import shape_of
+from cdl.ops.numpy.comparisons import where
+from cdl.ops.numpy.indexing import get_item
+from cdl.ops.numpy.joining import stack
+
+
+def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+    """What one of two functions gives.
+
+    Args:
+        pred: a truth; if it is symbolic both functions are called, and it chooses by `where`.
+        true_fn: called without arguments if it holds.
+        false_fn: called if it does not.
+    """
+    if not is_symbolic(pred):
+        return true_fn() if bool(np.asarray(pred)) else false_fn()
+    a, b = true_fn(), false_fn()
+    return tree.map_structure(lambda x, y: where(pred, x, y), a, b)
+
+
+def switch(index: Any, branches: Any, *operands: Any) -> Any:
+    """What one of several functions gives.
+
+    Args:
+        index: which one, from 0; beyond the ends it is the first or the last.
+        branches: functions of the operands.
+        operands: what they are called with.
+    """
+    if is_symbolic(index):
+        raise symbolic_error("switch by a symbolic value", "choose by cdl.ops.where")
+    return branches[min(max(int(np.asarray(index)), 0), len(branches) - 1)](*operands)
+
+
+def _first_axis(elements: Any) -> int:
+    """The size of the first axes of all parts.
+
+    Raises:
+        TypeError: it is that of the samples.
+        ValueError: they differ, or there is none.
+    """
+    sizes = set()
+    for leaf in tree.flatten(elements):
+        if getattr(leaf, "lead", 0):
+            raise symbolic_error(
+                "a loop over samples", "work on all of them at once, or loop over another axis"
+            )
+        sizes.add(shape_of(leaf)[0])
+    if len(sizes) != 1:
+        raise ValueError(f"a loop must be over first axes of one size, got sizes {sorted(sizes)}")
+    return int(sizes.pop())
+
+
+def _element(elements: Any, i: int) -> Any:
+    return tree.map_structure(lambda x: get_item(x, i), elements)
+
+
+def _stacked(results: list[Any]) -> Any:
+    return tree.map_structure(lambda *parts: stack(list(parts)), *results)
+
+
+def map(f: Callable[[Any], Any], xs: Any) -> Any:
+    """What a function gives for each element along the first axis, stacked.
+
+    Args:
+        f: a function of one element.
+        xs: an array, or several nested; their first axes have one size.
+    """
+    return _stacked([f(_element(xs, i)) for i in range(_first_axis(xs))])
+
+
+def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
+    """As `map`."""
+    return map(function, elements)
+
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: Any = 1,
+) -> tuple[Any, Any]:
+    """A function that carries something from element to element.
+
+    Args:
+        f: from what is carried and an element to what is carried on, and a result.
+        init: what is carried to the first element.
+        xs: the elements, along first axes; None for `length` times None.
+        length: their number; None for that of xs.
+        reverse: whether to begin with the last one.
+        unroll: accepted: it changes nothing here.
+
+    Returns:
+        What is carried at the end, and the results, stacked.
+    """
+    if not callable(f):
+        raise TypeError(f"scan: f must be a function, got {f!r}")
+    del unroll
+    if xs is None and length is None:
+        raise ValueError("scan: xs or length must be given, got neither")
+    n = int(length) if xs is None else _first_axis(xs)  # type: ignore[arg-type]
+    if length is not None and length != n:
+        raise ValueError(f"scan: length must be the number of elements, {n}, got {length}")
+    order = range(n)[::-1] if reverse else range(n)
+    carry, results = init, []
+    for i in order:
+        carry, result = f(carry, None if xs is None else _element(xs, i))
+        results.append(result)
+    if reverse:
+        results.reverse()
+    if all(leaf is None for leaf in tree.flatten(results)):
+        return carry, None
+    return carry, _stacked(results)
+
+
+def associative_scan(
+    f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
+) -> Any:
+    """What a function makes of all elements up to each one, along an axis.
+
+    Args:
+        f: of two elements, each with an axis of size 1 there; f(f(a, b), c) = f(a, f(b, c)).
+        elems: an array, or several nested.
+        reverse: whether to begin with the last one.
+        axis: along which.
+    """
+    from cdl.ops.numpy.joining import concatenate
+
+    n = shape_of(tree.flatten(elems)[0])[axis]
+    parts = [
+        tree.map_structure(lambda x, i=i: get_item(x, _at(axis, slice(i, i + 1))), elems)
+        for i in (range(n)[::-1] if reverse else range(n))
+    ]
+    found = parts[:1]
+    for part in parts[1:]:
+        found.append(f(part, found[-1]) if reverse else f(found[-1], part))
+    if reverse:
+        found.reverse()
+    return tree.map_structure(lambda *each: concatenate(list(each), axis), *found)
+
+
+def _at(axis: int, part: slice) -> tuple[Any, ...]:
+    return (*[slice(None)] * axis, part) if axis >= 0 else (..., part, *[slice(None)] * (-axis - 1))
+
+
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    maximum_iterations: int | None = None,
+) -> Any:
+    """A function again and again, while a condition holds.
+
+    Args:
+        cond: of the variables: whether to go on.
+        body: from the variables to the next ones.
+        loop_vars: the variables at the start: a tuple, a list, or one.
+        maximum_iterations: how many steps to take at most; None for any number.
+
+    Raises:
+        TypeError: the condition is symbolic.
+    """
+    several = isinstance(loop_vars, (list, tuple))
+    state = tuple(loop_vars) if several else (loop_vars,)
+    steps = 0
+    while maximum_iterations is None or steps < maximum_iterations:
+        goes_on = cond(*state)
+        if is_symbolic(goes_on):
+            raise symbolic_error(
+                "while_loop with a symbolic condition", "loop a number of times that is known"
+            )
+        if not goes_on:
+            break
+        result = body(*state)
+        state = tuple(result) if isinstance(result, (list, tuple)) else (result,)
+        steps += 1
+    return state if several else state[0]
+
+
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+    """A function for each whole number from one to before another.
+
+    Args:
+        lower: the first number.
+        upper: where they end.
+        body_fun: from the number and a value to the next value.
+        init_val: the first value.
+    """
+    if is_symbolic(lower, upper):
+        raise symbolic_error("fori_loop with symbolic bounds", "give numbers that are known")
+    value = init_val
+    for i in range(int(np.asarray(lower)), int(np.asarray(upper))):
+        value = body_fun(i, value)
+    return value
+
+
+def vectorize(pyfunc: Callable[..., Any], *, excluded: Any = None, signature: Any = None) -> Any:
+    """A function of numbers as one of arrays, element by element.
+
+    Args:
+        pyfunc: the function.
+        excluded: which arguments are handed on as they are.
+        signature: of the axes, as NumPy has it.
+    """
+    if not callable(pyfunc):
+        raise ValueError(f"vectorize: pyfunc must be a function, got {pyfunc!r}")
+    return np.vectorize(pyfunc, excluded=excluded, signature=signature)

@@ -1,0 +1,158 @@
+"""tensors.py - what a tensor is: its shape, its dtype, and how it becomes another kind of thing."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from cdl import _graph, tree
+from cdl._expression import Expression, apply
+from cdl._operation import operation
+from cdl._samples import SampleCount
+from cdl._symbols import KerasTensor, symbolic_error
+from cdl._term import Term
+from cdl._variable import Variable
+from cdl.config import standardize_dtype
+from cdl.ops.arrays import as_dtype, shape_of
+from cdl.ops.lowering import mapped, value_of
+from cdl.ops.numpy.joining import stack
+
+_SYMBOLIC = (KerasTensor, Term, SampleCount)
+
+
+def _cast_form(dtype: str | None, x: Any) -> Any:
+    """The expression of a cast: to whole numbers what is behind the point is cut off."""
+    before = getattr(x, "dtype", "float32")
+    to_bool = dtype == "bool" and before != "bool"
+    to_whole = dtype is not None and "int" in dtype and "float" in str(before)
+
+    def form(x: Expression) -> Expression:
+        if to_bool:
+            return apply("not_equal", x, 0.0)
+        return apply("trunc", x) if to_whole else x
+
+    return form
+
+
+def _cast(program: Any, spec: Any, x: Any, *_: Any) -> Any:
+    return mapped(program, spec, _cast_form(spec.dtype, x), x)
+
+
+def _converting(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
+    """The arguments of `convert_to_tensor` with lists of symbolic tensors made one."""
+    if sparse or ragged:
+        raise ValueError("convert_to_tensor: sparse and ragged must be False or None")
+    if isinstance(x, (list, tuple)) and any(isinstance(leaf, _SYMBOLIC) for leaf in tree.flatten(x)):
+        x = stack([convert_to_tensor(part) for part in x])
+    return x, None if dtype is None else standardize_dtype(dtype)
+
+
+@operation(_cast, prepare=_converting)
+def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
+    """x as an array, or as the symbolic tensor that it is.
+
+    Args:
+        x: an array, numbers, a weight, or lists of them.
+        dtype: None for that of x; numbers of Python are float32, int32 or bool.
+        sparse: not supported.
+        ragged: not supported.
+    """
+    return as_dtype(np.asarray(x), dtype)
+
+
+def convert_to_numpy(x: Any) -> Any:
+    """x as a NumPy array.
+
+    Raises:
+        TypeError: x is symbolic.
+    """
+    if any(isinstance(leaf, _SYMBOLIC) for leaf in tree.flatten(x)):
+        raise symbolic_error("convert_to_numpy of a symbolic value", "go on with cdl.ops")
+    return np.array(convert_to_tensor(x))
+
+
+def array(x: Any, dtype: Any = None) -> Any:
+    """x as an array, as `convert_to_tensor`."""
+    return convert_to_tensor(x, dtype)
+
+
+@operation(lambda program, spec, x: value_of(program, x))
+def copy(x: Any) -> Any:
+    """A copy of x."""
+    return np.array(x)
+
+
+@operation(_cast)
+def cast(x: Any, dtype: Any) -> Any:
+    """x with its numbers as another dtype.
+
+    Args:
+        x: an array.
+        dtype: name of a dtype. Programs compute in float32 whatever it is; to whole numbers what
+            is behind the point is cut off, to bool what is not 0 becomes 1.
+    """
+    return as_dtype(np.asarray(x), dtype)
+
+
+@operation(untraced="use cdl.ops.clip and cdl.ops.cast")
+def saturate_cast(x: Any, dtype: Any) -> Any:
+    """As `cast`, numbers that the dtype does not have becoming the nearest that it has."""
+    name = standardize_dtype(dtype)
+    kind = np.dtype(name)
+    if kind.kind not in "iu":
+        return as_dtype(x, name)
+    bounds = np.iinfo(kind)
+    return np.clip(np.asarray(x).astype(np.float64), bounds.min, bounds.max).astype(kind)
+
+
+@operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
+def view(x: Any, dtype: Any = None) -> Any:
+    """The bits of x as those of another dtype."""
+    return np.asarray(x).view(None if dtype is None else standardize_dtype(dtype))
+
+
+@operation(lambda program, spec, variable: program.emit("stop", (variable.value,), variable.value.shape))
+def stop_gradient(variable: Any) -> Any:
+    """x itself, through which no gradient flows."""
+    return np.asarray(variable)
+
+
+# --- what is known without numbers ---
+
+
+def shape(x: Any) -> tuple[Any, ...]:
+    """The sizes of the axes.
+
+    For a symbolic tensor the first one stands for the number of samples: `cdl.ops.reshape`,
+    `zeros`, `ones`, `full`, `broadcast_to` and the functions of `cdl.random` take it as a size, and
+    arithmetic as a number.
+    """
+    sizes = shape_of(x)
+    lead = getattr(x, "lead", 0)
+    return (SampleCount(lead), *sizes[1:]) if lead else sizes
+
+
+def ndim(x: Any) -> int:
+    """The number of axes."""
+    return len(shape_of(x))
+
+
+def size(x: Any) -> Any:
+    """The number of elements; of a symbolic tensor a multiple of the number of samples."""
+    return prod(shape(x), start=1) if shape_of(x) else 1
+
+
+def dtype(x: Any) -> str:
+    """The name of the dtype."""
+    if isinstance(x, SampleCount):
+        return "int32"
+    return standardize_dtype(str(x.dtype) if hasattr(x, "dtype") else convert_to_tensor(x).dtype)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is an array, or a symbolic tensor in traced code; a weight is none."""
+    if isinstance(x, KerasTensor):
+        return _graph.current_scope() is not None
+    return isinstance(x, (np.ndarray, np.generic, Term)) and not isinstance(x, Variable)

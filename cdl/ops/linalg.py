@@ -1,0 +1,235 @@
+"""linalg.py - norms, which programs have, and what is computed of whole matrices, on arrays only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._operation import operation
+from cdl.config import floatx
+from cdl.ops.arrays import axes_of, axis_arg, real, shape_of
+from cdl.ops.core.tensors import cast
+from cdl.ops.numpy.arithmetic import abs as size
+from cdl.ops.numpy.arithmetic import power, sqrt, square
+from cdl.ops.numpy.comparisons import not_equal
+from cdl.ops.numpy.reductions import max as largest
+from cdl.ops.numpy.reductions import min as smallest
+from cdl.ops.numpy.reductions import sum as total
+from cdl.ops.numpy.shapes import squeeze
+
+_INFINITY = float("inf")
+_MATRICES = "it is of whole matrices, which programs do not work on: compute it beforehand"
+
+
+def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
+    if order in (None, 2, "fro"):
+        return sqrt(total(square(size(x)), axis, keepdims))
+    if order == _INFINITY:
+        return largest(size(x), axis, keepdims)
+    if order == -_INFINITY:
+        return smallest(size(x), axis, keepdims)
+    if order == 0:
+        return total(cast(not_equal(x, 0.0), floatx()), axis, keepdims)
+    if order == 1:
+        return total(size(x), axis, keepdims)
+    if isinstance(order, str):
+        raise ValueError(f"norm: ord must be a number for vectors, got {order!r}")
+    return power(total(power(size(x), float(order)), axis, keepdims), 1.0 / order)
+
+
+def _matrix_norm(x: Any, order: Any, axis: tuple[int, int], keepdims: bool) -> Any:
+    """Of the norms of matrices those that are sums."""
+    if order in (None, "fro"):
+        return sqrt(total(square(size(x)), axis, keepdims))
+    first, second = axis if abs(order) == 1 else axis[::-1]
+    choose = largest if order > 0 else smallest
+    found = choose(total(size(x), first, True), second, True)
+    return found if keepdims else squeeze(found, axis)
+
+
+def _of_spectrum(x: Any, order: Any, axis: Any, keepdims: bool) -> str:
+    pair = axis is not None and len(axes_of(axis, len(shape_of(x)))) == 2
+    if (pair or (axis is None and len(shape_of(x)) == 2)) and order in (2, -2, "nuc"):
+        return "it takes singular values, which programs do not have: use ord=None"
+    return ""
+
+
+@operation(untraced=_of_spectrum)
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The norm of vectors or of matrices.
+
+    Args:
+        x: numbers.
+        ord: of vectors a number p, for sum(|x|^p)^(1/p), 0 for how many are not 0, infinity for
+            the largest |x|; of matrices "fro", "nuc", 1, 2, infinity and their negatives; None for
+            the square root of the sum of squares.
+        axis: an axis for vectors, two for matrices; None for all of x.
+        keepdims: whether the axes stay, with size 1.
+    """
+    n = len(shape_of(x))
+    axis = axis_arg(axis)
+    if axis is None and ord is None:
+        return _vector_norm(x, None, None, keepdims)
+    axes = axis if isinstance(axis, tuple) else tuple(range(n)) if axis is None else (axis,)
+    if len(axes) == 1:
+        return _vector_norm(x, ord, axes[0], keepdims)
+    if len(axes) != 2:
+        raise ValueError(f"norm: axis must be one axis or two for this ord, got {axis}")
+    if ord in (2, -2, "nuc"):
+        return np.linalg.norm(real(x), ord, axes, keepdims=keepdims)
+    if ord not in (None, "fro", 1, -1, _INFINITY, -_INFINITY):
+        raise ValueError(f"norm: ord must be one of the norms of matrices, got {ord!r}")
+    return _matrix_norm(x, ord, (axes[0] % n, axes[1] % n), keepdims)
+
+
+# --- of whole matrices ---
+
+
+def _square(name: str, x: Any) -> Any:
+    matrix = real(x)
+    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ValueError(f"{name}: x must be square matrices, got shape {matrix.shape}")
+    return matrix
+
+
+@operation(untraced=_MATRICES)
+def cholesky(x: Any, upper: bool = False) -> Any:
+    """The triangular matrix l with l l^T = x, of a positive definite x.
+
+    Args:
+        x: matrices.
+        upper: whether to give the transpose of l.
+    """
+    lower = np.linalg.cholesky(_square("cholesky", x))
+    return np.swapaxes(lower, -1, -2) if upper else lower
+
+
+@operation(untraced=_MATRICES)
+def cholesky_inverse(x: Any, upper: bool = False) -> Any:
+    """The inverse of the matrix of which x is the `cholesky` factor."""
+    whole = _square("cholesky_inverse", x)
+    factor = np.swapaxes(np.triu(whole), -1, -2) if upper else np.tril(whole)
+    return np.linalg.inv(factor @ np.swapaxes(factor, -1, -2))
+
+
+@operation(untraced=_MATRICES)
+def det(x: Any) -> Any:
+    """The determinants of square matrices."""
+    return np.linalg.det(_square("det", x))
+
+
+@operation(untraced=_MATRICES)
+def slogdet(x: Any) -> Any:
+    """The signs of the determinants, and the logarithms of their sizes."""
+    return tuple(np.linalg.slogdet(_square("slogdet", x)))
+
+
+@operation(untraced=_MATRICES)
+def logdet(x: Any) -> Any:
+    """The logarithms of the determinants of positive definite matrices."""
+    return np.linalg.slogdet(_square("logdet", x))[1]
+
+
+@operation(untraced=_MATRICES)
+def inv(x: Any) -> Any:
+    """The inverses of square matrices."""
+    return np.linalg.inv(_square("inv", x))
+
+
+@operation(untraced=_MATRICES)
+def pinv(x: Any, rcond: Any = None) -> Any:
+    """The pseudo-inverses of matrices; singular values up to `rcond` of the largest count as 0."""
+    return np.linalg.pinv(real(x)) if rcond is None else np.linalg.pinv(real(x), rcond)
+
+
+@operation(untraced=_MATRICES)
+def matrix_rank(x: Any, tol: Any = None) -> Any:
+    """How many singular values are above `tol`."""
+    return np.linalg.matrix_rank(real(x), tol)
+
+
+@operation(untraced=_MATRICES)
+def solve(a: Any, b: Any) -> Any:
+    """The x with a x = b.
+
+    Args:
+        a: square matrices.
+        b: vectors or matrices.
+    """
+    a, b = _square("solve", a), real(b)
+    if b.ndim == a.ndim - 1:
+        return np.linalg.solve(a, b[..., None])[..., 0]
+    return np.linalg.solve(a, b)
+
+
+@operation(untraced=_MATRICES)
+def solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
+    """As `solve`, of the upper or lower triangle of a."""
+    a = _square("solve_triangular", a)
+    return solve(np.tril(a) if lower else np.triu(a), b)
+
+
+@operation(untraced=_MATRICES)
+def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
+    """The x for which a x is nearest to b, the smallest of them.
+
+    Args:
+        a: a matrix.
+        b: a vector or a matrix.
+        rcond: singular values up to this share of the largest count as 0.
+    """
+    return np.linalg.lstsq(real(a), real(b), rcond)[0]
+
+
+@operation(untraced=_MATRICES)
+def qr(x: Any, mode: str = "reduced") -> Any:
+    """Matrices as q r, q orthogonal and r triangular.
+
+    Args:
+        x: matrices.
+        mode: "reduced", or "complete" for a square q.
+    """
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"qr: mode must be 'reduced' or 'complete', got {mode!r}")
+    return tuple(np.linalg.qr(real(x), mode))
+
+
+@operation(untraced=_MATRICES)
+def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """Matrices as u diag(s) v, with the singular values s.
+
+    Args:
+        x: matrices.
+        full_matrices: whether u and v are square.
+        compute_uv: whether to give u and v, not s alone.
+    """
+    found = np.linalg.svd(real(x), full_matrices, compute_uv)
+    return tuple(found) if compute_uv else found
+
+
+@operation(untraced=_MATRICES)
+def eigh(x: Any) -> Any:
+    """The eigenvalues, from the smallest on, and eigenvectors of symmetric matrices."""
+    return tuple(np.linalg.eigh(_square("eigh", x)))
+
+
+@operation(untraced=_MATRICES)
+def eig(x: Any) -> Any:
+    """The eigenvalues and eigenvectors of square matrices, as complex numbers."""
+    values, vectors = np.linalg.eig(_square("eig", x))
+    return values.astype(np.complex64), vectors.astype(np.complex64)
+
+
+@operation(untraced=_MATRICES)
+def lu_factor(x: Any) -> Any:
+    """The triangular factors of a square matrix in one, and with which row each row was swapped."""
+    lu = _square("lu_factor", x).astype(np.float64)
+    n = lu.shape[-1]
+    swaps = np.arange(n)
+    for i in range(n):
+        swaps[i] = top = i + int(np.argmax(np.abs(lu[i:, i])))
+        lu[[i, top]] = lu[[top, i]]
+        lu[i + 1 :, i] /= lu[i, i]
+        lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
+    return lu, swaps

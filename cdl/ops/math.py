@@ -1,0 +1,215 @@
+"""math.py - segments, the largest k, sums of exponentials, error functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from cdl._expression import apply
+from cdl._operation import operation
+from cdl._symbols import KerasTensor
+from cdl._term import Term
+from cdl.ops.arrays import axes_of, real, samples_apart, shape_of
+from cdl.ops.core.tensors import cast, stop_gradient
+from cdl.ops.lowering import elementwise, sorted_along
+from cdl.ops.numpy.arithmetic import add, negative, sqrt, square, subtract
+from cdl.ops.numpy.comparisons import greater, isfinite, less, logical_and, where
+from cdl.ops.numpy.functions import exp, log
+from cdl.ops.numpy.indexing import get_item, take_along_axis
+from cdl.ops.numpy.reductions import all as each
+from cdl.ops.numpy.reductions import max as largest
+from cdl.ops.numpy.reductions import sum as total
+from cdl.ops.numpy.shapes import expand_dims, squeeze
+
+@operation(elementwise("erf"))
+def erf(x: Any) -> Any:
+    """The error function: 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    return _erf(real(x))
+
+
+@operation(elementwise(lambda x: 1.0 - apply("erf", x)))
+def erfc(x: Any) -> Any:
+    """1 - erf(x)."""
+    x = real(x)
+    return np.vectorize(math.erfc, otypes=[x.dtype])(x)
+
+
+def _erf(x: Any) -> Any:
+    return np.vectorize(math.erf, otypes=[x.dtype])(x)
+
+
+@operation(untraced="it has no instruction: work on arrays")
+def erfinv(x: Any) -> Any:
+    """The number whose error function is x; infinite at -1 and 1, NaN beyond."""
+    x = real(x).astype(np.float64)
+    guess = _first_inverse(x)
+    for _ in range(3):  # Newton: erf'(y) = 2 / sqrt(pi) exp(-y^2)
+        slope = 2 / np.sqrt(np.pi) * np.exp(-np.square(guess))
+        step = (_erf(guess) - x) / np.where(slope == 0, 1, slope)
+        guess = guess - np.where(np.isfinite(step), step, 0)
+    guess = np.where(np.abs(x) == 1, x * np.inf, guess)
+    return np.where(np.abs(x) > 1, np.nan, guess).astype(np.float32)
+
+
+def _first_inverse(x: Any) -> Any:
+    """Winitzki's approximation of the inverse of the error function, to some 2e-3."""
+    a = 0.147
+    w = np.log(np.maximum((1 - x) * (1 + x), np.finfo(np.float64).tiny))
+    b = 2 / (np.pi * a) + w / 2
+    return np.sign(x) * np.sqrt(np.sqrt(b * b - w / a) - b)
+
+
+@operation(elementwise("rsqrt"))
+def rsqrt(x: Any) -> Any:
+    """1 / sqrt(x)."""
+    return np.reciprocal(np.sqrt(real(x)))
+
+
+# --- sums of exponentials ---
+
+
+def _top(x: Any, axis: Any) -> Any:
+    top = largest(x, axis, True)
+    return where(isfinite(top), top, 0.0)
+
+
+@operation()
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) over axes, without exponentials that are too large.
+
+    Args:
+        x: numbers.
+        axis: an axis, several, or None for all.
+        keepdims: whether the axes stay, with size 1.
+    """
+    top = stop_gradient(_top(x, axis))
+    y = add(log(total(exp(subtract(x, top)), axis, True)), top)
+    if keepdims:
+        return y
+    return squeeze(y, axes_of(axis, len(shape_of(x))))
+
+
+# --- the largest ones ---
+
+
+def _top_k(program: Any, spec: Any, x: Any, k: int, sorted: bool) -> Any:
+    order = sorted_along(program, negative(x), -1)[1]
+    places = Term(order, KerasTensor(x.shape, "int32", lead=x.lead))
+    first = get_item(places, (Ellipsis, slice(0, k)))
+    return take_along_axis(x, first, -1), first
+
+
+@operation(_top_k, untraced=lambda x, k, sorted: samples_apart(x, -1))
+def top_k(x: Any, k: int, sorted: bool = True) -> Any:
+    """The k largest numbers of each line, along the last axis, and their places.
+
+    Args:
+        x: numbers.
+        k: how many.
+        sorted: they are sorted either way, the largest first.
+    """
+    del sorted
+    array = np.asarray(x)
+    places = np.argsort(-array.astype(np.float64), axis=-1, kind="stable")[..., :k]
+    return np.take_along_axis(array, places, -1), places.astype(np.int32)
+
+
+@operation()
+def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
+    """Whether the prediction for the right class is one of the k largest.
+
+    Args:
+        targets: class numbers.
+        predictions: for each target a line with a number for each class.
+        k: how many count; of equal predictions all do.
+    """
+    own = take_along_axis(predictions, expand_dims(cast(targets, "int32"), -1), -1)
+    better = total(cast(greater(predictions, own), "int32"), -1)
+    return logical_and(less(better, k), each(isfinite(predictions), -1))
+
+
+# --- segments ---
+
+
+def _segments(name: str, combine: Any, start: Any, data: Any, ids: Any, n: Any) -> Any:
+    array, ids = np.asarray(data), np.asarray(ids)
+    if ids.ndim != 1:
+        raise ValueError(f"{name}: segment_ids must be a vector, got {ids.ndim} axes")
+    n = int(ids.max(initial=-1)) + 1 if n is None else int(n)
+    result = np.full((n, *array.shape[1:]), start(array.dtype), array.dtype)
+    inside = (ids >= 0) & (ids < n)
+    combine.at(result, ids[inside], array[inside])
+    return result
+
+
+def _lowest(dtype: Any) -> Any:
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def _highest(dtype: Any) -> Any:
+    return np.inf if dtype.kind == "f" else np.iinfo(dtype).max
+
+
+_ROWS_ONLY = "its segments would mix samples: use cdl.ops.matmul with cdl.ops.one_hot"
+
+
+@operation(untraced=_ROWS_ONLY)
+def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+    """The sums of the rows of each segment.
+
+    Args:
+        data: rows along the first axis.
+        segment_ids: for each row the number of its segment, from 0.
+        num_segments: how many there are; None for as many as are named.
+        sorted: whether the numbers are in order, which changes nothing here.
+    """
+    return _segments("segment_sum", np.add, lambda _: 0, data, segment_ids, num_segments)
+
+
+@operation(untraced=_ROWS_ONLY)
+def segment_prod(
+    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+) -> Any:
+    """The products of the rows of each segment; arguments as of `segment_sum`."""
+    return _segments("segment_prod", np.multiply, lambda _: 1, data, segment_ids, num_segments)
+
+
+@operation(untraced=_ROWS_ONLY)
+def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+    """The largest of the rows of each segment, minus infinity if it has none."""
+    return _segments("segment_max", np.maximum, _lowest, data, segment_ids, num_segments)
+
+
+@operation(untraced=_ROWS_ONLY)
+def segment_min(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+    """The smallest of the rows of each segment, infinity if it has none."""
+    return _segments("segment_min", np.minimum, _highest, data, segment_ids, num_segments)
+
+
+@operation()
+def cdist(x: Any, y: Any) -> Any:
+    """The Euclidean distances of all rows of x from all rows of y.
+
+    Args:
+        x: rows of shape (..., n, d).
+        y: rows of shape (..., m, d).
+    """
+    apart = subtract(expand_dims(x, -2), expand_dims(y, -3))
+    return sqrt(total(square(apart), -1))
+
+
+@operation(untraced="work on arrays")
+def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Any:
+    """Windows of the last axis, as rows.
+
+    Args:
+        x: numbers.
+        sequence_length: of a window.
+        sequence_stride: from the start of a window to that of the next.
+    """
+    array = np.asarray(x)
+    windows = np.lib.stride_tricks.sliding_window_view(array, sequence_length, -1)
+    return np.array(windows[..., ::sequence_stride, :])
+

@@ -1,0 +1,1 @@
+"""__init__.py - operations of neural networks; `cdl.ops` lists them."""

@@ -1,0 +1,156 @@
+"""crossentropy.py - class numbers as lines of ones and zeros, and how wrong probabilities are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._operation import operation
+from cdl.config import epsilon, floatx
+from cdl.ops.arrays import as_dtype, samples_apart, shape_of
+from cdl.ops.core.tensors import cast
+from cdl.ops.lowering import one_hot_lines
+from cdl.ops.nn.activations import log_sigmoid, log_softmax
+from cdl.ops.numpy.arithmetic import add, divide, multiply, negative, subtract
+from cdl.ops.numpy.functions import log
+from cdl.ops.numpy.reductions import max as largest
+from cdl.ops.numpy.reductions import sum as total
+from cdl.ops.numpy.rounding import clip
+from cdl.ops.numpy.shapes import moveaxis, squeeze
+
+
+def _one_hot(program: Any, spec: Any, x: Any, num_classes: int, axis: int, *_: Any) -> Any:
+    return moveaxis(one_hot_lines(program, x, int(num_classes)), -1, axis)
+
+
+@operation(_one_hot, untraced=lambda x, num_classes, axis, *_: _front(x, axis))
+def one_hot(
+    x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
+) -> Any:
+    """For each class number a line of zeros with a 1 in its place.
+
+    Args:
+        x: class numbers from 0; what is none gets zeros only.
+        num_classes: how many there are.
+        axis: where the new axis is in the result.
+        dtype: float32 unless given.
+        sparse: not supported.
+    """
+    if sparse:
+        raise ValueError("one_hot: sparse must be False, got True")
+    numbers = np.asarray(x)
+    lines = numbers[..., None] == np.arange(num_classes)
+    return as_dtype(np.moveaxis(lines, -1, axis), dtype or floatx())
+
+
+def _front(x: Any, axis: int) -> str:
+    at = axis + x.ndim + 1 if axis < 0 else axis
+    return "its first axis is that of the samples" if x.lead and not at else ""
+
+
+@operation()
+def multi_hot(
+    inputs: Any, num_classes: Any = None, axis: int = -1, dtype: Any = None, sparse: bool = False
+) -> Any:
+    """For each line of class numbers a line of zeros with a 1 in the place of each of them.
+
+    Args:
+        inputs: class numbers from 0, a vector or lines of them.
+        num_classes: how many there are.
+        axis: where the new axis is before the lines become one.
+        dtype: float32 unless given.
+        sparse: not supported.
+    """
+    if num_classes is None:
+        raise ValueError("multi_hot: num_classes must be an int, got None")
+    return largest(
+        one_hot(inputs, num_classes, axis, dtype, sparse), 1 if len(shape_of(inputs)) > 1 else 0
+    )
+
+
+def _same_shape(name: str, target: Any, output: Any) -> None:
+    pairs = zip(shape_of(target), shape_of(output), strict=False)
+    if len(shape_of(target)) != len(shape_of(output)) or any(
+        None not in pair and pair[0] != pair[1] for pair in pairs
+    ):
+        raise ValueError(
+            f"{name}: target must have the shape of output, {shape_of(output)}, got "
+            f"{shape_of(target)}"
+        )
+
+
+@operation()
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """-t log p - (1 - t) log(1 - p), element by element.
+
+    Args:
+        target: probabilities, of the shape of `output`.
+        output: probabilities p, at least 1e-7 from 0 and 1, or scores whose sigmoid they are.
+        from_logits: whether they are scores.
+    """
+    _same_shape("binary_crossentropy", target, output)
+    target = cast(target, floatx())
+    if from_logits:
+        yes, no = log_sigmoid(output), log_sigmoid(negative(output))
+    else:
+        p = clip(output, epsilon(), 1.0 - epsilon())
+        yes, no = log(p), log(subtract(1.0, p))
+    return negative(add(multiply(target, yes), multiply(subtract(1.0, target), no)))
+
+
+def _log_probabilities(output: Any, from_logits: bool, axis: int) -> Any:
+    if from_logits:
+        return log_softmax(output, axis)
+    p = divide(output, total(output, axis, True))
+    return log(clip(p, epsilon(), 1.0 - epsilon()))
+
+
+@operation(untraced=lambda target, output, from_logits, axis: samples_apart(output, axis))
+def categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
+    """-sum(t log p) over an axis.
+
+    Args:
+        target: probabilities of classes, of the shape of `output`.
+        output: probabilities p, made to sum to 1 and at least 1e-7 from 0 and 1, or scores whose
+            softmax they are.
+        from_logits: whether they are scores.
+        axis: that of the classes.
+    """
+    _same_shape("categorical_crossentropy", target, output)
+    if len(shape_of(target)) < 1:
+        raise ValueError("categorical_crossentropy: target must have an axis of classes")
+    target = cast(target, floatx())
+    return negative(total(multiply(target, _log_probabilities(output, from_logits, axis)), axis))
+
+
+@operation(untraced=lambda target, output, from_logits, axis: samples_apart(output, axis))
+def sparse_categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
+    """-log p of the right class.
+
+    Args:
+        target: class numbers, of the shape of `output` without its axis of classes, or with one of
+            size 1 at the end.
+        output: as of `categorical_crossentropy`.
+        from_logits: whether they are scores.
+        axis: that of the classes.
+    """
+    shape = shape_of(output)
+    if len(shape_of(target)) == len(shape) and shape_of(target)[-1] == 1:
+        target = squeeze(target, -1)
+    if len(shape) < 1:
+        raise ValueError("sparse_categorical_crossentropy: output must have an axis of classes")
+    lines = tuple(n for i, n in enumerate(shape) if i != axis % len(shape))
+    given = shape_of(target)
+    if len(given) != len(lines) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(given, lines, strict=True)
+    ):
+        raise ValueError(
+            f"sparse_categorical_crossentropy: target must have shape {lines}, got {given}"
+        )
+    own = one_hot(cast(target, "int32"), shape[axis], axis)
+    return negative(total(multiply(own, _log_probabilities(output, from_logits, axis)), axis))

@@ -1,0 +1,143 @@
+"""normalization.py - values with mean 0, variance 1, or norm 1, over axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from cdl._operation import operation
+from cdl.config import epsilon as default_epsilon
+from cdl.ops.arrays import axes_of, shape_of
+from cdl.ops.linalg import norm
+from cdl.ops.math import rsqrt
+from cdl.ops.numpy.arithmetic import add, divide, maximum, multiply, square, subtract
+from cdl.ops.numpy.functions import log10
+from cdl.ops.numpy.reductions import mean as mean_of
+from cdl.ops.numpy.reductions import sum as total
+from cdl.ops.numpy.reductions import var
+from cdl.ops.numpy.shapes import reshape
+
+
+@operation()
+def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
+    """The mean and the variance over axes.
+
+    Args:
+        x: numbers.
+        axes: an axis, or several.
+        keepdims: whether the axes stay, with size 1.
+        synchronized: not supported.
+    """
+    if synchronized:
+        raise ValueError("moments: synchronized must be False, got True")
+    return mean_of(x, axes, keepdims), var(x, axes, keepdims)
+
+
+@operation()
+def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: Any = None) -> Any:
+    """x over its norm along an axis, which counts as `epsilon` at least.
+
+    Args:
+        x: numbers.
+        axis: along which, or several.
+        order: of the norm, see `cdl.ops.norm`.
+        epsilon: 1e-7 unless given.
+    """
+    least = default_epsilon() if epsilon is None else epsilon
+    if order == 2:
+        return multiply(x, rsqrt(maximum(total(square(x), axis, True), least * least)))
+    return divide(x, maximum(norm(x, order, axis, True), least))
+
+
+def _placed(part: Any, axes: tuple[int, ...], ndim: int, shape: Any) -> Any:
+    """A factor or a shift for some axes, with axes of size 1 for the others."""
+    return reshape(part, [shape[a] if a in axes else 1 for a in range(ndim)])
+
+
+@operation()
+def batch_normalization(
+    x: Any,
+    mean: Any,
+    variance: Any,
+    axis: int,
+    offset: Any = None,
+    scale: Any = None,
+    epsilon: float = 1e-3,
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) * scale + offset.
+
+    Args:
+        x: numbers.
+        mean: one for each place along the axis.
+        variance: likewise.
+        axis: along which they are.
+        offset: likewise; None for 0.
+        scale: likewise; None for 1.
+        epsilon: a small number.
+    """
+    shape = shape_of(x)
+    axes = axes_of(axis, len(shape))
+
+    def placed(part: Any) -> Any:
+        return _placed(part, axes, len(shape), shape)
+
+    factor = rsqrt(add(placed(variance), epsilon))
+    if scale is not None:
+        factor = multiply(factor, placed(scale))
+    y = multiply(subtract(x, placed(mean)), factor)
+    return y if offset is None else add(y, placed(offset))
+
+
+@operation()
+def layer_normalization(
+    x: Any, gamma: Any = None, beta: Any = None, axis: Any = -1, epsilon: Any = None
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, of each sample by itself.
+
+    Args:
+        x: numbers.
+        gamma: one for each place along the axes; None for 1.
+        beta: likewise; None for 0.
+        axis: an axis, or several, over which mean and variance are.
+        epsilon: 1e-7 unless given.
+    """
+    shape = shape_of(x)
+    axes = axes_of(axis, len(shape))
+    least = default_epsilon() if epsilon is None else epsilon
+    centered = subtract(x, mean_of(x, axes, True))
+    y = multiply(centered, rsqrt(add(mean_of(square(centered), axes, True), least)))
+    if gamma is not None:
+        y = multiply(y, _placed(gamma, axes, len(shape), shape))
+    return y if beta is None else add(y, _placed(beta, axes, len(shape), shape))
+
+
+@operation()
+def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: Any = None) -> Any:
+    """x / sqrt(mean(x^2) + epsilon) * scale.
+
+    Args:
+        x: numbers.
+        scale: one for each place along the axes; None for 1.
+        axis: an axis, or several, over which the mean is.
+        epsilon: 1e-7 unless given.
+    """
+    shape = shape_of(x)
+    axes = axes_of(axis, len(shape))
+    least = default_epsilon() if epsilon is None else epsilon
+    y = multiply(x, rsqrt(add(mean_of(square(x), axes, True), least)))
+    return y if scale is None else multiply(y, _placed(scale, axes, len(shape), shape))
+
+
+@operation()
+def psnr(x1: Any, x2: Any, max_val: float) -> Any:
+    """The peak signal-to-noise ratio: 20 log10(max_val) - 10 log10(mean((x1 - x2)^2)).
+
+    Args:
+        x1: numbers.
+        x2: others of the same shape.
+        max_val: the largest number that there could be.
+    """
+    if shape_of(x1) != shape_of(x2):
+        raise ValueError(f"psnr: x1 and x2 must have one shape, got {shape_of(x1)}, {shape_of(x2)}")
+    error = mean_of(square(subtract(x1, x2)))
+    return subtract(20.0 * math.log10(max_val), multiply(log10(error), 10.0))

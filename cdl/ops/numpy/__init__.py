@@ -1,0 +1,1 @@
+"""__init__.py - operations that NumPy has as well; `cdl.ops` lists them."""

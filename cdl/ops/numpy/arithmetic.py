@@ -1,0 +1,187 @@
+"""arithmetic.py - sums, products, powers and their like, element by element.
+
+All of them broadcast as NumPy does. Whole numbers stay whole where they can; a quotient, a root or
+a reciprocal of them is float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._expression import Expression, apply
+from cdl._operation import operation
+from cdl.ops.arrays import real
+from cdl.ops.lowering import elementwise
+
+
+@operation(elementwise("add"))
+def add(x1: Any, x2: Any) -> Any:
+    """x1 + x2, element by element."""
+    return np.add(x1, x2)
+
+
+@operation(elementwise("subtract"))
+def subtract(x1: Any, x2: Any) -> Any:
+    """x1 - x2, element by element."""
+    return np.subtract(x1, x2)
+
+
+@operation(elementwise("multiply"))
+def multiply(x1: Any, x2: Any) -> Any:
+    """x1 * x2, element by element."""
+    return np.multiply(x1, x2)
+
+
+@operation(elementwise("divide"))
+def divide(x1: Any, x2: Any) -> Any:
+    """x1 / x2, element by element, as floating-point numbers."""
+    return np.true_divide(x1, x2)
+
+
+@operation(elementwise("divide"))
+def true_divide(x1: Any, x2: Any) -> Any:
+    """x1 / x2, as `divide`."""
+    return np.true_divide(x1, x2)
+
+
+def _divide_no_nan(a: Expression, b: Expression) -> Expression:
+    zero = apply("equal", b, 0.0)
+    return apply("where", zero, 0.0, a / apply("where", zero, 1.0, b))
+
+
+@operation(elementwise(_divide_no_nan))
+def divide_no_nan(x1: Any, x2: Any) -> Any:
+    """x1 / x2, and 0 where x2 is 0."""
+    a, b = real(x1), real(x2)
+    quotient = np.true_divide(a, np.where(b == 0, 1, b).astype(b.dtype))
+    return np.where(b == 0, np.zeros((), quotient.dtype), quotient)
+
+
+@operation(elementwise("floor_divide"))
+def floor_divide(x1: Any, x2: Any) -> Any:
+    """The largest whole number up to x1 / x2, element by element."""
+    return np.floor_divide(x1, x2)
+
+
+@operation(elementwise("mod"))
+def mod(x1: Any, x2: Any) -> Any:
+    """What is left of x1 after `floor_divide`; it has the sign of x2."""
+    return np.mod(x1, x2)
+
+
+@operation(elementwise("fmod"))
+def fmod(x1: Any, x2: Any) -> Any:
+    """What is left of x1 after dividing it by x2 and cutting; it has the sign of x1."""
+    return np.fmod(x1, x2)
+
+
+@operation(elementwise("power"))
+def power(x1: Any, x2: Any) -> Any:
+    """x1 to the power of x2, element by element."""
+    return np.power(x1, x2)
+
+
+@operation(elementwise("negative"))
+def negative(x: Any) -> Any:
+    """-x."""
+    return np.negative(x)
+
+
+@operation(elementwise("abs"))
+def absolute(x: Any) -> Any:
+    """|x|; its slope at 0 is 0."""
+    return np.absolute(x)
+
+
+@operation(elementwise("abs"))
+def abs(x: Any) -> Any:
+    """|x|, as `absolute`."""
+    return np.absolute(x)
+
+
+@operation(elementwise("abs"))
+def fabs(x: Any) -> Any:
+    """|x| as a floating-point number."""
+    return np.fabs(real(x))
+
+
+@operation(elementwise("sign"))
+def sign(x: Any) -> Any:
+    """1 above 0, -1 below, 0 at it."""
+    return np.sign(x)
+
+
+@operation(elementwise("square"))
+def square(x: Any) -> Any:
+    """x * x."""
+    array = np.asarray(x)
+    return np.square(array.astype(np.int32) if array.dtype == bool else array)
+
+
+@operation(elementwise("sqrt"))
+def sqrt(x: Any) -> Any:
+    """The square root; NaN below 0."""
+    return np.sqrt(real(x))
+
+
+@operation(elementwise("cbrt"))
+def cbrt(x: Any) -> Any:
+    """The cube root, also of negative numbers."""
+    return np.cbrt(real(x))
+
+
+@operation(elementwise("reciprocal"))
+def reciprocal(x: Any) -> Any:
+    """1 / x, as a floating-point number."""
+    return np.reciprocal(real(x))
+
+
+@operation(elementwise("maximum"))
+def maximum(x1: Any, x2: Any) -> Any:
+    """The larger one of two, element by element; where they are equal, both have half the slope."""
+    return np.maximum(x1, x2)
+
+
+@operation(elementwise("minimum"))
+def minimum(x1: Any, x2: Any) -> Any:
+    """The smaller one of two, element by element; where they are equal, both have half the slope."""
+    return np.minimum(x1, x2)
+
+
+def _fmax(a: Expression, b: Expression) -> Expression:
+    return apply("where", apply("isnan", a), b, apply("where", apply("less", a, b), b, a))
+
+
+def _fmin(a: Expression, b: Expression) -> Expression:
+    return apply("where", apply("isnan", a), b, apply("where", apply("greater", a, b), b, a))
+
+
+@operation(elementwise(_fmax))
+def fmax(x1: Any, x2: Any) -> Any:
+    """As `maximum`, but of a number and a NaN it is the number."""
+    return np.fmax(x1, x2)
+
+
+@operation(elementwise(_fmin))
+def fmin(x1: Any, x2: Any) -> Any:
+    """As `minimum`, but of a number and a NaN it is the number."""
+    return np.fmin(x1, x2)
+
+
+@operation(elementwise(lambda a, b: apply("sqrt", apply("square", a) + apply("square", b))))
+def hypot(x1: Any, x2: Any) -> Any:
+    """sqrt(x1^2 + x2^2)."""
+    return np.hypot(real(x1), real(x2))
+
+
+def _heaviside(a: Expression, b: Expression) -> Expression:
+    step = apply("where", apply("equal", a, 0.0), b, apply("greater", a, 0.0))
+    return apply("where", apply("isnan", a), a, step)
+
+
+@operation(elementwise(_heaviside))
+def heaviside(x1: Any, x2: Any) -> Any:
+    """0 where x1 is below 0, 1 where it is above, x2 where it is 0."""
+    return np.heaviside(real(x1), real(x2))

@@ -1,0 +1,88 @@
+"""bits.py - functions of whole numbers and of their bits, on arrays only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._operation import operation
+from cdl.ops.arrays import Array
+
+
+def _whole(name: str, function: Any, x: Any, y: Any) -> Array:
+    """A function of the bits of whole numbers."""
+    for each in (x, y):
+        if np.asarray(each).dtype.kind not in "iub":
+            raise TypeError(f"{name}: x must be whole numbers, got {np.asarray(each).dtype.name}")
+    found: Array = function(x, y)
+    return found
+
+
+_BITS = "cdl computes in float32, which has no bits of whole numbers: work on arrays"
+
+
+@operation(untraced=_BITS)
+def bitwise_and(x: Any, y: Any) -> Any:
+    """The bits that both have."""
+    return _whole("bitwise_and", np.bitwise_and, x, y)
+
+
+@operation(untraced=_BITS)
+def bitwise_or(x: Any, y: Any) -> Any:
+    """The bits that one of both has."""
+    return _whole("bitwise_or", np.bitwise_or, x, y)
+
+
+@operation(untraced=_BITS)
+def bitwise_xor(x: Any, y: Any) -> Any:
+    """The bits that just one of both has."""
+    return _whole("bitwise_xor", np.bitwise_xor, x, y)
+
+
+@operation(untraced=_BITS)
+def bitwise_not(x: Any) -> Any:
+    """The bits that x does not have."""
+    return np.bitwise_not(x)
+
+
+@operation(untraced=_BITS)
+def bitwise_invert(x: Any) -> Any:
+    """As `bitwise_not`."""
+    return np.bitwise_not(x)
+
+
+@operation(untraced=_BITS)
+def left_shift(x: Any, y: Any) -> Any:
+    """The bits of x moved up by y places."""
+    return _whole("left_shift", np.left_shift, x, y)
+
+
+@operation(untraced=_BITS)
+def bitwise_left_shift(x: Any, y: Any) -> Any:
+    """As `left_shift`."""
+    return _whole("bitwise_left_shift", np.left_shift, x, y)
+
+
+@operation(untraced=_BITS)
+def right_shift(x: Any, y: Any) -> Any:
+    """The bits of x moved down by y places."""
+    return _whole("right_shift", np.right_shift, x, y)
+
+
+@operation(untraced=_BITS)
+def bitwise_right_shift(x: Any, y: Any) -> Any:
+    """As `right_shift`."""
+    return _whole("bitwise_right_shift", np.right_shift, x, y)
+
+
+@operation(untraced=_BITS)
+def gcd(x1: Any, x2: Any) -> Any:
+    """The greatest common divisor."""
+    return _whole("gcd", np.gcd, x1, x2)
+
+
+@operation(untraced=_BITS)
+def lcm(x1: Any, x2: Any) -> Any:
+    """The least common multiple."""
+    return _whole("lcm", np.lcm, x1, x2)

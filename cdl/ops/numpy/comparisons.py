@@ -1,0 +1,208 @@
+"""comparisons.py - what is true of each element, and choices by it.
+
+A truth is a bool; in a program it is 1 or 0, and whatever is not 0 counts as true. No gradient
+flows through one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._expression import Expression, apply
+from cdl._operation import operation
+from cdl.ops.arrays import real
+from cdl.ops.lowering import elementwise
+
+
+@operation(elementwise("equal"))
+def equal(x1: Any, x2: Any) -> Any:
+    """x1 == x2."""
+    return np.equal(x1, x2)
+
+
+@operation(elementwise("not_equal"))
+def not_equal(x1: Any, x2: Any) -> Any:
+    """x1 != x2."""
+    return np.not_equal(x1, x2)
+
+
+@operation(elementwise("less"))
+def less(x1: Any, x2: Any) -> Any:
+    """x1 < x2."""
+    return np.less(x1, x2)
+
+
+@operation(elementwise("less_equal"))
+def less_equal(x1: Any, x2: Any) -> Any:
+    """x1 <= x2."""
+    return np.less_equal(x1, x2)
+
+
+@operation(elementwise("greater"))
+def greater(x1: Any, x2: Any) -> Any:
+    """x1 > x2."""
+    return np.greater(x1, x2)
+
+
+@operation(elementwise("greater_equal"))
+def greater_equal(x1: Any, x2: Any) -> Any:
+    """x1 >= x2."""
+    return np.greater_equal(x1, x2)
+
+
+@operation(elementwise("logical_and"))
+def logical_and(x1: Any, x2: Any) -> Any:
+    """Whether both are true."""
+    return np.logical_and(x1, x2)
+
+
+@operation(elementwise("logical_or"))
+def logical_or(x1: Any, x2: Any) -> Any:
+    """Whether one of both is true."""
+    return np.logical_or(x1, x2)
+
+
+@operation(elementwise("logical_xor"))
+def logical_xor(x1: Any, x2: Any) -> Any:
+    """Whether just one of both is true."""
+    return np.logical_xor(x1, x2)
+
+
+@operation(elementwise("logical_not"))
+def logical_not(x: Any) -> Any:
+    """Whether x is not true."""
+    return np.logical_not(x)
+
+
+@operation(elementwise("isnan"))
+def isnan(x: Any) -> Any:
+    """Whether x is no number."""
+    return np.isnan(x)
+
+
+@operation(elementwise("isinf"))
+def isinf(x: Any) -> Any:
+    """Whether x is infinity or minus infinity."""
+    return np.isinf(x)
+
+
+@operation(elementwise("isfinite"))
+def isfinite(x: Any) -> Any:
+    """Whether x is a number, and not infinite."""
+    return np.isfinite(x)
+
+
+@operation(elementwise(lambda x: apply("equal", x, float("inf"))))
+def isposinf(x: Any) -> Any:
+    """Whether x is infinity."""
+    return np.isposinf(real(x))
+
+
+@operation(elementwise(lambda x: apply("equal", x, float("-inf"))))
+def isneginf(x: Any) -> Any:
+    """Whether x is minus infinity."""
+    return np.isneginf(real(x))
+
+
+@operation(elementwise(lambda x: apply("equal", x, x) + apply("isnan", x)))
+def isreal(x: Any) -> Any:
+    """Whether x has no imaginary part: always, since there are no complex numbers."""
+    return np.isreal(np.asarray(x))
+
+
+@operation(elementwise(lambda x: apply("less", x, 0.0)))
+def signbit(x: Any) -> Any:
+    """Whether x is below 0."""
+    return np.signbit(x)
+
+
+def _isclose(a: Expression, b: Expression, rtol: Any, atol: Any, equal_nan: Any) -> Expression:
+    near = apply("less_equal", apply("abs", a - b), atol + rtol * apply("abs", b))
+    near = apply("logical_or", apply("logical_and", near, apply("isfinite", b)), apply("equal", a, b))
+    if not equal_nan.value:
+        return near
+    return apply("logical_or", near, apply("logical_and", apply("isnan", a), apply("isnan", b)))
+
+
+@operation(elementwise(_isclose))
+def isclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
+    """Whether |x1 - x2| <= atol + rtol |x2|.
+
+    Args:
+        x1: numbers.
+        x2: numbers.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        equal_nan: whether a NaN is close to a NaN.
+    """
+    return np.isclose(x1, x2, rtol, atol, equal_nan)
+
+
+@operation(untraced="compare with each number, and take cdl.ops.logical_or of them")
+def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
+    """Whether an element is one of x2.
+
+    Args:
+        x1: numbers.
+        x2: an array of numbers.
+        assume_unique: that neither has a number twice.
+        invert: tell whether it is none.
+    """
+    return np.isin(x1, x2, assume_unique=assume_unique, invert=invert)
+
+
+def _indices_only(condition: Any, x1: Any = None, x2: Any = None) -> str:
+    return "give both choices: how many indices there are is not known" if x1 is x2 is None else ""
+
+
+@operation(elementwise("where"), untraced=_indices_only)
+def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
+    """x1 where the condition holds, x2 where it does not.
+
+    Args:
+        condition: truths.
+        x1: numbers; with neither of both the result is where the condition holds, as `nonzero`.
+        x2: numbers.
+
+    Raises:
+        ValueError: only one of x1 and x2.
+    """
+    if (x1 is None) != (x2 is None):
+        raise ValueError("where: x1 and x2 must be given both or not at all, got one")
+    if x1 is None:
+        return np.nonzero(condition)
+    return np.where(np.asarray(condition).astype(bool), x1, x2)
+
+
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """Of the first condition that holds the choice, element by element.
+
+    Args:
+        condlist: a list of arrays of truths.
+        choicelist: as many arrays of numbers.
+        default: what stands where no condition holds.
+
+    Raises:
+        ValueError: lists of different lengths, or none.
+    """
+    if len(condlist) != len(choicelist) or not len(condlist):
+        raise ValueError(
+            f"select: choicelist must have as many parts as condlist, at least one, got "
+            f"{len(choicelist)} and {len(condlist)}"
+        )
+    result = default
+    for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
+        result = where(condition, choice, result)
+    return result
+
+
+@operation(untraced="use cdl.ops.all of cdl.ops.isclose")
+def allclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
+    """Whether all elements are close; arguments as of `isclose`."""
+    return np.bool_(np.allclose(x1, x2, rtol, atol, equal_nan))

@@ -1,0 +1,320 @@
+"""joining.py - several arrays as one, one as several, and parts of one in other places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._expression import constant
+from cdl._operation import operation
+from cdl.ops.arrays import axis_arg, samples_apart, shape_arg, shape_of
+from cdl.ops.lowering import concat, cut, lifted, value_of
+from cdl.ops.lowering import reshape as reshape_value
+from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
+
+
+def _apart(xs: Any, axis: Any) -> str:
+    return next(filter(None, (samples_apart(x, axis) for x in xs)), "")
+
+
+def _concatenate(program: Any, spec: Any, xs: Any, axis: int) -> Any:
+    values = [lifted(program, spec, x, axis) for x in xs]
+    return concat(program, values, axis % len(spec.shape) - (spec.lead == 1))
+
+
+@operation(_concatenate, untraced=_apart)
+def concatenate(xs: Any, axis: int = 0) -> Any:
+    """Arrays one behind the other along an axis that they have.
+
+    Args:
+        xs: a list of them, of one shape but for that axis.
+        axis: which.
+    """
+    return np.concatenate([np.asarray(x) for x in xs], axis)
+
+
+@operation()
+def stack(x: Any, axis: int = 0) -> Any:
+    """Arrays of one shape one behind the other along a new axis.
+
+    Args:
+        x: a list of them.
+        axis: where it is in the result.
+    """
+    return concatenate([expand_dims(each, axis) for each in x], axis)
+
+
+@operation()
+def hstack(xs: Any) -> Any:
+    """Arrays one behind the other along the second axis, or the only one."""
+    several = [reshape(x, (1,)) if not shape_of(x) else x for x in xs]
+    return concatenate(several, 0 if len(shape_of(several[0])) == 1 else 1)
+
+
+@operation()
+def vstack(xs: Any) -> Any:
+    """Arrays one below the other: along the first axis, of which lines have one."""
+    several = [reshape(x, (1, -1)) if len(shape_of(x)) < 2 else x for x in xs]
+    return concatenate(several, 0)
+
+
+@operation(untraced="use cdl.ops.stack")
+def dstack(xs: Any) -> Any:
+    """Arrays one behind the other along the third axis."""
+    return np.dstack(xs)
+
+
+@operation()
+def append(x1: Any, x2: Any, axis: Any = None) -> Any:
+    """x2 behind x1 along an axis.
+
+    Args:
+        x1: an array.
+        x2: another one.
+        axis: which; None flattens both.
+    """
+    if axis is None:
+        return concatenate([ravel(x1), ravel(x2)], 0)
+    return concatenate([x1, x2], axis)
+
+
+def _cuts(x: Any, sections: Any, axis: int) -> list[int]:
+    """Where the parts begin, and where the last one ends."""
+    n = shape_of(x)[axis]
+    if isinstance(sections, (int, np.integer)):
+        if n % sections:
+            raise ValueError(
+                f"split: indices_or_sections must divide the axis, of size {n}, got {sections}"
+            )
+        return list(range(0, n + 1, n // int(sections)))
+    places = [int(i) for i in np.asarray(sections)]
+    return [0, *(i % n if i < 0 else i for i in places), n]
+
+
+def _split(program: Any, spec: Any, x: Any, indices_or_sections: Any, axis: int) -> Any:
+    places = _cuts(x, indices_or_sections, axis)
+    at = axis % x.ndim - (x.lead == 1)
+    pairs = zip(places[:-1], places[1:], strict=True)
+    return [cut(program, x.value, at, first, last) for first, last in pairs]
+
+
+@operation(_split, untraced=lambda x, indices_or_sections, axis: samples_apart(x, axis))
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """x as a list of parts along an axis.
+
+    Args:
+        x: an array.
+        indices_or_sections: how many parts of one size, or a list of where they begin but for
+            the first.
+        axis: along which.
+
+    Raises:
+        ValueError: the parts are not of one size.
+    """
+    array = np.asarray(x)
+    if isinstance(indices_or_sections, (int, np.integer)):
+        _cuts(array, indices_or_sections, axis)
+    return np.split(array, indices_or_sections, axis)
+
+
+@operation(untraced="use cdl.ops.split with a list of places")
+def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+    """As `split`, but the parts need not be of one size: the first ones are larger by one."""
+    return np.array_split(np.asarray(x), indices_or_sections, axis)
+
+
+@operation()
+def hsplit(x: Any, indices_or_sections: Any) -> Any:
+    """As `split`, along the second axis, or the only one."""
+    return split(x, indices_or_sections, 0 if len(shape_of(x)) == 1 else 1)
+
+
+@operation()
+def vsplit(x: Any, indices_or_sections: Any) -> Any:
+    """As `split`, along the first axis."""
+    return split(x, indices_or_sections, 0)
+
+
+@operation()
+def dsplit(x: Any, indices_or_sections: Any) -> Any:
+    """As `split`, along the third axis."""
+    return split(x, indices_or_sections, 2)
+
+
+def _tile_apart(x: Any, repeats: Any) -> str:
+    counts = list(shape_arg(repeats))
+    whole = len(counts) >= len(x.shape) and counts[-len(x.shape)] != 1
+    return samples_apart(x, 0) if whole or len(counts) > len(x.shape) else ""
+
+
+def _tile(program: Any, spec: Any, x: Any, repeats: Any) -> Any:
+    value, counts = value_of(program, x), list(shape_arg(repeats))
+    if getattr(x, "lead", 0) == 1 and len(counts) == x.ndim:
+        counts = counts[1:]
+    if spec.lead and not getattr(x, "lead", 0):
+        counts = counts[1:]  # a shared value repeated for each sample
+    shape = (1,) * (len(counts) - len(value.shape)) + value.shape
+    value = reshape_value(program, value, shape)
+    counts = [1] * (len(shape) - len(counts)) + counts
+    for axis, count in enumerate(counts):
+        if count != 1:
+            value = concat(program, [value] * count, axis)
+    return reshape_value(program, value, spec.sample_shape)
+
+
+@operation(_tile, untraced=_tile_apart)
+def tile(x: Any, repeats: Any) -> Any:
+    """x several times, one behind the other, along each axis.
+
+    Args:
+        x: an array.
+        repeats: how often, for each axis; there may be more of them than axes.
+    """
+    return np.tile(x, shape_arg(repeats))
+
+
+def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
+    if np.ndim(repeats) and np.size(repeats) > 1:
+        return "give one number of repeats for all"
+    return samples_apart(x, axis) if axis is None or x.lead > 1 else ""
+
+
+def _repeat(program: Any, spec: Any, x: Any, repeats: Any, axis: Any) -> Any:
+    value, count = x.value, int(np.asarray(repeats).reshape(()))
+    at = axis % x.ndim - (x.lead == 1)  # -1: each sample becomes several lines
+    shape = (1, *value.shape) if at < 0 else (*value.shape[: at + 1], 1, *value.shape[at + 1 :])
+    more = (count, *value.shape) if at < 0 else (*shape[: at + 1], count, *shape[at + 2 :])
+    value = reshape_value(program, value, shape)
+    if count != 1:
+        value = program.emit("broadcast", (value,), more)
+    return reshape_value(program, value, spec.sample_shape)
+
+
+@operation(_repeat, untraced=_repeat_apart)
+def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
+    """Each element of x several times, one behind the other, along an axis.
+
+    Args:
+        x: an array.
+        repeats: how often; one number, or one for each place along the axis.
+        axis: along which; None flattens x first.
+    """
+    return np.repeat(x, repeats, axis)
+
+
+def _flip_apart(x: Any, axis: Any = None) -> str:
+    return samples_apart(x, axis)
+
+
+def _flip(program: Any, spec: Any, x: Any, axis: Any) -> Any:
+    value = x.value
+    several = axis_arg(axis)
+    for each in several if isinstance(several, tuple) else (several,):
+        value = cut(program, value, each % x.ndim - (x.lead == 1), None, None, -1)
+    return value
+
+
+@operation(_flip, untraced=_flip_apart)
+def flip(x: Any, axis: Any = None) -> Any:
+    """x from the end to the start along an axis, several, or all (None)."""
+    return np.flip(x, axis_arg(axis))
+
+
+@operation()
+def fliplr(x: Any) -> Any:
+    """x from right to left: flipped along the second axis."""
+    return flip(x, 1)
+
+
+@operation()
+def flipud(x: Any) -> Any:
+    """x upside down: flipped along the first axis."""
+    return flip(x, 0)
+
+
+def _roll(program: Any, spec: Any, x: Any, shift: Any, axis: Any) -> Any:
+    value = x.value
+    for n, each in zip(shape_arg(shift), shape_arg(axis), strict=True):
+        at = each % x.ndim - (x.lead == 1)
+        size = value.shape[at]
+        first = size - n % size
+        if first != size:
+            parts = (cut(program, value, at, first, size), cut(program, value, at, 0, first))
+            value = concat(program, list(parts), at)
+    return value
+
+
+@operation(_roll, untraced=lambda x, shift, axis: samples_apart(x, axis))
+def roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    """x moved along an axis, what leaves it at the end coming in at the start.
+
+    Args:
+        x: an array.
+        shift: by how many places, of an axis or of each of several.
+        axis: along which; None flattens x and gives it its shape again.
+    """
+    return np.roll(x, axis_arg(shift), axis_arg(axis))
+
+
+@operation(untraced="use cdl.ops.transpose and cdl.ops.flip")
+def rot90(array: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
+    """An array turned by k right angles in the plane of two axes, from the first to the second."""
+    return np.rot90(array, k, axes)
+
+
+
+_PADS = {"constant", "reflect", "symmetric", "edge", "wrap", "empty"}
+
+
+def _widths(x: Any, pad_width: Any) -> list[tuple[int, int]]:
+    """How much stands before and behind each axis."""
+    pairs = np.broadcast_to(np.asarray(pad_width), (len(shape_of(x)), 2))
+    return [(int(a), int(b)) for a, b in pairs]
+
+
+def _pad_apart(x: Any, pad_width: Any, mode: str, constant_values: Any) -> str:
+    if mode not in ("constant", "edge"):
+        return "mode must be 'constant' or 'edge'"
+    return samples_apart(x, 0) if x.lead and _widths(x, pad_width)[0] != (0, 0) else ""
+
+
+def _pad(program: Any, spec: Any, x: Any, pad_width: Any, mode: str, constant_values: Any) -> Any:
+    value = value_of(program, x)
+    for axis, (before, behind) in enumerate(_widths(x, pad_width)[x.lead == 1 :]):
+        parts = [value]
+        for n, place in ((before, 0), (behind, 1)):
+            if n:
+                size = value.shape[axis]
+                at = 0 if place == 0 else size - 1
+                line = cut(program, value, axis, at, at + 1)
+                if mode == "constant":
+                    number = 0.0 if constant_values is None else float(constant_values)
+                    line = program.map(constant(number), [line])
+                parts.insert(0 if place == 0 else len(parts), _lines(program, line, axis, n))
+        value = concat(program, parts, axis)
+    return value
+
+
+def _lines(program: Any, line: Any, axis: int, n: int) -> Any:
+    """A value of size 1 along an axis, n times."""
+    shape = (*line.shape[:axis], n, *line.shape[axis + 1 :])
+    return line if n == 1 else program.emit("broadcast", (line,), shape)
+
+
+@operation(_pad, untraced=_pad_apart)
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
+    """x with more numbers at the ends of its axes.
+
+    Args:
+        x: an array.
+        pad_width: how many before and behind each axis; one pair or one number stands for all.
+        mode: "constant", "edge", "reflect" or "symmetric", as NumPy has them.
+        constant_values: what number, with "constant"; None for 0.
+    """
+    if mode not in _PADS:
+        raise ValueError(f"pad: mode must be one of {sorted(_PADS)}, got {mode!r}")
+    if constant_values is not None and mode != "constant":
+        raise ValueError(f"pad: constant_values must be None with mode={mode!r}")
+    more = {"constant_values": constant_values or 0} if mode == "constant" else {}
+    return np.pad(np.asarray(x), _widths(x, pad_width), mode, **more)

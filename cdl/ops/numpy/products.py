@@ -1,0 +1,179 @@
+"""products.py - products of matrices and vectors, and sums of products over axes."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from cdl._operation import operation
+from cdl.ops.arrays import along_samples, shape_of
+from cdl.ops.lowering import product
+from cdl.ops.numpy.arithmetic import multiply, subtract
+from cdl.ops.numpy.indexing import get_item
+from cdl.ops.numpy.joining import stack
+from cdl.ops.numpy.reductions import sum as total
+from cdl.ops.numpy.shapes import moveaxis, ravel, reshape, transpose
+
+
+def _real_enough(x: Any) -> Any:
+    array = np.asarray(x)
+    return array.astype(np.int32) if array.dtype == bool else array
+
+
+def _matmul(program: Any, spec: Any, x1: Any, x2: Any) -> Any:
+    return product(program, spec, x1, x2)
+
+
+def _over_samples(x1: Any, x2: Any) -> str:
+    if along_samples(x2, -2 if len(shape_of(x2)) > 1 else -1) or along_samples(x1, -1):
+        return "a sum over the samples is cdl.ops.sum of products, over axis 0"
+    return ""
+
+
+@operation(_matmul, untraced=_over_samples)
+def matmul(x1: Any, x2: Any) -> Any:
+    """The product of matrices, the last two axes of both; a vector is a row, or a column behind.
+
+    Args:
+        x1: of shape (..., m, k) or (k,).
+        x2: of shape (..., k, n) or (k,); the axes before broadcast.
+
+    Returns:
+        An array of shape (..., m, n).
+    """
+    return np.matmul(_real_enough(x1), _real_enough(x2))
+
+
+@operation()
+def dot(x1: Any, x2: Any) -> Any:
+    """The sum of products over the last axis of x1 and the last but one of x2.
+
+    Args:
+        x1: an array or a number.
+        x2: likewise; of a vector the only axis.
+    """
+    first, second = shape_of(x1), shape_of(x2)
+    if not first or not second:
+        return multiply(x1, x2)
+    if len(second) <= 2:
+        return matmul(x1, x2)
+    return tensordot(x1, x2, [[len(first) - 1], [len(second) - 2]])
+
+
+@operation()
+def vdot(x1: Any, x2: Any) -> Any:
+    """The sum of all products of elements of two arrays of as many."""
+    return total(multiply(ravel(x1), ravel(x2)))
+
+
+@operation()
+def inner(x1: Any, x2: Any) -> Any:
+    """The sum of products over the last axes of both."""
+    first, second = shape_of(x1), shape_of(x2)
+    if not first or not second:
+        return multiply(x1, x2)
+    return tensordot(x1, x2, [[len(first) - 1], [len(second) - 1]])
+
+
+@operation()
+def outer(x1: Any, x2: Any) -> Any:
+    """All products of an element of one and an element of the other, as a matrix."""
+    return multiply(reshape(x1, (-1, 1)), reshape(x2, (1, -1)))
+
+
+def _summed(axes: Any, n: int, m: int) -> tuple[list[int], list[int]]:
+    if isinstance(axes, (int, np.integer)):
+        return list(range(n - int(axes), n)), list(range(int(axes)))
+    first, second = ([a] if isinstance(a, (int, np.integer)) else list(a) for a in axes)
+    return [a % n for a in first], [a % m for a in second]
+
+
+def _tensordot_apart(x1: Any, x2: Any, axes: Any) -> str:
+    first, second = _summed(axes, len(shape_of(x1)), len(shape_of(x2)))
+    if any(along_samples(x, a) for x, own in ((x1, first), (x2, second)) for a in own):
+        return "a sum over the samples is cdl.ops.sum of products, over axis 0"
+    return ""
+
+
+@operation(untraced=_tensordot_apart)
+def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
+    """The sum of products over axes of both.
+
+    Args:
+        x1: an array.
+        x2: another one.
+        axes: how many axes at the end of x1 and at the start of x2; or two lists of them.
+
+    Returns:
+        An array of the axes of x1 that are left, then those of x2.
+    """
+    n, m = shape_of(x1), shape_of(x2)
+    first, second = _summed(axes, len(n), len(m))
+    left = [a for a in range(len(n)) if a not in first]
+    right = [a for a in range(len(m)) if a not in second]
+    size = prod(m[a] for a in second)
+    a = reshape(transpose(x1, [*left, *first]), (*_leading(x1, n, left), size))
+    b = reshape(transpose(x2, [*second, *right]), (size, -1))
+    whole = (*(_size(x1, n, i) for i in left), *(m[i] for i in right))
+    return reshape(matmul(a, b), whole)
+
+
+def _size(x: Any, shape: Any, axis: int) -> Any:
+    """The size of an axis, -1 for that of the samples."""
+    return -1 if along_samples(x, axis) else shape[axis]
+
+
+def _leading(x: Any, shape: Any, axes: list[int]) -> tuple[Any, ...]:
+    """The sizes of the rows of x: those of the samples and of all others, made one."""
+    if axes and along_samples(x, axes[0]):
+        return (-1, prod(shape[a] for a in axes[1:]))
+    return (prod(shape[a] for a in axes),)
+
+
+@operation()
+def cross(
+    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
+    """The vector product of vectors of 2 or 3 numbers.
+
+    Args:
+        x1: vectors along `axisa`.
+        x2: vectors along `axisb`.
+        axisa: an axis of x1.
+        axisb: an axis of x2.
+        axisc: an axis of the result; there is none if both vectors have 2 numbers.
+        axis: stands for all three.
+    """
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = moveaxis(x1, axisa, -1), moveaxis(x2, axisb, -1)
+    n, m = shape_of(a)[-1], shape_of(b)[-1]
+    if n not in (2, 3) or m not in (2, 3):
+        raise ValueError(f"cross: x1 and x2 must have vectors of 2 or 3 numbers, got {n} and {m}")
+    u = [get_item(a, (Ellipsis, i)) for i in range(n)]
+    v = [get_item(b, (Ellipsis, i)) for i in range(m)]
+    last = subtract(multiply(u[0], v[1]), multiply(u[1], v[0]))
+    if n == m == 2:
+        return last
+    zero = multiply(u[0], 0)
+    u, v = (each if len(each) == 3 else [*each, zero] for each in (u, v))
+    parts = [
+        subtract(multiply(u[1], v[2]), multiply(u[2], v[1])),
+        subtract(multiply(u[2], v[0]), multiply(u[0], v[2])),
+        last,
+    ]
+    return moveaxis(stack(parts, -1), -1, axisc)
+
+
+@operation()
+def kron(x1: Any, x2: Any) -> Any:
+    """Each number of x1 times all of x2, in its place."""
+    n, m = shape_of(x1), shape_of(x2)
+    ndim = max(len(n), len(m))
+    n, m = (1,) * (ndim - len(n)) + n, (1,) * (ndim - len(m)) + m
+    a = reshape(x1, [k for size in n for k in (size, 1)])
+    b = reshape(x2, [k for size in m for k in (1, size)])
+    return reshape(multiply(a, b), [i * j for i, j in zip(n, m, strict=True)])
+

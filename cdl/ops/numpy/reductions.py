@@ -1,0 +1,175 @@
+"""reductions.py - one number of many: sums, means, largest and smallest, over axes.
+
+`axis` is an axis, several, or None for all; with `keepdims` the axes stay, with size 1. Over the
+axis of the samples a sum, a mean, a largest or a smallest is one of the whole batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._expression import apply, argument
+from cdl._operation import operation
+from cdl.ops.arrays import axis_arg, real, shape_of
+from cdl.ops.lowering import reduction
+from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
+from cdl.ops.numpy.comparisons import not_equal
+from cdl.ops.numpy.shapes import reshape
+
+
+def _counted(x: Any) -> Any:
+    """Truths as numbers."""
+    array = np.asarray(x)
+    return array.astype(np.int32) if array.dtype == bool else array
+
+
+@operation(reduction("sum"))
+def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The sum of x over axes.
+
+    Args:
+        x: numbers.
+        axis: an axis, several, or None for all.
+        keepdims: whether the axes stay, with size 1.
+    """
+    return np.sum(_counted(x), axis_arg(axis), keepdims=keepdims)
+
+
+@operation(reduction("mean"))
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean of x over axes.
+
+    Args:
+        x: numbers.
+        axis: an axis, several, or None for all.
+        keepdims: whether the axes stay, with size 1.
+    """
+    return np.mean(real(x), axis_arg(axis), keepdims=keepdims)
+
+
+def _initial(reduce: Any, choose: Any) -> Any:
+    """The lowering of max or min that starts with a number."""
+
+    def lower(program: Any, spec: Any, x: Any, axis: Any, keepdims: bool, initial: Any) -> Any:
+        value = reduce(program, spec, x, axis, keepdims)
+        if initial is None:
+            return value
+        return program.map(apply(choose, argument(0), float(initial)), [value])
+
+    return lower
+
+
+@operation(_initial(reduction("max"), "maximum"))
+def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """The largest of x over axes; of equal ones each has its share of the slope.
+
+    Args:
+        x: numbers.
+        axis: an axis, several, or None for all.
+        keepdims: whether the axes stay, with size 1.
+        initial: a number that the result is at least; None for none.
+    """
+    start = {} if initial is None else {"initial": initial}
+    return np.max(x, axis_arg(axis), keepdims=keepdims, **start)
+
+
+@operation(_initial(reduction("min"), "minimum"))
+def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """The smallest of x over axes; of equal ones each has its share of the slope.
+
+    Args:
+        x: numbers.
+        axis: an axis, several, or None for all.
+        keepdims: whether the axes stay, with size 1.
+        initial: a number that the result is at most; None for none.
+    """
+    start = {} if initial is None else {"initial": initial}
+    return np.min(x, axis_arg(axis), keepdims=keepdims, **start)
+
+
+@operation(reduction("max"))
+def amax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest of x over axes, as `max`."""
+    return np.max(x, axis_arg(axis), keepdims=keepdims)
+
+
+@operation(reduction("min"))
+def amin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The smallest of x over axes, as `min`."""
+    return np.min(x, axis_arg(axis), keepdims=keepdims)
+
+
+@operation()
+def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest less the smallest, over axes as in `sum`."""
+    return subtract(amax(x, axis, keepdims), amin(x, axis, keepdims))
+
+
+def _prod(program: Any, spec: Any, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Any:
+    return reduction("prod")(program, spec, x, axis, keepdims)
+
+
+@operation(_prod)
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
+    """The product of x over axes, but not that of the samples.
+
+    Args:
+        x: numbers.
+        axis: an axis, several, or None for all.
+        keepdims: whether the axes stay, with size 1.
+        dtype: of the result; None for that of x.
+    """
+    result = np.prod(_counted(x), axis_arg(axis), keepdims=keepdims)
+    return result if dtype is None else result.astype(dtype)
+
+
+@operation()
+def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean of (x - mean(x))^2 over axes as in `sum`."""
+    return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)
+
+
+@operation()
+def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The square root of `var`."""
+    return sqrt(var(x, axis, keepdims))
+
+
+@operation(reduction("max", of_truths=True))
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether one of x is true, over axes as in `sum`."""
+    return np.any(x, axis_arg(axis), keepdims=keepdims)
+
+
+@operation(reduction("min", of_truths=True))
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether each of x is true, over axes as in `sum`."""
+    return np.all(x, axis_arg(axis), keepdims=keepdims)
+
+
+@operation()
+def count_nonzero(x: Any, axis: Any = None) -> Any:
+    """How many of x are not 0, over axes as in `sum`."""
+    return sum(not_equal(x, 0), axis)
+
+
+@operation()
+def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
+    """The mean of x, each number as often as its weight says.
+
+    Args:
+        x: numbers.
+        axis: an axis, several, or None for all.
+        weights: of the shape of x, or of as many numbers as there are along the axis; None for
+            equal ones.
+    """
+    if weights is None:
+        return mean(x, axis)
+    ndim = len(shape_of(x))
+    if len(shape_of(weights)) < ndim:
+        place = [1] * ndim
+        place[axis] = -1
+        weights = reshape(weights, place)
+    return divide(sum(multiply(x, weights), axis), sum(weights, axis))

@@ -1,0 +1,77 @@
+"""rounding.py - whole numbers near others, and numbers within bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._expression import Expression, apply
+from cdl._operation import operation
+from cdl.ops.arrays import real
+from cdl.ops.lowering import elementwise
+
+
+@operation(elementwise(lambda x, low, high: apply("minimum", apply("maximum", x, low), high)))
+def clip(x: Any, x_min: Any, x_max: Any) -> Any:
+    """x within [x_min, x_max].
+
+    Args:
+        x: numbers.
+        x_min: the smallest number allowed, or an array that broadcasts.
+        x_max: the largest, likewise.
+    """
+    array = np.asarray(x)
+    return np.clip(array.astype(np.int32) if array.dtype == bool else array, x_min, x_max)
+
+
+def _round(x: Expression, decimals: Expression) -> Expression:
+    factor = apply("power", 10.0, decimals)
+    return apply("round", x * factor) / factor
+
+
+@operation(elementwise(_round))
+def round(x: Any, decimals: int = 0) -> Any:
+    """The nearest number with so many decimals; of two that are as near, the even one."""
+    return np.round(np.asarray(x), decimals)
+
+
+@operation(elementwise("floor"))
+def floor(x: Any) -> Any:
+    """The largest whole number up to x, as a floating-point number."""
+    return np.floor(real(x))
+
+
+@operation(elementwise("ceil"))
+def ceil(x: Any) -> Any:
+    """The smallest whole number from x, as a floating-point number."""
+    return np.ceil(real(x))
+
+
+@operation(elementwise("trunc"))
+def trunc(x: Any) -> Any:
+    """x without what is behind the decimal point."""
+    return np.trunc(x)
+
+
+def _nan_to_num(x: Expression, nan: Expression, posinf: Any, neginf: Any) -> Expression:
+    most = float(np.finfo(np.float32).max)
+    high = apply("greater", x, most)
+    low = apply("less", x, -most)
+    finite = apply("where", high, most if posinf is None else posinf, x)
+    finite = apply("where", low, -most if neginf is None else neginf, finite)
+    return apply("where", apply("isnan", x), nan, finite)
+
+
+@operation(elementwise(_nan_to_num))
+def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    """x with numbers for what is none.
+
+    Args:
+        x: numbers.
+        nan: what stands for a NaN.
+        posinf: what stands for infinity; None for the largest float32.
+        neginf: what stands for minus infinity; None for the smallest float32.
+    """
+    array = np.asarray(x)
+    return np.nan_to_num(array, nan=nan, posinf=posinf, neginf=neginf).astype(array.dtype)

@@ -1,0 +1,121 @@
+"""shapes.py - the same numbers along other axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._operation import operation
+from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
+from cdl.ops.lowering import as_shape, broadcast, moved
+
+
+@operation(as_shape, prepare=lambda x, newshape: (x, sizes_for(x, newshape)))
+def reshape(x: Any, newshape: Any) -> Any:
+    """The numbers of x, in order, in another shape.
+
+    Args:
+        x: numbers.
+        newshape: the sizes of the axes; one of them may be -1, for what is left. The size of the
+            axis of the samples is `cdl.ops.shape(x)[0]`, None, or -1.
+
+    Raises:
+        ValueError: the shape has another number of elements.
+    """
+    return np.reshape(x, shape_arg(newshape))
+
+
+@operation(as_shape)
+def ravel(x: Any) -> Any:
+    """The numbers of x, in order, along one axis."""
+    return np.ravel(x)
+
+
+@operation(as_shape)
+def expand_dims(x: Any, axis: Any) -> Any:
+    """x with one more axis of size 1, or several.
+
+    Args:
+        x: numbers.
+        axis: where the axes are in the result.
+    """
+    return np.expand_dims(x, axis_arg(axis))
+
+
+@operation(as_shape)
+def squeeze(x: Any, axis: Any = None) -> Any:
+    """x without axes of size 1.
+
+    Args:
+        x: numbers.
+        axis: which; None for all that have size 1.
+
+    Raises:
+        ValueError: an axis has another size.
+    """
+    return np.squeeze(x, axis_arg(axis))
+
+
+def _transpose(program: Any, spec: Any, x: Any, axes: Any) -> Any:
+    order = range(x.ndim)[::-1] if axes is None else [axis % x.ndim for axis in axes]
+    return moved(program, x, order)
+
+
+@operation(_transpose)
+def transpose(x: Any, axes: Any = None) -> Any:
+    """The axes of x in another order.
+
+    Args:
+        x: numbers.
+        axes: which axis of x each axis of the result is; None for the reverse order. That of the
+            samples must stay the first one.
+    """
+    return np.transpose(x, axis_arg(axes))
+
+
+def _swapaxes(program: Any, spec: Any, x: Any, axis1: int, axis2: int) -> Any:
+    order = list(range(x.ndim))
+    order[axis1], order[axis2] = order[axis2], order[axis1]
+    return moved(program, x, order)
+
+
+@operation(_swapaxes)
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """x with two axes in each other's place."""
+    return np.swapaxes(x, axis1, axis2)
+
+
+def _moveaxis(program: Any, spec: Any, x: Any, source: Any, destination: Any) -> Any:
+    order = np.moveaxis(np.empty(range(x.ndim)), source, destination).shape
+    return moved(program, x, order)
+
+
+@operation(_moveaxis)
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """x with axes in other places, the others in their order.
+
+    Args:
+        x: numbers.
+        source: an axis, or several.
+        destination: their places in the result.
+    """
+    return np.moveaxis(np.asarray(x), source, destination)
+
+
+def _broadcast_to(program: Any, spec: Any, x: Any, shape: Any) -> Any:
+    return broadcast(program, spec, x)
+
+
+@operation(_broadcast_to, prepare=lambda x, shape: (x, sizes_for(x, shape)))
+def broadcast_to(x: Any, shape: Any) -> Any:
+    """x repeated along axes of size 1, and along new ones in front.
+
+    Args:
+        x: numbers.
+        shape: of the result.
+
+    Raises:
+        ValueError: x cannot have that shape.
+    """
+    return np.array(np.broadcast_to(x, shape_arg(shape)))

@@ -1,0 +1,124 @@
+"""sorting.py - the order of numbers along an axis: largest, smallest, sorted, ranked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._operation import operation
+from cdl.ops.arrays import samples_apart
+from cdl.ops.lowering import argued, sorted_along
+
+
+def _apart(x: Any, axis: Any, *_: Any) -> str:
+    return samples_apart(x, axis)
+
+
+def _arg(kind: str) -> Any:
+    def lower(program: Any, spec: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+        return argued(program, spec, x, axis, kind)
+
+    return lower
+
+
+@operation(_arg("argmax"), untraced=_apart)
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The place of the largest number along an axis, the first of equal ones.
+
+    Args:
+        x: numbers.
+        axis: along which; None flattens x.
+        keepdims: whether the axis stays, with size 1.
+    """
+    return np.argmax(x, axis, keepdims=keepdims)
+
+
+@operation(_arg("argmin"), untraced=_apart)
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The place of the smallest number along an axis, the first of equal ones.
+
+    Args:
+        x: numbers.
+        axis: along which; None flattens x.
+        keepdims: whether the axis stays, with size 1.
+    """
+    return np.argmin(x, axis, keepdims=keepdims)
+
+
+def _sort(program: Any, spec: Any, x: Any, axis: Any) -> Any:
+    return sorted_along(program, x, axis)[0]
+
+
+def _argsort(program: Any, spec: Any, x: Any, axis: Any) -> Any:
+    return sorted_along(program, x, axis)[1]
+
+
+@operation(_sort, untraced=_apart)
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """The numbers along an axis, from the smallest on.
+
+    Args:
+        x: numbers.
+        axis: along which; None flattens x.
+    """
+    return np.sort(x, axis)
+
+
+@operation(_argsort, untraced=_apart)
+def argsort(x: Any, axis: int | None = -1) -> Any:
+    """The places of the numbers along an axis, that of the smallest first; equal ones in order.
+
+    Args:
+        x: numbers.
+        axis: along which; None flattens x.
+    """
+    return np.argsort(x, axis, kind="stable")
+
+
+@operation(untraced="use cdl.ops.argsort")
+def argpartition(x: Any, kth: int, axis: int = -1) -> Any:
+    """The places of the numbers along an axis, those of the kth smallest in front.
+
+    Args:
+        x: numbers.
+        kth: what stands at this place is not smaller than what is before, not larger than what is
+            behind.
+        axis: along which.
+    """
+    return np.argpartition(x, kth, axis)
+
+
+@operation(untraced="work on arrays")
+def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
+    """Where values would have to stand in a sorted vector.
+
+    Args:
+        sorted_sequence: numbers in order.
+        values: numbers.
+        side: "left": before equal ones; "right": behind them.
+    """
+    if np.ndim(sorted_sequence) != 1:
+        raise ValueError(
+            f"searchsorted: sorted_sequence must be a vector, got {np.ndim(sorted_sequence)} axes"
+        )
+    return np.searchsorted(sorted_sequence, values, side)
+
+
+def _digitize(x: Any, bins: Any) -> Any:
+    from cdl.ops.numpy.comparisons import greater_equal
+    from cdl.ops.numpy.reductions import sum as total
+    from cdl.ops.numpy.shapes import expand_dims
+
+    return total(greater_equal(expand_dims(x, -1), np.asarray(bins, np.float32)), -1)
+
+
+@operation(lambda program, spec, x, bins: _digitize(x, bins))
+def digitize(x: Any, bins: Any) -> Any:
+    """How many of the bins' borders are up to x.
+
+    Args:
+        x: numbers.
+        bins: numbers in order.
+    """
+    return np.digitize(x, np.asarray(bins))

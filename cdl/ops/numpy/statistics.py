@@ -1,0 +1,142 @@
+"""statistics.py - medians and quantiles, counts of numbers, correlations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._operation import operation
+from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of
+from cdl.ops.numpy.arithmetic import add, multiply
+from cdl.ops.numpy.indexing import get_item
+from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
+from cdl.ops.numpy.sorting import sort
+
+_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _line_apart(x: Any, axis: Any, *_: Any) -> str:
+    return samples_apart(x, axis)
+
+
+def _quantile_apart(x: Any, q: Any, axis: Any, *_: Any) -> str:
+    return samples_apart(x, axis) or ("" if np.ndim(q) == 0 else "ask for one quantile at a time")
+
+
+def _quantiles(x: Any, q: float, axis: Any, method: str, keepdims: bool) -> Any:
+    """One quantile of symbolic numbers: of their order, one or two of fixed places."""
+    shape = shape_of(x)
+    axes = axes_of(axis, len(shape))
+    lines = moveaxis(x, axes, range(-len(axes), 0))
+    left = [a for a in range(len(shape)) if a not in axes]
+    lines = sort(reshape(lines, [*(-1 if shape[a] is None else shape[a] for a in left), -1]))
+    at = q * (shape_of(lines)[-1] - 1)
+    low, high = int(np.floor(at)), int(np.ceil(at))
+    share = {"linear": at - low, "lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(method)
+    if share is None:
+        share = float(np.round(at)) - low
+    below, above = (get_item(lines, (Ellipsis, i)) for i in (low, high))
+    y = add(multiply(below, 1.0 - share), multiply(above, share)) if high > low else below
+    return expand_dims(y, axes) if keepdims else y
+
+
+@operation(
+    lambda program, spec, x, q, axis, method, keepdims: _quantiles(
+        x, float(np.asarray(q)), axis, method, keepdims
+    ),
+    untraced=_quantile_apart,
+)
+def quantile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """The number below which a share q of the numbers over some axes are.
+
+    Args:
+        x: numbers.
+        q: from 0 to 1; of several the results have a first axis.
+        axis: an axis, several, or None for all.
+        method: what to take between two numbers: "linear", "lower", "higher", "midpoint",
+            "nearest".
+        keepdims: whether the axes stay, with size 1.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"quantile: method must be one of {_METHODS}, got {method!r}")
+    return np.quantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
+
+
+@operation(untraced=_quantile_apart)
+def percentile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> Any:
+    """As `quantile`, with q from 0 to 100."""
+    return quantile(x, np.asarray(q) / 100.0, axis, method, keepdims)
+
+
+@operation(untraced=_line_apart)
+def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The number in the middle over some axes, or the mean of the two there.
+
+    Args:
+        x: numbers.
+        axis: an axis, several, or None for all.
+        keepdims: whether the axes stay, with size 1.
+    """
+    return quantile(x, 0.5, axis, "linear", keepdims)
+
+
+@operation(untraced="how many there will be is not known: use cdl.ops.sum of cdl.ops.one_hot")
+def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:
+    """How often each whole number from 0 on is there, along the last axis.
+
+    Args:
+        x: whole numbers from 0, a vector or lines of them.
+        weights: what each of them counts; None for 1.
+        minlength: how many numbers there are counts of, at least.
+        sparse: not supported.
+    """
+    if sparse:
+        raise ValueError("bincount: sparse must be False, got True")
+    whole = np.asarray(x)
+    n = max(minlength, int(whole.max(initial=-1)) + 1)
+    lines = whole.reshape(-1, whole.shape[-1])
+    shares = [None] * len(lines)
+    if weights is not None:
+        shares = list(np.broadcast_to(weights, whole.shape).reshape(lines.shape))
+    counts = [np.bincount(a, w, n) for a, w in zip(lines, shares, strict=True)]
+    found = np.stack(counts).reshape(*whole.shape[:-1], n)
+    return as_dtype(found, "int32" if weights is None else None)
+
+
+@operation(untraced="work on arrays")
+def histogram(x: Any, bins: int = 10, range: Any = None) -> Any:
+    """How many numbers are in each of some ranges of one size, and the borders of these.
+
+    Args:
+        x: numbers.
+        bins: how many ranges.
+        range: from where to where; None for from the smallest to the largest.
+    """
+    if not isinstance(bins, (int, np.integer)) or bins < 0:
+        raise ValueError(f"histogram: bins must be an int >= 0, got {bins!r}")
+    counts, borders = np.histogram(np.asarray(x), bins, range)
+    return counts.astype(np.float32), borders.astype(np.float32)
+
+
+@operation(untraced="work on arrays")
+def corrcoef(x: Any) -> Any:
+    """The correlations of variables, which are the rows of a matrix, with each other."""
+    return np.corrcoef(real(x))
+
+
+@operation(untraced="work on arrays")
+def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
+    """The sums of products of two vectors, one moved along the other.
+
+    Args:
+        x1: a vector.
+        x2: another one.
+        mode: "valid": where they overlap as a whole; "same": as many as x1 has; "full": all.
+    """
+    return np.correlate(real(x1), real(x2), mode)
+
