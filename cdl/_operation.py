@@ -211,7 +211,7 @@ def appended(
     def term(leaf: Any) -> Any:
         if not isinstance(leaf, Variable):
             return leaf
-        return Term(program.param(leaf), KerasTensor(leaf.shape, lead=0))
+        return Term(program.param(leaf), KerasTensor(leaf.shape, lead=0), leaf)
 
     args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
     with appending_to(program):
@@ -234,7 +234,7 @@ def _finished(program: Program, row: Row, spec: Any, result: Any) -> Any:
     else:
         value = result.value if isinstance(result, Term) else result
     if value.shared and spec.lead:
-        value = program.emit("spread", (value,), value.shape, shared=False)
+        value = program.spread(value)
     if value.shape != spec.sample_shape or value.shared == bool(spec.lead):
         raise AssertionError(f"{row.name}: lowered to {value.shape}, expected {spec!r}")
     return Term(value, spec)

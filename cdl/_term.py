@@ -15,6 +15,7 @@ from cdl._symbols import KerasTensor, give_operators
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value
+    from cdl._variable import Variable
 
 _local = threading.local()
 
@@ -25,13 +26,15 @@ class Term:
     Args:
         value: of the program.
         spec: its shape and dtype, as Python code sees it.
+        variable: the weight that it is, if it is one.
     """
 
-    __slots__ = ("spec", "value")
+    __slots__ = ("spec", "value", "variable")
 
-    def __init__(self, value: Value, spec: KerasTensor) -> None:
+    def __init__(self, value: Value, spec: KerasTensor, variable: Variable | None = None) -> None:
         self.value = value
         self.spec = spec
+        self.variable = variable
 
     @property
     def shape(self) -> tuple[int | None, ...]:

@@ -13,7 +13,7 @@ from cdl._symbols import KerasTensor
 from cdl._term import Term
 from cdl.ops.arrays import axes_of, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast, stop_gradient
-from cdl.ops.lowering import elementwise, sorted_along
+from cdl.ops.lowering import elementwise
 from cdl.ops.numpy.arithmetic import add, negative, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import greater, isfinite, less, logical_and, where
 from cdl.ops.numpy.functions import exp, log
@@ -22,6 +22,7 @@ from cdl.ops.numpy.reductions import all as each
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, squeeze
+from cdl.ops.places import sorted_along
 
 @operation(elementwise("erf"))
 def erf(x: Any) -> Any:

@@ -40,7 +40,7 @@ def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     """
     parts = []
     for start, n in zip(start_indices, shape, strict=True):
-        whole = n is None or not isinstance(n, (int, np.integer)) or n == -1
+        whole = not isinstance(n, (int, np.integer)) or n == -1  # or the number of samples
         parts.append(builtins.slice(int(start), None if whole else int(start) + int(n)))
     return get_item(inputs, tuple(parts))
 

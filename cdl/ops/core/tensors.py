@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl import _graph, tree
 from cdl._expression import Expression, apply
+from cdl._moving import stop
 from cdl._operation import operation
 from cdl._samples import SampleCount
 from cdl._symbols import KerasTensor, symbolic_error
@@ -113,7 +114,7 @@ def view(x: Any, dtype: Any = None) -> Any:
     return np.asarray(x).view(None if dtype is None else standardize_dtype(dtype))
 
 
-@operation(lambda program, spec, variable: program.emit("stop", (variable.value,), variable.value.shape))
+@operation(lambda program, spec, variable: stop(program, value_of(program, variable)))
 def stop_gradient(variable: Any) -> Any:
     """x itself, through which no gradient flows."""
     return np.asarray(variable)

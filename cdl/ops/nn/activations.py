@@ -23,7 +23,7 @@ def _each(name: str) -> Any:
     activation = getattr(activations, name)
 
     def lower(program: Any, spec: Any, x: Any, *options: Any) -> Any:
-        named = dict(zip(activation.defaults, options, strict=True))
+        named = dict(zip(activation.defaults, options, strict=False))
         return activation.lower(program, x.value, **named)
 
     return lower

@@ -13,10 +13,14 @@ import numpy as np
 from cdl._expression import Expression, apply
 from cdl._operation import operation
 from cdl.ops.arrays import real
-from cdl.ops.lowering import elementwise
+from cdl.ops.lowering import elementwise, mapped
 
 
-@operation(elementwise("add"))
+def _add(program: Any, spec: Any, x1: Any, x2: Any) -> Any:
+    return mapped(program, spec, "logical_or" if spec.dtype == "bool" else "add", x1, x2)
+
+
+@operation(_add)
 def add(x1: Any, x2: Any) -> Any:
     """x1 + x2, element by element."""
     return np.add(x1, x2)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import operator
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from cdl import _values
 from cdl._operation import operation
+from cdl._samples import SampleCount
 from cdl._symbols import KerasTensor
 from cdl._term import Term
 from cdl.ops.arrays import along_samples, samples_apart, shape_of
-from cdl.ops.lowering import chosen, cut, gathered, reshape, taken_along, value_of
+from cdl.ops.lowering import sample_axis, value_of
+from cdl.ops.numpy.shapes import ravel
+from cdl.ops.places import chosen, cut, gathered, taken_along
 
 _SYMBOLIC = (KerasTensor, Term)
 
@@ -35,21 +39,27 @@ def _expanded(key: Any, ndim: int) -> list[Any]:
     return [*parts[:at], *[slice(None)] * (ndim - used), *parts[at + 1 :]]
 
 
-def _is_whole(part: Any) -> bool:
-    return isinstance(part, slice) and part in (slice(None), slice(0, None), slice(None, None, 1))
+def _is_whole(part: Any, n: int | None) -> bool:
+    """Whether a part of a key is all of an axis."""
+    if not isinstance(part, slice) or part.step not in (None, 1) or part.start not in (None, 0):
+        return False
+    stop = part.stop
+    return stop is None or isinstance(stop, SampleCount) or (n is not None and stop == n)
 
 
 def _keyed_apart(x: Any, key: Any) -> str:
-    parts = _expanded(key, len(shape_of(x)))
+    parts = [key] if isinstance(key, _SYMBOLIC) else _expanded(key, len(shape_of(x)))
     for part in parts:
         if isinstance(part, slice) and any(isinstance(n, _SYMBOLIC) for n in _bounds(part)):
             return "a part whose bounds are not known has no shape: use cdl.ops.where"
         if isinstance(part, _SYMBOLIC) and part.dtype == "bool":
             return "how many are true is not known: use cdl.ops.where"
     own = [part for part in parts if part is not None]
-    if getattr(x, "lead", 0) and not _is_whole(own[0]):
+    if getattr(x, "lead", 0) and not _is_whole(own[0], x.shape[0]):
         return "samples cannot be chosen by their place: weight them, as by cdl.ops.where"
-    lists = [part for part in own if isinstance(part, (list, np.ndarray, *_SYMBOLIC))]
+    if any(isinstance(part, _SYMBOLIC) for part in own):
+        return "" if len(parts) == 1 else "use cdl.ops.take, or cdl.ops.take_along_axis"
+    lists = [part for part in own if isinstance(part, (list, np.ndarray)) and np.ndim(part)]
     if len(lists) > 1:
         return "it has one list of places at most: use cdl.ops.take_along_axis"
     return ""
@@ -60,6 +70,8 @@ def _bounds(part: slice) -> tuple[Any, Any, Any]:
 
 
 def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
+    if isinstance(key, _SYMBOLIC):
+        return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
     if getattr(x, "lead", 0) == 1:
         parts.remove(next(part for part in parts if part is not None))
@@ -68,27 +80,17 @@ def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
         if part is None:
             continue
         if isinstance(part, slice):
-            if not _is_whole(part):
+            if not _is_whole(part, None):
                 value = cut(program, value, axis, *_bounds(part))
-        elif isinstance(part, (list, np.ndarray, *_SYMBOLIC)) and np.ndim(_plain(part)):
-            value = _by_list(program, value, part, axis)
+        elif isinstance(part, (list, np.ndarray)) and np.ndim(part):
+            places = np.asarray(part)
+            places = np.flatnonzero(places) if places.dtype == bool else places
+            value = chosen(program, value, places, axis)
         else:
             place = int(np.asarray(part)) % value.shape[axis]
             value = cut(program, value, axis, place, place + 1)
         axis += 1
-    return reshape(program, value, spec.sample_shape)
-
-
-def _plain(part: Any) -> Any:
-    return np.empty([1] * part.ndim) if isinstance(part, _SYMBOLIC) else part
-
-
-def _by_list(program: Any, value: Any, part: Any, axis: int) -> Any:
-    if isinstance(part, Term):
-        return gathered(program, value, part, axis)
-    places = np.asarray(part)
-    places = np.flatnonzero(places) if places.dtype == bool else places
-    return chosen(program, value, places, axis)
+    return _values.reshape(program, value, spec.sample_shape)
 
 
 @operation(_get_item, untraced=_keyed_apart)
@@ -116,23 +118,24 @@ def get_item(x: Any, key: Any) -> Any:
 def _take_apart(x: Any, indices: Any, axis: Any) -> str:
     if along_samples(x, axis):
         return "samples cannot be chosen by their place"
-    if getattr(x, "lead", 0) and getattr(indices, "lead", 0):
+    if not isinstance(indices, _SYMBOLIC):
+        return ""
+    if getattr(x, "lead", 0):
         return "use cdl.ops.take_along_axis to choose for each sample"
-    return ""
+    return "" if axis in (None, 0, -len(shape_of(x))) else "its axis must be the first one"
 
 
 def _take(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:
-    value = value_of(program, x)
-    lead = getattr(x, "lead", 0)
-    if axis is None:
-        value, at = reshape(program, value, (-1,)), 0
-    else:
-        at = operator.index(axis) % x.ndim - (lead == 1)
     if isinstance(indices, Term):
-        return reshape(program, gathered(program, value, indices, at), spec.sample_shape)
-    places = np.asarray(indices)
-    places = np.where(places < 0, places + value.shape[at], places)
-    return reshape(program, chosen(program, value, places.ravel(), at), spec.sample_shape)
+        if axis is None and len(shape_of(x)) > 1:
+            x = ravel(x)
+        return _values.reshape(program, gathered(program, x, indices, "take"), spec.sample_shape)
+    value = value_of(program, x)
+    if axis is None:
+        value, at = _values.reshape(program, value, (prod(value.shape),)), 0
+    else:
+        at = sample_axis(x, axis)
+    return _values.reshape(program, chosen(program, value, indices, at), spec.sample_shape)
 
 
 @operation(_take, untraced=_take_apart)
@@ -160,6 +163,8 @@ def _along_apart(x: Any, indices: Any, axis: Any) -> str:
 
 
 def _take_along(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:
+    if axis is None:
+        x, axis = ravel(x), 0
     return taken_along(program, spec, x, indices, axis)
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from cdl._expression import constant
+from cdl._expression import argument
+from cdl._moving import concat, pick
 from cdl._operation import operation
+from cdl._values import reshape as reshaped
 from cdl.ops.arrays import axis_arg, samples_apart, shape_arg, shape_of
-from cdl.ops.lowering import concat, cut, lifted, value_of
-from cdl.ops.lowering import reshape as reshape_value
+from cdl.ops.lowering import value_of
+from cdl.ops.places import cut, lines, repeated
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
 
 
@@ -19,7 +21,7 @@ def _apart(xs: Any, axis: Any) -> str:
 
 
 def _concatenate(program: Any, spec: Any, xs: Any, axis: int) -> Any:
-    values = [lifted(program, spec, x, axis) for x in xs]
+    values = [value_of(program, x) for x in xs]
     return concat(program, values, axis % len(spec.shape) - (spec.lead == 1))
 
 
@@ -155,12 +157,11 @@ def _tile(program: Any, spec: Any, x: Any, repeats: Any) -> Any:
     if spec.lead and not getattr(x, "lead", 0):
         counts = counts[1:]  # a shared value repeated for each sample
     shape = (1,) * (len(counts) - len(value.shape)) + value.shape
-    value = reshape_value(program, value, shape)
+    value = reshaped(program, value, shape)
     counts = [1] * (len(shape) - len(counts)) + counts
     for axis, count in enumerate(counts):
-        if count != 1:
-            value = concat(program, [value] * count, axis)
-    return reshape_value(program, value, spec.sample_shape)
+        value = repeated(program, value, axis, int(count))
+    return reshaped(program, value, spec.sample_shape)
 
 
 @operation(_tile, untraced=_tile_apart)
@@ -183,12 +184,8 @@ def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
 def _repeat(program: Any, spec: Any, x: Any, repeats: Any, axis: Any) -> Any:
     value, count = x.value, int(np.asarray(repeats).reshape(()))
     at = axis % x.ndim - (x.lead == 1)  # -1: each sample becomes several lines
-    shape = (1, *value.shape) if at < 0 else (*value.shape[: at + 1], 1, *value.shape[at + 1 :])
-    more = (count, *value.shape) if at < 0 else (*shape[: at + 1], count, *shape[at + 2 :])
-    value = reshape_value(program, value, shape)
-    if count != 1:
-        value = program.emit("broadcast", (value,), more)
-    return reshape_value(program, value, spec.sample_shape)
+    value = reshaped(program, value, (*value.shape[: at + 1], 1, *value.shape[at + 1 :]))
+    return reshaped(program, lines(program, value, at + 1, count), spec.sample_shape)
 
 
 @operation(_repeat, untraced=_repeat_apart)
@@ -280,26 +277,16 @@ def _pad_apart(x: Any, pad_width: Any, mode: str, constant_values: Any) -> str:
 
 
 def _pad(program: Any, spec: Any, x: Any, pad_width: Any, mode: str, constant_values: Any) -> Any:
-    value = value_of(program, x)
+    value, number = value_of(program, x), float(constant_values or 0.0)
+    if number:  # zeros are what is there without places
+        value = program.map(argument(0) - number, [value])
     for axis, (before, behind) in enumerate(_widths(x, pad_width)[x.lead == 1 :]):
-        parts = [value]
-        for n, place in ((before, 0), (behind, 1)):
-            if n:
-                size = value.shape[axis]
-                at = 0 if place == 0 else size - 1
-                line = cut(program, value, axis, at, at + 1)
-                if mode == "constant":
-                    number = 0.0 if constant_values is None else float(constant_values)
-                    line = program.map(constant(number), [line])
-                parts.insert(0 if place == 0 else len(parts), _lines(program, line, axis, n))
-        value = concat(program, parts, axis)
-    return value
-
-
-def _lines(program: Any, line: Any, axis: int, n: int) -> Any:
-    """A value of size 1 along an axis, n times."""
-    shape = (*line.shape[:axis], n, *line.shape[axis + 1 :])
-    return line if n == 1 else program.emit("broadcast", (line,), shape)
+        n = value.shape[axis]
+        places = np.arange(-before, n + behind)
+        outside = (places < 0) | (places >= n)
+        places = np.where(outside, -1, places) if mode == "constant" else places.clip(0, n - 1)
+        value = pick(program, value, axis, places.tolist())
+    return program.map(argument(0) + number, [value]) if number else value
 
 
 @operation(_pad, untraced=_pad_apart)

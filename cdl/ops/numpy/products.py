@@ -9,12 +9,12 @@ import numpy as np
 
 from cdl._operation import operation
 from cdl.ops.arrays import along_samples, shape_of
-from cdl.ops.lowering import product
 from cdl.ops.numpy.arithmetic import multiply, subtract
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import moveaxis, ravel, reshape, transpose
+from cdl.ops.places import product
 
 
 def _real_enough(x: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cdl._expression import apply, argument
 from cdl._operation import operation
-from cdl.ops.arrays import axis_arg, real, shape_of
+from cdl.ops.arrays import axis_arg, real, samples_apart, shape_of
 from cdl.ops.lowering import reduction
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import not_equal
@@ -111,7 +111,7 @@ def _prod(program: Any, spec: Any, x: Any, axis: Any, keepdims: bool, dtype: Any
     return reduction("prod")(program, spec, x, axis, keepdims)
 
 
-@operation(_prod)
+@operation(_prod, untraced=lambda x, axis, *_: samples_apart(x, axis))
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """The product of x over axes, but not that of the samples.
 

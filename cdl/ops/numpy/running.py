@@ -8,7 +8,7 @@ import numpy as np
 
 from cdl._operation import operation
 from cdl.ops.arrays import as_dtype, samples_apart, shape_of
-from cdl.ops.lowering import cumulated
+from cdl.ops.places import cumulated
 from cdl.ops.numpy.arithmetic import add, multiply, subtract
 from cdl.ops.numpy.comparisons import isnan, where
 from cdl.ops.numpy.indexing import get_item
@@ -49,13 +49,13 @@ def _counted(x: Any) -> Any:
     return array.astype(np.int32) if array.dtype == bool else array
 
 
-@operation()
+@operation(untraced=_apart)
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """As `cumsum`, a NaN counting as 0."""
     return cumsum(where(isnan(x), 0, x), axis, dtype)
 
 
-@operation()
+@operation(untraced=_apart)
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """As `cumprod`, a NaN counting as 1."""
     return cumprod(where(isnan(x), 1, x), axis, dtype)

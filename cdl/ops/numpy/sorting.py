@@ -8,7 +8,7 @@ import numpy as np
 
 from cdl._operation import operation
 from cdl.ops.arrays import samples_apart
-from cdl.ops.lowering import argued, sorted_along
+from cdl.ops.places import argued, sorted_along
 
 
 def _apart(x: Any, axis: Any, *_: Any) -> str:

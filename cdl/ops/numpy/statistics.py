@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ def _quantiles(x: Any, q: float, axis: Any, method: str, keepdims: bool) -> Any:
     shape = shape_of(x)
     axes = axes_of(axis, len(shape))
     lines = moveaxis(x, axes, range(-len(axes), 0))
-    left = [a for a in range(len(shape)) if a not in axes]
-    lines = sort(reshape(lines, [*(-1 if shape[a] is None else shape[a] for a in left), -1]))
+    left = [shape[a] for a in range(len(shape)) if a not in axes]
+    size = prod(shape[a] for a in axes)
+    lines = sort(reshape(lines, [*(-1 if n is None else n for n in left), size]))
     at = q * (shape_of(lines)[-1] - 1)
     low, high = int(np.floor(at)), int(np.ceil(at))
     share = {"linear": at - low, "lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(method)

@@ -1,0 +1,81 @@
+"""places.py - parts of values by their places, and what goes line by line along an axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _moving, _values
+from cdl._symbols import KerasTensor
+from cdl._term import Term
+from cdl.ops.lowering import broadcast, value_of
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+def cut(
+    program: Program, value: Value, axis: int, start: Any, stop: Any, step: Any = None
+) -> Value:
+    """A part of a value along an axis, as a slice of Python."""
+    places = range(value.shape[axis])[slice(start, stop, step)]
+    return _moving.pick(program, value, axis, places)
+
+
+def chosen(program: Program, value: Value, places: Any, axis: int) -> Value:
+    """The elements at fixed places along an axis; negative ones count from the end."""
+    n = value.shape[axis]
+    return _moving.pick(program, value, axis, [int(i) + n * (i < 0) for i in np.ravel(places)])
+
+
+def gathered(program: Program, x: Any, indices: Term, label: str) -> Value:
+    """The rows of a shared operand at the places that a term has."""
+    variable = getattr(x, "variable", None)
+    table = value_of(program, x) if variable is None else variable
+    return _moving.gather(program, indices.value, table, wraps=True, label=label)
+
+
+def taken_along(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: int) -> Value:
+    """Of each line of x along an axis what stands at the places of its own."""
+    at = axis % len(spec.shape)
+    whole = list(spec.shape)
+    whole[at] = x.shape[at]
+    lines = broadcast(program, KerasTensor(whole, lead=spec.lead), x)
+    places = broadcast(program, spec, indices)
+    return _moving.take_along(program, lines, places, at - (spec.lead == 1))
+
+
+def one_hot_lines(program: Program, x: Any, n: int) -> Term:
+    """For each number of x a line of n zeros with a 1 in its place."""
+    value = value_of(program, x)
+    y = program.emit("encode", (value,), (*value.shape, n), one_hot=1.0, counts=0.0)
+    shape = (*x.shape, n) if isinstance(x, Term) else y.shape
+    return Term(y, KerasTensor(shape, lead=getattr(x, "lead", 0)))
+
+
+def repeated(program: Program, value: Value, axis: int, count: int) -> Value:
+    """A value several times, one behind the other, along an axis."""
+    return _moving.concat(program, [value] * count, axis)
+
+
+def lines(program: Program, value: Value, axis: int, count: int) -> Value:
+    """A value of size 1 along an axis with that size made `count`."""
+    shape = (*value.shape[:axis], count, *value.shape[axis + 1 :])
+    return _values.broadcast(program, value, shape)
+
+
+def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
+    raise NotImplementedError
+
+
+def cumulated(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:
+    raise NotImplementedError
+
+
+def sorted_along(program: Program, x: Any, axis: Any) -> tuple[Value, Value]:
+    raise NotImplementedError
+
+
+def argued(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:
+    raise NotImplementedError

@@ -1,0 +1,51 @@
+"""traced.py - a function of symbolic tensors as a program, and what it must give."""
+
+import numpy as np
+from programs import predict
+
+from cdl import _graph, tree
+from cdl._graph import KerasTensor
+from cdl._program import Program
+
+
+def traced(function, arrays, fixed=False):
+    """The graph of a function of arrays that have a row for each sample."""
+    shapes = [a.shape if fixed else (None, *a.shape[1:]) for a in arrays]
+    specs = tuple(KerasTensor(s, a.dtype.name) for s, a in zip(shapes, arrays, strict=True))
+    with _graph.scope(False) as own:
+        outputs = function(*specs)
+    return _graph.Graph(list(specs), outputs, own)
+
+
+def lowered(graph, arrays):
+    """A program that gives the outputs of a graph, each of its own for each sample."""
+    program = Program()
+    values = [program.input(a.shape[1:]) for a in arrays]
+    for value in tree.flatten(graph.lower(program, values)):
+        program.output(program.spread(value))
+    return program
+
+
+def run(function, arrays, fixed=False):
+    """What a traced function gives, with the very shapes that it has on arrays.
+
+    Args:
+        function: of the arrays.
+        arrays: with a row for each sample.
+        fixed: whether the number of samples is known when it is traced.
+    """
+    graph = traced(function, arrays, fixed)
+    program = lowered(graph, arrays)
+    found = predict(program, arrays, rows=len(arrays[0]))
+    found = found if isinstance(found, list) else [found]
+    results = []
+    for spec, y in zip(tree.flatten(graph.outputs), found, strict=True):
+        assert isinstance(spec, KerasTensor)
+        if not spec.lead:
+            assert (y == y[:1]).all() or np.isnan(y).any()
+            y = y[0]
+        elif spec.lead > 1:
+            y = y.reshape(-1, *y.shape[2:])
+        assert y.ndim == len(spec.shape)
+        results.append((spec, y))
+    return results
