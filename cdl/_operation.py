@@ -225,7 +225,7 @@ def appended(
 
 
 def _finished(program: Program, row: Row, spec: Any, result: Any) -> Any:
-    """One result as a term: constants have become values, and have an axis of samples if need be."""
+    """One result as a term: a constant is a value by then, one of each sample if need be."""
     if not isinstance(spec, KerasTensor):
         return result
     value: Value

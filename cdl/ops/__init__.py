@@ -96,7 +96,9 @@ from cdl.ops.nn.crossentropy import binary_crossentropy as binary_crossentropy
 from cdl.ops.nn.crossentropy import categorical_crossentropy as categorical_crossentropy
 from cdl.ops.nn.crossentropy import multi_hot as multi_hot
 from cdl.ops.nn.crossentropy import one_hot as one_hot
-from cdl.ops.nn.crossentropy import sparse_categorical_crossentropy as sparse_categorical_crossentropy
+from cdl.ops.nn.crossentropy import (
+    sparse_categorical_crossentropy as sparse_categorical_crossentropy,
+)
 from cdl.ops.nn.normalization import batch_normalization as batch_normalization
 from cdl.ops.nn.normalization import layer_normalization as layer_normalization
 from cdl.ops.nn.normalization import moments as moments
@@ -177,9 +179,9 @@ from cdl.ops.numpy.functions import expm1 as expm1
 from cdl.ops.numpy.functions import i0 as i0
 from cdl.ops.numpy.functions import ldexp as ldexp
 from cdl.ops.numpy.functions import log as log
-from cdl.ops.numpy.functions import log10 as log10
 from cdl.ops.numpy.functions import log1p as log1p
 from cdl.ops.numpy.functions import log2 as log2
+from cdl.ops.numpy.functions import log10 as log10
 from cdl.ops.numpy.functions import logaddexp as logaddexp
 from cdl.ops.numpy.functions import logaddexp2 as logaddexp2
 from cdl.ops.numpy.functions import nextafter as nextafter

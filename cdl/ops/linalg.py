@@ -1,4 +1,4 @@
-"""linalg.py - norms, which programs have, and what is computed of whole matrices, on arrays only."""
+"""linalg.py - norms, which programs have; and of whole matrices what only arrays have."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
 
 @operation(untraced=_MATRICES)
-def qr(x: Any, mode: str = "reduced") -> Any:
+def qr(x: Any, mode: Any = "reduced") -> Any:
     """Matrices as q r, q orthogonal and r triangular.
 
     Args:
@@ -196,7 +196,7 @@ def qr(x: Any, mode: str = "reduced") -> Any:
 
 
 @operation(untraced=_MATRICES)
-def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+def svd(x: Any, full_matrices: Any = True, compute_uv: Any = True) -> Any:
     """Matrices as u diag(s) v, with the singular values s.
 
     Args:
@@ -223,7 +223,7 @@ def eig(x: Any) -> Any:
 
 @operation(untraced=_MATRICES)
 def lu_factor(x: Any) -> Any:
-    """The triangular factors of a square matrix in one, and with which row each row was swapped."""
+    """The triangular factors of a square matrix in one, and which row each one was swapped with."""
     lu = _square("lu_factor", x).astype(np.float64)
     n = lu.shape[-1]
     swaps = np.arange(n)

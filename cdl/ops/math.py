@@ -24,6 +24,7 @@ from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, squeeze
 from cdl.ops.places import sorted_along
 
+
 @operation(elementwise("erf"))
 def erf(x: Any) -> Any:
     """The error function: 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
@@ -213,4 +214,3 @@ def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Any
     array = np.asarray(x)
     windows = np.lib.stride_tricks.sliding_window_view(array, sequence_length, -1)
     return np.array(windows[..., ::sequence_stride, :])
-

@@ -66,16 +66,28 @@ def lines(program: Program, value: Value, axis: int, count: int) -> Value:
 
 
 def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
-    raise NotImplementedError
+    """The product of matrices, the last two axes of both operands; either may be one vector."""
+    a, b = value_of(program, x1), value_of(program, x2)
+    n, m = len(x1.shape), len(x2.shape)
+    if getattr(x1, "lead", 0) == 1 and b.shared and m == n > 2:
+        b = _values.reshape(program, b, b.shape[1:])  # 1, along the samples
+    if getattr(x2, "lead", 0) == 1 and a.shared and n == m > 2:
+        a = _values.reshape(program, a, a.shape[1:])
+    if m == 1:
+        b = _values.reshape(program, b, (*b.shape, 1))
+    return _values.reshape(program, _values.product(program, a, b), spec.sample_shape)
 
 
 def cumulated(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:
+    """Running sums or products along an axis."""
     raise NotImplementedError
 
 
 def sorted_along(program: Program, x: Any, axis: Any) -> tuple[Value, Value]:
+    """The numbers along an axis in order, and their places."""
     raise NotImplementedError
 
 
 def argued(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:
+    """The place of the largest or smallest along an axis."""
     raise NotImplementedError

@@ -37,7 +37,7 @@ Q = Samples(numbers(N, 4, 5, seed=4))
 V = Samples(numbers(N, seed=5))
 P = Samples(shares(N, 4) * 3)  # positive
 U = Samples(shares(N, 4, seed=1) * 2 - 1)  # between -1 and 1
-I, J = Samples(classes(N * 4, 9).reshape(N, 4) - 4), Samples(classes(N * 4, 5, 3).reshape(N, 4) + 1)
+K, J = Samples(classes(N * 4, 9).reshape(N, 4) - 4), Samples(classes(N * 4, 5, 3).reshape(N, 4) + 1)
 B, B2 = (Samples(bits(N, 4, seed=s).astype(bool)) for s in (0, 1))
 C = Samples(classes(N, 4, 7))  # class numbers
 G = Samples(classes(N * 3, 4, 8).reshape(N, 3))
@@ -50,20 +50,30 @@ PROBABILITIES = Samples(shares(N, 4, seed=11))
 ONE_HOT = Samples(one_hot(N, 4, 12))
 
 _UNARY = [
-    (X, "abs absolute ceil cos cosh deg2rad exp exp2 expm1 fabs floor isfinite isinf isnan isneginf "
-    "isposinf isreal negative nan_to_num rad2deg round sign signbit sin sinc sinh square tan tanh "
-    "trunc arcsinh arctan logical_not cbrt erf erfc relu relu6 leaky_relu elu selu celu silu "
-    "sigmoid log_sigmoid hard_sigmoid hard_silu hard_tanh softplus softsign hard_shrink "
-    "soft_shrink tanh_shrink squareplus sparse_plus sparse_sigmoid gelu swish hard_swish copy "
-    "zeros_like ones_like stop_gradient"),
+    (
+        X,
+        "abs absolute ceil cos cosh deg2rad exp exp2 expm1 fabs floor isfinite isinf isnan "
+        "isneginf isposinf isreal negative nan_to_num rad2deg round sign signbit sin sinc sinh "
+        "square tan tanh "
+        "trunc arcsinh arctan logical_not cbrt erf erfc relu relu6 leaky_relu elu selu celu silu "
+        "sigmoid log_sigmoid hard_sigmoid hard_silu hard_tanh softplus softsign hard_shrink "
+        "soft_shrink tanh_shrink squareplus sparse_plus sparse_sigmoid gelu swish hard_swish copy "
+        "zeros_like ones_like stop_gradient",
+    ),
     (P, "log log10 log1p log2 sqrt rsqrt reciprocal"),
     (U, "arccos arcsin arctanh erfinv"),
-    (I, "abs exp negative square sign sqrt floor ceil trunc relu isnan cos zeros_like tanh "
-    "mean sum max min prod var std average median logsumexp round cumsum any all"),
+    (
+        K,
+        "abs exp negative square sign sqrt floor ceil trunc relu isnan cos zeros_like tanh "
+        "mean sum max min prod var std average median logsumexp round cumsum any all",
+    ),
     (B, "sum mean any all logical_not square count_nonzero cumsum prod"),
     (FAR, "isfinite isinf isnan isneginf isposinf nan_to_num"),
-    (ODD, "nansum nanmean nanvar nanstd nanmax nanmin nanprod nanargmax nanargmin nanmedian "
-    "nancumsum nancumprod isnan sum max min"),
+    (
+        ODD,
+        "nansum nanmean nanvar nanstd nanmax nanmin nanprod nanargmax nanargmin nanmedian "
+        "nancumsum nancumprod isnan sum max min",
+    ),
 ]
 _BINARY = (
     "add subtract multiply divide true_divide divide_no_nan maximum minimum fmax fmin power mod "
@@ -87,7 +97,7 @@ for _x, _names in _UNARY:
 for _name in _BINARY.split():
     add(_name, c(P, J), c(X, X), c(P, 2.0), c(P, Samples(P.array[:, :1])))
     if _name not in ("power",):
-        add(_name, c(I, J), c(X, ROW), c(TIES, 1), c(3, P))
+        add(_name, c(K, J), c(X, ROW), c(TIES, 1), c(3, P))
     if _name in ("add", "multiply", "divide", "subtract", "maximum", "power"):
         add(_name, c(T, LINES), c(LINES, T), c(T, ROW), c(T, Samples(T2.array[:, :1])))
         add(_name, c(V, 0.5), c(V, V))
@@ -99,13 +109,13 @@ for _name in _REDUCTIONS.split():
 for _name in ("argmax", "argmin"):
     add(_name, c(X, axis=-1), c(T, axis=1), c(T, axis=-1, keepdims=True), c(TIES, axis=1), c(W))
 
-add("add", c(B, 1), c(B, 0.5), c(B, B2), c(I, 0.5), c(I, B), c(2, 3), c(1.5, 2))
-add("multiply", c(B, B2), c(B, X), c(I, X))
+add("add", c(B, 1), c(B, 0.5), c(B, B2), c(K, 0.5), c(K, B), c(2, 3), c(1.5, 2))
+add("multiply", c(B, B2), c(B, X), c(K, X))
 add("power", c(P, 3), c(X, 2), c(P, -1.5), c(2.0, X), c(X, 0))
 add("round", c(X, 1), c(TIES))
-add("clip", c(X, -0.5, 0.7), c(X, 0, 100), c(I, -2, 2), c(T, -1.0, LINES))
+add("clip", c(X, -0.5, 0.7), c(X, 0, 100), c(K, -2, 2), c(T, -1.0, LINES))
 add("nan_to_num", c(FAR, 1.0, 2.0, 3.0))
-add("where", c(B, X, Y), c(X, Y, 0.0), c(B, 1.0, X), c(B, I, J), c(B, I, X))
+add("where", c(B, X, Y), c(X, Y, 0.0), c(B, 1.0, X), c(B, K, J), c(B, K, X))
 add("isclose", c(X, X, rtol=0.1), c(ODD, ODD, equal_nan=True))
 add("max", c(X, 1, False, 0.5), c(X, axis=1, initial=9.0))
 add("min", c(X, axis=1, initial=-0.5))
@@ -143,7 +153,14 @@ add("hsplit", c(X, 2))
 add("vsplit", c(W, 2))
 add("unstack", c(T, axis=1), c(X, 4, -1))
 add("tile", c(X, (1, 2)), c(T, (1, 2, 3)), c(ROW, (2, 3)), c(W, 2))
-add("repeat", c(X, 2, 1), c(T, 3, axis=1), c(X, 2, axis=0), c(ROW, 2), c(ROW, np.array([1, 0, 2, 3])))
+add(
+    "repeat",
+    c(X, 2, 1),
+    c(T, 3, axis=1),
+    c(X, 2, axis=0),
+    c(ROW, 2),
+    c(ROW, np.array([1, 0, 2, 3])),
+)
 add("flip", c(X, 1), c(T, (1, 2)), c(W))
 add("fliplr", c(X))
 add("flipud", c(W))
@@ -165,8 +182,8 @@ add("geomspace", c(1.0, 8.0, 4))
 add("zeros", c((2, 3)), c((2,), "int32"), c(3))
 add("ones", c((2, 3)), c((2,), "bool"))
 add("full", c((2, 3), 1.5), c((2,), 3), c((2,), 3, "int32"), c((2, 4), ROW))
-add("full_like", c(X, 2.5), c(I, 3), c(X, ROW, dtype="float32"), c(X, V.array[0]))
-add("zeros_like", c(I, dtype="float32"))
+add("full_like", c(X, 2.5), c(K, 3), c(X, ROW, dtype="float32"), c(X, V.array[0]))
+add("zeros_like", c(K, dtype="float32"))
 add("eye", c(3), c(2, 4, 1), c(3, k=-1, dtype="int32"))
 add("identity", c(3))
 add("tri", c(3, 4, 1))
@@ -178,11 +195,21 @@ add("kaiser", c(5, 8.6))
 add("take", c(X, [0, 2], 1), c(T, np.array([[2, 0], [1, 1]]), 1), c(W, C, 0), c(W, [1, 2]))
 add("take", c(X, -1, axis=1), c(W, G, 0), c(numbers(9, 2, 3), G, 0))
 add("take_along_axis", c(X, Samples(C.array[:, None]), 1), c(T, Samples(G.array[:, :, None]), 2))
-add("take_along_axis", c(T, Samples(I.array[:, None, :] % 3), 1), c(W, W.argsort(0), 0))
+add("take_along_axis", c(T, Samples(K.array[:, None, :] % 3), 1), c(W, W.argsort(0), 0))
 add("get_item", c(X, (slice(None), 1)), c(X, (slice(None), slice(1, 3))), c(W, 2), c(ROW, -1))
-add("get_item", c(T, (..., 0)), c(T, (slice(None), None, 1)), c(T, (slice(None), slice(None, None, -1))))
-add("get_item", c(T, (slice(None), slice(None), slice(3, 0, -2))), c(X, (..., None)), c(T, (..., [2, 0])))
-add("nonzero", c(I.array))
+add(
+    "get_item",
+    c(T, (..., 0)),
+    c(T, (slice(None), None, 1)),
+    c(T, (slice(None), slice(None, None, -1))),
+)
+add(
+    "get_item",
+    c(T, (slice(None), slice(None), slice(3, 0, -2))),
+    c(X, (..., None)),
+    c(T, (..., [2, 0])),
+)
+add("nonzero", c(K.array))
 add("sort", c(X), c(T, axis=1), c(TIES, -1), c(W, 0), c(W, None))
 add("argsort", c(X), c(T, axis=1), c(TIES, -1), c(W, 0))
 add("top_k", c(X, 2), c(T, 3), c(TIES, 2))
@@ -190,7 +217,7 @@ add("in_top_k", c(C, PROBABILITIES, 2), c(C, TIES, 1))
 add("searchsorted", c(np.sort(ROW), W), c(np.arange(4), [1, 2], "right"))
 add("digitize", c(X, np.float32([-0.5, 0.0, 0.8])))
 for _name in ("cumsum", "cumprod"):
-    add(_name, c(X, 1), c(T, axis=1), c(T, axis=-1), c(W), c(I, 1, "float32"))
+    add(_name, c(X, 1), c(T, axis=1), c(T, axis=-1), c(W), c(K, 1, "float32"))
 add("diff", c(X), c(T, 1, 1), c(T, n=2))
 add("trapezoid", c(X), c(X, ROW), c(T, dx=0.5, axis=1))
 add("quantile", c(X, 0.3, 1), c(X, 0.7, axis=1, method="nearest"), c(W, [0.2, 0.5], 0))
@@ -200,14 +227,16 @@ add("bincount", c(J.array % 5, minlength=5), c(J.array[0], minlength=8), c(J.arr
 add("histogram", c(W.ravel(), 4))
 add("corrcoef", c(W))
 add("correlate", c(ROW, ROW[:2]), c(ROW, ROW[:3], "same"), c(ROW, ROW[:3], "full"))
-add("unique", c(I.array), c(I.array, return_counts=True))
+add("unique", c(K.array), c(K.array, return_counts=True))
 add("matmul", c(X, W), c(T, Q), c(T, W), c(X, ROW), c(W, LINES), c(LINES, Q), c(ROW, Q))
-add("matmul", c(I, J.array[:4]))
+add("matmul", c(K, J.array[:4]))
 add("dot", c(X, W), c(X, ROW), c(X, 2.0), c(W, LINES), c(T, Q.array[0]))
 add("vdot", c(W, LINES), c(ROW, ROW))
 add("inner", c(X, LINES), c(ROW, ROW), c(T, LINES))
 add("outer", c(ROW, ROW[:2]), c(W, ROW))
-add("tensordot", c(X, W, 1), c(T, numbers(3, 4, 2), 2), c(T, W, [[2], [0]]), c(W, LINES, [[1], [0]]))
+add(
+    "tensordot", c(X, W, 1), c(T, numbers(3, 4, 2), 2), c(T, W, [[2], [0]]), c(W, LINES, [[1], [0]])
+)
 add("tensordot", c(T, numbers(2, 3), [[1], [1]]))
 add("cross", c(numbers(5, 3), numbers(5, 3, seed=1)), c(numbers(5, 2), numbers(5, 2, seed=1)))
 add("cross", c(Samples(numbers(N, 3)), Samples(numbers(N, 3, seed=1))))
@@ -231,8 +260,25 @@ for _formula, *_operands in (
     ("bti,tij->bj", T, numbers(3, 4, 2)),
 ):
     add("einsum", c(_formula, *_operands))
-add("norm", c(X), c(X, axis=1), c(X, 1, 1), c(X, 2, -1), c(X, np.inf, 1), c(X, 3, 1), c(X, -np.inf, 1))
-add("norm", c(T, axis=(1, 2)), c(T, 1, (1, 2)), c(T, np.inf, (1, 2), True), c(X, 0, 1), c(W, "nuc"), c(W, 2))
+add(
+    "norm",
+    c(X),
+    c(X, axis=1),
+    c(X, 1, 1),
+    c(X, 2, -1),
+    c(X, np.inf, 1),
+    c(X, 3, 1),
+    c(X, -np.inf, 1),
+)
+add(
+    "norm",
+    c(T, axis=(1, 2)),
+    c(T, 1, (1, 2)),
+    c(T, np.inf, (1, 2), True),
+    c(X, 0, 1),
+    c(W, "nuc"),
+    c(W, 2),
+)
 add("norm", c(X, axis=1, keepdims=True), c(T, "fro", (1, 2)), c(T, -1, (1, 2)))
 add("normalize", c(X), c(T, 1), c(X, 1, 1), c(X, order=3), c(X, axis=-1, order=2, epsilon=3.0))
 for _name in ("det", "inv", "cholesky_inverse", "eigh", "logdet", "slogdet", "cholesky", "pinv"):
@@ -249,12 +295,20 @@ add("batch_normalization", c(X, ROW, ROW**2, -1), c(X, ROW, ROW**2, 1, ROW, ROW 
 add("batch_normalization", c(T, LINES[:, 0], LINES[:, 0] ** 2, 1))
 add("layer_normalization", c(X), c(X, ROW, ROW + 1), c(T, LINES, LINES, (1, 2), 0.1), c(T, axis=1))
 add("rms_normalization", c(X), c(X, ROW), c(T, LINES, (1, 2), 0.1))
-add("one_hot", c(C, 4), c(G, 5), c(G, 4, 1), c(I, 4), c(C, 3, dtype="int32"), c([1, 2], 3, axis=0))
+add("one_hot", c(C, 4), c(G, 5), c(G, 4, 1), c(K, 4), c(C, 3, dtype="int32"), c([1, 2], 3, axis=0))
 add("multi_hot", c(G, 5), c([1, 3], 4))
 add("binary_crossentropy", c(ONE_HOT, PROBABILITIES), c(ONE_HOT, X, True))
 add("categorical_crossentropy", c(ONE_HOT, PROBABILITIES), c(ONE_HOT, X, from_logits=True))
-add("categorical_crossentropy", c(Samples(one_hot(N * 4, 3).reshape(N, 4, 3).swapaxes(1, 2)), T, True, 1))
-add("sparse_categorical_crossentropy", c(C, PROBABILITIES), c(C, X, True), c(Samples(C.array[:, None]), X, True))
+add(
+    "categorical_crossentropy",
+    c(Samples(one_hot(N * 4, 3).reshape(N, 4, 3).swapaxes(1, 2)), T, True, 1),
+)
+add(
+    "sparse_categorical_crossentropy",
+    c(C, PROBABILITIES),
+    c(C, X, True),
+    c(Samples(C.array[:, None]), X, True),
+)
 add("sparse_categorical_crossentropy", c(G, Samples(shares(N, 3, 4))))
 add("logsumexp", c(Samples(X.array * 100), 1))
 add("segment_sum", c(W, np.array([0, 2, 2, 0]), 3), c(W, np.array([0, 1, 1, 0]), 4))
@@ -262,21 +316,31 @@ add("segment_max", c(W, np.array([0, 2, 2, 0]), 3), c(W, np.array([0, 1, 1, 0]),
 add("segment_min", c(W, np.array([0, 2, 2, 0]), 3))
 add("segment_prod", c(W, np.array([0, 2, 2, 0]), 3))
 add("cdist", c(W, LINES.T), c(T, T2))
-add("cast", c(X, "int32"), c(I, "float32"), c(B, "float32"), c(X, "bool"), c(Samples(X.array * 3), "int8"))
+add(
+    "cast",
+    c(X, "int32"),
+    c(K, "float32"),
+    c(B, "float32"),
+    c(X, "bool"),
+    c(Samples(X.array * 3), "int8"),
+)
 add("saturate_cast", c(X.array * 300, "uint8"))
 add("convert_to_tensor", c(X), c([1, 2]), c(1.5), c([1.0, 2]), c(True), c(X, "int32"))
 add("slice", c(W, (1, 0), (2, 2)), c(X, (0, 1), (N, 2)))
 add("slice_update", c(W, (1, 1), np.ones((2, 2), "float32")))
 add("scatter", c(np.array([[0], [2], [0]]), np.float32([1.0, 2.0, 3.0]), (4,)))
-add("scatter_update", c(ROW, np.array([[1], [3]]), np.float32([9, 8])),
-    c(ROW, np.array([[1], [1]]), np.float32([9, 8]), "add"))
+add(
+    "scatter_update",
+    c(ROW, np.array([[1], [3]]), np.float32([9, 8])),
+    c(ROW, np.array([[1], [1]]), np.float32([9, 8]), "add"),
+)
 add("left_shift", c(J.array, 2))
-add("bitwise_and", c(I.array, J.array))
-add("bitwise_xor", c(I.array, J.array))
-add("bitwise_not", c(I.array))
+add("bitwise_and", c(K.array, J.array))
+add("bitwise_xor", c(K.array, J.array))
+add("bitwise_not", c(K.array))
 add("gcd", c(J.array, 6))
 add("lcm", c(J.array, 6))
-add("isin", c(I.array, [1, 2]), c(I.array, [1, 2], invert=True))
+add("isin", c(K.array, [1, 2]), c(K.array, [1, 2], invert=True))
 add("select", c([B, B2], [X, Y], 7.0))
 add("extract_sequences", c(W, 2, 1))
 add("unravel_index", c([1, 5], (3, 4)))

@@ -45,7 +45,9 @@ def _converting(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = Non
     """The arguments of `convert_to_tensor` with lists of symbolic tensors made one."""
     if sparse or ragged:
         raise ValueError("convert_to_tensor: sparse and ragged must be False or None")
-    if isinstance(x, (list, tuple)) and any(isinstance(leaf, _SYMBOLIC) for leaf in tree.flatten(x)):
+    if isinstance(x, (list, tuple)) and any(
+        isinstance(leaf, _SYMBOLIC) for leaf in tree.flatten(x)
+    ):
         x = stack([convert_to_tensor(part) for part in x])
     return x, None if dtype is None else standardize_dtype(dtype)
 

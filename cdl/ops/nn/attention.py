@@ -52,9 +52,7 @@ def dot_product_attention(
             )
     n, m, width = shape_of(query)[1], shape_of(key)[1], shape_of(query)[3]
     factor = 1.0 / math.sqrt(width) if scale is None else scale
-    scores = multiply(
-        matmul(transpose(query, (0, 2, 1, 3)), transpose(key, (0, 2, 3, 1))), factor
-    )
+    scores = multiply(matmul(transpose(query, (0, 2, 1, 3)), transpose(key, (0, 2, 3, 1))), factor)
     if bias is not None:
         scores = add(scores, bias)
     if attn_logits_soft_cap is not None:

@@ -144,13 +144,13 @@ def reciprocal(x: Any) -> Any:
 
 @operation(elementwise("maximum"))
 def maximum(x1: Any, x2: Any) -> Any:
-    """The larger one of two, element by element; where they are equal, both have half the slope."""
+    """The larger one of two, element by element; equal ones have half the slope each."""
     return np.maximum(x1, x2)
 
 
 @operation(elementwise("minimum"))
 def minimum(x1: Any, x2: Any) -> Any:
-    """The smaller one of two, element by element; where they are equal, both have half the slope."""
+    """The smaller one of two, element by element; equal ones have half the slope each."""
     return np.minimum(x1, x2)
 
 

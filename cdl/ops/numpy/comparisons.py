@@ -120,7 +120,9 @@ def signbit(x: Any) -> Any:
 
 def _isclose(a: Expression, b: Expression, rtol: Any, atol: Any, equal_nan: Any) -> Expression:
     near = apply("less_equal", apply("abs", a - b), atol + rtol * apply("abs", b))
-    near = apply("logical_or", apply("logical_and", near, apply("isfinite", b)), apply("equal", a, b))
+    near = apply(
+        "logical_or", apply("logical_and", near, apply("isfinite", b)), apply("equal", a, b)
+    )
     if not equal_nan.value:
         return near
     return apply("logical_or", near, apply("logical_and", apply("isnan", a), apply("isnan", b)))

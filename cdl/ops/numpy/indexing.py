@@ -214,7 +214,8 @@ def unique(
     """
     del sorted
     several = (return_index, return_inverse, return_counts)
-    found = np.unique(np.asarray(x), *several, axis=axis)
+    unique_of: Any = np.unique
+    found = unique_of(np.asarray(x), *several, axis=axis)
     if size is None:
         return found
     values = found[0] if any(several) else found

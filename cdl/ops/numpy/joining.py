@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from cdl._operation import operation
 from cdl._values import reshape as reshaped
 from cdl.ops.arrays import axis_arg, samples_apart, shape_arg, shape_of
 from cdl.ops.lowering import value_of
-from cdl.ops.places import cut, lines, repeated
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
+from cdl.ops.places import cut, lines, repeated
 
 
 def _apart(xs: Any, axis: Any) -> str:
@@ -97,8 +98,7 @@ def _cuts(x: Any, sections: Any, axis: int) -> list[int]:
 def _split(program: Any, spec: Any, x: Any, indices_or_sections: Any, axis: int) -> Any:
     places = _cuts(x, indices_or_sections, axis)
     at = axis % x.ndim - (x.lead == 1)
-    pairs = zip(places[:-1], places[1:], strict=True)
-    return [cut(program, x.value, at, first, last) for first, last in pairs]
+    return [cut(program, x.value, at, *pair) for pair in itertools.pairwise(places)]
 
 
 @operation(_split, untraced=lambda x, indices_or_sections, axis: samples_apart(x, axis))
@@ -260,7 +260,6 @@ def rot90(array: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
     return np.rot90(array, k, axes)
 
 
-
 _PADS = {"constant", "reflect", "symmetric", "edge", "wrap", "empty"}
 
 
@@ -290,7 +289,7 @@ def _pad(program: Any, spec: Any, x: Any, pad_width: Any, mode: str, constant_va
 
 
 @operation(_pad, untraced=_pad_apart)
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
+def pad(x: Any, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> Any:
     """x with more numbers at the ends of its axes.
 
     Args:
@@ -303,5 +302,5 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
         raise ValueError(f"pad: mode must be one of {sorted(_PADS)}, got {mode!r}")
     if constant_values is not None and mode != "constant":
         raise ValueError(f"pad: constant_values must be None with mode={mode!r}")
-    more = {"constant_values": constant_values or 0} if mode == "constant" else {}
+    more: Any = {"constant_values": constant_values or 0} if mode == "constant" else {}
     return np.pad(np.asarray(x), _widths(x, pad_width), mode, **more)

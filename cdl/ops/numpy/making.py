@@ -100,7 +100,7 @@ def _sizes_only(*args: Any) -> str:
 
 
 @operation(untraced=_sizes_only)
-def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:  # noqa: N803
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
     """Zeros but for ones on a diagonal.
 
     Args:
@@ -119,7 +119,7 @@ def identity(n: int, dtype: Any = None) -> Any:
 
 
 @operation(untraced=_sizes_only)
-def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:  # noqa: N803
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
     """Ones on a diagonal and below, zeros above; arguments as of `eye`."""
     return as_dtype(np.tri(N, M, k), dtype or floatx())
 
@@ -188,7 +188,7 @@ def geomspace(
 
 
 @operation(untraced="it is of arrays only: use cdl.ops.broadcast_to")
-def meshgrid(*x: Any, indexing: str = "xy") -> Any:
+def meshgrid(*x: Any, indexing: Any = "xy") -> Any:
     """The coordinates of a grid, of each axis an array.
 
     Args:
@@ -232,7 +232,7 @@ def kaiser(x: int, beta: float) -> Any:
 
 
 @operation(untraced=_sizes_only)
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # noqa: N803
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """The powers of x, a row for each number.
 
     Args:

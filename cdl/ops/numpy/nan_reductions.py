@@ -84,7 +84,7 @@ def nanargmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 @operation(untraced="work on arrays")
 def nanquantile(
-    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """As `quantile`, of the numbers."""
     return np.nanquantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
@@ -92,7 +92,7 @@ def nanquantile(
 
 @operation(untraced="work on arrays")
 def nanpercentile(
-    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """As `percentile`, of the numbers."""
     return np.nanpercentile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)

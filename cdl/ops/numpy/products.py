@@ -86,7 +86,7 @@ def outer(x1: Any, x2: Any) -> Any:
 def _summed(axes: Any, n: int, m: int) -> tuple[list[int], list[int]]:
     if isinstance(axes, (int, np.integer)):
         return list(range(n - int(axes), n)), list(range(int(axes)))
-    first, second = ([a] if isinstance(a, (int, np.integer)) else list(a) for a in axes)
+    first, second = (np.ravel(a).tolist() for a in axes)
     return [a % n for a in first], [a % m for a in second]
 
 
@@ -176,4 +176,3 @@ def kron(x1: Any, x2: Any) -> Any:
     a = reshape(x1, [k for size in n for k in (size, 1)])
     b = reshape(x2, [k for size in m for k in (1, size)])
     return reshape(multiply(a, b), [i * j for i, j in zip(n, m, strict=True)])
-

@@ -8,11 +8,11 @@ import numpy as np
 
 from cdl._operation import operation
 from cdl.ops.arrays import as_dtype, samples_apart, shape_of
-from cdl.ops.places import cumulated
 from cdl.ops.numpy.arithmetic import add, multiply, subtract
 from cdl.ops.numpy.comparisons import isnan, where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
+from cdl.ops.places import cumulated
 
 
 def _apart(x: Any, axis: Any, dtype: Any) -> str:

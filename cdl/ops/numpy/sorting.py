@@ -90,7 +90,7 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Any:
 
 
 @operation(untraced="work on arrays")
-def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
+def searchsorted(sorted_sequence: Any, values: Any, side: Any = "left") -> Any:
     """Where values would have to stand in a sorted vector.
 
     Args:

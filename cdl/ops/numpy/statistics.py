@@ -50,7 +50,7 @@ def _quantiles(x: Any, q: float, axis: Any, method: str, keepdims: bool) -> Any:
     untraced=_quantile_apart,
 )
 def quantile(
-    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """The number below which a share q of the numbers over some axes are.
 
@@ -69,7 +69,7 @@ def quantile(
 
 @operation(untraced=_quantile_apart)
 def percentile(
-    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """As `quantile`, with q from 0 to 100."""
     return quantile(x, np.asarray(q) / 100.0, axis, method, keepdims)
@@ -132,7 +132,7 @@ def corrcoef(x: Any) -> Any:
 
 
 @operation(untraced="work on arrays")
-def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
+def correlate(x1: Any, x2: Any, mode: Any = "valid") -> Any:
     """The sums of products of two vectors, one moved along the other.
 
     Args:
@@ -141,4 +141,3 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
         mode: "valid": where they overlap as a whole; "same": as many as x1 has; "full": all.
     """
     return np.correlate(real(x1), real(x2), mode)
-

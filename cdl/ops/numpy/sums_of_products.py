@@ -23,9 +23,7 @@ def _parsed(subscripts: str, shapes: list[tuple[Any, ...]]) -> tuple[list[str], 
     left, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(shapes):
-        raise ValueError(
-            f"einsum: subscripts must name {len(shapes)} operands, got {subscripts!r}"
-        )
+        raise ValueError(f"einsum: subscripts must name {len(shapes)} operands, got {subscripts!r}")
     free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in subscripts]
     longest = 0
     found = []
@@ -131,4 +129,3 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         y, letters = _pair(y, letters, x, term, result + "".join(t for _, t in pairs[i:]))
     y, letters = _summed(y, letters, result)
     return transpose(y, [letters.index(c) for c in result])
-

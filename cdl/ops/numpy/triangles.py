@@ -110,4 +110,3 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of `diagonal`."""
     return total(diagonal(x, offset, axis1, axis2), -1)
-

@@ -49,3 +49,21 @@ def run(function, arrays, fixed=False):
         assert y.ndim == len(spec.shape)
         results.append((spec, y))
     return results
+
+
+def of_samples(function, call):
+    """A call of the golden table as a function of its arrays for samples, and these."""
+    own = []
+    for leaf in tree.flatten([list(call.args), call.kwargs]):
+        if type(leaf).__name__ == "Samples" and not any(leaf is each for each in own):
+            own.append(leaf)
+
+    def called(*values):
+        def filled(leaf):
+            return next((v for each, v in zip(own, values, strict=True) if leaf is each), leaf)
+
+        args = [tree.map_structure(filled, arg) for arg in call.args]
+        kwargs = {name: tree.map_structure(filled, arg) for name, arg in call.kwargs.items()}
+        return function(*args, **kwargs)
+
+    return called, [each.array for each in own]
