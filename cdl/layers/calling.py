@@ -49,10 +49,8 @@ def _is_scripted(cls: Any) -> bool:
 
 @functools.cache
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of a `call`, without self."""
-    found = dict(inspect.signature(function).parameters)
-    found.pop("self", None)
-    return found
+    """The parameters of a method of a class, without the first, which is the object."""
+    return dict(list(inspect.signature(function).parameters.items())[1:])
 
 
 def takes(cls: type, name: str) -> bool:
@@ -110,11 +108,16 @@ class Calling(Tracking):
             args: as in a call.
             kwargs: likewise.
         """
-        if is_scripted(type(self)):
+        if self._scripts(args, kwargs):
             outputs = self._traced(args, kwargs, self._training_of(kwargs)).outputs
             return tree.map_structure(_like, outputs)
         shapes = self.compute_output_shape(_shapes_of(args[0]))  # type: ignore[attr-defined]
         return tree.map_shape_structure(KerasTensor, shapes)
+
+    def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether `call` is what the layer does with such symbolic arguments."""
+        del args, kwargs
+        return is_scripted(type(self))
 
     @staticmethod
     def _training_of(kwargs: dict[str, Any]) -> bool:
@@ -173,7 +176,7 @@ class Calling(Tracking):
     def _append(self, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
         training = kwargs.get("training")
         with contextlib.nullcontext() if training is None else program.fixed(bool(training)):
-            if is_scripted(type(self)):
+            if self._scripts(*specs):
                 y = self._append_script(program, specs, args, kwargs)
             else:
                 y = self.lower(program, args[0])  # type: ignore[attr-defined]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _registry, _serial
+from cdl import _registry, _serial, tree
 from cdl._arguments import expected
+from cdl._graph import KerasTensor
 from cdl._tape import NotTracedError, Traced, value_and_slope
 from cdl.data import as_numeric
 from cdl.layers.layer import Layer, family
@@ -31,12 +32,14 @@ _STEP = {"float64": 6e-6, "float32": 5e-3}
 
 @family.add()
 class Lambda(Layer):
-    """``y = function(x)``, a Python function of NumPy arrays.
+    """``y = function(x)``, a Python function of arrays.
 
-    In a model the core calls it once a batch, with the samples as a float32 array, and waits; such
-    a model runs on one thread. Training goes through it: its derivative is found by following what
-    NumPy does (sums, products, elementwise functions, changes of shape), or, where that cannot be
-    followed, by central differences in float64, for which each sample must be by itself.
+    A function of operators and functions of `cdl.ops` is compiled, and may take a list of inputs.
+    Another one, such as one in NumPy, the core calls once a batch, with the samples as a float32
+    array, and waits; such a model runs on one thread. Training goes through it: its derivative is
+    found by following what NumPy does (sums, products, elementwise functions, changes of shape),
+    or, where that cannot be followed, by central differences in float64, for which each sample must
+    be by itself.
 
     Args:
         function: takes an array whose first axis are the samples, and gives another with as many.
@@ -78,6 +81,16 @@ class Lambda(Layer):
         more = {"mask": mask, "training": training}
         told = {name: value for name, value in more.items() if name in self._takes}
         return self.function(inputs, **{**self.arguments, **told})
+
+    def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether the function can be followed for such symbolic arguments."""
+        if self.mask is not None or "mask" in self._takes:
+            return False
+        try:
+            outputs = self._traced(args, kwargs, False).outputs
+        except Exception:  # whatever it was: the function is tried on arrays then, and tells
+            return False
+        return isinstance(outputs, KerasTensor)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """What `mask` gives, or is."""
@@ -133,8 +146,14 @@ class Lambda(Layer):
             training: what the function is told, if it wants to know.
             mask: likewise.
         """
-        x = as_numeric(inputs, f"Lambda {self.name!r}: inputs")
-        x = x.astype(np.float32) if x.dtype.kind == "f" else x
+        def numbers(leaf: Any) -> Array:
+            x = as_numeric(leaf, f"Lambda {self.name!r}: inputs")
+            return x.astype(np.float32) if x.dtype.kind == "f" else x
+
+        several = isinstance(inputs, (list, tuple, dict)) and all(
+            hasattr(leaf, "shape") for leaf in tree.flatten(inputs)
+        )
+        x = tree.map_structure(numbers, inputs) if several else numbers(inputs)
         return self.call(x, mask=mask, training=training)
 
     def get_config(self) -> dict[str, Any]:

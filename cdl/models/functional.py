@@ -49,3 +49,4 @@ class Functional(Model):
 
 
 _serial.at_home("keras", Functional)
+_serial.at_home("keras.src.models.functional", Functional)  # where Keras says that it is
