@@ -11,7 +11,7 @@ import numpy as np
 
 from cdl import _registry, _serial, tree
 from cdl._arguments import expected
-from cdl._graph import KerasTensor
+from cdl._graph import KerasTensor, tensors_in
 from cdl._tape import NotTracedError, Traced, value_and_slope
 from cdl.data import as_numeric
 from cdl.layers.layer import Layer, family
@@ -72,6 +72,7 @@ class Lambda(Layer):
         self.mask = mask
         self.supports_masking = mask is not None
         self._output_shape = output_shape
+        self._followed: dict[Any, bool] = {}  # by shapes: whether the function can be compiled
         self._tried: dict[Shape, Shape] = {}  # shapes of samples: of the input, of the result
         self._takes = set(_parameters(function))
         self._build_at_init()
@@ -86,11 +87,14 @@ class Lambda(Layer):
         """Whether the function can be followed for such symbolic arguments."""
         if self.mask is not None or "mask" in self._takes:
             return False
-        try:
-            outputs = self._traced(args, kwargs, False).outputs
-        except Exception:  # whatever it was: the function is tried on arrays then, and tells
-            return False
-        return isinstance(outputs, KerasTensor)
+        key = tuple((t.shape, t.dtype) for t in tensors_in((args, kwargs)))
+        if key not in self._followed:
+            try:
+                outputs = self._traced(args, kwargs, False).outputs
+            except Exception:  # whatever it was: the function is tried on arrays then, and tells
+                outputs = None
+            self._followed[key] = isinstance(outputs, KerasTensor)
+        return self._followed[key]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """What `mask` gives, or is."""
