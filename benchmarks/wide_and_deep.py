@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable
 
@@ -70,7 +71,7 @@ def torch_net(threads: int, data) -> Net:
                 nn.init.uniform_(table.weight, -0.05, 0.05)
             inner = (8 * len(names) + len(flights.NUMBERS), *WIDTHS)
             parts = []
-            for k, n in zip(inner, inner[1:], strict=False):
+            for k, n in itertools.pairwise(inner):
                 parts += [nn.Linear(k, n), nn.ReLU()]
             self.tower = nn.Sequential(*parts, nn.Linear(WIDTHS[-1], 1))
 

@@ -150,6 +150,7 @@ class Lambda(Layer):
             training: what the function is told, if it wants to know.
             mask: likewise.
         """
+
         def numbers(leaf: Any) -> Array:
             x = as_numeric(leaf, f"Lambda {self.name!r}: inputs")
             return x.astype(np.float32) if x.dtype.kind == "f" else x

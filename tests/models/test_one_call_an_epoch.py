@@ -84,7 +84,7 @@ MADE = {
     "Lambda": None,
     "Layer": None,
     "Embedding": None,
-    "EinsumDense": None,
+    "EinsumDense": ("ab,bc->ac", 5),
     # of several values: see tests/layers/test_merging.py
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")),
     **dict.fromkeys(("Concatenate", "Dot")),
