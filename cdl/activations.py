@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _eager, _named
+from cdl._activating import Followed, along, applied
+from cdl._graph import KerasTensor
 from cdl._program import Program
 from cdl.data import as_numeric
 
@@ -48,6 +50,8 @@ class ActivationFunction:
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
         """The activation of each element, as a float32 array of the same shape."""
         options = self._bind(args, kwargs)
+        if isinstance(x, KerasTensor):
+            return applied(self, x, options)  # type: ignore[return-value]
         array = _array(x, self.name)
         if array.size == 0:
             return np.zeros(array.shape, np.float32)
@@ -130,7 +134,10 @@ class RowActivation(ActivationFunction):
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
         """The activation along the axis, as a float32 array."""
-        axis = {**self.defaults, **self._bind(args, kwargs)}["axis"]
+        options = {**self.defaults, **self._bind(args, kwargs)}
+        if isinstance(x, KerasTensor):
+            return along(self, x, options)  # type: ignore[no-any-return]
+        axis = options["axis"]
         array = as_numeric(x, f"{self.name}: x")
         if array.size == 0:
             return np.zeros(array.shape, np.float32)
@@ -217,15 +224,14 @@ def compiled(owner: str, identifier: Any) -> Any:
     """The activation of a layer: what `get` gives, if a program can have it.
 
     Raises:
-        ValueError: it is not known, a Python function, which the core cannot run, or a layer with
+        ValueError: it is not known, a Python function that cannot be followed, or a layer with
             weights.
     """
     activation = get(identifier)
     if not hasattr(activation, "lower"):
-        raise ValueError(
-            f"{owner}: activation must be {_family.expects}, got the Python function "
-            f"{getattr(activation, '__name__', activation)!r}, which cannot be compiled"
-        )
+        followed = Followed(activation, owner)
+        followed.output_shape((None, 2, 2))
+        return followed
     build = getattr(type(activation), "build", None)
     if build is not None and build.__module__ != "cdl.layers.layer":
         raise ValueError(
@@ -246,6 +252,8 @@ def serialize(activation: Any) -> Any:
     """The name of one of cdl's own activations, the config of any other."""
     if isinstance(activation, ActivationFunction):
         return activation.name
+    if isinstance(activation, Followed):
+        activation = activation.function
     return _named.serialize(activation)
 
 

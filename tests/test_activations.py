@@ -163,6 +163,6 @@ def test_name_is_what_is_written():
     assert activations.serialize(Flatten(name="f"))["class_name"] == "Flatten"
 
 
-def test_python_function_cannot_be_compiled():
-    with pytest.raises(ValueError, match=r"Dense: activation must be .* got the Python function"):
-        Dense(2, activation=lambda x: x)
+def test_a_function_in_numpy_cannot_be_compiled():
+    with pytest.raises(ValueError, match="Dense: activation must be a function that can be comp"):
+        Dense(2, activation=lambda x: np.linalg.norm(x))

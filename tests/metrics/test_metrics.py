@@ -271,7 +271,7 @@ def my_metric(y_true, y_pred):
 )
 def test_identifier_gives_the_metric_and_its_name(identifier, expected, name):
     metric = metrics.resolve(identifier, (8, 3), (8, 3))
-    assert type(metric) is expected
+    assert isinstance(metric, expected)
     assert metric.name == name
 
 
