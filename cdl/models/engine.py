@@ -202,9 +202,11 @@ class Engine:
             if i in states:
                 head, (total, count) = settled.heads[i], states[i]
                 value = total / count if count else 0.0
-                whole += value
+                if head.scale:  # else the report is of the loss itself
+                    whole += value
+                    value /= head.scale
                 if head.logged is not None:
-                    logs[head.logged] = value / head.scale if head.scale else 0.0
+                    logs[head.logged] = value
         logs["loss"] = whole + self._penalty()
         values: dict[str, Any] = logs if len(settled.heads) == 1 else {}
         for each in settled.metrics:

@@ -150,7 +150,10 @@ def lower_training(
             continue
         if losses.is_compiled(head.loss):
             target = _target(inputs, i, head.loss.wants, y, y_shapes[i])
-            head.loss.lower(program, target, y, of_lines[i], head.scale, y.mask)
+            scale = head.scale
+            if scale == 0.0:  # it is logged all the same
+                scale, y = 1.0, _stopped(program, y)
+            head.loss.lower(program, target, y, of_lines[i], scale, y.mask)
             reports.append(i)
         else:
             pulled.append(y)
@@ -179,6 +182,13 @@ def _lower_penalties(program: Program, variables: "Iterable[Variable]") -> froze
             program.objective(value, reduction="sum", counts=False)
             done.add(id(variable))
     return frozenset(done)
+
+
+def _stopped(program: Program, value: Value) -> Value:
+    """The same value, for a reader that gives it no gradient."""
+    stopped = program.emit("stop", (value,), value.shape)
+    stopped.mask = value.mask
+    return stopped
 
 
 def _check_reduces(head: Head) -> None:

@@ -64,7 +64,8 @@ class PythonParts:
             prediction = executor.output(i, rows)
             mean = head.loss.reduction in ("mean", "sum_over_batch_size")
             weight = _masked(weight, self._mask(executor, i, rows), mean)
-            value = head.scale * float(np.mean(head.loss(y, prediction, weight)))
+            # Scaled, as the core reports losses; but where the scale is 0, the loss itself.
+            value = (head.scale or 1.0) * float(np.mean(head.loss(y, prediction, weight)))
             total, count = self.totals[i]
             self.totals[i] = total + rows * value, count + rows
             if slopes:

@@ -68,6 +68,9 @@ def differences(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]
 
 
 def _same(a: Any, b: Any) -> bool:
+    lists = isinstance(a, list) and isinstance(b, list)
+    if lists and any(isinstance(each, np.ndarray) for each in a):  # of several shapes
+        return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, (np.ndarray, float, list)) and isinstance(b, (np.ndarray, float, list)):
         try:
             if np.shape(a) != np.shape(b):

@@ -1,0 +1,182 @@
+"""test_several.py - models of several inputs and outputs: what is said of wrong data, and the rest
+that is not compared with Keras (tests/golden/cases/several.py)."""
+
+import numpy as np
+import pytest
+from models.nets import same_weights
+
+import cdl
+from cdl.layers import BatchNormalization, Dense, Masking
+
+RNG = np.random.default_rng(0)
+A, B = (RNG.normal(size=(40, n)).astype(np.float32) for n in (5, 3))
+P = RNG.normal(size=(40, 1)).astype(np.float32)
+C = RNG.integers(0, 3, 40)
+Q = np.eye(3, dtype=np.float32)[C]
+W = RNG.uniform(0.5, 2.0, 40)
+LOSSES = ["mse", "categorical_crossentropy"]
+
+
+def model_of(kind=list, loss=LOSSES, cls=cdl.Model, **options):
+    a, b = cdl.Input((5,), name="a"), cdl.Input((3,), name="b")
+    p = Dense(1, name="p")(Dense(4, activation="tanh")(a))
+    q = Dense(3, activation="softmax", name="q")(BatchNormalization()(Dense(4)(b)))
+    model = cls([a, b], [p, q] if kind is list else {"p": p, "q": q})
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.uniform(0.1, 1, w.shape) for w in model.get_weights()])
+    model.compile("adam", loss, **options)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            {"x": A},
+            r"fit: x must be a list of 2, .* 'b'\], got one array of shape \(40, 5\)",
+        ),
+        ({"x": [A]}, r"fit: x must be a list of 2, one for each input, .* got a list of 1"),
+        ({"x": {"a": A}}, r"names of the inputs, \['a', 'b'\], got no \['b'\] among \['a'\]"),
+        ({"x": {"a": A, "z": B}}, r"got no \['b'\] among \['a', 'z'\]"),
+        ({"x": [B, A]}, r"x for input 'a' must have shape \(n, 5\) .* got \(40, 3\)"),
+        (
+            {"x": [A, B[:7]]},
+            "x for input 'b' must have as many rows as x for input 'a'",
+        ),
+        ({"x": [A, "text"]}, "x for input 'b' must be"),
+        ({"y": P}, r"fit: y must be a list of 2, one for each output, .* got one array of shape"),
+        ({"y": [P]}, r"one for each output, or a dict with the keys \['p', 'q'\], got a list of 1"),
+        ({"y": {"p": P, "z": Q}}, r"y must have as keys the names of the outputs.* got \['z'\]"),
+        ({"y": {"p": P}}, "y for output 'q' must be given for the loss 'categorical_crossentropy'"),
+        ({"y": [Q, P]}, r"y for output 'p' must have shape \(n, 1\), .* got \(40, 3\)"),
+        ({"y": [P, Q[:7]]}, "y for output 'q' must have as many rows as x for input 'a'"),
+        ({"y": [P, C]}, "y for output 'q' must have shape .* need sparse_categorical_crossentropy"),
+        ({"sample_weight": [W]}, "fit: sample_weight must be a list of 2, one for each output"),
+        ({"sample_weight": [W, W[:7]]}, "sample_weight for output 'q' must have shape"),
+        ({"sample_weight": {"z": W}}, r"sample_weight must have as keys .* got \['z'\]"),
+        ({"sample_weight": np.ones((40, 2))}, "as one array for 2 outputs, got .* a list or dict"),
+        ({"class_weight": {0: 1.0}}, "class_weight must be None for a model of 2 outputs"),
+        ({"validation_data": ([A], [P, Q])}, "fit: validation_data: x must be a list of 2"),
+        ({"validation_split": 0.99}, "validation_split must leave rows"),
+    ],
+)
+def test_data_that_do_not_fit_are_named(arguments, text):
+    model = model_of()
+    before = model.get_weights()
+    with pytest.raises((ValueError, TypeError), match=text):
+        model.fit(**{"x": [A, B], "y": [P, Q], "verbose": 0, **arguments})
+    assert same_weights(model, before)
+    model.fit([A, B], [P, Q], verbose=0)
+
+
+@pytest.mark.parametrize("x", [A, [A], {"b": B}, [A, B, B]])
+@pytest.mark.parametrize("method", ["predict", "predict_on_batch", "__call__"])
+def test_inputs_that_do_not_fit_are_named(method, x):
+    with pytest.raises(ValueError, match="'a', 'b'"):
+        getattr(model_of(), method)(x)
+
+
+def test_classes_of_each_output_are_checked():
+    model = model_of(loss=["mse", "sparse_categorical_crossentropy"])
+    with pytest.raises(ValueError, match="y for output 'q' must hold class numbers from 0 to 2"):
+        model.fit([A, B], [P, C + 1], verbose=0)
+
+
+def test_a_batch_of_a_stream_that_does_not_fit_is_numbered():
+    def batches():
+        yield [A[:8], B[:8]], [P[:8], Q[:8]]
+        yield [A[:8], B[:8]], [P[:8], Q[:7]]
+
+    with pytest.raises(ValueError, match="fit: batch 1: y for output 'q' must have as many rows"):
+        model_of().fit(batches(), verbose=0)
+
+
+def squares(y, p):
+    """In NumPy: np.square of a traced value is refused, so it is called once a batch."""
+    return np.square(np.asarray(y) - np.asarray(p)).mean(-1)
+
+
+def entropies(y, p):
+    return -(np.asarray(y) * np.log(np.asarray(p))).sum(-1)
+
+
+@pytest.mark.parametrize("losses", [[squares, LOSSES[1]], [squares, entropies]])
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0], [0.0, 1.0]])
+def test_losses_in_python_train_as_the_compiled_ones(losses, weights):
+    histories = []
+    for loss in (LOSSES, losses):
+        model = model_of(loss=loss, loss_weights=weights)
+        data = {"sample_weight": [W, W[::-1]], "validation_split": 0.25, "shuffle": False}
+        histories.append(model.fit([A, B], [P, Q], epochs=2, verbose=0, **data).history)
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=2e-4, err_msg=name)
+
+
+def test_an_epoch_of_several_outputs_is_one_call():
+    model = model_of(metrics=[["mae"], ["accuracy"]])
+    calls = []
+    batches = {"on_train_batch_end": lambda batch, logs: calls.append(batch)}
+    model.fit([A, B], [P, Q], epochs=2, verbose=0)
+    engine = model._last_engine
+    assert not engine.in_python
+    model.fit([A, B], [P, Q], verbose=0, callbacks=[cdl.callbacks.LambdaCallback(**batches)])
+    assert calls == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_a_step_of_one_s_own_sees_the_user_s_structure(kind):
+    class Noting(cdl.Model):
+        def train_step(self, data):
+            self.seen = data
+            return super().train_step(data)
+
+        def compute_metrics(self, x, y, y_pred, sample_weight=None):
+            self.predicted = y_pred
+            return {**super().compute_metrics(x, y, y_pred, sample_weight), "mine": 1.0}
+
+    x, y = [A, B], [P, Q]
+    if kind is dict:
+        x, y = {"a": A, "b": B}, {"p": P, "q": Q}
+    plain = model_of(kind, metrics={"q": ["accuracy"]})
+    model = model_of(kind, cls=Noting, metrics={"q": ["accuracy"]})
+    expected, found = (m.fit(x, y, verbose=0, shuffle=False).history for m in (plain, model))
+    assert found.pop("mine") == [1.0]
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
+    assert same_weights(plain, model.get_weights())
+    assert [type(part) for part in model.seen] == [kind, kind]
+    assert type(model.predicted) is kind
+    value = model.compute_loss(x, y, model(x))
+    np.testing.assert_allclose(value, model.evaluate(x, y, verbose=0)[0], rtol=1e-5)
+
+
+def test_gradients_of_all_outputs_meet():
+    a = cdl.Input((5,))
+    hidden = Dense(4, activation="tanh")(a)
+    outputs = [Dense(1, name="p")(hidden), Dense(3, activation="softmax", name="q")(hidden)]
+    model = cdl.Model(a, outputs)
+    model.compile("sgd", LOSSES, loss_weights=[0.5, 2.0])
+    whole = model.gradients(A, [P, Q])
+    parts = []
+    for weights in ([0.5, 0.0], [0.0, 2.0]):
+        model.compile("sgd", LOSSES, loss_weights=weights)
+        parts.append(model.gradients(A, [P, Q]))
+    for name, gradient in whole.items():
+        np.testing.assert_allclose(gradient, parts[0][name] + parts[1][name], rtol=1e-4, atol=1e-7)
+
+
+def test_each_output_has_a_mask_of_its_own():
+    x = RNG.normal(size=(12, 4, 2)).astype(np.float32)
+    x[:, 3], x[:6, 2] = 0.0, 0.0
+    y = RNG.normal(size=(12, 4, 1)).astype(np.float32)
+    a, b = cdl.Input((4, 2)), cdl.Input((4, 2))
+    masked, plain = Dense(1, name="p")(Masking()(a)), Dense(1, name="q")(b)
+    model = cdl.Model([a, b], [masked, plain])
+    model.compile("sgd", "mse", metrics=[["mse"], ["mse"]])
+    found = model.evaluate([x, x], [y, y], verbose=0, return_dict=True)
+    p, q = model.predict([x, x], verbose=0)
+    counted = (x != 0).any(-1)
+    np.testing.assert_allclose(found["p_loss"], ((p - y) ** 2)[counted].mean(), rtol=1e-5)
+    np.testing.assert_allclose(found["p_mse"], ((p - y) ** 2)[counted].mean(), rtol=1e-5)
+    np.testing.assert_allclose(found["q_loss"], ((q - y) ** 2).mean(), rtol=1e-5)
