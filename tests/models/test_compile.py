@@ -57,8 +57,6 @@ def test_a_loss_of_one_s_own_is_refused_and_not_forgotten():
 
 
 def test_what_is_not_there_says_so():
-    with pytest.raises(NotImplementedError, match="'onnx' is not supported yet"):
-        Sequential([Dense(1)]).export("m.onnx", format="onnx")
     with pytest.raises(NotImplementedError, match="float32 only"):
         Sequential([Dense(1)]).quantize("int8")
 
