@@ -143,7 +143,7 @@ def dropout_backward(o, i):
 def reshape_forward(o, i):
     x = o.values[i.inputs[0]]
     rows = () if i.outputs[0].shared else (len(x),)
-    o.values[i.outputs[0]] = x.reshape(*rows, *i.outputs[0].shape)
+    o.values[i.outputs[0]] = x.reshape((*rows, *i.outputs[0].shape))
 
 
 def reshape_backward(o, i):

@@ -32,9 +32,10 @@ def c(*args: Any, **kwargs: Any) -> Call:
 
 N = 6
 X, Y = Samples(numbers(N, 4)), Samples(numbers(N, 4, seed=1))
-T, T2 = Samples(numbers(N, 3, 4, seed=2)), Samples(numbers(N, 3, 4, seed=3))
+T, T2 = Samples(numbers(N, 3, 4, seed=197)), Samples(numbers(N, 3, 4, seed=3))
 Q = Samples(numbers(N, 4, 5, seed=4))
 V = Samples(numbers(N, seed=5))
+LINE = Samples(shares(N, 1, 4, seed=3))
 P = Samples(shares(N, 4) * 3)  # positive
 U = Samples(shares(N, 4, seed=1) * 2 - 1)  # between -1 and 1
 K, J = Samples(classes(N * 4, 9).reshape(N, 4) - 4), Samples(classes(N * 4, 5, 3).reshape(N, 4) + 1)
@@ -45,6 +46,8 @@ TIES = Samples(np.round(numbers(N, 4, seed=6) * 1.5) + np.float32(0))  # no -0.0
 ODD = Samples(np.where(np.arange(N * 4).reshape(N, 4) % 5 == 1, np.nan, numbers(N, 4, seed=7)))
 ODD = Samples(ODD.array.astype("float32"))
 FAR = Samples(np.float32([[np.inf, -np.inf, np.nan, 0.0]] * N))
+HEADS = [Samples(numbers(N, 3, 2, 4, seed=s)) for s in (20, 21, 22)]
+LOW = np.tri(3, 3, dtype=bool)[None, None]
 W, ROW, LINES = numbers(4, 3, seed=8), numbers(4, seed=9), numbers(3, 4, seed=10)
 PROBABILITIES = Samples(shares(N, 4, seed=11))
 ONE_HOT = Samples(one_hot(N, 4, 12))
@@ -99,7 +102,7 @@ for _name in _BINARY.split():
     if _name not in ("power",):
         add(_name, c(K, J), c(X, ROW), c(TIES, 1), c(3, P))
     if _name in ("add", "multiply", "divide", "subtract", "maximum", "power"):
-        add(_name, c(T, LINES), c(LINES, T), c(T, ROW), c(T, Samples(T2.array[:, :1])))
+        add(_name, c(T, LINES), c(LINES, T), c(T, ROW), c(T, LINE))
         add(_name, c(V, 0.5), c(V, V))
 for _name in _REDUCTIONS.split():
     _more = {} if _name in ("count_nonzero", "average") else {"keepdims": True}
@@ -151,6 +154,12 @@ add("split", c(X, 2, 1), c(X, [1, 3], -1), c(T, 3, axis=1), c(W, [1], 0))
 add("array_split", c(W, 3, 0))
 add("hsplit", c(X, 2))
 add("vsplit", c(W, 2))
+for _more in ({}, {"is_causal": True, "scale": 0.7}, {"bias": numbers(2, 3, 3)}, {"mask": LOW}):
+    add("dot_product_attention", c(HEADS[0], HEADS[1], HEADS[2], **_more))
+add("empty_like", c(np.zeros(0, "float32")))
+add("empty", c((0, 3)))
+add("arccosh", c(Samples(P.array + 1)))
+add("dsplit", c(numbers(2, 2, 4), 2), c(T, 2))
 add("unstack", c(T, axis=1), c(X, 4, -1))
 add("tile", c(X, (1, 2)), c(T, (1, 2, 3)), c(ROW, (2, 3)), c(W, 2))
 add(
@@ -275,7 +284,7 @@ add(
     c(T, axis=(1, 2)),
     c(T, 1, (1, 2)),
     c(T, np.inf, (1, 2), True),
-    c(X, 0, 1),
+    c(K, 0, 1),
     c(W, "nuc"),
     c(W, 2),
 )

@@ -4,5 +4,3 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "golden"))
-
-collect_ignore = ["test_traced.py"]  # until all operations have their instructions

@@ -22,7 +22,7 @@ def _arg(kind: str) -> Any:
     return lower
 
 
-@operation(_arg("argmax"), untraced=_apart)
+@operation(_arg("argmax"), untraced="it is not compiled yet")
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest number along an axis, the first of equal ones.
 
@@ -34,7 +34,7 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmax(x, axis, keepdims=keepdims)
 
 
-@operation(_arg("argmin"), untraced=_apart)
+@operation(_arg("argmin"), untraced="it is not compiled yet")
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest number along an axis, the first of equal ones.
 
@@ -54,7 +54,7 @@ def _argsort(program: Any, spec: Any, x: Any, axis: Any) -> Any:
     return sorted_along(program, x, axis)[1]
 
 
-@operation(_sort, untraced=_apart)
+@operation(_sort, untraced="it is not compiled yet")
 def sort(x: Any, axis: int | None = -1) -> Any:
     """The numbers along an axis, from the smallest on.
 
@@ -65,7 +65,7 @@ def sort(x: Any, axis: int | None = -1) -> Any:
     return np.sort(x, axis)
 
 
-@operation(_argsort, untraced=_apart)
+@operation(_argsort, untraced="it is not compiled yet")
 def argsort(x: Any, axis: int | None = -1) -> Any:
     """The places of the numbers along an axis, that of the smallest first; equal ones in order.
 
