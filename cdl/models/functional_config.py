@@ -188,6 +188,8 @@ def _called(
         except KeyError:
             return nodes[done:]
         before = len(layer._inbound_nodes)
+        if getattr(layer, "row", None) is not None and layer.row.name == "get_item":
+            args[1:] = [tuple(key) if isinstance(key, list) else key for key in args[1:]]
         layer(*args, **kwargs)
         made[id(layer)] += layer._inbound_nodes[before:]
     return []
