@@ -11,7 +11,7 @@ from cdl._expression import apply
 from cdl._operation import operation
 from cdl._symbols import KerasTensor
 from cdl._term import Term
-from cdl.ops.arrays import axes_of, real, shape_of
+from cdl.ops.arrays import axes_of, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast, stop_gradient
 from cdl.ops.lowering import elementwise
 from cdl.ops.numpy.arithmetic import add, negative, sqrt, square, subtract
@@ -103,7 +103,7 @@ def _top_k(program: Any, spec: Any, x: Any, k: int, sorted: bool) -> Any:
     return take_along_axis(x, first, -1), first
 
 
-@operation(_top_k, untraced="it is not compiled yet")
+@operation(_top_k, untraced=lambda x, k, sorted: samples_apart(x, -1))
 def top_k(x: Any, k: int, sorted: bool = True) -> Any:
     """The k largest numbers of each line, along the last axis, and their places.
 

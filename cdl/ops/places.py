@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from cdl import _moving, _values
 from cdl._symbols import KerasTensor
 from cdl._term import Term
-from cdl.ops.lowering import broadcast, value_of
+from cdl.ops.lowering import broadcast, permute, sample_axis, value_of
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value
@@ -79,15 +80,30 @@ def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
 
 
 def cumulated(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:
-    """Running sums or products along an axis."""
-    raise NotImplementedError
+    """The sums or products ("sum" or "prod") of all numbers up to each one along an axis."""
+    value = value_of(program, x)
+    if axis is None:
+        value, at = _values.reshape(program, value, spec.sample_shape), 0
+    else:
+        at = sample_axis(x, axis)
+    return _values.cumulate(program, value, at, kind == "prod")
 
 
 def sorted_along(program: Program, x: Any, axis: Any) -> tuple[Value, Value]:
-    """The numbers along an axis in order, and their places."""
-    raise NotImplementedError
+    """The numbers along an axis in ascending order, and their places."""
+    if axis is None:
+        return _values.sort(program, _values.reshape(program, x.value, (prod(x.value.shape),)))
+    at, n = sample_axis(x, axis), len(x.value.shape)
+    order = [a for a in range(n) if a != at]
+    back = [*range(n - 1)]
+    back.insert(at, n - 1)
+    found = _values.sort(program, permute(program, x.value, [*order, at]))
+    values, places = (permute(program, each, back) for each in found)
+    return values, places
 
 
-def argued(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:
-    """The place of the largest or smallest along an axis."""
-    raise NotImplementedError
+def argued(program: Program, spec: KerasTensor, x: Any, axis: Any, smallest: bool) -> Value:
+    """The place of the largest or smallest number along an axis, or of all that there are."""
+    at = None if axis is None else sample_axis(x, axis)
+    y = _values.arg(program, x.value, at, smallest=smallest)
+    return _values.reshape(program, y, spec.sample_shape)

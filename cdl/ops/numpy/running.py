@@ -26,7 +26,7 @@ def _running(kind: str) -> Any:
     return lower
 
 
-@operation(_running("sum"), untraced="it is not compiled yet")
+@operation(_running("sum"), untraced=_apart)
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """The sums of all numbers up to each one, along an axis.
 
@@ -38,7 +38,7 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     return as_dtype(np.cumsum(_counted(x), axis), dtype)
 
 
-@operation(_running("prod"), untraced="it is not compiled yet")
+@operation(_running("prod"), untraced=_apart)
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """The products of all numbers up to each one, along an axis; arguments as of `cumsum`."""
     return as_dtype(np.cumprod(_counted(x), axis), dtype)
@@ -49,13 +49,13 @@ def _counted(x: Any) -> Any:
     return array.astype(np.int32) if array.dtype == bool else array
 
 
-@operation(untraced="it is not compiled yet")
+@operation(untraced=_apart)
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """As `cumsum`, a NaN counting as 0."""
     return cumsum(where(isnan(x), 0, x), axis, dtype)
 
 
-@operation(untraced="it is not compiled yet")
+@operation(untraced=_apart)
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """As `cumprod`, a NaN counting as 1."""
     return cumprod(where(isnan(x), 1, x), axis, dtype)

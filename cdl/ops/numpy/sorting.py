@@ -15,14 +15,14 @@ def _apart(x: Any, axis: Any, *_: Any) -> str:
     return samples_apart(x, axis)
 
 
-def _arg(kind: str) -> Any:
+def _arg(smallest: bool) -> Any:
     def lower(program: Any, spec: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-        return argued(program, spec, x, axis, kind)
+        return argued(program, spec, x, axis, smallest)
 
     return lower
 
 
-@operation(_arg("argmax"), untraced="it is not compiled yet")
+@operation(_arg(False), untraced=_apart)
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest number along an axis, the first of equal ones.
 
@@ -34,7 +34,7 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmax(x, axis, keepdims=keepdims)
 
 
-@operation(_arg("argmin"), untraced="it is not compiled yet")
+@operation(_arg(True), untraced=_apart)
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest number along an axis, the first of equal ones.
 
@@ -54,7 +54,7 @@ def _argsort(program: Any, spec: Any, x: Any, axis: Any) -> Any:
     return sorted_along(program, x, axis)[1]
 
 
-@operation(_sort, untraced="it is not compiled yet")
+@operation(_sort, untraced=_apart)
 def sort(x: Any, axis: int | None = -1) -> Any:
     """The numbers along an axis, from the smallest on.
 
@@ -65,7 +65,7 @@ def sort(x: Any, axis: int | None = -1) -> Any:
     return np.sort(x, axis)
 
 
-@operation(_argsort, untraced="it is not compiled yet")
+@operation(_argsort, untraced=_apart)
 def argsort(x: Any, axis: int | None = -1) -> Any:
     """The places of the numbers along an axis, that of the smallest first; equal ones in order.
 

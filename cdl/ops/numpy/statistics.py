@@ -47,7 +47,7 @@ def _quantiles(x: Any, q: float, axis: Any, method: str, keepdims: bool) -> Any:
     lambda program, spec, x, q, axis, method, keepdims: _quantiles(
         x, float(np.asarray(q)), axis, method, keepdims
     ),
-    untraced="it is not compiled yet",
+    untraced=_quantile_apart,
 )
 def quantile(
     x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
@@ -67,7 +67,7 @@ def quantile(
     return np.quantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
-@operation(untraced="it is not compiled yet")
+@operation(untraced=_quantile_apart)
 def percentile(
     x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
@@ -75,7 +75,7 @@ def percentile(
     return quantile(x, np.asarray(q) / 100.0, axis, method, keepdims)
 
 
-@operation(untraced="it is not compiled yet")
+@operation(untraced=_line_apart)
 def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The number in the middle over some axes, or the mean of the two there.
 
