@@ -53,7 +53,7 @@ def export_model(
             raise ValueError(f"export: filepath must end in .c for format 'c', got {path.name!r}")
         if kwargs:
             raise ValueError(f"export: arguments not recognized for format 'c': {kwargs}")
-        source, header = to_c.source_of(program, path.stem, model.name)
+        source, header = to_c.source_of(program, path.stem, model)
         for where, text in ((path.with_suffix(".h"), header), (path, source)):
             with replacing(where) as file:
                 file.write(text.encode())

@@ -43,6 +43,12 @@ REASONS = {
 }
 
 
+def input_shapes(program: Any, model: Any) -> list[tuple[int, ...]]:
+    """The shapes of a model's inputs, which its program may read in other ones."""
+    infos = getattr(model, "_input_infos", None)
+    return [tuple(v.shape) for v in program.inputs] if infos is None else [i.row for i in infos()]
+
+
 def refusal(op: str, format: str) -> ValueError:
     """The error for an op that a format cannot express."""
     why = REASONS.get(op, "it is not known there")

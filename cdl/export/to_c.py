@@ -13,6 +13,8 @@ from cdl.export.formulas import CALLS, HELPERS
 # Floats of work space that go on the stack; more are static, so that one call runs at a time.
 _MOST_ON_STACK = 16_384
 
+Sizes = list[tuple[str, str, tuple[int, ...]]]
+
 
 class Text:
     """The C text of a program, as far as it is written.
@@ -139,13 +141,13 @@ class _Work:
         ]
 
 
-def source_of(program: Any, stem: str, title: str) -> tuple[str, str]:
+def source_of(program: Any, stem: str, model: Any) -> tuple[str, str]:
     """The C file and the header of a program.
 
     Args:
         program: that of a model's `predict`.
         stem: the name of the file, of which that of the function is made.
-        title: the name of the model, for a comment.
+        model: the model, for its name and the shapes of its inputs.
 
     Raises:
         ValueError: an op that cannot be exported, or a name of the file that C cannot include.
@@ -170,7 +172,8 @@ def source_of(program: Any, stem: str, title: str) -> tuple[str, str]:
     for k, v in enumerate(program.outputs):
         out = f"out{_digit(k, program.outputs)}"
         text.write(f"for (i = 0; i < {math.prod(v.shape)}; i++) {out}[i] = {text.ref(v)}[i];")
-    return _file(program, text, name, stem, title), _header(program, text, name, title)
+    sizes = _sizes(program, model)
+    return _file(program, text, name, stem, sizes), _header(program, text, name, model.name, sizes)
 
 
 def _digit(k: int, values: list[Any]) -> str:
@@ -189,20 +192,19 @@ def _arguments(program: Any) -> list[str]:
     return parts + [f"float *out{_digit(k, program.outputs)}" for k in range(len(program.outputs))]
 
 
-def _sizes(program: Any) -> list[tuple[str, str, tuple[int, ...]]]:
+def _sizes(program: Any, model: Any) -> Sizes:
     """Name, macro and shape of each array that the function takes."""
+    inputs = numbers.input_shapes(program, model)
+    outputs = [tuple(v.shape) for v in program.outputs]
     found = []
-    for kind, macro, values in (
-        ("in", "INPUT", program.inputs),
-        ("out", "OUTPUT", program.outputs),
-    ):
-        for k, v in enumerate(values):
-            end = _digit(k, values)
-            found.append((f"{kind}{end}", f"{macro}{end}", tuple(v.shape)))
+    for kind, macro, shapes in (("in", "INPUT", inputs), ("out", "OUTPUT", outputs)):
+        for k, shape in enumerate(shapes):
+            end = _digit(k, shapes)
+            found.append((f"{kind}{end}", f"{macro}{end}", shape))
     return found
 
 
-def _file(program: Any, text: Text, name: str, stem: str, title: str) -> str:
+def _file(program: Any, text: Text, name: str, stem: str, sizes: Sizes) -> str:
     work = text.work
     static = "static " if work.size > _MOST_ON_STACK else ""
     named = "static void one(" + ", ".join(_arguments(program)) + ") {"
@@ -212,7 +214,7 @@ def _file(program: Any, text: Text, name: str, stem: str, title: str) -> str:
         body += [f"    {line}" for line in work.declarations(text)]
     uses_j = any(re.search(r"\bj\b", line) for line in text.lines)
     body += [f"    size_t i{', j' if uses_j else ''};", *text.lines, "}", ""]
-    steps = [f"{a} + s * {math.prod(shape)}" for (a, _, shape) in _sizes(program)]
+    steps = [f"{a} + s * {math.prod(shape)}" for (a, _, shape) in sizes]
     body += [
         f"void {name}_predict(size_t n, {', '.join(_arguments(program))}) {{",
         "    size_t s;",
@@ -223,7 +225,7 @@ def _file(program: Any, text: Text, name: str, stem: str, title: str) -> str:
     helpers = [HELPERS[each] for each in HELPERS if each in text.helpers]
     return "\n".join(
         [
-            f"/* {name}.c - the model {_comment(title)}: its weights and its predictions, in C99.",
+            f"/* {name}.c - a model: its weights and its predictions, in C99.",
             " *",
             " * Written by cdl. Compile it with any C99 compiler, and link with -lm.",
             " */",
@@ -239,11 +241,11 @@ def _file(program: Any, text: Text, name: str, stem: str, title: str) -> str:
     )
 
 
-def _header(program: Any, text: Text, name: str, title: str) -> str:
+def _header(program: Any, text: Text, name: str, title: str, sizes: Sizes) -> str:
     upper = name.upper()
-    sizes = [
+    macros = [
         f"#define {upper}_{macro} {math.prod(shape)} /* floats of a sample of {a}: {list(shape)} */"
-        for a, macro, shape in _sizes(program)
+        for a, macro, shape in sizes
     ]
     size = 4 * text.work.size
     where = (
@@ -259,7 +261,7 @@ def _header(program: Any, text: Text, name: str, title: str) -> str:
             "",
             "#include <stddef.h>",
             "",
-            *sizes,
+            *macros,
             "",
             "#ifdef __cplusplus",
             'extern "C" {',

@@ -1,12 +1,159 @@
-"""to_onnx.py - a program as an ONNX model."""
+"""to_onnx.py - a program as an ONNX model: a graph of nodes, for batches of any size."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 
-def model_of(program: Any, model: Any, **kwargs: Any) -> bytes:
-    """Not there yet.
+from cdl._extras import needed
+from cdl.export import numbers
+
+_OPSETS = range(13, 18)  # reductions take their axes otherwise before and after
+_IR_VERSION = 8  # of the files that runtimes of opset 17 read
+
+
+class Graph:
+    """The graph of a program, as far as it is made.
+
+    Args:
+        program: the program of a model's `predict`.
+        inputs: names of its inputs.
+        shapes: what the samples of the model's inputs have; the program may read them otherwise.
+    """
+
+    def __init__(
+        self, program: Any, inputs: Sequence[str], shapes: Sequence[tuple[int, ...]]
+    ) -> None:
+        self._helper = needed("onnx.helper", "onnx", "export to ONNX")
+        self._from_array = needed("onnx.numpy_helper", "onnx", "export to ONNX").from_array
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self.first = inputs[0]
+        self._known: dict[tuple[str, bytes], str] = {}
+        self._weights: dict[int, str] = {}
+        self._names: dict[int, str] = {}
+        for v, name, shape in zip(program.inputs, inputs, shapes, strict=True):
+            own = tuple(v.shape) == tuple(shape)
+            self._names[id(v)] = name if own else self.reshaped(name, v.shape)
+
+    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node, and return the name of its result."""
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(self._helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, values: Any, dtype: str = "float32", name: str | None = None) -> str:
+        """The name of an array of constants; equal ones without a name of their own are one."""
+        array = np.asarray(values, dtype)
+        key = (f"{dtype}{array.shape}", array.tobytes())
+        if name is None and key in self._known:
+            return self._known[key]
+        found = name or f"c{len(self._known)}"
+        while any(each.name == found for each in self.initializers):
+            found += "_"
+        self._known.setdefault(key, found)
+        self.initializers.append(self._from_array(np.array(array), found))
+        return found
+
+    def weight(self, variable: Any) -> str:
+        """The name of the array that a weight is."""
+        if id(variable) not in self._weights:
+            self._weights[id(variable)] = self.constant(variable.numpy(), name=variable.path)
+        return self._weights[id(variable)]
+
+    def ref(self, value: Any) -> str:
+        """The name of a value."""
+        return self._names[id(value)]
+
+    def name(self, value: Any, name: str) -> None:
+        """Say what the name of a value is."""
+        self._names[id(value)] = name
+
+    def reshaped(self, x: str, shape: Sequence[int], shared: bool = False) -> str:
+        """x in another shape of its samples."""
+        sizes = list(shape) if shared else [-1, *shape]
+        return self.node("Reshape", x, self.constant(np.asarray(sizes), "int64"))
+
+    def reduced(self, op: str, x: str, axis: int, keep: bool = True) -> str:
+        """A reduction over one axis."""
+        if op == "ReduceSum":
+            return self.node(op, x, self.constant([axis], "int64"), keepdims=int(keep))
+        return self.node(op, x, axes=[axis], keepdims=int(keep))
+
+    def at_end(self, x: str) -> str:
+        """x with another axis of size 1, the last one."""
+        return self.node("Unsqueeze", x, self.constant([-1], "int64"))
+
+    def number(self, x: str) -> str:
+        """A truth value as 1 or 0."""
+        return self.node("Cast", x, to=1)
+
+    def truth(self, x: str) -> str:
+        """Whether a number is not 0."""
+        return self.node("Not", self.node("Equal", x, self.constant(0.0)))
+
+
+def model_of(program: Any, model: Any, opset_version: int = 17) -> bytes:
+    """The ONNX model of a program, as bytes.
+
+    Args:
+        program: that of the `predict` of `model`.
+        model: the model, for its names.
+        opset_version: of ONNX's operators, from 13 to 17.
 
     Raises:
-        NotImplementedError: always.
+        ValueError: an op that ONNX cannot express, or another version.
+        ImportError: the package `onnx` is not there.
     """
-    raise NotImplementedError("export: format 'onnx' is not supported yet")
+    from cdl.export.onnx_ops import ROWS
+
+    if isinstance(opset_version, bool) or opset_version not in _OPSETS:
+        raise ValueError(f"export: opset_version must be from 13 to 17, got {opset_version!r}")
+    inputs = _names(model, "input", len(program.inputs))
+    outputs = _names(model, "output", len(program.outputs))
+    if set(inputs) & set(outputs):
+        outputs = [f"{name}_output" for name in outputs]
+    shapes = numbers.input_shapes(program, model)
+    graph = Graph(program, inputs, shapes)
+    for i in program.instructions:
+        if i.op not in ROWS:
+            raise numbers.refusal(i.op, "ONNX")
+        ROWS[i.op](graph, i)
+    for v, name in zip(program.outputs, outputs, strict=True):
+        graph.nodes.append(graph._helper.make_node("Identity", [graph.ref(v)], [name]))
+    described = (
+        (*zip(inputs, shapes, strict=True),),
+        (*((name, tuple(v.shape)) for name, v in zip(outputs, program.outputs, strict=True)),),
+    )
+    return _file(graph, model, *described, opset_version)
+
+
+def _names(model: Any, kind: str, count: int) -> list[str]:
+    """Names of the model's inputs or outputs, each once and unlike those of nodes."""
+    infos: Sequence[Any] = getattr(model, f"_{kind}_infos", tuple)()
+    found = [str(info.name) for info in infos]
+    if len(set(found)) == count and not any(re.fullmatch(r"[vc]\d+_*[si]?", x) for x in found):
+        return found
+    return [f"{kind}_{k}" for k in range(count)] if count != 1 else [kind]
+
+
+def _file(
+    graph: Graph, model: Any, inputs: Sequence[Any], outputs: Sequence[Any], version: int
+) -> bytes:
+    """The file of a graph, whose inputs and outputs are pairs of a name and a shape."""
+    helper = graph._helper
+
+    def described(values: Sequence[Any]) -> list[Any]:
+        make = helper.make_tensor_value_info
+        return [make(name, 1, ["batch", *shape]) for name, shape in values]
+
+    made = helper.make_graph(
+        graph.nodes, model.name, described(inputs), described(outputs), graph.initializers
+    )
+    whole = helper.make_model(
+        made, producer_name="cdl", opset_imports=[helper.make_opsetid("", version)]
+    )
+    whole.ir_version = _IR_VERSION
+    data: bytes = whole.SerializeToString()
+    return data

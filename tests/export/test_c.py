@@ -78,7 +78,11 @@ def test_primitive_is_that_of_the_core(primitive, tmp_path):
     program.output(program.emit("map", values, (8,), numbers=numbers_))
     with np.errstate(all="ignore"):
         expected = _eager.run(program, arrays)
-    source, header = source_of(program, "m", "a primitive")
+
+    class Named:
+        name = "a primitive"
+
+    source, header = source_of(program, "m", Named())
     (tmp_path / "m.c").write_text(source)
     (tmp_path / "m.h").write_text(header)
     library = compiled(tmp_path / "m.c", COMPILERS[0])

@@ -1,0 +1,319 @@
+"""onnx_ops.py - the operations as nodes of ONNX: one row each.
+
+A row is a function of the graph and of an instruction; it appends nodes and gives the outputs their
+names. Values have the batch as their first axis, unless they are shared.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdl import _bytecode
+from cdl._expression import in_order
+from cdl.export.numbers import Product, axes, blocks, inference_scale, places
+from cdl.export.onnx_formulas import ELEMENTWISE, activation
+
+if TYPE_CHECKING:
+    from cdl._instruction import Instruction
+    from cdl.export.to_onnx import Graph
+
+Row = Callable[["Graph", "Instruction"], None]
+
+
+def _gives(write: Callable[["Graph", "Instruction"], str]) -> Row:
+    """The row of an op with one output, from a function that returns its name."""
+
+    def row(g: "Graph", i: "Instruction") -> None:
+        g.name(i.outputs[0], write(g, i))
+
+    return row
+
+
+def _plain(op: str, **attributes: int) -> Row:
+    """An operator of ONNX itself."""
+    return _gives(lambda g, i: g.node(op, g.ref(i.inputs[0]), **attributes))
+
+
+def _dense(g: "Graph", i: "Instruction") -> str:
+    kernel, bias = i.params
+    y = g.node("MatMul", g.ref(i.inputs[0]), g.weight(kernel))
+    if bias is not None:
+        y = g.node("Add", y, g.weight(bias))
+    return activation(g, str(i.attributes.get("activation", "linear")), i.attributes, y)
+
+
+def _of_elements(g: "Graph", i: "Instruction") -> str:
+    return activation(g, str(i.attributes["kind"]), i.attributes, g.ref(i.inputs[0]))
+
+
+def _sparsemax(g: "Graph", i: "Instruction") -> str:
+    """Martins and Astudillo, 2016: by the sums of the largest numbers of a line."""
+    x, n = g.ref(i.inputs[0]), i.inputs[0].shape[-1]
+    z = g.node("Sub", x, g.reduced("ReduceMax", x, -1))
+    g.nodes.append(
+        g._helper.make_node("TopK", [z, g.constant([n], "int64")], [f"{z}s", f"{z}i"], axis=-1)
+    )
+    sums = g.node("CumSum", f"{z}s", g.constant(-1, "int64"))
+    ranks = g.node("Mul", f"{z}s", g.constant(np.arange(1, n + 1)))
+    kept = g.number(g.node("Greater", g.node("Add", ranks, g.constant(1.0)), sums))
+    count = g.reduced("ReduceSum", kept, -1)
+    last = g.node("Cast", g.node("Sub", count, g.constant(1.0)), to=7)
+    total = g.node("GatherElements", sums, last, axis=-1)
+    limit = g.node("Div", g.node("Sub", total, g.constant(1.0)), count)
+    return g.node("Relu", g.node("Sub", z, limit))
+
+
+def _glu(g: "Graph", i: "Instruction") -> str:
+    x, n = g.ref(i.inputs[0]), i.outputs[0].shape[-1]
+    a, b = (
+        g.node("Slice", x, *(g.constant([each], "int64") for each in (start, start + n, -1)))
+        for start in (0, n)
+    )
+    return g.node("Mul", a, g.node("Sigmoid", b))
+
+
+def _same(g: "Graph", i: "Instruction") -> None:
+    for v in i.outputs:
+        g.name(v, g.ref(i.inputs[0]))
+
+
+def _reshape(g: "Graph", i: "Instruction") -> str:
+    y = i.outputs[0]
+    return g.reshaped(g.ref(i.inputs[0]), y.shape, y.shared)
+
+
+def _spread(g: "Graph", i: "Instruction") -> str:
+    rows = g.node("Shape", g.first)
+    rows = g.node("Slice", rows, g.constant([0], "int64"), g.constant([1], "int64"))
+    sizes = g.node("Concat", rows, g.constant(i.outputs[0].shape, "int64"), axis=0)
+    return g.node("Expand", g.ref(i.inputs[0]), sizes)
+
+
+def _broadcast(g: "Graph", i: "Instruction") -> str:
+    (x,), (y,) = i.inputs, i.outputs
+    aligned = (1,) * (len(y.shape) - len(x.shape)) + x.shape
+    sizes = y.shape if y.shared else (1, *y.shape)
+    return g.node("Expand", g.reshaped(g.ref(x), aligned, x.shared), g.constant(sizes, "int64"))
+
+
+def _permute(g: "Graph", i: "Instruction") -> str:
+    order = axes(i)
+    if not i.outputs[0].shared:
+        order = [0, *(axis + 1 for axis in order)]
+    return g.node("Transpose", g.ref(i.inputs[0]), perm=order)
+
+
+def _repeat(g: "Graph", i: "Instruction") -> str:
+    x = g.node("Unsqueeze", g.ref(i.inputs[0]), g.constant([1], "int64"))
+    return g.node("Expand", x, g.constant((1, *i.outputs[0].shape), "int64"))
+
+
+def _in_blocks(g: "Graph", i: "Instruction") -> str:
+    """The input as batch x outer x n x inner, whether it has a batch or not."""
+    return g.node("Reshape", g.ref(i.inputs[0]), g.constant((-1, *blocks(i)), "int64"))
+
+
+def _out_of_blocks(g: "Graph", i: "Instruction", y: str) -> str:
+    return g.reshaped(y, i.outputs[0].shape, i.outputs[0].shared)
+
+
+def _pick(g: "Graph", i: "Instruction") -> str:
+    picked = places(i)
+    indices = g.constant(np.maximum(picked, 0), "int64")
+    y = g.node("Gather", _in_blocks(g, i), indices, axis=2)
+    if (picked < 0).any():
+        there = g.constant((picked >= 0).reshape(-1, 1), "bool")
+        y = g.node("Where", there, y, g.constant(0.0))
+    return _out_of_blocks(g, i, y)
+
+
+def _reduced(g: "Graph", i: "Instruction") -> str:
+    op = f"Reduce{str(i.attributes['kind']).title()}"
+    return _out_of_blocks(g, i, g.reduced(op, _in_blocks(g, i), 2, keep=False))
+
+
+def _concat(g: "Graph", i: "Instruction") -> str:
+    axis = int(i.attributes["axis"]) + (not i.outputs[0].shared)
+    return g.node("Concat", *(g.ref(v) for v in i.inputs), axis=axis)
+
+
+def _checked(g: "Graph", index: str, n: int, wraps: bool) -> tuple[str, str]:
+    """Numbers of places as integers within 0 to n - 1, and which of them were so."""
+    whole = g.node("Cast", index, to=7)
+    if wraps:
+        ends = g.node("Less", whole, g.constant(0, "int64"))
+        whole = g.node("Where", ends, g.node("Add", whole, g.constant(n, "int64")), whole)
+    low = g.node("GreaterOrEqual", whole, g.constant(0, "int64"))
+    high = g.node("Less", whole, g.constant(n, "int64"))
+    within = g.node("Clip", whole, g.constant(0, "int64"), g.constant(n - 1, "int64"))
+    return within, g.node("And", low, high)
+
+
+def _take_along(g: "Graph", i: "Instruction") -> str:
+    outer, n, inner = blocks(i)
+    m = int(np.prod(i.outputs[0].shape)) // (outer * inner)
+    index = g.node("Reshape", g.ref(i.inputs[1]), g.constant((-1, outer, m, inner), "int64"))
+    within, there = _checked(g, index, n, wraps=True)
+    y = g.node("GatherElements", _in_blocks(g, i), within, axis=2)
+    return _out_of_blocks(g, i, g.node("Where", there, y, g.constant(0.0)))
+
+
+def _gather(g: "Graph", i: "Instruction") -> str:
+    width = i.outputs[0].shape[-1]
+    if len(i.inputs) > 1:
+        shape, table = i.inputs[1].shape, g.ref(i.inputs[1])
+    else:
+        variable = i.params[0]
+        assert variable is not None
+        shape, table = variable.shape, g.weight(variable)
+    rows = int(np.prod(shape)) // width
+    table = g.node("Reshape", table, g.constant((rows, width), "int64"))
+    within, there = _checked(g, g.ref(i.inputs[0]), rows, bool(i.attributes["wraps"]))
+    y = g.node("Gather", table, within, axis=0)
+    y = g.node("Where", g.at_end(there), y, g.constant(0.0))
+    return _out_of_blocks(g, i, y)
+
+
+def _product(g: "Graph", i: "Instruction") -> str:
+    p = Product(i)
+    sizes = ((p.m, p.k), (p.k, p.n))
+    sides = []
+    for v, size, many, turned in zip(i.inputs, sizes, p.many, p.turned, strict=True):
+        lies = size[::-1] if turned else size
+        shape = (p.batch if many else 1, *lies)
+        side = g.reshaped(g.ref(v), shape, v.shared)
+        sides.append(_turned(g, side, len(shape) + (not v.shared)) if turned else side)
+    return _out_of_blocks(g, i, g.node("MatMul", *sides))
+
+
+def _turned(g: "Graph", x: str, rank: int) -> str:
+    order = [*range(rank - 2), rank - 1, rank - 2]
+    return g.node("Transpose", x, perm=order)
+
+
+def _map(g: "Graph", i: "Instruction") -> str:
+    root = _bytecode.read(i.numbers)
+    names: dict[int, str] = {}
+    for x in in_order(root):
+        if x.primitive == "argument":
+            names[id(x)] = g.ref(i.inputs[int(x.value)])
+        elif x.primitive == "constant":
+            names[id(x)] = g.constant(x.value)
+        else:
+            names[id(x)] = ELEMENTWISE[x.primitive](g, *(names[id(a)] for a in x.args))
+    if root.primitive == "constant":  # of the shape that the inputs have
+        zeros = g.node("Mul", g.ref(i.inputs[0]), g.constant(0.0))
+        return g.node("Add", zeros, names[id(root)])
+    return names[id(root)]
+
+
+def _affine(g: "Graph", i: "Instruction") -> str:
+    """Also batch and feature normalization, whose statistics are known."""
+    x = g.ref(i.inputs[0])
+    steps = (("Sub", 0.0), ("Mul", 1.0), ("Add", 0.0))
+    columns = inference_scale(i, i.inputs[0].shape[-1])
+    for (op, nothing), column in zip(steps, columns, strict=True):
+        if (column != nothing).any():
+            x = g.node(op, x, g.constant(column))
+    return x
+
+
+def _normalize(g: "Graph", i: "Instruction") -> str:
+    x, a = g.ref(i.inputs[0]), i.attributes
+    measure, epsilon = int(a["measure"]), g.constant(a["epsilon"])
+    centered = x
+    if measure == 0 or a["subtracts_mean"]:
+        centered = g.node("Sub", x, g.reduced("ReduceMean", x, -1))
+    measured = centered if measure == 0 else x
+    squares = g.node("Mul", measured, measured)
+    if measure == 2:
+        size = g.node("Sqrt", g.reduced("ReduceSum", squares, -1))
+        size = g.node("Max", size, epsilon)
+    else:
+        mean = g.reduced("ReduceMean", squares, -1)
+        size = g.node("Sqrt", g.node("Add", mean, epsilon))
+    y = g.node("Div", centered if a["subtracts_mean"] else x, size)
+    for op, param in zip(("Mul", "Add"), i.params, strict=True):
+        if param is not None:
+            y = g.node(op, y, g.constant(param.numpy().reshape(-1)))
+    return y
+
+
+def _mask(g: "Graph", i: "Instruction") -> None:
+    x = g.ref(i.inputs[0])
+    same = g.node("Equal", x, g.constant(i.attributes["value"]))
+    kept = g.reduced("ReduceMax", g.number(g.node("Not", same)), -1)
+    g.name(i.outputs[0], g.node("Where", g.truth(kept), x, g.constant(0.0)))
+    g.name(i.outputs[1], kept)
+
+
+def _prelu(g: "Graph", i: "Instruction") -> str:
+    alpha = i.params[0]
+    assert alpha is not None
+    return g.node("PRelu", g.ref(i.inputs[0]), g.constant(alpha.numpy().reshape(-1)))
+
+
+def _bucketize(g: "Graph", i: "Instruction") -> str:
+    x, bounds = g.ref(i.inputs[0]), i.params[0]
+    values = np.zeros(0) if bounds is None else bounds.numpy().reshape(-1)
+    if not values.size:
+        return g.node("Mul", x, g.constant(0.0))
+    below = g.number(g.node("Less", g.at_end(x), g.constant(values)))
+    beyond = g.reduced("ReduceSum", below, -1, keep=False)
+    return g.node("Sub", g.constant(float(values.size)), beyond)
+
+
+def _encode(g: "Graph", i: "Instruction") -> str:
+    tokens = i.outputs[0].shape[-1]
+    x = g.at_end(g.node("Floor", g.ref(i.inputs[0])))
+    ones = g.number(g.node("Equal", x, g.constant(np.arange(tokens))))
+    if i.attributes["counts"] and len(i.inputs) > 1:
+        ones = g.node("Mul", ones, g.at_end(g.ref(i.inputs[1])))
+    if not i.attributes["one_hot"]:
+        op = "ReduceSum" if i.attributes["counts"] else "ReduceMax"
+        ones = g.reduced(op, ones, -2, keep=False)
+    return _out_of_blocks(g, i, ones)
+
+
+def _param(g: "Graph", i: "Instruction") -> str:
+    return g.reshaped(g.weight(i.params[0]), i.outputs[0].shape, shared=True)
+
+
+def _constant(g: "Graph", i: "Instruction") -> str:
+    return g.constant(np.reshape(i.numbers, i.outputs[0].shape))
+
+
+# What each op appends; an op that is not here cannot be exported.
+ROWS: dict[str, Row] = {
+    "dense": _gives(_dense),
+    "activation": _gives(_of_elements),
+    "softmax": _plain("Softmax", axis=-1),
+    "log_softmax": _plain("LogSoftmax", axis=-1),
+    "sparsemax": _gives(_sparsemax),
+    "glu": _gives(_glu),
+    "reshape": _gives(_reshape),
+    "stop": _same,
+    "fork": _same,
+    "spread": _gives(_spread),
+    "param": _gives(_param),
+    "constant": _gives(_constant),
+    "map": _gives(_map),
+    "broadcast": _gives(_broadcast),
+    "permute": _gives(_permute),
+    "repeat": _gives(_repeat),
+    "pick": _gives(_pick),
+    "reduce": _gives(_reduced),
+    "concat": _gives(_concat),
+    "product": _gives(_product),
+    "take_along": _gives(_take_along),
+    "gather": _gives(_gather),
+    "mask": _mask,
+    "batch_norm": _gives(_affine),
+    "feature_norm": _gives(_affine),
+    "affine": _gives(_affine),
+    "normalize": _gives(_normalize),
+    "prelu": _gives(_prelu),
+    "bucketize": _gives(_bucketize),
+    "encode": _gives(_encode),
+}

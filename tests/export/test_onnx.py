@@ -1,0 +1,126 @@
+"""test_onnx.py - models as ONNX: the checker finds nothing, and onnxruntime predicts the same."""
+
+import sys
+
+import numpy as np
+import pytest
+from export.nets import CASES, assert_close, case
+
+from cdl import _core
+from cdl.export import numbers
+from cdl.layers import Dense, Input, Lambda
+from cdl.models import Sequential
+
+onnx = pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+
+
+def session(data):
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def predicted(path, *arrays):
+    """What onnxruntime gives."""
+    made = session(str(path))
+    feed = {each.name: array for each, array in zip(made.get_inputs(), arrays, strict=True)}
+    return made.run(None, feed)[0]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_onnxruntime_predicts_what_cdl_does(name, tmp_path):
+    model, x = case(name)
+    model.export(tmp_path / "m.onnx", format="onnx")
+    onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"), full_check=True)
+    within = 3e-6 if "wide" in name else 1e-6
+    assert_close(predicted(tmp_path / "m.onnx", x), model, x, within)
+    assert_close(predicted(tmp_path / "m.onnx", x[:1]), model, x, within)
+
+
+@pytest.mark.parametrize("version", [13, 14, 15, 16, 17])
+def test_older_operators_do_as_well(version, tmp_path):
+    model, x = case("net classifier")
+    model.export(tmp_path / "m.onnx", opset_version=version)
+    made = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(made, full_check=True)
+    assert [each.version for each in made.opset_import] == [version]
+    assert_close(predicted(tmp_path / "m.onnx", x), model, x)
+
+
+def test_batch_is_dynamic_and_names_are_told(tmp_path):
+    model, _ = case("net classifier")
+    model.export(tmp_path / "m.onnx")
+    made = session(str(tmp_path / "m.onnx"))
+    (x,), (y,) = made.get_inputs(), made.get_outputs()
+    assert (x.shape, y.shape) == (["batch", 20], ["batch", 10])
+    assert (x.type, y.type) == ("tensor(float)", "tensor(float)")
+    loaded = onnx.load(tmp_path / "m.onnx")
+    assert loaded.producer_name == "cdl"
+    assert {each.name for each in loaded.graph.initializer} >= {
+        weight.path for weight in model.layers[1].weights
+    }
+
+
+def test_rows_are_those_of_the_core():
+    from cdl.export import onnx_formulas, onnx_ops
+
+    assert set(onnx_formulas.ACTIVATIONS) == set(_core.ACTIVATIONS)
+    assert set(onnx_formulas.ELEMENTWISE) == set(_core.ELEMENTWISE)
+    expected = set(_core.OPS) - numbers.NOT_IN_PREDICT - set(numbers.REASONS)
+    assert set(onnx_ops.ROWS) == expected
+
+
+@pytest.mark.parametrize("primitive", _core.ELEMENTWISE)
+def test_primitive_is_that_of_the_core(primitive):
+    from cdl import _bytecode, _eager
+    from cdl._expression import apply, arguments
+    from cdl._program import Program
+    from cdl.export.to_onnx import model_of
+
+    arity = _core.ELEMENTWISE[primitive]
+    rng = np.random.default_rng(1)
+    arrays = [rng.uniform(0.1, 0.9, (5, 8)).astype(np.float32) for _ in range(arity)]
+    if primitive == "acosh":
+        arrays[0] += 1
+    elif primitive not in ("log", "log2", "log10", "rsqrt", "sqrt", "power"):
+        arrays[0][:, 4:] -= 1
+    program = Program()
+    values = [program.input((8,)) for _ in range(arity)]
+    coded = _bytecode.compiled(apply(primitive, *arguments(arity)), arity)
+    program.output(program.emit("map", values, (8,), numbers=coded))
+    expected = _eager.run(program, arrays)
+
+    class Named:
+        name = "a primitive"
+
+    made = session(model_of(program, Named()))
+    feed = {each.name: array for each, array in zip(made.get_inputs(), arrays, strict=True)}
+    found = made.run(None, feed)[0]
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda m: m.export("m.onnx", opset_version=9), "opset_version must be from 13 to 17"),
+        (lambda m: m.export("m.onnx", opset_version="x"), "opset_version must be from 13 to 17"),
+        (
+            lambda m: Sequential([Input((2,)), Lambda(lambda x: x + 1)]).export("m.onnx"),
+            "the op 'host' has no place in ONNX: it is Python code",
+        ),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(call, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as caught:
+        call(Sequential([Input((2,)), Dense(2)]))
+    assert text in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_package_is_an_error_that_says_how_to_get_it(tmp_path, monkeypatch):
+    for name in ("onnx", "onnx.helper", "onnx.numpy_helper"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"pip install 'cdl-nn\[onnx\]'"):
+        Sequential([Input((2,)), Dense(2)]).export(tmp_path / "m.onnx")
