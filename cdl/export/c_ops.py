@@ -206,6 +206,35 @@ def _reduced(text: "Text", i: "Instruction") -> None:
     text.write("}")
 
 
+def _arg(text: "Text", i: "Instruction") -> None:
+    outer, n, inner = blocks(i)
+    x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    sign = "<" if i.attributes["smallest"] else ">"
+    text.write(f"for (i = 0; i < {outer * inner}; i++) {{")
+    text.write(f"    const float *const line = {x} + i / {inner} * {n * inner} + i % {inner};")
+    text.write("    size_t best = 0;")
+    text.write(f"    for (j = 1; j < {n}; j++) {{")
+    text.write(f"        const float a = line[j * {inner}], b = line[best * {inner}];")
+    text.write(f"        if (b == b && (a {sign} b || a != a)) best = j;")
+    text.write("    }")
+    text.write(f"    {y}[i] = (float)best;")
+    text.write("}")
+
+
+def _cumulate(text: "Text", i: "Instruction") -> None:
+    outer, n, inner = blocks(i)
+    x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    sign = "*" if i.attributes["product"] else "+"
+    before = f"{y}[i - {inner}] {sign} " if n > 1 else ""
+    text.write(f"for (i = 0; i < {outer * n * inner}; i++)")
+    text.write(f"    {y}[i] = i / {inner} % {n} == 0 ? {x}[i] : {before}{x}[i];")
+
+
+def _sort(text: "Text", i: "Instruction") -> None:
+    lines, width = lines_and_width(i.inputs[0].shape)
+    text.call("sort", lines, width, text.ref(i.inputs[0]), *(text.ref(v) for v in i.outputs))
+
+
 def _take_along(text: "Text", i: "Instruction") -> None:
     outer, n, inner = blocks(i)
     m = math.prod(i.outputs[0].shape) // (outer * inner)
@@ -301,6 +330,9 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "pick": _moved,
     "reduce": _reduced,
     "concat": _concat,
+    "arg": _arg,
+    "cumulate": _cumulate,
+    "sort": _sort,
     "product": _product,
     "take_along": _take_along,
     "gather": _gather,

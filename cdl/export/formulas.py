@@ -241,6 +241,22 @@ static void normalize(size_t lines, size_t n, int measure, int centered, float e
     }
 }
 """,
+    "sort": """
+/* Lines of n numbers in ascending order, NaN last, equal ones in theirs; at: where they were. */
+static void sort(size_t lines, size_t n, const float *x, float *y, float *at) {
+    size_t l, j, k;
+    for (l = 0; l < lines; l++, x += n, y += n, at += n) {
+        for (j = 0; j < n; j++) {
+            for (k = j; k > 0 && (y[k - 1] > x[j] || (y[k - 1] != y[k - 1] && x[j] == x[j])); k--) {
+                y[k] = y[k - 1];
+                at[k] = at[k - 1];
+            }
+            y[k] = x[j];
+            at[k] = (float)j;
+        }
+    }
+}
+""",
     "bucketize": """
 /* How many of the ascending bounds are at most x; all of them for NaN. */
 static float bucketize(float x, size_t n, const float *bounds) {

@@ -40,6 +40,7 @@ SAME = frozenset(("reshape", "stop", "fork", "spread"))
 REASONS = {
     "host": "it is Python code (a Lambda, or an activation of one's own)",
     "over_rows": "it mixes the samples of a batch",
+    "draw": "it draws random numbers",
 }
 
 

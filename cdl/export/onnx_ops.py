@@ -51,11 +51,9 @@ def _sparsemax(g: "Graph", i: "Instruction") -> str:
     """Martins and Astudillo, 2016: by the sums of the largest numbers of a line."""
     x, n = g.ref(i.inputs[0]), i.inputs[0].shape[-1]
     z = g.node("Sub", x, g.reduced("ReduceMax", x, -1))
-    g.nodes.append(
-        g._helper.make_node("TopK", [z, g.constant([n], "int64")], [f"{z}s", f"{z}i"], axis=-1)
-    )
-    sums = g.node("CumSum", f"{z}s", g.constant(-1, "int64"))
-    ranks = g.node("Mul", f"{z}s", g.constant(np.arange(1, n + 1)))
+    ordered, _ = g.nodes_of_two("TopK", z, g.constant([n], "int64"), axis=-1)
+    sums = g.node("CumSum", ordered, g.constant(-1, "int64"))
+    ranks = g.node("Mul", ordered, g.constant(np.arange(1, n + 1)))
     kept = g.number(g.node("Greater", g.node("Add", ranks, g.constant(1.0)), sums))
     count = g.reduced("ReduceSum", kept, -1)
     last = g.node("Cast", g.node("Sub", count, g.constant(1.0)), to=7)
@@ -131,6 +129,31 @@ def _pick(g: "Graph", i: "Instruction") -> str:
 def _reduced(g: "Graph", i: "Instruction") -> str:
     op = f"Reduce{str(i.attributes['kind']).title()}"
     return _out_of_blocks(g, i, g.reduced(op, _in_blocks(g, i), 2, keep=False))
+
+
+def _arg(g: "Graph", i: "Instruction") -> str:
+    op = "ArgMin" if i.attributes["smallest"] else "ArgMax"
+    at = g.node(op, _in_blocks(g, i), axis=2, keepdims=0)
+    return _out_of_blocks(g, i, g.node("Cast", at, to=1))
+
+
+def _cumulate(g: "Graph", i: "Instruction") -> str:
+    x, n = _in_blocks(g, i), blocks(i)[1]
+    if not i.attributes["product"]:
+        return _out_of_blocks(g, i, g.node("CumSum", x, g.constant(2, "int64")))
+    parts = [g.node("Gather", x, g.constant([k], "int64"), axis=2) for k in range(n)]
+    for k in range(1, n):
+        parts[k] = g.node("Mul", parts[k - 1], parts[k])
+    return _out_of_blocks(g, i, g.node("Concat", *parts, axis=2))
+
+
+def _sort(g: "Graph", i: "Instruction") -> None:
+    x = g.ref(i.inputs[0])
+    values, places = g.nodes_of_two(
+        "TopK", x, g.constant([i.inputs[0].shape[-1]], "int64"), axis=-1, largest=0
+    )
+    g.name(i.outputs[0], values)
+    g.name(i.outputs[1], g.node("Cast", places, to=1))
 
 
 def _concat(g: "Graph", i: "Instruction") -> str:
@@ -305,6 +328,9 @@ ROWS: dict[str, Row] = {
     "pick": _gives(_pick),
     "reduce": _gives(_reduced),
     "concat": _gives(_concat),
+    "arg": _gives(_arg),
+    "cumulate": _gives(_cumulate),
+    "sort": _sort,
     "product": _gives(_product),
     "take_along": _gives(_take_along),
     "gather": _gives(_gather),

@@ -43,6 +43,12 @@ class Graph:
         self.nodes.append(self._helper.make_node(op, list(inputs), [name], **attributes))
         return name
 
+    def nodes_of_two(self, op: str, *inputs: str, **attributes: Any) -> tuple[str, str]:
+        """Append a node with two results, and return their names."""
+        first, second = f"v{len(self.nodes)}", f"v{len(self.nodes)}s"
+        self.nodes.append(self._helper.make_node(op, list(inputs), [first, second], **attributes))
+        return first, second
+
     def constant(self, values: Any, dtype: str = "float32", name: str | None = None) -> str:
         """The name of an array of constants; equal ones without a name of their own are one."""
         array = np.asarray(values, dtype)

@@ -5,7 +5,7 @@ import numpy as np
 import cdl
 from cdl import layers
 from cdl.layers import Dense, Input
-from cdl.models import Sequential
+from cdl.models import Model, Sequential
 
 RNG = np.random.default_rng(11)
 
@@ -126,7 +126,41 @@ def wide():
     return model, RNG.normal(size=(3, 300)).astype(np.float32)
 
 
-NETS = {"classifier": classifier, "wide": wide}
+def merging():
+    """Two inputs, two outputs, every layer that merges."""
+    a, b = Input((3, 6), name="a"), Input((3, 6), name="b")
+    merged = [
+        make()([a, b])
+        for make in (
+            layers.Add,
+            layers.Subtract,
+            layers.Multiply,
+            layers.Average,
+            layers.Maximum,
+            layers.Minimum,
+            lambda: layers.Dot(axes=2),
+            lambda: layers.Concatenate(axis=1),
+        )
+    ]
+    flat = layers.Concatenate()([layers.Flatten()(each) for each in merged])
+    hidden = Dense(8, "tanh")(flat)
+    outputs = [Dense(3, "softmax", name="first")(hidden), Dense(1, name="second")(hidden)]
+    model = Model([a, b], outputs)
+    x = [RNG.normal(size=(9, 3, 6)).astype(np.float32) for _ in range(2)]
+    return model, x
+
+
+def embedding():
+    """Numbers of words, and what stands for them."""
+    words = Input((5,))
+    lines = layers.Embedding(20, 4)(words)
+    lines = layers.EinsumDense("abc,cd->abd", output_shape=(None, 6), bias_axes="d")(lines)
+    shared = Dense(6)
+    model = Model(words, layers.Flatten()(shared(layers.Activation("relu")(shared(lines)))))
+    return model, RNG.integers(0, 20, (8, 5)).astype(np.float32)
+
+
+NETS = {"classifier": classifier, "wide": wide, "merging": merging, "embedding": embedding}
 CASES = {
     **{f"layer {name}": (of_layer, name) for name in LAYERS},
     **{f"activation {name}": (of_activation, name) for name in ACTIVATIONS},
@@ -145,6 +179,14 @@ def case(name):
 def assert_close(found, model, x, within=1e-6):
     """What another program predicts is what cdl does, within some part of the largest number."""
     whole = model.predict(x, verbose=0)
+    if isinstance(whole, list):
+        for one, number in zip(found, range(len(whole)), strict=True):
+            _assert_close(one, whole[number], within)
+    else:
+        _assert_close(found, whole, within)
+
+
+def _assert_close(found, whole, within):
     expected = whole[: len(found)]
     assert found.shape == expected.shape
     assert found.dtype == np.float32

@@ -21,11 +21,13 @@ def session(data):
     return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def predicted(path, *arrays):
-    """What onnxruntime gives."""
+def predicted(path, x):
+    """What onnxruntime gives: an array, or a list of them."""
     made = session(str(path))
+    arrays = x if isinstance(x, list) else [x]
     feed = {each.name: array for each, array in zip(made.get_inputs(), arrays, strict=True)}
-    return made.run(None, feed)[0]
+    outputs = made.run(None, feed)
+    return outputs if len(outputs) > 1 else outputs[0]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -35,7 +37,8 @@ def test_onnxruntime_predicts_what_cdl_does(name, tmp_path):
     onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"), full_check=True)
     within = 3e-6 if "wide" in name else 1e-6
     assert_close(predicted(tmp_path / "m.onnx", x), model, x, within)
-    assert_close(predicted(tmp_path / "m.onnx", x[:1]), model, x, within)
+    first = [each[:1] for each in x] if isinstance(x, list) else x[:1]
+    assert_close(predicted(tmp_path / "m.onnx", first), model, x, within)
 
 
 @pytest.mark.parametrize("version", [13, 14, 15, 16, 17])
@@ -67,8 +70,9 @@ def test_rows_are_those_of_the_core():
 
     assert set(onnx_formulas.ACTIVATIONS) == set(_core.ACTIVATIONS)
     assert set(onnx_formulas.ELEMENTWISE) == set(_core.ELEMENTWISE)
-    expected = set(_core.OPS) - numbers.NOT_IN_PREDICT - set(numbers.REASONS)
-    assert set(onnx_ops.ROWS) == expected
+    others = numbers.NOT_IN_PREDICT | set(numbers.REASONS)
+    assert set(_core.OPS) >= set(onnx_ops.ROWS) | others
+    assert not set(onnx_ops.ROWS) & others
 
 
 @pytest.mark.parametrize("primitive", _core.ELEMENTWISE)
