@@ -1,0 +1,161 @@
+"""test_ops.py - the ops that layers seldom need, by themselves, as C and as ONNX."""
+
+import ctypes
+import subprocess
+
+import numpy as np
+import pytest
+from programs import weight
+
+from cdl import _core
+from cdl._program import Program
+from cdl._variable import Variable
+from cdl.export.to_c import source_of
+from cdl.export.to_onnx import model_of
+
+RNG = np.random.default_rng(2)
+ROWS = 5
+
+
+def emit(op, shape, numbers=(), **attributes):
+    """A builder that appends an op to its inputs."""
+    return lambda p, *v: p.emit(op, list(v), shape, numbers=numbers, **attributes)
+
+
+def gather(wraps):
+    values = RNG.normal(size=(6, 3))
+    table = Variable(values.shape, lambda _: values)
+    return lambda p, x: p.emit("gather", [x], (4, 3), (table,), wraps=wraps)
+
+
+def shared(shape, then):
+    """A builder whose last input is a weight read as a value."""
+    w = weight(RNG.normal(size=shape))
+
+    def build(p, *v):
+        value = p.value(shape)
+        value.shared = True
+        p.instructions.append(_instruction("param", [], [value], [w]))
+        return then(p, *v, value)
+
+    return build
+
+
+def constant_sum(p, x):
+    value = p.value((3,))
+    value.shared = True
+    p.instructions.append(_instruction("constant", [], [value], [], numbers=(0.5, -1.5, 2.0)))
+    spread = p.value((3,))
+    p.instructions.append(_instruction("spread", [value], [spread], []))
+    return p.emit("concat", [x, spread], (6,), axis=0.0)
+
+
+def both_of_sort(p, x):
+    y = p.emit("sort", [x], x.shape)
+    places = p.add_output(y, x.shape)
+    return p.emit("concat", [y, places], (2 * x.shape[0], *x.shape[1:]), axis=0.0)
+
+
+def _instruction(op, inputs, outputs, params, numbers=()):
+    from cdl._instruction import Instruction
+
+    return Instruction(op, inputs, outputs, params, {}, numbers)
+
+
+# Name: the shapes of the inputs, what appends the op, and for numbers of places how many there are.
+CASES = {
+    **{
+        f"reduce {kind} {where}": ([(2, 3, 4)], emit("reduce", shape, numbers, kind=kind), None)
+        for kind in ("sum", "mean", "max", "min", "prod")
+        for where, shape, numbers in (
+            ("middle", (2, 4), (2, 3, 4)),
+            ("last", (2, 3), (6, 4, 1)),
+            ("all", (1,), (1, 24, 1)),
+        )
+    },
+    "pick": ([(3, 4)], emit("pick", (3, 5), (3, 4, 1, 3, 2, -2, -1, 2, 0, 0, 1, 1)), None),
+    "pick lines": ([(4, 3)], emit("pick", (3, 3), (1, 4, 3, 0, 2, 2, -1, 1, 0)), None),
+    "broadcast": ([(3, 1)], emit("broadcast", (2, 3, 4)), None),
+    "repeat": ([(3,)], emit("repeat", (4, 3)), None),
+    "permute": ([(2, 3, 4)], emit("permute", (4, 2, 3), order=312.0), None),
+    "concat": ([(2, 3), (2, 5)], emit("concat", (2, 8), axis=1.0), None),
+    "take along": ([(2, 4), (2, 3)], emit("take_along", (2, 3), (2, 4, 1)), 4),
+    "take along from the end": ([(4, 2), (3, 2)], emit("take_along", (3, 2), (1, 4, 2)), -4),
+    "gather": ([(4,)], gather(0.0), 6),
+    "gather from the end": ([(4,)], gather(1.0), -6),
+    "arg max": ([(2, 5, 3)], emit("arg", (2, 3), (2, 5, 3), smallest=0.0), None),
+    "arg min": ([(2, 5)], emit("arg", (2,), (2, 5, 1), smallest=1.0), None),
+    "cumulate sum": ([(2, 5, 3)], emit("cumulate", (2, 5, 3), (2, 5, 3), product=0.0), None),
+    "cumulate product": ([(2, 5)], emit("cumulate", (2, 5), (2, 5, 1), product=1.0), None),
+    "sort": ([(2, 9)], both_of_sort, None),
+    "product": ([(2, 3), (3, 4)], emit("product", (2, 4), turned_a=0.0, turned_b=0.0), None),
+    "product turned": ([(3, 2), (4, 3)], emit("product", (2, 4), turned_a=1.0, turned_b=1.0), None),
+    "product of many": (
+        [(5, 2, 3), (5, 4, 3)],
+        emit("product", (5, 2, 4), turned_a=0.0, turned_b=1.0),
+        None,
+    ),
+    "product by one": (
+        [(5, 2, 3), (3, 4)],
+        emit("product", (5, 2, 4), turned_a=0.0, turned_b=0.0),
+        None,
+    ),
+    "product of a row": ([(3,), (3, 4)], emit("product", (4,), turned_a=0.0, turned_b=0.0), None),
+    "product with a weight": (
+        [(2, 3)],
+        shared((3, 4), emit("product", (2, 4), turned_a=0.0, turned_b=0.0)),
+        None,
+    ),
+    "constant": ([(3,)], constant_sum, None),
+    "stop": ([(3,)], emit("stop", (3,)), None),
+}
+
+
+class Named:
+    """What is a model to an exporter."""
+
+    name = "an op"
+
+
+def made(name):
+    """Program, arrays and what the core gives."""
+    shapes, build, places = CASES[name]
+    program = Program()
+    values = [program.input(shape) for shape in shapes]
+    program.output(build(program, *values))
+    arrays = [RNG.normal(size=(ROWS, *shape)).astype(np.float32) for shape in shapes]
+    if name == "sort":
+        arrays[0][0, 0, 3:6] = arrays[0][0, 0, 0]
+    if places is not None:
+        low, high = (places, 0) if places < 0 else (0, places)
+        arrays[-1] = RNG.integers(low, high, arrays[-1].shape).astype(np.float32)
+    return program, arrays, _core.Executor(program, ROWS).predict(arrays)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_c_gives_what_the_core_does(name, tmp_path):
+    program, arrays, expected = made(name)
+    source, header = source_of(program, "m", Named())
+    (tmp_path / "m.c").write_text(source)
+    (tmp_path / "m.h").write_text(header)
+    strict = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+    command = ["gcc", *strict, "-shared", "-fPIC", "m.c", "-o", "m.so", "-lm"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = np.full_like(expected, np.nan)
+    pointers = [each.ctypes.data_as(ctypes.c_void_p) for each in (*arrays, found)]
+    ctypes.CDLL(str(tmp_path / "m.so")).m_predict(ctypes.c_size_t(ROWS), *pointers)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_onnx_gives_what_the_core_does(name):
+    onnx = pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    program, arrays, expected = made(name)
+    data = model_of(program, Named())
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    feed = {each.name: array for each, array in zip(session.get_inputs(), arrays, strict=True)}
+    (found,) = session.run(None, feed)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
