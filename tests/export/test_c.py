@@ -197,7 +197,7 @@ def test_infinite_and_missing_numbers_are_written(compiler, tmp_path):
         (lambda m: m.export("m.c", opset_version=3), "arguments not recognized"),
         (lambda m: Sequential([Dense(2)]).export("m.c"), "must be built first"),
         (
-            lambda m: Sequential([Input((2,)), Lambda(lambda x: x + 1)]).export("m.c"),
+            lambda m: Sequential([Input((2,)), Lambda(lambda x: np.fft.fft(x).real)]).export("m.c"),
             "the op 'host' has no place in C: it is Python code",
         ),
     ],
