@@ -1,12 +1,14 @@
 """__init__.py - adapters from the data that people have to the arrays that the core reads."""
 
 from cdl.data.arrays import arrays_of_weights, as_numeric, as_rows, brief
+from cdl.data.mapped import Mapped
 from cdl.data.py_dataset import PyDataset
 from cdl.data.shapes import fit_classes, fit_input, fit_values, same_rows
 from cdl.data.streams import Stream, is_stream
 from cdl.data.weights import of_classes, of_lines, of_samples
 
 __all__ = [
+    "Mapped",
     "PyDataset",
     "Stream",
     "arrays_of_weights",

@@ -39,6 +39,11 @@ class Arrays(NamedTuple):
         """The same, all samples weighing 1."""
         return self._replace(weight=None)
 
+    def all(self) -> list[Array]:
+        """All arrays that there are."""
+        given = (*self.x, *self.y, *(self.weight or ()))
+        return [each for each in given if each is not None]
+
     def rows(self, start: int, stop: int) -> "Arrays":
         """A part of it, as views."""
 

@@ -25,6 +25,7 @@ Array = NDArray[Any]
 
 FEW = 32  # rows of the executor for few rows: Keras's batch size
 MANY = 256  # rows of the one for many, where nobody can see the batches
+_PART = 32 * MANY  # rows of files that are read between two looks at the memory
 
 
 class Predictors:
@@ -102,8 +103,12 @@ def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callb
             warn_out_of_data("predict", -(-rows // batch), steps)
         rows = min(rows, steps * batch)
         arrays = arrays if own else [each[:rows] for each in arrays]
-    if callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched())) and not own:
+    mapped = data.Mapped([] if own else arrays)
+    unseen = callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched()))
+    if unseen and not own:
         predictors: Predictors = model._predictors()
+        if mapped:
+            return model._packed_outputs(_from_files(predictors, arrays, mapped))
         return model._packed_outputs(predictors.run(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
     hooked = own or CallbackList(callbacks).wants_batches("predict")
@@ -112,7 +117,29 @@ def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callb
     parts: Iterator[Any] = (
         arrays.step(part) if own else [array[part] for array in arrays] for part in slices
     )
-    return _watched(model, parts, each, -(-rows // batch), verbose, callbacks, own)
+    return _watched(
+        model, _trimmed(parts, mapped), each, -(-rows // batch), verbose, callbacks, own
+    )
+
+
+def _from_files(predictors: Predictors, x: list[Array], mapped: data.Mapped) -> list[Array]:
+    """The outputs for all rows of files in memory, of which only a part is there at a time."""
+    rows, outputs = len(x[0]), []
+    for at in range(0, rows, _PART):
+        found = predictors.run([array[at : at + _PART] for array in x])
+        if not at:
+            outputs = [np.empty((rows, *each.shape[1:]), each.dtype) for each in found]
+        for whole, part in zip(outputs, found, strict=True):
+            whole[at : at + _PART] = part
+        mapped.trim()
+    return outputs
+
+
+def _trimmed(parts: Iterator[Any], mapped: data.Mapped) -> Iterator[Any]:
+    """The parts; before each the memory of mapped files is looked after."""
+    for part in parts:
+        mapped.trim()
+        yield part
 
 
 def _batches(model: Any, stream: data.Stream, steps: int | None, own: bool) -> Iterator[Any]:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl.callbacks import CallbackList
-from cdl.data import Stream
+from cdl.data import Mapped, Stream
+from cdl.data.mapped import SLICE as MAPPED_SLICE
 from cdl.models.arrays import Arrays
 from cdl.models.own_steps import Nested
 from cdl.random import permutation
@@ -86,6 +87,7 @@ class ArrayFeed:
         self._per_pass = -(-self._rows // batch)
         self._left = 0
         self._restart = restart or steps is None
+        self._mapped = Mapped(arrays.all() if isinstance(arrays, Arrays) else (), bool(shuffle))
         self.target: int | None = steps or self._per_pass
         if discard and shuffle:
             permutation(min(batch, self._rows) if shuffle == "batch" else self._rows)
@@ -103,7 +105,8 @@ class ArrayFeed:
         """Nothing needs to be done: `restart` does it."""
 
     def close(self) -> None:
-        """Nothing needs to be done."""
+        """Leave files behind the arrays as they were found."""
+        self._mapped.close()
 
     def ran_out(self, done: int, kind: str) -> None:
         """Warn."""
@@ -125,8 +128,11 @@ class ArrayFeed:
 
     def run(self, steps: int, seconds: float) -> int:
         """Run up to `steps` batches or for about `seconds`; returns how many it was."""
+        if self._mapped:
+            seconds = min(seconds, MAPPED_SLICE)
         ran: int = self.engine.run(min(steps, self._left), seconds)
         self._left -= ran
+        self._mapped.trim()
         return ran
 
 
