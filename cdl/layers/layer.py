@@ -287,9 +287,16 @@ class Layer(Weighted):
 
     @property
     def losses(self) -> list[float]:
-        """What the layer adds to the loss: of its last call on an array, then of its weights."""
-        found = [] if self.activity_regularizer is None else [self._activity]
-        found += self._added
+        """What the layer adds to the loss: of its last call on an array, then of its weights.
+
+        None in code that is traced: what is compiled counts these by itself.
+        """
+        if _graph.current_scope() is not None:
+            return []
+        found: list[float] = []
+        for layer in self._flatten_layers():
+            found += [] if layer.activity_regularizer is None else [layer._activity]
+            found += layer._added
         for weight in self.trainable_weights:
             if weight.regularizer is not None:
                 found.append(float(weight.regularizer(weight.numpy())))

@@ -13,6 +13,7 @@ from cdl import metrics
 from cdl.models.compiled import Compiled, Settled
 from cdl.models.interface import Info
 from cdl.models.own_steps import flat_logs
+from cdl.models.wanted import leaves
 
 
 class CompileMetrics(metrics.Metric):
@@ -135,7 +136,7 @@ class ByHand:
         Raises:
             ValueError: data that do not fit.
         """
-        if not self.compiled.has_loss:
+        if not any(given is not None for given in leaves(self.compiled.given["loss"])):
             return None
         settled, ys, predictions, weights = self.flat(y, y_pred, sample_weight, "compute_loss")
         total: Any = None
@@ -145,7 +146,7 @@ class ByHand:
             if ys[i] is None:
                 raise ValueError(f"compute_loss: y must be given for the loss {head.loss.name!r}")
             value = head.loss(ys[i], predictions[i], weights[i])
-            if head.logged is not None and np.ndim(value) == 0:
+            if head.logged is not None and isinstance(value, (float, np.floating)):
                 mean = self.losses.setdefault(head.logged, metrics.Mean(name=head.logged))
                 mean.update_state(value, sample_weight=len(predictions[i]))
             value = value if head.scale == 1.0 else value * np.float32(head.scale)

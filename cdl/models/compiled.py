@@ -52,6 +52,7 @@ class Compiled:
         given: the arguments by name, as they came.
         names: the names of the model's outputs, None if they are not known yet.
         keyed: whether the model puts out a dict.
+        own_loss: whether the model has a `compute_loss` of its own, which sees y as it is.
 
     Attributes:
         optimizer: the Optimizer.
@@ -61,9 +62,14 @@ class Compiled:
     """
 
     def __init__(
-        self, given: dict[str, Any], names: Sequence[str] | None, keyed: bool = False
+        self,
+        given: dict[str, Any],
+        names: Sequence[str] | None,
+        keyed: bool = False,
+        own_loss: bool = False,
     ) -> None:
         self.given = given
+        self.own_loss = own_loss
         self.optimizer: Any = optimizers.get(given["optimizer"])
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
@@ -76,7 +82,7 @@ class Compiled:
         """Find unknown names now and not at the first data."""
         given, of_metrics = leaves(self.given["loss"]), leaves(self.given["metrics"])
         of_metrics += leaves(self.given["weighted_metrics"])
-        self.has_loss, self.has_metrics = bool(given), bool(of_metrics)
+        self.has_loss, self.has_metrics = bool(given) or self.own_loss, bool(of_metrics)
         for identifier in given:
             if not _by_shape(identifier):
                 losses.get(identifier)
@@ -117,7 +123,7 @@ class Compiled:
             readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
             readers += [_reader("metric", each.name, each.metric, metrics) for each in own]
             wants = {want for _, want in readers}
-            shaped = not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
+            shaped = self.own_loss or not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
             scale = wanted[i].scale
             heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
         order = list(range(len(heads)))

@@ -8,8 +8,10 @@ import numpy as np
 
 from cdl import losses, metrics, regularizers
 from cdl._program import Program, Value
+from cdl.models import own_loss
 from cdl.models.compiled import Compiled, Head, Settled
 from cdl.models.interface import Info
+from cdl.models.own_steps import overrides
 
 if TYPE_CHECKING:
     from cdl._variable import Variable
@@ -145,8 +147,14 @@ def lower_training(
     ]
     reports: list[int | str] = []
     pulled = []
+    own = overrides(type(model), "compute_loss")
+    if own:
+        ys = [
+            None if shape is None else inputs.get("y", i, shape) for i, shape in enumerate(y_shapes)
+        ]
+        own_loss.append(model, program, values, ys, predictions, of_lines)
     for i, (head, y) in enumerate(zip(settled.heads, predictions, strict=True)):
-        if head.loss is None:
+        if head.loss is None or own:
             continue
         if losses.is_compiled(head.loss):
             target = _target(inputs, i, head.loss.wants, y, y_shapes[i])

@@ -13,7 +13,7 @@ from cdl.models.compiled import Compiled
 from cdl.models.inference import FEW
 from cdl.models.lowering import program_of
 from cdl.models.machines import Machines
-from cdl.models.own_steps import overrides, steps_itself
+from cdl.models.own_steps import overrides
 from cdl.models.steps import Steps
 
 
@@ -58,10 +58,6 @@ class Trainer(Steps, OlderMethods):
         Raises:
             ValueError: for an unknown name, or what cannot be used as one of these.
         """
-        if overrides(type(self), "compute_loss") and not steps_itself(type(self), "train"):
-            raise NotImplementedError(
-                f"{type(self).__name__}: compute_loss cannot be overridden yet without a train_step"
-            )
         steps_per_execution = checks.whole(steps_per_execution, "compile: steps_per_execution", 1)
         run_eagerly = checks.switch(run_eagerly, "compile: run_eagerly")
         checks.switch(auto_scale_loss, "compile: auto_scale_loss")
@@ -77,7 +73,8 @@ class Trainer(Steps, OlderMethods):
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
         }
-        compiled = Compiled(given, self._output_names(), self._is_keyed())
+        own_loss = overrides(type(self), "compute_loss")
+        compiled = Compiled(given, self._output_names(), self._is_keyed(), own_loss)
         self._compiled = compiled
         self._machines = Machines(compiled)
         self._last_engine = None

@@ -50,12 +50,6 @@ def test_failed_compile_leaves_the_model_as_it_was(arguments, error, text, model
     assert int(optimizer.iterations) == 2
 
 
-def test_a_loss_of_one_s_own_is_refused_and_not_forgotten():
-    mine = type("Mine", (Sequential,), {"compute_loss": lambda self, *args: None})
-    with pytest.raises(NotImplementedError, match="Mine: compute_loss cannot be overridden yet"):
-        mine([Dense(1)]).compile("sgd", "mse")
-
-
 def test_what_is_not_there_says_so():
     with pytest.raises(NotImplementedError, match="float32 only"):
         Sequential([Dense(1)]).quantize("int8")
