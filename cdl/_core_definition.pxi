@@ -173,7 +173,9 @@ cdef class _Definition:
             slots.update(of_group)
         if optimizer is None:
             slots = rules.get("penalties", {})
-        return [v for v in program.variables if v in slots]
+        used = [v for v in program.variables if v in slots]
+        seen = {id(v) for v in used}
+        return used + [v for v in slots if id(v) not in seen]
 
     cdef _optimizer(self, program, optimizer, dict rules):
         learning = self._learning(program, optimizer, rules)

@@ -390,6 +390,12 @@ cdef class Executor:
         PyBuffer_Release(&view)
         return array
 
+    def memory(self):
+        """(bytes of values, gradients and scratch, bytes that live at one moment at least)."""
+        cdef size_t least = 0
+        cdef size_t taken = cdl_program_bytes(self.program, &least)
+        return taken, least
+
     def reset(self):
         """Zeroes the accumulators."""
         cdl_reset_reports(self.program)

@@ -138,6 +138,7 @@ cdef extern from "cdl.h" nogil:
     cdl_status cdl_program_create(const cdl_program_def *definition, cdl_program **out, int *fault)
     void cdl_program_destroy(cdl_program *program)
     int cdl_program_threads(const cdl_program *program)
+    size_t cdl_program_bytes(const cdl_program *program, size_t *least)
     const char *cdl_program_isa(const cdl_program *program)
     struct cdl_pass:
         const cdl_array *arrays

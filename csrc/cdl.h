@@ -144,6 +144,8 @@ cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_prog
                               int *fault);
 void cdl_program_destroy(struct cdl_program *program);
 int cdl_program_threads(const struct cdl_program *program);
+/* Bytes that the program's values, gradients and scratch take; and how many no plan could save. */
+size_t cdl_program_bytes(const struct cdl_program *program, size_t *least);
 const char *cdl_program_isa(const struct cdl_program *program);
 
 /* Where a run of batches stands. The caller owns it and the arrays. */

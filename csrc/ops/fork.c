@@ -1,10 +1,9 @@
 /* fork.c - one value for two readers, each of which gives it a gradient: backward adds them up.
  *
- * Both outputs are the memory of the input, so forward costs nothing; more readers are a chain.
+ * Both outputs are the memory of the input, so forward costs nothing; more readers are a chain, of
+ * which one gradient is the memory that all are added to.
  */
 #include "ops/op.h"
-
-#include <string.h>
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0];
@@ -21,14 +20,16 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     (void)node, (void)ctx, (void)first, (void)last;
 }
 
+/* The gradient of one output is the memory of the input's; that of the other is added. */
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    const struct cdl_tensor *x = node->in[0], *a = node->out[0], *b = node->out[1];
+    const struct cdl_tensor *x = node->in[0];
     const size_t floats = (last - first) * x->lines * x->ld;
-    if (!node->needs[0]) return;
-    memcpy(cdl_grad_rows(x, first), cdl_grad_rows(a->grad ? a : b, first), floats * sizeof(float));
-    if (a->grad && b->grad)
-        ctx->kernels->add(floats, cdl_grad_rows(b, first), cdl_grad_rows(x, first));
+    for (int o = 0; o < node->n_out && node->needs[0]; o++) {
+        const struct cdl_tensor *y = node->out[o];
+        if (!y->grad || y->grad_owner == x->grad_owner) continue;
+        ctx->kernels->add(floats, cdl_grad_rows(y, first), cdl_grad_rows(x, first));
+    }
 }
 
 const struct cdl_op cdl_op_fork = {
@@ -39,4 +40,5 @@ const struct cdl_op cdl_op_fork = {
     .forward = forward,
     .backward = backward,
     .passes_on = true,
+    .adds_up = true,
 };

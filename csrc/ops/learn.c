@@ -4,6 +4,7 @@
 #include "ops/whole.h"
 
 #include <math.h>
+#include <string.h>
 
 size_t cdl_blocks(const struct cdl_param *param) {
     const size_t chunks = (param->rows + CDL_CHUNK - 1) / CDL_CHUNK;
@@ -121,10 +122,13 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
     for (size_t i = 0; i < cdl_blocks(trained->param); i++) {
         const struct cdl_block block = cdl_block_at(trained->param, i);
         const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
-        ctx->kernels->blend(n, 0.0f, trained->parts->gradient + offset, g);
-        for (const struct cdl_trained *part = trained->parts->next; part; part = part->next) {
+        const struct cdl_trained *part = trained->parts;
+        if (part)
+            ctx->kernels->blend(n, 0.0f, part->gradient + offset, g);
+        else
+            memset(g, 0, n * sizeof(float));
+        for (part = part ? part->next : NULL; part; part = part->next)
             ctx->kernels->add(n, part->gradient + offset, g);
-        }
         cdl_learn(trained, ctx, block, g);
     }
 }

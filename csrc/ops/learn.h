@@ -22,7 +22,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
  * parameter by one thread, then cdl_learn_whole, with the sum of all squares and what the
  * parameter's optimizer asks for (ops/whole.h). */
 /* Before it, for a parameter with parts, by one thread: their sum, block by block (g holds one),
- * in the order of the list, goes through cdl_learn. */
+ * in the order of the list, goes through cdl_learn. Without parts that is 0. */
 void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx, float *g);
 
 /* The same for a whole gradient, laid out as the parameter. */

@@ -49,6 +49,7 @@ struct cdl_tensor {
     const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
     float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
+    const struct cdl_tensor *grad_owner; /* of `grad`: itself, or what a fork adds it to */
 };
 
 /* Norm constraints act on the columns of a matrix, or on all of a vector: w *= d / (1e-7 + norm)
@@ -76,6 +77,7 @@ struct cdl_trained {
      * `param`, `gradient` (what its instruction contributes) and `next`; NULL ends the list. */
     struct cdl_trained *parts, *next;
     bool is_part;
+    bool untaught; /* no instruction hands it a gradient: it learns from zeros */
 };
 
 /* What one step of the optimizer needs beside the gradients: by group, and for all parameters. */
@@ -178,6 +180,7 @@ struct cdl_op {
     bool is_loss;        /* forward() gives in[0] its gradient in training */
     bool wants_gradient; /* whoever made the program reads the gradient of its output */
     bool passes_on;      /* outputs are the memory of in[0]: forward() has nothing to do */
+    bool adds_up;        /* backward() adds to a gradient that is that of in[0] already */
     bool absorbs_slope;  /* dx may carry the slope of the producer's activation (dx_activation) */
 };
 

@@ -18,7 +18,7 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
     for (int v = 0; v < def->n_values; v++) {
         struct cdl_tensor *value = &program->values[v];
         const struct cdl_value_def *shape = &def->values[v];
-        value->owner = value;
+        value->owner = value->grad_owner = value;
         value->n_dims = shape->n_dims;
         value->lines = value->width = 1;
         for (int d = 0; d < shape->n_dims; d++) {
@@ -63,7 +63,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         program->values[def->out[i]].owner = node->in[0]->owner;
     for (int i = 0; i < def->n_params; i++) {
         node->param[i] = def->params[i];
-        const bool learns = def->trained[i] >= 0 && node->op->update;
+        const bool learns = def->trained[i] >= 0 && node->op->update && program->n_groups;
         node->trained[i] = learns ? &program->trained[def->trained[i]] : NULL;
     }
     if (def->n_numbers) {

@@ -78,6 +78,43 @@ static void link_backward(struct cdl_program *program) {
     }
 }
 
+/* Whether a value has a gradient: a reader that wants to give it one, or the caller. */
+static bool has_gradient(const struct cdl_program *program, const struct cdl_tensor *value) {
+    if (is_pulled(program, value)) return true;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->needs[k] && node->in[k] == value) return true;
+        }
+    }
+    return false;
+}
+
+/* Gradients that are added up are one memory, which the last reader writes first. */
+static void link_sums(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (!node->op->adds_up || !node->needs[0]) continue;
+        const int last = has_gradient(program, node->out[node->n_out - 1]) ? node->n_out - 1 : 0;
+        node->out[last]->grad_owner = node->in[0]->grad_owner;
+    }
+}
+
+/* Parameters to which no gradient leads: they learn all the same, since penalties and decay move
+ * weights too. */
+static void link_untaught(struct cdl_program *program) {
+    for (int t = 0; t < program->n_trained && program->n_groups; t++) {
+        struct cdl_trained *trained = &program->trained[t];
+        trained->untaught = !trained->parts;
+        for (int i = 0; i < program->n_nodes && trained->untaught; i++) {
+            const struct cdl_node *node = &program->nodes[i];
+            for (int p = 0; p < CDL_MAX_PARAMS && node->learns; p++)
+                trained->untaught &= node->trained[p] != trained;
+        }
+        program->n_untaught += trained->untaught;
+    }
+}
+
 /* What one thread does for all, what of it no sample changes, and whether samples see each other.
  */
 static void link_shared(struct cdl_program *program) {
@@ -117,5 +154,7 @@ static void link_waits(struct cdl_program *program) {
 void cdl_link(struct cdl_program *program) {
     link_shared(program);
     if (program->training) link_backward(program);
+    link_sums(program);
+    link_untaught(program);
     link_waits(program);
 }

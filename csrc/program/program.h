@@ -14,7 +14,7 @@ struct cdl_program {
     bool forced;      /* the caller chose the number of threads */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
-    int n_pulled, n_once, n_faults, n_penalties;
+    int n_pulled, n_once, n_faults, n_penalties, n_untaught;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
     struct cdl_tensor **inputs, **outputs;
@@ -36,6 +36,7 @@ struct cdl_program {
     bool mixes_rows;   /* samples see each other in predictions too */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     float *arena;
+    size_t floats, least_floats; /* of the arena; of what lives at one moment */
     float *thread_scratch; /* thread_floats a thread: CDL_THREAD_SCRATCH, or what an op asks for */
     size_t thread_floats;
     float *whole_scratch; /* whole_floats a thread, for rows of ops/whole.h */

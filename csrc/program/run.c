@@ -248,4 +248,8 @@ bool cdl_fault(const struct cdl_program *program, struct cdl_found *found) {
 }
 
 int cdl_program_threads(const struct cdl_program *program) { return program->threads; }
+size_t cdl_program_bytes(const struct cdl_program *program, size_t *least) {
+    *least = program->least_floats * sizeof(float);
+    return program->floats * sizeof(float);
+}
 const char *cdl_program_isa(const struct cdl_program *program) { return program->kernels->isa; }

@@ -150,13 +150,14 @@ static void update_share(const struct cdl_program *program, const struct cdl_con
     }
 }
 
-/* After all parts of all gradients are there: what several instructions use learns. */
+/* After all parts of all gradients are there: what several instructions use learns, or none. */
 static void learn_parts(struct cdl_program *program, const struct cdl_context *ctx,
                         struct cdl_team *team) {
-    if (!program->n_parts) return;
+    if (!program->n_parts && !program->n_untaught) return;
     cdl_barrier_wait(team, ctx->thread);
     for (int i = ctx->thread; i < program->n_trained; i += team->size) {
-        if (program->trained[i].parts) cdl_learn_parts(&program->trained[i], ctx, ctx->scratch);
+        struct cdl_trained *trained = &program->trained[i];
+        if (trained->parts || trained->untaught) cdl_learn_parts(trained, ctx, ctx->scratch);
     }
 }
 
@@ -164,7 +165,6 @@ static void learn_parts(struct cdl_program *program, const struct cdl_context *c
  * none does, since the gradients are not finite (nor is then the sum of their squares). */
 bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
                     struct cdl_team *team) {
-    learn_parts(program, ctx, team);
     if (!program->whole) return true;
     cdl_barrier_wait(team, ctx->thread);
     for (int i = ctx->thread; i < program->n_trained; i += team->size) {
@@ -183,6 +183,7 @@ bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
 
 bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team) {
     if (program->learns_later) update_share(program, ctx);
+    learn_parts(program, ctx, team);
     return cdl_learn_kept(program, ctx, team);
 }
 

@@ -59,7 +59,7 @@ bool cdl_has_failed(const struct cdl_program *program);
  * the gradients are not finite. */
 bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team);
 
-/* The last part of it: what is kept as whole gradients, or as parts of them. */
+/* The last part of it: what is kept as whole gradients. */
 bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
                     struct cdl_team *team);
 
