@@ -139,6 +139,8 @@ def gather(
         from it, or all of them where the optimizer moves weights without a gradient.
     """
     rows, width = table.shape[0], math.prod(table.shape[1:])
+    if not isinstance(table, Value) and table.storage.matrix:
+        table = program.param(table)  # lies in panels: its rows are not in one piece
     inputs: list[Value] = [places]
     params: list[Variable | None] = []
     if isinstance(table, Value):

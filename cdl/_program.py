@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _core, _mapping
+from cdl import _core, _mapping, _peepholes
 from cdl._fusing import Rewriter
 from cdl._instruction import Instruction, Shape, Value
 
@@ -327,6 +327,7 @@ class Program:
         Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
         of a small number); a dense product takes the bias and the activation along; a reshape of
         an input is left to the gather; a chain of maps is one; what leads to nothing is dropped.
+        Products, sums and means written by hand become the instructions that layers use.
         Without ``training`` dropout and noise are nothing; with it a value that gets gradients from
         several readers is forked. Without ``penalties`` those on activities, which nobody will
         read, are not computed and nothing is assigned.
@@ -337,6 +338,7 @@ class Program:
         if not penalties:
             program.drop("activity")
             program.remove("assign", "objective")
+        _peepholes.apply(program)
         program.cut_dead(training)
         program.reshape_inputs()
         program.fuse_losses()

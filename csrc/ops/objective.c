@@ -4,8 +4,9 @@
  * line, or one an element. The total of a batch is scale * sum of w x / (elements or 1). One that
  * does not count has no report of its own: it is part of the loss as penalties are.
  */
-#include "ops/op.h"
+#include "ops/lines.h"
 
+enum { TOGETHER = 256 };           /* lines */
 enum { SCALE, REDUCTION, COUNTS }; /* attributes; REDUCTION: 0 mean over all elements, 1 sum */
 
 static bool weights_fit(const struct cdl_tensor *x, const struct cdl_tensor *w) {
@@ -18,12 +19,15 @@ static cdl_status check(const struct cdl_node *node) {
     return node->n_in == 1 || weights_fit(node->in[0], node->in[1]) ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
-/* What element j of a line of a sample is multiplied by. */
-static float weight_at(const struct cdl_node *node, size_t line, size_t j) {
+static bool weighs_elements(const struct cdl_node *node) {
+    return node->n_in > 1 && node->in[1]->width > 1;
+}
+
+/* What a line of a sample is multiplied by. */
+static float weight_of(const struct cdl_node *node, size_t line) {
     if (node->n_in == 1) return 1.0f;
     const struct cdl_tensor *x = node->in[0], *w = node->in[1];
-    const size_t at = w->lines == x->lines ? line : line / x->lines;
-    return w->data[at * w->ld + (w->width == 1 ? 0 : j)];
+    return w->data[w->lines == x->lines ? line : line / x->lines];
 }
 
 static double count_of(const struct cdl_node *node, const struct cdl_context *ctx) {
@@ -38,21 +42,51 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *x = node->in[0];
     const float slope = (float)((double)node->attribute[SCALE] / count_of(node, ctx));
     if (!ctx->training || !node->needs[0]) return;
-    for (size_t line = first * x->lines; line < last * x->lines; line++) {
-        float *dx = x->grad + line * x->ld;
-        for (size_t j = 0; j < x->width; j++) dx[j] = slope * weight_at(node, line, j);
-        for (size_t j = x->width; j < cdl_padded(x->width); j++) dx[j] = 0.0f;
+    float *dx = cdl_grad_rows(x, first);
+    if (weighs_elements(node)) {
+        const float *w = cdl_rows(node->in[1], first);
+        for (size_t i = 0; i < (last - first) * x->lines * x->ld; i++) dx[i] = slope * w[i];
+        cdl_clear_pads(x, dx, (last - first) * x->lines);
+        return;
+    }
+    float slopes[TOGETHER];
+    for (size_t line = first * x->lines; line < last * x->lines; line += TOGETHER) {
+        const size_t left = last * x->lines - line, n = left < TOGETHER ? left : TOGETHER;
+        for (size_t i = 0; i < n; i++) slopes[i] = slope * weight_of(node, line + i);
+        ctx->kernels->fill_lines(n, 1, x->width, slopes, x->grad + line * x->ld, x->ld);
     }
 }
 
-static double loss_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+static double sum_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct cdl_tensor *x = node->in[0];
+    const size_t lines = ctx->rows * x->lines;
     double sum = 0.0;
-    for (size_t line = 0; line < ctx->rows * x->lines; line++) {
-        for (size_t j = 0; j < x->width; j++)
-            sum += (double)x->data[line * x->ld + j] * (double)weight_at(node, line, j);
+    if (weighs_elements(node)) {
+        const float *w = node->in[1]->data;
+        for (size_t i = 0; i < lines * x->ld; i++)
+            sum += i % x->ld < x->width ? (double)x->data[i] * (double)w[i] : 0.0;
+        return sum;
     }
-    return (double)node->attribute[SCALE] * sum / count_of(node, ctx);
+    size_t line = 0;
+    for (; line + 4 <= lines; line += 4) { /* four chains of sums at a time */
+        const float *row[4];
+        double part[4] = {0.0, 0.0, 0.0, 0.0};
+        for (size_t l = 0; l < 4; l++) row[l] = x->data + (line + l) * x->ld;
+        for (size_t j = 0; j < x->width; j++) {
+            for (size_t l = 0; l < 4; l++) part[l] += (double)row[l][j];
+        }
+        for (size_t l = 0; l < 4; l++) sum += part[l] * (double)weight_of(node, line + l);
+    }
+    for (; line < lines; line++) {
+        double part = 0.0;
+        for (size_t j = 0; j < x->width; j++) part += (double)x->data[line * x->ld + j];
+        sum += part * (double)weight_of(node, line);
+    }
+    return sum;
+}
+
+static double loss_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return (double)node->attribute[SCALE] * sum_of(node, ctx) / count_of(node, ctx);
 }
 
 /* n_b L_b of this batch, whose sum over the batches divided by the samples is the logged loss. */

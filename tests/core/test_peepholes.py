@@ -1,0 +1,166 @@
+"""test_peepholes.py - layers and losses written by hand become built-in ones."""
+
+import numpy as np
+import pytest
+from oracle import Oracle, difference_gradients
+from programs import activation, dense, gradients, predict, pull_back, random_weight, weight
+
+from cdl import _values
+from cdl._program import Program
+
+RNG = np.random.default_rng(0)
+ROWS = 20
+
+
+def by_hand(program, x, kernel, bias=None, kind=None):
+    """A dense layer as ops write it: a product, a sum with what is spread, a primitive."""
+    y = _values.product(program, x, program.param(kernel))
+    if bias is not None:
+        b = program.spread(program.param(bias))
+        y = program.map("add", [y, _values.broadcast(program, b, y.shape)])
+    return y if kind is None else program.map(kind, [y])
+
+
+def layer(k, n):
+    return random_weight(RNG, k, n), weight(RNG.normal(size=n))
+
+
+def same_as_built_in(emit, built_in, shape, *, row_ops):
+    """Fused, both are the same instructions, and so the same bits, at 1 and 2 threads."""
+    programs = []
+    for f in (emit, built_in):
+        program = Program()
+        program.output(f(program, program.input(shape)))
+        programs.append(program.fused())
+    ours, theirs = programs
+    assert [i.op for i in ours.instructions] == row_ops
+    for a, b in zip(ours.instructions, theirs.instructions, strict=True):
+        assert (a.op, a.attributes, a.params) == (b.op, b.attributes, b.params)
+    x = RNG.normal(size=(ROWS, *shape)).astype(np.float32)
+    for threads in (1, 2):
+        ours, theirs = (pull_back(p, [x], 1.0, threads=threads) for p in programs)
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        for v, slope in ours[1].items():
+            np.testing.assert_array_equal(slope, theirs[1][v])
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (1,)], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(None, None), ("relu", "plain_relu"), ("tanh", "tanh"), ("sigmoid", "sigmoid")],
+)
+def test_a_dense_layer_by_hand_is_one(kind, name, shape):
+    kernel, bias = layer(shape[-1], 5)
+
+    def built_in(program, x):
+        y = dense(program, x, kernel, bias)
+        return y if name is None else activation(program, y, name)
+
+    same_as_built_in(
+        lambda program, x: by_hand(program, x, kernel, bias, kind),
+        built_in,
+        shape,
+        row_ops=["dense"],
+    )
+
+
+def test_a_product_alone_is_a_layer_without_bias():
+    kernel, _ = layer(4, 3)
+    same_as_built_in(
+        lambda program, x: by_hand(program, x, kernel),
+        lambda program, x: dense(program, x, kernel),
+        (4,),
+        row_ops=["dense"],
+    )
+
+
+def test_two_layers_by_hand():
+    first, second = layer(4, 5), layer(5, 2)
+    same_as_built_in(
+        lambda p, x: by_hand(p, by_hand(p, x, *first, "relu"), *second),
+        lambda p, x: dense(p, activation(p, dense(p, x, *first), "plain_relu"), *second),
+        (4,),
+        row_ops=["dense", "dense"],
+    )
+
+
+def others(program, x):
+    """Sums and products that only look like a layer."""
+    kernel, bias = layer(4, 4)
+    row = weight(RNG.normal(size=4))
+    y = by_hand(program, x, kernel, bias)
+    shared = program.map("square", [program.param(kernel)])
+    z = _values.product(program, x, shared)  # the factor is no weight
+    z = program.map("add", [z, program.spread(program.map("exp", [program.param(row)]))])
+    w = _values.product(program, program.map("add", [y, z]), program.param(kernel), turned_b=True)
+    both = program.map("subtract", [w, program.spread(program.param(bias))])
+    return program.map("add", [both, y])  # y is read twice, so it keeps its value
+
+
+def test_what_only_looks_like_a_layer_keeps_its_value():
+    program = Program()
+    program.output(others(program, program.input((4,))))
+    x = RNG.normal(size=(ROWS, 4)).astype(np.float32)
+    oracle = Oracle(program)
+    expected = oracle.forward([x])[0]
+    slopes = oracle.backward(np.ones((ROWS, 4)))
+    np.testing.assert_allclose(predict(program, [x]), expected, rtol=1e-5, atol=1e-5)
+    for v, slope in difference_gradients(program, [x], dy=1.0).items():
+        np.testing.assert_allclose(slopes[v], slope, rtol=1e-5, atol=1e-5)
+    for threads in (1, 3):
+        value, found = pull_back(program.fused(), [x], 1.0, threads=threads)
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
+        for v, slope in slopes.items():
+            np.testing.assert_allclose(found[v], slope, rtol=1e-4, atol=1e-4)
+
+
+def test_a_value_that_others_read_is_not_fused_away():
+    kernel, bias = layer(4, 3)
+    program = Program()
+    y = by_hand(program, program.input((4,)), kernel)
+    program.output(program.map("add", [y, program.spread(program.param(bias))]))
+    program.output(y)
+    x = RNG.normal(size=(ROWS, 4)).astype(np.float32)
+    z = x @ kernel.numpy()
+    found = predict(program.fused(False), [x])
+    for value, expected in zip(found, (z + bias.numpy(), z), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("kind", ["mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((5,), [-1]), ((1,), [0]), ((3, 5), [1]), ((3, 5), [0, 1]), ((3, 5), [0])]
+)
+def test_the_mean_of_a_loss_is_part_of_the_objective(shape, axes, weighted, kind, reduction):
+    program = Program()
+    x = program.input((4,))
+    size = int(np.prod(shape))
+    y = _values.reshape(program, dense(program, x, *layer(4, size)), shape)
+    target = program.input(shape, role="y")
+    error = program.map("square", [program.map("subtract", [target, y])])
+    loss = _values.reduce(program, kind, error, axes)
+    weights = program.input((), role="weight") if weighted else None
+    program.objective(loss, weights, scale=3.0, reduction=reduction)
+    fused = program.fused()
+    assert [i.op for i in fused.instructions if i.op in ("reduce", "objective")] == ["objective"]
+    arrays = [RNG.normal(size=(ROWS, 4)), RNG.normal(size=(ROWS, *shape))]
+    if weighted:
+        arrays.append(RNG.uniform(size=ROWS))
+    expected = difference_gradients(program, arrays)
+    for v, slope in gradients(fused, arrays).items():
+        np.testing.assert_allclose(slope, expected[v], rtol=1e-4, atol=1e-4)
+
+
+def test_weights_of_lines_keep_the_mean_apart():
+    program = Program()
+    x = dense(program, program.input((4,)), *layer(4, 6))
+    x = program.map("square", [_values.reshape(program, x, (3, 2))])
+    weights = program.input((3,), role="weight")
+    program.objective(_values.reduce(program, "mean", x, [1]), weights)
+    arrays = [RNG.normal(size=(ROWS, 4)), RNG.uniform(size=(ROWS, 3))]
+    expected = difference_gradients(program, arrays)
+    assert "reduce" in [i.op for i in program.fused().instructions]
+    for v, slope in gradients(program.fused(), arrays).items():
+        np.testing.assert_allclose(slope, expected[v], rtol=1e-4, atol=1e-5)
