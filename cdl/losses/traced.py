@@ -60,6 +60,8 @@ class TracedLoss(Loss):
         if target.shape != wanted:
             target = program.emit("reshape", (target,), wanted)
         values = self.graph.lower(program, [target, prediction])
+        if values.shared and (weight is not None or mask is not None):
+            values, mask = program.spread(values), None  # each sample weighs the one number
         by_weight = self.reduction == "mean_with_sample_weight"
         if mask is not None or (by_weight and weight is not None):
             given = {1.0: weight, 2.0: mask}
