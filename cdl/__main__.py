@@ -1,6 +1,7 @@
 """__main__.py - `python -m cdl`: what can be done from a shell."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,12 @@ def bench(options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = argparse.ArgumentParser(prog="python -m cdl", description="The Keras API on a CPU core.")
+    top = argparse.ArgumentParser(
+        prog="python -m cdl",
+        description="The Keras API on a CPU core.",
+        epilog="python -m cdl train.py [ARGUMENT ...] runs a script that imports keras, "
+        "tensorflow.keras or from tensorflow import keras: in that process they are cdl.",
+    )
     commands = top.add_subparsers(required=True, metavar="command")
 
     command = commands.add_parser("info", help="version, instruction set, threads and compiler")
@@ -52,7 +58,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the shell's exit status."""
-    options = parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and (given[0].endswith(".py") or (os.sep in given[0] and os.path.isfile(given[0]))):
+        from cdl import _scripts
+
+        return _scripts.run(given[0], given[1:])
+    options = parser().parse_args(given)
     status: int = options.run(options)
     return status
 

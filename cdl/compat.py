@@ -21,7 +21,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # --- modules ---
 
 # Where the names of an older module are now. All names of the new one are names of the old.
-_MOVED = {
+MOVED = {
     **{
         f"cdl.layers.{old}": "cdl.layers"
         for old in (
@@ -56,14 +56,14 @@ class Moved:
     @staticmethod
     def find_spec(name: str) -> ModuleSpec | None:
         """The spec of an older module, None for any other name."""
-        if name not in _MOVED:
+        if name not in MOVED:
             return None
         return ModuleSpec(name, Moved(), is_package=name == "cdl.engine")  # type: ignore[arg-type]
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType:
         """A module that looks its names up where they are now."""
-        now = _MOVED[spec.name]
+        now = MOVED[spec.name]
         module = ModuleType(spec.name, f"{spec.name}: the older place of {now}")
 
         def find(name: str) -> Any:

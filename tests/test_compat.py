@@ -9,13 +9,13 @@ from models.nets import data, net, same_weights
 
 import cdl
 from cdl import backend, layers, optimizers
-from cdl.compat import _MOVED
+from cdl.compat import MOVED
 from cdl.models import Sequential
 
 X, VALUES, LABELS, ONE_HOT = data(24)
 
 
-@pytest.mark.parametrize("name", _MOVED)
+@pytest.mark.parametrize("name", MOVED)
 def test_older_module_is_found(name):
     module = importlib.import_module(name)
     assert module.__name__ == name
