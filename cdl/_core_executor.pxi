@@ -108,12 +108,14 @@ cdef class Executor:
                     f"array {i}: expected {held.rows} rows, got {held.arrays[i].shape[0]}")
         return 0
 
-    def predict(self, arrays):
+    def predict(self, arrays, uint64_t seed=0, uint64_t call=0):
         """Outputs for all rows: a float32 array (rows, *shape), or a list of several.
 
-        A shared output has no axis of rows.
+        A shared output has no axis of rows. Random numbers follow from the seed and the number of
+        the call.
         """
         cdef Executor other
+        cdef cdl_draws draws
         cdef _Arrays held
         # In training all threads share the memory of `rows` rows, and a step may come meanwhile.
         if self.busy or self.training:
@@ -123,7 +125,7 @@ cdef class Executor:
                 program, rows, isa, threads = self.made_of
                 other = Executor(program, rows, isa=isa, threads=threads)
             try:
-                return other.predict(arrays)
+                return other.predict(arrays, seed, call)
             finally:
                 self.spare.append(other)
         self.busy = True
@@ -134,7 +136,8 @@ cdef class Executor:
                 outputs = [self._empty(i, held.rows) for i in range(len(self.shapes))]
             else:
                 outputs = [np.empty((held.rows, *shape), np.float32) for shape in self.shapes]
-            self._predict(held, outputs)
+            draws.seed, draws.call, draws.first = seed, call, 0
+            self._predict(held, outputs, draws)
         finally:
             self.busy = False
         return outputs[0] if len(outputs) == 1 else outputs
@@ -144,7 +147,7 @@ cdef class Executor:
         shape = self.shapes[i]
         return np.empty((rows, *shape) if self.sample_sizes[i] else shape, np.float32)
 
-    cdef int _predict(self, _Arrays held, list outputs) except -1:
+    cdef int _predict(self, _Arrays held, list outputs, cdl_draws draws) except -1:
         cdef Py_buffer own_views[8]
         cdef float *own_to[8]
         cdef Py_buffer *views = own_views
@@ -169,9 +172,10 @@ cdef class Executor:
                 rows = min(chunk, held.rows - done)
                 before = time.perf_counter() if rows < held.rows else 0.0
                 with nogil:
-                    cdl_predict(self.program, held.arrays, rows, to)
+                    cdl_predict(self.program, held.arrays, rows, to, draws)
                 self._raise()
                 done += rows
+                draws.first = done
                 if done < held.rows:
                     if time.perf_counter() - before < 0.02:
                         chunk *= 2

@@ -157,7 +157,12 @@ cdef extern from "cdl.h" nogil:
     size_t cdl_forward(cdl_program *program, cdl_pass *where, bint training)
     void cdl_backward(cdl_program *program, cdl_pass *where, const float **gradients)
     void cdl_apply(cdl_program *program, cdl_pass *where, cdl_param **gradients)
-    void cdl_predict(cdl_program *program, const cdl_array *arrays, size_t rows, float **outputs)
+    struct cdl_draws:
+        uint64_t seed
+        uint64_t call
+        size_t first
+    void cdl_predict(cdl_program *program, const cdl_array *arrays, size_t rows, float **outputs,
+                     cdl_draws draws)
     struct cdl_found:
         int instruction
         float value

@@ -53,6 +53,7 @@ class Row:
             made of other rows.
         untraced: what to do instead, if it cannot be traced; else "". Or a function that says so
             for some arguments.
+        draws: whether it gives something else each time, so that it is noted in any case.
         home: the module of Keras's operations that has it: "numpy", "nn", "math", "core"; cdl's
             has the same name.
     """
@@ -63,11 +64,13 @@ class Row:
         eager: Callable[..., Any],
         lower: Callable[..., Any] | None,
         untraced: str | Callable[..., str] = "",
+        draws: bool = False,
     ) -> None:
         self.name = name
         self.eager = eager
         self.lower = lower
         self.untraced = untraced
+        self.draws = draws
         parts = eager.__module__.split(".")
         self.home = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.HOME
 
@@ -118,6 +121,7 @@ def operation(
     lower: Callable[..., Any] | None = None,
     *,
     untraced: str | Callable[..., str] = "",
+    draws: bool = False,
     prepare: Callable[..., tuple[Any, ...]] | None = None,
 ) -> Callable[[F], F]:
     """Makes a function of `cdl.ops` out of a function in NumPy, or one of other such functions.
@@ -125,11 +129,12 @@ def operation(
     Args:
         lower: what it appends to a program; see `Row`.
         untraced: for what cannot be traced: what to do instead; see `Row`.
+        draws: whether it is noted in any case; see `Row`.
         prepare: from the arguments to those that everything else sees.
     """
 
     def decorate(function: F) -> F:
-        row = ROWS[function.__name__] = Row(function.__name__, function, lower, untraced)
+        row = ROWS[function.__name__] = Row(function.__name__, function, lower, untraced, draws)
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -168,7 +173,7 @@ def call(
     program = current_program()
     if program is not None and _has_terms(args, kwargs):
         return appended(program, row, args, kwargs)
-    if not is_symbolic(args, kwargs):
+    if not row.draws and not is_symbolic(args, kwargs):
         with np.errstate(all="ignore"):
             result = row.eager(*map_args(as_array, args), **map_kwargs(as_array, kwargs))
         return tree.map_structure(narrowed, result)

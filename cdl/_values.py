@@ -89,9 +89,27 @@ def sort(program: Program, value: Value) -> tuple[Value, Value]:
     return values, program.add_output(values, value.shape)
 
 
-def draw(program: Program, kind: str, shape: Iterable[int], seed: int = 0) -> Value:
-    """Random numbers for each sample: "uniform" in [0, 1), "normal", "truncated_normal"."""
-    return program.emit("draw", [], shape, kind=kind, seed=float(seed))
+def draw(
+    program: Program,
+    kind: str,
+    shape: Iterable[int],
+    seed: int = 0,
+    *,
+    fixed: bool = False,
+    shared: bool = False,
+) -> Value:
+    """Random numbers: "uniform" in [0, 1), "normal", "truncated_normal".
+
+    Args:
+        program: what it is appended to.
+        kind: the distribution.
+        shape: of the value.
+        seed: what they follow from, besides that of the run.
+        fixed: whether they are the same in each step, and follow from this seed alone.
+        shared: whether they are the same for all samples of a batch.
+    """
+    numbers = {"seed": float(seed), "fixed": float(fixed)}
+    return program.emit("draw", [], shape, (), shared=shared, kind=kind, **numbers)
 
 
 def product(

@@ -177,9 +177,15 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
 void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
                struct cdl_param *const *gradients);
 
+/* What the random numbers of a prediction are a function of, besides its program. */
+struct cdl_draws {
+    uint64_t seed, call; /* which call it is: each has others */
+    size_t first;        /* number of row 0 of the arrays in all that is predicted by the call */
+};
+
 /* Rows [0, rows) of the arrays through the program to row-major outputs. */
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
-                 float *const *outputs);
+                 float *const *outputs, struct cdl_draws draws);
 
 /* What an instruction found wrong in its inputs, which ended the last run before its batch changed
  * a weight: a number that should be in [0, limit). */

@@ -36,9 +36,11 @@ class Predictors:
 
     def __init__(self, model: Any) -> None:
         self.program = lower_inference(model)
-        # Of the one input of a model that gives one array; None for others, which pack theirs.
+        self._draws = any(i.op == "draw" for i in self.program.instructions)
+        # Of the one input of a model that gives one array; None for others, which pack theirs, and
+        # for those that draw numbers, other ones in each call.
         self.row_shape: tuple[int, ...] | None = None
-        if len(self.program.inputs) == len(self.program.outputs) == 1:
+        if len(self.program.inputs) == len(self.program.outputs) == 1 and not self._draws:
             packed = model._packed_outputs(self.program.outputs)
             own = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not own:
@@ -46,6 +48,7 @@ class Predictors:
         self.few = Executor(self.program, FEW)
         self._others: dict[int, Executor] = {}
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
+        self._calls = 0  # predictions, each with random numbers of its own
 
     def takes(self, x: Any) -> bool:
         """Whether nothing is to be done to x, nor to what `few` gives for it."""
@@ -73,7 +76,9 @@ class Predictors:
         rows = batch_size or (FEW if n <= FEW else MANY)
         if rows > MANY:  # no more than there are, and not a number of its own for each x
             rows = min(rows, -(-n // MANY) * MANY)
-        outputs = self.of(rows).predict(x)
+        if self._draws:
+            self._calls += 1
+        outputs = self.of(rows).predict(x, core_seed(), self._calls)
         return outputs if len(self.program.outputs) > 1 else [outputs]
 
 

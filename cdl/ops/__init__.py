@@ -5,6 +5,7 @@ of a layer is given while a model is made, they are written down, and run compil
 """
 
 from cdl.ops import operators as operators
+from cdl.ops import random as random
 from cdl.ops.core.loops import associative_scan as associative_scan
 from cdl.ops.core.loops import cond as cond
 from cdl.ops.core.loops import fori_loop as fori_loop

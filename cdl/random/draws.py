@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import expected, not_recognized, number
+from cdl._graph import KerasTensor, current_scope
+from cdl._samples import SampleCount
 from cdl._serial import at_home
 from cdl._state import State
+from cdl._symbols import operator_of
 from cdl.config import standardize_dtype
 
 if TYPE_CHECKING:
@@ -82,6 +85,22 @@ def _generator(owner: str, seed: Any) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(int(seed)))
 
 
+def _traced(name: str, shape: Any, seed: Any, *args: Any, **kwargs: Any) -> Any:
+    """What `cdl.ops` makes of a draw in traced code; None if it is to be drawn at once.
+
+    An array that does not depend on the number of samples and has an int as its seed is the same
+    in each step: it is drawn at once.
+    """
+    sizes = tuple(shape) if isinstance(shape, (list, tuple)) else ()
+    within = current_scope() is not None
+    if within and sizes[:1] == (None,):
+        sizes = (SampleCount(), *sizes[1:])
+    counted = any(isinstance(n, SampleCount) for n in sizes)
+    if not counted and not (within and not isinstance(seed, (int, np.integer))):
+        return None
+    return operator_of(f"random.{name}")(sizes, *args, seed=seed, **kwargs)
+
+
 def _shape(owner: str, shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         raise expected(owner, "shape", "a tuple of sizes", shape)
@@ -106,6 +125,9 @@ def normal(
         dtype: of the array, float32 unless given.
         seed: an int, a SeedGenerator or None.
     """
+    traced = _traced("normal", shape, seed, mean, stddev, dtype)
+    if traced is not None:
+        return traced  # type: ignore[no-any-return]
     drawn = _generator("normal", seed).standard_normal(_shape("normal", shape))
     return (mean + stddev * drawn).astype(standardize_dtype(dtype))
 
@@ -118,6 +140,9 @@ def uniform(
     seed: Any = None,
 ) -> Array:
     """Numbers spread evenly over [minval, maxval); see `normal`."""
+    traced = _traced("uniform", shape, seed, minval, maxval, dtype)
+    if traced is not None:
+        return traced  # type: ignore[no-any-return]
     drawn = _generator("uniform", seed).random(_shape("uniform", shape))
     return (minval + (maxval - minval) * drawn).astype(standardize_dtype(dtype))
 
@@ -130,6 +155,9 @@ def truncated_normal(
     seed: Any = None,
 ) -> Array:
     """Numbers of a normal distribution, of which none is beyond two deviations; see `normal`."""
+    traced = _traced("truncated_normal", shape, seed, mean, stddev, dtype)
+    if traced is not None:
+        return traced  # type: ignore[no-any-return]
     generator = _generator("truncated_normal", seed)
     drawn = generator.standard_normal(_shape("truncated_normal", shape))
     while (beyond := np.abs(drawn) > _LIMIT).any():
@@ -141,6 +169,9 @@ def randint(
     shape: Sequence[int], minval: int, maxval: int, dtype: Any = "int32", seed: Any = None
 ) -> Array:
     """Whole numbers from minval to below maxval; see `normal`."""
+    traced = _traced("randint", shape, seed, minval, maxval, dtype)
+    if traced is not None:
+        return traced  # type: ignore[no-any-return]
     drawn = _generator("randint", seed).integers(minval, maxval, _shape("randint", shape))
     return drawn.astype(standardize_dtype(dtype))
 
@@ -154,6 +185,8 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
         dtype: of the array.
         seed: see `normal`.
     """
+    if isinstance(logits, KerasTensor):
+        return operator_of("random.categorical")(logits, num_samples, dtype, seed)  # type: ignore[no-any-return]
     scores = np.asarray(logits, np.float64)
     if scores.ndim != 2:
         raise expected("categorical", "logits", "an array of 2 axes", scores)
@@ -172,6 +205,9 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
         noise_shape: the shape in which is drawn, 1 or None where an axis shares its draws.
         seed: see `normal`.
     """
+    if isinstance(inputs, KerasTensor):
+        rate = number("dropout", "rate", rate, 0.0, 1.0, below=1.0)
+        return operator_of("random.dropout")(inputs, rate, noise_shape, seed)  # type: ignore[no-any-return]
     x = np.asarray(inputs)
     rate = number("dropout", "rate", rate, 0.0, 1.0)
     shape = x.shape if noise_shape is None else noise_shape

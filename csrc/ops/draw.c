@@ -1,30 +1,36 @@
 /* draw.c - random numbers, others for each sample, step and instruction; in inference too.
  *
  * A row's numbers are a function of its number in the caller's array, so that they depend neither
- * on threads nor on how a prediction is cut into blocks (base/rng.h).
+ * on threads nor on how a prediction is cut into blocks (base/rng.h). Those that all samples share
+ * are as of row 0. With `fixed` they are the same in every step: by the op's seed and the row, in
+ * training that of the batch.
  */
 #include "ops/op.h"
 
-enum { KIND, SEED }; /* attributes: a row of kernels/draw.h */
+enum { KIND, SEED, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
 
 static cdl_status check(const struct cdl_node *node) {
     const float seed = node->attribute[SEED];
-    if (node->n_out != 1 || node->out[0]->shared || node->out[0]->is_int) return CDL_ERR_PROGRAM;
+    if (node->n_out != 1 || node->out[0]->is_int) return CDL_ERR_PROGRAM;
     return seed >= 0.0f && seed < 0x1p32f ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *y = node->out[0];
-    const uint64_t seed = cdl_mix64(ctx->seed) ^ (uint64_t)node->attribute[SEED];
-    const struct cdl_key key = cdl_key_of(seed, ctx->step, (uint64_t)node->index);
+    const bool fixed = node->attribute[FIXED] != 0.0f;
+    const uint64_t own = (uint64_t)node->attribute[SEED];
+    const struct cdl_key key =
+        fixed ? cdl_key_of(own, 0, 0)
+              : cdl_key_of(cdl_mix64(ctx->seed) ^ own, ctx->step, (uint64_t)node->index);
+    const size_t row = y->shared ? 0 : first + (fixed && ctx->training ? 0 : ctx->start);
     ctx->kernels->draw((enum cdl_draw)node->attribute[KIND], (last - first) * y->lines, y->width,
-                       key, (uint32_t)((ctx->start + first) * y->lines), cdl_rows(y, first), y->ld);
+                       key, (uint32_t)(row * y->lines), cdl_rows(y, first), y->ld);
 }
 
 const struct cdl_op cdl_op_draw = {
     .name = "draw",
-    .attributes = "kind,seed",
+    .attributes = "kind,seed,fixed",
     .params = "",
     .table = "draws",
     .check = check,

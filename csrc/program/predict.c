@@ -11,6 +11,7 @@ struct prediction {
     const struct cdl_array *arrays;
     size_t rows;
     float *const *outputs;
+    struct cdl_draws draws;
 };
 
 /* What no sample changes is computed once, by one thread. */
@@ -43,12 +44,15 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const size_t capacity = program->rows / (size_t)program->threads;
     const size_t base = (size_t)thread * capacity;
     const struct cdl_share mine = cdl_share_of(job->rows, thread, team->size);
-    struct cdl_context ctx = {.kernels = program->kernels, .threads = 1};
+    struct cdl_context ctx = {.kernels = program->kernels,
+                              .threads = 1,
+                              .seed = job->draws.seed,
+                              .step = job->draws.call};
     run_once(program, &ctx, team, thread);
     for (size_t at = mine.first; at < mine.last && !cdl_has_failed(program); at += capacity) {
         const size_t rows = mine.last - at < capacity ? mine.last - at : capacity;
         ctx.rows = ctx.batch = program->mixes_rows ? rows : program->rows;
-        ctx.start = at - base;
+        ctx.start = job->draws.first + at - base;
         for (int i = 0; i < program->n_inputs; i++) {
             /* Row base + r of the buffer is row at + r of the array. */
             cdl_gather(program->kernels, &job->arrays[i], NULL, 0, at - base, base, base + rows,
@@ -65,8 +69,8 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
 }
 
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
-                 float *const *outputs) {
-    struct prediction job = {program, arrays, rows, outputs};
+                 float *const *outputs, struct cdl_draws draws) {
+    struct prediction job = {program, arrays, rows, outputs, draws};
     cdl_prepare(program, false);
     /* A region of sleeping threads takes some 35 us to start: a few rows are done before that. */
     const double flops = program->row_flops * (double)rows;

@@ -175,3 +175,23 @@ def test_a_shape_that_does_not_fit_is_refused():
         with pytest.raises(ValueError, match="not well formed"):
             _core.Executor(program, 1)
     assert set(REDUCE) == {"sum", "mean", "max", "min", "prod"}
+
+
+def test_draws_that_all_samples_share_are_one_and_fixed_ones_stay():
+    for form in ({"shared": True}, {"fixed": True}):
+        program = Program()
+        x = program.input((3,))
+        noise = program.spread(_values.draw(program, "uniform", (3,), 5, **form))
+        program.output(program.map("add", [x, noise]))
+        executor = _core.Executor(program, 20)
+        a, b = (executor.predict([np.zeros((40, 3))], 1, call) for call in (0, 1))
+        rows = len(np.unique(a, axis=0))
+        assert rows == (1 if "shared" in form else 40)
+        assert (a == b).all() == ("fixed" in form)
+        other = executor.predict([np.zeros((40, 3))], 2, 0)
+        assert (a == other).all() == ("fixed" in form)
+
+
+def test_long_predictions_draw_no_row_twice():
+    x = drawn("normal", (2,), 5000, rows=16)
+    assert len(np.unique(x)) == 10_000

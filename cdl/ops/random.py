@@ -1,0 +1,150 @@
+"""random.py - random numbers in traced code: drawn anew in each step, by the core.
+
+`cdl.random` calls these where a shape has the number of samples as its first size, or a layer's
+`call` is being traced. An int as a seed gives the same numbers in each step, as on arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl import _values
+from cdl._expression import Expression, apply
+from cdl._operation import operation
+from cdl._symbols import OPERATORS, KerasTensor
+from cdl._term import Term
+from cdl.ops.arrays import as_dtype, samples_apart, shape_arg, shape_of
+from cdl.ops.lowering import mapped
+from cdl.ops.numpy.shapes import expand_dims
+from cdl.ops.numpy.sorting import argmax
+
+
+def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> Term:
+    """Numbers of a distribution in the shape of a result."""
+    fixed = isinstance(seed, (int, np.integer))
+    start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**24  # what a float holds
+    shared = not spec.lead
+    y = _values.draw(program, kind, spec.sample_shape, start, fixed=fixed, shared=shared)
+    return Term(y, spec)
+
+
+def _zeros(shape: Any, dtype: Any) -> Any:
+    return as_dtype(np.zeros(shape_arg(shape)), dtype or "float32")
+
+
+def _scaled(kind: str) -> Any:
+    """The lowering of shift + factor * number."""
+
+    def lower(
+        program: Any, spec: Any, shape: Any, shift: Any, factor: Any, dtype: Any, seed: Any
+    ) -> Any:
+        number = _drawn(program, spec, kind, seed)
+        return mapped(program, spec, lambda z, a, b: a + b * z, number, shift, factor)
+
+    return lower
+
+
+@operation(_scaled("normal"), draws=True)
+def random_normal(
+    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
+    """As `cdl.random.normal`, traced."""
+    return _zeros(shape, dtype)
+
+
+@operation(_scaled("truncated_normal"), draws=True)
+def random_truncated_normal(
+    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
+    """As `cdl.random.truncated_normal`, traced."""
+    return _zeros(shape, dtype)
+
+
+def _uniform(
+    program: Any, spec: Any, shape: Any, low: Any, high: Any, dtype: Any, seed: Any
+) -> Any:
+    number = _drawn(program, spec, "uniform", seed)
+    return mapped(program, spec, lambda u, a, b: a + (b - a) * u, number, low, high)
+
+
+@operation(_uniform, draws=True)
+def random_uniform(
+    shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
+    """As `cdl.random.uniform`, traced."""
+    return _zeros(shape, dtype)
+
+
+def _randint(
+    program: Any, spec: Any, shape: Any, low: Any, high: Any, dtype: Any, seed: Any
+) -> Any:
+    def form(u: Expression, a: Expression, b: Expression) -> Expression:
+        return apply("minimum", apply("floor", a + (b - a) * u), b - 1.0)
+
+    return mapped(program, spec, form, _drawn(program, spec, "uniform", seed), low, high)
+
+
+@operation(_randint, draws=True)
+def random_randint(
+    shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None
+) -> Any:
+    """As `cdl.random.randint`, traced."""
+    return _zeros(shape, dtype)
+
+
+def _dropout(program: Any, spec: Any, inputs: Any, rate: float, shape: Any, seed: Any) -> Any:
+    number = _drawn(program, spec, "uniform", seed)
+
+    def form(x: Expression, u: Expression) -> Expression:
+        return apply("where", apply("greater_equal", u, rate), x * (1.0 / (1.0 - rate)), 0.0)
+
+    return mapped(program, spec, form, inputs, number)
+
+
+@operation(_dropout, untraced=lambda inputs, rate, noise_shape, seed: _whole_noise(noise_shape))
+def random_dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
+    """As `cdl.random.dropout`, traced."""
+    return np.asarray(inputs)
+
+
+def _whole_noise(noise_shape: Any) -> str:
+    return "" if noise_shape is None else "noise_shape must be None: multiply by a mask of its own"
+
+
+def _categorical(
+    program: Any, spec: Any, logits: Any, num_samples: int, dtype: Any, seed: Any
+) -> Any:
+    whole = KerasTensor((*spec.shape, shape_of(logits)[-1]), lead=spec.lead)
+    number = _drawn(program, whole, "uniform", seed)
+    tiny = 0.5**25  # half of the step between two draws, so that no logarithm is of 0
+
+    def form(score: Expression, u: Expression) -> Expression:
+        return score - apply("log", -apply("log", u + tiny))
+
+    noisy = mapped(program, whole, form, expand_dims(logits, -2), number)
+    return argmax(Term(noisy, whole), -1)
+
+
+@operation(_categorical, untraced=lambda logits, *_: samples_apart(logits, -1))
+def random_categorical(
+    logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None
+) -> Any:
+    """As `cdl.random.categorical`, traced."""
+    return _zeros((shape_of(logits)[0], num_samples), dtype)
+
+
+OPERATORS.update(
+    {
+        f"random.{row.__name__.removeprefix('random_')}": row
+        for row in (
+            random_normal,
+            random_truncated_normal,
+            random_uniform,
+            random_randint,
+            random_dropout,
+            random_categorical,
+        )
+    }
+)
