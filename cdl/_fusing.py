@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cdl import _core
-from cdl._instruction import Instruction, Value
+from cdl._instruction import Instruction, Listing, Value
 
 if TYPE_CHECKING:
     from cdl._program import Program
@@ -25,20 +25,21 @@ class Rewriter:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.values = list(program.values)
-        self.instructions = list(program.instructions)
+        self.instructions = Listing(program.instructions)
         self.inputs = list(program.inputs)
         self.outputs = list(program.outputs)
         self.pulled = list(program.pulled)
+        self.assigned = {id(i.params[0]) for i in program.instructions if i.op == "assign"}
         self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
 
     def readers(self, value: Value) -> list[Instruction]:
-        return [i for i in self.instructions if any(v is value for v in i.inputs)]
+        return self.instructions.readers(value)
 
     def producer(self, value: Value) -> Instruction | None:
-        return next((i for i in self.instructions if any(v is value for v in i.outputs)), None)
+        return self.instructions.giver(value)
 
     def swap(self, old: Instruction, new: Instruction) -> None:
-        self.instructions = [new if i is old else i for i in self.instructions]
+        self.instructions.replace(old, new)
         self.replaced[id(old)] = (old, new)
 
     def current(self, instruction: Instruction) -> Instruction:
@@ -56,26 +57,26 @@ class Rewriter:
 
     def drop(self, *ops: str) -> None:
         for i in [i for i in self.instructions if i.op in ops]:
-            current = next(j for j in self.instructions if j.outputs == i.outputs)
+            current = self.current(i)
             self.instructions.remove(current)
             self.read_instead(current.outputs[0], current.inputs[0])
 
     def remove(self, *ops: str) -> None:
         """Leaves out instructions that have an effect but no output, unless they are reports."""
         kept = {id(self.current(report)) for report in self.program.reports}
-        self.instructions = [i for i in self.instructions if i.op not in ops or id(i) in kept]
+        for i in [i for i in self.instructions if i.op in ops and id(i) not in kept]:
+            self.instructions.remove(i)
 
     def cut_dead(self, training: bool) -> None:
         """Leaves out what leads to no output, no report and no other effect."""
         live = {id(v) for v in [*self.outputs, *self.pulled]}
-        kept = []
-        for i in reversed(self.instructions):
+        for i in list(reversed(self.instructions)):
             follows = i.op != "batch_norm" or (training and not i.attributes.get("frozen"))
             has_effect = _core.OPS[i.op].effects and follows
             if has_effect or any(id(v) in live for v in i.outputs):
-                kept.append(i)
                 live.update(id(v) for v in i.inputs)
-        self.instructions = kept[::-1]
+            else:
+                self.instructions.remove(i)
 
     def reshape_inputs(self) -> None:
         for i in [i for i in self.instructions if i.op == "reshape"]:
@@ -106,14 +107,16 @@ class Rewriter:
             fused = Instruction("loss", inputs, before.outputs, (), attributes)
             self.instructions.remove(loss)
             self.replaced[id(loss)] = (loss, fused)
-            self.instructions = [fused if i is before else i for i in self.instructions]
+            self.instructions.replace(before, fused)
 
     def put_first(self, values: Iterable[Value]) -> bool:
         """Makes values before all others; False if they are made of others themselves."""
         makers = [i for v in values if (i := self.producer(v)) is not None]
         if any(self.producer(v) for i in makers for v in i.inputs):
             return False
-        self.instructions = makers + [i for i in self.instructions if i not in makers]
+        for maker in reversed(makers):
+            self.instructions.remove(maker)
+            self.instructions.insert(0, maker)
         return True
 
     def fuse_activations(self) -> None:
@@ -132,9 +135,8 @@ class Rewriter:
                 continue
             attributes["activation"] = attributes.pop("kind")
             fused = Instruction("dense", dense.inputs, i.outputs, dense.params, attributes)
-            self.instructions = [
-                fused if j is dense else j for j in self.instructions if j is not i
-            ]
+            self.instructions.remove(i)
+            self.instructions.replace(dense, fused)
 
     def fork_values(self) -> None:
         """Where a value gets a gradient more than once, each giver has another output of a fork.
@@ -161,8 +163,10 @@ class Rewriter:
         shape, shared = value.shape, value.shared
         outputs = tuple(Value(index + k, shape, "float32", None, shared) for k in range(2))
         self.values += outputs
-        at = next(k for k, i in enumerate(self.instructions) if value in i.outputs)
-        self.instructions.insert(at + 1, Instruction("fork", (value,), outputs, (), {}))
+        producer = self.producer(value)
+        assert producer is not None
+        fork = Instruction("fork", (value,), outputs, (), {})
+        self.instructions.insert(self.instructions.index(producer) + 1, fork)
         return outputs[0], outputs[1]
 
     def read(self, reader: Instruction, k: int, value: Value) -> None:
@@ -173,7 +177,7 @@ class Rewriter:
     def result(self) -> Program:
         program = type(self.program)(self.program.training)
         program.values = self.values
-        program.instructions = self.instructions
+        program.instructions = list(self.instructions)
         program.inputs = self.inputs
         program.outputs = self.outputs
         program.reports = [self.current(report) for report in self.program.reports]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl import _bytecode, _core
@@ -101,6 +101,58 @@ class Instruction:
         return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (
             f"  {shape}" if shape else ""
         )
+
+
+class Listing:
+    """Instructions in order, with who gives and who reads each value at hand."""
+
+    def __init__(self, instructions: Iterable[Instruction]) -> None:
+        self._list: list[Instruction] = []
+        self._givers: dict[int, Instruction] = {}
+        self._readers: dict[int, dict[int, Instruction]] = {}
+        for instruction in instructions:
+            self.insert(len(self._list), instruction)
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return iter(self._list)
+
+    def __reversed__(self) -> Iterator[Instruction]:
+        return reversed(self._list)
+
+    def index(self, instruction: Instruction) -> int:
+        """Its place."""
+        return self._list.index(instruction)
+
+    def insert(self, at: int, instruction: Instruction) -> None:
+        """Puts an instruction before the one that is at a place."""
+        self._list.insert(at, instruction)
+        for v in instruction.outputs:
+            self._givers[id(v)] = instruction
+        for v in instruction.inputs:
+            self._readers.setdefault(id(v), {})[id(instruction)] = instruction
+
+    def remove(self, instruction: Instruction) -> None:
+        """Leaves an instruction out."""
+        self._list.remove(instruction)
+        for v in instruction.outputs:
+            if self._givers.get(id(v)) is instruction:
+                del self._givers[id(v)]
+        for v in instruction.inputs:
+            self._readers[id(v)].pop(id(instruction), None)
+
+    def replace(self, old: Instruction, new: Instruction) -> None:
+        """Another instruction in the place of one."""
+        at = self.index(old)
+        self.remove(old)
+        self.insert(at, new)
+
+    def giver(self, value: Value) -> Instruction | None:
+        """The instruction that a value is an output of; None for an input of the program."""
+        return self._givers.get(id(value))
+
+    def readers(self, value: Value) -> list[Instruction]:
+        """The instructions that read a value, each once."""
+        return list(self._readers.get(id(value), {}).values())
 
 
 def _brief(numbers: tuple[float, ...]) -> str:

@@ -84,9 +84,8 @@ def merge(program: Rewriter) -> None:
         if new is not i:
             program.swap(i, new)
         maps[id(i.outputs[0])] = new
-    program.instructions = [
-        i for i in program.instructions if not (i.op == "map" and id(i.outputs[0]) in gone)
-    ]
+    for i in [i for i in program.instructions if i.op == "map" and id(i.outputs[0]) in gone]:
+        program.instructions.remove(i)
 
 
 def _merged(reader: Instruction, value: Value, before: Instruction) -> Instruction | None:

@@ -38,14 +38,17 @@ def apply(program: Rewriter) -> None:
 
 def _read_once(program: Rewriter, value: Value) -> bool:
     """Whether one instruction reads a value, once, and nobody else does."""
-    reads = sum(v is value for i in program.instructions for v in i.inputs)
+    reads = sum(v is value for i in program.readers(value) for v in i.inputs)
     return reads == 1 and not any(v is value for v in (*program.outputs, *program.pulled))
 
 
 def _parameter(program: Rewriter, value: Value) -> Variable | None:
-    """The weight that a value is, or None."""
+    """The weight that a value is, or None; one that is assigned is another once it is read."""
     source = program.producer(value)
-    return source.params[0] if source is not None and source.op == "param" else None
+    if source is None or source.op != "param":
+        return None
+    (weight,) = source.params
+    return None if id(weight) in program.assigned else weight
 
 
 def _fuse_products(program: Rewriter) -> None:
@@ -60,7 +63,7 @@ def _fuse_products(program: Rewriter) -> None:
 
 
 def _fuse_biases(program: Rewriter) -> None:
-    for i in [i for i in program.instructions if i.op == "map"]:
+    for i in [i for i in program.instructions if i.op == "map" and len(i.inputs) == 2]:
         sum_of = read(i.numbers)
         if sum_of.primitive != "add" or any(a.primitive != "argument" for a in sum_of.args):
             continue

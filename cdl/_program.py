@@ -338,6 +338,7 @@ class Program:
         if not penalties:
             program.drop("activity")
             program.remove("assign", "objective")
+        program.cut_dead(training)
         _peepholes.apply(program)
         program.cut_dead(training)
         program.reshape_inputs()

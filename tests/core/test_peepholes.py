@@ -164,3 +164,29 @@ def test_weights_of_lines_keep_the_mean_apart():
     assert "reduce" in [i.op for i in program.fused().instructions]
     for v, slope in gradients(program.fused(), arrays).items():
         np.testing.assert_allclose(slope, expected[v], rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_that_is_assigned_stays_a_value():
+    kernel, bias = layer(4, 4)
+    program = Program()
+    program.output(by_hand(program, program.input((4,)), kernel, bias))
+    program.assign(kernel, program.constant(np.zeros((4, 4))))
+    assert "dense" not in [i.op for i in program.fused().instructions]
+
+
+def test_a_sum_of_a_value_with_itself_is_no_bias():
+    kernel, _ = layer(4, 5)
+    program = Program()
+    y = by_hand(program, program.input((4,)), kernel)
+    program.output(program.map("add", [y, y]))
+    assert [i.op for i in program.fused().instructions] == ["dense", "map"]
+
+
+def test_a_branch_that_leads_nowhere_keeps_nothing_apart():
+    kernel, bias = layer(4, 5)
+    program = Program()
+    y = by_hand(program, program.input((4,)), kernel)
+    program.map("tanh", [y])
+    b = program.spread(program.param(bias))
+    program.output(program.map("relu", [program.map("add", [y, b])]))
+    assert [i.op for i in program.fused().instructions] == ["dense"]
