@@ -21,6 +21,7 @@ NAMES = (
     "training",
     "phases",
     "inference",
+    "wide_and_deep",
     "matmul",
     "kernels",
     "accuracy",
