@@ -178,15 +178,16 @@ _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "equal": 
 
 def text(numbers: Numbers, names: Sequence[str]) -> str:
     """An expression as one writes it, of arguments with these names."""
-    return _text(read(numbers), names)
+    return text_of(read(numbers), names)
 
 
-def _text(x: Expression, names: Sequence[str]) -> str:
+def text_of(x: Expression, names: Sequence[str]) -> str:
+    """The same of an expression."""
     if x.primitive == "argument":
         return names[int(x.value)]
     if x.primitive == "constant":
         return f"{x.value:g}"
-    parts = [_text(a, names) for a in x.args]
+    parts = [text_of(a, names) for a in x.args]
     if x.primitive not in _SIGNS:
         return f"{x.primitive}({', '.join(parts)})"
     for k, a in enumerate(x.args):

@@ -65,7 +65,8 @@ def _fuse_products(program: Rewriter) -> None:
 def _fuse_biases(program: Rewriter) -> None:
     for i in [i for i in program.instructions if i.op == "map" and len(i.inputs) == 2]:
         sum_of = read(i.numbers)
-        if sum_of.primitive != "add" or any(a.primitive != "argument" for a in sum_of.args):
+        of_two = len(i.inputs) == 2 and all(a.primitive == "argument" for a in sum_of.args)
+        if sum_of.primitive != "add" or not of_two:
             continue
         for x, other in (i.inputs, i.inputs[::-1]):
             dense, bias = program.producer(x), _bias(program, other)

@@ -94,6 +94,7 @@ def others(program, x):
     z = program.map("add", [z, program.spread(program.map("exp", [program.param(row)]))])
     w = _values.product(program, program.map("add", [y, z]), program.param(kernel), turned_b=True)
     both = program.map("subtract", [w, program.spread(program.param(bias))])
+    both = program.map("add", [both, both])
     return program.map("add", [both, y])  # y is read twice, so it keeps its value
 
 

@@ -1,0 +1,172 @@
+"""ops_page.py - docs/ops.md, made from the tables: of functions of `cdl.ops`, primitives, core ops.
+
+    python tests/ops_page.py        # writes it; the tests fail where it is not what the tables say
+
+What a function becomes is read from the program of its first call in tests/golden/ops_table.py
+that can be traced.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "ops.md"
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "golden")]
+
+from ops_table import CALLS
+from programs import dense, weight
+from traced import of_samples, traced
+
+from cdl import _bytecode, _core, ops, tree
+from cdl._elementwise import SLOPES
+from cdl._expression import DY, Expression, Y, arguments
+from cdl._operation import ROWS
+from cdl._program import Program
+
+TEXT = """\
+# Operations: what a function becomes
+
+Made by `python tests/ops_page.py` from the tables of the code; a test holds it to them.
+
+A function of `cdl.ops` is NumPy on arrays. On symbolic values it is written down and becomes
+instructions of the core: *forward* names them for one of the calls in `tests/golden/ops_table.py`,
+*fused* what `Program.fused()` makes of them. A `map` is one pass over memory, however many
+primitives its expression has, and takes neighbouring maps along; what only moves a value
+(`reshape`) or gives it to each sample (`spread`) is not listed. *Backward*: whether the operands
+that are floats get a gradient; the tests hold it to central differences. A function that has no row
+runs on arrays alone: traced, it raises a `TypeError` that says what to use.
+"""
+PLAIN = {"param", "constant", "spread", "reshape"}  # how values come about, not what is computed
+
+
+def learning_program(function, arrays, fixed):
+    """The program of a traced call whose operands are outputs of dense layers; these."""
+    graph = traced(function, arrays, fixed)
+    program, rows = Program(training=True), len(arrays[0])
+    eye = program.input((rows,))
+    values = []
+    for a in arrays:
+        made = dense(program, eye, weight(np.zeros((rows, a[0].size), np.float32)))
+        values.append(program.emit("reshape", [made], a.shape[1:]))
+    outputs = tree.flatten(graph.lower(program, values))
+    for value in outputs:
+        program.output(program.spread(value))
+    program.pulled = list(program.outputs)
+    return program, values
+
+
+def words(instructions):
+    """Instructions in a row, the same ones counted."""
+    found = []
+    for i in instructions:
+        if i.op in PLAIN or i.op == "fork" or (i.op == "dense" and i.attributes == {}):
+            continue
+        if found and found[-1][0] == i.op:
+            found[-1][1] += 1
+        else:
+            found.append([i.op, 1])
+    return ", ".join(op if n == 1 else f"{n} {op}" for op, n in found)
+
+
+def traced_call(name):
+    """(function, arrays, whether the number of samples is fixed) of a call that can be traced.
+
+    One of floats if there is any.
+    """
+    calls = [of_samples(getattr(ops, name), call) for call in CALLS.get(name, ())]
+    calls = [(function, arrays) for function, arrays in calls if arrays]
+    calls.sort(key=lambda call: any(a.dtype.kind != "f" for a in call[1]))
+    for function, arrays in calls:
+        for fixed in (False, True):
+            try:
+                traced(function, arrays, fixed)
+            except (TypeError, ValueError):
+                continue
+            return function, arrays, fixed
+    return None
+
+
+def backward(program, values, arrays):
+    """Which operands get a gradient: yes, none, or the numbers of those."""
+    givers = {id(i.inputs[k]) for i, k in program.givers()} | {id(v) for v in program.pulled}
+    floats = [k for k, a in enumerate(arrays) if a.dtype.kind == "f"]
+    gets = [k for k in floats if id(values[k]) in givers]
+    if not gets:
+        return "none"
+    return "yes" if gets == floats else "of " + ", ".join(str(k + 1) for k in gets)
+
+
+def function_rows():
+    """By home: name, forward, fused, backward of each function that can be traced."""
+    found = {}
+    for name, row in sorted(ROWS.items()):
+        call = traced_call(name) if row.eager.__module__.startswith("cdl.ops") else None
+        if call is None:
+            continue
+        program, values = learning_program(*call)
+        fused = words(program.fused().instructions) or "nothing"
+        forward = words(program.instructions) or "nothing"
+        line = (f"`{name}`", forward, fused, backward(program, values, call[1]))
+        found.setdefault(row.home, []).append(line)
+    return found
+
+
+def primitive_rows():
+    """Primitives and, as expressions, what each of their operands gets of dy."""
+    names = ["a", "b", "c", "y", "dy"]  # the last two are Y and DY, counted from the end
+    g, y = (Expression("argument", (), k) for k in (DY, Y))
+    rows = []
+    for name, arity in _core.ELEMENTWISE.items():
+        slopes = SLOPES[name](g, y, *arguments(arity)) if name in SLOPES else ()
+        texts = ["0" if s is None else f"`{_bytecode.text_of(s, names)}`" for s in slopes]
+        rows.append(
+            (f"`{name}`", str(arity), "; ".join(texts) or ("dy" if name == "copy" else "0"))
+        )
+    return rows
+
+
+def op_rows():
+    """The core's ops: what they are for and who gets a gradient."""
+    rows = []
+    for name, row in _core.OPS.items():
+        source = ROOT / "csrc" / "ops" / f"{name}.c"
+        first = re.match(
+            r"/\* \S+ - (.*?[.:;]) *(?:\n|[A-Z(]|\*/| )", source.read_text(), re.DOTALL
+        )
+        about = " ".join(first.group(1).replace("\n *", " ").split()).rstrip(".:;")
+        gives = "all inputs" if row.many else "the first input"
+        gives = {"map": "inputs with a slope", "gather": "the table"}.get(name, gives)
+        rows.append((f"`{name}`", about, gives if row.gives_gradient else "none"))
+    return rows
+
+
+def table(head, rows):
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines)
+
+
+def page():
+    parts = [TEXT]
+    for home, rows in sorted(function_rows().items()):
+        parts.append(f"## cdl.ops: {home}\n")
+        parts.append(table(("operation", "forward", "fused", "backward"), rows) + "\n")
+    parts.append("## Primitives of maps\n")
+    parts.append(
+        "What each operand gets of `dy`, the gradient by the result `y`; several are parted by "
+        "semicolons. 0: no gradient flows.\n"
+    )
+    parts.append(table(("primitive", "operands", "gradient"), primitive_rows()) + "\n")
+    parts.append("## Ops of the core\n")
+    parts.append(table(("op", "what it is", "gradient to"), op_rows()) + "\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    print(f"wrote {PAGE}")
