@@ -40,6 +40,8 @@ class Program:
         self.outputs: list[Value] = []
         self.reports: list[Instruction] = []
         self.training = training
+        # Metrics that traced code shows values to, by the id of the report; None: nobody looks.
+        self.observed: dict[int, Any] | None = None
         self._pulled: list[Value] | None = None
         self._is_fixed = False
         self._read: dict[int, Value] = {}  # what a weight is, by its id

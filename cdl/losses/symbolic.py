@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import _graph
+from cdl import _core, _graph
 from cdl._graph import KerasTensor, operator_of
 from cdl.utils.naming import unique
 
@@ -45,7 +45,9 @@ class LinesOf:
         target, prediction = loss.operands(program, target, prediction)
         lines = prediction.shape[:-1]
         shape = (*lines, 1) if lines else ()
-        parameters: Any = {k: v for k, v in loss.parameters().items() if row == loss.row}
+        parameters: Any = loss.parameters()
+        if row != loss.row:
+            parameters = dict.fromkeys(_core.LOSSES[row].params, 0.0)  # label_smoothing
         y = program.emit("line_loss", (prediction, target), shape, kind=row, **parameters)
         return program.emit("reshape", (y,), lines) if lines else y
 

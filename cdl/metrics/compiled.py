@@ -117,15 +117,6 @@ class CompiledMetric(Mean, Compiled):
         emit = program.metric if self.op == "metric" else program.measure
         return emit(self.row, target, prediction, weight, **self.parameters())
 
-    def load(self, state: Sequence[float]) -> None:
-        """As in Compiled: (total, count)."""
-        self.total.assign(state[0])
-        self.count.assign(state[1])
-
-    def value_of(self, state: Sequence[float]) -> float:
-        """As in Compiled, in double precision."""
-        return self.finish(*state)
-
 
 class ElementMetric(CompiledMetric):
     """Base of those whose row is the mean of a value for each prediction.

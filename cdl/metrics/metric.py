@@ -13,11 +13,13 @@ import numpy as np
 
 from cdl import _budget, initializers
 from cdl._arguments import expected
+from cdl._graph import KerasTensor
 from cdl._named import Family, serialize
 from cdl._state import State
 from cdl._variable import Variable
 from cdl.losses.loss import Loss, as_array, same_rank
 from cdl.losses.loss import family as losses
+from cdl.metrics.observing import observe
 from cdl.utils.naming import snake_case, unique
 
 if TYPE_CHECKING:
@@ -211,10 +213,16 @@ class Mean(Metric):
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Add values, each times its weight, and the weights, to what the mean is made of.
 
+        In traced code, such as the `call` of a layer, they may be symbolic: then the core adds them
+        up, and the value of the metric is in the logs.
+
         Args:
             values: an array whose first axis are the samples, or a number.
             sample_weight: an array that fits the values, or None.
         """
+        if isinstance(values, KerasTensor):
+            observe(self, values, sample_weight)
+            return
         values, weight = _by_sample(self, values, sample_weight, np.mean)
         self.total.assign_add(values.sum())
         if weight is not None:
@@ -226,6 +234,15 @@ class Mean(Metric):
     def finish(total: float, count: float) -> float:
         """The metric's value, of what was added up."""
         return total / count if count else 0.0
+
+    def load(self, state: Sequence[float]) -> None:
+        """Put in what the core has added up: the sum and the weights."""
+        self.total.assign(state[0])
+        self.count.assign(state[1])
+
+    def value_of(self, state: Sequence[float]) -> float:
+        """The value that such a state has, in double precision."""
+        return self.finish(*state)
 
     def result(self) -> Any:
         """The mean so far; 0 if nothing was added."""

@@ -43,15 +43,6 @@ class TracedMean(MeanMetricWrapper, Compiled):
         inputs = [values] if weight is None or values.shared else [values, weight]
         return program.score("observe", inputs)
 
-    def load(self, state: Sequence[float]) -> None:
-        """As in Compiled: (total, count)."""
-        self.total.assign(state[0])
-        self.count.assign(state[1])
-
-    def value_of(self, state: Sequence[float]) -> float:
-        """As in Compiled, in double precision."""
-        return self.finish(*state)
-
 
 def traced(
     metric: MeanMetricWrapper, y_shape: Sequence[int | None], output_shape: Sequence[int | None]

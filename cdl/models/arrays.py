@@ -4,15 +4,17 @@ All that can be wrong with data is found here, before a layer is built, a weight
 core is called; so a call that fails leaves the model as it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import _core, data, losses
-from cdl.models.compiled import Compiled, Head, Settled
-from cdl.models.interface import Info, Shape, labels
+from cdl import _core, data, tree
+from cdl.models.compiled import Compiled, Head
+from cdl.models.interface import Shape, labels
+from cdl.models.own_steps import arrays_in, overrides
+from cdl.models.weighing import by_output, class_weights, fit_weights, sample_weights
 
 Array = NDArray[Any]
 
@@ -24,11 +26,14 @@ class Arrays(NamedTuple):
         x: one array an input of the model.
         y: one an output, or None where nobody reads it.
         weight: likewise, or None; None where all samples weigh 1.
+        nest: how y is nested, with its numbers as leaves, where it is not one array an output: for
+            a `compute_loss` of the model's own.
     """
 
     x: tuple[Array, ...]
     y: tuple[Array | None, ...]
     weight: tuple[Array | None, ...] | None
+    nest: Any = None
 
     @property
     def samples(self) -> int:
@@ -51,7 +56,7 @@ class Arrays(NamedTuple):
             return tuple(None if each is None else each[start:stop] for each in arrays)
 
         weight = None if self.weight is None else part(self.weight)
-        return Arrays(part(self.x), part(self.y), weight)
+        return Arrays(part(self.x), part(self.y), weight, self.nest)
 
 
 def inputs(model: Any, x: Any, call: str, batch: int | None = None) -> list[Array]:
@@ -96,14 +101,16 @@ def training_data(
     flat = model._flat_inputs(x, call)
     of_x = _X if len(flat) == 1 else labels("x", "input", model._input_names())
     xs = _as_rows(flat, of_x, call)
-    ys = _by_output(model, compiled, y, f"{call}: y")
+    if not compiled.reads_targets and overrides(type(model), "compute_loss"):
+        return _for_own_loss(model, compiled, xs, of_x, (y, sample_weight, class_weight), call)
+    ys = by_output(model, compiled, y, f"{call}: y")
     of_y = _Y if len(ys) == 1 else labels("y", "output", model._output_names())
     for i, each in enumerate(ys):
         ys[i] = None if each is None else data.as_numeric(each, f"{call}: {of_y[i]}")
     rows = _same_rows(xs + ys, of_x + of_y, call)
     weights: list[Array | None] = []
     if sample_weight is not None:
-        weights = _sample_weights(model, compiled, sample_weight, rows, call)
+        weights = sample_weights(model, compiled, sample_weight, rows, call)
 
     built = model.built
     if built:
@@ -116,14 +123,45 @@ def training_data(
     for i, head in enumerate(settled.heads):
         ys[i] = targets(ys[i], head, outputs[i].shape[1:], f"{call}: {of_y[i]}")
     if sample_weight is not None:
-        weights = _fit_weights(weights, settled, outputs, call)
+        weights = fit_weights(weights, settled, outputs, call)
     if class_weight is not None:
-        weights = [_class_weights(class_weight, ys, call)]
+        weights = [class_weights(class_weight, ys, call)]
 
     if not built:
         model._build_for([(min(batch or rows, rows), *each.shape[1:]) for each in xs])
     compiled.settled = settled
     return Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
+
+
+def _for_own_loss(
+    model: Any,
+    compiled: Compiled,
+    xs: list[Array],
+    of_x: list[str],
+    others: tuple[Any, Any, Any],
+    call: str,
+) -> Arrays:
+    """The same where only the model's own `compute_loss` reads targets, whatever they are."""
+    y, sample_weight, class_weight = others
+    nested = arrays_in(y, f"{call}: y")
+    paths = [(path, leaf) for path, leaf in tree.flatten_with_path(nested) if leaf is not None]
+    ys = [leaf for _, leaf in paths]
+    of_y = ["".join(["y", *(f"[{key!r}]" for key in path)]) for path, _ in paths]
+    rows = _same_rows(xs + ys, of_x + of_y, call)
+    nest = tree.pack_sequence_as(nested, list(range(len(ys)))) if ys else None
+    weights: tuple[Array, ...] | None = None
+    if class_weight is not None:
+        weights = (class_weights(class_weight, ys or [None], call),)
+    elif sample_weight is not None:
+        weight = data.of_samples(sample_weight, rows, f"{call}: sample_weight")
+        weights = (weight,) * max(1, len(ys))
+    if not model.built:
+        model._check_has_layers()
+        model._build_for([each.shape for each in xs])
+    xs = _fit_inputs(model, xs, of_x, call)
+    outputs = model._output_infos()
+    compiled.settled = compiled.settle(outputs, [(None,)] * len(outputs), model._is_keyed())
+    return Arrays(tuple(xs), tuple(ys), weights, nest)
 
 
 # How errors call the parts where there is one of each. Calls with one batch come this way, where
@@ -155,75 +193,6 @@ def _fit_inputs(model: Any, arrays: list[Array], names: list[str], call: str) ->
 
 def _shapes(ys: Sequence[Array | None]) -> list[Shape]:
     return [(None,) if y is None else (None, *y.shape[1:]) for y in ys]
-
-
-def _by_output(model: Any, compiled: Compiled, given: Any, name: str) -> list[Any]:
-    """Targets or weights as one element an output.
-
-    As in Keras, a list may have only the elements of those outputs that have a loss or metric.
-    """
-    names = model._output_names()
-    if len(names) > 1 and given is not None and not isinstance(given, Mapping):
-        wanted = compiled.wanted(names, model._is_keyed())
-        read = [i for i, each in enumerate(wanted) if each.reads_target]
-        parts = list(given) if isinstance(given, (list, tuple)) else [given]
-        if len(parts) == len(read) < len(names):
-            placed = dict(zip(read, parts, strict=True))
-            return [placed.get(i) for i in range(len(names))]
-    found: list[Any] = model._flat_targets(given, name)
-    return found
-
-
-def _sample_weights(
-    model: Any, compiled: Compiled, given: Any, rows: int, call: str
-) -> list[Array | None]:
-    """Sample weights output by output, checked to have as many rows; one array is for all."""
-    names = model._output_names()
-    name = f"{call}: sample_weight"
-    if len(names) == 1 and not isinstance(given, Mapping):
-        return [data.of_samples(given, rows, name)]
-    if not isinstance(given, (list, tuple, Mapping)):
-        weight = data.of_samples(given, rows, name)
-        if weight.size != rows:
-            raise ValueError(
-                f"{name} must have shape ({rows},), one weight for each row of x, as one array for "
-                f"{len(names)} outputs, got {weight.shape}: give a list or dict of arrays"
-            )
-        return [weight] * len(names)
-    flat = _by_output(model, compiled, given, name)
-    of_each = labels(name, "output", names)
-    return [
-        None if each is None else data.of_samples(each, rows, which)
-        for each, which in zip(flat, of_each, strict=True)
-    ]
-
-
-def _class_weights(class_weight: Any, ys: Sequence[Array | None], call: str) -> Array:
-    if len(ys) > 1:
-        raise ValueError(
-            f"{call}: class_weight must be None for a model of {len(ys)} outputs: give "
-            "sample_weight, an array for each output"
-        )
-    if ys[0] is None:
-        raise ValueError(f"{call}: y must be given for class_weight")
-    return data.of_classes(class_weight, ys[0], f"{call}: class_weight")
-
-
-def _fit_weights(
-    weights: Sequence[Array | None], settled: Settled, outputs: Sequence[Info], call: str
-) -> list[Array | None]:
-    """Sample weights in the shape that the core's loss and weighted metrics take; ValueError."""
-    names = labels(f"{call}: sample_weight", "output", [info.name for info in outputs])
-    fitted: list[Array | None] = []
-    for i, (weight, head, info) in enumerate(zip(weights, settled.heads, outputs, strict=True)):
-        lines = [info.row[:-1] for each in settled.metrics if each.weighted and each.output == i]
-        if head.loss is not None and losses.is_compiled(head.loss):
-            lines.append(head.loss.lines(info.row))
-        for shape in lines if weight is not None else ():
-            assert weight is not None
-            weight = data.of_lines(weight, shape, names[i])
-        fitted.append(weight)
-    return fitted
 
 
 def targets(y: Array | None, head: Head, output: tuple[int, ...], name: str) -> Array | None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from cdl import metrics
+from cdl._graph import KerasTensor
 from cdl.models.compiled import Compiled, Settled
 from cdl.models.interface import Info
+from cdl.models.own_loss import log_loss
 from cdl.models.own_steps import flat_logs
-from cdl.models.wanted import leaves
 
 
 class CompileMetrics(metrics.Metric):
@@ -136,7 +137,7 @@ class ByHand:
         Raises:
             ValueError: data that do not fit.
         """
-        if not any(given is not None for given in leaves(self.compiled.given["loss"])):
+        if not self.compiled.has_loss:
             return None
         settled, ys, predictions, weights = self.flat(y, y_pred, sample_weight, "compute_loss")
         total: Any = None
@@ -146,7 +147,10 @@ class ByHand:
             if ys[i] is None:
                 raise ValueError(f"compute_loss: y must be given for the loss {head.loss.name!r}")
             value = head.loss(ys[i], predictions[i], weights[i])
-            if head.logged is not None and isinstance(value, (float, np.floating)):
+            if isinstance(value, KerasTensor):
+                if head.logged is not None:
+                    log_loss(i, value)
+            elif head.logged is not None and np.ndim(value) == 0:
                 mean = self.losses.setdefault(head.logged, metrics.Mean(name=head.logged))
                 mean.update_state(value, sample_weight=len(predictions[i]))
             value = value if head.scale == 1.0 else value * np.float32(head.scale)

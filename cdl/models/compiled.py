@@ -52,12 +52,13 @@ class Compiled:
         given: the arguments by name, as they came.
         names: the names of the model's outputs, None if they are not known yet.
         keyed: whether the model puts out a dict.
-        own_loss: whether the model has a `compute_loss` of its own, which sees y as it is.
+        own_loss: whether the model has a `compute_loss` of its own.
 
     Attributes:
         optimizer: the Optimizer.
         has_loss: whether there is a loss for some output.
         has_metrics: whether there are metrics for some output.
+        reads_targets: whether there is either.
         settled: loss and metrics as objects, None until the first data.
     """
 
@@ -82,7 +83,8 @@ class Compiled:
         """Find unknown names now and not at the first data."""
         given, of_metrics = leaves(self.given["loss"]), leaves(self.given["metrics"])
         of_metrics += leaves(self.given["weighted_metrics"])
-        self.has_loss, self.has_metrics = bool(given) or self.own_loss, bool(of_metrics)
+        self.has_loss, self.has_metrics = bool(given), bool(of_metrics)
+        self.reads_targets = self.has_loss or self.has_metrics
         for identifier in given:
             if not _by_shape(identifier):
                 losses.get(identifier)
@@ -123,7 +125,7 @@ class Compiled:
             readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
             readers += [_reader("metric", each.name, each.metric, metrics) for each in own]
             wants = {want for _, want in readers}
-            shaped = self.own_loss or not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
+            shaped = not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
             scale = wanted[i].scale
             heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
         order = list(range(len(heads)))

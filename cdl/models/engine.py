@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cdl._core import Executor
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Compiled, Settled
-from cdl.models.lowering import Plan
+from cdl.models.plans import WHOLE, Plan
 from cdl.models.python_parts import PythonParts
 from cdl.models.restraints import Restraints
 from cdl.random import core_seed
@@ -35,6 +35,7 @@ class Engine:
         rows: the most rows of a batch, until a larger one comes.
         training: whether `run` trains.
         key: by which Machines knows it.
+        only: names of what is to be in the logs, None for all.
     """
 
     def __init__(
@@ -46,14 +47,18 @@ class Engine:
         rows: int,
         training: bool,
         key: Any = None,
+        only: set[str] | None = None,
     ) -> None:
         optimizer = compiled.optimizer
         self.plan = plan
         self.training = training
         self.optimizer = optimizer
         self.settled = settled
+        self.metrics = settled.metrics + plan.observed
         self.parts = PythonParts(settled, plan)
-        self._any_held = any(each.held for each in settled.metrics)
+        self._only = only
+        self._scaled = WHOLE not in plan.reports  # losses are reported as they count in the whole
+        self._any_held = any(each.held for each in self.metrics)
         restraints = self._restraints = Restraints(variables, training, plan.penalized)
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
         self.in_python |= training and optimizer.by_step
@@ -202,21 +207,28 @@ class Engine:
             if i in states:
                 head, (total, count) = settled.heads[i], states[i]
                 value = total / count if count else 0.0
-                if head.scale:  # else the report is of the loss itself
+                if self._scaled and head.scale:  # else the report is of the loss itself
                     whole += value
                     value /= head.scale
                 if head.logged is not None:
                     logs[head.logged] = value
+        if not self._scaled:
+            total, count = states[WHOLE]
+            whole = total / count if count else 0.0
         logs["loss"] = whole + self._penalty()
         values: dict[str, Any] = logs if len(settled.heads) == 1 else {}
-        for each in settled.metrics:
+        for each in self.metrics:
             if each.name in states:
                 value = each.metric.value_of(states[each.name])
             else:
                 value = each.metric.result()
             parts = value if isinstance(value, Mapping) else {each.name: value}
             values.update({str(key): _plain(part) for key, part in parts.items()})
-        return logs if values is logs else {**logs, **dict(sorted(values.items()))}
+        if values is not logs:
+            logs.update(sorted(values.items()))
+        if self._only is not None:
+            logs = {name: value for name, value in logs.items() if name in self._only}
+        return logs
 
     def _penalty(self) -> float:
         """The mean over all rows of what regularizers add to the loss of their batch."""
@@ -240,7 +252,7 @@ class Engine:
         if only_held and not self._any_held:
             return
         states = dict(zip(self.plan.reports, self._states(), strict=True))
-        for each in self.settled.metrics:
+        for each in self.metrics:
             if each.name in states and (each.held or not only_held):
                 each.metric.load(states[each.name])
 

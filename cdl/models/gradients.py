@@ -12,7 +12,7 @@ from cdl._core import Executor, Parameter
 from cdl._variable import Variable
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Settled
-from cdl.models.lowering import Plan
+from cdl.models.plans import Plan
 from cdl.models.python_parts import PythonParts
 from cdl.models.restraints import Restraints
 from cdl.random import core_seed

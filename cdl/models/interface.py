@@ -83,6 +83,10 @@ class Interface:
         """Outputs as the user sees them: one array, a list, or a dict."""
         return outputs[0] if len(outputs) == 1 else outputs
 
+    def _packed_inputs(self, inputs: list[Any]) -> Any:
+        """Inputs as the user hands them in: one array, a list, or a dict."""
+        return inputs[0] if len(inputs) == 1 else inputs
+
     def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
         """The outputs that inputs of those shapes will give; the model is not built yet."""
         raise NotImplementedError

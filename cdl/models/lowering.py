@@ -2,65 +2,18 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from cdl import losses, metrics, regularizers
+from cdl import _core, losses, metrics, regularizers, tree
 from cdl._program import Program, Value
-from cdl.models import own_loss
 from cdl.models.compiled import Compiled, Head, Settled
 from cdl.models.interface import Info
+from cdl.models.own_loss import lower_own_loss
 from cdl.models.own_steps import overrides
+from cdl.models.plans import WHOLE, Form, Inputs, Plan, Seen, names_of_reports
 
 if TYPE_CHECKING:
     from cdl._variable import Variable
-
-Rows = tuple[tuple[int, ...] | None, ...]
-
-
-class Slot(NamedTuple):
-    """One input of a program: which of the arrays it reads, and as what."""
-
-    role: str  # the field of Arrays: "x", "y" or "weight"
-    number: int  # of the model's input or output that the array belongs to
-    dtype: str
-    shape: tuple[int, ...]
-
-
-class Seen(NamedTuple):
-    """Where Python code finds what belongs to an output: numbers of the program's slots."""
-
-    y: int
-    weight: int | None
-    mask: int | None  # number of an output of the program
-
-
-class Plan(NamedTuple):
-    """A program that is ready for an Executor, and how its inputs and reports are called.
-
-    Attributes:
-        program: whose first outputs are those of the model.
-        slots: what feeds its inputs.
-        reports: what each of its reports is: the number of an output, whose loss it is, or the
-            name of a metric.
-        seen: of each output whose loss or metrics are Python code; None for the others.
-        penalized: ids of the weights whose regularizers are the user's and are in the program.
-    """
-
-    program: Program
-    slots: tuple[Slot, ...]
-    reports: tuple[int | str, ...]
-    seen: tuple[Seen | None, ...]
-    penalized: frozenset[int] = frozenset()
-
-    def fed(self, arrays: Any) -> list[Any]:
-        """What goes into the program's inputs, out of Arrays."""
-        return [getattr(arrays, slot.role)[slot.number] for slot in self.slots]
-
-    def nothing(self) -> list[Any]:
-        """Arrays without rows, to let go of the last ones."""
-        return [np.empty((0, *slot.shape), np.float32) for slot in self.slots]
 
 
 def program_of(model: Any, compiled: Compiled | None) -> Program:
@@ -80,30 +33,7 @@ def program_of(model: Any, compiled: Compiled | None) -> Program:
         shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
         settled = compiled.settle(outputs, shapes, model._is_keyed())
     rows = tuple(info.row for info in outputs)
-    return lower_training(model, settled, (None,) * len(outputs), rows).program
-
-
-class _Inputs:
-    """The inputs of a program as they are asked for; each array comes in once for each form."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self._values: dict[Slot, Value] = {}
-
-    def get(self, role: str, number: int, shape: tuple[int, ...], dtype: str = "float32") -> Value:
-        slot = Slot(role, number, dtype, shape)
-        if slot not in self._values:
-            self._values[slot] = self._program.input(shape, dtype=dtype, role=role)
-        return self._values[slot]
-
-    def place(self, role: str, number: int, shape: tuple[int, ...]) -> int:
-        """The number of the slot of that form."""
-        self.get(role, number, shape)
-        return list(self._values).index(Slot(role, number, "float32", shape))
-
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        return tuple(self._values)
+    return lower_training(model, settled, Form((None,) * len(outputs), rows)).program
 
 
 def lower_inference(model: Any, training: bool = False) -> Program:
@@ -115,66 +45,155 @@ def lower_inference(model: Any, training: bool = False) -> Program:
     return program.fused(training, penalties=False)
 
 
-def lower_training(
-    model: Any, settled: Settled, weights: Rows, y_shapes: Rows, training: bool = True
-) -> Plan:
+def lower_training(model: Any, settled: Settled, form: Form, training: bool = True) -> Plan:
     """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
     Args:
         model: what goes by Interface.
         settled: its losses and metrics; those written in Python are left to the Engine, which
             finds their targets among the inputs.
-        weights: shape of one row's sample weights, output by output: one number, or one a line;
-            None without.
-        y_shapes: shape of one row of y, output by output, as Python code sees it.
+        form: of the data.
         training: whether dropout and the like are part of it.
 
     Raises:
-        ValueError: for a loss that training cannot take.
+        ValueError: for a loss that training cannot take, or if there is none.
     """
-    for head in settled.heads if training else ():
-        _check_reduces(head)
-    program = Program(training)
-    inputs = _Inputs(program)
-    infos: Sequence[Info] = model._input_infos()
-    values = [inputs.get("x", i, info.row) for i, info in enumerate(infos)]
-    predictions = model.append_all(program, values)
-    for value in predictions:
-        program.output(value)
-    of_lines = [
-        None if shape is None else inputs.get("weight", i, _line_by_line(shape))
-        for i, shape in enumerate(weights)
-    ]
-    reports: list[int | str] = []
-    pulled = []
     own = overrides(type(model), "compute_loss")
+    for head in settled.heads if training and not own else ():
+        _check_reduces(head)
+    step = _Step(model, settled, form, training)
+    penalties = True
     if own:
-        ys = [
-            None if shape is None else inputs.get("y", i, shape) for i, shape in enumerate(y_shapes)
-        ]
-        own_loss.append(model, program, values, ys, predictions, of_lines)
-    for i, (head, y) in enumerate(zip(settled.heads, predictions, strict=True)):
-        if head.loss is None or own:
-            continue
-        if losses.is_compiled(head.loss):
-            target = _target(inputs, i, head.loss.wants, y, y_shapes[i])
-            scale = head.scale
+        penalties = step.add_own_loss()
+    else:
+        step.add_losses()
+        if training and not step.has_loss():
+            raise ValueError("fit: the model must be compiled with a loss, got loss=None")
+    step.add_metrics()
+    return step.plan(penalties)
+
+
+class _Step:
+    """The program of a step as it grows: the model, then what makes numbers of its outputs."""
+
+    def __init__(self, model: Any, settled: Settled, form: Form, training: bool) -> None:
+        self._model = model
+        self._heads = settled.heads
+        self._metrics = settled.metrics
+        self._form = form
+        self.program = Program(training)
+        self.program.observed = {}
+        self._inputs = Inputs(self.program)
+        infos: Sequence[Info] = model._input_infos()
+        self._xs = [self._inputs.get("x", i, info.row) for i, info in enumerate(infos)]
+        self._outputs: list[Value] = model.append_all(self.program, self._xs)
+        for value in self._outputs:
+            self.program.output(value)
+        self._keys: dict[int, int | str] = {}  # of reports, by their ids
+        self._penalized: frozenset[int] = frozenset()
+
+    def _weight(self, number: int) -> Value | None:
+        """The sample weights of an output, one a sample or one a line."""
+        shape = self._form.weights[number]
+        if shape is None:
+            return None
+        line_by_line = () if math.prod(shape) == 1 else (*shape, 1)
+        return self._inputs.get("weight", number, line_by_line)
+
+    def _target(self, number: int, wants: str) -> Value:
+        """The input that holds y as it is wanted: values, one number a line, or labels."""
+        prediction, shape = self._outputs[number], self._form.targets[number] or ()
+        if wants == "labels":
+            return self._inputs.get("y", number, shape, "int32")
+        if wants == "traced":
+            return self._inputs.get("y", number, shape)
+        if wants == "classes":
+            return self._inputs.get("y", number, prediction.shape[:-1], "int32")
+        if wants == "numbers":
+            return self._inputs.get("y", number, (*prediction.shape[:-1], 1))
+        return self._inputs.get("y", number, prediction.shape)
+
+    def add_losses(self) -> None:
+        """Those of `compile`, and what layers add."""
+        for number in range(len(self._heads)):
+            self._weight(number)
+        pulled = []
+        for i, (head, y) in enumerate(zip(self._heads, self._outputs, strict=True)):
+            if head.loss is None:
+                continue
+            if not losses.is_compiled(head.loss):
+                pulled.append(y)
+                continue
+            scale, target = head.scale, self._target(i, head.loss.wants)
             if scale == 0.0:  # it is logged all the same
-                scale, y = 1.0, _stopped(program, y)
-            head.loss.lower(program, target, y, of_lines[i], scale, y.mask)
-            reports.append(i)
-        else:
-            pulled.append(y)
-    program.pulled = pulled
-    reports += _lower_metrics(program, inputs, settled, predictions, of_lines, y_shapes)
-    seen = tuple(
-        _seen(program, inputs, i, predictions[i].mask, weights[i], y_shapes[i])
-        if head.in_python
-        else None
-        for i, head in enumerate(settled.heads)
-    )
-    penalized = _lower_penalties(program, model.trainable_variables)
-    return Plan(program.fused(training), inputs.slots, tuple(reports), seen, penalized)
+                scale, y = 1.0, _stopped(self.program, y)
+            loss = head.loss.lower(self.program, target, y, self._weight(i), scale, y.mask)
+            self._keys[id(loss)] = i
+        self.program.pulled = pulled
+        self._penalized = _lower_penalties(self.program, self._model.trainable_variables)
+
+    def has_loss(self) -> bool:
+        """Whether there is something to learn from: a loss, or what layers add."""
+        ops = [_core.OPS[each.op] for each in self.program.instructions]
+        return bool(self.program.pulled) or any(op.reports and op.gives_gradient for op in ops)
+
+    def add_own_loss(self) -> bool:
+        """The model's `compute_loss`; whether what layers add is part of it."""
+        ys = [
+            None if shape is None else self._inputs.get("y", i, shape)
+            for i, shape in enumerate(self._form.targets)
+        ]
+        weights = [
+            None if shape is None else self._inputs.get("weight", i, shape)
+            for i, shape in enumerate(self._form.weights)
+        ]
+        model, nest = self._model, self._form.nest
+        batch: list[Any] = [model._packed_inputs(self._xs), None, None, None]
+        batch[2] = model._packed_outputs(self._outputs)
+        if nest is not None:
+            batch[1] = tree.map_structure(lambda number: ys[number], nest)
+            batch[3] = weights[0]
+        elif len(ys) == len(self._outputs):
+            batch[1] = None if ys.count(None) == len(ys) else model._packed_outputs(ys)
+            batch[3] = None if weights.count(None) == len(ys) else model._packed_outputs(weights)
+        loss, asked = lower_own_loss(model, self.program, batch, self.program.training)
+        self._keys[id(loss)] = WHOLE
+        self.program.pulled = []
+        self._penalized = frozenset(map(id, model.trainable_variables))
+        return asked
+
+    def add_metrics(self) -> None:
+        """Those of `compile` that the core has."""
+        for each in self._metrics:
+            if metrics.is_compiled(each.metric):
+                y = self._outputs[each.output]
+                target = self._target(each.output, each.metric.wants)
+                weight = self._weight(each.output) if each.weighted else None
+                if each.metric.heeds_masks:
+                    weight = _masked(self.program, weight, y.mask)
+                report = each.metric.lower(self.program, target, y, weight)
+                self._keys[id(report)] = each.name
+
+    def _seen(self, number: int) -> Seen:
+        """Let Python code see what belongs to an output: y and weights in the user's own shape."""
+        at, mask = None, self._outputs[number].mask
+        if mask is not None:
+            at = len(self.program.outputs)
+            self.program.output(mask)
+        y = self._inputs.place("y", number, self._form.targets[number] or ())
+        shape = self._form.weights[number]
+        weight = None if shape is None else self._inputs.place("weight", number, shape)
+        return Seen(y, weight, at)
+
+    def plan(self, penalties: bool) -> Plan:
+        """All of it; without `penalties` what activities cost is left out."""
+        seen = tuple(
+            self._seen(i) if head.in_python else None for i, head in enumerate(self._heads)
+        )
+        names = [each.name for each in self._metrics]
+        reports, observed = names_of_reports(self.program, self._keys, names)
+        program = self.program.fused(self.program.training, penalties)
+        return Plan(program, self._inputs.slots, reports, seen, self._penalized, observed)
 
 
 def _lower_penalties(program: Program, variables: "Iterable[Variable]") -> frozenset[int]:
@@ -208,67 +227,8 @@ def _check_reduces(head: Head) -> None:
         )
 
 
-def _lower_metrics(
-    program: Program,
-    inputs: _Inputs,
-    settled: Settled,
-    predictions: Sequence[Value],
-    weights: Sequence[Value | None],
-    y_shapes: Rows,
-) -> list[str]:
-    """Append the metrics that the core has; their names."""
-    names = []
-    for each in settled.metrics:
-        if metrics.is_compiled(each.metric):
-            y = predictions[each.output]
-            target = _target(inputs, each.output, each.metric.wants, y, y_shapes[each.output])
-            own = weights[each.output] if each.weighted else None
-            if each.metric.heeds_masks:
-                own = _masked(program, own, y.mask)
-            each.metric.lower(program, target, y, own)
-            names.append(each.name)
-    return names
-
-
-def _seen(
-    program: Program,
-    inputs: _Inputs,
-    number: int,
-    mask: Value | None,
-    weights: tuple[int, ...] | None,
-    y_shape: tuple[int, ...] | None,
-) -> Seen:
-    """Let Python code see what belongs to an output: y and the weights in the user's own shape."""
-    at = None
-    if mask is not None:
-        at = len(program.outputs)
-        program.output(mask)
-    y = inputs.place("y", number, y_shape or ())
-    weight = None if weights is None else inputs.place("weight", number, weights)
-    return Seen(y, weight, at)
-
-
-def _line_by_line(weights: tuple[int, ...]) -> tuple[int, ...]:
-    return () if math.prod(weights) == 1 else (*weights, 1)
-
-
 def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value | None:
     """What a metric weighs lines by: the weights, and 0 for those that are masked."""
     if weight is None or mask is None:
         return weight if mask is None else mask
     return program.emit("weigh", (weight, mask), mask.shape, (), reads=3.0, ignored=0.0, mean=0.0)
-
-
-def _target(
-    inputs: _Inputs, number: int, wants: str, prediction: Value, y_shape: tuple[int, ...] | None
-) -> Value:
-    """The input that holds y as it is wanted: values, one number a line, or labels."""
-    if wants == "labels":
-        return inputs.get("y", number, y_shape or (), "int32")
-    if wants == "traced":
-        return inputs.get("y", number, y_shape or ())
-    if wants == "classes":
-        return inputs.get("y", number, prediction.shape[:-1], "int32")
-    if wants == "numbers":
-        return inputs.get("y", number, (*prediction.shape[:-1], 1))
-    return inputs.get("y", number, prediction.shape)

@@ -7,12 +7,13 @@ from cdl.models.arrays import Arrays
 from cdl.models.compiled import Compiled, Settled
 from cdl.models.engine import Engine
 from cdl.models.gradients import Gradients
-from cdl.models.lowering import Rows, lower_training
+from cdl.models.lowering import lower_training
+from cdl.models.own_steps import names_of, overrides
+from cdl.models.plans import Form, form_of
 
 # Each keeps the activations of a batch: enough for training, evaluation, both with weights, and a
 # last batch of another size in train_on_batch; few enough that sizes which came once go away.
 _KEPT = 8
-_NONE: tuple[Any, ...] = (None,)
 
 
 class Machines:
@@ -36,15 +37,17 @@ class Machines:
         assert settled is not None
         if kind == "train":
             self._agree_on_variables(model)
-        key = (self._token, kind, rows, *_forms(arrays, settled))
-        return self._idle.pop(key, None) or self._make(model, key, settled)
+        form = form_of(arrays, settled, self._compiled.own_loss)
+        key = (self._token, kind, rows, form.key)
+        return self._idle.pop(key, None) or self._make(model, key, form, settled)
 
-    def _make(self, model: Any, key: tuple[Any, ...], settled: Settled) -> Engine:
-        _, kind, rows, weights, shapes = key
+    def _make(self, model: Any, key: tuple[Any, ...], form: Form, settled: Settled) -> Engine:
+        _, kind, rows, _ = key
         training = kind == "train"
-        plan = lower_training(model, settled, weights, shapes, training)
+        plan = lower_training(model, settled, form, training)
+        only = set(names_of(model.metrics)) if overrides(type(model), "metrics") else None
         variables = model.trainable_variables
-        return Engine(plan, settled, self._compiled, variables, rows, training, key)
+        return Engine(plan, settled, self._compiled, variables, rows, training, key, only)
 
     def stepping(self, model: Any, kind: str, arrays: Arrays, with_metrics: bool) -> Engine:
         """An engine that one batch after the other goes through, and that is not reset between.
@@ -61,11 +64,11 @@ class Machines:
             self._agree_on_variables(model)
         if not with_metrics:
             settled = settled._replace(metrics=())
-        forms = _forms(arrays, settled)
+        form = form_of(arrays, settled, self._compiled.own_loss)
         engine = self._stepping.get(kind)
-        if engine is None or engine.key[3:] != forms:
-            key = (self._token, kind, arrays.samples, *forms)
-            engine = self._stepping[kind] = self._make(model, key, settled)
+        if engine is None or engine.key[3] != form.key:
+            key = (self._token, kind, arrays.samples, form.key)
+            engine = self._stepping[kind] = self._make(model, key, form, settled)
         return engine
 
     def reset_steps(self) -> None:
@@ -78,10 +81,10 @@ class Machines:
         settled = self._compiled.settled
         assert settled is not None
         rows, variables = arrays.samples, model.trainable_variables
-        weights, shapes = _forms(arrays, settled)
-        key = (rows, weights, shapes, [id(v) for v in variables])
+        form = form_of(arrays, settled, self._compiled.own_loss)
+        key = (rows, form.key, [id(v) for v in variables])
         if self._gradients is None or self._gradients[0] != key:
-            plan = lower_training(model, settled, weights, shapes)
+            plan = lower_training(model, settled, form)
             self._gradients = key, Gradients(plan, settled, variables, rows)
         return self._gradients[1]
 
@@ -108,17 +111,3 @@ class Machines:
                 "call compile() again"
             )
         self._agreed_at = changes()
-
-
-def _forms(arrays: Arrays, settled: Settled) -> tuple[Rows, Rows]:
-    """What programs depend on: shapes of rows of the weights and the targets, output by output.
-
-    The core only counts the elements of a row of y, unless somebody sees its shape.
-    """
-    shapes = weights = _NONE * len(arrays.y)
-    if settled.reads_y_as_it_is:
-        pairs = zip(arrays.y, [head.reads_y_as_it_is for head in settled.heads], strict=True)
-        shapes = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
-    if arrays.weight is not None:
-        weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
-    return weights, shapes

@@ -1,80 +1,145 @@
-"""own_loss.py - a `compute_loss` of a model's own: run once on symbolic values, then compiled."""
+"""own_loss.py - a model's own `compute_loss`, run once on symbolic values and made instructions.
 
-import inspect
-from collections.abc import Sequence
+It sees the batch in the structure of the model's inputs and outputs, and gives one number. What
+layers add to the loss is part of it only if it asks for `self.losses`, or calls that of its base.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from cdl import _graph, tree
-from cdl._graph import KerasTensor
-from cdl._program import Program, Value
+from cdl import _graph, regularizers, tree
+from cdl._graph import KerasTensor, operator_of
+from cdl._program import Instruction, Program, Value
 from cdl.data import brief
+from cdl.layers.calling import parameters_of
 
 
-def append(
-    model: Any,
-    program: Program,
-    inputs: Sequence[Value],
-    targets: Sequence[Value | None],
-    predictions: Sequence[Value],
-    weights: Sequence[Value | None],
-) -> None:
-    """Append what the model's `compute_loss` does; it is the whole loss, but for penalties.
+class Added:
+    """What layers add to the loss of a model, while its `compute_loss` is traced.
 
     Args:
-        model: whose class overrides it.
-        program: of a training or evaluation step.
-        inputs: the values of the model's inputs.
-        targets: one an output, or None.
-        predictions: the outputs.
-        weights: sample weights, one an output, or None.
+        tensors: what `add_loss` was given.
+        variables: the weights that are trained, whose regularizers count.
+
+    Attributes:
+        tensors: as they were given.
+        asked: whether somebody has looked.
+    """
+
+    def __init__(self, tensors: list[KerasTensor], variables: Sequence[Any]) -> None:
+        self.tensors = tensors
+        self._variables = variables
+        self.asked = False
+
+    @property
+    def losses(self) -> list[Any]:
+        """One number each."""
+        self.asked = True
+        total = operator_of("sum")
+        found = [total(tensor) for tensor in self.tensors]
+        for variable in self._variables:
+            if variable.regularizer is not None:
+                found.append(_penalty(variable))
+        return found
+
+
+def _penalty(variable: Any) -> Any:
+    factors = regularizers.compiled(variable.regularizer)
+    if factors is None:
+        return variable.regularizer(variable)
+    absolute, square, total = (operator_of(name) for name in ("abs", "square", "sum"))
+    return factors[0] * total(absolute(variable)) + factors[1] * total(square(variable))
+
+
+@contextmanager
+def _adding(model: Any, added: Added) -> Iterator[None]:
+    """Within it `model.losses` are symbolic."""
+    model._added_to_loss = added
+    try:
+        yield
+    finally:
+        model._added_to_loss = None
+
+
+def lower_own_loss(
+    model: Any, program: Program, batch: Sequence[Any], training: bool
+) -> tuple[Instruction, bool]:
+    """Append the model's own loss to a program; it, and whether what layers add is part of it.
+
+    Args:
+        model: the model.
+        program: to which its layers are appended already.
+        batch: x, y, the outputs and the sample weights: values of the program, nested as
+            `compute_loss` is to see them, or None.
+        training: whether it is a program of training.
 
     Raises:
-        TypeError: what it does cannot be compiled.
-        ValueError: it gives no symbolic value.
+        ValueError: it does not give one number.
     """
-    infos = model._input_infos()
-    x = [KerasTensor((None, *v.shape), i.dtype) for v, i in zip(inputs, infos, strict=True)]
-    y, p, w = (
-        [None if v is None else KerasTensor((None, *v.shape)) for v in values]
-        for values in (targets, predictions, weights)
-    )
-    given = {
-        "x": _nested(model._inputs_struct, x),
-        "y": _packed(model, y),
-        "y_pred": _packed(model, p),
-        "sample_weight": _packed(model, w) if any(each is not None for each in w) else None,
-        "training": program.training,
-    }
-    graph = _graph.trace(model.compute_loss, (), _taken(model.compute_loss, given), True)
-    if not isinstance(graph.outputs, KerasTensor):
+    values = [leaf for leaf in tree.flatten(list(batch)) if leaf is not None]
+    added = _take_added(program)
+    parts = tree.map_structure(lambda leaf: None if leaf is None else _like(leaf), list(batch))
+    tensors = _graph.tensors_in(parts)
+    losses = Added([_like(value) for value in added], model.trainable_variables)
+    function = model.compute_loss
+    given = dict(zip(("x", "y", "y_pred", "sample_weight"), parts, strict=True))
+    parameters = parameters_of(type(model).compute_loss)
+    if "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        given["training"] = training
+
+    def compute(tensors: list[KerasTensor]) -> Any:
+        del tensors  # they are in what is given
+        with _adding(model, losses):
+            return function(**given)
+
+    graph = _graph.trace(compute, ([*tensors, *losses.tensors],), {}, training)
+    result = graph.outputs
+    if not isinstance(result, KerasTensor) or result.shape:
+        got = f"one of shape {result.shape}" if isinstance(result, KerasTensor) else brief(result)
         raise ValueError(
-            f"{type(model).__name__}: compute_loss must return a value of y_pred, got "
-            f"{brief(graph.outputs)}"
+            f"{type(model).__name__}: compute_loss must return one number that depends on y_pred, "
+            f"got {got}"
         )
-    pairs = zip([*x, *y, *p, *w], [*inputs, *targets, *predictions, *weights], strict=True)
-    known: dict[int, Any] = {id(tensor): value for tensor, value in pairs}
-    values = [known[id(tensor)] for tensor in graph.inputs]
-    program.objective(graph.lower(program, values), reduction="mean", counts=False)
+    value = graph.lower(program, [*values, *added])
+    return program.objective(value, reduction="sum"), losses.asked
 
 
-def _nested(structure: Any, leaves: list[Any]) -> Any:
-    if structure is None:
-        return leaves[0] if len(leaves) == 1 else leaves
-    packed = tree.pack_sequence_as(structure, leaves)
-    return packed[0] if isinstance(packed, list) and len(packed) == 1 else packed
+def _like(value: Value) -> KerasTensor:
+    if value.shared:
+        return KerasTensor(value.shape, lead=0)
+    return KerasTensor((None, *value.shape))
 
 
-def _packed(model: Any, parts: list[Any]) -> Any:
-    """One thing an output, nested as the outputs are; None if there is nothing."""
-    if all(part is None for part in parts):
-        return None
-    return model._packed_outputs(parts)
+def _take_added(program: Program) -> list[Value]:
+    """Take what layers have added to the loss out of a program: whoever asks for it decides."""
+    added = [i for i in program.instructions if i.op == "objective" and not i.attributes["counts"]]
+    program.instructions = [i for i in program.instructions if i not in added]
+    return [i.inputs[0] for i in added]
 
 
-def _taken(function: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the arguments that a function takes."""
-    parameters = inspect.signature(function).parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return given
-    names = {each.name for each in parameters}
-    return {name: value for name, value in given.items() if name in names}
+class _Logged:
+    """The operation of a node: the loss of an output, which is to be logged too.
+
+    Args:
+        number: of the output.
+    """
+
+    name = "logged_loss"
+    acts = True
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def append_to(self, program: Program, value: Value) -> Value:
+        """Append a report that gives nothing a gradient."""
+        if program.observed is not None:
+            stopped = program.emit("stop", (value,), value.shape, shared=value.shared)
+            report = program.objective(stopped, reduction="sum")
+            program.observed[id(report)] = self._number
+        return value
+
+
+def log_loss(number: int, value: KerasTensor) -> None:
+    """Have the loss of an output in the logs, beside the whole that is made of it."""
+    _graph.record(_Logged(number), (value,), {}, KerasTensor(value.shape, lead=value.lead))

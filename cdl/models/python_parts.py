@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cdl import losses, metrics
 from cdl._core import Executor
 from cdl.models.compiled import Settled
-from cdl.models.lowering import Plan, Seen
+from cdl.models.plans import Plan, Seen
 
 Array = NDArray[Any]
 

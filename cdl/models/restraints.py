@@ -21,7 +21,7 @@ class Restraints:
     Args:
         variables: the weights.
         training: whether they are trained now, or a loss is only measured.
-        compiled: ids of those whose penalty the program has.
+        compiled: ids of those whose penalties are left to the program.
 
     Attributes:
         rules: of an Executor: what the core knows of them.
@@ -37,9 +37,11 @@ class Restraints:
         self._constrained: list[Variable] = []
         for variable in variables:
             factors = regularizers.compiled(variable.regularizer)
-            if factors is not None:
+            if id(variable) in compiled:
+                pass
+            elif factors is not None:
                 penalties[variable] = factors
-            elif variable.regularizer is not None and id(variable) not in compiled:
+            elif variable.regularizer is not None:
                 storage = variable.storage
                 self._penalized[variable] = Parameter(storage.shape, storage.matrix)
             limit = constraints.compiled(

@@ -4,6 +4,7 @@ import weakref
 from typing import Any
 
 from cdl.callbacks import History
+from cdl.layers.calling import is_scripted
 from cdl.models.arrays import Arrays
 from cdl.models.by_hand import ByHand
 from cdl.models.compiled import Compiled
@@ -12,7 +13,15 @@ from cdl.models.inference import Predictors
 from cdl.models.interface import Interface
 from cdl.models.loops import in_order
 from cdl.models.machines import Machines
-from cdl.models.own_steps import Nested, OwnSteps, flat_logs, metrics_of, steps_itself
+from cdl.models.own_loss import Added
+from cdl.models.own_steps import (
+    Nested,
+    OwnSteps,
+    flat_logs,
+    metrics_of,
+    overrides,
+    steps_itself,
+)
 
 
 class CompiledState(Interface):
@@ -23,6 +32,7 @@ class CompiledState(Interface):
     _predictors_made: Predictors | None = None
     _last_engine: Engine | OwnSteps | None = None  # whose values `metrics` shows
     _by_hand_made: ByHand | None = None
+    _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,9 +84,17 @@ class CompiledState(Interface):
         compiled = self._compiled
         if compiled is None:
             raise ValueError(f"{call}: the model must be compiled first: call compile()")
-        if trains and not compiled.has_loss and not steps_itself(type(self), "train"):
+        if trains and not compiled.has_loss and not self._may_have_loss():
             raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
         return compiled
+
+    def _may_have_loss(self) -> bool:
+        """Whether there may be a loss without one from `compile`: in code of the user's."""
+        cls = type(self)
+        if steps_itself(cls, "train") or overrides(cls, "compute_loss"):
+            return True
+        layers = self._flatten_layers()  # type: ignore[attr-defined]
+        return any(is_scripted(type(layer)) for layer in layers)
 
     def _engine(
         self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
@@ -141,7 +159,9 @@ class CompiledState(Interface):
             return []
         if self._last_engine is not None:
             self._last_engine.share_totals()
-        return [each.metric for each in settled.metrics]
+        known = [each.metric for each in settled.metrics]
+        mine = [metric for thing in (self, *self.layers) for metric in metrics_of(thing)]  # type: ignore[attr-defined]
+        return known + [metric for metric in mine if all(metric is not each for each in known)]
 
     @property
     def metrics_names(self) -> list[str]:

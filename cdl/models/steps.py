@@ -61,13 +61,24 @@ class Steps(CompiledState):
         """
         compiled = self._compiled_for("compute_loss")
         losses = [self._by_hand(compiled).compute_loss(y, y_pred, sample_weight)]
-        losses = [each for each in (*losses, *self.losses) if each is not None]  # type: ignore[attr-defined]
+        losses = [each for each in (*losses, *self.losses) if each is not None]
         if not losses:
             raise ValueError("compute_loss: the model must be compiled with a loss, got loss=None")
         total = losses[0]
         for each in losses[1:]:
             total = total + each
         return total
+
+    @property
+    def losses(self) -> list[Any]:
+        """What layers add to the loss: numbers, of their last calls on arrays and their weights.
+
+        Within a `compute_loss` that is traced they are symbolic.
+        """
+        if self._added_to_loss is not None:
+            return self._added_to_loss.losses
+        found: list[Any] = super().losses  # type: ignore[misc]
+        return found
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None

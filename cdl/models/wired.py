@@ -156,6 +156,10 @@ class Wired(Interface):
             return packed[0]
         return packed
 
+    def _packed_inputs(self, inputs: list[Any]) -> Any:
+        packed = tree.pack_sequence_as(self._inputs_struct, inputs)
+        return packed[0] if isinstance(packed, (list, tuple)) and len(packed) == 1 else packed
+
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
         if self._inputs_struct is None:
             self._build_from(x, call)
