@@ -12,7 +12,9 @@ from cdl.callbacks.model_checkpoint import ModelCheckpoint
 from cdl.callbacks.monitor import MonitorCallback
 from cdl.callbacks.progbar_logger import ProgbarLogger
 from cdl.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
+from cdl.callbacks.remote_monitor import RemoteMonitor
 from cdl.callbacks.swap_ema_weights import SwapEMAWeights
+from cdl.callbacks.tensorboard import TensorBoard
 from cdl.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "MonitorCallback",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
     "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

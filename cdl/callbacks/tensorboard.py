@@ -1,0 +1,182 @@
+"""tensorboard.py - TensorBoard: what a training does, as files that TensorBoard shows."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdl._arguments import count, flag, positive_int
+from cdl._extras import needed
+from cdl.callbacks.callback import Callback, Logs
+from cdl.callbacks.counting import BatchCounter
+
+
+class TensorBoard(Callback):
+    """Write losses, metrics, weights and the model for TensorBoard, by `tensorboardX`.
+
+    In `log_dir/train` and `log_dir/validation`: `epoch_NAME` of each epoch, `batch_NAME` where
+    batches are asked for, `evaluation_NAME_vs_iterations` of each evaluation; the distribution of
+    each weight as `PATH/histogram`; the summary of the model and its config as texts.
+    `tensorboard --logdir LOG_DIR` shows them. It needs the extra `tensorboard`.
+
+    Args:
+        log_dir: a folder.
+        histogram_freq: every how many epochs the distributions of weights are written; 0: never.
+        write_graph: whether the summary and the config of the model are written.
+        write_images: not supported.
+        write_steps_per_second: whether the speed is written, as `epoch_steps_per_second` and, if
+            batches are asked for, `batch_steps_per_second`.
+        update_freq: "epoch"; or "batch", or after how many batches, for `batch_NAME` too.
+        profile_batch: not supported.
+        embeddings_freq: not supported.
+        embeddings_metadata: not supported.
+
+    Raises:
+        ValueError: an argument with a wrong value, or that is not supported.
+        ImportError: in `fit`, if `tensorboardX` is not there.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str] = "logs",
+        histogram_freq: int = 0,
+        write_graph: bool = True,
+        write_images: bool = False,
+        write_steps_per_second: bool = False,
+        update_freq: str | int = "epoch",
+        profile_batch: Any = 0,
+        embeddings_freq: int = 0,
+        embeddings_metadata: Any = None,
+    ) -> None:
+        super().__init__()
+        owner = "TensorBoard"
+        if not isinstance(log_dir, (str, os.PathLike)):
+            raise TypeError(f"{owner}: log_dir must be a path, got {log_dir!r}")
+        for name, value, nothing in (
+            ("write_images", write_images, False),
+            ("profile_batch", profile_batch, 0),
+            ("embeddings_freq", embeddings_freq, 0),
+            ("embeddings_metadata", embeddings_metadata, None),
+        ):
+            if value != nothing:
+                raise ValueError(f"{owner}: {name} must be {nothing}, got {value!r}")
+        self.log_dir = os.fspath(log_dir)
+        self.histogram_freq = count(owner, "histogram_freq", histogram_freq)
+        self.write_graph = flag(owner, "write_graph", write_graph)
+        self.write_steps_per_second = flag(owner, "write_steps_per_second", write_steps_per_second)
+        if isinstance(update_freq, str) and update_freq not in ("epoch", "batch"):
+            raise ValueError(
+                f"{owner}: update_freq must be 'epoch', 'batch' or a number of batches, "
+                f"got {update_freq!r}"
+            )
+        self.update_freq: str | int = 1 if update_freq == "batch" else update_freq
+        if not isinstance(self.update_freq, str):
+            positive_int(owner, "update_freq", self.update_freq)
+        self._counter = BatchCounter(self.update_freq)
+        self._writers: dict[str, Any] = {}
+        self._batches = 0  # of all epochs
+        self._last_batch = -1
+        self._epoch_begun = self._batch_begun = 0.0
+        self._batches_before = 0
+        self._training = False
+
+    def idle_hooks(self) -> set[Callable[..., Any]]:
+        """No batch needs to be looked at if epochs are written."""
+        return {TensorBoard.on_train_batch_end} if self.update_freq == "epoch" else set()
+
+    def _writer(self, which: str) -> Any:
+        """The writer of "train" or "validation"; made when it is first needed."""
+        if which not in self._writers:
+            package = needed("tensorboardX", "tensorboard", "TensorBoard")
+            self._writers[which] = package.SummaryWriter(str(Path(self.log_dir, which)))
+        return self._writers[which]
+
+    def _write(self, which: str, values: dict[str, Any], step: int) -> None:
+        for name, value in values.items():
+            if np.ndim(value) == 0:
+                self._writer(which).add_scalar(name, float(value), step)
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Open the files, and write the model."""
+        self._training = True
+        self._batches, self._last_batch = 0, -1
+        self._counter = BatchCounter(self.update_freq)
+        writer = self._writer("train")
+        if self.write_graph:
+            lines: list[str] = []
+            self.model.summary(line_length=100, print_fn=lines.append)
+            table = "".join(f"    {line}\n" for line in "".join(lines).splitlines())
+            writer.add_text("model/summary", table, 0)
+            writer.add_text("model/config", f"    {self.model.to_json()}\n", 0)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Note when it begins."""
+        self._epoch_begun = self._batch_begun = time.perf_counter()
+        self._batches_before = self._steps()
+
+    def _steps(self) -> int:
+        return int(self.model.optimizer.iterations)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Write the values so far, if so many batches have passed."""
+        self._batches += batch + 1 if batch <= self._last_batch else batch - self._last_batch
+        self._last_batch = batch
+        if not self._counter.is_due(batch):
+            return
+        values = {f"batch_{name}": value for name, value in (logs or {}).items()}
+        now = time.perf_counter()
+        if self.write_steps_per_second:
+            every = self.update_freq if isinstance(self.update_freq, int) else 1
+            values["batch_steps_per_second"] = every / max(now - self._batch_begun, 1e-9)
+        self._batch_begun = now
+        self._write("train", values, self._batches - 1)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Write the values of the epoch, and the distributions of weights if it is time."""
+        logs = logs or {}
+        train = {f"epoch_{k}": v for k, v in logs.items() if not k.startswith("val_")}
+        train["epoch_learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+        if self.write_steps_per_second:
+            steps = self._steps() - self._batches_before
+            seconds = max(time.perf_counter() - self._epoch_begun, 1e-9)
+            train["epoch_steps_per_second"] = steps / seconds
+        self._write("train", train, epoch)
+        held_out = {f"epoch_{k[4:]}": v for k, v in logs.items() if k.startswith("val_")}
+        if held_out:
+            self._write("validation", held_out, epoch)
+        if self.histogram_freq and epoch % self.histogram_freq == 0:
+            for weight in self.model.weights:
+                values = np.asarray(weight).reshape(-1)
+                if values.size and np.isfinite(values).all():
+                    self._writer("train").add_histogram(f"{weight.path}/histogram", values, epoch)
+        self._flush()
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        """Write the values of an evaluation by the steps that training has made."""
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None and int(optimizer.iterations) and logs:
+            values = {f"evaluation_{name}_vs_iterations": value for name, value in logs.items()}
+            self._write("validation", values, int(optimizer.iterations))
+        if not self._training:
+            self._close()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Close the files."""
+        self._training = False
+        self._close()
+
+    def _flush(self) -> None:
+        for writer in self._writers.values():
+            writer.flush()
+
+    def _close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: all but the open files."""
+        return {**self.__dict__, "_writers": {}}
