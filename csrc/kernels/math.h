@@ -49,16 +49,18 @@ CDL_INLINE float power_of_2(int32_t n) { /* for -126 <= n <= 127 */
     return float_of_bits((int32_t)((uint32_t)(n + 127) << 23));
 }
 
-/* (e^r - 1) / r */
-CDL_INLINE float exp_slope_f(float r) {
+/* (e^r - 1 - r) / r^2 */
+CDL_INLINE float exp_curve_f(float r) {
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    return p * r + 1.0f;
+    return p * r + 5.0000001201e-1f;
 }
+
+/* (e^r - 1) / r */
+CDL_INLINE float exp_slope_f(float r) { return exp_curve_f(r) * r + 1.0f; }
 
 /* For any x: 2^n is applied in two halves, since n reaches 128. */
 CDL_INLINE float exp_f(float x) {
@@ -130,7 +132,17 @@ CDL_INLINE float within_f(float x, float low, float high) {
     return above > high ? high : above;
 }
 
-CDL_INLINE float sigmoid_f(float x) { return 1.0f / (1.0f + exp_f(-x)); }
+/* With e = e^-|x|: 1 / (1 + e), or e / (1 + e) for x < 0. What rounding takes from 1 + e is put
+ * back into the quotient, whose last place may be twice as fine; near 0 by a half too much, where
+ * it counts half. */
+CDL_INLINE float sigmoid_f(float x) {
+    const float a = abs_f(x), e = exp_near_f(-a);
+    const float sum = 1.0f + e, lost = e - (sum - 1.0f);
+    const int32_t negative = bits_of_float(x) >> 31; /* all bits, or none: no second division */
+    const int32_t one = bits_of_float(1.0f) & ~negative;
+    const float quotient = float_of_bits((bits_of_float(e) & negative) | one) / sum;
+    return a > 87.336544f ? float_of_bits(one) : quotient - quotient * lost;
+}
 
 /* tanh(x) - x for |x| < 0.625, by a polynomial. */
 CDL_INLINE float tanh_excess_f(float x) {
@@ -173,40 +185,43 @@ CDL_INLINE float softplus_f(float x) {
 
 /* The normal distribution function, and its density; both stay from |x| = 13.1 on. Near 0 it is
  * 1/2 + x P(x x). Further out the tail on the left, with a = |x|, is e^(-a a / 2) R(a) for
- * R(a) = erfcx(a / sqrt 2) / 2, a polynomial in (a - 3) / (a + 3) over a + 1 (after Shepherd and
- * Laframboise, 1981). Both are fits of our own, to 0.1 ulp, up to a = 1 and from 1 on. The square
- * is a sum, of that of the first 12 bits, which is exact, and a rest, so that the tail is accurate
- * in relative terms too. */
+ * R(a) = erfcx(a / sqrt 2) / 2, a polynomial in (a - 2.75) / (a + 3.5) over a + 0.875 (after
+ * Shepherd and Laframboise, 1981; so that it is just below 1/2, where a float is finest). Both are
+ * fits of our own, to 0.05 ulp, up to a = 0.65 and from there on. The square is a sum, of that of
+ * the first 12 bits, which is exact, and a rest, so that the tail is accurate in relative terms
+ * too; what rounding has taken from R goes in with the exponential. */
 CDL_INLINE float normal_distribution_f(float x, float *density) {
     const float a = min_f(abs_f(x), 13.1f);
     const float square = a * a;
-    float near = -7.462893790943781e-06f;
-    near = near * square + 0.0001129521697293967f;
-    near = near * square - 0.00118578493129462f;
-    near = near * square + 0.009973078034818172f;
-    near = near * square - 0.06649031490087509f;
+    float near = 0.00011183584138052538f;
+    near = near * square - 0.0011900501558557153f;
+    near = near * square + 0.009975232183933258f;
+    near = near * square - 0.06649065017700195f;
     near = near * square + 0.3989422917366028f;
 
-    const float q = (a - 3.0f) / (a + 3.0f);
-    float far = -0.00039204308995977044f;
-    far = far * q - 0.00035165378358215094f;
-    far = far * q + 0.0029611929785460234f;
-    far = far * q + 0.0011621684534475207f;
-    far = far * q - 0.02272266149520874f;
-    far = far * q + 0.04516363516449928f;
-    far = far * q - 0.016432521864771843f;
-    far = far * q - 0.09652674943208694f;
-    far = far * q + 0.48605579137802124f;
-    const float ratio = far / (a + 1.0f);
+    const float q = (a - 2.75f) / (a + 3.5f);
+    float far = 0.000517031061463058f;
+    far = far * q - 0.00021625198132824153f;
+    far = far * q - 0.0032582979183644056f;
+    far = far * q + 0.0033278625924140215f;
+    far = far * q + 0.017285633832216263f;
+    far = far * q - 0.06105092912912369f;
+    far = far * q + 0.08839301019906998f;
+    far = far * q - 0.04317229986190796f;
+    far = far * q - 0.0767427459359169f;
+    far = far * q + 0.4738771617412567f;
+    const float sum = a + 0.875f, lost = a - (sum - 0.875f);
+    const float ratio = far / sum;
+    const float rest = (far - ratio * sum) - ratio * lost; /* of far, which is 1 / 2.15 or so */
 
     const float high = float_of_bits(bits_of_float(a) & (int32_t)0xfffff000);
     const float whole = -0.5f * (high * high), more = -0.5f * ((a - high) * (a + high));
-    const float shifted = exp_shifted_f(whole + more);
-    const float r = exp_rest_f(whole, shifted) + more;
-    const float scale = power_of_2(exp_power(shifted)), growth = exp_slope_f(r) * r;
-    const float tail = (ratio + ratio * growth) * scale;
+    const float shifted = exp_shifted_f(whole + more), n = shifted - EXP_SHIFT;
+    const float r = (whole - n * 0.693359375f) + (more - n * -2.12194440e-4f);
+    const float scale = power_of_2(exp_power(shifted)), growth = exp_curve_f(r) * r * r + r;
+    const float tail = (ratio + ratio * (growth + 2.15f * rest)) * scale;
     *density = (0.39894228f + 0.39894228f * growth) * scale;
-    return a < 1.0f ? 0.5f + x * near : (x > 0.0f ? 1.0f - tail : tail);
+    return a < 0.65f ? 0.5f + x * near : (x > 0.0f ? 1.0f - tail : tail);
 }
 
 CDL_INLINE float normal_cdf_f(float x) {
