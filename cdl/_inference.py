@@ -109,8 +109,9 @@ def _tried(row: Row, args: Any, kwargs: Any, rows: int, others: int) -> Any:
 
 def _unfit(row: Row, args: Any, kwargs: Any, error: Exception) -> ValueError:
     """What the NumPy function said, or the shapes, where it spoke of the numbers tried here."""
-    if str(error).startswith(f"{row.name}:"):
-        return ValueError(str(error))
+    said = str(error)
+    if said.startswith(f"{row.name}: ") and "gufunc" not in said:  # so NumPy speaks of matmul
+        return ValueError(said)
     leaves = tree.flatten((args, kwargs))
     shapes = [
         str(tuple(leaf.shape))
@@ -119,7 +120,7 @@ def _unfit(row: Row, args: Any, kwargs: Any, error: Exception) -> ValueError:
     ]
     return ValueError(
         f"{row.name}: arguments must go together, got shapes {' and '.join(shapes)} "
-        f"(NumPy says: {error})"
+        f"(NumPy says: {said})"
     )
 
 

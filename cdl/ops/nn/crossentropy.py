@@ -69,7 +69,8 @@ def multi_hot(
     )
 
 
-def _same_shape(name: str, target: Any, output: Any) -> None:
+def _same_shape(name: str, target: Any, output: Any) -> str:
+    """Nothing, or an error that names both shapes."""
     pairs = zip(shape_of(target), shape_of(output), strict=False)
     if len(shape_of(target)) != len(shape_of(output)) or any(
         None not in pair and pair[0] != pair[1] for pair in pairs
@@ -78,9 +79,20 @@ def _same_shape(name: str, target: Any, output: Any) -> None:
             f"{name}: target must have the shape of output, {shape_of(output)}, got "
             f"{shape_of(target)}"
         )
+    return ""
 
 
-@operation()
+def _apart(name: str) -> Any:
+    """What tells that a symbolic crossentropy has operands of one shape, not along samples."""
+
+    def check(target: Any, output: Any, from_logits: bool, axis: int = -1) -> str:
+        _same_shape(name, target, output)
+        return samples_apart(output, axis)
+
+    return check
+
+
+@operation(untraced=lambda target, output, _: _same_shape("binary_crossentropy", target, output))
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
     """-t log p - (1 - t) log(1 - p), element by element.
 
@@ -106,7 +118,7 @@ def _log_probabilities(output: Any, from_logits: bool, axis: int) -> Any:
     return log(clip(p, epsilon(), 1.0 - epsilon()))
 
 
-@operation(untraced=lambda target, output, from_logits, axis: samples_apart(output, axis))
+@operation(untraced=_apart("categorical_crossentropy"))
 def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> Any:

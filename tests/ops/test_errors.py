@@ -1,0 +1,126 @@
+"""test_errors.py - what cannot be traced says so, with the line and what to do instead."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import Input, Model, layers, ops
+
+TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def x():
+    return Input((3,))
+
+
+def steps():
+    return Input((5, 4))
+
+
+# name: (what is done, a part of what is said)
+UNTRACED = {
+    "one sample": (lambda: x()[0], "samples cannot be chosen by their place"),
+    "some samples": (lambda: x()[:2], "weight them, as by cdl.ops.where"),
+    "samples by a mask": (lambda: x()[x() > 0], "use cdl.ops.where"),
+    "a truth": (lambda: 1 if ops.sum(x()) > 0 else 0, "choose by cdl.ops.where"),
+    "a number": (lambda: float(ops.sum(x())), "no number yet"),
+    "a range of samples": (lambda: range(ops.shape(x())[0]), "the number of samples is not known"),
+    "a truth of the number": (lambda: ops.shape(x())[0] == 3, "the number of samples is not"),
+    "samples moved": (lambda: ops.transpose(x()), "samples must stay along the first axis"),
+    "samples by samples": (lambda: ops.expand_dims(x(), 1) - x(), "arguments must go together"),
+    "pairs of samples": (
+        lambda: ops.expand_dims(x(), 1) - ops.expand_dims(x(), 0),
+        "samples must stay along the first axis",
+    ),
+    "samples joined": (lambda: ops.concatenate([x(), x()], 0), "which must stay apart"),
+    "samples sorted": (lambda: ops.sort(x(), axis=0), "which must stay apart"),
+    "samples numbered": (lambda: ops.arange(ops.shape(x())[0]), "a size of the result must be"),
+    "samples reversed": (lambda: ops.flip(x(), axis=0), "which must stay apart"),
+    "samples repeated": (lambda: ops.tile(x(), (2, 1)), "which must stay apart"),
+    "places": (lambda: ops.where(x() > 0), "give both choices"),
+    "different numbers": (lambda: ops.unique(x()), "how many there are is not known"),
+    "bits": (lambda: ops.bitwise_and(x(), 1), "work on arrays"),
+    "a determinant": (lambda: ops.det(ops.ones_like(steps())), "compute it beforehand"),
+    "an assignment": (lambda: ops.slice_update(x(), (0, 0), TABLE), "has no assignment"),
+    "a loop": (lambda: ops.while_loop(lambda v: ops.sum(v) < 9, lambda v: v + 1, (x(),)), "loop a"),
+    "a loop over samples": (lambda: ops.map(ops.square, x()), "work on all of them at once"),
+    "samples one by one": (lambda: ops.unstack(x()), "which must stay apart"),
+    "a product over samples": (lambda: ops.prod(x(), axis=0), "which must stay apart"),
+    "an array": (lambda: ops.convert_to_numpy(x()), "go on with cdl.ops"),
+    "two lists of places": (lambda: steps()[:, [0, 1], [0, 1]], "use cdl.ops.take_along_axis"),
+}
+
+
+@pytest.mark.parametrize(("do", "text"), UNTRACED.values(), ids=UNTRACED)
+def test_what_cannot_be_traced_names_the_line_and_the_way_out(do, text):
+    with pytest.raises((TypeError, ValueError), match=text) as caught:
+        do()
+    if caught.type is TypeError:
+        line, code = str(caught.value).split(": ")[0], str(caught.value).splitlines()[-1]
+        assert line.startswith(__file__)
+        assert code.strip() in Path(__file__).read_text()
+
+
+UNFIT = {
+    "shapes": (
+        lambda: ops.add(x(), np.ones(4)),
+        r"add: arguments must go together, got shapes \(None, 3\) and \(4,\)",
+    ),
+    "axes": (lambda: ops.sum(x(), axis=2), r"sum: arguments must .* \(None, 3\) .*axis 2"),
+    "sizes": (lambda: ops.matmul(x(), TABLE), r"matmul: .* \(None, 3\) and \(4, 3\)"),
+    "a reshape": (lambda: ops.reshape(x(), (-1, 2)), r"reshape: .* \(None, 3\)"),
+    "letters": (lambda: ops.einsum("bi,jk->bk", x(), TABLE[0]), "einsum: subscripts 'jk' must"),
+    "targets": (
+        lambda: ops.binary_crossentropy(x(), Input((2,))),
+        r"target must have the shape of output, \(None, 2\), got \(None, 3\)",
+    ),
+    "parts": (lambda: ops.split(x(), 2, axis=1), "split: indices_or_sections must divide"),
+    "keys": (lambda: x()[:, 0, 0], "key must be for 2 axes"),
+    "a place": (lambda: x()[:, 3], "out of bounds"),
+}
+
+
+@pytest.mark.parametrize(("do", "text"), UNFIT.values(), ids=UNFIT)
+def test_what_does_not_fit_names_the_shapes(do, text):
+    with pytest.raises((ValueError, IndexError), match=text):
+        do()
+
+
+def test_arguments_are_called_as_in_keras():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dim'"):
+        ops.sum(TABLE, dim=1)
+    with pytest.raises(TypeError, match="missing a required argument: 'x2'"):
+        ops.add(x1=TABLE)
+
+
+def test_a_place_that_a_table_does_not_have_is_named():
+    class Rows(layers.Layer):
+        def call(self, x):
+            return ops.take(TABLE, x, axis=0)
+
+    model = cdl.Sequential([Input((2,)), Rows()])
+    found = model.predict(np.float32([[0, 3], [-1, 2]]), verbose=0)
+    np.testing.assert_array_equal(found, TABLE[[[0, 3], [-1, 2]]])
+    with pytest.raises(ValueError, match=r"take: expected numbers in \[0, 4\), got 4"):
+        model.predict(np.float32([[0, 4]]), verbose=0)
+    with pytest.raises(IndexError, match="take: indices must be below 4, got 4"):
+        ops.take(TABLE, [0, 4], axis=0)
+
+
+def test_an_exception_in_call_keeps_its_place_and_leaves_no_half_built_layer():
+    class Wrong(layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight(shape=(7, 2))
+
+        def call(self, x):
+            return ops.matmul(x, self.w)
+
+    layer = Wrong()
+    with pytest.raises(ValueError, match=r"matmul: .* \(None, 3\) and \(7, 2\)") as caught:
+        Model(x(), layer(x()))
+    assert any(entry.name == "call" for entry in caught.traceback)
+    assert not layer.built
+    assert layer(Input((7,))).shape == (None, 2)
+    assert len(layer.weights) == 1
