@@ -1,0 +1,55 @@
+"""doctors.py - counts: how often will a person see a doctor in a year?
+
+20,190 years of people in the RAND Health Insurance Experiment (the table comes with the package
+statsmodels). The loss is Poisson's, and the net predicts the expected number of visits.
+
+    pip install 'cdl-nn[sklearn]' statsmodels
+    python examples/doctors.py
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+from sklearn.linear_model import PoissonRegressor
+from sklearn.metrics import d2_tweedie_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cdl.sklearn import CDLRegressor
+
+
+def load() -> tuple[pd.DataFrame, pd.Series]:
+    """What is known of each person and year, and the number of visits."""
+    package = importlib.util.find_spec("statsmodels")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError("doctors.py needs the data: pip install statsmodels")
+    folder = Path(package.submodule_search_locations[0])
+    table = pd.read_csv(folder / "datasets" / "randhie" / "randhie.csv")
+    return table.drop(columns="mdvis"), table["mdvis"]
+
+
+def main(epochs: int = 30) -> float:
+    """Train, and return the part of Poisson's deviance that is explained on held-out years."""
+    x, visits = load()
+    x_train, x_test, visits_train, visits_test = train_test_split(x, visits, random_state=0)
+    net = CDLRegressor(
+        "poisson",
+        hidden_layer_sizes=(32, 16),
+        max_iter=epochs,
+        early_stopping=True,
+        random_state=0,
+    )
+    scores = {}
+    for name, model in (("a linear model", PoissonRegressor()), ("the net", net)):
+        pipeline = make_pipeline(StandardScaler(), model).fit(x_train, visits_train)
+        scores[name] = d2_tweedie_score(visits_test, pipeline.predict(x_test), power=1)
+        print(f"explained by {name}: {100 * scores[name]:.1f} % of the deviance")
+    return float(scores["the net"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""test_examples.py - the scripts in examples/ run, and reach what they should."""
+
+import importlib.util
+import warnings
+
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("pandas")
+
+# Each script's main() returns a score: which package has its data, arguments, and what to reach.
+EXAMPLES = {
+    "digits": ("sklearn", {}, 0.96),
+    "breast_cancer": ("sklearn", {}, 0.95),
+    "wine": ("sklearn", {}, 0.95),
+    "diabetes": ("sklearn", {}, 0.48),
+    "diamonds": ("plotnine", {"epochs": 5}, 0.97),
+    "doctors": ("statsmodels", {"epochs": 15}, 0.085),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_reaches_its_score(name, root, capsys):
+    package, options, score = EXAMPLES[name]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"its data come with {package}")
+    spec = importlib.util.spec_from_file_location(f"example_{name}", root / f"examples/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)  # few epochs do not converge
+        assert module.main(**options) >= score
+    assert capsys.readouterr().out
