@@ -72,7 +72,12 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
 
 
 def _library(value: Any) -> str:
-    return type(value).__module__.partition(".")[0]
+    """The library of an object's class, or of one that it is derived from."""
+    for cls in type(value).__mro__:
+        root = cls.__module__.partition(".")[0]
+        if root in _READERS:
+            return root
+    return ""
 
 
 def _is_plain(value: Any) -> bool:

@@ -140,6 +140,11 @@ class CDLRegressor(RegressorMixin, Perceptron):  # type: ignore[misc] # no types
         )
 
     def _targets(self, y: Any, first: bool, incremental: bool, classes: Any) -> NDArray[Any]:
+        if not isinstance(self.loss, str):
+            raise ValueError(
+                "CDLRegressor: loss, the first argument, must be 'squared_error' or 'poisson', "
+                f"got {self.loss!r}"
+            )
         one_of("CDLRegressor", "loss", self.loss, ("squared_error", "poisson"))
         outputs = y.shape[1] if y.ndim > 1 else 1
         if not first and outputs != self.n_outputs_:

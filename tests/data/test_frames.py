@@ -91,3 +91,13 @@ def test_column_without_numbers_is_refused_by_its_name(column, advice):
 def test_series_of_text_is_refused():
     with pytest.raises(ValueError, match="fit: y must have columns of real numbers, got 'label'"):
         as_numeric(pd.Series(["a", "b"], name="label"), "fit: y")
+
+
+def test_frames_of_derived_classes_are_read():
+    class Places(pd.DataFrame):
+        pass
+
+    frame = Places({"a": pd.array([1, 2], dtype="Int64"), "b": [1.5, 2.5]})
+    np.testing.assert_array_equal(as_numeric(frame, "x"), [[1, 1.5], [2, 2.5]])
+    with pytest.raises(ValueError, match="'c'"):
+        as_numeric(Places({"a": [1], "c": ["text"]}), "x")

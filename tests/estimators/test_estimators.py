@@ -321,6 +321,8 @@ def test_bad_parameters_are_named_by_fit(cls, name, value):
 def test_bad_loss_is_named():
     with pytest.raises(ValueError, match="CDLRegressor: loss must be one of"):
         CDLRegressor("log_loss").fit(X, Y)
+    with pytest.raises(ValueError, match=r"loss, the first argument, must be .* got \(100,\)"):
+        CDLRegressor((100,)).fit(X, Y)
     with pytest.raises(ValueError, match="y must be at least 0"):
         CDLRegressor("poisson").fit(X, -Y)
 
