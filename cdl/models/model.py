@@ -11,7 +11,7 @@ from cdl.data import arrays_of_weights
 from cdl.layers import Layer
 from cdl.models import inference
 from cdl.models.configured import Configured
-from cdl.models.summary import print_summary
+from cdl.models.summary import html_of, print_summary
 from cdl.models.trainer import Trainer
 from cdl.models.wired import Wired
 
@@ -209,6 +209,10 @@ class Model(Configured, Trainer, Wired, Layer):
         print_summary(
             self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of a model: its summary."""
+        return html_of(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -52,6 +52,36 @@ def print_summary(
     print_fn(text.getvalue())
 
 
+def html_of(model: Any) -> str:
+    """The same as HTML, for notebooks: a table, and the numbers of weights under it."""
+    from html import escape
+
+    wired = model._branches()
+    heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
+    rows = []
+    for layer in model.operations if wired else model.layers:
+        cells = [f"{layer.name} ({_kind(layer)})", _shape(model, layer), _count(layer)]
+        cells += [_sources(model, layer)] * wired
+        rows.append(cells)
+
+    def row(cells: Sequence[str], kind: str) -> str:
+        return "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+
+    totals = [line.replace("[bold]", "<b>").replace("[/bold]", "</b>") for line in _totals(model)]
+    return "\n".join(
+        [
+            f"<p><b>Model: &quot;{escape(model.name)}&quot;</b></p>",
+            "<table>",
+            f"<thead>{row(heads, 'th')}</thead>",
+            "<tbody>",
+            *(row(cells, "td") for cells in rows),
+            "</tbody>",
+            "</table>",
+            f"<p>{'<br>'.join(totals)}</p>",
+        ]
+    )
+
+
 def _console(file: Any, width: int | None) -> Any:
     from rich.console import Console
 

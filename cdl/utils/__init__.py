@@ -18,6 +18,7 @@ from cdl.config import (
 )
 from cdl.data.py_dataset import PyDataset
 from cdl.random import set_random_seed
+from cdl.utils.drawing import model_to_dot, plot_model
 from cdl.utils.labels import to_categorical
 from cdl.utils.naming import clear_session
 from cdl.utils.norms import normalize
@@ -43,9 +44,11 @@ __all__ = [
     "get_registered_name",
     "get_registered_object",
     "is_interactive_logging_enabled",
+    "model_to_dot",
     "normalize",
     "pack_x_y_sample_weight",
     "pad_sequences",
+    "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",
