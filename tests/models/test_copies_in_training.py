@@ -11,6 +11,7 @@ import cdl
 from cdl.callbacks import Callback
 from cdl.layers import BatchNormalization, Dense, Dropout, Input, Normalization
 from cdl.models import Sequential
+from cdl.utils import set_random_seed
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(44, 5)).astype(np.float32)
@@ -112,6 +113,7 @@ def test_models_are_trained_by_workers_of_joblib(tmp_path):
 
 
 def _trained(model):
+    set_random_seed(0)  # of this process, which may be a worker
     model.fit(X, Y, batch_size=BATCH, epochs=2, shuffle=False, verbose=0)
     return model
 
