@@ -274,6 +274,10 @@ cdef class _Definition:
                     raise ValueError(f"dense: the slope of {kind} needs more than its value")
                 for q, param in enumerate(_TABLES[row.table][kind]):
                     to.row_params[q] = given.pop(param)
+            elif name == "seed":
+                seed_high, to.attributes[j] = divmod(int(given.pop(name)), 2**24)
+            elif name == "seed_high":
+                to.attributes[j] = seed_high
             else:
                 to.attributes[j] = given.pop(name)
         if given:

@@ -108,7 +108,7 @@ def draw(
         fixed: whether they are the same in each step, and follow from this seed alone.
         shared: whether they are the same for all samples of a batch.
     """
-    numbers = {"seed": float(seed), "fixed": float(fixed)}
+    numbers = {"seed": seed, "fixed": float(fixed)}
     return program.emit("draw", [], shape, (), shared=shared, kind=kind, **numbers)
 
 

@@ -120,7 +120,7 @@ class Dense(Layer):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""
-        shape = (*x.shape[:-1], self.units)
+        shape = (*x.shape[:-1], self.kernel.shape[1])
         y = program.emit("dense", (x,), shape, params=(self.kernel, self.bias))
         if self.activation is None:  # by who has set it so
             return y
@@ -128,8 +128,8 @@ class Dense(Layer):
         return activated
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        """The input's shape with `units` as its last size."""
-        shape = (*input_shape[:-1], self.units)
+        """The input's shape with `units` as its last size; once built, with that of the kernel."""
+        shape = (*input_shape[:-1], self.kernel.shape[1] if self.built else self.units)
         changed = getattr(self.activation, "output_shape", None)
         return changed(shape) if changed is not None else shape
 

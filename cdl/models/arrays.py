@@ -4,7 +4,8 @@ All that can be wrong with data is found here, before a layer is built, a weight
 core is called; so a call that fails leaves the model as it was.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ class Arrays(NamedTuple):
 
 def inputs(model: Any, x: Any, call: str, batch: int | None = None) -> list[Array]:
     """x alone, for predict; builds the model if it is not."""
-    flat = model._flat_inputs(x, call)
+    flat = _flat_inputs(model, x, call)
     names = _X if len(flat) == 1 else labels("x", "input", model._input_names())
     arrays = _as_rows(flat, names, call)
     rows = _same_rows(arrays, names, call)
@@ -98,12 +99,14 @@ def training_data(
         raise ValueError(
             f"{call}: sample_weight and class_weight must not both be given: multiply them yourself"
         )
-    flat = model._flat_inputs(x, call)
+    flat = _flat_inputs(model, x, call)
     of_x = _X if len(flat) == 1 else labels("x", "input", model._input_names())
     xs = _as_rows(flat, of_x, call)
     if not compiled.reads_targets and overrides(type(model), "compute_loss"):
         return _for_own_loss(model, compiled, xs, of_x, (y, sample_weight, class_weight), call)
     ys = by_output(model, compiled, y, f"{call}: y")
+    if len(ys) == 1 and isinstance(ys[0], (list, tuple)):
+        ys = [_only_target(ys[0], len(xs[0]), f"{call}: y")]
     of_y = _Y if len(ys) == 1 else labels("y", "output", model._output_names())
     for i, each in enumerate(ys):
         ys[i] = None if each is None else data.as_numeric(each, f"{call}: {of_y[i]}")
@@ -122,6 +125,8 @@ def training_data(
     settled = compiled.settled or compiled.settle(outputs, _shapes(ys), model._is_keyed())
     for i, head in enumerate(settled.heads):
         ys[i] = targets(ys[i], head, outputs[i].shape[1:], f"{call}: {of_y[i]}")
+        if call in ("fit", "evaluate"):
+            _warn_of_no_probabilities(ys[i], head, f"{call}: {of_y[i]}")
     if sample_weight is not None:
         weights = fit_weights(weights, settled, outputs, call)
     if class_weight is not None:
@@ -167,6 +172,43 @@ def _for_own_loss(
 # How errors call the parts where there is one of each. Calls with one batch come this way, where
 # a comprehension more shows in how long they take: so there is a path for one array here and there.
 _X, _Y = ["x"], ["y"]
+
+
+def _flat_inputs(model: Any, x: Any, call: str) -> list[Any]:
+    """One element an input; ValueError for several arrays where the model has one input."""
+    flat: list[Any] = model._flat_inputs(x, call)
+    if len(flat) > 1 or not isinstance(flat[0], (list, tuple)):
+        return flat
+    ranks = _ranks(flat[0])
+    row = model._input_infos()[0].row if model.built else None
+    if ranks == [1] and row is not None and np.prod(row) == 1:  # single numbers in a list of one
+        return [flat[0][0]]
+    if len(ranks) > 1 and min(ranks) > 1 and (row is None or set(ranks) != {len(row)}):
+        raise ValueError(
+            f"{call}: x must be one array, since the model has one input, got a list of "
+            f"{len(ranks)} arrays: concatenate them, or make a Model of several inputs"
+        )
+    return flat
+
+
+def _only_target(given: Any, rows: int, name: str) -> Any:
+    """The one array of a list of one; ValueError for several where the model has one output."""
+    if not _ranks(given) or any(len(each) != rows for each in given if len(each.shape)):
+        return given
+    if len(given) == 1 and len(given[0].shape) == 1:
+        return given[0]
+    if len(given) > 1 and len(given) != rows:
+        raise ValueError(
+            f"{name} must be one array, since the model has one output, got a list of "
+            f"{len(given)} arrays"
+        )
+    return given
+
+
+def _ranks(given: Any) -> list[int]:
+    """The numbers of axes of a list of arrays; an empty list if it is none."""
+    arrays = all(hasattr(each, "shape") and len(each.shape) for each in given)
+    return [len(each.shape) for each in given] if arrays else []
 
 
 def _as_rows(flat: list[Any], names: list[str], call: str) -> list[Array]:
@@ -219,6 +261,26 @@ def targets(y: Array | None, head: Head, output: tuple[int, ...], name: str) -> 
                 )
             check_classes(y, output[-1], name, why)
     return y
+
+
+def _warn_of_no_probabilities(y: Array | None, head: Head, name: str) -> None:
+    """Warn of targets that a crossentropy cannot be of: it has no least value then.
+
+    Keras trains on them without a word; so do calls with one batch.
+    """
+    row = getattr(head.loss, "row", "")
+    if y is None or not row.endswith(("binary_crossentropy", "categorical_crossentropy")):
+        return
+    if "sparse" in row or not y.size or y.dtype.kind == "b":
+        return
+    low, high = y.min(), y.max()
+    if low < 0 or high > 1:
+        assert head.loss is not None
+        warnings.warn(
+            f"{name} should hold numbers from 0 to 1 for loss {head.loss.name!r}, got numbers from "
+            f"{low:g} to {high:g}: the loss can fall without end",
+            stacklevel=2,
+        )
 
 
 def check_classes(y: Array, classes: int, name: str, why: str, ignored: int | None = None) -> None:

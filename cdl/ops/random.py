@@ -24,7 +24,7 @@ from cdl.ops.numpy.sorting import argmax
 def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> Term:
     """Numbers of a distribution in the shape of a result."""
     fixed = isinstance(seed, (int, np.integer))
-    start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**24  # what a float holds
+    start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**32
     shared = not spec.lead
     y = _values.draw(program, kind, spec.sample_shape, start, fixed=fixed, shared=shared)
     return Term(y, spec)

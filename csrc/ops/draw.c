@@ -7,22 +7,19 @@
  */
 #include "ops/op.h"
 
-enum { KIND, SEED, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
+enum { KIND, SEED, SEED_HIGH, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
 
 static cdl_status check(const struct cdl_node *node) {
-    const float seed = node->attribute[SEED];
     if (node->n_out != 1 || node->out[0]->is_int) return CDL_ERR_PROGRAM;
-    return seed >= 0.0f && seed < 0x1p32f ? CDL_OK : CDL_ERR_PROGRAM;
+    return cdl_seed_fits(node, SEED) ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *y = node->out[0];
     const bool fixed = node->attribute[FIXED] != 0.0f;
-    const uint64_t own = (uint64_t)node->attribute[SEED];
     const struct cdl_key key =
-        fixed ? cdl_key_of(own, 0, 0)
-              : cdl_key_of(cdl_mix64(ctx->seed) ^ own, ctx->step, (uint64_t)node->index);
+        fixed ? cdl_key_of(cdl_node_seed(node, SEED), 0, 0) : cdl_node_key(node, ctx, SEED);
     const size_t row = y->shared ? 0 : first + (fixed && ctx->training ? 0 : ctx->start);
     ctx->kernels->draw((enum cdl_draw)node->attribute[KIND], (last - first) * y->lines, y->width,
                        key, (uint32_t)(row * y->lines), cdl_rows(y, first), y->ld);
@@ -30,7 +27,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 const struct cdl_op cdl_op_draw = {
     .name = "draw",
-    .attributes = "kind,seed,fixed",
+    .attributes = "kind,seed,seed_high,fixed",
     .params = "",
     .table = "draws",
     .check = check,

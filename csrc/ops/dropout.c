@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-enum { RATE, SEED }; /* attributes */
+enum { RATE, SEED, SEED_HIGH }; /* attributes */
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float rate = node->attribute[RATE];
-    if (!(rate >= 0.0f && rate <= 1.0f) || !(node->attribute[SEED] >= 0.0f)) return CDL_ERR_PROGRAM;
+    if (!(rate >= 0.0f && rate <= 1.0f) || !cdl_seed_fits(node, SEED)) return CDL_ERR_PROGRAM;
     return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
@@ -25,8 +25,7 @@ static void mask(const struct cdl_node *node, const struct cdl_context *ctx, siz
     const double kept = 1.0 - (double)rate;
     const double threshold = kept * 4294967296.0;
     const uint32_t keep = threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
-    const uint64_t seed = cdl_mix64(ctx->seed) ^ (uint64_t)node->attribute[SEED];
-    const struct cdl_key key = cdl_key_of(seed, ctx->step, (uint64_t)node->index);
+    const struct cdl_key key = cdl_node_key(node, ctx, SEED);
     ctx->kernels->dropout(rows, x->width, key, (uint32_t)(first * x->lines), keep,
                           kept > 0.0 ? (float)(1.0 / kept) : 0.0f, from, x->ld, to, x->ld);
 }
@@ -45,7 +44,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_dropout = {
     .name = "dropout",
-    .attributes = "rate,seed",
+    .attributes = "rate,seed,seed_high",
     .params = "",
     .check = check,
     .forward = forward,

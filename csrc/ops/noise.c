@@ -4,20 +4,18 @@
 
 #include <string.h>
 
-enum { STDDEV, MULTIPLIES, SEED }; /* attributes */
+enum { STDDEV, MULTIPLIES, SEED, SEED_HIGH }; /* attributes */
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!(node->attribute[STDDEV] >= 0.0f) || !(node->attribute[SEED] >= 0.0f))
-        return CDL_ERR_PROGRAM;
+    if (!(node->attribute[STDDEV] >= 0.0f) || !cdl_seed_fits(node, SEED)) return CDL_ERR_PROGRAM;
     return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
 static void add_noise(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                       size_t last, const float *from, float *to) {
     const struct cdl_tensor *x = node->in[0];
-    const uint64_t seed = cdl_mix64(ctx->seed) ^ (uint64_t)node->attribute[SEED];
-    const struct cdl_key key = cdl_key_of(seed, ctx->step, (uint64_t)node->index);
+    const struct cdl_key key = cdl_node_key(node, ctx, SEED);
     ctx->kernels->noise((last - first) * x->lines, x->width, key, (uint32_t)(first * x->lines),
                         node->attribute[STDDEV], node->attribute[MULTIPLIES] != 0.0f, from, x->ld,
                         to, x->ld);
@@ -48,7 +46,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_noise = {
     .name = "noise",
-    .attributes = "stddev,multiplies,seed",
+    .attributes = "stddev,multiplies,seed,seed_high",
     .params = "",
     .check = check,
     .forward = forward,

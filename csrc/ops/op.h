@@ -199,6 +199,24 @@ enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
 #include "ops/ops.def"
 #undef OP
 
+/* A seed of 40 bits stands in two attributes, `seed` and the next one, `seed_high`: a float holds
+ * 24 of them. */
+static inline bool cdl_seed_fits(const struct cdl_node *node, int seed) {
+    const float low = node->attribute[seed], high = node->attribute[seed + 1];
+    return low >= 0.0f && low < 0x1p24f && high >= 0.0f && high < 0x1p16f;
+}
+
+static inline uint64_t cdl_node_seed(const struct cdl_node *node, int seed) {
+    return (uint64_t)node->attribute[seed] | (uint64_t)node->attribute[seed + 1] << 24;
+}
+
+/* The key of a node that draws random numbers: of its seed, the run's, the step and the place. */
+static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
+                                          const struct cdl_context *ctx, int seed) {
+    const uint64_t both = cdl_mix64(ctx->seed) ^ cdl_node_seed(node, seed);
+    return cdl_key_of(both, ctx->step, (uint64_t)node->index);
+}
+
 static inline float *cdl_rows(const struct cdl_tensor *t, size_t first) {
     return t->data + first * t->row_floats;
 }

@@ -9,12 +9,12 @@
 
 #include <string.h>
 
-enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED }; /* attributes */
+enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED, SEED_HIGH }; /* attributes */
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float rate = node->attribute[RATE], common = node->attribute[COMMON];
-    if (!(rate >= 0.0f && rate <= 1.0f) || !(node->attribute[SEED] >= 0.0f)) return CDL_ERR_PROGRAM;
+    if (!(rate >= 0.0f && rate <= 1.0f) || !cdl_seed_fits(node, SEED)) return CDL_ERR_PROGRAM;
     if (!(common >= 0.0f && common < (float)(2 << x->n_dims))) return CDL_ERR_PROGRAM;
     return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
 }
@@ -39,8 +39,7 @@ static void drop(const struct cdl_node *node, const struct cdl_context *ctx, siz
     const bool as_one = x->n_dims > 0 && (common >> x->n_dims & 1);
     const double threshold = (1.0 - (double)node->attribute[RATE]) * 4294967296.0;
     const uint32_t keep = threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
-    const uint64_t seed = cdl_mix64(ctx->seed) ^ (uint64_t)node->attribute[SEED];
-    const struct cdl_key key = cdl_key_of(seed, ctx->step, (uint64_t)node->index);
+    const struct cdl_key key = cdl_node_key(node, ctx, SEED);
     for (size_t i = first; i < last; i++) {
         for (size_t l = 0; l < x->lines; l++, from += x->ld, to += x->ld) {
             const uint32_t row = (uint32_t)pattern_line(x, common, i, l);
@@ -71,7 +70,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_patterned_dropout = {
     .name = "patterned_dropout",
-    .attributes = "rate,common,scale,shift,dropped,seed",
+    .attributes = "rate,common,scale,shift,dropped,seed,seed_high",
     .params = "",
     .check = check,
     .forward = forward,

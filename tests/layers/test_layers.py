@@ -388,3 +388,11 @@ def test_input_layer_stands_for_a_tensor():
     ):
         with pytest.raises(ValueError, match="as the tensor has it"):
             layers.InputLayer(input_tensor=tensor, **wrong)
+
+
+def test_units_that_are_changed_after_build_change_nothing():
+    layer = layers.Dense(3)
+    before = layer(X)
+    layer.units = 7
+    np.testing.assert_array_equal(layer(X), before)
+    assert layer.compute_output_shape((None, 5)) == (None, 3)

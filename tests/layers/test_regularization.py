@@ -138,3 +138,13 @@ def test_the_loss_counts_activity_penalties(batch):
 def test_bad_argument_is_refused(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("cls", [layers.Dropout, layers.SpatialDropout1D, layers.GaussianNoise])
+def test_large_seeds_that_are_neighbours_draw_other_numbers(cls):
+    x = np.ones((4, 50, 8), np.float32)
+    first, same, other = (
+        cls(0.5, seed=seed)(x, training=True) for seed in (2**31, 2**31, 2**31 + 1)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)

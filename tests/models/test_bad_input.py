@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from models.nets import data, net, same_weights
 
-from cdl.layers import Dense
+from cdl.layers import Dense, Input
 from cdl.models import Sequential
 
 X, VALUES, LABELS, ONE_HOT = data(20)
@@ -305,3 +305,48 @@ def test_nan_and_inf_in_x_are_the_users_and_go_through(value, model):
     loss = model.fit(x, ONE_HOT, verbose=0).history["loss"][0]
     assert not np.isnan(value) or np.isnan(loss)
     assert model.predict(X, verbose=0).shape == (20, 3)
+
+
+def one_in_one_out(width=4, units=2):
+    model = Sequential([Input((width,)), Dense(units)])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_several_arrays_for_one_input_are_named(built):
+    model = one_in_one_out() if built else Sequential([Dense(2)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 4)), np.ones((8, 2))
+    words = "x must be one array, since the model has one input, got a list of 2 arrays"
+    for call in (lambda: model.fit([x, x], y), lambda: model.predict([x, x])):
+        with pytest.raises(ValueError, match=words):
+            call()
+    words = "y must be one array, since the model has one output, got a list of 2 arrays"
+    with pytest.raises(ValueError, match=words):
+        model.fit(x, [y, y])
+
+
+def test_list_of_one_array_is_that_array():
+    x, y = np.random.default_rng(0).normal(size=(8, 4)), np.arange(8.0)
+    model = one_in_one_out(4, 1)
+    assert model.evaluate([x], [y], verbose=0) == model.evaluate(x, y[:, None], verbose=0)
+    single = one_in_one_out(1, 1)
+    np.testing.assert_array_equal(
+        single.predict([y], verbose=0), single.predict(y[:, None], verbose=0)
+    )
+    rows = one_in_one_out(4, 2)
+    assert rows.predict([x[0], x[1]], verbose=0).shape == (2, 2)  # a list of rows stays one
+
+
+@pytest.mark.parametrize("loss", ["binary_crossentropy", "categorical_crossentropy"])
+@pytest.mark.parametrize("wrong", [-1.0, 2.0])
+def test_targets_that_are_no_probabilities_are_warned_of(loss, wrong):
+    model = Sequential([Input((4,)), Dense(2, "softmax")])
+    model.compile("sgd", loss)
+    x, y = np.ones((8, 4)), np.eye(2)[np.arange(8) % 2]
+    model.fit(x, y, verbose=0)
+    y[3, 1] = wrong
+    for call in (model.fit, model.evaluate):
+        with pytest.warns(UserWarning, match=f"numbers from 0 to 1 for loss '{loss}', got"):
+            call(x, y, verbose=0)

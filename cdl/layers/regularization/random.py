@@ -19,7 +19,7 @@ class Random(SameShape):
     def __init__(self, seed: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed = checked_seed(type(self).__name__, seed)
-        self._stream = float(draw_seed() if self.seed is None else self.seed)
+        self._stream = draw_seed() if self.seed is None else self.seed
         self._build_at_init()
 
     @property
