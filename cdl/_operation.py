@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 ROWS: dict[str, Row] = {}
 
 
+class Saved(NamedTuple):
+    """How Keras writes an operation down.
+
+    Attributes:
+        known_as: its class, if that is not the name in camel case.
+        statics: arguments that are the operation's own, though others of that name are operands.
+        by_name: operands that a call hands by name.
+    """
+
+    known_as: str = ""
+    statics: tuple[str, ...] = ()
+    by_name: tuple[str, ...] = ()
+
+
 class Row:
     """One function of `cdl.ops`.
 
@@ -56,6 +70,9 @@ class Row:
         draws: whether it gives something else each time, so that it is noted in any case.
         home: the module of Keras's operations that has it: "numpy", "nn", "math", "core"; cdl's
             has the same name.
+        prepare: from all arguments of a call to those that everything else sees.
+        saved: how Keras writes it down.
+        known_as: Keras's class of the operation.
     """
 
     def __init__(
@@ -65,6 +82,8 @@ class Row:
         lower: Callable[..., Any] | None,
         untraced: str | Callable[..., str] = "",
         draws: bool = False,
+        prepare: Callable[..., tuple[Any, ...]] | None = None,
+        saved: Saved | None = None,
     ) -> None:
         self.name = name
         self.eager = eager
@@ -73,6 +92,9 @@ class Row:
         self.draws = draws
         parts = eager.__module__.split(".")
         self.home = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.HOME
+        self.prepare = prepare
+        self.saved = saved or Saved()
+        self.known_as = self.saved.known_as or "".join(map(str.capitalize, name.split("_")))
 
 
 class Operation:
@@ -85,13 +107,19 @@ class Operation:
 
     def __init__(self, row: Row, name: str | None = None) -> None:
         self.row = row
-        self.name = unique(row.name) if name is None else name
+        self.name = unique(row.known_as) if name is None else name
         self.statics: dict[str, Any] = {}  # arguments that a config keeps apart from the call
         self._inbound_nodes: list[_graph.Node] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Note a call, or compute on arrays."""
-        return call(self.row, args, {**self.statics, **kwargs}, self)
+        parameters = signature_of(self.row.eager).parameters
+        left = [name for name in parameters if name not in self.statics]
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+            args = (*self.statics.values(), *args)
+            return call(self.row, args, kwargs, self)
+        named = dict(zip(left, args, strict=False))
+        return call(self.row, (), {**self.statics, **named, **kwargs}, self)
 
     def append_node(
         self, program: Program, node: _graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -123,6 +151,7 @@ def operation(
     untraced: str | Callable[..., str] = "",
     draws: bool = False,
     prepare: Callable[..., tuple[Any, ...]] | None = None,
+    saved: Saved | None = None,
 ) -> Callable[[F], F]:
     """Makes a function of `cdl.ops` out of a function in NumPy, or one of other such functions.
 
@@ -130,19 +159,17 @@ def operation(
         lower: what it appends to a program; see `Row`.
         untraced: for what cannot be traced: what to do instead; see `Row`.
         draws: whether it is noted in any case; see `Row`.
-        prepare: from the arguments to those that everything else sees.
+        prepare: see `Row`.
+        saved: how Keras writes it down, if that does not follow from its name and arguments.
     """
 
     def decorate(function: F) -> F:
-        row = ROWS[function.__name__] = Row(function.__name__, function, lower, untraced, draws)
+        row = ROWS[function.__name__] = Row(
+            function.__name__, function, lower, untraced, draws, prepare, saved
+        )
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
-            if kwargs:  # a node holds arguments by place, as far as that goes
-                bound = _signature(function).bind(*args, **kwargs)
-                args, kwargs = bound.args, bound.kwargs
-            if prepare is not None:
-                args = prepare(*args)
             return call(row, args, kwargs)
 
         run.row = row  # type: ignore[attr-defined]
@@ -152,7 +179,8 @@ def operation(
 
 
 @functools.cache
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """The parameters of a function."""
     return inspect.signature(function)
 
 
@@ -170,6 +198,13 @@ def call(
     row: Row, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None = None
 ) -> Any:
     """Runs a row on arrays, notes it on symbolic tensors, or appends it to a program."""
+    if kwargs or row.prepare is not None:
+        bound = signature_of(row.eager).bind(*args, **kwargs)
+        if row.prepare is not None:
+            bound.apply_defaults()
+        args, kwargs = bound.args, bound.kwargs  # a node holds them by place, as far as that goes
+    if row.prepare is not None:
+        args = row.prepare(*args)
     program = current_program()
     if program is not None and _has_terms(args, kwargs):
         return appended(program, row, args, kwargs)
@@ -185,7 +220,7 @@ def _refuse_untraced(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """The error for arguments with which a row cannot be traced."""
     hint = row.untraced
     if callable(hint):
-        bound = _signature(row.eager).bind(*args, **kwargs)
+        bound = signature_of(row.eager).bind(*args, **kwargs)
         bound.apply_defaults()
         hint = hint(*bound.args, **bound.kwargs)
     if hint:
@@ -223,7 +258,7 @@ def appended(
         if row.lower is None:
             result = row.eager(*args, **kwargs)
         else:
-            bound = _signature(row.eager).bind(*args, **kwargs)
+            bound = signature_of(row.eager).bind(*args, **kwargs)
             bound.apply_defaults()
             result = row.lower(program, spec, *bound.args, **bound.kwargs)
     return tree.map_structure(functools.partial(_finished, program, row), spec, result)

@@ -9,15 +9,19 @@ from typing import Any
 
 from cdl import _serial, tree
 from cdl._graph import KerasTensor, Node
-from cdl._operation import ROWS, Operation
+from cdl._operation import ROWS, Operation, Row, signature_of
+from cdl._samples import SampleCount
 from cdl.models.wiring import Wiring
-from cdl.utils.naming import snake_case
 
 # Arguments of functions of `cdl.ops` that Keras keeps with the call; the others belong to the
 # operation's own config.
 _OF_CALLS = {
     *("x", "x1", "x2", "xs", "condition", "key", "indices", "values", "inputs", "operands", "a"),
     *("b", "v", "y", "y_true", "y_pred", "target", "output", "logits", "other", "updates"),
+    *("array", "variable", "weights", "bins", "targets", "predictions", "data", "segment_ids"),
+    *("query", "value", "bias", "mask", "fill_value", "q", "mean", "variance", "offset", "scale"),
+    *("gamma", "beta", "start", "stop", "rtol", "atol", "start_indices", "constant_values"),
+    *("condlist", "choicelist", "default"),
 }
 
 
@@ -63,33 +67,59 @@ def _operation_config(operation: Any) -> dict[str, Any]:
         config: dict[str, Any] = _serial.serialize(operation)
         return config
     row = operation.row
-    name = "".join(word.capitalize() for word in row.name.split("_"))
     node = operation._inbound_nodes[0]
-    given = _by_name(row.eager, node)
-    statics = {k: v for k, v in given.items() if k not in _OF_CALLS}
+    given = _by_name(row, node)
+    statics = {k: v for k, v in given.items() if not _is_of_call(row, k)}
     return {
         "module": f"keras.src.ops.{row.home}",
-        "class_name": name,
+        "class_name": row.known_as,
         "config": {**_serial.serialize(statics), "name": operation.name},
-        "registered_name": name,
+        "registered_name": row.known_as,
     }
 
 
-def _by_name(function: Callable[..., Any], node: Node) -> dict[str, Any]:
-    """The arguments of a call by the names of the parameters, those of `*args` left out."""
-    signature = inspect.signature(function)
-    if any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
-        return dict(node.kwargs)
-    return dict(signature.bind(*node.args, **node.kwargs).arguments)
+def _is_of_call(row: Row, argument: str) -> bool:
+    """Whether Keras keeps an argument with the call, not in the operation's config."""
+    return argument in _OF_CALLS and argument not in row.saved.statics
+
+
+def _by_name(row: Row, node: Node) -> dict[str, Any]:
+    """The arguments of a call by the names of the parameters; operands only if they were given."""
+    bound = signature_of(row.eager).bind(*node.args, **node.kwargs)
+    handed = set(bound.arguments) | set(row.saved.by_name)
+    bound.apply_defaults()
+    found = bound.arguments.items()
+    return {
+        name: tree.map_structure(_as_size(node), value)
+        for name, value in found
+        if name in handed or not _is_of_call(row, name)
+    }
+
+
+def _as_size(node: Node) -> Callable[[Any], Any]:
+    """How the number of samples is written: as it is, if the inputs have a fixed one; else None."""
+    fixed = [t.shape[0] // t.lead for t in node.inputs if t.lead and t.shape[0] is not None]
+
+    def write(leaf: Any) -> Any:
+        if not isinstance(leaf, SampleCount):
+            return leaf
+        return leaf.times * fixed[0] if fixed else None
+
+    return write
 
 
 def _node_config(node: Node, numbers: dict[int, int]) -> dict[str, Any]:
     args, kwargs = list(node.args), dict(node.kwargs)
     if isinstance(node.operation, Operation):
-        given = _by_name(node.operation.row.eager, node)
-        if len(given) >= len(args):
-            kept = {k: v for k, v in given.items() if k in _OF_CALLS}
-            args, kwargs = list(kept.values()), {}
+        row = node.operation.row
+        given = _by_name(row, node)
+        kept = {k: v for k, v in given.items() if _is_of_call(row, k)}
+        kwargs = {k: kept.pop(k) for k in row.saved.by_name if k in kept}
+        kinds = signature_of(row.eager).parameters
+        args = []
+        for name, value in kept.items():
+            several = kinds[name].kind is inspect.Parameter.VAR_POSITIONAL
+            args += value if several else [value]
 
     def write(leaf: Any) -> Any:
         if not isinstance(leaf, KerasTensor):
@@ -168,14 +198,27 @@ def _made(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Any:
     module = str(config.get("module"))
     if module.startswith("keras.src.ops."):
         importlib.import_module("cdl.ops")  # where the rows are made
-        name = snake_case(str(config["class_name"]))
-        if name not in ROWS:
-            raise TypeError(f"Could not locate operation {config['class_name']!r} in cdl.ops")
-        operation = Operation(ROWS[name], str(config["config"].get("name", name)))
-        inner = {k: v for k, v in config["config"].items() if k not in ("name", "dtype")}
-        operation.statics = _serial.deserialize(inner, custom_objects)
+        known_as = str(config["class_name"])
+        row = next((row for row in ROWS.values() if row.known_as == known_as), None)
+        if row is None:
+            raise TypeError(f"Could not locate operation {known_as!r} in cdl.ops")
+        operation = Operation(row, str(config["config"].get("name", row.name)))
+        operation.statics = _serial.deserialize(_statics(row, config["config"]), custom_objects)
         return operation
     return make(config) if make is not None else _serial.deserialize(config, custom_objects)
+
+
+def _statics(row: Row, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a function that an operation's config has.
+
+    Raises:
+        ValueError: an argument that the function does not have, and that would change something.
+    """
+    own = signature_of(row.eager).parameters
+    for name, value in config.items():
+        if name not in own and name not in ("name", "dtype", "trainable") and value:
+            raise ValueError(f"{row.name}: config must have arguments of its own, got {name!r}")
+    return {name: value for name, value in config.items() if name in own}
 
 
 def _called(

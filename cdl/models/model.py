@@ -1,6 +1,6 @@
 """model.py - Model: layers that work as one, with their weights; see Trainer for what it can do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -213,6 +213,22 @@ class Model(Configured, Trainer, Wired, Layer):
     def _repr_html_(self) -> str:
         """What a notebook shows of a model: its summary."""
         return html_of(self)
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """A new model, with new weights, from what `get_config` gave.
+
+        Args:
+            config: of a model of symbolic inputs and outputs, or the constructor's arguments.
+            custom_objects: classes and functions of the user's own, by name.
+        """
+        if cls is Model and "input_layers" in config:
+            from cdl.models.functional import Functional
+
+            return Functional.from_config(config, custom_objects)
+        return super().from_config(config)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

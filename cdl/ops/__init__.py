@@ -24,7 +24,6 @@ from cdl.ops.core.tensors import array as array
 from cdl.ops.core.tensors import cast as cast
 from cdl.ops.core.tensors import convert_to_numpy as convert_to_numpy
 from cdl.ops.core.tensors import convert_to_tensor as convert_to_tensor
-from cdl.ops.core.tensors import copy as copy
 from cdl.ops.core.tensors import dtype as dtype
 from cdl.ops.core.tensors import is_tensor as is_tensor
 from cdl.ops.core.tensors import ndim as ndim
@@ -32,7 +31,6 @@ from cdl.ops.core.tensors import saturate_cast as saturate_cast
 from cdl.ops.core.tensors import shape as shape
 from cdl.ops.core.tensors import size as size
 from cdl.ops.core.tensors import stop_gradient as stop_gradient
-from cdl.ops.core.tensors import view as view
 from cdl.ops.linalg import cholesky as cholesky
 from cdl.ops.linalg import cholesky_inverse as cholesky_inverse
 from cdl.ops.linalg import det as det
@@ -286,6 +284,7 @@ from cdl.ops.numpy.running import nancumprod as nancumprod
 from cdl.ops.numpy.running import nancumsum as nancumsum
 from cdl.ops.numpy.running import trapezoid as trapezoid
 from cdl.ops.numpy.shapes import broadcast_to as broadcast_to
+from cdl.ops.numpy.shapes import copy as copy
 from cdl.ops.numpy.shapes import expand_dims as expand_dims
 from cdl.ops.numpy.shapes import moveaxis as moveaxis
 from cdl.ops.numpy.shapes import ravel as ravel
@@ -293,6 +292,7 @@ from cdl.ops.numpy.shapes import reshape as reshape
 from cdl.ops.numpy.shapes import squeeze as squeeze
 from cdl.ops.numpy.shapes import swapaxes as swapaxes
 from cdl.ops.numpy.shapes import transpose as transpose
+from cdl.ops.numpy.shapes import view as view
 from cdl.ops.numpy.sorting import argmax as argmax
 from cdl.ops.numpy.sorting import argmin as argmin
 from cdl.ops.numpy.sorting import argpartition as argpartition

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.config import floatx
 from cdl.ops.arrays import axes_of, axis_arg, real, shape_of
 from cdl.ops.core.tensors import cast
@@ -195,7 +195,7 @@ def qr(x: Any, mode: Any = "reduced") -> Any:
     return tuple(np.linalg.qr(real(x), mode))
 
 
-@operation(untraced=_MATRICES)
+@operation(untraced=_MATRICES, saved=Saved("SVD"))
 def svd(x: Any, full_matrices: Any = True, compute_uv: Any = True) -> Any:
     """Matrices as u diag(s) v, with the singular values s.
 

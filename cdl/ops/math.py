@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cdl._expression import apply
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl._symbols import KerasTensor
 from cdl._term import Term
 from cdl.ops.arrays import axes_of, real, samples_apart, shape_of
@@ -190,7 +190,7 @@ def segment_min(data: Any, segment_ids: Any, num_segments: Any = None, sorted: b
     return _segments("segment_min", np.minimum, _highest, data, segment_ids, num_segments)
 
 
-@operation()
+@operation(saved=Saved("CDist"))
 def cdist(x: Any, y: Any) -> Any:
     """The Euclidean distances of all rows of x from all rows of y.
 

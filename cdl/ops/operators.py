@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cdl._symbols import OPERATORS
-from cdl.ops.core.tensors import copy
 from cdl.ops.numpy.arithmetic import (
     absolute,
     add,
@@ -29,6 +28,7 @@ from cdl.ops.numpy.comparisons import (
 )
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.products import matmul
+from cdl.ops.numpy.shapes import copy
 
 OPERATORS.update(
     {

@@ -9,10 +9,11 @@ import numpy as np
 
 from cdl._operation import operation
 from cdl.ops.arrays import axes_of, samples_apart, shape_of
-from cdl.ops.numpy.indexing import get_item
+from cdl.ops.numpy.indexing import get_item, keyed_apart
 
 
-def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Any]:
+@operation(untraced=lambda x, num, axis: samples_apart(x, axis))
+def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
     """The parts of x along an axis, as a list.
 
     Args:
@@ -22,14 +23,19 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Any]:
     """
     at = axes_of(axis, len(shape_of(x)))[0]
     n = shape_of(x)[at] if num is None else num
-    hint = samples_apart(x, at)
-    if hint:
-        from cdl._symbols import symbolic_error
-
-        raise symbolic_error("unstack of samples", hint)
     return [get_item(x, (*[builtins.slice(None)] * at, i)) for i in range(n)]
 
 
+def _key(start_indices: Any, shape: Any) -> tuple[builtins.slice, ...]:
+    """The slices that begin at some place and have some shape."""
+    parts = []
+    for start, n in zip(start_indices, shape, strict=True):
+        whole = not isinstance(n, (int, np.integer)) or n == -1  # or the number of samples
+        parts.append(builtins.slice(int(start), None if whole else int(start) + int(n)))
+    return tuple(parts)
+
+
+@operation(untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)))
 def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     """The part of an array that begins at some place and has some shape.
 
@@ -38,11 +44,7 @@ def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
         start_indices: the first place along each axis.
         shape: how many along each axis; -1 for all that are left.
     """
-    parts = []
-    for start, n in zip(start_indices, shape, strict=True):
-        whole = not isinstance(n, (int, np.integer)) or n == -1  # or the number of samples
-        parts.append(builtins.slice(int(start), None if whole else int(start) + int(n)))
-    return get_item(inputs, tuple(parts))
+    return get_item(inputs, _key(start_indices, shape))
 
 
 _WRITES = "a program has no assignment to a part: use cdl.ops.where or cdl.ops.concatenate"

@@ -81,12 +81,6 @@ def array(x: Any, dtype: Any = None) -> Any:
     return convert_to_tensor(x, dtype)
 
 
-@operation(lambda program, spec, x: value_of(program, x))
-def copy(x: Any) -> Any:
-    """A copy of x."""
-    return np.array(x)
-
-
 @operation(_cast)
 def cast(x: Any, dtype: Any) -> Any:
     """x with its numbers as another dtype.
@@ -108,12 +102,6 @@ def saturate_cast(x: Any, dtype: Any) -> Any:
         return as_dtype(x, name)
     bounds = np.iinfo(kind)
     return np.clip(np.asarray(x).astype(np.float64), bounds.min, bounds.max).astype(kind)
-
-
-@operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
-def view(x: Any, dtype: Any = None) -> Any:
-    """The bits of x as those of another dtype."""
-    return np.asarray(x).view(None if dtype is None else standardize_dtype(dtype))
 
 
 @operation(lambda program, spec, variable: stop(program, value_of(program, variable)))

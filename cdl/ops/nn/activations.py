@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cdl import activations
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.ops.arrays import along_samples, axes_of, samples_apart, shape_of
 from cdl.ops.lowering import as_last
 from cdl.ops.math import logsumexp
@@ -83,12 +83,6 @@ def silu(x: Any) -> Any:
     return _run("silu", x)
 
 
-@operation(_each("silu"))
-def swish(x: Any) -> Any:
-    """x * sigmoid(x), as `silu`."""
-    return _run("silu", x)
-
-
 @operation(_each("sigmoid"))
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
@@ -110,12 +104,6 @@ def hard_sigmoid(x: Any) -> Any:
 @operation(_each("hard_silu"))
 def hard_silu(x: Any) -> Any:
     """x * hard_sigmoid(x)."""
-    return _run("hard_silu", x)
-
-
-@operation(_each("hard_silu"))
-def hard_swish(x: Any) -> Any:
-    """x * hard_sigmoid(x), as `hard_silu`."""
     return _run("hard_silu", x)
 
 
@@ -161,7 +149,7 @@ def tanh_shrink(x: Any) -> Any:
     return _run("tanh_shrink", x)
 
 
-@operation(_each("squareplus"))
+@operation(_each("squareplus"), saved=Saved(statics=("b",)))
 def squareplus(x: Any, b: float = 4) -> Any:
     """(x + sqrt(x^2 + b)) / 2."""
     return _run("squareplus", x, b)
@@ -184,6 +172,8 @@ def threshold(x: Any, threshold: float, default_value: float) -> Any:
     """x where it is above the threshold, else `default_value`."""
     return _run("threshold", x, threshold, default_value)
 
+
+swish, hard_swish = silu, hard_silu
 
 # --- along an axis ---
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.ops.arrays import shape_of
 from cdl.ops.nn.activations import softmax
 from cdl.ops.numpy.arithmetic import add, divide, multiply
@@ -19,7 +19,7 @@ from cdl.ops.numpy.shapes import transpose
 _LOWEST = -0.7 * float(np.finfo(np.float32).max)
 
 
-@operation()
+@operation(saved=Saved(by_name=("bias", "mask", "scale")))
 def dot_product_attention(
     query: Any,
     key: Any,

@@ -24,7 +24,11 @@ def _one_hot(program: Any, spec: Any, x: Any, num_classes: int, axis: int, *_: A
     return moveaxis(one_hot_lines(program, x, int(num_classes)), -1, axis)
 
 
-@operation(_one_hot, untraced=lambda x, num_classes, axis, *_: _front(x, axis))
+def _typed(x: Any, num_classes: Any, axis: int, dtype: Any, sparse: bool) -> Any:
+    return x, num_classes, axis, dtype or floatx(), sparse
+
+
+@operation(_one_hot, untraced=lambda x, num_classes, axis, *_: _front(x, axis), prepare=_typed)
 def one_hot(
     x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
@@ -49,7 +53,7 @@ def _front(x: Any, axis: int) -> str:
     return "its first axis is that of the samples" if x.lead and not at else ""
 
 
-@operation()
+@operation(prepare=_typed)
 def multi_hot(
     inputs: Any, num_classes: Any = None, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:

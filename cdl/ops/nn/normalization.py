@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.config import epsilon as default_epsilon
 from cdl.ops.arrays import axes_of, shape_of
 from cdl.ops.linalg import norm
@@ -54,7 +54,7 @@ def _placed(part: Any, axes: tuple[int, ...], ndim: int, shape: Any) -> Any:
     return reshape(part, [shape[a] if a in axes else 1 for a in range(ndim)])
 
 
-@operation()
+@operation(saved=Saved("BatchNorm"))
 def batch_normalization(
     x: Any,
     mean: Any,
@@ -88,7 +88,7 @@ def batch_normalization(
     return y if offset is None else add(y, placed(offset))
 
 
-@operation()
+@operation(saved=Saved("LayerNorm"))
 def layer_normalization(
     x: Any, gamma: Any = None, beta: Any = None, axis: Any = -1, epsilon: Any = None
 ) -> Any:
@@ -111,7 +111,7 @@ def layer_normalization(
     return y if beta is None else add(y, _placed(beta, axes, len(shape), shape))
 
 
-@operation()
+@operation(saved=Saved("RMSNorm", by_name=("scale",)))
 def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: Any = None) -> Any:
     """x / sqrt(mean(x^2) + epsilon) * scale.
 
@@ -128,7 +128,7 @@ def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: Any = 
     return y if scale is None else multiply(y, _placed(scale, axes, len(shape), shape))
 
 
-@operation()
+@operation(saved=Saved("PSNR"))
 def psnr(x1: Any, x2: Any, max_val: float) -> Any:
     """The peak signal-to-noise ratio: 20 log10(max_val) - 10 log10(mean((x1 - x2)^2)).
 

@@ -99,10 +99,7 @@ def absolute(x: Any) -> Any:
     return np.absolute(x)
 
 
-@operation(elementwise("abs"))
-def abs(x: Any) -> Any:
-    """|x|, as `absolute`."""
-    return np.absolute(x)
+abs = absolute
 
 
 @operation(elementwise("abs"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cdl._expression import Expression, apply
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise
 
@@ -144,7 +144,9 @@ def isclose(
     return np.isclose(x1, x2, rtol, atol, equal_nan)
 
 
-@operation(untraced="compare with each number, and take cdl.ops.logical_or of them")
+@operation(
+    untraced="compare with each number, and take cdl.ops.logical_or of them", saved=Saved("IsIn")
+)
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
     """Whether an element is one of x2.
 
@@ -180,6 +182,7 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
     return np.where(np.asarray(condition).astype(bool), x1, x2)
 
 
+@operation()
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """Of the first condition that holds the choice, element by element.
 
@@ -202,7 +205,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return result
 
 
-@operation(untraced="use cdl.ops.all of cdl.ops.isclose")
+@operation(untraced="use cdl.ops.all of cdl.ops.isclose", saved=Saved("AllClose"))
 def allclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:

@@ -47,7 +47,8 @@ def _is_whole(part: Any, n: int | None) -> bool:
     return stop is None or isinstance(stop, SampleCount) or (n is not None and stop == n)
 
 
-def _keyed_apart(x: Any, key: Any) -> str:
+def keyed_apart(x: Any, key: Any) -> str:
+    """Why a symbolic tensor has no such part; "" if it has one."""
     parts = [key] if isinstance(key, _SYMBOLIC) else _expanded(key, len(shape_of(x)))
     for part in parts:
         if isinstance(part, slice) and any(isinstance(n, _SYMBOLIC) for n in _bounds(part)):
@@ -93,7 +94,7 @@ def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
     return _values.reshape(program, value, spec.sample_shape)
 
 
-@operation(_get_item, untraced=_keyed_apart)
+@operation(_get_item, untraced=keyed_apart)
 def get_item(x: Any, key: Any) -> Any:
     """x[key]: indices, slices, None for a new axis, `...` for all axes between.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cdl._expression import argument
 from cdl._moving import concat, pick
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl._values import reshape as reshaped
 from cdl.ops.arrays import axis_arg, samples_apart, shape_arg, shape_of
 from cdl.ops.lowering import value_of
@@ -288,7 +288,7 @@ def _pad(program: Any, spec: Any, x: Any, pad_width: Any, mode: str, constant_va
     return program.map(argument(0) + number, [value]) if number else value
 
 
-@operation(_pad, untraced=_pad_apart)
+@operation(_pad, untraced=_pad_apart, saved=Saved(by_name=("constant_values",)))
 def pad(x: Any, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> Any:
     """x with more numbers at the ends of its axes.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cdl._expression import apply, argument
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.ops.arrays import axis_arg, real, samples_apart, shape_of
 from cdl.ops.lowering import reduction
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
@@ -155,7 +155,7 @@ def count_nonzero(x: Any, axis: Any = None) -> Any:
     return sum(not_equal(x, 0), axis)
 
 
-@operation()
+@operation(saved=Saved(by_name=("weights",)))
 def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
     """The mean of x, each number as often as its weight says.
 

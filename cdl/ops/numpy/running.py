@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.ops.arrays import as_dtype, samples_apart, shape_of
 from cdl.ops.numpy.arithmetic import add, multiply, subtract
 from cdl.ops.numpy.comparisons import isnan, where
@@ -80,7 +80,7 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
     return a
 
 
-@operation(untraced=lambda y, x, dx, axis: samples_apart(y, axis))
+@operation(untraced=lambda y, x, dx, axis: samples_apart(y, axis), saved=Saved(statics=("x",)))
 def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     """The integral along an axis of what lies straight between the numbers.
 

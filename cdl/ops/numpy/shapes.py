@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from cdl._operation import operation
+from cdl.config import standardize_dtype
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
-from cdl.ops.lowering import as_shape, broadcast, moved
+from cdl.ops.lowering import as_shape, broadcast, moved, value_of
 
 
 @operation(as_shape, prepare=lambda x, newshape: (x, sizes_for(x, newshape)))
@@ -119,3 +120,15 @@ def broadcast_to(x: Any, shape: Any) -> Any:
         ValueError: x cannot have that shape.
     """
     return np.array(np.broadcast_to(x, shape_arg(shape)))
+
+
+@operation(lambda program, spec, x: value_of(program, x))
+def copy(x: Any) -> Any:
+    """A copy of x."""
+    return np.array(x)
+
+
+@operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
+def view(x: Any, dtype: Any = None) -> Any:
+    """The bits of x as those of another dtype."""
+    return np.asarray(x).view(None if dtype is None else standardize_dtype(dtype))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.ops.arrays import samples_apart
 from cdl.ops.places import argued, sorted_along
 
@@ -89,7 +89,7 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Any:
     return np.argpartition(x, kth, axis)
 
 
-@operation(untraced="work on arrays")
+@operation(untraced="work on arrays", saved=Saved("SearchSorted"))
 def searchsorted(sorted_sequence: Any, values: Any, side: Any = "left") -> Any:
     """Where values would have to stand in a sorted vector.
 

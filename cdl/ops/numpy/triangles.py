@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._operation import Saved, operation
 from cdl.ops.arrays import samples_apart, shape_of
 from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.comparisons import where
@@ -93,7 +93,7 @@ def _lower_diagonal(program: Any, spec: Any, *args: Any) -> Any:
     return _diagonal(*args)
 
 
-@operation(_lower_diagonal, untraced=_keeps_samples)
+@operation(_lower_diagonal, untraced=_keeps_samples, saved=Saved(statics=("offset",)))
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonals of the matrices that two axes are, along a new last axis.
 
@@ -106,7 +106,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return np.array(np.diagonal(x, offset, axis1, axis2))
 
 
-@operation()
+@operation(saved=Saved(statics=("offset",)))
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of `diagonal`."""
     return total(diagonal(x, offset, axis1, axis2), -1)

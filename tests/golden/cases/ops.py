@@ -1,8 +1,8 @@
 """ops.py - functions of `ops` on arrays: the table of calls, and what Keras gives for them."""
 
 import numpy as np
-from ops_table import CALLS, Samples
-from registry import add
+from ops_table import CALLS, N, Samples
+from registry import add, config_of
 
 
 def plain(part):
@@ -35,3 +35,53 @@ def of(name, call):
 for _name, _calls in CALLS.items():
     for _i, _call in enumerate(_calls):
         add("ops", f"{_name} {_i}", of(_name, _call))
+
+
+# Over samples, which cdl does not trace; or with defaults that Keras alone writes.
+WITHOUT = {
+    *("erfinv", "nanmedian", "prod", "median", "cumsum", "nanprod", "nanargmax", "nanargmin"),
+    *("nancumsum", "nancumprod", "slice", "convert_to_tensor", "layer_normalization", "isclose"),
+}
+
+
+def tensors_for(k, part, made):
+    """The arguments of a call with a symbolic tensor for each array of samples."""
+    if isinstance(part, Samples):
+        if id(part) not in made:
+            made[id(part)] = k.Input(part.array.shape[1:], dtype=part.array.dtype.name)
+        return made[id(part)]
+    if isinstance(part, (list, tuple)):
+        return type(part)(tensors_for(k, p, made) for p in part)
+    return part
+
+
+def config(name, call):
+    def run(k):
+        made = {}
+        args = tensors_for(k, call.args, made)
+        kwargs = {key: tensors_for(k, arg, made) for key, arg in call.kwargs.items()}
+        model = k.Model(list(made.values()), getattr(k.ops, name)(*args, **kwargs), name="m")
+        again = k.Model.from_config(model.get_config())
+        return {"config": config_of(model), "same": config_of(again) == config_of(model)}
+
+    return run
+
+
+def first_for_samples(calls):
+    """The first call whose result is one for each sample, and that hands no array of its own."""
+    for call in calls:
+        parts = [*call.args, *call.kwargs.values()]
+        flat = [p for part in parts for p in (part if isinstance(part, list) else [part])]
+        arrays = any(isinstance(p, np.ndarray) for p in flat)
+        if any(isinstance(p, tuple) and N in p for p in flat):
+            continue
+        axes = call.kwargs.get("axis", call.args[1] if len(call.args) > 1 else -1)
+        if any(isinstance(p, Samples) for p in flat) and not arrays and axes not in (0, None):
+            return call
+    return None
+
+
+for _name, _calls in CALLS.items():
+    _call = first_for_samples(_calls)
+    if _call is not None and _name not in WITHOUT:
+        add("ops", f"config {_name}", config(_name, _call))
