@@ -22,7 +22,12 @@ class Reported(NamedTuple):
     metric: Any
     weighted: bool  # whether sample and class weights count
     held: bool  # whether the user has the object too, and may ask it for its result
-    output: int  # number of the output that it is about
+    output: int  # number of the output that it is about; negative if traced code shows it values
+
+    @property
+    def key(self) -> int | str:
+        """What it is among the reports of a program."""
+        return self.name if self.output >= 0 else self.output
 
 
 class Head(NamedTuple):

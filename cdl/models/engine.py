@@ -5,7 +5,7 @@ a metric in Python makes it a loop over batches, in which the core still does ev
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cdl._core import Executor
 from cdl.models.arrays import Arrays
-from cdl.models.compiled import Compiled, Settled
+from cdl.models.compiled import Compiled, Reported, Settled
 from cdl.models.plans import WHOLE, Plan
 from cdl.models.python_parts import PythonParts
 from cdl.models.restraints import Restraints
@@ -35,7 +35,7 @@ class Engine:
         rows: the most rows of a batch, until a larger one comes.
         training: whether `run` trains.
         key: by which Machines knows it.
-        only: names of what is to be in the logs, None for all.
+        only: names of what is to be in the logs, in order; None for all.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Engine:
         rows: int,
         training: bool,
         key: Any = None,
-        only: set[str] | None = None,
+        only: list[str] | None = None,
     ) -> None:
         optimizer = compiled.optimizer
         self.plan = plan
@@ -216,19 +216,30 @@ class Engine:
             total, count = states[WHOLE]
             whole = total / count if count else 0.0
         logs["loss"] = whole + self._penalty()
-        values: dict[str, Any] = logs if len(settled.heads) == 1 else {}
-        for each in self.metrics:
-            if each.name in states:
-                value = each.metric.value_of(states[each.name])
-            else:
-                value = each.metric.result()
-            parts = value if isinstance(value, Mapping) else {each.name: value}
-            values.update({str(key): _plain(part) for key, part in parts.items()})
-        if values is not logs:
+        if len(settled.heads) == 1:
+            self._add_metrics(logs, settled.metrics, states)
+        self._add_metrics(logs, self.plan.observed, states)
+        if len(settled.heads) > 1:
+            values: dict[str, Any] = {}
+            self._add_metrics(values, settled.metrics, states)
             logs.update(sorted(values.items()))
         if self._only is not None:
-            logs = {name: value for name, value in logs.items() if name in self._only}
+            logs = {name: logs[name] for name in self._only if name in logs}
         return logs
+
+    @staticmethod
+    def _add_metrics(
+        logs: dict[str, Any], metrics: Iterable[Reported], states: dict[Any, Any]
+    ) -> None:
+        for each in metrics:
+            if each.key in states:
+                value = each.metric.value_of(states[each.key])
+            else:
+                value = each.metric.result()
+            if isinstance(value, Mapping):
+                logs.update({str(key): _plain(part) for key, part in value.items()})
+            else:
+                logs[each.name] = _plain(value)
 
     def _penalty(self) -> float:
         """The mean over all rows of what regularizers add to the loss of their batch."""
@@ -253,8 +264,8 @@ class Engine:
             return
         states = dict(zip(self.plan.reports, self._states(), strict=True))
         for each in self.metrics:
-            if each.name in states and (each.held or not only_held):
-                each.metric.load(states[each.name])
+            if each.key in states and (each.held or not only_held):
+                each.metric.load(states[each.key])
 
 
 def _plain(value: Any) -> Any:

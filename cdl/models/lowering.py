@@ -10,7 +10,7 @@ from cdl.models.compiled import Compiled, Head, Settled
 from cdl.models.interface import Info
 from cdl.models.own_loss import lower_own_loss
 from cdl.models.own_steps import overrides
-from cdl.models.plans import WHOLE, Form, Inputs, Plan, Seen, names_of_reports
+from cdl.models.plans import WHOLE, Form, Inputs, Plan, Seen, keys_of_reports
 
 if TYPE_CHECKING:
     from cdl._variable import Variable
@@ -190,8 +190,7 @@ class _Step:
         seen = tuple(
             self._seen(i) if head.in_python else None for i, head in enumerate(self._heads)
         )
-        names = [each.name for each in self._metrics]
-        reports, observed = names_of_reports(self.program, self._keys, names)
+        reports, observed = keys_of_reports(self.program, self._keys)
         program = self.program.fused(self.program.training, penalties)
         return Plan(program, self._inputs.slots, reports, seen, self._penalized, observed)
 

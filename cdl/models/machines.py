@@ -45,7 +45,7 @@ class Machines:
         _, kind, rows, _ = key
         training = kind == "train"
         plan = lower_training(model, settled, form, training)
-        only = set(names_of(model.metrics)) if overrides(type(model), "metrics") else None
+        only = names_of(model.metrics) if overrides(type(model), "metrics") else None
         variables = model.trainable_variables
         return Engine(plan, settled, self._compiled, variables, rows, training, key, only)
 

@@ -1,7 +1,6 @@
 """plans.py - Plan: a program of training or evaluation, and what goes into it and comes out."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,7 +112,7 @@ class Plan(NamedTuple):
         program: whose first outputs are those of the model.
         slots: what feeds its inputs.
         reports: what each of its reports is: the number of an output, whose loss it is; WHOLE, if
-            it is the whole loss; or the name of a metric.
+            it is the whole loss; or the key of a metric.
         seen: of each output whose loss or metrics are Python code; None for the others.
         penalized: ids of the weights whose regularizers are left to the program.
         observed: metrics that traced code shows values to.
@@ -139,31 +138,25 @@ class Plan(NamedTuple):
 WHOLE = -1  # among reports, where there is a number of an output
 
 
-def names_of_reports(
-    program: Program, keys: dict[int, int | str], taken: Sequence[str]
+def keys_of_reports(
+    program: Program, keys: dict[int, int | str]
 ) -> tuple[tuple[int | str, ...], tuple[Reported, ...]]:
     """What the reports of a program are, and the metrics among them that traced code shows values.
 
     Args:
         program: not fused yet.
         keys: what the reports are that lowering has appended, by their ids.
-        taken: names of the metrics of `compile`.
     """
-    names: list[int | str] = []
+    found: list[int | str] = []
     observed: list[Reported] = []
-    used = {"loss", *taken}
     for report in program.reports:
         key: Any = keys.get(id(report))
         if key is None:
             assert program.observed is not None
             key = program.observed[id(report)]
         if not isinstance(key, (int, str)):
-            metric, name, count = key, key.name, 0
-            while name in used:
-                count += 1
-                name = f"{metric.name}_{count}"
-            used.add(name)
-            observed.append(Reported(name, metric, weighted=False, held=True, output=WHOLE))
-            key = name
-        names.append(key)
-    return tuple(names), tuple(observed)
+            number = WHOLE - 1 - len(observed)
+            observed.append(Reported(key.name, key, weighted=False, held=True, output=number))
+            key = number
+        found.append(key)
+    return tuple(found), tuple(observed)

@@ -121,9 +121,12 @@ class CompiledState(Interface):
     def _metrics_by_hand(self) -> list[Any]:
         """Loss and metrics of `compile`, and those that the model and its layers have."""
         found = [] if self._compiled is None else self._by_hand(self._compiled).all()
-        for thing in (self, *self.layers):  # type: ignore[attr-defined]
-            found += metrics_of(thing)
-        return list({id(metric): metric for metric in found}.values())
+        return list({id(metric): metric for metric in found + self._own_metrics()}.values())
+
+    def _own_metrics(self) -> list[Any]:
+        """The Metrics that the model and its layers have as attributes."""
+        layers: list[Any] = self.layers  # type: ignore[attr-defined]
+        return [metric for thing in (self, *layers) for metric in metrics_of(thing)]
 
     def _predictors(self) -> Predictors:
         if self._predictors_made is None:
@@ -160,18 +163,23 @@ class CompiledState(Interface):
         if self._last_engine is not None:
             self._last_engine.share_totals()
         known = [each.metric for each in settled.metrics]
-        mine = [metric for thing in (self, *self.layers) for metric in metrics_of(thing)]  # type: ignore[attr-defined]
-        return known + [metric for metric in mine if all(metric is not each for each in known)]
+        return list({id(metric): metric for metric in known + self._own_metrics()}.values())
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names as Keras gives them: the loss, all metrics together, losses of several outputs."""
+        """Names as Keras gives them: the loss, all metrics of `compile` together, other Metrics.
+
+        These are losses of several outputs, and what the model and its layers have as attributes.
+        """
+        if overrides(type(self), "metrics"):
+            return [metric.name for metric in self.metrics]
         if self._compiled is None:
             return []
         names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
         settled = self._compiled.settled
         heads = [settled.heads[i] for i in settled.logged] if settled is not None else []
-        return names + [head.logged for head in heads if head.logged is not None]
+        names += [head.logged for head in heads if head.logged is not None]
+        return names + [metric.name for metric in self._own_metrics()]
 
     def get_metrics_result(self) -> dict[str, float]:
         """Loss and metrics of the last run, by name."""

@@ -211,23 +211,27 @@ class Tracking(cdl.Model):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.error = cdl.metrics.Mean(name="error")
+        self.error, self.whole = (cdl.metrics.Mean(name=name) for name in ("error", "loss"))
 
     @property
     def metrics(self):
-        return [self.error]
+        return [self.error, self.whole]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = ops.mean(ops.square(y - y_pred))
         self.error.update_state(ops.sqrt(loss))
+        self.whole.update_state(2.0 * loss)
         return loss
 
 
 def test_the_logs_have_the_metrics_that_the_model_names():
     model = model_of(Tracking)
-    assert list(fit(model, validation_split=0.2)) == ["error", "val_error"]
-    expected = np.sqrt(np.square(NUMBERS - model(X)).mean())
-    np.testing.assert_allclose(model.evaluate(X, NUMBERS, 50, verbose=0), expected, rtol=1e-5)
+    names = ["error", "loss", "val_error", "val_loss"]
+    assert list(fit(model, validation_split=0.2)) == names
+    error = np.square(NUMBERS - model(X)).mean()
+    found = model.evaluate(X, NUMBERS, 50, verbose=0)
+    np.testing.assert_allclose(found, [np.sqrt(error), 2 * error], rtol=1e-5)
+    assert model.metrics_names == ["error", "loss"]
 
 
 def test_symbolic_values_are_shown_within_traced_code_only():
