@@ -4,17 +4,17 @@ All that can be wrong with data is found here, before a layer is built, a weight
 core is called; so a call that fails leaves the model as it was.
 """
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import _core, data, tree
-from cdl.models.compiled import Compiled, Head
+from cdl import data, tree
+from cdl.models.compiled import Compiled
 from cdl.models.interface import Shape, labels
 from cdl.models.own_steps import arrays_in, overrides
+from cdl.models.targets import checked_targets, warn_of_no_probabilities
 from cdl.models.weighing import by_output, class_weights, fit_weights, sample_weights
 
 Array = NDArray[Any]
@@ -124,9 +124,9 @@ def training_data(
         outputs = model._outputs_for([each.shape for each in xs])
     settled = compiled.settled or compiled.settle(outputs, _shapes(ys), model._is_keyed())
     for i, head in enumerate(settled.heads):
-        ys[i] = targets(ys[i], head, outputs[i].shape[1:], f"{call}: {of_y[i]}")
+        ys[i] = checked_targets(ys[i], head, outputs[i].shape[1:], f"{call}: {of_y[i]}")
         if call in ("fit", "evaluate"):
-            _warn_of_no_probabilities(ys[i], head, f"{call}: {of_y[i]}")
+            warn_of_no_probabilities(ys[i], head, f"{call}: {of_y[i]}")
     if sample_weight is not None:
         weights = fit_weights(weights, settled, outputs, call)
     if class_weight is not None:
@@ -235,66 +235,6 @@ def _fit_inputs(model: Any, arrays: list[Array], names: list[str], call: str) ->
 
 def _shapes(ys: Sequence[Array | None]) -> list[Shape]:
     return [(None,) if y is None else (None, *y.shape[1:]) for y in ys]
-
-
-def targets(y: Array | None, head: Head, output: tuple[int, ...], name: str) -> Array | None:
-    """The targets of an output checked against all that reads them."""
-    if y is None:
-        if head.readers:
-            raise ValueError(f"{name} must be given for the {head.readers[0][0]}, got None")
-        return None
-    checked = False
-    ignored = getattr(head.loss, "ignore_class", None)
-    for why, wants in head.readers:
-        if wants == "values":
-            y = data.fit_values(y, output, name, why)
-        elif wants == "classes":
-            y = data.fit_classes(y, output, name, why)
-            if not checked:
-                check_classes(y, output[-1], name, why, ignored)
-                checked = True
-        elif wants == "labels":
-            if y.ndim != 2:
-                raise ValueError(
-                    f"{name} must have shape (n, labels), class numbers padded by 0, "
-                    f"for the {why}, got {y.shape}"
-                )
-            check_classes(y, output[-1], name, why)
-    return y
-
-
-def _warn_of_no_probabilities(y: Array | None, head: Head, name: str) -> None:
-    """Warn of targets that a crossentropy cannot be of: it has no least value then.
-
-    Keras trains on them without a word; so do calls with one batch.
-    """
-    row = getattr(head.loss, "row", "")
-    if y is None or not row.endswith(("binary_crossentropy", "categorical_crossentropy")):
-        return
-    if "sparse" in row or not y.size or y.dtype.kind == "b":
-        return
-    low, high = y.min(), y.max()
-    if low < 0 or high > 1:
-        assert head.loss is not None
-        warnings.warn(
-            f"{name} should hold numbers from 0 to 1 for loss {head.loss.name!r}, got numbers from "
-            f"{low:g} to {high:g}: the loss can fall without end",
-            stacklevel=2,
-        )
-
-
-def check_classes(y: Array, classes: int, name: str, why: str, ignored: int | None = None) -> None:
-    """Raise ValueError for the first label that is no class number, nor the one to be ignored."""
-    bad = _core.check_classes(y, classes)
-    if bad >= 0 and ignored is not None:
-        bad = _core.check_classes(np.where(y == ignored, 0, y), classes)
-    if bad >= 0:
-        row = bad // max(1, y[:1].size)
-        label = y.flat[bad]
-        raise ValueError(
-            f"{name} must hold class numbers from 0 to {classes - 1} for the {why}, "
-            f"got {label} in row {row}"
-        )
 
 
 def like_first(arrays: Arrays, first: Arrays, name: str, number: int) -> Arrays:
