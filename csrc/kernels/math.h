@@ -92,11 +92,12 @@ CDL_INLINE float expm1_f(float x) {
     return (exp_slope_f(r) * r) * scale + (scale - 1.0f);
 }
 
-/* log x = e ln 2 + log m, with m in [sqrt(1/2), sqrt(2)); for normal positive numbers. */
+/* log x = e ln 2 + log m, with m in [sqrt(1/2), sqrt(2)); for normal positive numbers. Of others
+ * the differences may wrap. */
 CDL_INLINE float log_normal_f(float x) {
     const int32_t bits = bits_of_float(x);
-    const int32_t e = (bits - 0x3f3504f3) >> 23; /* 0x3f3504f3 = sqrt(1/2) */
-    const float r = float_of_bits(bits - (int32_t)((uint32_t)e << 23)) - 1.0f;
+    const int32_t e = (int32_t)((uint32_t)bits - 0x3f3504f3U) >> 23; /* 0x3f3504f3 = sqrt(1/2) */
+    const float r = float_of_bits((int32_t)((uint32_t)bits - ((uint32_t)e << 23))) - 1.0f;
     const float e_f = (float)e;
     const float r2 = r * r;
 
