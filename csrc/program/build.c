@@ -97,7 +97,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
 static int gate(struct cdl_program *program, const struct cdl_program_def *def) {
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->op->flops) program->row_flops += node->op->flops(node);
+        if (node->op->flops && !node->shared) program->row_flops += node->op->flops(node);
     }
     const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)def->rows;
     const double worth = flops / 2.5e6;

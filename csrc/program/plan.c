@@ -189,7 +189,8 @@ cdl_status cdl_plan(struct cdl_program *program) {
         for (int i = 0; i < program->n_nodes; i++) {
             struct cdl_node *node = &program->nodes[i];
             if (!node->op->scratch_floats) continue;
-            add(&plan, &node->scratch, node->op->scratch_floats(node, program->rows), 0,
+            const size_t rows = node->shared ? 1 : program->rows;
+            add(&plan, &node->scratch, node->op->scratch_floats(node, rows), 0,
                 2 * program->n_nodes);
         }
         for (int i = 0; i < program->n_trained && program->whole; i++) {
