@@ -11,11 +11,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from cdl import _graph, tree
 from cdl._graph import KerasTensor
 from cdl._program import Program, Value
 from cdl.data import as_numeric, brief
 from cdl.layers.calling import is_scripted
+from cdl.models.ends import Ends, ends_of, names_of_inputs
 from cdl.models.interface import Info, Interface, flat
 from cdl.models.wiring import Wiring, wire
 
@@ -30,6 +33,7 @@ class Wired(Interface):
     _wiring: Wiring | None = None
     _inputs_struct: Any = None  # symbolic tensors, nested as data are handed in
     _outputs_struct: Any = None
+    _ends: Ends | None = None
     _call_nodes: tuple[_graph.Node, ...] | list[_graph.Node] = ()  # of the first trace of `call`
     _building_specs = False
 
@@ -118,39 +122,32 @@ class Wired(Interface):
 
     # --- as those who run it see it ---
 
-    def _input_infos(self) -> tuple[Info, ...]:
-        names = self._names_of_inputs(self._inputs_struct)
-        tensors = tree.flatten(self._inputs_struct)
-        return tuple(Info(n, t.shape, t.dtype) for n, t in zip(names, tensors, strict=True))
+    def _flat_ends(self) -> Ends:
+        """Inputs and outputs as flat lists; they are asked for with every batch."""
+        ends, inputs, outputs = self._ends, self._inputs_struct, self._outputs_struct
+        if ends is None or ends.of[0] is not inputs or ends.of[1] is not outputs:
+            ends = self._ends = ends_of(inputs, outputs, self._wiring is not None)
+        return ends
 
-    @staticmethod
-    def _names_of_inputs(structure: Any) -> list[str]:
-        """The keys of a dict, else the names of the tensors."""
-        if isinstance(structure, dict) and not any(map(tree.is_nested, structure.values())):
-            return [str(path[-1]) for path, _ in tree.flatten_with_path(structure)]
-        return [tensor.name for tensor in tree.flatten(structure)]
+    def _input_infos(self) -> tuple[Info, ...]:
+        return self._flat_ends().inputs
 
     def _output_infos(self) -> tuple[Info, ...]:
-        structure = self._structure_of("output", self._outputs_struct)
-        names: list[str] = []
-        for path, tensor in tree.flatten_with_path(structure):
-            if isinstance(structure, dict):
-                name = str(path[0]) if len(path) == 1 else "_".join(map(str, path))
-            elif self._wiring is not None and tensor.node is not None:
-                name = tensor.node.operation.name
-            else:
-                name = f"output_{len(names) + 1}"
-            names.append(_free(name, names))
-        tensors = tree.flatten(structure)
-        return tuple(Info(n, t.shape, t.dtype) for n, t in zip(names, tensors, strict=True))
+        self._structure_of("output", self._outputs_struct)
+        return self._flat_ends().outputs
+
+    def _input_names(self) -> list[str]:
+        return self._flat_ends().input_names
 
     def _output_names(self) -> list[str] | None:
-        return None if self._outputs_struct is None else super()._output_names()
+        return None if self._outputs_struct is None else self._flat_ends().output_names
 
     def _is_keyed(self) -> bool:
         return isinstance(self._outputs_struct, dict)
 
     def _packed_outputs(self, outputs: list[Any]) -> Any:
+        if isinstance(self._outputs_struct, KerasTensor):
+            return outputs[0]
         packed = tree.pack_sequence_as(self._outputs_struct, outputs)
         if isinstance(packed, (list, tuple)) and len(packed) == 1:
             return packed[0]
@@ -163,8 +160,9 @@ class Wired(Interface):
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
         if self._inputs_struct is None:
             self._build_from(x, call)
-        structure = self._inputs_struct
-        if tree.is_nested(structure) and any(map(tree.is_nested, _parts(structure))):
+        ends = self._flat_ends()
+        if ends.nested:
+            structure = self._inputs_struct
             x, expected = _arrays_as_leaves(x), tree.lists_to_tuples(structure)
             try:
                 tree.assert_same_structure(tree.lists_to_tuples(x), expected)
@@ -174,10 +172,14 @@ class Wired(Interface):
                     f"{call}: x must be nested as the inputs are, {wanted}, got {brief(x)}"
                 ) from None
             return tree.flatten(x)
-        return flat(x, self._names_of_inputs(structure), f"{call}: x", "input")
+        if ends.one and type(x) is np.ndarray:
+            return [x]
+        return flat(x, ends.input_names, f"{call}: x", "input")
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:
-        names = [info.name for info in self._output_infos()]
+        names = self._flat_ends().output_names
+        if len(names) == 1 and type(y) is np.ndarray:
+            return [y]
         return flat(y, names, call, "output", partly=True)
 
     # --- lowering ---
@@ -197,7 +199,7 @@ class Wired(Interface):
     def _nested_inputs(self, x: Any) -> Any:
         """What stands for the inputs in a call, in the order of the inputs; ValueError."""
         structure = self._inputs_struct
-        names = self._names_of_inputs(structure)
+        names = names_of_inputs(structure)
         given = tree.flatten(x)
         if isinstance(x, Mapping) and not isinstance(structure, dict):
             if not set(names) <= set(x):
@@ -285,14 +287,6 @@ class Wired(Interface):
                 f"{brief(graph.outputs)}"
             )
         return graph
-
-
-def _free(name: str, taken: Sequence[str]) -> str:
-    free, count = name, 0
-    while free in taken:
-        count += 1
-        free = f"{name}_{count}"
-    return free
 
 
 def _shapes(structure: Any) -> Any:
