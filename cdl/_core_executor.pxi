@@ -145,7 +145,9 @@ cdef class Executor:
     cdef object _empty(self, int i, size_t rows):
         """An array for rows of output i, or for the one that all samples share."""
         shape = self.shapes[i]
-        return np.empty((rows, *shape) if self.sample_sizes[i] else shape, np.float32)
+        if self.sample_sizes[i]:
+            return np.empty((rows, *shape), np.float32)
+        return np.zeros(shape, np.float32)  # without rows nothing computes it
 
     cdef int _predict(self, _Arrays held, list outputs, cdl_draws draws) except -1:
         cdef Py_buffer own_views[8]

@@ -62,6 +62,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
             run_node(&program->nodes[i], &ctx, base, base + rows);
         for (int i = 0; i < program->n_outputs; i++) {
             const struct cdl_tensor *value = program->outputs[i];
+            if (value->shared && thread > 0) continue; /* the first has copied it */
             const size_t sample = value->shared ? 0 : value->lines * value->width;
             cdl_copy_out(value, base, rows, job->outputs[i] + at * sample);
         }
