@@ -50,7 +50,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
     const struct cdl_epilogue epilogue = {.activation = activation, .params = node->row_param};
     cdl_matmul(ctx->kernels, rows, x->width, y->width, cdl_rows(x, first), x->ld, w->w,
-               b ? b->w : NULL, cdl_rows(y, first), y->ld, &epilogue);
+               b ? b->w : NULL, cdl_rows(y, first), y->ld, &epilogue, x->far);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

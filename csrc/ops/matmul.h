@@ -15,10 +15,11 @@ struct cdl_epilogue {
     const float *params;
 };
 
-/* c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL. */
+/* c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL. far: a lies in
+ * memory where other rows follow, and no cache has them yet. */
 void cdl_matmul(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
-                const struct cdl_epilogue *epilogue);
+                const struct cdl_epilogue *epilogue, bool far);
 
 /* dx[m, k] = dz[m, n] w^T, w (k rows, n columns) in panels. They are turned over panel by panel of
  * dx, into `scratch` of cdl_turned_floats(n): read again each time, which costs less than a second

@@ -45,7 +45,8 @@ struct cdl_tensor {
     size_t lines, width, ld;
     size_t row_floats; /* from a sample to the next: lines * ld, or 0 if it is shared */
     bool shared;
-    bool is_int;                    /* int32, one a line, lines contiguous: class numbers */
+    bool is_int; /* int32, one a line, lines contiguous: class numbers */
+    bool far;    /* the caller's memory: no cache has it yet, and a line has no pads */
     const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
     float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */

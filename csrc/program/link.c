@@ -151,10 +151,22 @@ static void link_waits(struct cdl_program *program) {
     }
 }
 
+/* Whether predictions may hand the first input's rows to the first node where they are: a dense
+ * node reads no pads. */
+static void link_rows(struct cdl_program *program) {
+    const struct cdl_node *first = program->nodes;
+    if (program->n_nodes == 0 || program->n_inputs == 0 || first->op != &cdl_op_dense) return;
+    const struct cdl_tensor *x = program->inputs[0];
+    bool alone = first->in[0] == x && readers_of(program, x) == 1 && x->lines == 1 && !x->shared;
+    for (int i = 0; i < program->n_outputs; i++) alone &= program->outputs[i]->owner != x;
+    program->reads_rows = alone && !first->shared && !first->once;
+}
+
 void cdl_link(struct cdl_program *program) {
     link_shared(program);
     if (program->training) link_backward(program);
     link_sums(program);
     link_untaught(program);
     link_waits(program);
+    link_rows(program);
 }

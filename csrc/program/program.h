@@ -34,6 +34,7 @@ struct cdl_program {
     bool may_fail;     /* a host or a fault may end a run */
     bool settles;      /* a node has something to do once all have learned */
     bool mixes_rows;   /* samples see each other in predictions too */
+    bool reads_rows;   /* the first node is dense, and alone reads the first input, line by line */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     float *arena;
     size_t floats, least_floats; /* of the arena; of what lives at one moment */

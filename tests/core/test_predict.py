@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from programs import mlp, predict
+from programs import ISAS, mlp, predict
+
+from cdl import _core
 
 WIDTHS = (300, 200, 100, 10)  # of different widths: rows of a value stand where another's would
 
@@ -15,3 +17,39 @@ def test_threads_predict_the_same_bits_as_one(threads):
     alone = predict(program.fused(training=False), [x], rows=256, threads=1)
     together = predict(program.fused(training=False), [x], rows=256, threads=threads)
     np.testing.assert_array_equal(together, alone)
+
+
+def layouts(x):
+    """The same numbers, as a program may find them: read in place, or copied first."""
+    rows, width = x.shape
+    buffer = np.zeros(4 * rows * width + 1, np.uint8)
+    odd = buffer[1:].view()[: 4 * rows * width].view(np.float32).reshape(rows, width)
+    odd[:] = x
+    wide, far = np.zeros((rows, width + 3), np.float32), np.zeros((2 * rows, 512), np.float32)
+    wide[:, 1 : width + 1], far[::2, :width] = x, x
+    yield from (x, x.astype(np.float64), np.asfortranarray(x), odd, x[::-1][::-1])
+    yield from (wide[:, 1 : width + 1], far[::2, :width], x.astype(">f4"))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("widths", [(37, 64, 3), (7, 1, 5), (1, 20), (100, 130, 1)])
+def test_rows_read_in_place_give_the_bits_of_copied_rows(widths, isa):
+    rng = np.random.default_rng(0)
+    program, _ = mlp(rng, widths)
+    x = rng.normal(size=(777, widths[0])).astype(np.float32)
+    expected = None
+    for threads in (1, 2, 3):
+        executor = _core.Executor(program.fused(), 64, isa=isa, threads=threads)
+        for given in layouts(x):
+            for rows in (15, 16, 65, 777):
+                found = executor.predict([given[:rows]])
+                expected = found if expected is None or rows > len(expected) else expected
+                np.testing.assert_array_equal(found, expected[:rows])
+
+
+def test_an_input_that_is_an_output_too_comes_back():
+    program, _ = mlp(np.random.default_rng(1), (20, 8))
+    program.output(program.inputs[0])
+    x = np.random.default_rng(2).normal(size=(100, 20)).astype(np.float32)
+    found = _core.Executor(program.fused(), 32).predict([x])
+    np.testing.assert_array_equal(found[1], x)
