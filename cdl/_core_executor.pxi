@@ -375,7 +375,7 @@ cdef class Executor:
         return array
 
     def gradient(self, int i=0):
-        """The gradient of output i, that of a probe, in the last batch of train(); 0 without one."""
+        """The gradient of output i, that of a probe, in the last train(); 0 without one."""
         cdef Py_buffer view
         cdef size_t n = self._last()
         self._check_training()
