@@ -122,7 +122,7 @@ def training_data(
     else:
         model._check_has_layers()
         outputs = model._outputs_for([each.shape for each in xs])
-    settled = compiled.settled or compiled.settle(outputs, _shapes(ys), model._is_keyed())
+    settled = compiled.settled or compiled.settle(outputs, _shapes(ys), model._output_nest())
     for i, head in enumerate(settled.heads):
         ys[i] = checked_targets(ys[i], head, outputs[i].shape[1:], f"{call}: {of_y[i]}")
         if call in ("fit", "evaluate"):
@@ -165,7 +165,7 @@ def _for_own_loss(
         model._build_for([each.shape for each in xs])
     xs = _fit_inputs(model, xs, of_x, call)
     outputs = model._output_infos()
-    compiled.settled = compiled.settle(outputs, [(None,)] * len(outputs), model._is_keyed())
+    compiled.settled = compiled.settle(outputs, [(None,)] * len(outputs), model._output_nest())
     return Arrays(tuple(xs), tuple(ys), weights, nest)
 
 

@@ -127,7 +127,7 @@ class ByHand:
         settled = self.compiled.settled
         if settled is None:
             shapes = [(None,) if y is None else (None, *np.shape(y)[1:]) for y in flat_y]
-            settled = self.compiled.settle(outputs, shapes, model._is_keyed())
+            settled = self.compiled.settle(outputs, shapes, model._output_nest())
             self.compiled.settled = settled
         return settled, flat_y, predictions, weights
 

@@ -8,7 +8,7 @@ settle the rest, once.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cdl import losses, metrics, optimizers
+from cdl import losses, metrics, optimizers, tree
 from cdl.models.interface import Info, Shape
 from cdl.models.wanted import Wanted, leaves, wanted_of
 
@@ -56,7 +56,7 @@ class Compiled:
     Args:
         given: the arguments by name, as they came.
         names: the names of the model's outputs, None if they are not known yet.
-        keyed: whether the model puts out a dict.
+        nest: the names, nested as the model puts out.
         own_loss: whether the model has a `compute_loss` of its own.
 
     Attributes:
@@ -71,7 +71,7 @@ class Compiled:
         self,
         given: dict[str, Any],
         names: Sequence[str] | None,
-        keyed: bool = False,
+        nest: Any = None,
         own_loss: bool = False,
     ) -> None:
         self.given = given
@@ -79,7 +79,7 @@ class Compiled:
         self.optimizer: Any = optimizers.get(given["optimizer"])
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
-        self._wanted = None if names is None else wanted_of(given, names, keyed)
+        self._wanted = None if names is None else wanted_of(given, names, nest)
         self.settled: Settled | None = None
         self.variables: list[Any] | None = None  # what training changes, once it has begun
         self._check_names()
@@ -97,25 +97,25 @@ class Compiled:
             if isinstance(identifier, str) and not _by_shape(identifier):
                 metrics.get(identifier)
 
-    def wanted(self, names: Sequence[str], keyed: bool = False) -> tuple[Wanted, ...]:
+    def wanted(self, names: Sequence[str], nest: Any = None) -> tuple[Wanted, ...]:
         """What was said about each output; ValueError if it does not fit their names."""
         if self._wanted is None:
-            self._wanted = wanted_of(self.given, names, keyed)
+            self._wanted = wanted_of(self.given, names, nest)
         return self._wanted
 
     def settle(
-        self, outputs: Sequence[Info], y_shapes: Sequence[Shape], keyed: bool = False
+        self, outputs: Sequence[Info], y_shapes: Sequence[Shape], nest: Any = None
     ) -> Settled:
         """Loss and metrics for these shapes; the first call's answer stays if it is kept.
 
         Args:
             outputs: of the model.
             y_shapes: of the targets for each of them, batch axis included.
-            keyed: whether the model puts out a dict.
+            nest: their names, nested as the model puts out.
         """
         if self.settled is not None:
             return self.settled
-        wanted = self.wanted([info.name for info in outputs], keyed)
+        wanted = self.wanted([info.name for info in outputs], nest)
         shapes = list(zip(y_shapes, [info.shape for info in outputs], strict=True))
         found = [
             None if each.loss is None else losses.resolve(each.loss, *shapes[i])
@@ -125,7 +125,7 @@ class Compiled:
         several = sum(loss is not None for loss in found) > 1
         heads: list[Head] = []
         for i, loss in enumerate(found):
-            logged = f"{outputs[i].name}_loss" if several and loss is not None else None
+            logged = _logged(loss, outputs[i], heads) if several and loss is not None else None
             own = [each for each in reported if each.output == i]
             readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
             readers += [_reader("metric", each.name, each.metric, metrics) for each in own]
@@ -133,12 +133,25 @@ class Compiled:
             shaped = not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
             scale = wanted[i].scale
             heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
-        order = list(range(len(heads)))
-        if keyed and isinstance(self.given["loss"], Mapping):  # Keras lists them as they were given
-            names = [info.name for info in outputs]
-            order = [names.index(name) for name in self.given["loss"] if name in names] or order
+        order = _order(outputs, self.given["loss"], nest)
         shaped = any(head.reads_y_as_it_is for head in heads)
         return Settled(tuple(heads), tuple(reported), tuple(order), shaped)
+
+
+def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
+    """The outputs as their losses are listed: Keras goes by a dict of losses for one of outputs."""
+    if not isinstance(nest, dict) or not isinstance(given, Mapping):
+        return list(range(len(outputs)))
+    numbers = {info.name: i for i, info in enumerate(outputs)}
+    keys = [*(key for key in given if key in nest), *(key for key in nest if key not in given)]
+    return [numbers[name] for key in keys for name in tree.flatten(nest[key])]
+
+
+def _logged(loss: Any, output: Info, before: Sequence[Head]) -> str:
+    """The name of the loss of one output among several."""
+    if output.named:
+        return f"{output.name}_loss"
+    return _free_name(f"{loss.name}_loss", "", {str(head.logged) for head in before})
 
 
 def _reported(
@@ -149,7 +162,7 @@ def _reported(
     names = {"loss"}
     for weighted in (False, True):
         for i, each in enumerate(wanted):
-            front = f"{outputs[i].name}_" if len(outputs) > 1 else ""
+            front = f"{outputs[i].name}_" if len(outputs) > 1 and outputs[i].named else ""
             for identifier in each.weighted if weighted else each.metrics:
                 metric = metrics.resolve(identifier, *shapes[i])
                 other = f"{front}weighted_{metric.name}" if weighted else ""

@@ -17,6 +17,7 @@ class Ends(NamedTuple):
         outputs: likewise.
         input_names: by which dicts of data mean them.
         output_names: likewise.
+        output_nest: the names of the outputs, nested as these are.
         one: whether the input is one tensor and no list or dict.
         nested: whether it is a structure within a structure.
     """
@@ -26,6 +27,7 @@ class Ends(NamedTuple):
     outputs: tuple[Info, ...]
     input_names: list[str]
     output_names: list[str]
+    output_nest: Any
     one: bool
     nested: bool
 
@@ -40,6 +42,8 @@ def ends_of(inputs: Any, outputs: Any, by_layers: bool) -> Ends:
     """
     given = [] if inputs is None else _infos(names_of_inputs(inputs), inputs)
     found = [] if outputs is None else _infos(_names_of_outputs(outputs, by_layers), outputs)
+    if not by_layers and not isinstance(outputs, dict):
+        found = [info._replace(named=False) for info in found]
     parts = list(inputs.values()) if isinstance(inputs, dict) else inputs
     return Ends(
         of=(inputs, outputs),
@@ -47,6 +51,7 @@ def ends_of(inputs: Any, outputs: Any, by_layers: bool) -> Ends:
         outputs=tuple(found),
         input_names=[info.name for info in given],
         output_names=[info.name for info in found],
+        output_nest=tree.pack_sequence_as(outputs, [info.name for info in found] or [None]),
         one=isinstance(inputs, KerasTensor),
         nested=tree.is_nested(inputs) and any(map(tree.is_nested, parts)),
     )
@@ -65,15 +70,15 @@ def names_of_inputs(structure: Any) -> list[str]:
 
 
 def _names_of_outputs(structure: Any, by_layers: bool) -> list[str]:
-    """The keys of a dict, else the names of layers or numbers; each once."""
+    """The keys of dicts, else the names of layers or numbers, behind what they are nested in."""
     names: list[str] = []
     for path, tensor in tree.flatten_with_path(structure):
-        if isinstance(structure, dict):
-            name = str(path[0]) if len(path) == 1 else "_".join(map(str, path))
-        elif by_layers and tensor.node is not None:
+        name = f"output_{len(names) + 1}"
+        if by_layers and tensor.node is not None:
             name = tensor.node.operation.name
-        else:
-            name = f"output_{len(names) + 1}"
+        if path and (isinstance(path[-1], str) or len(path) > 1):
+            last = name if isinstance(path[-1], int) else path[-1]
+            name = "/".join(map(str, (*path[:-1], last)))
         names.append(_free(name, names))
     return names
 

@@ -57,6 +57,9 @@ class Engine:
         self.metrics = settled.metrics + plan.observed
         self.parts = PythonParts(settled, plan)
         self._only = only
+        one = len(settled.heads) == 1
+        self._plain_metrics = [m for m in settled.metrics if one or m.name == m.metric.name]
+        self._front_metrics = [m for m in settled.metrics if m not in self._plain_metrics]
         self._scaled = WHOLE not in plan.reports  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
         restraints = self._restraints = Restraints(variables, training, plan.penalized)
@@ -194,14 +197,15 @@ class Engine:
     def results(self) -> dict[str, Any]:
         """Losses and metrics since `reset`, in the order in which `evaluate` lists them.
 
-        That is the loss, the losses of the outputs if there are several, and the metrics: as
-        `compile` had them where there is one output, and by name where there are several.
+        That is the loss; the metrics as `compile` had them; the losses of the outputs, if there are
+        several; what traced code shows values; and metrics with an output's name in front, by name.
         """
         settled = self.settled
         states: dict[Any, Any] = dict(zip(self.plan.reports, self._states(), strict=True))
         if self.in_python:
             states.update(self.parts.totals)
         logs: dict[str, Any] = {"loss": 0.0}
+        self._add_metrics(logs, self._plain_metrics, states)
         whole = 0.0
         for i in settled.logged:
             if i in states:
@@ -216,12 +220,10 @@ class Engine:
             total, count = states[WHOLE]
             whole = total / count if count else 0.0
         logs["loss"] = whole + self._penalty()
-        if len(settled.heads) == 1:
-            self._add_metrics(logs, settled.metrics, states)
         self._add_metrics(logs, self.plan.observed, states)
-        if len(settled.heads) > 1:
+        if self._front_metrics:
             values: dict[str, Any] = {}
-            self._add_metrics(values, settled.metrics, states)
+            self._add_metrics(values, self._front_metrics, states)
             logs.update(sorted(values.items()))
         if self._only is not None:
             logs = {name: logs[name] for name in self._only if name in logs}

@@ -21,11 +21,14 @@ class Info(NamedTuple):
         name: by which dicts of data, losses and metrics mean it, and logs show it.
         shape: with the batch axis.
         dtype: of the arrays.
+        named: whether logs show the name; not if it is only a number that code of the user's gave
+            no name for.
     """
 
     name: str
     shape: Shape
     dtype: str = "float32"
+    named: bool = True
 
     @property
     def row(self) -> tuple[int, ...]:
@@ -75,9 +78,10 @@ class Interface:
         """The names of the outputs; None if only data will tell how many there are."""
         return [info.name for info in self._output_infos()]
 
-    def _is_keyed(self) -> bool:
-        """Whether `_packed_outputs` gives a dict."""
-        return False
+    def _output_nest(self) -> Any:
+        """The names of the outputs, nested as `_packed_outputs` nests these."""
+        names = self._output_names()
+        return names[0] if names is not None and len(names) == 1 else names
 
     def _packed_outputs(self, outputs: list[Any]) -> Any:
         """Outputs as the user sees them: one array, a list, or a dict."""

@@ -26,12 +26,12 @@ def program_of(model: Any, compiled: Compiled | None) -> Program:
         return lower_inference(model)
     outputs: Sequence[Info] = model._output_infos()
     shapes = [info.shape for info in outputs]
-    settled = compiled.settled or compiled.settle(outputs, shapes, model._is_keyed())
+    settled = compiled.settled or compiled.settle(outputs, shapes, model._output_nest())
     if compiled.settled is None:
         wants = [getattr(head.loss, "wants", "") for head in settled.heads]
         pairs = zip(shapes, wants, strict=True)
         shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
-        settled = compiled.settle(outputs, shapes, model._is_keyed())
+        settled = compiled.settle(outputs, shapes, model._output_nest())
     rows = tuple(info.row for info in outputs)
     return lower_training(model, settled, Form((None,) * len(outputs), rows)).program
 

@@ -74,7 +74,7 @@ class Trainer(Steps, OlderMethods):
             "jit_compile": jit_compile,
         }
         own_loss = overrides(type(self), "compute_loss")
-        compiled = Compiled(given, self._output_names(), self._is_keyed(), own_loss)
+        compiled = Compiled(given, self._output_names(), self._output_nest(), own_loss)
         self._compiled = compiled
         self._machines = Machines(compiled)
         self._last_engine = None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cdl import tree
 from cdl.data import brief
 
 
@@ -20,13 +21,14 @@ class Wanted(NamedTuple):
         return self.loss is not None or bool(self.metrics or self.weighted)
 
 
-def wanted_of(given: dict[str, Any], names: Sequence[str], keyed: bool) -> tuple[Wanted, ...]:
+def wanted_of(given: dict[str, Any], names: Sequence[str], nest: Any) -> tuple[Wanted, ...]:
     """The arguments of `compile`, output by output.
 
     Args:
         given: the arguments by name.
         names: of the outputs.
-        keyed: whether the model puts out a dict; then a dict of losses may leave some out.
+        nest: the names, nested as the model puts out; if that is a dict, a dict of losses may leave
+            some out.
 
     Raises:
         ValueError: a list of another length, a dict with other keys, or things that are neither.
@@ -36,13 +38,52 @@ def wanted_of(given: dict[str, Any], names: Sequence[str], keyed: bool) -> tuple
         loss = _only_one(given["loss"], "compile: loss", names[0], listed=True)
         metrics, weighted = (_listed(given, name, names[0]) for name in _METRICS)
         return (Wanted(loss, _scale(given["loss_weights"], names[0]), metrics, weighted),)
-    losses = _losses(given["loss"], names, keyed)
+    given = {key: _alike(nest, value) for key, value in given.items()}
+    losses = _losses(given["loss"], names, isinstance(nest, dict))
     scales = _scales(given["loss_weights"], names)
     lists = [_lists(given[name], f"compile: {name}", names) for name in _METRICS]
     return tuple(map(Wanted, losses, scales, *lists))
 
 
 _METRICS = ("metrics", "weighted_metrics")
+
+
+def _alike(nest: Any, given: Any) -> Any:
+    """What is nested as the outputs are, as a list of one element each; all else as it is."""
+    found = up_to(nest, given)
+    return given if found is None else found
+
+
+def up_to(nest: Any, given: Any) -> list[Any] | None:
+    """The parts of `given` where `nest` has its leaves; None if they are not alike.
+
+    It is also None where `nest` has no structure within its structure: then there are names, and
+    lists of other lengths, and errors that say what is wrong.
+    """
+    parts = nest.values() if isinstance(nest, dict) else nest
+    if not tree.is_nested(nest) or not any(map(tree.is_nested, parts)):
+        return None
+    return _walk(nest, given)
+
+
+def _walk(nest: Any, given: Any) -> list[Any] | None:
+    if not tree.is_nested(nest):
+        return [given]
+    if isinstance(nest, dict):
+        if not isinstance(given, Mapping) or not set(given) <= set(nest):
+            return None
+        pairs = [(nest[key], given.get(key)) for key in sorted(nest)]
+    elif isinstance(given, (list, tuple)) and len(given) == len(nest):
+        pairs = list(zip(nest, given, strict=True))
+    else:
+        return None
+    found: list[Any] = []
+    for part, value in pairs:
+        inner = [None] * len(tree.flatten(part)) if value is None else _walk(part, value)
+        if inner is None:
+            return None
+        found += inner
+    return found
 
 
 def leaves(given: Any) -> list[Any]:

@@ -19,7 +19,7 @@ def by_output(model: Any, compiled: Compiled, given: Any, name: str) -> list[Any
     """
     names = model._output_names()
     if len(names) > 1 and given is not None and not isinstance(given, Mapping):
-        wanted = compiled.wanted(names, model._is_keyed())
+        wanted = compiled.wanted(names, model._output_nest())
         read = [i for i, each in enumerate(wanted) if each.reads_target]
         parts = list(given) if isinstance(given, (list, tuple)) else [given]
         if len(parts) == len(read) < len(names):

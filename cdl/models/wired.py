@@ -20,6 +20,7 @@ from cdl.data import as_numeric, brief
 from cdl.layers.calling import is_scripted
 from cdl.models.ends import Ends, ends_of, names_of_inputs
 from cdl.models.interface import Info, Interface, flat
+from cdl.models.wanted import up_to
 from cdl.models.wiring import Wiring, wire
 
 Shape = tuple[int | None, ...]
@@ -142,8 +143,8 @@ class Wired(Interface):
     def _output_names(self) -> list[str] | None:
         return None if self._outputs_struct is None else self._flat_ends().output_names
 
-    def _is_keyed(self) -> bool:
-        return isinstance(self._outputs_struct, dict)
+    def _output_nest(self) -> Any:
+        return self._flat_ends().output_nest
 
     def _packed_outputs(self, outputs: list[Any]) -> Any:
         if isinstance(self._outputs_struct, KerasTensor):
@@ -177,10 +178,12 @@ class Wired(Interface):
         return flat(x, ends.input_names, f"{call}: x", "input")
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:
-        names = self._flat_ends().output_names
+        ends = self._flat_ends()
+        names = ends.output_names
         if len(names) == 1 and type(y) is np.ndarray:
             return [y]
-        return flat(y, names, call, "output", partly=True)
+        alike = up_to(ends.output_nest, y)
+        return flat(y if alike is None else alike, names, call, "output", partly=True)
 
     # --- lowering ---
 

@@ -3,14 +3,14 @@
 import pytest
 
 from cdl import losses
-from cdl.models.wanted import leaves, wanted_of
+from cdl.models.wanted import leaves, up_to, wanted_of
 
 NAMES = ["p", "q"]
 NOTHING = {"loss": None, "loss_weights": None, "metrics": None, "weighted_metrics": None}
 
 
-def wanted(keyed=False, **given):
-    return wanted_of(NOTHING | given, NAMES, keyed)
+def wanted(nest=NAMES, **given):
+    return wanted_of(NOTHING | given, NAMES, nest)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,18 @@ def test_metrics_of_each_output(argument, metrics, expected):
 
 
 def test_a_dict_of_outputs_may_leave_losses_out():
-    assert [each.loss for each in wanted(keyed=True, loss={"q": "mse"})] == [None, "mse"]
+    nest = {"p": "p", "q": "q"}
+    assert [each.loss for each in wanted(nest, loss={"q": "mse"})] == [None, "mse"]
+
+
+def test_what_is_nested_as_the_outputs_are_is_found():
+    nest = {"b": ["p"], "c": "q"}
+    loss, metrics = {"c": "mae", "b": ["mse"]}, {"b": [["mse", "mae"]]}
+    found = wanted(nest, loss=loss, loss_weights={"b": [2.0]}, metrics=metrics)
+    assert [each.loss for each in found] == ["mse", "mae"]
+    assert [each.scale for each in found] == [2.0, 1.0]
+    assert [each.metrics for each in found] == [["mse", "mae"], []]
+    assert up_to(nest, {"z": 1}) is up_to(nest, {"b": [1, 2]}) is up_to(nest, 3) is None
 
 
 @pytest.mark.parametrize(
