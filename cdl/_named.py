@@ -142,7 +142,11 @@ class Family:
 
     @staticmethod
     def serialize(thing: Any) -> Any:
-        """The config of an object or function, as Keras writes it."""
+        """The config of an object or function, as Keras writes it.
+
+        Args:
+            thing: an object with a `get_config`, a named function, or plain values.
+        """
         return serialize(thing)
 
 

@@ -63,6 +63,9 @@ class CustomObjectScope:
 
     Args:
         custom_objects: classes and functions by name.
+
+    Raises:
+        TypeError: `custom_objects` is no dict.
     """
 
     def __init__(self, custom_objects: Mapping[str, Any] | None) -> None:
@@ -92,7 +95,11 @@ def get_custom_objects() -> dict[str, Any]:
 
 
 def get_registered_name(obj: Any) -> str:
-    """The registered name of a class or function; its own if it is not registered."""
+    """The registered name of a class or function; its own if it is not registered.
+
+    Args:
+        obj: a class or function.
+    """
     try:
         return _names[obj]
     except (KeyError, TypeError):
@@ -105,7 +112,13 @@ def get_registered_object(
     custom_objects: Mapping[str, Any] | None = None,
     module_objects: Mapping[str, Any] | None = None,
 ) -> Any:
-    """What `name` means: in the scope, registered, or in one of the dictionaries; or None."""
+    """What `name` means: in the scope, registered, or in one of the dictionaries; or None.
+
+    Args:
+        name: of the loss.
+        custom_objects: names of the user's own and what they stand for, beside the registered ones.
+        module_objects: looked at last.
+    """
     for known in (_scoped.get(), _objects, custom_objects, module_objects):
         if known and name in known:
             return known[name]

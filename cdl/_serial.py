@@ -72,6 +72,9 @@ def serialize(thing: Any) -> Any:
 
     None, numbers and strings are themselves; containers are walked through.
 
+    Args:
+        thing: an object with a `get_config`, a named function, or plain values.
+
     Raises:
         TypeError: something that has neither.
     """

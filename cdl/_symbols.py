@@ -228,6 +228,15 @@ def give_operators(cls: type) -> None:
 give_operators(KerasTensor)
 
 
+def is_keras_tensor(x: Any) -> bool:
+    """Whether x is a symbolic tensor.
+
+    Args:
+        x: anything.
+    """
+    return isinstance(x, KerasTensor)
+
+
 def symbolic_error(what: str, hint: str) -> TypeError:
     """The error for what cannot be done to a symbolic value, with the user's line."""
     frame = sys._getframe(1)

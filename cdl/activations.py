@@ -244,12 +244,21 @@ def compiled(owner: str, identifier: Any) -> Any:
 def deserialize(
     config: Mapping[str, Any] | str | None, custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
-    """The activation that a name or a config describes."""
+    """The activation that a name or a config describes.
+
+    Args:
+        config: what `serialize` gave, a name, or None.
+        custom_objects: names of the user's own and what they stand for, beside the registered ones.
+    """
     return _family.deserialize(config, custom_objects)
 
 
 def serialize(activation: Any) -> Any:
-    """The name of one of cdl's own activations, the config of any other."""
+    """The name of one of cdl's own activations, the config of any other.
+
+    Args:
+        activation: what `get` gives.
+    """
     if isinstance(activation, ActivationFunction):
         return activation.name
     if isinstance(activation, Followed):

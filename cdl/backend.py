@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._symbols import is_keras_tensor
 from cdl.compat import get_value, int_shape, set_value
 from cdl.config import (
     backend,
@@ -41,19 +42,21 @@ __all__ = [
 
 
 def is_float_dtype(dtype: Any) -> bool:
-    """Whether a dtype is one of floating-point numbers."""
+    """Whether a dtype is one of floating-point numbers.
+
+    Args:
+        dtype: a dtype, its name, or Python's type of numbers.
+    """
     return np.issubdtype(np.dtype(standardize_dtype(dtype)), np.floating)
 
 
 def is_int_dtype(dtype: Any) -> bool:
-    """Whether a dtype is one of whole numbers, signed or not."""
+    """Whether a dtype is one of whole numbers, signed or not.
+
+    Args:
+        dtype: a dtype, its name, or Python's type of numbers.
+    """
     return np.issubdtype(np.dtype(standardize_dtype(dtype)), np.integer)
-
-
-def is_keras_tensor(x: Any) -> bool:
-    """Whether x is a symbolic tensor; there are none yet."""
-    del x
-    return False
 
 
 def result_type(*dtypes: Any) -> str:

@@ -29,7 +29,11 @@ def floatx() -> str:
 
 
 def set_floatx(value: str) -> None:
-    """Accepts "float32", the only dtype that cdl computes in; ValueError for any other."""
+    """Accepts "float32", the only dtype that cdl computes in; ValueError for any other.
+
+    Args:
+        value: 'float32', cdl's only one.
+    """
     if value != _FLOATX:
         raise ValueError(f"set_floatx: value must be 'float32', cdl's only one, got {value!r}")
 
@@ -40,7 +44,11 @@ def epsilon() -> float:
 
 
 def set_epsilon(value: float) -> None:
-    """Accepts 1e-7, which the kernels are compiled with; ValueError for any other."""
+    """Accepts 1e-7, which the kernels are compiled with; ValueError for any other.
+
+    Args:
+        value: 1e-7, cdl's only one.
+    """
     if value != _EPSILON:
         raise ValueError(f"set_epsilon: value must be 1e-07, cdl's only one, got {value!r}")
 
@@ -51,7 +59,11 @@ def image_data_format() -> str:
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Set what `image_data_format` gives: "channels_last" or "channels_first"."""
+    """Set what `image_data_format` gives: "channels_last" or "channels_first".
+
+    Args:
+        data_format: 'channels_last' or 'channels_first'.
+    """
     global _image_data_format  # noqa: PLW0603 - a setting of the process is what this module holds
     _image_data_format = standardize_data_format(data_format)
 
@@ -71,6 +83,9 @@ def standardize_data_format(data_format: str | None, owner: str = "data_format")
 def standardize_dtype(dtype: Any) -> str:
     """The name of a dtype, of whatever spelling; None is `floatx()`.
 
+    Args:
+        dtype: a dtype, its name, or Python's type of numbers.
+
     Raises:
         ValueError: something that is no dtype.
     """
@@ -88,7 +103,11 @@ def dtype_policy() -> str:
 
 
 def set_dtype_policy(policy: Any) -> None:
-    """Accepts "float32", the only dtype that cdl computes in; ValueError for any other."""
+    """Accepts "float32", the only dtype that cdl computes in; ValueError for any other.
+
+    Args:
+        policy: a name or a DTypePolicy.
+    """
     if getattr(policy, "name", policy) != _FLOATX:
         raise ValueError(
             f"set_dtype_policy: policy must be 'float32', cdl's only one, got {policy!r}"
@@ -96,7 +115,11 @@ def set_dtype_policy(policy: Any) -> None:
 
 
 def set_backend(backend: str) -> None:
-    """Accepts "cdl", the only one there is; ValueError for any other."""
+    """Accepts "cdl", the only one there is; ValueError for any other.
+
+    Args:
+        backend: the name of a backend.
+    """
     if backend != "cdl":
         raise ValueError(f"set_backend: backend must be 'cdl', the only one, got {backend!r}")
 
@@ -143,7 +166,11 @@ def max_epochs() -> int | None:
 
 
 def set_max_epochs(max_epochs: int | None) -> None:
-    """Limit the epochs of every `fit`, to try a script out; None takes the limit away."""
+    """Limit the epochs of every `fit`, to try a script out; None takes the limit away.
+
+    Args:
+        max_epochs: a positive int, or None for no limit.
+    """
     _limits["epochs"] = _limit("set_max_epochs: max_epochs", max_epochs)
 
 
@@ -153,7 +180,11 @@ def max_steps_per_epoch() -> int | None:
 
 
 def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
-    """Limit the batches of every epoch, evaluation and prediction; None takes the limit away."""
+    """Limit the batches of every epoch, evaluation and prediction; None takes the limit away.
+
+    Args:
+        max_steps_per_epoch: a positive int, or None for no limit.
+    """
     _limits["steps_per_epoch"] = _limit(
         "set_max_steps_per_epoch: max_steps_per_epoch", max_steps_per_epoch
     )

@@ -13,12 +13,20 @@ Path = tuple[Any, ...]
 
 
 def is_nested(structure: Any) -> bool:
-    """Whether it is a list, tuple or dict, be it empty."""
+    """Whether it is a list, tuple or dict, be it empty.
+
+    Args:
+        structure: lists, tuples and dicts, nested, or a leaf.
+    """
     return isinstance(structure, (list, tuple, dict))
 
 
 def flatten(structure: Any) -> list[Any]:
-    """The leaves, in order; `[structure]` if it is a leaf itself."""
+    """The leaves, in order; `[structure]` if it is a leaf itself.
+
+    Args:
+        structure: lists, tuples and dicts, nested, or a leaf.
+    """
     if isinstance(structure, (list, tuple)):
         return [leaf for part in structure for leaf in flatten(part)]
     if isinstance(structure, dict):
@@ -27,7 +35,11 @@ def flatten(structure: Any) -> list[Any]:
 
 
 def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
-    """(path, leaf) of each leaf; a path is the keys and numbers that lead to it."""
+    """(path, leaf) of each leaf; a path is the keys and numbers that lead to it.
+
+    Args:
+        structure: lists, tuples and dicts, nested, or a leaf.
+    """
     return list(_with_path(structure, ()))
 
 
@@ -66,6 +78,10 @@ def map_structure(function: Callable[..., Any], *structures: Any) -> Any:
 def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
     """A structure like `structure` with other leaves.
 
+    Args:
+        structure: lists, tuples and dicts, nested, or a leaf.
+        flat_sequence: the leaves.
+
     Raises:
         ValueError: another number of leaves.
     """
@@ -92,6 +108,10 @@ def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
 def assert_same_structure(a: Any, b: Any) -> None:
     """Refuse two structures that are not nested in the same way.
 
+    Args:
+        a: a structure.
+        b: another one.
+
     Raises:
         ValueError: they differ in kind, in length or in keys somewhere.
     """
@@ -106,8 +126,97 @@ def assert_same_structure(a: Any, b: Any) -> None:
         assert_same_structure(part, other)
 
 
+def assert_same_paths(a: Any, b: Any) -> None:
+    """Refuse two structures whose leaves are not at the same places.
+
+    Args:
+        a: a structure; lists and tuples are the same here.
+        b: another one.
+
+    Raises:
+        ValueError: a path that leads to a leaf in one of them only.
+    """
+    of_a, of_b = ({path for path, _ in flatten_with_path(each)} for each in (a, b))
+    if of_a != of_b:
+        raise ValueError(
+            f"the two structures must have the same paths, got {sorted(of_a - of_b, key=str)} in "
+            f"the first alone and {sorted(of_b - of_a, key=str)} in the second alone"
+        )
+
+
+def map_structure_up_to(shallow_structure: Any, func: Callable[..., Any], *structures: Any) -> Any:
+    """As `map_structure`, where what stands at the leaves of the shallow structure is a leaf.
+
+    Args:
+        shallow_structure: says how deep to go.
+        func: called with what each structure has at a leaf of the shallow one.
+        structures: alike down to those leaves.
+
+    Raises:
+        TypeError: `func` cannot be called.
+        ValueError: a structure that is another one above those leaves.
+    """
+    if not callable(func):
+        raise TypeError(f"map_structure_up_to: func must be callable, got {func!r}")
+    parts = [list(_up_to(shallow_structure, each)) for each in structures]
+    return pack_sequence_as(shallow_structure, [func(*each) for each in zip(*parts, strict=True)])
+
+
+def _up_to(shallow: Any, structure: Any) -> Iterator[Any]:
+    """What a structure has at the leaves of a shallow one, in order."""
+    if not is_nested(shallow):
+        yield structure
+        return
+    dicts = isinstance(shallow, dict)
+    alike = isinstance(structure, dict if dicts else (list, tuple))
+    if (
+        not alike
+        or (dicts and shallow.keys() != structure.keys())
+        or len(shallow) != len(structure)
+    ):
+        raise ValueError(f"the structures must be alike, got {shallow!r} and {structure!r}")
+    for part, own in zip(_parts(shallow), _parts(structure), strict=True):
+        yield from _up_to(part, own)
+
+
+class MAP_TO_NONE:  # noqa: N801 - Keras's name
+    """What a function gives `traverse` to put None in place of something."""
+
+
+def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) -> Any:
+    """The structure with parts replaced: every part, leaf or not, is shown to the function.
+
+    Args:
+        func: gives what a part is to become; None leaves it, `MAP_TO_NONE` makes it None.
+        structure: lists, tuples and dicts, nested, or a leaf.
+        top_down: whether a structure is shown before its parts, which are then those of what it
+            has become no more.
+
+    Raises:
+        TypeError: `func` cannot be called.
+    """
+    if not callable(func):
+        raise TypeError(f"traverse: func must be callable, got {func!r}")
+    if top_down and (new := func(structure)) is not None:
+        return None if new is MAP_TO_NONE else new
+    inner = structure
+    if isinstance(structure, (list, tuple)):
+        parts = [traverse(func, part, top_down) for part in structure]
+        named = hasattr(structure, "_fields")  # a namedtuple takes its parts one by one
+        inner = type(structure)(*parts) if named else type(structure)(parts)
+    elif isinstance(structure, dict):
+        inner = {key: traverse(func, part, top_down) for key, part in structure.items()}
+    if not top_down and (new := func(inner)) is not None:
+        return None if new is MAP_TO_NONE else new
+    return inner
+
+
 def lists_to_tuples(structure: Any) -> Any:
-    """The same with a tuple for each list."""
+    """The same with a tuple for each list.
+
+    Args:
+        structure: lists, tuples and dicts, nested, or a leaf.
+    """
     if isinstance(structure, (list, tuple)):
         return tuple(lists_to_tuples(part) for part in structure)
     if isinstance(structure, dict):
@@ -116,7 +225,15 @@ def lists_to_tuples(structure: Any) -> Any:
 
 
 def map_shape_structure(function: Callable[[Any], Any], structure: Any) -> Any:
-    """As `map_structure` where the leaves are shapes: tuples or lists of ints and None."""
+    """As `map_structure` where the leaves are shapes: tuples or lists of ints and None.
+
+    Args:
+        function: what is called.
+        structure: lists, tuples and dicts, nested, or a leaf.
+
+    Raises:
+        ValueError: something in it is no shape.
+    """
     if is_shape(structure):
         return function(tuple(structure))
     if isinstance(structure, (list, tuple)):

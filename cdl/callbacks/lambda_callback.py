@@ -15,6 +15,15 @@ class LambdaCallback(Callback):
     `(logs)`. Any hook of Callback can be given by its name. What does not begin with `on_` becomes
     an attribute.
 
+    Args:
+        on_epoch_begin: called when an epoch begins.
+        on_epoch_end: called when an epoch ends, with its logs.
+        on_train_begin: called when `fit` begins.
+        on_train_end: called when `fit` ends, with the logs of the last epoch.
+        on_train_batch_begin: called before a batch of training.
+        on_train_batch_end: called after it, with the logs so far.
+        kwargs: other hooks and attributes by name.
+
     Raises:
         TypeError: if a name begins with `on_` but is no hook, or a hook cannot be called.
     """

@@ -28,6 +28,7 @@ class SwapEMAWeights(Callback):
     def _averages(self) -> dict[Any, Any]:
         """The average of each weight."""
         optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         if not getattr(optimizer, "use_ema", False) or not optimizer.built:
             raise ValueError(
                 "SwapEMAWeights must be used when `use_ema=True` is set on the optimizer, and it "

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @family.add("zero")
 class Zeros(Initializer):
-    """All 0."""
+    """An array of zeros."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
         """An array of that shape."""
@@ -28,7 +28,7 @@ class Zeros(Initializer):
 
 @family.add("one")
 class Ones(Initializer):
-    """All 1."""
+    """An array of ones."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
         """An array of that shape."""

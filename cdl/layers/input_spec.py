@@ -22,6 +22,10 @@ class InputSpec:
         allow_last_axis_squeeze: whether a last axis of size 1 may be there or not.
         name: kept.
         optional: kept.
+
+    Raises:
+        TypeError: axes that are no dict.
+        ValueError: axes beyond those that there are.
     """
 
     def __init__(

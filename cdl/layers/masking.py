@@ -25,6 +25,9 @@ class Masking(SameShape):
     Args:
         mask_value: the number.
         kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a mask value that is no number.
     """
 
     def __init__(self, mask_value: Any = 0.0, **kwargs: Any) -> None:

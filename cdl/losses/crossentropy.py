@@ -86,7 +86,15 @@ def binary_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """``-mean(y log p + (1 - y) log(1 - p))`` over the last axis."""
+    """``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        from_logits: whether predictions are raw scores.
+        label_smoothing: from 0 to 1, see the class.
+        axis: the axis of the formula; the last one.
+    """
     return BinaryCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
 
 
@@ -126,7 +134,15 @@ def categorical_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """``-sum(y log p)`` over the last axis; y one-hot, or a distribution."""
+    """``-sum(y log p)`` over the last axis; y one-hot, or a distribution.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        from_logits: whether predictions are raw scores.
+        label_smoothing: from 0 to 1, see the class.
+        axis: the axis of the formula; the last one.
+    """
     return CategoricalCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
 
 
@@ -199,6 +215,14 @@ def sparse_categorical_crossentropy(
     ignore_class: int | None = None,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """``-log p[y]`` for class numbers y, over the last axis of p."""
+    """``-log p[y]`` for class numbers y, over the last axis of p.
+
+    Args:
+        y_true: class numbers, of the predictions' shape without the last axis.
+        y_pred: predictions.
+        from_logits: whether predictions are raw scores.
+        ignore_class: a class number whose loss is 0, or None.
+        axis: the axis of the formula; the last one.
+    """
     loss = SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
     return loss.call(y_true, y_pred)

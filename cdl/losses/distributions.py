@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 @family.add()
 class KLDivergence(CompiledLoss):
-    """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1]."""
+    """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1].
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "kl_divergence"
 
@@ -31,7 +37,12 @@ class KLDivergence(CompiledLoss):
 
 @function_of(KLDivergence, "kld", "KLD")
 def kl_divergence(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1]."""
+    """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1].
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return KLDivergence().call(y_true, y_pred)
 
 
@@ -67,7 +78,13 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
 def categorical_generalized_cross_entropy(
     y_true: Any, y_pred: Any, q: float
 ) -> NDArray[np.float32]:
-    """``(1 - p[y]^q) / q`` for class numbers y."""
+    """``(1 - p[y]^q) / q`` for class numbers y.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        q: see the class.
+    """
     return CategoricalGeneralizedCrossEntropy(q).call(y_true, y_pred)
 
 
@@ -166,7 +183,18 @@ def binary_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """Binary crossentropy times ``(1 - p_t)^gamma``, the mean over the last axis."""
+    """Binary crossentropy times ``(1 - p_t)^gamma``, the mean over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        apply_class_balancing: whether `alpha` weighs the classes.
+        alpha: see the class.
+        gamma: see the class.
+        from_logits: whether predictions are raw scores.
+        label_smoothing: from 0 to 1, see the class.
+        axis: the axis of the formula; the last one.
+    """
     loss = BinaryFocalCrossentropy(
         apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis
     )
@@ -215,6 +243,16 @@ def categorical_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """``-sum(alpha (1 - p)^gamma y log p)`` over the last axis."""
+    """``-sum(alpha (1 - p)^gamma y log p)`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        alpha: see the class.
+        gamma: see the class.
+        from_logits: whether predictions are raw scores.
+        label_smoothing: from 0 to 1, see the class.
+        axis: the axis of the formula; the last one.
+    """
     loss = CategoricalFocalCrossentropy(alpha, gamma, from_logits, label_smoothing, axis)
     return loss.call(y_true, y_pred)

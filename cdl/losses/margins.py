@@ -29,7 +29,13 @@ class _Signed(CompiledLoss):
 
 @family.add()
 class Hinge(_Signed):
-    """``mean(max(1 - y_true y_pred, 0))`` over the last axis."""
+    """``mean(max(1 - y_true y_pred, 0))`` over the last axis.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "hinge"
 
@@ -44,13 +50,24 @@ class Hinge(_Signed):
 
 @function_of(Hinge)
 def hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``mean(max(1 - y_true y_pred, 0))`` over the last axis."""
+    """``mean(max(1 - y_true y_pred, 0))`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return Hinge().call(y_true, y_pred)
 
 
 @family.add()
 class SquaredHinge(_Signed):
-    """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis."""
+    """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "squared_hinge"
 
@@ -65,13 +82,24 @@ class SquaredHinge(_Signed):
 
 @function_of(SquaredHinge)
 def squared_hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis."""
+    """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return SquaredHinge().call(y_true, y_pred)
 
 
 @family.add()
 class CategoricalHinge(CompiledLoss):
-    """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis."""
+    """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "categorical_hinge"
 
@@ -86,5 +114,10 @@ class CategoricalHinge(CompiledLoss):
 
 @function_of(CategoricalHinge)
 def categorical_hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis."""
+    """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return CategoricalHinge().call(y_true, y_pred)

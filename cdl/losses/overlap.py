@@ -80,7 +80,13 @@ class Dice(_Overlap):
 
 @function_of(Dice)
 def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
-    """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`."""
+    """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        axis: the axis of the formula; the last one.
+    """
     return _value(Dice(axis=axis), y_true, y_pred)
 
 
@@ -127,7 +133,15 @@ class Tversky(_Overlap):
 def tversky(
     y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None
 ) -> Any:
-    """``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`."""
+    """``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        alpha: see the class.
+        beta: see the class.
+        axis: the axis of the formula; the last one.
+    """
     return _value(Tversky(alpha, beta, axis=axis), y_true, y_pred)
 
 

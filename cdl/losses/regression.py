@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 @family.add()
 class MeanSquaredError(CompiledLoss):
-    """``mean((y_true - y_pred)^2)`` over the last axis."""
+    """``mean((y_true - y_pred)^2)`` over the last axis.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "mean_squared_error"
 
@@ -31,13 +37,24 @@ class MeanSquaredError(CompiledLoss):
 
 @function_of(MeanSquaredError, "mse", "MSE")
 def mean_squared_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``mean((y_true - y_pred)^2)`` over the last axis."""
+    """``mean((y_true - y_pred)^2)`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return MeanSquaredError().call(y_true, y_pred)
 
 
 @family.add()
 class MeanAbsoluteError(CompiledLoss):
-    """``mean(|y_true - y_pred|)`` over the last axis."""
+    """``mean(|y_true - y_pred|)`` over the last axis.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "mean_absolute_error"
 
@@ -52,13 +69,24 @@ class MeanAbsoluteError(CompiledLoss):
 
 @function_of(MeanAbsoluteError, "mae", "MAE")
 def mean_absolute_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``mean(|y_true - y_pred|)`` over the last axis."""
+    """``mean(|y_true - y_pred|)`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return MeanAbsoluteError().call(y_true, y_pred)
 
 
 @family.add()
 class MeanAbsolutePercentageError(CompiledLoss):
-    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis."""
+    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "mean_absolute_percentage_error"
 
@@ -73,13 +101,24 @@ class MeanAbsolutePercentageError(CompiledLoss):
 
 @function_of(MeanAbsolutePercentageError, "mape", "MAPE")
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis."""
+    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return MeanAbsolutePercentageError().call(y_true, y_pred)
 
 
 @family.add()
 class MeanSquaredLogarithmicError(CompiledLoss):
-    """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7."""
+    """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "mean_squared_logarithmic_error"
 
@@ -94,13 +133,24 @@ class MeanSquaredLogarithmicError(CompiledLoss):
 
 @function_of(MeanSquaredLogarithmicError, "msle", "MSLE")
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7."""
+    """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return MeanSquaredLogarithmicError().call(y_true, y_pred)
 
 
 @family.add()
 class LogCosh(CompiledLoss):
-    """``mean(log(cosh(y_pred - y_true)))`` over the last axis."""
+    """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "log_cosh"
 
@@ -115,13 +165,24 @@ class LogCosh(CompiledLoss):
 
 @function_of(LogCosh)
 def log_cosh(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``mean(log(cosh(y_pred - y_true)))`` over the last axis."""
+    """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return LogCosh().call(y_true, y_pred)
 
 
 @family.add()
 class Poisson(CompiledLoss):
-    """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis."""
+    """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
+
+    Args:
+        reduction: see `Loss`.
+        name: of the loss.
+        dtype: "float32" or None.
+    """
 
     row = "poisson"
 
@@ -136,7 +197,12 @@ class Poisson(CompiledLoss):
 
 @function_of(Poisson)
 def poisson(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis."""
+    """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+    """
     return Poisson().call(y_true, y_pred)
 
 
@@ -171,7 +237,13 @@ class Huber(CompiledLoss):
 
 @function_of(Huber)
 def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> NDArray[np.float32]:
-    """Mean of ``e^2 / 2`` up to ``|e| = delta`` and ``delta |e| - delta^2 / 2`` beyond."""
+    """Mean of ``e^2 / 2`` up to ``|e| = delta`` and ``delta |e| - delta^2 / 2`` beyond.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        delta: where the parabola ends.
+    """
     return Huber(delta).call(y_true, y_pred)
 
 
@@ -206,5 +278,11 @@ class CosineSimilarity(CompiledLoss):
 
 @function_of(CosineSimilarity)
 def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
-    """``-sum(a b)`` with a and b the targets and predictions divided by their norms."""
+    """``-sum(a b)`` with a and b the targets and predictions divided by their norms.
+
+    Args:
+        y_true: targets, of the predictions' shape.
+        y_pred: predictions.
+        axis: the axis of the formula; the last one.
+    """
     return CosineSimilarity(axis).call(y_true, y_pred)

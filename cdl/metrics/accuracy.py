@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @family.add()
 class Accuracy(ElementMetric):
-    """How often predictions equal targets, as numbers."""
+    """How often predictions equal targets, as numbers.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     row = "accuracy"
     _direction = "up"
@@ -50,7 +55,12 @@ class BinaryAccuracy(ElementMetric):
 
 @family.add()
 class CategoricalAccuracy(CompiledMetric):
-    """How often the largest prediction is where the largest target is."""
+    """How often the largest prediction is where the largest target is.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     row = "categorical_accuracy"
     _direction = "up"
@@ -61,7 +71,12 @@ class CategoricalAccuracy(CompiledMetric):
 
 @family.add()
 class SparseCategoricalAccuracy(CompiledMetric):
-    """How often the largest prediction is that of the target, a class number."""
+    """How often the largest prediction is that of the target, a class number.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     row = "sparse_categorical_accuracy"
     _direction = "up"
@@ -129,28 +144,57 @@ class SparseTopKCategoricalAccuracy(CompiledMetric):
 
 
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> NDArray[np.float32]:
-    """1 where ``y_pred > threshold`` is what `y_true` says, 0 elsewhere."""
+    """1 where ``y_pred > threshold`` is what `y_true` says, 0 elsewhere.
+
+    Args:
+        y_true: targets.
+        y_pred: predictions.
+        threshold: a prediction above it is a 1.
+    """
     return BinaryAccuracy(threshold=threshold).call(y_true, y_pred)
 
 
 def categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """1 for each sample whose largest prediction is where its largest target is, or 0."""
+    """1 for each sample whose largest prediction is where its largest target is, or 0.
+
+    Args:
+        y_true: targets.
+        y_pred: predictions.
+    """
     return CategoricalAccuracy().call(y_true, y_pred)
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
-    """1 for each sample whose largest prediction is that of its class number, or 0."""
+    """1 for each sample whose largest prediction is that of its class number, or 0.
+
+    Args:
+        y_true: class numbers, of the predictions' shape without the last axis.
+        y_pred: predictions.
+    """
     return SparseCategoricalAccuracy().call(y_true, y_pred)
 
 
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> NDArray[np.float32]:
-    """1 for each sample whose prediction of the largest target is among the k largest, or 0."""
+    """1 for each sample whose prediction of the largest target is among the k largest, or 0.
+
+    Args:
+        y_true: targets.
+        y_pred: predictions.
+        k: how many predictions are looked at.
+    """
     return TopKCategoricalAccuracy(k).call(y_true, y_pred)
 
 
 def sparse_top_k_categorical_accuracy(
     y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
 ) -> NDArray[np.float32]:
-    """1 for each sample whose class number is among the k likeliest, or 0."""
+    """1 for each sample whose class number is among the k likeliest, or 0.
+
+    Args:
+        y_true: class numbers, of the predictions' shape without the last axis.
+        y_pred: predictions.
+        k: how many predictions are looked at.
+        from_sorted_ids: whether predictions are class numbers, the likeliest first.
+    """
     metric = SparseTopKCategoricalAccuracy(k, from_sorted_ids=from_sorted_ids)
     return metric.call(y_true, y_pred)

@@ -42,6 +42,9 @@ class AUC(Confusion):
         num_labels: the number of columns, with `multi_label`; None to see it in the data.
         label_weights: a factor for each column: of its area with `multi_label`, else of its counts.
         from_logits: whether predictions are raw scores, of which the sigmoid is taken.
+
+    Raises:
+        ValueError: an argument that is none of these.
     """
 
     _direction = "up"

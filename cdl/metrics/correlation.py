@@ -102,10 +102,22 @@ class ConcordanceCorrelation(AlongAxis):
 
 
 def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
-    """Pearson's coefficient of each line along an axis."""
+    """Pearson's coefficient of each line along an axis.
+
+    Args:
+        y_true: targets.
+        y_pred: predictions.
+        axis: the axis of the formula; the last one.
+    """
     return PearsonCorrelation(axis=axis).call(y_true, y_pred)
 
 
 def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
-    """Lin's coefficient of each line along an axis."""
+    """Lin's coefficient of each line along an axis.
+
+    Args:
+        y_true: targets.
+        y_pred: predictions.
+        axis: the axis of the formula; the last one.
+    """
     return ConcordanceCorrelation(axis=axis).call(y_true, y_pred)

@@ -35,6 +35,9 @@ class FBetaScore(Tally):
             the largest of a row is positive, and its equals.
         name: of the metric.
         dtype: "float32" or None.
+
+    Raises:
+        ValueError: an argument that is none of these.
     """
 
     _direction = "up"

@@ -45,6 +45,9 @@ class IoU(Tally):
         sparse_y_true: whether targets are class numbers, else one-hot.
         sparse_y_pred: whether predictions are class numbers, else scores of classes.
         axis: of the classes, where there is one.
+
+    Raises:
+        ValueError: classes that do not exist, or another argument that is none of these.
     """
 
     _direction = "up"

@@ -180,7 +180,12 @@ class Metric:
 
 @family.add()
 class Sum(Metric):
-    """The (weighted) sum of all values."""
+    """The (weighted) sum of all values.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(self, name: str | None = "sum", dtype: Any = None) -> None:
         super().__init__(dtype, name)
@@ -203,7 +208,12 @@ class Sum(Metric):
 
 @family.add()
 class Mean(Metric):
-    """The (weighted) mean of all values: those of one sample are averaged first."""
+    """The (weighted) mean of all values: those of one sample are averaged first.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
         super().__init__(dtype, name)
@@ -260,6 +270,9 @@ class MeanMetricWrapper(Mean):
         name: of the metric; None makes one from the class.
         dtype: "float32" or None.
         kwargs: further arguments of `fn`.
+
+    Raises:
+        ValueError: `fn` is no function.
     """
 
     heeds_masks = True

@@ -158,7 +158,12 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
 
 @family.add("mape", "MAPE")
 class MeanAbsolutePercentageError(MeanOfLoss):
-    """The mean of ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``."""
+    """The mean of ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(
         self, name: str | None = "mean_absolute_percentage_error", dtype: Any = None
@@ -168,7 +173,12 @@ class MeanAbsolutePercentageError(MeanOfLoss):
 
 @family.add("msle", "MSLE")
 class MeanSquaredLogarithmicError(MeanOfLoss):
-    """The mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7."""
+    """The mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(
         self, name: str | None = "mean_squared_logarithmic_error", dtype: Any = None
@@ -178,7 +188,12 @@ class MeanSquaredLogarithmicError(MeanOfLoss):
 
 @family.add()
 class LogCoshError(MeanOfLoss):
-    """The mean of ``log(cosh(y_pred - y_true))``."""
+    """The mean of ``log(cosh(y_pred - y_true))``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(self, name: str | None = "logcosh", dtype: Any = None) -> None:
         super().__init__(losses.LogCosh(), name, dtype)
@@ -186,7 +201,12 @@ class LogCoshError(MeanOfLoss):
 
 @family.add()
 class KLDivergence(MeanOfLoss):
-    """The mean of ``sum(y_true log(y_true / y_pred))``, both within [1e-7, 1]."""
+    """The mean of ``sum(y_true log(y_true / y_pred))``, both within [1e-7, 1].
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(self, name: str | None = "kl_divergence", dtype: Any = None) -> None:
         super().__init__(losses.KLDivergence(), name, dtype)
@@ -194,7 +214,12 @@ class KLDivergence(MeanOfLoss):
 
 @family.add()
 class Poisson(MeanOfLoss):
-    """The mean of ``y_pred - y_true log(y_pred + 1e-7)``."""
+    """The mean of ``y_pred - y_true log(y_pred + 1e-7)``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(self, name: str | None = "poisson", dtype: Any = None) -> None:
         super().__init__(losses.Poisson(), name, dtype)
@@ -202,7 +227,12 @@ class Poisson(MeanOfLoss):
 
 @family.add()
 class Hinge(MeanOfLoss):
-    """The mean of ``max(1 - y_true y_pred, 0)``; labels 0 count as -1."""
+    """The mean of ``max(1 - y_true y_pred, 0)``; labels 0 count as -1.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(self, name: str | None = "hinge", dtype: Any = None) -> None:
         super().__init__(losses.Hinge(), name, dtype)
@@ -210,7 +240,12 @@ class Hinge(MeanOfLoss):
 
 @family.add()
 class SquaredHinge(MeanOfLoss):
-    """The mean of ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1."""
+    """The mean of ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(self, name: str | None = "squared_hinge", dtype: Any = None) -> None:
         super().__init__(losses.SquaredHinge(), name, dtype)
@@ -218,7 +253,12 @@ class SquaredHinge(MeanOfLoss):
 
 @family.add()
 class CategoricalHinge(MeanOfLoss):
-    """The mean of ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``."""
+    """The mean of ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     def __init__(self, name: str | None = "categorical_hinge", dtype: Any = None) -> None:
         super().__init__(losses.CategoricalHinge(), name, dtype)

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @family.add("mse", "MSE")
 class MeanSquaredError(CompiledMetric):
-    """The mean of ``(y_true - y_pred)^2``."""
+    """The mean of ``(y_true - y_pred)^2``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     row = "mean_squared_error"
     _direction = "down"
@@ -32,7 +37,12 @@ class MeanSquaredError(CompiledMetric):
 
 @family.add()
 class RootMeanSquaredError(ElementMetric):
-    """``sqrt(mean((y_true - y_pred)^2))``, the root taken once, of the mean over all."""
+    """``sqrt(mean((y_true - y_pred)^2))``, the root taken once, of the mean over all.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     row = "mean_squared_error"
     _direction = "down"
@@ -49,7 +59,12 @@ class RootMeanSquaredError(ElementMetric):
 
 @family.add("mae", "MAE")
 class MeanAbsoluteError(CompiledMetric):
-    """The mean of ``|y_true - y_pred|``."""
+    """The mean of ``|y_true - y_pred|``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
 
     row = "mean_absolute_error"
     _direction = "down"
@@ -70,6 +85,9 @@ class R2Score(Tally):
         num_regressors: how many independent variables the score is adjusted for; 0 for none.
         name: of the metric.
         dtype: "float32" or None.
+
+    Raises:
+        ValueError: an argument that is none of these.
     """
 
     _direction = "up"

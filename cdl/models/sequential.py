@@ -28,6 +28,10 @@ class Sequential(Model):
         layers: the layers, in order.
         trainable: whether training changes the weights.
         name: of the model; `sequential`, `sequential_1` ... if None.
+
+    Raises:
+        TypeError: layers that are no list.
+        ValueError: a name that is no string or has a '/', or what `add` raises.
     """
 
     def __init__(

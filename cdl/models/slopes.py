@@ -112,6 +112,10 @@ def value_and_grad(
     Returns:
         A function of the same arguments that returns (value, gradient): the gradient has the shape
         of the argument, and is a tuple for several.
+
+    Raises:
+        TypeError: `function` cannot be called.
+        ValueError: when the result is called: an argument that there is not, or no derivative.
     """
     if not callable(function):
         raise TypeError(f"grad: expected a function or a model, got {function!r}")

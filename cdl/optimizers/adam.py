@@ -85,6 +85,9 @@ class AdamW(Adam):
         amsgrad: whether the largest v so far takes its place.
 
     The further arguments are those of `Optimizer`.
+
+    Raises:
+        ValueError: a weight decay of None, or what `Optimizer` refuses.
     """
 
     def __init__(

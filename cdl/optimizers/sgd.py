@@ -21,6 +21,9 @@ class SGD(Optimizer):
         nesterov: whether the momentum is Nesterov's.
 
     The further arguments are those of `Optimizer`.
+
+    Raises:
+        ValueError: a momentum that is no such float, or what `Optimizer` refuses.
     """
 
     own_arguments = ("momentum", "nesterov")

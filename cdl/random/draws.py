@@ -184,6 +184,9 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
         num_samples: how many for each row.
         dtype: of the array.
         seed: see `normal`.
+
+    Raises:
+        ValueError: logits of another number of axes, or another argument that is none of these.
     """
     if isinstance(logits, KerasTensor):
         return operator_of("random.categorical")(logits, num_samples, dtype, seed)  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from cdl._registry import (
 )
 from cdl._serial import deserialize as deserialize_keras_object
 from cdl._serial import serialize as serialize_keras_object
+from cdl._symbols import is_keras_tensor
 from cdl.config import (
     disable_interactive_logging,
     enable_interactive_logging,
@@ -44,6 +45,7 @@ __all__ = [
     "get_registered_name",
     "get_registered_object",
     "is_interactive_logging_enabled",
+    "is_keras_tensor",
     "model_to_dot",
     "normalize",
     "pack_x_y_sample_weight",

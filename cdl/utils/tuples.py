@@ -4,7 +4,13 @@ from typing import Any
 
 
 def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-    """A batch as a tuple, as short as it can be; without y, x alone, in a tuple if it is a list."""
+    """A batch as a tuple, as short as it can be; without y, x alone, in a tuple if it is a list.
+
+    Args:
+        x: samples.
+        y: targets, or None.
+        sample_weight: weights, or None.
+    """
     if y is None:
         return (x,) if isinstance(x, (tuple, list)) else x
     return (x, y) if sample_weight is None else (x, y, sample_weight)
@@ -12,6 +18,9 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
 
 def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
     """The parts of a batch, None for those that it does not have.
+
+    Args:
+        data: a tuple of one to three parts.
 
     Raises:
         ValueError: a tuple of more than three.

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+import cdl
 from cdl import backend, config
 from cdl.random import checked_seed, core_seed
 from cdl.utils import clear_session, naming, set_random_seed, to_categorical
@@ -189,5 +190,6 @@ def test_dtype_of_a_result_is_keras_s(dtypes, expected):
     assert backend.result_type(*dtypes) == expected
 
 
-def test_there_are_no_symbolic_tensors():
+def test_symbolic_tensors_are_known():
     assert not backend.is_keras_tensor(np.ones(2))
+    assert backend.is_keras_tensor(cdl.Input((2,)))

@@ -164,6 +164,9 @@ class PiecewiseConstantDecay(Formula):
         boundaries: rising step numbers.
         values: rates, one more than boundaries.
         name: of the schedule.
+
+    Raises:
+        ValueError: another number of values, or boundaries that do not rise.
     """
 
     _arguments = ("boundaries", "values", "name")

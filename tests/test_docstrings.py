@@ -1,0 +1,95 @@
+"""test_docstrings.py - every public name says what it does, what it takes and what it raises."""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import textwrap
+from types import FunctionType
+
+import keras_names
+import pytest
+
+import cdl
+
+# What a docstring may say in place of arguments that it shares with a base or another function.
+SHARED = re.compile(
+    r"[Ff]urther arguments are those of|[Aa]rguments as in|[Ss]ee `|as in `|same as"
+)
+
+
+def public_things():
+    """What Keras has too, and cdl's own at the top, each once."""
+    names = json.loads(keras_names.FILE.read_text())
+    modules = {f"cdl.{module}": public for module, public in names.items()}
+    modules["cdl"] = [name for name in cdl.__all__ if name != "__version__"]
+    found = {}
+    for module, public in sorted(modules.items()):
+        home = importlib.import_module(module)
+        for name in public:
+            thing = getattr(home, name, None)
+            if inspect.isclass(thing) or isinstance(thing, FunctionType):
+                found.setdefault(thing, f"{module}.{name}")
+    return {name: thing for thing, name in found.items()}
+
+
+THINGS = public_things()
+
+
+def maker(thing):
+    """The function whose signature a call of the thing has, if the thing itself defines it."""
+    if not inspect.isclass(thing):
+        return thing
+    return next((vars(thing)[n] for n in ("__new__", "__init__") if n in vars(thing)), None)
+
+
+def arguments(thing):
+    function = maker(thing)
+    if function is None:
+        return []
+    skipped = ("self", "cls", "args", "kwargs")
+    return [name for name in inspect.signature(function).parameters if name not in skipped]
+
+
+def section(text, title):
+    """The lines of a section of a docstring in Google's style."""
+    match = re.search(rf"^{title}:\n((?:[ ]{{4}}.*\n?|\n)*)", text + "\n", re.M)
+    return match.group(1) if match else ""
+
+
+def raises(function):
+    """Whether the function's own lines raise something, apart from what is to be overridden."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    return any(
+        isinstance(node, ast.Raise) and "NotImplementedError" not in ast.unparse(node)
+        for node in ast.walk(tree)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(THINGS))
+def test_it_says_what_it_is(name):
+    text = inspect.getdoc(THINGS[name]) or ""
+    first = text.split("\n\n", 1)[0]
+    assert len(first) > 10 and first.rstrip().endswith((".", ":", "``")), first
+
+
+@pytest.mark.parametrize("name", sorted(THINGS))
+def test_it_says_what_each_argument_is(name):
+    thing = THINGS[name]
+    text = inspect.getdoc(thing) or ""
+    described = re.findall(r"^    (\w+)(?:, \w+)*:", section(text, "Args"), re.M)
+    described += re.findall(r"`(\w+)`", text)
+    if SHARED.search(text):
+        return
+    missing = [each for each in arguments(thing) if each not in described]
+    assert not missing, f"Args lacks {missing}"
+
+
+@pytest.mark.parametrize("name", sorted(THINGS))
+def test_it_says_what_it_raises(name):
+    thing = THINGS[name]
+    function = maker(thing)
+    if function is not None and raises(function):
+        text = inspect.getdoc(thing) or ""
+        assert section(text, "Raises") or re.search(r"\w+Error", text)
