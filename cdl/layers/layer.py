@@ -166,6 +166,34 @@ class Layer(Weighted):
         """
         self.built = type(self).build is Layer.build
 
+    def save_own_variables(self, store: Any) -> None:
+        """Put the weights that no layer within holds into a store, by "0", "1" ...
+
+        A subclass may override this, and `load_own_variables` with it.
+
+        Args:
+            store: a mapping from names to arrays.
+        """
+        trained, others = self._sorted_variables()
+        for i, weight in enumerate([*trained, *others]):
+            store[str(i)] = weight.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Assign what `save_own_variables` put there.
+
+        Raises:
+            ValueError: another number of arrays, or another shape.
+        """
+        trained, others = self._sorted_variables()
+        own = [*trained, *others]
+        if len(store) != len(own):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: expected {len(own)} variables, got "
+                f"{len(store)}"
+            )
+        for i, weight in enumerate(own):
+            weight.assign(np.asarray(store[str(i)]))
+
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build` was called with, for configs; None if it was not called."""
         return None if self._build_shape is None else {"input_shape": self._build_shape}

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from cdl.saving import hdf5, legacy, tensors
 from cdl.saving.atomic import Sink, checked_path, may_write, replacing
-from cdl.saving.parts import finalize, parts
+from cdl.saving.parts import finalize, parts, writes_itself
 
 SUFFIX = ".weights.h5"
 WITHIN = "model.weights.h5"  # what the same file is called in a `.keras` file
+_MOST_NAMES = 10_000  # of variables of one part that reads them itself
 _UNBUILT = 2  # variables that an optimizer has before it learns: its counter, its rate
 
 
@@ -125,12 +126,20 @@ def write(model: Any, file: IO[bytes]) -> None:
         for path, part, variables in parts(model):
             group = root.create_group(f"{path}/vars")
             group.attrs["name"] = part.name
-            for i, variable in enumerate(variables):
-                array = np.asarray(variable)
+            for name, array in _arrays(part, variables).items():
                 # Keras counts in int32.
-                group[str(i)] = array.astype(np.int32) if array.dtype.kind == "i" else array
+                group[name] = array.astype(np.int32) if array.dtype.kind == "i" else array
             sink.check()
     sink.check()
+
+
+def _arrays(part: Any, variables: list[Any]) -> dict[str, NDArray[Any]]:
+    """What is written of a part, by name."""
+    if not writes_itself(part):
+        return {str(i): np.asarray(variable) for i, variable in enumerate(variables)}
+    store: dict[str, Any] = {}
+    part.save_own_variables(store)
+    return {str(name): np.asarray(value) for name, value in store.items()}
 
 
 def read(
@@ -151,6 +160,7 @@ def read(
             if the file's had not learned yet.
     """
     found: list[tuple[Any, NDArray[Any]]] = []
+    stores: list[tuple[Any, dict[str, NDArray[Any]]]] = []
     failed: list[tuple[Any, str]] = []
     with hdf5.opened(file, name) as root:
         for place, part, variables in parts(model):
@@ -160,7 +170,10 @@ def read(
                     if not (whole and len(group) <= _UNBUILT):
                         _warn_of_optimizer(part, len(variables), len(group))
                     continue
-                found += _values(part, variables, group)
+                if writes_itself(part):
+                    stores.append((part, _store(group)))
+                else:
+                    found += _values(part, variables, group)
             except ValueError as error:
                 failed.append((part, str(error)))
     if failed:
@@ -173,7 +186,21 @@ def read(
         warnings.warn(message, stacklevel=3)
     for variable, array in found:
         variable.assign(array)
+    for part, store in stores:
+        part.load_own_variables(store)
     finalize(model)
+
+
+def _store(group: Any) -> dict[str, NDArray[Any]]:
+    """All numbers of a group by name, for a part that reads them itself."""
+    names = list(group)
+    if len(names) > _MOST_NAMES:
+        raise ValueError(f"there must be at most {_MOST_NAMES} variables, got {len(names)}")
+    found = {}
+    for name in names:
+        data = hdf5.within(group, name)
+        found[name] = hdf5.numbers(data, getattr(data, "shape", ()), name)
+    return found
 
 
 def _variables_of(root: Any, place: str) -> Any:
