@@ -170,6 +170,18 @@ class Model(Configured, Trainer, Wired, Layer):
             self._build_for_specs(tree.map_shape_structure(_graph.KerasTensor, input_shape))
         self.built = True
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes of the inputs that a model with a `call` of its own was built with."""
+        if self._wiring is None and self._inputs_struct is not None:
+            return {"input_shape": tree.map_structure(lambda t: t.shape, self._inputs_struct)}
+        return super().get_build_config()
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build the model as `get_build_config` says."""
+        shapes = config.get("input_shape")
+        if shapes is not None and not self.built:
+            self.build(_as_shapes(shapes))
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for a batch, as new arrays; symbolic ones for symbolic tensors.
 
@@ -232,3 +244,12 @@ class Model(Configured, Trainer, Wired, Layer):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _as_shapes(shapes: Any) -> Any:
+    """Shapes as `build` takes them, of lists as JSON has them; nested as the inputs."""
+    if isinstance(shapes, dict):
+        return {name: _as_shapes(shape) for name, shape in shapes.items()}
+    if any(isinstance(size, (list, tuple, dict)) for size in shapes):
+        return [_as_shapes(shape) for shape in shapes]
+    return tuple(shapes)

@@ -75,7 +75,12 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
         yield "layers", thing.layers
     for name in sorted(dir(thing), key=lambda name: f"~{name}" if name.startswith("_") else name):
         hidden = name.startswith("__") or name in _KEPT or name in _skipped(type(thing))
-        if not hidden and (is_users(type(thing)) or not name.startswith("_")):
+        if name == "layers" and isinstance(thing, Layer):
+            yield (
+                name,
+                thing.layers,
+            )  # of a model with a `call`: between its attributes, as in Keras
+        elif not hidden and (is_users(type(thing)) or not name.startswith("_")):
             try:
                 value = getattr(thing, name)
             except Exception:  # a property of the user's that is of no use now

@@ -244,3 +244,85 @@ def test_bad_path_is_refused(call, error, text, tmp_path, monkeypatch):
     with pytest.raises(error, match=text):
         call()
     assert files(tmp_path) == []
+
+
+# --- parts of one's own ---
+
+
+class Doubled(cdl.layers.Layer):
+    """Says itself how it is written: twice its weight, under a name."""
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="scale")
+        super().build(input_shape)
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+    def save_own_variables(self, store):
+        store["twice"] = 2 * self.scale.numpy()
+
+    def load_own_variables(self, store):
+        self.scale.assign(np.asarray(store["twice"]) / 2)
+
+
+def test_layer_may_say_itself_how_it_is_written(tmp_path):
+    model = Sequential([Input((4,)), Doubled(), Dense(2)])
+    model.layers[0].scale.assign([1, 2, 3, 4])
+    model.save_weights(tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.weights.h5") as root:
+        assert root["layers/doubled/vars/twice"][()].tolist() == [2, 4, 6, 8]
+    other = Sequential([Input((4,)), Doubled(), Dense(2)])
+    other.load_weights(tmp_path / "a.weights.h5")
+    assert same(model, other)
+
+
+def test_plain_store_of_a_layer_is_that_of_its_own_weights():
+    layer, other = cdl.layers.BatchNormalization(), cdl.layers.BatchNormalization()
+    store = {}
+    for each in (layer, other):
+        each.build((None, 3))
+    layer.moving_mean.assign([1, 2, 3])
+    layer.save_own_variables(store)
+    assert sorted(store) == ["0", "1", "2", "3"]
+    other.load_own_variables(store)
+    assert other.moving_mean.numpy().tolist() == [1, 2, 3]
+    with pytest.raises(ValueError, match="expected 4 variables, got 1"):
+        other.load_own_variables({"0": 1})
+
+
+class Tracked(cdl.Model):
+    """Keeps a metric and a layer that it shares, and has a property that fails."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.mean = cdl.metrics.Mean()
+        self.first = Dense(3)
+        self.second = self.first
+        self.zero = {Dense(2)}
+
+    @property
+    def broken(self):
+        raise RuntimeError("no")
+
+    def call(self, inputs):
+        return next(iter(self.zero))(self.second(self.first(inputs)))
+
+
+def test_metrics_sets_and_shared_layers_are_parts(tmp_path):
+    x = np.ones((2, 3), np.float32)
+    model, other = Tracked(), Tracked()
+    model(x), other(x)
+    model.mean.update_state([1.0, 3.0])
+    model.save_weights(tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.weights.h5") as root:
+        names = []
+        root.visititems(lambda name, thing: names.append(name) if hasattr(thing, "shape") else None)
+    assert {name.partition("/vars")[0] for name in names} == {
+        "first",
+        "layers/dense_1",
+        "mean",
+    } or {name.partition("/vars")[0] for name in names} == {"first", "zero/dense", "mean"}
+    other.load_weights(tmp_path / "a.weights.h5")
+    assert float(other.mean.result()) == 2
+    assert np.array_equal(model.predict(x, verbose=0), other.predict(x, verbose=0))
