@@ -71,16 +71,15 @@ def _own_variables(thing: Any) -> list[Any]:
 
 def _children(thing: Any) -> Iterator[tuple[str, Any]]:
     """The attributes of a part that may be or hold other parts."""
+    cls: Any = type(thing)
     if getattr(thing, "_stack", None) is not None or getattr(thing, "operations", None):
         yield "layers", thing.layers
     for name in sorted(dir(thing), key=lambda name: f"~{name}" if name.startswith("_") else name):
-        hidden = name.startswith("__") or name in _KEPT or name in _skipped(type(thing))
+        hidden = name.startswith("__") or name in _KEPT or name in _skipped(cls)
         if name == "layers" and isinstance(thing, Layer):
-            yield (
-                name,
-                thing.layers,
-            )  # of a model with a `call`: between its attributes, as in Keras
-        elif not hidden and (is_users(type(thing)) or not name.startswith("_")):
+            # Of a model with a `call`: between its attributes, as in Keras.
+            yield name, getattr(thing, "layers")  # noqa: B009
+        elif not hidden and (is_users(cls) or not name.startswith("_")):
             try:
                 value = getattr(thing, name)
             except Exception:  # a property of the user's that is of no use now
@@ -96,7 +95,7 @@ def _skipped(cls: type) -> frozenset[str]:
     for base in bases:
         found |= vars(base).keys()
     if issubclass(cls, Layer):
-        found |= vars(Layer()).keys()
+        found |= vars(Layer(name="layer")).keys()
     return frozenset(found)
 
 
