@@ -36,7 +36,7 @@ class Applied:
 def applied(activation: Any, x: KerasTensor, options: dict[str, Any]) -> KerasTensor:
     """The activation of a symbolic value, along its last axis if along any."""
     shape = activation.output_shape(x.shape)
-    result = KerasTensor(shape, lead=x.lead)
+    result = x.like(shape, "float32")
     return _graph.record(Applied(activation, options), (x,), {}, result)  # type: ignore[no-any-return]
 
 

@@ -53,7 +53,7 @@ def infer(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """
     args, kwargs = map_args(_spec_of, args), map_kwargs(_spec_of, kwargs)
     tensors = _graph.tensors_in((args, kwargs))
-    unknown = any(None in tensor.shape[bool(tensor.lead) :] for tensor in tensors)
+    unknown = any(None in _others(tensor) for tensor in tensors)
     tries = _TRIES if unknown else _TRIES[:2]
     results = [_tried(row, args, kwargs, rows, others) for rows, others in tries]
     structure = results[0]
@@ -76,9 +76,16 @@ def _spec_of(leaf: Any) -> Any:
     return leaf.spec if isinstance(leaf, Term) else leaf
 
 
+def _others(tensor: KerasTensor) -> tuple[int | None, ...]:
+    """The sizes of all axes but that of the samples."""
+    at = tensor.batch_axis
+    return tensor.shape[:at] + tensor.shape[at + 1 :] if tensor.lead else tensor.shape
+
+
 def _batch_of(tensors: list[KerasTensor]) -> int | None:
     """The number of samples, if the tensors have a fixed one."""
-    found = {t.shape[0] // t.lead for t in tensors if t.lead and t.shape[0] is not None}
+    sizes = [(t.shape[t.batch_axis], t.lead) for t in tensors if t.lead]
+    found = {n // lead for n, lead in sizes if n is not None}
     return found.pop() if len(found) == 1 else None
 
 
@@ -89,7 +96,7 @@ def _tried(row: Row, args: Any, kwargs: Any, rows: int, others: int) -> Any:
         if isinstance(leaf, KerasTensor):
             sizes = [others if n is None else n for n in leaf.shape]
             if leaf.lead:
-                sizes[0] = rows * leaf.lead
+                sizes[leaf.batch_axis] = rows * leaf.lead
             one = _ONES.get(leaf.dtype)
             return np.broadcast_to(np.zeros((), leaf.dtype) if one is None else one, sizes)
         if isinstance(leaf, Variable):
@@ -134,19 +141,19 @@ def _spec(row: Row, tried: tuple[Any, ...], batch: int | None) -> Any:
         raise symbolic_error(
             f"{row.name}: the number of axes depends on the number of samples", "keep them apart"
         )
-    lead, sizes = 0, list(shapes[0])
+    lead, at, sizes = 0, 0, list(shapes[0])
     for axis, (two, three) in enumerate(zip(shapes[0], shapes[1], strict=True)):
         if two == three:
             continue
-        if axis or 2 * three != 3 * two:
+        if lead or 2 * three != 3 * two or (axis and two != 2):
             raise symbolic_error(
-                f"{row.name}: the samples must stay along the first axis, got results of shape "
+                f"{row.name}: the samples must stay along one axis, got results of shape "
                 f"{shapes[0]} for 2 samples and {shapes[1]} for 3",
                 "work on each sample, or sum over them",
             )
-        lead = two // 2
-        sizes[0] = None if batch is None else batch * lead
+        lead, at = two // 2, axis
+        sizes[axis] = None if batch is None else batch * lead
     for axis in range(len(sizes)):
         if len(shapes) > 2 and shapes[0][axis] != shapes[2][axis]:
             sizes[axis] = None
-    return KerasTensor(sizes, first.dtype.name, lead=lead)
+    return KerasTensor(sizes, first.dtype.name, lead=lead, batch_axis=at)

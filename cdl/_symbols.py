@@ -37,7 +37,7 @@ class KerasTensor:
     """A value that is not known yet: a shape, a dtype, and where it comes from.
 
     Args:
-        shape: with the batch axis first, None for sizes that are not known.
+        shape: of all samples, None for sizes that are not known.
         dtype: name of the dtype; whatever it is, programs compute in float32.
         sparse: False.
         ragged: False.
@@ -46,6 +46,8 @@ class KerasTensor:
         lead: how many lines of a sample one step along the first axis of `shape` is worth: 1 if
             that is the batch axis, m if the batch and an axis of size m have been made one, 0 if
             the tensor has no batch axis.
+        batch_axis: which axis is the batch axis, if there is one; after `transpose` and `stack`
+            that may be another one than the first.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class KerasTensor:
         name: str | None = None,
         *,
         lead: int = 1,
+        batch_axis: int = 0,
     ) -> None:
         del sparse, ragged, record_history
         self.shape: Shape = tuple(None if n is None else int(n) for n in shape)
@@ -65,6 +68,7 @@ class KerasTensor:
         self.name = name if name is not None else f"keras_tensor_{next(_serials)}"
         self.sparse = self.ragged = False
         self.lead = lead if self.shape else 0
+        self.batch_axis = batch_axis
         self.node: Node | None = None
         self.tensor_index = 0
 
@@ -88,14 +92,37 @@ class KerasTensor:
         """The shape of the value that a program has for it: of a sample, or of all of it."""
         if not self.lead:
             sizes = self.shape
+        elif self.lead > 1:
+            sizes = (self.lead, *self.shape[1:])
         else:
-            sizes = self.shape[1:] if self.lead == 1 else (self.lead, *self.shape[1:])
+            sizes = self.shape[: self.batch_axis] + self.shape[self.batch_axis + 1 :]
         if None in sizes:
             raise ValueError(
                 f"{self.name}: all axes but that of the samples must have a size that is known, "
                 f"got shape {self.shape}"
             )
         return tuple(n for n in sizes if n is not None)
+
+    def like(
+        self, shape: Iterable[int | None] | None = None, dtype: str | None = None
+    ) -> KerasTensor:
+        """A tensor of its own with this one's batch axis.
+
+        Args:
+            shape: with that axis in the same place; None for this one's.
+            dtype: None for this one's.
+        """
+        shape = self.shape if shape is None else shape
+        dtype = self.dtype if dtype is None else dtype
+        return KerasTensor(shape, dtype, lead=self.lead, batch_axis=self.batch_axis)
+
+    def reshape(self, newshape: Any) -> Any:
+        """As `cdl.ops.reshape`."""
+        return operator_of("reshape")(self, newshape)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """As `cdl.ops.squeeze`."""
+        return operator_of("squeeze")(self, axis)
 
     @property
     def _keras_history(self) -> History:

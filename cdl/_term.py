@@ -56,6 +56,11 @@ class Term:
         """See `KerasTensor`."""
         return self.spec.lead
 
+    @property
+    def batch_axis(self) -> int:
+        """See `KerasTensor`."""
+        return self.spec.batch_axis
+
     def __repr__(self) -> str:
         return f"<Term {self.value!r} shape={self.shape}>"
 

@@ -74,7 +74,7 @@ class Calling(Tracking):
         """Build the layer if it is not, and note the call; the symbolic results."""
         owner = f"{type(self).__name__} {self.name!r}"
         for tensor in _graph.tensors_in((args, kwargs)):
-            if tensor.lead != 1:
+            if tensor.lead != 1 or tensor.batch_axis:
                 raise ValueError(
                     f"{owner}: inputs must have the samples as their first axis, got {tensor!r}"
                 )
@@ -298,7 +298,7 @@ def _like(leaf: Any) -> Any:
     """A tensor of its own, of the same shape; other leaves as they are."""
     if not isinstance(leaf, KerasTensor):
         return leaf
-    return KerasTensor(leaf.shape, leaf.dtype, lead=leaf.lead)
+    return leaf.like()
 
 
 def _all_like(arguments: Any) -> Any:

@@ -46,4 +46,4 @@ def observe(metric: Any, values: KerasTensor, sample_weight: Any) -> None:
             "show it arrays elsewhere",
         )
     args = (values,) if sample_weight is None else (values, sample_weight)
-    _graph.record(Observation(metric), args, {}, KerasTensor(values.shape, lead=values.lead))
+    _graph.record(Observation(metric), args, {}, values.like())

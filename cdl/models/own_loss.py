@@ -142,4 +142,4 @@ class _Logged:
 
 def log_loss(number: int, value: KerasTensor) -> None:
     """Have the loss of an output in the logs, beside the whole that is made of it."""
-    _graph.record(_Logged(number), (value,), {}, KerasTensor(value.shape, lead=value.lead))
+    _graph.record(_Logged(number), (value,), {}, value.like())

@@ -21,7 +21,7 @@ from cdl.layers.calling import is_scripted
 from cdl.models.ends import Ends, ends_of, names_of_inputs
 from cdl.models.interface import Info, Interface, flat
 from cdl.models.wanted import up_to
-from cdl.models.wiring import Wiring, wire
+from cdl.models.wiring import Wiring, check_samples_first, wire
 
 Shape = tuple[int | None, ...]
 
@@ -224,9 +224,7 @@ class Wired(Interface):
         """Symbolic tensors like the outputs, for symbolic inputs."""
         if is_scripted(type(self)) or self._wiring is None:
             return super().compute_output_spec(*args, **kwargs)  # type: ignore[misc]
-        spec = tree.map_structure(
-            lambda t: KerasTensor(t.shape, t.dtype, lead=t.lead), self._outputs_struct
-        )
+        spec = tree.map_structure(lambda t: t.like(), self._outputs_struct)
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
 
     def check_input(self, shapes: Any) -> None:
@@ -289,6 +287,7 @@ class Wired(Interface):
                 f"{type(self).__name__} {self.name!r}: call() must return symbolic values, got "
                 f"{brief(graph.outputs)}"
             )
+        check_samples_first(f"{type(self).__name__} {self.name!r}: call()", graph.outputs)
         return graph
 
 

@@ -53,6 +53,7 @@ def wire(owner: str, inputs: Any, outputs: Any) -> Wiring:
                     f"{owner}: {what} must be symbolic tensors, as Input() and calls of layers on "
                     f"them give, got {brief(leaf)}"
                 )
+    check_samples_first(owner, outputs)
     if isinstance(inputs, dict):
         _warn_of_other_names(inputs)
     if len({id(t) for t in tree.flatten(inputs)}) != len(tree.flatten(inputs)):
@@ -90,6 +91,20 @@ def _warn_of_other_names(inputs: dict[Any, Any]) -> None:
             )
 
 
+def check_samples_first(owner: str, outputs: Any) -> None:
+    """Refuse outputs with the samples along another axis than the first, or along a part of one.
+
+    Raises:
+        ValueError: there is such an output.
+    """
+    for tensor in _graph.tensors_in(outputs):
+        if tensor.lead > 1 or tensor.batch_axis:
+            raise ValueError(
+                f"{owner}: outputs must have the samples as their first axis, got {tensor!r}: "
+                "reshape or transpose it back"
+            )
+
+
 def _cut(inputs: Any, outputs: Any) -> tuple[Any, Any]:
     """The same graph on Inputs of its own, where it begins at tensors from within another one."""
     fresh: dict[int, Any] = {}
@@ -105,9 +120,7 @@ def _cut(inputs: Any, outputs: Any) -> tuple[Any, Any]:
         args: Any = tree.map_structure(swap, node.args) if node.args else ()
         kwargs: Any = tree.map_structure(swap, node.kwargs) if node.kwargs else {}
         copies = tree.map_structure(
-            lambda t: (
-                KerasTensor(t.shape, t.dtype, lead=t.lead) if isinstance(t, KerasTensor) else t
-            ),
+            lambda t: t.like() if isinstance(t, KerasTensor) else t,
             node.outputs,
         )
         _graph.record(node.operation, args, kwargs, copies)

@@ -29,8 +29,12 @@ def as_dtype(x: Any, dtype: Any) -> Array:
 
 
 def shape_of(x: Any) -> tuple[Any, ...]:
-    """The shape of a tensor of any kind, None for sizes that are not known."""
-    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+    """The shape of a tensor of any kind, None for sizes that are not known and for the samples."""
+    if not hasattr(x, "shape"):
+        return np.shape(x)
+    if not getattr(x, "lead", 0):
+        return tuple(x.shape)
+    return (*x.shape[: x.batch_axis], None, *x.shape[x.batch_axis + 1 :])
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -73,7 +77,7 @@ def sizes_for(x: Any, shape: Any) -> Any:
         return shape
     tensor = x.spec if isinstance(x, Term) else x
     first = shape[0]
-    if isinstance(tensor, KerasTensor) and tensor.lead:
+    if isinstance(tensor, KerasTensor) and tensor.lead and not tensor.batch_axis:
         known = tensor.shape[0]
         if first is None or (isinstance(first, int) and first == known):
             first = SampleCount(1 if first is None else tensor.lead)
@@ -84,11 +88,12 @@ def sizes_for(x: Any, shape: Any) -> Any:
 
 def along_samples(x: Any, axis: Any) -> bool:
     """Whether one of the axes of a symbolic tensor is that of the samples; None is all axes."""
-    return bool(getattr(x, "lead", 0)) and 0 in axes_of(axis, len(x.shape))
+    return bool(getattr(x, "lead", 0)) and x.batch_axis in axes_of(axis, len(x.shape))
 
 
 def samples_apart(x: Any, axis: Any) -> str:
     """What to do instead of working along the axis of the samples; "" if nobody does."""
     if not along_samples(x, axis):
         return ""
-    return "its first axis is that of the samples, which must stay apart: work along another one"
+    place = ("first", "second", "third", "fourth", "fifth")[x.batch_axis]
+    return f"its {place} axis is that of the samples, which must stay apart: work along another one"

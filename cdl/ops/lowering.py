@@ -11,7 +11,7 @@ from cdl import _values
 from cdl._expression import Expression, apply, argument, constant
 from cdl._samples import SampleCount
 from cdl._term import Term
-from cdl.ops.arrays import axes_of
+from cdl.ops.arrays import along_samples, axes_of
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value
@@ -42,8 +42,10 @@ def broadcast(program: Program, spec: KerasTensor, operand: Any) -> Value:
         operand: a term, an array or a number.
     """
     shape, value = spec.sample_shape, value_of(program, operand)
-    if spec.lead == 1 and value.shared and len(value.shape) == len(spec.shape):
-        value = _values.reshape(program, value, value.shape[1:])  # 1, along the samples
+    if value.shared and spec.lead == 1:
+        at = spec.batch_axis - (len(spec.shape) - len(value.shape))
+        if at >= 0:  # an axis of 1 along the samples
+            value = _values.reshape(program, value, value.shape[:at] + value.shape[at + 1 :])
     if value.shared and spec.lead:
         if value.shape != shape[len(shape) - len(value.shape) :]:
             value = _values.broadcast(program, value, shape)
@@ -110,8 +112,8 @@ def as_shape(program: Program, spec: KerasTensor, x: Any, *_: Any) -> Value:
 
 def sample_axis(x: Any, axis: int) -> int:
     """The axis of the value that an axis of a term, not that of the samples, is."""
-    lead = getattr(x, "lead", 0)
-    return axis % len(x.shape) - (lead == 1)
+    axis %= len(x.shape)
+    return axis - (getattr(x, "lead", 0) == 1 and axis > x.batch_axis)
 
 
 def permute(program: Program, value: Value, order: Sequence[int]) -> Value:
@@ -125,11 +127,10 @@ def permute(program: Program, value: Value, order: Sequence[int]) -> Value:
 
 
 def moved(program: Program, x: Any, order: Iterable[int]) -> Value:
-    """The axes of a term in another order; that of the samples stays in front."""
-    order = list(order)
-    if x.lead == 1:
-        order = [axis - 1 for axis in order[1:]]
-    return permute(program, x.value, order)
+    """The axes of a term in another order."""
+    return permute(
+        program, x.value, [sample_axis(x, a) for a in order if x.lead != 1 or a != x.batch_axis]
+    )
 
 
 def as_last(program: Program, x: Any, axis: int, emit: Callable[[Value], Value]) -> Value:
@@ -161,10 +162,10 @@ def reduction(kind: str, of_truths: bool = False) -> Callable[..., Value]:
             value = program.map(apply("not_equal", argument(0), 0.0), [value])
         lead = getattr(x, "lead", 0)
         axes = axes_of(axis, len(value.shape) + (lead == 1))
-        own = [a - (lead == 1) for a in axes if a or lead != 1]
+        own = [sample_axis(x, a) for a in axes if lead != 1 or a != x.batch_axis]
         if own:
             value = _values.reduce(program, kind, value, own)
-        if lead and 0 in axes:
+        if along_samples(x, axis):
             value = program.over_rows(value, kind)
         return _values.reshape(program, value, spec.sample_shape)
 

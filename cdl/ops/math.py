@@ -9,7 +9,6 @@ import numpy as np
 
 from cdl._expression import apply
 from cdl._operation import Saved, operation
-from cdl._symbols import KerasTensor
 from cdl._term import Term
 from cdl.ops.arrays import axes_of, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast, stop_gradient
@@ -98,7 +97,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def _top_k(program: Any, spec: Any, x: Any, k: int, sorted: bool) -> Any:
     order = sorted_along(program, negative(x), -1)[1]
-    places = Term(order, KerasTensor(x.shape, "int32", lead=x.lead))
+    places = Term(order, x.spec.like(dtype="int32"))
     first = get_item(places, (Ellipsis, slice(0, k)))
     return take_along_axis(x, first, -1), first
 

@@ -30,11 +30,17 @@ def chosen(program: Program, value: Value, places: Any, axis: int) -> Value:
     return _moving.pick(program, value, axis, [int(i) + n * (i < 0) for i in np.ravel(places)])
 
 
-def gathered(program: Program, x: Any, indices: Term, label: str) -> Value:
-    """The rows of a shared operand at the places that a term has."""
-    variable = getattr(x, "variable", None)
-    table = value_of(program, x) if variable is None else variable
-    return _moving.gather(program, indices.value, table, wraps=True, label=label)
+def gathered(program: Program, x: Any, indices: Term, axis: int, label: str) -> Value:
+    """What a shared operand has at the places of a term along an axis, which these stand for."""
+    variable, n = getattr(x, "variable", None), len(x.shape)
+    if axis == 0:
+        table = value_of(program, x) if variable is None else variable
+        return _moving.gather(program, indices.value, table, wraps=True, label=label)
+    table = permute(program, value_of(program, x), [axis, *(a for a in range(n) if a != axis)])
+    y = _moving.gather(program, indices.value, table, wraps=True, label=label)
+    k = len(indices.value.shape)
+    order = [*range(k, k + axis), *range(k), *range(k + axis, len(y.shape))]
+    return permute(program, y, order)
 
 
 def taken_along(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: int) -> Value:
@@ -42,17 +48,18 @@ def taken_along(program: Program, spec: KerasTensor, x: Any, indices: Any, axis:
     at = axis % len(spec.shape)
     whole = list(spec.shape)
     whole[at] = x.shape[at]
-    lines = broadcast(program, KerasTensor(whole, lead=spec.lead), x)
+    lines = broadcast(program, spec.like(whole), x)
     places = broadcast(program, spec, indices)
-    return _moving.take_along(program, lines, places, at - (spec.lead == 1))
+    return _moving.take_along(program, lines, places, sample_axis(spec, axis))
 
 
 def one_hot_lines(program: Program, x: Any, n: int) -> Term:
     """For each number of x a line of n zeros with a 1 in its place."""
     value = value_of(program, x)
     y = program.emit("encode", (value,), (*value.shape, n), one_hot=1.0, counts=0.0)
-    shape = (*x.shape, n) if isinstance(x, Term) else y.shape
-    return Term(y, KerasTensor(shape, lead=getattr(x, "lead", 0)))
+    if isinstance(x, Term):
+        return Term(y, x.spec.like((*x.shape, n)))
+    return Term(y, KerasTensor(y.shape, lead=0))
 
 
 def repeated(program: Program, value: Value, axis: int, count: int) -> Value:
@@ -70,13 +77,22 @@ def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
     """The product of matrices, the last two axes of both operands; either may be one vector."""
     a, b = value_of(program, x1), value_of(program, x2)
     n, m = len(x1.shape), len(x2.shape)
-    if getattr(x1, "lead", 0) == 1 and b.shared and m == n > 2:
-        b = _values.reshape(program, b, b.shape[1:])  # 1, along the samples
-    if getattr(x2, "lead", 0) == 1 and a.shared and n == m > 2:
-        a = _values.reshape(program, a, a.shape[1:])
-    if m == 1:
+    if not b.shared:
+        a = _without(program, a, x2.batch_axis - m + n, n)
+    if not a.shared:
+        b = _without(program, b, x1.batch_axis - n + m, m)
+    if getattr(x1, "lead", 0) == 1 and 0 < x1.batch_axis == n - 2 and m > 2:
+        a = _values.reshape(program, a, (*a.shape[:-1], 1, a.shape[-1]))  # a sample is a row
+    if m == 1 or (getattr(x2, "lead", 0) == 1 and x2.batch_axis == m - 1):  # or a column
         b = _values.reshape(program, b, (*b.shape, 1))
     return _values.reshape(program, _values.product(program, a, b), spec.sample_shape)
+
+
+def _without(program: Program, value: Value, axis: int, n: int) -> Value:
+    """A shared value of n axes without that of size 1 that meets the samples, if it has one."""
+    if not value.shared or not 0 <= axis < n - 2:
+        return value
+    return _values.reshape(program, value, value.shape[:axis] + value.shape[axis + 1 :])
 
 
 def cumulated(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:

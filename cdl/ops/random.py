@@ -13,7 +13,7 @@ import numpy as np
 from cdl import _values
 from cdl._expression import Expression, apply
 from cdl._operation import operation
-from cdl._symbols import OPERATORS, KerasTensor
+from cdl._symbols import OPERATORS
 from cdl._term import Term
 from cdl.ops.arrays import as_dtype, samples_apart, shape_arg, shape_of
 from cdl.ops.lowering import mapped
@@ -116,7 +116,7 @@ def _whole_noise(noise_shape: Any) -> str:
 def _categorical(
     program: Any, spec: Any, logits: Any, num_samples: int, dtype: Any, seed: Any
 ) -> Any:
-    whole = KerasTensor((*spec.shape, shape_of(logits)[-1]), lead=spec.lead)
+    whole = spec.like((*spec.shape, shape_of(logits)[-1]))
     number = _drawn(program, whole, "uniform", seed)
     tiny = 0.5**25  # half of the step between two draws, so that no logarithm is of 0
 

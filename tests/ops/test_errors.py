@@ -28,11 +28,15 @@ UNTRACED = {
     "a number": (lambda: float(ops.sum(x())), "no number yet"),
     "a range of samples": (lambda: range(ops.shape(x())[0]), "the number of samples is not known"),
     "a truth of the number": (lambda: ops.shape(x())[0] == 3, "the number of samples is not"),
-    "samples moved": (lambda: ops.transpose(x()), "samples must stay along the first axis"),
+    "samples mixed": (lambda: ops.reshape(x(), (3, -1)), "must stay together"),
+    "products of samples": (
+        lambda: ops.matmul(x(), ops.transpose(x())),
+        "the samples must stay along one axis",
+    ),
     "samples by samples": (lambda: ops.expand_dims(x(), 1) - x(), "arguments must go together"),
     "pairs of samples": (
         lambda: ops.expand_dims(x(), 1) - ops.expand_dims(x(), 0),
-        "samples must stay along the first axis",
+        "samples must stay along one axis",
     ),
     "samples joined": (lambda: ops.concatenate([x(), x()], 0), "which must stay apart"),
     "samples sorted": (lambda: ops.sort(x(), axis=0), "which must stay apart"),

@@ -14,7 +14,7 @@ import numpy as np
 from cdl import tree
 from cdl._operation import is_symbolic
 from cdl._symbols import symbolic_error
-from cdl.ops.arrays import shape_of
+from cdl.ops.arrays import along_samples, shape_of
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
@@ -56,7 +56,7 @@ def _first_axis(elements: Any) -> int:
     """
     sizes = set()
     for leaf in tree.flatten(elements):
-        if getattr(leaf, "lead", 0):
+        if along_samples(leaf, 0):
             raise symbolic_error(
                 "a loop over samples", "work on all of them at once, or loop over another axis"
             )

@@ -121,8 +121,10 @@ def shape(x: Any) -> tuple[Any, ...]:
     arithmetic as a number.
     """
     sizes = shape_of(x)
-    lead = getattr(x, "lead", 0)
-    return (SampleCount(lead), *sizes[1:]) if lead else sizes
+    if not getattr(x, "lead", 0):
+        return sizes
+    at = x.batch_axis
+    return (*sizes[:at], SampleCount(x.lead), *sizes[at + 1 :])
 
 
 def ndim(x: Any) -> int:

@@ -28,7 +28,7 @@ def _typed(x: Any, num_classes: Any, axis: int, dtype: Any, sparse: bool) -> Any
     return x, num_classes, axis, dtype or floatx(), sparse
 
 
-@operation(_one_hot, untraced=lambda x, num_classes, axis, *_: _front(x, axis), prepare=_typed)
+@operation(_one_hot, prepare=_typed)
 def one_hot(
     x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
@@ -46,11 +46,6 @@ def one_hot(
     numbers = np.asarray(x)
     lines = numbers[..., None] == np.arange(num_classes)
     return as_dtype(np.moveaxis(lines, -1, axis), dtype or floatx())
-
-
-def _front(x: Any, axis: int) -> str:
-    at = axis + x.ndim + 1 if axis < 0 else axis
-    return "its first axis is that of the samples" if x.lead and not at else ""
 
 
 @operation(prepare=_typed)

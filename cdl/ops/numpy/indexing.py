@@ -56,7 +56,8 @@ def keyed_apart(x: Any, key: Any) -> str:
         if isinstance(part, _SYMBOLIC) and part.dtype == "bool":
             return "how many are true is not known: use cdl.ops.where"
     own = [part for part in parts if part is not None]
-    if getattr(x, "lead", 0) and not _is_whole(own[0], x.shape[0]):
+    at = getattr(x, "batch_axis", 0)
+    if getattr(x, "lead", 0) and not _is_whole(own[at], x.shape[at]):
         return "samples cannot be chosen by their place: weight them, as by cdl.ops.where"
     if any(isinstance(part, _SYMBOLIC) for part in own):
         return "" if len(parts) == 1 else "use cdl.ops.take, or cdl.ops.take_along_axis"
@@ -74,12 +75,11 @@ def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
     if isinstance(key, _SYMBOLIC):
         return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
+    own = [part for part in parts if part is not None]
     if getattr(x, "lead", 0) == 1:
-        parts.remove(next(part for part in parts if part is not None))
-    value, axis = value_of(program, x), 0
-    for part in parts:
-        if part is None:
-            continue
+        own.pop(x.batch_axis)
+    value = value_of(program, x)
+    for axis, part in enumerate(own):
         if isinstance(part, slice):
             if not _is_whole(part, None):
                 value = cut(program, value, axis, *_bounds(part))
@@ -90,7 +90,6 @@ def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
         else:
             place = int(np.asarray(part)) % value.shape[axis]
             value = cut(program, value, axis, place, place + 1)
-        axis += 1
     return _values.reshape(program, value, spec.sample_shape)
 
 
@@ -121,16 +120,16 @@ def _take_apart(x: Any, indices: Any, axis: Any) -> str:
         return "samples cannot be chosen by their place"
     if not isinstance(indices, _SYMBOLIC):
         return ""
-    if getattr(x, "lead", 0):
-        return "use cdl.ops.take_along_axis to choose for each sample"
-    return "" if axis in (None, 0, -len(shape_of(x))) else "its axis must be the first one"
+    return "use cdl.ops.take_along_axis to choose for each sample" if getattr(x, "lead", 0) else ""
 
 
 def _take(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:
     if isinstance(indices, Term):
         if axis is None and len(shape_of(x)) > 1:
             x = ravel(x)
-        return _values.reshape(program, gathered(program, x, indices, "take"), spec.sample_shape)
+        at = 0 if axis is None else axis % len(x.shape)
+        y = gathered(program, x, indices, at, "take")
+        return _values.reshape(program, y, spec.sample_shape)
     value = value_of(program, x)
     if axis is None:
         value, at = _values.reshape(program, value, (prod(value.shape),)), 0

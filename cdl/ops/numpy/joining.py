@@ -11,8 +11,8 @@ from cdl._expression import argument
 from cdl._moving import concat, pick
 from cdl._operation import Saved, operation
 from cdl._values import reshape as reshaped
-from cdl.ops.arrays import axis_arg, samples_apart, shape_arg, shape_of
-from cdl.ops.lowering import value_of
+from cdl.ops.arrays import along_samples, axis_arg, samples_apart, shape_arg, shape_of
+from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
 from cdl.ops.places import cut, lines, repeated
 
@@ -23,7 +23,7 @@ def _apart(xs: Any, axis: Any) -> str:
 
 def _concatenate(program: Any, spec: Any, xs: Any, axis: int) -> Any:
     values = [value_of(program, x) for x in xs]
-    return concat(program, values, axis % len(spec.shape) - (spec.lead == 1))
+    return concat(program, values, sample_axis(spec, axis))
 
 
 @operation(_concatenate, untraced=_apart)
@@ -97,7 +97,7 @@ def _cuts(x: Any, sections: Any, axis: int) -> list[int]:
 
 def _split(program: Any, spec: Any, x: Any, indices_or_sections: Any, axis: int) -> Any:
     places = _cuts(x, indices_or_sections, axis)
-    at = axis % x.ndim - (x.lead == 1)
+    at = sample_axis(x, axis)
     return [cut(program, x.value, at, *pair) for pair in itertools.pairwise(places)]
 
 
@@ -145,17 +145,18 @@ def dsplit(x: Any, indices_or_sections: Any) -> Any:
 
 
 def _tile_apart(x: Any, repeats: Any) -> str:
-    counts = list(shape_arg(repeats))
-    whole = len(counts) >= len(x.shape) and counts[-len(x.shape)] != 1
-    return samples_apart(x, 0) if whole or len(counts) > len(x.shape) else ""
+    if not getattr(x, "lead", 0):
+        return ""
+    counts, ndim = list(shape_arg(repeats)), len(x.shape)
+    counts = [1] * (ndim - len(counts)) + counts
+    return "" if counts[len(counts) - ndim + x.batch_axis] == 1 else samples_apart(x, None)
 
 
 def _tile(program: Any, spec: Any, x: Any, repeats: Any) -> Any:
     value, counts = value_of(program, x), list(shape_arg(repeats))
-    if getattr(x, "lead", 0) == 1 and len(counts) == x.ndim:
-        counts = counts[1:]
-    if spec.lead and not getattr(x, "lead", 0):
-        counts = counts[1:]  # a shared value repeated for each sample
+    counts = [1] * (len(spec.shape) - len(counts)) + counts
+    if spec.lead == 1 or (spec.lead and value.shared):
+        counts.pop(spec.batch_axis)  # 1, or a shared value repeated for each sample
     shape = (1,) * (len(counts) - len(value.shape)) + value.shape
     value = reshaped(program, value, shape)
     counts = [1] * (len(shape) - len(counts)) + counts
@@ -178,12 +179,12 @@ def tile(x: Any, repeats: Any) -> Any:
 def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
     if np.ndim(repeats) and np.size(repeats) > 1:
         return "give one number of repeats for all"
-    return samples_apart(x, axis) if axis is None or x.lead > 1 else ""
+    return samples_apart(x, axis) if axis is None or x.lead > 1 or x.batch_axis else ""
 
 
 def _repeat(program: Any, spec: Any, x: Any, repeats: Any, axis: Any) -> Any:
     value, count = x.value, int(np.asarray(repeats).reshape(()))
-    at = axis % x.ndim - (x.lead == 1)  # -1: each sample becomes several lines
+    at = -1 if along_samples(x, axis) else sample_axis(x, axis)  # -1: of a sample several lines
     value = reshaped(program, value, (*value.shape[: at + 1], 1, *value.shape[at + 1 :]))
     return reshaped(program, lines(program, value, at + 1, count), spec.sample_shape)
 
@@ -208,7 +209,7 @@ def _flip(program: Any, spec: Any, x: Any, axis: Any) -> Any:
     value = x.value
     several = axis_arg(axis)
     for each in several if isinstance(several, tuple) else (several,):
-        value = cut(program, value, each % x.ndim - (x.lead == 1), None, None, -1)
+        value = cut(program, value, sample_axis(x, each), None, None, -1)
     return value
 
 
@@ -233,7 +234,7 @@ def flipud(x: Any) -> Any:
 def _roll(program: Any, spec: Any, x: Any, shift: Any, axis: Any) -> Any:
     value = x.value
     for n, each in zip(shape_arg(shift), shape_arg(axis), strict=True):
-        at = each % x.ndim - (x.lead == 1)
+        at = sample_axis(x, each)
         size = value.shape[at]
         first = size - n % size
         if first != size:
@@ -272,14 +273,18 @@ def _widths(x: Any, pad_width: Any) -> list[tuple[int, int]]:
 def _pad_apart(x: Any, pad_width: Any, mode: str, constant_values: Any) -> str:
     if mode not in ("constant", "edge"):
         return "mode must be 'constant' or 'edge'"
-    return samples_apart(x, 0) if x.lead and _widths(x, pad_width)[0] != (0, 0) else ""
+    whole = not x.lead or _widths(x, pad_width)[x.batch_axis] == (0, 0)
+    return "" if whole else samples_apart(x, None)
 
 
 def _pad(program: Any, spec: Any, x: Any, pad_width: Any, mode: str, constant_values: Any) -> Any:
     value, number = value_of(program, x), float(constant_values or 0.0)
     if number:  # zeros are what is there without places
         value = program.map(argument(0) - number, [value])
-    for axis, (before, behind) in enumerate(_widths(x, pad_width)[x.lead == 1 :]):
+    widths = _widths(x, pad_width)
+    if x.lead == 1:
+        widths.pop(x.batch_axis)
+    for axis, (before, behind) in enumerate(widths):
         n = value.shape[axis]
         places = np.arange(-before, n + behind)
         outside = (places < 0) | (places >= n)

@@ -7,12 +7,42 @@ from typing import Any
 import numpy as np
 
 from cdl._operation import operation
+from cdl._samples import SampleCount
 from cdl.config import standardize_dtype
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of
 
 
-@operation(as_shape, prepare=lambda x, newshape: (x, sizes_for(x, newshape)))
+def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:
+    """Whether the samples follow each other along one axis of the result."""
+    sizes = [4 if n is None else n for n in x.shape]
+    sizes[x.batch_axis] = rows * x.lead
+    owners = np.repeat(np.arange(rows), x.lead)
+    place = [-1 if axis == x.batch_axis else 1 for axis in range(len(sizes))]
+    new = [rows * n.times if isinstance(n, SampleCount) else n for n in newshape]
+    try:
+        found = np.broadcast_to(owners.reshape(place), sizes).reshape(new)
+    except ValueError:
+        return True  # the shapes do not fit, which is said elsewhere
+    lines = [np.moveaxis(found, axis, 0).reshape(n, -1) for axis, n in enumerate(found.shape)]
+    steps = [np.diff(each[:, 0]) for each in lines if (each == each[:, :1]).all()]
+    return any((step >= 0).all() and step.any() for step in steps)
+
+
+def _keeps_order(x: Any, newshape: Any = -1) -> str:
+    """What to do instead, if the numbers of a sample would not stay together."""
+    if not getattr(x, "lead", 0):
+        return ""
+    if all(_keeps(x, shape_arg(newshape), rows) for rows in (3, 5)):
+        return ""
+    return "the numbers of a sample must stay together: bring its axis to the front first"
+
+
+@operation(
+    as_shape,
+    prepare=lambda x, newshape: (x, sizes_for(x, newshape)),
+    untraced=_keeps_order,
+)
 def reshape(x: Any, newshape: Any) -> Any:
     """The numbers of x, in order, in another shape.
 
@@ -27,7 +57,7 @@ def reshape(x: Any, newshape: Any) -> Any:
     return np.reshape(x, shape_arg(newshape))
 
 
-@operation(as_shape)
+@operation(as_shape, untraced=_keeps_order)
 def ravel(x: Any) -> Any:
     """The numbers of x, in order, along one axis."""
     return np.ravel(x)
