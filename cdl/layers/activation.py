@@ -21,6 +21,8 @@ class Activation(SameShape):
         kwargs: see `Layer`.
     """
 
+    by_lines = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.compiled("Activation", activation)

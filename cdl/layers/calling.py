@@ -59,8 +59,14 @@ def takes(cls: type, name: str) -> bool:
 
 
 class Calling(Tracking):
-    """Mixin of layers: calls on symbolic tensors, and what they become in a program."""
+    """Mixin of layers: calls on symbolic tensors, and what they become in a program.
 
+    Attributes:
+        by_lines: whether the layer works on each line, along the last axis, by itself, so that
+            samples and another axis may be one axis of its input.
+    """
+
+    by_lines = False
     name: str
     built: bool
     activity_regularizer: Any
@@ -72,16 +78,31 @@ class Calling(Tracking):
 
     def _note(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Build the layer if it is not, and note the call; the symbolic results."""
-        owner = f"{type(self).__name__} {self.name!r}"
-        for tensor in _graph.tensors_in((args, kwargs)):
-            if tensor.lead != 1 or tensor.batch_axis:
-                raise ValueError(
-                    f"{owner}: inputs must have the samples as their first axis, got {tensor!r}"
-                )
+        lead = self._lead_of(_graph.tensors_in((args, kwargs)))
         with self._undone_on_failure():
             self._prepare(args, kwargs)
             outputs = self.compute_output_spec(*args, **kwargs)
+        if lead != 1 and not is_scripted(type(self)):
+            outputs = KerasTensor(outputs.shape, outputs.dtype, lead=lead)
         return _graph.record(self, args, kwargs, outputs)
+
+    def _lead_of(self, tensors: list[KerasTensor]) -> int:
+        """How many lines of a sample one step along the first axis of the inputs is.
+
+        Raises:
+            ValueError: the layer needs each sample as a whole, as the first axis of its inputs.
+        """
+        lead = tensors[0].lead if tensors else 1
+        if is_scripted(type(self)):  # what it calls tells
+            return lead
+        by_lines = self.by_lines and self.activity_regularizer is None
+        for tensor in tensors:
+            if tensor.batch_axis or not (tensor.lead == 1 or (tensor.lead and by_lines)):
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r}: inputs must have the samples as their "
+                    f"first axis, got {tensor!r}"
+                )
+        return lead
 
     def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Check the inputs, and build for them."""

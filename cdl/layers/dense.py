@@ -36,6 +36,8 @@ class Dense(Layer):
         kwargs: see `Layer`.
     """
 
+    by_lines = True
+
     kernel: Variable
     bias: Variable | None
 

@@ -40,6 +40,8 @@ class Embedding(Layer):
         ValueError: a size that is none; when called, a number that the table has no row for.
     """
 
+    by_lines = True
+
     def __init__(
         self,
         input_dim: int,

@@ -19,6 +19,8 @@ class Identity(SameShape):
         kwargs: see `Layer`.
     """
 
+    by_lines = True
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._build_at_init()

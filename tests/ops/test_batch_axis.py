@@ -106,6 +106,46 @@ def test_traced_is_as_on_arrays(function, array):
             np.testing.assert_allclose(y, np.asarray(wanted, np.float32), rtol=2e-5, atol=2e-6)
 
 
+LINES = {
+    "Dense": lambda: layers.Dense(3, "tanh"),
+    "Activation": lambda: layers.Activation("softmax"),
+    "ReLU": lambda: layers.ReLU(negative_slope=0.1),
+    "Identity": layers.Identity,
+    "Dropout": lambda: layers.Dropout(0.5),
+}
+
+
+@pytest.mark.parametrize("make", LINES.values(), ids=LINES)
+def test_layers_that_work_on_lines_take_samples_and_steps_as_one_axis(make):
+    t, layer = Input((5, 4)), make()
+    y = layer(ops.reshape(t, (-1, 4)))
+    assert y.shape[0] is None and y.lead == 5
+    model = Model(t, ops.reshape(y, (-1, 5, y.shape[-1])))
+    np.testing.assert_allclose(model.predict(T, verbose=0), layer(T), rtol=1e-6, atol=1e-6)
+    model.compile("sgd", "mse")
+    assert len(model.fit(T, layer(T), verbose=0).history["loss"]) == 1
+
+
+class Twice(layers.Layer):
+    """A layer of the user's, which may be called on any tensor."""
+
+    def build(self, shape):
+        self.w = self.add_weight(shape=(shape[-1], 2))
+
+    def call(self, x):
+        return ops.matmul(x, self.w) * 2.0
+
+
+@pytest.mark.parametrize(
+    "there", [steps_first, lambda t: ops.reshape(t, (-1, 4)), lambda t: ops.stack([t, t])]
+)
+def test_layers_of_the_users_own_take_any_tensor(there):
+    t, layer = Input((5, 4)), Twice()
+    total = ops.sum(layer(there(t))) + t[:, 0, 0] * 0.0
+    y = Model(t, total).predict(T, verbose=0, batch_size=7)
+    np.testing.assert_allclose(y, np.full(7, np.sum(layer(there(T)))), rtol=1e-5)
+
+
 def test_shapes_show_where_the_samples_are():
     t = Input((5, 4))
     assert steps_first(t).shape == (5, None, 4)

@@ -28,6 +28,8 @@ class ReLU(SameShape):
         ValueError: one of the three is negative or no number.
     """
 
+    by_lines = True
+
     def __init__(
         self,
         max_value: float | None = None,
@@ -73,6 +75,8 @@ class LeakyReLU(SameShape):
         ValueError: the slope is negative or no number.
     """
 
+    by_lines = True
+
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         if "alpha" in kwargs:
             negative_slope = kwargs.pop("alpha")
@@ -101,6 +105,8 @@ class ELU(SameShape):
         alpha: what the output tends to, with a minus, for large negative x.
         kwargs: see `Layer`.
     """
+
+    by_lines = True
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

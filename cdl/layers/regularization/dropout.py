@@ -121,6 +121,7 @@ class Dropout(_Patterned):
         super().__init__(seed, **kwargs)
         self.rate = checked_rate(type(self).__name__, rate)
         self.noise_shape = checked_noise_shape(type(self).__name__, noise_shape)
+        self.by_lines = self.noise_shape is None and type(self) is Dropout
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the dropout; nothing if the rate is 0."""

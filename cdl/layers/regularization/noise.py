@@ -30,6 +30,8 @@ class GaussianNoise(Random):
         ValueError: a standard deviation outside the limits.
     """
 
+    by_lines = True
+
     @renamed(sigma="stddev")
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
@@ -62,6 +64,8 @@ class GaussianDropout(Random):
     Raises:
         ValueError: a rate outside the limits.
     """
+
+    by_lines = True
 
     @renamed(p="rate")
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
