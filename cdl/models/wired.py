@@ -147,6 +147,10 @@ class Wired(Interface):
         return self._flat_ends().output_nest
 
     def _packed_outputs(self, outputs: list[Any]) -> Any:
+        for i, tensor in enumerate(tree.flatten(self._outputs_struct)):
+            lead = getattr(tensor, "lead", 0)  # above 1: samples and another axis made one
+            if lead > 1 and isinstance(outputs[i], np.ndarray):
+                outputs[i] = outputs[i].reshape(-1, *tensor.shape[1:])
         if isinstance(self._outputs_struct, KerasTensor):
             return outputs[0]
         packed = tree.pack_sequence_as(self._outputs_struct, outputs)

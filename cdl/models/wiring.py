@@ -92,16 +92,16 @@ def _warn_of_other_names(inputs: dict[Any, Any]) -> None:
 
 
 def check_samples_first(owner: str, outputs: Any) -> None:
-    """Refuse outputs with the samples along another axis than the first, or along a part of one.
+    """Refuse outputs with the samples along another axis than the first.
 
     Raises:
         ValueError: there is such an output.
     """
     for tensor in _graph.tensors_in(outputs):
-        if tensor.lead > 1 or tensor.batch_axis:
+        if tensor.batch_axis:
             raise ValueError(
                 f"{owner}: outputs must have the samples as their first axis, got {tensor!r}: "
-                "reshape or transpose it back"
+                "transpose it back"
             )
 
 

@@ -178,3 +178,9 @@ WRONG = {
 def test_what_would_mix_samples_is_refused(do, text):
     with pytest.raises((TypeError, ValueError), match=text):
         do(Input((5, 4)))
+
+
+def test_a_model_may_put_out_samples_and_another_axis_as_one():
+    t = Input((5, 4))
+    y = Model(t, ops.reshape(t, (-1, 4))).predict(T, verbose=0)
+    np.testing.assert_array_equal(y, T.reshape(-1, 4))
