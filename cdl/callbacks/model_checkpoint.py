@@ -16,7 +16,7 @@ from cdl.utils.display import say
 class ModelCheckpoint(MonitorCallback):
     """Save the model, or its weights, after epochs or after a number of batches.
 
-    Each file is there whole or not at all, whenever training is stopped.
+    Each file is there whole or not at all, whenever training is stopped. A missing folder is made.
 
     Args:
         filepath: where to: `{epoch:02d}` in it is the number of the epoch, counted from 1,
@@ -99,6 +99,7 @@ class ModelCheckpoint(MonitorCallback):
             return
         if os.path.isdir(path):
             raise OSError(f"ModelCheckpoint: filepath must not be a directory, got {path!r}")
+        os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
         if self.save_weights_only:
             self.model.save_weights(path, overwrite=True)
         else:

@@ -45,15 +45,13 @@ def replacing(filepath: Path) -> Iterator[IO[bytes]]:
 
     If the body fails, the disk is full, or the process dies at any moment, what was at the path
     stays as it was. The new file has the mode, and where that may be the owner, of the old one, or
-    that of any new file. A link at the path is followed, as `open` does. A folder that is not
-    there is made.
+    that of any new file. A link at the path is followed, as `open` does.
 
     Raises:
         OSError: the folder or the file cannot be written; `filename` is the path.
     """
     try:
         path = _target(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
         with _unnamed(path) as (file, name_it):
             yield file
             file.flush()

@@ -113,6 +113,11 @@ def test_checkpoint_names_what_its_path_lacks(tmp_path):
         fit(compiled(), callback)
 
 
+def test_checkpoint_makes_its_folder(tmp_path):
+    fit(compiled(), callbacks.ModelCheckpoint(tmp_path / "one" / "two" / "m.keras"))
+    assert (tmp_path / "one" / "two" / "m.keras").is_file()
+
+
 def test_checkpoint_cannot_be_a_folder(tmp_path):
     (tmp_path / "m.keras").mkdir()
     with pytest.raises(OSError, match="filepath must not be a directory"):

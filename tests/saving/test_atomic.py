@@ -128,6 +128,14 @@ def test_full_disk_leaves_the_old_file_and_says_where(run):
     """)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_missing_folder_is_an_error_with_its_name_and_is_not_made(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match="missing") as caught:
+        save(net(1), tmp_path / "missing" / name)
+    assert caught.value.filename == str(tmp_path / "missing" / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_folder_or_file_that_may_not_be_written_is_an_error_with_its_name(run):
     run("""
     folder = Path("closed")
