@@ -44,17 +44,39 @@ static void add_columns(size_t rows, size_t n, ptrdiff_t step, const float *dy, 
     }
 }
 
+/* Added in registers, as copy_run copies: halves of one are vectors of their own. */
+typedef float half_vector __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float quarter_vector __attribute__((vector_size(16), aligned(4), may_alias));
+
 CDL_INLINE void add_run(size_t n, const float *x, float *y) {
     size_t j = 0;
     for (; j + CDL_VLEN <= n; j += CDL_VLEN) vf_store(y + j, vf_load(y + j) + vf_load(x + j));
+    if (CDL_VLEN > 8 && (n & 8)) *(half_vector *)(y + j) += *(const half_vector *)(x + j), j += 8;
+    if (CDL_VLEN > 4 && (n & 4))
+        *(quarter_vector *)(y + j) += *(const quarter_vector *)(x + j), j += 4;
     for (; j < n; j++) y[j] += x[j];
+}
+
+/* A number is turned into an int only where it is one: a cast of others is undefined. */
+static void row_numbers(size_t count, const float *x, bool wraps, int32_t limit, int32_t low,
+                        int32_t high, int32_t *restrict rows) {
+    const float end = (float)limit, round = wraps ? end : 0.0f;
+    for (size_t i = 0; i < count; i++) {
+        const float number = x[i] < 0.0f ? x[i] + round : x[i];
+        const int32_t row = (int32_t)((number >= 0.0f) & (number < end) ? number : -1.0f);
+        rows[i] = (row >= low) & (row < high) ? row : -1;
+    }
 }
 
 static void gather_rows(size_t count, size_t n, const int32_t *rows, const float *table, size_t ldt,
                         float *restrict y, size_t ldy) {
+    if (n == 1) {
+        for (size_t i = 0; i < count; i++) y[i] = rows[i] < 0 ? 0.0f : table[(size_t)rows[i] * ldt];
+        return;
+    }
     const size_t padded = cdl_padded(n);
     for (size_t i = 0; i < count; i++, y += ldy) {
-        for (size_t j = padded - (n > 1 ? CDL_LINE : 1); j < padded; j++) y[j] = 0.0f;
+        for (size_t j = padded - CDL_LINE; j < padded; j += CDL_VLEN) vf_store(y + j, vf_splat(0));
         if (rows[i] >= 0) copy_run(n, table + (size_t)rows[i] * ldt, y);
     }
 }

@@ -40,27 +40,39 @@ static cdl_status check(const struct cdl_node *node) {
     return w && !w->matrix && w->cols % y->width == 0 ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
-/* Numbers of the rows of `count` indices from `first` on (counted over the batch); -1 for those
- * outside [low, high). What is no row's number goes to `fault`, if there is one. */
-static void resolve(const struct cdl_node *node, size_t first, size_t count, size_t low,
-                    size_t high, int32_t *rows, struct cdl_fault *fault) {
+/* The number that index i of the batch is. */
+static float number_at(const struct cdl_node *node, size_t i) {
     const struct cdl_tensor *index = node->in[INDEX];
+    const size_t at = i / index->width * index->ld + i % index->width;
+    return index->is_int ? (float)((const int32_t *)(void *)index->data)[at] : index->data[at];
+}
+
+/* Those of `count` indices from `first` on are no row's numbers where `rows` is negative. */
+static void note_faults(const struct cdl_node *node, size_t first, size_t count,
+                        const int32_t *rows) {
     const size_t limit = rows_of_table(node);
-    size_t line = first / index->width, column = first % index->width;
     for (size_t i = 0; i < count; i++) {
-        const size_t at = line * index->ld + column;
-        float number =
-            index->is_int ? (float)((const int32_t *)(void *)index->data)[at] : index->data[at];
-        if (node->attribute[WRAPS] != 0.0f && number < 0.0f) number += (float)limit;
-        if (!(number >= 0.0f && number < (float)limit)) {
-            rows[i] = -1;
-            if (fault) cdl_fault_note(fault, first + i, number, limit);
-        } else {
-            const size_t row = (size_t)number;
-            rows[i] = row >= low && row < high ? (int32_t)row : -1;
-        }
-        if (++column == index->width) column = 0, line++;
+        if (rows[i] >= 0) continue;
+        const float number = number_at(node, first + i);
+        const bool wrapped = node->attribute[WRAPS] != 0.0f && number < 0.0f;
+        cdl_fault_note(node->fault, first + i, wrapped ? number + (float)limit : number, limit);
     }
+}
+
+/* Numbers of the rows of up to TOGETHER indices from `first` on (counted over the batch); -1 for
+ * those outside [low, high). Whether all are inside. */
+static bool resolve(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t count, size_t low, size_t high, int32_t *rows) {
+    const struct cdl_tensor *index = node->in[INDEX];
+    float numbers[TOGETHER];
+    const bool packed = !index->is_int && index->ld == index->width;
+    for (size_t i = 0; i < count && !packed; i++) numbers[i] = number_at(node, first + i);
+    ctx->kernels->row_numbers(count, packed ? index->data + first : numbers,
+                              node->attribute[WRAPS] != 0.0f, (int32_t)rows_of_table(node),
+                              (int32_t)low, (int32_t)high, rows);
+    int32_t all = 0;
+    for (size_t i = 0; i < count; i++) all |= rows[i];
+    return all >= 0;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -70,7 +82,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     int32_t rows[TOGETHER];
     for (size_t i = first * indices(node); i < last * indices(node); i += TOGETHER) {
         const size_t left = last * indices(node) - i, count = left < TOGETHER ? left : TOGETHER;
-        resolve(node, i, count, 0, rows_of_table(node), rows, node->fault);
+        if (!resolve(node, ctx, i, count, 0, rows_of_table(node), rows) && node->fault)
+            note_faults(node, i, count, rows);
         ctx->kernels->gather_rows(count, y->width, rows,
                                   value ? value->data : node->param[TABLE]->w,
                                   value ? value->ld : y->width, y->data + i * y->ld, y->ld);
@@ -85,7 +98,7 @@ static void add_share(const struct cdl_node *node, const struct cdl_context *ctx
     int32_t rows[TOGETHER];
     for (size_t i = 0; i < all && low < high; i += TOGETHER) {
         const size_t count = all - i < TOGETHER ? all - i : TOGETHER;
-        resolve(node, i, count, low, high, rows, NULL);
+        resolve(node, ctx, i, count, low, high, rows);
         ctx->kernels->add_rows(count, y->width, rows, y->grad + i * y->ld, y->ld, sums, ld);
     }
 }
@@ -138,7 +151,7 @@ static void mark(const struct cdl_node *node, const struct cdl_context *ctx, siz
     int32_t rows[TOGETHER];
     for (size_t i = 0; i < all; i += TOGETHER) {
         const size_t count = all - i < TOGETHER ? all - i : TOGETHER;
-        resolve(node, i, count, low, high, rows, NULL);
+        resolve(node, ctx, i, count, low, high, rows);
         for (size_t j = 0; j < count; j++) {
             const size_t at = rows[j] < 0 ? 0 : (size_t)rows[j] * n;
             for (size_t b = at / CDL_PANEL; b <= (at + n - 1) / CDL_PANEL && rows[j] >= 0; b++)
@@ -148,27 +161,26 @@ static void mark(const struct cdl_node *node, const struct cdl_context *ctx, siz
 }
 
 /* A block's gradient learns, and is 0 again. */
-static void learn_block(const struct cdl_node *node, const struct cdl_context *ctx, size_t b,
-                        float *g) {
+static void learn_block(const struct cdl_node *node, const struct cdl_context *ctx, size_t b) {
     const struct cdl_block block = cdl_block_at(node->param[TABLE], b);
     float *sums = node->scratch + block.column;
-    memcpy(g, sums, block.width * sizeof(float));
-    cdl_learn(node->trained[TABLE], ctx, block, g);
-    if (marks_of(node)[b] != 0.0f) memset(sums, 0, block.width * sizeof(float));
+    cdl_learn(node->trained[TABLE], ctx, block, sums);
+    memset(sums, 0, block.width * sizeof(float));
     marks_of(node)[b] = 0.0f;
 }
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
                    int n_threads) {
+    (void)g;
     const struct share share = share_of(node, thread, n_threads);
     const size_t n = size_of_row(node), limit = rows_of_table(node);
     const size_t low = share.first * CDL_PANEL / n, end = share.last * CDL_PANEL / n;
     const size_t high = share.last < cdl_blocks(node->param[TABLE]) ? end : limit;
     const bool rests = cdl_learn_rests(node->trained[TABLE], ctx);
-    mark(node, ctx, low, high);
+    if (rests) mark(node, ctx, low, high);
     add_share(node, ctx, low, high, node->scratch, n);
     for (size_t b = share.first; b < share.last; b++) {
-        if (!rests || marks_of(node)[b] != 0.0f) learn_block(node, ctx, b, g);
+        if (!rests || marks_of(node)[b] != 0.0f) learn_block(node, ctx, b);
     }
 }
 
