@@ -194,6 +194,21 @@ cdef float *_floats(array, Py_ssize_t n, bint writable, Py_buffer *view) except 
     return <float *>view.buf
 
 
+cdef bint _all_below(order, size_t limit) except -1:
+    """Whether all numbers of a contiguous int64 array are in [0, limit)."""
+    cdef Py_buffer view
+    cdef const uint64_t *number
+    cdef uint64_t most = 0
+    cdef Py_ssize_t i, n
+    PyObject_GetBuffer(order, &view, PyBUF_SIMPLE)
+    number = <const uint64_t *>view.buf  # a negative one is above any limit
+    n = view.len // 8
+    for i in range(n):
+        most = number[i] if number[i] > most else most
+    PyBuffer_Release(&view)
+    return n == 0 or most < limit
+
+
 def _parameter_of(shape, matrix, values):
     """A Parameter as it was pickled."""
     parameter = Parameter(shape, matrix)

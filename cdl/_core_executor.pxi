@@ -203,7 +203,7 @@ cdef class Executor:
         self._check(held)
         if order is not None:
             order = np.array(order, np.int64, order="C")  # ours: what is checked here stays true
-            if order.size and (order.min() < 0 or order.max() >= <int64_t>held.rows):
+            if not _all_below(order, held.rows):
                 raise ValueError("order: expected row numbers of the arrays")
         self._enter()
         try:

@@ -36,6 +36,7 @@ class CallbackList:
     ) -> None:
         self.callbacks = as_list(callbacks)
         self.params = params
+        self._wants_batches: dict[str, bool] = {}  # by run, once asked
         self.history = self._find(History)
         if add_history and self.history is None:
             self.history = History()
@@ -62,6 +63,7 @@ class CallbackList:
     def set_model(self, model: Any) -> None:
         """Hand the model to all; its `history` is this run's."""
         self.model = model
+        self._wants_batches.clear()
         if self.history is not None:
             model.history = self.history
         for callback in self.callbacks:
@@ -69,12 +71,14 @@ class CallbackList:
 
     def wants_batches(self, run: str) -> bool:
         """Whether a callback overrides a batch hook of `run`: "train", "test" or "predict"."""
-        return any(
-            _overrides(callback, hook)
-            for callback in self.callbacks
-            for hook in _BATCH_HOOKS[run]
-            if not isinstance(callback, ProgbarLogger)
-        )
+        if run not in self._wants_batches:
+            self._wants_batches[run] = any(
+                _overrides(callback, hook)
+                for callback in self.callbacks
+                for hook in _BATCH_HOOKS[run]
+                if not isinstance(callback, ProgbarLogger)
+            )
+        return self._wants_batches[run]
 
     def progress(self, done: int, logs: Callable[[], dict[str, float]]) -> None:
         """Tell the bar, if any, how many batches are done; `logs` is called if it draws."""

@@ -65,11 +65,13 @@ class Rated:
 
         A user's own schedule or function is asked for fewer steps at a time than `n` may be.
         """
+        if isinstance(self._rate, State) and not self.decay:
+            return np.array([float(self._rate)], np.float32)
         if not isinstance(self._rate, (State, Formula)):
             n = min(n, _ASKED)
         steps = np.arange(first, first + n)
         if isinstance(self._rate, State):
-            rates = np.full(n if self.decay else 1, float(self._rate))
+            rates = np.full(n, float(self._rate))
         elif isinstance(self._rate, Formula):
             rates = np.asarray(self._rate(steps), np.float64)
         elif isinstance(self._rate, LearningRateSchedule):
