@@ -25,11 +25,24 @@ static void copy_sample(const struct cdl_tensor *x, const float *from, const str
     }
 }
 
+/* The same of n samples: at once where they lie the same way in memory. */
+static void copy_samples(size_t n, const struct cdl_tensor *x, const float *from,
+                         const struct cdl_tensor *y, float *to) {
+    const bool same_lines = x->lines == y->lines;
+    const bool no_pads = x->ld == x->width && y->ld == y->width;
+    if (same_lines || no_pads) {
+        memcpy(to, from, n * y->lines * y->ld * sizeof(float));
+        return;
+    }
+    for (size_t i = 0; i < n; i++, from += x->lines * x->ld, to += y->lines * y->ld)
+        copy_sample(x, from, y, to);
+}
+
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     (void)ctx;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    for (size_t i = first; i < last; i++) copy_sample(x, cdl_rows(x, i), y, cdl_rows(y, i));
+    copy_samples(last - first, x, cdl_rows(x, first), y, cdl_rows(y, first));
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -37,8 +50,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     (void)ctx;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
-    for (size_t i = first; i < last; i++)
-        copy_sample(y, cdl_grad_rows(y, i), x, cdl_grad_rows(x, i));
+    copy_samples(last - first, y, cdl_grad_rows(y, first), x, cdl_grad_rows(x, first));
 }
 
 const struct cdl_op cdl_op_reshape = {
