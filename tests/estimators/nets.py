@@ -1,7 +1,11 @@
-"""nets.py - functions that make models for the wrappers; here so that processes can import them."""
+"""nets.py - what processes of the tests call: here, they can import it."""
 
+import os
+
+from cdl import _core
 from cdl.layers import Dense, Dropout, Input
 from cdl.models import Sequential
+from cdl.sklearn.cores import own_share
 
 
 def net(X, y, loss, units=(20,), activation="softmax", dropout=0.0):
@@ -11,3 +15,11 @@ def net(X, y, loss, units=(20,), activation="softmax", dropout=0.0):
     model = Sequential([Input((X.shape[1],)), *hidden, *last])
     model.compile(loss=loss, optimizer="rmsprop")
     return model
+
+
+def threads_limit():
+    """What a job may use: the limit of its thread, and that of its process."""
+    with own_share():
+        own = _core.limit_threads(0)
+        _core.limit_threads(own)
+    return own, _core.info()["threads"], os.environ.get("OMP_NUM_THREADS")

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from estimators.nets import net
+from estimators.nets import net, threads_limit
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris
@@ -28,7 +28,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cdl.sklearn import CDLClassifier, CDLRegressor
-from cdl.sklearn.cores import own_share
 from cdl.wrappers import SKLearnClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -124,16 +123,6 @@ def test_repr_and_html_are_scikit_learns():
 
 
 # --- the share of the cores ---
-
-
-def threads_limit():
-    """What a job may use: the limit of its thread, and that of its process."""
-    from cdl import _core
-
-    with own_share():
-        own = _core.limit_threads(0)
-        _core.limit_threads(own)
-    return own, _core.info()["threads"], os.environ.get("OMP_NUM_THREADS")
 
 
 def test_processes_of_loky_are_told_their_share(monkeypatch):

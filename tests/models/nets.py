@@ -6,6 +6,7 @@ from models.reference_fit import Net
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
 from cdl.optimizers import SGD
+from cdl.utils import set_random_seed
 
 
 def data(rows=70, inputs=5, classes=3, seed=0):
@@ -49,3 +50,10 @@ def still():
 
 def fit(model=None, x=ZEROS, y=BLOCKS, **kwargs):
     return (model or still()).fit(x, y, **({"verbose": 0, "shuffle": False} | kwargs))
+
+
+def trained(model, x, y, **kwargs):
+    """The model after a fit in this process, which may be a worker: workers can import it here."""
+    set_random_seed(0)
+    model.fit(x, y, **kwargs, verbose=0)
+    return model

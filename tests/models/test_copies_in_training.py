@@ -5,13 +5,12 @@ import pickle
 
 import numpy as np
 import pytest
-from models.nets import same_weights
+from models.nets import same_weights, trained
 
 import cdl
 from cdl.callbacks import Callback
 from cdl.layers import BatchNormalization, Dense, Dropout, Input, Normalization
 from cdl.models import Sequential
-from cdl.utils import set_random_seed
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(44, 5)).astype(np.float32)
@@ -105,17 +104,13 @@ def test_copy_has_metrics_and_history_of_its_own(tmp_path):
 def test_models_are_trained_by_workers_of_joblib(tmp_path):
     joblib = pytest.importorskip("joblib")
     model = made(OPTIMIZERS["adam"])
-    expected = _trained(copy.deepcopy(model))
-    found = joblib.Parallel(2)(joblib.delayed(_trained)(model) for _ in range(2))
+    given = {"batch_size": BATCH, "epochs": 2, "shuffle": False}
+    expected = trained(copy.deepcopy(model), X, Y, **given)
+    jobs = [joblib.delayed(trained)(model, X, Y, **given) for _ in range(2)]
+    found = joblib.Parallel(2)(jobs)
     for each in found:
         assert same_weights(each, expected.get_weights())
         assert int(each.optimizer.iterations) == 2 * BATCHES
-
-
-def _trained(model):
-    set_random_seed(0)  # of this process, which may be a worker
-    model.fit(X, Y, batch_size=BATCH, epochs=2, shuffle=False, verbose=0)
-    return model
 
 
 def own_loss(y_true, y_pred):
