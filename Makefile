@@ -15,7 +15,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden arm annotate clean
+.PHONY: help demo test slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -96,6 +96,9 @@ golden:  ## record what the tests compare with again from real Keras, in a .venv
 	for room in models callbacks saving; do .venv-golden/bin/python tests/$$room/keras_cases.py || exit 1; done
 	.venv-golden/bin/python tests/saving/exchange.py record
 	git diff --stat -- tests
+
+extras: dev  ## the wheel with each extra in a new environment, and that extra's tests; EXTRAS="onnx plot" tries some
+	$(BIN)/python tools/extras.py $(EXTRAS)
 
 arm:  ## the core compiled for 64-bit ARM and checked under qemu (Debian: gcc-aarch64-linux-gnu qemu-user)
 	@for tool in aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$tool > /dev/null || \

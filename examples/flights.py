@@ -34,7 +34,7 @@ def load(rows: int | None = None):
     table = Path(package.submodule_search_locations[0]) / "data" / "flights.csv.zip"
     flights = pd.read_csv(table).dropna(subset=["arr_delay"])
     flights = flights.sample(frac=1.0, random_state=0).head(rows or len(flights))
-    weekday = pd.to_datetime(flights[["year", "month", "day"]]).dt.weekday
+    weekday = pd.to_datetime(flights[["year", "month", "day"]]).dt.day_of_week
     flights = flights.assign(weekday=weekday)
     inputs, sizes = {}, {}
     for name in KINDS:

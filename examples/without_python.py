@@ -1,0 +1,67 @@
+"""without_python.py - a trained net as one file of C, compiled and called from anywhere.
+
+The net tells the kind of a wine. What is exported needs no library and no memory beside its own:
+two files that any C compiler takes. Here ctypes calls it, and the answers are compared.
+
+    pip install 'cdl-nn[sklearn]'      and a C compiler
+    python examples/without_python.py
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_wine
+from sklearn.model_selection import train_test_split
+
+import cdl
+from cdl import layers
+
+
+def trained(x: np.ndarray, y: np.ndarray) -> cdl.Sequential:
+    """A net that scales its inputs itself, so that C is given the measurements as they are."""
+    scaling = layers.Normalization()
+    scaling.adapt(x)
+    model = cdl.Sequential(
+        [layers.Input(x.shape[1:]), scaling, layers.Dense(16, "relu"), layers.Dense(3, "softmax")]
+    )
+    model.compile(cdl.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(x, y, epochs=60, verbose=0)
+    return model
+
+
+def compiled(model: cdl.Sequential, folder: Path):
+    """The function `wine_predict(rows, x, y)` of the model's C file."""
+    model.export(folder / "wine.c", format="c")
+    command = [os.environ.get("CC", "cc"), "-std=c99", "-O2", "-shared", "-fPIC", "wine.c"]
+    subprocess.run([*command, "-o", "wine.so", "-lm"], cwd=folder, check=True)
+    size = (folder / "wine.c").stat().st_size
+    print(f"wine.c has {size / 1000:.0f} kB, with {model.count_params()} weights")
+    return ctypes.CDLL(str(folder / "wine.so")).wine_predict
+
+
+def main() -> float:
+    """Return the accuracy of the C function on wines that were held out."""
+    cdl.utils.set_random_seed(0)
+    x, y = load_wine(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(
+        x.astype(np.float32), y, random_state=0, stratify=y
+    )
+    model = trained(x_train, y_train)
+    found = np.empty((len(x_test), 3), np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        predict = compiled(model, Path(folder))
+        rows, pointer = ctypes.c_size_t(len(x_test)), ctypes.c_void_p
+        predict(rows, x_test.ctypes.data_as(pointer), found.ctypes.data_as(pointer))
+    difference = np.abs(found - model.predict(x_test, verbose=0)).max()
+    print(f"largest difference between C and cdl: {difference:.1g}")
+    return float(np.mean(found.argmax(1) == y_test)) if difference < 1e-5 else 0.0
+
+
+if __name__ == "__main__":
+    print(f"accuracy: {main():.4f}")
