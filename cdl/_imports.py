@@ -7,19 +7,26 @@ What cdl lacks is an ImportError or AttributeError that names it and lists what 
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-# What Keras and TensorFlow of that time say they are, and that they are cdl.
-KERAS, TENSORFLOW = "3.15.1+cdl", "2.21.0+cdl"
+from cdl import _tensorflow
+
+# What Keras of that time says it is, and that it is cdl.
+KERAS = "3.15.1+cdl"
 # Names that scripts import, and where in cdl they are.
 _ROOTS = ("tensorflow.python.keras", "tensorflow.keras", "keras.api", "keras")
 # Modules of modules.
 _WITH_MODULES = ("cdl.datasets", "cdl.preprocessing", "cdl.applications")
-_DEEPER = ("cdl.optimizers.schedules",)
+_DEEPER = (
+    "cdl.optimizers.schedules",
+    "cdl.ops.nn",
+    "cdl.ops.numpy",
+    "cdl.ops.linalg",
+    "cdl.wrappers.scikit_learn",
+)
 
 
 def install() -> None:
@@ -49,7 +56,7 @@ class _Finder:
         if name.partition(".")[0] not in ("keras", "tensorflow"):
             return None
         home = _home(name)
-        if home is None and name not in _TENSORFLOW:
+        if home is None and name not in _tensorflow.MODULES:
             raise ImportError(_lacks(name), name=name)
         if home is not None and not _is_there(home):
             raise ImportError(_lacks(name), name=name)
@@ -143,7 +150,11 @@ def _lacks(name: str) -> str:
     home = _home(parent) if parent else None
     known = _public(importlib.import_module(home)) if home and _is_there(home) else []
     if home is None:
-        known = ["keras", *(each.partition(".")[2] for each in _TENSORFLOW if "." in each)]
+        within = f"{parent}." if parent else "tensorflow."
+        known = [
+            n[len(within) :] for n in ("tensorflow.keras", *_tensorflow.MODULES) if within in n
+        ]
+        known += _tensorflow.names(parent) if parent in _tensorflow.MODULES else []
     lower = {each.lower(): each for each in sorted(known, reverse=True)}
     near = [lower[each] for each in difflib.get_close_matches(last.lower(), lower, 5, 0.5)]
     hint = f"; near: {', '.join(near)}" if near else ""
@@ -152,50 +163,16 @@ def _lacks(name: str) -> str:
     return f"cdl has no {name}{hint}"
 
 
-# --- what of TensorFlow itself the scripts around Keras call ---
-
-
-def _set_seed(seed: int) -> None:
-    """`tf.random.set_seed`: the seed of all that cdl draws."""
-    from cdl.random import set_random_seed
-
-    set_random_seed(seed)
-
-
-def _devices(device_type: str | None = None) -> list[Any]:
-    """`tf.config.list_physical_devices`: cdl knows no GPU."""
-    return []
-
-
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Settings of what cdl does not have."""
-
-
-# Modules, and what each has beside the modules within it.
-_TENSORFLOW: dict[str, dict[str, Any]] = {
-    "tensorflow": {
-        "__version__": TENSORFLOW,
-        "get_logger": lambda: logging.getLogger("cdl"),
-        "executing_eagerly": lambda: True,
-    },
-    "tensorflow.python": {},
-    "tensorflow.random": {"set_seed": _set_seed},
-    "tensorflow.config": {"list_physical_devices": _devices, "set_visible_devices": _nothing},
-    "tensorflow.test": {"is_gpu_available": lambda *_, **__: False},
-    "tensorflow.version": {"VERSION": TENSORFLOW},
-}
-
-
 class _TensorFlow(ModuleType):
     """A module of TensorFlow: little but the way to Keras."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "The part of TensorFlow that cdl stands for.")
-        self.__dict__.update(_TENSORFLOW[name])
+        self.__dict__.update(_tensorflow.names(name))
 
     def __getattr__(self, name: str) -> Any:
         whole = f"{self.__name__}.{name}"
-        if not name.startswith("_") and (whole in _TENSORFLOW or whole in _ROOTS):
+        if not name.startswith("_") and (whole in _tensorflow.MODULES or whole in _ROOTS):
             return importlib.import_module(whole)
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")

@@ -262,6 +262,117 @@ def test_names_mean_one_thing(script):
     ), done.stderr
 
 
+def test_functions_of_tensorflow_are_those_of_cdl_and_are_compiled(script):
+    done = script(
+        """
+        import json
+        import numpy as np
+        import tensorflow as tf
+        from tensorflow import keras
+
+        @tf.function
+        def rmse(y_true, y_pred):
+            error = tf.math.squared_difference(tf.cast(y_true, tf.float32), y_pred)
+            return tf.sqrt(tf.reduce_mean(error, axis=-1))
+
+        def smooth(y_true, y_pred):
+            size = tf.abs(y_true - y_pred)
+            value = tf.where(size < 1.0, 0.5 * tf.square(size), size - 0.5)
+            return tf.reduce_mean(value, axis=-1)
+
+        model = keras.Sequential([keras.layers.Dense(3, tf.nn.relu), keras.layers.Dense(1)])
+        model.compile("adam", smooth, metrics=[rmse])
+        x = np.random.rand(64, 4)
+        history = model.fit(x, x[:, :1], epochs=2, verbose=0)
+        json.dumps(history.history)
+        found = model(x[:2])
+        print(type(found.numpy()).__name__, found.numpy().shape, type(model.predict(x)).__name__)
+        print(f"{keras.losses.MeanSquaredError()([1.0], [3.0]).numpy():.1f}")
+        metric = keras.metrics.Accuracy()
+        metric.update_state([1, 2], [1, 1])
+        print(metric.result().numpy(), tf.add_n([tf.ones(2), tf.constant([1.0, 2.0])]).numpy())
+        print(tf.argmax([[1, 5], [7, 2]]).numpy(), tf.argmax([[1, 5], [7, 2]], axis=1).numpy())
+        print(tf.reduce_sum(input_tensor=tf.eye(3)).numpy(), tf.nn.leaky_relu([-1.0]).numpy())
+        norm = keras.layers.Normalization()
+        norm.adapt(np.ones((4, 2)))
+        print(norm.mean.numpy())
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout.splitlines() == [
+        "ndarray (2, 1) ndarray",
+        "4.0",
+        "0.5 [2. 3.]",
+        "[1 0] [1 0]",
+        "3.0 [-0.2]",
+        "[[1. 1.]]",
+    ], done.stderr
+
+
+def test_every_function_of_tensorflow_is_there():
+    from cdl import _tensorflow, ops
+
+    for names in _tensorflow._FUNCTIONS.values():
+        for name in names:
+            assert callable(getattr(ops, _tensorflow._OTHER_NAMES.get(name, name))), name
+
+
+def test_wrappers_of_keras_2_work_in_scikit_learn(script):
+    pytest.importorskip("sklearn")
+    done = script(
+        """
+        import numpy as np
+        from keras.models import Sequential
+        from keras.layers import Dense
+        from keras.wrappers.scikit_learn import KerasClassifier, KerasRegressor
+        from sklearn.datasets import load_diabetes, load_iris
+        from sklearn.model_selection import GridSearchCV, cross_val_score
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        def classifier(units=8):
+            model = Sequential([Dense(units, "relu", input_dim=4), Dense(3, "softmax")])
+            model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+            return model
+
+        def regressor():
+            model = Sequential([Dense(8, "relu", input_dim=10), Dense(1)])
+            model.compile("adam", "mse")
+            return model
+
+        x, y = load_iris(return_X_y=True)
+        names = np.array(["a", "b", "c"])[y]
+        made = KerasClassifier(build_fn=classifier, epochs=40, batch_size=8, verbose=0)
+        history = made.fit(x, names)
+        print(type(history).__name__, set(made.predict(x)) <= {"a", "b", "c"})
+        print(made.score(x, names) > 0.6)
+        print(made.predict_proba(x).shape)
+        search = GridSearchCV(made, {"units": [4, 16], "epochs": [30]}, cv=3).fit(x, y)
+        print(search.best_score_ > 0.5, sorted(search.best_params_))
+        x, y = load_diabetes(return_X_y=True)
+        made = KerasRegressor(build_fn=regressor, epochs=3, verbose=0)
+        line = make_pipeline(StandardScaler(), made)
+        print(cross_val_score(line, x, y, cv=3).max() < 0)
+        try:
+            KerasClassifier(build_fn=classifier, epoch=3)
+        except ValueError as error:
+            print(error)
+        """,
+        "-m",
+        "cdl",
+    )
+    lines = done.stdout.splitlines()
+    assert lines[:5] == [
+        "History True",
+        "True",
+        "(150, 3)",
+        "True ['epochs', 'units']",
+        "True",
+    ], done.stderr
+    assert "epoch is not a legal parameter" in lines[5]
+
+
 LACKING = {
     "from keras.layers import Dens": ("ImportError: cdl has no keras.layers.Dens; near: Dense",),
     "from keras.layers import Conv9D": ("ImportError: cdl has no keras.layers.Conv9D; there: ",),
@@ -276,6 +387,12 @@ LACKING = {
     ),
     "import keras\nkeras.layers.dense": ("AttributeError: cdl has no keras.layers.dense",),
     "import keras\nkeras._program": ("AttributeError: module 'keras' has no attribute '_program'",),
+    "from keras.ops import nn\nnn.sigmod": (
+        "AttributeError: cdl has no keras.ops.nn.sigmod; near: sigmoid",
+    ),
+    "import tensorflow as tf\ntf.reduce_maen": (
+        "AttributeError: cdl has no tensorflow.reduce_maen; near: reduce_mean",
+    ),
     "import tensorflow as tf\ntf.data.Dataset": ("AttributeError: cdl has no tensorflow.data",),
     "import tensorflow.data": ("ImportError: cdl has no tensorflow.data",),
     "from tensorflow.keras.models import Modle": (

@@ -20,8 +20,9 @@ class ModelCheckpoint(MonitorCallback):
 
     Args:
         filepath: where to: `{epoch:02d}` in it is the number of the epoch, counted from 1,
-            `{batch}` likewise, and `{val_loss:.2f}` a value of the logs. It ends in `.keras`, or in
-            `.weights.h5` if only the weights are saved.
+            `{batch}` likewise, and `{val_loss:.2f}` a value of the logs. It ends in `.keras` (or in
+            `.h5`, `.hdf5`, Keras's older format), or in `.weights.h5` if only the weights are
+            saved.
         monitor: the value to watch, if only the best is saved.
         verbose: 1 to say so.
         save_best_only: whether to save only if `monitor` has improved.
@@ -64,7 +65,10 @@ class ModelCheckpoint(MonitorCallback):
                 f"got {save_freq!r}"
             )
         suffix = ".weights.h5" if save_weights_only else ".keras"
-        if not self.filepath.endswith(suffix):
+        older = () if save_weights_only else (".h5", ".hdf5")
+        if not self.filepath.endswith((suffix, *older)) or (
+            older and self.filepath.endswith(".weights.h5")
+        ):
             which = " when using `save_weights_only=True`" if save_weights_only else ""
             raise ValueError(
                 f"ModelCheckpoint: the filepath provided must end in `{suffix}`{which}, "

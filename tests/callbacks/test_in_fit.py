@@ -107,6 +107,14 @@ def test_checkpoint_says_what_it_saves(capsys, tmp_path):
     assert same_weights(models.load_model(tmp_path / "m.keras"), model.get_weights())
 
 
+@pytest.mark.parametrize("name", ["best.h5", "epoch-{epoch:02d}-{loss:.2f}.hdf5"])
+def test_checkpoint_in_the_older_format_is_read_again(name, tmp_path):
+    model = compiled()
+    fit(model, callbacks.ModelCheckpoint(tmp_path / name), epochs=1)
+    (path,) = tmp_path.iterdir()
+    assert same_weights(models.load_model(path), model.get_weights())
+
+
 def test_checkpoint_names_what_its_path_lacks(tmp_path):
     callback = callbacks.ModelCheckpoint(tmp_path / "{val_loss}.keras")
     with pytest.raises(KeyError, match="names 'val_loss', but there are only 'loss', 'epoch'"):
@@ -248,7 +256,13 @@ def test_list_of_callbacks_may_be_a_callback_list():
         (lambda: callbacks.CSVLogger(3), TypeError, "filename must be a path, got 3"),
         (lambda: callbacks.CSVLogger("a", ", "), TypeError, "separator must be one character"),
         (lambda: callbacks.TerminateOnNaN("no"), ValueError, "raise_error must be True or False"),
-        (lambda: callbacks.ModelCheckpoint("m.h5"), ValueError, "must end in `.keras`"),
+        (lambda: callbacks.ModelCheckpoint("m.tf"), ValueError, "must end in `.keras`"),
+        (lambda: callbacks.ModelCheckpoint("m.weights.h5"), ValueError, "must end in `.keras`"),
+        (
+            lambda: callbacks.ModelCheckpoint("m.h5", save_weights_only=True),
+            ValueError,
+            "must end in `.weights.h5`",
+        ),
         (
             lambda: callbacks.ModelCheckpoint("m.keras", save_weights_only=True),
             ValueError,

@@ -33,7 +33,7 @@ def keras(command, folder, names=()):
         env=environment | {"KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1500,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -73,7 +73,7 @@ def test_keras_goes_on_with_ten_files_of_cdl(tmp_path):
 
 @needs_keras
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_every_case_travels_both_ways(tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()

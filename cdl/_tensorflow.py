@@ -1,0 +1,228 @@
+"""_tensorflow.py - what of TensorFlow itself the scripts around Keras call, by cdl's own.
+
+Functions on tensors are those of `cdl.ops` under TensorFlow's names, so a loss written with them is
+compiled. What is not here (`tf.data`, `tf.GradientTape`) is an error that names it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# What TensorFlow of that time says it is, and that it is cdl.
+TENSORFLOW = "2.21.0+cdl"
+
+_MATH = (
+    "abs acos asin atan atan2 ceil cos cosh erf exp expm1 floor log log1p maximum minimum round "
+    "rsqrt sigmoid sign sin sinh sqrt square tan tanh add subtract multiply divide equal not_equal "
+    "greater greater_equal less less_equal logical_and logical_or logical_not cumsum cumprod top_k"
+)
+_OTHER_NAMES = {
+    "acos": "arccos",
+    "asin": "arcsin",
+    "atan": "arctan",
+    "atan2": "arctan2",
+    "pow": "power",
+    "is_nan": "isnan",
+    "is_inf": "isinf",
+    "is_finite": "isfinite",
+    "reduce_mean": "mean",
+    "reduce_sum": "sum",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "reduce_prod": "prod",
+    "reduce_std": "std",
+    "reduce_variance": "var",
+    "reduce_all": "all",
+    "reduce_any": "any",
+    "reduce_logsumexp": "logsumexp",
+    "concat": "concatenate",
+    "range": "arange",
+    "clip_by_value": "clip",
+    "constant": "convert_to_tensor",
+}
+_WHOLE = (
+    "cast convert_to_tensor expand_dims eye linspace matmul one_hot ones ones_like reshape shape "
+    "squeeze stack stop_gradient tile transpose where zeros zeros_like norm tensordot einsum"
+)
+_NN = "relu relu6 elu selu gelu silu swish softmax log_softmax softplus softsign sigmoid tanh"
+_DTYPES = "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool"
+
+
+class Tensor(np.ndarray[Any, np.dtype[Any]]):
+    """An array with the method of TensorFlow's that scripts call most."""
+
+    def numpy(self) -> Any:
+        """The array, or the number."""
+        return self.view(np.ndarray)[()]
+
+
+def tensors(result: Any) -> Any:
+    """Arrays and numbers in a result as such as have `numpy()`; all else as it is."""
+    if isinstance(result, (np.ndarray, np.generic)) and not isinstance(result, Tensor):
+        return np.asarray(result).view(Tensor)
+    if type(result) in (list, tuple):
+        return type(result)(map(tensors, result))
+    if type(result) is dict:
+        return {name: tensors(value) for name, value in result.items()}
+    return result
+
+
+class _Attribute:
+    """An attribute that is such an array when it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, thing: Any, cls: type) -> Any:
+        return self if thing is None else tensors(vars(thing).get(self.name))
+
+    def __set__(self, thing: Any, value: Any) -> None:
+        vars(thing)[self.name] = value
+
+
+def _giving_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return tensors(function(*args, **kwargs))
+
+    return call
+
+
+@functools.cache
+def have_tensors() -> None:
+    """Have what layers, models, losses and metrics give to a script have `numpy()` from now on."""
+    from cdl.layers import Layer, Normalization
+    from cdl.losses import Loss
+    from cdl.metrics import Metric
+    from cdl.models import Model
+
+    for cls, name in ((Layer, "__call__"), (Model, "__call__"), (Loss, "__call__")):
+        setattr(cls, name, _giving_tensors(getattr(cls, name)))
+    for name in ("mean", "variance"):
+        setattr(Normalization, name, _Attribute(name))
+    bases: tuple[Any, ...] = (Loss, Metric)
+    for each in bases:
+        for sub in _below(each):
+            for name in {"__call__", "result"} & vars(sub).keys():
+                setattr(sub, name, _giving_tensors(vars(sub)[name]))
+
+
+def _below(cls: Any) -> list[Any]:
+    return [each for sub in cls.__subclasses__() for each in (sub, *_below(sub))]
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """A function of `cdl.ops` by TensorFlow's name, which may call its first argument `input`."""
+    from cdl import ops
+
+    function = getattr(ops, _OTHER_NAMES.get(name, name))
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("name", None)  # of a node in TensorFlow's graphs, which are not there
+        for key in ("input_tensor", "input", "tensor", "value", "values", "features", "logits"):
+            if key in kwargs and not args:
+                args = (kwargs.pop(key),)
+        return tensors(function(*args, **kwargs))
+
+    return call
+
+
+def _add_n(inputs: Any, name: str | None = None) -> Any:
+    """`tf.add_n`: the sum of the tensors of a list."""
+    del name
+    total = inputs[0]
+    for each in inputs[1:]:
+        total = total + each
+    return tensors(total)
+
+
+def _argmax(input: Any, axis: int = 0, **kwargs: Any) -> Any:
+    """`tf.argmax`: along the first axis unless told otherwise."""
+    return _function("argmax")(input, axis, **kwargs)
+
+
+def _leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
+    """`tf.nn.leaky_relu`."""
+    del name
+    return _function("leaky_relu")(features, alpha)
+
+
+def _squared_difference(x: Any, y: Any, name: str | None = None) -> Any:
+    """`tf.math.squared_difference`."""
+    del name
+    return _function("square")(x - y)
+
+
+def _as_it_is(func: Any = None, **options: Any) -> Any:
+    """`tf.function`: a decorator; cdl compiles what it trains without being told."""
+    return func if callable(func) else _as_it_is
+
+
+def _set_seed(seed: int) -> None:
+    """`tf.random.set_seed`: the seed of all that cdl draws."""
+    from cdl.random import set_random_seed
+
+    set_random_seed(seed)
+
+
+def _normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, **kwargs: Any) -> Any:
+    """`tf.random.normal`."""
+    from cdl import random
+
+    return tensors(random.normal(shape, mean, stddev, **kwargs))
+
+
+def _uniform(shape: Any, minval: float = 0.0, maxval: float = 1.0, **kwargs: Any) -> Any:
+    """`tf.random.uniform`."""
+    from cdl import random
+
+    return tensors(random.uniform(shape, minval, maxval, **kwargs))
+
+
+def _devices(device_type: str | None = None) -> list[Any]:
+    """`tf.config.list_physical_devices`: cdl knows no GPU."""
+    return []
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Settings of what cdl does not have."""
+
+
+# Modules, and what each has beside the modules within it.
+MODULES: dict[str, dict[str, Any]] = {
+    "tensorflow": {
+        "__version__": TENSORFLOW,
+        "get_logger": lambda: logging.getLogger("cdl"),
+        "executing_eagerly": lambda: True,
+        "function": _as_it_is,
+        "add_n": _add_n,
+        "argmax": _argmax,
+        "Tensor": Tensor,
+        **{name: name for name in _DTYPES.split()},
+    },
+    "tensorflow.math": {"squared_difference": _squared_difference, "argmax": _argmax},
+    "tensorflow.nn": {"leaky_relu": _leaky_relu},
+    "tensorflow.python": {},
+    "tensorflow.random": {"set_seed": _set_seed, "normal": _normal, "uniform": _uniform},
+    "tensorflow.config": {"list_physical_devices": _devices, "set_visible_devices": _nothing},
+    "tensorflow.test": {"is_gpu_available": lambda *_, **__: False},
+    "tensorflow.version": {"VERSION": TENSORFLOW},
+}
+_FUNCTIONS = {
+    "tensorflow.math": [*_MATH.split(), *_OTHER_NAMES],
+    "tensorflow.nn": _NN.split(),
+    "tensorflow": [*_MATH.split(), *_OTHER_NAMES, *_WHOLE.split()],
+}
+
+
+def names(module: str) -> dict[str, Any]:
+    """What a module has."""
+    have_tensors()
+    found = {name: _function(name) for name in _FUNCTIONS.get(module, ())}
+    return {**found, **MODULES[module]}
