@@ -92,8 +92,9 @@ static bool is_one_run(const struct cdl_array *array, const struct cdl_tensor *t
     return true;
 }
 
-/* Shuffled rows are where no hardware expects them, so they are asked for this long before: about a
- * batch of a small net, half of the L1 cache. A step of 100-64-10 took 20 % longer without. */
+/* Shuffled rows are where no hardware expects them, and of rows in order it loses the track between
+ * two batches, so they are asked for this long before: about a batch of a small net, half of the L1
+ * cache. A step of 100-64-10 took 20 % longer without, and 6 % on rows in order. */
 enum { BYTES_AHEAD = 16384, CACHE_LINE = 64, ITEMS_AHEAD = BYTES_AHEAD / CACHE_LINE };
 
 /* n elements, `step` apart. */
@@ -154,7 +155,11 @@ static void gather_items(const struct cdl_kernels *kernels, const struct cdl_arr
     }
 }
 
-/* The usual case: nothing but one conversion a row, or one copy. `rows`: as many as `order` has. */
+static inline const char *row_of(const struct cdl_array *array, const int64_t *order, size_t at) {
+    return array->data + (order ? order[at] : (int64_t)at) * array->strides[0];
+}
+
+/* The usual case: nothing but one conversion a row, or one copy. */
 static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_array *array,
                         const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
                         const struct cdl_tensor *to) {
@@ -165,11 +170,11 @@ static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_arra
     const bool copies = packed && array->dtype == CDL_DTYPE_float32 && !to->is_int;
     const size_t ahead = BYTES_AHEAD / (bytes + CACHE_LINE) + 1;
     for (size_t i = first; i < last; i++) {
-        const int64_t row = order ? order[start + i] : (int64_t)(start + i);
-        const char *from = array->data + row * array->strides[0];
+        const size_t at = start + i;
+        const char *from = row_of(array, order, at);
         float *line = to->data + i * to->ld;
-        if (order && start + i + ahead < rows)
-            fetch(array->data + order[start + i + ahead] * array->strides[0], to->width, size,
+        if (at + ahead < rows)
+            fetch(row_of(array, order, at + ahead), to->width, size,
                   packed ? (ptrdiff_t)size : step);
         if (copies)
             copy_floats(to->width, from, line);
