@@ -21,10 +21,10 @@ from cdl._graph import KerasTensor
 from cdl._program import Program
 from cdl._variable import Variable
 from cdl.layers import masks
+from cdl.layers.activities import penalized
 from cdl.layers.tracking import Tracking
 
 if TYPE_CHECKING:
-    from cdl._program import Value
     from cdl.layers.shapes import Shape
 
 
@@ -207,7 +207,8 @@ class Calling(Tracking):
                     masks.of_output(self, program, first, args[0] if args else None, each)
             if self.activity_regularizer is None:
                 return y
-            return tree.map_structure(lambda each: self._penalized(program, each), y)
+            owner, penalty = f"{type(self).__name__} {self.name!r}", self.activity_regularizer
+            return tree.map_structure(lambda each: penalized(owner, penalty, program, each), y)
 
     def _append_script(self, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
         args_of, kwargs_of = specs
@@ -218,15 +219,6 @@ class Calling(Tracking):
             values.append(masks.as_tensor(program, mask))
         graph = self._traced(args_of, kwargs_of, program.training)
         return graph.lower(program, values)
-
-    def _penalized(self, program: Program, y: Value) -> Value:
-        """An output with its activity penalty."""
-        from cdl.layers.layer import penalty_of
-
-        l1, l2 = penalty_of(type(self).__name__, self.activity_regularizer)
-        penalized = program.emit("activity", (y,), y.shape, l1=l1, l2=l2)
-        penalized.mask = y.mask
-        return penalized
 
     def _computes_masks(self) -> bool:
         """Whether the class has a `compute_mask` of its own that programs are to follow."""

@@ -63,8 +63,8 @@ class Layer(Weighted):
     have `lower` and `compute_output_shape` instead.)
 
     Args:
-        activity_regularizer: a penalty on the output, divided by the number of samples: an `L1`,
-            `L2` or `L1L2`.
+        activity_regularizer: a penalty on the output, divided by the number of samples: a
+            regularizer, its name, or a function in `cdl.ops` from the output to a scalar.
         trainable: whether training changes the weights.
         dtype: "float32", which is also what None means.
         autocast: True; cdl always computes in float32.
@@ -102,8 +102,6 @@ class Layer(Weighted):
         if not isinstance(trainable, bool):
             raise expected(owner, "trainable", "True or False", trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        if self.activity_regularizer is not None:
-            penalty_of(owner, self.activity_regularizer)
         not_yet(owner, autocast=(autocast, True))
         self.dtype = float32(owner, dtype)
         self.name = unique(type(self)) if name is None else name
@@ -390,14 +388,3 @@ class Base:
         if self.layer.supports_masking and y.mask is None:
             y.mask = x.mask
         return y
-
-
-def penalty_of(owner: str, regularizer: Any) -> tuple[float, float]:
-    """(l1, l2) of a penalty that the core can add to the loss.
-
-    Raises:
-        ValueError: it is of another kind.
-    """
-    if type(regularizer) not in (regularizers.L1, regularizers.L2, regularizers.L1L2):
-        raise expected(owner, "activity_regularizer", "an L1, L2 or L1L2", regularizer)
-    return float(getattr(regularizer, "l1", 0.0)), float(getattr(regularizer, "l2", 0.0))

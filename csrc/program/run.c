@@ -142,8 +142,9 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     return half.ctx.rows;
 }
 
-/* Rows of a gradient that the caller computed. */
+/* Rows of a gradient that the caller computed; a value before which nothing learns keeps none. */
 static void copy_in(const struct cdl_tensor *value, struct cdl_share rows, const float *from) {
+    if (!value->grad) return;
     for (size_t line = rows.first * value->lines; line < rows.last * value->lines; line++) {
         for (size_t j = 0; j < cdl_padded(value->width); j++) {
             value->grad[line * value->ld + j] =

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from cdl import layers
+from cdl import layers, ops
+from cdl.initializers import GlorotUniform
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
+from cdl.regularizers import Regularizer
 from cdl.utils import set_random_seed
 
 ONES = np.ones((200, 30), np.float32)
@@ -117,6 +119,29 @@ def test_the_loss_counts_activity_penalties(batch):
     np.testing.assert_allclose(net.evaluate(x, y, batch, verbose=0), expected, rtol=1e-5)
 
 
+class Squares(Regularizer):
+    def __call__(self, x):
+        return 0.01 * ops.sum(ops.square(x))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 20])
+@pytest.mark.parametrize("own", [Squares(), lambda x: 0.01 * ops.sum(x * x)])
+def test_an_activity_penalty_of_a_user_trains_as_the_compiled_one(own, batch):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(20, 4)).astype(np.float32), rng.normal(size=(20, 2))
+    found = []
+    for penalty in ("l2", own):
+        hidden = Dense(3, "tanh", kernel_initializer=GlorotUniform(1), activity_regularizer=penalty)
+        net = Sequential([Input((4,)), hidden, Dense(2, kernel_initializer=GlorotUniform(2))])
+        net.compile("sgd", "mse")
+        history = net.fit(x, y, batch, epochs=3, verbose=0, shuffle=False, validation_split=0.3)
+        hidden(x)
+        logs = history.history
+        found.append([*net.get_weights(), logs["loss"], logs["val_loss"], hidden.losses])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
@@ -132,7 +157,9 @@ def test_the_loss_counts_activity_penalties(batch):
         (lambda: layers.SpatialDropout1D(0.5)(ONES), ValueError, "must have 3 axes"),
         (lambda: layers.SpatialDropout2D(0.5, "x"), ValueError, "data_format must be"),
         (lambda: layers.ActivityRegularization(l1=-1), ValueError, "l1 must be"),
-        (lambda: layers.Identity(activity_regularizer=abs), ValueError, "an L1, L2 or L1L2"),
+        (lambda: layers.Identity(activity_regularizer=3), ValueError, "interpret regularizer"),
+        (lambda: layers.Identity(activity_regularizer=abs)(ONES), ValueError, "must give a scalar"),
+        (lambda: layers.Identity(activity_regularizer=np.sum)(ONES), TypeError, "use cdl.ops.sum"),
     ],
 )
 def test_bad_argument_is_refused(call, error, text):

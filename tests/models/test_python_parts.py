@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from models.nets import data, net, same_weights
 
+from cdl import Input, Sequential
 from cdl.callbacks import Callback
+from cdl.layers import Dropout, Identity, Reshape
 from cdl.losses import Loss
 from cdl.metrics import Metric
 from cdl.optimizers import SGD, Adam
@@ -170,3 +172,14 @@ def test_loss_that_returns_no_numbers_is_refused_and_changes_nothing(value, show
     with pytest.raises(TypeError, match=f"loss 'lambda' must return numbers.*{shown}"):
         model.fit(X, VALUES[:, :1], verbose=0)
     assert same_weights(model, before)
+
+
+@pytest.mark.parametrize("layers", [[Identity()], [Reshape((3, 4))], [Identity(), Dropout(0.5)]])
+def test_loss_in_python_of_a_net_that_learns_nothing_leaves_it_as_it_is(layers):
+    model = Sequential([Input((12,)), *layers])
+    model.compile(SGD(0.1), mine)
+    x = RNG.normal(size=(20, 12)).astype(np.float32)
+    y = x.reshape(20, *model.output_shape[1:])
+    history = model.fit(x, y, batch_size=8, epochs=2, verbose=0).history
+    assert len(history["loss"]) == 2
+    assert model.evaluate(x, y, verbose=0) == 0.0

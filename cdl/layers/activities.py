@@ -1,0 +1,50 @@
+"""activities.py - penalties on what layers give: the argument `activity_regularizer`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import regularizers
+from cdl._graph import KerasTensor, trace
+
+if TYPE_CHECKING:
+    from cdl._program import Program, Value
+
+
+def penalized(owner: str, regularizer: Any, program: Program, y: Value) -> Value:
+    """An output whose penalty, divided by the number of samples, is added to the loss.
+
+    The core knows L1 and L2; what another one does with the output is followed.
+
+    Args:
+        owner: the layer, for errors.
+        regularizer: from a value to a scalar.
+        program: to which the penalty is appended.
+        y: the output.
+
+    Raises:
+        TypeError: the penalty is written in what cannot be followed.
+        ValueError: it gives no scalar.
+    """
+    factors = regularizers.compiled(regularizer)
+    if factors is not None:
+        l1, l2 = factors
+        same = program.emit("activity", (y,), y.shape, l1=float(l1), l2=float(l2))
+        same.mask = y.mask
+        return same
+
+    graph = trace(_of_a_sample, (regularizer, KerasTensor((None, *y.shape))), {}, program.training)
+    penalty = graph.outputs
+    if not isinstance(penalty, KerasTensor) or penalty.shape or penalty.lead:
+        raise ValueError(
+            f"{owner}: activity_regularizer must give a scalar that depends on the output, "
+            f"got {penalty!r}"
+        )
+    program.objective(graph.lower(program, [y]), reduction="sum", counts=False)
+    return y
+
+
+def _of_a_sample(regularizer: Any, y: Any) -> Any:
+    from cdl import ops
+
+    return regularizer(y) / ops.cast(ops.shape(y)[0], "float32")
