@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from cdl import _budget, _serial
 from cdl.saving import legacy, legacy_writing, weights
-from cdl.saving.atomic import checked_path, may_write, replacing
+from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
 from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
 from cdl.saving.members import Members, members_of
 
@@ -129,6 +129,7 @@ def load_model(
     if path.name.endswith(legacy.SUFFIXES) and not path.name.endswith(weights.SUFFIX):
         if not path.exists():
             raise FileNotFoundError(f"load_model: there is no file {path}")
+        check_regular(path)
         return legacy.load_model(path, custom_objects, compile)
     if not path.name.endswith(SUFFIX):
         raise ValueError(
@@ -162,5 +163,6 @@ def weights_of(path: Path) -> Iterator[IO[bytes]]:
 def _opened(path: Path) -> Iterator[Members]:
     if not path.exists():
         raise ValueError(f"File not found: filepath={path}: there is no such .keras file")
+    check_regular(path)
     with members_of(path, SUFFIX) as members:
         yield members

@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,19 @@ def checked_path(filepath: Any, call: str) -> Path:
     if not isinstance(filepath, (str, os.PathLike)):
         raise TypeError(f"{call}: filepath must be a string or a path, got {filepath!r}")
     return Path(filepath)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there but is no file of bytes: opening a pipe or a device may never end.
+
+    Raises:
+        OSError: a folder, a pipe, a device or a socket.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "must be a file, got a pipe, device or socket", str(path))
 
 
 def may_write(path: Path, overwrite: bool, call: str) -> bool:

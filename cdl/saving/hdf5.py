@@ -6,8 +6,10 @@ only as many as are asked for.
 """
 
 import contextlib
+import errno
 import math
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -59,11 +61,28 @@ def check_heaps(path: Path) -> None:
     if not path.stat().st_size:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = data.find(_HEAP)
-        while at >= 0:
-            if not _is_whole(data, at):
-                raise OSError(f"{path} cannot be read as HDF5: the heap at byte {at} is damaged")
-            at = data.find(_HEAP, at + 1)
+        for start, end in _written(file.fileno(), len(data)):
+            at = data.find(_HEAP, start, end)
+            while at >= 0:
+                if not _is_whole(data, at):
+                    raise OSError(
+                        f"{path} cannot be read as HDF5: the heap at byte {at} is damaged"
+                    )
+                at = data.find(_HEAP, at + 1, end)
+
+
+def _written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of a file that are no holes: a file may claim terabytes of zeros."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        except (OSError, AttributeError) as error:
+            if getattr(error, "errno", None) != errno.ENXIO:  # which says: only a hole is left
+                yield end, size
+            return
+        yield start, end
 
 
 def _is_whole(data: mmap.mmap, start: int) -> bool:

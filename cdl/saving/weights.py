@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl.saving import hdf5, legacy, tensors
-from cdl.saving.atomic import Sink, checked_path, may_write, replacing
+from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
 from cdl.saving.parts import finalize, parts, writes_itself
 
 SUFFIX = ".weights.h5"
@@ -92,6 +92,7 @@ def load_weights(
         _check_suffix(path, "load_weights")
     if not path.exists():
         raise FileNotFoundError(f"load_weights: there is no file {path}")
+    check_regular(path)
     if alone:
         tensors.load_weights(model, path, skip_mismatch)
     elif older_one:

@@ -137,9 +137,12 @@ def test_layer_with_a_state_of_its_own_brings_it_up_to_date(tmp_path):
     np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
-def test_folder_is_made(tmp_path):
-    net().save(tmp_path / "b" / "c" / "a.keras")
-    assert files(tmp_path / "b" / "c") == ["a.keras"]
+def test_folder_that_is_not_there_is_not_made(tmp_path):
+    path = tmp_path / "b" / "c" / "a.keras"
+    with pytest.raises(FileNotFoundError) as caught:
+        net().save(path)
+    assert caught.value.filename == str(path)
+    assert files(tmp_path) == []
 
 
 def test_unbuilt_model_is_saved_without_weights(tmp_path):

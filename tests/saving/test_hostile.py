@@ -1,6 +1,7 @@
 """test_hostile.py - bad files: each is an error that names the file, and harms nobody."""
 
 import json
+import os
 import sys
 import warnings
 import zipfile
@@ -130,3 +131,39 @@ def test_code_of_a_lambda_is_replaced_by_what_the_user_gives(good, tmp_path):
         assert np.array_equal(model.layers[0](np.ones((1, 6))), np.full((1, 6), 2))
     with pytest.raises(TypeError, match="safe_mode must be True or False, got 1"):
         load_model(path, safe_mode=1)
+
+
+SUFFIXES = (".keras", ".weights.h5", ".h5", ".safetensors")
+
+
+def load(path):
+    """Read a file in the way its name asks for."""
+    if path.name.endswith((".weights.h5", ".safetensors")):
+        hostile.model().load_weights(path)
+    else:
+        load_model(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_never_ends_is_not_opened(suffix, tmp_path):
+    if suffix == ".safetensors":
+        pytest.importorskip("safetensors")
+    path = tmp_path / f"a{suffix}"
+    os.mkfifo(path)
+    link = tmp_path / f"b{suffix}"
+    link.symlink_to("/dev/zero")
+    for each in (path, link):
+        with pytest.raises(OSError, match="must be a file, got a pipe, device or socket") as caught:
+            load(each)
+        assert caught.value.filename == str(each)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_terabytes_of_zeros_are_refused_at_once(suffix, tmp_path):
+    if suffix == ".safetensors":
+        pytest.importorskip("safetensors")
+    path = tmp_path / f"a{suffix}"
+    with path.open("wb") as file:
+        file.truncate(1 << 42)
+    with pytest.raises((ValueError, OSError), match=path.name):
+        load(path)
