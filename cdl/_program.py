@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _core, _mapping, _peepholes
+from cdl import _core, _mapping, _noise, _peepholes
 from cdl._fusing import Rewriter
 from cdl._instruction import Instruction, Shape, Value
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from cdl._variable import Variable
 
 __all__ = ["Instruction", "Program", "Shape", "Value"]
-
-# What inference leaves out.
-_NOISES = ("dropout", "patterned_dropout", "noise")
 
 
 class Program:
@@ -44,6 +41,7 @@ class Program:
         self.observed: dict[int, Any] | None = None
         self._pulled: list[Value] | None = None
         self._is_fixed = False
+        self._is_forced = False
         self._read: dict[int, Value] = {}  # what a weight is, by its id
         self._assigned: dict[int, Instruction] = {}
 
@@ -87,8 +85,11 @@ class Program:
             numbers: data of any length.
             **attributes: in the row's order, or those of the row that attribute 0 names.
         """
-        if self._is_fixed and op in _NOISES:
-            return inputs[0]
+        if op in _noise.NOISES:
+            if self._is_fixed:
+                return inputs[0]
+            if self._is_forced:
+                return _noise.drawn(self, op, inputs[0], attributes)
         if self._is_fixed and op == "batch_norm":
             attributes["frozen"] = 1.0
         if shared is None:
@@ -157,13 +158,18 @@ class Program:
 
     @contextmanager
     def fixed(self, training: bool = False) -> Iterator[None]:
-        """What is emitted meanwhile is as in inference: no noise, no statistics of the batch."""
-        before = self.training, self._is_fixed
-        self.training, self._is_fixed = training and before[0], before[1] or not training
+        """What is emitted meanwhile is as in inference: no noise, no statistics of the batch.
+
+        With `training`, noise is there also where the program is one of inference.
+        """
+        before = self.training, self._is_fixed, self._is_forced
+        self._is_fixed = before[1] or not training
+        self._is_forced = training and not before[0] and not self._is_fixed
+        self.training = training and before[0]
         try:
             yield
         finally:
-            self.training, self._is_fixed = before
+            self.training, self._is_fixed, self._is_forced = before
 
     def add_output(self, first: Value, shape: Iterable[int]) -> Value:
         """Another output, of that shape, of the last instruction, which gives `first`."""
@@ -336,7 +342,7 @@ class Program:
         """
         program = Rewriter(self)
         if not training:
-            program.drop(*_NOISES, "stop")
+            program.drop(*_noise.NOISES, "stop")
         if not penalties:
             program.drop("activity")
             program.remove("assign", "objective")

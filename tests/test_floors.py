@@ -25,7 +25,7 @@ PYTHON_FLOORS = {
     2: "data utils random config backend _arguments _operators _state _program _instruction "
     "_fusing _variable _eager _named _tape _serial _registry _budget _extras compat "
     "dtype_policies tree _expression _elementwise _bytecode _mapping _peepholes _values _moving "
-    "_graph _symbols _samples _term _inference _operation _activating",
+    "_noise _graph _symbols _samples _term _inference _operation _activating",
     1: "_core",
 }
 FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}

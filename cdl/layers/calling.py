@@ -78,31 +78,46 @@ class Calling(Tracking):
 
     def _note(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Build the layer if it is not, and note the call; the symbolic results."""
-        lead = self._lead_of(_graph.tensors_in((args, kwargs)))
+        lead = self._lead_of(args, kwargs)
         with self._undone_on_failure():
             self._prepare(args, kwargs)
             outputs = self.compute_output_spec(*args, **kwargs)
         if lead != 1 and not is_scripted(type(self)):
-            outputs = KerasTensor(outputs.shape, outputs.dtype, lead=lead)
+            given = args[0] if args else next(iter(kwargs.values()))
+            first = () if lead else (getattr(given, "shape", None) or np.shape(given))[:1]
+            outputs = KerasTensor((*first, *outputs.shape[len(first) :]), outputs.dtype, lead=lead)
         return _graph.record(self, args, kwargs, outputs)
 
-    def _lead_of(self, tensors: list[KerasTensor]) -> int:
-        """How many lines of a sample one step along the first axis of the inputs is.
+    def _lead_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """How many lines of a sample one step along the first axis of the inputs is; 0 for arrays.
 
         Raises:
             ValueError: the layer needs each sample as a whole, as the first axis of its inputs.
         """
-        lead = tensors[0].lead if tensors else 1
+        tensors = _graph.tensors_in((args, kwargs))
+        lead = tensors[0].lead if tensors else 0
         if is_scripted(type(self)):  # what it calls tells
             return lead
         by_lines = self.by_lines and self.activity_regularizer is None
-        for tensor in tensors:
-            if tensor.batch_axis or not (tensor.lead == 1 or (tensor.lead and by_lines)):
-                raise ValueError(
-                    f"{type(self).__name__} {self.name!r}: inputs must have the samples as their "
-                    f"first axis, got {tensor!r}"
-                )
+        wrong = [t for t in tensors if t.batch_axis or not (t.lead == 1 or by_lines)]
+        if wrong or not (tensors or by_lines):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: inputs must have the samples as their first "
+                f"axis, got {wrong[0] if wrong else 'an array in code that is traced'}"
+            )
         return lead
+
+    def _is_noted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a call is written down, and not run: one on symbolic tensors.
+
+        In code that is traced so is each call of a layer that has weights, since what these give
+        for an array is no constant.
+        """
+        if _graph.tensors_in((args, kwargs)):
+            return True
+        return _graph.current_scope() is not None and (
+            not self.built or bool(self.weights)  # type: ignore[attr-defined]
+        )
 
     def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Check the inputs, and build for them."""
@@ -189,7 +204,9 @@ class Calling(Tracking):
         def spec(leaf: Any) -> Any:
             if not masks.is_value(leaf):
                 return leaf
-            return KerasTensor((None, *leaf.shape))
+            return (
+                KerasTensor(leaf.shape, lead=0) if leaf.shared else KerasTensor((None, *leaf.shape))
+            )
 
         specs = tuple(tree.map_structure(spec, each) if each else each for each in (args, kwargs))
         return self._append(program, specs, args, kwargs)
@@ -200,6 +217,8 @@ class Calling(Tracking):
             if self._scripts(*specs):
                 y = self._append_script(program, specs, args, kwargs)
             else:
+                if isinstance(args[0], np.ndarray):
+                    args = (program.constant(args[0]), *args[1:])
                 y = self.lower(program, args[0])  # type: ignore[attr-defined]
             first = specs[0][0] if specs[0] else None
             for each in tree.flatten(y):
@@ -323,6 +342,8 @@ def _shapes_of(structure: Any) -> Any:
     """The shapes of arrays and tensors, batch axis first, nested as those are."""
 
     def shape(leaf: Any) -> Shape:
+        if isinstance(leaf, KerasTensor) and not leaf.lead:
+            return (None, *leaf.shape[1:])
         if isinstance(leaf, (KerasTensor, Variable)):
             return leaf.shape
         return (None, *np.shape(leaf)[1:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import activations, constraints, initializers, regularizers
+from cdl import _values, activations, constraints, initializers, regularizers
 from cdl._arguments import flag, not_yet, positive_int
 from cdl._variable import Variable
 from cdl.compat import renamed
@@ -123,7 +123,13 @@ class Dense(Layer):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""
         shape = (*x.shape[:-1], self.kernel.shape[1])
-        y = program.emit("dense", (x,), shape, params=(self.kernel, self.bias))
+        if x.shared:
+            y = _values.product(program, x, program.param(self.kernel))
+            if self.bias is not None:
+                bias = _values.broadcast(program, program.param(self.bias), shape)
+                y = program.map("add", [y, bias])
+        else:
+            y = program.emit("dense", (x,), shape, params=(self.kernel, self.bias))
         if self.activation is None:  # by who has set it so
             return y
         activated: Value = self.activation.lower(program, y)

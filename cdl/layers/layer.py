@@ -217,10 +217,12 @@ class Layer(Weighted):
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """What the layer does; for a `call` of a subclass's own that goes on from here."""
+        training = args[0] if args else kwargs.get("training")
         if _graph.tensors_in((inputs, args, kwargs)):
             outputs = self.compute_output_shape(inputs.shape)
-            return _graph.record(Base(self), (inputs,), {}, _graph.KerasTensor(outputs))
-        return self._on_arrays(inputs, bool(kwargs.get("training")), kwargs.get("mask"))
+            base = Base(self, None if training is None else bool(training))
+            return _graph.record(base, (inputs,), {}, _graph.KerasTensor(outputs))
+        return self._on_arrays(inputs, bool(training), kwargs.get("mask"))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the output, batch axis included, for inputs of that shape."""
@@ -257,7 +259,7 @@ class Layer(Weighted):
                 f"In layer '{type(self).__name__}', you forgot to call super().__init__() as the "
                 "first statement in the __init__() method"
             )
-        if _graph.tensors_in((args, kwargs)):
+        if self._is_noted(args, kwargs):
             return self._note(args, kwargs)
         if is_scripted(type(self)):
             return self._run_script(args, kwargs)
@@ -376,15 +378,18 @@ class Base:
 
     Args:
         layer: the layer.
+        training: whether it behaves as in training; None: as what is around it does.
     """
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, training: bool | None = None) -> None:
         self.layer = layer
         self.name = layer.name
+        self.training = training
 
     def append_to(self, program: Program, x: Value) -> Value:
         """Append what `lower` says."""
-        y = self.layer.lower(program, x)
+        with contextlib.nullcontext() if self.training is None else program.fixed(self.training):
+            y = self.layer.lower(program, x)
         if self.layer.supports_masking and y.mask is None:
             y.mask = x.mask
         return y

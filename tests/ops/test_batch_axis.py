@@ -63,6 +63,11 @@ CASES = {
         lambda t: ops.einsum("tbi,tbj->ij", steps_first(t), steps_first(t)),
         T,
     ),
+    "a sum of products over samples": (lambda x: ops.matmul(ops.transpose(x), x[:, :2]), X),
+    "of one column": (lambda x: ops.matmul(ops.transpose(x), x[:, 0]), X),
+    "of all": (lambda x: ops.tensordot(x, x + 1.0, 2), X),
+    "of samples alone": (lambda x: ops.tensordot(x, x[:, 1:], axes=[[0], [0]]), X),
+    "of samples and steps": (lambda t: ops.tensordot(t, t[:, :, 0], axes=[[0, 1], [0, 1]]), T),
     "a new axis in front": (lambda x: ops.sum(x[None] * ROWS, axis=0), X),
     "a new axis, made long": (
         lambda x: ops.broadcast_to(ops.expand_dims(x, 0), (2, ops.shape(x)[0], 4)),

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from cdl import _values
 from cdl._operation import operation
+from cdl._values import reshape as reshaped
 from cdl.ops.arrays import along_samples, shape_of
 from cdl.ops.numpy.arithmetic import multiply, subtract
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.reductions import sum as total
-from cdl.ops.numpy.shapes import moveaxis, ravel, reshape, transpose
+from cdl.ops.numpy.shapes import expand_dims, moveaxis, ravel, reshape, transpose
 from cdl.ops.places import product
 
 
@@ -23,13 +25,21 @@ def _real_enough(x: Any) -> Any:
 
 
 def _matmul(program: Any, spec: Any, x1: Any, x2: Any) -> Any:
-    return product(program, spec, x1, x2)
+    if not along_samples(x1, -1):
+        return product(program, spec, x1, x2)
+    row, column = x1.value.shape, x2.value.shape  # of a sample, whose outer product is summed
+    a = reshaped(program, x1.value, (prod(row), 1))
+    b = reshaped(program, x2.value, (1, prod(column)))
+    y = program.over_rows(_values.product(program, a, b), "sum")
+    return reshaped(program, y, spec.shape)
 
 
 def _over_samples(x1: Any, x2: Any) -> str:
-    if along_samples(x2, -2 if len(shape_of(x2)) > 1 else -1) or along_samples(x1, -1):
-        return "a sum over the samples is cdl.ops.sum of products, over axis 0"
-    return ""
+    n, m = len(shape_of(x1)), len(shape_of(x2))
+    over = along_samples(x1, -1), along_samples(x2, max(-2, -m))
+    if not any(over) or (all(over) and max(n, m) <= 2 and x1.lead == x2.lead == 1):
+        return ""
+    return "a sum over the samples is cdl.ops.sum of products, over axis 0"
 
 
 @operation(_matmul, untraced=_over_samples)
@@ -92,7 +102,9 @@ def _summed(axes: Any, n: int, m: int) -> tuple[list[int], list[int]]:
 
 def _tensordot_apart(x1: Any, x2: Any, axes: Any) -> str:
     first, second = _summed(axes, len(shape_of(x1)), len(shape_of(x2)))
-    if any(along_samples(x, a) for x, own in ((x1, first), (x2, second)) for a in own):
+    if any(
+        along_samples(x1, a) != along_samples(x2, b) for a, b in zip(first, second, strict=False)
+    ):
         return "a sum over the samples is cdl.ops.sum of products, over axis 0"
     return ""
 
@@ -113,11 +125,21 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
     first, second = _summed(axes, len(n), len(m))
     left = [a for a in range(len(n)) if a not in first]
     right = [a for a in range(len(m)) if a not in second]
+    if any(along_samples(x1, a) for a in first):
+        return _over_all(x1, x2, [*left, *first], [*right, *second], len(first))
     size = prod(m[a] for a in second)
     a = reshape(transpose(x1, [*left, *first]), (*_leading(x1, n, left), size))
     b = reshape(transpose(x2, [*second, *right]), (size, -1))
     whole = (*(_size(x1, n, i) for i in left), *(m[i] for i in right))
     return reshape(matmul(a, b), whole)
+
+
+def _over_all(x1: Any, x2: Any, order: list[int], other: list[int], summed: int) -> Any:
+    """All products of what the last axes of both are summed over, that of the samples too."""
+    a, b = transpose(x1, order), transpose(x2, other)
+    left, right = len(order) - summed, len(other) - summed
+    a = expand_dims(a, tuple(range(left, left + right))) if right else a
+    return total(multiply(a, b), axis=tuple(range(left + right, left + right + summed)))
 
 
 def _size(x: Any, shape: Any, axis: int) -> Any:

@@ -1,0 +1,108 @@
+"""test_in_traced_code.py - layers within a `call`: on arrays, with a `training` of their own."""
+
+import numpy as np
+import pytest
+
+from cdl import Input, Model, Sequential, layers, ops
+
+RNG = np.random.default_rng(0)
+T = RNG.normal(size=(16, 6, 4)).astype(np.float32)
+Y = RNG.normal(size=(16, 24)).astype(np.float32)
+
+
+class Positions(layers.Layer):
+    """What tutorials do: a table of places is read at `arange`."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.other = layers.Embedding(6, 4), layers.Embedding(6, 4)
+        self.dense = layers.Dense(4, "tanh")
+
+    def call(self, x):
+        places = ops.arange(ops.shape(x)[1])
+        return x + self.table(places) + self.dense(self.other(places))
+
+
+def net():
+    t = Input((6, 4))
+    model = Model(t, layers.Flatten()(Positions()(t)))
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_a_layer_called_on_an_array_within_a_call_learns():
+    model = net()
+    slopes = model.gradients(T, Y)
+    weights = model.get_weights()
+    assert len(weights) == len(slopes) == 4
+    for i, slope in enumerate(slopes.values()):
+        at, ends = (0,) * slope.ndim, []
+        for step in (0.01, -0.01):
+            moved = [w.copy() for w in weights]
+            moved[i][at] += step
+            model.set_weights(moved)
+            ends.append(model.evaluate(T, Y, verbose=0))
+        np.testing.assert_allclose(slope[at], (ends[0] - ends[1]) / 0.02, rtol=0.02, atol=1e-5)
+
+
+def test_predictions_follow_what_such_a_layer_has_learned():
+    model = net()
+    before = model.predict(T, verbose=0)
+    model.set_weights([w + 1.0 for w in model.get_weights()])
+    assert np.abs(model.predict(T, verbose=0) - before).min() > 0.5
+    np.testing.assert_allclose(model(T), model.predict(T, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_that_needs_samples_is_not_called_on_an_array_there():
+    class Own(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.norm = layers.BatchNormalization()
+
+        def call(self, x):
+            return x + self.norm(ops.ones((3, 4)))
+
+    with pytest.raises(ValueError, match="samples as their first axis, got an array"):
+        Own()(Input((4,)))
+
+
+NOISES = {
+    "Dropout": (lambda: layers.Dropout(0.5), 1.0),
+    "SpatialDropout1D": (lambda: layers.SpatialDropout1D(0.5), 1.0),
+    "GaussianNoise": (lambda: layers.GaussianNoise(0.5), 0.5),
+    "GaussianDropout": (lambda: layers.GaussianDropout(0.5), 1.0),
+}
+
+
+@pytest.mark.parametrize(("make", "deviation"), NOISES.values(), ids=NOISES)
+def test_noise_that_is_asked_for_stays_in_predictions(make, deviation):
+    x, ones = Input((5, 8)), np.ones((400, 5, 8), np.float32)
+    model = Model(x, make()(x, training=True))
+    first, second = (model.predict(ones, verbose=0) for _ in range(2))
+    assert np.abs(first - second).max() > 0.5
+    assert abs(first.mean() - 1.0) < 0.05
+    assert abs(first.std() - deviation) < 0.05
+
+
+def test_monte_carlo_dropout_by_a_subclass():
+    class Always(layers.Dropout):
+        def call(self, inputs):
+            return super().call(inputs, training=True)
+
+    model = Sequential([Input((8,)), Always(0.5)])
+    ones = np.ones((50, 8), np.float32)
+    assert np.abs(model.predict(ones, verbose=0) - model.predict(ones, verbose=0)).max() == 2.0
+
+
+def test_spatial_dropout_that_stays_drops_whole_channels():
+    x, ones = Input((5, 8)), np.ones((50, 5, 8), np.float32)
+    y = Model(x, layers.SpatialDropout1D(0.5)(x, training=True)).predict(ones, verbose=0)
+    assert np.ptp(y, axis=1).max() == 0.0
+
+
+def test_training_false_leaves_noise_out_of_training():
+    x = Input((8,))
+    model = Model(x, layers.Dropout(0.5)(x, training=False))
+    model.compile("sgd", "mse")
+    ones = np.ones((8, 8), np.float32)
+    assert model.fit(ones, ones, verbose=0).history["loss"] == [0.0]
