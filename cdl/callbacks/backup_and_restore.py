@@ -97,11 +97,13 @@ class BackupAndRestore(Callback):
             raise ValueError(
                 "BackupAndRestore: the model must be built before fit: call build(input_shape)"
             )
-        if os.path.exists(self._weights_path):
-            model.optimizer.build(model.trainable_variables)
-            model.load_weights(self._weights_path)
+        notes = (f"{self._training_metadata_path}.new", self._training_metadata_path)
+        if not os.path.exists(self._weights_path) or not any(map(os.path.exists, notes)):
+            return  # nothing, or what is left of a backup that was being removed
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._weights_path)
         # A process that died between its weights and their epoch has left the epoch under `.new`.
-        for path in (f"{self._training_metadata_path}.new", self._training_metadata_path):
+        for path in notes:
             state = _read(path)
             newer = path.endswith(".new")
             if state is None or (newer and state.get("step") != int(model.optimizer.iterations)):
@@ -140,10 +142,11 @@ class BackupAndRestore(Callback):
             "random": random_state() if self.save_freq == "epoch" else None,
         }
         temporary = f"{self._training_metadata_path}.new"
-        with open(temporary, "w") as file:
+        with open(f"{temporary}.part", "w") as file:
             json.dump(state, file)
             file.flush()
             os.fsync(file.fileno())
+        os.replace(f"{temporary}.part", temporary)
         self.model.save_weights(self._weights_path, overwrite=True)
         os.replace(temporary, self._training_metadata_path)
 

@@ -54,9 +54,9 @@ def export_model(
         if kwargs:
             raise ValueError(f"export: arguments not recognized for format 'c': {kwargs}")
         source, header = to_c.source_of(program, path.stem, model)
-        for where, text in ((path.with_suffix(".h"), header), (path, source)):
-            with replacing(where) as file:
-                file.write(text.encode())
+        with replacing(path.with_suffix(".h")) as beside, replacing(path) as file:
+            beside.write(header.encode())
+            file.write(source.encode())
     else:
         data = to_onnx.model_of(program, model, **kwargs)
         with replacing(path) as file:

@@ -87,6 +87,23 @@ def test_process_that_dies_between_weights_and_their_epoch_goes_on_too(dies, tmp
     assert equal(train(), train(callbacks.BackupAndRestore(tmp_path / "b")))
 
 
+def test_what_is_left_of_a_backup_that_was_being_removed_is_no_backup(tmp_path):
+    for left in ("latest.weights.h5", "training_metadata.json"):
+        with pytest.raises(RuntimeError, match="stop"):
+            train(callbacks.BackupAndRestore(tmp_path / left), Stop(end=1))
+        for path in (tmp_path / left).iterdir():
+            if path.name != left:
+                path.unlink()
+        assert equal(train(), train(callbacks.BackupAndRestore(tmp_path / left)))
+
+
+def test_note_of_a_backup_that_was_being_written_is_not_read(tmp_path):
+    with pytest.raises(RuntimeError, match="stop"):
+        train(callbacks.BackupAndRestore(tmp_path), Stop(end=1))
+    (tmp_path / "training_metadata.json.new.part").write_text('{"epo')
+    assert equal(train(), train(callbacks.BackupAndRestore(tmp_path)))
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "3", "{}", '{"epoch": -1}', '{"epoch": "x"}', "[" * 10**5],

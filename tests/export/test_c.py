@@ -208,3 +208,11 @@ def test_what_cannot_be_exported_is_refused(call, text, tmp_path, monkeypatch):
         call(Sequential([Input((2,)), Dense(2)]))
     assert text in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_header_and_source_are_both_written_or_neither(tmp_path):
+    model, _ = case("layer dense")
+    (tmp_path / "m.c").mkdir()
+    with pytest.raises(IsADirectoryError):
+        model.export(tmp_path / "m.c", format="c")
+    assert [each.name for each in tmp_path.iterdir()] == ["m.c"]
