@@ -66,9 +66,9 @@ static inline bool cdl_node_gives(const struct cdl_node *node) {
     return any;
 }
 
-/* gather.c: samples [first, last) of the batch into the input's rows, converted. `start` and, unless
- * it is NULL, `order` tell which rows of the array they are; those up to row `rows` of the pass are
- * asked for ahead. */
+/* gather.c: samples [first, last) of the batch into the input's rows, converted. `start` and,
+ * unless it is NULL, `order` tell which rows of the array they are; those up to row `rows` of the
+ * pass are asked for ahead. */
 void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
                 const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
                 const struct cdl_tensor *to);
