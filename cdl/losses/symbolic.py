@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import _core, _graph
 from cdl._graph import KerasTensor, operator_of
 from cdl.utils.naming import unique
@@ -31,8 +33,13 @@ class LinesOf:
         self.name = unique(loss.name)
         self._inbound_nodes: list[_graph.Node] = []
 
-    def append_to(self, program: Program, target: Value, prediction: Value) -> Value:
-        """Append the instruction that computes them."""
+    def append_to(self, program: Program, target: Any, prediction: Any) -> Value:
+        """Append the instruction that computes them; either may be an array."""
+        target, prediction = (
+            program.constant(x) if isinstance(x, np.ndarray) else x for x in (target, prediction)
+        )
+        if not (target.shared and prediction.shared):
+            target, prediction = program.spread(target), program.spread(prediction)
         loss, row, width = self.loss, self.loss.row, prediction.shape[-1]
         if row in _DENSE:
             row = _DENSE[row]

@@ -14,6 +14,7 @@ from cdl import losses, metrics
 from cdl._core import Executor
 from cdl.models.compiled import Settled
 from cdl.models.plans import Plan, Seen
+from cdl.models.whole_batches import WholeBatches
 
 Array = NDArray[Any]
 
@@ -39,6 +40,7 @@ class PythonParts:
             if head.loss is not None and not losses.is_compiled(head.loss)
         ]
         self.metrics = [each for each in settled.metrics if not metrics.is_compiled(each.metric)]
+        self._wholes = {i: WholeBatches(settled.heads[i].loss) for i in self.losses}
         self._dtypes: Sequence[Any] = ()
         self.forget()
 
@@ -69,7 +71,9 @@ class PythonParts:
             total, count = self.totals[i]
             self.totals[i] = total + rows * value, count + rows
             if slopes:
-                gradient = losses.numeric_gradient(head.loss, y, prediction, weight)
+                gradient = self._wholes[i].gradient(y, prediction, weight)
+                if gradient is None:
+                    gradient = losses.numeric_gradient(head.loss, y, prediction, weight)
                 gradients.append((head.scale * gradient).astype(np.float32))
         return gradients
 

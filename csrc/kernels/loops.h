@@ -18,7 +18,10 @@
         const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);                            \
         for (size_t r = 0; r < (n == 1 ? 1 : rows);                                                \
              r++, x += ldx, y += ldy, dy += lddy, dx += lddx)                                      \
-            for (size_t j = 0; j < width; j++) dx[j] = dy[j] * d_##NAME(x[j], y[j], p);            \
+            for (size_t j = 0; j < width; j++) {                                                   \
+                const float slope = d_##NAME(x[j], y[j], p);                                       \
+                dx[j] = slope == 0.0f ? 0.0f : dy[j] * slope; /* also of an infinite dy */         \
+            }                                                                                      \
     }
 CDL_ACTIVATIONS(X)
 #undef X
