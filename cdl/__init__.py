@@ -132,7 +132,9 @@ def __getattr__(name: str) -> Any:
     elif name in __all__:
         value = importlib.import_module(f"cdl.{name}")
     else:
-        raise AttributeError(f"module 'cdl' has no attribute {name!r}")
+        text = f"module 'cdl' has no attribute {name!r}"
+        # Python's traceback adds what is near, if it knows the name and where it was looked for.
+        raise AttributeError(text, name=name, obj=sys.modules["cdl"])
     globals()[name] = value
     return value
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from cdl._hints import hint
+
 
 def expected(owner: str, name: str, what: str, received: Any) -> ValueError:
     """The error itself, for checks that are nobody else's."""
@@ -21,7 +23,6 @@ def expected(owner: str, name: str, what: str, received: Any) -> ValueError:
 
 def not_recognized(cls: type, given: Mapping[str, Any]) -> ValueError:
     """The error for keyword arguments that a class does not have, with the nearest that it has."""
-    import difflib
     import inspect
 
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -32,10 +33,8 @@ def not_recognized(cls: type, given: Mapping[str, Any]) -> ValueError:
         for each in inspect.signature(maker).parameters.values()
         if each.kind in named and each.name != "self"
     }
-    near = [difflib.get_close_matches(name, sorted(known), 1) for name in given]
-    hints = " and ".join(repr(found[0]) for found in near if found)
-    hint = f"; did you mean {hints}?" if hints else ""
-    return ValueError(f"{cls.__name__}: arguments not recognized: {dict(given)}{hint}")
+    near = hint(given, known)
+    return ValueError(f"{cls.__name__}: arguments not recognized: {dict(given)}{near}")
 
 
 def positive_int(owner: str, name: str, value: Any) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import axes, number
+from cdl._hints import Hinting
 from cdl._named import Family
 from cdl.config import epsilon
 
@@ -27,7 +28,7 @@ _family = Family("constraint", "keras.constraints")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
 
 
-class Constraint:
+class Constraint(Hinting):
     """Base of constraints; a subclass overrides `__call__` and, with arguments, `get_config`."""
 
     def __call__(self, w: Any) -> Any:

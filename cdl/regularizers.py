@@ -11,6 +11,7 @@ import numpy as np
 
 from cdl._arguments import number, one_of
 from cdl._graph import Graph, KerasTensor, trace
+from cdl._hints import Hinting
 from cdl._named import Family
 from cdl._tape import Traced, value_and_slope
 from cdl.config import epsilon
@@ -26,7 +27,7 @@ _family = Family("regularizer", "keras.regularizers")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
 
 
-class Regularizer:
+class Regularizer(Hinting):
     """Base of penalties; a subclass overrides `__call__` and `get_config`."""
 
     def __call__(self, x: Any) -> Any:

@@ -231,3 +231,47 @@ def test_first_thing_of_a_name_keeps_it():
     assert family.names() == ["A", "B", "a", "b"]
     assert A in family
     assert int not in family
+
+
+def _model():
+    from cdl.models import Sequential
+
+    return Sequential([layers.Input((2,)), layers.Dense(1)])
+
+
+MISSPELT = {
+    "activaton": (lambda: layers.Dense(3, activaton="relu"), "activation"),
+    "unit": (lambda: layers.Dense(unit=3), "units"),
+    "epoch": (lambda: _model().fit(np.ones((2, 2)), np.ones(2), epoch=3), "epochs"),
+    "metric": (lambda: _model().compile("sgd", "mse", metric=["mae"]), "metrics"),
+    "batchsize": (lambda: _model().predict(np.ones((2, 2)), batchsize=3), "batch_size"),
+    "from_logit": (lambda: losses.BinaryCrossentropy(from_logit=True), "from_logits"),
+    "treshold": (lambda: metrics.BinaryAccuracy(treshold=0.3), "threshold"),
+    "learning_rat": (lambda: optimizers.Adam(learning_rat=0.1), "learning_rate"),
+    "decay_step": (lambda: optimizers.schedules.CosineDecay(0.1, decay_step=3), "decay_steps"),
+    "std": (lambda: initializers.RandomNormal(stdev=3), "stddev"),
+    "max_val": (lambda: constraints.MaxNorm(max_valu=3), "max_value"),
+    "ll2": (lambda: regularizers.L1L2(ll2=3), "l2"),
+}
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+def test_argument_that_is_misspelt_is_told_the_near_one(name):
+    call, meant = MISSPELT[name]
+    with pytest.raises((TypeError, ValueError), match=f"did you mean '{meant}'"):
+        call()
+
+
+def test_error_within_a_call_gets_no_hint():
+    from cdl._hints import hinted
+
+    def inner(alpha):
+        return alpha
+
+    @hinted
+    def outer(alpha=0, **others):
+        return inner(alhpa=1)
+
+    with pytest.raises(TypeError) as caught:
+        outer(alpa=1)
+    assert "did you mean" not in str(caught.value)

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from cdl._hints import Hinting
+
 Logs = dict[str, Any] | None
 
 
-class Callback:
+class Callback(Hinting):
     """Base of all callbacks: each method is called at its moment, and does nothing here.
 
     `epoch` and `batch` count from 0. `logs` holds the values so far, by name: running means over

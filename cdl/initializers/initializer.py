@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._hints import Hinting
 from cdl._named import Family
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ family = Family(
 )
 
 
-class Initializer:
+class Initializer(Hinting):
     """Base of initializers; a subclass overrides `__call__` and, with arguments, `get_config`."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:

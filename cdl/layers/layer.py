@@ -16,6 +16,7 @@ import numpy as np
 
 from cdl import _eager, _graph, regularizers, tree
 from cdl._arguments import expected, float32, not_recognized, not_yet
+from cdl._hints import Hinting
 from cdl._named import Family
 from cdl._program import Program
 from cdl._serial import serialize
@@ -48,7 +49,7 @@ _FLOAT32 = {
 }
 
 
-class Layer(Weighted):
+class Layer(Weighted, Hinting):
     """Base of layers. One of your own has `__init__`, `build`, `call` and `get_config`::
 
         class Scale(cdl.layers.Layer):

@@ -14,6 +14,7 @@ import numpy as np
 
 from cdl import _graph
 from cdl._arguments import float32, one_of
+from cdl._hints import Hinting
 from cdl._named import Family
 from cdl.data import as_numeric
 from cdl.losses import symbolic
@@ -41,7 +42,7 @@ MEANS = ("sum_over_batch_size", "mean")
 REDUCTIONS = (*MEANS, "sum", "mean_with_sample_weight", "none", None)
 
 
-class Loss:
+class Loss(Hinting):
     """Base of losses; a subclass overrides `call`.
 
     Args:

@@ -14,6 +14,7 @@ import numpy as np
 from cdl import _budget, initializers
 from cdl._arguments import expected
 from cdl._graph import KerasTensor
+from cdl._hints import Hinting
 from cdl._named import Family, serialize
 from cdl._state import State
 from cdl._variable import Variable
@@ -34,7 +35,7 @@ family = Family(
 )
 
 
-class Metric:
+class Metric(Hinting):
     """Base of metrics; a subclass overrides `update_state` and `result`.
 
     Args:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._hints import hinted
 from cdl._program import Program
 from cdl.callbacks import History
 from cdl.compat import OlderMethods, renamed
@@ -30,6 +31,7 @@ class Trainer(Steps, OlderMethods):
     run_eagerly = False
     jit_compile: bool | str = True
 
+    @hinted
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -83,6 +85,7 @@ class Trainer(Steps, OlderMethods):
         self.steps_per_execution = steps_per_execution
         self.stop_training = False
 
+    @hinted
     @renamed(nb_epoch="epochs")
     def fit(
         self,
@@ -152,6 +155,7 @@ class Trainer(Steps, OlderMethods):
             validation_freq=validation_freq,
         )
 
+    @hinted
     def evaluate(
         self,
         x: Any = None,
@@ -180,6 +184,7 @@ class Trainer(Steps, OlderMethods):
             return_dict=return_dict,
         )
 
+    @hinted
     def predict(
         self,
         x: Any,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._arguments import expected, flag, not_recognized, number, positive_int
+from cdl._hints import Hinting
 from cdl._named import Family, serialize
 from cdl._state import State
 from cdl.optimizers import schedules
@@ -29,7 +30,7 @@ family = Family(
 )
 
 
-class Optimizer(Rated, Familiar):
+class Optimizer(Rated, Familiar, Hinting):
     """Base of optimizers; a subclass names its row of the core's table.
 
     Args:

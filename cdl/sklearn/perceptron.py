@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._hints import Hinting
 from cdl.data import as_numeric, as_rows
 from cdl.sklearn import settings as parameters
 from cdl.sklearn import training
@@ -21,7 +22,7 @@ from cdl.sklearn.versions import BaseEstimator
 FORMATS = ("csr",)  # of sparse matrices, into which scikit-learn makes all others
 
 
-class Perceptron(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+class Perceptron(BaseEstimator, Hinting):  # type: ignore[misc] # scikit-learn has no types
     """Base of the two estimators; a subclass says what its targets are and what its loss is."""
 
     model_: Any

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from cdl._hints import Hinting
 from cdl.models import Model, clone_model
 from cdl.random import seeded
 from cdl.sklearn.cores import own_share
@@ -14,7 +15,7 @@ from cdl.sklearn.versions import BaseEstimator, validated
 _SEEDS = 2**31
 
 
-class Wrapper(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+class Wrapper(BaseEstimator, Hinting):  # type: ignore[misc] # scikit-learn has no types
     """Base of the wrappers.
 
     Args:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import number
+from cdl._hints import Hinting
 from cdl._named import Family
 from cdl._state import State
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 family = Family("schedule", "keras.optimizers.schedules", snake=False)
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(Hinting):
     """Base of schedules; a subclass overrides `__call__` and `get_config`."""
 
     def __call__(self, step: Any) -> Any:
