@@ -1,6 +1,6 @@
 """memory.py - what training and predicting hold on to.
 
-    python -m benchmarks.memory [--peers cdl torch] [--gigabytes 0.5] [--models 1000] [--keep]
+    python -m benchmarks.memory [--peers cdl torch] [--gigabytes 2] [--models 1000] [--keep]
 
 Three questions, each answered in a process of its own: how far memory rises while the mnist net
 trains; whether it stays flat over many predictions and many models; and what an epoch over a
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     command.add_options(parser, rounds=1, threads=False)
     parser.add_argument("--peers", nargs="+", metavar="PEER")
-    parser.add_argument("--gigabytes", type=float, default=0.5, help="default: %(default)s")
+    parser.add_argument("--gigabytes", type=float, default=2.0, help="default: %(default)s")
     parser.add_argument("--models", type=int, default=1000, help="default: %(default)s")
     options = parser.parse_args(arguments)
     chosen, left_out = peers.choose(options.peers, DEFAULT_PEERS)
