@@ -14,6 +14,7 @@ import dataclasses
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import peers
@@ -99,15 +100,16 @@ def many_models(count: int = 250, rounds: int = 4) -> list[dict]:
         for job in jobs:
             job["model"].fit(**{k: v for k, v in job.items() if k != "model"})
 
-    best = {cdl.train_many: float("inf"), one_by_one: float("inf")}
-    for _ in range(rounds):
-        for run in best:
-            made = jobs()
-            start = time.perf_counter()
-            run(made)
-            best[run] = min(best[run], time.perf_counter() - start)
+    def seconds(run: Callable[[list[dict]], object]) -> float:
+        made = jobs()
+        start = time.perf_counter()
+        run(made)
+        return time.perf_counter() - start
+
+    taken = [(seconds(cdl.train_many), seconds(one_by_one)) for _ in range(rounds)]
+    many, single = map(min, zip(*taken, strict=True))
     record = {"question": "many", "models": count, "cores": len(machine.cores())}
-    return [{**record, "many_s": best[cdl.train_many], "one_by_one_s": best[one_by_one]}]
+    return [{**record, "many_s": many, "one_by_one_s": single}]
 
 
 def busy_neighbour(chosen: list[peers.Peer], options) -> list[dict]:

@@ -51,13 +51,17 @@ class Predictors:
         self._calls = 0  # predictions, each with random numbers of its own
 
     def takes(self, x: Any) -> bool:
-        """Whether nothing is to be done to x, nor to what `few` gives for it."""
+        """Whether nothing is to be done to x, nor to what `small(len(x))` gives for it."""
         return (
             type(x) is np.ndarray
             and x.shape[1:] == self.row_shape
-            and 0 < x.shape[0] <= FEW
+            and 0 < x.shape[0] <= MANY
             and x.dtype.kind in REAL_KINDS
         )
+
+    def small(self, n: int) -> Executor:
+        """The executor that runs up to MANY rows at once."""
+        return self.few if n <= FEW else self.of(MANY)
 
     def of(self, rows: int) -> Executor:
         """The executor for batches of `rows` rows."""
@@ -201,7 +205,7 @@ def call(model: Any, x: Any, training: bool) -> Any:
     """`model(x)`: one forward pass, with dropout and the like if `training`."""
     made: Predictors | None = model._predictors_made
     if made is not None and not training and made.takes(x):
-        return made.few.predict((x,))
+        return made.small(len(x)).predict((x,))
     arrays = inputs(model, x, "call")
     predictors: Predictors = model._predictors()
     if not training:

@@ -11,7 +11,7 @@ from cdl.compat import OlderMethods, renamed
 from cdl.data.arrays import REAL_KINDS
 from cdl.models import checks, inference, training
 from cdl.models.compiled import Compiled
-from cdl.models.inference import FEW
+from cdl.models.inference import MANY
 from cdl.models.lowering import program_of
 from cdl.models.machines import Machines
 from cdl.models.own_steps import overrides
@@ -203,17 +203,17 @@ class Trainer(Steps, OlderMethods):
             steps: batches to predict, None for all.
             callbacks: a Callback or a list of them.
         """
-        few = self._predictors_made
+        made = self._predictors_made
         if (
-            few is not None
+            made is not None
             and type(x) is np.ndarray
-            and x.shape[1:] == few.row_shape
-            and 0 < x.shape[0] <= FEW
+            and x.shape[1:] == made.row_shape
+            and 0 < x.shape[0] <= MANY
             and x.dtype.kind in REAL_KINDS
             and batch_size is steps is callbacks is None
             and (verbose == "auto" or verbose == 0)  # noqa: PLR1714 - twice as fast as a tuple
         ):
-            return few.few.predict((x,))
+            return made.small(x.shape[0]).predict((x,))
         return inference.predict(self, x, batch_size, verbose, steps, callbacks)
 
     def program(self, training: bool = False) -> Program:

@@ -239,7 +239,10 @@ void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ct
 void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to) {
     const float *from = cdl_rows(value, first);
     const size_t lines = (value->shared ? 1 : rows) * value->lines;
-    for (size_t line = 0; line < lines; line++, from += value->ld) {
-        for (size_t j = 0; j < value->width; j++) *to++ = from[j];
+    if (value->width == value->ld) {
+        memcpy(to, from, lines * value->ld * sizeof *to);
+        return;
     }
+    for (size_t line = 0; line < lines; line++, from += value->ld, to += value->width)
+        memcpy(to, from, value->width * sizeof *to);
 }
