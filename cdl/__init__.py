@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cdl import layers as layers
     from cdl import losses as losses
     from cdl import metrics as metrics
+    from cdl import mixed_precision as mixed_precision
     from cdl import models as models
     from cdl import ops as ops
     from cdl import optimizers as optimizers
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cdl import utils as utils
     from cdl import wrappers as wrappers
     from cdl._symbols import KerasTensor as KerasTensor
+    from cdl.config import device as device
     from cdl.dtype_policies import DTypePolicy as DTypePolicy
     from cdl.initializers import Initializer as Initializer
     from cdl.layers import Input as Input
@@ -69,6 +71,7 @@ _NAMES = {
     "Regularizer": "cdl.regularizers",
     "Variable": "cdl.variables",
     "DTypePolicy": "cdl.dtype_policies",
+    "device": "cdl.config",
 }
 
 __all__ = [
@@ -88,6 +91,7 @@ __all__ = [
     "Regularizer",
     "Variable",
     "DTypePolicy",
+    "device",
     "activations",
     "backend",
     "callbacks",
@@ -101,6 +105,7 @@ __all__ = [
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "ops",
     "optimizers",

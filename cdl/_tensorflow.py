@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from cdl import config
+
 # What TensorFlow of that time says it is, and that it is cdl.
 TENSORFLOW = "2.21.0+cdl"
 
@@ -200,6 +202,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "__version__": TENSORFLOW,
         "get_logger": lambda: logging.getLogger("cdl"),
         "executing_eagerly": lambda: True,
+        "device": config.device,
         "function": _as_it_is,
         "add_n": _add_n,
         "argmax": _argmax,

@@ -6,6 +6,8 @@ would ask for something else is refused here rather than ignored later.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -112,6 +114,22 @@ def set_dtype_policy(policy: Any) -> None:
         raise ValueError(
             f"set_dtype_policy: policy must be 'float32', cdl's only one, got {policy!r}"
         )
+
+
+@contextlib.contextmanager
+def device(device_name: str) -> Iterator[None]:
+    """What is made and computed within is so on the CPU, as it always is.
+
+    Args:
+        device_name: "cpu", or "cpu:0" and so on, as scripts for other devices write it.
+
+    Raises:
+        ValueError: any other device.
+    """
+    name = device_name.lower() if isinstance(device_name, str) else ""
+    if name.strip("/").removeprefix("device:").partition(":")[0] != "cpu":
+        raise ValueError(f"device: device_name must be 'cpu', cdl's only one, got {device_name!r}")
+    yield
 
 
 def set_backend(backend: str) -> None:

@@ -21,7 +21,7 @@ PYTHON_FLOORS = {
     5: "models export saving explain datasets preprocessing sklearn wrappers",
     4: "layers callbacks",
     3: "ops activations losses metrics optimizers schedules initializers regularizers constraints "
-    "variables",
+    "variables mixed_precision",
     2: "data utils random config backend _arguments _operators _state _program _instruction "
     "_fusing _variable _eager _named _tape _serial _registry _budget _extras _hints compat "
     "dtype_policies tree _expression _elementwise _bytecode _mapping _peepholes _values _moving "

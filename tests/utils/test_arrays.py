@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from models.nets import net
 
+import cdl
 from cdl import config
 from cdl.utils import (
     normalize,
@@ -293,3 +294,21 @@ def test_other_settings(limits):
     ):
         with pytest.raises(ValueError, match="cdl"):
             call()
+
+
+@pytest.mark.parametrize("name", ["cpu", "cpu:0", "CPU:1", "/CPU:0", "/device:CPU:0"])
+def test_device_is_the_cpu(name):
+    with cdl.device(name):
+        assert cdl.layers.Dense(2)(np.ones((1, 3))).shape == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["gpu", "/GPU:0", "cpus", "", None])
+def test_other_devices_are_refused(name):
+    with pytest.raises(ValueError, match="device_name must be 'cpu', cdl's only one, got"):
+        cdl.device(name).__enter__()
+
+
+def test_policies_by_their_older_names():
+    assert cdl.mixed_precision.global_policy() == cdl.mixed_precision.Policy("float32").name
+    with pytest.raises(ValueError, match="policy must be 'float32'"):
+        cdl.mixed_precision.set_global_policy("mixed_float16")

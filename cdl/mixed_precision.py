@@ -1,0 +1,18 @@
+"""mixed_precision.py - the names of dtype policies that scripts for other devices use."""
+
+from cdl.config import dtype_policy, set_dtype_policy
+from cdl.config import dtype_policy as global_policy
+from cdl.config import set_dtype_policy as set_global_policy
+from cdl.dtype_policies import DTypePolicy
+from cdl.dtype_policies import DTypePolicy as Policy
+from cdl.optimizers import LossScaleOptimizer
+
+__all__ = [
+    "DTypePolicy",
+    "LossScaleOptimizer",
+    "Policy",
+    "dtype_policy",
+    "global_policy",
+    "set_dtype_policy",
+    "set_global_policy",
+]
