@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 # The Sequential that each layer was last put into, which calls it when somebody asks for tensors.
 STACKS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+
+_TRACED = threading.local()  # its stack: the layers whose `call` is being traced
+_MOST_WITHIN_ITSELF = 16  # for a call that goes into itself so often and then ends
 
 
 def is_scripted(cls: Any) -> bool:
@@ -172,9 +176,29 @@ class Calling(Tracking):
         if takes(type(self), "training"):
             given["training"] = training
         function = self.call  # type: ignore[attr-defined]
-        with _graph.scope(training) as own:
+        with self._entered(), _graph.scope(training) as own:
             outputs = function(*args, **given)
         return _graph.Graph(_graph.tensors_in((args, kwargs)), outputs, own)
+
+    @contextlib.contextmanager
+    def _entered(self) -> Iterator[None]:
+        """Marks the layer as being traced.
+
+        Raises:
+            ValueError: it is being traced already, over and over: it calls itself.
+        """
+        stack = _TRACED.__dict__.setdefault("stack", [])
+        if stack.count(self) >= _MOST_WITHIN_ITSELF:
+            names = list(dict.fromkeys(layer.name for layer in stack[stack.index(self) :]))
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: the layers must not form a cycle, got one "
+                f"of the calls of {names}"
+            )
+        stack.append(self)
+        try:
+            yield
+        finally:
+            stack.pop()
 
     # --- in a program ---
 
@@ -317,12 +341,12 @@ class Calling(Tracking):
     @contextlib.contextmanager
     def _undone_on_failure(self) -> Iterator[None]:
         """Takes back what was built if the body fails."""
-        fresh = [layer for layer in self._flatten_layers() if not layer.built]
+        fresh = [(layer, layer._kept()) for layer in self._flatten_layers() if not layer.built]
         try:
             yield
         except BaseException:
-            for layer in fresh:
-                layer._forget_build()
+            for layer, kept in fresh:
+                layer._put_back(kept)
             raise
 
 

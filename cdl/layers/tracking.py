@@ -77,11 +77,24 @@ class Tracking:
         """One for each stream of random numbers of the layer's own."""
         return []
 
-    def _forget_build(self) -> None:
-        """Be as before `build`."""
+    def _kept(self) -> tuple[dict[str, Any], list[Variable], set[Variable]]:
+        """What `_put_back` needs to undo a `build` that begins now."""
+        return dict(vars(self)), list(self._weights), set(self._frozen)
+
+    def _put_back(self, kept: tuple[dict[str, Any], list[Variable], set[Variable]]) -> None:
+        """Be as before `build`: without the weights and layers that it has made."""
+        attributes, self._weights[:], frozen = kept
         self.built = False
-        self._weights.clear()
         self._frozen.clear()
+        self._frozen |= frozen
+        for name, value in list(vars(self).items()):
+            if value is attributes.get(name) or name in self._not_owned:
+                continue
+            if any(isinstance(thing, (Tracking, Variable)) for thing in _things_in(value)):
+                if name in attributes:
+                    vars(self)[name] = attributes[name]
+                else:
+                    del vars(self)[name]
 
 
 def _things_in(value: Any) -> Iterator[Any]:
