@@ -48,11 +48,12 @@ def train_many(jobs: Iterable[Any], *, workers: int | None = None, **fit: Any) -
     if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
         raise ValueError(f"train_many: workers must be a positive int or None, got {workers!r}")
     seeds = [int(seed) for seed in np.random.randint(0, _SEEDS, len(calls), np.uint64)]
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     with ThreadPoolExecutor(most, "cdl-train-many", _core.limit_threads, (1,)) as pool:
         futures = [pool.submit(_run, *call, seed) for call, seed in zip(calls, seeds, strict=True)]
         try:
+            wait(futures)  # this thread would take turns with the others if it woke for each
             errors = [(i, future.exception()) for i, future in enumerate(futures)]
         except BaseException:  # Ctrl-C: what has not begun does not begin
             pool.shutdown(wait=False, cancel_futures=True)
