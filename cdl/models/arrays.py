@@ -4,7 +4,7 @@ All that can be wrong with data is found here, before a layer is built, a weight
 core is called; so a call that fails leaves the model as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,9 +52,13 @@ class Arrays(NamedTuple):
 
     def rows(self, start: int, stop: int) -> "Arrays":
         """A part of it, as views."""
+        return self.each(lambda each: each[start:stop])
+
+    def each(self, function: Callable[[Array], Array]) -> "Arrays":
+        """What a function makes of each array."""
 
         def part(arrays: Sequence[Array | None]) -> tuple[Any, ...]:
-            return tuple(None if each is None else each[start:stop] for each in arrays)
+            return tuple(None if each is None else function(each) for each in arrays)
 
         weight = None if self.weight is None else part(self.weight)
         return Arrays(part(self.x), part(self.y), weight, self.nest)

@@ -4,6 +4,7 @@ A feed is what batches come from, arrays in passes or a stream. It remembers whe
 `steps_per_epoch` an epoch may end in the middle of a pass, and the next one goes on from there.
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from cdl.callbacks import CallbackList
 from cdl.data import Mapped, Stream
+from cdl.data.mapped import FETCHED
 from cdl.data.mapped import SLICE as MAPPED_SLICE
 from cdl.models.arrays import Arrays
 from cdl.models.own_steps import Nested
@@ -87,7 +89,13 @@ class ArrayFeed:
         self._per_pass = -(-self._rows // batch)
         self._left = 0
         self._restart = restart or steps is None
-        self._mapped = Mapped(arrays.all() if isinstance(arrays, Arrays) else (), bool(shuffle))
+        given: list[Any] = arrays.all() if isinstance(arrays, Arrays) else []
+        self._mapped = Mapped(given, bool(shuffle))
+        self._fetches = bool(self._mapped and shuffle) and all(
+            isinstance(each, np.ndarray) for each in given
+        )
+        self._to_fetch = np.empty(0, np.int64)
+        self._fetched = 0  # batches that the engine has and has not run
         self.target: int | None = steps or self._per_pass
         if discard and shuffle:
             permutation(min(batch, self._rows) if shuffle == "batch" else self._rows)
@@ -95,8 +103,23 @@ class ArrayFeed:
     def begin_epoch(self) -> None:
         """Start a pass, unless one is to be gone on with."""
         if not self._left or self._restart:
-            self.engine.begin(self._arrays, self._batch, self._order())
+            order = self._order()
             self._left = self._per_pass
+            if self._fetches and order is not None:
+                self._to_fetch, self._fetched = order, 0
+            else:
+                self.engine.begin(self._arrays, self._batch, order)
+
+    def _fetch(self) -> None:
+        """Copy the rows of the next batches out of files that are mapped into memory."""
+        arrays: Any = self._arrays
+        size = sum(each.dtype.itemsize * math.prod(each.shape[1:]) for each in arrays.all())
+        batches = max(1, FETCHED // max(1, size * self._batch))
+        rows, self._to_fetch = np.split(self._to_fetch, [batches * self._batch])
+        self.engine.release()  # before the next rows take their place
+        parts = arrays.each(lambda each: self._mapped.rows(each, rows))
+        self.engine.begin(parts, self._batch)
+        self._fetched = -(-len(rows) // self._batch)
 
     def end_epoch(self) -> None:
         """Nothing needs to be done."""
@@ -130,7 +153,12 @@ class ArrayFeed:
         """Run up to `steps` batches or for about `seconds`; returns how many it was."""
         if self._mapped:
             seconds = min(seconds, MAPPED_SLICE)
+        if self._fetches:
+            if not self._fetched:
+                self._fetch()
+            steps = min(steps, self._fetched)
         ran: int = self.engine.run(min(steps, self._left), seconds)
+        self._fetched -= ran
         self._left -= ran
         self._mapped.trim()
         return ran

@@ -8,6 +8,7 @@ import pytest
 import cdl
 from cdl.data import mapped
 from cdl.data.mapped import Mapped
+from cdl.models import loops
 
 
 @pytest.fixture
@@ -67,12 +68,58 @@ def test_results_are_those_of_memory(sparse_file):
     np.testing.assert_array_equal(found[0][2], found[1][2])
 
 
+class Watch(cdl.callbacks.Callback):
+    """Has training come back after each batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.logs = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.logs.append(logs)
+
+
+@pytest.mark.parametrize("options", [{}, {"steps_per_epoch": 3}, {"shuffle": "batch"}], ids=str)
+def test_rows_that_are_fetched_together_train_as_those_of_memory(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "_LARGE", 1000)
+    monkeypatch.setattr(mapped, "_SEGMENT", 500)
+    monkeypatch.setattr(loops, "FETCHED", 32 * 3 * 8)
+    rng = np.random.default_rng(0)
+    file = np.memmap(tmp_path / "x", np.float32, "w+", shape=(210, 5))
+    file[:] = rng.normal(size=file.shape)
+    y, weight = rng.integers(0, 3, 210), rng.random(210)
+    found = []
+    for x in (file[:, 1:], np.array(file[:, 1:])):
+        cdl.utils.set_random_seed(0)
+        model = cdl.Sequential(
+            [cdl.Input((4,)), cdl.layers.Dropout(0.2), cdl.layers.Dense(3, "softmax")]
+        )
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        watch = Watch()
+        for watchers in ([], [watch]):
+            fitted = model.fit(
+                x,
+                y,
+                batch_size=32,
+                epochs=3,
+                sample_weight=weight,
+                validation_split=0.1,
+                callbacks=watchers,
+                verbose=0,
+                **options,
+            )
+        found.append((fitted.history, watch.logs, model.predict(np.array(x), verbose=0).tolist()))
+    assert found[0] == found[1]
+
+
 EPOCH = """if True:
     import resource, sys
     import numpy as np
     import cdl
-    rows = 800_000
-    open("rows", "wb").truncate(rows * 784)  # 630 MB that take no place on the disk
+    rows = 600_000
+    with open("rows", "wb") as file:  # 470 MB that are in the system's cache, in large pieces
+        for _ in range(20):
+            file.write(bytes(rows * 784 // 20))
     x, y = np.memmap("rows", np.uint8, "r", shape=(rows, 784)), np.zeros(rows, np.uint8)
     model = cdl.Sequential([cdl.Input((784,)), cdl.layers.Dense(4), cdl.layers.Dense(2, "softmax")])
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -85,7 +132,8 @@ EPOCH = """if True:
     """
 CALLS = {
     "in order": "model.fit(x, y, batch_size=512, shuffle=False, verbose=0)",
-    "shuffled": "model.fit(x, y, batch_size=512, steps_per_epoch=100, verbose=0)",
+    "shuffled": "model.fit(x, y, batch_size=512, verbose=0)",
+    "shuffled in large batches": "model.fit(x, y, batch_size=8192, verbose=0)",
     "evaluate": "model.evaluate(x, y, batch_size=512, verbose=0)",
     "predict": "model.predict(x, verbose=0)",
 }
