@@ -1,6 +1,6 @@
 """concurrency.py - two fits in two threads, many small models, and a busy neighbour.
 
-    python -m benchmarks.concurrency [--peers cdl torch ...] [--rounds 6] [--keep]
+    python -m benchmarks.concurrency [--peers cdl torch ...] [--rounds 4] [--keep]
 
 Two Python threads train a seed net each, beside one that trains one: 1.00x is perfect on two
 cores, 2.00x is taking turns. `cdl.train_many` trains hundreds of them, in turns with `fit`.
@@ -77,7 +77,7 @@ def two_fits(chosen: list[peers.Peer], options) -> list[dict]:
     ]
 
 
-def many_models(count: int = 250, rounds: int = 4) -> list[dict]:
+def many_models(count: int = 250, rounds: int = 3) -> list[dict]:
     """`cdl.train_many` against the same fits one after the other, in turns."""
     import cdl
 
@@ -175,7 +175,7 @@ def tables(found: list[dict]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.concurrency", description=__doc__)
-    command.add_options(parser, rounds=6, threads=False)
+    command.add_options(parser, rounds=4, threads=False)
     parser.add_argument("--peers", nargs="+", metavar="PEER")
     options = parser.parse_args(arguments)
     chosen, left_out = peers.choose(options.peers, DEFAULT_PEERS)
