@@ -78,8 +78,8 @@ cdef extern from "cdl.h" nogil:
         int n_params
         int inputs "in"[8]
         int out[2]
-        cdl_param *params[4]
-        int trained[4]
+        cdl_param *params[7]
+        int trained[7]
         float attributes[8]
         float row_params[4]
         const double *numbers

@@ -85,8 +85,8 @@ struct cdl_instruction_def {
     int op;
     int n_in, n_out, n_params;
     int in[8], out[2];
-    struct cdl_param *params[4];
-    int trained[4];        /* number in the program's list of trained parameters, or -1 */
+    struct cdl_param *params[7];
+    int trained[7];        /* number in the program's list of trained parameters, or -1 */
     float attributes[8];   /* in the op's order */
     float row_params[4];   /* in the row's order */
     const double *numbers; /* n_numbers, of any length; copied */

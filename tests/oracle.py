@@ -262,7 +262,7 @@ def tally_forward(o, i):
 
 def batch_norm_forward(o, i):
     x = o.values[i.inputs[0]]
-    gamma, beta, mean, variance = (None if v is None else o.weights[v] for v in i.params)
+    gamma, beta, mean, variance, *renorm = (None if v is None else o.weights[v] for v in i.params)
     axes = tuple(range(x.ndim - 1))
     from_batch = o.training and not i.attributes["frozen"]
     counts, n = np.ones((*x.shape[:-1], 1)), x.size // x.shape[-1]
@@ -275,28 +275,44 @@ def batch_norm_forward(o, i):
     deviation = np.sqrt(variance + i.attributes["epsilon"])
     u = (x - mean) / deviation
     part = counts / n if from_batch else 0.0
-    o.kept[i] = u, (1.0 if gamma is None else gamma) / deviation, part, (mean, variance)
-    o.values[i.outputs[0]] = u * (1.0 if gamma is None else gamma) + (0 if beta is None else beta)
+    r, d = (1.0, 0.0)
+    if renorm and from_batch:
+        _, r_min, r_max, d_max = i.numbers
+        r = np.clip(deviation / renorm[2], r_min, r_max)
+        d = np.clip((mean - renorm[1]) / renorm[2], -d_max, d_max)
+    gamma = 1.0 if gamma is None else gamma
+    o.kept[i] = u * r + d, (u, gamma * r / deviation), part, (mean, variance, deviation)
+    o.values[i.outputs[0]] = (u * r + d) * gamma + (0 if beta is None else beta)
 
 
 def batch_norm_backward(o, i):
-    u, factor, part, _ = o.kept[i]
+    scaled, (u, factor), part, _ = o.kept[i]
     dy = o.slopes[i.outputs[0]]
     axes = tuple(range(dy.ndim - 1))
-    by_gamma, by_beta = (dy * u).sum(axes), dy.sum(axes)
-    for v, gradient in zip(i.params[:2], (by_gamma, by_beta), strict=True):
+    by_beta = dy.sum(axes)
+    for v, gradient in zip(i.params[:2], ((dy * scaled).sum(axes), by_beta), strict=True):
         if v is not None:
             o.gradients[v] += gradient
-    o.slopes[i.inputs[0]] += factor * (dy - part * (by_beta + u * by_gamma))
+    o.slopes[i.inputs[0]] += factor * (dy - part * (by_beta + u * (dy * u).sum(axes)))
 
 
 def follow_batch(o, i):
-    *_, statistics = o.kept[i]
-    from_batch = o.training and not i.attributes["frozen"]
-    keep = i.attributes["momentum"]
-    for v, now in zip(i.params[2:], statistics, strict=True):
-        if from_batch:
-            o.weights[v] = o.weights[v] * keep + now * (1 - keep)
+    *_, (mean, variance, deviation) = o.kept[i]
+    if not o.training or i.attributes["frozen"]:
+        return
+
+    def follow(v, now, keep):
+        o.weights[v] = o.weights[v] * keep + now * (1 - keep)
+
+    moving, renorm = i.params[2:4], i.params[4:]
+    follow(moving[0], mean, i.attributes["momentum"])
+    if not renorm:
+        follow(moving[1], variance, i.attributes["momentum"])
+        return
+    follow(renorm[0], deviation, i.attributes["momentum"])
+    o.weights[moving[1]] = np.maximum(o.weights[renorm[0]] ** 2 - i.attributes["epsilon"], 0.0)
+    follow(renorm[1], mean, i.numbers[0])
+    follow(renorm[2], deviation, i.numbers[0])
 
 
 FORWARD = {

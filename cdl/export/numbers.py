@@ -133,6 +133,6 @@ def inference_scale(i: "Instruction", width: int) -> tuple[NDArray[Any], ...]:
         if i.attributes["invert"]:
             return column(None, 0.0), deviation, mean
         return mean, 1.0 / deviation, column(None, 0.0)
-    gamma, beta, center, variance = values
+    gamma, beta, center, variance = values[:4]
     root = np.sqrt(column(variance, 1.0) + float(np.float32(i.attributes["epsilon"])))
     return column(center, 0.0), column(gamma, 1.0) / root, column(beta, 0.0)

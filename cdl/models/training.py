@@ -129,7 +129,7 @@ def _run_epochs(
             logs = in_order(feed.engine.results())
             if validation is not None and checks.is_due(frequency, epoch):
                 logs = in_order(logs | validation.run(callbacks, chunk))
-            callbacks.on_epoch_end(epoch, logs)
+            callbacks.on_epoch_end(epoch, dict(logs))  # what callbacks add ends with the epoch
             if model.stop_training or not done:
                 break
         if epochs.stop > 0:

@@ -5,6 +5,11 @@
  * the moving ones follow: moving = momentum moving + (1 - momentum) batch. Otherwise, and if the
  * layer is frozen, they are the moving ones. A second input is a mask, one number a line: lines
  * with a 0 are left out of the statistics of the batch, and mapped like the others.
+ *
+ * With the last three params it is batch renormalization (Ioffe, 2017): with u = (x - mean) / s,
+ * s = sqrt(variance + epsilon), and the renorm mean m and deviation t of the batches before,
+ * y = gamma (r u + d) + beta for r = s / t and d = (mean - m) / t, both clipped, both constants
+ * to the slope. Then the moving deviation follows, and the moving variance is made from it.
  */
 #include "ops/learn.h"
 #include "ops/op.h"
@@ -12,11 +17,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOMENTUM, EPSILON, FROZEN };   /* attributes */
-enum { GAMMA, BETA, MEAN, VARIANCE }; /* params; the first two may be missing */
+enum { MOMENTUM, EPSILON, FROZEN };                         /* attributes */
+enum { RENORM_MOMENTUM, R_MIN, R_MAX, D_MAX, N_OF_RENORM }; /* numbers */
+/* Params; the first two may be missing, and so may the last three. */
+enum { GAMMA, BETA, MEAN, VARIANCE, DEVIATION, RENORM_MEAN, RENORM_DEVIATION, N_PARAMS };
 
 /* Scratch: columns of statistics, then the sums of blocks of samples. */
-enum { MU, SPREAD, FACTOR, SHIFT, INVERSE, SUM_DY, SUM_PRODUCT, DX_A, DX_B, DX_C, N_COLUMNS };
+enum { MU, SPREAD, FACTOR, SHIFT, INVERSE, SUM_DY, SUM_PRODUCT, DX_A, DX_B, DX_C, R, D, N_COLUMNS };
 
 static size_t column_floats(const struct cdl_node *node) {
     return cdl_round_up(node->in[0]->width, CDL_LINE);
@@ -42,9 +49,13 @@ static cdl_status check(const struct cdl_node *node) {
     if (x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
     if (node->n_in > 1 && (node->in[1]->lines != x->lines || node->in[1]->width != 1))
         return CDL_ERR_PROGRAM;
-    for (int i = GAMMA; i <= VARIANCE; i++) {
+    const bool renorm = node->n_numbers > 0;
+    if (renorm && node->n_numbers != N_OF_RENORM) return CDL_ERR_PROGRAM;
+    for (int i = GAMMA; i < N_PARAMS; i++) {
         const struct cdl_param *param = node->param[i];
-        if (param ? param->matrix || param->cols != x->width : i >= MEAN) return CDL_ERR_PROGRAM;
+        const bool needed = i > VARIANCE ? renorm : i >= MEAN;
+        if (param ? param->matrix || param->cols != x->width : needed) return CDL_ERR_PROGRAM;
+        if (param && i > VARIANCE && !renorm) return CDL_ERR_PROGRAM;
     }
     return CDL_OK;
 }
@@ -152,13 +163,49 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     }
 }
 
+static bool renormalizes(const struct cdl_node *node) { return node->n_numbers > 0; }
+
+static float clip(double low, float x, double high) {
+    return fminf(fmaxf(x, (float)low), (float)high);
+}
+
+/* The map of the batch with r and d in it. A deviation is at least sqrt(epsilon), as in Keras. */
+static void renormalize(const struct cdl_node *node) {
+    const double *numbers = node->numbers;
+    const float least = sqrtf(node->attribute[EPSILON]);
+    for (size_t j = 0; j < node->in[0]->width; j++) {
+        const float deviation = fmaxf(node->param[RENORM_DEVIATION]->w[j], least);
+        const float gamma = node->param[GAMMA] ? node->param[GAMMA]->w[j] : 1.0f;
+        const float r = 1.0f / (column(node, INVERSE)[j] * deviation);
+        const float d = (column(node, MU)[j] - node->param[RENORM_MEAN]->w[j]) / deviation;
+        column(node, R)[j] = clip(numbers[R_MIN], r, numbers[R_MAX]);
+        column(node, D)[j] = clip(-numbers[D_MAX], d, numbers[D_MAX]);
+        column(node, FACTOR)[j] *= column(node, R)[j];
+        column(node, SHIFT)[j] += gamma * column(node, D)[j];
+    }
+}
+
+static void follow(struct cdl_param *param, size_t j, float keep, float to) {
+    param->w[j] = param->w[j] * keep + to * (1.0f - keep);
+}
+
 /* The moving statistics follow the batches as they go forward, as Keras's do. */
 static void follow_batch(const struct cdl_node *node) {
     const float keep = node->attribute[MOMENTUM];
+    const float renorm = renormalizes(node) ? (float)node->numbers[RENORM_MOMENTUM] : 0.0f;
+    struct cdl_param *const *param = node->param;
     for (size_t j = 0; j < node->in[0]->width; j++) {
-        float *mean = node->param[MEAN]->w, *variance = node->param[VARIANCE]->w;
-        mean[j] = mean[j] * keep + column(node, MU)[j] * (1.0f - keep);
-        variance[j] = variance[j] * keep + column(node, SPREAD)[j] * (1.0f - keep);
+        const float mean = column(node, MU)[j], deviation = 1.0f / column(node, INVERSE)[j];
+        follow(param[MEAN], j, keep, mean);
+        if (!renormalizes(node)) {
+            follow(param[VARIANCE], j, keep, column(node, SPREAD)[j]);
+            continue;
+        }
+        follow(param[RENORM_MEAN], j, renorm, mean);
+        follow(param[RENORM_DEVIATION], j, renorm, deviation);
+        follow(param[DEVIATION], j, keep, deviation);
+        const float moving = param[DEVIATION]->w[j];
+        param[VARIANCE]->w[j] = fmaxf(moving * moving - node->attribute[EPSILON], 0.0f);
     }
 }
 
@@ -184,6 +231,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         if (first > 0) break;
         add_blocks(node, ctx, 0, part_of(node, ctx), column(node, SPREAD));
         set_map(node, column(node, MU), column(node, SPREAD));
+        if (renormalizes(node)) renormalize(node);
         follow_batch(node);
         break;
     default:
@@ -193,7 +241,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 /* With u = (x - mean) / sqrt(variance + epsilon) and N values a column:
  * dbeta = sum dy, dgamma = sum dy u, dx = factor (dy - dbeta / N - u dgamma / N); for a line that
- * does not count, dx = factor dy. */
+ * does not count, dx = factor dy. With r and d, dgamma is r sum dy u + d dbeta. */
 static void set_slopes(const struct cdl_node *node, const struct cdl_context *ctx) {
     const float part = part_of(node, ctx);
     add_blocks(node, ctx, 0, 1.0f, column(node, SUM_DY));
@@ -205,6 +253,9 @@ static void set_slopes(const struct cdl_node *node, const struct cdl_context *ct
         column(node, DX_A)[j] = factor;
         column(node, DX_B)[j] = -per_row * column(node, SUM_PRODUCT)[j] * column(node, INVERSE)[j];
         column(node, DX_C)[j] = -per_row * column(node, SUM_DY)[j];
+        if (!from_batch || !renormalizes(node)) continue;
+        column(node, SUM_PRODUCT)[j] = column(node, R)[j] * column(node, SUM_PRODUCT)[j] +
+                                       column(node, D)[j] * column(node, SUM_DY)[j];
     }
 }
 
@@ -268,7 +319,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 const struct cdl_op cdl_op_batch_norm = {
     .name = "batch_norm",
     .attributes = "momentum,epsilon,frozen",
-    .params = "gamma,beta,mean,variance",
+    .params = "gamma,beta,mean,variance,deviation,renorm_mean,renorm_deviation",
     .check = check,
     .scratch_floats = scratch_floats,
     .prepare = prepare,

@@ -33,7 +33,7 @@ enum {
     CDL_MAX_DIMS = 8,
     CDL_MAX_INPUTS = 8,
     CDL_MAX_OUTPUTS = 2,
-    CDL_MAX_PARAMS = 4,
+    CDL_MAX_PARAMS = 7,
     CDL_MAX_ATTRIBUTES = 8
 };
 

@@ -91,6 +91,29 @@ def test_through_batch_normalization(shape, scaled, frozen):
         close(found, expected)
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_through_batch_renormalization_with_r_and_d_as_constants(scaled):
+    """Clipped to one number each, they are constants to the differences too."""
+    rng = np.random.default_rng(7)
+    moving = [weight(rng.uniform(0.5, 2, 5)) for _ in range(5)]
+    moving[3].assign(rng.normal(size=5) + 100)  # so that d is at its bound
+    affine = [weight(rng.uniform(0.5, 2, 5)), weight(rng.normal(size=5))] if scaled else [None] * 2
+    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
+    numbers = (0.8, 1.3, 1.3, 0.4)
+
+    def emit(program, x):
+        params = affine + moving
+        x = program.emit("batch_norm", [x], x.shape, params, numbers=numbers, **attributes)
+        return activation(program, x, "tanh")
+
+    program = between(rng, (3,), emit)
+    x, dy = data(rng, 3, 4), data(rng, 3, 3)
+    learn = [v for v in program.variables if v not in set(moving)]
+    expected = difference_gradients(program, [x], dy=dy, learn=learn, training=True)
+    for threads in (1, 3):
+        close(pull_back(program, [x], dy, threads=threads)[1], expected)
+
+
 @pytest.mark.parametrize("widths", [(4, 1, 3), (4, 5, 1), (1, 5, 3), (1, 1, 1), (4, 65, 17)])
 def test_through_layers_of_one_and_of_many_units(widths):
     rng = np.random.default_rng(5)

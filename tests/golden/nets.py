@@ -28,12 +28,12 @@ def bits(*shape: int, seed: int = 0) -> Any:
 
 
 def state_weights(model: Any, seed: int = 3) -> Any:
-    """Give all weights stated values: variances positive, all others small."""
+    """Give all weights stated values: variances and the like positive, all others small."""
     rng = np.random.RandomState(seed)
     values = []
     for weight in model.weights:
         shape = tuple(weight.shape)
-        positive = "variance" in weight.name or "gamma" in weight.name
+        positive = any(part in weight.name for part in ("variance", "gamma", "stddev"))
         drawn = rng.uniform(0.5, 1.5, shape) if positive else rng.normal(size=shape) * 0.5
         values.append(np.asarray(drawn, "float32"))
     model.set_weights(values)

@@ -145,10 +145,34 @@ def test_regularizers_and_constraints_of_gamma_and_beta():
     assert (bn.beta.numpy() >= 0).all()
 
 
+def renormalizing(clipping):
+    return layers.BatchNormalization(renorm=True, renorm_clipping=clipping)
+
+
+def test_renormalization_is_that_of_the_batch_as_long_as_statistics_stand():
+    x = X4[:, 0, 0]
+    plain, renormed = layers.BatchNormalization(), renormalizing(None)
+    for layer in (plain, renormed):
+        layer.build(x.shape)
+    names = ["gamma", "beta", "moving_mean", "moving_variance"]
+    assert [w.name for w in plain.weights] == names
+    assert [w.name for w in renormed.weights] == [
+        *names, "moving_stddev", "renorm_mean", "renorm_stddev"
+    ]  # fmt: skip
+    renormed.renorm_mean.assign(x.mean(0))
+    renormed.renorm_stddev.assign(np.sqrt(x.var(0) + 0.001))
+    found = renormed(x, training=True)
+    np.testing.assert_allclose(found, plain(x, training=True), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(renormed.renorm_mean.numpy(), x.mean(0), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: layers.BatchNormalization(renorm=True), ValueError, "renorm=True is not"),
+        (lambda: renormalizing({"a": 1}), ValueError, "dict with keys among .*, got {'a': 1}"),
+        (lambda: renormalizing([1]), ValueError, "must be a dict"),
+        (lambda: renormalizing({"rmax": 1, "rmin": 2}), ValueError, "rmax must be at least rmin"),
+        (lambda: renormalizing({"dmax": -1}), ValueError, "dmax must be at least 0"),
         (lambda: layers.BatchNormalization(synchronized=True), ValueError, "synchronized=True"),
         (lambda: layers.BatchNormalization(axis=[1, 2]), ValueError, "axis must be an int"),
         (lambda: layers.BatchNormalization(axis=3)(X4[0]), ValueError, "within the 3 axes"),

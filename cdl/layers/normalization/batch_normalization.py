@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import initializers
 from cdl._arguments import not_yet, number, whole
 from cdl.layers.axes import along
@@ -15,6 +17,8 @@ from cdl.layers.shapes import axes_within, sizes_of
 if TYPE_CHECKING:
     from cdl._program import Program, Value
     from cdl._variable import Variable
+
+_MOST = float(np.finfo(np.float32).max)
 
 
 @family.add()
@@ -40,14 +44,16 @@ class BatchNormalization(Scaled):
         gamma_regularizer: a penalty on gamma.
         beta_constraint: what beta must be after each update.
         gamma_constraint: what gamma must be after each update.
-        renorm: not supported.
-        renorm_clipping: kept; it would only matter with `renorm`.
-        renorm_momentum: likewise.
-        synchronized: not supported, as in Keras without TensorFlow.
+        renorm: whether to renormalize (Ioffe, 2017): in training x, brought to mean 0 and
+            variance 1, becomes ``r x + d``, where ``r = stddev / renorm_stddev`` and ``d = (mean -
+            renorm_mean) / renorm_stddev`` come from the batch and from those before.
+        renorm_clipping: with `renorm`: a dict of bounds, "rmin" and "rmax" of r, "dmax" of |d|.
+        renorm_momentum: with `renorm`: how much of renorm_mean and renorm_stddev stays at a step.
+        synchronized: False; there is one device.
         kwargs: see `Layer`.
 
     Weights: gamma, beta, then moving_mean, moving_variance, which are never trained; each of the
-    shape (channels,).
+    shape (channels,). With `renorm` also moving_stddev, renorm_mean, renorm_stddev.
 
     Raises:
         ValueError: a wrong or an unsupported argument.
@@ -56,6 +62,9 @@ class BatchNormalization(Scaled):
     takes_mask = True
     moving_mean: Variable
     moving_variance: Variable
+    moving_stddev: Variable
+    renorm_mean: Variable
+    renorm_stddev: Variable
 
     def __init__(
         self,
@@ -93,9 +102,10 @@ class BatchNormalization(Scaled):
         owner = "BatchNormalization"
         self.axis = whole(owner, "axis", axis)
         self.momentum = number(owner, "momentum", momentum)
-        not_yet(owner, renorm=(renorm, False), synchronized=(synchronized, False))
-        self.renorm_clipping = renorm_clipping
-        self.renorm_momentum = renorm_momentum
+        not_yet(owner, synchronized=(synchronized, False))
+        self.renorm = bool(renorm)
+        self.renorm_clipping = _bounds(renorm_clipping) if renorm else renorm_clipping
+        self.renorm_momentum = number(owner, "renorm_momentum", renorm_momentum)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
@@ -111,12 +121,25 @@ class BatchNormalization(Scaled):
         self.moving_variance = self.add_weight(
             (channels,), self.moving_variance_initializer, name="moving_variance", trainable=False
         )
+        for name in ("moving_stddev", "renorm_mean", "renorm_stddev") if self.renorm else ():
+            first = self.moving_mean_initializer if name == "renorm_mean" else self._first_stddev
+            setattr(self, name, self.add_weight((channels,), first, name=name, trainable=False))
         self.input_spec = InputSpec(ndim=len(shape), axes={axis: channels})
         super().build(input_shape)
 
+    def _first_stddev(self, shape: Any, dtype: Any = None) -> Any:
+        """First values of a moving deviation: the root of those of the variance."""
+        first: Any = self.moving_variance_initializer
+        return np.sqrt(first(shape, dtype))
+
     def lower(self, program: Program, x: Value) -> Value:
         """Append the normalization of lines of channels."""
-        params = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        params: tuple[Any, ...] = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        numbers: tuple[float, ...] = ()
+        if self.renorm:
+            params += (self.moving_stddev, self.renorm_mean, self.renorm_stddev)
+            bounds = {"rmin": 0.0, "rmax": _MOST, "dmax": _MOST, **self.renorm_clipping}
+            numbers = (self.renorm_momentum, bounds["rmin"], bounds["rmax"], bounds["dmax"])
         attributes = {
             "momentum": self.momentum,
             "epsilon": self.epsilon,
@@ -132,7 +155,9 @@ class BatchNormalization(Scaled):
 
         def emit(lines: Value) -> Value:
             inputs = (lines,) if x.mask is None else (lines, x.mask)
-            return program.emit("batch_norm", inputs, lines.shape, params, **attributes)
+            return program.emit(
+                "batch_norm", inputs, lines.shape, params, numbers=numbers, **attributes
+            )
 
         return along(program, x, (axis,), emit)
 
@@ -145,7 +170,21 @@ class BatchNormalization(Scaled):
             "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
             "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
             "synchronized": False,
-            "renorm": False,
+            "renorm": self.renorm,
             "renorm_clipping": self.renorm_clipping,
             "renorm_momentum": self.renorm_momentum,
         }
+
+
+def _bounds(clipping: Any) -> dict[str, float]:
+    """The bounds of a renormalization, those that are given."""
+    owner, names = "BatchNormalization: renorm_clipping", ("rmax", "rmin", "dmax")
+    given = {} if clipping is None else clipping
+    if not isinstance(given, dict) or set(given) - set(names):
+        raise ValueError(f"{owner} must be a dict with keys among {names}, got {clipping!r}")
+    bounds = {k: number(owner, k, v) for k, v in given.items() if v is not None}
+    if bounds.get("rmax", _MOST) < bounds.get("rmin", 0.0):
+        raise ValueError(f"{owner}: rmax must be at least rmin, got {clipping!r}")
+    if bounds.get("dmax", 0.0) < 0:
+        raise ValueError(f"{owner}: dmax must be at least 0, got {clipping!r}")
+    return bounds

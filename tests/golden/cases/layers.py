@@ -44,6 +44,9 @@ TABLE = {
         (X2, {"scale": False}),
         (X3, {"axis": 1}),
         (X2, {"gamma_regularizer": "l2", "beta_constraint": "non_neg"}),
+        (X2, {"renorm": True, "renorm_momentum": 0.7, "momentum": 0.8}),
+        (X3, {"renorm": True, "renorm_clipping": {"rmax": 1.2, "rmin": 0.9, "dmax": 0.3}}),
+        (X3, {"renorm": True, "axis": 1, "scale": False, "renorm_clipping": {"dmax": 0.1}}),
     ],
     "LayerNormalization": [
         (X2, {}),
