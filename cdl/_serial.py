@@ -67,34 +67,34 @@ def home_of(thing: Any) -> str | None:
 # --- writing ---
 
 
-def serialize(thing: Any) -> Any:
+def serialize(obj: Any) -> Any:
     """The config of an object that has a `get_config`, or of a named function.
 
     None, numbers and strings are themselves; containers are walked through.
 
     Args:
-        thing: an object with a `get_config`, a named function, or plain values.
+        obj: an object with a `get_config`, a named function, or plain values.
 
     Raises:
         TypeError: something that has neither.
     """
-    if thing is None or isinstance(thing, (str, bool, int, float)):
-        return thing
-    if isinstance(thing, (list, tuple)):
-        items = [serialize(item) for item in thing]
-        return tuple(items) if isinstance(thing, tuple) else items
-    if isinstance(thing, dict):
-        return {key: serialize(value) for key, value in thing.items()}
-    if isinstance(thing, (np.ndarray, np.generic)):
-        return _array_config(np.asarray(thing))
-    special = _special_config(thing)
+    if obj is None or isinstance(obj, (str, bool, int, float)):
+        return obj
+    if isinstance(obj, (list, tuple)):
+        items = [serialize(item) for item in obj]
+        return tuple(items) if isinstance(obj, tuple) else items
+    if isinstance(obj, dict):
+        return {key: serialize(value) for key, value in obj.items()}
+    if isinstance(obj, (np.ndarray, np.generic)):
+        return _array_config(np.asarray(obj))
+    special = _special_config(obj)
     if special is not None:
         return special
-    if hasattr(thing, "get_config") and not isinstance(thing, type):
-        return _object_config(thing)
-    if isinstance(thing, type) or not hasattr(thing, "__name__"):
-        raise TypeError(f"serialize: {thing!r} has no get_config and no name")
-    return _function_config(thing)
+    if hasattr(obj, "get_config") and not isinstance(obj, type):
+        return _object_config(obj)
+    if isinstance(obj, type) or not hasattr(obj, "__name__"):
+        raise TypeError(f"serialize: {obj!r} has no get_config and no name")
+    return _function_config(obj)
 
 
 def _array_config(array: np.ndarray[Any, Any]) -> Any:

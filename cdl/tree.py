@@ -54,25 +54,25 @@ def _with_path(structure: Any, path: Path) -> Iterator[tuple[Path, Any]]:
         yield path, structure
 
 
-def map_structure(function: Callable[..., Any], *structures: Any) -> Any:
-    """A structure like the first, of what the function gives for the leaves of all of them.
+def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
+    """A structure like the first, of what the func gives for the leaves of all of them.
 
     Args:
-        function: called with one leaf of each structure.
+        func: called with one leaf of each structure.
         structures: alike; see `assert_same_structure`.
 
     Raises:
-        TypeError: `function` cannot be called.
+        TypeError: `func` cannot be called.
         ValueError: no structure, or structures that differ.
     """
-    if not callable(function):
-        raise TypeError(f"map_structure: func must be callable, got {function!r}")
+    if not callable(func):
+        raise TypeError(f"map_structure: func must be callable, got {func!r}")
     if not structures:
         raise ValueError("map_structure: structures must be at least one, got none")
     for other in structures[1:]:
         assert_same_structure(structures[0], other)
     leaves = zip(*map(flatten, structures), strict=True)
-    return pack_sequence_as(structures[0], [function(*each) for each in leaves])
+    return pack_sequence_as(structures[0], [func(*each) for each in leaves])
 
 
 def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
@@ -224,22 +224,22 @@ def lists_to_tuples(structure: Any) -> Any:
     return structure
 
 
-def map_shape_structure(function: Callable[[Any], Any], structure: Any) -> Any:
+def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
     """As `map_structure` where the leaves are shapes: tuples or lists of ints and None.
 
     Args:
-        function: what is called.
+        func: what is called.
         structure: lists, tuples and dicts, nested, or a leaf.
 
     Raises:
         ValueError: something in it is no shape.
     """
     if is_shape(structure):
-        return function(tuple(structure))
+        return func(tuple(structure))
     if isinstance(structure, (list, tuple)):
-        return type(structure)(map_shape_structure(function, part) for part in structure)
+        return type(structure)(map_shape_structure(func, part) for part in structure)
     if isinstance(structure, dict):
-        return {key: map_shape_structure(function, part) for key, part in structure.items()}
+        return {key: map_shape_structure(func, part) for key, part in structure.items()}
     raise ValueError(f"map_shape_structure: structure must hold shapes, got {structure!r}")
 
 

@@ -24,6 +24,10 @@ _WHAT_ELSE = {
 }
 
 
+class NoArrayError(TypeError, ValueError):
+    """Something that is no array: of a wrong type (TypeError), a ValueError in Keras."""
+
+
 def as_numeric(value: Any, name: str) -> NDArray[Any]:
     """The array that holds the numbers of `value`, copied only where there was no array.
 
@@ -83,7 +87,7 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
             f"{name} must be dense, got a sparse {type(value).__name__}: give its .toarray()"
         )
     if value is None or isinstance(value, (str, bytes, dict, set, frozenset)):
-        raise TypeError(
+        raise NoArrayError(
             f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
         )
     listed = isinstance(value, (list, tuple, numbers.Number))
@@ -91,7 +95,7 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
     shared = not known and hasattr(value, "__dlpack__")
     tensor = not known and not shared and callable(getattr(value, "numpy", None))
     if not (known or shared or tensor) or isinstance(value, type):
-        raise TypeError(
+        raise NoArrayError(
             f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
         )
     try:

@@ -129,7 +129,7 @@ class Keeping:
         """With `use_ema` the moving average of each weight, once this is built."""
         return dict(self._averages)
 
-    def build(self, variables: Sequence[Variable]) -> None:
+    def build(self, var_list: Sequence[Variable]) -> None:
         """Make what is kept for the weights that are to be trained; again for the same is nothing.
 
         Raises:
@@ -140,7 +140,7 @@ class Keeping:
                 f"{type(self).__name__}: row must name one of {', '.join(_core.OPTIMIZERS)}; "
                 "optimizers written in Python are not supported"
             )
-        variables = [self._own(each) for each in variables]
+        variables = [self._own(each) for each in var_list]
         if not self.built:
             if self.use_ema:
                 self._averages = {each: self._like(each, "average") for each in variables}

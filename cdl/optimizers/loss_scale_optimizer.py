@@ -148,9 +148,9 @@ class LossScaleOptimizer(Optimizer):
             )
         return {**self.inner_optimizer.rules(variables), "finite_only": True}
 
-    def build(self, variables: Sequence[Variable]) -> None:
+    def build(self, var_list: Sequence[Variable]) -> None:
         """Build the inner optimizer."""
-        self.inner_optimizer.build(variables)
+        self.inner_optimizer.build(var_list)
         self.built = True
 
     @property

@@ -62,6 +62,7 @@ def test_rates_are_keras_own(schedule, steps, rates):
         (lambda: s.PolynomialDecay(0.1, 0), "PolynomialDecay: decay_steps"),
         (lambda: s.CosineDecay(0.1, 0), "CosineDecay: decay_steps"),
         (lambda: s.CosineDecay(0.1, 1, warmup_steps=1.5), "warmup_steps must be an int, got 1.5"),
+        (lambda: s.CosineDecay(0.1, 5, 0.1, 0.2), "name must be a string without '/', got 0.2"),
         (lambda: s.CosineDecayRestarts(0.1, 0), "CosineDecayRestarts: first_decay_steps"),
         (
             lambda: s.PiecewiseConstantDecay([1, 2], [0.1, 0.2]),

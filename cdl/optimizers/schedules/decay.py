@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import flag, number
-from cdl.optimizers.schedules.schedule import Formula, family
+from cdl.optimizers.schedules.schedule import Formula, family, named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class ExponentialDecay(Formula):
         self.decay_steps = decay_steps
         self.decay_rate = decay_rate
         self.staircase = flag("ExponentialDecay", "staircase", staircase)
-        self.name = name
+        self.name = named("ExponentialDecay", name)
         self.check(
             "decay_steps",
             initial_learning_rate=initial_learning_rate,
@@ -84,7 +84,7 @@ class InverseTimeDecay(Formula):
         self.decay_steps = decay_steps
         self.decay_rate = decay_rate
         self.staircase = flag("InverseTimeDecay", "staircase", staircase)
-        self.name = name
+        self.name = named("InverseTimeDecay", name)
         self.check(
             "decay_steps",
             initial_learning_rate=initial_learning_rate,
@@ -135,7 +135,7 @@ class PolynomialDecay(Formula):
         self.end_learning_rate = end_learning_rate
         self.power = power
         self.cycle = flag("PolynomialDecay", "cycle", cycle)
-        self.name = name
+        self.name = named("PolynomialDecay", name)
         self.check(
             "decay_steps",
             initial_learning_rate=initial_learning_rate,
@@ -191,7 +191,7 @@ class PiecewiseConstantDecay(Formula):
             raise ValueError(f"{owner}: boundaries must rise, got {boundaries}")
         self.boundaries = boundaries
         self.values = values
-        self.name = name
+        self.name = named("PiecewiseConstantDecay", name)
 
     def rate(self, step: Array) -> Any:
         """The formula."""

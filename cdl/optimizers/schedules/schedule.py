@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number
+from cdl._arguments import expected, number
 from cdl._hints import Hinting
 from cdl._named import Family
 from cdl._state import State
@@ -41,6 +41,13 @@ class LearningRateSchedule(Hinting):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A new one from what `get_config` gave."""
         return cls(**config)
+
+
+def named(owner: str, name: Any) -> str:
+    """A name that is a string without '/'; ValueError for any other."""
+    if not isinstance(name, str) or "/" in name:
+        raise expected(owner, "name", "a string without '/'", name)
+    return name
 
 
 class Formula(LearningRateSchedule):
