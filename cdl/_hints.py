@@ -1,12 +1,17 @@
-"""_hints.py - what may have been meant: the near name, in errors about names of arguments."""
+"""_hints.py - errors and warnings at the user's place: what may have been meant, and which line."""
 
 from __future__ import annotations
 
 import functools
+import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_CDL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
 def hint(names: Iterable[str], known: Iterable[str]) -> str:
@@ -45,6 +50,14 @@ def _near(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
     parameters = inspect.signature(function).parameters.values()
     known = {each.name for each in parameters if each.kind in named}
     return hint([name for name in given if name not in known], known - given.keys() - {"self"})
+
+
+def warn(message: str) -> None:
+    """A UserWarning that shows the nearest line which is not cdl's."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_code.co_filename.startswith(_CDL) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 class Hinting:

@@ -5,6 +5,7 @@ import pytest
 
 from cdl import (
     activations,
+    callbacks,
     constraints,
     initializers,
     layers,
@@ -14,6 +15,7 @@ from cdl import (
     regularizers,
 )
 from cdl._named import Family, serialize
+from cdl.models import Model, Sequential
 
 
 @pytest.mark.parametrize(
@@ -234,8 +236,6 @@ def test_first_thing_of_a_name_keeps_it():
 
 
 def _model():
-    from cdl.models import Sequential
-
     return Sequential([layers.Input((2,)), layers.Dense(1)])
 
 
@@ -275,3 +275,18 @@ def test_error_within_a_call_gets_no_hint():
     with pytest.raises(TypeError) as caught:
         outer(alpa=1)
     assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: layers.LeakyReLU(alpha=0.1),
+        lambda: layers.Embedding(3, 2, input_length=4),
+        lambda: callbacks.EarlyStopping(mode="most"),
+        lambda: Model({"a": (x := layers.Input((2,), name="b"))}, layers.Dense(1)(x)),
+    ],
+)
+def test_warning_shows_the_line_of_the_user(call):
+    with pytest.warns(UserWarning) as caught:
+        call()
+    assert {each.filename for each in caught} == {__file__}

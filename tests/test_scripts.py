@@ -159,6 +159,8 @@ def test_ctrl_c_ends_it_as_it_ends_python(script, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell has its jobs in the background ignore Ctrl-C, and so the tests among them.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         assert process.stdout.readline() == "begun\n"
         time.sleep(0.5)  # until it sleeps

@@ -1,12 +1,12 @@
 """model_checkpoint.py - ModelCheckpoint: the model on disk, as training goes on."""
 
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from cdl._hints import warn
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.counting import BatchCounter
 from cdl.callbacks.monitor import MonitorCallback
@@ -128,17 +128,15 @@ class ModelCheckpoint(MonitorCallback):
             return True
         value = logs.get(self.monitor)
         if value is None:
-            warnings.warn(
+            warn(
                 f"Can save best model only with {self.monitor} available: saving this one. The "
-                f"run has {', '.join(map(repr, logs)) or 'no values'}",
-                stacklevel=4,
+                f"run has {', '.join(map(repr, logs)) or 'no values'}"
             )
             return True
         if np.ndim(value) > 0:
-            warnings.warn(
+            warn(
                 "Can save best model only when `monitor` is a scalar value: saving this one. "
-                f"Got {value}",
-                stacklevel=4,
+                f"Got {value}"
             )
             return True
         before = "None" if self.best is None else f"{self.best:.5f}"

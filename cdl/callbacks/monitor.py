@@ -1,10 +1,10 @@
 """monitor.py - MonitorCallback: for callbacks that ask whether a value got better."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from cdl._hints import warn
 from cdl.callbacks.callback import Callback, Logs
 
 
@@ -36,10 +36,9 @@ class MonitorCallback(Callback):
             if not isinstance(value, (int, float, np.number)):
                 raise TypeError(f"{self._who}: {name} must be a number, got {type(value).__name__}")
         if mode not in ("auto", "min", "max"):
-            warnings.warn(
+            warn(
                 f"{self._who} mode {mode!r} is unknown, expected 'auto', 'min' or 'max'; "
-                "going on with 'auto'",
-                stacklevel=3,
+                "going on with 'auto'"
             )
             mode = "auto"
         self.monitor = monitor
@@ -58,10 +57,9 @@ class MonitorCallback(Callback):
         logs = logs or {}
         value = logs.get(self.monitor)
         if value is None:
-            warnings.warn(
+            warn(
                 f"{self._who} watches {self.monitor!r}, which is not there: the run has "
-                f"{', '.join(map(repr, logs)) or 'no values'}",
-                stacklevel=3,
+                f"{', '.join(map(repr, logs)) or 'no values'}"
             )
         return value
 

@@ -1,13 +1,13 @@
 """remote_monitor.py - RemoteMonitor: the values of each epoch, sent to a server."""
 
 import json
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from cdl._arguments import flag
+from cdl._hints import warn
 from cdl.callbacks.callback import Callback, Logs
 
 
@@ -64,6 +64,4 @@ class RemoteMonitor(Callback):
             with urlopen(Request(self.root + self.path, data, headers), timeout=10):
                 pass
         except (URLError, OSError, ValueError) as error:
-            warnings.warn(
-                f"Could not reach RemoteMonitor root server at {self.root}: {error}", stacklevel=2
-            )
+            warn(f"Could not reach RemoteMonitor root server at {self.root}: {error}")

@@ -58,9 +58,9 @@ class Embedding(Layer):
     ) -> None:
         length = kwargs.pop("input_length", None)
         if length is not None:
-            import warnings
+            from cdl._hints import warn
 
-            warnings.warn("Argument `input_length` is deprecated. Just remove it.", stacklevel=2)
+            warn("Argument `input_length` is deprecated. Just remove it.")
         super().__init__(**kwargs)
         not_yet(
             "Embedding",

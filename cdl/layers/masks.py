@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from cdl import _graph, tree
 from cdl._graph import KerasTensor
+from cdl._hints import warn
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value
@@ -46,10 +46,9 @@ def of_output(layer: Any, program: Program, spec: Any, inputs: Any, y: Value) ->
     elif masked and layer.supports_masking:
         y.mask = given[0].mask
     elif masked:
-        warnings.warn(
+        warn(
             f"{type(layer).__name__} {layer.name!r} does not support masking: layers after it, "
-            "losses and metrics do not see the mask of its input",
-            stacklevel=2,
+            "losses and metrics do not see the mask of its input"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from cdl import _budget
 from cdl._arguments import expected, flag, number, positive_int, whole
+from cdl._hints import warn
 from cdl.config import epsilon
 from cdl.losses.loss import as_array
 from cdl.metrics.compiled import Tally
@@ -119,7 +119,7 @@ class IoU(Tally):
     ) -> Instruction:
         """As in Compiled."""
         if weight is not None and self._whole:
-            warnings.warn(_CAST.format(owner=type(self).__name__), stacklevel=2)
+            warn(_CAST.format(owner=type(self).__name__))
         return super().lower(program, target, prediction, weight)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -143,7 +143,7 @@ class IoU(Tally):
                 f"expected {len(p)}, got {len(y)}"
             )
         if self._whole and getattr(sample_weight, "dtype", np.dtype(int)).kind == "f":
-            warnings.warn(_CAST.format(owner=owner), stacklevel=2)
+            warn(_CAST.format(owner=owner))
         weight = None
         if sample_weight is not None:
             flat = np.reshape(sample_weight, -1) if np.ndim(sample_weight) > 1 else sample_weight

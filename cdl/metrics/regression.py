@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl._arguments import expected, one_of, whole
+from cdl._hints import warn
 from cdl.metrics.compiled import CompiledMetric, ElementMetric, Tally
 from cdl.metrics.metric import Mean, family
 
@@ -170,10 +170,9 @@ class R2Score(Tally):
         if p == 0:
             return score
         if p >= n - 1:
-            warnings.warn(
+            warn(
                 f"R2Score: {p} num_regressors need more than {p + 1} targets to adjust the score "
-                f"for, got {math.trunc(n)}: it is not adjusted",
-                stacklevel=3,
+                f"for, got {math.trunc(n)}: it is not adjusted"
             )
             return score
         return 1 - (1 - score) * (n - 1) / (n - p - 1)

@@ -1,12 +1,12 @@
 """checks.py - the plain arguments of fit, evaluate and predict: counts, switches, splits."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cdl import config
+from cdl._hints import warn
 from cdl.data import brief
 
 
@@ -41,7 +41,7 @@ def epochs(value: Any, name: str) -> int:
 def _limited(value: int | None, most: int | None, name: str) -> int | None:
     if most is None or (value is not None and value <= most):
         return value
-    warnings.warn(f"Limiting {name} to {most}", stacklevel=5)
+    warn(f"Limiting {name} to {most}")
     return most
 
 

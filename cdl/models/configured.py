@@ -1,11 +1,11 @@
 """configured.py - Configured: what of a model can be written down, and made again from that."""
 
 import json
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from cdl import _serial, saving
+from cdl._hints import warn
 from cdl._serial import deserialize, serialize
 from cdl.models.state import CompiledState
 from cdl.models.trainer import Trainer
@@ -30,10 +30,9 @@ class Configured(CompiledState):
         method too.
         """
         if getattr(type(self), "compile", None) is not Trainer.compile:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} has a compile() of its own, which was not called: override "
-                "compile_from_config(config) too, or call compile()",
-                stacklevel=2,
+                "compile_from_config(config) too, or call compile()"
             )
             return
         if not isinstance(config, Mapping):

@@ -5,13 +5,13 @@ A feed is what batches come from, arrays in passes or a stream. It remembers whe
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._hints import warn
 from cdl.callbacks import CallbackList
 from cdl.data import Mapped, Stream
 from cdl.data.mapped import FETCHED
@@ -298,8 +298,7 @@ def _run_chunk(feed: Feed, steps: int) -> int:
 def warn_out_of_data(kind: str, done: int, target: int | None) -> None:
     """Warn that there were fewer batches than asked for."""
     what = "steps_per_epoch * epochs" if kind == "train" else "steps"
-    warnings.warn(
+    warn(
         f"Your input ran out of data after {done} of {target or 'an unknown number of'} batches; "
-        f"going on without the others. Data or generator should have at least {what} batches.",
-        stacklevel=4,
+        f"going on without the others. Data or generator should have at least {what} batches."
     )

@@ -1,12 +1,12 @@
 """targets.py - whether targets are what losses and metrics can read."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdl import _core, data
+from cdl._hints import warn
 from cdl.models.compiled import Head
 
 Array = NDArray[Any]
@@ -53,10 +53,9 @@ def warn_of_no_probabilities(y: Array | None, head: Head, name: str) -> None:
     low, high = y.min(), y.max()
     if low < 0 or high > 1:
         assert head.loss is not None
-        warnings.warn(
+        warn(
             f"{name} should hold numbers from 0 to 1 for loss {head.loss.name!r}, got numbers from "
-            f"{low:g} to {high:g}: the loss can fall without end",
-            stacklevel=2,
+            f"{low:g} to {high:g}: the loss can fall without end"
         )
 
 

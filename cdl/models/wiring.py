@@ -7,11 +7,11 @@ first on the way back from the outputs.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 from cdl import _graph, tree
 from cdl._graph import Graph, KerasTensor, Node
+from cdl._hints import warn
 from cdl.data import brief
 from cdl.layers import Input
 
@@ -84,10 +84,9 @@ def wire(owner: str, inputs: Any, outputs: Any) -> Wiring:
 def _warn_of_other_names(inputs: dict[Any, Any]) -> None:
     for key, tensor in inputs.items():
         if isinstance(tensor, KerasTensor) and tensor.name != key:
-            warnings.warn(
+            warn(
                 f"inputs: the key {key!r} is the name by which data are found, and the Input there "
-                f"is called {tensor.name!r}: give it name={key!r}",
-                stacklevel=5,
+                f"is called {tensor.name!r}: give it name={key!r}"
             )
 
 

@@ -6,13 +6,13 @@ with `assign`, or a NumPy array) is copied into one before the step and out of i
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from cdl import _core
+from cdl._hints import warn
 from cdl._program import Program
 from cdl._state import State
 from cdl._variable import Variable
@@ -66,7 +66,7 @@ class Applying(Keeping):
             raise ValueError(f"{owner}: grads must have an array, got nothing but None")
         if len(given) < len(variables):
             names = [variable.path for variable in variables if variable not in given]
-            warnings.warn(f"Gradients do not exist for variables {names}.", stacklevel=2)
+            warn(f"Gradients do not exist for variables {names}.")
         self._step(owner, given)
 
     def stateless_apply(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from cdl import activations
 from cdl._arguments import number
+from cdl._hints import warn
 from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
@@ -80,7 +80,7 @@ class LeakyReLU(SameShape):
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         if "alpha" in kwargs:
             negative_slope = kwargs.pop("alpha")
-            warnings.warn("LeakyReLU: alpha is now called negative_slope", stacklevel=2)
+            warn("LeakyReLU: alpha is now called negative_slope")
         super().__init__(**kwargs)
         number("LeakyReLU", "negative_slope", negative_slope, low=0.0)
         self.negative_slope = negative_slope
