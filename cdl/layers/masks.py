@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from cdl import _graph, tree
@@ -10,6 +11,9 @@ from cdl._hints import warn
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value
+
+# Layers that have warned: each is lowered for training, evaluation and predictions, but says it once.
+_WARNED: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def tensor_of(mask: Value) -> KerasTensor:
@@ -45,7 +49,8 @@ def of_output(layer: Any, program: Program, spec: Any, inputs: Any, y: Value) ->
         y.mask = _computed(layer, program, spec, inputs)
     elif masked and layer.supports_masking:
         y.mask = given[0].mask
-    elif masked:
+    elif masked and layer not in _WARNED:
+        _WARNED.add(layer)
         warn(
             f"{type(layer).__name__} {layer.name!r} does not support masking: layers after it, "
             "losses and metrics do not see the mask of its input"
