@@ -12,7 +12,7 @@ from cdl._hints import warn
 if TYPE_CHECKING:
     from cdl._program import Program, Value
 
-# Layers that have warned: each is lowered for training, evaluation and predictions, but says it once.
+# Layers that have warned: each is lowered several times, but says it once.
 _WARNED: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
