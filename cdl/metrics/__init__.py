@@ -79,6 +79,7 @@ from cdl.metrics.regression import MeanAbsoluteError as MeanAbsoluteError
 from cdl.metrics.regression import MeanSquaredError as MeanSquaredError
 from cdl.metrics.regression import R2Score as R2Score
 from cdl.metrics.regression import RootMeanSquaredError as RootMeanSquaredError
+from cdl.metrics.states import with_states as with_states
 from cdl.metrics.traced import traced
 from cdl.metrics.trade_offs import PrecisionAtRecall as PrecisionAtRecall
 from cdl.metrics.trade_offs import RecallAtPrecision as RecallAtPrecision

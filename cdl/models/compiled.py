@@ -23,6 +23,12 @@ class Reported(NamedTuple):
     weighted: bool  # whether sample and class weights count
     held: bool  # whether the user has the object too, and may ask it for its result
     output: int  # number of the output that it is about; negative if traced code shows it values
+    traced: Any = None  # what the core runs instead of a metric of the user's, if it can
+
+    @property
+    def runs(self) -> Any:
+        """What adds it up: the metric, or what the core runs instead."""
+        return self.metric if self.traced is None else self.traced
 
     @property
     def key(self) -> int | str:
@@ -128,7 +134,7 @@ class Compiled:
             logged = _logged(loss, outputs[i], heads) if several and loss is not None else None
             own = [each for each in reported if each.output == i]
             readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
-            readers += [_reader("metric", each.name, each.metric, metrics) for each in own]
+            readers += [_reader("metric", each.name, each.runs, metrics) for each in own]
             wants = {want for _, want in readers}
             shaped = not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
             scale = wanted[i].scale
@@ -169,7 +175,8 @@ def _reported(
                 name = _free_name(f"{front}{metric.name}", other, names)
                 names.add(name)
                 held = isinstance(identifier, metrics.Metric)
-                found.append(Reported(name, metric, weighted, held, i))
+                traced = metrics.with_states(metric, *shapes[i])
+                found.append(Reported(name, metric, weighted, held, i, traced))
     return found
 
 

@@ -106,6 +106,9 @@ class Engine:
         """Forget what loss and metrics have added up."""
         self.executor.reset()
         self._forget()
+        for each in self.settled.metrics:
+            if each.traced is not None:
+                each.traced.reset()
         if self.in_python:
             self.parts.forget()
 
@@ -235,7 +238,7 @@ class Engine:
     ) -> None:
         for each in metrics:
             if each.key in states:
-                value = each.metric.value_of(states[each.key])
+                value = each.runs.value_of(states[each.key])
             else:
                 value = each.metric.result()
             if isinstance(value, Mapping):
@@ -267,7 +270,7 @@ class Engine:
         states = dict(zip(self.plan.reports, self._states(), strict=True))
         for each in self.metrics:
             if each.key in states and (each.held or not only_held):
-                each.metric.load(states[each.key])
+                each.runs.load(states[each.key])
 
 
 def _plain(value: Any) -> Any:

@@ -165,13 +165,13 @@ class _Step:
     def add_metrics(self) -> None:
         """Those of `compile` that the core has."""
         for each in self._metrics:
-            if metrics.is_compiled(each.metric):
+            if metrics.is_compiled(each.runs):
                 y = self._outputs[each.output]
-                target = self._target(each.output, each.metric.wants)
+                target = self._target(each.output, each.runs.wants)
                 weight = self._weight(each.output) if each.weighted else None
-                if each.metric.heeds_masks:
+                if each.runs.heeds_masks:
                     weight = _masked(self.program, weight, y.mask)
-                report = each.metric.lower(self.program, target, y, weight)
+                report = each.runs.lower(self.program, target, y, weight)
                 self._keys[id(report)] = each.name
 
     def _seen(self, number: int) -> Seen:

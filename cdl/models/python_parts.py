@@ -39,7 +39,7 @@ class PythonParts:
             for i, head in enumerate(settled.heads)
             if head.loss is not None and not losses.is_compiled(head.loss)
         ]
-        self.metrics = [each for each in settled.metrics if not metrics.is_compiled(each.metric)]
+        self.metrics = [each for each in settled.metrics if not metrics.is_compiled(each.runs)]
         self._wholes = {i: WholeBatches(settled.heads[i].loss) for i in self.losses}
         self._dtypes: Sequence[Any] = ()
         self.forget()

@@ -1,0 +1,160 @@
+"""states.py - metrics with states of the user's own, whose `update_state` the core runs.
+
+While `update_state` is run on symbolic values, weights that never learn stand in the attributes
+where the states are; what it assigns to them becomes a part of the program. `result` and
+`reset_state` stay Python code on the states, which are brought up to date before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import _graph
+from cdl._graph import KerasTensor
+from cdl._state import State
+from cdl._variable import Variable
+from cdl.metrics.compiled import Compiled
+from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdl._program import Instruction, Program, Value
+
+_USUAL: tuple[Any, ...] = (None, ())  # shapes of a sample's weights: there are none; one number
+
+
+class NotFollowedError(TypeError):
+    """The metric does what only Python can do."""
+
+    def __init__(self) -> None:
+        super().__init__("update_state must use cdl.ops alone, and change nothing but states")
+
+
+class TracedStates:
+    """A metric of the user's as the core runs it.
+
+    Args:
+        metric: the user's.
+        y_shape: shape of the targets, batch axis included.
+        output_shape: shape of the predictions, batch axis included.
+
+    Raises:
+        NotFollowedError: its `update_state` cannot be followed.
+    """
+
+    wants = "traced"
+    heeds_masks = False
+
+    def __init__(
+        self, metric: Metric, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+    ) -> None:
+        self.metric = metric
+        self.name = metric.name
+        self._shapes: Any = tuple(y_shape[1:]), tuple(output_shape[1:])
+        states = metric.variables
+        if not states or not all(type(s) is State and s.dtype == "float32" for s in states):
+            raise NotFollowedError
+        self._stands_for = {
+            id(state): Variable(state.shape, name=state.name, trainable=False) for state in states
+        }
+        self._graphs = {weight: self._follow(weight) for weight in _USUAL}
+
+    def _follow(self, weight: tuple[int, ...] | None) -> _graph.Graph:
+        """What `update_state` does, with weights of that shape of a sample or without.
+
+        Raises:
+            NotFollowedError: it cannot be told, or something else than a state has changed.
+        """
+        tensors = tuple(KerasTensor((None, *shape)) for shape in self._shapes)
+        metric, given = self.metric, dict[str, Any]()
+        if weight is not None:
+            given["sample_weight"] = KerasTensor((None, *weight))
+        kept = dict(vars(metric))
+        try:
+            vars(metric).update({name: self._swapped(value) for name, value in kept.items()})
+            before = {name: _sizes(value) for name, value in vars(metric).items()}
+            seen = dict(vars(metric))
+            graph = _graph.trace(metric.update_state, tensors, given, True)
+            now = vars(metric)
+            same = list(now) == list(seen) and all(now[name] is seen[name] for name in seen)
+            same = same and before == {name: _sizes(value) for name, value in now.items()}
+        except Exception as error:  # whatever it was: it is run on arrays then, and tells
+            raise NotFollowedError from error
+        finally:
+            vars(metric).clear()
+            vars(metric).update(kept)
+        acts = [node.operation for node in graph.nodes if getattr(node.operation, "acts", False)]
+        assigned = any(isinstance(node.operation, _graph.Assignment) for node in graph.nodes)
+        if not same or acts or not assigned or graph.losses:
+            raise NotFollowedError
+        return graph
+
+    def _swapped(self, value: Any) -> Any:
+        if isinstance(value, State):
+            return self._stands_for[id(value)]
+        if isinstance(value, Metric):
+            raise NotFollowedError
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._swapped(part) for part in value)
+        if isinstance(value, dict):
+            return {key: self._swapped(part) for key, part in value.items()}
+        return value
+
+    def lower(
+        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+    ) -> Instruction:
+        """Append what `update_state` does, and a report by which the metric is known."""
+        if target.shape != self._shapes[0]:
+            target = program.emit("reshape", (target,), self._shapes[0])
+        values = [target, prediction]
+        if weight is not None:
+            if weight.shape:
+                weight = program.emit("reshape", (weight,), weight.shape[:-1])
+            values.append(weight)
+        shape = None if weight is None else weight.shape
+        if shape not in self._graphs:
+            self._graphs[shape] = self._follow(shape)
+        self._graphs[shape].lower(program, values)
+        return program.score("observe", [program.constant(0.0)])
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.metric.reset_state()
+        for state in self.metric.variables:
+            self._stands_for[id(state)].assign(state.value)
+
+    def load(self, state: Sequence[float]) -> None:
+        """Bring the metric's states up to date."""
+        del state
+        for each in self.metric.variables:
+            each.assign(self._stands_for[id(each)].numpy())
+
+    def value_of(self, state: Sequence[float]) -> Any:
+        """The metric's value."""
+        self.load(state)
+        return self.metric.result()
+
+
+def _sizes(value: Any) -> Any:
+    return len(value) if isinstance(value, (list, dict, set)) else None
+
+
+def with_states(
+    metric: Metric, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+) -> TracedStates | None:
+    """A metric of the user's as the core runs it; None if it is none, or Python code to the core.
+
+    Args:
+        metric: any.
+        y_shape: shape of the targets, batch axis included.
+        output_shape: shape of the predictions, batch axis included.
+    """
+    if isinstance(metric, (Compiled, Mean, MeanMetricWrapper)):
+        return None
+    if type(metric).__module__.startswith("cdl.") or None in (*y_shape[1:], *output_shape[1:]):
+        return None
+    try:
+        return TracedStates(metric, y_shape, output_shape)
+    except NotFollowedError:
+        return None
