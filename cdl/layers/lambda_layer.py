@@ -43,10 +43,12 @@ class Lambda(Layer):
 
     Args:
         function: takes an array whose first axis are the samples, and gives another with as many.
-            If it has an argument `training` it is told whether it is called in training.
+            If it has an argument `training` it is told whether it is called in training, and if it
+            has `mask`, the mask of the inputs or None.
         output_shape: the shape of a sample of the result, or a function from shape to shape (batch
             axis included); None to try the function on two samples of ones.
-        mask: not supported in models.
+        mask: the mask of the result: a function in `cdl.ops` of the inputs and their mask (or
+            None), or an array.
         arguments: further arguments of the function, by name.
         kwargs: see `Layer`.
 
@@ -85,8 +87,6 @@ class Lambda(Layer):
 
     def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the function can be followed for such symbolic arguments."""
-        if self.mask is not None or "mask" in self._takes:
-            return False
         key = tuple((t.shape, t.dtype) for t in tensors_in((args, kwargs)))
         if key not in self._followed:
             try:
@@ -96,9 +96,20 @@ class Lambda(Layer):
             self._followed[key] = isinstance(outputs, KerasTensor)
         return self._followed[key]
 
+    def _computes_masks(self) -> bool:
+        return self.mask is not None
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """What `mask` gives, or is."""
-        return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
+        """What `mask` gives, or is.
+
+        Raises:
+            ValueError: an array in a model, where it cannot fit every batch.
+        """
+        if callable(self.mask):
+            return self.mask(inputs, previous_mask)
+        if self.mask is not None and tensors_in(inputs):
+            raise expected(f"Lambda {self.name!r}", "mask", "a function in a model", self.mask)
+        return self.mask
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the result, batch axis included.
@@ -137,8 +148,11 @@ class Lambda(Layer):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the call."""
-        if self.mask is not None or ("mask" in self._takes and x.mask is not None):
-            raise ValueError(f"Lambda {self.name!r}: mask must be None in a model, got {self.mask}")
+        if "mask" in self._takes and x.mask is not None:
+            raise ValueError(
+                f"Lambda {self.name!r}: function must be written in cdl.ops to be told the mask, "
+                "and must take None for it too"
+            )
         shape = [n for n in self.compute_output_shape((None, *x.shape))[1:] if n is not None]
         return program.emit("host", (x,), shape, (), function=_Hosted(self))
 

@@ -45,7 +45,7 @@ def of_output(layer: Any, program: Program, spec: Any, inputs: Any, y: Value) ->
     masked = any(v.mask is not None for v in given)
     if y.mask is not None:
         return
-    if layer._computes_masks() and (masked or not layer.supports_masking):
+    if layer._computes_masks():
         y.mask = _computed(layer, program, spec, inputs)
     elif masked and layer.supports_masking:
         y.mask = given[0].mask

@@ -62,6 +62,13 @@ class TracedLoss(Loss):
         values = self.graph.lower(program, [target, prediction])
         if values.shared and (weight is not None or mask is not None):
             values, mask = program.spread(values), None  # each sample weighs the one number
+        if mask is not None and mask.shape[:-1] != values.shape[: len(mask.shape) - 1]:
+            raise ValueError(
+                f"{self.name}: the loss must be one for each of {mask.shape[:-1]} steps, since the "
+                f"predictions have a mask, got losses of shape {values.shape} a sample"
+            )
+        if any(w is not None and w.shape == (*values.shape, 1) for w in (weight, mask)):
+            values = program.emit("reshape", (values,), (*values.shape, 1))  # one loss a line
         by_weight = self.reduction == "mean_with_sample_weight"
         if mask is not None or (by_weight and weight is not None):
             given = {1.0: weight, 2.0: mask}

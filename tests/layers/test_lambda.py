@@ -215,11 +215,11 @@ def test_it_stands_beside_everything_else():
     [
         (lambda: Lambda(3), TypeError, "function must be a function"),
         (lambda: Lambda(double, arguments=[1]), ValueError, "arguments must be a dict"),
-        (lambda: net(double, mask=lambda x, mask: mask), ValueError, "mask must be None"),
+        (lambda: net(double, mask=np.ones(4)), ValueError, "mask must be a function in a model"),
         (lambda: Lambda(double, foo=1), ValueError, "foo"),
     ],
 )
 def test_bad_argument_is_refused(call, error, text):
     with pytest.raises(error, match=text):
         model = call()
-        model(X)
+        model.predict(X, verbose=0)
