@@ -173,7 +173,7 @@ def source_of(program: Any, stem: str, model: Any) -> tuple[str, str]:
         out = f"out{_digit(k, program.outputs)}"
         text.write(f"for (i = 0; i < {math.prod(v.shape)}; i++) {out}[i] = {text.ref(v)}[i];")
     sizes = _sizes(program, model)
-    return _file(program, text, name, stem, sizes), _header(program, text, name, model.name, sizes)
+    return _file(program, text, name, stem, sizes), _header(program, text, name, model, sizes)
 
 
 def _digit(k: int, values: list[Any]) -> str:
@@ -241,11 +241,19 @@ def _file(program: Any, text: Text, name: str, stem: str, sizes: Sizes) -> str:
     )
 
 
-def _header(program: Any, text: Text, name: str, title: str, sizes: Sizes) -> str:
-    upper = name.upper()
+def _labels(model: Any, count: int) -> list[str]:
+    """What the model calls each of its inputs and outputs, if that tells more than their order."""
+    infos = [getattr(model, f"_{kind}_infos", tuple)() for kind in ("input", "output")]
+    names = [str(info.name) for side in infos for info in side]
+    return [f", {_comment(name)}" for name in names] if len(names) == count > 2 else [""] * count
+
+
+def _header(program: Any, text: Text, name: str, model: Any, sizes: Sizes) -> str:
+    upper, title = name.upper(), model.name
     macros = [
-        f"#define {upper}_{macro} {math.prod(shape)} /* floats of a sample of {a}: {list(shape)} */"
-        for a, macro, shape in sizes
+        f"#define {upper}_{macro} {math.prod(shape)} "
+        f"/* floats of a sample of {a}{label}: {list(shape)} */"
+        for (a, macro, shape), label in zip(sizes, _labels(model, len(sizes)), strict=True)
     ]
     size = 4 * text.work.size
     where = (

@@ -216,3 +216,13 @@ def test_header_and_source_are_both_written_or_neither(tmp_path):
     with pytest.raises(IsADirectoryError):
         model.export(tmp_path / "m.c", format="c")
     assert [each.name for each in tmp_path.iterdir()] == ["m.c"]
+
+
+def test_header_says_which_input_and_output_is_which(tmp_path):
+    model, _ = case("net merging")
+    model.export(tmp_path / "m.c")
+    text = (tmp_path / "m.h").read_text()
+    assert "/* floats of a sample of in0, a: [3, 6] */" in text
+    assert "/* floats of a sample of in1, b: [3, 6] */" in text
+    assert "/* floats of a sample of out0, first: [3] */" in text
+    assert "/* floats of a sample of out1, second: [1] */" in text
