@@ -214,6 +214,16 @@ MODULES: dict[str, dict[str, Any]] = {
     "tensorflow.python": {},
     "tensorflow.random": {"set_seed": _set_seed, "normal": _normal, "uniform": _uniform},
     "tensorflow.config": {"list_physical_devices": _devices, "set_visible_devices": _nothing},
+    "tensorflow.config.experimental": {
+        "list_physical_devices": _devices,
+        "set_memory_growth": _nothing,
+    },
+    "tensorflow.compat": {},
+    "tensorflow.compat.v1": {"set_random_seed": _set_seed},
+    "tensorflow.compat.v1.logging": {
+        "set_verbosity": lambda level: logging.getLogger("cdl").setLevel(level),
+        **{name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")},
+    },
     "tensorflow.test": {"is_gpu_available": lambda *_, **__: False},
     "tensorflow.version": {"VERSION": TENSORFLOW},
 }

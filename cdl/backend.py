@@ -1,4 +1,4 @@
-"""backend.py - the names that Keras 3 still has under `keras.backend`, and three of Keras 2's."""
+"""backend.py - the names that Keras 3 still has under `keras.backend`, and those of Keras 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cdl._symbols import is_keras_tensor
-from cdl.compat import get_value, int_shape, set_value
+from cdl.compat import function_of_backend, get_value, int_shape, set_value
 from cdl.config import (
     backend,
     epsilon,
@@ -39,6 +39,10 @@ __all__ = [
     "set_value",
     "standardize_dtype",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return function_of_backend(name)
 
 
 def is_float_dtype(dtype: Any) -> bool:

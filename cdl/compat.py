@@ -42,6 +42,8 @@ MOVED = {
     "cdl.utils.generic_utils": "cdl.utils",
     "cdl.utils.vis_utils": "cdl.utils",
     "cdl.utils.layer_utils": "cdl.utils",
+    "cdl.optimizers.legacy": "cdl.optimizers",
+    "cdl.optimizers.experimental": "cdl.optimizers",
     "cdl.engine": "cdl.models",
     "cdl.engine.training": "cdl.models",
     "cdl.engine.sequential": "cdl.models",
@@ -109,6 +111,34 @@ def short_names(module: str) -> Callable[[str], Any]:
         return getattr(importlib.import_module(module), _SHORT[name])
 
     return find
+
+
+# Functions on tensors that `keras.backend` had, where their names in `cdl.ops` are others.
+_OF_BACKEND = {
+    "pow": "power",
+    "constant": "convert_to_tensor",
+    "switch": "where",
+    "permute_dimensions": "transpose",
+}
+_SAME = (
+    "abs all any arange argmax argmin cast clip concatenate cos cumprod cumsum dot elu equal exp "
+    "expand_dims eye flip greater greater_equal hard_sigmoid less less_equal log logsumexp max "
+    "maximum mean min minimum moveaxis ndim not_equal one_hot ones ones_like prod relu repeat "
+    "reshape round shape sigmoid sign sin softmax softplus softsign sqrt square squeeze stack std "
+    "stop_gradient sum tanh tile transpose var zeros zeros_like "
+    "binary_crossentropy categorical_crossentropy sparse_categorical_crossentropy"
+)
+
+
+def function_of_backend(name: str) -> Any:
+    """A function on tensors that `keras.backend` had: that of `cdl.ops`, so that it is compiled.
+
+    Raises:
+        AttributeError: there is none of that name.
+    """
+    if name not in _SAME.split() and name not in _OF_BACKEND:
+        raise AttributeError(f"module 'cdl.backend' has no attribute {name!r}")
+    return getattr(importlib.import_module("cdl.ops"), _OF_BACKEND.get(name, name))
 
 
 # --- arguments ---

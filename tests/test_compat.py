@@ -8,7 +8,7 @@ import pytest
 from models.nets import data, net, same_weights
 
 import cdl
-from cdl import backend, layers, optimizers
+from cdl import backend, compat, layers, optimizers
 from cdl.compat import MOVED
 from cdl.models import Sequential
 
@@ -185,3 +185,33 @@ def test_data_sets_say_that_they_are_not_there_yet():
         from cdl.datasets import mnist  # noqa: F401
     with pytest.raises(AttributeError, match="has no attribute 'foo'"):
         _ = cdl.datasets.foo
+
+
+def test_functions_of_the_backend_are_those_of_cdl_and_are_compiled():
+    import cdl
+
+    K = backend
+
+    def tilted(y_true, y_pred):
+        error = y_true - y_pred
+        return K.mean(K.maximum(0.9 * error, -0.1 * error), axis=-1)
+
+    def f1(y_true, y_pred):
+        hits = K.sum(K.round(K.clip(y_true * y_pred, 0, 1)))
+        return 2 * hits / (K.sum(K.round(y_true)) + K.sum(K.round(y_pred)) + K.epsilon())
+
+    x = np.random.default_rng(0).random((40, 3))
+    model = cdl.Sequential([layers.Input((3,)), layers.Dense(1, "sigmoid")])
+    model.compile("adam", tilted, metrics=[f1])
+    assert len(model.fit(x, x[:, 0].round(), epochs=2, verbose=0).history["f1"]) == 2
+    assert K.pow(K.constant([2.0]), 3)[0] == 8
+    for name in (*compat._SAME.split(), *compat._OF_BACKEND):
+        assert callable(getattr(K, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'function'"):
+        K.function  # noqa: B018
+
+
+def test_older_optimizers_are_the_optimizers():
+    from cdl.optimizers.legacy import Adam
+
+    assert Adam is optimizers.Adam

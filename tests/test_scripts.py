@@ -206,6 +206,9 @@ IMPORTS = {
     "tf": """
         import numpy as np
         import tensorflow as tf
+        tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
+        for gpu in tf.config.experimental.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
         tf.random.set_seed(3)
         print(tf.config.list_physical_devices("GPU"))
         Dense, Sequential = tf.keras.layers.Dense, tf.keras.models.Sequential

@@ -243,7 +243,7 @@ def _file(program: Any, text: Text, name: str, stem: str, sizes: Sizes) -> str:
 
 def _labels(model: Any, count: int) -> list[str]:
     """What the model calls each of its inputs and outputs, if that tells more than their order."""
-    infos = [getattr(model, f"_{kind}_infos", tuple)() for kind in ("input", "output")]
+    infos: list[Any] = [getattr(model, f"_{kind}_infos", list)() for kind in ("input", "output")]
     names = [str(info.name) for side in infos for info in side]
     return [f", {_comment(name)}" for name in names] if len(names) == count > 2 else [""] * count
 

@@ -40,17 +40,31 @@ def _write(model: Any, file: IO[bytes], config: str, training: str | None) -> No
         root.attrs["model_config"] = config
         if training is not None:
             root.attrs["training_config"] = training
-        group = root.create_group(WEIGHTS)
-        _describe(group)
-        _set_names(group, "layer_names", [layer.name for layer in model.layers])
-        for layer in sorted(model.layers, key=lambda layer: str(layer.name)):
-            if layer.name not in group:  # a layer may be there twice
-                _write_variables(group.create_group(layer.name), weights_of(layer))
-            sink.check()
-        _write_variables(group.create_group("top_level_model_weights"), [])
+        _write_layers(model, root.create_group(WEIGHTS), sink)
         if training is not None:
             _write_variables(root.create_group(OPTIMIZER), model.optimizer.variables)
     sink.check()
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write the weights of a built model to an older file; see `cdl.saving.save_weights`."""
+    import h5py
+
+    with replacing(path) as file:
+        sink = Sink(file)
+        with h5py.File(sink, "w") as root:
+            _write_layers(model, root, sink)
+        sink.check()
+
+
+def _write_layers(model: Any, group: Any, sink: Sink) -> None:
+    _describe(group)
+    _set_names(group, "layer_names", [layer.name for layer in model.layers])
+    for layer in sorted(model.layers, key=lambda layer: str(layer.name)):
+        if layer.name not in group:  # a layer may be there twice
+            _write_variables(group.create_group(layer.name), weights_of(layer))
+        sink.check()
+    _write_variables(group.create_group("top_level_model_weights"), [])
 
 
 def _describe(group: Any) -> None:

@@ -31,8 +31,8 @@ def save_weights(
 
     Args:
         model: the model.
-        filepath: a path that ends in `.weights.h5`; or in `.safetensors`, for the weights alone,
-            which needs the extra of that name.
+        filepath: a path that ends in `.weights.h5`; or, for the weights alone, in
+            `.safetensors`, which needs the extra of that name, or in `.h5`, as Keras 2 wrote them.
         overwrite: whether a file there is written over without asking.
         max_shard_size: None; files in several parts are not supported.
 
@@ -44,12 +44,19 @@ def save_weights(
     if max_shard_size is not None:
         raise ValueError(f"save_weights: max_shard_size must be None, got {max_shard_size!r}")
     alone = path.name.endswith(tensors.SUFFIX)
-    if not alone:
+    older_one = path.name.endswith(legacy.SUFFIXES) and not path.name.endswith(SUFFIX)
+    if not alone and not older_one:
         _check_suffix(path, "save_weights")
     check_built(model, "saving")
-    if alone and may_write(path, overwrite, "save_weights"):
+    if not may_write(path, overwrite, "save_weights"):
+        return
+    if alone:
         tensors.save_weights(model, path)
-    elif not alone and may_write(path, overwrite, "save_weights"):
+    elif older_one:
+        from cdl.saving import legacy_writing
+
+        legacy_writing.save_weights(model, path)
+    else:
         with replacing(path) as file:
             write(model, file)
 

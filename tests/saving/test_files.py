@@ -232,7 +232,7 @@ def test_file_with_another_number_of_variables_is_refused(tmp_path):
         (lambda: net().save("a.txt"), ValueError, "Invalid filepath extension"),
         (lambda: net().save(3), TypeError, "filepath must be a string or a path, got 3"),
         (lambda: net().save("a.keras", zipped=False), ValueError, "zipped must be True or None"),
-        (lambda: net().save_weights("a.h5"), ValueError, r"must end in `.weights.h5`"),
+        (lambda: net().save_weights("a.hdf"), ValueError, r"must end in `.weights.h5`"),
         (lambda: net().save_weights("a.weights.h5", max_shard_size=1), ValueError, "max_shard"),
         (lambda: Sequential().save_weights("a.weights.h5"), ValueError, "not yet been built"),
         (lambda: Sequential().load_weights("a.weights.h5"), ValueError, "not yet been built"),

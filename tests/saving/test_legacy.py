@@ -106,6 +106,19 @@ def test_model_comes_back_and_learns_on_with_the_same_bits(name, tmp_path, caplo
     assert all(np.array_equal(ours[key], theirs[key]) for key in theirs if key != "history")
 
 
+@pytest.mark.parametrize("name", ["w.h5", "w.hdf5"])
+def test_weights_alone_come_back_by_place_and_by_name(name, tmp_path):
+    one, two = plain(), plain()
+    one.save_weights(tmp_path / name)
+    two.load_weights(tmp_path / name)
+    assert same(one, two)
+    three = plain()
+    for layer, of in zip(three.layers, one.layers, strict=True):
+        layer.name = of.name
+    three.load_weights(tmp_path / name, by_name=True)
+    assert same(one, three)
+
+
 def test_registered_class_is_found_again(tmp_path):
     @cdl.saving.register_keras_serializable("mine")
     class Twice(cdl.layers.Dense):

@@ -44,7 +44,9 @@ class LearningRateSchedule(Hinting):
 
 
 def named(owner: str, name: Any) -> str:
-    """A name that is a string without '/'; ValueError for any other."""
+    """A name that is a string without '/', for None that of the class; ValueError for any other."""
+    if name is None:  # as Keras 2 wrote it
+        return owner
     if not isinstance(name, str) or "/" in name:
         raise expected(owner, "name", "a string without '/'", name)
     return name
