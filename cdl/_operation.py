@@ -19,6 +19,7 @@ Its shape is found by trying it on ones (cdl/_inference.py).
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -95,6 +96,16 @@ class Row:
         self.prepare = prepare
         self.saved = saved or Saved()
         self.known_as = self.saved.known_as or "".join(map(str.capitalize, name.split("_")))
+
+    def __reduce__(self) -> tuple[Callable[[str, str], Row], tuple[str, str]]:
+        """Pickles and copies mean the row itself: its function is known by a name of `cdl.ops`."""
+        return _row_of, (self.eager.__module__, self.name)
+
+
+def _row_of(module: str, name: str) -> Row:
+    """The row of a function of a module, which may not have been imported yet."""
+    importlib.import_module(module)
+    return ROWS[name]
 
 
 class Operation:

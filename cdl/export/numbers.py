@@ -50,6 +50,12 @@ def input_shapes(program: Any, model: Any) -> list[tuple[int, ...]]:
     return [tuple(v.shape) for v in program.inputs] if infos is None else [i.row for i in infos()]
 
 
+def input_dtypes(program: Any, model: Any) -> list[str]:
+    """The dtypes of a model's inputs; what its program reads is float32."""
+    infos = getattr(model, "_input_infos", None)
+    return ["float32" for _ in program.inputs] if infos is None else [i.dtype for i in infos()]
+
+
 def refusal(op: str, format: str) -> ValueError:
     """The error for an op that a format cannot express."""
     why = REASONS.get(op, "it is not known there")

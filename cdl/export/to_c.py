@@ -212,8 +212,11 @@ def _file(program: Any, text: Text, name: str, stem: str, sizes: Sizes) -> str:
     if work.size:
         body += [f"    {static}float work[{work.size}];"]
         body += [f"    {line}" for line in work.declarations(text)]
+    arguments = [a for a, macro, _ in sizes if macro.startswith("INPUT")]
+    read = re.findall(r"\bin\d*\b", "\n".join(text.lines))
+    unread = [f"    (void){a};" for a in arguments if a not in read]
     uses_j = any(re.search(r"\bj\b", line) for line in text.lines)
-    body += [f"    size_t i{', j' if uses_j else ''};", *text.lines, "}", ""]
+    body += [f"    size_t i{', j' if uses_j else ''};", *unread, *text.lines, "}", ""]
     steps = [f"{a} + s * {math.prod(shape)}" for (a, _, shape) in sizes]
     body += [
         f"void {name}_predict(size_t n, {', '.join(_arguments(program))}) {{",

@@ -20,10 +20,15 @@ class Graph:
         program: the program of a model's `predict`.
         inputs: names of its inputs.
         shapes: what the samples of the model's inputs have; the program may read them otherwise.
+        dtypes: of the model's inputs; the program reads float32.
     """
 
     def __init__(
-        self, program: Any, inputs: Sequence[str], shapes: Sequence[tuple[int, ...]]
+        self,
+        program: Any,
+        inputs: Sequence[str],
+        shapes: Sequence[tuple[int, ...]],
+        dtypes: Sequence[str],
     ) -> None:
         self._helper = needed("onnx.helper", "onnx", "export to ONNX")
         self._from_array = needed("onnx.numpy_helper", "onnx", "export to ONNX").from_array
@@ -33,9 +38,10 @@ class Graph:
         self._known: dict[tuple[str, bytes], str] = {}
         self._weights: dict[int, str] = {}
         self._names: dict[int, str] = {}
-        for v, name, shape in zip(program.inputs, inputs, shapes, strict=True):
+        for v, name, shape, dtype in zip(program.inputs, inputs, shapes, dtypes, strict=True):
+            x = name if dtype == "float32" else self.number(name)
             own = tuple(v.shape) == tuple(shape)
-            self._names[id(v)] = name if own else self.reshaped(name, v.shape)
+            self._names[id(v)] = x if own else self.reshaped(x, v.shape)
 
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         """Append a node, and return the name of its result."""
@@ -92,7 +98,7 @@ class Graph:
         return self.node("Unsqueeze", x, self.constant([-1], "int64"))
 
     def number(self, x: str) -> str:
-        """A truth value as 1 or 0."""
+        """A value of another type as float32: a truth value as 1 or 0."""
         return self.node("Cast", x, to=1)
 
     def truth(self, x: str) -> str:
@@ -121,7 +127,8 @@ def model_of(program: Any, model: Any, opset_version: int = 17) -> bytes:
     if set(inputs) & set(outputs):
         outputs = [f"{name}_output" for name in outputs]
     shapes = numbers.input_shapes(program, model)
-    graph = Graph(program, inputs, shapes)
+    dtypes = numbers.input_dtypes(program, model)
+    graph = Graph(program, inputs, shapes, dtypes)
     for i in program.instructions:
         if i.op not in ROWS:
             raise numbers.refusal(i.op, "ONNX")
@@ -129,8 +136,8 @@ def model_of(program: Any, model: Any, opset_version: int = 17) -> bytes:
     for v, name in zip(program.outputs, outputs, strict=True):
         graph.nodes.append(graph._helper.make_node("Identity", [graph.ref(v)], [name]))
     described = (
-        (*zip(inputs, shapes, strict=True),),
-        (*((name, tuple(v.shape)) for name, v in zip(outputs, program.outputs, strict=True)),),
+        (*zip(inputs, shapes, dtypes, strict=True),),
+        (*((name, v.shape, "float32") for name, v in zip(outputs, program.outputs, strict=True)),),
     )
     return _file(graph, model, *described, opset_version)
 
@@ -147,12 +154,14 @@ def _names(model: Any, kind: str, count: int) -> list[str]:
 def _file(
     graph: Graph, model: Any, inputs: Sequence[Any], outputs: Sequence[Any], version: int
 ) -> bytes:
-    """The file of a graph, whose inputs and outputs are pairs of a name and a shape."""
+    """The file of a graph, whose inputs and outputs are names, shapes and dtypes."""
     helper = graph._helper
 
     def described(values: Sequence[Any]) -> list[Any]:
-        make = helper.make_tensor_value_info
-        return [make(name, 1, ["batch", *shape]) for name, shape in values]
+        make, kind = helper.make_tensor_value_info, helper.np_dtype_to_tensor_dtype
+        return [
+            make(name, kind(np.dtype(dtype)), ["batch", *shape]) for name, shape, dtype in values
+        ]
 
     made = helper.make_graph(
         graph.nodes, model.name, described(inputs), described(outputs), graph.initializers

@@ -160,7 +160,22 @@ def embedding():
     return model, RNG.integers(0, 20, (8, 5)).astype(np.float32)
 
 
-NETS = {"classifier": classifier, "wide": wide, "merging": merging, "embedding": embedding}
+def operations():
+    """Integers, functions of `cdl.ops`, and an input that no output reads."""
+    words, unread = Input((5,), dtype="int32", name="words"), Input((2,), name="unread")
+    lines = layers.Embedding(20, 4)(words)
+    lines = cdl.ops.concatenate([lines, cdl.ops.square(lines) / 2], axis=-1)
+    model = Model([words, unread], Dense(2)(cdl.ops.max(lines, axis=1)))
+    return model, [RNG.integers(0, 20, (8, 5)).astype(np.int32), np.zeros((8, 2), np.float32)]
+
+
+NETS = {
+    "classifier": classifier,
+    "wide": wide,
+    "merging": merging,
+    "embedding": embedding,
+    "operations": operations,
+}
 CASES = {
     **{f"layer {name}": (of_layer, name) for name in LAYERS},
     **{f"activation {name}": (of_activation, name) for name in ACTIVATIONS},

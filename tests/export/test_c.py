@@ -35,7 +35,9 @@ def compiled(path, compiler, *flags):
 
 def predicted(library, name, model, x):
     """What the function of a library gives: an array, or a list of them."""
-    inputs = [np.ascontiguousarray(each) for each in (x if isinstance(x, list) else [x])]
+    inputs = [
+        np.ascontiguousarray(each, np.float32) for each in (x if isinstance(x, list) else [x])
+    ]
     shapes = model.output_shape if isinstance(model.output_shape, list) else [model.output_shape]
     rows = len(inputs[0])
     outputs = [np.full((rows, *shape[1:]), np.nan, np.float32) for shape in shapes]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from models.nets import data, same_weights
 
+from cdl import ops
 from cdl.layers import BatchNormalization, Dense, Dropout, Input
-from cdl.models import Sequential
+from cdl.models import Model, Sequential
 from cdl.optimizers import SGD, Adam
 from cdl.optimizers.schedules import ExponentialDecay
 
@@ -99,3 +100,25 @@ def test_model_goes_to_a_spawned_process():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.apply(model.predict, (X,), {"verbose": 0})
     assert np.array_equal(found, model.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+def test_duplicate_of_a_graph_with_operations(duplicate):
+    x = Input((5,))
+    lines = ops.concatenate([Dense(4)(x), ops.tanh(x) * 2 + 1], axis=-1)
+    model = Model(x, Dense(3, "softmax")(lines / (1 + ops.abs(lines))))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    other = duplicate(model)
+    for each in (model, other):
+        each.fit(X, LABELS, epochs=2, shuffle=False, verbose=0)
+    assert same_weights(model, other.get_weights())
+
+
+def test_pickled_graph_is_read_by_a_process_that_has_done_nothing_else(run_python, tmp_path):
+    x = Input((5,))
+    model = Model(x, ops.max(ops.square(x), axis=1, keepdims=True))
+    (tmp_path / "m").write_bytes(pickle.dumps(model))
+    run_python(
+        f"import pickle; model = pickle.load(open({str(tmp_path / 'm')!r}, 'rb')); "
+        "assert model.predict([[1, 2, 3, 4, -5]], verbose=0) == 25"
+    )
