@@ -175,10 +175,18 @@ class Calling(Tracking):
         given = {name: value for name, value in kwargs.items() if name != "training"}
         if takes(type(self), "training"):
             given["training"] = training
+        given |= self._no_masks(args, given)
         function = self.call  # type: ignore[attr-defined]
         with self._entered(), _graph.scope(training) as own:
             outputs = function(*args, **given)
         return _graph.Graph(_graph.tensors_in((args, kwargs)), outputs, own)
+
+    def _no_masks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What `call` is told where there are no masks: for a list of tensors a list of None."""
+        if not takes(type(self), "mask") or not args or not tree.is_nested(args[0]):
+            return {}
+        names = parameters_of(type(self).call)  # type: ignore[attr-defined]
+        return masks.arguments(names, args, kwargs, lambda _: None, _is_tensor)
 
     @contextlib.contextmanager
     def _entered(self) -> Iterator[None]:
@@ -255,11 +263,17 @@ class Calling(Tracking):
 
     def _append_script(self, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
         args_of, kwargs_of = specs
+        names = parameters_of(type(self).call)  # type: ignore[attr-defined]
+        if any(name.endswith("mask") for name in names):
+
+            def mask_of(v: Any) -> Any:
+                return getattr(v, "mask", None) if masks.is_value(v) else None
+
+            told = masks.arguments(names, args, kwargs, mask_of, masks.is_value)
+            if any(masks.is_value(mask) for mask in tree.flatten(told)):
+                kwargs_of = {**kwargs_of, **_map(masks.tensor_of, told)}
+                kwargs = {**kwargs, **_map(lambda mask: masks.as_tensor(program, mask), told)}
         values = [v for v in tree.flatten((args, kwargs)) if masks.is_value(v)]
-        mask = values[0].mask if values else None
-        if takes(type(self), "mask") and kwargs.get("mask") is None and mask is not None:
-            kwargs_of = {**kwargs_of, "mask": masks.tensor_of(mask)}
-            values.append(masks.as_tensor(program, mask))
         graph = self._traced(args_of, kwargs_of, program.training)
         return graph.lower(program, values)
 
@@ -278,6 +292,7 @@ class Calling(Tracking):
             training = kwargs.pop("training", None)
             if takes(type(self), "training"):
                 kwargs["training"] = training
+            kwargs |= self._no_masks(args, kwargs)
             self._added = []
             return self.call(*args, **kwargs)  # type: ignore[attr-defined]
 
@@ -348,6 +363,15 @@ class Calling(Tracking):
             for layer, kept in fresh:
                 layer._put_back(kept)
             raise
+
+
+def _is_tensor(leaf: Any) -> bool:
+    return isinstance(leaf, KerasTensor) or hasattr(leaf, "__array__")
+
+
+def _map(function: Callable[[Any], Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Masks, nested by argument, put through a function; None as it is."""
+    return tree.map_structure(lambda mask: None if mask is None else function(mask), told)  # type: ignore[no-any-return]
 
 
 def _like(leaf: Any) -> Any:

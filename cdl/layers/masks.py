@@ -10,6 +10,8 @@ from cdl._graph import KerasTensor
 from cdl._hints import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cdl._program import Program, Value
 
 # Layers that have warned: each is lowered several times, but says it once.
@@ -29,6 +31,44 @@ def as_tensor(program: Program, mask: Value) -> Value:
 def is_value(leaf: Any) -> bool:
     """Whether it is a value of a program."""
     return hasattr(leaf, "mask") and hasattr(leaf, "role")
+
+
+def arguments(
+    names: Iterable[str],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    mask_of: Any,
+    is_tensor: Any,
+) -> dict[str, Any]:
+    """What a `call` is told of masks, by argument, where its caller says nothing.
+
+    With one argument of tensors it is `mask`, nested as they are; with several, the mask of
+    ``query`` is ``query_mask``, as in Keras.
+
+    Args:
+        names: the names of the arguments of `call`.
+        args: of a call.
+        kwargs: likewise.
+        mask_of: gives the mask of a leaf, or None.
+        is_tensor: tells leaves that may have one.
+    """
+    names = list(names)
+    given = dict(zip(names, args, strict=False)) | kwargs
+    carriers = {
+        name: value
+        for name, value in given.items()
+        if name != "mask"
+        and not name.endswith("_mask")
+        and any(map(is_tensor, tree.flatten(value)))
+    }
+    places = {name: f"{name}_mask" for name in carriers}
+    if len(carriers) == 1:
+        places = dict.fromkeys(carriers, "mask")
+    return {
+        place: tree.map_structure(mask_of, carriers[name])
+        for name, place in places.items()
+        if place in names and given.get(place) is None
+    }
 
 
 def of_output(layer: Any, program: Program, spec: Any, inputs: Any, y: Value) -> None:

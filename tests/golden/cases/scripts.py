@@ -214,3 +214,34 @@ def deviation_behind_shut_units(k):
     pooled = [getattr(k.ops, name)(h, axis=1) for name in ("max", "mean", "min", "std")]
     net = k.Model(x, k.layers.Dense(1)(k.layers.Concatenate()(pooled)))
     return seen(k, net, STEPS, VALUE, "mse")
+
+
+@case("scripts")
+def survival(k):
+    """Cox's partial likelihood, which sorts the samples of a batch and adds them up in order."""
+    ops = k.ops
+
+    def partial(y_true, y_pred):
+        order = ops.argsort(-y_true[:, 0])
+        risk, died = ops.take(y_pred[:, 0], order), ops.take(y_true[:, 1], order)
+        alive = ops.log(ops.cumsum(ops.exp(risk)))
+        return -ops.sum((risk - alive) * died) / (ops.sum(died) + 1e-8)
+
+    times = np.concatenate([np.abs(numbers(60, 1, seed=3)), BIT], 1)
+    net = k.Sequential([k.Input((8,)), k.layers.Dense(6, "tanh"), k.layers.Dense(1)])
+    return seen(k, net, X, times, partial)
+
+
+@case("scripts")
+def hard_triplets(k):
+    ops = k.ops
+
+    def triplets(y_true, y_pred):
+        z, y = ops.normalize(y_pred, axis=1), ops.reshape(y_true, (-1,))
+        apart = ops.sum(ops.square(z[:, None, :] - z[None, :, :]), -1)
+        alike = ops.cast(y[:, None] == y[None, :], "float32")
+        far, near = ops.max(apart * alike, axis=1), ops.min(apart + 1e3 * alike, axis=1)
+        return ops.mean(ops.maximum(far - near + 0.2, 0.0))
+
+    net = k.Sequential([k.Input((8,)), k.layers.Dense(6, "tanh"), k.layers.Dense(4)])
+    return seen(k, net, X, LABEL, triplets)

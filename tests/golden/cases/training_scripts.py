@@ -118,6 +118,47 @@ def masks_in_python(k):
 
 
 @case("scripts")
+def interest_in_a_candidate(k):
+    """Attention over a history that is masked, beside a query that is not; masks by argument."""
+    ops, layers = k.ops, k.layers
+
+    class Interest(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = layers.Dense(5, "sigmoid"), layers.Dense(1)
+
+        def attend(self, query, past, mask):
+            queries = ops.repeat(ops.expand_dims(query, 1), past.shape[1], axis=1)
+            both = ops.concatenate([queries, past, queries - past, queries * past], axis=-1)
+            scores = ops.squeeze(self.outer(self.inner(both)), -1)
+            if mask is not None:
+                scores = ops.where(mask, scores, ops.full_like(scores, -1e9))
+            return ops.einsum("bt,btd->bd", ops.softmax(scores), past)
+
+        def call(self, inputs, mask=None):
+            return self.attend(*inputs, None if mask is None else mask[1])
+
+        def compute_mask(self, inputs, mask=None):
+            return None
+
+    class ByName(Interest):
+        def call(self, query, past, past_mask=None):
+            return self.attend(query, past, past_mask)
+
+        def compute_mask(self, *args, **kwargs):
+            return None
+
+    candidate, past = k.Input((1,)), k.Input((5,))
+    query = layers.Flatten()(layers.Embedding(12, 4)(candidate))
+    history = layers.Embedding(12, 4, mask_zero=True)(past)
+    found = [Interest()([query, history]), ByName()(query, history), query]
+    net = k.Model([candidate, past], layers.Dense(1, "sigmoid")(layers.Concatenate()(found)))
+    places = classes(300, 12).reshape(60, 5)
+    places[:, 0] = 2
+    return seen(k, net, [classes(60, 12)[:, None], places], BIT, "binary_crossentropy")
+
+
+@case("scripts")
 def penalty_between_two_inputs(k):
     """Deep CORAL: covariances of two batches are to be alike."""
     ops, layers = k.ops, k.layers
