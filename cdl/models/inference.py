@@ -121,7 +121,9 @@ def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callb
         return model._packed_outputs(predictors.run(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
     hooked = own or CallbackList(callbacks).wants_batches("predict")
-    each = 1 if hooked else max(1, 16 * MANY // batch)
+    each = max(1, 16 * MANY // batch)
+    if hooked:
+        each = 1 if own else model.steps_per_execution
     slices = (slice(at, min(rows, at + each * batch)) for at in range(0, rows, each * batch))
     parts: Iterator[Any] = (
         arrays.step(part) if own else [array[part] for array in arrays] for part in slices
@@ -181,18 +183,21 @@ def _watched(
     hooked = watchers.wants_batches("predict")
     outputs: list[Any] = []
     try:
+        model.stop_predicting = False
         watchers.on_predict_begin()
         for i, x in enumerate(parts):
             if hooked:
-                watchers.on_predict_batch_begin(i)
+                watchers.on_predict_batch_begin(each * i)
             if own:
                 outputs.append(model.predict_step(x))
             else:
                 outputs.append(model._packed_outputs(model._predictors().run(x)))
             if hooked:
-                watchers.on_predict_batch_end(i, {"outputs": outputs[-1]})
+                watchers.on_predict_batch_end(each * (i + 1) - 1, {"outputs": outputs[-1]})
             done = each * (i + 1)
             watchers.progress(done if target is None else min(done, target), dict)
+            if model.stop_predicting:
+                break
         watchers.on_predict_end()
     finally:
         watchers.close()

@@ -251,7 +251,7 @@ def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk:
         feed: where batches come from.
         callbacks: whose hooks are called.
         kind: "train" or "test".
-        model: whose `stop_training` ends training between two batches.
+        model: whose `stop_training` or `stop_evaluating` ends the epoch between two batches.
         chunk: `steps_per_execution`: batches between two calls of the hooks.
     """
     begin = end = None
@@ -262,6 +262,8 @@ def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk:
     def logs() -> dict[str, float]:
         return in_order(feed.engine.results())
 
+    stop = "stop_training" if kind == "train" else "stop_evaluating"
+    model.stop_evaluating = False
     feed.begin_epoch()
     done, target = 0, feed.target
     while target is None or done < target:
@@ -271,13 +273,14 @@ def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk:
             break
         left = chunk if target is None else target - done
         if begin is not None and end is not None:
-            begin(done)
+            first = done
+            begin(first)
             done += _run_chunk(feed, min(chunk, left))
-            end(done - 1, logs())
+            end(first + chunk - 1, logs())
         else:
             done += feed.run(left, SLICE)
         callbacks.progress(done, logs)
-        if kind == "train" and model.stop_training:
+        if getattr(model, stop):
             break
     feed.end_epoch()
     return done

@@ -23,9 +23,13 @@ class Trainer(Steps, OlderMethods):
 
     Attributes:
         stop_training: set it, as from a callback, to end `fit` after the batch that runs.
+        stop_evaluating: the same for `evaluate`.
+        stop_predicting: the same for `predict`.
     """
 
     stop_training = False
+    stop_evaluating = False
+    stop_predicting = False
     _initial_epoch: int | None = None  # set in on_train_begin, to go on with an earlier fit
     steps_per_execution = 1
     run_eagerly = False
