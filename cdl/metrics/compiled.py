@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core, _eager
+from cdl._graph import KerasTensor
 from cdl._program import Program
 from cdl._state import State
 from cdl.losses import lines
 from cdl.losses.compiled import untouched
 from cdl.losses.loss import as_array, same_rank
 from cdl.metrics.metric import Mean, Metric
+from cdl.metrics.observing import score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +110,9 @@ class CompiledMetric(Mean, Compiled):
         Raises:
             ValueError: shapes that do not fit.
         """
+        if isinstance(y_pred, KerasTensor):
+            score(self, y_true, y_pred, sample_weight)
+            return
         super().update_state(self.call(y_true, y_pred), sample_weight)
 
     def lower(

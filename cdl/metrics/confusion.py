@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import expected, positive_int, whole
+from cdl._graph import KerasTensor
 from cdl._variable import Variable
 from cdl.metrics.compiled import Tally, divided
 from cdl.metrics.metric import family
+from cdl.metrics.observing import score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,6 +106,9 @@ class Confusion(Tally):
         Raises:
             ValueError: shapes that do not fit.
         """
+        if isinstance(y_pred, KerasTensor):
+            score(self, y_true, y_pred, sample_weight)
+            return
         y, p = self.of_one_shape(y_true, y_pred)
         if p.ndim < 2 and self.class_id is not None:
             raise ValueError(

@@ -33,6 +33,57 @@ class Observation:
         return values
 
 
+# Rows of class numbers, and those that say the same of one-hot targets.
+_DENSE = {
+    "sparse_categorical_accuracy": "categorical_accuracy",
+    "sparse_top_k_categorical_accuracy": "top_k_categorical_accuracy",
+}
+
+
+class Scoring(Observation):
+    """The operation of a node: targets and predictions are shown to a metric that the core has."""
+
+    def append_to(  # type: ignore[override]
+        self, program: Program, target: Any, prediction: Value, weight: Value | None = None
+    ) -> Value:
+        """Append the metric, where somebody will look at it."""
+        if program.observed is None:
+            return prediction
+        metric, row = self.metric, _DENSE.get(self.metric.row)
+        if not isinstance(target, type(prediction)):
+            target = program.spread(program.constant(target))
+        wanted = prediction.shape
+        if row is not None:
+            wanted = (*prediction.shape[:-1], 1)
+        if target.shape != wanted:
+            target = program.emit("reshape", (target,), wanted)
+        if row is not None:
+            target = program.emit("encode", (target,), prediction.shape, one_hot=1.0, counts=0.0)
+            names = [name for name in ("k",) if hasattr(metric, name)]
+            options: Any = {name: float(getattr(metric, name)) for name in names}
+            report = program.metric(row, target, prediction, weight, **options)
+        else:
+            report = metric.lower(program, target, prediction, weight)
+        program.observed[id(report)] = metric
+        return prediction
+
+
+def score(metric: Any, y_true: Any, y_pred: KerasTensor, sample_weight: Any) -> None:
+    """Note that a metric that the core has is shown symbolic targets and predictions.
+
+    Raises:
+        TypeError: this is not within code that is traced, or a metric that cannot be had there.
+    """
+    known = metric.wants == "values" or metric.row in _DENSE
+    if _graph.current_scope() is None or not known or y_pred.lead != 1:
+        raise symbolic_error(
+            f"{metric.name}: a {type(metric).__name__} cannot be shown symbolic values here",
+            "show it arrays, or use a metric of one value a sample, such as Mean",
+        )
+    args = (y_true, y_pred) if sample_weight is None else (y_true, y_pred, sample_weight)
+    _graph.record(Scoring(metric), args, {}, y_pred.like())
+
+
 def observe(metric: Any, values: KerasTensor, sample_weight: Any) -> None:
     """Note that a metric is shown symbolic values.
 
