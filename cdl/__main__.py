@@ -26,7 +26,7 @@ def bench(options: argparse.Namespace) -> int:
     """Time a few nets on this machine."""
     from cdl import _bench
 
-    return _bench.run(options.seconds)
+    return _bench.run(options.seconds, options.beside)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("bench", help="how fast a few nets train and predict here")
     command.add_argument("--seconds", type=float, default=1.0, help="a net; default: %(default)s")
+    command.add_argument(
+        "--beside",
+        nargs="*",
+        choices=("keras", "torch", "sklearn"),
+        metavar="LIBRARY",
+        help="keras, torch, sklearn; default: those that are installed",
+    )
     command.set_defaults(run=bench)
     return top
 

@@ -1,7 +1,7 @@
 """_bench.py - what `python -m cdl bench` does: how fast a few nets train and predict here."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -40,11 +40,15 @@ def least(call: Callable[[], object], seconds: float) -> float:
     return min(times)
 
 
+def data_of(widths: tuple[int, ...], rows: int) -> tuple[Array, Array]:
+    """Numbers to train a net on, and classes."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((rows, widths[0]), np.float32), rng.integers(0, widths[-1], rows)
+
+
 def measure(widths: tuple[int, ...], batch: int, rows: int, seconds: float) -> list[float]:
     """Microseconds a step, rows a second in training; microseconds a row, rows a second after."""
-    rng = np.random.default_rng(0)
-    x: Array = rng.standard_normal((rows, widths[0]), np.float32)
-    y: Array = rng.integers(0, widths[-1], rows)
+    x, y = data_of(widths, rows)
     model = build(widths)
     model.fit(x[:batch], y[:batch], batch_size=batch, verbose=0)
     epoch = least(lambda: model.fit(x, y, batch_size=batch, verbose=0), seconds)
@@ -53,16 +57,42 @@ def measure(widths: tuple[int, ...], batch: int, rows: int, seconds: float) -> l
     return [1e6 * epoch * batch / rows, rows / epoch, 1e6 * one, rows / every]
 
 
-def run(seconds: float = 1.0) -> int:
-    """Print a line a net, and what it was measured on."""
+def run(seconds: float = 1.0, beside: Sequence[str] | None = None) -> int:
+    """Print a line a net, what it was measured on, and how long others take.
+
+    Args:
+        seconds: to measure each net.
+        beside: other libraries; None takes all that are installed.
+    """
+    from cdl import _peers
+
     print(_info.report())
     print("\nAdam, float32, with accuracy; the least of many runs")
     head = ("net", "batch", "us/step", "rows/s trained", "us to predict 1", "rows/s predicted")
     print(f"{head[0]:<26}{head[1]:>6}{head[2]:>10}{head[3]:>16}{head[4]:>17}{head[5]:>18}")
+    own = []
     for name, widths, batch, rows in NETS:
         step, trained, one, predicted = measure(widths, batch, rows, seconds)
-        label = f"{name} {'-'.join(map(str, widths))}"
+        own.append(step)
         print(
-            f"{label:<26}{batch:>6}{step:>10,.2f}{trained:>16,.0f}{one:>17.2f}{predicted:>18,.0f}"
+            f"{_label(name, widths):<26}{batch:>6}{step:>10,.2f}{trained:>16,.0f}{one:>17.2f}"
+            f"{predicted:>18,.0f}"
         )
+    peers = _peers.installed() if beside is None else list(beside)
+    if peers:
+        print("\nus/step beside what is installed, and how many times as long it takes", flush=True)
+        columns = {peer: _peers.steps(peer, seconds) for peer in peers}
+        print(f"{'net':<26}{'cdl':>10}" + "".join(f"{peer:>20}" for peer in columns))
+        for k, (name, widths, _, _) in enumerate(NETS):
+            cells = [
+                "failed" if found is None else f"{found[k]:,.1f} ({found[k] / own[k]:.1f}x)"
+                for found in columns.values()
+            ]
+            print(
+                f"{_label(name, widths):<26}{own[k]:>10,.2f}" + "".join(f"{c:>20}" for c in cells)
+            )
     return 0
+
+
+def _label(name: str, widths: tuple[int, ...]) -> str:
+    return f"{name} {'-'.join(map(str, widths))}"

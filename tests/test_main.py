@@ -51,3 +51,13 @@ def test_demo_draws_any_mixture_of_right_and_wrong(tmp_path):
         guesses = np.where(np.arange(30) < wrong, (labels + 1) % 10, labels)
         _demo.draw(tmp_path / "digits.png", history, np.zeros((30, 64)), labels, guesses)
         assert (tmp_path / "digits.png").stat().st_size > 10_000
+
+
+def test_bench_prints_a_table_of_this_machine_and_of_what_is_installed(run_python):
+    lines = run_python("-m", "cdl", "bench", "--seconds", "0.01", "--beside", "sklearn").stdout
+    alone, beside = lines.split("beside what is installed")
+    assert re.search(r"small 100-64-10 +32 +[\d.,]+ +[\d,]+ +[\d.]+ +[\d,]+\n", alone)
+    assert re.search(r"large 784-512-512-10 +[\d.,]+ +[\d.,]+ \([\d.]+x\)", beside)
+    done = run_python("-m", "cdl", "bench", "--beside", "keros", check=False)
+    assert done.returncode == 2
+    assert "keras" in done.stderr
