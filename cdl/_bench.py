@@ -1,22 +1,11 @@
 """_bench.py - what `python -m cdl bench` does: how fast a few nets train and predict here."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-
-from cdl import _info
-from cdl._variable import Array
+from cdl import _info, _peers
+from cdl._peers import NETS, data_of, least
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
-
-# Name, widths, batch size, rows: from a toy to handwritten digits of 28 x 28 pixels.
-NETS = [
-    ("tiny", (4, 16, 3), 16, 16_000),
-    ("small", (100, 64, 10), 32, 16_000),
-    ("medium", (64, 128, 64, 10), 32, 8_000),
-    ("large", (784, 512, 512, 10), 128, 4_096),
-]
 
 
 def build(widths: tuple[int, ...]) -> Sequential:
@@ -27,23 +16,6 @@ def build(widths: tuple[int, ...]) -> Sequential:
     model.add(Dense(widths[-1], activation="softmax"))
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
-
-
-def least(call: Callable[[], object], seconds: float) -> float:
-    """The shortest time of a call that is repeated for some seconds, at least three times."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def data_of(widths: tuple[int, ...], rows: int) -> tuple[Array, Array]:
-    """Numbers to train a net on, and classes."""
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((rows, widths[0]), np.float32), rng.integers(0, widths[-1], rows)
 
 
 def measure(widths: tuple[int, ...], batch: int, rows: int, seconds: float) -> list[float]:
@@ -64,8 +36,6 @@ def run(seconds: float = 1.0, beside: Sequence[str] | None = None) -> int:
         seconds: to measure each net.
         beside: other libraries; None takes all that are installed.
     """
-    from cdl import _peers
-
     print(_info.report())
     print("\nAdam, float32, with accuracy; the least of many runs")
     head = ("net", "batch", "us/step", "rows/s trained", "us to predict 1", "rows/s predicted")

@@ -1,4 +1,4 @@
-"""_peers.py - the nets of `python -m cdl bench` in other libraries that are installed.
+"""_peers.py - the nets of `python -m cdl bench`, and how long other libraries take for them.
 
 Each runs in a process of its own, by `python -m cdl._peers NAME SECONDS`, as its own tutorials
 write it, and prints microseconds a step of each net as JSON.
@@ -11,18 +11,43 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from cdl._bench import NETS, data_of, least
+from cdl._variable import Array
 
+# Name, widths, batch size, rows: from a toy to handwritten digits of 28 x 28 pixels.
+NETS = [
+    ("tiny", (4, 16, 3), 16, 16_000),
+    ("small", (100, 64, 10), 32, 16_000),
+    ("medium", (64, 128, 64, 10), 32, 8_000),
+    ("large", (784, 512, 512, 10), 128, 4_096),
+]
 # Of each library: the module that must be there. Keras needs a backend too.
 PEERS = {"keras": "keras", "torch": "torch", "sklearn": "sklearn"}
 _BACKENDS = ("jax", "tensorflow", "torch")
 _LONGEST = 600  # seconds that a library may take
+
+
+def least(call: Callable[[], object], seconds: float) -> float:
+    """The shortest time of a call that is repeated for some seconds, at least three times."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def data_of(widths: tuple[int, ...], rows: int) -> tuple[Array, Array]:
+    """Numbers to train a net on, and classes."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((rows, widths[0]), np.float32), rng.integers(0, widths[-1], rows)
 
 
 def installed() -> list[str]:
