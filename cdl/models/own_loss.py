@@ -115,7 +115,21 @@ def _take_added(program: Program) -> list[Value]:
     """Take what layers have added to the loss out of a program: whoever asks for it decides."""
     added = [i for i in program.instructions if i.op == "objective" and not i.attributes["counts"]]
     program.instructions = [i for i in program.instructions if i not in added]
-    return [i.inputs[0] for i in added]
+    found = [i.inputs[0] for i in added]
+    for i in [i for i in program.instructions if i.op == "activity"]:
+        tensor = _like(i.inputs[0])
+        factors = [i.attributes[name] for name in ("l1", "l2")]
+        i.attributes.update(l1=0.0, l2=0.0)  # what passes still passes
+        graph = _graph.trace(_of_activity, (tensor, *factors), {}, program.training)
+        found.append(graph.lower(program, list(i.inputs)))
+    return found
+
+
+def _of_activity(y: KerasTensor, l1: float, l2: float) -> Any:
+    from cdl import ops
+
+    total = l1 * ops.sum(ops.abs(y)) + l2 * ops.sum(ops.square(y))
+    return total / ops.cast(ops.shape(y)[0], "float32")
 
 
 class _Logged:

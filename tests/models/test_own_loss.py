@@ -59,6 +59,27 @@ def test_it_can_build_on_the_compiled_loss():
     np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("penalty", ["l2", lambda y: 0.01 * ops.sum(ops.square(y))])
+def test_it_sees_penalties_of_activities_among_what_layers_add(penalty):
+    class Own(Net):
+        def __init__(self):
+            Model.__init__(self)
+            self.dense = layers.Dense(2, activity_regularizer=penalty)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ops.mean(ops.square(y - y_pred)) + 3 * sum(self.losses)
+
+    class ByHand(Net):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            activity = ops.mean(ops.sum(ops.square(y_pred), axis=-1))
+            return ops.mean(ops.square(y - y_pred)) + 0.03 * activity
+
+    a, ours = trained(Own)
+    b, theirs = trained(ByHand)
+    np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+    np.testing.assert_allclose(ours.get_weights()[0], theirs.get_weights()[0], rtol=1e-4, atol=1e-6)
+
+
 def test_it_may_look_at_the_inputs_and_need_no_targets():
     class Auto(Net):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
