@@ -12,6 +12,7 @@ from cdl._arguments import count, flag, positive_int
 from cdl._extras import needed
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter
+from cdl.utils.drawing import layers_with_parents
 
 
 class TensorBoard(Callback):
@@ -25,7 +26,7 @@ class TensorBoard(Callback):
     Args:
         log_dir: a folder.
         histogram_freq: every how many epochs the distributions of weights are written; 0: never.
-        write_graph: whether the summary and the config of the model are written.
+        write_graph: whether the model is written: its graph of layers, its summary, its config.
         write_images: not supported.
         write_steps_per_second: whether the speed is written, as `epoch_steps_per_second` and, if
             batches are asked for, `batch_steps_per_second`.
@@ -111,6 +112,7 @@ class TensorBoard(Callback):
             table = "".join(f"    {line}\n" for line in "".join(lines).splitlines())
             writer.add_text("model/summary", table, 0)
             writer.add_text("model/config", f"    {self.model.to_json()}\n", 0)
+            _write_graph(writer, self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Note when it begins."""
@@ -180,3 +182,16 @@ class TensorBoard(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled and copied: all but the open files."""
         return {**self.__dict__, "_writers": {}}
+
+
+def _write_graph(writer: Any, model: Any) -> None:
+    """Write the layers of a model, and which reads which, as TensorBoard's page of graphs shows."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.graph_pb2 import GraphDef
+
+    graph = GraphDef()
+    for layer, above in layers_with_parents(model):
+        kind = getattr(getattr(layer, "row", None), "known_as", type(layer).__name__)
+        node = graph.node.add(name=str(layer.name), op=kind)
+        node.input.extend(dict.fromkeys(str(each.name) for each in above))
+    writer.file_writer.add_event(Event(graph_def=graph.SerializeToString()))

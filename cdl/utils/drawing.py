@@ -181,7 +181,7 @@ def _boxes_of(
     model: Any, prefix: str, shown: dict[str, bool], expand: bool
 ) -> tuple[list[Box], list[tuple[str, str]]]:
     """The boxes of a model and the arrows between them, and within those that are expanded."""
-    parents = _parents(model)
+    parents = layers_with_parents(model)
     boxes: dict[int, Box] = {}
     arrows: list[tuple[str, str]] = []
     for layer, above in parents:
@@ -200,7 +200,7 @@ def _boxes_of(
     return list(boxes.values()), arrows
 
 
-def _parents(model: Any) -> list[tuple[Any, list[Any]]]:
+def layers_with_parents(model: Any) -> list[tuple[Any, list[Any]]]:
     """Each layer with those that it reads, in order."""
     operations = list(getattr(model, "operations", ()))
     if operations:

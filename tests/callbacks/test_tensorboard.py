@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from cdl import callbacks
+import cdl
+from cdl import callbacks, layers
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
 from cdl.optimizers import SGD
@@ -114,6 +115,29 @@ def test_model_is_there_as_text(tmp_path):
     assert '"class_name": "Sequential"' in whole
     fit(net(), callbacks.TensorBoard(tmp_path / "b", write_graph=False))
     assert not any("model/" in tag for tag, _, _ in events(tmp_path / "b" / "train"))
+
+
+def test_graph_has_a_node_for_each_layer_and_says_what_it_reads(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.graph_pb2 import GraphDef
+
+    x = Input((3,), name="x")
+    both = layers.Add(name="both")([Dense(2, name="a")(x), Dense(2, name="b")(x)])
+    model = cdl.Model(x, cdl.ops.tanh(both))
+    model.compile("sgd", "mse")
+    model.fit(
+        np.ones((4, 3)), np.ones((4, 2)), verbose=0, callbacks=callbacks.TensorBoard(tmp_path)
+    )
+    (path,) = (tmp_path / "train").glob("events.*")
+    data, graph = path.read_bytes(), GraphDef()
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        graph.MergeFromString(Event.FromString(data[12 : 12 + length]).graph_def)
+        data = data[16 + length :]
+    found = {node.name: (node.op, list(node.input)) for node in graph.node}
+    assert found["x"] == ("InputLayer", [])
+    assert found["both"] == ("Add", ["a", "b"])
+    assert ("Tanh", ["both"]) in found.values()
 
 
 def test_evaluations_are_written_by_steps(tmp_path):
