@@ -7,6 +7,7 @@ where the states are; what it assigns to them becomes a part of the program. `re
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from cdl import _graph
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cdl._program import Instruction, Program, Value
-
-_USUAL: tuple[Any, ...] = (None, ())  # shapes of a sample's weights: there are none; one number
 
 
 class NotFollowedError(TypeError):
@@ -55,10 +54,15 @@ class TracedStates:
         states = metric.variables
         if not states or not all(type(s) is State and s.dtype == "float32" for s in states):
             raise NotFollowedError
-        self._stands_for = {
-            id(state): Variable(state.shape, name=state.name, trainable=False) for state in states
-        }
-        self._graphs = {weight: self._follow(weight) for weight in _USUAL}
+        # Each state and the weight in its place.
+        self._pairs = [(s, Variable(s.shape, name=s.name, trainable=False)) for s in states]
+        weighted = "sample_weight" in inspect.signature(metric.update_state).parameters
+        usual: list[Any] = [None, ()] if weighted else [None]  # shapes of a sample's weights
+        self._graphs = {weight: self._follow(weight) for weight in usual}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the graphs, which a copy makes anew, with its own weights."""
+        return {**vars(self), "_graphs": {}}
 
     def _follow(self, weight: tuple[int, ...] | None) -> _graph.Graph:
         """What `update_state` does, with weights of that shape of a sample or without.
@@ -92,7 +96,7 @@ class TracedStates:
 
     def _swapped(self, value: Any) -> Any:
         if isinstance(value, State):
-            return self._stands_for[id(value)]
+            return next(weight for state, weight in self._pairs if state is value)
         if isinstance(value, Metric):
             raise NotFollowedError
         if isinstance(value, (list, tuple)):
@@ -121,14 +125,14 @@ class TracedStates:
     def reset(self) -> None:
         """Begin anew."""
         self.metric.reset_state()
-        for state in self.metric.variables:
-            self._stands_for[id(state)].assign(state.value)
+        for state, weight in self._pairs:
+            weight.assign(state.value)
 
     def load(self, state: Sequence[float]) -> None:
         """Bring the metric's states up to date."""
         del state
-        for each in self.metric.variables:
-            each.assign(self._stands_for[id(each)].numpy())
+        for each, weight in self._pairs:
+            each.assign(weight.numpy())
 
     def value_of(self, state: Sequence[float]) -> Any:
         """The metric's value."""

@@ -1,5 +1,8 @@
 """test_states.py - metrics whose states are the user's own, run by the core."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -85,6 +88,24 @@ def test_the_metric_stays_the_user_s_object():
     assert float(metric.result()["share"]) == 1.0
 
 
+class Unweighted(metrics.Metric):
+    def __init__(self):
+        super().__init__(name="unweighted")
+        self.most = self.add_weight(name="most")
+
+    def update_state(self, y_true, y_pred):
+        self.most.assign(ops.maximum(self.most, ops.max(y_pred)))
+
+    def result(self):
+        return self.most
+
+
+def test_one_that_knows_no_weights_is_compiled_where_there_are_none():
+    _, last, net = fitted(Unweighted())
+    np.testing.assert_allclose(last["unweighted"], net.predict(X, verbose=0).max(), rtol=1e-6)
+    assert not net._last_engine.in_python
+
+
 class Keeps(Hits):
     """Keeps what it has seen, which only Python can."""
 
@@ -132,3 +153,14 @@ def test_the_keeper_keeps_batches():
     fitted(metric)
     assert [len(each) for each in metric.seen[:4]] == [16, 16, 16, 2]
     assert all(isinstance(each, np.ndarray) for each in metric.seen)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_of_a_model_have_states_of_their_own(again):
+    _, last, net = fitted(Hits())
+    other = again(net)
+    assert other.evaluate(X, Y, verbose=0, return_dict=True) == last
+    other.set_weights([w * 0 for w in other.get_weights()])
+    assert other.evaluate(X, Y, verbose=0, return_dict=True) != last
+    other.fit(X, Y, verbose=0)
+    assert net.evaluate(X, Y, verbose=0, return_dict=True) == last
