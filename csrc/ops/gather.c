@@ -198,4 +198,5 @@ const struct cdl_op cdl_op_gather = {
     .many = true,
     .mixes = true,
     .may_fault = true,
+    .serves_inputs = true,
 };

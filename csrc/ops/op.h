@@ -182,6 +182,7 @@ struct cdl_op {
     bool wants_gradient; /* whoever made the program reads the gradient of its output */
     bool passes_on;      /* outputs are the memory of in[0]: forward() has nothing to do */
     bool adds_up;        /* backward() adds to a gradient that is that of in[0] already */
+    bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
     bool absorbs_slope;  /* dx may carry the slope of the producer's activation (dx_activation) */
 };
 

@@ -66,7 +66,8 @@ static void link_backward(struct cdl_program *program) {
             node->needs[k] = wanted && can_give(node, k);
         }
         node->learns = node->has_dy && node->op->update && cdl_node_trains(node);
-        node->goes_back = node->op->backward && (node->learns || cdl_node_gives(node));
+        const bool learns = node->learns && !node->op->serves_inputs;
+        node->goes_back = node->op->backward && (learns || cdl_node_gives(node));
         node->dx_activation = CDL_ACTIVATION_linear;
         if (!node->needs[0] || node->op != &cdl_op_dense) continue;
         struct cdl_node *before = producer_of(program, node, 0);
