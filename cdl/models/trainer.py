@@ -11,7 +11,7 @@ from cdl.compat import OlderMethods, renamed
 from cdl.data.arrays import REAL_KINDS
 from cdl.models import checks, inference, training
 from cdl.models.compiled import Compiled
-from cdl.models.inference import MANY
+from cdl.models.inference import FEW, MANY
 from cdl.models.lowering import program_of
 from cdl.models.machines import Machines
 from cdl.models.own_steps import overrides
@@ -188,7 +188,6 @@ class Trainer(Steps, OlderMethods):
             return_dict=return_dict,
         )
 
-    @hinted
     def predict(
         self,
         x: Any,
@@ -217,7 +216,7 @@ class Trainer(Steps, OlderMethods):
             and batch_size is steps is callbacks is None
             and (verbose == "auto" or verbose == 0)  # noqa: PLR1714 - twice as fast as a tuple
         ):
-            return made.small(x.shape[0]).predict((x,))
+            return (made.few if x.shape[0] <= FEW else made.of(MANY)).predict((x,))
         return inference.predict(self, x, batch_size, verbose, steps, callbacks)
 
     def program(self, training: bool = False) -> Program:
