@@ -63,8 +63,8 @@ static void row_numbers(size_t count, const float *x, bool wraps, int32_t limit,
     const float end = (float)limit, round = wraps ? end : 0.0f;
     for (size_t i = 0; i < count; i++) {
         const float number = x[i] < 0.0f ? x[i] + round : x[i];
-        const int32_t row = (int32_t)((number >= 0.0f) & (number < end) ? number : -1.0f);
-        rows[i] = (row >= low) & (row < high) ? row : -1;
+        const int32_t row = (int32_t)(((number >= 0.0f) & (number < end)) ? number : -1.0f);
+        rows[i] = ((row >= low) & (row < high)) ? row : -1;
     }
 }
 
