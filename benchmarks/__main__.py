@@ -22,6 +22,7 @@ NAMES = (
     "phases",
     "inference",
     "wide_and_deep",
+    "normalized",
     "matmul",
     "kernels",
     "accuracy",

