@@ -210,8 +210,10 @@ static void pause_once(void) {
 
 void cdl_barrier_wait(struct cdl_team *team, int thread) {
     if (team->size == 1) return;
-    /* A pause takes 10 to 50 ns: about 5 us of spinning, a hundred times a barrier's own cost. */
-    enum { SPINS = 200 };
+    /* A pause takes 10 to 50 ns: some 60 us of spinning, about as far as threads drift apart within
+     * a step. Who yields beside a busy neighbour gets the core back milliseconds later; who spins
+     * longer keeps it from a thread that has work. */
+    enum { SPINS = 4000 };
     unsigned turn =
         atomic_load_explicit(&team->barrier.thread[thread].passed, memory_order_relaxed);
     turn++;
