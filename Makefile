@@ -70,8 +70,8 @@ asan: dev  ## the suite on a build with AddressSanitizer and UBSan
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
 	    $(BIN)/pytest -p no:cacheprovider -p no:faulthandler --capture=sys $(PLAIN_CLAIMS) $(PYTEST_ARGS)
 
-tsan: dev  ## the suite on a build with ThreadSanitizer, as far as it goes
-	tools/tsan.sh $(BIN) $(PYTEST_ARGS)
+tsan: dev  ## the tests of the core and of promises on a build with ThreadSanitizer
+	tools/tsan.sh $(BIN) $(or $(PYTEST_ARGS),tests/core tests/promises)
 
 coverage: dev  ## which lines of cdl/ and csrc/ the suite runs
 	$(call OTHER_BUILD,coverage,CC=gcc CDL_COVERAGE=1)
