@@ -108,6 +108,7 @@ def apply(primitive: str, *operands: Operand) -> Expression:
 
 
 def is_constant(x: Expression, value: float | None = None) -> bool:
+    """Whether it is a constant, and this one if a value is given."""
     return x.primitive == "constant" and (value is None or x.value == value)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cdl import _registry
+from cdl._hints import hint
 
 # Keras's public modules, and where cdl has what is in them; loaded when first asked for.
 _MODULES = {
@@ -315,12 +316,9 @@ def _of_module(module: str) -> dict[str, Any]:
 
 
 def _missing(kind: str, name: str, module: Any, near: Mapping[str, Any]) -> UnknownObjectError:
-    import difflib
-
-    found = difflib.get_close_matches(name[:_SHOWN], near, 1)
-    hint = f"; did you mean {found[0]!r}?" if found else "."
+    meant = hint([name[:_SHOWN]], near) or "."
     where = f" of module {shown(module)}" if module else ""
-    return UnknownObjectError(f"Could not locate {kind} {shown(name)}{where}{hint} {HINT}")
+    return UnknownObjectError(f"Could not locate {kind} {shown(name)}{where}{meant} {HINT}")
 
 
 def shown(thing: Any) -> str:

@@ -61,10 +61,6 @@ class Text:
         """Give the array of a value a name."""
         self._names[id(value)] = name
 
-    def is_named(self, value: Any) -> bool:
-        """Whether the array of a value has a name already."""
-        return id(value) in self._names
-
     def weight(self, variable: Any) -> str:
         """The C name of the constants that a weight is."""
         if id(variable) not in self._weights:

@@ -44,12 +44,14 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return (N_COLUMNS + 2 * blocks) * column_floats(node);
 }
 
+static bool renormalizes(const struct cdl_node *node) { return node->n_numbers > 0; }
+
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
     if (node->n_in > 1 && (node->in[1]->lines != x->lines || node->in[1]->width != 1))
         return CDL_ERR_PROGRAM;
-    const bool renorm = node->n_numbers > 0;
+    const bool renorm = renormalizes(node);
     if (renorm && node->n_numbers != N_OF_RENORM) return CDL_ERR_PROGRAM;
     for (int i = GAMMA; i < N_PARAMS; i++) {
         const struct cdl_param *param = node->param[i];
@@ -162,8 +164,6 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
         }
     }
 }
-
-static bool renormalizes(const struct cdl_node *node) { return node->n_numbers > 0; }
 
 static float clip(double low, float x, double high) {
     return fminf(fmaxf(x, (float)low), (float)high);
