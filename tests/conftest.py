@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import cdl
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--slow` runs the tests marked `slow`, and only those."""
@@ -19,6 +21,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = [item for item in items if ("slow" in item.keywords) is not wanted]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if ("slow" in item.keywords) is wanted]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start each test from the same random numbers, whichever tests ran before it."""
+    cdl.utils.set_random_seed(7)
 
 
 @pytest.fixture(scope="session")

@@ -335,6 +335,9 @@ def test_wrappers_of_keras_2_work_in_scikit_learn(script):
         from sklearn.model_selection import GridSearchCV, cross_val_score
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
+        from keras.utils import set_random_seed
+
+        set_random_seed(1)
 
         def classifier(units=8):
             model = Sequential([Dense(units, "relu", input_dim=4), Dense(3, "softmax")])
