@@ -34,6 +34,24 @@ CDL_INLINE float copysign_f(float x, float sign) {
 CDL_INLINE float max_f(float x, float y) { return x > y ? x : y; }
 CDL_INLINE float min_f(float x, float y) { return x < y ? x : y; }
 
+/* a / d within 1.5 ulp for d >= 1e-30, where d comes out of a root: the divider of wide registers
+ * makes both (Intel: 10 cycles each for 16 floats), so that half of its time is saved by doing
+ * without it. A number's bits taken from a constant are its reciprocal's within 5.1 %; with
+ * e = 1 - d y, y (1 + e + e^2) leaves e^3 and the last step its square. Above 2^125 d counts as
+ * 2^125, whose reciprocal is still a normal number. */
+CDL_INLINE float over_root_f(float a, float d) {
+#if CDL_VLEN > 4
+    const float below = d > 0x1p125f ? 0x1p125f : d;
+    float y = float_of_bits(0x7ef311c7 - bits_of_float(below));
+    const float e = 1.0f - below * y;
+    y += y * (e + e * e);
+    y += y * (1.0f - below * y);
+    return a * y;
+#else /* four floats take it no longer than this, and some have no fused multiply-add */
+    return a / d;
+#endif
+}
+
 /* e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2: adding 1.5 * 2^23 rounds n into the
  * low bits of the sum. */
 #define EXP_SHIFT 12582912.0f

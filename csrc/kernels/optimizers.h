@@ -158,6 +158,7 @@ static inline void ftrl_step(double rate, double t, const double *h, float *s) {
     s[2] = (float)h[1];
     s[3] = 2.0f * ((float)h[2] + (float)h[4] / (2.0f * (float)rate));
     s[4] = (float)(2.0 * h[3]);
+    s[5] = 1.0f / (float)rate;
 }
 static inline void ftrl_power_step(double rate, double t, const double *h, float *s) {
     ftrl_step(rate, t, h, s);
@@ -175,17 +176,18 @@ static inline void schedule_free_adamw_step(double rate, double t, const double 
     s[0] = (float)rate * (t < h[3] ? (float)t / (float)h[3] : 1.0f);
     s[1] = (float)h[0];
     s[2] = 1.0f - (float)h[1];
-    s[3] = bias_left(h[1], t);
+    s[3] = 1.0f / bias_left(h[1], t);
     s[4] = tiny_at_least(h[2]);
     s[5] = 1.0f / (float)t;
+    s[6] = 1.0f / (float)h[0];
 }
 
 static inline void lamb_step(double rate, double t, const double *h, float *s) {
-    s[0] = bias_left(h[0], t);
+    s[0] = 1.0f / bias_left(h[0], t);
     s[1] = (float)(1.0 - h[0]);
     s[2] = (float)(1.0 - h[1]);
     s[3] = tiny_at_least(h[2]);
-    s[4] = bias_left(h[1], t);
+    s[4] = 1.0f / bias_left(h[1], t);
     s[5] = (float)rate;
 }
 
@@ -234,39 +236,39 @@ CDL_INLINE float sgd_nesterov_update(float w, float g, float *slot, const float 
 
 CDL_INLINE float rmsprop_update(float w, float g, float *slot, const float *s) {
     slot[0] = s[1] * slot[0] + s[2] * (g * g);
-    return w - s[0] * g / sqrtf(slot[0] + s[3]);
+    return w - over_root_f(s[0] * g, sqrtf(slot[0] + s[3]));
 }
 
 CDL_INLINE float rmsprop_momentum_update(float w, float g, float *slot, const float *s) {
     slot[0] = s[1] * slot[0] + s[2] * (g * g);
-    slot[1] = s[4] * slot[1] + s[0] * g / sqrtf(slot[0] + s[3]);
+    slot[1] = s[4] * slot[1] + over_root_f(s[0] * g, sqrtf(slot[0] + s[3]));
     return w - slot[1];
 }
 
 CDL_INLINE float rmsprop_centered_update(float w, float g, float *slot, const float *s) {
     slot[0] = s[1] * slot[0] + s[2] * (g * g);
     slot[1] = s[1] * slot[1] + s[2] * g;
-    return w - s[0] * g / sqrtf(slot[0] - slot[1] * slot[1] + s[3]);
+    return w - over_root_f(s[0] * g, sqrtf(slot[0] - slot[1] * slot[1] + s[3]));
 }
 
 CDL_INLINE float rmsprop_centered_momentum_update(float w, float g, float *slot, const float *s) {
     slot[0] = s[1] * slot[0] + s[2] * (g * g);
     slot[2] = s[1] * slot[2] + s[2] * g;
-    slot[1] = s[4] * slot[1] + s[0] * g / sqrtf(slot[0] - slot[2] * slot[2] + s[3]);
+    slot[1] = s[4] * slot[1] + over_root_f(s[0] * g, sqrtf(slot[0] - slot[2] * slot[2] + s[3]));
     return w - slot[1];
 }
 
 CDL_INLINE float adam_update(float w, float g, float *slot, const float *s) {
     slot[0] += (g - slot[0]) * s[1];
     slot[1] += (g * g - slot[1]) * s[2];
-    return w - slot[0] * s[0] / (sqrtf(slot[1]) + s[3]);
+    return w - over_root_f(slot[0] * s[0], sqrtf(slot[1]) + s[3]);
 }
 
 CDL_INLINE float adam_amsgrad_update(float w, float g, float *slot, const float *s) {
     slot[0] += (g - slot[0]) * s[1];
     slot[1] += (g * g - slot[1]) * s[2];
     slot[2] = max_f(slot[2], slot[1]);
-    return w - slot[0] * s[0] / (sqrtf(slot[2]) + s[3]);
+    return w - over_root_f(slot[0] * s[0], sqrtf(slot[2]) + s[3]);
 }
 
 CDL_INLINE float adamax_update(float w, float g, float *slot, const float *s) {
@@ -278,17 +280,17 @@ CDL_INLINE float adamax_update(float w, float g, float *slot, const float *s) {
 CDL_INLINE float nadam_update(float w, float g, float *slot, const float *s) {
     slot[0] += (g - slot[0]) * s[3];
     slot[1] += (g * g - slot[1]) * s[4];
-    return w - (s[0] * slot[0] + s[1] * g) / (sqrtf(slot[1] * s[2]) + s[5]);
+    return w - over_root_f(s[0] * slot[0] + s[1] * g, sqrtf(slot[1] * s[2]) + s[5]);
 }
 
 CDL_INLINE float adagrad_update(float w, float g, float *slot, const float *s) {
     slot[0] += g * g;
-    return w - s[0] * g / sqrtf(slot[0] + s[1]);
+    return w - over_root_f(s[0] * g, sqrtf(slot[0] + s[1]));
 }
 
 CDL_INLINE float adadelta_update(float w, float g, float *slot, const float *s) {
     slot[0] = s[1] * slot[0] + s[2] * (g * g);
-    const float delta = sqrtf(slot[1] + s[3]) * g / sqrtf(slot[0] + s[3]);
+    const float delta = over_root_f(sqrtf(slot[1] + s[3]) * g, sqrtf(slot[0] + s[3]));
     slot[1] = s[1] * slot[1] + s[2] * (delta * delta);
     return w - s[0] * delta;
 }
@@ -297,8 +299,8 @@ CDL_INLINE float adadelta_update(float w, float g, float *slot, const float *s) 
  * L2 strength, s[4] twice the shrinkage. */
 CDL_INLINE float ftrl_weight(float w, float g, float *slot, const float *s, float before,
                              float after) {
-    slot[1] += g + s[4] * w - (after - before) / s[0] * w;
-    const float quadratic = after / s[0] + s[3];
+    slot[1] += g + s[4] * w - (after - before) * s[5] * w;
+    const float quadratic = after * s[5] + s[3];
     const float clipped = max_f(min_f(slot[1], s[2]), -s[2]);
     return quadratic == 0.0f ? 0.0f : (clipped - slot[1]) / quadratic;
 }
@@ -327,9 +329,9 @@ CDL_INLINE float lion_update(float w, float g, float *slot, const float *s) {
 /* Keras keeps y, where the gradient is taken, as the weight, and z as its "momentum"; the mean x
  * follows from the two. */
 CDL_INLINE float schedule_free_adamw_update(float w, float g, float *slot, const float *s) {
-    const float x = (w - (1.0f - s[1]) * slot[0]) / s[1];
+    const float x = (w - (1.0f - s[1]) * slot[0]) * s[6];
     slot[1] += (g * g - slot[1]) * s[2];
-    slot[0] -= s[0] * g / (sqrtf(slot[1] / s[3]) + s[4]);
+    slot[0] -= over_root_f(s[0] * g, sqrtf(slot[1] * s[3]) + s[4]);
     const float mean = (1.0f - s[5]) * x + s[5] * slot[0];
     return (1.0f - s[1]) * slot[0] + s[1] * mean;
 }
@@ -337,13 +339,13 @@ CDL_INLINE float schedule_free_adamw_update(float w, float g, float *slot, const
 CDL_INLINE float lamb_update(float w, float g, float *slot, const float *s) {
     slot[0] += (g - slot[0]) * s[1];
     slot[1] += (g * g - slot[1]) * s[2];
-    return (void)w, (slot[0] / s[0]) / (sqrtf(slot[1] / s[4]) + s[3]);
+    return (void)w, over_root_f(slot[0] * s[0], sqrtf(slot[1] * s[4]) + s[3]);
 }
 
 /* Shazeer and Stern, 2018, for what has less than two axes. */
 CDL_INLINE float adafactor_update(float w, float g, float *slot, const float *s) {
     slot[0] = s[0] * slot[0] + s[1] * (g * g + s[2]);
-    return (void)w, g / sqrtf(slot[0]);
+    return (void)w, over_root_f(g, sqrtf(slot[0]));
 }
 /* The factors belong to rows and columns: whole.c does all of it. */
 CDL_INLINE float adafactor_factored_update(float w, float g, float *slot, const float *s) {
