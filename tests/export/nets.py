@@ -32,6 +32,17 @@ LAYERS = {
     "permute": ((3, 4), lambda: layers.Permute((2, 1))),
     "permute three": ((2, 3, 4), lambda: layers.Permute((3, 1, 2))),
     "repeat": ((4,), lambda: layers.RepeatVector(3)),
+    "mean of steps": ((3, 4), layers.GlobalAveragePooling1D),
+    "mean of masked steps": (
+        (3, 4),
+        lambda: cdl.Sequential([layers.Masking(0.0), layers.GlobalAveragePooling1D()]),
+    ),
+    "largest of steps": ((3, 4), lambda: layers.GlobalMaxPooling1D(keepdims=True)),
+    "mean of a plane": ((2, 3, 4), layers.GlobalAveragePooling2D),
+    "largest of a plane": (
+        (2, 3, 4),
+        lambda: layers.GlobalMaxPooling2D(data_format="channels_first"),
+    ),
     "masking": ((4, 3), lambda: layers.Masking(0.0)),
     "batch normalization": ((5,), layers.BatchNormalization),
     "batch normalization of channels": ((3, 4), lambda: layers.BatchNormalization(axis=1)),
@@ -89,7 +100,7 @@ def of_layer(name):
     x = RNG.normal(size=(7, *shape)).astype(np.float32)
     if name in INTEGERS:
         x = RNG.integers(0, 4, x.shape).astype(np.float32)
-    if name == "masking":
+    if "mask" in name:
         x[2, 1] = x[3, 0] = 0
     return model, x
 

@@ -1,7 +1,7 @@
 """layers.py - every layer with its arguments: values, shapes, weights, configs, training."""
 
 import numpy as np
-from nets import numbers, state_weights, trained, weights_of
+from nets import classes, numbers, state_weights, trained, weights_of
 from registry import add, config_of, error_of, label
 
 X2 = numbers(10, 6)
@@ -70,6 +70,16 @@ TABLE = {
         (X2, {"mean": 0.3, "variance": 2.0, "invert": True}),
     ],
     "Masking": [(X3, {}), (X3, {"mask_value": 1.0})],
+    **{
+        f"Global{kind}Pooling{x.ndim - 2}D": [
+            (x, {}),
+            (x, {"keepdims": True}),
+            (x, {"data_format": "channels_first"}),
+            (x, {"data_format": "channels_first", "keepdims": True}),
+        ]
+        for kind in ("Average", "Max")
+        for x in (X3, X4, numbers(3, 2, 3, 2, 4))
+    },
 }
 
 
@@ -183,6 +193,43 @@ def category_encoding(k):
     return {**seen, "one_hot": np.asarray(one(tokens[:, 0]), "float32"), "config": config_of(one)}
 
 
+def pooled_masks(k):
+    """Means over the steps that count; the largest of all steps; neither leaves a mask."""
+    tokens = classes(60, 7, seed=3).reshape(12, 5)
+    tokens[:, 0] += tokens[:, 0] == 0  # no sample without a step that counts
+    seen = {}
+    for name, options in (
+        ("GlobalAveragePooling1D", {}),
+        ("GlobalAveragePooling1D", {"keepdims": True}),
+        ("GlobalMaxPooling1D", {}),
+    ):
+        net = k.Sequential(
+            [
+                k.layers.Input((5,)),
+                k.layers.Embedding(7, 4, mask_zero=True),
+                getattr(k.layers, name)(**options),
+                k.layers.Dense(2, name="after"),
+            ]
+        )
+        state_weights(net)
+        net.compile(k.optimizers.SGD(0.2), "mse", metrics=["mae"])
+        of = f"{name} {options}"
+        y = numbers(12, *net.output_shape[1:], seed=4)
+        history = net.fit(tokens, y, batch_size=5, epochs=2, shuffle=False, verbose=0).history
+        seen[f"history {of}"] = history
+        seen[f"predicted {of}"] = net.predict(tokens, verbose=0)
+        seen[f"weights {of}"] = weights_of(net)
+    steps, mask = numbers(3, 4, 5), np.array([[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 0, 0]], bool)
+    layer = k.layers.GlobalAveragePooling1D()
+    seen["array"] = np.asarray(layer(steps, mask=mask))
+    seen["numbers as mask"] = np.asarray(layer(steps, mask=mask.astype("float32")))
+    first = k.layers.GlobalAveragePooling1D("channels_first")
+    seen["first"] = np.asarray(first(np.swapaxes(steps, 1, 2), mask=mask))
+    seen["mask"] = [layer.compute_mask(steps, mask), layer.supports_masking]
+    seen["mask of max"] = k.layers.GlobalMaxPooling1D().supports_masking
+    return seen
+
+
 def nested(k):
     inner = k.Sequential(
         [k.layers.Input((6,)), k.layers.Dense(4, activation="relu"), k.layers.Dense(3)]
@@ -283,6 +330,8 @@ def errors(k):
         "groups": lambda: k.Sequential([la.Input((6,)), la.GroupNormalization(groups=4)]),
         "momentum": lambda: la.BatchNormalization(momentum=2.0, axis="a"),
         "l2": lambda: la.Dense(3, kernel_regularizer="l3"),
+        "places": lambda: la.GlobalAveragePooling1D()(numbers(2, 3)),
+        "data format": lambda: la.GlobalMaxPooling2D("first"),
         "width": lambda: k.Sequential([la.Input((6,)), la.Dense(2)]).predict(
             numbers(3, 5), verbose=0
         ),
@@ -307,6 +356,6 @@ def names(k):
 
 for _function in (
     *(random_rates, frozen_batch_normalization, adapted, discretization, category_encoding),
-    *(nested, shared, masking, regularized, constrained, errors, names),
+    *(pooled_masks, nested, shared, masking, regularized, constrained, errors, names),
 ):
     add("layers", _function.__name__, _function)

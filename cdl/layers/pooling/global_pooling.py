@@ -1,0 +1,141 @@
+"""global_pooling.py - the mean, or the largest number, of each channel over all its places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._arguments import flag
+from cdl._graph import operator_of
+from cdl.config import standardize_data_format
+from cdl.layers.input_spec import InputSpec
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from cdl.layers.shapes import Shape
+
+
+class GlobalPooling(Layer):
+    """Base of the layers that reduce `places` axes of a sample and keep that of the channels.
+
+    Args:
+        data_format: "channels_last" for inputs of shape (n, ..., channels), "channels_first" for
+            (n, channels, ...); None is the configured one.
+        keepdims: whether the reduced axes stay, with size 1: (n, 1, channels) for (n, channels).
+        kwargs: see `Layer`.
+    """
+
+    places: int  # axes beside those of the samples and of the channels
+    kind: str  # what is taken over them: a function of cdl.ops
+
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.data_format = standardize_data_format(data_format, owner)
+        self.keepdims = flag(owner, "keepdims", keepdims)
+        self.input_spec = InputSpec(ndim=self.places + 2)
+        self._build_at_init()
+
+    def _axes(self) -> list[int]:
+        first = 1 if self.data_format == "channels_last" else 2
+        return list(range(first, first + self.places))
+
+    def call(self, inputs: Any) -> Any:
+        """The reduction over all places."""
+        return operator_of(self.kind)(inputs, axis=self._axes(), keepdims=self.keepdims)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """(batch, channels), with `keepdims` with a 1 for each axis of places."""
+        axes = self._axes()
+        if self.keepdims:
+            return tuple(1 if axis in axes else n for axis, n in enumerate(input_shape))
+        return tuple(n for axis, n in enumerate(input_shape) if axis not in axes)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"data_format": self.data_format, "keepdims": self.keepdims}
+        return {**super().get_config(), **own}
+
+
+@family.add("GlobalAvgPool1D")
+class GlobalAveragePooling1D(GlobalPooling):
+    """The mean over the steps: (n, steps, channels) becomes (n, channels).
+
+    With a mask it is the mean over the steps that count, NaN where none does; the result has no
+    mask.
+
+    Args:
+        data_format: "channels_last", or "channels_first" for inputs of shape (n, channels, steps);
+            None is the configured one.
+        keepdims: whether the axis of the steps stays, with size 1.
+        kwargs: see `Layer`.
+    """
+
+    places, kind = 1, "mean"
+
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(data_format, keepdims, **kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """The mean over the steps for which `mask`, of shape (n, steps), is true."""
+        if mask is None:
+            return super().call(inputs)
+        where, total, cast = map(operator_of, ("where", "sum", "cast"))
+        channels = 2 if self.data_format == "channels_last" else 1
+        counts = cast(operator_of("expand_dims")(mask, channels), "bool")
+        over = {"axis": self._axes(), "keepdims": self.keepdims}
+        number = total(cast(counts, "float32"), **over)
+        return total(where(counts, inputs, 0.0), **over) / number
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """None: no steps are left."""
+
+
+@family.add("GlobalAvgPool2D")
+class GlobalAveragePooling2D(GlobalPooling):
+    """The mean of each channel of a plane: (n, height, width, channels) becomes (n, channels)."""
+
+    places, kind = 2, "mean"
+
+
+@family.add("GlobalAvgPool3D")
+class GlobalAveragePooling3D(GlobalPooling):
+    """The mean of each channel over three axes: (n, a, b, c, channels) becomes (n, channels)."""
+
+    places, kind = 3, "mean"
+
+
+@family.add("GlobalMaxPool1D")
+class GlobalMaxPooling1D(GlobalPooling):
+    """The largest number of each channel: (n, steps, channels) becomes (n, channels).
+
+    A mask is not looked at, and ends here with a warning, as in Keras.
+    """
+
+    places, kind = 1, "max"
+
+
+@family.add("GlobalMaxPool2D")
+class GlobalMaxPooling2D(GlobalPooling):
+    """The largest number of each channel: (n, height, width, channels) becomes (n, channels)."""
+
+    places, kind = 2, "max"
+
+
+@family.add("GlobalMaxPool3D")
+class GlobalMaxPooling3D(GlobalPooling):
+    """The largest number of each channel: (n, a, b, c, channels) becomes (n, channels)."""
+
+    places, kind = 3, "max"
+
+
+GlobalAvgPool1D = GlobalAveragePooling1D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalAvgPool3D = GlobalAveragePooling3D
+GlobalMaxPool1D = GlobalMaxPooling1D
+GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalMaxPool3D = GlobalMaxPooling3D
