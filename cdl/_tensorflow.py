@@ -1,7 +1,7 @@
 """_tensorflow.py - what of TensorFlow itself the scripts around Keras call, by cdl's own.
 
 Functions on tensors are those of `cdl.ops` under TensorFlow's names, so a loss written with them is
-compiled. What is not here (`tf.data`, `tf.GradientTape`) is an error that names it.
+compiled. What is not here (`tf.GradientTape`, `tf.image`) is an error that names it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from cdl import config
+from cdl._tensorflow_data import DATA, TensorSpec
+from cdl._tensors import Tensor, tensors
 
 # What TensorFlow of that time says it is, and that it is cdl.
 TENSORFLOW = "2.21.0+cdl"
@@ -53,25 +53,6 @@ _WHOLE = (
 )
 _NN = "relu relu6 elu selu gelu silu swish softmax log_softmax softplus softsign sigmoid tanh"
 _DTYPES = "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool"
-
-
-class Tensor(np.ndarray[Any, np.dtype[Any]]):
-    """An array with the method of TensorFlow's that scripts call most."""
-
-    def numpy(self) -> Any:
-        """The array, or the number."""
-        return self.view(np.ndarray)[()]
-
-
-def tensors(result: Any) -> Any:
-    """Arrays and numbers in a result as such as have `numpy()`; all else as it is."""
-    if isinstance(result, (np.ndarray, np.generic)) and not isinstance(result, Tensor):
-        return np.asarray(result).view(Tensor)
-    if type(result) in (list, tuple):
-        return type(result)(map(tensors, result))
-    if type(result) is dict:
-        return {name: tensors(value) for name, value in result.items()}
-    return result
 
 
 class _Attribute:
@@ -207,6 +188,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "add_n": _add_n,
         "argmax": _argmax,
         "Tensor": Tensor,
+        "TensorSpec": TensorSpec,
         **{name: name for name in _DTYPES.split()},
     },
     "tensorflow.math": {"squared_difference": _squared_difference, "argmax": _argmax},
@@ -218,6 +200,8 @@ MODULES: dict[str, dict[str, Any]] = {
         "list_physical_devices": _devices,
         "set_memory_growth": _nothing,
     },
+    "tensorflow.data": DATA,
+    "tensorflow.data.experimental": {"AUTOTUNE": DATA["AUTOTUNE"]},
     "tensorflow.compat": {},
     "tensorflow.compat.v1": {"set_random_seed": _set_seed},
     "tensorflow.compat.v1.logging": {

@@ -315,6 +315,34 @@ def test_functions_of_tensorflow_are_those_of_cdl_and_are_compiled(script):
     ], done.stderr
 
 
+def test_data_sets_of_tensorflow_train(script):
+    done = script(
+        """
+        import numpy as np
+        import tensorflow as tf
+        from tensorflow.keras import layers
+
+        tf.random.set_seed(0)
+        x = np.random.normal(size=(80, 2)).astype("float32")
+        frame = {"a": x[:, 0], "b": x[:, 1]}
+        data = tf.data.Dataset.from_tensor_slices((frame, x.sum(1)))
+        data = data.map(lambda row, y: (row, tf.cast(y > 0, tf.float32)), tf.data.AUTOTUNE)
+        train = data.shuffle(buffer_size=len(data)).batch(16).prefetch(tf.data.AUTOTUNE)
+        inputs = {name: tf.keras.Input((1,), name=name) for name in frame}
+        hidden = layers.Dense(8, "tanh")(layers.concatenate(list(inputs.values())))
+        model = tf.keras.Model(inputs, layers.Dense(1, "sigmoid")(hidden))
+        model.compile(tf.keras.optimizers.Adam(0.05), "binary_crossentropy", metrics=["accuracy"])
+        history = model.fit(train, epochs=15, validation_data=data.batch(16), verbose=0)
+        print(history.history["val_accuracy"][-1] > 0.9)
+        for row, y in train.take(1):
+            print(row["a"].numpy().shape, y.dtype)
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout == "True\n(16,) float32\n", done.stderr
+
+
 def test_every_function_of_tensorflow_is_there():
     from cdl import _tensorflow, ops
 
@@ -401,8 +429,10 @@ LACKING = {
     "import tensorflow as tf\ntf.reduce_maen": (
         "AttributeError: cdl has no tensorflow.reduce_maen; near: reduce_mean",
     ),
-    "import tensorflow as tf\ntf.data.Dataset": ("AttributeError: cdl has no tensorflow.data",),
-    "import tensorflow.data": ("ImportError: cdl has no tensorflow.data",),
+    "import tensorflow as tf\ntf.data.DataSet": (
+        "AttributeError: cdl has no tensorflow.data.DataSet; near: Dataset",
+    ),
+    "import tensorflow.lite": ("ImportError: cdl has no tensorflow.lite",),
     "from tensorflow.keras.models import Modle": (
         "ImportError: cdl has no tensorflow.keras.models.Modle; near: Model",
     ),

@@ -41,7 +41,7 @@ class Stream:
     (a data loader, a PyDataset) starts anew after its end.
 
     Args:
-        source: what yields `(x,)`, `(x, y)` or `(x, y, w)`.
+        source: what yields `(x,)`, `(x, y)` or `(x, y, w)`; one that can be read again may yield x.
         name: how errors call it, such as "fit: x".
         shuffle: whether to take the batches of a PyDataset in a new order in each pass.
     """
@@ -52,6 +52,7 @@ class Stream:
         self.once = hasattr(source, "__next__")
         self.is_dataset = isinstance(source, PyDataset)
         self.taken = 0  # batches handed out
+        self.bare = False  # whether what was yielded last is x alone, in no tuple
         self.current = 0  # number of the batch that was shown last, for errors
         self._shuffle = shuffle
         self._in_epoch = False
@@ -162,7 +163,9 @@ class Stream:
             self._ahead = None
 
     def _checked(self, batch: Any) -> tuple[Any, ...]:
-        if self.is_dataset and isinstance(batch, np.ndarray):
+        alone = isinstance(batch, dict) or hasattr(batch, "__array__")
+        self.bare = alone and not self.once and not self.is_dataset
+        if self.bare or (self.is_dataset and isinstance(batch, np.ndarray)):
             batch = (batch,)
         if isinstance(batch, list) and len(batch) in (2, 3) and not _is_numbers(batch):
             batch = tuple(batch)

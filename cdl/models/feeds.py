@@ -87,7 +87,7 @@ def stream_feed(
         x, y, weight = (*batch, None, None)[:3]
         where = f"{call}: batch {stream.current}"
         if own:
-            return nested(x, y, weight, class_weight, where, len(batch))
+            return nested(x, y, weight, class_weight, where, 0 if stream.bare else len(batch))
         return training_data(model, compiled, x, y, weight, class_weight, where)
 
     first = checked(stream.peek())

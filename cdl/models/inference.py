@@ -159,7 +159,8 @@ def _batches(model: Any, stream: data.Stream, steps: int | None, own: bool) -> I
     try:
         while (steps is None or stream.taken < steps) and stream.ready():
             batch = stream.take()
-            yield batch if own else inputs(model, batch[0], f"predict: batch {stream.current}")
+            given = batch[0] if stream.bare else batch
+            yield given if own else inputs(model, batch[0], f"predict: batch {stream.current}")
     finally:
         stream.close()
     if steps is not None and stream.taken < steps:
