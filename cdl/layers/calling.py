@@ -23,7 +23,8 @@ from cdl._program import Program
 from cdl._variable import Variable
 from cdl.layers import masks
 from cdl.layers.activities import penalized
-from cdl.layers.tracking import Tracking
+from cdl.layers.running import as_float32, in_mode, named, training_around
+from cdl.layers.tracking import Tracking, is_users
 
 if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 # The Sequential that each layer was last put into, which calls it when somebody asks for tensors.
 STACKS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
+_REST, _REST_BY_NAME = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 _TRACED = threading.local()  # its stack: the layers whose `call` is being traced
 _MOST_WITHIN_ITSELF = 16  # for a call that goes into itself so often and then ends
 
@@ -74,6 +76,7 @@ class Calling(Tracking):
     name: str
     built: bool
     activity_regularizer: Any
+    _activity: float  # the penalty of the last call on arrays
     supports_masking: bool
     _inbound_nodes: list[_graph.Node]
     _added: list[Any]  # losses of the last call on arrays
@@ -82,10 +85,12 @@ class Calling(Tracking):
 
     def _note(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Build the layer if it is not, and note the call; the symbolic results."""
+        if is_scripted(type(self)):
+            self._check_positions(args)
         lead = self._lead_of(args, kwargs)
         with self._undone_on_failure():
             self._prepare(args, kwargs)
-            outputs = self.compute_output_spec(*args, **kwargs)
+            outputs = self._spec_of(*args, **kwargs)
         if lead != 1 and not is_scripted(type(self)):
             given = args[0] if args else next(iter(kwargs.values()))
             first = () if lead else (getattr(given, "shape", None) or np.shape(given))[:1]
@@ -128,7 +133,8 @@ class Calling(Tracking):
         shapes = _shapes_of(args[0] if args else next(iter(kwargs.values())))
         self.check_input(shapes)  # type: ignore[attr-defined]
         if not self.built:
-            self._build_on(shapes, args, kwargs)
+            with named(self):
+                self._build_on(shapes, args, kwargs)
 
     def _build_on(self, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Call `build` with the shapes that its arguments ask for: one, or one an argument."""
@@ -139,6 +145,20 @@ class Calling(Tracking):
         given = dict(zip(parameters_of(type(self).call), args, strict=False)) | kwargs  # type: ignore[attr-defined]
         by_name = {f"{name}_shape": _shapes_of(value) for name, value in given.items()}
         by_name.setdefault("input_shape", next(iter(by_name.values()), None))
+        parameters = parameters_of(type(self).build)  # type: ignore[attr-defined]
+        for name in names:
+            if name in by_name or parameters[name].default is not inspect.Parameter.empty:
+                continue
+            if parameters[name].kind in (_REST, _REST_BY_NAME):
+                continue
+            ending = f"which does not end in `_shape`: {names}"
+            if name.endswith("_shape"):
+                argument = name.removesuffix("_shape")
+                ending = f"but `call()` does not have argument `{argument}`"
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: the arguments of build() must be those of "
+                f"call() with `_shape` behind each, got argument `{name}`, {ending}"
+            )
         self.build(**{name: by_name[name] for name in names if name in by_name})  # type: ignore[attr-defined]
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
@@ -148,6 +168,27 @@ class Calling(Tracking):
             args: as in a call.
             kwargs: likewise.
         """
+        if self._tells_shapes():
+            shapes = self.compute_output_shape(_shapes_of(args[0]))  # type: ignore[attr-defined]
+            return tree.map_shape_structure(KerasTensor, shapes)
+        return self._outputs_of(*args, **kwargs)
+
+    @classmethod
+    def _tells_shapes(cls) -> bool:
+        """Whether the user's class has a `compute_output_shape` of its own."""
+        owner = next(each for each in cls.__mro__ if "compute_output_shape" in vars(each))
+        return is_users(owner)
+
+    def _spec_of(self, *args: Any, **kwargs: Any) -> Any:
+        """The same by what the call does, unless the class has a `compute_output_spec` of its own.
+
+        Programs are made of what the call does, whatever a `compute_output_shape` says.
+        """
+        if type(self).compute_output_spec is not Calling.compute_output_spec:
+            return self.compute_output_spec(*args, **kwargs)
+        return self._outputs_of(*args, **kwargs)
+
+    def _outputs_of(self, *args: Any, **kwargs: Any) -> Any:
         if self._scripts(args, kwargs):
             outputs = self._traced(args, kwargs, self._training_of(kwargs)).outputs
             return tree.map_structure(_like, outputs)
@@ -177,7 +218,7 @@ class Calling(Tracking):
             given["training"] = training
         given |= self._no_masks(args, given)
         function = self.call  # type: ignore[attr-defined]
-        with self._entered(), _graph.scope(training) as own:
+        with self._entered(), named(self), _graph.scope(training) as own:
             outputs = function(*args, **given)
         return _graph.Graph(_graph.tensors_in((args, kwargs)), outputs, own)
 
@@ -287,14 +328,45 @@ class Calling(Tracking):
 
     def _run_script(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the user's `call` gives for arrays; the first time builds the layer."""
+        args, kwargs = as_float32(args), as_float32(kwargs)
+        self._check_positions(args)
         with self._undone_on_failure():
             self._prepare(args, kwargs)
-            training = kwargs.pop("training", None)
-            if takes(type(self), "training"):
-                kwargs["training"] = training
             kwargs |= self._no_masks(args, kwargs)
+            training = kwargs.pop("training", training_around())
+            if takes(type(self), "training"):
+                default = parameters_of(type(self).call)["training"].default  # type: ignore[attr-defined]
+                if training is None and default is not inspect.Parameter.empty:
+                    training = default
+                kwargs["training"] = training
             self._added = []
-            return self.call(*args, **kwargs)  # type: ignore[attr-defined]
+            with named(self), in_mode(training):
+                outputs = self.call(*args, **kwargs)  # type: ignore[attr-defined]
+            self._penalize(outputs)
+            return outputs
+
+    def _check_positions(self, args: tuple[Any, ...]) -> None:
+        """Refuse what is no array or tensor among the arguments that have no name, as Keras does.
+
+        Raises:
+            ValueError: there is one.
+        """
+        for leaf in tree.flatten(args):
+            if leaf is not None and not _is_tensor(leaf):
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r}: Only input tensors may be passed as "
+                    f"positional arguments, others by name; got {leaf!r} of type "
+                    f"{type(leaf).__name__}"
+                )
+
+    def _penalize(self, outputs: Any) -> None:
+        """Keep the penalty of what a call on arrays gave, by sample, for `losses`."""
+        if self.activity_regularizer is None:
+            return
+        self._activity = 0.0
+        for each in tree.flatten(outputs):
+            if len(each):
+                self._activity += float(self.activity_regularizer(each)) / len(each)
 
     def add_loss(self, loss: Any) -> None:
         """Add to the loss, from within `call`: the sum of what is given.

@@ -24,6 +24,7 @@ from cdl._variable import Variable
 from cdl.data import as_numeric, brief
 from cdl.layers.calling import is_scripted
 from cdl.layers.input_spec import InputSpec
+from cdl.layers.running import named, path_of, training_around
 from cdl.layers.shapes import given_input_shape
 from cdl.layers.tracking import is_users
 from cdl.layers.weighted import Weighted
@@ -108,6 +109,7 @@ class Layer(Weighted, Hinting):
         self.name = unique(type(self)) if name is None else name
         self.built = False
         self._build_shape: Shape | None = None
+        self._path = self.name
         self.supports_masking = False
         self.input_spec: InputSpec | None = None
         self._inbound_nodes: list[_graph.Node] = []  # its calls on symbolic tensors
@@ -139,7 +141,9 @@ class Layer(Weighted, Hinting):
         before = self._building
         self._building = before or not self.built
         try:
-            yield
+            with named(self):
+                self._path = path_of(self)
+                yield
             self.built = True
         finally:
             self._building = before
@@ -156,6 +160,7 @@ class Layer(Weighted, Hinting):
         A subclass calls this at its end.
         """
         self._build_shape = tuple(input_shape) if input_shape is not None else None
+        self._path = path_of(self)
         self.built = True
 
     def _build_at_init(self) -> None:
@@ -264,6 +269,8 @@ class Layer(Weighted, Hinting):
             return self._note(args, kwargs)
         if is_scripted(type(self)):
             return self._run_script(args, kwargs)
+        if len(args) < 2:
+            kwargs.setdefault("training", training_around())
         return self._on_arrays(*args, **kwargs)
 
     def _on_arrays(

@@ -13,6 +13,7 @@ from cdl._variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy
 from cdl.layers.calling import Calling, is_scripted
+from cdl.layers.running import path_of
 from cdl.utils.naming import unique
 
 if TYPE_CHECKING:
@@ -32,14 +33,33 @@ def _has_changed() -> None:
     _changes += 1
 
 
+def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> list[Any]:
+    """The values of `given`, of which `args` are the first."""
+    owner = f"{owner}: add_weight"
+    if len(args) > len(given):
+        raise TypeError(f"{owner} takes at most {len(given)} positional arguments, got {len(args)}")
+    if isinstance(args[0], str):
+        raise ValueError(
+            f"{owner}: shape must be a tuple, got {args[0]!r}; give the name as a keyword argument"
+        )
+    for name in list(given)[: len(args)]:
+        if given[name] is not None:
+            raise ValueError(
+                f"{owner}: `{name}` was passed both positionally and as a keyword argument"
+            )
+    return [*args, *list(given.values())[len(args) :]]
+
+
 class Weighted(Calling):
     """Mixin of layers: weights."""
 
     _trainable: bool
     _building: bool
+    _path: str
 
     def add_weight(
         self,
+        *args: Any,
         shape: Sequence[int] | None = None,
         initializer: Any = None,
         dtype: Any = None,
@@ -49,12 +69,12 @@ class Weighted(Calling):
         constraint: Any = None,
         aggregation: str = "none",
         name: str | None = None,
-        *,
         matrix: bool | None = None,
     ) -> Variable:
         """A new weight of this layer; to be called in `build` or `__init__`.
 
         Args:
+            args: `shape`, `initializer` and `dtype` may be given without their names.
             shape: its shape; None is a single number.
             initializer: its first values; None is "glorot_uniform".
             dtype: "float32" or None.
@@ -68,10 +88,15 @@ class Weighted(Calling):
                 axes in a layer that is written in Python.
 
         Raises:
-            ValueError: the layer is built already, or the shape is not known.
+            TypeError: more than three arguments without a name.
+            ValueError: the layer is built already, the shape is not known or a text, or an
+                argument is given twice.
         """
         del aggregation
         owner = f"{type(self).__name__} {self.name!r}"
+        if args:
+            given = {"shape": shape, "initializer": initializer, "dtype": dtype}
+            shape, initializer, dtype = _without_names(owner, args, given)
         if self.built and not self._building:
             raise ValueError(f"{owner}: a weight must be added before the layer is built")
         float32(owner, dtype)
@@ -92,7 +117,7 @@ class Weighted(Calling):
             regularizer=regularizer,
             constraint=constraint,
         )
-        weight.path = f"{self.name}/{weight.name}"
+        weight.path = f"{path_of(self)}/{weight.name}"
         self._weights.append(weight)
         _has_changed()
         if not trainable:
@@ -163,8 +188,8 @@ class Weighted(Calling):
 
     @property
     def path(self) -> str:
-        """The first part of the paths of the weights: the name."""
-        return self.name
+        """The first part of the paths of the weights: the names of those that built it, its own."""
+        return self._path
 
     @property
     def trainable_variables(self) -> list[Variable]:

@@ -175,8 +175,6 @@ class Sequential(Model):
         for layer, shape in zip(self._stack, shapes, strict=False):
             if not layer.built:
                 layer.build(shape)
-                for variable in layer.weights:
-                    variable.path = f"{self.name}/{variable.path}"
         self._shapes = shapes
         self._build_shape = shapes[0]
         self._infos = (

@@ -277,10 +277,6 @@ class Wired(Interface):
             self._building_specs = False
         self._inputs_struct, self._outputs_struct = specs, graph.outputs
         self._call_nodes = graph.nodes
-        for layer in self._sublayers():  # type: ignore[attr-defined]
-            for variable in layer.weights:
-                if not variable.path.startswith(f"{self.name}/"):
-                    variable.path = f"{self.name}/{variable.path}"
 
     def _first_trace(self, specs: Any) -> _graph.Graph:
         with self._undone_on_failure():  # type: ignore[attr-defined]

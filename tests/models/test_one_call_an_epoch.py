@@ -104,6 +104,9 @@ def stack_of(name):
         return [made(3), *lines], (6,), X
     if name == "SpatialDropout1D":
         return [made(0.3), *lines], (4, 6), LINES
+    if name.startswith("Global"):
+        x = LINES.reshape(48, *([2] * (int(name[-2]) - 1)), -1, 3)
+        return [made()], x.shape[1:], x
     if name.startswith("SpatialDropout"):
         rank = int(name[-2]) - 1
         x = LINES.reshape(48, *([2] * rank), -1, 3)

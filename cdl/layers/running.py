@@ -1,0 +1,61 @@
+"""running.py - what layers that build or run hand on to those within: names, mode, float32."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+
+_RUNNING = threading.local()  # its names: of the layers that build or run; its training: their mode
+
+
+@contextlib.contextmanager
+def named(layer: Any) -> Iterator[None]:
+    """While the body builds or runs a layer, its name is in front of those of what it makes."""
+    stack = _RUNNING.__dict__.setdefault("names", [])
+    if stack and stack[-1] is layer:
+        yield
+        return
+    stack.append(layer)
+    try:
+        yield
+    finally:
+        stack.pop()
+
+
+def path_of(layer: Any) -> str:
+    """The names of the layers that build or run, and of one within them, as a path."""
+    stack = _RUNNING.__dict__.get("names", [])
+    outer = stack[:-1] if stack and stack[-1] is layer else stack
+    return "/".join([*(each.name for each in outer), layer.name])
+
+
+def training_around() -> bool | None:
+    """The `training` of the call on arrays in which this one is made; None: it says nothing."""
+    return _RUNNING.__dict__.get("training")
+
+
+@contextlib.contextmanager
+def in_mode(training: bool | None) -> Iterator[None]:
+    """Calls on arrays in the body are of this mode, unless they say otherwise."""
+    before = training_around()
+    _RUNNING.training = training
+    try:
+        yield
+    finally:
+        _RUNNING.training = before
+
+
+def as_float32(arguments: Any) -> Any:
+    """Arguments with arrays of other floats as float32, which is what cdl computes in."""
+
+    def cast(leaf: Any) -> Any:
+        other = isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f" and leaf.dtype.itemsize != 4
+        return leaf.astype(np.float32) if other else leaf
+
+    return tree.map_structure(cast, arguments) if arguments else arguments
