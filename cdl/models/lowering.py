@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cdl import _core, losses, metrics, regularizers, tree
 from cdl._program import Program, Value
+from cdl.layers.calling import takes
 from cdl.models.compiled import Compiled, Head, Settled
 from cdl.models.interface import Info
 from cdl.models.own_loss import lower_own_loss
@@ -86,7 +88,10 @@ class _Step:
         self._inputs = Inputs(self.program)
         infos: Sequence[Info] = model._input_infos()
         self._xs = [self._inputs.get("x", i, info.row) for i, info in enumerate(infos)]
-        self._outputs: list[Value] = model.append_all(self.program, self._xs)
+        # As in Keras: who does not ask for `training` in his call runs as in inference.
+        told = not overrides(type(model), "call") or takes(type(model), "training")
+        with nullcontext() if told else self.program.fixed():
+            self._outputs: list[Value] = model.append_all(self.program, self._xs)
         for value in self._outputs:
             self.program.output(value)
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
