@@ -231,11 +231,18 @@ def _refuse_untraced(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """The error for arguments with which a row cannot be traced."""
     hint = row.untraced
     if callable(hint):
-        bound = signature_of(row.eager).bind(*args, **kwargs)
+        bound = signature_of(row.eager).bind(
+            *map_args(_spec_of, args), **map_kwargs(_spec_of, kwargs)
+        )
         bound.apply_defaults()
         hint = hint(*bound.args, **bound.kwargs)
     if hint:
         raise symbolic_error(f"{row.name} of a symbolic value", hint)
+
+
+def _spec_of(leaf: Any) -> Any:
+    """A weight as what it is in traced code: a tensor that all samples share."""
+    return KerasTensor(leaf.shape, lead=0) if isinstance(leaf, Variable) else leaf
 
 
 def _has_terms(*structures: Any) -> bool:

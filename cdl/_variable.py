@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _budget, _core, _graph
+from cdl import _budget, _core, _graph, tree
 from cdl._graph import KerasTensor, current_scope
 from cdl._operators import Operators
 from cdl._symbols import (
@@ -76,8 +76,8 @@ class Variable(Operators):
 
     @property
     def value(self) -> Array:
-        """As ``numpy()``."""
-        return self.storage.get()
+        """As ``numpy()``; symbolic within code that is traced."""
+        return self.storage.get() if current_scope() is None else in_traced_code(self)
 
     def assign(self, value: Any) -> Array:
         """Sets all values, and returns them; a symbolic value is set in each step.
@@ -106,6 +106,14 @@ class Variable(Operators):
         if current_scope() is not None:
             return self.assign(self - value)
         return self.assign(self.numpy() - np.asarray(value))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if current_scope() is not None:
+            raise symbolic_error(
+                f"a conversion to an array of the weight {self.path}, which is being traced",
+                "go on with cdl.ops, or take numpy() of what never changes",
+            )
+        return super().__array__(dtype, copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if current_scope() is None and not any(isinstance(each, KerasTensor) for each in inputs):
@@ -136,3 +144,15 @@ class Variable(Operators):
         values = np.array2string(self.numpy(), separator=", ", threshold=20)
         head = f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}"
         return f"{head}, value={values}>"
+
+
+def in_traced_code(structure: Any) -> Any:
+    """The weights in a structure as symbolic values, if code is being traced; all else as it is."""
+    if current_scope() is None:
+        return structure
+    if not any(isinstance(leaf, Variable) for leaf in tree.flatten(structure)):
+        return structure
+    convert = operator_of("convert_to_tensor")
+    return tree.map_structure(
+        lambda leaf: convert(leaf) if isinstance(leaf, Variable) else leaf, structure
+    )

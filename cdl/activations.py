@@ -15,6 +15,7 @@ from cdl import _eager, _named
 from cdl._activating import Followed, along, applied
 from cdl._graph import KerasTensor
 from cdl._program import Program
+from cdl._variable import in_traced_code
 from cdl.data import as_numeric
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class ActivationFunction:
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
         """The activation of each element, as a float32 array of the same shape."""
-        options = self._bind(args, kwargs)
+        options, x = self._bind(args, kwargs), in_traced_code(x)
         if isinstance(x, KerasTensor):
             return applied(self, x, options)  # type: ignore[return-value]
         array = _array(x, self.name)
@@ -134,7 +135,7 @@ class RowActivation(ActivationFunction):
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
         """The activation along the axis, as a float32 array."""
-        options = {**self.defaults, **self._bind(args, kwargs)}
+        options, x = {**self.defaults, **self._bind(args, kwargs)}, in_traced_code(x)
         if isinstance(x, KerasTensor):
             return along(self, x, options)  # type: ignore[no-any-return]
         axis = options["axis"]

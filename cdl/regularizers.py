@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import number, one_of
-from cdl._graph import Graph, KerasTensor, trace
+from cdl._graph import Graph, KerasTensor, operator_of, trace
 from cdl._hints import Hinting
 from cdl._named import Family
 from cdl._tape import Traced, value_and_slope
+from cdl._variable import in_traced_code
 from cdl.config import epsilon
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class L1L2(Regularizer):
     def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
         w = _weight(x)
-        return _number(self.l1 * np.abs(w).sum() + self.l2 * np.square(w).sum())
+        return _number(self.l1 * _sum_of("abs", w) + self.l2 * _sum_of("square", w))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -80,7 +81,7 @@ class L1(Regularizer):
 
     def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
-        return _number(self.l1 * np.abs(_weight(x)).sum())
+        return _number(self.l1 * _sum_of("abs", _weight(x)))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -100,7 +101,7 @@ class L2(Regularizer):
 
     def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
-        return _number(self.l2 * np.square(_weight(x)).sum())
+        return _number(self.l2 * _sum_of("square", _weight(x)))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -192,9 +193,17 @@ def _differences(regularizer: Any, w: Array) -> Array:
 
 
 def _weight(x: Any) -> Any:
-    """A weight as an array; one whose derivative is being taken stays what it is."""
-    return x if isinstance(x, Traced) else np.asarray(x, np.float32)
+    """A weight as an array; what is symbolic, or whose derivative is being taken, stays so."""
+    x = in_traced_code(x)
+    return x if isinstance(x, (Traced, KerasTensor)) else np.asarray(x, np.float32)
+
+
+def _sum_of(name: str, w: Any) -> Any:
+    """The sum of a function of the elements."""
+    if isinstance(w, KerasTensor):
+        return operator_of("sum")(operator_of(name)(w))
+    return getattr(np, name)(w).sum()
 
 
 def _number(value: Any) -> Any:
-    return value if isinstance(value, Traced) else np.float32(value)
+    return value if isinstance(value, (Traced, KerasTensor)) else np.float32(value)

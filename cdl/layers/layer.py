@@ -20,7 +20,7 @@ from cdl._hints import Hinting
 from cdl._named import Family
 from cdl._program import Program
 from cdl._serial import serialize
-from cdl._variable import Variable
+from cdl._variable import Variable, in_traced_code
 from cdl.data import as_numeric, brief
 from cdl.layers.calling import is_scripted
 from cdl.layers.input_spec import InputSpec
@@ -265,6 +265,8 @@ class Layer(Weighted, Hinting):
                 f"In layer '{type(self).__name__}', you forgot to call super().__init__() as the "
                 "first statement in the __init__() method"
             )
+        if not is_scripted(type(self)):
+            args, kwargs = in_traced_code((args, kwargs))
         if self._is_noted(args, kwargs):
             return self._note(args, kwargs)
         if is_scripted(type(self)):

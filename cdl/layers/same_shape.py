@@ -33,3 +33,12 @@ class SameShape(Layer):
         """Refuse an input without the axes that the layer works along."""
         super().check_input(shape)
         axes_within(f"{type(self).__name__} {self.name!r}", self.axis, shape)
+
+
+class AlongLines(SameShape):
+    """A layer that works along its `axis`: along that of the lines, unless told otherwise."""
+
+    @property
+    def by_lines(self) -> bool:  # type: ignore[override]
+        """Whether it works on each line, along the last axis, by itself."""
+        return self.axis in (-1, [-1])

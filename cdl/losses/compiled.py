@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core, _graph
+from cdl._variable import in_traced_code
 from cdl.losses import lines, symbolic
 from cdl.losses.loss import Loss, as_array
 
@@ -54,6 +55,7 @@ class CompiledLoss(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
         """The loss of each sample: the formula over the last axis, an array of one axis less."""
+        y_true, y_pred = in_traced_code((y_true, y_pred))
         if _graph.tensors_in((y_true, y_pred)):
             return symbolic.lines_of(self, y_true, y_pred)  # type: ignore[return-value]
         owner = type(self).__name__

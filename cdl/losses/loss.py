@@ -16,6 +16,7 @@ from cdl import _graph
 from cdl._arguments import float32, one_of
 from cdl._hints import Hinting
 from cdl._named import Family
+from cdl._variable import in_traced_code
 from cdl.data import as_numeric
 from cdl.losses import symbolic
 from cdl.utils.naming import unique
@@ -84,6 +85,7 @@ class Loss(Hinting):
         Raises:
             ValueError: shapes that do not fit.
         """
+        y_true, y_pred = in_traced_code((y_true, y_pred))
         if _graph.tensors_in((y_true, y_pred)):
             return self.reduce(self.call(y_true, y_pred), sample_weight)
         owner = type(self).__name__

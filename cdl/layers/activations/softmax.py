@@ -11,7 +11,7 @@ from cdl._arguments import axes
 from cdl.data import as_numeric
 from cdl.layers.axes import along
 from cdl.layers.layer import family
-from cdl.layers.same_shape import SameShape
+from cdl.layers.same_shape import AlongLines
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _MASKED = -1e9  # a score whose exponential is 0 beside any that counts
 
 
 @family.add()
-class Softmax(SameShape):
+class Softmax(AlongLines):
     """``exp(x) / sum(exp(x))``, the sum over `axis`.
 
     Args:

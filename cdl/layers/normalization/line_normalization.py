@@ -8,7 +8,7 @@ from cdl._arguments import axes, flag, number
 from cdl.layers.axes import along
 from cdl.layers.layer import family
 from cdl.layers.normalization.scaled import Scaled
-from cdl.layers.same_shape import SameShape
+from cdl.layers.same_shape import AlongLines, SameShape
 from cdl.layers.shapes import Shape, axes_within, sizes_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _own_axes(layer: SameShape, shape: Shape) -> tuple[int, ...]:
 
 
 @family.add()
-class LayerNormalization(Scaled):
+class LayerNormalization(AlongLines, Scaled):
     """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, mean and variance over `axis`.
 
     Args:
@@ -123,7 +123,7 @@ class LayerNormalization(Scaled):
 
 
 @family.add()
-class RMSNormalization(SameShape):
+class RMSNormalization(AlongLines):
     """``scale * x / sqrt(mean(x^2) + epsilon)``, the mean over `axis`.
 
     Args:
@@ -164,7 +164,7 @@ class RMSNormalization(SameShape):
 
 
 @family.add()
-class UnitNormalization(SameShape):
+class UnitNormalization(AlongLines):
     """``x / sqrt(sum(x^2))``, the sum over `axis`: the length becomes 1, but for zeros, which stay.
 
     Args:
