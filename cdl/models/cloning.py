@@ -1,10 +1,15 @@
 """cloning.py - clone_model: the same layers again, with weights of their own."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from cdl import tree
+from cdl._graph import KerasTensor
+from cdl._operation import Operation
 from cdl._serial import deserialize, serialize
-from cdl.layers import InputLayer
+from cdl.layers import Input, InputLayer
+from cdl.models.functional import Functional
 from cdl.models.model import Model
 from cdl.models.sequential import Sequential
 
@@ -20,10 +25,12 @@ def clone_model(
 
     Args:
         model: the model. A layer that is in it twice is cloned once.
-        input_tensors: not supported: the clone has the same input as the model.
+        input_tensors: symbolic tensors that the clone begins at, nested as `model.input` is; None
+            makes new ones.
         clone_function: gives the clone of a layer, which is not an Input; by default what the
             layer's config makes.
-        call_function: not for a Sequential.
+        call_function: for models of inputs and outputs: called with a layer's clone and the
+            arguments of its call, it gives what the layer gives, or what is made of that.
         recursive: whether models in the model are cloned layer by layer too, and not as layers.
 
     Raises:
@@ -31,37 +38,125 @@ def clone_model(
     """
     if not isinstance(model, Model):
         raise ValueError(f"clone_model: model must be a Model, got {type(model).__name__}")
-    if input_tensors is not None:
-        raise ValueError("clone_model: input_tensors must be None for a Sequential")
-    if call_function is not None:
-        raise ValueError("clone_model: call_function must be None, it is not for a Sequential")
     if clone_function is not None and not callable(clone_function):
         raise ValueError(
             f"clone_model: clone_function must be a function of a layer, got {clone_function!r}"
         )
-    if not isinstance(model, Sequential):
-        return deserialize(serialize(model), {type(model).__name__: type(model)})
-    return _clone(model, clone_function or _from_config, recursive, {})
-
-
-def _clone(
-    model: Sequential, function: Callable[[Any], Any], recursive: bool, clones: dict[int, Any]
-) -> Sequential:
-    layers: list[Any] = []
-    if model._input is not None:
-        given = model._input
-        layers.append(InputLayer(batch_shape=given.batch_shape, dtype=given.dtype, name=given.name))
-    for layer in model.layers:
-        if id(layer) not in clones:
-            inner = recursive and isinstance(layer, Sequential)
-            clones[id(layer)] = (
-                _clone(layer, function, recursive, clones) if inner else function(layer)
+    if isinstance(model, Sequential) and call_function is not None:
+        raise ValueError(
+            "clone_model: call_function must be None for a Sequential, whose layers are not called "
+            f"when it is made, got {call_function!r}"
+        )
+    if not isinstance(model, (Sequential, Functional)):
+        if clone_function or input_tensors is not None or call_function:
+            raise ValueError(
+                "clone_model: clone_function, call_function and input_tensors are for Sequential "
+                f"and for models of inputs and outputs, got a {type(model).__name__}, which has a "
+                "call of its own"
             )
-        layers.append(clones[id(layer)])
-    clone = Sequential(layers, trainable=model.trainable, name=model.name)
-    if model.compiled:
-        clone.compile_from_config(model.get_compile_config())
-    return clone
+        return deserialize(serialize(model), {type(model).__name__: type(model)})
+    cloner = _Cloner(clone_function or _from_config, call_function, recursive)
+    return cloner.clone(model, input_tensors)
+
+
+class _Cloner:
+    """Clones models and what is in them, each thing once.
+
+    Args:
+        function: from a layer to its clone.
+        call: calls a clone; None calls it as it is.
+        recursive: whether models within are cloned by this, and not by `function`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        call: Callable[..., Any] | None,
+        recursive: bool,
+    ) -> None:
+        self.function = function
+        self.call = call
+        self.recursive = recursive
+        self._clones: dict[int, Any] = {}
+
+    def clone(self, model: Any, input_tensors: Any = None) -> Any:
+        """A clone of a Sequential or of a model of inputs and outputs, compiled if that is."""
+        of = self._sequential if isinstance(model, Sequential) else self._functional
+        clone = of(model, input_tensors)
+        if model.compiled:
+            clone.compile_from_config(model.get_compile_config())
+        return clone
+
+    def _clone_of(self, layer: Any) -> Any:
+        if id(layer) not in self._clones:
+            if self.recursive and isinstance(layer, (Sequential, Functional)):
+                made = self.clone(layer)
+            elif isinstance(layer, Operation):
+                made = Operation(layer.row, layer.name)
+                made.statics = dict(layer.statics)
+            else:
+                made = self.function(layer)
+            self._clones[id(layer)] = made
+        return self._clones[id(layer)]
+
+    def _sequential(self, model: Any, input_tensors: Any) -> Any:
+        first: list[Any] = []
+        if input_tensors is not None:
+            first = tree.flatten(input_tensors)
+            if len(first) != 1 or not isinstance(first[0], KerasTensor):
+                raise ValueError(
+                    "clone_model: input_tensors must be one symbolic tensor for a Sequential, got "
+                    f"{input_tensors!r}"
+                )
+            first = [Input(tensor=first[0])]
+        elif model._input is not None:
+            given = model._input
+            first = [InputLayer(batch_shape=given.batch_shape, dtype=given.dtype, name=given.name)]
+        layers = first + [self._clone_of(layer) for layer in model.layers]
+        return Sequential(layers, trainable=model.trainable, name=model.name)
+
+    def _functional(self, model: Any, input_tensors: Any) -> Any:
+        inputs = self._inputs(model, input_tensors)
+        pairs = zip(tree.flatten(model.input), tree.flatten(inputs), strict=True)
+        fresh = {id(old): new for old, new in pairs}
+
+        def swap(leaf: Any) -> Any:
+            return fresh[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+        for node in model._wiring.graph.nodes:
+            args = tree.map_structure(swap, node.args) if node.args else ()
+            kwargs = tree.map_structure(swap, node.kwargs) if node.kwargs else {}
+            operation = self._clone_of(node.operation)
+            called = operation if self.call is None else functools.partial(self.call, operation)
+            outputs = called(*args, **kwargs)
+            given = zip(tree.flatten(node.outputs), tree.flatten(outputs), strict=True)
+            fresh.update({id(old): new for old, new in given})
+        outputs = tree.map_structure(swap, model.output)
+        own = type(model).__init__ in (Model.__init__, Functional.__init__)
+        clone = (type(model) if own else Functional)(inputs, outputs, name=model.name)
+        if not model.trainable:
+            clone.trainable = False
+        return clone
+
+    @staticmethod
+    def _inputs(model: Any, input_tensors: Any) -> Any:
+        if input_tensors is None:
+            return tree.map_structure(
+                lambda t: Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), model.input
+            )
+        try:
+            tree.assert_same_structure(input_tensors, model.input)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                "clone_model: `input_tensors` must have the same structure as model.input, "
+                f"{model.input!r}, got {input_tensors!r}"
+            ) from error
+        for leaf in tree.flatten(input_tensors):
+            if not isinstance(leaf, KerasTensor):
+                raise ValueError(
+                    f"clone_model: input_tensors must be symbolic tensors, got {leaf!r}"
+                )
+        return input_tensors
 
 
 def _from_config(layer: Any) -> Any:

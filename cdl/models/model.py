@@ -54,7 +54,7 @@ class Model(Configured, Trainer, Wired, Layer):
             from cdl.models.functional import Functional
 
             return object.__new__(Functional)
-        return object.__new__(cls)
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, *args: Any, name: str | None = None, trainable: bool = True, **kwargs: Any):
         wired = [*args[:2], *(kwargs.pop(each) for each in ("inputs", "outputs") if each in kwargs)]

@@ -35,7 +35,7 @@ def wanted_of(given: dict[str, Any], names: Sequence[str], nest: Any) -> tuple[W
         TypeError: a weight of a loss that is no number.
     """
     if len(names) == 1:
-        loss = _only_one(given["loss"], "compile: loss", names[0], listed=True)
+        loss = _alone(_only_one(given["loss"], "compile: loss", names[0]), "compile: loss")
         metrics, weighted = (_listed(given, name, names[0]) for name in _METRICS)
         return (Wanted(loss, _scale(given["loss_weights"], names[0]), metrics, weighted),)
     given = {key: _alike(nest, value) for key, value in given.items()}
@@ -122,12 +122,8 @@ def _checked(metrics: Sequence[Any], name: str) -> list[Any]:
     return list(metrics)
 
 
-def _only_one(given: Any, name: str, output_name: str, listed: bool = False) -> Any:
-    """What is meant for the one output, out of a dict by output name or a list of one."""
-    if listed and isinstance(given, (list, tuple)):
-        if len(given) != 1:
-            raise ValueError(f"{name} must be one, for the one output, got a list of {len(given)}")
-        return given[0]
+def _only_one(given: Any, name: str, output_name: str) -> Any:
+    """What is meant for the one output, out of a dict by output name."""
     if isinstance(given, Mapping) and "class_name" not in given:
         if list(given) != [output_name]:
             raise ValueError(
@@ -139,7 +135,8 @@ def _only_one(given: Any, name: str, output_name: str, listed: bool = False) -> 
 
 
 def _scale(loss_weights: Any, output_name: str) -> float:
-    given = _only_one(loss_weights, "compile: loss_weights", output_name, listed=True)
+    name = "compile: loss_weights"
+    given = _alone(_only_one(loss_weights, name, output_name), name)
     return 1.0 if given is None else _number(given, "compile: loss_weights")
 
 
@@ -178,13 +175,18 @@ def _losses(given: Any, names: Sequence[str], keyed: bool) -> list[Any]:
     if is_config or not isinstance(given, (list, tuple, Mapping)):
         return [given] * len(names)
     found = _for_each(given, "compile: loss", names, keyed)
-    for each in found:
-        if isinstance(each, (list, tuple)):
-            raise ValueError(
-                f"compile: loss must have one loss for each output, got a list of {len(each)} "
-                "for one of them"
-            )
-    return found
+    return [_alone(each, "compile: loss") for each in found]
+
+
+def _alone(given: Any, name: str) -> Any:
+    """The loss of one output, which may be the only one of a list."""
+    if not isinstance(given, (list, tuple)):
+        return given
+    if len(given) != 1:
+        raise ValueError(
+            f"{name} must be one for each output, got a list of {len(given)} for one of them"
+        )
+    return given[0]
 
 
 def _scales(given: Any, names: Sequence[str]) -> list[float]:

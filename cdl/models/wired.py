@@ -238,8 +238,8 @@ class Wired(Interface):
         given = _flat_shapes(shapes)
         infos = self._input_infos()
         if isinstance(shapes, Mapping):
-            self._nested_inputs(shapes)
-            given = [shapes[info.name] for info in infos] if infos else given
+            named = self._nested_inputs(tree.map_shape_structure(KerasTensor, shapes))
+            given = [tensor.shape for tensor in tree.flatten(named)]
         if len(given) != len(infos):
             raise ValueError(
                 f"{self.name}: inputs must be {len(infos)} tensors, for "
