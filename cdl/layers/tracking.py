@@ -27,7 +27,7 @@ class Tracking:
     built: bool
 
     # Attributes that hold layers without owning them.
-    _not_owned: frozenset[str] = frozenset({"_inbound_nodes"})
+    _not_owned: frozenset[str] = frozenset({"_inbound_nodes", "_given"})
 
     def _sublayers(self) -> list[Any]:
         """The layers in attributes, also in lists and dicts there, each once."""

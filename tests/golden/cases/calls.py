@@ -209,3 +209,20 @@ def wrong_calls(k):
         "twice": Twice,
     }
     return {name: error_of(call) for name, call in calls.items()}
+
+
+@case("calls")
+def layers_as_arguments(k):
+    """Attributes decide the order of the weights, not the arguments."""
+
+    class Pair(k.layers.Layer):
+        def __init__(self, first, second, unused=None):
+            super().__init__()
+            self.b, self.a = second, first
+
+        def call(self, x):
+            return self.a(x) + self.b(x)
+
+    layer = Pair(k.layers.Dense(2, name="one"), k.layers.Dense(2, name="two"), k.layers.Dense(2))
+    layer(X)
+    return {"weights": [w.path for w in layer.weights]}
