@@ -83,7 +83,10 @@ def test_clone_function_makes_the_layers_and_a_shared_layer_stays_shared():
     ("call", "text"),
     [
         (lambda: clone_model(3), "model must be a Model, got int"),
-        (lambda: clone_model(small(), input_tensors=[1]), "input_tensors must be one symbolic tensor"),
+        (
+            lambda: clone_model(small(), input_tensors=[1]),
+            "input_tensors must be one symbolic tensor",
+        ),
         (lambda: clone_model(small(), call_function=print), "call_function must be None"),
         (lambda: clone_model(small(), clone_function=3), "clone_function must be a function"),
         (lambda: model_from_json("{"), "json_string must be JSON"),
