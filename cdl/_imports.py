@@ -28,6 +28,12 @@ _DEEPER = (
     "cdl.wrappers.scikit_learn",
 )
 
+# What many scripts ask for, and what there is in its place.
+_INSTEAD = {
+    "GradientTape": "model.gradients(x, y) gives the gradient of the compiled loss by each weight, "
+    "and a compute_loss of a model's own needs no tape",
+}
+
 
 def install() -> None:
     """Have these names mean cdl from now on in this process."""
@@ -147,6 +153,8 @@ def _lacks(name: str) -> str:
     import difflib
 
     parent, _, last = name.rpartition(".")
+    if last in _INSTEAD:
+        return f"cdl has no {name}: {_INSTEAD[last]}"
     home = _home(parent) if parent else None
     known = _public(importlib.import_module(home)) if home and _is_there(home) else []
     if home is None:

@@ -432,6 +432,9 @@ LACKING = {
     "import tensorflow as tf\ntf.data.DataSet": (
         "AttributeError: cdl has no tensorflow.data.DataSet; near: Dataset",
     ),
+    "import tensorflow as tf\nwith tf.GradientTape() as tape: pass": (
+        "AttributeError: cdl has no tensorflow.GradientTape: model.gradients(x, y) gives",
+    ),
     "import tensorflow.lite": ("ImportError: cdl has no tensorflow.lite",),
     "from tensorflow.keras.models import Modle": (
         "ImportError: cdl has no tensorflow.keras.models.Modle; near: Model",

@@ -393,36 +393,30 @@ class Calling(Tracking):
 
     @property
     def input(self) -> Any:
-        """The symbolic tensors of the layer's one call in a graph.
+        """The symbolic tensors of the layer's first call in a graph.
 
         Raises:
-            AttributeError: it was never called so, or more than once.
+            AttributeError: it was never called so.
         """
-        node = self._only_node("input")
+        node = self._first_node("input")
         return node.args[0] if len(node.args) == 1 else list(node.args)
 
     @property
     def output(self) -> Any:
-        """What the layer's one call in a graph gave.
+        """What the layer's first call in a graph gave.
 
         Raises:
             AttributeError: as `input`.
         """
-        return self._only_node("output").outputs
+        return self._first_node("output").outputs
 
-    def _only_node(self, what: str) -> _graph.Node:
+    def _first_node(self, what: str) -> _graph.Node:
         stack = STACKS.get(self, lambda: None)()
         if not self._inbound_nodes and stack is not None and stack.built:
             stack.outputs  # noqa: B018 - which calls its layers on symbolic tensors
-        nodes = self._inbound_nodes
-        if len(nodes) == 1:
-            return nodes[0]
+        if self._inbound_nodes:
+            return self._inbound_nodes[0]
         owner = f"{type(self).__name__} {self.name!r}"
-        if nodes:
-            raise AttributeError(
-                f"{owner} was called {len(nodes)} times and so has no one {what}: keep the tensor "
-                "that the call gave"
-            )
         raise AttributeError(f"{owner} has no {what}: it was never called on a symbolic tensor")
 
     @contextlib.contextmanager

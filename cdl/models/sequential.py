@@ -118,6 +118,16 @@ class Sequential(Model):
         return layer
 
     @property
+    def input(self) -> Any:
+        """The symbolic input of the first call of the model in a graph; before one, its own."""
+        return Layer.input.__get__(self) if self._inbound_nodes else super().input
+
+    @property
+    def output(self) -> Any:
+        """What the first call of the model in a graph gave; before one, its own output."""
+        return Layer.output.__get__(self) if self._inbound_nodes else super().output
+
+    @property
     def layers(self) -> list[Any]:
         """The layers, in order, without the Input; change them by `add` and `pop`."""
         return list(self._stack)

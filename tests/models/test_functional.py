@@ -31,12 +31,28 @@ def test_branches_are_ordered_by_depth_as_keras_orders_them():
     a, b = Input((4,), name="a"), Input((4,), name="b")
     shared = Dense(3, name="shared")
     left, right = shared(a), Activation("tanh", name="t")(shared(b))
+    assert shared.output is left
+    assert shared.input is a
     model = Model({"a": a, "b": b}, [left, right])
     assert [layer.name for layer in model.layers] == ["a", "b", "shared", "t"]
     assert model.output_names == ["shared", "t"]
     assert len(shared._inbound_nodes) == 2
-    with pytest.raises(AttributeError, match="called 2 times"):
-        _ = shared.output
+
+
+def test_tensors_of_a_sequential_are_those_of_its_first_call():
+    inner = Sequential([Input((4,)), Dense(8), Dense(3)])
+    own = inner.output
+    assert own.shape == (None, 3)
+    x = Input((4,))
+    y = inner(x)
+    inner(x)
+    assert inner.output is y
+    assert inner.input is x
+    whole = Model(x, [inner.output, Dense(2)(y)])
+    assert [each.shape for each in whole.outputs] == [(None, 3), (None, 2)]
+    part = Model(inner.inputs, inner.layers[0].output)
+    assert part.output_shape == (None, 8)
+    assert Sequential.from_config(inner.get_config()).output_shape == (None, 3)
 
 
 def test_a_graph_is_cut_at_any_tensor():
