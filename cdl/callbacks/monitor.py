@@ -81,7 +81,8 @@ class MonitorCallback(Callback):
         name = self.monitor.removeprefix("val_")
         if name == "loss":
             return False
-        for metric in getattr(self.model, "metrics", ()):
+        listed = getattr(self.model, "metrics", ())
+        for metric in [one for each in listed for one in getattr(each, "metrics", [each])]:
             direction = getattr(metric, "_direction", None)
             if metric.name == name and direction is not None:
                 return bool(direction == "up")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cdl._variable import Variable
+from cdl.metrics.metric import Metric
 
 
 def is_users(cls: Any) -> bool:
@@ -40,6 +41,30 @@ class Tracking:
                     if isinstance(thing, Tracking) and thing is not self:
                         found.setdefault(id(thing), thing)
         return list(found.values())
+
+    def _own_metrics(self) -> list[Metric]:
+        """The metrics in attributes, also in lists and dicts there, each once."""
+        found = {
+            id(thing): thing
+            for name, value in vars(self).items()
+            if name not in self._not_owned
+            for thing in _things_in(value)
+            if isinstance(thing, Metric)
+        }
+        return list(found.values())
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics in attributes of the layer and of the layers within it."""
+        if not is_users(type(self)):
+            return []
+        inner = [metric for layer in self._sublayers() for metric in layer.metrics]
+        return [*self._own_metrics(), *inner]
+
+    @property
+    def metrics_variables(self) -> list[Any]:
+        """The states of these metrics."""
+        return [variable for metric in self.metrics for variable in metric.variables]
 
     def _own_variables(self) -> list[Variable]:
         """The weights of `add_weight`, and those that were made otherwise and kept."""

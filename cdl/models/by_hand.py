@@ -34,6 +34,11 @@ class CompileMetrics(metrics.Metric):
         settled = self._owner.settled
         return [] if settled is None else [each.metric for each in settled.metrics]
 
+    @property
+    def variables(self) -> list[Any]:
+        """Their states."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Show a batch to all of them; only those given as weighted_metrics see the weights."""
         given = (y_true, y_pred, sample_weight)
@@ -95,9 +100,11 @@ class ByHand:
 
     def load(self, results: dict[str, Any]) -> None:
         """Take over the losses that an engine has measured."""
-        self._set(self.loss, results["loss"])
+        if "loss" in results:
+            self._set(self.loss, results["loss"])
         for name in self._names():
-            self._set(self.losses.setdefault(name, metrics.Mean(name=name)), results[name])
+            if name in results:
+                self._set(self.losses.setdefault(name, metrics.Mean(name=name)), results[name])
 
     @staticmethod
     def _set(mean: Any, value: float) -> None:

@@ -5,7 +5,7 @@ A feed is what batches come from, arrays in passes or a stream. It remembers whe
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from cdl.data import Mapped, Stream
 from cdl.data.mapped import FETCHED
 from cdl.data.mapped import SLICE as MAPPED_SLICE
 from cdl.models.arrays import Arrays
+from cdl.models.compiled import Reported
 from cdl.models.own_steps import Nested
 from cdl.random import permutation
 
@@ -289,6 +290,19 @@ def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk:
 def in_order(values: dict[str, float]) -> dict[str, float]:
     """Logs as Keras has them, by name: 'accuracy' before 'loss', capitals first."""
     return dict(sorted(values.items()))
+
+
+def in_list(results: dict[str, float], metrics: Sequence[Reported]) -> list[float]:
+    """Results as Keras lists them: by the metrics' own names, then what the logs call otherwise.
+
+    Where two metrics have one name the first one's value so comes twice, and the other's behind.
+    """
+    names = [each.metric.name for each in metrics]
+    if not any(names.count(name) > 1 for name in results):
+        return list(results.values())
+    names.insert(0, "loss")
+    rest = sorted(name for name in results if name not in names)
+    return [results[name] for name in (*names, *rest) if name in results]
 
 
 def _run_chunk(feed: Feed, steps: int) -> int:

@@ -12,7 +12,7 @@ from cdl.models.compiled import Compiled, Head, Settled
 from cdl.models.interface import Info
 from cdl.models.own_loss import lower_own_loss
 from cdl.models.own_steps import overrides
-from cdl.models.plans import WHOLE, Form, Inputs, Plan, Seen, keys_of_reports
+from cdl.models.plans import WHOLE, Form, Inputs, Plan, Seen, keys_of_reports, with_others
 
 if TYPE_CHECKING:
     from cdl._variable import Variable
@@ -196,6 +196,7 @@ class _Step:
             self._seen(i) if head.in_python else None for i, head in enumerate(self._heads)
         )
         reports, observed = keys_of_reports(self.program, self._keys)
+        observed = with_others(observed, self._model._held_metrics())
         program = self.program.fused(self.program.training, penalties)
         return Plan(program, self._inputs.slots, reports, seen, self._penalized, observed)
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from cdl import data, tree
 from cdl.data import brief
-from cdl.metrics.metric import Metric
 from cdl.utils.tuples import pack_x_y_sample_weight
 
 Array = NDArray[Any]
@@ -205,12 +204,3 @@ def flat_logs(logs: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[str(name)] = float(value) if np.ndim(value) == 0 else value
     return flat
-
-
-def metrics_of(thing: Any) -> list[Metric]:
-    """The metrics among a model's or layer's attributes, and in lists and dicts of these."""
-    found = []
-    for name, value in vars(thing).items():
-        if not name.startswith("_"):
-            found += [leaf for leaf in tree.flatten(value) if isinstance(leaf, Metric)]
-    return found

@@ -1,6 +1,7 @@
 """plans.py - Plan: a program of training or evaluation, and what goes into it and comes out."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,3 +161,31 @@ def keys_of_reports(
             key = number
         found.append(key)
     return tuple(found), tuple(observed)
+
+
+def with_others(observed: tuple[Reported, ...], held: Sequence[Any]) -> tuple[Reported, ...]:
+    """Metrics that traced code shows values to, and those to which nothing does, in their order.
+
+    As in Keras the logs have the latter too, with the values that they have by themselves.
+
+    Args:
+        observed: what `keys_of_reports` found.
+        held: the Metrics that a model and its layers have as attributes.
+    """
+    known = {id(each.metric): each for each in observed}
+    last = WHOLE - len(observed)
+    for metric in held:
+        if id(metric) not in known and _has_value(metric):
+            last -= 1
+            known[id(metric)] = Reported(metric.name, metric, False, held=False, output=last)
+    places = {id(metric): i for i, metric in enumerate(held)}
+    return tuple(sorted(known.values(), key=lambda each: places.get(id(each.metric), len(places))))
+
+
+def _has_value(metric: Any) -> bool:
+    """Whether it can be asked for its result before it has seen anything."""
+    try:
+        metric.result()
+    except Exception:
+        return False
+    return True

@@ -18,7 +18,6 @@ from cdl.models.own_steps import (
     Nested,
     OwnSteps,
     flat_logs,
-    metrics_of,
     overrides,
     steps_itself,
 )
@@ -121,12 +120,21 @@ class CompiledState(Interface):
     def _metrics_by_hand(self) -> list[Any]:
         """Loss and metrics of `compile`, and those that the model and its layers have."""
         found = [] if self._compiled is None else self._by_hand(self._compiled).all()
-        return list({id(metric): metric for metric in found + self._own_metrics()}.values())
+        return list({id(metric): metric for metric in found + self._held_metrics()}.values())
 
-    def _own_metrics(self) -> list[Any]:
-        """The Metrics that the model and its layers have as attributes."""
+    def _held_metrics(self) -> list[Any]:
+        """The Metrics that the model and its layers have as attributes; not those of models in it.
+
+        What has a `compile` of its own counts for itself.
+        """
+        own: list[Any] = self._own_metrics()  # type: ignore[attr-defined]
         layers: list[Any] = self.layers  # type: ignore[attr-defined]
-        return [metric for thing in (self, *layers) for metric in metrics_of(thing)]
+        return own + [
+            metric
+            for layer in layers
+            if not isinstance(layer, CompiledState)
+            for metric in layer.metrics
+        ]
 
     def _predictors(self) -> Predictors:
         if self._predictors_made is None:
@@ -150,20 +158,15 @@ class CompiledState(Interface):
 
     @property
     def metrics(self) -> list[Any]:
-        """The Metrics with their last values; none before the first data settle which they are.
+        """The Metrics as Keras lists them: the mean of the loss, all metrics of `compile` as one.
 
-        A class with a step of its own sees Keras's list, since it feeds them itself: the mean of
-        the loss, all metrics of `compile` as one, then what Metrics the model and its layers have.
+        Then come the losses of several outputs, and the Metrics that the model and its layers have
+        as attributes. They have the values of the last run.
         """
-        if self._counts_by_hand():
-            return self._metrics_by_hand()
-        settled = self._compiled.settled if self._compiled is not None else None
-        if settled is None:
-            return []
-        if self._last_engine is not None:
+        if isinstance(self._last_engine, Engine) and self._compiled is not None:
             self._last_engine.share_totals()
-        known = [each.metric for each in settled.metrics]
-        return list({id(metric): metric for metric in known + self._own_metrics()}.values())
+            self._by_hand(self._compiled).load(self._last_engine.results())
+        return self._metrics_by_hand()
 
     @property
     def metrics_names(self) -> list[str]:
@@ -179,7 +182,7 @@ class CompiledState(Interface):
         settled = self._compiled.settled
         heads = [settled.heads[i] for i in settled.logged] if settled is not None else []
         names += [head.logged for head in heads if head.logged is not None]
-        return names + [metric.name for metric in self._own_metrics()]
+        return names + [metric.name for metric in self._held_metrics()]
 
     def get_metrics_result(self) -> dict[str, float]:
         """Loss and metrics of the last run, by name."""

@@ -16,7 +16,7 @@ from cdl.models.feeds import (
     refuse_beside_stream,
     stream_feed,
 )
-from cdl.models.loops import Feed, in_order, run_epoch
+from cdl.models.loops import Feed, in_list, in_order, run_epoch
 from cdl.models.own_steps import OwnSteps, nested, steps_itself
 
 
@@ -247,7 +247,7 @@ def evaluate(
         model._release(engine)
         engine.share_totals(only_held=True)
         model._last_engine = engine
-    return returned(results, return_dict)
+    return returned(results, return_dict, engine)
 
 
 def on_batch(
@@ -277,7 +277,7 @@ def on_batch(
         model._release(engine)
         engine.share_totals(only_held=True)
         model._last_engine = engine
-    return returned(results, return_dict)
+    return returned(results, return_dict, engine)
 
 
 def _own_on_batch(
@@ -290,12 +290,13 @@ def _own_on_batch(
     steps.begin(batch, batch.samples)
     steps.run(1, 0.0)
     model._last_engine = steps
-    return returned(steps.results(), return_dict)
+    return returned(steps.results(), return_dict, steps)
 
 
-def returned(results: dict[str, float], return_dict: bool) -> Any:
+def returned(results: dict[str, float], return_dict: bool, engine: Any) -> Any:
     """Results as Keras returns them: a float, a list with the loss first, or a dict by name."""
     if return_dict:
         return in_order(results)
-    values = list(results.values())
+    metrics = () if isinstance(engine, OwnSteps) else engine.settled.metrics
+    values = in_list(results, metrics)
     return values[0] if len(values) == 1 else values
