@@ -179,12 +179,10 @@ class Sequential(Model):
                 f"{self.name} has already been configured to use input shape {given}; "
                 f"input_shape must be the same in build(), got {input_shape}"
             )
-        shapes = self._shapes_through(input_shape)
+        with self._undone_on_failure():
+            shapes = self._shapes_through(input_shape, builds=True)
         if self._input is None:
             self._input = InputLayer(batch_shape=shapes[0])
-        for layer, shape in zip(self._stack, shapes, strict=False):
-            if not layer.built:
-                layer.build(shape)
         self._shapes = shapes
         self._build_shape = shapes[0]
         self._infos = (
@@ -194,8 +192,12 @@ class Sequential(Model):
         self.built = True
         self._forget_programs()
 
-    def _shapes_through(self, input_shape: Any) -> list[Shape]:
-        """The shape of the input and of what each layer gives; nothing is built."""
+    def _shapes_through(self, input_shape: Any, builds: bool = False) -> list[Shape]:
+        """The shape of the input and of what each layer gives.
+
+        With `builds` each layer is built before the next one is looked at, which may read its
+        weights.
+        """
         if not isinstance(input_shape, Sequence) or isinstance(input_shape, str):
             raise ValueError(
                 f"{self.name}: input_shape must be a tuple with the batch axis first, "
@@ -204,6 +206,8 @@ class Sequential(Model):
         shapes: list[Shape] = [tuple(input_shape)]
         for layer in self._stack:
             layer.check_input(shapes[-1])
+            if builds and not layer.built:
+                layer.build(shapes[-1])
             shapes.append(tuple(layer.compute_output_shape(shapes[-1])))
         return shapes
 

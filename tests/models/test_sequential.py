@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from models.nets import data, net
 
+from cdl import layers, ops
 from cdl.layers import Activation, Dense, Dropout, Flatten, Input, InputLayer
 from cdl.models import Model, Sequential
 from cdl.utils import clear_session
@@ -293,3 +294,43 @@ def test_program_reads_like_a_disassembly():
 
 def test_repr_says_name_and_whether_it_is_built():
     assert repr(net((4, "relu"))) == "<Sequential name=sequential, built=True>"
+
+
+class Tied(layers.Layer):
+    """The transpose of another layer, as autoencoders have it: `build` reads that one's kernel."""
+
+    def __init__(self, dense):
+        super().__init__()
+        self.dense = dense
+
+    def build(self, input_shape):
+        self.offset = self.add_weight((self.dense.kernel.shape[0],), "zeros", name="offset")
+
+    def call(self, x):
+        return ops.matmul(x, ops.transpose(self.dense.kernel)) + self.offset
+
+
+def test_a_layer_may_read_the_weights_of_those_before_it_when_it_is_built():
+    first, second = layers.Dense(4, "tanh"), layers.Dense(2, "tanh")
+    model = Sequential([Input((6,)), first, second, Tied(second), Tied(first)])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
+    h = np.tanh(np.tanh(x @ first.kernel.numpy()) @ second.kernel.numpy())
+    expected = h @ second.kernel.numpy().T @ first.kernel.numpy().T
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    before = first.kernel.numpy()
+    model.fit(x, x, verbose=0)
+    assert np.abs(first.kernel.numpy() - before).max() > 0
+
+
+def test_a_layer_that_cannot_be_built_leaves_none_built():
+    first = layers.Dense(4)
+    model = Sequential([first, layers.Dense(2), layers.Reshape((3, 5))])
+    with pytest.raises(ValueError, match="Reshape"):
+        model.build((None, 6))
+    assert not model.built
+    assert not first.built
+    assert not model.weights
+    model.pop()
+    model.build((None, 6))
+    assert first.kernel.shape == (6, 4)
