@@ -26,7 +26,7 @@ from cdl.layers.calling import is_scripted
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.running import named, path_of, training_around
 from cdl.layers.shapes import given_input_shape
-from cdl.layers.tracking import is_users
+from cdl.layers.tracking import is_users, now
 from cdl.layers.weighted import Weighted
 from cdl.random import core_seed
 from cdl.utils.naming import unique
@@ -115,6 +115,7 @@ class Layer(Weighted, Hinting):
         self._inbound_nodes: list[_graph.Node] = []  # its calls on symbolic tensors
         self._added: list[Any] = []  # losses that `call` added when it ran on arrays
         self._building = False
+        self._made = now()
         self._activity = 0.0  # the penalty of the last call on arrays
         self._calls = 0  # on arrays in training mode, each with random numbers of its own
         self._trainable = trainable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,9 +21,13 @@ def _is_users(cls: Any) -> bool:
     return not cls.__module__.startswith("cdl.")
 
 
+_clock = itertools.count()  # ticks where a layer is made, and where one may be put somewhere
+
+
 class Tracking:
     """Mixin of layers: what stands in the attributes, in the order in which it was put there."""
 
+    _made: int = 0  # when
     _weights: list[Variable]
     _frozen: set[Variable]
     built: bool
@@ -30,17 +35,28 @@ class Tracking:
     # Attributes that hold layers without owning them.
     _not_owned: frozenset[str] = frozenset({"_inbound_nodes", "_given"})
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if is_users(cls) and cls.__setattr__ is object.__setattr__:
+            cls.__setattr__ = _set_and_noted  # type: ignore[method-assign, assignment]
+
     def _sublayers(self) -> list[Any]:
-        """The layers in attributes, also in lists and dicts there, each once."""
-        found: dict[int, Any] = {}
+        """The layers in attributes, also in lists and dicts there, each once.
+
+        One that was made after its list had become an attribute was put there when it was made:
+        two lists to which a loop appends take turns, as they do in Keras.
+        """
         if not is_users(type(self)):
             return []
+        found: dict[int, tuple[int, Any]] = {}
+        set_at, last = vars(self).get("_set_at", {}), 0
         for name, value in vars(self).items():
             if name not in self._not_owned:
+                last = set_at.get(name, last)
                 for thing in _things_in(value):
                     if isinstance(thing, Tracking) and thing is not self:
-                        found.setdefault(id(thing), thing)
-        return list(found.values())
+                        found.setdefault(id(thing), (max(last, thing._made), thing))
+        return [thing for _, thing in sorted(found.values(), key=lambda pair: pair[0])]
 
     def _own_metrics(self) -> list[Metric]:
         """The metrics in attributes, also in lists and dicts there, each once."""
@@ -120,6 +136,18 @@ class Tracking:
                     vars(self)[name] = attributes[name]
                 else:
                     del vars(self)[name]
+
+
+def _set_and_noted(self: Tracking, name: str, value: Any) -> None:
+    """Set an attribute of a layer of the user's, and note when, if there may be layers in it."""
+    if isinstance(value, (Tracking, list, tuple, dict)):
+        vars(self).setdefault("_set_at", {})[name] = next(_clock)
+    object.__setattr__(self, name, value)
+
+
+def now() -> int:
+    """A number that is larger than all before it."""
+    return next(_clock)
 
 
 def _things_in(value: Any) -> Iterator[Any]:
