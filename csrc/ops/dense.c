@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "ops/gradient.h"
 #include "ops/learn.h"
 #include "ops/matmul.h"
 #include "ops/op.h"
@@ -27,10 +28,14 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)x->lines * (double)x->width * (double)y->width;
 }
 
-/* What backward() needs: a part of W turned over, or W's one column with pads. */
-static size_t thread_floats(const struct cdl_node *node) {
+/* backward(): a part of W turned over, or W's one column with pads. update(): a block, and copies.
+ */
+static size_t thread_floats(const struct cdl_node *node, size_t rows) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    return y->width == 1 ? cdl_padded(x->width) : cdl_turned_floats(y->width);
+    const size_t back = y->width == 1 ? cdl_padded(x->width) : cdl_turned_floats(y->width);
+    const size_t learn = CDL_THREAD_SCRATCH +
+                         cdl_gradient_floats(node->param[KERNEL], rows * x->lines, x->ld, y->ld);
+    return back > learn ? back : learn;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -90,37 +95,41 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-/* The gradient of one block of the kernel: x^T dz over all rows. */
-static void block_gradient(const struct cdl_node *node, const struct cdl_context *ctx,
-                           struct cdl_block block, float *g) {
+static void update_kernel_and_bias(const struct cdl_node *node, const struct cdl_context *ctx,
+                                   float *g, size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t samples = ctx->rows * x->lines;
-    if (y->width == 1) {
-        ctx->kernels->weighted_sum(samples, block.rows, x->data + block.row, x->ld, y->grad, g);
-    } else {
-        cdl_matmul_gradient(ctx->kernels, samples, block.rows, block.width, x->data + block.row,
-                            x->ld, y->grad + block.column, y->ld, g);
+    struct cdl_gradient gradient = {.kernels = ctx->kernels,
+                                    .w = node->param[KERNEL],
+                                    .samples = ctx->rows * x->lines,
+                                    .x = x->data,
+                                    .dy = y->grad,
+                                    .ldx = x->ld,
+                                    .ldy = y->ld};
+    cdl_gradient_begin(&gradient, g + CDL_THREAD_SCRATCH);
+    for (size_t i = first; i < last; i++) {
+        const struct cdl_block block = cdl_gradient_at(&gradient, i);
+        if (block.row == 0 && node->trained[BIAS]) {
+            const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
+            ctx->kernels->column_sums(gradient.samples, part.width, y->grad + part.column, y->ld,
+                                      g);
+            cdl_learn(node->trained[BIAS], ctx, part, g);
+        }
+        if (!node->trained[KERNEL]) continue;
+        if (y->width == 1) {
+            ctx->kernels->weighted_sum(gradient.samples, block.rows, x->data + block.row, x->ld,
+                                       y->grad, g);
+        } else {
+            cdl_gradient_of(&gradient, block, g);
+        }
+        cdl_learn(node->trained[KERNEL], ctx, block, g);
     }
 }
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
                    int n_threads) {
-    const struct cdl_tensor *y = node->out[0];
     const size_t blocks = cdl_blocks(node->param[KERNEL]);
-    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
-    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
-        struct cdl_block block = cdl_block_at(node->param[KERNEL], i);
-        if (block.row == 0 && node->trained[BIAS]) {
-            const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
-            ctx->kernels->column_sums(ctx->rows * y->lines, part.width, y->grad + part.column,
-                                      y->ld, g);
-            cdl_learn(node->trained[BIAS], ctx, part, g);
-        }
-        if (node->trained[KERNEL]) {
-            block_gradient(node, ctx, block, g);
-            cdl_learn(node->trained[KERNEL], ctx, block, g);
-        }
-    }
+    update_kernel_and_bias(node, ctx, g, blocks * (size_t)thread / (size_t)n_threads,
+                           blocks * (size_t)(thread + 1) / (size_t)n_threads);
 }
 
 const struct cdl_op cdl_op_dense = {

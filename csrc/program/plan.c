@@ -139,7 +139,8 @@ static size_t thread_floats(const struct cdl_program *program) {
     size_t most = CDL_THREAD_SCRATCH;
     for (int i = 0; i < program->n_nodes && program->training; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        const size_t floats = node->op->thread_floats ? node->op->thread_floats(node) : 0;
+        const size_t rows = node->shared ? 1 : program->rows;
+        const size_t floats = node->op->thread_floats ? node->op->thread_floats(node, rows) : 0;
         if (floats > most) most = floats;
     }
     return cdl_round_up(most, CDL_LINE);

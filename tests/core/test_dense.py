@@ -80,6 +80,22 @@ def test_blocks_of_k_and_of_samples_are_added_up(isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("rows", [90, 310])
+def test_wide_layers_learn_from_copies_of_their_columns(rows, isa):
+    """Rows so far apart that 64 columns of them are copied (ops/gradient.c), of dy and of both."""
+    rng = np.random.default_rng(rows)
+    x = rng.normal(size=(rows, 1000)).astype(np.float32)
+    program = stack(rng, (), [1000, 586, 330, 5])
+    check(program, x, isa)
+    dy = rng.normal(size=(rows, 5)).astype(np.float32)
+    alone = pull_back(program, [x], dy, isa=isa, threads=1)[1]
+    for threads in (2, 3):
+        together = pull_back(program, [x], dy, isa=isa, threads=threads)[1]
+        for v in program.variables:
+            np.testing.assert_array_equal(alone[v], together[v])
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("inner", [(), (1,), (3,), (2, 3)])
 def test_all_axes_before_the_last_are_rows(inner, bias, isa):

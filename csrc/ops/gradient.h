@@ -1,0 +1,38 @@
+/* gradient.h - x^T dy, block by block of a weight: in which order, and out of which memory.
+ *
+ * A block of the gradient reads 64 columns of x and 64 of dy. Rows of a wide layer lie so far apart
+ * that each read of one costs an entry of the TLB and a line which no prefetcher saw coming; many
+ * blocks read the same columns, so they are copied side by side before the first of them.
+ */
+#ifndef CDL_OPS_GRADIENT_H
+#define CDL_OPS_GRADIENT_H
+
+#include "ops/learn.h"
+
+/* Where there are copies, blocks are walked in strips of 4 panels, whose copies stay in the L2
+ * cache while x passes once; elsewhere in the order of memory. */
+enum { CDL_STRIP = 4 };
+
+struct cdl_gradient {
+    const struct cdl_kernels *kernels;
+    const struct cdl_param *w;
+    size_t samples;
+    const float *x, *dy;
+    size_t ldx, ldy;
+    float *x_copy, *dy_copy[CDL_STRIP];    /* NULL: read where they are */
+    size_t x_copied, dy_copied[CDL_STRIP]; /* 1 + the first column of what the copy holds, or 0 */
+};
+
+/* Floats that a gradient of so many samples wants for its copies. */
+size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy);
+
+/* What the fields up to ldy say, with `room` of cdl_gradient_floats. */
+void cdl_gradient_begin(struct cdl_gradient *gradient, float *room);
+
+/* The block that is the i-th to be computed. */
+struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i);
+
+/* Its gradient, as block.rows rows of block.width floats. */
+void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g);
+
+#endif
