@@ -18,6 +18,7 @@ from cdl import _tensorflow
 KERAS = "3.15.1+cdl"
 # Names that scripts import, and where in cdl they are.
 _ROOTS = ("tensorflow.python.keras", "tensorflow.keras", "keras.api", "keras")
+_SHORT = tuple(f"tensorflow.{n}" for n in ("initializers", "losses", "metrics", "optimizers"))
 # Modules of modules.
 _WITH_MODULES = ("cdl.datasets", "cdl.preprocessing", "cdl.applications")
 _DEEPER = (
@@ -46,6 +47,8 @@ def _home(name: str) -> str | None:
     for root in _ROOTS:
         if name == root or name.startswith(f"{root}."):
             return f"cdl{name[len(root) :]}"
+    if name.startswith(_SHORT):
+        return f"cdl{name[len('tensorflow') :]}"
     return None
 
 
@@ -180,7 +183,7 @@ class _TensorFlow(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         whole = f"{self.__name__}.{name}"
-        if not name.startswith("_") and (whole in _tensorflow.MODULES or whole in _ROOTS):
+        if not name.startswith("_") and whole in (*_tensorflow.MODULES, *_ROOTS, *_SHORT):
             return importlib.import_module(whole)
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")

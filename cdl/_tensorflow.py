@@ -11,8 +11,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from cdl import config
-from cdl._tensorflow_data import DATA, TensorSpec
+from cdl._tensorflow_data import DATA, Dataset, TensorSpec
 from cdl._tensors import Tensor, tensors
 
 # What TensorFlow of that time says it is, and that it is cdl.
@@ -46,12 +48,20 @@ _OTHER_NAMES = {
     "range": "arange",
     "clip_by_value": "clip",
     "constant": "convert_to_tensor",
+    "identity": "convert_to_tensor",
+    "fill": "full",
+    "rank": "ndim",
+    "reverse": "flip",
 }
 _WHOLE = (
     "cast convert_to_tensor expand_dims eye linspace matmul one_hot ones ones_like reshape shape "
-    "squeeze stack stop_gradient tile transpose where zeros zeros_like norm tensordot einsum"
+    "squeeze stack stop_gradient tile transpose where zeros zeros_like norm tensordot einsum "
+    "broadcast_to is_tensor meshgrid repeat roll size"
 )
-_NN = "relu relu6 elu selu gelu silu swish softmax log_softmax softplus softsign sigmoid tanh"
+_NN = (
+    "relu relu6 elu selu gelu silu swish softmax log_softmax softplus softsign sigmoid tanh moments"
+)
+_LINALG = "matmul norm det inv cholesky qr svd solve trace einsum tensordot eye"
 _DTYPES = "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool"
 
 
@@ -76,6 +86,21 @@ def _giving_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _giving_tensors_one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(self: Any) -> Any:
+        return map(tensors, function(self))
+
+    return call
+
+
+def _of_data_set(self: Any, name: str) -> Any:
+    """An attribute of an iterable that a data set of `tf.data` would have in its place."""
+    if name.startswith("_"):
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    return getattr(Dataset(lambda: iter(self), len(self)), name)
+
+
 @functools.cache
 def have_tensors() -> None:
     """Have what layers, models, losses and metrics give to a script have `numpy()` from now on."""
@@ -83,7 +108,10 @@ def have_tensors() -> None:
     from cdl.losses import Loss
     from cdl.metrics import Metric
     from cdl.models import Model
+    from cdl.utils.timeseries import Windows
 
+    Windows.__iter__ = _giving_tensors_one_by_one(Windows.__iter__)  # type: ignore[method-assign]
+    Windows.__getattr__ = _of_data_set  # type: ignore[attr-defined]
     for cls, name in ((Layer, "__call__"), (Model, "__call__"), (Loss, "__call__")):
         setattr(cls, name, _giving_tensors(getattr(cls, name)))
     for name in ("mean", "variance"):
@@ -142,6 +170,54 @@ def _squared_difference(x: Any, y: Any, name: str | None = None) -> Any:
     return _function("square")(x - y)
 
 
+def _gather(
+    params: Any, indices: Any, validate_indices: Any = None, axis: int | None = None
+) -> Any:
+    """`tf.gather`: along the first axis unless told otherwise."""
+    return _function("take")(params, indices, axis=axis or 0)
+
+
+def _split(value: Any, num_or_size_splits: Any, axis: int = 0) -> Any:
+    """`tf.split`: into so many equal parts, or into parts of these sizes."""
+    if np.ndim(num_or_size_splits):
+        num_or_size_splits = [int(end) for end in np.cumsum(num_or_size_splits)[:-1]]
+    return _function("split")(value, num_or_size_splits, axis=axis)
+
+
+def _unstack(value: Any, num: int | None = None, axis: int = 0) -> Any:
+    """`tf.unstack`."""
+    return _function("unstack")(value, num, axis)
+
+
+def _argmin(input: Any, axis: int = 0, **kwargs: Any) -> Any:
+    """`tf.argmin`: along the first axis unless told otherwise."""
+    return _function("argmin")(input, axis, **kwargs)
+
+
+def _l2_loss(t: Any, name: str | None = None) -> Any:
+    """`tf.nn.l2_loss`: half the sum of the squares."""
+    return _function("sum")(_function("square")(t)) / 2
+
+
+def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = None) -> Any:
+    """`tf.math.l2_normalize`."""
+    squares = _function("sum")(_function("square")(x), axis=axis, keepdims=True)
+    return x * _function("rsqrt")(_function("maximum")(squares, epsilon))
+
+
+def _sigmoid_crossentropy(labels: Any = None, logits: Any = None, name: Any = None) -> Any:
+    """`tf.nn.sigmoid_cross_entropy_with_logits`: ``max(x, 0) - x z + log(1 + exp(-|x|))``."""
+    rest = _function("log1p")(_function("exp")(-_function("abs")(logits)))
+    return _function("relu")(logits) - logits * labels + rest
+
+
+def _softmax_crossentropy(
+    labels: Any = None, logits: Any = None, axis: int = -1, name: Any = None
+) -> Any:
+    """`tf.nn.softmax_cross_entropy_with_logits`."""
+    return -_function("sum")(labels * _function("log_softmax")(logits, axis=axis), axis=axis)
+
+
 def _as_it_is(func: Any = None, **options: Any) -> Any:
     """`tf.function`: a decorator; cdl compiles what it trains without being told."""
     return func if callable(func) else _as_it_is
@@ -168,6 +244,13 @@ def _uniform(shape: Any, minval: float = 0.0, maxval: float = 1.0, **kwargs: Any
     return tensors(random.uniform(shape, minval, maxval, **kwargs))
 
 
+def _variable(initial_value: Any, trainable: bool = True, **options: Any) -> Any:
+    """`tf.Variable`."""
+    from cdl import Variable
+
+    return Variable(initial_value, trainable=trainable, **options)
+
+
 def _devices(device_type: str | None = None) -> list[Any]:
     """`tf.config.list_physical_devices`: cdl knows no GPU."""
     return []
@@ -187,12 +270,30 @@ MODULES: dict[str, dict[str, Any]] = {
         "function": _as_it_is,
         "add_n": _add_n,
         "argmax": _argmax,
+        "argmin": _argmin,
+        "gather": _gather,
+        "split": _split,
+        "unstack": _unstack,
         "Tensor": Tensor,
+        "Variable": _variable,
         "TensorSpec": TensorSpec,
         **{name: name for name in _DTYPES.split()},
     },
-    "tensorflow.math": {"squared_difference": _squared_difference, "argmax": _argmax},
-    "tensorflow.nn": {"leaky_relu": _leaky_relu},
+    "tensorflow.math": {
+        "squared_difference": _squared_difference,
+        "argmax": _argmax,
+        "argmin": _argmin,
+        "l2_normalize": _l2_normalize,
+    },
+    "tensorflow.nn": {
+        "leaky_relu": _leaky_relu,
+        "l2_loss": _l2_loss,
+        "l2_normalize": _l2_normalize,
+        "sigmoid_cross_entropy_with_logits": _sigmoid_crossentropy,
+        "softmax_cross_entropy_with_logits": _softmax_crossentropy,
+        "embedding_lookup": _gather,
+    },
+    "tensorflow.linalg": {"l2_normalize": _l2_normalize},
     "tensorflow.python": {},
     "tensorflow.random": {"set_seed": _set_seed, "normal": _normal, "uniform": _uniform},
     "tensorflow.config": {"list_physical_devices": _devices, "set_visible_devices": _nothing},
@@ -214,6 +315,7 @@ MODULES: dict[str, dict[str, Any]] = {
 _FUNCTIONS = {
     "tensorflow.math": [*_MATH.split(), *_OTHER_NAMES],
     "tensorflow.nn": _NN.split(),
+    "tensorflow.linalg": _LINALG.split(),
     "tensorflow": [*_MATH.split(), *_OTHER_NAMES, *_WHOLE.split()],
 }
 

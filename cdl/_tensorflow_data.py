@@ -258,6 +258,39 @@ class Dataset:
 
         return Dataset(start, self._length)
 
+    def flat_map(self, map_func: Callable[..., Any]) -> Dataset:
+        """The elements of the data sets that a function gives for each element."""
+
+        def start() -> Iterator[Any]:
+            return itertools.chain.from_iterable(_called(map_func, element) for element in self)
+
+        return Dataset(start, None)
+
+    def window(
+        self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False
+    ) -> Dataset:
+        """Data sets of `size` elements each, `stride` apart; each begins `shift` after the last."""
+        size, stride = (
+            positive_int("window", "size", size),
+            positive_int("window", "stride", stride),
+        )
+        step = positive_int("window", "shift", size if shift is None else shift)
+        whole = (size - 1) * stride + 1
+
+        def start() -> Iterator[Any]:
+            elements, ahead = iter(self), list[Any]()
+            while True:
+                ahead += itertools.islice(elements, whole - len(ahead))
+                if not ahead or (drop_remainder and len(ahead) < whole):
+                    return
+                yield tree.map_structure(_listed, *ahead[:whole:stride])
+                skipped = step - len(ahead)
+                ahead = ahead[step:]
+                if skipped > 0:
+                    list(itertools.islice(elements, skipped))
+
+        return Dataset(start, None)
+
     def filter(self, predicate: Callable[..., Any]) -> Dataset:
         """The elements for which a function says True."""
 
@@ -308,6 +341,10 @@ def _stacked(*leaves: Any) -> Any:
     return np.stack(leaves)
 
 
+def _listed(*leaves: Any) -> Dataset:
+    return Dataset(lambda: iter(leaves), len(leaves))
+
+
 def _rows_of(arrays: Any, rows: Any) -> Any:
     return tree.map_structure(lambda leaf: np.asarray(leaf[rows]), arrays)
 
@@ -320,6 +357,8 @@ def _element(structure: Any, types: Any = None) -> Any:
     if isinstance(structure, dict):
         of_keys = types if isinstance(types, dict) else dict.fromkeys(structure, types)
         return {key: _element(part, of_keys[key]) for key, part in structure.items()}
+    if isinstance(structure, Dataset):
+        return structure
     if types is not None:
         return np.asarray(structure, types)
     if isinstance(structure, (list, bool, int, float)):

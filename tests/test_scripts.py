@@ -315,6 +315,69 @@ def test_functions_of_tensorflow_are_those_of_cdl_and_are_compiled(script):
     ], done.stderr
 
 
+TENSORFLOW = {
+    "tf.gather(x, [2, 0])": "x[[2, 0]]",
+    "tf.gather(x, [1], axis=1)": "x[:, [1]]",
+    "tf.split(x, 2, axis=1)[1]": "x[:, 2:]",
+    "tf.split(x, [1, 3], 1)[1]": "x[:, 1:]",
+    "tf.unstack(x)[1]": "x[1]",
+    "tf.unstack(x, axis=1)[1]": "x[:, 1]",
+    "tf.argmin(x)": "x.argmin(0)",
+    "tf.reverse(x, [1])": "x[:, ::-1]",
+    "tf.fill((2, 3), 4.0)": "np.full((2, 3), 4.0)",
+    "tf.rank(x)": "2",
+    "tf.identity(x)": "x",
+    "tf.roll(x, 1, axis=0)": "np.roll(x, 1, 0)",
+    "tf.nn.l2_loss(x)": "(x**2).sum() / 2",
+    "tf.math.l2_normalize(x, 1)": "x / np.linalg.norm(x, axis=1, keepdims=True)",
+    "tf.nn.sigmoid_cross_entropy_with_logits(labels=z, logits=x)": (
+        "-z * np.log(1 / (1 + np.exp(-x))) - (1 - z) * np.log(1 / (1 + np.exp(x)))"
+    ),
+    "tf.nn.softmax_cross_entropy_with_logits(z, x)": (
+        "-(z * (x - np.log(np.exp(x).sum(-1, keepdims=True)))).sum(-1)"
+    ),
+    "tf.linalg.norm(x)": "np.linalg.norm(x)",
+    "tf.Variable(x).assign_add(x)": "2 * x",
+    "tf.losses.MeanSquaredError()(x, 0 * x)": "(x**2).mean()",
+    "tf.initializers.Constant(2.0)((2,))": "[2.0, 2.0]",
+    "tf.nn.embedding_lookup(x, [1])": "x[[1]]",
+}
+
+
+def test_functions_of_tensorflow_give_what_they_give_there(script):
+    lines = [f"    np.testing.assert_allclose({a}, {b}, rtol=1e-5)" for a, b in TENSORFLOW.items()]
+    done = script(
+        "import numpy as np, tensorflow as tf\n"
+        "x = np.random.default_rng(0).normal(size=(3, 4)).astype('float32')\n"
+        "z = np.eye(4, dtype='float32')[:3]\n"
+        "if True:\n" + "\n".join(lines) + "\nprint('all')",
+        "-m",
+        "cdl",
+    )
+    assert done.stdout == "all\n", done.stderr
+
+
+def test_windows_over_a_series_are_a_data_set(script):
+    done = script(
+        """
+        import numpy as np, tensorflow as tf
+        data = np.arange(40.0).reshape(20, 2)
+        windows = tf.keras.utils.timeseries_dataset_from_array(data, None, 4, batch_size=8)
+        pairs = windows.map(lambda w: (w[:, :3], w[:, 3:])).prefetch(1)
+        for x, y in pairs.take(1):
+            print(x.numpy().shape, y.shape, len(pairs), next(iter(windows)).numpy().shape)
+        model = tf.keras.Sequential(
+            [tf.keras.layers.Flatten(), tf.keras.layers.Dense(2), tf.keras.layers.Reshape((1, 2))]
+        )
+        model.compile("adam", "mse")
+        print(len(model.fit(pairs, epochs=2, verbose=0).history["loss"]))
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout == "(8, 3, 2) (8, 1, 2) 3 (8, 4, 2)\n2\n", done.stderr
+
+
 def test_data_sets_of_tensorflow_train(script):
     done = script(
         """

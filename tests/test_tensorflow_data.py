@@ -88,6 +88,23 @@ def test_order_and_number(pairs):
     assert len(elements(Dataset.zip(ten.take(3), pairs))) == 3
 
 
+def lists(dataset, of=lambda w: w):
+    return [numbers(of(window)) for window in dataset]
+
+
+def test_windows_are_data_sets():
+    seven = Dataset.range(7)
+    assert lists(seven.window(3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert lists(seven.window(3, drop_remainder=True)) == [[0, 1, 2], [3, 4, 5]]
+    assert lists(seven.window(3, 2)) == [[0, 1, 2], [2, 3, 4], [4, 5, 6], [6]]
+    assert lists(seven.window(3, 1, 2, drop_remainder=True)) == [[0, 2, 4], [1, 3, 5], [2, 4, 6]]
+    assert lists(seven.window(2, 3, drop_remainder=True)) == [[0, 1], [3, 4]]
+    both = Dataset.zip(seven, seven).window(2, drop_remainder=True)
+    assert lists(both, lambda pair: pair[1]) == [[0, 1], [2, 3], [4, 5]]
+    flat = seven.window(3, 1, drop_remainder=True).flat_map(lambda w: w.batch(3))
+    assert [each.tolist() for each in elements(flat)][1:3] == [[1, 2, 3], [2, 3, 4]]
+
+
 def test_shuffling_draws_from_a_buffer():
     ten = Dataset.range(100)
     found = numbers(ten.shuffle(100, seed=1))
