@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,5 +60,33 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         if check and done.returncode:
             pytest.fail(f"exit status {done.returncode} from {arguments}:\n{done.stderr}")
         return done
+
+    return run
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Write a script, and run it by some way of Python's."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (folder / "helper.py").write_text("def fail():\n    raise OSError('from helper')\n")
+
+    def run(
+        text: str | None,
+        *how: str,
+        arguments: tuple[str, ...] = ("--units", "3", "x y"),
+        cwd: Path = tmp_path,
+        name: str = "a folder/train.py",
+    ) -> subprocess.CompletedProcess[str]:
+        if text is not None:
+            (tmp_path / "a folder" / "train.py").write_text(textwrap.dedent(text).lstrip("\n"))
+        return subprocess.run(
+            [sys.executable, *how, name, *arguments],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
 
     return run

@@ -1,0 +1,148 @@
+"""test_tensorflow.py - what of TensorFlow itself scripts find: functions, tensors, data sets."""
+
+
+def test_functions_of_tensorflow_are_those_of_cdl_and_are_compiled(script):
+    done = script(
+        """
+        import json
+        import numpy as np
+        import tensorflow as tf
+        from tensorflow import keras
+
+        @tf.function
+        def rmse(y_true, y_pred):
+            error = tf.math.squared_difference(tf.cast(y_true, tf.float32), y_pred)
+            return tf.sqrt(tf.reduce_mean(error, axis=-1))
+
+        def smooth(y_true, y_pred):
+            size = tf.abs(y_true - y_pred)
+            value = tf.where(size < 1.0, 0.5 * tf.square(size), size - 0.5)
+            return tf.reduce_mean(value, axis=-1)
+
+        model = keras.Sequential([keras.layers.Dense(3, tf.nn.relu), keras.layers.Dense(1)])
+        model.compile("adam", smooth, metrics=[rmse])
+        x = np.random.rand(64, 4)
+        history = model.fit(x, x[:, :1], epochs=2, verbose=0)
+        json.dumps(history.history)
+        found = model(x[:2])
+        print(type(found.numpy()).__name__, found.numpy().shape, type(model.predict(x)).__name__)
+        print(f"{keras.losses.MeanSquaredError()([1.0], [3.0]).numpy():.1f}")
+        metric = keras.metrics.Accuracy()
+        metric.update_state([1, 2], [1, 1])
+        print(metric.result().numpy(), tf.add_n([tf.ones(2), tf.constant([1.0, 2.0])]).numpy())
+        print(tf.argmax([[1, 5], [7, 2]]).numpy(), tf.argmax([[1, 5], [7, 2]], axis=1).numpy())
+        print(tf.reduce_sum(input_tensor=tf.eye(3)).numpy(), tf.nn.leaky_relu([-1.0]).numpy())
+        norm = keras.layers.Normalization()
+        norm.adapt(np.ones((4, 2)))
+        print(norm.mean.numpy())
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout.splitlines() == [
+        "ndarray (2, 1) ndarray",
+        "4.0",
+        "0.5 [2. 3.]",
+        "[1 0] [1 0]",
+        "3.0 [-0.2]",
+        "[[1. 1.]]",
+    ], done.stderr
+
+
+TENSORFLOW = {
+    "tf.gather(x, [2, 0])": "x[[2, 0]]",
+    "tf.gather(x, [1], axis=1)": "x[:, [1]]",
+    "tf.split(x, 2, axis=1)[1]": "x[:, 2:]",
+    "tf.split(x, [1, 3], 1)[1]": "x[:, 1:]",
+    "tf.unstack(x)[1]": "x[1]",
+    "tf.unstack(x, axis=1)[1]": "x[:, 1]",
+    "tf.argmin(x)": "x.argmin(0)",
+    "tf.reverse(x, [1])": "x[:, ::-1]",
+    "tf.fill((2, 3), 4.0)": "np.full((2, 3), 4.0)",
+    "tf.rank(x)": "2",
+    "tf.identity(x)": "x",
+    "tf.roll(x, 1, axis=0)": "np.roll(x, 1, 0)",
+    "tf.nn.l2_loss(x)": "(x**2).sum() / 2",
+    "tf.math.l2_normalize(x, 1)": "x / np.linalg.norm(x, axis=1, keepdims=True)",
+    "tf.nn.sigmoid_cross_entropy_with_logits(labels=z, logits=x)": (
+        "-z * np.log(1 / (1 + np.exp(-x))) - (1 - z) * np.log(1 / (1 + np.exp(x)))"
+    ),
+    "tf.nn.softmax_cross_entropy_with_logits(z, x)": (
+        "-(z * (x - np.log(np.exp(x).sum(-1, keepdims=True)))).sum(-1)"
+    ),
+    "tf.linalg.norm(x)": "np.linalg.norm(x)",
+    "tf.Variable(x).assign_add(x)": "2 * x",
+    "tf.losses.MeanSquaredError()(x, 0 * x)": "(x**2).mean()",
+    "tf.initializers.Constant(2.0)((2,))": "[2.0, 2.0]",
+    "tf.nn.embedding_lookup(x, [1])": "x[[1]]",
+}
+
+
+def test_functions_of_tensorflow_give_what_they_give_there(script):
+    lines = [f"    np.testing.assert_allclose({a}, {b}, rtol=1e-5)" for a, b in TENSORFLOW.items()]
+    done = script(
+        "import numpy as np, tensorflow as tf\n"
+        "x = np.random.default_rng(0).normal(size=(3, 4)).astype('float32')\n"
+        "z = np.eye(4, dtype='float32')[:3]\n"
+        "if True:\n" + "\n".join(lines) + "\nprint('all')",
+        "-m",
+        "cdl",
+    )
+    assert done.stdout == "all\n", done.stderr
+
+
+def test_windows_over_a_series_are_a_data_set(script):
+    done = script(
+        """
+        import numpy as np, tensorflow as tf
+        data = np.arange(40.0).reshape(20, 2)
+        windows = tf.keras.utils.timeseries_dataset_from_array(data, None, 4, batch_size=8)
+        pairs = windows.map(lambda w: (w[:, :3], w[:, 3:])).prefetch(1)
+        for x, y in pairs.take(1):
+            print(x.numpy().shape, y.shape, len(pairs), next(iter(windows)).numpy().shape)
+        model = tf.keras.Sequential(
+            [tf.keras.layers.Flatten(), tf.keras.layers.Dense(2), tf.keras.layers.Reshape((1, 2))]
+        )
+        model.compile("adam", "mse")
+        print(len(model.fit(pairs, epochs=2, verbose=0).history["loss"]))
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout == "(8, 3, 2) (8, 1, 2) 3 (8, 4, 2)\n2\n", done.stderr
+
+
+def test_data_sets_of_tensorflow_train(script):
+    done = script(
+        """
+        import numpy as np
+        import tensorflow as tf
+        from tensorflow.keras import layers
+
+        tf.random.set_seed(0)
+        x = np.random.normal(size=(80, 2)).astype("float32")
+        frame = {"a": x[:, 0], "b": x[:, 1]}
+        data = tf.data.Dataset.from_tensor_slices((frame, x.sum(1)))
+        data = data.map(lambda row, y: (row, tf.cast(y > 0, tf.float32)), tf.data.AUTOTUNE)
+        train = data.shuffle(buffer_size=len(data)).batch(16).prefetch(tf.data.AUTOTUNE)
+        inputs = {name: tf.keras.Input((1,), name=name) for name in frame}
+        hidden = layers.Dense(8, "tanh")(layers.concatenate(list(inputs.values())))
+        model = tf.keras.Model(inputs, layers.Dense(1, "sigmoid")(hidden))
+        model.compile(tf.keras.optimizers.Adam(0.05), "binary_crossentropy", metrics=["accuracy"])
+        history = model.fit(train, epochs=15, validation_data=data.batch(16), verbose=0)
+        print(history.history["val_accuracy"][-1] > 0.9)
+        for row, y in train.take(1):
+            print(row["a"].numpy().shape, y.dtype)
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout == "True\n(16,) float32\n", done.stderr
+
+
+def test_every_function_of_tensorflow_is_there():
+    from cdl import _tensorflow, ops
+
+    for names in _tensorflow._FUNCTIONS.values():
+        for name in names:
+            assert callable(getattr(ops, _tensorflow._OTHER_NAMES.get(name, name))), name
