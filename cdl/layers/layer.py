@@ -372,8 +372,17 @@ class Layer(Weighted, Hinting):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new layer, with new weights, from what `get_config` gave."""
-        return cls(**config)
+        """A new layer, with new weights, from what `get_config` gave.
+
+        Raises:
+            TypeError: the constructor refuses the config.
+        """
+        try:
+            return cls(**config)
+        except TypeError:
+            raise
+        except Exception as error:
+            raise TypeError(f"{cls.__name__}.from_config: {error}, in config={config}") from error
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

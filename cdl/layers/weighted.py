@@ -173,8 +173,16 @@ class Weighted(Calling):
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """The dtype that the layer computes in and has its weights in."""
+        """The dtype that the layer computes in and has its weights in: "float32", which may be set.
+
+        Raises:
+            ValueError: set to another one.
+        """
         return DTypePolicy("float32")
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        float32(f"{type(self).__name__} {self.name!r}", value)
 
     @property
     def compute_dtype(self) -> str:

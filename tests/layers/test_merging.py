@@ -108,8 +108,9 @@ def test_masks_are_joined():
     model = Model([a, b], layers.Dense(2)(y))
     model.compile("sgd", "mse")
     x, z, target = LINES.copy(), LINES.copy(), RNG.normal(size=(20, 3, 2))
-    x[:5, 0], z[5:9, 2] = 0, 0
-    shown = x.any(-1) & z.any(-1)
+    x[:5, 0], z[3:9, :2] = 0, 0
+    assert not (x.any(-1) | z.any(-1)).all()
+    shown = x.any(-1) | z.any(-1)
     expected = ((model.predict([x, z], verbose=0) - target) ** 2).mean(-1)[shown].mean()
     found = model.evaluate([x, z], target, batch_size=20, verbose=0)
     assert found == pytest.approx(expected, rel=1e-5)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdl._arguments import whole
 from cdl._graph import operator_of
 from cdl.layers.layer import family
-from cdl.layers.merging.merge import Merge
+from cdl.layers.merging.merge import Merge, joined
 
 if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
@@ -65,16 +65,21 @@ class Concatenate(Merge):
         return self._merge_function(list(inputs))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The masks one behind the other, where lines are put together; else joined."""
-        masks = list(previous_mask or ())
-        rank = len(inputs[0].shape)
-        if not any(mask is not None for mask in masks) or self.axis % rank == rank - 1:
-            return super().compute_mask(inputs, previous_mask)
+        """The masks one behind the other, where lines are put together; else joined.
+
+        An input without a mask counts as a whole.
+        """
+        masks = self._masks(inputs, previous_mask)
+        if all(mask is None for mask in masks):
+            return None
         ones = operator_of("ones_like")
         whole = [
             ones(x[..., 0], dtype="bool") if mask is None else mask
             for x, mask in zip(inputs, masks, strict=True)
         ]
+        rank = len(inputs[0].shape)
+        if self.axis % rank == rank - 1:
+            return joined(whole)
         return operator_of("concatenate")(whole, axis=self.axis)
 
     def get_config(self) -> dict[str, Any]:

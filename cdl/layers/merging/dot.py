@@ -41,7 +41,6 @@ class Dot(Merge):
                 raise ValueError(f"Dot: axes must be an int or two of them, got {axes!r}")
         self.axes = axes
         self.normalize = normalize
-        self.supports_masking = False
 
     def _places(self, shapes: Sequence[Shape]) -> list[int]:
         axes = [self.axes] * 2 if isinstance(self.axes, int) else list(self.axes)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Merge(Layer):
     """Base of layers that take a list of values of shapes that can be broadcast to each other.
 
-    What has fewer axes gets axes of size 1 behind that of the samples. Masks are joined: a line
-    counts if it counts in all inputs that have a mask.
+    What has fewer axes gets axes of size 1 behind that of the samples. Masks are joined as in
+    Keras: a line counts if it counts in one of the inputs, and all count where one has no mask.
 
     Args:
         kwargs: see `Layer`.
@@ -79,6 +79,11 @@ class Merge(Layer):
 
     def call(self, inputs: Any) -> Any:
         """The inputs made one."""
+        return self._merge_function(self._aligned(inputs))
+
+    @staticmethod
+    def _aligned(inputs: Any) -> list[Any]:
+        """The inputs with as many axes as the one that has most."""
         rank = max(len(x.shape) for x in inputs)
         expand = operator_of("expand_dims")
         aligned = []
@@ -86,21 +91,48 @@ class Merge(Layer):
             while len(x.shape) < rank:
                 x = expand(x, 1)
             aligned.append(x)
-        return self._merge_function(aligned)
+        return aligned
 
     def _merge_function(self, inputs: list[Any]) -> Any:
         """The inputs, all of one rank, made one."""
         raise NotImplementedError
 
+    def build(self, input_shape: Any) -> None:
+        """Refuse what is no list of shapes that fit; there is nothing to make."""
+        self.check_input(input_shape)
+        super().build(input_shape)
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The masks of the inputs joined; None without any."""
-        masks = [mask for mask in previous_mask or () if mask is not None]
-        if not masks:
-            return None
-        joined = masks[0]
-        for mask in masks[1:]:
-            joined = operator_of("logical_and")(joined, mask)
-        return joined
+        """The masks of the inputs joined; None if an input has none.
+
+        Raises:
+            ValueError: no lists, or lists of two lengths.
+        """
+        masks = self._masks(inputs, previous_mask)
+        return None if any(mask is None for mask in masks) else joined(masks)
+
+    def _masks(self, inputs: Any, masks: Any) -> list[Any]:
+        """The masks of the inputs, one for each; ValueError."""
+        if masks is None:
+            return [None]
+        owner = f"{type(self).__name__} {self.name!r}"
+        for name, given in (("mask", masks), ("inputs", inputs)):
+            if not isinstance(given, (list, tuple)):
+                raise ValueError(f"{owner}: `{name}` should be a list, got {given!r}")
+        if len(masks) != len(inputs):
+            raise ValueError(
+                f"{owner}: inputs and mask should have the same length, got {len(inputs)} inputs "
+                f"and {len(masks)} masks"
+            )
+        return list(masks)
+
+
+def joined(masks: Sequence[Any]) -> Any:
+    """What counts by one of the masks or more."""
+    result = masks[0]
+    for mask in masks[1:]:
+        result = operator_of("logical_or")(result, mask)
+    return result
 
 
 def _folded(function: str) -> Any:
@@ -110,6 +142,43 @@ def _folded(function: str) -> Any:
         combine, result = operator_of(function), inputs[0]
         for x in inputs[1:]:
             result = combine(result, x)
+        return result
+
+    return merge
+
+
+class MaskedMerge(Merge):
+    """Base of merging layers in which a masked line of one input leaves those of the others."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """The inputs made one, by the lines of each that its mask shows."""
+        aligned = self._aligned(inputs)
+        masks = [None] * len(inputs) if mask is None else self._masks(inputs, mask)
+        expand = operator_of("expand_dims")
+        whole = [
+            None if m is None or len(x.shape) < len(y.shape) else expand(m, -1)
+            for x, y, m in zip(inputs, aligned, masks, strict=True)
+        ]
+        if all(m is None for m in whole):
+            return self._merge_function(aligned)
+        return self._merge_masked(aligned, whole)
+
+    def _merge_masked(self, inputs: list[Any], masks: list[Any]) -> Any:
+        """The same with masks that broadcast to their inputs; None for an input without one."""
+        raise NotImplementedError
+
+
+def _shown(function: str) -> Any:
+    """A `_merge_masked` for functions that have no neutral element: what is masked is the other."""
+
+    def merge(self: Merge, inputs: list[Any], masks: list[Any]) -> Any:
+        combine, where = operator_of(function), operator_of("where")
+        result, shown = inputs[0], masks[0]
+        for x, mask in zip(inputs[1:], masks[1:], strict=True):
+            other = x if mask is None else where(mask, x, result)
+            result = result if shown is None else where(shown, result, other)
+            shown = None if mask is None or shown is None else joined([shown, mask])
+            result = combine(result, other)
         return result
 
     return merge
@@ -131,10 +200,24 @@ class Subtract(Merge):
 
 
 @family.add()
-class Multiply(Merge):
-    """The product of the inputs, element by element."""
+class Multiply(MaskedMerge):
+    """The product of the inputs, element by element.
+
+    What an input's mask hides counts as 1, and the result as 0 where all masks hide it.
+    """
 
     _merge_function = _folded("multiply")
+
+    def _merge_masked(self, inputs: list[Any], masks: list[Any]) -> Any:
+        where = operator_of("where")
+        shown = [
+            x if mask is None else where(mask, x, 1.0)
+            for x, mask in zip(inputs, masks, strict=True)
+        ]
+        product = self._merge_function(shown)
+        if any(mask is None for mask in masks):
+            return product
+        return where(joined(masks), product, 0.0)
 
 
 @family.add()
@@ -147,17 +230,19 @@ class Average(Merge):
 
 
 @family.add()
-class Maximum(Merge):
-    """The largest of the inputs, element by element."""
+class Maximum(MaskedMerge):
+    """The largest of the inputs, element by element; of those that their masks show."""
 
     _merge_function = _folded("maximum")
+    _merge_masked = _shown("maximum")
 
 
 @family.add()
-class Minimum(Merge):
-    """The smallest of the inputs, element by element."""
+class Minimum(MaskedMerge):
+    """The smallest of the inputs, element by element; of those that their masks show."""
 
     _merge_function = _folded("minimum")
+    _merge_masked = _shown("minimum")
 
 
 def add(inputs: Any, **kwargs: Any) -> Any:
