@@ -58,6 +58,15 @@ def count(owner: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def several(owner: str, name: str, value: Any, what: str) -> list[Any]:
+    """What a list, tuple, set or array holds, as a list; `what` says what that should be."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return list(value)
+    if isinstance(value, np.ndarray) and value.ndim:
+        return list(value.tolist())
+    raise expected(owner, name, what, value)
+
+
 def flag(owner: str, name: str, value: Any) -> bool:
     """True or False, of Python or of NumPy, or the 1 and 0 that stand for them."""
     if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import activations, constraints, initializers, regularizers
-from cdl._arguments import expected, not_yet
+from cdl._arguments import expected, not_yet, several
 from cdl._graph import operator_of
 from cdl.layers.layer import Layer, family
 
@@ -67,7 +69,9 @@ class EinsumDense(Layer):
         if not isinstance(equation, str) or not _EQUATION.fullmatch(equation.replace(" ", "")):
             raise expected("EinsumDense", "equation", "an equation such as 'ab,bc->ac'", equation)
         self.equation = equation
-        sizes = (output_shape,) if isinstance(output_shape, int) else tuple(output_shape)
+        whole = isinstance(output_shape, (int, np.integer)) and not isinstance(output_shape, bool)
+        given = [int(output_shape)] if whole else output_shape
+        sizes = tuple(several("EinsumDense", "output_shape", given, "an int or a tuple of sizes"))
         self.partial_output_shape = sizes
         self.activation = activations.compiled("EinsumDense", activation)
         self.bias_axes = bias_axes

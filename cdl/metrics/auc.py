@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _budget
-from cdl._arguments import expected, flag, positive_int
+from cdl._arguments import expected, flag, positive_int, several
 from cdl.config import epsilon
 from cdl.metrics.compiled import divided
 from cdl.metrics.confusion import FN, FP, TN, TP, Confusion, are_even
@@ -69,7 +69,8 @@ class AUC(Confusion):
         self.from_logits = flag("AUC", "from_logits", from_logits)
         self._init_from_thresholds = thresholds is not None
         if thresholds is not None:
-            inner = sorted(float(each) for each in thresholds)
+            given = several("AUC", "thresholds", thresholds, "a list of numbers or None")
+            inner = sorted(float(each) for each in given)
             even = are_even([0.0, *inner, 1.0])
             self.num_thresholds = len(inner) + 2
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _budget
-from cdl._arguments import expected, flag, number, positive_int, whole
+from cdl._arguments import expected, flag, number, positive_int, several, whole
 from cdl._hints import warn
 from cdl.config import epsilon
 from cdl.losses.loss import as_array
@@ -68,7 +68,8 @@ class IoU(Tally):
         super().__init__(dtype or "int32", name)
         self.num_classes = positive_int(owner, "num_classes", num_classes)
         _budget.spend(f"{owner}: num_classes", (num_classes,))
-        self.target_class_ids = [whole(owner, "target_class_ids", i) for i in target_class_ids]
+        ids = several(owner, "target_class_ids", target_class_ids, "a list of class numbers")
+        self.target_class_ids = [whole(owner, "target_class_ids", i) for i in ids]
         if not self.target_class_ids or max(self.target_class_ids) >= num_classes:
             what = f"class numbers below {num_classes}"
             raise expected(owner, "target_class_ids", what, target_class_ids)

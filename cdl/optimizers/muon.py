@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdl import _core
-from cdl._arguments import flag, number, whole
+from cdl._arguments import flag, number, several, whole
 from cdl._variable import Variable
 from cdl.optimizers.optimizer import Optimizer, family
 
@@ -122,7 +122,8 @@ class Muon(Optimizer):
         self.ns_steps = whole("Muon", "ns_steps", ns_steps)
         self.nesterov = flag("Muon", "nesterov", nesterov)
         self.exclude_embeddings = flag("Muon", "exclude_embeddings", exclude_embeddings)
-        self.exclude_layers = list(exclude_layers or [])
+        given = [] if exclude_layers is None else exclude_layers
+        self.exclude_layers = several("Muon", "exclude_layers", given, "a list of patterns or None")
         self.rms_rate = None if rms_rate is None else number("Muon", "rms_rate", rms_rate, 0.0)
 
     def row_of(self, variable: Variable) -> str:

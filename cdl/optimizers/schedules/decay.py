@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import flag, number
+from cdl._arguments import flag, number, several
 from cdl.optimizers.schedules.schedule import Formula, family, named
 
 if TYPE_CHECKING:
@@ -178,6 +178,8 @@ class PiecewiseConstantDecay(Formula):
         name: str = "PiecewiseConstant",
     ) -> None:
         owner = "PiecewiseConstantDecay"
+        boundaries = several(owner, "boundaries", boundaries, "a list of step numbers")
+        values = several(owner, "values", values, "a list of rates")
         if len(boundaries) != len(values) - 1:
             raise ValueError(
                 f"{owner}: values must be one more than the {len(boundaries)} boundaries, "
