@@ -59,12 +59,11 @@ def count(owner: str, name: str, value: Any) -> int:
 
 
 def several(owner: str, name: str, value: Any, what: str) -> list[Any]:
-    """What a list, tuple, set or array holds, as a list; `what` says what that should be."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return list(value)
-    if isinstance(value, np.ndarray) and value.ndim:
-        return list(value.tolist())
-    raise expected(owner, name, what, value)
+    """What a list, range or array holds, as a list; `what` says what that should be."""
+    try:
+        return list(value.tolist() if isinstance(value, np.ndarray) else iter(value))
+    except TypeError:
+        raise expected(owner, name, what, value) from None
 
 
 def flag(owner: str, name: str, value: Any) -> bool:

@@ -27,7 +27,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-@pytest.mark.parametrize("value", [1.5, True, "ab"])
+@pytest.mark.parametrize("value", [1.5, True])
 def test_what_is_no_list_is_refused_by_name(message, value):
     with pytest.raises(ValueError, match=f"{message}, got {value!r}"):
         WRONG[message](value)
