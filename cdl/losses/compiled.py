@@ -30,11 +30,14 @@ class CompiledLoss(Loss):
             the parameters are.
         axis: the axis of the predictions that the formula runs over.
         ignore_class: a class number whose lines have loss 0 and do not count, or None.
+        by_formula: whether `call` computes it in functions of `cdl.ops`, since with these arguments
+            no row does; then it is compiled as a loss of a user's own.
     """
 
     row: str
     axis = -1
     ignore_class: int | None = None
+    by_formula = False
 
     @property
     def wants(self) -> str:
@@ -169,7 +172,9 @@ def is_compiled(loss: Any) -> bool:
     """Whether the core computes a loss: false once a subclass changes what it does in Python."""
     if getattr(loss, "wants", "") == "traced":
         return True
-    return isinstance(loss, CompiledLoss) and untouched(loss, CompiledLoss, "call", "__call__")
+    if not isinstance(loss, CompiledLoss) or loss.by_formula:
+        return False
+    return untouched(loss, CompiledLoss, "call", "__call__")
 
 
 def untouched(thing: Any, base: type, *methods: str) -> bool:

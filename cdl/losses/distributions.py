@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import flag, number, whole
+from cdl._graph import operator_of
+from cdl.config import epsilon
 from cdl.losses.compiled import CompiledLoss
-from cdl.losses.loss import family, function_of
+from cdl.losses.loss import Loss, family, function_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +109,7 @@ class _Focal(CompiledLoss):
     ) -> None:
         super().__init__(name, reduction, dtype)
         owner = type(self).__name__
-        self.alpha = number(owner, "alpha", alpha)
+        self.alpha: Any = number(owner, "alpha", alpha)
         self.gamma = number(owner, "gamma", gamma)
         self.from_logits = flag(owner, "from_logits", from_logits)
         self.label_smoothing = number(owner, "label_smoothing", label_smoothing, 0.0, 1.0)
@@ -206,7 +208,7 @@ class CategoricalFocalCrossentropy(_Focal):
     """``-sum(alpha (1 - p)^gamma y log p)`` over the last axis (Lin et al., 2017).
 
     Args:
-        alpha: weight of all classes.
+        alpha: weight of all classes, or a list with a weight for each.
         gamma: how much easy samples are played down.
         from_logits: whether predictions are raw scores; p is then their softmax.
         label_smoothing: s in ``y (1 - s) + s / classes``, from 0 to 1.
@@ -221,7 +223,7 @@ class CategoricalFocalCrossentropy(_Focal):
 
     def __init__(
         self,
-        alpha: float = 0.25,
+        alpha: Any = 0.25,
         gamma: float = 2.0,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
@@ -230,14 +232,40 @@ class CategoricalFocalCrossentropy(_Focal):
         name: str | None = "categorical_focal_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(alpha, gamma, from_logits, label_smoothing, axis, reduction, name, dtype)
+        several = isinstance(alpha, (list, tuple, np.ndarray)) and np.ndim(alpha) > 0
+        one = 0.25 if several else alpha
+        super().__init__(one, gamma, from_logits, label_smoothing, axis, reduction, name, dtype)
+        if several:
+            owner = "CategoricalFocalCrossentropy"
+            self.alpha = [number(owner, "alpha", each) for each in alpha]
+            self.by_formula = True
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch, as in `Loss`."""
+        if self.by_formula:
+            return Loss.__call__(self, y_true, y_pred, sample_weight)
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample; with a weight for each class by the formula as it stands."""
+        if not self.by_formula:
+            return super().call(y_true, y_pred)
+        power, clip, log, total = map(operator_of, ("power", "clip", "log", "sum"))
+        y, p, axis = y_true, y_pred, self.axis
+        if self.label_smoothing:
+            y = y * (1.0 - self.label_smoothing) + self.label_smoothing / p.shape[-1]
+        if self.from_logits:
+            p = operator_of("softmax")(p, axis=axis)
+        p = clip(p / total(p, axis=axis, keepdims=True), epsilon(), 1.0 - epsilon())
+        weights = power(1.0 - p, self.gamma) * np.asarray(self.alpha, np.float32)
+        return total(weights * -y * log(p), axis=axis)
 
 
 @function_of(CategoricalFocalCrossentropy)
 def categorical_focal_crossentropy(
     y_true: Any,
     y_pred: Any,
-    alpha: float = 0.25,
+    alpha: Any = 0.25,
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
@@ -255,4 +283,5 @@ def categorical_focal_crossentropy(
         axis: the axis of the formula; the last one.
     """
     loss = CategoricalFocalCrossentropy(alpha, gamma, from_logits, label_smoothing, axis)
-    return loss.call(y_true, y_pred)
+    values: NDArray[np.float32] = loss.call(y_true, y_pred)
+    return values

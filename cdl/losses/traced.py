@@ -90,7 +90,8 @@ def traced(loss: Loss, y_shape: Sequence[int | None], output_shape: Sequence[int
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
     """
-    if is_compiled(loss) or isinstance(loss, (CompiledLoss, CalledLoss)) or hasattr(loss, "slopes"):
+    of_a_row = isinstance(loss, CompiledLoss) and not loss.by_formula
+    if is_compiled(loss) or of_a_row or isinstance(loss, CalledLoss) or hasattr(loss, "slopes"):
         return loss
     graph = follow(loss.call, y_shape, output_shape)
     return loss if graph is None else TracedLoss(loss, graph)

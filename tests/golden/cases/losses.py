@@ -1,8 +1,8 @@
 """losses.py - every loss on arrays, its reductions, weights and arguments, and in training."""
 
 import numpy as np
-from nets import bits, classes, mlp, numbers, one_hot, shares, trained
-from registry import add, config_of, error_of, label
+from nets import bits, classes, mlp, numbers, one_hot, shares, state_weights, trained
+from registry import add, case, config_of, error_of, label
 
 N, K = 13, 4
 DATA = {
@@ -162,3 +162,34 @@ def saturation(k):
 add("losses", "identifiers", identifiers)
 add("losses", "ranks", ranks)
 add("losses", "saturation", saturation)
+
+
+@case("losses")
+def focal_with_a_weight_for_each_class(k):
+    seen = {}
+    weights = [0.2, 0.5, 1.3]
+    y, scores = one_hot(8, 3, seed=2), numbers(8, 3, seed=3)
+    for options in (
+        {},
+        {"gamma": 0.5, "label_smoothing": 0.2},
+        {"from_logits": True},
+        {"reduction": "sum", "from_logits": True, "gamma": 3.0},
+    ):
+        loss = k.losses.CategoricalFocalCrossentropy(alpha=weights, **options)
+        logits = options.get("from_logits", False)
+        p = scores if logits else np.abs(scores) / np.abs(scores).sum(-1, keepdims=True)
+        seen[f"value {options}"] = np.asarray(loss(y, p))
+        seen[f"weighted {options}"] = np.asarray(loss(y, p, sample_weight=shares(8)))
+        seen[f"config {options}"] = config_of(loss)
+        again = k.losses.get(k.losses.serialize(loss))
+        seen[f"again {options}"] = np.asarray(again(y, p))
+        net = mlp(k, 3, None if logits else "softmax")
+        state_weights(net)
+        net.compile(k.optimizers.SGD(0.1), loss, metrics=["accuracy"])
+        fitted = net.fit(numbers(8, 4), y, batch_size=3, epochs=2, verbose=0, shuffle=False)
+        seen[f"history {options}"] = fitted.history
+        seen[f"weights {options}"] = net.get_weights()
+    function = k.losses.categorical_focal_crossentropy
+    p = np.abs(scores) / np.abs(scores).sum(-1, keepdims=True)
+    seen["function"] = np.asarray(function(y, p, alpha=weights))
+    return seen
