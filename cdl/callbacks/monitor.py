@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._graph import operator_of
 from cdl._hints import warn
 from cdl.callbacks.callback import Callback, Logs
 
@@ -19,7 +20,7 @@ class MonitorCallback(Callback):
 
     Attributes:
         best: the best value so far.
-        monitor_op: `numpy.greater` or `numpy.less`, None until the direction is known.
+        monitor_op: `cdl.ops.greater` or `cdl.ops.less`, None until the direction is known.
     """
 
     def __init__(
@@ -68,14 +69,15 @@ class MonitorCallback(Callback):
         if reference_value is None:
             return True
         self._set_monitor_op()
-        delta = self.min_delta if self.monitor_op is np.greater else -self.min_delta
+        rises = self.monitor_op in (operator_of("greater"), np.greater)
+        delta = self.min_delta if rises else -self.min_delta
         return bool(self.monitor_op(monitor_value - delta, reference_value))
 
     def _set_monitor_op(self) -> None:
         """Find the direction, once; ValueError if nothing tells it."""
         if self.monitor_op is None:
             rising = self._rises() if self.mode == "auto" else self.mode == "max"
-            self.monitor_op = np.greater if rising else np.less
+            self.monitor_op = operator_of("greater" if rising else "less")
 
     def _rises(self) -> bool:
         name = self.monitor.removeprefix("val_")

@@ -2,6 +2,7 @@
 
 import pytest
 
+import cdl
 from cdl.callbacks import EarlyStopping
 
 
@@ -140,3 +141,13 @@ def test_verbose_says_when_and_what(capsys):
     run(EarlyStopping(patience=1, verbose=1, restore_best_weights=True), [1, 2, 3])
     said = capsys.readouterr().out.splitlines()
     assert said == ["Epoch 2: early stopping", "Restoring the weights of the best epoch: 1."]
+
+
+@pytest.mark.parametrize(
+    ("mode", "monitor", "name"), [("auto", "loss", "less"), ("max", "loss", "greater")]
+)
+def test_the_direction_is_a_function_of_ops(mode, monitor, name):
+    stopping = EarlyStopping(monitor, mode=mode)
+    assert stopping.monitor_op is None
+    stopping.current({monitor: 1.0})
+    assert stopping.monitor_op is getattr(cdl.ops, name)
