@@ -150,7 +150,7 @@ def _spec(row: Row, tried: tuple[Any, ...], batch: int | None) -> Any:
                 f"{row.name}: the samples must stay along one axis, got results of shape "
                 f"{shapes[0]} for 2 samples and {shapes[1]} for 3",
                 "work on each sample, sum over them, or compare samples in a loss given to "
-                "compile(), which sees whole batches",
+                "compile() or in a compute_loss that reads no weights, which see whole batches",
             )
         lead, at = two // 2, axis
         sizes[axis] = None if batch is None else batch * lead

@@ -60,7 +60,8 @@ class Engine:
         one = len(settled.heads) == 1
         self._plain_metrics = [m for m in settled.metrics if one or m.name == m.metric.name]
         self._front_metrics = [m for m in settled.metrics if m not in self._plain_metrics]
-        self._scaled = WHOLE not in plan.reports  # losses are reported as they count in the whole
+        whole = WHOLE in plan.reports or plan.whole is not None
+        self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
         restraints = self._restraints = Restraints(variables, training, plan.penalized)
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python

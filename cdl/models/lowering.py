@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import _core, losses, metrics, regularizers, tree
 from cdl._program import Program, Value
 from cdl.layers.calling import takes
@@ -13,6 +15,7 @@ from cdl.models.interface import Info
 from cdl.models.own_loss import lower_own_loss
 from cdl.models.own_steps import overrides
 from cdl.models.plans import WHOLE, Form, Inputs, Plan, Seen, keys_of_reports, with_others
+from cdl.models.whole_batches import Place, WholeLoss
 
 if TYPE_CHECKING:
     from cdl._variable import Variable
@@ -96,6 +99,7 @@ class _Step:
             self.program.output(value)
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
         self._penalized: frozenset[int] = frozenset()
+        self._whole: WholeLoss | None = None
 
     def _weight(self, number: int) -> Value | None:
         """The sample weights of an output, one a sample or one a line."""
@@ -161,11 +165,35 @@ class _Step:
         elif len(ys) == len(self._outputs):
             batch[1] = None if ys.count(None) == len(ys) else model._packed_outputs(ys)
             batch[3] = None if weights.count(None) == len(ys) else model._packed_outputs(weights)
-        loss, asked = lower_own_loss(model, self.program, batch, self.program.training)
+        self._penalized = frozenset(map(id, model.trainable_variables))
+        before = list(self.program.instructions)
+        try:
+            loss, asked = lower_own_loss(model, self.program, batch, self.program.training)
+        except TypeError as error:
+            if self.program.instructions != before:  # layers add to the loss
+                raise
+            self._whole = self._whole_loss(batch, error)
+            self.program.pulled = list(self._outputs)
+            return False
         self._keys[id(loss)] = WHOLE
         self.program.pulled = []
-        self._penalized = frozenset(map(id, model.trainable_variables))
         return asked
+
+    def _whole_loss(self, batch: list[Any], error: TypeError) -> WholeLoss:
+        """The model's own loss as one of whole batches; the error if it cannot be followed so."""
+        inputs = {id(value): Place(False, i) for i, value in enumerate(self._inputs.values)}
+        places = inputs | {id(y): Place(True, i) for i, y in enumerate(self._outputs)}
+        batch = tree.map_structure(lambda leaf: None if leaf is None else places[id(leaf)], batch)
+        loss = WholeLoss(self._model, batch, self.program.training)
+        values = [
+            self._outputs if place.is_output else self._inputs.values for place in loss.places
+        ]
+        pairs = zip(loss.places, values, strict=True)
+        try:
+            loss.of([np.ones((2, *each[place.number].shape), np.float32) for place, each in pairs])
+        except Exception:
+            raise error from None
+        return loss
 
     def add_metrics(self) -> None:
         """Those of `compile` that the core has."""
@@ -198,7 +226,8 @@ class _Step:
         reports, observed = keys_of_reports(self.program, self._keys)
         observed = with_others(observed, self._model._held_metrics())
         program = self.program.fused(self.program.training, penalties)
-        return Plan(program, self._inputs.slots, reports, seen, self._penalized, observed)
+        slots = self._inputs.slots
+        return Plan(program, slots, reports, seen, self._penalized, observed, self._whole)
 
 
 def _lower_penalties(program: Program, variables: "Iterable[Variable]") -> frozenset[int]:

@@ -80,8 +80,18 @@ def lower_own_loss(
     values = [leaf for leaf in tree.flatten(list(batch)) if leaf is not None]
     added = _take_added(program)
     parts = tree.map_structure(lambda leaf: None if leaf is None else _like(leaf), list(batch))
-    tensors = _graph.tensors_in(parts)
     losses = Added([_like(value) for value in added], model.trainable_variables)
+    graph = traced_own_loss(model, parts, losses, training)
+    value = graph.lower(program, [*values, *added])
+    return program.objective(value, reduction="sum"), losses.asked
+
+
+def traced_own_loss(model: Any, parts: list[Any], losses: Added, training: bool) -> _graph.Graph:
+    """What the model's own loss does with symbolic x, y, y_pred and sample weights.
+
+    Raises:
+        ValueError: it does not give one number.
+    """
     function = model.compute_loss
     given = dict(zip(("x", "y", "y_pred", "sample_weight"), parts, strict=True))
     parameters = parameters_of(type(model).compute_loss)
@@ -93,7 +103,7 @@ def lower_own_loss(
         with _adding(model, losses):
             return function(**given)
 
-    graph = _graph.trace(compute, ([*tensors, *losses.tensors],), {}, training)
+    graph = _graph.trace(compute, ([*_graph.tensors_in(parts), *losses.tensors],), {}, training)
     result = graph.outputs
     if not isinstance(result, KerasTensor) or result.shape:
         got = f"one of shape {result.shape}" if isinstance(result, KerasTensor) else brief(result)
@@ -101,8 +111,7 @@ def lower_own_loss(
             f"{type(model).__name__}: compute_loss must return one number that depends on y_pred, "
             f"got {got}"
         )
-    value = graph.lower(program, [*values, *added])
-    return program.objective(value, reduction="sum"), losses.asked
+    return graph
 
 
 def _like(value: Value) -> KerasTensor:

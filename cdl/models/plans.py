@@ -9,6 +9,7 @@ import numpy as np
 from cdl._program import Program, Value
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Reported, Settled
+from cdl.models.whole_batches import WholeLoss
 
 Rows = tuple[tuple[int, ...] | None, ...]
 
@@ -93,6 +94,11 @@ class Inputs:
         return list(self._values).index(Slot(role, number, "float32", shape))
 
     @property
+    def values(self) -> list[Value]:
+        """The program's inputs, in their order."""
+        return list(self._values.values())
+
+    @property
     def slots(self) -> tuple[Slot, ...]:
         """What feeds the program's inputs."""
         return tuple(self._values)
@@ -117,6 +123,7 @@ class Plan(NamedTuple):
         seen: of each output whose loss or metrics are Python code; None for the others.
         penalized: ids of the weights whose regularizers are left to the program.
         observed: metrics that traced code shows values to.
+        whole: a loss of the model's own that sees whole batches, if it has such.
     """
 
     program: Program
@@ -125,6 +132,7 @@ class Plan(NamedTuple):
     seen: tuple[Seen | None, ...]
     penalized: frozenset[int] = frozenset()
     observed: tuple[Reported, ...] = ()
+    whole: WholeLoss | None = None
 
     def fed(self, arrays: Arrays) -> list[Any]:
         """What goes into the program's inputs."""

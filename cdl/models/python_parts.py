@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from cdl import losses, metrics
 from cdl._core import Executor
 from cdl.models.compiled import Settled
-from cdl.models.plans import Plan, Seen
-from cdl.models.whole_batches import WholeBatches
+from cdl.models.plans import WHOLE, Plan, Seen
+from cdl.models.whole_batches import WholeBatches, WholeLoss
 
 Array = NDArray[Any]
 
@@ -27,7 +27,7 @@ class PythonParts:
         plan: where these are found in the program.
 
     Attributes:
-        losses: numbers of the outputs with a loss in Python.
+        losses: numbers of the outputs with a loss in Python; WHOLE for one that sees all of them.
         metrics: those in Python.
     """
 
@@ -39,8 +39,11 @@ class PythonParts:
             for i, head in enumerate(settled.heads)
             if head.loss is not None and not losses.is_compiled(head.loss)
         ]
+        self._whole = plan.whole
+        if self._whole is not None:
+            self.losses = [WHOLE]
         self.metrics = [each for each in settled.metrics if not metrics.is_compiled(each.runs)]
-        self._wholes = {i: WholeBatches(settled.heads[i].loss) for i in self.losses}
+        self._wholes = {i: WholeBatches(settled.heads[i].loss) for i in self.losses if i != WHOLE}
         self._dtypes: Sequence[Any] = ()
         self.forget()
 
@@ -59,6 +62,8 @@ class PythonParts:
 
         Gradients are in the order of what the program pulls.
         """
+        if self._whole is not None:
+            return self._of_whole(self._whole, executor, rows)
         gradients = []
         for i in self.losses:
             head = self._heads[i]
@@ -76,6 +81,21 @@ class PythonParts:
                     gradient = losses.numeric_gradient(head.loss, y, prediction, weight)
                 gradients.append((head.scale * gradient).astype(np.float32))
         return gradients
+
+    def _of_whole(self, loss: WholeLoss, executor: Executor, rows: int) -> list[Array]:
+        arrays = [
+            executor.output(place.number, rows)
+            if place.is_output
+            else executor.batch(place.number, rows)
+            for place in loss.places
+        ]
+        value, slopes = loss.of(arrays)
+        total, count = self.totals[WHOLE]
+        self.totals[WHOLE] = total + rows * value, count + rows
+        return [
+            slopes[i] if i in slopes else np.zeros_like(executor.output(i, rows))
+            for i in range(len(self._heads))
+        ]
 
     def update_metrics(self, executor: Executor) -> None:
         """Show the batch that is done to the metrics."""

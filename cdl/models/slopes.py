@@ -26,6 +26,7 @@ class Slopes:
 
     Attributes:
         shape: of one sample of the output; None if it is one number for all samples.
+        variables: the weights that are read.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Slopes:
         for probe in probes:
             program.output(probe)
         self._program = program.fused(training=True)
+        self.variables = self._program.variables
         self._executor: Executor | None = None
 
     def of(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, list[Array]]:
