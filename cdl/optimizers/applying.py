@@ -135,8 +135,12 @@ class Applying(Keeping):
         for variable in gradients:
             if variable.constraint is not None:
                 variable.assign(np.asarray(variable.constraint(variable.numpy())))
-            if variable in self._foreign:
-                _write(self._foreign[variable], variable.numpy())
+        self._write_back()
+
+    def _write_back(self) -> None:
+        """Give weights that are no Variables their values."""
+        for variable, foreign in self._foreign.items():
+            _write(foreign, variable.numpy())
 
     def _executor_of(self, variables: tuple[Variable, ...]) -> _core.Executor:
         """An executor of nothing but the steps of these weights."""

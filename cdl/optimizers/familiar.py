@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from cdl._variable import Variable
-from cdl.optimizers.applying import Applying
+from cdl.optimizers.written import Written
 
 
-class Familiar(Applying):
+class Familiar(Written):
     """The part of an optimizer that has these names."""
 
     @property

@@ -28,6 +28,7 @@ class Keeping:
     """
 
     row = ""
+    is_written = False  # whether a class of the user's makes the steps: see written.py
     # Slots that come after all the others in `variables`, one after the other, as Keras has them.
     late_slots: tuple[str, ...] = ()
 
@@ -83,8 +84,8 @@ class Keeping:
             "ema_momentum": self.ema_momentum,
             "ema_overwrite_frequency": self.ema_overwrite_frequency if self.use_ema else None,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
-            "averages": _storages(self._averages, variables),
-            "accumulators": _storages(self._accumulators, variables),
+            "averages": storages(self._averages, variables),
+            "accumulators": storages(self._accumulators, variables),
         }
 
     def exclude_from_weight_decay(
@@ -135,10 +136,10 @@ class Keeping:
         Raises:
             ValueError: a weight that was not there when this was called first.
         """
-        if self.row not in _core.OPTIMIZERS:
+        if self.row not in _core.OPTIMIZERS and not self.is_written:
             raise NotImplementedError(
-                f"{type(self).__name__}: row must name one of {', '.join(_core.OPTIMIZERS)}; "
-                "optimizers written in Python are not supported"
+                f"{type(self).__name__} must have an update_step(gradient, variable, "
+                "learning_rate) of its own"
             )
         variables = [self._own(each) for each in var_list]
         if not self.built:
@@ -227,7 +228,8 @@ class Keeping:
         return {**self.__dict__, "_executors": {}}
 
 
-def _storages(
+def storages(
     kept: dict[Variable, Variable], variables: Iterable[Variable]
 ) -> dict[Variable, _core.Parameter]:
+    """What is kept for those weights, as the core has it."""
     return {each: kept[each].storage for each in variables if each in kept}

@@ -70,6 +70,11 @@ class LossScaleOptimizer(Optimizer):
         owner = "LossScaleOptimizer"
         if not isinstance(inner_optimizer, Optimizer):
             raise expected(owner, "inner_optimizer", "an Optimizer", inner_optimizer)
+        if inner_optimizer.is_written:
+            raise ValueError(
+                f"{owner}: inner_optimizer must be one whose steps the core makes, got a "
+                f"{type(inner_optimizer).__name__}, which has an update_step in Python"
+            )
         if kwargs.pop("dynamic", True) is not True:
             raise ValueError(
                 f"{owner}: dynamic must be True; for a scale that stays, set `loss_scale_factor` "

@@ -33,6 +33,9 @@ family = Family(
 class Optimizer(Rated, Familiar, Hinting):
     """Base of optimizers; a subclass names its row of the core's table.
 
+    One of your own has an `update_step` instead, in Python, and adds what it keeps in `build`: see
+    `Written`.
+
     Args:
         learning_rate: a float, a LearningRateSchedule, or a function without arguments.
         weight_decay: before each update ``w -= w * weight_decay * rate``, for all weights but those
@@ -142,9 +145,6 @@ class Optimizer(Rated, Familiar, Hinting):
     @step.setter
     def step(self, value: int) -> None:
         self._iterations.assign(value)
-
-    def follow(self, learned: bool) -> None:
-        """A batch of training is over: whether it has changed anything; see `by_step`."""
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss as its gradient is to be taken: times `loss_scale_factor`."""

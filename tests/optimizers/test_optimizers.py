@@ -337,5 +337,5 @@ def test_optimizer_without_a_row_cannot_be_built():
     class Mine(Optimizer):
         pass
 
-    with pytest.raises(NotImplementedError, match="Mine: row must name one of sgd"):
+    with pytest.raises(NotImplementedError, match="Mine must have an update_step"):
         Mine(0.1).build(weights((2, 3)))

@@ -1,0 +1,95 @@
+"""test_written.py - optimizers of one's own, in Python; values are in tests/golden."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import layers, optimizers
+from cdl.models import Sequential, load_model
+
+RNG = np.random.default_rng(5)
+X, Y = RNG.normal(size=(30, 4)), RNG.normal(size=(30, 2))
+
+
+class Momentum(optimizers.Optimizer):
+    def __init__(self, learning_rate=0.1, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            self.sums, self.counts = self.add_optimizer_variables(variables, ["sum", "count"])
+
+    def update_step(self, gradient, variable, learning_rate):
+        place = self._get_variable_index(variable)
+        self.assign(self.sums[place], 0.9 * self.sums[place] + gradient)
+        self.assign_add(self.counts[place], 1.0)
+        self.assign_sub(variable, learning_rate * self.sums[place].numpy())
+
+
+def net(optimizer, **compiled):
+    model = Sequential([layers.Input((4,)), layers.Dense(3, "tanh"), layers.Dense(2)])
+    shapes = [w.shape for w in model.weights]
+    model.set_weights([np.linspace(-1, 1, int(np.prod(s))).reshape(s) for s in shapes])
+    model.compile(optimizer, "mse", **compiled)
+    return model
+
+
+def fit(model, **options):
+    return model.fit(X, Y, batch_size=7, shuffle=False, verbose=0, **options).history["loss"]
+
+
+def test_it_learns_as_the_same_formula_in_the_core():
+    core, written = net(optimizers.SGD(0.1, 0.9)), net(Momentum())
+    np.testing.assert_allclose(fit(core, epochs=3), fit(written, epochs=3), rtol=1e-5)
+    for a, b in zip(core.get_weights(), written.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    optimizer = written.optimizer
+    assert int(optimizer.iterations) == 15
+    assert all((count.numpy() == 15).all() for count in optimizer.counts)
+
+
+def test_losses_in_python_and_frozen_weights():
+    core, written = net(optimizers.SGD(0.1, 0.9)), net(Momentum())
+    for model in (core, written):
+        model.layers[0].trainable = False
+        model.compile(model.optimizer, lambda y, p: np.square(y - p).mean(-1))
+    np.testing.assert_allclose(fit(core), fit(written), rtol=1e-5)
+    assert len(written.optimizer.sums) == 2
+
+
+def test_copies_and_files_go_on_where_it_was(tmp_path):
+    model = net(Momentum())
+    fit(model, epochs=2)
+    model.save(tmp_path / "model.keras")
+    scope = {"Momentum": Momentum}
+    loaded = load_model(tmp_path / "model.keras", custom_objects=scope)
+    others = [loaded, copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    expected = fit(model, epochs=2)
+    for other in others:
+        np.testing.assert_allclose(fit(other, epochs=2), expected, rtol=1e-6)
+
+
+def test_a_base_without_a_step_says_what_is_missing():
+    class Nothing(optimizers.Optimizer):
+        pass
+
+    with pytest.raises(NotImplementedError, match="must have an update_step"):
+        fit(net(Nothing(0.1)))
+    with pytest.raises(NotImplementedError, match="the core makes the steps"):
+        optimizers.SGD().update_step(1.0, cdl.Variable(1.0), 0.1)
+
+
+def test_a_loss_scale_optimizer_does_not_take_it():
+    with pytest.raises(ValueError, match="whose steps the core makes, got a Momentum"):
+        optimizers.LossScaleOptimizer(Momentum())
+
+
+def test_gradients_of_another_shape_are_refused():
+    optimizer, weight = Momentum(), cdl.Variable(np.zeros((3, 2)))
+    optimizer.build([weight])
+    with pytest.raises(ValueError, match=r"must have shape \(3, 2\), got \(3,\)"):
+        optimizer.apply([np.zeros(3)])
