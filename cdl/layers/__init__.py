@@ -68,5 +68,6 @@ from cdl.layers.reshaping.flatten import Flatten as Flatten
 from cdl.layers.reshaping.reshape import Permute as Permute
 from cdl.layers.reshaping.reshape import RepeatVector as RepeatVector
 from cdl.layers.reshaping.reshape import Reshape as Reshape
+from cdl.layers.wrapper import Wrapper as Wrapper
 
 serialize, deserialize = family.serialize, family.deserialize

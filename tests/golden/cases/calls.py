@@ -1,7 +1,7 @@
 """calls.py - layers of one's own, called: paths of weights, modes, penalties, arguments, errors."""
 
 import numpy as np
-from nets import numbers
+from nets import numbers, state_weights
 from registry import case, error_of
 
 X = numbers(4, 2)
@@ -226,3 +226,34 @@ def layers_as_arguments(k):
     layer = Pair(k.layers.Dense(2, name="one"), k.layers.Dense(2, name="two"), k.layers.Dense(2))
     layer(X)
     return {"weights": [w.path for w in layer.weights]}
+
+
+@case("calls")
+def wrappers(k):
+    class Twice(k.layers.Wrapper):
+        def __init__(self, layer, factor=2.0, **kwargs):
+            super().__init__(layer, **kwargs)
+            self.factor = factor
+
+        def call(self, x):
+            return self.factor * self.layer(x)
+
+        def get_config(self):
+            return {**super().get_config(), "factor": self.factor}
+
+    layer = Twice(k.layers.Dense(3, name="within"), 3.0, name="around")
+    net = k.Sequential([k.layers.Input((2,)), layer, k.layers.Dense(1)])
+    state_weights(net)
+    again = Twice.from_config(layer.get_config())
+    net.compile(k.optimizers.SGD(0.1), "mse")
+    return {
+        "paths": [w.path for w in net.weights],
+        "trainable": len(layer.trainable_weights),
+        "built": [layer.built, layer.layer.built],
+        "history": net.fit(X, numbers(4, 1), epochs=2, verbose=0).history,
+        "predicted": net.predict(X, verbose=0),
+        "again": f"{again.factor} {again.layer.units} {again.name}",
+        "keys": sorted(layer.get_config()),
+        "no layer": error_of(lambda: Twice(3)),
+        "class": error_of(lambda: Twice(k.layers.Dense)),
+    }

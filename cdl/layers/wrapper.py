@@ -1,0 +1,60 @@
+"""wrapper.py - Wrapper: base of layers that do something around another layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._arguments import expected
+from cdl._serial import deserialize, serialize
+from cdl.layers.layer import Layer, family
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+
+@family.add()
+class Wrapper(Layer):
+    """Base of layers that hold another one; a subclass has a `call` that calls `self.layer`.
+
+    Args:
+        layer: the layer.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: no layer.
+    """
+
+    def __init__(self, layer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(layer, Layer):
+            raise expected(type(self).__name__, "layer", "a layer", layer)
+        self.layer = layer
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build the layer within."""
+        if not self.layer.built:
+            self.layer.build(input_shape)
+        super().build(input_shape)
+
+    def _sublayers(self) -> list[Any]:
+        found = super()._sublayers()
+        return found if self.layer in found else [self.layer, *found]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, the layer as its config."""
+        return {**super().get_config(), "layer": serialize(self.layer)}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A new layer around a new one.
+
+        Args:
+            config: what `get_config` gave.
+            custom_objects: classes of the user's own, by name.
+        """
+        config = dict(config)
+        layer = deserialize(config.pop("layer"), custom_objects)
+        return cls(layer, **config)
