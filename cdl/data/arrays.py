@@ -90,7 +90,7 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
         raise NoArrayError(
             f"{name} must be an array, DataFrame or list of numbers, got {brief(value)}"
         )
-    listed = isinstance(value, (list, tuple, numbers.Number))
+    listed = isinstance(value, (list, tuple, memoryview, numbers.Number))
     known = listed or hasattr(value, "__array__")
     shared = not known and hasattr(value, "__dlpack__")
     tensor = not known and not shared and callable(getattr(value, "numpy", None))

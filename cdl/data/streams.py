@@ -18,7 +18,8 @@ _OF_ARRAYS = ("__array__", "__dlpack__", "__dataframe__", "to_numpy", "toarray")
 
 def is_stream(value: Any) -> bool:
     """Whether `value` is to be read batch by batch, and not as one array."""
-    if isinstance(value, (np.ndarray, list, tuple, dict, str, bytes, set, frozenset, type)):
+    known = (np.ndarray, memoryview, list, tuple, dict, str, bytes, set, frozenset, type)
+    if isinstance(value, known):
         return False
     if any(hasattr(value, name) for name in _OF_ARRAYS):
         return False

@@ -97,7 +97,7 @@ class Weighted(Calling):
         if args:
             given = {"shape": shape, "initializer": initializer, "dtype": dtype}
             shape, initializer, dtype = _without_names(owner, args, given)
-        if self.built and not self._building:
+        if self._is_closed():
             raise ValueError(f"{owner}: a weight must be added before the layer is built")
         float32(owner, dtype)
         not_yet(owner, autocast=(autocast, True))
@@ -127,6 +127,10 @@ class Weighted(Calling):
     def add_variable(self, shape: Sequence[int], initializer: Any, **options: Any) -> Variable:
         """The same as `add_weight`, of which it takes the other arguments by name."""
         return self.add_weight(shape, initializer, **options)
+
+    def _is_closed(self) -> bool:
+        """Whether no more weights may be added."""
+        return self.built and not self._building
 
     @property
     def weights(self) -> list[Variable]:

@@ -44,6 +44,10 @@ class Wired(Interface):
         self._inputs_struct, self._outputs_struct = self._wiring.inputs, self._wiring.outputs
         self.built = True
 
+    def _is_closed(self) -> bool:
+        """Whether no more weights may be added: a graph is there before a class adds its own."""
+        return self._wiring is None and super()._is_closed()  # type: ignore[misc]
+
     # --- what it is made of, as Keras names it ---
 
     @property

@@ -243,3 +243,21 @@ def test_dropout_and_the_own_loss_go_together():
     model = model_of(Squares, Dropout(0.5, seed=1))
     plain = model_of(cdl.Model, Dropout(0.5, seed=1), loss="mse")
     np.testing.assert_allclose(fit(model)["loss"], fit(plain)["loss"], rtol=1e-5)
+
+
+def test_a_class_may_add_weights_to_its_graph():
+    class Scaled(cdl.Model):
+        def __init__(self, inputs, outputs):
+            super().__init__(inputs, outputs)
+            self.scale = self.add_weight((), "ones", name="scale")
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return ops.mean(ops.square(y - y_pred * self.scale))
+
+    x = cdl.Input((3,))
+    model = Scaled(x, Dense(1)(x))
+    model.compile("sgd")
+    assert [weight.name for weight in model.weights] == ["scale", "kernel", "bias"]
+    data = np.random.default_rng(0).normal(size=(8, 3))
+    model.fit(data, data.sum(1), verbose=0)
+    assert float(model.scale) != 1.0

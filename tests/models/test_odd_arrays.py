@@ -50,6 +50,7 @@ FORMS = {
     "list": lambda a: a.tolist(),
     "tuple": lambda a: tuple(map(tuple, a.tolist())) if a.ndim == 2 else tuple(a.tolist()),
     "masked": np.ma.array,
+    "memoryview": memoryview,
 }
 
 
