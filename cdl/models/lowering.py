@@ -180,7 +180,12 @@ class _Step:
         return asked
 
     def _whole_loss(self, batch: list[Any], error: TypeError) -> WholeLoss:
-        """The model's own loss as one of whole batches; the error if it cannot be followed so."""
+        """The model's own loss as one of whole batches; the error if it cannot be followed so.
+
+        Where numbers (n,) stand beside predictions (n, 1) it is a slip that compares the samples.
+        """
+        if () in self._form.targets and any(y.shape == (1,) for y in self._outputs):
+            raise error
         inputs = {id(value): Place(False, i) for i, value in enumerate(self._inputs.values)}
         places = inputs | {id(y): Place(True, i) for i, y in enumerate(self._outputs)}
         batch = tree.map_structure(lambda leaf: None if leaf is None else places[id(leaf)], batch)

@@ -138,3 +138,16 @@ def test_what_would_be_lost_there_is_refused(cls):
     model.compile("sgd")
     with pytest.raises(TypeError, match="the samples must stay along one axis"):
         model.fit([A, B], verbose=0)
+
+
+def test_numbers_beside_predictions_of_one_column_are_a_slip():
+    class Slip(cdl.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return ops.mean(ops.square(y - y_pred))
+
+    x = cdl.Input((5,))
+    model = Slip(x, layers.Dense(1)(x))
+    model.compile("sgd")
+    with pytest.raises(TypeError, match="the samples must stay along one axis"):
+        model.fit(A, A[:, 0], verbose=0)
+    model.fit(A, A[:, :1], verbose=0)
