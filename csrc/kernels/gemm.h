@@ -2,6 +2,7 @@
  *
  * Part of the ISA template; the tile itself is in gemm_micro.h.
  */
+#include "base/param.h"
 
 /* Rows are dealt evenly over the fewest tiles that hold them (32 rows, tiles of 6: 6 6 5 5 5 5). */
 #define COLUMNS_OF(NV)                                                                             \
@@ -52,6 +53,29 @@ static void gemm_lines(size_t m, size_t width, size_t k, const float *a, size_t 
 static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
                       const float *init, size_t ldi, float *c, size_t ldc) {
     gemm_lines(m, width, k, a, lda, b, width, init, ldi, c, ldc);
+}
+
+/* Each tile asks for k lines of what lies between `ask` and `end`. */
+static void gemm_rows_asking(size_t m, size_t k, const float *a, size_t lda, const float *b,
+                             const float *init, size_t ldi, float *c, size_t ldc, const float *ask,
+                             const float *end) {
+    enum { TILE = CDL_GEMM_NV * CDL_VLEN, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
+    const size_t tiles = (m + ROWS - 1) / ROWS;
+    for (size_t j = 0; j < CDL_PANEL; j += TILE) {
+        for (size_t t = 0, i = 0, mr; t < tiles; t++, i += mr) {
+            mr = m / tiles + (t < m % tiles);
+            const float *x = a + i * lda, *y = b + j, *from = init + i * ldi + j;
+            float *to = c + i * ldc + j;
+            if (ask < end && mr == ROWS) {
+                tile(ROWS, CDL_GEMM_NV, k, x, lda, 1, y, CDL_PANEL, from, ldi, to, ldc, ask);
+            } else if (ask < end && mr == ROWS - 1) {
+                tile(ROWS - 1, CDL_GEMM_NV, k, x, lda, 1, y, CDL_PANEL, from, ldi, to, ldc, ask);
+            } else {
+                tile_of(mr, CDL_GEMM_NV, k, x, lda, 1, y, CDL_PANEL, from, ldi, to, ldc);
+            }
+            ask += k * CDL_LINE;
+        }
+    }
 }
 
 static void gemm_columns(size_t m, size_t width, size_t k, const float *a, size_t lda,

@@ -7,6 +7,7 @@
  *   x W      A = x, rows apart by lda, k contiguous     (gemm_rows)
  *   dy W^T   the same, with the transposed copy as b    (gemm_rows)
  *   x^T dy   A = x^T: k apart by lda, rows contiguous   (gemm_columns)
+ * `ask`, unless it is NULL: a line of memory is asked for at each step of k, from there on.
  * Each element is a single chain of k fused multiply-adds in ascending order, whichever tile it
  * falls in: how rows are split among tiles and threads never changes a bit.
  */
@@ -18,9 +19,11 @@
 #define KEEP_FUSED(ACC) (void)(ACC)
 #endif
 
-static inline __attribute__((always_inline)) void
-tile(const size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, size_t step_p,
-     const float *b, size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) {
+static inline __attribute__((always_inline)) void tile(const size_t mr, const size_t nv, size_t k,
+                                                       const float *a, size_t step_i, size_t step_p,
+                                                       const float *b, size_t ldb,
+                                                       const float *init, size_t ldi, float *c,
+                                                       size_t ldc, const float *ask) {
     vf acc[CDL_GEMM_ROWS(1)][CDL_GEMM_NV];
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
@@ -34,6 +37,7 @@ tile(const size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, 
             CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] += s * row[j];
         }
         if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
+        if (ask) __builtin_prefetch(ask + p * CDL_LINE, 0, 2);
         a += step_p;
         b += ldb;
     }
@@ -45,7 +49,7 @@ tile(const size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, 
 #define CASE(MR)                                                                                   \
     case MR:                                                                                       \
         if (MR <= CDL_GEMM_ROWS(nv))                                                               \
-            tile(MR, nv, k, a, step_i, step_p, b, ldb, init, ldi, c, ldc);                         \
+            tile(MR, nv, k, a, step_i, step_p, b, ldb, init, ldi, c, ldc, NULL);                   \
         break;
 
 static inline __attribute__((always_inline)) void

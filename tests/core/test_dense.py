@@ -14,6 +14,7 @@ from cdl._program import Program
 # Each width once as input and once as output: the pairs go round the list in two directions.
 SHAPES = [(k, n) for i, k in enumerate(WIDTHS) for n in (WIDTHS[-1 - i], WIDTHS[(3 * i + 1) % 13])]
 SHAPES += [(1, 1), (1, 65), (65, 1), (16, 16), (64, 64), (1025, 17), (17, 1025), (2060, 1)]
+SHAPES += [(700, 200), (1100, 130)]  # large enough to be asked for ahead, in one block of k and two
 FUSABLE = [name for name, from_y in _core.ACTIVATIONS_FROM_Y.items() if from_y]
 
 
