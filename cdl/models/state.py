@@ -21,6 +21,7 @@ from cdl.models.own_steps import (
     overrides,
     steps_itself,
 )
+from cdl.models.state_tree import assign_nested, nested_values
 
 
 class CompiledState(Interface):
@@ -189,6 +190,51 @@ class CompiledState(Interface):
         if self._counts_by_hand():
             return in_order(flat_logs({each.name: each.result() for each in self.metrics}))
         return in_order(self._last_engine.results()) if self._last_engine else {}
+
+    def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
+        """The values of all variables, nested by their paths.
+
+        Args:
+            value_format: "backend_tensor" or "numpy_array", which are the same here.
+
+        Returns:
+            A dict of "trainable_variables", "non_trainable_variables", "optimizer_variables" and
+            "metrics_variables".
+
+        Raises:
+            ValueError: two variables of one path, or another format.
+        """
+        return {
+            name: nested_values(variables, value_format)
+            for name, variables in self._state_parts().items()
+        }
+
+    def set_state_tree(self, state_tree: dict[str, Any]) -> None:
+        """Give the variables the values of what `get_state_tree` gave, or of a part of it.
+
+        Args:
+            state_tree: the values.
+
+        Raises:
+            ValueError: a key that is none of those.
+        """
+        parts = self._state_parts()
+        for name, values in state_tree.items():
+            if name not in parts:
+                raise ValueError(
+                    f"set_state_tree: state_tree must have keys among {list(parts)}, got {name!r}"
+                )
+            assign_nested(parts[name], values)
+
+    def _state_parts(self) -> dict[str, list[Any]]:
+        own: Any = self
+        optimizer = [] if self._compiled is None else self.optimizer.variables
+        return {
+            "trainable_variables": own.trainable_variables,
+            "non_trainable_variables": own.non_trainable_variables,
+            "optimizer_variables": optimizer,
+            "metrics_variables": own.metrics_variables,
+        }
 
     def reset_metrics(self) -> None:
         """Forget what loss and metrics have added up; every run does this itself."""

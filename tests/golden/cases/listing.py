@@ -1,7 +1,7 @@
 """listing.py - which metrics a model lists, logs and returns, and under which names."""
 
 from nets import mlp, numbers, state_weights
-from registry import case
+from registry import case, error_of
 
 X, Y = numbers(12, 4), numbers(12, 3, seed=2)
 
@@ -93,3 +93,33 @@ def models_within(k):
     x = k.Input((4,))
     net = k.Model(x, inner(x))
     return seen_of(k, net, metrics=["mape"])
+
+
+@case("listing")
+def trees_of_states(k):
+    net = mlp(k, last=None)
+    state_weights(net)
+    net.compile(k.optimizers.Adam(0.05), "mse", metrics=["mae"])
+    net.fit(X, Y, verbose=0)
+    tree = net.get_state_tree(value_format="numpy_array")
+
+    def paths(part, parent=""):
+        found = []
+        for name, value in part.items():
+            inner = isinstance(value, dict)
+            found += paths(value, f"{parent}{name}/") if inner else [f"{parent}{name}"]
+        return found
+
+    kernel = next(iter(next(iter(tree["trainable_variables"].values())).values()))
+    kernel = kernel["kernel"] if isinstance(kernel, dict) else kernel
+    before = net.predict(X, verbose=0)
+    net.fit(X, Y, verbose=0)
+    net.set_state_tree(tree)
+    return {
+        "paths": {name: sorted(paths(part)) for name, part in tree.items()},
+        "kernel": kernel,
+        "back": bool((net.predict(X, verbose=0) == before).all()),
+        "steps": int(net.optimizer.iterations),
+        "key": error_of(lambda: net.set_state_tree({"weights": {}})),
+        "format": error_of(lambda: net.get_state_tree("arrays")),
+    }
