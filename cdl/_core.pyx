@@ -11,6 +11,7 @@ from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
+import itertools
 import math
 import operator
 import os

@@ -15,6 +15,7 @@ cdef class Executor:
     cdef bint has_order, has_shared, busy, training
     cdef list shapes, sample_sizes, pulled_shapes, input_shapes, input_dtypes
     cdef list report_rows, spare, learning, hosts, labels
+    cdef size_t passed  # batches of the passes of train_epochs() before the last
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -220,7 +221,7 @@ cdef class Executor:
             self.held = held
             self.where.arrays = held.arrays
             self.where.batch = batch
-            self.where.next = self.where.skipped = 0
+            self.where.next = self.where.skipped = self.passed = 0
         finally:
             self.busy = False
 
@@ -259,6 +260,63 @@ cdef class Executor:
         finally:
             self.busy = False
         return self.where.next
+
+    def train_epochs(self, orders, float rate, uint64_t iteration, uint64_t seed):
+        """A whole pass in each of the orders (passes, rows), over the arrays of begin().
+
+        For each pass that was finished: what states() and penalty() give after it.
+        """
+        cdef size_t rows = self.where.rows, i = 0, k, n = 0, total = 2
+        cdef const double *state
+        cdef double *to
+        cdef const int64_t *first
+        cdef int r, n_reports = len(self.report_rows)
+        cdef double[:, ::1] found
+        cdef const int64_t[:, ::1] seen
+        self._check_training()
+        orders = np.array(orders, np.int64, order="C")  # ours: what is checked here stays true
+        if orders.ndim != 2 or orders.shape[1] != rows or not rows or not len(orders):
+            raise ValueError(f"orders: expected the {rows} rows of each pass, got {orders.shape}")
+        if not _all_below(orders, self.held.rows):
+            raise ValueError("orders: expected row numbers of the arrays")
+        seen = orders
+        sizes = [len(state_of) for state_of in self.states()]
+        found = np.zeros((len(orders), 2 + sum(sizes)))
+        cdef size_t passes = len(orders)
+        reports = np.array(self.report_rows, np.int32)
+        cdef int[::1] report_rows = reports
+        self._enter()
+        before = self.where.order
+        try:
+            self.where.rates = &rate
+            self.where.n_rates = 1
+            self.where.iteration = iteration
+            self.where.seed = seed
+            with nogil:
+                while i < passes:
+                    self.passed += self.where.next
+                    self.where.next = 0
+                    self.where.order = &seen[i, 0]
+                    cdl_reset_reports(self.program)
+                    cdl_train(self.program, &self.where, rows, 1e9)
+                    if self.where.next * self.where.batch < rows:
+                        break  # an op has found a fault
+                    to = &found[i, 0]
+                    cdl_penalty(self.program, &to[0], &to[1])
+                    total = 2
+                    for r in range(n_reports):
+                        state = cdl_report(self.program, report_rows[r], &n)
+                        for k in range(n):
+                            to[total + k] = state[k]
+                        total += n
+                    i += 1
+            self._raise()
+        finally:
+            self.where.order = before
+            self.busy = False
+        ends = list(itertools.accumulate(sizes, initial=2))
+        return [([tuple(row[a:b]) for a, b in itertools.pairwise(ends)], (row[0], row[1]))
+                for row in np.asarray(found)[:i].tolist()]
 
     def test(self, size_t steps, double seconds):
         """As train(), without backward and update."""
@@ -344,7 +402,7 @@ cdef class Executor:
     @property
     def done(self):
         """Batches since begin()."""
-        return self.where.next
+        return self.passed + self.where.next
 
     @property
     def skipped(self):

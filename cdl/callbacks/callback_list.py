@@ -69,6 +69,11 @@ class CallbackList:
         for callback in self.callbacks:
             callback.set_model(model)
 
+    @property
+    def only_keep_history(self) -> bool:
+        """Whether nobody but a plain History is here, which needs nothing while it is called."""
+        return [type(callback) for callback in self.callbacks] == [History]
+
     def wants_batches(self, run: str) -> bool:
         """Whether a callback overrides a batch hook of `run`: "train", "test" or "predict"."""
         if run not in self._wants_batches:

@@ -126,6 +126,29 @@ class Engine:
             return self._done - before
         return self._train(steps, seconds)
 
+    @property
+    def goes_alone(self) -> bool:
+        """Whether `run_epochs` can: nothing of this model wants Python between two batches."""
+        return (
+            self.training
+            and not self.in_python
+            and getattr(self.optimizer, "has_one_rate", False)
+            and all(each.traced is None for each in self.settled.metrics)
+        )
+
+    def run_epochs(
+        self, arrays: Arrays, batch: int, orders: NDArray[np.int64]
+    ) -> list[dict[str, Any]]:
+        """Run a pass over `arrays` for each row of `orders`, all in one call; their results."""
+        self.begin(arrays, batch, orders[0])
+        self._forget()
+        first = self.optimizer.step
+        rate = float(self.optimizer.rates(first, 1)[0])
+        passes: list[Any] = []
+        train = self.executor.train_epochs
+        self._learn(first, lambda: passes.extend(train(orders, rate, first, core_seed())))
+        return [self._logs(states, _mean(*penalty)) for states, penalty in passes]
+
     def _train(self, steps: int, seconds: float) -> int:
         first = self.optimizer.step
         rates = self.optimizer.rates(first, min(steps, _RATES))
@@ -204,8 +227,12 @@ class Engine:
         That is the loss; the metrics as `compile` had them; the losses of the outputs, if there are
         several; what traced code shows values; and metrics with an output's name in front, by name.
         """
+        return self._logs(self._states(), self._penalty())
+
+    def _logs(self, counted: list[tuple[float, ...]], penalty: float) -> dict[str, Any]:
+        """The same, from the states of the reports and the mean penalty."""
         settled = self.settled
-        states: dict[Any, Any] = dict(zip(self.plan.reports, self._states(), strict=True))
+        states: dict[Any, Any] = dict(zip(self.plan.reports, counted, strict=True))
         if self.in_python:
             states.update(self.parts.totals)
         logs: dict[str, Any] = {"loss": 0.0}
@@ -223,7 +250,7 @@ class Engine:
         if not self._scaled:
             total, count = states[WHOLE]
             whole = total / count if count else 0.0
-        logs["loss"] = whole + self._penalty()
+        logs["loss"] = whole + penalty
         self._add_metrics(logs, self.plan.observed, states)
         if self._front_metrics:
             values: dict[str, Any] = {}
@@ -254,7 +281,7 @@ class Engine:
         total += self._python_penalty
         if not self.training:  # the weights have been the same all the time
             total += rows * self._restraints.penalty()
-        return float(total / rows) if rows else 0.0
+        return _mean(total, rows)
 
     def _states(self) -> list[tuple[float, ...]]:
         """The state of each report."""
@@ -272,6 +299,10 @@ class Engine:
         for each in self.metrics:
             if each.key in states and (each.held or not only_held):
                 each.runs.load(states[each.key])
+
+
+def _mean(total: float, rows: float) -> float:
+    return float(total / rows) if rows else 0.0
 
 
 def _plain(value: Any) -> Any:

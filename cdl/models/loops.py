@@ -22,6 +22,7 @@ from cdl.models.own_steps import Nested
 from cdl.random import permutation
 
 SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
+_ORDERS = 1 << 20  # row numbers that are drawn ahead at most: 8 MB
 _ALWAYS = 1e9  # seconds; for batches that a hook waits for, which must not be cut
 
 
@@ -121,6 +122,19 @@ class ArrayFeed:
         parts = arrays.each(lambda each: self._mapped.rows(each, rows))
         self.engine.begin(parts, self._batch)
         self._fetched = -(-len(rows) // self._batch)
+
+    @property
+    def goes_alone(self) -> bool:
+        """Whether `run_epochs` can: the whole arrays are shuffled, and so is nothing else."""
+        plain = self._restart and not self._mapped and self._shuffle and self._shuffle != "batch"
+        return bool(plain) and getattr(self.engine, "goes_alone", False)
+
+    def run_epochs(self, n: int) -> list[dict[str, float]]:
+        """Run up to `n` epochs without a break; the logs of each, at least of one."""
+        n = max(1, min(n, _ORDERS // self._rows))
+        orders = np.stack([permutation(self._rows) for _ in range(n)])
+        passes = self.engine.run_epochs(self._arrays, self._batch, orders)
+        return [in_order(logs) for logs in passes]
 
     def end_epoch(self) -> None:
         """Nothing needs to be done."""

@@ -1,11 +1,12 @@
 """training.py - what fit and evaluate do: check all, then run epochs over feeds."""
 
 import functools
+import time
 from typing import Any
 
 from cdl import data
 from cdl.callbacks import CallbackList, History
-from cdl.models import checks
+from cdl.models import checks, loops
 from cdl.models.arrays import training_data
 from cdl.models.compiled import Compiled
 from cdl.models.feeds import (
@@ -122,7 +123,10 @@ def _run_epochs(
     try:
         callbacks.on_train_begin()
         logs: dict[str, Any] = {}
-        for epoch in range(model._initial_epoch or epochs.start, epochs.stop):
+        epoch = model._initial_epoch or epochs.start
+        alone = validation is None and callbacks.only_keep_history and _goes_alone(feed)
+        while epoch < epochs.stop:
+            start = time.perf_counter()
             feed.engine.reset()
             callbacks.on_epoch_begin(epoch)
             done = run_epoch(feed, callbacks, "train", model, chunk)
@@ -130,8 +134,17 @@ def _run_epochs(
             if validation is not None and checks.is_due(frequency, epoch):
                 logs = in_order(logs | validation.run(callbacks, chunk))
             callbacks.on_epoch_end(epoch, dict(logs))  # what callbacks add ends with the epoch
+            epoch += 1
             if model.stop_training or not done:
                 break
+            if alone:
+                most = int(min(loops.SLICE / (time.perf_counter() - start), epochs.stop - epoch))
+                for logs in feed.run_epochs(most) if most > 1 else ():  # type: ignore[attr-defined]
+                    callbacks.on_epoch_begin(epoch)
+                    callbacks.on_epoch_end(epoch, dict(logs))
+                    epoch += 1
+                if model.stop_training:
+                    break
         if epochs.stop > 0:
             model.optimizer.finalize_variable_values(model.trainable_variables)
         callbacks.on_train_end(logs)
@@ -144,6 +157,11 @@ def _run_epochs(
             model._last_engine.share_totals(only_held=True)
         if validation is not None:
             validation.close()
+
+
+def _goes_alone(feed: Feed) -> bool:
+    """Whether epochs of a feed may run many in a call."""
+    return getattr(feed, "goes_alone", False)
 
 
 class _Validation:

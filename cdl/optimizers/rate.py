@@ -60,6 +60,11 @@ class Rated:
 
     lr = learning_rate
 
+    @property
+    def has_one_rate(self) -> bool:
+        """Whether the rate stays what it is until somebody sets it."""
+        return not self.decay and isinstance(self._rate, State)
+
     def rates(self, first: int, n: int) -> NDArray[np.float32]:
         """The rates of steps `first` to `first + n - 1`: one each, or one for all.
 
