@@ -22,7 +22,7 @@ from cdl.models.own_steps import Nested
 from cdl.random import permutation
 
 SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
-_ORDERS = 1 << 20  # row numbers that are drawn ahead at most: 8 MB
+_ORDERS = 1 << 16  # row numbers that are drawn ahead at most: more are fresh pages each time
 _ALWAYS = 1e9  # seconds; for batches that a hook waits for, which must not be cut
 
 
