@@ -269,7 +269,6 @@ cdef class Executor:
         cdef size_t rows = self.where.rows, i = 0, k, n = 0, total = 2
         cdef const double *state
         cdef double *to
-        cdef const int64_t *first
         cdef int r, n_reports = len(self.report_rows)
         cdef double[:, ::1] found
         cdef const int64_t[:, ::1] seen

@@ -134,6 +134,7 @@ class Engine:
             and not self.in_python
             and getattr(self.optimizer, "has_one_rate", False)
             and all(each.traced is None for each in self.settled.metrics)
+            and all(each.op != "host" for each in self.plan.program.instructions)
         )
 
     def run_epochs(

@@ -5,7 +5,7 @@ import pytest
 
 from cdl import _core, utils
 from cdl.callbacks import Callback, History
-from cdl.layers import BatchNormalization, Dense, Dropout, Embedding, Flatten, Input
+from cdl.layers import BatchNormalization, Dense, Dropout, Embedding, Flatten, Input, Lambda
 from cdl.models import Sequential, engine
 from cdl.optimizers import SGD, Adam, LossScaleOptimizer
 from cdl.optimizers.schedules import ExponentialDecay
@@ -41,6 +41,10 @@ def net(inner=lambda: [], optimizer="adam", **options):
     options.setdefault("metrics", ["accuracy", "sparse_top_k_categorical_accuracy"])
     model.compile(optimizer, "sparse_categorical_crossentropy", **options)
     return model
+
+
+def noisy(x):
+    return np.asarray(x) + np.random.normal(size=np.shape(x))
 
 
 def fit(model, *callbacks, **options):
@@ -103,13 +107,14 @@ def test_a_fit_goes_on_where_the_last_one_ended(together):
     [
         (lambda: net(optimizer=Adam(ExponentialDecay(0.1, 10, 0.9))), {}),
         (lambda: net(optimizer=LossScaleOptimizer(SGD(0.1))), {}),
+        (lambda: net(lambda: [Lambda(noisy)]), {}),
         (net, {"shuffle": False}),
         (net, {"shuffle": "batch"}),
         (net, {"steps_per_epoch": 2}),
         (net, {"validation_data": (X, Y)}),
         (net, {"callbacks": [Looks()]}),
     ],
-    ids=["schedule", "scaled", "in order", "batches", "steps", "validation", "callback"],
+    ids=["schedule", "scaled", "numpy", "in order", "batches", "steps", "validation", "callback"],
 )
 def test_what_somebody_looks_at_runs_one_by_one(model, options, together):
     model().fit(X, Y, **{"epochs": 5, "verbose": 0, **options})
