@@ -23,7 +23,7 @@ TENSORFLOW = "2.21.0+cdl"
 _MATH = (
     "abs acos asin atan atan2 ceil cos cosh erf exp expm1 floor log log1p maximum minimum round "
     "rsqrt sigmoid sign sin sinh sqrt square tan tanh add subtract multiply divide equal not_equal "
-    "greater greater_equal less less_equal logical_and logical_or logical_not cumsum cumprod top_k"
+    "greater greater_equal less less_equal logical_and logical_or logical_not top_k"
 )
 _OTHER_NAMES = {
     "acos": "arccos",
@@ -54,14 +54,14 @@ _OTHER_NAMES = {
     "reverse": "flip",
 }
 _WHOLE = (
-    "cast convert_to_tensor expand_dims eye linspace matmul one_hot ones ones_like reshape shape "
-    "squeeze stack stop_gradient tile transpose where zeros zeros_like norm tensordot einsum "
+    "cast convert_to_tensor expand_dims eye linspace one_hot ones ones_like reshape shape squeeze "
+    "stack stop_gradient tile where zeros zeros_like tensordot einsum "
     "broadcast_to is_tensor meshgrid repeat roll size"
 )
 _NN = (
     "relu relu6 elu selu gelu silu swish softmax log_softmax softplus softsign sigmoid tanh moments"
 )
-_LINALG = "matmul norm det inv cholesky qr svd solve trace einsum tensordot eye"
+_LINALG = "det inv cholesky qr solve trace einsum tensordot eye"
 _DTYPES = "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool"
 
 
@@ -153,9 +153,63 @@ def _add_n(inputs: Any, name: str | None = None) -> Any:
     return tensors(total)
 
 
-def _argmax(input: Any, axis: int = 0, **kwargs: Any) -> Any:
-    """`tf.argmax`: along the first axis unless told otherwise."""
-    return _function("argmax")(input, axis, **kwargs)
+def _place_of(function: str) -> Callable[..., Any]:
+    def call(
+        input: Any, axis: int | None = None, output_type: Any = None, name: str | None = None
+    ) -> Any:
+        """`tf.argmax` and `tf.argmin`: along the first axis unless told otherwise."""
+        places = _function(function)(input, axis or 0)
+        return places if output_type is None else _function("cast")(places, output_type)
+
+    return call
+
+
+def _running(function: str) -> Callable[..., Any]:
+    def call(x: Any, axis: int = 0, name: str | None = None) -> Any:
+        """`tf.cumsum` and `tf.math.cumprod`: along the first axis unless told otherwise."""
+        return _function(function)(x, axis)
+
+    return call
+
+
+def _matmul(
+    a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, name: Any = None
+) -> Any:
+    """`tf.matmul`: of the matrices as they are, or turned over."""
+    turned = _function("swapaxes")
+    a, b = turned(a, -1, -2) if transpose_a else a, turned(b, -1, -2) if transpose_b else b
+    return _function("matmul")(a, b)
+
+
+def _transpose(a: Any, perm: Any = None, conjugate: bool = False, name: Any = None) -> Any:
+    """`tf.transpose`; of real numbers, which are their own conjugates."""
+    return _function("transpose")(a, perm)
+
+
+def _norm(
+    tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False, name: Any = None
+) -> Any:
+    """`tf.norm`: without `axis` that of all numbers as one vector, whatever `ord` is."""
+    if ord in ("euclidean", "fro"):
+        ord = None
+    if axis is not None or ord is None:
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        return _function("norm")(tensor, ord, axis, keepdims)
+    sizes = _function("abs")(tensor)
+    if ord == np.inf:
+        return _function("max")(sizes, keepdims=keepdims)
+    return _function("sum")(sizes**ord, keepdims=keepdims) ** (1 / ord)
+
+
+def _svd(
+    tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name: Any = None
+) -> Any:
+    """`tf.linalg.svd`: s, u and v, which u diag(s) v^T makes again the matrices of."""
+    found = _function("svd")(tensor, full_matrices, compute_uv)
+    if not compute_uv:
+        return found
+    u, s, turned = found
+    return s, u, _function("swapaxes")(turned, -1, -2)
 
 
 def _leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
@@ -171,27 +225,32 @@ def _squared_difference(x: Any, y: Any, name: str | None = None) -> Any:
 
 
 def _gather(
-    params: Any, indices: Any, validate_indices: Any = None, axis: int | None = None
+    params: Any,
+    indices: Any,
+    validate_indices: Any = None,
+    axis: int | None = None,
+    name: str | None = None,
 ) -> Any:
     """`tf.gather`: along the first axis unless told otherwise."""
     return _function("take")(params, indices, axis=axis or 0)
 
 
-def _split(value: Any, num_or_size_splits: Any, axis: int = 0) -> Any:
-    """`tf.split`: into so many equal parts, or into parts of these sizes."""
-    if np.ndim(num_or_size_splits):
-        num_or_size_splits = [int(end) for end in np.cumsum(num_or_size_splits)[:-1]]
-    return _function("split")(value, num_or_size_splits, axis=axis)
+def _split(
+    value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = None, name: Any = None
+) -> Any:
+    """`tf.split`: into so many equal parts, or into parts of these sizes; -1 is what is left."""
+    parts = num_or_size_splits
+    if np.ndim(parts):
+        sizes = [int(size) for size in parts]
+        if -1 in sizes:
+            sizes[sizes.index(-1)] = np.shape(value)[axis] - sum(sizes) - 1
+        parts = [int(end) for end in np.cumsum(sizes)[:-1]]
+    return _function("split")(value, parts, axis=axis)
 
 
-def _unstack(value: Any, num: int | None = None, axis: int = 0) -> Any:
+def _unstack(value: Any, num: int | None = None, axis: int = 0, name: str | None = None) -> Any:
     """`tf.unstack`."""
     return _function("unstack")(value, num, axis)
-
-
-def _argmin(input: Any, axis: int = 0, **kwargs: Any) -> Any:
-    """`tf.argmin`: along the first axis unless told otherwise."""
-    return _function("argmin")(input, axis, **kwargs)
 
 
 def _l2_loss(t: Any, name: str | None = None) -> Any:
@@ -260,6 +319,12 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
     """Settings of what cdl does not have."""
 
 
+# What `tf` and `tf.math` have.
+_OF_BOTH = {
+    **{name: _place_of(name) for name in ("argmax", "argmin")},
+    **{name: _running(name) for name in ("cumsum", "cumprod")},
+}
+
 # Modules, and what each has beside the modules within it.
 MODULES: dict[str, dict[str, Any]] = {
     "tensorflow": {
@@ -269,8 +334,10 @@ MODULES: dict[str, dict[str, Any]] = {
         "device": config.device,
         "function": _as_it_is,
         "add_n": _add_n,
-        "argmax": _argmax,
-        "argmin": _argmin,
+        **_OF_BOTH,
+        "matmul": _matmul,
+        "transpose": _transpose,
+        "norm": _norm,
         "gather": _gather,
         "split": _split,
         "unstack": _unstack,
@@ -280,9 +347,8 @@ MODULES: dict[str, dict[str, Any]] = {
         **{name: name for name in _DTYPES.split()},
     },
     "tensorflow.math": {
+        **_OF_BOTH,
         "squared_difference": _squared_difference,
-        "argmax": _argmax,
-        "argmin": _argmin,
         "l2_normalize": _l2_normalize,
     },
     "tensorflow.nn": {
@@ -293,7 +359,12 @@ MODULES: dict[str, dict[str, Any]] = {
         "softmax_cross_entropy_with_logits": _softmax_crossentropy,
         "embedding_lookup": _gather,
     },
-    "tensorflow.linalg": {"l2_normalize": _l2_normalize},
+    "tensorflow.linalg": {
+        "l2_normalize": _l2_normalize,
+        "matmul": _matmul,
+        "norm": _norm,
+        "svd": _svd,
+    },
     "tensorflow.python": {},
     "tensorflow.random": {"set_seed": _set_seed, "normal": _normal, "uniform": _uniform},
     "tensorflow.config": {"list_physical_devices": _devices, "set_visible_devices": _nothing},
