@@ -251,7 +251,8 @@ class CategoricalFocalCrossentropy(_Focal):
         if not self.by_formula:
             return super().call(y_true, y_pred)
         power, clip, log, total = map(operator_of, ("power", "clip", "log", "sum"))
-        y, p, axis = y_true, y_pred, self.axis
+        y, p = (operator_of("cast")(each, "float32") for each in (y_true, y_pred))
+        axis = self.axis
         if self.label_smoothing:
             y = y * (1.0 - self.label_smoothing) + self.label_smoothing / p.shape[-1]
         if self.from_logits:

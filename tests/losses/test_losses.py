@@ -110,6 +110,15 @@ def test_axis_is_where_the_formula_runs(loss):
     np.testing.assert_array_equal(moved, loss().call(y, p))
 
 
+@pytest.mark.parametrize("kind", ["float32", "uint8", "bool", "int64"])
+def test_a_weight_for_each_class_goes_with_targets_of_any_kind(kind):
+    y, p = np.eye(3, dtype=kind)[[1, 0]], np.array([[0.1, 0.8, 0.1], [0.5, 0.2, 0.3]], np.float32)
+    for targets, given in ((y, p), (y.tolist(), p.tolist())):
+        values = losses.categorical_focal_crossentropy(targets, given, alpha=[0.1, 0.2, 0.3])
+        expected = [-0.2 * 0.2**2 * np.log(0.8), -0.1 * 0.5**2 * np.log(0.5)]
+        np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
 def test_clipped_probabilities_are_those_of_float32():
     values = losses.binary_crossentropy([[1], [0]], [[1.0], [1.0]])
     np.testing.assert_allclose(values, [1.1920929e-07, 15.942385], rtol=1e-6)
