@@ -63,7 +63,9 @@ class Engine:
         whole = WHOLE in plan.reports or plan.whole is not None
         self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
-        restraints = self._restraints = Restraints(variables, training, plan.penalized)
+        constrains = training and not optimizer.is_written
+        restraints = Restraints(variables, training, plan.penalized, constrains)
+        self._restraints = restraints
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
         self.in_python |= training and optimizer.by_step
         self.key = key

@@ -22,6 +22,7 @@ class Restraints:
         variables: the weights.
         training: whether they are trained now, or a loss is only measured.
         compiled: ids of those whose penalties are left to the program.
+        constrains: whether constraints are kept here, and not by an optimizer in Python.
 
     Attributes:
         rules: of an Executor: what the core knows of them.
@@ -29,7 +30,11 @@ class Restraints:
     """
 
     def __init__(
-        self, variables: Iterable[Variable], training: bool, compiled: Collection[int] = ()
+        self,
+        variables: Iterable[Variable],
+        training: bool,
+        compiled: Collection[int] = (),
+        constrains: bool = True,
     ) -> None:
         penalties: dict[Variable, tuple[float, float]] = {}
         limits: dict[Variable, Any] = {}
@@ -44,6 +49,8 @@ class Restraints:
             elif variable.regularizer is not None:
                 storage = variable.storage
                 self._penalized[variable] = Parameter(storage.shape, storage.matrix)
+            if not constrains:
+                continue
             limit = constraints.compiled(
                 variable.constraint, len(variable.shape), variable.storage.matrix
             )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers, optimizers
+from cdl import constraints, layers, optimizers
 from cdl.models import Sequential, load_model
 
 RNG = np.random.default_rng(5)
@@ -50,6 +50,19 @@ def test_it_learns_as_the_same_formula_in_the_core():
     optimizer = written.optimizer
     assert int(optimizer.iterations) == 15
     assert all((count.numpy() == 15).all() for count in optimizer.counts)
+
+
+@pytest.mark.parametrize(
+    "constraint", ["max_norm", constraints.MinMaxNorm(0.2, 0.5, rate=0.5), lambda w: 0.9 * w]
+)
+def test_constraints_are_applied_once_after_the_step(constraint):
+    core, written = net(optimizers.SGD(0.1, 0.9)), net(Momentum())
+    for model in (core, written):
+        model.layers[0].kernel.constraint = constraints.get(constraint)
+        model.layers[0].kernel.assign(3 * model.layers[0].kernel)
+    np.testing.assert_allclose(fit(core, epochs=3), fit(written, epochs=3), rtol=1e-5)
+    for a, b in zip(core.get_weights(), written.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_losses_in_python_and_frozen_weights():
