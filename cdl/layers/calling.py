@@ -168,8 +168,11 @@ class Calling(Tracking):
             args: as in a call.
             kwargs: likewise.
         """
-        if self._tells_shapes():
-            shapes = self.compute_output_shape(_shapes_of(args[0]))  # type: ignore[attr-defined]
+        given = [
+            each for each in (*args, *kwargs.values()) if any(map(_is_tensor, tree.flatten(each)))
+        ]
+        if len(given) == 1 and self._tells_shapes():
+            shapes = self.compute_output_shape(_shapes_of(given[0]))  # type: ignore[attr-defined]
             return tree.map_shape_structure(KerasTensor, shapes)
         return self._outputs_of(*args, **kwargs)
 

@@ -168,6 +168,27 @@ def a_shape_told(k):
 
 
 @case("calls")
+def a_shape_told_of_names_and_of_two(k):
+    class Told(k.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    class Both(Told):
+        def call(self, a, b):
+            return a + b
+
+        def compute_output_shape(self, a_shape, b_shape):
+            return a_shape
+
+    x = k.KerasTensor((2, 3))
+    named, both = Told().compute_output_spec(x=x), Both().compute_output_spec(x, b=x)
+    return {"named": list(named.shape), "both": list(both.shape)}
+
+
+@case("calls")
 def wrong_calls(k):
     class Flagged(k.layers.Layer):
         def call(self, x, flag):
