@@ -107,6 +107,39 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, const float
     }
 }
 
+/* One register of sums a row of w, as many rows as a register has lanes: turned over and added up
+ * they are a register of c. w is read once a row of a, and turned over is n times less. */
+static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, const float *a,
+                       size_t lda, const float *w, float *c, size_t ldc) {
+    for (size_t r = 0; r < cdl_padded(rows); r += CDL_VLEN) {
+        const size_t left = r < rows ? rows - r : 0, live = left < CDL_VLEN ? left : CDL_VLEN;
+        for (size_t i = 0; i < m; i++) {
+            vf sum[CDL_VLEN];
+            CDL_UNROLL for (size_t t = 0; t < CDL_VLEN; t++) sum[t] = vf_splat(0);
+            for (size_t q = 0; q < n; q += CDL_PANEL) {
+                const size_t width = cdl_panel_width(n, q);
+                const float *from = w + q * k + (row + r) * width, *x = a + i * lda + q;
+                for (size_t v = 0; v < width; v += CDL_VLEN, from += CDL_VLEN) {
+                    const vf s = vf_load(x + v);
+                    if (live == CDL_VLEN) {
+                        CDL_UNROLL for (size_t t = 0; t < CDL_VLEN; t++) sum[t] +=
+                            vf_load(from + t * width) * s;
+                    } else {
+                        CDL_UNROLL for (size_t t = 0; t < CDL_VLEN - 1; t++) {
+                            if (t < live) sum[t] += vf_load(from + t * width) * s;
+                        }
+                    }
+                }
+            }
+            vf_transpose(sum);
+            CDL_UNROLL for (size_t step = CDL_VLEN / 2; step > 0; step /= 2) {
+                CDL_UNROLL for (size_t t = 0; t < step; t++) sum[t] += sum[t + step];
+            }
+            vf_store(c + i * ldc + r, sum[0]);
+        }
+    }
+}
+
 static void weighted_sum(size_t rows, size_t n, const float *a, size_t lda, const float *d,
                          float *restrict g) {
     const size_t width = cdl_padded(n);

@@ -81,7 +81,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         ctx->kernels->dot_rows(rows, y->width, dz, y->ld, w, 0.0f, dx);
     } else if (y->width > 1) {
         cdl_matmul_transposed(ctx->kernels, rows, y->width, x->width, dz, y->ld, w, dx, x->ld,
-                              &epilogue, ctx->scratch);
+                              &epilogue, cdl_few_rows(ctx->rows * x->lines, y->width),
+                              ctx->scratch);
         return;
     } else {
         memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));

@@ -99,12 +99,21 @@ static void turn(const struct cdl_kernels *kernels, size_t k, size_t n, size_t r
     }
 }
 
+/* By turning w over a row of 784 x 512 took 4 times as long, 4 rows 1.7 times, 16 rows 0.7 times,
+ * and 4 rows of 64 x 33 0.6 times. */
+bool cdl_few_rows(size_t m, size_t n) { return m <= 4 && n >= 32 * m; }
+
 void cdl_matmul_transposed(const struct cdl_kernels *kernels, size_t m, size_t n, size_t k,
                            const float *dz, size_t ldz, const float *w, float *dx, size_t lddx,
-                           const struct cdl_epilogue *epilogue, float *scratch) {
+                           const struct cdl_epilogue *epilogue, bool few, float *scratch) {
     for (size_t column = 0; column < k; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(k, column);
         const size_t live = k - column < CDL_PANEL ? k - column : CDL_PANEL;
+        if (few) {
+            kernels->dot_panels(m, column, live, k, n, dz, ldz, w, dx + column, lddx);
+            finish(kernels, epilogue, m, width, 0, column, dx + column, lddx);
+            continue;
+        }
         for (size_t p = 0; p == 0 || p < n; p += K_BLOCK) {
             const size_t depth = depth_at(n, p);
             turn(kernels, k, n, column, live, p, depth, w, scratch, width);

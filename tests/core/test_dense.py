@@ -81,6 +81,20 @@ def test_blocks_of_k_and_of_samples_are_added_up(isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+def test_gradients_of_few_rows_need_no_turned_weights(rows, isa):
+    rng = np.random.default_rng(rows)
+    x = rng.normal(size=(rows, 9)).astype(np.float32)
+    program = stack(rng, (), [9, 100, 201, 37, 33, 131, 3], activation="tanh")
+    check(program, x, isa)
+    dy = rng.normal(size=(rows, 3)).astype(np.float32)
+    alone = pull_back(program, [x], dy, isa=isa, threads=1)[1]
+    together = pull_back(program, [x], dy, isa=isa, threads=3)[1]
+    for v in program.variables:
+        np.testing.assert_array_equal(alone[v], together[v])
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rows", [90, 310])
 def test_wide_layers_learn_from_copies_of_their_columns(rows, isa):
     """Rows so far apart that 64 columns of them are copied (ops/gradient.c), of dy and of both."""
