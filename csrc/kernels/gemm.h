@@ -111,7 +111,7 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, const float
  * they are a register of c. w is read once a row of a, and turned over is n times less. */
 static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, const float *a,
                        size_t lda, const float *w, float *c, size_t ldc) {
-    for (size_t r = 0; r < cdl_padded(rows); r += CDL_VLEN) {
+    for (size_t r = 0; r < cdl_round_up(rows, CDL_LINE); r += CDL_VLEN) {
         const size_t left = r < rows ? rows - r : 0, live = left < CDL_VLEN ? left : CDL_VLEN;
         for (size_t i = 0; i < m; i++) {
             vf sum[CDL_VLEN];
