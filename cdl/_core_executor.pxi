@@ -273,7 +273,7 @@ cdef class Executor:
         cdef double[:, ::1] found
         cdef const int64_t[:, ::1] seen
         self._check_training()
-        orders = np.array(orders, np.int64, order="C")  # ours: what is checked here stays true
+        orders = np.ascontiguousarray(orders, np.int64)  # which nobody may change meanwhile
         if orders.ndim != 2 or orders.shape[1] != rows or not rows or not len(orders):
             raise ValueError(f"orders: expected the {rows} rows of each pass, got {orders.shape}")
         if not _all_below(orders, self.held.rows):
