@@ -44,7 +44,7 @@ def close(actual, expected, k):
 
 
 def check(program, x, isa, seed=0, threads=1, chain=None):
-    """Output and every gradient against the oracle; a gradient adds up `chain` products, or rows."""
+    """Output and every gradient against the oracle; gradients add up `chain` products, or rows."""
     rng = np.random.default_rng(seed)
     oracle = Oracle(program)
     expected = oracle.forward([x])[0]
