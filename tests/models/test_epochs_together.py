@@ -6,7 +6,7 @@ import pytest
 from cdl import _core, utils
 from cdl.callbacks import Callback, History
 from cdl.layers import BatchNormalization, Dense, Dropout, Embedding, Flatten, Input, Lambda
-from cdl.models import Sequential, engine
+from cdl.models import Sequential, engine, loops
 from cdl.optimizers import SGD, Adam, LossScaleOptimizer
 from cdl.optimizers.schedules import ExponentialDecay
 
@@ -32,6 +32,7 @@ def together(monkeypatch):
 
     real = engine.Engine.run_epochs
     monkeypatch.setattr(engine.Engine, "run_epochs", run_epochs)
+    monkeypatch.setattr(loops, "SLICE", 1e9)  # a busy machine must not matter
     return made
 
 
@@ -84,7 +85,7 @@ def assert_same(found, expected):
 )
 def test_together_and_one_by_one_are_the_same(make, together):
     found = fit(make())
-    assert sum(together) >= EPOCHS // 2
+    assert together == [EPOCHS - 1]
     ran = list(together)
     assert_same(found, fit(make(), Looks()))
     assert together == ran
