@@ -266,7 +266,7 @@ cdef class Executor:
 
         For each pass that was finished: what states() and penalty() give after it.
         """
-        cdef size_t rows = self.where.rows, i = 0, k, n = 0, total = 2
+        cdef size_t rows = self.where.rows, i = 0, k, n = 0, total
         cdef const double *state
         cdef double *to
         cdef int r, n_reports = len(self.report_rows)

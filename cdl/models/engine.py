@@ -134,7 +134,7 @@ class Engine:
         return (
             self.training
             and not self.in_python
-            and getattr(self.optimizer, "has_one_rate", False)
+            and self.optimizer.has_one_rate
             and all(each.traced is None for each in self.settled.metrics)
             and all(each.op != "host" for each in self.plan.program.instructions)
         )

@@ -33,10 +33,18 @@ class Feed(Protocol):
     Attributes:
         engine: what runs them: an Engine, or OwnSteps in its place.
         target: batches of an epoch, None if nobody knows.
+        goes_alone: whether `run_epochs` can run many epochs in a call.
     """
 
     engine: Any
     target: int | None
+
+    @property
+    def goes_alone(self) -> bool:
+        """See above."""
+
+    def run_epochs(self, n: int) -> list[dict[str, float]]:
+        """Run up to `n` epochs without a break; the logs of each, at least of one."""
 
     def begin_epoch(self) -> None:
         """Get ready for an epoch."""
@@ -129,7 +137,7 @@ class ArrayFeed:
     def goes_alone(self) -> bool:
         """Whether `run_epochs` can: the whole arrays are shuffled, and so is nothing else."""
         plain = self._restart and not self._mapped and self._shuffle and self._shuffle != "batch"
-        return bool(plain) and getattr(self.engine, "goes_alone", False)
+        return bool(plain) and self.engine.goes_alone
 
     def run_epochs(self, n: int) -> list[dict[str, float]]:
         """Run up to `n` epochs without a break; the logs of each, at least of one."""
@@ -212,6 +220,15 @@ class StreamFeed:
         self._check = check
         self._restart = restart or steps is None
         self.target = steps or len(stream) or None
+
+    @property
+    def goes_alone(self) -> bool:
+        """False: each batch is brought by Python."""
+        return False
+
+    def run_epochs(self, n: int) -> list[dict[str, float]]:
+        """None, since it cannot."""
+        return []
 
     def begin_epoch(self) -> None:
         """Start the stream anew where it can and should be."""

@@ -127,6 +127,7 @@ class OwnSteps:
     """
 
     key = (None,)  # as no Machines knows it
+    goes_alone = False  # Python is wanted for each batch
 
     def __init__(self, model: Any, kind: str) -> None:
         self._model = weakref.ref(model)

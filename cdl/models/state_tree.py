@@ -1,6 +1,6 @@
 """state_tree.py - all variables of a model as nested dicts by their paths, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,17 @@ def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]
     return tree
 
 
-def assign_nested(variables: Sequence[Any], values: Mapping[str, Any], parent: str = "") -> None:
+def assign_nested(variables: Sequence[Any], values: Mapping[str, Any]) -> None:
     """Give variables the values that stand under their paths; those that do not stay."""
     by_path = {variable.path: variable for variable in variables}
-    for name, value in values.items():
-        path = f"{parent}{name}"
-        if isinstance(value, Mapping):
-            assign_nested(variables, value, f"{path}/")
-        elif path in by_path:
+    for path, value in _by_path(values):
+        if path in by_path:
             by_path[path].assign(np.asarray(value))
+
+
+def _by_path(values: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _by_path(value, f"{parent}{name}/")
+        else:
+            yield f"{parent}{name}", value

@@ -124,7 +124,7 @@ def _run_epochs(
         callbacks.on_train_begin()
         logs: dict[str, Any] = {}
         epoch = model._initial_epoch or epochs.start
-        alone = validation is None and callbacks.only_keep_history and _goes_alone(feed)
+        alone = validation is None and callbacks.only_keep_history and feed.goes_alone
         while epoch < epochs.stop:
             start = time.perf_counter()
             feed.engine.reset()
@@ -139,7 +139,7 @@ def _run_epochs(
                 break
             if alone:
                 most = int(min(loops.SLICE / (time.perf_counter() - start), epochs.stop - epoch))
-                for logs in feed.run_epochs(most) if most > 1 else ():  # type: ignore[attr-defined]
+                for logs in feed.run_epochs(most) if most > 1 else ():
                     callbacks.on_epoch_begin(epoch)
                     callbacks.on_epoch_end(epoch, dict(logs))
                     epoch += 1
@@ -157,11 +157,6 @@ def _run_epochs(
             model._last_engine.share_totals(only_held=True)
         if validation is not None:
             validation.close()
-
-
-def _goes_alone(feed: Feed) -> bool:
-    """Whether epochs of a feed may run many in a call."""
-    return getattr(feed, "goes_alone", False)
 
 
 class _Validation:

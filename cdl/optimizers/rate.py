@@ -70,8 +70,8 @@ class Rated:
 
         A user's own schedule or function is asked for fewer steps at a time than `n` may be.
         """
-        if isinstance(self._rate, State) and not self.decay:
-            return np.array([float(self._rate)], np.float32)
+        if self.has_one_rate:
+            return np.array([float(self.learning_rate)], np.float32)
         if not isinstance(self._rate, (State, Formula)):
             n = min(n, _ASKED)
         steps = np.arange(first, first + n)

@@ -96,8 +96,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-static void update_kernel_and_bias(const struct cdl_node *node, const struct cdl_context *ctx,
-                                   float *g, size_t first, size_t last) {
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
+                   int n_threads) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     struct cdl_gradient gradient = {.kernels = ctx->kernels,
                                     .w = node->param[KERNEL],
@@ -107,7 +107,9 @@ static void update_kernel_and_bias(const struct cdl_node *node, const struct cdl
                                     .ldx = x->ld,
                                     .ldy = y->ld};
     cdl_gradient_begin(&gradient, g + CDL_THREAD_SCRATCH);
-    for (size_t i = first; i < last; i++) {
+    const size_t blocks = cdl_blocks(node->param[KERNEL]);
+    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
+    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
         const struct cdl_block block = cdl_gradient_at(&gradient, i);
         if (block.row == 0 && node->trained[BIAS]) {
             const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
@@ -124,13 +126,6 @@ static void update_kernel_and_bias(const struct cdl_node *node, const struct cdl
         }
         cdl_learn(node->trained[KERNEL], ctx, block, g);
     }
-}
-
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
-    const size_t blocks = cdl_blocks(node->param[KERNEL]);
-    update_kernel_and_bias(node, ctx, g, blocks * (size_t)thread / (size_t)n_threads,
-                           blocks * (size_t)(thread + 1) / (size_t)n_threads);
 }
 
 const struct cdl_op cdl_op_dense = {
