@@ -9,18 +9,17 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from cdl._near import nearest
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _CDL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
-def hint(names: Iterable[str], known: Iterable[str]) -> str:
+def hint(names: Iterable[object], known: Iterable[str]) -> str:
     """`; did you mean 'a'?` for the nearest known name of each, "" if there is none."""
-    import difflib
-
     pool = sorted(known)
-    near = [difflib.get_close_matches(name, pool, 1) for name in names]
-    hints = " and ".join(repr(found[0]) for found in near if found)
+    hints = " and ".join(repr(found) for name in names if (found := nearest(name, pool)))
     return f"; did you mean {hints}?" if hints else ""
 
 

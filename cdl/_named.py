@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from cdl import _serial
+from cdl._hints import hint
 from cdl._registry import all_custom_objects, get_registered_object
 from cdl._serial import serialize
 from cdl.utils.naming import snake_case
@@ -152,14 +153,9 @@ class Family:
 
 def unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
     """The text of the error for a name that is not there, with the nearest one that is."""
-    import difflib
-
-    lower = {each.lower(): each for each in sorted(known)}  # 'mse' after, and so before, 'MSE'
-    near = difflib.get_close_matches(str(name)[:100].strip().lower(), lower, 1)
-    hint = f"; did you mean {lower[near[0]]!r}?" if near else "."
-    return (
-        f"Could not find {kind} {_serial.shown(name)}{hint} Known names: {', '.join(sorted(known))}"
-    )
+    meant = hint([name], known) or "."
+    names = ", ".join(sorted(known))
+    return f"Could not find {kind} {_serial.shown(name)}{meant} Known names: {names}"
 
 
 def _article(kind: str) -> str:
