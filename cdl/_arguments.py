@@ -73,6 +73,11 @@ def flag(owner: str, name: str, value: Any) -> bool:
     return bool(value)
 
 
+def is_real(value: Any) -> bool:
+    """Whether it is a real number of Python or of NumPy; a bool is none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def number(
     owner: str,
     name: str,
@@ -84,8 +89,9 @@ def number(
     below: float = math.inf,
 ) -> float:
     """A finite real number from `low` to `high`, both allowed, or between `above` and `below`."""
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    fits = real and math.isfinite(value) and low <= value <= high and above < value < below
+    fits = (
+        is_real(value) and math.isfinite(value) and low <= value <= high and above < value < below
+    )
     if not fits:
         limits = {"of at least": low, "above": above, "of at most": high, "below": below}
         words = [f"{word} {limit:g}" for word, limit in limits.items() if not math.isinf(limit)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -13,7 +14,8 @@ from cdl._near import nearest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_CDL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+# Files that stand between what cdl has to say and the user's line.
+_INNER = (os.path.join(os.path.dirname(os.path.abspath(__file__)), ""), contextlib.__file__)
 
 
 def hint(names: Iterable[object], known: Iterable[str]) -> str:
@@ -51,12 +53,12 @@ def _near(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
     return hint([name for name in given if name not in known], known - given.keys() - {"self"})
 
 
-def warn(message: str) -> None:
-    """A UserWarning that shows the nearest line which is not cdl's."""
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that shows the nearest line which is not cdl's."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_CDL) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith(_INNER) and frame.f_back is not None:
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 class Hinting:

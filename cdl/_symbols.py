@@ -39,8 +39,8 @@ class KerasTensor:
     Args:
         shape: of all samples, None for sizes that are not known.
         dtype: name of the dtype; whatever it is, programs compute in float32.
-        sparse: False.
-        ragged: False.
+        sparse: only False.
+        ragged: only False.
         record_history: accepted, as Keras has it.
         name: None makes one.
         lead: how many lines of a sample one step along the first axis of `shape` is worth: 1 if
@@ -48,6 +48,9 @@ class KerasTensor:
             the tensor has no batch axis.
         batch_axis: which axis is the batch axis, if there is one; after `transpose` and `stack`
             that may be another one than the first.
+
+    Raises:
+        ValueError: `sparse` or `ragged` is true.
     """
 
     def __init__(
@@ -62,7 +65,10 @@ class KerasTensor:
         lead: int = 1,
         batch_axis: int = 0,
     ) -> None:
-        del sparse, ragged, record_history
+        del record_history
+        if sparse or ragged:
+            which = "sparse" if sparse else "ragged"
+            raise ValueError(f"KerasTensor: {which}=True is not supported, only False is")
         self.shape: Shape = tuple(None if n is None else int(n) for n in shape)
         self.dtype = str(dtype)
         self.name = name if name is not None else f"keras_tensor_{next(_serials)}"

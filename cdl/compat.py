@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
+
+from cdl._hints import warn
+from cdl.data import PyDataset
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -206,7 +210,7 @@ class OlderMethods:
         initial_epoch: int = 0,
         **older: Any,
     ) -> Any:
-        """`fit` with a generator. Batches are made one by one, whatever the queue and workers.
+        """`fit` with a generator, or with a PyDataset, which takes the queue and the workers.
 
         Args:
             generator: yields batches.
@@ -218,29 +222,31 @@ class OlderMethods:
             validation_steps: see `fit`.
             validation_freq: see `fit`.
             class_weight: see `fit`.
-            max_queue_size: accepted.
-            workers: accepted; give a PyDataset its own.
-            use_multiprocessing: accepted.
+            max_queue_size: how many batches of a PyDataset may be ready ahead.
+            workers: how many threads make the batches of a PyDataset; a generator is read by one,
+                and a warning says so.
+            use_multiprocessing: the same with processes; cdl takes threads.
             shuffle: see `fit`.
             initial_epoch: see `fit`.
             older: `nb_epoch` and `nb_val_samples` of Keras 1.
         """
-        del max_queue_size, workers, use_multiprocessing
         epochs = older.pop("nb_epoch", epochs)
         _refuse("fit_generator", older)
-        return self.fit(
-            generator,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_freq=validation_freq,
-        )
+        options = (max_queue_size, workers, use_multiprocessing)
+        with _made_by("fit_generator", generator, *options):
+            return self.fit(
+                generator,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                class_weight=class_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+            )
 
     def evaluate_generator(
         self,
@@ -253,8 +259,9 @@ class OlderMethods:
         verbose: Any = 0,
     ) -> Any:
         """`evaluate` with a generator; see `fit_generator`."""
-        del max_queue_size, workers, use_multiprocessing
-        return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)
+        options = (max_queue_size, workers, use_multiprocessing)
+        with _made_by("evaluate_generator", generator, *options):
+            return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)
 
     def predict_generator(
         self,
@@ -267,8 +274,36 @@ class OlderMethods:
         verbose: Any = 0,
     ) -> Any:
         """`predict` with a generator; see `fit_generator`."""
-        del max_queue_size, workers, use_multiprocessing
-        return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
+        options = (max_queue_size, workers, use_multiprocessing)
+        with _made_by("predict_generator", generator, *options):
+            return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
+
+
+@contextmanager
+def _made_by(
+    call: str, generator: Any, max_queue_size: int, workers: int, use_multiprocessing: bool
+) -> Iterator[None]:
+    """Within it a PyDataset has those options; what else is read by one thread, which is said."""
+    given = {"workers": (workers, 1), "use_multiprocessing": (use_multiprocessing, False)}
+    given["max_queue_size"] = (max_queue_size, 10)
+    options = {name: value for name, (value, default) in given.items() if value != default}
+    if not isinstance(generator, PyDataset):
+        if workers > 1 or use_multiprocessing:
+            what = "workers" if workers > 1 else "use_multiprocessing"
+            warn(
+                f"{call}: {what}={options[what]!r} has no effect, since an object of type "
+                f"{type(generator).__name__} is read by one thread: a PyDataset has workers"
+            )
+        yield
+        return
+    before = {name: getattr(generator, name) for name in options}
+    try:
+        for name, value in options.items():
+            setattr(generator, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(generator, name, value)
 
 
 def _refuse(call: str, arguments: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from models.nets import data, net, same_weights
 
 import cdl
-from cdl import backend, compat, layers, optimizers
+from cdl import backend, compat, layers, optimizers, utils
 from cdl.compat import MOVED
 from cdl.models import Sequential
 
@@ -125,7 +125,6 @@ def test_generator_methods_are_the_plain_ones():
         epochs=2,
         verbose=0,
         validation_data=(X, VALUES),
-        workers=4,
         max_queue_size=2,
     )
     expected = other.fit(
@@ -147,6 +146,29 @@ def test_generator_methods_are_the_plain_ones():
     assert model.fit_generator(batches(), 3, nb_epoch=1, verbose=0).epoch == [0]
     with pytest.raises(TypeError, match="fit_generator: arguments not recognized"):
         model.fit_generator(batches(), 3, samples_per_epoch=24)
+
+
+@pytest.mark.parametrize("options", [{"workers": 4}, {"use_multiprocessing": True}])
+def test_a_generator_has_no_workers_and_says_so(options):
+    model = compiled()
+    with pytest.warns(UserWarning, match=f"{next(iter(options))}=.* has no effect") as caught:
+        model.evaluate_generator(batches(), steps=1, **options)
+    assert caught[0].filename == __file__
+
+
+def test_a_data_set_takes_the_workers_for_the_call():
+    class Dataset(utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            seen.append((self.workers, self.max_queue_size))
+            return X, VALUES
+
+    dataset, seen = Dataset(), []
+    compiled().fit_generator(dataset, workers=3, max_queue_size=2, verbose=0)
+    assert set(seen) == {(3, 2)}
+    assert (dataset.workers, dataset.max_queue_size) == (1, 10)
 
 
 def test_classes_and_probabilities():

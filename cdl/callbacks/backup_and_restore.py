@@ -8,7 +8,7 @@ from typing import Any
 
 from cdl._arguments import flag
 from cdl.callbacks.callback import Callback, Logs
-from cdl.callbacks.counting import BatchCounter
+from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.random import set_state
 from cdl.random import state as random_state
 
@@ -47,20 +47,15 @@ class BackupAndRestore(Callback):
                 f"BackupAndRestore: Empty `backup_dir` argument passed: it must be a path, "
                 f"got {backup_dir!r}"
             )
-        if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int)):
-            raise ValueError(
-                "BackupAndRestore: Invalid value for argument `save_freq`: expected 'epoch' or a "
-                f"number of batches, got {save_freq!r}"
-            )
         self.backup_dir = os.fspath(backup_dir)
-        self.save_freq = save_freq
+        self.save_freq = frequency("BackupAndRestore", "save_freq", save_freq)
         self.double_checkpoint = flag("BackupAndRestore", "double_checkpoint", double_checkpoint)
         self.delete_checkpoint = flag("BackupAndRestore", "delete_checkpoint", delete_checkpoint)
         self._weights_path = str(Path(self.backup_dir, "latest.weights.h5"))
         self._training_metadata_path = str(Path(self.backup_dir, "training_metadata.json"))
         self._prev_weights_path = f"{self._weights_path}.bkp"
         self._prev_training_metadata_path = f"{self._training_metadata_path}.bkp"
-        self._counter = BatchCounter(save_freq)
+        self._counter = BatchCounter(self.save_freq)
         self._current_epoch = 0
         self._last_batch_seen = 0
 

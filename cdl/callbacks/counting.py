@@ -1,5 +1,20 @@
 """counting.py - BatchCounter: every how many batches something is to be done."""
 
+from typing import Any
+
+import numpy as np
+
+from cdl._arguments import expected
+
+
+def frequency(owner: str, name: str, value: Any) -> str | int:
+    """'epoch', or after how many batches; ValueError for anything else."""
+    if isinstance(value, str) and value == "epoch":
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise expected(owner, name, "'epoch' or a positive number of batches", value)
+    return int(value)
+
 
 class BatchCounter:
     """Counts batches over epochs, in whatever strides they are reported.

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from cdl._arguments import is_real
 from cdl.callbacks.callback import Callback, Logs
 from cdl.utils.display import say
 
@@ -13,12 +12,13 @@ class LearningRateScheduler(Callback):
     """Set the learning rate at the start of each epoch; the logs get it as "learning_rate".
 
     Args:
-        schedule: a function `(epoch, rate)`, or of the epoch only, that gives a float.
+        schedule: a function `(epoch, rate)`, or of the epoch only, that gives a number of at
+            least 0.
         verbose: 1 to say so.
 
     Raises:
         TypeError: `schedule` cannot be called.
-        ValueError: in `fit`, if it gives no float.
+        ValueError: in `fit`, if it gives no number, or a negative one.
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
@@ -39,9 +39,9 @@ class LearningRateScheduler(Callback):
             rate = self.schedule(epoch, float(optimizer.learning_rate))
         except TypeError:
             rate = self.schedule(epoch)
-        if not isinstance(rate, (float, np.float32, np.float64)):
+        if not is_real(rate):
             raise ValueError(
-                "LearningRateScheduler: the output of the schedule function should be a float, "
+                "LearningRateScheduler: the output of the schedule function should be a number, "
                 f"got {rate!r} of type {type(rate).__name__}"
             )
         optimizer.learning_rate = float(rate)

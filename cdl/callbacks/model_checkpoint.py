@@ -8,7 +8,7 @@ import numpy as np
 
 from cdl._hints import warn
 from cdl.callbacks.callback import Logs
-from cdl.callbacks.counting import BatchCounter
+from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.callbacks.monitor import MonitorCallback
 from cdl.utils.display import say
 
@@ -58,12 +58,7 @@ class ModelCheckpoint(MonitorCallback):
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
-        self.save_freq = save_freq
-        if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int)):
-            raise ValueError(
-                "ModelCheckpoint: Unrecognized save_freq: expected 'epoch' or a number of batches, "
-                f"got {save_freq!r}"
-            )
+        self.save_freq = frequency("ModelCheckpoint", "save_freq", save_freq)
         suffix = ".weights.h5" if save_weights_only else ".keras"
         older = () if save_weights_only else (".h5", ".hdf5")
         if not self.filepath.endswith((suffix, *older)) or (
@@ -74,7 +69,7 @@ class ModelCheckpoint(MonitorCallback):
                 f"ModelCheckpoint: the filepath provided must end in `{suffix}`{which}, "
                 f"got {self.filepath!r}"
             )
-        self._counter = BatchCounter(save_freq)
+        self._counter = BatchCounter(self.save_freq)
         self._epoch = 0
 
     def idle_hooks(self) -> set[Callable[..., Any]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cdl._arguments import count, flag, positive_int
+from cdl._arguments import count, expected, flag
 from cdl._extras import needed
 from cdl.callbacks.callback import Callback, Logs
-from cdl.callbacks.counting import BatchCounter
+from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.utils.drawing import layers_with_parents
 
 
@@ -69,13 +69,11 @@ class TensorBoard(Callback):
         self.write_graph = flag(owner, "write_graph", write_graph)
         self.write_steps_per_second = flag(owner, "write_steps_per_second", write_steps_per_second)
         if isinstance(update_freq, str) and update_freq not in ("epoch", "batch"):
-            raise ValueError(
-                f"{owner}: update_freq must be 'epoch', 'batch' or a number of batches, "
-                f"got {update_freq!r}"
+            raise expected(
+                owner, "update_freq", "'epoch', 'batch' or a number of batches", update_freq
             )
-        self.update_freq: str | int = 1 if update_freq == "batch" else update_freq
-        if not isinstance(self.update_freq, str):
-            positive_int(owner, "update_freq", self.update_freq)
+        update_freq = 1 if update_freq == "batch" else update_freq
+        self.update_freq = frequency(owner, "update_freq", update_freq)
         self._counter = BatchCounter(self.update_freq)
         self._writers: dict[str, Any] = {}
         self._batches = 0  # of all epochs

@@ -26,9 +26,8 @@ def optional_whole(value: Any, name: str) -> int | None:
 
 
 def steps(value: Any, name: str) -> int | None:
-    """A positive int, or None; 0 means None, as in Keras. Limited by `config`'s setting."""
-    given = whole(value, name, 0) or None if value is not None else None
-    return _limited(given, config.max_steps_per_epoch(), "steps_per_epoch")
+    """A positive int, or None. Limited by `config`'s setting."""
+    return _limited(optional_whole(value, name), config.max_steps_per_epoch(), "steps_per_epoch")
 
 
 def epochs(value: Any, name: str) -> int:

@@ -117,7 +117,7 @@ class Muon(Optimizer):
         self.epsilon = number("Muon", "epsilon", epsilon, 0.0)
         self.adam_weight_decay = adam_weight_decay
         if adam_weight_decay is not None:
-            number("Muon", "adam_weight_decay", adam_weight_decay)
+            number("Muon", "adam_weight_decay", adam_weight_decay, low=0.0)
         self.momentum = number("Muon", "momentum", momentum, 0.0, 1.0)
         self.ns_steps = whole("Muon", "ns_steps", ns_steps)
         self.nesterov = flag("Muon", "nesterov", nesterov)

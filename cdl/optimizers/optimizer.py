@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import expected, flag, not_recognized, number, positive_int
+from cdl._arguments import expected, flag, not_recognized, number, positive_int, whole
 from cdl._hints import Hinting
 from cdl._named import Family, serialize
 from cdl._state import State
@@ -37,9 +37,10 @@ class Optimizer(Rated, Familiar, Hinting):
     `Written`.
 
     Args:
-        learning_rate: a float, a LearningRateSchedule, or a function without arguments.
+        learning_rate: a number of at least 0, a LearningRateSchedule, or a function without
+            arguments.
         weight_decay: before each update ``w -= w * weight_decay * rate``, for all weights but those
-            that `exclude_from_weight_decay` names; None for none.
+            that `exclude_from_weight_decay` names; at least 0, None for none.
         clipnorm: the largest norm of each weight's gradient, which is scaled down to it.
         clipvalue: the largest absolute value of an element of a gradient, which is cut off there.
         global_clipnorm: the largest norm of all gradients together.
@@ -102,9 +103,8 @@ class Optimizer(Rated, Familiar, Hinting):
 
     def _check_shared(self, owner: str) -> None:
         """The numbers of the shared arguments are numbers, and whole where they count steps."""
-        for argument in ("weight_decay", "loss_scale_factor"):
-            if getattr(self, argument) is not None:
-                number(owner, argument, getattr(self, argument))
+        if self.weight_decay is not None:
+            number(owner, "weight_decay", self.weight_decay, low=0.0)
         if self.loss_scale_factor is not None:
             number(owner, "loss_scale_factor", self.loss_scale_factor, above=0.0)
         clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
@@ -119,7 +119,7 @@ class Optimizer(Rated, Familiar, Hinting):
         if self.ema_overwrite_frequency is not None:
             positive_int(owner, "ema_overwrite_frequency", self.ema_overwrite_frequency)
         steps = self.gradient_accumulation_steps
-        if steps and (positive_int(owner, "gradient_accumulation_steps", steps) < 2):
+        if steps is not None and (whole(owner, "gradient_accumulation_steps", steps) < 2):
             raise expected(owner, "gradient_accumulation_steps", "an int of at least 2", steps)
 
     @property

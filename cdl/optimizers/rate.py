@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected
+from cdl._arguments import expected, is_real
 from cdl._state import State
 from cdl.optimizers.schedules import LearningRateSchedule
 from cdl.optimizers.schedules.schedule import Formula
@@ -22,13 +21,26 @@ if TYPE_CHECKING:
 _ASKED = 256
 
 
+class Rate(State):
+    """The learning rate as a variable, which is never negative, whoever assigns to it."""
+
+    def assign(self, value: Any) -> NDArray[Any]:
+        """Keep `value` from now on; ValueError for one that is negative or NaN."""
+        before = self.value
+        super().assign(value)
+        if not self._array >= 0:
+            self._array[...] = before
+            refuse_negative(self.path.removesuffix("/learning_rate"), float(value))
+        return self.value
+
+
 class Rated:
     """The part of an optimizer that knows the rate of each step."""
 
     name: str
     decay: float
     _iterations: State
-    _rate: State | LearningRateSchedule | Callable[[], Any]
+    _rate: Rate | LearningRateSchedule | Callable[[], Any]
 
     def _begin_rate(self, rate: Any) -> None:
         """Take the rate that the constructor was given."""
@@ -83,26 +95,43 @@ class Rated:
             rates = np.array([float(self._rate(int(step))) for step in steps])
         else:
             rates = np.array([float(self._rate()) for _ in steps])
+        if not (rates >= 0).all():  # NaN is no rate either
+            bad = int(np.argmin(rates >= 0))
+            refuse_negative(f"{self.name}, step {first + bad}", rates[bad], _named(self._rate))
         if self.decay:
             rates = rates / (1.0 + self.decay * steps)
         return rates.astype(np.float32)
 
-    def _rate_state(self, value: Any) -> State:
-        return State(value, name="learning_rate", owner=self.name)
+    def _rate_state(self, value: Any) -> Rate:
+        rate = Rate(name="learning_rate", owner=self.name)
+        rate.assign(value)
+        return rate
 
 
 def checked_rate(owner: str, rate: Any) -> Any:
-    """A float, a schedule or a function; anything else is refused, as Keras does."""
+    """A number as a float, a schedule or a function; ValueError for anything else.
+
+    A rate may come as a whole number or a number of NumPy, which Keras refuses.
+    """
     if isinstance(rate, LearningRateSchedule) or is_function(rate):
         return rate
-    if not isinstance(rate, float) or math.isnan(rate):
-        raise expected(
-            owner,
-            "learning_rate",
-            "a float, a LearningRateSchedule or a function without arguments",
-            rate,
-        )
+    if not is_real(rate):
+        what = "a number, a LearningRateSchedule or a function without arguments"
+        raise expected(owner, "learning_rate", what, rate)
+    refuse_negative(owner, rate)
     return float(rate)
+
+
+def refuse_negative(owner: str, rate: Any, source: str = "") -> None:
+    """ValueError for a rate that is negative or NaN; `source` is what gave it."""
+    if not rate >= 0:
+        must = "not be negative" if rate < 0 else "be a number"
+        given = f" from {source}" if source else ""
+        raise ValueError(f"{owner}: learning_rate must {must}, got {rate:g}{given}")
+
+
+def _named(source: Any) -> str:
+    return getattr(source, "__name__", type(source).__name__)
 
 
 def is_function(value: Any) -> bool:

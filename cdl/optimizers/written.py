@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import initializers
+from cdl._arguments import float32, not_yet
 from cdl._variable import Variable
 from cdl.optimizers.applying import Applying
 from cdl.optimizers.keeping import storages
@@ -90,10 +91,13 @@ class Written(Applying):
             initializer: its first values.
             dtype: "float32" or None.
             aggregation: how it would be brought together from several processes; there is one.
-            layout: likewise.
+            layout: only None.
             name: the last part of its path.
         """
-        del dtype, aggregation, layout
+        del aggregation
+        owner = f"{type(self).__name__}.add_variable"
+        not_yet(owner, layout=(layout, None))
+        float32(owner, dtype)
         first: Any = initializers.get(initializer)
         variable = Variable(
             tuple(shape),

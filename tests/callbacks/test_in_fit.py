@@ -272,11 +272,21 @@ def test_list_of_callbacks_may_be_a_callback_list():
         (
             lambda: callbacks.ModelCheckpoint("m.keras", save_freq="batch"),
             ValueError,
-            "Unrecognized save_freq",
+            "save_freq must be 'epoch' or a positive number of batches, got 'batch'",
         ),
+        *(
+            (
+                lambda value=value: callbacks.ModelCheckpoint("m.keras", save_freq=value),
+                ValueError,
+                f"save_freq must be 'epoch' or a positive number of batches, got {value}",
+            )
+            for value in (-1, 0, True, 2.0, None)
+        ),
+        (lambda: callbacks.BackupAndRestore("b", -1), ValueError, "save_freq must be 'epoch' or a"),
+        (lambda: callbacks.BackupAndRestore("b", 0), ValueError, "save_freq must be 'epoch' or a"),
         (lambda: callbacks.BackupAndRestore(""), ValueError, "Empty `backup_dir` argument"),
         (lambda: callbacks.BackupAndRestore(None), ValueError, "Empty `backup_dir` argument"),
-        (lambda: callbacks.BackupAndRestore("b", 0.15), ValueError, "Invalid value for argument"),
+        (lambda: callbacks.BackupAndRestore("b", 0.15), ValueError, "save_freq must be"),
         (lambda: callbacks.SwapEMAWeights("x"), ValueError, "swap_on_epoch must be True or"),
         (lambda: callbacks.MonitorCallback(baseline="x"), TypeError, "baseline must be a number"),
         (lambda: callbacks.EarlyStopping(baseline="x"), TypeError, "baseline must be a number"),
@@ -288,10 +298,18 @@ def test_bad_argument_is_refused(call, error, text):
     assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("rate", [1, "0.1", None])
-def test_schedule_must_give_a_float(rate):
-    with pytest.raises(ValueError, match="output of the schedule function should be a float"):
+@pytest.mark.parametrize("rate", [True, "0.1", None])
+def test_schedule_must_give_a_number(rate):
+    with pytest.raises(ValueError, match="output of the schedule function should be a number"):
         fit(compiled(), callbacks.LearningRateScheduler(lambda epoch: rate))
+
+
+def test_schedule_may_give_a_whole_number_but_no_negative_one():
+    model = compiled()
+    fit(model, callbacks.LearningRateScheduler(lambda epoch: 0))
+    assert float(model.optimizer.learning_rate) == 0.0
+    with pytest.raises(ValueError, match="learning_rate must not be negative, got -1"):
+        fit(model, callbacks.LearningRateScheduler(lambda epoch: -1))
 
 
 def test_unknown_mode_of_a_checkpoint_warns(tmp_path):

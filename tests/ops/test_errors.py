@@ -128,3 +128,18 @@ def test_an_exception_in_call_keeps_its_place_and_leaves_no_half_built_layer():
     assert not layer.built
     assert layer(Input((7,))).shape == (None, 2)
     assert len(layer.weights) == 1
+
+
+@pytest.mark.parametrize("option", ["sparse", "ragged"])
+def test_symbolic_tensor_that_is_not_dense_is_refused(option):
+    with pytest.raises(ValueError, match=f"KerasTensor: {option}=True is not supported"):
+        cdl.KerasTensor((None, 3), **{option: True})
+    assert getattr(cdl.KerasTensor((None, 3), **{option: False}), option) is False
+
+
+def test_attention_in_another_way_is_refused():
+    heads = np.ones((1, 2, 3, 4), np.float32)
+    with pytest.raises(ValueError, match="flash_attention=True is not supported"):
+        ops.dot_product_attention(heads, heads, heads, flash_attention=True)
+    plain = ops.dot_product_attention(heads, heads, heads, flash_attention=False)
+    np.testing.assert_array_equal(plain, ops.dot_product_attention(heads, heads, heads))

@@ -14,6 +14,7 @@ from cdl.optimizers import (
     Adagrad,
     Adam,
     Adamax,
+    AdamW,
     Ftrl,
     Lamb,
     Lion,
@@ -283,14 +284,18 @@ def test_config_with_a_schedule_makes_it_again():
     ("call", "text"),
     [
         (
-            lambda: Adam(1),
-            "Adam: learning_rate must be a float, a LearningRateSchedule or a functi",
+            lambda: Adam("a"),
+            "Adam: learning_rate must be a number, a LearningRateSchedule or a function without",
         ),
-        (lambda: Adam(np.float32(1)), "Adam: learning_rate must be a float"),
-        (lambda: Adam("a"), "learning_rate must be a float"),
-        (lambda: Adam(None), "learning_rate must be a float"),
-        (lambda: Adam(float("nan")), "learning_rate must be a float"),
-        (lambda: Adam(lr="a"), "learning_rate must be a float"),
+        (lambda: Adam(True), "learning_rate must be a number"),
+        (lambda: Adam(None), "learning_rate must be a number"),
+        (lambda: Adam(float("nan")), "learning_rate must be a number, got nan"),
+        (lambda: Adam(lr="a"), "learning_rate must be a number"),
+        (lambda: Adam(-1), "Adam: learning_rate must not be negative, got -1"),
+        (lambda: Adam(np.float32(-0.5)), "learning_rate must not be negative, got -0.5"),
+        (lambda: Adam(lr=-0.1), "learning_rate must not be negative, got -0.1"),
+        (lambda: AdamW(weight_decay=-0.1), "weight_decay must be a number of at least 0, got -0.1"),
+        (lambda: Muon(adam_weight_decay=-1), "adam_weight_decay must be a number of at least 0"),
         (lambda: Adam(0.1, lr=0.2), "learning_rate and lr are the same argument, got both"),
         (lambda: Adam(foo=0.1), "Adam: arguments not recognized: {'foo': 0.1}"),
         (lambda: Adam(beta1=0.1), "{'beta1': 0.1}; did you mean 'beta_1'?"),
@@ -304,7 +309,10 @@ def test_config_with_a_schedule_makes_it_again():
         (lambda: SGD(momentum=1.5), "momentum must be a float from 0.0 to 1.0, got 1.5"),
         (lambda: SGD(momentum=None), "momentum must be a float"),
         (lambda: SGD(nesterov="a"), "nesterov must be True or False"),
-        (lambda: SGD(weight_decay="a"), "SGD: weight_decay must be a number, got 'a'"),
+        (
+            lambda: SGD(weight_decay="a"),
+            "SGD: weight_decay must be a number of at least 0, got 'a'",
+        ),
         (lambda: SGD(clipnorm=-1.0), "SGD: clipnorm must be a number of at least 0, got -1.0"),
         (lambda: SGD(clipvalue="a"), "SGD: clipvalue must be a number of at least 0, got 'a'"),
         (lambda: SGD(clipnorm=1.0, clipvalue=1.0), "only one of clipnorm, clipvalue and global_"),
@@ -315,9 +323,12 @@ def test_config_with_a_schedule_makes_it_again():
         ),
         (lambda: SGD(ema_overwrite_frequency=0), "ema_overwrite_frequency must be a positive int"),
         (lambda: SGD(loss_scale_factor=0.0), "loss_scale_factor must be a number above 0, got 0.0"),
-        (
-            lambda: SGD(gradient_accumulation_steps=1),
-            "gradient_accumulation_steps must be an int of at least 2, got 1",
+        *(
+            (
+                lambda steps=steps: SGD(gradient_accumulation_steps=steps),
+                f"gradient_accumulation_steps must be an int of at least 2, got {steps}",
+            )
+            for steps in (1, 0, -2)
         ),
     ],
 )
@@ -325,6 +336,51 @@ def test_bad_argument_is_refused(call, text):
     with pytest.raises(ValueError) as caught:
         call()
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [1, 0, np.int64(1), np.float32(0.25), np.float64(0.25)])
+def test_whole_numbers_and_numbers_of_numpy_are_rates(rate):
+    for optimizer in (Adam(rate), Adam(lr=rate), Adam.from_config({"learning_rate": rate})):
+        assert float(optimizer.learning_rate) == rate
+        assert optimizer.get_config()["learning_rate"] == rate
+
+
+@pytest.mark.parametrize("rate", [-1, -0.5, np.float32(-0.5)])
+def test_rate_that_is_set_is_not_negative(rate):
+    optimizer = Adam(0.5, name="mine")
+    text = "mine: learning_rate must not be negative, got -"
+    with pytest.raises(ValueError, match=text):
+        optimizer.learning_rate = rate
+    with pytest.raises(ValueError, match=text):
+        optimizer.learning_rate.assign(rate)
+    with pytest.raises(ValueError, match=text):
+        optimizer.learning_rate.assign_add(2 * rate)
+    with pytest.raises(ValueError, match="mine: learning_rate must be a number, got nan"):
+        optimizer.learning_rate = float("nan")
+    assert float(optimizer.learning_rate) == 0.5
+
+
+class Falling(schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.5 - 0.25 * step
+
+
+@pytest.mark.parametrize(
+    ("rate", "source"),
+    [
+        (schedules.PiecewiseConstantDecay([2], [0.5, -0.25]), "PiecewiseConstantDecay"),
+        (Falling(), "Falling"),
+        (lambda: -0.25, "<lambda>"),
+    ],
+)
+def test_schedule_that_gives_a_negative_rate_is_named(rate, source):
+    optimizer = SGD(rate, name="mine")
+    step = 0 if source == "<lambda>" else 3
+    with pytest.raises(ValueError) as caught:
+        optimizer.rates(0, 8)
+    assert str(caught.value) == (
+        f"mine, step {step}: learning_rate must not be negative, got -0.25 from {source}"
+    )
 
 
 def test_identifier_that_is_an_optimizer_is_itself():

@@ -101,6 +101,15 @@ def test_a_loss_scale_optimizer_does_not_take_it():
         optimizers.LossScaleOptimizer(Momentum())
 
 
+@pytest.mark.parametrize("options", [{"dtype": "int32"}, {"dtype": "float16"}, {"layout": "x"}])
+def test_a_variable_that_cannot_be_had_is_refused(options):
+    optimizer = Momentum()
+    optimizer.build([])
+    with pytest.raises(ValueError, match=f"Momentum.add_variable: {next(iter(options))}"):
+        optimizer.add_variable((2,), **options)
+    assert optimizer.add_variable((2,), dtype="float32").shape == (2,)
+
+
 def test_gradients_of_another_shape_are_refused():
     optimizer, weight = Momentum(), cdl.Variable(np.zeros((3, 2)))
     optimizer.build([weight])

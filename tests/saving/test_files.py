@@ -1,5 +1,6 @@
 """test_files.py - models and weights on disk: whole or not at all, and the same as Keras's."""
 
+import io
 import json
 import os
 import zipfile
@@ -329,3 +330,47 @@ def test_metrics_sets_and_shared_layers_are_parts(tmp_path):
     other.load_weights(tmp_path / "a.weights.h5")
     assert float(other.mean.result()) == 2
     assert np.array_equal(model.predict(x, verbose=0), other.predict(x, verbose=0))
+
+
+def rewritten(path, change):
+    """The file with its config and the state of its optimizer changed."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config, weights = json.loads(members["config.json"]), io.BytesIO(members["model.weights.h5"])
+    with h5py.File(weights, "r+") as root:
+        change(config["compile_config"]["optimizer"]["config"], root["optimizer/vars"])
+    members |= {"config.json": json.dumps(config), "model.weights.h5": weights.getvalue()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def in_the_config(config, variables):
+    config["learning_rate"] = -0.5
+
+
+def in_the_state(config, variables):
+    variables["1"][...] = -0.5
+
+
+def as_a_whole_number(config, variables):
+    config["learning_rate"] = 2
+    variables["1"][...] = 2
+
+
+@pytest.mark.parametrize("change", [in_the_config, in_the_state])
+def test_negative_rate_in_a_file_is_refused(change, tmp_path):
+    model = net()
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "a.keras")
+    rewritten(tmp_path / "a.keras", change)
+    with pytest.raises(ValueError, match=r"learning_rate must not be negative, got -0\.5"):
+        load_model(tmp_path / "a.keras")
+
+
+def test_whole_number_in_a_file_is_a_rate(tmp_path):
+    model = net()
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "a.keras")
+    rewritten(tmp_path / "a.keras", as_a_whole_number)
+    assert float(load_model(tmp_path / "a.keras").optimizer.learning_rate) == 2.0

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._arguments import not_yet
 from cdl._operation import Saved, operation
 from cdl.ops.arrays import shape_of
 from cdl.ops.nn.activations import softmax
@@ -41,10 +42,10 @@ def dot_product_attention(
         mask: of such a shape, true where a key counts.
         scale: 1 / sqrt(width) unless given.
         is_causal: whether a query sees only keys up to its own place.
-        flash_attention: accepted: there is one way here.
+        flash_attention: only False or None: there is one way here.
         attn_logits_soft_cap: a bound c: scores become c tanh(score / c).
     """
-    del flash_attention
+    not_yet("dot_product_attention", flash_attention=(flash_attention or None, None))
     for name, x in (("query", query), ("key", key), ("value", value)):
         if len(shape_of(x)) != 4:
             raise ValueError(
