@@ -95,6 +95,7 @@ def draw(
     shape: Iterable[int],
     seed: int = 0,
     *,
+    own: bool = False,
     fixed: bool = False,
     shared: bool = False,
 ) -> Value:
@@ -105,10 +106,11 @@ def draw(
         kind: the distribution.
         shape: of the value.
         seed: what they follow from, besides that of the run.
+        own: whether that of the run is left out, as of a seed that the user has given.
         fixed: whether they are the same in each step, and follow from this seed alone.
         shared: whether they are the same for all samples of a batch.
     """
-    numbers = {"seed": seed, "fixed": float(fixed)}
+    numbers = {"seed": seed, "own": float(own), "fixed": float(fixed)}
     return program.emit("draw", [], shape, (), shared=shared, kind=kind, **numbers)
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from cdl.data.ahead import Ahead
 from cdl.data.arrays import brief
 from cdl.data.py_dataset import PyDataset, in_order
+from cdl.random import pythons
 
 # What is all there has one of these.
 _OF_ARRAYS = ("__array__", "__dlpack__", "__dataframe__", "to_numpy", "toarray")
@@ -109,7 +109,7 @@ class Stream:
         n = self._batches_of_dataset()
         order: Any = itertools.count() if n is None else list(range(n))
         if self._shuffle and n is not None:
-            random.shuffle(order)
+            pythons().shuffle(order)
         batches = in_order(self.source, order)
         return Ahead(batches, self.source.max_queue_size) if self.source.workers == 1 else batches
 

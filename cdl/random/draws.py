@@ -18,6 +18,7 @@ from cdl._serial import at_home
 from cdl._state import State
 from cdl._symbols import operator_of
 from cdl.config import standardize_dtype
+from cdl.random.sources import draw_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,9 +45,7 @@ class SeedGenerator:
             raise not_recognized(type(self), kwargs)
         self._given_seed = seed
         if seed is None:
-            import random
-
-            seed = random.randint(1, 10**9)
+            seed = draw_seed()
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise expected("SeedGenerator", "seed", "an int >= 0 or None", seed)
         self.seed = int(seed)
@@ -59,6 +58,11 @@ class SeedGenerator:
         seed = self.state.numpy()
         self.state.assign(seed + np.array([0, 1], np.uint32))
         return seed
+
+    @property
+    def was_given(self) -> bool:
+        """Whether the user has said where it starts, so that no other seed counts."""
+        return self._given_seed is not None
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given, so None if it was drawn."""
@@ -75,9 +79,7 @@ at_home("keras.random", SeedGenerator)
 
 def _generator(owner: str, seed: Any) -> np.random.Generator:
     if seed is None:
-        import random
-
-        seed = random.randint(1, 10**9)
+        seed = draw_seed()
     if isinstance(seed, SeedGenerator):
         return np.random.Generator(np.random.Philox(seed.next().tolist()))
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl.random import pythons
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -47,7 +49,7 @@ def split_dataset(
     order: slice | NDArray[np.int64] = slice(None)
     if shuffle:
         shuffled = list(range(rows))
-        random.Random(random.randint(0, 10**6) if seed is None else seed).shuffle(shuffled)
+        random.Random(pythons().randint(0, 10**6) if seed is None else seed).shuffle(shuffled)
         order = np.array(shuffled)
 
     def part(rows_of: slice) -> Any:

@@ -7,7 +7,7 @@
  */
 #include "ops/op.h"
 
-enum { KIND, SEED, SEED_HIGH, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
+enum { KIND, SEED, SEED_HIGH, OWN, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
 
 static cdl_status check(const struct cdl_node *node) {
     if (node->n_out != 1 || node->out[0]->is_int) return CDL_ERR_PROGRAM;
@@ -27,7 +27,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 const struct cdl_op cdl_op_draw = {
     .name = "draw",
-    .attributes = "kind,seed,seed_high,fixed",
+    .attributes = "kind,seed,seed_high,own,fixed",
     .params = "",
     .table = "draws",
     .check = check,

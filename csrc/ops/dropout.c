@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { RATE, SEED, SEED_HIGH }; /* attributes */
+enum { RATE, SEED, SEED_HIGH, OWN }; /* attributes */
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -44,7 +44,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_dropout = {
     .name = "dropout",
-    .attributes = "rate,seed,seed_high",
+    .attributes = "rate,seed,seed_high,own",
     .params = "",
     .check = check,
     .forward = forward,

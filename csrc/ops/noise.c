@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { STDDEV, MULTIPLIES, SEED, SEED_HIGH }; /* attributes */
+enum { STDDEV, MULTIPLIES, SEED, SEED_HIGH, OWN }; /* attributes */
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -46,7 +46,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_noise = {
     .name = "noise",
-    .attributes = "stddev,multiplies,seed,seed_high",
+    .attributes = "stddev,multiplies,seed,seed_high,own",
     .params = "",
     .check = check,
     .forward = forward,

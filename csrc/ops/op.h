@@ -213,10 +213,13 @@ static inline uint64_t cdl_node_seed(const struct cdl_node *node, int seed) {
     return (uint64_t)node->attribute[seed] | (uint64_t)node->attribute[seed + 1] << 24;
 }
 
-/* The key of a node that draws random numbers: of its seed, the run's, the step and the place. */
+/* The key of a node that draws random numbers: of its seed, the run's, the step and the place. With
+ * `own`, the attribute after the seed's two, the run's is left out: the seed is one that the user
+ * has given to a layer. */
 static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
                                           const struct cdl_context *ctx, int seed) {
-    const uint64_t both = cdl_mix64(ctx->seed) ^ cdl_node_seed(node, seed);
+    const uint64_t run = node->attribute[seed + 2] != 0.0f ? 0 : ctx->seed;
+    const uint64_t both = cdl_mix64(run) ^ cdl_node_seed(node, seed);
     return cdl_key_of(both, ctx->step, (uint64_t)node->index);
 }
 

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED, SEED_HIGH }; /* attributes */
+enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED, SEED_HIGH, OWN }; /* attributes */
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -70,7 +70,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_patterned_dropout = {
     .name = "patterned_dropout",
-    .attributes = "rate,common,scale,shift,dropped,seed,seed_high",
+    .attributes = "rate,common,scale,shift,dropped,seed,seed_high,own",
     .params = "",
     .check = check,
     .forward = forward,

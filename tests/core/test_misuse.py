@@ -139,7 +139,7 @@ def test_the_error_names_the_instruction_that_does_not_fit():
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan])
 def test_a_dropout_rate_outside_0_1_is_refused(rate):
     with pytest.raises(ValueError):
-        _core.Executor(with_instruction("dropout", 1, 1, rate=rate, seed=0.0), 4)
+        _core.Executor(with_instruction("dropout", 1, 1, rate=rate, seed=0.0, own=0.0), 4)
 
 
 def test_two_readers_that_give_a_gradient_are_refused_without_a_fork():

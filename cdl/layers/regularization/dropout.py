@@ -88,7 +88,7 @@ class _Patterned(Random):
             scale=scale,
             shift=shift,
             dropped=dropped,
-            seed=self._stream,
+            **self._draws,
         )
 
 
@@ -131,7 +131,7 @@ class Dropout(_Patterned):
             kept = 1.0 - float(self.rate)
             return self._emit(program, x, scale=1.0 / kept if kept > 0 else 0.0)
         rate = float(self.rate)
-        return program.emit("dropout", (x,), x.shape, (), rate=rate, seed=self._stream)
+        return program.emit("dropout", (x,), x.shape, (), rate=rate, **self._draws)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given."""

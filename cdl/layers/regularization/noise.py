@@ -44,8 +44,8 @@ class GaussianNoise(Random):
         """Append the noise; nothing if there is none."""
         if self.stddev == 0:
             return x
-        attributes = {"stddev": float(self.stddev), "multiplies": 0.0, "seed": self._stream}
-        return program.emit("noise", (x,), x.shape, (), **attributes)
+        attributes = {"stddev": float(self.stddev), "multiplies": 0.0}
+        return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given."""
@@ -82,8 +82,8 @@ class GaussianDropout(Random):
                 f"GaussianDropout {self.name!r}: rate must be less than 1, got {self.rate}"
             )
         stddev = math.sqrt(rate / (1.0 - rate))
-        attributes = {"stddev": stddev, "multiplies": 1.0, "seed": self._stream}
-        return program.emit("noise", (x,), x.shape, (), **attributes)
+        attributes = {"stddev": stddev, "multiplies": 1.0}
+        return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given."""

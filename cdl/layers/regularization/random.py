@@ -23,5 +23,10 @@ class Random(SameShape):
         self._build_at_init()
 
     @property
+    def _draws(self) -> dict[str, Any]:
+        """What an instruction draws by: a seed that was given leaves out that of the run."""
+        return {"seed": self._stream, "own": float(self.seed is not None)}
+
+    @property
     def _seed_generators(self) -> list[Any]:
         return [self._stream]

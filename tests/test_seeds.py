@@ -1,0 +1,288 @@
+"""test_seeds.py - a seed of its own is all that counts; without one `set_random_seed` decides."""
+
+import inspect
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from test_random import DRAWS
+
+import cdl
+from cdl import initializers, layers, ops
+from cdl.data import PyDataset
+from cdl.initializers import GlorotUniform
+from cdl.layers import Dense, Flatten, Input
+from cdl.models import Model, Sequential
+from cdl.random import SeedGenerator
+from cdl.utils import set_random_seed
+
+RNG = np.random.default_rng(0)
+
+# Each with the shape of a sample.
+LAYERS = {
+    "Dropout": ((6,), lambda **k: layers.Dropout(0.5, **k)),
+    "Dropout of a noise shape": ((3, 4), lambda **k: layers.Dropout(0.5, (None, 1, None), **k)),
+    "AlphaDropout": ((6,), lambda **k: layers.AlphaDropout(0.3, **k)),
+    "AlphaDropout of a shape": ((3, 4), lambda **k: layers.AlphaDropout(0.3, (None, 3, 1), **k)),
+    "GaussianDropout": ((6,), lambda **k: layers.GaussianDropout(0.3, **k)),
+    "GaussianNoise": ((6,), lambda **k: layers.GaussianNoise(0.3, **k)),
+    "SpatialDropout1D": ((3, 8), lambda **k: layers.SpatialDropout1D(0.5, **k)),
+    "SpatialDropout2D": ((2, 2, 8), lambda **k: layers.SpatialDropout2D(0.5, **k)),
+    "SpatialDropout3D": ((2, 2, 2, 8), lambda **k: layers.SpatialDropout3D(0.5, **k)),
+}
+
+
+class Drawing(layers.Layer):
+    """A layer that adds what a function draws for its input, with a seed or a generator."""
+
+    def __init__(self, draw, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.draw = draw
+        self.generator = SeedGenerator(seed)
+
+    def call(self, x):
+        return x + ops.cast(self.draw(x, self.generator), "float32")
+
+
+TRACED = {
+    "normal": lambda x, s: cdl.random.normal(ops.shape(x), seed=s),
+    "uniform": lambda x, s: cdl.random.uniform(ops.shape(x), seed=s),
+    "truncated_normal": lambda x, s: cdl.random.truncated_normal(ops.shape(x), seed=s),
+    "randint": lambda x, s: cdl.random.randint(ops.shape(x), 0, 9, seed=s),
+    "dropout": lambda x, s: cdl.random.dropout(x, 0.5, seed=s),
+    "categorical": lambda x, s: cdl.random.categorical(x, 6, seed=s),
+}
+for _name, _draw in TRACED.items():
+    LAYERS[f"a layer of random.{_name}"] = ((6,), lambda _draw=_draw, **k: Drawing(_draw, **k))
+
+
+def dense(units, seed):
+    return Dense(units, kernel_initializer=GlorotUniform(seed))
+
+
+def bits(model):
+    return b"".join(weight.tobytes() for weight in model.get_weights())
+
+
+def model_of(shape, made):
+    """A net that learns through a layer; all else in it has seeds of its own."""
+    model = Sequential([Input(shape), made, Flatten(), dense(2, 5)])
+    model.add(dense(1, 6))
+    model.compile("adam", "mse")
+    return model
+
+
+def trained(shape, make, run, **given):
+    """The weights of a net around a layer, made and trained under a global seed."""
+    set_random_seed(run)
+    model = model_of(shape, make(**given))
+    x = np.random.RandomState(1).normal(size=(40, *shape))
+    model.fit(x, x.reshape(40, -1)[:, :1], epochs=2, shuffle=False, verbose=0)
+    return bits(model)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_with_a_seed_trains_to_the_same_bits_under_any_global_seed(name):
+    first = trained(*LAYERS[name], 1, seed=7)
+    assert trained(*LAYERS[name], 2, seed=7) == first
+    assert trained(*LAYERS[name], 2, seed=8) != first
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_without_a_seed_follows_the_global_one(name):
+    first = trained(*LAYERS[name], 1)
+    assert trained(*LAYERS[name], 1) == first
+    assert trained(*LAYERS[name], 2) != first
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if not name.startswith("a layer")])
+def test_layer_that_is_called_on_arrays_draws_by_its_seed(name):
+    shape, make = LAYERS[name]
+    x = np.ones((20, *shape), np.float32)
+
+    def called(run, **given):
+        set_random_seed(run)
+        return make(**given)(x, training=True)
+
+    np.testing.assert_array_equal(called(1, seed=7), called(2, seed=7))
+    assert (called(1) != called(2)).any()
+    np.testing.assert_array_equal(called(1), called(1))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_noise_that_stays_in_predictions_draws_by_its_seed(name):
+    shape, make = LAYERS[name]
+    x = np.ones((20, *shape), np.float32)
+
+    def predicted(run, **given):
+        set_random_seed(run)
+        inputs = Input(shape)
+        return Model(inputs, make(**given)(inputs, training=True)).predict(x, verbose=0)
+
+    np.testing.assert_array_equal(predicted(1, seed=7), predicted(2, seed=7))
+    assert (predicted(1) != predicted(2)).any()
+
+
+def takes_seed(thing):
+    return "seed" in inspect.signature(thing).parameters
+
+
+def test_every_layer_that_takes_a_seed_is_tried():
+    there = {name for name, each in vars(layers).items() if isinstance(each, type)}
+    assert {name for name in there if takes_seed(getattr(layers, name))} <= LAYERS.keys()
+
+
+INITIALIZERS = sorted(
+    name
+    for name, each in vars(initializers).items()
+    if isinstance(each, type) and name[0].isupper() and takes_seed(each)
+)
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_initializer_gives_the_values_of_its_seed(name):
+    def values(run, *seed):
+        set_random_seed(run)
+        return getattr(initializers, name)(**dict(zip(["seed"], seed, strict=False)))((6, 5))
+
+    np.testing.assert_array_equal(values(1, 7), values(2, 7))
+    np.testing.assert_array_equal(values(1, SeedGenerator(7)), values(2, SeedGenerator(7)))
+    assert (values(1) != values(2)).any()
+    np.testing.assert_array_equal(values(1), values(1))
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_sampler_gives_the_numbers_of_its_seed(name):
+    def drawn(run, seed):
+        set_random_seed(run)
+        return DRAWS[name](seed() if callable(seed) else seed)
+
+    for seed in (7, lambda: SeedGenerator(7)):
+        np.testing.assert_array_equal(drawn(1, seed), drawn(2, seed))
+    for seed in (None, SeedGenerator):
+        assert (drawn(1, seed) != drawn(2, seed)).any()
+        np.testing.assert_array_equal(drawn(1, seed), drawn(1, seed))
+
+
+def test_splits_and_windows_follow_their_seed():
+    x = np.arange(50)
+
+    def made(run, seed):
+        set_random_seed(run)
+        left, right = cdl.utils.split_dataset(x, 0.5, shuffle=True, seed=seed)
+        windows = cdl.utils.timeseries_dataset_from_array(x, x, 3, shuffle=True, seed=seed)
+        batches = [part for batch in windows for part in batch]
+        return np.concatenate([np.ravel(part) for part in (left, right, *batches)])
+
+    np.testing.assert_array_equal(made(1, 7), made(2, 7))
+    assert (made(1, None) != made(2, None)).any()
+
+
+# --- threads ---
+
+
+def own_model(seed):
+    """A net of which nothing follows the global seed."""
+    drawing = Drawing(TRACED["normal"], seed=seed)
+    noises = [layers.Dropout(0.3, seed=seed), layers.GaussianNoise(0.1, seed=seed + 1), drawing]
+    model = Sequential([Input((6,)), dense(8, seed), *noises, dense(1, seed)])
+    model.compile("adam", "mse")
+    return model
+
+
+X = RNG.normal(size=(60, 6)).astype(np.float32)
+Y = X[:, :1]
+
+
+def fit_own(seed):
+    model = own_model(seed)
+    model.fit(X, Y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    return bits(model)
+
+
+def test_eight_models_in_eight_threads_get_the_bits_of_one_after_the_other():
+    set_random_seed(1)
+    alone = [fit_own(seed) for seed in range(8)]
+    set_random_seed(2)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(fit_own, range(8))) == alone
+    models = [own_model(seed) for seed in range(8)]
+    jobs = [(model, X, Y) for model in models]
+    cdl.train_many(jobs, workers=8, batch_size=8, epochs=3, shuffle=False)
+    assert [bits(model) for model in models] == alone
+
+
+class Batches(PyDataset):
+    """Ten batches."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, i):
+        return X[6 * i : 6 * i + 6], Y[6 * i : 6 * i + 6]
+
+
+@pytest.mark.parametrize("data", ["arrays", "PyDataset"])
+def test_orders_of_many_trainings_do_not_depend_on_which_ran_when(data):
+    def many(workers):
+        models = [own_model(seed) for seed in range(8)]
+        given = [(Batches(), None) if data == "PyDataset" else (X, Y) for _ in models]
+        np.random.seed(3)
+        jobs = [(model, *each) for model, each in zip(models, given, strict=True)]
+        cdl.train_many(jobs, workers=workers, epochs=3)
+        return [bits(model) for model in models]
+
+    alone = many(1)
+    cdl.random.uniform((3,))  # Python's `random` has moved on
+    assert many(8) == alone
+    assert len(set(alone)) == 8
+
+
+def test_pydatasets_are_shuffled_in_train_many():
+    seen = []
+
+    class Seen(Batches):
+        def __getitem__(self, i):
+            seen.append(i)
+            return super().__getitem__(i)
+
+    cdl.train_many([(own_model(0), Seen(), None)], epochs=2)
+    first, second = seen[-20:-10], seen[-10:]  # before these one is looked at for its shape
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second != list(range(10))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: cdl.random.normal((4,)),
+        lambda: SeedGenerator().next(),
+        lambda: cdl.utils.split_dataset(np.arange(50), 0.5, shuffle=True)[0],
+    ],
+)
+def test_draws_without_a_seed_follow_that_of_their_thread(draw):
+    def within(run):
+        set_random_seed(run)
+        with cdl.random.seeded(7):
+            return np.ravel(draw())
+
+    np.testing.assert_array_equal(within(1), within(2))
+    set_random_seed(1)
+    first = np.ravel(draw())
+    set_random_seed(1)
+    within_other = cdl.random.seeded(9)
+    with within_other:
+        draw()
+    np.testing.assert_array_equal(np.ravel(draw()), first)
+
+
+def test_seed_within_a_seed_leaves_the_outer_one_as_it_was():
+    def outer(inner):
+        with cdl.random.seeded(7):
+            first = cdl.random.permutation(50)
+            if inner:
+                with cdl.random.seeded(8):
+                    cdl.random.permutation(50)
+            return [*first, *cdl.random.permutation(50), cdl.random.draw_seed()]
+
+    assert outer(True) == outer(False)
