@@ -6,6 +6,7 @@ Python's lock for whole epochs, so threads are enough: no process, no copy of th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cdl.callbacks import History
 
 _SEEDS = 2**32
+_job = threading.local()  # of each worker
 
 
 def train_many(jobs: Iterable[Any], *, workers: int | None = None, **fit: Any) -> list[History]:
@@ -50,12 +52,16 @@ def train_many(jobs: Iterable[Any], *, workers: int | None = None, **fit: Any) -
     seeds = [int(seed) for seed in np.random.randint(0, _SEEDS, len(calls), np.uint64)]
     from concurrent.futures import ThreadPoolExecutor, wait
 
+    halt = threading.Event()
     with ThreadPoolExecutor(most, "cdl-train-many", _core.limit_threads, (1,)) as pool:
-        futures = [pool.submit(_run, *call, seed) for call, seed in zip(calls, seeds, strict=True)]
+        futures = [
+            pool.submit(_run, *call, seed, halt) for call, seed in zip(calls, seeds, strict=True)
+        ]
         try:
             wait(futures)  # this thread would take turns with the others if it woke for each
             errors = [(i, future.exception()) for i, future in enumerate(futures)]
         except BaseException:  # Ctrl-C: what has not begun does not begin
+            halt.set()  # before the flags, which a fit that begins takes back
             pool.shutdown(wait=False, cancel_futures=True)
             for model, _ in calls:
                 model.stop_training = True
@@ -87,7 +93,14 @@ def _call(number: int, job: Any, common: dict[str, Any]) -> tuple[Any, dict[str,
     return model, {**common, **options}
 
 
-def _run(model: Any, options: dict[str, Any], seed: int) -> History:
+def halted() -> bool:
+    """Whether this thread trains a job of a `train_many` that was interrupted."""
+    halt: threading.Event | None = getattr(_job, "halt", None)
+    return halt is not None and halt.is_set()
+
+
+def _run(model: Any, options: dict[str, Any], seed: int, halt: threading.Event) -> History:
     draw_from(seed)
+    _job.halt = halt
     history: History = model.fit(**options)
     return history

@@ -18,6 +18,7 @@ from cdl.models.feeds import (
     stream_feed,
 )
 from cdl.models.loops import Feed, in_list, in_order, run_epoch
+from cdl.models.many import halted
 from cdl.models.own_steps import OwnSteps, nested, steps_itself
 
 
@@ -118,6 +119,8 @@ def _run_epochs(
     """The epochs of a fit, with their hooks."""
     chunk = model.steps_per_execution
     model.stop_training = False
+    if halted():  # looked at last: train_many says so first, and then sets the flag
+        model.stop_training = True
     model._initial_epoch = None
     model._last_engine = feed.engine
     try:

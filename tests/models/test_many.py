@@ -1,6 +1,8 @@
 """test_many.py - many models at once give what each alone gives."""
 
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -77,6 +79,26 @@ def test_bad_input_is_refused(jobs, options, text):
     with pytest.raises(ValueError) as caught:
         cdl.train_many(jobs, **options)
     assert text in str(caught.value)
+
+
+def test_interrupt_stops_a_job_that_is_still_looking_at_its_data():
+    class Slow:
+        """Data that are there once Ctrl-C has been heard."""
+
+        def __array__(self, dtype=None, copy=None):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            for _ in range(2000):
+                if net.stop_training:
+                    break
+                time.sleep(0.01)
+            return X
+
+    net = model(0)
+    with pytest.raises(KeyboardInterrupt):
+        cdl.train_many([(net, Slow(), Y)], workers=1, epochs=50, batch_size=50)
+    assert net.optimizer.iterations <= 2
+    net.fit(X, Y, epochs=3, batch_size=50, verbose=0)  # what has stopped may be trained on
+    assert net.optimizer.iterations >= 6
 
 
 def test_a_model_may_come_once():
