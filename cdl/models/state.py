@@ -101,8 +101,10 @@ class CompiledState(Interface):
     ) -> Engine | OwnSteps:
         if isinstance(arrays, Nested):
             return OwnSteps(self, kind)
-        assert self._machines is not None and compiled is self._compiled
-        return self._machines.take(self, kind, arrays, rows)
+        machines = self._machines
+        if machines is None or compiled is not self._compiled:
+            machines = Machines(compiled)  # a callback has called compile: the run goes on as begun
+        return machines.take(self, kind, arrays, rows)
 
     def _release(self, engine: Engine | OwnSteps) -> None:
         engine.release()

@@ -201,3 +201,27 @@ def test_callback_may_compile_the_model_anew():
     assert model.history.epoch == [0, 1]
     assert model.loss == "mae"
     assert fit(model).epoch == [0]
+
+
+@pytest.mark.parametrize("streams", [(), ("x",), ("validation_data",), ("x", "validation_data")])
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_epoch_end"])
+def test_a_fit_goes_on_as_it_began_when_a_callback_compiles_the_model_anew(streams, hook):
+    def batches():
+        while True:
+            yield X[:10], VALUES[:10]
+
+    def run(compiles):
+        model = net((2, "linear"))
+        model.compile(SGD(0.1), "mse")
+        again = LambdaCallback(**{hook: lambda *_: compiles and model.compile(SGD(0.0), "mae")})
+        given = {"x": X[:10], "y": VALUES[:10], "validation_data": (X[:10], VALUES[:10])}
+        if "x" in streams:
+            given |= {"x": batches(), "y": None, "steps_per_epoch": 1}
+        if "validation_data" in streams:
+            given |= {"validation_data": batches(), "validation_steps": 1}
+        return model, fit(model, epochs=3, callbacks=[again], **given).history
+
+    _, expected = run(compiles=False)
+    model, logs = run(compiles=True)
+    assert logs == expected
+    assert model.loss == "mae"
