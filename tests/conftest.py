@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import cdl
+from cdl import _clock
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +29,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def seeded() -> None:
     """Start each test from the same random numbers, whichever tests ran before it."""
     cdl.utils.set_random_seed(7)
+
+
+class SetClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    """The time by which cdl's Python decides, for claims that no busy machine may change."""
+    clock = SetClock()
+    monkeypatch.setattr(_clock, "now", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

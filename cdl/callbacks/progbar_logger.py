@@ -1,9 +1,9 @@
 """progbar_logger.py - ProgbarLogger: tells how far a run is, by a bar or by one line an epoch."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
+from cdl import _clock
 from cdl.callbacks.callback import Callback, Logs
 from cdl.utils import display
 
@@ -30,7 +30,7 @@ class ProgbarLogger(Callback):
 
     def _open(self) -> None:
         self._done = 0
-        self._start = self._drawn = time.perf_counter()
+        self._start = self._drawn = _clock.now()
 
     def _choose_display(self) -> display.Display:
         verbose = self.params.get("verbose", "auto")
@@ -67,7 +67,7 @@ class ProgbarLogger(Callback):
         self._done = done
         if not self._as_bar or self._display is None:
             return
-        now = time.perf_counter()
+        now = _clock.now()
         if now - self._drawn >= INTERVAL and now >= self._quiet_until:
             self._drawn = now
             self._display.draw(display.line(done, self._target, self._start, logs(), bar=True))
@@ -99,7 +99,7 @@ class ProgbarLogger(Callback):
     def on_predict_end(self, logs: Logs = None) -> None:
         """The last state of the line, if there is one."""
         asked = self.params.get("verbose", "auto") != "auto"
-        shown = self._as_bar and time.perf_counter() >= self._quiet_until
+        shown = self._as_bar and _clock.now() >= self._quiet_until
         if asked or shown:
             self._finish({})
         self.close()

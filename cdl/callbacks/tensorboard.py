@@ -1,13 +1,13 @@
 """tensorboard.py - TensorBoard: what a training does, as files that TensorBoard shows."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cdl import _clock
 from cdl._arguments import count, expected, flag
 from cdl._extras import needed
 from cdl.callbacks.callback import Callback, Logs
@@ -114,7 +114,7 @@ class TensorBoard(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Note when it begins."""
-        self._epoch_begun = self._batch_begun = time.perf_counter()
+        self._epoch_begun = self._batch_begun = _clock.now()
         self._batches_before = self._steps()
 
     def _steps(self) -> int:
@@ -127,7 +127,7 @@ class TensorBoard(Callback):
         if not self._counter.is_due(batch):
             return
         values = {f"batch_{name}": value for name, value in (logs or {}).items()}
-        now = time.perf_counter()
+        now = _clock.now()
         if self.write_steps_per_second:
             every = self.update_freq if isinstance(self.update_freq, int) else 1
             values["batch_steps_per_second"] = every / max(now - self._batch_begun, 1e-9)
@@ -141,7 +141,7 @@ class TensorBoard(Callback):
         train["epoch_learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
         if self.write_steps_per_second:
             steps = self._steps() - self._batches_before
-            seconds = max(time.perf_counter() - self._epoch_begun, 1e-9)
+            seconds = max(_clock.now() - self._epoch_begun, 1e-9)
             train["epoch_steps_per_second"] = steps / seconds
         self._write("train", train, epoch)
         held_out = {f"epoch_{k[4:]}": v for k, v in logs.items() if k.startswith("val_")}

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
+
+from cdl import _clock
 
 _SLOW = 1e-3  # seconds
 _PATIENCE = 1.0  # seconds that `close` waits for an item that is being made
@@ -83,9 +84,9 @@ class Ahead:
             close()
 
     def _read(self) -> Any:
-        start = time.perf_counter()
+        start = _clock.now()
         item = next(self._iterator)
-        self._slow = time.perf_counter() - start > _SLOW
+        self._slow = _clock.now() - start > _SLOW
         self._wanted -= 1.0
         return item
 

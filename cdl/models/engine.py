@@ -4,13 +4,13 @@ As long as all is compiled, `run` is one call of the core for as many batches as
 a metric in Python makes it a loop over batches, in which the core still does everything else.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl import _clock
 from cdl._core import Executor
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Compiled, Reported, Settled
@@ -190,9 +190,9 @@ class Engine:
     def _run_in_python(self, steps: int, seconds: float) -> int:
         """The same batch by batch, with the Python parts between."""
         restrained = self._restraints.in_python
-        end = time.perf_counter() + seconds
+        end = _clock.now() + seconds
         done = 0
-        while done < steps and (not done or time.perf_counter() < end):
+        while done < steps and (not done or _clock.now() < end):
             penalty = self._restraints.before_step() if restrained else 0.0
             if self.parts.losses:
                 self._step_with_python_loss()

@@ -6,7 +6,6 @@ epochs, hooks and validation are the same for it.
 """
 
 import functools
-import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import data, tree
+from cdl import _clock, data, tree
 from cdl.data import brief
 from cdl.utils.tuples import pack_x_y_sample_weight
 
@@ -144,9 +143,9 @@ class OwnSteps:
     def run(self, steps: int, seconds: float) -> int:
         """Run up to `steps` batches or for about `seconds`; returns how many it was."""
         assert self._arrays is not None
-        end = time.perf_counter() + seconds
+        end = _clock.now() + seconds
         done = 0
-        while done < steps and (not done or time.perf_counter() < end):
+        while done < steps and (not done or _clock.now() < end):
             rows: Any = slice(self._next, self._next + self._batch)
             if self._order is not None:
                 rows = self._order[rows]

@@ -1,10 +1,9 @@
 """training.py - what fit and evaluate do: check all, then run epochs over feeds."""
 
 import functools
-import time
 from typing import Any
 
-from cdl import data
+from cdl import _clock, data
 from cdl.callbacks import CallbackList, History
 from cdl.models import checks, loops
 from cdl.models.arrays import training_data
@@ -129,7 +128,7 @@ def _run_epochs(
         epoch = model._initial_epoch or epochs.start
         alone = validation is None and callbacks.only_keep_history and feed.goes_alone
         while epoch < epochs.stop:
-            start = time.perf_counter()
+            start = _clock.now()
             feed.engine.reset()
             callbacks.on_epoch_begin(epoch)
             done = run_epoch(feed, callbacks, "train", model, chunk)
@@ -141,7 +140,7 @@ def _run_epochs(
             if model.stop_training or not done:
                 break
             if alone:
-                most = int(min(loops.SLICE / (time.perf_counter() - start), epochs.stop - epoch))
+                most = int(min(loops.SLICE / (_clock.now() - start), epochs.stop - epoch))
                 for logs in feed.run_epochs(most) if most > 1 else ():
                     callbacks.on_epoch_begin(epoch)
                     callbacks.on_epoch_end(epoch, dict(logs))

@@ -5,13 +5,12 @@ and anything else (a file, a pipe, CI) one plain line when the work is done.
 """
 
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
-from cdl import config
+from cdl import _clock, config
 
 WIDTH = 20  # of the bar, in characters
 
@@ -164,13 +163,13 @@ def line(
     Args:
         done: batches done.
         target: batches in all, None if unknown.
-        start: `time.perf_counter()` when the work began.
+        start: `_clock.now()` when the work began.
         logs: the values to show.
         bar: whether to draw the bar, or join all by " - " as a line of a log.
         width: of the bar, in characters.
         unit: what a batch is called.
     """
-    elapsed = time.perf_counter() - start
+    elapsed = _clock.now() - start
     each = elapsed / max(done, 1)
     count = f"{done}/{target if target is not None else 'Unknown'}"
     values = "".join(f" - {name}: {number(value)}" for name, value in logs.items())

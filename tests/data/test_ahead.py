@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from models.nets import data, net
 
+from cdl import _clock
 from cdl.callbacks import Callback
 from cdl.data.ahead import Ahead
 from cdl.utils import PyDataset
@@ -15,6 +16,14 @@ from cdl.utils import PyDataset
 X, VALUES, _, _ = data(24)
 MAIN = threading.current_thread().name
 WAIT = 20.0  # seconds; for what comes at once if it comes at all
+
+
+pytestmark = pytest.mark.usefixtures("clock")
+
+
+def passes(seconds):
+    """Let time pass on cdl's clock: how long a batch really takes is the machine's affair."""
+    _clock.now.seconds += seconds
 
 
 class Slow:
@@ -27,7 +36,7 @@ class Slow:
         self.enough = 10**9  # sets the event when so many have been made
 
     def batch(self):
-        time.sleep(0.002)
+        passes(0.002)
         self.threads.append(threading.current_thread().name)
         self.made += 1
         if self.made >= self.enough:
@@ -135,7 +144,7 @@ def test_batches_of_the_next_epoch_are_not_made_before_it_begins():
 
     class Note(Callback):
         def on_epoch_end(self, epoch, logs=None):
-            time.sleep(0.01)
+            time.sleep(0.01)  # in which the thread could make some
             made.append(slow.made)
 
     compiled().fit(
@@ -152,7 +161,7 @@ def test_batches_of_the_next_epoch_are_not_made_before_it_begins():
 def test_results_are_those_of_reading_in_turn():
     def batches(seconds):
         for i in range(6):
-            time.sleep(seconds)
+            passes(seconds)
             yield X[4 * i : 4 * i + 4], VALUES[4 * i : 4 * i + 4]
 
     logs = [compiled().fit(batches(s), verbose=0).history for s in (0.0, 0.002)]
@@ -210,7 +219,7 @@ def test_what_a_context_sets_holds_in_the_thread():
 
     def batches():
         for _ in range(5):
-            time.sleep(0.002)
+            passes(0.002)
             found.append(np.geterr()["over"])
             yield X[:4], VALUES[:4]
 
@@ -222,7 +231,7 @@ def test_what_a_context_sets_holds_in_the_thread():
 def test_items_come_in_order_however_they_are_asked_for():
     def numbers():
         for i in range(12):
-            time.sleep(0.0015)
+            passes(0.0015)
             yield i
 
     ahead = Ahead(numbers(), 2)

@@ -2,12 +2,13 @@
 
 import io
 import sys
-import time
 
 import pytest
 
 from cdl.callbacks import ProgbarLogger
 from cdl.utils import display
+
+pytestmark = pytest.mark.usefixtures("clock")  # no time passes but where a test says so
 
 
 class Terminal(io.StringIO):
@@ -40,20 +41,20 @@ def text_of(pieces):
     return "".join(text for text, _ in pieces)
 
 
-def test_line_has_a_bar_of_20_and_the_values():
-    start = time.perf_counter() - 0.021
+def test_line_has_a_bar_of_20_and_the_values(clock):
+    start = clock.seconds - 0.021
     line = text_of(display.line(3, 3, start, {"accuracy": 0.26, "loss": 1.47}, bar=True))
     assert line == "3/3 " + "━" * 20 + " 0s 7ms/step - accuracy: 0.2600 - loss: 1.4700"
 
 
-def test_line_of_unfinished_work_shows_the_time_that_is_left():
-    pieces = display.line(1, 11, time.perf_counter() - 7.05, {}, bar=True)
+def test_line_of_unfinished_work_shows_the_time_that_is_left(clock):
+    pieces = display.line(1, 11, clock.seconds - 7.05, {}, bar=True)
     assert text_of(pieces).startswith(" 1/11 ")
     assert (" 1:10 ", "bold") in pieces
 
 
-def test_line_without_a_known_end():
-    line = text_of(display.line(3, None, time.perf_counter() - 2, {}, bar=True))
+def test_line_without_a_known_end(clock):
+    line = text_of(display.line(3, None, clock.seconds - 2, {}, bar=True))
     assert line.startswith("3/Unknown ")
 
 
@@ -85,7 +86,7 @@ def test_verbose_2_is_keras_s_two_lines(capsys):
     assert second.startswith("4/4 - 0s - ")
 
 
-def test_terminal_gets_a_bar_that_is_drawn_while_it_runs(monkeypatch):
+def test_terminal_gets_a_bar_that_is_drawn_while_it_runs(monkeypatch, clock):
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
@@ -93,7 +94,7 @@ def test_terminal_gets_a_bar_that_is_drawn_while_it_runs(monkeypatch):
     logger.set_params({"verbose": "auto", "epochs": 2, "steps": 4})
     logger.on_train_begin()
     logger.on_epoch_begin(0)
-    logger._drawn -= 1
+    clock.seconds += 1
     logger.on_progress(1, lambda: {"loss": 0.75})
     drawn = sys.stdout.getvalue()
     logger.on_progress(4, dict)
@@ -105,15 +106,18 @@ def test_terminal_gets_a_bar_that_is_drawn_while_it_runs(monkeypatch):
     assert "loss: 0.5000" in sys.stdout.getvalue().removeprefix(drawn)
 
 
-def test_bar_asks_for_values_only_when_it_draws():
+def test_bar_asks_for_values_only_when_it_draws(monkeypatch, clock):
+    monkeypatch.setattr(sys, "stdout", Terminal())
     asked = []
     logger = ProgbarLogger()
     logger.set_params({"verbose": 1, "epochs": 1, "steps": 4})
     logger.on_train_begin()
     logger.on_epoch_begin(0)
-    logger.on_progress(1, lambda: asked.append(1) or {})
-    logger.on_progress(2, lambda: asked.append(1) or {})
-    assert not asked
+    for done, passed in enumerate([0.0, 0.04, 0.02, 0.04]):
+        clock.seconds += passed
+        logger.on_progress(done, lambda done=done: asked.append(done) or {})
+    logger.close()
+    assert asked == [2]  # after 60 ms; the next drawing is not due 40 ms later
 
 
 def test_rich_is_loaded_only_for_a_bar(run_python):
@@ -129,7 +133,7 @@ def test_rich_is_loaded_only_for_a_bar(run_python):
     )
 
 
-def test_notebook_writes_over_its_line(monkeypatch, capsys):
+def test_notebook_writes_over_its_line(monkeypatch, capsys, clock):
     class ZMQInteractiveShell:
         pass
 
@@ -143,7 +147,7 @@ def test_notebook_writes_over_its_line(monkeypatch, capsys):
     logger.set_params({"verbose": 1, "epochs": 1, "steps": 2})
     logger.on_train_begin()
     logger.on_epoch_begin(0)
-    logger._drawn -= 1
+    clock.seconds += 1
     logger.on_progress(1, lambda: {"loss": 0.25})
     logger.on_progress(2, dict)
     logger.on_epoch_end(0, {"loss": 0.5})
