@@ -135,12 +135,13 @@ class Applying(Keeping):
         for variable in gradients:
             if variable.constraint is not None:
                 variable.assign(np.asarray(variable.constraint(variable.numpy())))
-        self._write_back()
+        self._write_back(gradients)
 
-    def _write_back(self) -> None:
-        """Give weights that are no Variables their values."""
-        for variable, foreign in self._foreign.items():
-            _write(foreign, variable.numpy())
+    def _write_back(self, changed: Iterable[Variable]) -> None:
+        """Give weights that have changed, and are no Variables, their values."""
+        for variable in changed:
+            if variable in self._foreign:
+                _write(self._foreign[variable], variable.numpy())
 
     def _executor_of(self, variables: tuple[Variable, ...]) -> _core.Executor:
         """An executor of nothing but the steps of these weights."""

@@ -224,9 +224,12 @@ class Written(Applying):
                     f"{owner}: the gradient of {each.path!r} must have shape {each.shape}, got "
                     f"{array.shape}"
                 )
+        before = {each: each.numpy() for each in self._foreign}
         self._make_step(arrays)
         self.step += 1
-        self._write_back()
+        # A step of the user's own, or an average, may change weights without a gradient too.
+        same = [each for each in before if np.array_equal(each.numpy(), before[each])]
+        self._write_back(self._foreign.keys() - same)
 
     def _make_step(self, gradients: Gradients) -> None:
         """One step in Python, and what Keras has around it, in its order."""

@@ -61,6 +61,46 @@ def test_a_weight_without_a_gradient_stays_with_all_that_is_kept_of_it():
     np.testing.assert_allclose(a.numpy(), [0.5, 1.5])
 
 
+class Plain(optimizers.Optimizer):
+    """Written in Python."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, learning_rate * gradient)
+
+
+FOREIGN = {
+    "NumPy arrays": lambda values: np.array(values),
+    "states": lambda values: State(np.array(values, np.float32), name="w"),
+    "Variables": variable,
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("make", [lambda: SGD(0.5), lambda: Plain(0.5)], ids=["core", "Python"])
+@pytest.mark.parametrize("leave_out", [True, False], ids=["no gradient", "not named"])
+def test_a_weight_that_does_not_step_keeps_what_the_user_has_written_meanwhile(
+    kind, make, leave_out
+):
+    a, b = FOREIGN[kind]([1.0, 2.0]), FOREIGN[kind]([3.0])
+    optimizer = make()
+    optimizer.apply([np.ones(2), np.ones(1)], [a, b])
+    new = 7 + 2.0**-40  # more digits than a float32 has
+    if kind == "NumPy arrays":
+        b[...] = new
+    else:
+        b.assign([new])
+    if leave_out:
+        with pytest.warns(UserWarning, match="Gradients do not exist for variables"):
+            optimizer.apply([np.ones(2), None], [a, b])
+    else:
+        optimizer.apply([np.ones(2)], [a])
+    np.testing.assert_array_equal(np.array(a), [0.0, 1.0])
+    expected = new if kind == "NumPy arrays" else np.float32(new)
+    assert np.array(b) == expected
+    optimizer.apply([np.ones(1)], [b])
+    np.testing.assert_allclose(np.array(b), [6.5])
+
+
 def test_what_stands_around_a_step_holds_too():
     w = variable([3.0, -4.0])
     SGD(0.5, weight_decay=0.2, clipnorm=1.0).apply([np.array([6.0, 8.0])], [w])
