@@ -4,12 +4,17 @@ The core lets go of Python's lock while it trains, so a batch can be made meanwh
 between threads costs more than a batch that is only cut out of an array, so the thread starts when
 an item has taken a millisecond. No more is read than the caller has said that it will ask for: what
 a generator has not been asked for is still there after the training.
+
+Iterators need not be safe to share between threads, so an iterator has a lock: whoever reads it
+next, such as the `fit` that follows one that was stopped, waits until the item that a thread is
+making is there.
 """
 
 from __future__ import annotations
 
 import contextvars
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -20,16 +25,42 @@ _SLOW = 1e-3  # seconds
 _PATIENCE = 1.0  # seconds that `close` waits for an item that is being made
 
 
+class _Turn:
+    """Who holds its lock may read the iterator."""
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self.iterator = iterator  # alive as long as this is, so no other has its id
+        self.lock = threading.Lock()
+
+    def take(self) -> Any:
+        """The next item."""
+        with self.lock:
+            return next(self.iterator)
+
+
+_turns: weakref.WeakValueDictionary[int, _Turn] = weakref.WeakValueDictionary()
+_finding = threading.Lock()
+
+
+def _turn_of(iterator: Iterator[Any]) -> _Turn:
+    """The one turn of an iterator, however many read it."""
+    with _finding:
+        turn = _turns.get(id(iterator))
+        if turn is None:
+            turn = _turns[id(iterator)] = _Turn(iterator)
+        return turn
+
+
 class Ahead:
     """The items of an iterator, in their order.
 
     Args:
-        iterator: is read by one thread at a time.
+        iterator: is read by one thread at a time, also if there is an Ahead of it elsewhere.
         most: how many items may wait.
     """
 
     def __init__(self, iterator: Iterator[Any], most: int) -> None:
-        self._iterator = iterator
+        self._turn = _turn_of(iterator)
         self._most = most
         self._wanted = 0.0  # items that may be read before they are asked for
         self._slow = False
@@ -79,13 +110,13 @@ class Ahead:
     def close(self) -> None:
         """Stop, and close the iterator, if it can be closed."""
         self.stop()
-        close = getattr(self._iterator, "close", None)
+        close = getattr(self._turn.iterator, "close", None)
         if close is not None and (self._thread is None or not self._thread.is_alive()):
             close()
 
     def _read(self) -> Any:
         start = _clock.now()
-        item = next(self._iterator)
+        item = self._turn.take()
         self._slow = _clock.now() - start > _SLOW
         self._wanted -= 1.0
         return item
@@ -102,7 +133,7 @@ class Ahead:
     def _work(self) -> None:
         while self._may_read():
             try:
-                item = next(self._iterator)
+                item = self._turn.take()
             except BaseException as error:  # raised where the item would have been
                 with self._changed:
                     self._end = error

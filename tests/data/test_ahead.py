@@ -10,6 +10,7 @@ from models.nets import data, net
 
 from cdl import _clock
 from cdl.callbacks import Callback
+from cdl.data import ahead
 from cdl.data.ahead import Ahead
 from cdl.utils import PyDataset
 
@@ -189,6 +190,21 @@ def test_no_workers_make_batches_in_the_callers_thread():
     assert set(slow.threads) == {MAIN}
 
 
+def test_a_generator_within_a_data_set_without_workers_is_read_by_the_caller_alone():
+    slow = Slow()
+
+    class InMyThread(PyDataset):
+        num_batches = None
+        batches = slow.generator()
+
+        def __getitem__(self, number):
+            return next(self.batches)
+
+    compiled().fit(InMyThread(workers=0), steps_per_epoch=5, epochs=2, verbose=0)
+    assert set(slow.threads) == {MAIN}
+    assert slow.made >= 10
+
+
 def test_an_error_comes_where_its_batch_would():
     slow = Slow()
 
@@ -214,6 +230,51 @@ def test_the_thread_ends_with_a_training_that_is_stopped():
     assert slow.made < 10
 
 
+class Alone:
+    """An iterator that notes whether two threads are ever within it; `gate` holds it up."""
+
+    def __init__(self):
+        self.within = self.met = 0
+        self.reached, self.gate = threading.Event(), threading.Event()
+        self.made = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.met += self.within
+        self.within += 1
+        passes(0.002)
+        self.made += 1
+        if self.made == 3:
+            self.reached.set()
+            assert self.gate.wait(WAIT)
+        self.within -= 1
+        return X[:4], VALUES[:4]
+
+
+def test_an_iterator_is_read_by_one_thread_at_a_time_also_after_a_fit_that_was_stopped(monkeypatch):
+    monkeypatch.setattr(ahead, "_PATIENCE", 0.0)
+    batches = Alone()
+
+    class Stop(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            assert batches.reached.wait(WAIT)  # the thread is making another one
+            self.model.stop_training = True
+
+    compiled().fit(batches, steps_per_epoch=100, verbose=0, callbacks=Stop())
+    next_fit = threading.Thread(
+        target=lambda: compiled().fit(batches, steps_per_epoch=3, verbose=0)
+    )
+    next_fit.start()
+    next_fit.join(0.2)  # as long as it takes to come to the iterator
+    batches.gate.set()
+    next_fit.join(WAIT)
+    assert not next_fit.is_alive()
+    assert batches.made == 3 + 3
+    assert not batches.met
+
+
 def test_what_a_context_sets_holds_in_the_thread():
     found = []
 
@@ -234,12 +295,12 @@ def test_items_come_in_order_however_they_are_asked_for():
             passes(0.0015)
             yield i
 
-    ahead = Ahead(numbers(), 2)
-    assert next(ahead) == 0
-    ahead.expect(3)
-    assert [next(ahead) for _ in range(7)] == list(range(1, 8))  # more than was announced
-    ahead.expect(1e9)
-    assert list(ahead) == [8, 9, 10, 11]
+    reader = Ahead(numbers(), 2)
+    assert next(reader) == 0
+    reader.expect(3)
+    assert [next(reader) for _ in range(7)] == list(range(1, 8))  # more than was announced
+    reader.expect(1e9)
+    assert list(reader) == [8, 9, 10, 11]
     with pytest.raises(StopIteration):
-        next(ahead)
-    ahead.close()
+        next(reader)
+    reader.close()
