@@ -51,6 +51,13 @@ def whole(owner: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def class_number(owner: str, name: str, value: Any) -> int:
+    """A whole number that fits into 32 bits, as the core keeps class numbers."""
+    if not -(2**31) <= whole(owner, name, value) < 2**31:
+        raise expected(owner, name, "an int of 32 bits", value)
+    return int(value)
+
+
 def count(owner: str, name: str, value: Any) -> int:
     """A whole number of at least 0; a bool is none."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:

@@ -22,7 +22,10 @@ from reference_optimizers import OPTIMIZER_HYPERS, OPTIMIZERS  # noqa: F401
 
 
 def _in_top_k(classes: Any, p: Array, k: float) -> Array:
-    own = np.take_along_axis(p, np.asarray(classes, int)[..., None], -1)
+    n, classes = p.shape[-1], np.asarray(classes, int)
+    at = np.where(classes < 0, classes + n, classes)
+    own = np.take_along_axis(p, np.clip(at, 0, n - 1)[..., None], -1)
+    own = np.where(((at >= 0) & (at < n))[..., None], own, -np.inf)  # what is no class is last
     return ((p > own).sum(-1) < k).astype(float)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import flag, number, whole
+from cdl._arguments import class_number, flag, number, whole
 from cdl.losses.compiled import CompiledLoss
 from cdl.losses.loss import as_array, family, function_of
 
@@ -173,7 +173,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         self.from_logits = flag(owner, "from_logits", from_logits)
         self.ignore_class = ignore_class
         if ignore_class is not None:
-            self.ignore_class = whole(owner, "ignore_class", ignore_class)
+            self.ignore_class = class_number(owner, "ignore_class", ignore_class)
         self.axis = whole(owner, "axis", axis)
         self.row = f"{'softmax_' if self.from_logits else ''}sparse_categorical_crossentropy"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _budget
-from cdl._arguments import expected, flag, number, positive_int, several, whole
+from cdl._arguments import class_number, expected, flag, number, positive_int, several, whole
 from cdl._hints import warn
 from cdl.config import epsilon
 from cdl.losses.loss import as_array
@@ -75,7 +75,7 @@ class IoU(Tally):
             raise expected(owner, "target_class_ids", what, target_class_ids)
         self.ignore_class = ignore_class
         if ignore_class is not None:
-            self.ignore_class = whole(owner, "ignore_class", ignore_class)
+            self.ignore_class = class_number(owner, "ignore_class", ignore_class)
         self.sparse_y_true = flag(owner, "sparse_y_true", sparse_y_true)
         self.sparse_y_pred = flag(owner, "sparse_y_pred", sparse_y_pred)
         self.axis = whole(owner, "axis", axis)

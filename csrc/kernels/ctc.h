@@ -28,7 +28,7 @@ static inline size_t cdl_ctc_floats(size_t steps, size_t ldy, size_t labels) {
 #define NEVER 1e5f
 
 struct ctc {
-    size_t n, row;
+    size_t n, row, classes;
     const int32_t *label;
     float *leave,
         *stay; /* what it costs to go on to the next label without a blank, and to blank */
@@ -43,8 +43,14 @@ CDL_INLINE float ctc_add(float a, float b) {
     return max_f(a, b) + log1p_unit_f(exp_down_f(-abs_f(ctc_lead(a, b))));
 }
 
+/* The class of label j; what is no class counts as the blank. */
+CDL_INLINE size_t ctc_class(const struct ctc *c, size_t j) {
+    const size_t class = (size_t)c->label[j];
+    return class < c->classes ? class : 0;
+}
+
 static void ctc_scores(const struct ctc *c, const float *log_y) {
-    for (size_t j = 0; j < c->n; j++) c->score[j] = log_y[c->label[j]];
+    for (size_t j = 0; j < c->n; j++) c->score[j] = log_y[ctc_class(c, j)];
 }
 
 static void ctc_step(const struct ctc *c, float blank, size_t s) {
@@ -87,7 +93,7 @@ static void ctc_step_back(struct ctc *c, size_t s, float *dy) {
         d_emit[j] += d_p[j + 1] * (1.0f - share);
     }
     dy[0] += blank;
-    for (size_t j = 0; j < n; j++) dy[c->label[j]] += d_next[j];
+    for (size_t j = 0; j < n; j++) dy[ctc_class(c, j)] += d_next[j];
     float *read = c->d_next;
     c->d_next = c->d_emit;
     c->d_emit = read;
@@ -106,7 +112,7 @@ static void ctc(size_t steps, size_t n, const float *y, size_t ldy, size_t label
     log_softmax_forward(steps, n, y, ldy, log_y, ldy);
     const size_t row = cdl_ctc_row(labels);
     float *rest = scratch + cdl_round_up(steps * ldy, CDL_LINE);
-    struct ctc c = {.row = row, .label = t};
+    struct ctc c = {.row = row, .classes = n, .label = t};
     float **const rows[] = {&c.leave, &c.stay, &c.score, &c.d_p, &c.d_phi, &c.d_emit};
     for (size_t i = 0; i < 6; i++) *rows[i] = rest + i * row;
     c.p = rest + 6 * row;

@@ -62,9 +62,12 @@ CDL_INLINE float metric_sparse_categorical_accuracy(size_t n, const float *y, co
     return line_argmax(n, y) == (size_t)*(const int32_t *)target ? 1.0f : 0.0f;
 }
 
-/* Whether at most k - 1 predictions exceed that of the class; a NaN counts as smallest. */
-CDL_INLINE float in_top_k(size_t n, const float *y, size_t class, float k) {
-    const float own = y[class] == y[class] ? y[class] : -INFINITY;
+/* Whether at most k - 1 predictions exceed that of the class; a NaN counts as smallest, and so does
+ * what is no class. As in Keras negative numbers count from the last class. */
+CDL_INLINE float in_top_k(size_t n, const float *y, int64_t class, float k) {
+    const int64_t at = class < 0 ? class + (int64_t)n : class;
+    const float found = at >= 0 && at < (int64_t)n ? y[at] : NAN;
+    const float own = found == found ? found : -INFINITY;
     float above = 0.0f;
     for (size_t j = 0; j < n; j++) above += y[j] > own ? 1.0f : 0.0f;
     return above < k ? 1.0f : 0.0f;
@@ -72,12 +75,12 @@ CDL_INLINE float in_top_k(size_t n, const float *y, size_t class, float k) {
 
 CDL_INLINE float metric_top_k_categorical_accuracy(size_t n, const float *y, const void *target,
                                                    const float *p) {
-    return in_top_k(n, y, line_argmax(n, target), p[0]);
+    return in_top_k(n, y, (int64_t)line_argmax(n, target), p[0]);
 }
 
 CDL_INLINE float metric_sparse_top_k_categorical_accuracy(size_t n, const float *y,
                                                           const void *target, const float *p) {
-    return in_top_k(n, y, (size_t)*(const int32_t *)target, p[0]);
+    return in_top_k(n, y, *(const int32_t *)target, p[0]);
 }
 
 /* Predictions are classes, the likeliest first. */

@@ -149,7 +149,7 @@ static bool is_class(const struct cdl_node *node, float number) {
 
 static int32_t cell_of(const struct cdl_node *node, float target, float predicted) {
     if (!is_class(node, target) || !is_class(node, predicted)) return -1;
-    if ((int32_t)target == (int32_t)node->row_param[IGNORED]) return -1;
+    if (truncf(target) == node->row_param[IGNORED]) return -1;
     return (int32_t)target * (int32_t)node->row_param[CLASSES] + (int32_t)predicted;
 }
 

@@ -55,11 +55,12 @@ static struct sums weigh(const struct cdl_node *node, size_t first, size_t last)
     const struct cdl_tensor *weights = input(node, READS_WEIGHTS), *out = node->out[0];
     const struct cdl_tensor *mask = input(node, READS_MASK);
     const struct cdl_tensor *classes = input(node, READS_CLASSES);
-    const int32_t ignored = (int32_t)node->attribute[IGNORED];
+    const float ignored = node->attribute[IGNORED];
     struct sums sums = {0.0, 0.0};
     for (size_t line = first * out->lines; line < last * out->lines; line++) {
         const int32_t class = classes ? ((const int32_t *)(void *)classes->data)[line] : 0;
-        const bool counts = !(mask && mask->data[line] == 0.0f) && !(classes && class == ignored);
+        const bool counts =
+            !(mask && mask->data[line] == 0.0f) && !(classes && (float)class == ignored);
         const size_t at = weights && weights->lines == 1 ? line / out->lines : line;
         out->data[line] = counts ? (weights ? weights->data[at] : 1.0f) : 0.0f;
         sums.counted += counts ? 1.0 : 0.0;

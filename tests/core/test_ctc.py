@@ -101,6 +101,16 @@ def test_labels_that_do_not_fit_cost_much_and_leave_numbers():
     assert all(np.isfinite(each).all() for each in found.values())
 
 
+def test_labels_that_are_no_class_read_and_write_nothing_beside_their_row():
+    x = np.random.default_rng(2).normal(size=(1, 9, 3)).astype(np.float32)
+    found = []
+    for label in (-1, 5, 10**8, -(2**31), 2**31 - 1):
+        grads = gradients(program_of(9, 5, 3).fused(), [x, np.array([[2, label, 0]])])
+        found.append([each.tolist() for each in grads.values()])
+        assert np.isfinite(np.concatenate([each.ravel() for each in grads.values()])).all()
+    assert all(each == found[0] for each in found)
+
+
 def test_score_of_minus_infinity_is_a_class_that_never_comes():
     z = np.zeros((1, 5, 4), np.float32)
     z[..., 3] = -np.inf

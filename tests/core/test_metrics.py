@@ -124,6 +124,18 @@ def test_the_largest_is_numpys_argmax_wherever_it_stands(n, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n", [1, 3, 16, 40])
+@pytest.mark.parametrize(("name", "parameters"), [row for row in ROWS if classes_of(row[0])])
+def test_labels_that_are_no_class_read_nothing_beside_their_row(name, parameters, n, isa):
+    int32 = np.iinfo(np.int32)
+    y = np.array([int32.min, -(10**8), -n - 1, -n, -1, 0, n - 1, n, n + 1, 10**8, int32.max])
+    _, p = arguments(name, len(y), n)
+    total, count = measure(name, parameters, y, p, isa=isa)
+    assert count == len(y)
+    np.testing.assert_allclose(total, formula(name, parameters, y, p).sum(), **CLOSE)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("n", [2, 5, 16, 40])
 @pytest.mark.parametrize("times", [1, 8])
 def test_of_equals_and_of_nans_the_first_is_the_largest(times, n, isa):

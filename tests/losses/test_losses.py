@@ -332,6 +332,11 @@ P2 = [[0.9, 0.1], [0.2, 0.8]]
             ValueError,
             "ignore_class must be an int",
         ),
+        (
+            lambda: losses.SparseCategoricalCrossentropy(ignore_class=2**32),
+            ValueError,
+            "ignore_class must be an int of 32 bits, got 4294967296",
+        ),
         (lambda: losses.mean_squared_error(P2, [[1, 2, 3]] * 2), ValueError, "y_true must have sh"),
         (lambda: losses.mean_squared_error([1, 2, 3], P2), ValueError, "y_true must have shape"),
         (lambda: losses.mean_squared_error(1.0, 2.0), ValueError, "y_pred must have at least one"),

@@ -225,5 +225,25 @@ def means(k):
     return {**seen, "call": k.metrics.Mean()([2.0, 4.0]), "names": [mean.name, total.name]}
 
 
-for _function in (identifiers, names, by_shapes, own_metric, means):
+def ignored_classes(k):
+    """What labels that the loss ignores count in accuracies beside it."""
+    seen = {}
+    for ignored in (-1, -3, -4, 3, 1000, 100_000_000):
+        net = mlp(k)
+        net.compile(
+            "sgd",
+            k.losses.SparseCategoricalCrossentropy(ignore_class=ignored),
+            metrics=[
+                "sparse_categorical_accuracy",
+                k.metrics.SparseTopKCategoricalAccuracy(k=1, name="top_1"),
+                k.metrics.SparseTopKCategoricalAccuracy(k=2, name="top_2"),
+                k.metrics.SparseTopKCategoricalAccuracy(k=5, name="top_5"),
+            ],
+        )
+        y = np.where(np.arange(N) % 3 == 1, ignored, classes(N, 3))
+        seen[str(ignored)] = list(net.evaluate(numbers(N, 4), y, verbose=0))
+    return seen
+
+
+for _function in (identifiers, names, by_shapes, own_metric, means, ignored_classes):
     add("metrics", _function.__name__, _function)
