@@ -15,12 +15,11 @@
 
 static int limit = 1;
 static char reason[96] = "not initialised";
-static atomic_bool region_used;
-static atomic_bool forked_after_region;
+static atomic_bool forked;
 
-static void in_child(void) {
-    if (atomic_load(&region_used)) atomic_store(&forked_after_region, true);
-}
+/* The threads of the OpenMP runtime are gone, and it does not know. Whether it had any is not to be
+ * seen from here: another library in the process may have used it. */
+static void in_child(void) { atomic_store(&forked, true); }
 
 static int affinity_cpus(void) {
 #ifdef __linux__
@@ -111,7 +110,7 @@ int cdl_threads_limit_own(int most) {
 }
 
 int cdl_threads_available(void) {
-    if (atomic_load(&forked_after_region)) return 1;
+    if (atomic_load(&forked)) return 1;
     return own_limit > 0 && own_limit < limit ? own_limit : limit;
 }
 
@@ -125,8 +124,7 @@ int cdl_threads_now(int planned) {
 }
 
 const char *cdl_threads_reason(void) {
-    return atomic_load(&forked_after_region) ? "forked from a process that had used threads"
-                                             : reason;
+    return atomic_load(&forked) ? "forked: OpenMP does not survive that" : reason;
 }
 
 /* Denormal operands cost a hundred cycles each, and they come in ordinary use: Adam's first
@@ -167,11 +165,25 @@ static void said(struct cdl_team *team) { (void)team; }
 static void heard(struct cdl_team *team) { (void)team; }
 #endif
 
+/* The mode in which this thread came into the region that it is in. */
+static _Thread_local fpu_mode outer_mode;
+
+static void run(void (*work)(void *, struct cdl_team *, int), void *arg, struct cdl_team *team,
+                int thread) {
+    const fpu_mode before = outer_mode; /* a function of the caller's may run a region too */
+    outer_mode = fpu_enter();
+    work(arg, team, thread);
+    fpu_leave(outer_mode);
+    outer_mode = before;
+}
+
+void cdl_region_leave(void) { fpu_leave(outer_mode); }
+void cdl_region_enter(void) { outer_mode = fpu_enter(); }
+
 void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *arg) {
 #ifdef _OPENMP
-    if (size > 1 && !atomic_load(&forked_after_region)) {
+    if (size > 1 && !atomic_load(&forked)) {
         struct cdl_team team = {.size = 0};
-        atomic_store(&region_used, true);
         said(&team);
 #pragma omp parallel num_threads(size) shared(team)
         {
@@ -183,9 +195,7 @@ void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *ar
                 said(&team);
             }
             heard(&team);
-            fpu_mode mode = fpu_enter();
-            work(arg, &team, omp_get_thread_num());
-            fpu_leave(mode);
+            run(work, arg, &team, omp_get_thread_num());
             said(&team);
         }
         heard(&team);
@@ -195,9 +205,7 @@ void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *ar
     (void)size;
     struct cdl_team alone;
     alone.size = 1;
-    fpu_mode mode = fpu_enter();
-    work(arg, &alone, 0);
-    fpu_leave(mode);
+    run(work, arg, &alone, 0);
 }
 
 static void pause_once(void) {

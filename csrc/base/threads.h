@@ -23,8 +23,8 @@ struct cdl_team {
  */
 void cdl_threads_init(void);
 
-/* Threads that a call may use now: 1 in a child whose parent had used threads, since the OpenMP
- * runtime does not survive a fork. */
+/* Threads that a call may use now: 1 in a child of a process that had loaded this library, since
+ * the OpenMP runtime does not survive a fork. */
 int cdl_threads_available(void);
 
 /* Of `planned` threads those that may run at this moment: the limit of the calling thread counts,
@@ -41,6 +41,11 @@ bool cdl_threads_have_openmp(void);
  * flushed to zero in each, and the caller's floating-point mode is restored. The team may come
  * out smaller than asked for; `team->size` tells. */
 void cdl_region(int size, void (*work)(void *arg, struct cdl_team *team, int thread), void *arg);
+
+/* Around a function of the caller's within a region that runs on the calling thread: it computes in
+ * the caller's floating-point mode, which may be another one afterwards. */
+void cdl_region_leave(void);
+void cdl_region_enter(void);
 
 /* Waits for all threads of the team. Spins some microseconds, then yields: beside a busy
  * neighbour a spinning barrier makes a step many times slower. */

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "base/threads.h"
+
 static size_t sample_floats(const struct cdl_tensor *value) { return value->lines * value->width; }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
@@ -32,10 +34,11 @@ static void unpack(const struct cdl_tensor *value, const float *from, size_t lin
 
 static void call(const struct cdl_node *node, const struct cdl_host_call *call, size_t floats) {
     memset(call->out, 0, floats * sizeof(float));
-    if (!node->host->failed && !node->host->call(node->host->who, call)) {
-        node->host->failed = true;
-        memset(call->out, 0, floats * sizeof(float));
-    }
+    if (node->host->failed) return;
+    cdl_region_leave();
+    node->host->failed = !node->host->call(node->host->who, call);
+    cdl_region_enter();
+    if (node->host->failed) memset(call->out, 0, floats * sizeof(float));
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -105,6 +105,52 @@ def test_the_mode_of_other_python_threads_is_theirs_too():
     assert len(found) == 80 and all(found)
 
 
+class Modes:
+    """A function in Python within a program: y = x, and the modes that it was called in."""
+
+    def __init__(self, inner=None):
+        self.found, self.inner = [], inner
+
+    def look(self):
+        self.found.append(mode_is_the_callers())
+        if self.inner:
+            self.inner.predict([np.ones((64, 20))])
+            self.found.append(mode_is_the_callers())
+
+    def forward(self, x, training):
+        self.look()
+        return x
+
+    def backward(self, x, dy, training):
+        self.look()
+        return dy
+
+
+@pytest.mark.parametrize("inner", [None, 1, 3])
+def test_a_function_of_the_callers_within_a_program_computes_in_the_callers_mode(inner):
+    modes = Modes(inner and _core.Executor(product(np.eye(20)), 64, threads=inner))
+    program = Program()
+    h = dense(program, program.input((20,)), weight(np.eye(20)))
+    y = dense(program, program.emit("host", [h], h.shape, function=modes), weight(np.eye(20)))
+    program.output(y)
+    program.loss("mean_squared_error", program.input((20,), role="y"), y)
+    optimizer = learner("sgd", program.variables)
+    executor = _core.Executor(program, 8, training=True, optimizer=optimizer)
+    executor.begin([np.full((16, 20), 1e-20), np.ones((16, 20))], 8)
+    assert executor.train(9, 100.0, [0.1], 0, 0) == 2
+    assert len(modes.found) == (8 if inner else 4) and all(modes.found)
+    assert mode_is_the_callers()
+
+
+def test_denormals_count_as_0_again_behind_a_function_of_the_callers():
+    program = Program()
+    x = program.input((20,))
+    h = program.emit("host", [x], x.shape, function=Modes())
+    program.output(dense(program, h, weight(np.full((20, 20), 1e30))))
+    found = _core.Executor(program, 8).predict([np.full((8, 20), SUBNORMAL)])
+    np.testing.assert_array_equal(found, np.zeros((8, 20)))
+
+
 def test_a_weight_keeps_a_subnormal_value_that_is_set():
     kernel = weight(np.full((3, 3), SUBNORMAL))
     np.testing.assert_array_equal(kernel.numpy(), np.full((3, 3), SUBNORMAL))
