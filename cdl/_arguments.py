@@ -51,6 +51,16 @@ def whole(owner: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def exact_count(owner: str, name: str, value: Any) -> int:
+    """How many rows or tokens there are: the core reads their numbers as float32.
+
+    Beyond 2**24 that leaves out every other number, so that another row would be read.
+    """
+    if positive_int(owner, name, value) > 2**24:
+        raise expected(owner, name, "at most 2**24 = 16777216: numbers are read as float32", value)
+    return int(value)
+
+
 def class_number(owner: str, name: str, value: Any) -> int:
     """A whole number that fits into 32 bits, as the core keeps class numbers."""
     if not -(2**31) <= whole(owner, name, value) < 2**31:

@@ -62,8 +62,11 @@ cdef class Executor:
         self.busy = True
         return 0
 
-    cdef int _raise(self) except -1:
-        """Raises what a Python function within the program has raised, or what an op found."""
+    cdef int _raise(self, const int64_t *order) except -1:
+        """Raises what a Python function within the program has raised, or what an op found.
+
+        order: of the rows of a pass, or NULL.
+        """
         cdef _Host host
         cdef cdl_found found
         for host in self.hosts:
@@ -71,8 +74,10 @@ cdef class Executor:
                 error, host.error = host.error, None
                 raise error
         if cdl_fault(self.program, &found):
+            row = order[found.sample] if order != NULL else found.sample
+            where = "" if found.shared else f" in row {row}"
             raise ValueError(f"{self.labels[found.instruction]}: expected numbers in "
-                             f"[0, {found.limit}), got {found.value:g}")
+                             f"[0, {found.limit}), got {found.value:.8g}{where}")
         return 0
 
     cdef int _check_training(self) except -1:
@@ -176,7 +181,7 @@ cdef class Executor:
                 before = time.perf_counter() if rows < held.rows else 0.0
                 with nogil:
                     cdl_predict(self.program, held.arrays, rows, to, draws)
-                self._raise()
+                self._raise(NULL)
                 done += rows
                 draws.first = done
                 if done < held.rows:
@@ -251,8 +256,9 @@ cdef class Executor:
             try:
                 with nogil:
                     cdl_train(self.program, &self.where, steps, seconds)
-                self._raise()
+                self._raise(self.where.order)
             finally:
+                self.where.rates = NULL
                 PyBuffer_Release(&view)
                 if shares is not None:
                     self.where.shares = NULL
@@ -309,9 +315,10 @@ cdef class Executor:
                             to[total + k] = state[k]
                         total += n
                     i += 1
-            self._raise()
+            self._raise(self.where.order)
         finally:
             self.where.order = before
+            self.where.rates = NULL
             self.busy = False
         ends = list(itertools.accumulate(sizes, initial=2))
         return [([tuple(row[a:b]) for a, b in itertools.pairwise(ends)], (row[0], row[1]))
@@ -323,7 +330,7 @@ cdef class Executor:
         try:
             with nogil:
                 cdl_test(self.program, &self.where, steps, seconds)
-            self._raise()
+            self._raise(self.where.order)
         finally:
             self.busy = False
         return self.where.next
@@ -337,7 +344,7 @@ cdef class Executor:
             self.where.seed = seed
             with nogil:
                 rows = cdl_forward(self.program, &self.where, training)
-            self._raise()
+            self._raise(self.where.order)
         finally:
             self.busy = False
         return rows
@@ -373,8 +380,9 @@ cdef class Executor:
             self.where.n_rates = 1
             with nogil:
                 cdl_backward(self.program, &self.where, gradients)
-            self._raise()
+            self._raise(self.where.order)
         finally:
+            self.where.rates = NULL
             self.busy = False
 
     def apply(self, gradients, float rate, uint64_t iteration):
@@ -396,6 +404,7 @@ cdef class Executor:
             with nogil:
                 cdl_apply(self.program, &self.where, params)
         finally:
+            self.where.rates = NULL
             self.busy = False
 
     @property

@@ -165,6 +165,8 @@ cdef extern from "cdl.h" nogil:
                      cdl_draws draws)
     struct cdl_found:
         int instruction
+        c_bool shared
+        size_t sample
         float value
         size_t limit
     bint cdl_fault(const cdl_program *program, cdl_found *found)

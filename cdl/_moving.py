@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
+from cdl._arguments import exact_count
 from cdl._instruction import Value
 from cdl._values import reshape
 
@@ -114,6 +115,7 @@ def take_along(program: Program, value: Value, places: Value, axis: int) -> Valu
     Negative numbers count from the end; one that is none ends the run with a ``ValueError``.
     """
     numbers = cut(value.shape, axis)
+    exact_count("take_along_axis", f"axis {axis}", value.shape[axis])
     return program.emit("take_along", [value, places], places.shape, numbers=numbers)
 
 
@@ -139,6 +141,7 @@ def gather(
         from it, or all of them where the optimizer moves weights without a gradient.
     """
     rows, width = table.shape[0], math.prod(table.shape[1:])
+    exact_count(label, "the rows of the table", rows)
     if not isinstance(table, Value) and table.storage.matrix:
         table = program.param(table)  # lies in panels: its rows are not in one piece
     inputs: list[Value] = [places]

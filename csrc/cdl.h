@@ -191,6 +191,8 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
  * a weight: a number that should be in [0, limit). */
 struct cdl_found {
     int instruction;
+    bool shared;   /* by all samples; else in this one of the pass or the prediction: */
+    size_t sample; /* the first in which there is such a number */
     float value;
     size_t limit;
 };

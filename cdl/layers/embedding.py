@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import constraints, initializers, regularizers
-from cdl._arguments import flag, not_yet, positive_int
+from cdl._arguments import exact_count, flag, not_yet, positive_int
 from cdl._expression import apply, argument
 from cdl._moving import gather
 from cdl.layers.layer import Layer, family
@@ -24,7 +24,8 @@ class Embedding(Layer):
     In training only the rows that a batch reads get a gradient.
 
     Args:
-        input_dim: the number of rows; inputs are whole numbers from 0 to `input_dim` - 1.
+        input_dim: the number of rows, at most 2**24; inputs are whole numbers from 0 to
+            `input_dim` - 1.
         output_dim: the length of a row.
         embeddings_initializer: of the table.
         embeddings_regularizer: a penalty on it.
@@ -68,7 +69,7 @@ class Embedding(Layer):
             lora_alpha=(lora_alpha, None),
             quantization_config=(quantization_config, None),
         )
-        self.input_dim = positive_int("Embedding", "input_dim", input_dim)
+        self.input_dim = exact_count("Embedding", "input_dim", input_dim)
         self.output_dim = positive_int("Embedding", "output_dim", output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)

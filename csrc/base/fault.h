@@ -1,7 +1,7 @@
 /* fault.h - what an op finds wrong in its inputs while it runs, such as a row number that is none.
  *
  * It must go on without harm; the run ends before the weights of this batch have changed, and the
- * caller is told. Of several the one in the first line counts, whichever thread finds it.
+ * caller is told. Of several the one in the first sample counts, whichever thread finds it.
  */
 #ifndef CDL_BASE_FAULT_H
 #define CDL_BASE_FAULT_H
@@ -12,27 +12,35 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Numbers are floats: up to here each whole number is one. */
+enum { CDL_EXACT = 1 << 24 };
+
 struct cdl_fault {
-    _Atomic uint64_t first; /* the line and the value in it; all bits set: none */
+    _Atomic uint64_t first; /* number of the sample, and the value; all bits set: none */
     _Atomic size_t limit;   /* values are to be in [0, limit) */
     int instruction;
+    bool shared; /* in what all samples share */
 };
 
 static inline void cdl_fault_clear(struct cdl_fault *fault) {
     atomic_store_explicit(&fault->first, UINT64_MAX, memory_order_relaxed);
 }
 
-static inline bool cdl_fault_is_set(const struct cdl_fault *fault) {
-    return atomic_load_explicit(&fault->first, memory_order_relaxed) != UINT64_MAX;
+/* Number of the first sample that has one; SIZE_MAX: none. */
+static inline size_t cdl_fault_sample(const struct cdl_fault *fault) {
+    const uint64_t first = atomic_load_explicit(&fault->first, memory_order_relaxed);
+    return first == UINT64_MAX ? SIZE_MAX : (size_t)(first >> 32);
 }
 
-static inline void cdl_fault_note(struct cdl_fault *fault, size_t line, float value, size_t limit) {
+/* Samples are counted over the whole run; of two values in one the first that is noted stays. */
+static inline void cdl_fault_note(struct cdl_fault *fault, size_t sample, float value,
+                                  size_t limit) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    const uint64_t found = (uint64_t)(line < UINT32_MAX ? line : UINT32_MAX - 1) << 32 | bits;
+    const uint64_t at = sample < UINT32_MAX ? sample : UINT32_MAX - 1;
     uint64_t before = atomic_load_explicit(&fault->first, memory_order_relaxed);
-    while (found < before &&
-           !atomic_compare_exchange_weak_explicit(&fault->first, &before, found,
+    while (at < before >> 32 &&
+           !atomic_compare_exchange_weak_explicit(&fault->first, &before, at << 32 | bits,
                                                   memory_order_relaxed, memory_order_relaxed)) {
     }
     atomic_store_explicit(&fault->limit, limit, memory_order_relaxed);

@@ -32,12 +32,14 @@ static cdl_status check(const struct cdl_node *node) {
     const struct cdl_param *w = node->param[TABLE];
     if (y->is_int || y->lines != indices(node) || y->shared != node->in[INDEX]->shared)
         return CDL_ERR_PROGRAM;
+    if (node->n_in <= VALUE && !w) return CDL_ERR_PROGRAM;
+    if (rows_of_table(node) > CDL_EXACT) return CDL_ERR_PROGRAM;
     if (node->n_in > VALUE) {
         const struct cdl_tensor *table = node->in[VALUE];
         return !w && table->shared && !table->is_int && table->width == y->width ? CDL_OK
                                                                                  : CDL_ERR_PROGRAM;
     }
-    return w && !w->matrix && w->cols % y->width == 0 ? CDL_OK : CDL_ERR_PROGRAM;
+    return !w->matrix && w->cols % y->width == 0 ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
 /* The number that index i of the batch is. */
@@ -48,14 +50,15 @@ static float number_at(const struct cdl_node *node, size_t i) {
 }
 
 /* Those of `count` indices from `first` on are no row's numbers where `rows` is negative. */
-static void note_faults(const struct cdl_node *node, size_t first, size_t count,
-                        const int32_t *rows) {
+static void note_faults(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                        size_t count, const int32_t *rows) {
     const size_t limit = rows_of_table(node);
     for (size_t i = 0; i < count; i++) {
         if (rows[i] >= 0) continue;
         const float number = number_at(node, first + i);
         const bool wrapped = node->attribute[WRAPS] != 0.0f && number < 0.0f;
-        cdl_fault_note(node->fault, first + i, wrapped ? number + (float)limit : number, limit);
+        cdl_fault_note(node->fault, ctx->start + (first + i) / indices(node),
+                       wrapped ? number + (float)limit : number, limit);
     }
 }
 
@@ -83,7 +86,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     for (size_t i = first * indices(node); i < last * indices(node); i += TOGETHER) {
         const size_t left = last * indices(node) - i, count = left < TOGETHER ? left : TOGETHER;
         if (!resolve(node, ctx, i, count, 0, rows_of_table(node), rows) && node->fault)
-            note_faults(node, i, count, rows);
+            note_faults(node, ctx, i, count, rows);
         ctx->kernels->gather_rows(count, y->width, rows,
                                   value ? value->data : node->param[TABLE]->w,
                                   value ? value->ld : y->width, y->data + i * y->ld, y->ld);

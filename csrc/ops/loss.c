@@ -9,7 +9,7 @@
 
 enum { KIND, SCALE, REDUCTION }; /* attributes; REDUCTION: 0 mean over samples and lines, 1 sum */
 
-static bool is_classes[CDL_N_LOSSES] = {
+static const bool is_classes[CDL_N_LOSSES] = {
 #define CDL_IS_VALUES false
 #define CDL_IS_CLASSES true
 #define X(NAME, TARGET, PARAMS) [CDL_LOSS_##NAME] = CDL_IS_##TARGET,

@@ -18,6 +18,7 @@ static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *index = node->in[1];
     if (x->is_int || index->lines != y->lines || index->width != y->width) return CDL_ERR_PROGRAM;
     if (!(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0)) return CDL_ERR_PROGRAM;
+    if (n[N] > CDL_EXACT) return CDL_ERR_PROGRAM;
     if (n[OUTER] * n[N] * n[INNER] != (double)elements(x)) return CDL_ERR_PROGRAM;
     return elements(y) % ((size_t)n[OUTER] * (size_t)n[INNER]) == 0 ? CDL_OK : CDL_ERR_PROGRAM;
 }
@@ -27,8 +28,9 @@ static size_t offset(const struct cdl_tensor *value, size_t e) {
     return value->width == 1 ? e : e / value->width * value->ld + e % value->width;
 }
 
-/* For element e of sample i of y, the one of x that it is; or `none`. */
-static size_t taken(const struct cdl_node *node, size_t i, size_t e, struct cdl_fault *fault) {
+/* For element e of sample i of y, the one of x that it is; or SIZE_MAX. */
+static size_t taken(const struct cdl_node *node, const struct cdl_context *ctx, size_t i,
+                    size_t e) {
     const struct cdl_tensor *index = node->in[1];
     const size_t n = (size_t)node->numbers[N], inner = (size_t)node->numbers[INNER];
     const size_t m = elements(node->out[0]) / ((size_t)node->numbers[OUTER] * inner);
@@ -36,7 +38,7 @@ static size_t taken(const struct cdl_node *node, size_t i, size_t e, struct cdl_
     const float number = index->is_int ? (float)*(const int32_t *)(const void *)at : *at;
     const float wrapped = number < 0.0f ? number + (float)n : number;
     if (!(wrapped >= 0.0f && wrapped < (float)n)) {
-        if (fault) cdl_fault_note(fault, i, number, n);
+        cdl_fault_note(node->fault, ctx->start + i, number, n);
         return SIZE_MAX;
     }
     return (e / (m * inner) * n + (size_t)wrapped) * inner + e % inner;
@@ -44,11 +46,10 @@ static size_t taken(const struct cdl_node *node, size_t i, size_t e, struct cdl_
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    (void)ctx;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     for (size_t i = first; i < last; i++) {
         for (size_t e = 0; e < elements(y); e++) {
-            const size_t from = taken(node, i, e, node->fault);
+            const size_t from = taken(node, ctx, i, e);
             cdl_rows(y, i)[offset(y, e)] =
                 from == SIZE_MAX ? 0.0f : cdl_rows(x, i)[offset(x, from)];
         }
@@ -58,13 +59,12 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    (void)ctx;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     for (size_t i = first; i < last && node->needs[0]; i++) {
         float *dx = cdl_grad_rows(x, i);
         memset(dx, 0, x->lines * x->ld * sizeof(float));
         for (size_t e = 0; e < elements(y); e++) {
-            const size_t from = taken(node, i, e, NULL);
+            const size_t from = taken(node, ctx, i, e);
             if (from != SIZE_MAX) dx[offset(x, from)] += cdl_grad_rows(y, i)[offset(y, e)];
         }
     }

@@ -83,6 +83,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     if (node->op->may_fault) {
         node->fault = &program->faults[program->n_faults++];
         node->fault->instruction = node->index;
+        node->fault->shared = node->in[0]->shared;
         cdl_fault_clear(node->fault);
     }
     program->may_fail |= node->host || node->fault;

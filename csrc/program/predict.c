@@ -64,6 +64,14 @@ static void look_at(const struct cdl_program *program, const struct cdl_array *a
     direct->node.in[0] = &direct->x;
 }
 
+/* Whether nothing from row `at` on can change what the caller is told: something has failed in a
+ * row before it. */
+static bool is_settled(const struct cdl_program *program, size_t at) {
+    if (!program->may_fail) return false;
+    const struct cdl_fault *fault = cdl_first_fault(program);
+    return fault ? cdl_fault_sample(fault) < at : cdl_has_failed(program);
+}
+
 static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const struct prediction *job = arg;
     const struct cdl_program *program = job->program;
@@ -77,7 +85,8 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     struct direct direct;
     if (job->in_place) look_at(program, &job->arrays[0], &direct);
     run_once(program, &ctx, team, thread);
-    for (size_t at = mine.first; at < mine.last && !cdl_has_failed(program); at += capacity) {
+    for (size_t at = mine.first; at < mine.last; at += capacity) {
+        if (is_settled(program, job->draws.first + at)) break;
         const size_t rows = mine.last - at < capacity ? mine.last - at : capacity;
         ctx.rows = ctx.batch = program->mixes_rows ? rows : program->rows;
         ctx.start = job->draws.first + at - base;

@@ -239,13 +239,11 @@ void cdl_read_input(const struct cdl_program *program, int i, size_t rows, void 
 }
 
 bool cdl_fault(const struct cdl_program *program, struct cdl_found *found) {
-    for (int i = 0; i < program->n_faults; i++) {
-        const struct cdl_fault *fault = &program->faults[i];
-        if (!cdl_fault_is_set(fault)) continue;
-        *found = (struct cdl_found){fault->instruction, cdl_fault_value(fault), fault->limit};
-        return true;
-    }
-    return false;
+    const struct cdl_fault *fault = cdl_first_fault(program);
+    if (!fault) return false;
+    *found = (struct cdl_found){fault->instruction, fault->shared, cdl_fault_sample(fault),
+                                cdl_fault_value(fault), fault->limit};
+    return true;
 }
 
 int cdl_program_threads(const struct cdl_program *program) { return program->threads; }

@@ -71,8 +71,16 @@ bool cdl_has_failed(const struct cdl_program *program) {
     if (!program->may_fail) return false;
     bool any = false;
     for (int i = 0; i < program->n_hosts; i++) any |= program->hosts[i].failed;
-    for (int i = 0; i < program->n_faults; i++) any |= cdl_fault_is_set(&program->faults[i]);
-    return any;
+    return any || cdl_first_fault(program) != NULL;
+}
+
+const struct cdl_fault *cdl_first_fault(const struct cdl_program *program) {
+    const struct cdl_fault *first = NULL;
+    for (int i = 0; i < program->n_faults; i++) {
+        const struct cdl_fault *fault = &program->faults[i];
+        if (cdl_fault_sample(fault) < (first ? cdl_fault_sample(first) : SIZE_MAX)) first = fault;
+    }
+    return first;
 }
 
 /* What a shared node sees of a batch: one sample, one thread. */

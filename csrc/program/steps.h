@@ -55,6 +55,10 @@ void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node
  * caller's or in what an op reads: nothing may come of this batch. */
 bool cdl_has_failed(const struct cdl_program *program);
 
+/* What was found in the first sample, by the first instruction that found something in it; or NULL.
+ */
+const struct cdl_fault *cdl_first_fault(const struct cdl_program *program);
+
 /* After the backward pass of all rows (a barrier): the parameters learn. False if none does, since
  * the gradients are not finite. */
 bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team);

@@ -260,6 +260,85 @@ def test_a_number_of_no_row_names_the_layer():
     np.testing.assert_array_equal(predict(program, [at]), variable.numpy()[at])
 
 
+def two_tables():
+    """A program that reads rows of two tables, of 6 and of 8 rows."""
+    rng = np.random.default_rng(6)
+    program = Program()
+    for label, rows in (("first", 6), ("second", 8)):
+        at = program.input((3,))
+        program.output(_moving.gather(program, at, table(rng, rows, 4), label=label))
+    program.loss("mean_squared_error", program.input((3, 4), role="y"), program.outputs[0])
+    return program.fused()
+
+
+def told(call):
+    with pytest.raises(ValueError, match="expected numbers in") as error:
+        call()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("rows", [16, 64])
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_any_number_of_threads_tells_the_first_row_with_a_wrong_number(threads, rows):
+    executor = _core.Executor(two_tables(), rows, threads=threads)
+    first, second = np.zeros((640, 3)), np.zeros((640, 3))
+    y = np.zeros((640, 3, 4))
+    first[[333, 480, 639], 2] = 9
+    second[[299, 320], 1] = 16777216
+    expected = "second: expected numbers in [0, 8), got 16777216 in row 299"
+    assert told(lambda: executor.predict([first, second, y])) == expected
+    first[299, 1:] = 7, 8
+    expected = "first: expected numbers in [0, 6), got 7 in row 299"
+    assert told(lambda: executor.predict([first, second, y])) == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_a_wrong_number_in_training_is_told_by_its_row_in_the_array(threads):
+    program = two_tables()
+    optimizer = learner("sgd", program.variables)
+    executor = _core.Executor(program, 64, training=True, optimizer=optimizer, threads=threads)
+    first, second = np.zeros((640, 3)), np.zeros((640, 3))
+    first[[100, 101, 150], 2] = 9, 10, 11
+    second[130, 0] = -1
+    arrays = [first, second, np.zeros((640, 3, 4))]
+    calls = [
+        lambda: executor.train(99, 100.0, [0.1], 0, 0),
+        lambda: executor.test(99, 100.0),
+        lambda: [(executor.forward(True), executor.skip()) for _ in range(9)],
+    ]
+    for call in calls:
+        for order, text in (
+            (None, "got 9 in row 100"),
+            (np.arange(640)[::-1], "got 11 in row 150"),
+        ):
+            executor.begin(arrays, 64, order)
+            assert told(call) == f"first: expected numbers in [0, 6), {text}"
+    executor.begin(arrays, 64)
+    for order in (np.arange(640), np.arange(640)[::-1]):
+        expected = "first: expected numbers in [0, 6), got " + ("9" if order[0] == 0 else "11")
+        assert told(lambda o=order: executor.train_epochs([o], 0.1, 0, 0)).startswith(expected)
+
+
+def test_a_wrong_number_that_all_samples_share_has_no_row():
+    program = Program()
+    at = program.constant([0, 6])
+    program.output(_moving.gather(program, at, table(np.random.default_rng(0), 6, 4), label="t"))
+    x = program.input((2,))
+    program.output(program.map("negative", [x]))
+    executor = _core.Executor(program, 16)
+    found = told(lambda: executor.predict([np.zeros((20, 2))]))
+    assert found == "t: expected numbers in [0, 6), got 6"
+
+
+def test_rows_whose_numbers_float32_does_not_hold_are_refused_by_name():
+    program = Program()
+    big = program.value((2**24 + 1, 1), shared=True)
+    with pytest.raises(ValueError, match=r"e: the rows of the table must be at most 2\*\*24"):
+        _moving.gather(program, program.input(()), big, label="e")
+    with pytest.raises(ValueError, match=r"take_along_axis: axis 0 must be at most 2\*\*24"):
+        _moving.take_along(program, program.value((2**24 + 1,)), program.value((1,)), 0)
+
+
 def test_a_wrong_number_leaves_the_weights_alone():
     rng = np.random.default_rng(6)
     variable = table(rng, 6, 4)

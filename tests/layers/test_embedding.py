@@ -73,6 +73,7 @@ def test_a_number_without_a_row_is_an_error_and_changes_nothing(bad):
     ("make", "text"),
     [
         (lambda: Embedding(0, 3), "input_dim must be a positive int, got 0"),
+        (lambda: Embedding(2**24 + 1, 1), r"input_dim must be at most 2\*\*24 = 16777216"),
         (lambda: Embedding(3, -1), "output_dim must be a positive int, got -1"),
         (lambda: Embedding(3, 2, weights=np.ones((2, 2))), r"must have shape \(3, 2\)"),
     ],

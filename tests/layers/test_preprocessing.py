@@ -197,6 +197,7 @@ def test_they_stand_in_nets_that_learn():
         (lambda: layers.Rescaling("a"), ValueError, "scale must be a number"),
         (lambda: layers.Rescaling(np.ones(7))(DATA), ValueError, "must broadcast to the input"),
         (layers.CategoryEncoding, ValueError, "num_tokens must be"),
+        (lambda: layers.CategoryEncoding(20_000_000), ValueError, "num_tokens must be at most 2"),
         (lambda: layers.CategoryEncoding(3, "int"), ValueError, "output_mode must be one of"),
         (lambda: layers.CategoryEncoding(3, sparse=True), ValueError, "sparse=True is not"),
         (

@@ -289,7 +289,10 @@ BAD = [
     (lambda: metrics.R2Score(class_aggregation="x"), "R2Score: class_aggregation must be one of"),
     (lambda: metrics.R2Score(num_regressors=-1), "R2Score: num_regressors must be an int of at"),
     (lambda: metrics.R2Score()([1.0, 2.0], [1.0, 2.0]), "R2Score: y_pred must have shape"),
-    (lambda: metrics.IoU(3, [0], ignore_class=2**31), "IoU: ignore_class must be an int of 32 bits"),
+    (
+        lambda: metrics.IoU(3, [0], ignore_class=2**31),
+        "IoU: ignore_class must be an int of 32 bits",
+    ),
     (lambda: metrics.TopKCategoricalAccuracy(k=2.5), "TopKCategoricalAccuracy: k must be an int"),
 ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _eager
-from cdl._arguments import expected, not_yet, one_of, positive_int
+from cdl._arguments import exact_count, expected, not_yet, one_of
 from cdl._program import Program
 from cdl.data import as_numeric
 from cdl.layers.axes import permuted
@@ -52,7 +52,7 @@ class CategoryEncoding(Layer):
         owner, modes = "CategoryEncoding", ("multi_hot", "one_hot", "count")
         output_mode = "multi_hot" if output_mode == "binary" else output_mode
         self.output_mode: str = one_of(owner, "output_mode", output_mode, modes)
-        self.num_tokens = positive_int(owner, "num_tokens", num_tokens)
+        self.num_tokens = exact_count(owner, "num_tokens", num_tokens)
         not_yet(owner, sparse=(sparse, False))
         self.sparse = False
 
