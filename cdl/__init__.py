@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cdl import datasets as datasets
     from cdl import dtype_policies as dtype_policies
     from cdl import explain as explain
+    from cdl import export as export
     from cdl import initializers as initializers
     from cdl import layers as layers
     from cdl import losses as losses
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from cdl._symbols import KerasTensor as KerasTensor
     from cdl.config import device as device
     from cdl.dtype_policies import DTypePolicy as DTypePolicy
+    from cdl.dtype_policies import FloatDTypePolicy as FloatDTypePolicy
     from cdl.initializers import Initializer as Initializer
     from cdl.layers import Input as Input
     from cdl.layers import InputSpec as InputSpec
@@ -71,6 +73,7 @@ _NAMES = {
     "Regularizer": "cdl.regularizers",
     "Variable": "cdl.variables",
     "DTypePolicy": "cdl.dtype_policies",
+    "FloatDTypePolicy": "cdl.dtype_policies",
     "device": "cdl.config",
 }
 
@@ -91,6 +94,7 @@ __all__ = [
     "Regularizer",
     "Variable",
     "DTypePolicy",
+    "FloatDTypePolicy",
     "device",
     "activations",
     "backend",
@@ -101,6 +105,7 @@ __all__ = [
     "datasets",
     "dtype_policies",
     "explain",
+    "export",
     "initializers",
     "layers",
     "losses",
@@ -137,27 +142,34 @@ def __getattr__(name: str) -> Any:
     elif name in __all__:
         value = importlib.import_module(f"cdl.{name}")
     else:
-        text = f"module 'cdl' has no attribute {name!r}"
-        # Python's traceback adds what is near, if it knows the name and where it was looked for.
-        raise AttributeError(text, name=name, obj=sys.modules["cdl"])
+        from cdl._public import missing
+
+        raise missing("cdl", name, __dir__, sys._getframe(1))
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 class _OlderModules:
-    """Finds modules of cdl that only Keras 2 had, `cdl.layers.core`; Python asks it last of all."""
+    """Finds modules of cdl that only Keras 2 had, `cdl.layers.core`, and says which Keras has.
+
+    Python asks it last of all.
+    """
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> "ModuleSpec | None":
         if not name.startswith("cdl."):
             return None
         from cdl import compat
+        from cdl._missing import explained
 
-        return compat.Moved.find_spec(name)
+        spec = compat.Moved.find_spec(name)
+        if spec is None and (text := explained(name.partition(".")[2])):
+            raise ModuleNotFoundError(text, name=name)
+        return spec
 
 
 sys.meta_path.append(_OlderModules)

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from cdl import _tensorflow
+from cdl._missing import explained
 
 # What Keras of that time says it is, and that it is cdl.
 KERAS = "3.15.1+cdl"
@@ -141,14 +142,7 @@ class _Keras(ModuleType):
 
 def _public(home: ModuleType) -> list[str]:
     """The public names of a module of cdl."""
-    names = [name for name in getattr(home, "__all__", dir(home)) if not name.startswith("_")]
-    if hasattr(home, "__all__"):
-        return names
-    return [
-        name
-        for name in names
-        if not isinstance(vars(home).get(name), ModuleType) or _is_public(f"{home.__name__}.{name}")
-    ]
+    return [name for name in dir(home) if not name.startswith("_")]
 
 
 def _lacks(name: str) -> str:
@@ -159,6 +153,9 @@ def _lacks(name: str) -> str:
     if last in _INSTEAD:
         return f"cdl has no {name}: {_INSTEAD[last]}"
     home = _home(parent) if parent else None
+    text = explained(f"{home}.{last}".partition(".")[2]) if home else None
+    if text is not None:
+        return text
     known = _public(importlib.import_module(home)) if home and _is_there(home) else []
     if home is None:
         within = f"{parent}." if parent else "tensorflow."

@@ -41,16 +41,19 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
     """
     import difflib
 
-    pool = {each.lower(): each for each in sorted(known)}  # 'mse' after, and so before, 'MSE'
-    wanted = str(name)[:_LONGEST].strip().lower()
-    for other in (OTHER_NAMES.get(wanted, ""), wanted):
-        if other in pool:
-            return pool[other]
-    close = difflib.get_close_matches(wanted, pool, 5)
-    if close:
-        return pool[min(close, key=lambda each: edits(wanted, each))]
-    begin = [each for each in pool if each.startswith(wanted)] if len(wanted) > 1 else []
-    return pool[min(begin, key=len)] if begin else None
+    pool: dict[str, list[str]] = {}
+    for each in sorted(known, reverse=True):  # 'mse' before 'MSE'
+        pool.setdefault(each.lower(), []).append(each)
+    asked = str(name)[:_LONGEST].strip()
+    wanted = asked.lower()
+    found = next((each for each in (OTHER_NAMES.get(wanted), wanted) if each in pool), None)
+    if found is None:
+        close = difflib.get_close_matches(wanted, pool, 5)
+        found = min(close, key=lambda each: edits(wanted, each), default=None)
+    if found is None and len(wanted) > 1:
+        begin = [each for each in pool if each.startswith(wanted)]
+        found = min(begin, key=len, default=None)
+    return None if found is None else min(pool[found], key=lambda each: edits(asked, each))
 
 
 def edits(a: str, b: str) -> int:

@@ -15,6 +15,7 @@ from cdl import _eager, _named
 from cdl._activating import Followed, along, applied
 from cdl._graph import KerasTensor
 from cdl._program import Program
+from cdl._public import publish
 from cdl._variable import in_traced_code
 from cdl.data import as_numeric
 
@@ -27,6 +28,44 @@ if TYPE_CHECKING:
     from cdl._program import Value
 
     Array = NDArray[np.float32]
+
+__all__ = [
+    "celu",
+    "deserialize",
+    "elu",
+    "exponential",
+    "gelu",
+    "get",
+    "glu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "serialize",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+    "threshold",
+]
 
 _family = _named.Family(
     "activation", "keras.activations", "a name, one of cdl.activations, a layer, or None for linear"
@@ -278,3 +317,6 @@ def _run(rows: NDArray[Any], lower: Callable[[Program, Value], Value]) -> Array:
 def _array(x: Any, name: str) -> NDArray[Any]:
     """`x` as an array with at least one axis."""
     return as_numeric([x] if isinstance(x, (int, float, np.generic)) else x, f"{name}: x")
+
+
+publish(globals())

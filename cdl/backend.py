@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._public import publish
 from cdl._symbols import is_keras_tensor
 from cdl.compat import function_of_backend, get_value, int_shape, set_value
 from cdl.config import (
@@ -87,3 +88,6 @@ def result_type(*dtypes: Any) -> str:
     else:
         found = str(np.result_type(*names))
     return found.replace("64", "32")
+
+
+publish(globals())

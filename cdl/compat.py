@@ -18,7 +18,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cdl._hints import warn
+from cdl._public import publish
 from cdl.data import PyDataset
+
+__all__ = ["get_value", "int_shape", "set_value"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -111,7 +114,7 @@ def short_names(module: str) -> Callable[[str], Any]:
 
     def find(name: str) -> Any:
         if name not in _SHORT:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            raise AttributeError(name)
         return getattr(importlib.import_module(module), _SHORT[name])
 
     return find
@@ -141,7 +144,7 @@ def function_of_backend(name: str) -> Any:
         AttributeError: there is none of that name.
     """
     if name not in _SAME.split() and name not in _OF_BACKEND:
-        raise AttributeError(f"module 'cdl.backend' has no attribute {name!r}")
+        raise AttributeError(name)
     return getattr(importlib.import_module("cdl.ops"), _OF_BACKEND.get(name, name))
 
 
@@ -331,3 +334,6 @@ def set_value(x: Any, value: Any) -> None:
 def int_shape(x: Any) -> tuple[int | None, ...]:
     """The shape of an array, a variable or an Input."""
     return tuple(x.shape)
+
+
+publish(globals())

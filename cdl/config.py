@@ -12,6 +12,32 @@ from typing import Any
 
 import numpy as np
 
+from cdl._public import publish
+
+__all__ = [
+    "backend",
+    "disable_interactive_logging",
+    "disable_traceback_filtering",
+    "dtype_policy",
+    "enable_interactive_logging",
+    "enable_traceback_filtering",
+    "enable_unsafe_deserialization",
+    "epsilon",
+    "floatx",
+    "image_data_format",
+    "is_interactive_logging_enabled",
+    "is_traceback_filtering_enabled",
+    "max_epochs",
+    "max_steps_per_epoch",
+    "set_backend",
+    "set_dtype_policy",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+    "set_max_epochs",
+    "set_max_steps_per_epoch",
+]
+
 _FLOATX = "float32"
 _EPSILON = 1e-7
 _DATA_FORMATS = ("channels_first", "channels_last")
@@ -224,3 +250,6 @@ def enable_unsafe_deserialization() -> None:
         "enable_unsafe_deserialization: cdl never runs code from files and configs; give classes "
         "and functions of your own in custom_objects"
     )
+
+
+publish(globals())

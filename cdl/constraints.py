@@ -13,6 +13,7 @@ import numpy as np
 from cdl._arguments import axes, number
 from cdl._hints import Hinting
 from cdl._named import Family
+from cdl._public import publish
 from cdl.config import epsilon
 
 if TYPE_CHECKING:
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
+
+__all__ = [
+    "Constraint",
+    "MaxNorm",
+    "MinMaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "deserialize",
+    "get",
+    "max_norm",
+    "min_max_norm",
+    "non_neg",
+    "serialize",
+    "unit_norm",
+]
 
 CORE_EPSILON = 1e-7  # what the core adds to a norm; with another `epsilon()` it leaves it to NumPy
 
@@ -181,3 +197,6 @@ def _norm(w: Any, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
 
 def _divisor(norm: Array) -> Array:
     return norm + np.float32(epsilon())
+
+
+publish(globals())

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import _serial
+from cdl._public import publish
 
 if TYPE_CHECKING:
     from typing import Self
+
+__all__ = [
+    "DTypePolicy",
+    "FloatDTypePolicy",
+]
 
 
 class DTypePolicy:
@@ -47,3 +53,6 @@ class DTypePolicy:
 
 FloatDTypePolicy = DTypePolicy
 _serial.at_home("keras", DTypePolicy)
+
+
+publish(globals())

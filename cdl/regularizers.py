@@ -13,6 +13,7 @@ from cdl._arguments import number, one_of
 from cdl._graph import Graph, KerasTensor, operator_of, trace
 from cdl._hints import Hinting
 from cdl._named import Family
+from cdl._public import publish
 from cdl._tape import Traced, value_and_slope
 from cdl._variable import in_traced_code
 from cdl.config import epsilon
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "OrthogonalRegularizer",
+    "Regularizer",
+    "deserialize",
+    "get",
+    "l1",
+    "l1_l2",
+    "l2",
+    "orthogonal_regularizer",
+    "serialize",
+]
 
 _family = Family("regularizer", "keras.regularizers")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
@@ -207,3 +223,6 @@ def _sum_of(name: str, w: Any) -> Any:
 
 def _number(value: Any) -> Any:
     return value if isinstance(value, (Traced, KerasTensor)) else np.float32(value)
+
+
+publish(globals())

@@ -9,6 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from cdl._public import publish
+
+__all__ = [
+    "MAP_TO_NONE",
+    "assert_same_paths",
+    "assert_same_structure",
+    "flatten",
+    "flatten_with_path",
+    "is_nested",
+    "lists_to_tuples",
+    "map_shape_structure",
+    "map_structure",
+    "map_structure_up_to",
+    "pack_sequence_as",
+    "traverse",
+]
+
 Path = tuple[Any, ...]
 
 
@@ -266,3 +283,6 @@ def _keys(structure: dict[Any, Any]) -> list[Any]:
         return sorted(structure)
     except TypeError:  # keys of several kinds
         return list(structure)
+
+
+publish(globals())

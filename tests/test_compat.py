@@ -203,7 +203,7 @@ def test_values_of_variables_by_the_backend():
 
 
 def test_data_sets_say_that_they_are_not_there_yet():
-    with pytest.raises(ImportError, match=r"cdl\.datasets\.mnist is not there yet"):
+    with pytest.raises(ImportError, match=r"cdl has no datasets\.mnist: it downloads nothing"):
         from cdl.datasets import mnist  # noqa: F401
     with pytest.raises(AttributeError, match="has no attribute 'foo'"):
         _ = cdl.datasets.foo

@@ -3,13 +3,12 @@
 import ast
 import importlib
 import inspect
-import json
 import re
 import textwrap
 from types import FunctionType
 
-import keras_names
 import pytest
+from keras_names import divided
 
 import cdl
 
@@ -21,16 +20,16 @@ SHARED = re.compile(
 
 def public_things():
     """What Keras has too, and cdl's own at the top, each once."""
-    names = json.loads(keras_names.FILE.read_text())
-    modules = {f"cdl.{module}": public for module, public in names.items()}
-    modules["cdl"] = [name for name in cdl.__all__ if name != "__version__"]
+    pairs = [("", name) for name in cdl.__all__ if name != "__version__"]
     found = {}
-    for module, public in sorted(modules.items()):
-        home = importlib.import_module(module)
-        for name in public:
-            thing = getattr(home, name, None)
-            if inspect.isclass(thing) or isinstance(thing, FunctionType):
-                found.setdefault(thing, f"{module}.{name}")
+    pairs += [
+        pair for pair in divided()[0] if not pair[0].startswith("ops")
+    ]  # docs/ops.md has those
+    for module, name in sorted(set(pairs)):
+        home = f"cdl.{module}".rstrip(".")
+        thing = getattr(importlib.import_module(home), name)
+        if inspect.isclass(thing) or isinstance(thing, FunctionType):
+            found.setdefault(thing, f"{home}.{name}")
     return {name: thing for thing, name in found.items()}
 
 

@@ -25,8 +25,9 @@ PYTHON_FLOORS = {
     "variables mixed_precision",
     2: "data utils random config backend _arguments _operators _state _program _instruction "
     "_fusing _variable _eager _named _tape _serial _registry _budget _clock _extras _hints _near "
-    "compat dtype_policies tree _expression _elementwise _bytecode _mapping _peepholes _values "
-    "_moving _noise _graph _symbols _samples _term _inference _operation _activating",
+    "_missing _public compat dtype_policies tree _expression _elementwise _bytecode _mapping "
+    "_peepholes _values _moving _noise _graph _symbols _samples _term _inference "
+    "_operation _activating",
     1: "_core",
 }
 FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}

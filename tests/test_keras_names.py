@@ -1,53 +1,32 @@
-"""test_keras_names.py - what Keras has for dense nets is here by the same name."""
+"""test_keras_names.py - what Keras has is here by the same name, or cdl says what is near."""
 
 import importlib
-import json
 
-import keras_names
 import pytest
+from keras_names import NO_MODULES, divided, whole
 
-NAMES = json.loads(keras_names.FILE.read_text())
-# What is not there, and why: docs/differences.md. Of layers only those of dense nets are.
-MISSING = {
-    "callbacks": {"OrbaxCheckpoint"},
-    "config": {
-        "disable_flash_attention",
-        "enable_flash_attention",
-        "is_flash_attention_enabled",
-        "is_nnx_enabled",
-    },
-    "optimizers": {"MultiOptimizer", "OptimizerMap"},
-    "saving": {"KerasFileEditor"},
-    "utils": {
-        "Config",
-        "FeatureSpace",
-        "array_to_img",
-        "audio_dataset_from_directory",
-        "get_file",
-        "get_source_inputs",
-        "image_dataset_from_directory",
-        "img_to_array",
-        "load_img",
-        "save_img",
-        "text_dataset_from_directory",
-    },
-}
+from cdl._missing import explained
+
+THERE, MISSING = divided()
 
 
-@pytest.mark.parametrize("module", sorted(set(NAMES) - {"layers"}))
-def test_names_of_keras_are_there(module):
-    home = importlib.import_module(f"cdl.{module}")
-    missing = {name for name in NAMES[module] if not hasattr(home, name)}
-    assert missing == MISSING.get(module, set())
+def test_a_name_of_keras_is_there_or_explained():
+    assert [pair for pair in MISSING if explained(whole(*pair)) is None] == []
 
 
-def test_most_layers_of_keras_that_are_missing_are_those_of_images_and_sequences():
-    home = importlib.import_module("cdl.layers")
-    missing = [name for name in NAMES["layers"] if not hasattr(home, name)]
-    kinds = (
-        "Attention", "Conv", "Pool", "Random", "Crop", "Padding", "Sampling", "RNN", "LSTM", "GRU",
-        "Lookup", "Hash", "Spectrogram", "Mix", "Contrast", "Equalization", "Layer", "Wrapper",
-        "BoundingBoxes", "Pipeline", "Augment", "Resizing", "Embedding", "Spectral", "Solarization",
-        "TextVectorization", "TimeDistributed", "Bidirectional",
-    )  # fmt: skip
-    assert not [name for name in missing if not any(kind in name for kind in kinds)]
+def test_what_is_there_is_not_said_to_be_missing():
+    assert [pair for pair in THERE if explained(whole(*pair)) is not None] == []
+
+
+def test_what_is_there_is_listed():
+    def names(module):
+        return dir(importlib.import_module(f"cdl.{module}".rstrip(".")))
+
+    assert [(module, name) for module, name in THERE if name not in names(module)] == []
+
+
+@pytest.mark.parametrize("module", sorted(NO_MODULES))
+def test_a_module_that_is_not_there_is_explained_when_it_is_imported(module):
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module(f"cdl.{module}")
+    assert str(caught.value) == explained(module)

@@ -1,8 +1,11 @@
 """test_public_names.py - what `cdl` itself offers, and when it is loaded."""
 
+import importlib
+import inspect
 from importlib import metadata
 
 import pytest
+from keras_names import MODULES, NO_MODULES
 
 import cdl
 
@@ -13,12 +16,37 @@ def test_every_public_name_is_there(name):
     assert name in dir(cdl)
 
 
+def public_modules():
+    """All of Keras's that there are, and cdl's own."""
+    names = {name for name in MODULES if name and name not in NO_MODULES}
+    names |= {name for name in cdl.__all__ if inspect.ismodule(getattr(cdl, name))}
+    return ["cdl", *(f"cdl.{name}" for name in sorted(names))]
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_a_module_lists_its_public_names_only(name):
+    module = importlib.import_module(name)
+    assert dir(module) == sorted({*dir(module)})
+    assert dir(module) == sorted(getattr(module, "__all__", dir(module)))
+    modules = {each.partition(".")[2] for each in public_modules()}
+    for each in dir(module):
+        value = getattr(module, each)
+        assert not each.startswith("_") or each == "__version__"
+        if inspect.ismodule(value):
+            assert f"{name}.{each}".removeprefix("cdl.") in {*modules, "optimizers.legacy"}
+        elif inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__module__.partition(".")[0] == "cdl"
+
+
 def test_version_is_that_of_the_distribution():
     assert cdl.__version__ == metadata.version("cdl-nn")
 
 
 def test_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="module 'cdl' has no attribute 'Sequentiel'"):
+    with pytest.raises(
+        AttributeError,
+        match="module 'cdl' has no attribute 'Sequentiel'; did you mean 'Sequential'",
+    ):
         cdl.Sequentiel  # noqa: B018
 
 

@@ -1,5 +1,6 @@
 """__init__.py - callbacks: one family a file."""
 
+from cdl._public import publish
 from cdl.callbacks.backup_and_restore import BackupAndRestore
 from cdl.callbacks.callback import Callback
 from cdl.callbacks.callback_list import CallbackList
@@ -35,3 +36,5 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
 ]
+
+publish(globals())

@@ -1,5 +1,6 @@
 """__init__.py - explain: how a decision of a trained model came about."""
 
+from cdl._public import publish
 from cdl.explain.attribution import integrated_gradients, saliency
 from cdl.explain.permutation import Importance, permutation_importance
 from cdl.explain.plots import plot_importance, plot_sample
@@ -12,3 +13,5 @@ __all__ = [
     "plot_sample",
     "saliency",
 ]
+
+publish(globals())

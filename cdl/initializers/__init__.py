@@ -7,25 +7,63 @@ from typing import Any
 
 import numpy as np
 
-from cdl.initializers.constant import Constant as Constant
-from cdl.initializers.constant import Identity as Identity
-from cdl.initializers.constant import Ones as Ones
-from cdl.initializers.constant import Values
-from cdl.initializers.constant import Zeros as Zeros
-from cdl.initializers.initializer import Initializer as Initializer
-from cdl.initializers.initializer import family
-from cdl.initializers.orthogonal import Orthogonal as Orthogonal
-from cdl.initializers.random import RandomNormal as RandomNormal
-from cdl.initializers.random import RandomUniform as RandomUniform
-from cdl.initializers.random import TruncatedNormal as TruncatedNormal
-from cdl.initializers.scaling import GlorotNormal as GlorotNormal
-from cdl.initializers.scaling import GlorotUniform as GlorotUniform
-from cdl.initializers.scaling import HeNormal as HeNormal
-from cdl.initializers.scaling import HeUniform as HeUniform
-from cdl.initializers.scaling import LecunNormal as LecunNormal
-from cdl.initializers.scaling import LecunUniform as LecunUniform
-from cdl.initializers.scaling import VarianceScaling as VarianceScaling
-from cdl.initializers.stft import STFT as STFT
+from cdl._public import publish
+from cdl.initializers.constant import Constant, Identity, Ones, Values, Zeros
+from cdl.initializers.initializer import Initializer, family
+from cdl.initializers.orthogonal import Orthogonal
+from cdl.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
+from cdl.initializers.scaling import (
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    LecunNormal,
+    LecunUniform,
+    VarianceScaling,
+)
+from cdl.initializers.stft import STFT
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "IdentityInitializer",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "OrthogonalInitializer",
+    "RandomNormal",
+    "RandomUniform",
+    "STFT",
+    "STFTInitializer",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "constant",
+    "deserialize",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "serialize",
+    "stft",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
+]
 
 zeros, ones, constant = Zeros, Ones, Constant
 identity = IdentityInitializer = Identity
@@ -54,3 +92,6 @@ def get(identifier: Any) -> Callable[..., Any] | None:
         return Values(np.asarray(identifier))
     initializer: Callable[..., Any] | None = family.get(identifier)
     return initializer
+
+
+publish(globals())

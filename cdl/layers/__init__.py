@@ -1,5 +1,6 @@
 """__init__.py - layers: the parts of models."""
 
+from cdl._public import publish as _publish
 from cdl.layers.activation import Activation as Activation
 from cdl.layers.activations.prelu import PReLU as PReLU
 from cdl.layers.activations.rectifiers import ELU as ELU
@@ -15,7 +16,7 @@ from cdl.layers.input import InputLayer as InputLayer
 from cdl.layers.input_spec import InputSpec as InputSpec
 from cdl.layers.lambda_layer import Lambda as Lambda
 from cdl.layers.layer import Layer as Layer
-from cdl.layers.layer import family
+from cdl.layers.layer import family as _family
 from cdl.layers.masking import Masking as Masking
 from cdl.layers.merging.concatenate import Concatenate as Concatenate
 from cdl.layers.merging.concatenate import concatenate as concatenate
@@ -70,4 +71,5 @@ from cdl.layers.reshaping.reshape import RepeatVector as RepeatVector
 from cdl.layers.reshaping.reshape import Reshape as Reshape
 from cdl.layers.wrapper import Wrapper as Wrapper
 
-serialize, deserialize = family.serialize, family.deserialize
+serialize, deserialize = _family.serialize, _family.deserialize
+_publish(globals())

@@ -1,5 +1,6 @@
 """__init__.py - models: layers put together, trained and used."""
 
+from cdl._public import publish
 from cdl.models.cloning import clone_model
 from cdl.models.configured import model_from_json
 from cdl.models.functional import Functional
@@ -18,3 +19,5 @@ __all__ = [
     "save_model",
     "train_many",
 ]
+
+publish(globals())

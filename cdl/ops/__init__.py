@@ -4,6 +4,7 @@ On arrays they compute at once, by NumPy, in float32. On symbolic tensors, such 
 of a layer is given while a model is made, they are written down, and run compiled.
 """
 
+from cdl._public import publish as _publish
 from cdl.ops import operators as operators
 from cdl.ops import random as random
 from cdl.ops.core.loops import associative_scan as associative_scan
@@ -314,3 +315,5 @@ from cdl.ops.numpy.triangles import diagonal as diagonal
 from cdl.ops.numpy.triangles import trace as trace
 from cdl.ops.numpy.triangles import tril as tril
 from cdl.ops.numpy.triangles import triu as triu
+
+_publish(globals(), "linalg", "nn", "numpy")

@@ -6,30 +6,31 @@ from typing import Any
 from cdl import _operation
 
 
-def lookups(
-    home: str, there: dict[str, Any]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lookups(home: str, *others: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """A module's `__getattr__` and `__dir__`: they find the operations of that home in `cdl.ops`.
 
     Args:
         home: of the rows: "numpy", "nn".
-        there: what the module has by itself, its `globals()`.
+        others: functions of another home that Keras has in this one too.
     """
 
     def is_here(name: str) -> bool:
         from cdl import ops
 
-        row = _operation.ROWS.get(name)
-        return row is not None and row.home == home and hasattr(ops, name)
+        function = vars(ops).get(name)
+        row = _operation.ROWS.get(getattr(function, "__name__", ""))
+        return name in others or (row is not None and row.home == home)
 
     def get(name: str) -> Any:
         from cdl import ops
 
         if not is_here(name):
-            raise AttributeError(f"module {there['__name__']!r} has no attribute {name!r}")
+            raise AttributeError(name)
         return getattr(ops, name)
 
     def names() -> list[str]:
-        return sorted({*there, *filter(is_here, _operation.ROWS)})
+        from cdl import ops
+
+        return [name for name in dir(ops) if is_here(name)]
 
     return get, names

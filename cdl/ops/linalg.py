@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cdl._operation import Saved, operation
+from cdl._public import publish
 from cdl.config import floatx
 from cdl.ops.arrays import axes_of, axis_arg, real, shape_of
 from cdl.ops.core.tensors import cast
@@ -17,6 +18,24 @@ from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import min as smallest
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import squeeze
+
+__all__ = [
+    "cholesky",
+    "cholesky_inverse",
+    "det",
+    "eig",
+    "eigh",
+    "inv",
+    "lstsq",
+    "lu_factor",
+    "matrix_rank",
+    "norm",
+    "pinv",
+    "qr",
+    "solve",
+    "solve_triangular",
+    "svd",
+]
 
 _INFINITY = float("inf")
 _MATRICES = "it is of whole matrices, which programs do not work on: compute it beforehand"
@@ -233,3 +252,6 @@ def lu_factor(x: Any) -> Any:
         lu[i + 1 :, i] /= lu[i, i]
         lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
     return lu, swaps
+
+
+publish(globals())

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-from cdl.optimizers import schedules as schedules
-from cdl.optimizers.adadelta import Adadelta as Adadelta
-from cdl.optimizers.adafactor import Adafactor as Adafactor
-from cdl.optimizers.adagrad import Adagrad as Adagrad
-from cdl.optimizers.adam import Adam as Adam
-from cdl.optimizers.adam import AdamW as AdamW
-from cdl.optimizers.adamax import Adamax as Adamax
-from cdl.optimizers.ftrl import Ftrl as Ftrl
-from cdl.optimizers.lamb import Lamb as Lamb
-from cdl.optimizers.lion import Lion as Lion
-from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer as LossScaleOptimizer
-from cdl.optimizers.muon import Muon as Muon
-from cdl.optimizers.nadam import Nadam as Nadam
-from cdl.optimizers.optimizer import Optimizer as Optimizer
-from cdl.optimizers.optimizer import family
-from cdl.optimizers.rmsprop import RMSprop as RMSprop
-from cdl.optimizers.schedule_free_adamw import ScheduleFreeAdamW as ScheduleFreeAdamW
-from cdl.optimizers.sgd import SGD as SGD
+from cdl._public import publish
+from cdl.optimizers import schedules
+from cdl.optimizers.adadelta import Adadelta
+from cdl.optimizers.adafactor import Adafactor
+from cdl.optimizers.adagrad import Adagrad
+from cdl.optimizers.adam import Adam, AdamW
+from cdl.optimizers.adamax import Adamax
+from cdl.optimizers.ftrl import Ftrl
+from cdl.optimizers.lamb import Lamb
+from cdl.optimizers.lion import Lion
+from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer
+from cdl.optimizers.muon import Muon
+from cdl.optimizers.nadam import Nadam
+from cdl.optimizers.optimizer import Optimizer, family
+from cdl.optimizers.rmsprop import RMSprop
+from cdl.optimizers.schedule_free_adamw import ScheduleFreeAdamW
+from cdl.optimizers.sgd import SGD
+
+__all__ = [
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lamb",
+    "Lion",
+    "LossScaleOptimizer",
+    "Muon",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "SGD",
+    "ScheduleFreeAdamW",
+    "deserialize",
+    "get",
+    "legacy",
+    "schedules",
+    "serialize",
+]
 
 serialize, deserialize = family.serialize, family.deserialize
 
@@ -43,3 +67,12 @@ def get(identifier: Any) -> Optimizer | None:
     if not isinstance(optimizer, Optimizer):
         raise family.not_one(identifier)
     return optimizer
+
+
+def __getattr__(name: str) -> Any:
+    if name != "legacy":
+        raise AttributeError(name)
+    return importlib.import_module("cdl.optimizers.legacy")  # as Keras 3 still has it
+
+
+publish(globals())

@@ -4,17 +4,20 @@ Python's `random` gives the seeds of initializers and Dropout layers that were g
 global generator shuffles; the core draws by (seed, step, index) and keeps no state of its own.
 """
 
-from cdl.random.draws import SeedGenerator as SeedGenerator
-from cdl.random.draws import beta as beta
-from cdl.random.draws import binomial as binomial
-from cdl.random.draws import categorical as categorical
-from cdl.random.draws import dropout as dropout
-from cdl.random.draws import gamma as gamma
-from cdl.random.draws import normal as normal
-from cdl.random.draws import randint as randint
-from cdl.random.draws import shuffle as shuffle
-from cdl.random.draws import truncated_normal as truncated_normal
-from cdl.random.draws import uniform as uniform
+from cdl._public import publish
+from cdl.random.draws import (
+    SeedGenerator,
+    beta,
+    binomial,
+    categorical,
+    dropout,
+    gamma,
+    normal,
+    randint,
+    shuffle,
+    truncated_normal,
+    uniform,
+)
 from cdl.random.sources import checked_seed as checked_seed
 from cdl.random.sources import core_seed as core_seed
 from cdl.random.sources import draw_from as draw_from
@@ -25,3 +28,19 @@ from cdl.random.sources import seeded as seeded
 from cdl.random.sources import set_random_seed as set_random_seed
 from cdl.random.sources import set_state as set_state
 from cdl.random.sources import state as state
+
+__all__ = [
+    "SeedGenerator",
+    "beta",
+    "binomial",
+    "categorical",
+    "dropout",
+    "gamma",
+    "normal",
+    "randint",
+    "shuffle",
+    "truncated_normal",
+    "uniform",
+]
+
+publish(globals())

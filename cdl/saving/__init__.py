@@ -1,5 +1,6 @@
 """__init__.py - saving: files, configs, and names for classes and functions of one's own."""
 
+from cdl._public import publish
 from cdl._registry import (
     CustomObjectScope,
     custom_object_scope,
@@ -27,3 +28,5 @@ __all__ = [
     "save_weights",
     "serialize_keras_object",
 ]
+
+publish(globals())

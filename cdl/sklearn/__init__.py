@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdl._public import publish
+
 if TYPE_CHECKING:
     from cdl.sklearn.classifier import CDLClassifier as CDLClassifier
     from cdl.sklearn.regressor import CDLRegressor as CDLRegressor
@@ -20,7 +22,7 @@ __all__ = ["CDLClassifier", "CDLRegressor"]
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module 'cdl.sklearn' has no attribute {name!r}")
+        raise AttributeError(name)
     from importlib import import_module
 
     value = getattr(import_module(f"cdl.sklearn.{_MODULES[name]}"), name)
@@ -28,5 +30,4 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+publish(globals())

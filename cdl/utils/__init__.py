@@ -1,5 +1,6 @@
 """utils - small helpers that Keras has under `keras.utils`."""
 
+from cdl._public import publish
 from cdl._registry import (
     CustomObjectScope,
     custom_object_scope,
@@ -60,3 +61,5 @@ __all__ = [
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
+
+publish(globals())

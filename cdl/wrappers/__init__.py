@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdl._public import publish
+
 if TYPE_CHECKING:
     from cdl.wrappers.estimators import SKLearnClassifier as SKLearnClassifier
     from cdl.wrappers.estimators import SKLearnRegressor as SKLearnRegressor
@@ -17,7 +19,7 @@ __all__ = ["SKLearnClassifier", "SKLearnRegressor", "SKLearnTransformer"]
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
-        raise AttributeError(f"module 'cdl.wrappers' has no attribute {name!r}")
+        raise AttributeError(name)
     from cdl.wrappers import estimators
 
     value = getattr(estimators, name)
@@ -25,5 +27,4 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+publish(globals())

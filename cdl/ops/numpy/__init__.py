@@ -3,6 +3,8 @@
 They are found here too, as `cdl.ops.numpy.NAME`.
 """
 
+from cdl._public import publish
 from cdl.ops.homes import lookups
 
-__getattr__, __dir__ = lookups("numpy", globals())
+__getattr__, __dir__ = lookups("numpy", "array", "ndim", "size", "slogdet", "vectorize")
+publish(globals())

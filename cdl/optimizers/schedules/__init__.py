@@ -1,5 +1,6 @@
 """__init__.py - schedules: learning rates that follow the number of steps."""
 
+from cdl._public import publish as _publish
 from cdl.optimizers.schedules.cosine import CosineDecay as CosineDecay
 from cdl.optimizers.schedules.cosine import CosineDecayRestarts as CosineDecayRestarts
 from cdl.optimizers.schedules.decay import ExponentialDecay as ExponentialDecay
@@ -7,6 +8,7 @@ from cdl.optimizers.schedules.decay import InverseTimeDecay as InverseTimeDecay
 from cdl.optimizers.schedules.decay import PiecewiseConstantDecay as PiecewiseConstantDecay
 from cdl.optimizers.schedules.decay import PolynomialDecay as PolynomialDecay
 from cdl.optimizers.schedules.schedule import LearningRateSchedule as LearningRateSchedule
-from cdl.optimizers.schedules.schedule import family
+from cdl.optimizers.schedules.schedule import family as _family
 
-serialize, deserialize = family.serialize, family.deserialize
+serialize, deserialize = _family.serialize, _family.deserialize
+_publish(globals())
