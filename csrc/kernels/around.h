@@ -46,13 +46,18 @@ static void blend(size_t n, float keep, const float *restrict x, float *restrict
     for (size_t i = 0; i < n; i++) y[i] = keep * y[i] + (1.0f - keep) * x[i];
 }
 
-static void line_squares(size_t n, const float *x, double *squares) {
-    for (size_t b = 0; b < n; b += CDL_LINE) {
-        const size_t live = n - b < CDL_LINE ? n - b : CDL_LINE;
-        float sum = 0.0f;
-        for (size_t i = 0; i < live; i++) sum += x[b + i] * x[b + i];
-        *squares += (double)sum;
+/* A sum for each place in a line; then the upper half onto the lower one, again and again. */
+static void squares(size_t n, const float *x, double *total) {
+    double sum[CDL_LINE] = {0};
+    const size_t whole = n / CDL_LINE * CDL_LINE;
+    for (size_t b = 0; b < whole; b += CDL_LINE) {
+        for (size_t i = 0; i < CDL_LINE; i++) sum[i] += (double)(x[b + i] * x[b + i]);
     }
+    for (size_t i = 0; i < n - whole; i++) sum[i] += (double)(x[whole + i] * x[whole + i]);
+    for (size_t half = CDL_LINE / 2; half > 0; half /= 2) {
+        for (size_t i = 0; i < half; i++) sum[i] += sum[i + half];
+    }
+    *total += sum[0];
 }
 
 static void column_squares(size_t rows, size_t n, const float *x, size_t ldx,

@@ -6,13 +6,16 @@
 #include <math.h>
 #include <string.h>
 
+static size_t chunks_of(const struct cdl_param *param) {
+    return (param->rows + CDL_CHUNK - 1) / CDL_CHUNK;
+}
+
 size_t cdl_blocks(const struct cdl_param *param) {
-    const size_t chunks = (param->rows + CDL_CHUNK - 1) / CDL_CHUNK;
-    return chunks * ((param->cols + CDL_PANEL - 1) / CDL_PANEL);
+    return chunks_of(param) * ((param->cols + CDL_PANEL - 1) / CDL_PANEL);
 }
 
 struct cdl_block cdl_block_at(const struct cdl_param *param, size_t i) {
-    const size_t chunks = (param->rows + CDL_CHUNK - 1) / CDL_CHUNK;
+    const size_t chunks = chunks_of(param);
     const size_t row = i % chunks * CDL_CHUNK;
     const size_t column = i / chunks * CDL_PANEL;
     return (struct cdl_block){
@@ -23,29 +26,37 @@ struct cdl_block cdl_block_at(const struct cdl_param *param, size_t i) {
     };
 }
 
+size_t cdl_blocks_before(const struct cdl_param *param, size_t offset) {
+    const size_t chunks = chunks_of(param);
+    const size_t column = offset / (param->rows * CDL_PANEL) * CDL_PANEL;
+    if (column >= param->cols) return cdl_blocks(param);
+    const size_t floats = CDL_CHUNK * cdl_panel_width(param->cols, column);
+    const size_t behind = (offset - column * param->rows + floats - 1) / floats;
+    return column / CDL_PANEL * chunks + (behind < chunks ? behind : chunks);
+}
+
 static size_t offset_of(const struct cdl_param *param, struct cdl_block block) {
     return block.column * param->rows + block.row * block.width;
 }
 
-/* From the final gradient g of n floats at `offset` to new weights; scratch is for rows of whole.h,
- * which see all n floats there are. */
-static void update(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
-                   size_t n, float *g, float *scratch) {
-    const struct cdl_kernels *kernels = ctx->kernels;
+/* What stands between the gradient g of n floats at `offset` and the optimizer's step. */
+static void prepare(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
+                    size_t n, float *g) {
     const struct cdl_step *step = &ctx->optimizer;
-    const struct cdl_group *group = &step->groups[trained->group];
-    float *w = trained->param->w + offset;
+    if (step->clip_value > 0.0f) ctx->kernels->clip(n, -step->clip_value, step->clip_value, g);
+    const float decay = trained->decay * step->rate;
+    if (decay != 0.0f) ctx->kernels->shrink(n, decay, trained->param->w + offset);
+}
+
+/* The optimizer's row: from g to new slots and the new w, or to a direction. */
+static void update(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
+                   size_t n, const float *g, float *w) {
+    const struct cdl_group *group = &ctx->optimizer.groups[trained->group];
     float *slots[CDL_MAX_SLOTS];
     for (int i = 0; i < CDL_MAX_SLOTS; i++) {
         slots[i] = trained->slots[i] ? trained->slots[i] + offset : NULL;
     }
-    if (step->clip_value > 0.0f) kernels->clip(n, -step->clip_value, step->clip_value, g);
-    const float decay = trained->decay * step->rate;
-    if (decay != 0.0f) kernels->shrink(n, decay, w);
-    if (group->whole)
-        group->whole->learn(trained, ctx, scratch);
-    else
-        group->update(n, w, g, slots, group->derived);
+    group->update(n, w, g, slots, group->derived);
 }
 
 /* What follows each batch, whether or not it completed an update: average and constraint. */
@@ -76,6 +87,14 @@ static void penalize_block(const struct cdl_trained *trained, const struct cdl_c
     }
 }
 
+static void note_squares(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
+                         struct cdl_block block, const float *g) {
+    const size_t chunks = chunks_of(trained->param);
+    const size_t i = block.column / CDL_PANEL * chunks + block.row / CDL_CHUNK;
+    trained->squares[i].g = 0.0;
+    kernels->squares(block.rows * block.width, g, &trained->squares[i].g);
+}
+
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
                float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -102,9 +121,11 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     }
     if (trained->gradient) {
         kernels->blend(n, 0.0f, g, trained->gradient + offset);
+        if (trained->squares) note_squares(trained, kernels, block, g);
         return;
     }
-    update(trained, ctx, offset, n, g, NULL);
+    prepare(trained, ctx, offset, n, g);
+    update(trained, ctx, offset, n, g, trained->param->w + offset);
     settle(trained, ctx, offset, n);
 }
 
@@ -118,19 +139,17 @@ void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
     }
 }
 
-void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx, float *g) {
-    for (size_t i = 0; i < cdl_blocks(trained->param); i++) {
-        const struct cdl_block block = cdl_block_at(trained->param, i);
-        const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
-        const struct cdl_trained *part = trained->parts;
-        if (part)
-            ctx->kernels->blend(n, 0.0f, part->gradient + offset, g);
-        else
-            memset(g, 0, n * sizeof(float));
-        for (part = part ? part->next : NULL; part; part = part->next)
-            ctx->kernels->add(n, part->gradient + offset, g);
-        cdl_learn(trained, ctx, block, g);
-    }
+void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
+                     struct cdl_block block, float *g) {
+    const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+    const struct cdl_trained *part = trained->parts;
+    if (part)
+        ctx->kernels->blend(n, 0.0f, part->gradient + offset, g);
+    else
+        memset(g, 0, n * sizeof(float));
+    for (part = part ? part->next : NULL; part; part = part->next)
+        ctx->kernels->add(n, part->gradient + offset, g);
+    cdl_learn(trained, ctx, block, g);
 }
 
 bool cdl_learn_rests(const struct cdl_trained *trained, const struct cdl_context *ctx) {
@@ -142,28 +161,76 @@ bool cdl_learn_rests(const struct cdl_trained *trained, const struct cdl_context
            trained->constraint == CDL_FREE;
 }
 
+bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_step *step) {
+    const struct cdl_whole *whole = step->groups[trained->group].whole;
+    return (whole && whole->reach) || step->clip_norm > 0.0f || step->global_clip_norm > 0.0f ||
+           step->finite_only;
+}
+
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {
-    return step->groups[trained->group].whole || step->clip_norm > 0.0f ||
-           step->global_clip_norm > 0.0f || step->finite_only || trained->constraint == CDL_NORM;
+    return step->groups[trained->group].whole || trained->constraint == CDL_NORM ||
+           cdl_learn_asks_norms(trained, step);
 }
 
-void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx) {
-    trained->squares = 0.0;
-    ctx->kernels->line_squares(cdl_param_floats(trained->param), trained->gradient,
-                               &trained->squares);
+/* The direction goes where the gradient was. */
+static void turn(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
+                 size_t offset, size_t n, float *d) {
+    struct cdl_squares *squares = &trained->squares[i];
+    update(trained, ctx, offset, n, trained->gradient + offset, d);
+    ctx->kernels->blend(n, 0.0f, d, trained->gradient + offset);
+    squares->w = squares->d = 0.0;
+    ctx->kernels->squares(n, trained->param->w + offset, &squares->w);
+    ctx->kernels->squares(n, d, &squares->d);
 }
 
-/* Scales columns [0, width) of a panel, or a whole vector, to norms within the limits. */
-static void limit_norms(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
-                        size_t column, size_t width) {
+void cdl_learn_block(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
+                     float factor, float *g) {
+    const struct cdl_block block = cdl_block_at(trained->param, i);
+    const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+    float *gradient = trained->gradient + offset;
+    if (ctx->optimizer.apply) {
+        if (factor != 1.0f) ctx->kernels->scale(n, factor, gradient);
+        prepare(trained, ctx, offset, n, gradient);
+        if (ctx->optimizer.groups[trained->group].whole) {
+            turn(trained, ctx, i, offset, n, g);
+            return;
+        }
+        update(trained, ctx, offset, n, gradient, trained->param->w + offset);
+    }
+    settle(trained, ctx, offset, n);
+}
+
+void cdl_learn_move(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
+                    float reach) {
+    const struct cdl_block block = cdl_block_at(trained->param, i);
+    const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+    ctx->kernels->scale(n, -reach, trained->gradient + offset);
+    ctx->kernels->add(n, trained->gradient + offset, trained->param->w + offset);
+    settle(trained, ctx, offset, n);
+}
+
+void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
+                     float *scratch) {
+    const size_t n = cdl_param_floats(trained->param);
+    if (ctx->optimizer.apply) {
+        if (factor != 1.0f) ctx->kernels->scale(n, factor, trained->gradient);
+        prepare(trained, ctx, 0, n, trained->gradient);
+        ctx->optimizer.groups[trained->group].whole->learn(trained, ctx, scratch);
+    }
+    settle(trained, ctx, 0, n);
+}
+
+void cdl_limit_norms(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
+                     size_t column) {
     const struct cdl_param *param = trained->param;
+    const size_t width = cdl_panel_width(param->cols, column);
     float *w = param->w + column * param->rows;
     float factor[CDL_PANEL] = {0};
     double all = 0.0;
     if (param->matrix)
         kernels->column_squares(param->rows, width, w, width, factor);
     else
-        kernels->line_squares(cdl_param_floats(param), param->w, &all);
+        kernels->squares(cdl_param_floats(param), param->w, &all);
     for (size_t j = 0; j < (param->matrix ? width : 1); j++) {
         const float norm = sqrtf(param->matrix ? factor[j] : (float)all);
         const float low = norm < trained->low ? trained->low : norm;
@@ -176,34 +243,5 @@ static void limit_norms(const struct cdl_trained *trained, const struct cdl_kern
     }
     for (size_t r = 0; r < param->rows; r++) {
         for (size_t j = 0; j < width; j++) w[r * width + j] *= factor[j];
-    }
-}
-
-/* What brings a gradient of that norm within the limit; NaN if the norm is no finite number. */
-static float clip_factor(double squares, float limit) {
-    const float norm = sqrtf((float)squares);
-    return limit / (norm > limit ? norm : limit) + (norm - norm);
-}
-
-void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, double all_squares,
-                     float *scratch) {
-    const struct cdl_step *step = &ctx->optimizer;
-    struct cdl_param *param = trained->param;
-    const size_t n = cdl_param_floats(param);
-    if (step->apply) {
-        float factor = 1.0f;
-        if (step->clip_norm > 0.0f)
-            factor = clip_factor(trained->squares, step->clip_norm);
-        else if (step->global_clip_norm > 0.0f)
-            factor = clip_factor(all_squares, step->global_clip_norm);
-        if (factor != 1.0f) ctx->kernels->scale(n, factor, trained->gradient);
-        update(trained, ctx, 0, n, trained->gradient, scratch);
-    }
-    settle(trained, ctx, 0, n);
-    if (trained->constraint == CDL_NORM) {
-        for (size_t column = 0; column < param->cols; column += CDL_PANEL) {
-            limit_norms(trained, ctx->kernels, column, cdl_panel_width(param->cols, column));
-            if (!param->matrix) break;
-        }
     }
 }

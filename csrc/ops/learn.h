@@ -18,27 +18,43 @@ struct cdl_block {
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
                float *g);
 
-/* Second part, for kept gradients: after cdl_learn of all blocks, cdl_learn_squares of each
- * parameter by one thread, then cdl_learn_whole, with the sum of all squares and what the
- * parameter's optimizer asks for (ops/whole.h). */
-/* Before it, for a parameter with parts, by one thread: their sum, block by block (g holds one),
- * in the order of the list, goes through cdl_learn. Without parts that is 0. */
-void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx, float *g);
+/* For a parameter with parts: their sum in the order of the list, which g has room for, goes
+ * through cdl_learn. Without parts that is 0. */
+void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
+                     struct cdl_block block, float *g);
 
-/* The same for a whole gradient, laid out as the parameter. */
+/* cdl_learn of all blocks, from a whole gradient that is laid out as the parameter. */
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g);
 
 /* Whether a gradient of 0 would change nothing: then blocks that have one may be left out. */
 bool cdl_learn_rests(const struct cdl_trained *trained, const struct cdl_context *ctx);
 
+/* Whether the gradient of a parameter is kept, and whether sums of squares are. */
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
-void cdl_learn_squares(struct cdl_trained *trained, const struct cdl_context *ctx);
-void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, double all_squares,
+bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_step *step);
+
+/* Second part, for kept gradients: block i learns from its gradient times `factor`. Where the step
+ * has a reach (whole.h), the gradient becomes the direction, for which g has room, and the block
+ * learns by cdl_learn_move when all blocks of the parameter have come so far. */
+void cdl_learn_block(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
+                     float factor, float *g);
+void cdl_learn_move(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
+                    float reach);
+
+/* The same at once for all of a parameter, whose optimizer asks for that (whole.h). */
+void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
                      float *scratch);
+
+/* After it: the columns of a panel, or all of a vector, are brought to norms within the limits. */
+void cdl_limit_norms(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
+                     size_t column);
 
 /* Blocks of a parameter, numbered from 0; ops and the second part walk the same ones. */
 size_t cdl_blocks(const struct cdl_param *param);
 struct cdl_block cdl_block_at(const struct cdl_param *param, size_t i);
+
+/* How many of them begin in front of the float at `offset`; they lie in order. */
+size_t cdl_blocks_before(const struct cdl_param *param, size_t offset);
 
 #endif

@@ -114,7 +114,7 @@ static void learn(const struct cdl_trained *trained, const struct cdl_context *c
 
     group->update(n, r.d, trained->gradient, trained->slots, s);
     double squares = 0.0;
-    kernels->line_squares(n, r.d, &squares);
+    kernels->squares(n, r.d, &squares);
     carry(trained, &r, 1.0f / (sqrtf((float)squares) + 1e-7f), false);
     for (int i = 0; i < (int)s[STEPS]; i++) round_of(kernels, &r);
     carry(trained, &r, 1.0f, true);
@@ -124,4 +124,4 @@ static void learn(const struct cdl_trained *trained, const struct cdl_context *c
     kernels->add(n, r.d, trained->param->w);
 }
 
-const struct cdl_whole cdl_whole_muon = {scratch_floats, learn};
+const struct cdl_whole cdl_whole_muon = {.learn = learn, .scratch_floats = scratch_floats};

@@ -58,6 +58,11 @@ struct cdl_tensor {
  * has low = 0 and UnitNorm low = high = 1). */
 enum cdl_constraint { CDL_FREE, CDL_NON_NEGATIVE, CDL_NORM };
 
+/* Sums of squares over a block: of the gradient, of the weights, of the direction (whole.h). */
+struct cdl_squares {
+    double g, w, d;
+};
+
 /* How one parameter learns; NULL in the node if it is frozen. */
 struct cdl_trained {
     struct cdl_param *param;
@@ -73,7 +78,7 @@ struct cdl_trained {
     float *accumulated; /* sum of the gradients of the steps that wait for an update, or NULL */
     float *gradient;    /* NULL: blocks go straight into the update; else all of it is kept */
     double *penalty;    /* of each line of CDL_LINE floats, from the last step; NULL without */
-    double squares;     /* sum of the squared gradient */
+    struct cdl_squares *squares; /* a block, of the last step; NULL if nothing asks for norms */
     /* A parameter that several instructions use has a part for each: all that a part holds is
      * `param`, `gradient` (what its instruction contributes) and `next`; NULL ends the list. */
     struct cdl_trained *parts, *next;

@@ -3,59 +3,25 @@
 
 #include <math.h>
 
-static size_t floats_of(const struct cdl_trained *trained) {
-    return cdl_param_floats(trained->param);
-}
-
-static float root_of_squares(const struct cdl_kernels *kernels, size_t n, const float *x) {
-    double squares = 0.0;
-    kernels->line_squares(n, x, &squares);
-    return sqrtf((float)squares);
-}
-
-/* The direction that the elementwise row gives. */
-static void direction(const struct cdl_trained *trained, const struct cdl_context *ctx, float *d) {
-    const struct cdl_group *group = &ctx->optimizer.groups[trained->group];
-    group->update(floats_of(trained), d, trained->gradient, trained->slots, group->derived);
-}
-
-/* w -= rate d, and d is lost. */
-static void move(const struct cdl_trained *trained, const struct cdl_kernels *kernels, float rate,
-                 float *d) {
-    kernels->scale(floats_of(trained), -rate, d);
-    kernels->add(floats_of(trained), d, trained->param->w);
-}
-
 /* You et al., 2019: a step as long as the weights, times the rate. */
-static void lamb(const struct cdl_trained *trained, const struct cdl_context *ctx, float *d) {
+static float lamb(const struct cdl_trained *trained, const float *s,
+                  const struct cdl_squares *squares) {
     enum { RATE = 5 };
-    const float *s = ctx->optimizer.groups[trained->group].derived;
-    direction(trained, ctx, d);
-    const float w_norm = root_of_squares(ctx->kernels, floats_of(trained), trained->param->w);
-    const float d_norm = root_of_squares(ctx->kernels, floats_of(trained), d);
-    const float ratio = w_norm > 0.0f && d_norm > 0.0f ? w_norm / d_norm : 1.0f;
-    move(trained, ctx->kernels, ratio * s[RATE], d);
+    (void)trained;
+    const float w_norm = sqrtf((float)squares->w), d_norm = sqrtf((float)squares->d);
+    return (w_norm > 0.0f && d_norm > 0.0f ? w_norm / d_norm : 1.0f) * s[RATE];
 }
 
 /* What adafactor_step derives. */
 enum { KEEP, TAKE, EPSILON_1, RATE, EPSILON_2, CLIP };
 
-/* The last part of Adafactor: a step in proportion to the weights, and no longer than the clip. */
-static void adafactor_move(const struct cdl_trained *trained, const struct cdl_context *ctx,
-                           float *d) {
-    const float *s = ctx->optimizer.groups[trained->group].derived;
-    const float count = (float)(trained->outer * trained->height * trained->width);
-    const float root = sqrtf(count);
-    const float w_rms = root_of_squares(ctx->kernels, floats_of(trained), trained->param->w) / root;
-    const float d_rms = root_of_squares(ctx->kernels, floats_of(trained), d) / root;
-    const float alpha = (w_rms > s[EPSILON_2] ? w_rms : s[EPSILON_2]) * s[RATE];
+/* A step in proportion to the weights, and no longer than the clip. */
+static float adafactor(const struct cdl_trained *trained, const float *s,
+                       const struct cdl_squares *squares) {
+    const float root = sqrtf((float)(trained->outer * trained->height * trained->width));
+    const float w_rms = sqrtf((float)squares->w) / root, d_rms = sqrtf((float)squares->d) / root;
     const float over = d_rms / s[CLIP];
-    move(trained, ctx->kernels, alpha / (over > 1.0f ? over : 1.0f), d);
-}
-
-static void adafactor(const struct cdl_trained *trained, const struct cdl_context *ctx, float *d) {
-    direction(trained, ctx, d);
-    adafactor_move(trained, ctx, d);
+    return (w_rms > s[EPSILON_2] ? w_rms : s[EPSILON_2]) * s[RATE] / (over > 1.0f ? over : 1.0f);
 }
 
 /* Scratch of the factored form: a float for each row, then one for each column. */
@@ -103,12 +69,18 @@ static void adafactor_factored(const struct cdl_trained *trained, const struct c
                                        trained->gradient + piece.offset, piece.ld);
         }
     }
-    adafactor_move(trained, ctx, trained->gradient);
+    const size_t n = cdl_param_floats(trained->param);
+    struct cdl_squares squares = {0};
+    kernels->squares(n, trained->param->w, &squares.w);
+    kernels->squares(n, trained->gradient, &squares.d);
+    kernels->scale(n, -adafactor(trained, s, &squares), trained->gradient);
+    kernels->add(n, trained->gradient, trained->param->w);
 }
 
-static const struct cdl_whole lamb_row = {floats_of, lamb};
-static const struct cdl_whole adafactor_row = {floats_of, adafactor};
-static const struct cdl_whole adafactor_factored_row = {factors_floats, adafactor_factored};
+static const struct cdl_whole lamb_row = {.reach = lamb};
+static const struct cdl_whole adafactor_row = {.reach = adafactor};
+static const struct cdl_whole adafactor_factored_row = {.learn = adafactor_factored,
+                                                        .scratch_floats = factors_floats};
 
 const struct cdl_whole *const cdl_wholes[CDL_N_OPTIMIZERS] = {
     [CDL_OPTIMIZER_lamb] = &lamb_row,

@@ -8,10 +8,15 @@
 #include "ops/op.h"
 
 struct cdl_whole {
+    /* Block by block, by many threads: the row's update gives the direction d, and when all of it
+     * is there w -= reach() d, from the sums of the squares of all w and all d. */
+    float (*reach)(const struct cdl_trained *trained, const float *derived,
+                   const struct cdl_squares *squares);
+    /* Or all of a parameter by one thread, from trained->gradient, which it may change, to new
+     * slots and weights; pads stay zero. */
+    void (*learn)(const struct cdl_trained *trained, const struct cdl_context *ctx, float *scratch);
     /* Floats that learn() needs, 64-byte aligned; it may find anything in them. */
     size_t (*scratch_floats)(const struct cdl_trained *trained);
-    /* From trained->gradient, which it may change, to new slots and weights; pads stay zero. */
-    void (*learn)(const struct cdl_trained *trained, const struct cdl_context *ctx, float *scratch);
 };
 
 /* By row of the table of optimizers; NULL for the elementwise ones. */

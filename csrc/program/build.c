@@ -166,10 +166,16 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     if (def->n_groups) {
         const struct cdl_whole *whole = cdl_wholes[def->groups[to->group].optimizer];
         rules.groups[to->group].whole = whole;
-        const size_t floats = whole ? whole->scratch_floats(to) : 0;
+        const size_t floats = whole && whole->learn ? whole->scratch_floats(to) : 0;
         if (floats > program->whole_floats) program->whole_floats = floats;
+        program->reaches |= whole && whole->reach;
     }
     program->whole |= cdl_learn_keeps(to, &rules);
+    program->limits_norms |= to->constraint == CDL_NORM;
+    if (cdl_learn_asks_norms(to, &rules)) {
+        to->squares = calloc(cdl_blocks(to->param), sizeof *to->squares);
+        if (!to->squares) return CDL_ERR_NO_MEMORY;
+    }
     if (to->l1 == 0.0f && to->l2 == 0.0f) return CDL_OK;
     to->penalty = calloc(cdl_param_floats(to->param) / CDL_LINE + 1, sizeof *to->penalty);
     return to->penalty ? CDL_OK : CDL_ERR_NO_MEMORY;
@@ -252,8 +258,10 @@ cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_prog
 void cdl_program_destroy(struct cdl_program *program) {
     if (!program) return;
     cdl_free(program->arena);
-    for (int i = 0; i < program->n_trained && program->trained; i++)
+    for (int i = 0; i < program->n_trained && program->trained; i++) {
         free(program->trained[i].penalty);
+        free(program->trained[i].squares);
+    }
     for (int i = 0; i < program->n_nodes && program->nodes; i++)
         free((double *)program->nodes[i].numbers);
     free(program->values);

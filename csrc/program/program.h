@@ -31,6 +31,8 @@ struct cdl_program {
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     bool whole;        /* some parameter's whole gradient is needed before it can learn */
+    bool reaches;      /* some parameter's step depends on lengths (ops/whole.h) */
+    bool limits_norms; /* some parameter's columns do not grow beyond a norm */
     bool may_fail;     /* a host or a fault may end a run */
     bool settles;      /* a node has something to do once all have learned */
     bool mixes_rows;   /* samples see each other in predictions too */

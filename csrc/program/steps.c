@@ -4,7 +4,6 @@
  * What is shared (a value without a batch axis) is computed by thread 0; before anyone else may
  * read it stands a barrier, one for a row of such nodes.
  */
-#include <math.h>
 #include <string.h>
 
 #include "ops/learn.h"
@@ -158,40 +157,9 @@ static void update_share(const struct cdl_program *program, const struct cdl_con
     }
 }
 
-/* After all parts of all gradients are there: what several instructions use learns, or none. */
-static void learn_parts(struct cdl_program *program, const struct cdl_context *ctx,
-                        struct cdl_team *team) {
-    if (!program->n_parts && !program->n_untaught) return;
-    cdl_barrier_wait(team, ctx->thread);
-    for (int i = ctx->thread; i < program->n_trained; i += team->size) {
-        struct cdl_trained *trained = &program->trained[i];
-        if (trained->parts || trained->untaught) cdl_learn_parts(trained, ctx, ctx->scratch);
-    }
-}
-
-/* After all blocks of all gradients are kept: the parameters learn, each by one thread. False if
- * none does, since the gradients are not finite (nor is then the sum of their squares). */
-bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
-                    struct cdl_team *team) {
-    if (!program->whole) return true;
-    cdl_barrier_wait(team, ctx->thread);
-    for (int i = ctx->thread; i < program->n_trained; i += team->size) {
-        cdl_learn_squares(&program->trained[i], ctx);
-    }
-    cdl_barrier_wait(team, ctx->thread);
-    double all_squares = 0.0;
-    for (int i = 0; i < program->n_trained; i++) all_squares += program->trained[i].squares;
-    if (ctx->optimizer.finite_only && !(all_squares < INFINITY)) return false;
-    for (int i = ctx->thread; i < program->n_trained; i += team->size) {
-        cdl_learn_whole(&program->trained[i], ctx, all_squares,
-                        program->whole_scratch + (size_t)ctx->thread * program->whole_floats);
-    }
-    return true;
-}
-
 bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team) {
     if (program->learns_later) update_share(program, ctx);
-    learn_parts(program, ctx, team);
+    cdl_learn_sums(program, ctx, team);
     return cdl_learn_kept(program, ctx, team);
 }
 

@@ -63,7 +63,10 @@ const struct cdl_fault *cdl_first_fault(const struct cdl_program *program);
  * the gradients are not finite. */
 bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team);
 
-/* The last part of it: what is kept as whole gradients. */
+/* Its last parts (kept.c), each behind a barrier: what several instructions use or none; and what
+ * is kept as whole gradients. */
+void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
+                    struct cdl_team *team);
 bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
                     struct cdl_team *team);
 

@@ -55,13 +55,19 @@ def deep_net(loss="softmax_sparse_categorical_crossentropy", n=10, shape=(), row
     return program, [rng.normal(size=(rows, *shape, 12)), t, rng.uniform(0, 2, rows)]
 
 
-def run(make, batch, *, row="adam", threads=1, seed=3, slices=None, steps=6, isa=None):
+def run(make, batch, *, row="adam", threads=1, seed=3, slices=None, steps=6, isa=None, rules=None):
     """Everything that a training leaves behind, as one list of arrays."""
     program, arrays = make()
     learn = [v for v in program.variables if v not in statistics_of(program)]
     optimizer = learner(row, learn, **reference.OPTIMIZER_HYPERS.get(row, {}))
     executor = _core.Executor(
-        program.fused(), batch, training=True, optimizer=optimizer, threads=threads, isa=isa
+        program.fused(),
+        batch,
+        training=True,
+        optimizer=optimizer,
+        rules=rules(learn) if rules else None,
+        threads=threads,
+        isa=isa,
     )
     executor.begin(arrays, batch)
     done = 0
@@ -139,20 +145,67 @@ def test_samples_of_several_lines_learn_the_same_bits_at_1_2_and_3_threads(shape
         assert_same(run(make, 19, threads=threads, steps=4), alone)
 
 
-def test_blocks_of_a_large_product_learn_the_same_bits_at_1_2_and_3_threads():
-    def make():
-        rng = np.random.default_rng(0)
-        program = Program()
-        h = dense(
-            program, program.input((1100,)), random_weight(rng, 1100, 130), weight(np.ones(130))
-        )
-        program.output(dense(program, h, random_weight(rng, 130, 4)))
-        program.loss("mean_squared_error", program.input((4,), role="y"), program.outputs[0])
-        return program, [rng.normal(size=(280, 1100)), rng.normal(size=(280, 4))]
+def wide_net():
+    rng = np.random.default_rng(0)
+    program = Program()
+    h = dense(program, program.input((1100,)), random_weight(rng, 1100, 130), weight(np.ones(130)))
+    program.output(dense(program, h, random_weight(rng, 130, 4)))
+    program.loss("mean_squared_error", program.input((4,), role="y"), program.outputs[0])
+    return program, [rng.normal(size=(280, 1100)), rng.normal(size=(280, 4))]
 
-    alone = run(make, 280, steps=1)
+
+def twice_net():
+    """A kernel of several blocks that two layers share."""
+    rng = np.random.default_rng(0)
+    program = Program()
+    kernel, bias = random_weight(rng, 150, 150), weight(np.zeros(150))
+    h = dense(program, program.input((150,)), kernel, bias)
+    program.output(dense(program, activation(program, h, "tanh"), kernel))
+    program.loss("mean_squared_error", program.input((150,), role="y"), program.outputs[0])
+    return program, [rng.normal(size=(60, 150)), rng.normal(size=(60, 150))]
+
+
+def test_blocks_of_a_large_product_learn_the_same_bits_at_1_2_and_3_threads():
+    alone = run(wide_net, 280, steps=1)
     for threads in (2, 3):
-        assert_same(run(make, 280, threads=threads, steps=1), alone)
+        assert_same(run(wide_net, 280, threads=threads, steps=1), alone)
+
+
+def beside(weights):
+    return {w: _core.Parameter(w.shape, w.storage.matrix) for w in weights}
+
+
+KEEPING_RULES = {
+    "clipnorm": lambda weights: {"clipnorm": 0.01},
+    "global_clipnorm": lambda weights: {"global_clipnorm": 0.01},
+    "finite_only": lambda weights: {"finite_only": True},
+    "norm constraints": lambda weights: {
+        "constraints": {w: ("norm", (0.1, 0.5, 0.9)) for w in weights}
+    },
+    "all of them, accumulated and averaged": lambda weights: {
+        "global_clipnorm": 0.01,
+        "clipvalue": 0.001,
+        "finite_only": True,
+        "weight_decay": 0.01,
+        "constraints": {w: ("norm", (0.1, 0.5, 0.9)) for w in weights[1::2]},
+        "penalties": {w: (0.01, 0.02) for w in weights},
+        "gradient_accumulation_steps": 2,
+        "accumulators": beside(weights),
+        "ema_momentum": 0.9,
+        "averages": beside(weights),
+    },
+}
+
+
+@pytest.mark.parametrize("row", ["sgd", "adam", "lamb", "adafactor", "adafactor_factored", "muon"])
+@pytest.mark.parametrize("rule", KEEPING_RULES)
+@pytest.mark.parametrize("make", [deep_net, wide_net, twice_net])
+def test_gradients_that_are_kept_learn_the_same_bits_at_1_to_4_threads(make, rule, row):
+    options = {"row": row, "rules": KEEPING_RULES[rule], "steps": 3}
+    alone = run(make, 60, **options)
+    assert all(np.isfinite(x).all() for x in alone)
+    for threads in (2, 3, 4):
+        assert_same(run(make, 60, threads=threads, **options), alone)
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -1,0 +1,185 @@
+/* kept.c - what learns only once gradients are there as a whole: the parameters that several
+ * instructions use, and those of optimizers, clips and constraints that need a norm.
+ *
+ * The blocks of all parameters lie end to end, and a thread takes those that begin in its share of
+ * the floats: a few large kernels between many small biases are shared evenly. What a block learns
+ * depends on no other block but through sums of squares, which each thread adds up for itself,
+ * block by block in order: the same bits for any number of threads.
+ */
+#include <math.h>
+
+#include "ops/learn.h"
+#include "ops/whole.h"
+#include "program/steps.h"
+
+/* A walk over parameters: floats of those behind it, and of all. */
+struct walk {
+    size_t passed, all;
+};
+
+/* Blocks [first, last) of a parameter. */
+struct blocks {
+    size_t first, last;
+};
+
+static size_t floats_of(const struct cdl_trained *trained) {
+    return cdl_param_floats(trained->param);
+}
+
+/* Where the share of a thread begins among all floats. */
+static size_t share_begin(const struct walk *walk, int thread, int threads) {
+    return walk->all / (size_t)threads * (size_t)thread;
+}
+static size_t share_end(const struct walk *walk, int thread, int threads) {
+    return thread + 1 < threads ? share_begin(walk, thread + 1, threads) : walk->all;
+}
+
+static size_t beyond(size_t a, size_t b) { return a > b ? a - b : 0; }
+
+/* The thread's blocks of the next parameter. */
+static struct blocks next_blocks(struct walk *walk, const struct cdl_trained *trained,
+                                 const struct cdl_context *ctx) {
+    const size_t first = beyond(share_begin(walk, ctx->thread, ctx->threads), walk->passed);
+    const size_t last = beyond(share_end(walk, ctx->thread, ctx->threads), walk->passed);
+    walk->passed += floats_of(trained);
+    return (struct blocks){cdl_blocks_before(trained->param, first),
+                           cdl_blocks_before(trained->param, last)};
+}
+
+/* Whether the thread takes the next parameter as a whole: its middle lies in the share. */
+static bool next_whole(struct walk *walk, const struct cdl_trained *trained,
+                       const struct cdl_context *ctx) {
+    const size_t middle = walk->passed + floats_of(trained) / 2;
+    walk->passed += floats_of(trained);
+    return middle >= share_begin(walk, ctx->thread, ctx->threads) &&
+           middle < share_end(walk, ctx->thread, ctx->threads);
+}
+
+/* ---- parts ------------------------------------------------------------------------------------
+ */
+
+static bool has_parts(const struct cdl_trained *trained) {
+    return trained->parts || trained->untaught;
+}
+
+void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
+                    struct cdl_team *team) {
+    if (!program->n_parts && !program->n_untaught) return;
+    struct walk walk = {0};
+    for (int i = 0; i < program->n_trained; i++)
+        walk.all += has_parts(&program->trained[i]) ? floats_of(&program->trained[i]) : 0;
+    cdl_barrier_wait(team, ctx->thread);
+    for (int i = 0; i < program->n_trained; i++) {
+        struct cdl_trained *trained = &program->trained[i];
+        if (!has_parts(trained)) continue;
+        const struct blocks mine = next_blocks(&walk, trained, ctx);
+        for (size_t b = mine.first; b < mine.last; b++)
+            cdl_learn_parts(trained, ctx, cdl_block_at(trained->param, b), ctx->scratch);
+    }
+}
+
+/* ---- kept gradients ---------------------------------------------------------------------------
+ */
+
+static struct cdl_squares squares_of(const struct cdl_trained *trained) {
+    struct cdl_squares sum = {0};
+    for (size_t b = 0; trained->squares && b < cdl_blocks(trained->param); b++) {
+        sum.g += trained->squares[b].g;
+        sum.w += trained->squares[b].w;
+        sum.d += trained->squares[b].d;
+    }
+    return sum;
+}
+
+/* What brings a gradient of that norm within the limit; NaN if the norm is no finite number. */
+static float clip_factor(double squares, float limit) {
+    const float norm = sqrtf((float)squares);
+    return limit / (norm > limit ? norm : limit) + (norm - norm);
+}
+
+static float factor_of(const struct cdl_trained *trained, const struct cdl_step *step,
+                       double all_squares) {
+    if (step->clip_norm > 0.0f) return clip_factor(squares_of(trained).g, step->clip_norm);
+    if (step->global_clip_norm > 0.0f) return clip_factor(all_squares, step->global_clip_norm);
+    return 1.0f;
+}
+
+static const struct cdl_whole *whole_of(const struct cdl_trained *trained,
+                                        const struct cdl_context *ctx) {
+    return ctx->optimizer.groups[trained->group].whole;
+}
+
+static bool reaches(const struct cdl_trained *trained, const struct cdl_context *ctx) {
+    return whole_of(trained, ctx) && whole_of(trained, ctx)->reach;
+}
+
+/* From gradients to new weights; where a parameter's step depends on the lengths of its weights and
+ * of the direction, to the direction. */
+static void learn(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk,
+                  double all_squares) {
+    float *scratch = program->whole_scratch + (size_t)ctx->thread * program->whole_floats;
+    for (int i = 0; i < program->n_trained; i++) {
+        struct cdl_trained *trained = &program->trained[i];
+        if (whole_of(trained, ctx) && !reaches(trained, ctx)) {
+            if (next_whole(&walk, trained, ctx))
+                cdl_learn_whole(trained, ctx, factor_of(trained, &ctx->optimizer, all_squares),
+                                scratch);
+            continue;
+        }
+        const struct blocks mine = next_blocks(&walk, trained, ctx);
+        if (mine.first >= mine.last) continue;
+        const float factor = factor_of(trained, &ctx->optimizer, all_squares);
+        for (size_t b = mine.first; b < mine.last; b++)
+            cdl_learn_block(trained, ctx, b, factor, ctx->scratch);
+    }
+}
+
+static void move(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk) {
+    for (int i = 0; i < program->n_trained; i++) {
+        struct cdl_trained *trained = &program->trained[i];
+        const struct blocks mine = next_blocks(&walk, trained, ctx);
+        if (mine.first >= mine.last || !reaches(trained, ctx)) continue;
+        const struct cdl_squares squares = squares_of(trained);
+        const float far =
+            whole_of(trained, ctx)
+                ->reach(trained, ctx->optimizer.groups[trained->group].derived, &squares);
+        for (size_t b = mine.first; b < mine.last; b++) cdl_learn_move(trained, ctx, b, far);
+    }
+}
+
+/* Norm constraints: panels in turns, since a column's norm needs all its rows. */
+static void limit_norms(struct cdl_program *program, const struct cdl_context *ctx) {
+    size_t panel = 0;
+    for (int i = 0; i < program->n_trained; i++) {
+        const struct cdl_trained *trained = &program->trained[i];
+        if (trained->constraint != CDL_NORM) continue;
+        const size_t columns = trained->param->matrix ? trained->param->cols : 1;
+        for (size_t column = 0; column < columns; column += CDL_PANEL) {
+            if (panel++ % (size_t)ctx->threads == (size_t)ctx->thread)
+                cdl_limit_norms(trained, ctx->kernels, column);
+        }
+    }
+}
+
+bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
+                    struct cdl_team *team) {
+    if (!program->whole) return true;
+    struct walk walk = {0};
+    double all_squares = 0.0;
+    cdl_barrier_wait(team, ctx->thread);
+    for (int i = 0; i < program->n_trained; i++) {
+        walk.all += floats_of(&program->trained[i]);
+        all_squares += squares_of(&program->trained[i]).g;
+    }
+    if (ctx->optimizer.finite_only && !(all_squares < INFINITY)) return false;
+    learn(program, ctx, walk, all_squares);
+    if (program->reaches && ctx->optimizer.apply) {
+        cdl_barrier_wait(team, ctx->thread);
+        move(program, ctx, walk);
+    }
+    if (program->limits_norms) {
+        cdl_barrier_wait(team, ctx->thread);
+        limit_norms(program, ctx);
+    }
+    return true;
+}
