@@ -36,8 +36,8 @@ _LONGEST = 100  # letters of a name that are looked at
 def nearest(name: object, known: Iterable[str]) -> str | None:
     """The known name that is meant by another one, None if none is near; case is nothing.
 
-    What other libraries call it comes first, then what differs by the fewest letters, then the
-    shortest name that begins alike.
+    What other libraries call it comes first, then what differs by the fewest letters, of which an
+    ending that was left out is one, then the shortest name that begins alike.
     """
     import difflib
 
@@ -49,7 +49,7 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
     found = next((each for each in (OTHER_NAMES.get(wanted), wanted) if each in pool), None)
     if found is None:
         close = difflib.get_close_matches(wanted, pool, 5)
-        found = min(close, key=lambda each: edits(wanted, each), default=None)
+        found = min(close, key=lambda e: e.startswith(wanted) or edits(wanted, e), default=None)
     if found is None and len(wanted) > 1:
         begin = [each for each in pool if each.startswith(wanted)]
         found = min(begin, key=len, default=None)

@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _FLOATX = "float32"
+_NUMBERS = "biufc"  # kinds of NumPy's dtypes that hold numbers
 _EPSILON = 1e-7
 _DATA_FORMATS = ("channels_first", "channels_last")
 _image_data_format = "channels_last"
@@ -120,9 +121,16 @@ def standardize_dtype(dtype: Any) -> str:
     if dtype is None:
         return _FLOATX
     try:
-        return str(np.dtype(dtype).name)
+        found = np.dtype(dtype)
     except TypeError:
-        raise ValueError(f"Invalid dtype: {dtype!r}") from None
+        found = np.dtype(object)
+    if found.kind not in _NUMBERS:
+        hint = ": encode text as numbers first" if dtype in ("string", "str", str) else ""
+        raise ValueError(
+            "dtype must be that of numbers, such as 'float32', 'int32' or 'bool', got "
+            f"{dtype!r}{hint}"
+        )
+    return str(found.name)
 
 
 def dtype_policy() -> str:

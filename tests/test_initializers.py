@@ -140,7 +140,7 @@ def test_clone_has_the_same_arguments():
         ),
         (lambda: initializers.Zeros()((2, None)), "Zeros: shape must have known sizes"),
         (lambda: initializers.Zeros()((2, -2)), "Zeros: shape must have known sizes"),
-        (lambda: initializers.Zeros()((2,), dtype="foo"), "Invalid dtype: 'foo'"),
+        (lambda: initializers.Zeros()((2,), dtype="foo"), "dtype must be that of numbers, "),
         (lambda: initializers.get(np.ones(3))((4,)), "the weight's shape (4,), got (3,)"),
     ],
 )

@@ -14,6 +14,7 @@ from cdl._near import OTHER_NAMES, edits, nearest
     [
         (optimizers, "adma", "adam"),  # two letters swapped: nearer than adamax
         (optimizers, "Adaam", "adam"),
+        (optimizers, "schedulefree", "schedulefreeadamw"),  # an ending that was left out
         (optimizers, "rmsporp", "rmsprop"),
         (metrics, "f1", "F1Score"),
         (metrics, "r2", "R2Score"),

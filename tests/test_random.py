@@ -123,7 +123,7 @@ def test_generator_comes_back_from_its_config():
         (lambda: random.SeedGenerator(-1), "SeedGenerator: seed must be an int >= 0 or None"),
         (lambda: random.categorical([1.0], 2), "categorical: logits must be an array of 2 axes"),
         (lambda: random.dropout(np.ones(2), 1.5), "dropout: rate must be a number"),
-        (lambda: random.gamma((2,), 1.0, dtype="what"), "Invalid dtype"),
+        (lambda: random.gamma((2,), 1.0, dtype="what"), "dtype must be .* got 'what'"),
     ],
 )
 def test_bad_argument_is_refused(call, text):

@@ -5,6 +5,7 @@ as it is. Here only that is made into an array which is none yet, and refused wh
 """
 
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from cdl.data import frames, sparse
 
 REAL_KINDS = "fiub"
+_KEYS = 5  # of a dict, as many as an error shows
 
 _WHAT_ELSE = {
     "c": "complex numbers have no place in a real net: give .real, .imag or np.abs",
@@ -103,6 +105,13 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
             return np.from_dlpack(value)
         return np.asarray(value.numpy() if tensor else value)
     except ValueError as error:
+        shapes = [getattr(each, "shape", None) for each in value] if listed else [None]
+        if None not in shapes:
+            kind = type(value).__name__
+            raise ValueError(
+                f"{name} must be one array, got a {kind} of arrays of shapes "
+                f"{', '.join(map(str, shapes))}"
+            ) from None
         raise ValueError(
             f"{name} must have rows of one length, got lists that make no array: {error}"
         ) from None
@@ -139,6 +148,11 @@ def brief(value: Any) -> str:
         return "None"
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if isinstance(value, Mapping):
+        keys = ", ".join(map(repr, list(value)[:_KEYS])) + (", ..." if len(value) > _KEYS else "")
+        return f"a dict with the keys [{keys}]"
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
     text = repr(value) if isinstance(value, (str, bytes, numbers.Number, bool)) else ""
     if not text or len(text) > 40:
         return f"an object of type {type(value).__name__}"

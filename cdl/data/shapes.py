@@ -40,8 +40,9 @@ def fit_input(x: NDArray[Any], expected: Shape, name: str) -> NDArray[Any]:
             return x[..., 0]
         if (*got, 1) == expected:
             return x[..., None]
+    hint = ": x[None] makes a batch of one sample" if x.shape == expected else ""
     raise ValueError(
-        f"{name} must have shape {batch_of(expected)} to fit the model's input, got {x.shape}"
+        f"{name} must have shape {batch_of(expected)} to fit the model's input, got {x.shape}{hint}"
     )
 
 

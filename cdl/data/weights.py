@@ -55,7 +55,10 @@ def of_classes(class_weight: Any, y: NDArray[Any], name: str) -> NDArray[np.floa
         name: how errors call `class_weight`, such as "fit: class_weight".
     """
     if not isinstance(class_weight, Mapping):
-        raise TypeError(f"{name} must be a dict {{class: weight}}, got {brief(class_weight)}")
+        raise TypeError(
+            f"{name} must be a dict {{class: weight}}, got {brief(class_weight)}"
+            f"{_as_dict(class_weight, y)}"
+        )
     table: dict[int, float] = {}
     for key, weight in class_weight.items():
         if not isinstance(key, numbers.Real) or not float(key).is_integer():
@@ -74,3 +77,14 @@ def of_classes(class_weight: Any, y: NDArray[Any], name: str) -> NDArray[np.floa
     found, place = np.unique(classes, return_inverse=True)
     of_found = [table.get(int(c), 1.0) if np.isfinite(c) else 1.0 for c in found]
     return np.array(of_found, np.float32)[place.reshape(len(y))]
+
+
+def _as_dict(given: Any, y: NDArray[Any]) -> str:
+    """How what is no dict becomes the one that is meant, "" if none seems to be."""
+    if isinstance(given, str) and given == "balanced":
+        n = y.shape[1] if y.ndim == 2 and y.shape[1] > 1 else len(np.unique(y))
+        counts = "y.sum(axis=0)" if y.ndim == 2 and y.shape[1] > 1 else "np.bincount(y)"
+        return f": dict(enumerate(len(y) / ({n} * {counts}))) balances the classes"
+    if isinstance(given, (list, tuple, np.ndarray)) and np.ndim(given) == 1:
+        return ": dict(enumerate(class_weight)) makes one of it"
+    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import _values, activations, constraints, initializers, regularizers
+from cdl import _values, activations, constraints, initializers, regularizers, tree
 from cdl._arguments import flag, not_yet, positive_int
 from cdl._variable import Variable
 from cdl.compat import renamed
@@ -109,10 +109,12 @@ class Dense(Layer):
     def check_input(self, shape: Shape) -> None:
         """Refuse an input without a last axis beside the batch, or one of another size."""
         owner = f"Dense {self.name!r}"
+        if not tree.is_shape(shape):
+            raise ValueError(f"{owner}: the input must be one tensor, got shapes {shape}")
         if len(shape) < 2:
             raise ValueError(
-                f"{owner}: the input must have at least 2 axes, got shape {shape}: "
-                "x.reshape(-1, 1) makes a column of single numbers"
+                f"{owner}: the input must have at least 2 axes, got shape {shape}: x[None] makes "
+                "a batch of one sample, x[:, None] one of samples of one number"
             )
         if self.built and shape[-1] != self.kernel.shape[0]:
             raise ValueError(

@@ -283,10 +283,9 @@ class Layer(Weighted, Hinting):
         if not hasattr(inputs, "__array__") and not self.takes_lists:
             raise ValueError(f"{owner}: inputs must be an array, got {brief(inputs)}")
         x = as_numeric(inputs, f"{owner}: inputs")
-        shape = (None, *x.shape[1:])
-        self.check_input(shape)
+        self.check_input(x.shape)
         if not self.built:
-            self.build(shape)
+            self.build((None, *x.shape[1:]))
         self._activity = 0.0
         if x.size == 0:
             sizes = self.compute_output_shape((len(x), *x.shape[1:]))

@@ -103,6 +103,13 @@ def training_data(
         raise ValueError(
             f"{call}: sample_weight and class_weight must not both be given: multiply them yourself"
         )
+    if y is None and compiled.reads_targets and isinstance(x, tuple) and len(x) in (2, 3):
+        names = ("x", "y", "sample_weight")[: len(x)]
+        raise ValueError(
+            f"{call}: y must be given, got a tuple of {len(x)} as x: if it is "
+            f"({', '.join(names)}), call {call}({', '.join(names[:2])}"
+            f"{', sample_weight=sample_weight' * (len(x) > 2)})"
+        )
     flat = _flat_inputs(model, x, call)
     of_x = _X if len(flat) == 1 else labels("x", "input", model._input_names())
     xs = _as_rows(flat, of_x, call)

@@ -140,7 +140,8 @@ def _by_name(
     wrong = [key for key in given if key not in names] if partly else []
     missing = [] if partly else [name for name in names if name not in given]
     if wrong or missing:
-        what = f"no {missing} among {list(given)}" if missing else f"{wrong}"
+        lacks = f", without {missing}" if len(missing) < len(names) else ""
+        what = f"{list(given)}{lacks}" if missing else f"{wrong}"
         raise ValueError(
             f"{call} must have as keys the names of the {kind}s, {list(names)}, got {what}"
         )

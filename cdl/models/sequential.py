@@ -11,7 +11,7 @@ from cdl._serial import deserialize, serialize
 from cdl.data import brief
 from cdl.layers import InputLayer, Layer
 from cdl.layers.calling import STACKS
-from cdl.models.interface import Info, single
+from cdl.models.interface import Info, flat, single
 from cdl.models.model import Model
 
 Shape = tuple[int | None, ...]
@@ -274,6 +274,8 @@ class Sequential(Model):
         return self._infos[1:]
 
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
+        if isinstance(x, Mapping) and self._input is not None:
+            return flat(x, self._input_names(), f"{call}: x", "input")
         return [single(x)]
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:

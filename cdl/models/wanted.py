@@ -46,6 +46,7 @@ def wanted_of(given: dict[str, Any], names: Sequence[str], nest: Any) -> tuple[W
 
 
 _METRICS = ("metrics", "weighted_metrics")
+BY_NAME = ": give metrics by name, metrics=[...]"  # they come after loss_weights, as in Keras 3
 
 
 def _alike(nest: Any, given: Any) -> Any:
@@ -142,9 +143,14 @@ def _scale(loss_weights: Any, output_name: str) -> float:
 
 def _number(given: Any, name: str) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)):
-        hint = ": give metrics by name, metrics=[...]" if isinstance(given, str) else ""
+        hint = BY_NAME if _is_metric(given) else ""
         raise TypeError(f"{name} must be a number, got {brief(given)}{hint}")
     return float(given)
+
+
+def _is_metric(given: Any) -> bool:
+    """Whether something looks like a metric: a name, a function or an object."""
+    return isinstance(given, str) or callable(given)
 
 
 # --- several outputs ---
@@ -183,8 +189,9 @@ def _alone(given: Any, name: str) -> Any:
     if not isinstance(given, (list, tuple)):
         return given
     if len(given) != 1:
+        hint = BY_NAME if name.endswith("weights") and any(map(_is_metric, given)) else ""
         raise ValueError(
-            f"{name} must be one for each output, got a list of {len(given)} for one of them"
+            f"{name} must be one for each output, got a list of {len(given)} for one of them{hint}"
         )
     return given[0]
 

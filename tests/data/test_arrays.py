@@ -89,7 +89,7 @@ class Sparse:
 REFUSED = {
     "none": (None, TypeError, "got None"),
     "text": ("abc", TypeError, "got 'abc'"),
-    "dict": ({"a": BASE}, TypeError, "type dict"),
+    "dict": ({"a": BASE}, TypeError, "a dict with the keys ['a']"),
     "set": ({1, 2}, TypeError, "type set"),
     "generator": ((i for i in range(3)), TypeError, "type generator"),
     "class": (np.ndarray, TypeError, "the class ndarray"),
@@ -106,7 +106,11 @@ REFUSED = {
     "object_complex": (np.array([[1j]], object), ValueError, "1j at [0, 0]"),
     "object_decimal": (np.array([[Decimal(1)]], object), ValueError, "Decimal"),
     "object_date": (np.array([date(2020, 1, 1)], object), ValueError, "type date"),
-    "object_arrays": (np.array([BASE, None], object)[:1], ValueError, "type ndarray at [0]"),
+    "object_arrays": (
+        np.array([BASE, None], object)[:1],
+        ValueError,
+        "an array of shape (6, 4) at [0]",
+    ),
     "huge": ([10**400], ValueError, "float64's range"),
     "ragged": ([[1, 2], [3]], ValueError, "rows of one length"),
     "list_with_text": ([[1, "a"]], ValueError, "<U21"),

@@ -36,8 +36,8 @@ def model_of(kind=list, loss=LOSSES, cls=cdl.Model, **options):
             r"fit: x must be a list of 2, .* 'b'\], got one array of shape \(40, 5\)",
         ),
         ({"x": [A]}, r"fit: x must be a list of 2, one for each input, .* got a list of 1"),
-        ({"x": {"a": A}}, r"names of the inputs, \['a', 'b'\], got no \['b'\] among \['a'\]"),
-        ({"x": {"a": A, "z": B}}, r"got no \['b'\] among \['a', 'z'\]"),
+        ({"x": {"a": A}}, r"names of the inputs, \['a', 'b'\], got \['a'\], without \['b'\]"),
+        ({"x": {"a": A, "z": B}}, r"got \['a', 'z'\], without \['b'\]"),
         ({"x": [B, A]}, r"x for input 'a' must have shape \(n, 5\) .* got \(40, 3\)"),
         (
             {"x": [A, B[:7]]},

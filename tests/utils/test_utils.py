@@ -147,7 +147,7 @@ def test_data_format_can_be_set():
         (lambda: config.set_floatx("float64"), "set_floatx: value must be 'float32'"),
         (lambda: config.set_epsilon(1e-3), "set_epsilon: value must be 1e-07"),
         (lambda: config.set_image_data_format("foo"), "data_format must be one of"),
-        (lambda: config.standardize_dtype("foo"), "Invalid dtype: 'foo'"),
+        (lambda: config.standardize_dtype("foo"), "dtype must be that of numbers, "),
     ],
 )
 def test_bad_setting_is_refused(call, text):
