@@ -46,7 +46,8 @@ class Node:
 
     Attributes:
         operation: a layer, a model, or what `cdl.ops` is made of; it has `append_to`.
-        args: what it was called with; tensors, weights, arrays and plain values, nested.
+        args: what it was called with; tensors, weights, arrays and plain values, nested. Lists and
+            dicts are copies: the caller's may grow when the call is long over.
         kwargs: likewise, by name.
         outputs: the tensors that came out, nested as the operation gives them.
         inputs: the tensors among the arguments, in order.
@@ -57,8 +58,8 @@ class Node:
         self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any
     ) -> None:
         self.operation = operation
-        self.args = args
-        self.kwargs = kwargs
+        self.args = tuple(map(_own, args))
+        self.kwargs = {name: _own(value) for name, value in kwargs.items()}
         self.outputs = outputs
         self.inputs = tensors_in((args, kwargs))
         self.serial = next(_serials)
@@ -85,6 +86,11 @@ class Node:
     def parents(self) -> list[Node]:
         """The nodes that give the inputs."""
         return [tensor.node for tensor in self.inputs if tensor.node is not None]
+
+
+def _own(value: Any) -> Any:
+    """A structure of the same leaves that nobody else changes; a leaf itself."""
+    return tree.map_structure(lambda leaf: leaf, value) if tree.is_nested(value) else value
 
 
 def tensors_in(structure: Any) -> list[KerasTensor]:

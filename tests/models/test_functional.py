@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cdl import Input, Model, Sequential
-from cdl.layers import Activation, Dense, Dropout
+from cdl.layers import Activation, Dense, Dropout, concatenate
 from cdl.models import Functional
 from cdl.utils import clear_session
 
@@ -65,6 +65,20 @@ def test_a_graph_is_cut_at_any_tensor():
     assert head.layers[1] is y.node.operation
     features = Model(x, h)
     assert features.output_shape == (None, 8)
+
+
+def test_a_list_that_grows_after_a_call_leaves_the_call_as_it_was():
+    x = Input((4,))
+    features = [x]
+    for _ in range(3):  # as dense nets are written
+        features.append(Dense(2, "tanh")(concatenate(features)))
+    grown = Model(x, features[-1])
+    assert [layer.output.shape[1] for layer in grown.layers if "conc" in layer.name] == [4, 6, 8]
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    made = [rows]
+    for dense in (layer for layer in grown.layers if isinstance(layer, Dense)):
+        made.append(np.asarray(dense(np.concatenate(made, 1))))
+    np.testing.assert_allclose(grown.predict(rows, verbose=0), made[-1], rtol=1e-6)
 
 
 def test_models_stand_in_models():
