@@ -51,6 +51,10 @@ struct cdl_tensor {
     float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
     const struct cdl_tensor *grad_owner; /* of `grad`: itself, or what a fork adds it to */
+    struct cdl_node *giver;              /* whose output it is; NULL: it is the caller's */
+    int readers;                         /* how often nodes read it */
+    bool pulled;                         /* its gradient comes from the caller */
+    bool offered, needed; /* some reader could give it a gradient; one does, since it is wanted */
 };
 
 /* Norm constraints act on the columns of a matrix, or on all of a vector: w *= d / (1e-7 + norm)
@@ -82,6 +86,7 @@ struct cdl_trained {
     /* A parameter that several instructions use has a part for each: all that a part holds is
      * `param`, `gradient` (what its instruction contributes) and `next`; NULL ends the list. */
     struct cdl_trained *parts, *next;
+    int users; /* how often instructions have it */
     bool is_part;
     bool untaught; /* no instruction hands it a gradient: it learns from zeros */
 };

@@ -57,8 +57,14 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     node->op = cdl_ops[def->op];
     node->n_in = def->n_in;
     node->n_out = def->n_out;
-    for (int i = 0; i < def->n_in; i++) node->in[i] = &program->values[def->in[i]];
-    for (int i = 0; i < def->n_out; i++) node->out[i] = &program->values[def->out[i]];
+    for (int i = 0; i < def->n_in; i++) {
+        node->in[i] = &program->values[def->in[i]];
+        node->in[i]->readers++;
+    }
+    for (int i = 0; i < def->n_out; i++) {
+        node->out[i] = &program->values[def->out[i]];
+        node->out[i]->giver = node;
+    }
     for (int i = 0; i < def->n_out && node->op->passes_on && node->n_in; i++)
         program->values[def->out[i]].owner = node->in[0]->owner;
     for (int i = 0; i < def->n_params; i++) {
@@ -181,23 +187,25 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     return to->penalty ? CDL_OK : CDL_ERR_NO_MEMORY;
 }
 
+static struct cdl_trained **user_at(const struct cdl_program *program, int place) {
+    return &program->nodes[place / CDL_MAX_PARAMS].trained[place % CDL_MAX_PARAMS];
+}
+
 /* Where several instructions use one trained parameter, each gets a part of it to hand its gradient
  * to. The list is in the order of the instructions, and so is the sum. */
 static void make_parts(struct cdl_program *program) {
-    for (int i = 0; i < program->n_trained; i++) {
-        struct cdl_trained *trained = &program->trained[i], **end = &trained->parts;
-        int users = 0;
-        for (int p = 0; p < program->n_nodes * CDL_MAX_PARAMS; p++)
-            users += program->nodes[p / CDL_MAX_PARAMS].trained[p % CDL_MAX_PARAMS] == trained;
-        for (int p = 0; p < program->n_nodes * CDL_MAX_PARAMS && users > 1; p++) {
-            struct cdl_trained **user =
-                &program->nodes[p / CDL_MAX_PARAMS].trained[p % CDL_MAX_PARAMS];
-            if (*user != trained) continue;
-            struct cdl_trained *part = &program->parts[program->n_parts++];
-            *part = (struct cdl_trained){.param = trained->param, .is_part = true};
-            *user = *end = part;
-            end = &part->next;
-        }
+    const int places = program->n_nodes * CDL_MAX_PARAMS;
+    for (int p = 0; p < places; p++) {
+        struct cdl_trained *trained = *user_at(program, p);
+        if (trained) trained->users++;
+    }
+    for (int p = places - 1; p >= 0; p--) { /* the last one ends its list */
+        struct cdl_trained **user = user_at(program, p), *trained = *user;
+        if (!trained || trained->users < 2) continue;
+        struct cdl_trained *part = &program->parts[program->n_parts++];
+        *part =
+            (struct cdl_trained){.param = trained->param, .is_part = true, .next = trained->parts};
+        *user = trained->parts = part;
     }
 }
 
@@ -232,7 +240,10 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
     for (int i = 0; i < def->n_outputs; i++)
         program->outputs[i] = &program->values[def->outputs[i]];
-    for (int i = 0; i < def->n_pulled; i++) program->pulled[i] = &program->values[def->pulled[i]];
+    for (int i = 0; i < def->n_pulled; i++) {
+        program->pulled[i] = &program->values[def->pulled[i]];
+        program->pulled[i]->pulled = true;
+    }
     if (def->training) make_parts(program);
     cdl_link(program);
     program->threads = gate(program, def);

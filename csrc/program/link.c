@@ -8,70 +8,38 @@ static bool can_give(const struct cdl_node *node, int k) {
     return has_one && !node->in[k]->is_int && (k == 0 || node->op->many);
 }
 
-static bool is_pulled(const struct cdl_program *program, const struct cdl_tensor *value) {
-    bool any = false;
-    for (int i = 0; i < program->n_pulled; i++) any |= program->pulled[i] == value;
+/* Whether an output of a node gets a gradient (a loss starts by itself): from a later node that has
+ * one to give, which has said so, or from the caller. */
+static bool gets_gradient(const struct cdl_node *node) {
+    bool any = node->op->is_loss;
+    for (int o = 0; o < node->n_out; o++) any |= node->out[o]->pulled || node->out[o]->offered;
     return any;
-}
-
-static bool reads(const struct cdl_node *reader, int k, const struct cdl_node *node) {
-    bool any = false;
-    for (int o = 0; o < node->n_out; o++) any |= reader->in[k] == node->out[o];
-    return any;
-}
-
-/* Whether something gives an output of a node a gradient (a loss starts by itself): a later node
- * that has one to give, or the caller. */
-static bool gets_gradient(const struct cdl_program *program, const struct cdl_node *node) {
-    if (node->op->is_loss) return true;
-    for (int o = 0; o < node->n_out; o++) {
-        if (is_pulled(program, node->out[o])) return true;
-    }
-    for (int i = node->index + 1; i < program->n_nodes; i++) {
-        const struct cdl_node *reader = &program->nodes[i];
-        for (int k = 0; k < reader->n_in && reader->has_dy; k++) {
-            if (can_give(reader, k) && reads(reader, k, node)) return true;
-        }
-    }
-    return false;
-}
-
-static struct cdl_node *producer_of(struct cdl_program *program, const struct cdl_node *reader,
-                                    int k) {
-    for (int i = 0; i < reader->index; i++) {
-        if (reads(reader, k, &program->nodes[i])) return &program->nodes[i];
-    }
-    return NULL;
-}
-
-static int readers_of(const struct cdl_program *program, const struct cdl_tensor *value) {
-    int readers = 0;
-    for (int i = 0; i < program->n_nodes; i++) {
-        for (int k = 0; k < program->nodes[i].n_in; k++)
-            readers += program->nodes[i].in[k] == value;
-    }
-    return readers;
 }
 
 /* A node hands a gradient to an input if it has one and anything before the input learns. A dense
  * node that is the only reader of another's activated output takes over its slope. */
 static void link_backward(struct cdl_program *program) {
-    for (int i = program->n_nodes - 1; i >= 0; i--)
-        program->nodes[i].has_dy = gets_gradient(program, &program->nodes[i]);
+    for (int i = program->n_nodes - 1; i >= 0; i--) {
+        struct cdl_node *node = &program->nodes[i];
+        node->has_dy = gets_gradient(node);
+        for (int k = 0; k < node->n_in && node->has_dy; k++)
+            node->in[k]->offered |= can_give(node, k);
+    }
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
         for (int k = 0; k < node->n_in && node->has_dy; k++) {
-            const struct cdl_node *before = producer_of(program, node, k);
+            const struct cdl_node *before = node->in[k]->giver;
             const bool wanted = before && (cdl_node_gives(before) || cdl_node_trains(before));
             node->needs[k] = wanted && can_give(node, k);
+            node->in[k]->needed |= node->needs[k];
         }
         node->learns = node->has_dy && node->op->update && cdl_node_trains(node);
         const bool learns = node->learns && !node->op->serves_inputs;
         node->goes_back = node->op->backward && (learns || cdl_node_gives(node));
         node->dx_activation = CDL_ACTIVATION_linear;
         if (!node->needs[0] || node->op != &cdl_op_dense) continue;
-        struct cdl_node *before = producer_of(program, node, 0);
-        if (before->op->absorbs_slope && readers_of(program, node->in[0]) == 1) {
+        struct cdl_node *before = node->in[0]->giver;
+        if (before->op->absorbs_slope && node->in[0]->readers == 1) {
             node->dx_activation = (int)before->attribute[0];
             node->dx_row_param = before->row_param;
             before->dy_is_dz = true;
@@ -79,24 +47,13 @@ static void link_backward(struct cdl_program *program) {
     }
 }
 
-/* Whether a value has a gradient: a reader that wants to give it one, or the caller. */
-static bool has_gradient(const struct cdl_program *program, const struct cdl_tensor *value) {
-    if (is_pulled(program, value)) return true;
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
-        for (int k = 0; k < node->n_in; k++) {
-            if (node->needs[k] && node->in[k] == value) return true;
-        }
-    }
-    return false;
-}
-
 /* Gradients that are added up are one memory, which the last reader writes first. */
 static void link_sums(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (!node->op->adds_up || !node->needs[0]) continue;
-        const int last = has_gradient(program, node->out[node->n_out - 1]) ? node->n_out - 1 : 0;
+        const struct cdl_tensor *behind = node->out[node->n_out - 1];
+        const int last = behind->pulled || behind->needed ? node->n_out - 1 : 0;
         node->out[last]->grad_owner = node->in[0]->grad_owner;
     }
 }
@@ -104,16 +61,17 @@ static void link_sums(struct cdl_program *program) {
 /* Parameters to which no gradient leads: they learn all the same, since penalties and decay move
  * weights too. */
 static void link_untaught(struct cdl_program *program) {
-    for (int t = 0; t < program->n_trained && program->n_groups; t++) {
-        struct cdl_trained *trained = &program->trained[t];
-        trained->untaught = !trained->parts;
-        for (int i = 0; i < program->n_nodes && trained->untaught; i++) {
-            const struct cdl_node *node = &program->nodes[i];
-            for (int p = 0; p < CDL_MAX_PARAMS && node->learns; p++)
-                trained->untaught &= node->trained[p] != trained;
+    if (!program->n_groups) return;
+    for (int t = 0; t < program->n_trained; t++)
+        program->trained[t].untaught = !program->trained[t].parts;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        for (int p = 0; p < CDL_MAX_PARAMS && node->learns; p++) {
+            if (node->trained[p]) node->trained[p]->untaught = false;
         }
-        program->n_untaught += trained->untaught;
     }
+    for (int t = 0; t < program->n_trained; t++)
+        program->n_untaught += program->trained[t].untaught;
 }
 
 /* What one thread does for all, what of it no sample changes, and whether samples see each other.
@@ -123,7 +81,7 @@ static void link_shared(struct cdl_program *program) {
         struct cdl_node *node = &program->nodes[i];
         bool any_in = false, all = true, any_out = false, once = true;
         for (int k = 0; k < node->n_in; k++) {
-            const struct cdl_node *before = producer_of(program, node, k);
+            const struct cdl_node *before = node->in[k]->giver;
             any_in |= !node->in[k]->shared;
             once &= before && before->once;
         }
@@ -158,7 +116,7 @@ static void link_rows(struct cdl_program *program) {
     const struct cdl_node *first = program->nodes;
     if (program->n_nodes == 0 || program->n_inputs == 0 || first->op != &cdl_op_dense) return;
     const struct cdl_tensor *x = program->inputs[0];
-    bool alone = first->in[0] == x && readers_of(program, x) == 1 && x->lines == 1 && !x->shared;
+    bool alone = first->in[0] == x && x->readers == 1 && x->lines == 1 && !x->shared;
     for (int i = 0; i < program->n_outputs; i++) alone &= program->outputs[i]->owner != x;
     program->reads_rows = alone && !first->shared && !first->once;
 }

@@ -112,6 +112,15 @@ def test_the_plan_of_a_graph_takes_little_more_than_lives_at_one_moment(seed, tr
     assert least <= taken <= 1.1 * least
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_so_does_that_of_a_graph_of_thousands_of_instructions(training):
+    program = RandomGraph(0, size=4000).program.fused(training)
+    optimizer = learner("sgd", program.variables) if training else None
+    executor = _core.Executor(program, 64, training=training, optimizer=optimizer, threads=1)
+    taken, least = executor.memory()
+    assert least <= taken <= 1.05 * least
+
+
 def memory(program, learn=(), training=True):
     """Bytes that a program takes for batches of 64 rows on one thread."""
     optimizer = learner("sgd", learn) if training else None

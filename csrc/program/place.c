@@ -1,0 +1,147 @@
+/* place.c - first fit: each buffer, one after the other, goes to the lowest offset that is free
+ * while it lives; in three orders, of which the one that takes least counts.
+ *
+ * In order of birth, which is best for nets that are straight lines, what is free is a matter of
+ * the moment: gaps that are taken and given back as time goes on (gaps.h), n log n. So it is with
+ * time running backward, which is often better for training nets that branch. Large ones first is
+ * better still for some, but has to look at all that a buffer meets: it is left out for more than
+ * MOST_BY_SIZE of them.
+ */
+#include "program/place.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "program/gaps.h"
+
+enum { MOST_BY_SIZE = 8192 };
+
+static int by_birth(const void *a, const void *b) {
+    const struct cdl_buffer *x = a, *y = b;
+    if (x->birth != y->birth) return x->birth < y->birth ? -1 : 1;
+    if (x->floats != y->floats) return x->floats > y->floats ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int by_size(const void *a, const void *b) {
+    const struct cdl_buffer *x = a, *y = b;
+    if (x->floats != y->floats) return x->floats > y->floats ? -1 : 1;
+    return by_birth(a, b);
+}
+
+static int by_death(const void *a, const void *b) {
+    const struct cdl_buffer *const *x = a, *const *y = b;
+    return (*x)->death<(*y)->death ? -1 : (*x)->death>(*y)->death;
+}
+
+static size_t end_of(const struct cdl_buffer *buffer) { return buffer->tried + buffer->floats; }
+
+/* Sorts, and has `dying` point to all in order of death. */
+static void sort(struct cdl_buffer *buffers, int n, struct cdl_buffer **dying) {
+    qsort(buffers, (size_t)n, sizeof *buffers, by_birth);
+    for (int i = 0; i < n; i++) dying[i] = &buffers[i];
+    qsort(dying, (size_t)n, sizeof(struct cdl_buffer *), by_death);
+}
+
+/* In order of birth: those that have died by then have given their places back. */
+static cdl_status place_by_birth(struct cdl_buffer *buffers, int n, struct cdl_buffer **dying,
+                                 size_t *top) {
+    struct cdl_gaps gaps;
+    CDL_TRY(cdl_gaps_open(&gaps, (size_t)n));
+    sort(buffers, n, dying);
+    *top = 0;
+    for (int i = 0, dead = 0; i < n; i++) {
+        for (; dying[dead]->death < buffers[i].birth; dead++) {
+            if (dying[dead]->floats) cdl_gaps_give(&gaps, dying[dead]->tried, dying[dead]->floats);
+        }
+        buffers[i].tried = buffers[i].floats ? cdl_gaps_take(&gaps, buffers[i].floats) : 0;
+        if (end_of(&buffers[i]) > *top) *top = end_of(&buffers[i]);
+    }
+    cdl_gaps_close(&gaps);
+    return CDL_OK;
+}
+
+/* Lets time run backward, and forward again. */
+static void turn_time(struct cdl_buffer *buffers, int n) {
+    for (int i = 0; i < n; i++) {
+        const int birth = buffers[i].birth;
+        buffers[i].birth = -buffers[i].death;
+        buffers[i].death = -birth;
+    }
+}
+
+static bool meet(const struct cdl_buffer *a, const struct cdl_buffer *b) {
+    return a->death >= b->birth && b->death >= a->birth;
+}
+
+/* The lowest offset that is free while a buffer lives, among n that are placed, by offset. */
+static size_t fit(const struct cdl_buffer *buffer, int n, struct cdl_buffer *const *placed) {
+    size_t offset = 0;
+    for (int j = 0; j < n; j++) {
+        const struct cdl_buffer *other = placed[j];
+        if (!meet(other, buffer)) continue;
+        if (other->tried >= offset + buffer->floats) break;
+        if (end_of(other) > offset) offset = end_of(other);
+    }
+    return offset;
+}
+
+/* Large ones first; `placed` has room for all. */
+static size_t place_by_size(struct cdl_buffer *buffers, int n, struct cdl_buffer **placed) {
+    qsort(buffers, (size_t)n, sizeof *buffers, by_size);
+    size_t top = 0;
+    for (int i = 0; i < n; i++) {
+        struct cdl_buffer *buffer = &buffers[i];
+        buffer->tried = fit(buffer, i, placed);
+        if (end_of(buffer) > top) top = end_of(buffer);
+        int at = i;
+        for (; at > 0 && placed[at - 1]->tried > buffer->tried; at--) placed[at] = placed[at - 1];
+        placed[at] = buffer;
+    }
+    return top;
+}
+
+/* The most that lives at one moment, of buffers in order of birth; `dying` are in that of death. */
+static size_t most_at_once(const struct cdl_buffer *buffers, int n,
+                           struct cdl_buffer *const *dying) {
+    size_t most = 0, now = 0;
+    for (int i = 0, dead = 0; i < n; i++) {
+        for (; dying[dead]->death < buffers[i].birth; dead++) now -= dying[dead]->floats;
+        now += buffers[i].floats;
+        if (now > most) most = now;
+    }
+    return most;
+}
+
+static void keep_better(struct cdl_buffer *buffers, int n, size_t taken, size_t *top) {
+    if (taken >= *top) return;
+    *top = taken;
+    for (int i = 0; i < n; i++) buffers[i].offset = buffers[i].tried;
+}
+
+static cdl_status place(struct cdl_buffer *buffers, int n, struct cdl_buffer **order, size_t *top,
+                        size_t *least) {
+    size_t taken;
+    *top = SIZE_MAX;
+    CDL_TRY(place_by_birth(buffers, n, order, &taken));
+    keep_better(buffers, n, taken, top);
+    *least = most_at_once(buffers, n, order);
+    if (*top == *least) return CDL_OK;
+    turn_time(buffers, n);
+    CDL_TRY(place_by_birth(buffers, n, order, &taken));
+    turn_time(buffers, n);
+    keep_better(buffers, n, taken, top);
+    if (*top > *least && n <= MOST_BY_SIZE)
+        keep_better(buffers, n, place_by_size(buffers, n, order), top);
+    return CDL_OK;
+}
+
+cdl_status cdl_place(struct cdl_buffer *buffers, int n, size_t *top, size_t *least) {
+    struct cdl_buffer **order = calloc((size_t)n + 1, sizeof(struct cdl_buffer *));
+    if (!order) return CDL_ERR_NO_MEMORY;
+    for (int i = 0; i < n; i++) buffers[i].number = i;
+    const cdl_status status = place(buffers, n, order, top, least);
+    free(order);
+    return status;
+}
