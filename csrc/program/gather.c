@@ -1,7 +1,8 @@
 /* gather.c - rows of the caller's arrays, of any type and strides, into the program's inputs.
  *
- * A sample is walked in C order: runs along its last axis are converted and cut into the lines of
- * the input. Nothing of the array is copied beyond the rows of the batch.
+ * A sample is walked in C order: runs along its last axes, as many as lie evenly spaced, are
+ * converted and cut into the lines of the input. Nothing of the array is copied beyond the rows of
+ * the batch.
  */
 #include <string.h>
 
@@ -42,54 +43,89 @@ static void convert(const struct cdl_kernels *kernels, const struct cdl_array *a
     }
 }
 
+/* The axes of a sample from `axis` on: n elements, `step` bytes apart. */
+struct run {
+    int axis;
+    size_t n;
+    ptrdiff_t step;
+};
+
+static struct run run_of(const struct cdl_array *array) {
+    struct run run = {.axis = array->n_dims, .n = 1};
+    for (; run.axis > 1; run.axis--) {
+        const size_t size = array->shape[run.axis - 1];
+        const ptrdiff_t stride = array->strides[run.axis - 1];
+        if (size == 1) continue; /* wherever a second element would be */
+        if (run.n > 1 && stride != run.step * (ptrdiff_t)run.n) break;
+        if (run.n == 1) run.step = stride;
+        run.n *= size;
+    }
+    return run;
+}
+
+/* Whether the lines of a sample are one piece of memory. */
+static bool is_solid(const struct cdl_tensor *to) { return to->lines == 1 || to->width == to->ld; }
+
+/* Lines shorter than this are converted several at a time and dealt out: a call for each costs more
+ * than that. On a Zen 4 core it is 1.3 times as fast at 47 floats a line, and 0.6 times at 63. */
+enum { SHORT = 48, DEALT = 256 };
+
+/* Whole short lines, `lines` of them. */
+static void deal(const struct cdl_kernels *kernels, const struct cdl_array *array, size_t lines,
+                 const char *from, ptrdiff_t step, const struct cdl_tensor *to, char *line) {
+    float numbers[DEALT];
+    const size_t together = DEALT / to->width;
+    for (size_t n; lines > 0; lines -= n) {
+        n = lines < together ? lines : together;
+        convert(kernels, array, false, n * to->width, from, step, numbers);
+        kernels->copy_columns(n, to->width, numbers, to->width, (float *)(void *)line, to->ld);
+        from += (ptrdiff_t)(n * to->width) * step;
+        line += n * to->ld * sizeof(float);
+    }
+}
+
 /* n elements from `from` to the cursor, over as many lines as they fill. */
 static void put(const struct cdl_kernels *kernels, const struct cdl_array *array, size_t n,
                 const char *from, ptrdiff_t step, struct cursor *at) {
-    const size_t size = item_size(array->dtype);
+    const size_t size = item_size(array->dtype), width = at->to->width;
+    const bool swaps = array->swapped && size > 1, solid = is_solid(at->to);
     _Alignas(16) char swapped[SWAP_RUN * sizeof(long double)];
-    while (n > 0) {
-        size_t run = at->to->width - at->column;
-        run = run < n ? run : n;
+    for (size_t run; n > 0; n -= run, from += (ptrdiff_t)run * step) {
+        run = solid || n < width - at->column ? n : width - at->column;
         char *to = at->line + at->column * sizeof(float);
-        if (array->swapped && size > 1) {
+        if (swaps) {
             run = run < SWAP_RUN ? run : SWAP_RUN;
             swap_bytes(run, size, from, step, swapped);
             convert(kernels, array, at->to->is_int, run, swapped, (ptrdiff_t)size, to);
+        } else if (!solid && width < SHORT && at->column == 0 && n > width) {
+            run = n / width * width;
+            deal(kernels, array, n / width, from, step, at->to, to);
         } else {
             convert(kernels, array, at->to->is_int, run, from, step, to);
         }
-        from += (ptrdiff_t)run * step;
-        n -= run;
         at->column += run;
-        if (at->column == at->to->width) {
-            at->column = 0;
-            at->line += at->to->ld * sizeof(float);
+        if (at->column >= width && !solid) {
+            at->line += at->column / width * at->to->ld * sizeof(float);
+            at->column %= width;
         }
     }
 }
 
-static void put_axes(const struct cdl_kernels *kernels, const struct cdl_array *array, int axis,
-                     const char *from, struct cursor *at) {
-    if (axis >= array->n_dims) {
-        put(kernels, array, 1, from, 0, at);
-    } else if (axis == array->n_dims - 1) {
-        put(kernels, array, array->shape[axis], from, array->strides[axis], at);
-    } else {
-        for (size_t i = 0; i < array->shape[axis]; i++) {
-            put_axes(kernels, array, axis + 1, from + (ptrdiff_t)i * array->strides[axis], at);
-        }
+static void put_axes(const struct cdl_kernels *kernels, const struct cdl_array *array,
+                     const struct run *run, int axis, const char *from, struct cursor *at) {
+    if (axis == run->axis) {
+        put(kernels, array, run->n, from, run->step, at);
+        return;
+    }
+    for (size_t i = 0; i < array->shape[axis]; i++) {
+        put_axes(kernels, array, run, axis + 1, from + (ptrdiff_t)i * array->strides[axis], at);
     }
 }
 
-/* Whether a sample is one run of elements, in the machine's byte order, that fills one line. */
-static bool is_one_run(const struct cdl_array *array, const struct cdl_tensor *to) {
-    if (array->swapped || to->lines > 1) return false;
-    const int inner = array->n_dims - 1;
-    for (int axis = 1; axis < inner; axis++) {
-        const ptrdiff_t packed = array->strides[axis + 1] * (ptrdiff_t)array->shape[axis + 1];
-        if (array->strides[axis] != packed) return false;
-    }
-    return true;
+/* Whether a sample is one run of elements, in the machine's byte order, that stays one. */
+static bool is_one_run(const struct cdl_array *array, const struct run *run,
+                       const struct cdl_tensor *to) {
+    return !array->swapped && run->axis <= 1 && is_solid(to);
 }
 
 /* Shuffled rows are where no hardware expects them, and of rows in order it loses the track between
@@ -161,25 +197,24 @@ static inline const char *row_of(const struct cdl_array *array, const int64_t *o
 
 /* The usual case: nothing but one conversion a row, or one copy. */
 static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                        const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-                        const struct cdl_tensor *to) {
-    const ptrdiff_t step = array->n_dims > 1 ? array->strides[array->n_dims - 1] : 0;
-    const size_t size = item_size(array->dtype);
-    const bool packed = step == (ptrdiff_t)size || to->width == 1;
-    const size_t bytes = to->width * (packed ? size : CACHE_LINE);
+                        const struct run *run, const int64_t *order, size_t rows, size_t start,
+                        size_t first, size_t last, const struct cdl_tensor *to) {
+    const ptrdiff_t step = run->step;
+    const size_t size = item_size(array->dtype), n = run->n, sample = to->lines * to->ld;
+    const bool packed = step == (ptrdiff_t)size || n == 1;
+    const size_t bytes = n * (packed ? size : CACHE_LINE);
     const bool copies = packed && array->dtype == CDL_DTYPE_float32 && !to->is_int;
     const size_t ahead = BYTES_AHEAD / (bytes + CACHE_LINE) + 1;
     for (size_t i = first; i < last; i++) {
         const size_t at = start + i;
         const char *from = row_of(array, order, at);
-        float *line = to->data + i * to->ld;
+        float *line = to->data + i * sample;
         if (at + ahead < rows)
-            fetch(row_of(array, order, at + ahead), to->width, size,
-                  packed ? (ptrdiff_t)size : step);
+            fetch(row_of(array, order, at + ahead), n, size, packed ? (ptrdiff_t)size : step);
         if (copies)
-            copy_floats(to->width, from, line);
+            copy_floats(n, from, line);
         else
-            convert(kernels, array, to->is_int, to->width, from, step, line);
+            convert(kernels, array, to->is_int, n, from, step, line);
     }
 }
 
@@ -234,18 +269,17 @@ void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array
         gather_sparse(kernels, array, order, start, first, last, to);
         return;
     }
-    if (is_one_run(array, to) && to->width == 1 && order) {
-        gather_items(kernels, array, order, rows, start, first, last, to);
-        return;
-    }
-    if (is_one_run(array, to)) {
-        gather_runs(kernels, array, order, rows, start, first, last, to);
+    const struct run run = run_of(array);
+    if (is_one_run(array, &run, to)) {
+        if (run.n == 1 && order)
+            gather_items(kernels, array, order, rows, start, first, last, to);
+        else
+            gather_runs(kernels, array, &run, order, rows, start, first, last, to);
         return;
     }
     for (size_t i = first; i < last; i++) {
-        const int64_t row = order ? order[start + i] : (int64_t)(start + i);
         struct cursor at = {.to = to, .line = (char *)(to->data + i * to->lines * to->ld)};
-        put_axes(kernels, array, 1, array->data + row * array->strides[0], &at);
+        put_axes(kernels, array, &run, 1, row_of(array, order, start + i), &at);
     }
 }
 

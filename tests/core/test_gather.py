@@ -110,7 +110,10 @@ def layouts(x, folder):
     yield "memoryview", memoryview(x)
 
 
-@pytest.mark.parametrize("shape", [(19, 1), (19, 7), (19, 65), (19, 3, 5), (19, 2, 3, 17)])
+IMAGES = [(19, 12, 9, 1), (19, 12, 9, 3), (19, 99, 2), (19, 300, 1), (19, 9, 31), (19, 9, 64)]
+
+
+@pytest.mark.parametrize("shape", [(19, 1), (19, 7), (19, 65), (19, 3, 5), (19, 2, 3, 17), *IMAGES])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "?", "i8", ">f4", ">i2", "f2", "g"])
 def test_every_layout(dtype, shape, tmp_path):
     x = numbers(dtype, shape)
@@ -153,6 +156,15 @@ def test_a_sample_of_other_axes_is_read_in_c_order(dtype, given, shape):
     expected = plain(x).reshape(9, *shape)
     same_bits(gathered(x, shape), expected)
     same_bits(gathered(np.asfortranarray(x), shape), expected)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 16, 31, 47, 48, 64])
+@pytest.mark.parametrize("dtype", ["f4", "u1", ">f8"])
+def test_short_lines_are_dealt_out_of_runs_that_begin_anywhere(dtype, width):
+    x = numbers(dtype, (5, 7, 5 * width, 9))
+    for view in (x, x[..., ::-1], x[:, ::-1], x[..., ::2], x[..., 1:], x[:, 1:], x[:, :, ::5]):
+        lines = (view[0].size // width, width)
+        same_bits(gathered(view, lines), plain(view).reshape(5, *lines))
 
 
 @pytest.mark.parametrize("given", [(9,), (9, 1), (9, 1, 1)])
