@@ -1,12 +1,12 @@
 """archive.py - `.keras`: a model whole: its config, its weights, the state of its optimizer.
 
 It is a zip file that holds `metadata.json`, `config.json` and `model.weights.h5`, stored as they
-are. What a config may bring in is in _serial.py: no code, and no module of the file's choice.
+are, and `random_state.json`, which Keras does not look at: see randomness.py. What a config may
+bring in is in _serial.py: no code, and no module of the file's choice.
 """
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from cdl import _budget, _serial
 from cdl.saving import legacy, legacy_writing, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
 from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
-from cdl.saving.members import Members, members_of
+from cdl.saving.members import Members, in_place, members_of
 
 SUFFIX = ".keras"
 _KERAS = "3.15.1"  # whose format it is
@@ -34,6 +34,15 @@ def save_model(
     **kwargs: Any,
 ) -> None:
     """Write a model to a `.keras` file, which is there whole or not at all.
+
+    A training can go on from it with the same bits, also in another process: `load_model` of the
+    file of epoch k and `fit(..., initial_epoch=k)` end where the training would have ended that
+    was never interrupted. Besides weights and optimizer a `.keras` file of a compiled model has the
+    states of the generators of NumPy and Python, which order rows, and the seeds of the layers.
+    Those of the generators are brought back by the first `fit` of the loaded model if its
+    `initial_epoch` is above 0 and the model has not learned since, and by nothing else: a model
+    that is loaded to predict, or to be trained anew, leaves them alone. A `set_random_seed` after
+    `load_model` counts more than they do.
 
     Args:
         model: the model; compiled or not.
@@ -66,20 +75,13 @@ def save_model(
     metadata = json.dumps({"keras_version": _KERAS, "date_saved": saved_at})
     if not may_write(path, overwrite, "save_model"):
         return
-    import shutil
-    import tempfile
     import zipfile
 
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(_METADATA, metadata)
         archive.writestr(_CONFIG, config)
-        with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))) as part:
-            weights.write(model, part)
-            info = zipfile.ZipInfo(_WEIGHTS, time.localtime()[:6])
-            info.file_size = part.seek(0, 2)  # says whether it needs the form for large members
-            part.seek(0)
-            with archive.open(info, "w") as member:
-                shutil.copyfileobj(part, member, 1 << 20)
+        with in_place(archive, file, _WEIGHTS) as start:
+            weights.write(model, file, start)
 
 
 def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
@@ -106,6 +108,8 @@ def load_model(
     safe_mode: bool = True,
 ) -> Any:
     """The model in a `.keras` file of Keras's or cdl's: training goes on where it stopped.
+
+    `fit(..., initial_epoch=k)` goes on with the random numbers too: see `save_model`.
 
     Whole models in the older `.h5` format, of Keras 2 and 3, are read too.
 

@@ -165,10 +165,12 @@ class Sink(io.RawIOBase):
 
     Args:
         file: where it goes.
+        start: the byte of that file which is the first of this one.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], start: int = 0) -> None:
         self._file = file
+        self._start = start
         self._place = self._end = 0
         self._error: OSError | None = None
 
@@ -196,7 +198,7 @@ class Sink(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         data = b""
         if self._error is None:
-            self._file.seek(self._place)
+            self._file.seek(self._start + self._place)
             data = self._file.read(len(view))
         view[: len(data)] = data
         view[len(data) :] = bytes(len(view) - len(data))
@@ -208,7 +210,7 @@ class Sink(io.RawIOBase):
         view = memoryview(data).cast("B")
         try:
             if self._error is None:
-                self._file.seek(self._place)
+                self._file.seek(self._start + self._place)
                 self._file.write(view)
         except OSError as error:
             self._error = error
@@ -221,7 +223,7 @@ class Sink(io.RawIOBase):
         self._end = self._place if size is None else size
         try:
             if self._error is None:
-                self._file.truncate(self._end)
+                self._file.truncate(self._start + self._end)
         except OSError as error:
             self._error = error
         return self._end

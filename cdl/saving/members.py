@@ -133,6 +133,44 @@ class Members:
 
 
 @contextlib.contextmanager
+def in_place(archive: "zipfile.ZipFile", file: IO[bytes], name: str) -> Iterator[int]:
+    """Add a stored member that is written to the end of the zip file itself, here and there.
+
+    A ZipFile takes a member from its first byte to its last. What is not written so would have to
+    lie on the disk twice.
+
+    Args:
+        archive: a zip file that is being made.
+        file: where it is made; the body writes the member to its end.
+        name: of the member.
+
+    Yields:
+        The byte of the file at which the member begins.
+    """
+    import time
+    import zipfile
+    import zlib
+
+    info = zipfile.ZipInfo(name, time.localtime()[:6])
+    info.external_attr = 0o600 << 16  # as ZipFile does
+    info.file_size = info.compress_size = info.CRC = 0
+    info.header_offset = file.seek(0, 2)
+    file.write(info.FileHeader(zip64=True))  # of the form for any size, which is not known yet
+    start = file.tell()
+    yield start
+    end = file.seek(0, 2)
+    info.file_size = info.compress_size = end - start
+    file.seek(start)
+    while chunk := file.read(_AT_ONCE):
+        info.CRC = zlib.crc32(chunk, info.CRC)
+    file.seek(info.header_offset)
+    file.write(info.FileHeader(zip64=True))
+    archive.filelist.append(info)
+    archive.NameToInfo[name] = info
+    archive.start_dir = end
+
+
+@contextlib.contextmanager
 def members_of(path: Path, kind: str) -> Iterator[Members]:
     """The members of a zip file.
 

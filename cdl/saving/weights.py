@@ -125,11 +125,11 @@ def check_built(model: Any, doing: str) -> None:
         )
 
 
-def write(model: Any, file: IO[bytes]) -> None:
-    """Write all variables of a model as HDF5 to a new file."""
+def write(model: Any, file: IO[bytes], start: int = 0) -> None:
+    """Write all variables of a model as HDF5 to the end of a file, from byte `start` on."""
     import h5py
 
-    sink = Sink(file)
+    sink = Sink(file, start)
     with h5py.File(sink, "w") as root:
         for path, part, variables in parts(model):
             group = root.create_group(f"{path}/vars")

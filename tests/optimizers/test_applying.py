@@ -69,7 +69,7 @@ class Plain(optimizers.Optimizer):
 
 
 FOREIGN = {
-    "NumPy arrays": lambda values: np.array(values),
+    "NumPy arrays": np.array,
     "states": lambda values: State(np.array(values, np.float32), name="w"),
     "Variables": variable,
 }

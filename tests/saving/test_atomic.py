@@ -128,6 +128,72 @@ def test_full_disk_leaves_the_old_file_and_says_where(run):
     """)
 
 
+def test_saving_needs_room_for_the_new_file_and_no_other(run):
+    """Beside the old file: every file that is written is seen by an audit hook."""
+    run("""
+    opened = []
+
+    def note(event, args):
+        if event == "open" and isinstance(args[0], str):
+            if args[2] & (os.O_WRONLY | os.O_RDWR):
+                opened.append(args[0])
+
+    model = net(1)
+    ways = {"a.keras": model.save, "a.h5": model.save, "a.weights.h5": model.save_weights}
+    for name, way in ways.items():
+        way(name)
+    sys.addaudithook(note)
+    for name, way in ways.items():
+        opened.clear()
+        way(name)
+        assert len(opened) == 1, (name, opened)
+    """)
+
+
+def test_full_disk_takes_a_new_file_beside_the_old_one_or_stays_as_it_was(run):
+    """On a disk of its own, where this system lets the test have one."""
+    run("""
+    import subprocess
+    from cdl.layers import Dense, Input
+    from cdl.models import Sequential
+
+    def big(value):
+        model = Sequential([Input((700,)), Dense(1000)])
+        model.compile("sgd", "mse")
+        model.set_weights([np.full(w.shape, value) for w in model.get_weights()])
+        return model
+
+    import numpy as np
+    Path("disk").mkdir()
+    big(1).save("there.keras")
+    size = Path("there.keras").stat().st_size // 1024  # KB
+    for room, fits in ((2.5, True), (1.5, False)):
+        given = f"size={int(room * size)}k"
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", given, "none", "disk"], capture_output=True
+        )
+        if mounted.returncode:
+            break
+        try:
+            path = Path("disk", "a.keras")
+            big(1).save(path)
+            free = os.statvfs("disk").f_bavail
+            try:
+                big(2).save(path)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC and error.filename == str(path), repr(error)
+                assert not fits
+            else:
+                assert fits
+            from cdl.models import load_model
+            assert load_model(path).get_weights()[0][0, 0] == 1 + fits
+            assert os.listdir("disk") == ["a.keras"]
+            assert os.statvfs("disk").f_bavail == free
+        finally:
+            subprocess.run(["umount", "disk"], check=True)
+    """)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_missing_folder_is_an_error_with_its_name_and_is_not_made(tmp_path, name):
     with pytest.raises(FileNotFoundError, match="missing") as caught:
