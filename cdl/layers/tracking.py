@@ -9,6 +9,7 @@ from typing import Any
 
 from cdl._variable import Variable
 from cdl.metrics.metric import Metric
+from cdl.random import SeedGenerator
 
 
 def is_users(cls: Any) -> bool:
@@ -115,8 +116,14 @@ class Tracking:
 
     @property
     def _seed_generators(self) -> list[Any]:
-        """One for each stream of random numbers of the layer's own."""
-        return []
+        """One for each stream of random numbers of the layer's own, in attributes."""
+        return [
+            thing
+            for name, value in vars(self).items()
+            if name not in self._not_owned
+            for thing in _things_in(value)
+            if isinstance(thing, SeedGenerator)
+        ]
 
     def _kept(self) -> tuple[dict[str, Any], list[Variable], set[Variable]]:
         """What `_put_back` needs to undo a `build` that begins now."""

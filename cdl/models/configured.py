@@ -44,7 +44,11 @@ class Configured(CompiledState):
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Write the model whole to a `.keras` or `.h5` file; see `cdl.saving.save_model`."""
+        """Write the model whole to a `.keras` or `.h5` file; see `cdl.saving.save_model`.
+
+        From a `.keras` file `load_model` and `fit(initial_epoch=k)` go on with the same bits as if
+        nothing had come between.
+        """
         saving.save_model(self, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(

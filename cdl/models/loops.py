@@ -46,6 +46,9 @@ class Feed(Protocol):
     def run_epochs(self, n: int) -> list[dict[str, float]]:
         """Run up to `n` epochs without a break; the logs of each, at least of one."""
 
+    def draw_anew(self) -> None:
+        """The generators have been changed: what was drawn ahead does not count."""
+
     def begin_epoch(self) -> None:
         """Get ready for an epoch."""
 
@@ -150,6 +153,9 @@ class ArrayFeed:
         passes = self.engine.run_epochs(self._arrays, self._batch, orders)
         return [in_order(logs) for logs in passes]
 
+    def draw_anew(self) -> None:
+        """Nothing needs to be done: an order is drawn when its pass begins."""
+
     def end_epoch(self) -> None:
         """Nothing needs to be done."""
 
@@ -225,6 +231,11 @@ class StreamFeed:
     def goes_alone(self) -> bool:
         """False: each batch is brought by Python."""
         return False
+
+    def draw_anew(self) -> None:
+        """Forget the order of a PyDataset whose first batch has been looked at."""
+        if self._stream.is_dataset:
+            self._stream.rewind()
 
     def run_epochs(self, n: int) -> list[dict[str, float]]:
         """None, since it cannot."""

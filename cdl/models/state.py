@@ -22,6 +22,7 @@ from cdl.models.own_steps import (
     steps_itself,
 )
 from cdl.models.state_tree import assign_nested, nested_values
+from cdl.random import Kept
 
 
 class CompiledState(Interface):
@@ -34,6 +35,8 @@ class CompiledState(Interface):
     _by_hand_made: ByHand | None = None
     _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
+    # Of the file that the model was loaded from, and its optimizer's step in that.
+    _random_state: tuple[Kept, int] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle or a copy holds: all but the programs, which are made again on demand."""
@@ -53,6 +56,22 @@ class CompiledState(Interface):
             history = History()
             vars(history).update(values)
             self.history = history
+
+    def _keep_random_state(self, state: Kept) -> None:
+        """Have the state of the generators from a file for a `fit` that goes on from there."""
+        self._random_state = state, int(self._compiled.optimizer.iterations)  # type: ignore[union-attr]
+
+    def _restore_random_state(self, epochs: range) -> bool:
+        """Let the generators go on as in the file, if these epochs go on from there; whether.
+
+        They do so if they are not the first ones and the model has not learned since. Whatever
+        comes after them does not.
+        """
+        kept, self._random_state = self._random_state, None
+        if kept is None or not epochs or not epochs.start:
+            return False
+        state, step = kept
+        return step == int(self._compiled.optimizer.iterations) and state.restore()  # type: ignore[union-attr]
 
     @property
     def history(self) -> History:

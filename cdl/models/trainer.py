@@ -126,7 +126,8 @@ class Trainer(Steps, OlderMethods):
                 batch's rows together.
             class_weight: {class: weight}; a class that is not in it weighs 1.
             sample_weight: a weight for each row.
-            initial_epoch: the number of the first epoch, counted from 0.
+            initial_epoch: the number of the first epoch, counted from 0; above 0 a model just
+                loaded draws on as it did in its file, see `save`.
             steps_per_epoch: batches of an epoch; the next one goes on where it stopped.
             validation_steps: batches of a validation, from its first one.
             validation_batch_size: as `batch_size`, for validation.

@@ -123,7 +123,11 @@ def _run_epochs(
     model._initial_epoch = None
     model._last_engine = feed.engine
     try:
+        if model._restore_random_state(epochs):
+            feed.draw_anew()
         callbacks.on_train_begin()
+        if model._initial_epoch is not None:
+            feed.draw_anew()
         logs: dict[str, Any] = {}
         epoch = model._initial_epoch or epochs.start
         alone = validation is None and callbacks.only_keep_history and feed.goes_alone

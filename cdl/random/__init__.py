@@ -18,6 +18,7 @@ from cdl.random.draws import (
     truncated_normal,
     uniform,
 )
+from cdl.random.sources import Kept as Kept
 from cdl.random.sources import checked_seed as checked_seed
 from cdl.random.sources import core_seed as core_seed
 from cdl.random.sources import draw_from as draw_from

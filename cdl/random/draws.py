@@ -53,6 +53,12 @@ class SeedGenerator:
         first = [self.seed % _SEEDS, 0]
         self.state = State(first, dtype="uint32", name="seed_generator_state", owner=self.name)
 
+    def go_on_from(self, seed: int, used: int) -> None:
+        """Be where another one was after it had been used so often."""
+        self.state.assign(np.array([seed, used], np.uint32))
+        if not self.was_given:
+            self.seed = seed
+
     def next(self) -> Array:
         """The next seed: two numbers."""
         seed = self.state.numpy()

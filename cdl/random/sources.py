@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SEEDS = 2**32
 _core_seed = 0
+_seedings = 0  # how often the user has set it
 
 
 def set_random_seed(seed: int) -> None:
@@ -24,7 +25,7 @@ def set_random_seed(seed: int) -> None:
     Raises:
         ValueError: `seed` is no int, or not from 0 to 2**32 - 1.
     """
-    global _core_seed  # noqa: PLW0603 - the one place that sets it
+    global _core_seed, _seedings  # noqa: PLW0603 - the one place that sets them
     if not isinstance(seed, int):
         raise ValueError(f"set_random_seed: seed must be an int, got {seed!r}")
     if not 0 <= seed < _SEEDS:
@@ -34,6 +35,7 @@ def set_random_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     _core_seed = seed
+    _seedings += 1
 
 
 class _Own(threading.local):
@@ -56,6 +58,13 @@ def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
     from numpy.random.mtrand import get_bit_generator
 
     return _core.permutation(n, _own.bits or get_bit_generator())
+
+
+def _numpys() -> np.random.RandomState:
+    """NumPy's global generator, or the thread's own."""
+    from numpy.random import mtrand
+
+    return mtrand._rand if _own.bits is None or _own.spare is None else _own.spare[1]
 
 
 def pythons() -> Random:
@@ -85,10 +94,8 @@ def draw_from(seed: int | None) -> None:
 
 def state() -> dict[str, Any]:
     """All that further orders and draws depend on, to be given to `set_state`; fit for JSON."""
-    from numpy.random.mtrand import get_bit_generator
-
-    bits = _own.bits or get_bit_generator()
-    return {"seed": core_seed(), "numpy": _plain(bits.state)}
+    numpys = _plain(_numpys().get_state(legacy=False))
+    return {"seed": core_seed(), "numpy": numpys, "python": pythons().getstate()}
 
 
 def set_state(state: dict[str, Any]) -> None:
@@ -98,21 +105,76 @@ def set_state(state: dict[str, Any]) -> None:
         ValueError: it is none, or that of another kind of generator.
     """
     global _core_seed  # noqa: PLW0603 - see set_random_seed
-    from numpy.random.mtrand import get_bit_generator
-
-    bits = _own.bits or get_bit_generator()
+    seed, numpys, pythons_state = _checked(state)
     try:
-        seed = int(state["seed"])
-        inner = dict(state["numpy"]["state"])
-        if "key" in inner:
-            inner["key"] = np.asarray(inner["key"], np.uint32)
-        bits.state = {**state["numpy"], "state": inner}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"set_state: state must be what state() gave: {error!r}") from error
+        _numpys().set_state(numpys)
+    except ValueError as error:
+        kind = numpys["bit_generator"]
+        raise ValueError(f"set_state: np.random must draw from {kind}, as it did") from error
+    pythons().setstate(pythons_state)
     if _own.core_seed is None:
         _core_seed = seed
     else:
         _own.core_seed = seed
+
+
+class Kept:
+    """A state of the generators to go on from later, unless the user sets a seed before that.
+
+    Args:
+        state: what `state` gave.
+
+    Raises:
+        ValueError: it is not.
+    """
+
+    def __init__(self, state: Any) -> None:
+        _checked(state)
+        self._state = state
+        self._seedings = _seedings, _own.core_seed
+
+    def restore(self) -> bool:
+        """Go on from the state; whether it was done."""
+        if self._seedings != (_seedings, _own.core_seed):
+            return False
+        set_state(self._state)
+        return True
+
+
+# The kinds of NumPy's generators, with the counter that says which number of a block is next, and
+# the largest that it may be: NumPy itself does not look.
+_COUNTERS = {
+    "MT19937": ("pos", 624),
+    "PCG64": None,
+    "PCG64DXSM": None,
+    "Philox": ("buffer_pos", 4),
+    "SFC64": None,
+}
+
+
+def _checked(state: Any) -> tuple[int, dict[str, Any], tuple[Any, ...]]:
+    """A state of unknown origin as the generators take it, which others like them have taken."""
+    import random
+
+    try:
+        seed, numpys = int(state["seed"]), dict(state["numpy"])
+        if not 0 <= seed < _SEEDS:
+            raise ValueError(f"a seed must be from 0 to 2**32 - 1, got {seed}")
+        inner = dict(numpys["state"])
+        kind = numpys["bit_generator"]
+        counter = _COUNTERS[kind]
+        if counter is not None:
+            name, most = counter
+            at = (inner if name in inner else numpys)[name]
+            if not 0 <= at <= most:
+                raise ValueError(f"{name} must be from 0 to {most}, got {at}")
+        np.random.RandomState(getattr(np.random, kind)(0)).set_state(numpys)
+        version, numbers, gauss = state["python"]
+        pythons_state = version, tuple(numbers), None if gauss is None else float(gauss)
+        random.Random().setstate(pythons_state)
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise ValueError(f"set_state: state must be what state() gave: {error!r}") from error
+    return seed, numpys, pythons_state
 
 
 def _plain(thing: Any) -> Any:

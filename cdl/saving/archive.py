@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cdl import _budget, _serial
-from cdl.saving import legacy, legacy_writing, weights
+from cdl.saving import legacy, legacy_writing, randomness, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
 from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
 from cdl.saving.members import Members, in_place, members_of
@@ -82,6 +82,8 @@ def save_model(
         archive.writestr(_CONFIG, config)
         with in_place(archive, file, _WEIGHTS) as start:
             weights.write(model, file, start)
+        if model.compiled:
+            archive.writestr(randomness.MEMBER, randomness.written(model))
 
 
 def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
@@ -153,6 +155,9 @@ def load_model(
         with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):
             if model.built:
                 weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True)
+        if model.compiled and model.built and randomness.MEMBER in members:
+            with blaming(path, randomness.MEMBER):
+                randomness.read(model, members.read(randomness.MEMBER, randomness.LONGEST))
     return model
 
 

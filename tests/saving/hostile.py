@@ -13,17 +13,17 @@ import h5py
 import numpy as np
 
 import cdl
-from cdl.layers import BatchNormalization, Dense, Input
+from cdl.layers import BatchNormalization, Dense, Dropout, Input
 from cdl.models import Sequential
 
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+CONFIG, WEIGHTS, RANDOM = "config.json", "model.weights.h5", "random_state.json"
 KERNEL = "layers/dense/vars/0"
 CODE = {"class_name": "__lambda__", "config": {"value": "4wEAAAAAAAA=", "defaults": None}}
 
 
 def model():
     cdl.utils.clear_session()
-    made = Sequential([Input((6,)), Dense(5, "relu"), BatchNormalization(), Dense(2)])
+    made = Sequential([Input((6,)), Dense(5, "relu"), BatchNormalization(), Dense(2), Dropout(0.5)])
     made.compile("adam", "mse", metrics=["mae"])
     made.fit(np.ones((4, 6)), np.ones((4, 2)), verbose=0)
     return made
@@ -415,6 +415,59 @@ FILES = {
 }
 
 
+# --- the random state; each changes what it says, or gives another text ---
+
+
+def _numpys(**values):
+    return lambda state: state["generators"]["numpy"].update(values)
+
+
+def _position(value):
+    return lambda state: state["generators"]["numpy"]["state"].update(pos=value)
+
+
+def _pythons(values):
+    return lambda state: state["generators"].update(python=values)
+
+
+def _stream(values):
+    return lambda state: state["layers"].update({"layers/dropout": values})
+
+
+NO_STATE = "state must be what state"
+STATES = {
+    "no_json": (lambda state: "{", "Expecting"),
+    "deep": (lambda state: "[" * 10**6, "too deep"),
+    "long": (lambda state: " " * 5_000_000, "at most 4000000 bytes"),
+    "a_list": (lambda state: "[]", "must be a dict of generators and layers"),
+    "no_layers": (lambda state: {"generators": state["generators"]}, "generators and layers"),
+    "no_generators": (lambda state: {"layers": {}}, NO_STATE),
+    "seed_is_text": (lambda state: state["generators"].update(seed="x"), NO_STATE),
+    "seed_is_negative": (lambda state: state["generators"].update(seed=-1), "from 0 to"),
+    "seed_is_infinite": (lambda state: state["generators"].update(seed=float("inf")), NO_STATE),
+    "unknown_kind": (_numpys(bit_generator="RandomState"), NO_STATE),
+    "kind_is_a_list": (_numpys(bit_generator=[]), NO_STATE),
+    "state_is_null": (_numpys(state=None), NO_STATE),
+    "key_is_short": (_numpys(state={"key": [1] * 623, "pos": 0}), NO_STATE),
+    "key_is_large": (_numpys(state={"key": [2**70] * 624, "pos": 0}), NO_STATE),
+    "position_is_beyond": (_position(625), "pos must be from 0 to 624"),
+    "position_is_far": (_position(10**30), "pos must be from 0 to 624"),
+    "position_is_negative": (_position(-1), "pos must be from 0 to 624"),
+    "position_is_nan": (_position(float("nan")), "pos must be from 0 to 624"),
+    "spare_number_is_text": (_numpys(has_gauss=1, gauss="x"), NO_STATE),
+    "pythons_is_text": (_pythons("abc"), NO_STATE),
+    "pythons_is_short": (_pythons([3, [1] * 624, None]), NO_STATE),
+    "pythons_position_is_far": (_pythons([3, [1] * 624 + [10**6], None]), NO_STATE),
+    "pythons_version": (_pythons([4, [1] * 624 + [1], None]), NO_STATE),
+    "pythons_spare_number": (_pythons([3, [1] * 624 + [1], [2]]), NO_STATE),
+    "stream_is_a_number": (_stream(3), "must have pairs of ints"),
+    "stream_of_one": (_stream([[1]]), "must have pairs of ints"),
+    "stream_is_negative": (_stream([[1, -1]]), "must have pairs of ints"),
+    "stream_is_large": (_stream([[2**32, 1]]), "must have pairs of ints"),
+    "stream_is_a_fraction": (_stream([[1.5, 1]]), "must have pairs of ints"),
+}
+
+
 def weights_with(change, data):
     """The bytes of a weights file after a change."""
     buffer = io.BytesIO(data)
@@ -427,4 +480,6 @@ def config_with(change, data):
     """The text of a config after a change."""
     config = json.loads(data)
     changed = change(config)
-    return json.dumps(config) if changed is None else changed
+    if changed is None or isinstance(changed, dict):
+        return json.dumps(changed or config)
+    return changed

@@ -54,8 +54,9 @@ def test_files_hold_what_those_of_keras_hold(tmp_path):
     def contents(path):
         names = {}
         with zipfile.ZipFile(path) as archive:
-            assert [info.compress_type for info in archive.infolist()] == [zipfile.ZIP_STORED] * 3
-            assert archive.namelist() == ["metadata.json", "config.json", "model.weights.h5"]
+            assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+            assert archive.namelist()[:3] == ["metadata.json", "config.json", "model.weights.h5"]
+            assert archive.namelist()[3:] in ([], ["random_state.json"])  # Keras skips it
             metadata = json.loads(archive.read("metadata.json"))
             with archive.open("model.weights.h5") as file, h5py.File(file) as root:
 

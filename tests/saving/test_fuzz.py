@@ -1,13 +1,17 @@
 """test_fuzz.py - mutated files are read, or are errors that name them: no crash, hang or hunger."""
 
+import random
 import warnings
 
+import numpy as np
 import pytest
 from saving.exchange import RECORDED, custom_objects
-from saving.fuzz import mutant
+from saving.fuzz import config, mutant
 
 import cdl
-from cdl.models import load_model
+from cdl.layers import Dense, Dropout, Input
+from cdl.models import Sequential, load_model
+from cdl.saving import randomness
 
 FILES = ("batch_normalization.keras", "normalization.keras", "restrained.keras", "nested.keras")
 FILES += ("nested.h5",)
@@ -34,6 +38,27 @@ def read_mutants(path, seeds, of=FILES):
 
 def test_hundred_mutants_are_read_or_refused(tmp_path):
     assert 40 < read_mutants(tmp_path / "mutant.keras", range(20)) < 100
+
+
+def test_random_states_are_read_or_refused_and_the_generators_draw_on():
+    model = Sequential([Input((3,)), Dropout(0.5), Dense(1)])
+    model.compile("sgd", "mse")
+    good, refused = randomness.written(model).encode(), 0
+    before = cdl.random.state()
+    try:
+        for seed in range(300):
+            try:
+                randomness.read(model, config(random.Random(seed), good))
+            except ValueError:
+                refused += 1
+            else:
+                model._random_state[0].restore()
+                np.random.random(700)
+                np.random.normal(size=3)
+                random.gauss()
+    finally:
+        cdl.random.set_state(before)
+    assert 50 < refused < 250
 
 
 @pytest.mark.slow

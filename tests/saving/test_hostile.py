@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 from saving import hostile
-from saving.hostile import CONFIG, WEIGHTS
+from saving.hostile import CONFIG, RANDOM, WEIGHTS
 
 from cdl.models import load_model
 
@@ -68,6 +68,14 @@ def test_weights_are_refused(change, text, good, tmp_path):
             model.load_weights(alone)
     assert str(alone) in str(caught.value)
     assert all(map(np.array_equal, model.get_weights(), before))
+
+
+@pytest.mark.parametrize(("change", "text"), hostile.STATES.values(), ids=hostile.STATES)
+def test_random_state_is_refused(change, text, good, tmp_path):
+    path = tmp_path / "bad.keras"
+    hostile.archive(path, good | {RANDOM: hostile.config_with(change, good[RANDOM])})
+    assert_refused(path, text)
+    assert_refused(path, RANDOM)
 
 
 @pytest.mark.parametrize("data", [b"", b"not hdf5", bytes(10_000), b"\x89HDF\r\n\x1a\n"], ids=repr)
