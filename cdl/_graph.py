@@ -170,8 +170,8 @@ def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
         )
     if tensor.lead or tensor.shape != variable.shape:
         raise ValueError(
-            f"{variable.path}: expected a value of shape {variable.shape} that all samples share, "
-            f"got {tensor!r}"
+            f"{variable.path}: the value to assign must have shape {variable.shape} and be shared "
+            f"by all samples, got {tensor!r}"
         )
     record(Assignment(), (variable, tensor), {}, KerasTensor(tensor.shape, lead=0))
     return tensor

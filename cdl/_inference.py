@@ -6,6 +6,7 @@ Axes of a size that is not known are found the same way.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -111,24 +112,36 @@ def _tried(row: Row, args: Any, kwargs: Any, rows: int, others: int) -> Any:
             result = row.eager(*map_args(ones, args), **map_kwargs(ones, kwargs))
             return tree.map_structure(narrowed, result)
     except (ValueError, IndexError) as error:
-        raise _unfit(row, args, kwargs, error) from error
+        raise unfit(row, args, kwargs, error) from error
 
 
-def _unfit(row: Row, args: Any, kwargs: Any, error: Exception) -> ValueError:
-    """What the NumPy function said, or the shapes, where it spoke of the numbers tried here."""
+def unfit(row: Row, args: Any, kwargs: Any, error: Exception) -> ValueError:
+    """What a function of arrays that do not go together said, or their shapes if that says more.
+
+    Args:
+        row: of `cdl.ops`.
+        args: the arrays, or the tensors that stand for them.
+        kwargs: likewise.
+        error: what NumPy or the function itself said.
+    """
     said = str(error)
-    if said.startswith(f"{row.name}: ") and "gufunc" not in said:  # so NumPy speaks of matmul
+    own = said.startswith(f"{row.name}: ") and "gufunc" not in said  # so NumPy speaks of matmul
+    if own or re.match(r"\w+: .* must ", said):
         return ValueError(said)
-    leaves = tree.flatten((args, kwargs))
-    shapes = [
-        str(tuple(leaf.shape))
-        for leaf in leaves
+    leaves = [
+        leaf
+        for leaf in tree.flatten((args, kwargs))
         if isinstance(leaf, (KerasTensor, Variable, np.ndarray))
     ]
-    return ValueError(
-        f"{row.name}: arguments must go together, got shapes {' and '.join(shapes)} "
-        f"(NumPy says: {said})"
-    )
+    if len(leaves) < 2 and not any(isinstance(leaf, (KerasTensor, Variable)) for leaf in leaves):
+        return ValueError(f"{row.name}: {said}")
+    shapes = " and ".join(str(tuple(leaf.shape)) for leaf in leaves)
+    if "core dimension" in said:  # NumPy's words for the products of matrices
+        return ValueError(
+            f"{row.name}: matrices must agree in the axis that is summed over, got shapes {shapes}"
+        )
+    remark = "" if "broadcast" in said else f" (NumPy says: {said})"
+    return ValueError(f"{row.name}: arguments must go together, got shapes {shapes}{remark}")
 
 
 def _spec(row: Row, tried: tuple[Any, ...], batch: int | None) -> Any:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from cdl import _graph, tree
-from cdl._inference import as_array, infer, map_args, map_kwargs, narrowed
+from cdl._inference import as_array, infer, map_args, map_kwargs, narrowed, unfit
 from cdl._samples import SampleCount
 from cdl._symbols import KerasTensor, symbolic_error
 from cdl._term import Term, appending_to, current_program
@@ -220,8 +220,14 @@ def call(
     if program is not None and _has_terms(args, kwargs):
         return appended(program, row, args, kwargs)
     if not row.draws and not is_symbolic(args, kwargs):
-        with np.errstate(all="ignore"):
-            result = row.eager(*map_args(as_array, args), **map_kwargs(as_array, kwargs))
+        args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
+        try:
+            with np.errstate(all="ignore"):
+                result = row.eager(*args, **kwargs)
+        except ValueError as error:
+            if type(error) is not ValueError:  # LinAlgError says what it is
+                raise
+            raise unfit(row, args, kwargs, error) from error
         return tree.map_structure(narrowed, result)
     _refuse_untraced(row, args, kwargs)
     return _graph.record(made or Operation(row), args, kwargs, infer(row, args, kwargs))
@@ -294,5 +300,8 @@ def _finished(program: Program, row: Row, spec: Any, result: Any) -> Any:
     if value.shared and spec.lead:
         value = program.spread(value)
     if value.shape != spec.sample_shape or value.shared == bool(spec.lead):
-        raise AssertionError(f"{row.name}: lowered to {value.shape}, expected {spec!r}")
+        raise RuntimeError(
+            f"{row.name}: the result must have the shape of {spec!r}, got {value.shape} in the "
+            "program; this is a fault of cdl"
+        )
     return Term(value, spec)

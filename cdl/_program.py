@@ -146,8 +146,8 @@ class Program:
         if not value.shared or value.shape != variable.shape:
             what = "shared" if value.shared else "for each sample"
             raise ValueError(
-                f"{variable.path}: expected one value of shape {variable.shape} to assign, got "
-                f"shape {value.shape} {what}"
+                f"{variable.path}: the value to assign must have shape {variable.shape} and be "
+                f"shared by all samples, got shape {value.shape} {what}"
             )
         instruction = Instruction("assign", (value,), (), (variable,), {})
         if before := self._assigned.get(id(variable)):

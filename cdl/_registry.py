@@ -46,7 +46,7 @@ def register_keras_serializable(
             )
         if not callable(thing):
             raise TypeError(
-                f"register_keras_serializable: expected a class or a function, got {thing!r}"
+                f"register_keras_serializable: it must be a class or a function, got {thing!r}"
             )
         full = f"{package}>{name if name is not None else thing.__name__}"  # type: ignore[attr-defined]
         _objects[full] = thing

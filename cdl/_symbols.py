@@ -146,26 +146,27 @@ class KerasTensor:
 
     def __bool__(self) -> bool:
         raise symbolic_error(
-            "a symbolic value has no truth", "choose by cdl.ops.where(condition, a, b)"
+            "the truth value of a symbolic tensor is not known while tracing",
+            "choose by cdl.ops.where(condition, a, b)",
         )
 
     def __float__(self) -> float:
-        raise symbolic_error("a symbolic value is no number yet", "go on with cdl.ops")
+        raise symbolic_error(_NO_NUMBER, "go on with cdl.ops")
 
     def __int__(self) -> int:
-        raise symbolic_error("a symbolic value is no number yet", "go on with cdl.ops")
+        raise symbolic_error(_NO_NUMBER, "go on with cdl.ops")
 
     def __index__(self) -> int:
-        raise symbolic_error("a symbolic value is no index yet", "use cdl.ops.take")
+        raise symbolic_error(_NO_NUMBER, "an index of that kind is for cdl.ops.take")
 
     def __len__(self) -> int:
-        raise symbolic_error("a symbolic value has no len()", "use its .shape")
+        raise symbolic_error("a symbolic tensor has no len()", "use its .shape")
 
     def __iter__(self) -> Any:
-        raise symbolic_error("a symbolic value cannot be walked through", "use cdl.ops.unstack")
+        raise symbolic_error("a symbolic tensor cannot be iterated over", "use cdl.ops.unstack")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        raise symbolic_error("a symbolic value is no NumPy array", "use the function of cdl.ops")
+        raise symbolic_error("a symbolic tensor is no NumPy array", "use the function of cdl.ops")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return ufunc_of_symbols(ufunc, method, inputs, kwargs)  # an array stood left of + or *
@@ -175,10 +176,11 @@ class KerasTensor:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise symbolic_error(
-            "a symbolic value cannot be assigned to", "use cdl.ops.where or cdl.ops.concatenate"
+            "a symbolic tensor cannot be assigned to", "use cdl.ops.where or cdl.ops.concatenate"
         )
 
 
+_NO_NUMBER = "the number in a symbolic tensor is not known while tracing"
 _METHOD_OF_UFUNC = {
     "negative": "neg",
     "positive": "pos",
@@ -227,7 +229,7 @@ def ufunc_of_symbols(
     name = _METHOD_OF_UFUNC.get(ufunc.__name__)
     if name is None or method != "__call__" or kwargs:
         raise symbolic_error(
-            f"numpy.{ufunc.__name__} of a symbolic value", f"use cdl.ops.{ufunc.__name__}"
+            f"numpy.{ufunc.__name__} of a symbolic tensor", f"use cdl.ops.{ufunc.__name__}"
         )
     return operator_of(name)(*inputs)
 

@@ -129,7 +129,13 @@ def product(
     rows, columns = ((1, *v.shape)[-2 : len(v.shape) + 1] for v in (a, b))
     (m, k), (k_b, n) = (s[::-1] if t else s for s, t in zip((rows, columns), turned, strict=True))
     if k != k_b:
-        raise ValueError(f"matrices do not fit: {a.shape} and {b.shape}, turned: {turned}")
+        shapes = [
+            f"{v.shape}{', transposed' if t else ''}" for v, t in zip((a, b), turned, strict=True)
+        ]
+        raise ValueError(
+            "product: matrices must agree in the axis that is summed over, got shapes "
+            f"{' and '.join(shapes)}"
+        )
     leading = [v.shape[:-2] for v in (a, b)]
     batch = broadcast_shapes(leading)
     values = [

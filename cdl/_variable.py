@@ -90,7 +90,7 @@ class Variable(Operators):
         array = np.asarray(value, dtype=np.float32)
         if array.shape != self.shape:
             raise ValueError(
-                f"{self.path}: expected an array of shape {self.shape}, got {array.shape}"
+                f"{self.path}: the value must have shape {self.shape}, got {array.shape}"
             )
         self.storage.set(array)
         return array

@@ -201,7 +201,7 @@ class _Glu(RowActivation):
 
     def lower(self, program: Program, x: Value, **options: Any) -> Value:
         if x.shape[-1] % 2:
-            raise ValueError(f"glu: expected an even number of columns, got {x.shape[-1]}")
+            raise ValueError(f"glu: x must have an even number of columns, got {x.shape[-1]}")
         return program.emit("glu", (x,), (*x.shape[:-1], x.shape[-1] // 2))
 
 

@@ -193,8 +193,8 @@ class Layer(Weighted, Hinting):
         own = [*trained, *others]
         if len(store) != len(own):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r}: expected {len(own)} variables, got "
-                f"{len(store)}"
+                f"{type(self).__name__} {self.name!r}: the file must have {len(own)} variables, "
+                f"got {len(store)}"
             )
         for i, weight in enumerate(own):
             weight.assign(np.asarray(store[str(i)]))

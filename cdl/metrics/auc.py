@@ -115,7 +115,7 @@ class AUC(Confusion):
         if labels is None and self.label_weights is not None:
             labels = len(self.label_weights)
         if labels is not None and labels != width:
-            raise ValueError(f"AUC: expected predictions of {labels} columns, got {width}")
+            raise ValueError(f"AUC: y_pred must have {labels} columns, got {width}")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """As in Confusion."""

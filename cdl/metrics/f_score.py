@@ -83,8 +83,7 @@ class FBetaScore(Tally):
             self.intermediate_weights = weights
         elif shape[0] != self._labels:
             raise ValueError(
-                f"{type(self).__name__}: expected predictions of {self._labels} labels, "
-                f"got {shape[0]}"
+                f"{type(self).__name__}: y_pred must have {self._labels} columns, got {shape[0]}"
             )
 
     def sums(self, state: Array) -> Sequence[Array]:

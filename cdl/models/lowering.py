@@ -73,7 +73,7 @@ def lower_training(model: Any, settled: Settled, form: Form, training: bool = Tr
     else:
         step.add_losses()
         if training and not step.has_loss():
-            raise ValueError("fit: the model must be compiled with a loss, got loss=None")
+            raise ValueError("the model must be compiled with a loss to be trained, got loss=None")
     step.add_metrics()
     return step.plan(penalties)
 
@@ -261,7 +261,7 @@ def _check_reduces(head: Head) -> None:
     loss = head.loss
     if loss is not None and loss.reduction in (None, "none"):
         raise ValueError(
-            f"fit: loss {loss.name!r} must make one number of a batch to be trained with, "
+            f"loss {loss.name!r} must make one number of a batch to be trained with, "
             "such as with reduction='sum_over_batch_size', got reduction=None"
         )
 

@@ -106,8 +106,8 @@ class Machines:
             compiled.variables = now
         elif [id(v) for v in now] != [id(v) for v in compiled.variables]:
             raise ValueError(
-                f"{model.name}: layers have changed their `trainable` since training began: "
-                f"expected {len(compiled.variables)} trainable weights, got {len(now)}; "
-                "call compile() again"
+                f"{model.name}: layers have changed their `trainable` since training began: there "
+                f"must be {len(compiled.variables)} trainable weights, got {len(now)}; call "
+                "compile() again"
             )
         self._agreed_at = changes()

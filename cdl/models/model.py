@@ -50,6 +50,9 @@ class Model(Configured, Trainer, Wired, Layer):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """A Functional where inputs and outputs are given."""
+        for name in ("input", "output") if cls is Model else ():
+            if name in kwargs:
+                raise TypeError(f"Model: {name} is not recognized; did you mean '{name}s'?")
         if cls is Model and (args or "inputs" in kwargs or "outputs" in kwargs):
             from cdl.models.functional import Functional
 
@@ -65,7 +68,8 @@ class Model(Configured, Trainer, Wired, Layer):
             return
         if len(wired) != 2 or len(args) > 3:
             raise TypeError(
-                f"{type(self).__name__}: expected inputs and outputs, got {len(wired)} of the two"
+                f"{type(self).__name__}: inputs and outputs must both be given, got {len(wired)} "
+                "of the two"
             )
         self._wire(*wired)
         if not trainable:
@@ -96,7 +100,8 @@ class Model(Configured, Trainer, Wired, Layer):
         layers = self.layers
         if (name is None) == (index is None):
             raise ValueError(
-                f"get_layer: expected either a name or an index, got name={name!r}, index={index!r}"
+                "get_layer: either a name or an index must be given, got "
+                f"name={name!r}, index={index!r}"
             )
         if index is not None:
             if not -len(layers) <= index < len(layers):

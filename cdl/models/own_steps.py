@@ -6,6 +6,7 @@ epochs, hooks and validation are the same for it.
 """
 
 import functools
+import re
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,8 @@ _OWN = {
     "test": ("test_step", "compute_metrics"),
     "predict": ("predict_step",),
 }
+# What TensorFlow's GradientTape and PyTorch's autograd look for in the arrays of a step.
+_OF_TAPES = re.compile("has no attribute '(_id|backward|requires_grad_?)'")
 
 
 def _overrides(cls: Any, name: str) -> bool:
@@ -157,7 +160,17 @@ class OwnSteps:
     def step(self, batch: Any) -> None:
         """Run one batch, given as the step takes it."""
         model = self._model()
-        logs = getattr(model, self._name)(batch)
+        try:
+            logs = getattr(model, self._name)(batch)
+        except AttributeError as error:
+            if not _OF_TAPES.search(str(error)):
+                raise
+            raise AttributeError(
+                f"{self._name}: cdl computes on arrays, which no other framework can differentiate "
+                f"({error}): self.gradients(x, y) gives the gradient of the compiled loss by each "
+                "weight, as a dict whose values() go with self.trainable_variables in "
+                "self.optimizer.apply_gradients"
+            ) from error
         if logs is not None and not isinstance(logs, Mapping):
             raise TypeError(
                 f"{type(model).__name__}: {self._name} must return a dict of logs, got "

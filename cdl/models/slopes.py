@@ -120,7 +120,7 @@ def value_and_grad(
         ValueError: when the result is called: an argument that there is not, or no derivative.
     """
     if not callable(function):
-        raise TypeError(f"grad: expected a function or a model, got {function!r}")
+        raise TypeError(f"grad: function must be a function or a model, got {function!r}")
     many = not isinstance(argnums, int)
     numbers = list(argnums) if not isinstance(argnums, int) else [argnums]
 

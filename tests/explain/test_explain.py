@@ -117,7 +117,7 @@ def test_grad_of_a_model_and_of_a_function(model):
     value, slopes = value_and_grad(model)(X)
     np.testing.assert_allclose(value, model.predict(X, verbose=0), rtol=1e-6)
     assert slopes.shape == X.shape
-    with pytest.raises(TypeError, match="expected a function or a model"):
+    with pytest.raises(TypeError, match="must be a function or a model"):
         grad(3)
     with pytest.raises(ValueError, match="argnums"):
         grad(model, 1)(X)

@@ -119,7 +119,7 @@ def test_masks_are_joined():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: layers.Add()([Input((4,)), Input((3,))]), "incompatible shapes.*4.*3"),
+        (lambda: layers.Add()([Input((4,)), Input((3,))]), "shapes that can be broadcast.*4.*3"),
         (lambda: layers.Add()(Input((4,))), "should be called on a list of inputs"),
         (lambda: layers.Concatenate()([Input((4,)), Input((2, 4))]), "matching shapes except"),
         (lambda: layers.Concatenate(0)([Input((4,)), Input((4,))]), "not that of the samples"),

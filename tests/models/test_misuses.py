@@ -148,3 +148,43 @@ def test_the_dtype_of_an_input_is_told_what_it_may_be():
     )
     for dtype in ("flaot32", str, object, "datetime64[s]", 3):
         assert "dtype must be that of numbers" in text_of(cdl.Input, (8,), dtype=dtype)
+
+
+class Taped(cdl.Sequential):
+    """A train_step for another framework's tape, which looks for what arrays do not have."""
+
+    looks_for = "_id"
+
+    def train_step(self, data):
+        x, y = data
+        loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+        getattr(loss, self.looks_for)
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("name", ["_id", "backward", "requires_grad", "requires_grad_"])
+def test_a_tape_in_a_train_step_is_told_what_there_is_instead(name):
+    model = Taped([cdl.Input((8,)), layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.looks_for = name
+    text = text_of(model.fit, X, Y, verbose=0, error=AttributeError)
+    assert f"no attribute '{name}'): self.gradients(x, y) gives the gradient" in text
+    gradients = model.gradients(X, Y)  # as the text says
+    model.optimizer.apply_gradients(zip(gradients.values(), model.trainable_variables, strict=True))
+
+
+def test_another_attribute_error_of_a_train_step_stays_as_it_is():
+    model = Taped([cdl.Input((8,)), layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.looks_for = "mean_of_it"
+    assert "self.gradients" not in text_of(model.fit, X, Y, verbose=0, error=AttributeError)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"input": "x", "output": "y"}, {"inputs": "x", "output": "y"}]
+)
+def test_arguments_of_a_model_that_lack_their_s_are_told(arguments):
+    x = cdl.Input((8,))
+    tensors = {"x": x, "y": layers.Dense(1)(x)}
+    text = text_of(cdl.Model, **{name: tensors[each] for name, each in arguments.items()})
+    assert "is not recognized; did you mean '" in text

@@ -180,8 +180,8 @@ def test_get_layer_by_name_and_place():
     for arguments, text in [
         (("zz",), r"name must be one of \['dense', 'dense_1'\], got 'zz'"),
         ((None, 9), "index must be less than the 2 layers, got 9"),
-        ((), "either a name or an index"),
-        (("dense", 0), "either a name or an index"),
+        ((), "either a name or an index must be given"),
+        (("dense", 0), "either a name or an index must be given"),
     ]:
         with pytest.raises(ValueError, match=text):
             model.get_layer(*arguments)

@@ -25,7 +25,7 @@ UNTRACED = {
     "some samples": (lambda: x()[:2], "weight them, as by cdl.ops.where"),
     "samples by a mask": (lambda: x()[x() > 0], "use cdl.ops.where"),
     "a truth": (lambda: 1 if ops.sum(x()) > 0 else 0, "choose by cdl.ops.where"),
-    "a number": (lambda: float(ops.sum(x())), "no number yet"),
+    "a number": (lambda: float(ops.sum(x())), "not known while tracing"),
     "a range of samples": (lambda: range(ops.shape(x())[0]), "the number of samples is not known"),
     "a truth of the number": (lambda: ops.shape(x())[0] == 3, "the number of samples is not"),
     "samples mixed": (lambda: ops.reshape(x(), (3, -1)), "must stay together"),
@@ -143,3 +143,48 @@ def test_attention_in_another_way_is_refused():
         ops.dot_product_attention(heads, heads, heads, flash_attention=True)
     plain = ops.dot_product_attention(heads, heads, heads, flash_attention=False)
     np.testing.assert_array_equal(plain, ops.dot_product_attention(heads, heads, heads))
+
+
+A, B = np.ones((2, 3)), np.ones((2, 4))
+APART = {
+    "matmul": (
+        lambda: ops.matmul(A, A),
+        "matmul: matrices must agree in the axis that is summed over, got shapes (2, 3) and (2, 3)",
+    ),
+    "matmul of a tensor": (
+        lambda: ops.matmul(x(), A),
+        "matmul: matrices must agree in the axis that is summed over, got shapes (None, 3) and "
+        "(2, 3)",
+    ),
+    "dot": (lambda: ops.dot(A, A), "must agree in the axis that is summed over, got shapes (2, 3)"),
+    "inner": (lambda: ops.inner(A, B), "axes [1] of x1 and [1] of x2 must have the same sizes"),
+    "tensordot": (
+        lambda: ops.tensordot(A, A, 1),
+        "tensordot: axes [1] of x1 and [0] of x2 must have the same sizes, got shapes (2, 3) and "
+        "(2, 3)",
+    ),
+    "einsum": (
+        lambda: ops.einsum("ij,jk", A, A),
+        "einsum: axes of one letter must have one size, got [2, 3] for 'j' in 'ij,jk' of shapes "
+        "(2, 3) and (2, 3)",
+    ),
+    "add": (
+        lambda: ops.add(A, B),
+        "add: arguments must go together, got shapes (2, 3) and (2, 4)",
+    ),
+    "reshape": (lambda: ops.reshape(A, (4, 2)), "reshape: cannot reshape array of size 6"),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_shapes_that_do_not_go_together_are_shown(name):
+    call, text = APART[name]
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert text in str(caught.value)
+    assert "gufunc" not in str(caught.value)
+
+
+def test_a_matrix_without_an_inverse_is_told_by_its_own_error():
+    with pytest.raises(np.linalg.LinAlgError, match="Singular"):
+        ops.inv(np.zeros((2, 2)))

@@ -292,7 +292,7 @@ def test_plain_store_of_a_layer_is_that_of_its_own_weights():
     assert sorted(store) == ["0", "1", "2", "3"]
     other.load_own_variables(store)
     assert other.moving_mean.numpy().tolist() == [1, 2, 3]
-    with pytest.raises(ValueError, match="expected 4 variables, got 1"):
+    with pytest.raises(ValueError, match="must have 4 variables, got 1"):
         other.load_own_variables({"0": 1})
 
 

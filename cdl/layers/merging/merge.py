@@ -67,8 +67,8 @@ class Merge(Layer):
                     continue
                 if known not in (None, 1):
                     raise ValueError(
-                        f"{type(self).__name__} {self.name!r}: Inputs have incompatible shapes: "
-                        f"expected shapes that can be broadcast to each other, got {list(shapes)}"
+                        f"{type(self).__name__} {self.name!r}: inputs must have shapes that can "
+                        f"be broadcast to each other, got {list(shapes)}"
                     )
                 result[axis] = n
         return tuple(result)

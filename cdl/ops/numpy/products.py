@@ -120,9 +120,18 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
 
     Returns:
         An array of the axes of x1 that are left, then those of x2.
+
+    Raises:
+        ValueError: the axes are not of the same sizes.
     """
     n, m = shape_of(x1), shape_of(x2)
     first, second = _summed(axes, len(n), len(m))
+    pairs = [(n[a], m[b]) for a, b in zip(first, second, strict=True)]
+    if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        raise ValueError(
+            f"tensordot: axes {first} of x1 and {second} of x2 must have the same sizes, got "
+            f"shapes {n} and {m}"
+        )
     left = [a for a in range(len(n)) if a not in first]
     right = [a for a in range(len(m)) if a not in second]
     if any(along_samples(x1, a) for a in first):

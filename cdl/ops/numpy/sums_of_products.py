@@ -44,6 +44,20 @@ def _parsed(subscripts: str, shapes: list[tuple[Any, ...]]) -> tuple[list[str], 
     return found, result.replace("...", dots)
 
 
+def _check_sizes(subscripts: str, terms: list[str], shapes: list[tuple[Any, ...]]) -> None:
+    """ValueError for a letter that stands for axes of several sizes, of which 1 is none."""
+    sizes: dict[str, set[Any]] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for letter, size in zip(term, shape, strict=True):
+            sizes.setdefault(letter, set()).add(size)
+    for letter, found in sizes.items():
+        if len(found - {1, None}) > 1:
+            raise ValueError(
+                f"einsum: axes of one letter must have one size, got {sorted(found - {1, None})} "
+                f"for {letter!r} in {subscripts!r} of shapes {' and '.join(map(str, shapes))}"
+            )
+
+
 def _aligned(x: Any, letters: str, order: str) -> Any:
     """x with its axes in an order, and axes of size 1 for the letters that it lacks."""
     own = [c for c in order if c in letters]
@@ -122,7 +136,9 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     Raises:
         ValueError: the letters do not fit the shapes.
     """
-    terms, result = _parsed(subscripts, [shape_of(x) for x in operands])
+    shapes = [shape_of(x) for x in operands]
+    terms, result = _parsed(subscripts, shapes)
+    _check_sizes(subscripts, terms, shapes)
     pairs = [_without_repeats(x, term) for x, term in zip(operands, terms, strict=True)]
     y, letters = pairs[0]
     for i, (x, term) in enumerate(pairs[1:], 2):
