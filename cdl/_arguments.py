@@ -71,7 +71,7 @@ def class_number(owner: str, name: str, value: Any) -> int:
 def count(owner: str, name: str, value: Any) -> int:
     """A whole number of at least 0; a bool is none."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise expected(owner, name, "an int >= 0", value)
+        raise expected(owner, name, "an int of at least 0", value)
     return int(value)
 
 
@@ -110,10 +110,16 @@ def number(
         is_real(value) and math.isfinite(value) and low <= value <= high and above < value < below
     )
     if not fits:
-        limits = {"of at least": low, "above": above, "of at most": high, "below": below}
-        words = [f"{word} {limit:g}" for word, limit in limits.items() if not math.isinf(limit)]
-        raise expected(owner, name, f"a number {' and '.join(words)}".strip(), value)
+        raise expected(owner, name, f"a number {_range(low, high, above, below)}".strip(), value)
     return float(value)
+
+
+def _range(low: float, high: float, above: float, below: float) -> str:
+    """Limits in words: `between` two that are allowed themselves."""
+    if not math.isinf(low) and not math.isinf(high):
+        return f"between {low:g} and {high:g}"
+    limits = {"of at least": low, "above": above, "of at most": high, "less than": below}
+    return " and ".join(f"{word} {n:g}" for word, n in limits.items() if not math.isinf(n))
 
 
 def one_of(owner: str, name: str, value: Any, allowed: Sequence[Any]) -> Any:

@@ -3,6 +3,8 @@
 import pytest
 
 from cdl import layers, metrics, optimizers
+from cdl._arguments import count, number
+from cdl.models import Sequential
 
 WRONG = {
     "EinsumDense: output_shape must be an int or a tuple of sizes": lambda value: (
@@ -31,3 +33,38 @@ WRONG = {
 def test_what_is_no_list_is_refused_by_name(message, value):
     with pytest.raises(ValueError, match=f"{message}, got {value!r}"):
         WRONG[message](value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"low": 0, "high": 1}, "a number between 0 and 1"),
+        ({"low": 2, "high": 9}, "a number between 2 and 9"),
+        ({"low": 0, "below": 1}, "a number of at least 0 and less than 1"),
+        ({"low": 0}, "a number of at least 0"),
+        ({"above": 0}, "a number above 0"),
+        ({"above": 0, "high": 1}, "a number above 0 and of at most 1"),
+        ({}, "a number"),
+    ],
+)
+@pytest.mark.parametrize("value", [-1e9, float("nan"), "a", None, True])
+def test_limits_are_told_in_words(limits, words, value):
+    if limits or value != -1e9:
+        with pytest.raises(ValueError) as caught:
+            number("Layer", "rate", value, **limits)
+        assert str(caught.value) == f"Layer: rate must be {words}, got {value!r}"
+
+
+def test_whole_numbers_are_told_in_the_same_words():
+    with pytest.raises(ValueError, match="Callback: patience must be an int of at least 0, got -1"):
+        count("Callback", "patience", -1)
+
+
+@pytest.mark.parametrize("split", [20, 5.0, 99])
+def test_a_share_in_percent_is_told_as_a_part_of_1(split):
+    model = Sequential([layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=f"got {split}: .* % is {split / 100:g}$"):
+        model.fit([[1.0]] * 9, [1.0] * 9, validation_split=split)
+    with pytest.raises(ValueError, match="got 100$"):
+        model.fit([[1.0]] * 9, [1.0] * 9, validation_split=100)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._arguments import one_of
 from cdl._graph import operator_of
 from cdl._hints import warn
 from cdl.callbacks.callback import Callback, Logs
@@ -36,14 +37,8 @@ class MonitorCallback(Callback):
         for name, value in (("baseline", baseline or 0), ("min_delta", min_delta)):
             if not isinstance(value, (int, float, np.number)):
                 raise TypeError(f"{self._who}: {name} must be a number, got {type(value).__name__}")
-        if mode not in ("auto", "min", "max"):
-            warn(
-                f"{self._who} mode {mode!r} is unknown, expected 'auto', 'min' or 'max'; "
-                "going on with 'auto'"
-            )
-            mode = "auto"
         self.monitor = monitor
-        self.mode = mode
+        self.mode = one_of(self._who, "mode", mode, ("auto", "min", "max"))
         self.best: Any = baseline
         self.min_delta = abs(min_delta)
         self.monitor_op: Any = None

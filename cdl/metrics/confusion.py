@@ -141,7 +141,7 @@ def of_thresholds(owner: str, thresholds: Any, default: float) -> list[float]:
     for each in given:
         is_number = isinstance(each, (int, float, np.integer, np.floating))
         if not is_number or isinstance(each, bool) or not 0 <= each <= 1:
-            raise expected(owner, "thresholds", "a number from 0 to 1, or a list of them", each)
+            raise expected(owner, "thresholds", "a number between 0 and 1, or a list of them", each)
     if not given:
         raise expected(owner, "thresholds", "at least one number", thresholds)
     return given

@@ -74,9 +74,10 @@ def switch(value: Any, name: str) -> bool:
 def split_point(split: Any, rows: int, name: str) -> int:
     """Rows that are left for training; `rows` itself if nothing is split off."""
     if isinstance(split, bool) or not isinstance(split, (int, float, np.floating, np.integer)):
-        raise TypeError(f"{name} must be a number from 0 to 1, got {_shown(split)}")
+        raise TypeError(f"{name} must be a number between 0 and 1, got {_shown(split)}")
     if not 0 <= split < 1:
-        raise ValueError(f"{name} must be at least 0 and less than 1, got {split}")
+        percent = f": {split:g} % is {split / 100:g}" if 1 < split < 100 else ""
+        raise ValueError(f"{name} must be at least 0 and less than 1, got {split}{percent}")
     if not split:
         return rows
     kept = int(np.floor(rows * (1.0 - split)))

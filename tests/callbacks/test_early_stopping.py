@@ -123,13 +123,13 @@ def test_missing_value_warns_and_does_nothing():
     assert len(epochs) == 3
 
 
-def test_unknown_mode_warns():
-    with pytest.warns(UserWarning, match="mode 'least' is unknown"):
-        EarlyStopping(mode="least")
+def test_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="mode must be one of 'auto', 'min', 'max', got 'maximum'"):
+        EarlyStopping(mode="maximum")
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="patience must be an int >= 0, got -1"):
+    with pytest.raises(ValueError, match="patience must be an int of at least 0, got -1"):
         EarlyStopping(patience=-1)
     with pytest.raises(TypeError, match="monitor must be a name, got int"):
         EarlyStopping(monitor=3)

@@ -312,8 +312,8 @@ def test_schedule_may_give_a_whole_number_but_no_negative_one():
         fit(model, callbacks.LearningRateScheduler(lambda epoch: -1))
 
 
-def test_unknown_mode_of_a_checkpoint_warns(tmp_path):
-    with pytest.warns(UserWarning, match="ModelCheckpoint mode 'unknown' is unknown"):
+def test_unknown_mode_of_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="ModelCheckpoint: mode must be one of .* got 'unknown'"):
         callbacks.ModelCheckpoint(tmp_path / "m.keras", mode="unknown")
 
 

@@ -145,7 +145,7 @@ def test_an_activity_penalty_of_a_user_trains_as_the_compiled_one(own, batch):
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: layers.GaussianNoise(1.5), ValueError, "stddev must be a number of at least 0"),
+        (lambda: layers.GaussianNoise(1.5), ValueError, "stddev must be a number between 0 and 1"),
         (lambda: layers.GaussianNoise("a"), TypeError, "stddev must be a number"),
         (lambda: layers.GaussianDropout(-0.1), ValueError, "rate must be"),
         (lambda: layers.GaussianDropout(1.0)(ONES), ValueError, "less than 1"),

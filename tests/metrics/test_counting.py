@@ -262,8 +262,11 @@ BAD = [
     (lambda: metrics.AUC(multi_label=True, num_labels=2)(EYE, EYE), "2 columns, got 3"),
     (lambda: metrics.AUC(label_weights=[1, 2])(EYE, EYE), "2 columns, got 3"),
     (lambda: metrics.AUC(multi_label=True)([1, 0], [0.5, 0.2]), "must have 2 axes"),
-    (lambda: metrics.Precision(thresholds=2.0), "Precision: thresholds must be a number from 0"),
-    (lambda: metrics.Recall(thresholds=[0.5, None]), "Recall: thresholds must be a number from 0"),
+    (lambda: metrics.Precision(thresholds=2.0), "Precision: thresholds must be a number between 0"),
+    (
+        lambda: metrics.Recall(thresholds=[0.5, None]),
+        "Recall: thresholds must be a number between 0",
+    ),
     (lambda: metrics.Recall(thresholds=[]), "Recall: thresholds must be at least one number"),
     (lambda: metrics.Precision(top_k=0), "Precision: top_k must be a positive int, got 0"),
     (lambda: metrics.Precision(top_k=4)(EYE, EYE), "Precision: top_k must be at most 3"),
@@ -273,7 +276,7 @@ BAD = [
     (lambda: metrics.Precision()(EYE, EYE, [1, 2]), "Precision: sample_weight must fit"),
     (
         lambda: metrics.PrecisionAtRecall(2),
-        "PrecisionAtRecall: recall must be a number of at",
+        "PrecisionAtRecall: recall must be a number between",
     ),
     (lambda: metrics.RecallAtPrecision(0.5, 0), "num_thresholds must be a positive int, got 0"),
     (lambda: metrics.IoU(2, [2]), "IoU: target_class_ids must be class numbers below 2, got [2]"),

@@ -29,7 +29,12 @@ def checked_rate(owner: str, rate: Any) -> float:
         ValueError: it is one outside the limits.
     """
     if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
-        raise TypeError(f"{owner}: rate must be a number from 0 to 1, got {rate!r}")
+        raise TypeError(f"{owner}: rate must be a number between 0 and 1, got {rate!r}")
+    if 1 < rate <= 100:
+        raise ValueError(
+            f"{owner}: rate must be a number between 0 and 1, got {rate!r}: {rate:g} % is "
+            f"{rate / 100:g}"
+        )
     number(owner, "rate", rate, 0.0, 1.0)
     return rate  # type: ignore[return-value]
 
