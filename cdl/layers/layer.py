@@ -220,7 +220,16 @@ class Layer(Weighted, Hinting):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append what the layer does to `x`, and return what comes out."""
-        raise NotImplementedError(f"{type(self).__name__} must have a call(inputs) of its own")
+        raise self._no_call()
+
+    def _no_call(self) -> NotImplementedError:
+        """The error of a class that does not say what it does."""
+        name = type(self).__name__
+        if is_users(type(self)):
+            return NotImplementedError(f"{name} must have a call(inputs) of its own")
+        return NotImplementedError(
+            f"{name} does nothing by itself: derive a class from it that has a call(inputs)"
+        )
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """What the layer does; for a `call` of a subclass's own that goes on from here."""
@@ -234,7 +243,7 @@ class Layer(Weighted, Hinting):
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the output, batch axis included, for inputs of that shape."""
         if not is_scripted(type(self)):
-            raise NotImplementedError(f"{type(self).__name__} must have a call(inputs) of its own")
+            raise self._no_call()
         inputs = tree.map_shape_structure(_graph.KerasTensor, input_shape)
         if not self.built:
             self._prepare((inputs,), {})

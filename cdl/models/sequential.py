@@ -4,13 +4,14 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from cdl import _serial
+from cdl import _serial, tree
 from cdl._graph import KerasTensor
 from cdl._program import Program, Value
 from cdl._serial import deserialize, serialize
 from cdl.data import brief
 from cdl.layers import InputLayer, Layer
 from cdl.layers.calling import STACKS
+from cdl.models.functional import Functional
 from cdl.models.interface import Info, flat, single
 from cdl.models.model import Model
 
@@ -209,6 +210,11 @@ class Sequential(Model):
             if builds and not layer.built:
                 layer.build(shapes[-1])
             shapes.append(tuple(layer.compute_output_shape(shapes[-1])))
+        if not tree.is_shape(shapes[-1]):
+            raise ValueError(
+                f"{self.name}: the last layer must give one output, got {len(shapes[-1])} of "
+                f"{layer.name!r}: use Model(inputs, outputs)"
+            )
         return shapes
 
     def _structure_of(self, what: str, structure: Any) -> Any:
@@ -346,15 +352,16 @@ class Sequential(Model):
 
 def _holds(layer: Any, model: Sequential) -> bool:
     """Whether a layer is the model, or has it among its own layers, at whatever depth."""
-    return layer is model or any(_holds(each, model) for each in getattr(layer, "_stack", ()))
+    return any(each is model for each in layer._flatten_layers())
 
 
 def _shape_of_first(layer: Any) -> Shape | None:
     """The input's shape as the first layer tells it: by `input_shape=`, or since it is built."""
     if layer.input_shape_argument is not None:
         return (None, *layer.input_shape_argument)
-    if isinstance(layer, Sequential) and layer._shapes:
-        return layer.input_shape
+    if isinstance(layer, (Sequential, Functional)) and layer.built:
+        shape: Any = layer.input_shape
+        return shape if tree.is_shape(shape) else None
     return None
 
 

@@ -229,11 +229,31 @@ class Wired(Interface):
         return x
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """Symbolic tensors like the outputs, for symbolic inputs."""
+        """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
         if is_scripted(type(self)) or self._wiring is None:
             return super().compute_output_spec(*args, **kwargs)  # type: ignore[misc]
-        spec = tree.map_structure(lambda t: t.like(), self._outputs_struct)
+        given = _graph.tensors_in((args, kwargs))
+        rows = given[0].shape[:1] if given and given[0].lead == 1 else (None,)
+
+        def like(t: KerasTensor) -> KerasTensor:
+            return t.like((*rows, *t.shape[1:]) if t.lead == 1 else None)
+
+        spec = tree.map_structure(like, self._outputs_struct)
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shapes of the outputs, batch axis included, for inputs of those shapes.
+
+        Args:
+            input_shape: of the input; of several nested as the inputs are.
+
+        Raises:
+            ValueError: they do not fit the inputs.
+        """
+        if is_scripted(type(self)) or self._wiring is None:
+            return super().compute_output_shape(input_shape)  # type: ignore[misc]
+        self.check_input(input_shape)
+        return _shapes(self.compute_output_spec(tree.map_shape_structure(KerasTensor, input_shape)))
 
     def check_input(self, shapes: Any) -> None:
         """Refuse inputs whose shapes, batch axis included, do not fit; ValueError."""
