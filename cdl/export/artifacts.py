@@ -7,7 +7,7 @@ from cdl.export import to_c, to_onnx
 from cdl.saving.atomic import checked_path, replacing
 
 _log = logging.getLogger("cdl")
-_FORMATS = {".c": "c", ".onnx": "onnx"}
+FORMATS = {".c": "c", ".onnx": "onnx"}
 
 
 def export_model(
@@ -38,10 +38,15 @@ def export_model(
     """
     path = checked_path(filepath, "export")
     if format is None:
-        format = _FORMATS.get(path.suffix)
-    if format not in _FORMATS.values():
+        format = FORMATS.get(path.suffix.lower())
+    if format not in FORMATS.values():
         raise ValueError(
-            f"export: format must be 'c' or 'onnx', got {format!r}; save(...) writes .keras files"
+            f"export: format must be 'c' or 'onnx', got {format!r} for {path.name!r}; save(...) "
+            "writes .keras files"
+        )
+    if format != FORMATS.get(path.suffix.lower(), format):
+        raise ValueError(
+            f"export: filepath must end in .{format} for format {format!r}, got {path.name!r}"
         )
     if input_signature is not None:
         raise ValueError("export: input_signature must be None: the model says what it takes")

@@ -62,9 +62,13 @@ def save_model(
     older_one = path.name.endswith(legacy.SUFFIXES)
     include_optimizer = _switches(kwargs, older_one)
     if not path.name.endswith(SUFFIX) and not older_one:
+        from cdl.export.artifacts import FORMATS
+
+        form = FORMATS.get(path.suffix.lower())
+        instead = "" if form is None else f": model.export(..., format={form!r}) writes such files"
         raise ValueError(
             f"save_model: Invalid filepath extension for saving: it must be {SUFFIX} (or .h5, the "
-            f"older format), got {str(filepath)!r}"
+            f"older format), got {str(filepath)!r}{instead}"
         )
     if older_one:
         if may_write(path, overwrite, "save_model"):

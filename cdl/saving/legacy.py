@@ -6,7 +6,6 @@ the configs of the model and of its training are attributes of the file.
 
 import json
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from itertools import count, takewhile
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cdl import _budget, _registry, _serial
+from cdl._hints import warn
 from cdl.saving import hdf5, older
 from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
 from cdl.saving.parts import finalize
@@ -155,7 +155,7 @@ def _values(
         )
         if all_or_none or not skip_mismatch:
             raise ValueError(text)
-        warnings.warn(f"{text}: it was left out", stacklevel=6)
+        warn(f"{text}: it was left out")
         return []
     found: Values = []
     for variable, name in zip(own, names, strict=True):
@@ -165,7 +165,7 @@ def _values(
         except ValueError as error:
             if not skip_mismatch:
                 raise ValueError(f"layer {layer.name!r}: {error}") from None
-            warnings.warn(f"layer {layer.name!r}: {error} It was left out", stacklevel=6)
+            warn(f"layer {layer.name!r}: {error} It was left out")
     return found
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import weakref
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,14 +16,18 @@ from cdl.saving.legacy import OPTIMIZER, WEIGHTS, weights_of
 _VERSION = b"3.15.1"  # of the Keras whose format it is
 _LONGEST_ATTRIBUTE = 64_512  # bytes: what HDF5 keeps with a group
 _log = logging.getLogger("cdl")
+_told: weakref.WeakSet[Any] = weakref.WeakSet()  # models whose user knows that .h5 is old
 
 
 def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
     """Write a model to a whole-model file; see `cdl.saving.save_model`."""
-    _log.warning(
-        "%s: the .h5 format is legacy, and Keras may stop reading it; save(...) to a .keras file",
-        path,
-    )
+    if model not in _told:
+        _told.add(model)
+        _log.warning(
+            "%s: the .h5 format is legacy, and Keras may stop reading it; save(...) to a .keras "
+            "file",
+            path,
+        )
     config = json.dumps(older.legacy(_serial.serialize(model)))
     training = None
     if include_optimizer and model.compiled:

@@ -4,7 +4,6 @@ A weight is called by its place, as in a `.weights.h5` file, and its name: `laye
 `layers.dense_1.bias`, `layers.sequential.layers.dense.kernel`.
 """
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cdl._extras import needed
+from cdl._hints import warn
 from cdl.saving.atomic import replacing
 from cdl.saving.parts import finalize, parts
 
@@ -65,7 +65,7 @@ def load_weights(model: Any, path: Path, skip_mismatch: bool) -> None:
         message = f"{path}: {len(failed)} weights do not fit: {'; '.join(failed[:5])}"
         if not skip_mismatch:
             raise ValueError(message)
-        warnings.warn(f"{message}. They were left out", stacklevel=4)
+        warn(f"{message}. They were left out")
     for variable, array in found:
         variable.assign(array)
     finalize(model)

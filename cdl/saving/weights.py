@@ -5,13 +5,13 @@ are its variables in order. So a file fits every model of the same make, whateve
 """
 
 import os
-import warnings
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._hints import warn
 from cdl.saving import hdf5, legacy, tensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
 from cdl.saving.parts import finalize, parts, writes_itself
@@ -66,7 +66,8 @@ def load_weights(
 ) -> None:
     """Read the variables of a model, and of its optimizer, from a file of Keras's or cdl's.
 
-    All of them, or none: nothing is changed if something does not fit.
+    All of them, or none: nothing is changed if something does not fit. An optimizer that has not
+    learned yet begins anew: `load_model` brings its state along.
 
     Args:
         model: a built model.
@@ -175,7 +176,7 @@ def read(
             try:
                 group = _variables_of(root, f"{place}/vars".lstrip("/"))
                 if place == "optimizer" and len(group) != len(variables):
-                    if not (whole and len(group) <= _UNBUILT):
+                    if part.built and not (whole and len(group) <= _UNBUILT):
                         _warn_of_optimizer(part, len(variables), len(group))
                     continue
                 if writes_itself(part):
@@ -191,7 +192,7 @@ def read(
         )
         if not skip_mismatch:
             raise ValueError(message)
-        warnings.warn(message, stacklevel=3)
+        warn(message)
     for variable, array in found:
         variable.assign(array)
     for part, store in stores:
@@ -234,9 +235,7 @@ def _values(part: Any, variables: list[Any], group: Any) -> list[tuple[Any, NDAr
 
 
 def _warn_of_optimizer(optimizer: Any, own: int, there: int) -> None:
-    hint = "" if optimizer.built else " It is not built yet: train first, or load the whole model."
-    warnings.warn(
+    warn(
         f"Skipping variable loading for optimizer {optimizer.name!r}, because it has {own} "
-        f"variables whereas the saved optimizer has {there} variables.{hint}",
-        stacklevel=4,
+        f"variables whereas the saved optimizer has {there} variables."
     )

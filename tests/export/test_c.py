@@ -195,6 +195,8 @@ def test_infinite_and_missing_numbers_are_written(compiler, tmp_path):
         (lambda m: m.export("m.c", format="tf_saved_model"), "format must be 'c' or 'onnx'"),
         (lambda m: m.export("m.tflite"), "format must be 'c' or 'onnx', got None"),
         (lambda m: m.export("m.cpp", format="c"), "filepath must end in .c"),
+        (lambda m: m.export("m.c", format="onnx"), "must end in .onnx for format 'onnx'"),
+        (lambda m: m.export("m.onnx", format="c"), "must end in .c for format 'c'"),
         (lambda m: m.export("m.c", input_signature=[1]), "input_signature must be None"),
         (lambda m: m.export("m.c", opset_version=3), "arguments not recognized"),
         (lambda m: Sequential([Dense(2)]).export("m.c"), "must be built first"),

@@ -117,14 +117,46 @@ def test_state_of_the_optimizer_is_in_the_weights_file(tmp_path):
         np.testing.assert_array_equal(np.asarray(now), then)
 
 
-def test_optimizer_with_other_variables_is_left_alone_with_a_warning(tmp_path):
+def test_optimizer_with_other_variables_is_left_alone_with_a_warning_at_the_line(tmp_path):
     model = net()
     model.fit(X, Y, verbose=0)
     model.save_weights(tmp_path / "a.weights.h5")
+    other = net()
+    other.compile("adam", "mse")
+    other.fit(X, Y, verbose=0)
+    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer 'adam") as seen:
+        other.load_weights(tmp_path / "a.weights.h5")
+    assert [each.filename for each in seen] == [__file__]
+    assert same(model, other)
+
+
+@pytest.mark.parametrize("name", ["a.weights.h5", "a.keras"])
+def test_weights_of_a_trained_model_come_into_a_fresh_one_without_a_warning(name, tmp_path):
+    model = net()
+    model.fit(X, Y, verbose=0)
+    (model.save if name == "a.keras" else model.save_weights)(tmp_path / name)
     fresh = net()
-    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer 'sgd"):
-        fresh.load_weights(tmp_path / "a.weights.h5")
+    fresh.load_weights(tmp_path / name)  # warnings are errors
     assert same(model, fresh)
+    assert int(fresh.optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize("name", ["a.weights.h5", "a.keras", "a.h5", "a.safetensors"])
+def test_weights_that_do_not_fit_are_told_at_the_line_that_loads_them(name, tmp_path):
+    model = net(units=5)
+    whole = name in ("a.keras", "a.h5")
+    (model.save if whole else model.save_weights)(tmp_path / name)
+    with pytest.warns(UserWarning, match="could not be loaded|left out|do not fit") as seen:
+        net().load_weights(tmp_path / name, skip_mismatch=True)
+    assert {each.filename for each in seen} == {__file__}
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.onnx", "onnx"), ("a.c", "c"), ("A.ONNX", "onnx")])
+def test_saving_what_is_to_be_exported_says_so(name, form, tmp_path):
+    with pytest.raises(
+        ValueError, match=rf"it must be \.keras .*export\(\.\.\., format='{form}'\)"
+    ):
+        net().save(tmp_path / name)
 
 
 def test_layer_with_a_state_of_its_own_brings_it_up_to_date(tmp_path):

@@ -106,6 +106,16 @@ def test_model_comes_back_and_learns_on_with_the_same_bits(name, tmp_path, caplo
     assert all(np.array_equal(ours[key], theirs[key]) for key in theirs if key != "history")
 
 
+def test_checkpoints_say_once_that_the_format_is_old(tmp_path, caplog):
+    model = Sequential([Input((4,)), Dense(1)])
+    model.compile("sgd", "mse")
+    keeping = cdl.callbacks.ModelCheckpoint(tmp_path / "{epoch}.h5")
+    with caplog.at_level(logging.WARNING, "cdl"):
+        model.fit(np.ones((8, 4)), np.ones(8), epochs=3, verbose=0, callbacks=[keeping])
+    assert caplog.text.count("format is legacy") == 1
+    assert (tmp_path / "3.h5").exists()
+
+
 @pytest.mark.parametrize("name", ["w.h5", "w.hdf5"])
 def test_weights_alone_come_back_by_place_and_by_name(name, tmp_path):
     one, two = plain(), plain()
