@@ -66,5 +66,5 @@ def test_a_share_in_percent_is_told_as_a_part_of_1(split):
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=f"got {split}: .* % is {split / 100:g}$"):
         model.fit([[1.0]] * 9, [1.0] * 9, validation_split=split)
-    with pytest.raises(ValueError, match="got 100$"):
+    with pytest.raises(ValueError, match=r"got 100$"):
         model.fit([[1.0]] * 9, [1.0] * 9, validation_split=100)

@@ -1,6 +1,6 @@
 """progbar_logger.py - ProgbarLogger: tells how far a run is, by a bar or by one line an epoch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cdl import _clock
@@ -8,7 +8,6 @@ from cdl.callbacks.callback import Callback, Logs
 from cdl.utils import display
 
 INTERVAL = 0.05  # seconds between two drawings: an eye sees no more
-PATIENCE = 0.5  # seconds that a predict may take before it shows a bar
 
 
 class ProgbarLogger(Callback):
@@ -24,7 +23,6 @@ class ProgbarLogger(Callback):
         self._as_bar = False
         self._in_fit = False
         self._validating = False
-        self._quiet_until = 0.0
         self._prefix = ""
         self._open()
 
@@ -57,7 +55,6 @@ class ProgbarLogger(Callback):
                 self._display.say(name)
             else:
                 self._prefix = f"{name} - "
-        self._quiet_until = 0.0
         self._open()
 
     def on_progress(self, done: int, logs: Callable[[], dict[str, float]]) -> None:
@@ -68,9 +65,9 @@ class ProgbarLogger(Callback):
         if not self._as_bar or self._display is None:
             return
         now = _clock.now()
-        if now - self._drawn >= INTERVAL and now >= self._quiet_until:
+        if now - self._drawn >= INTERVAL:
             self._drawn = now
-            self._display.draw(display.line(done, self._target, self._start, logs(), bar=True))
+            self._display.draw(self._line(done, self._target, logs()))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """The last state of the epoch's line."""
@@ -83,7 +80,7 @@ class ProgbarLogger(Callback):
     def on_test_begin(self, logs: Logs = None) -> None:
         """A line of its own for `evaluate`; a validation has none."""
         self._validating = self._in_fit
-        self._begin_alone(0.0)
+        self._begin_alone()
 
     def on_test_end(self, logs: Logs = None) -> None:
         """The last state of the line."""
@@ -93,14 +90,12 @@ class ProgbarLogger(Callback):
         self._validating = False
 
     def on_predict_begin(self, logs: Logs = None) -> None:
-        """A bar only if the predict takes long, or was asked for."""
-        self._begin_alone(PATIENCE)
+        """A line of its own."""
+        self._begin_alone()
 
     def on_predict_end(self, logs: Logs = None) -> None:
-        """The last state of the line, if there is one."""
-        asked = self.params.get("verbose", "auto") != "auto"
-        shown = self._as_bar and _clock.now() >= self._quiet_until
-        if asked or shown:
+        """The last state of the line; in a file there is none unless it was asked for."""
+        if self._as_bar or self.params.get("verbose", "auto") != "auto":
             self._finish({})
         self.close()
 
@@ -110,15 +105,20 @@ class ProgbarLogger(Callback):
         if self._display is not None:
             self._display.close()
 
-    def _begin_alone(self, patience: float) -> None:
+    def _begin_alone(self) -> None:
         if not self._in_fit:
             self._prefix = ""
             self._display = self._choose_display()
             self._open()
-            self._quiet_until = self._start + patience
 
     def _finish(self, logs: dict[str, Any] | None) -> None:
         if self._display is not None:
             target = self._target if self._target is not None else self._done
-            pieces = display.line(self._done, target, self._start, logs or {}, bar=self._as_bar)
+            pieces = self._line(self._done, target, logs or {})
             self._display.finish([(self._prefix, ""), *pieces] if self._prefix else pieces)
+
+    def _line(self, done: int, target: int | None, logs: Mapping[str, Any]) -> display.Pieces:
+        """The line of this state. In a bar the loss comes first: there may be room for little."""
+        if self._as_bar and "loss" in logs:
+            logs = {"loss": logs["loss"], **logs}
+        return display.line(done, target, self._start, logs, bar=self._as_bar)

@@ -1,5 +1,6 @@
 """trainer.py - Trainer: the part of a model that compiles, fits, evaluates and predicts."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from cdl.models.lowering import program_of
 from cdl.models.machines import Machines
 from cdl.models.own_steps import overrides
 from cdl.models.steps import Steps
+from cdl.utils import display
 
 
 class Trainer(Steps, OlderMethods):
@@ -203,8 +205,8 @@ class Trainer(Steps, OlderMethods):
         Args:
             x: samples, as in `fit`; or an iterable of batches.
             batch_size: rows of a batch, 32 if None.
-            verbose: 0 silent, 1 a bar, 2 a line at the end; "auto" shows a bar on a terminal if
-                it takes long.
+            verbose: 0 silent, 1 a bar, 2 a line at the end; "auto" shows a bar on a terminal or in
+                a notebook, and is silent elsewhere.
             steps: batches to predict, None for all.
             callbacks: a Callback or a list of them.
             **misspelt: a TypeError that says which argument is near.
@@ -221,7 +223,7 @@ class Trainer(Steps, OlderMethods):
             and 0 < x.shape[0] <= MANY
             and x.dtype.kind in REAL_KINDS
             and batch_size is steps is callbacks is None
-            and (verbose == "auto" or verbose == 0)  # noqa: PLR1714 - twice as fast as a tuple
+            and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
         ):
             return (made.few if x.shape[0] <= FEW else made.of(MANY)).predict((x,))
         return inference.predict(self, x, batch_size, verbose, steps, callbacks)

@@ -6,6 +6,7 @@ and anything else (a file, a pipe, CI) one plain line when the work is done.
 
 import sys
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from cdl import _clock, config
 
 WIDTH = 20  # of the bar, in characters
+_MORE = " …"  # in the place of values that a line has no room for
 
 Pieces = list[tuple[str, str]]  # (text, rich style)
 
@@ -56,9 +58,16 @@ def is_terminal() -> bool:
     return out is not None and hasattr(out, "isatty") and bool(out.isatty())
 
 
+unwatched: Any = None  # the stdout of which `is_watched` has last said that nobody looks at it
+
+
 def is_watched() -> bool:
     """Whether a line that changes makes sense."""
-    return is_terminal() or is_notebook()
+    global unwatched  # noqa: PLW0603 - for predict, which has no time to ask
+    if is_terminal() or is_notebook():
+        return True
+    unwatched = sys.stdout
+    return False
 
 
 class PlainDisplay:
@@ -111,7 +120,8 @@ class TerminalDisplay:
         """Update the line; the first time, open it."""
         from rich.text import Text
 
-        line = Text.assemble(*pieces, no_wrap=True, overflow="ellipsis")
+        shown = _that_fit(pieces, self._console.width)
+        line = Text.assemble(*shown, no_wrap=True, overflow="ellipsis")
         if self._live is None:
             from rich.live import Live
 
@@ -124,7 +134,7 @@ class TerminalDisplay:
         """Replace the live line by one that stays."""
         from rich.text import Text
 
-        line = Text.assemble(*pieces)
+        line = Text.assemble(*_wrapped(pieces, self._console.width))
         if self._live is None:
             self._console.print(line)
         else:
@@ -146,7 +156,13 @@ def display() -> Display:
     """The display that fits where stdout goes."""
     if is_notebook():
         return NotebookDisplay()
-    return TerminalDisplay() if is_terminal() else PlainDisplay()
+    return TerminalDisplay() if is_terminal() and not _has_live_line() else PlainDisplay()
+
+
+def _has_live_line() -> bool:
+    """Whether stdout is rich's, which puts what is printed above the live line of another run."""
+    rich = sys.modules.get("rich.file_proxy")
+    return rich is not None and isinstance(sys.stdout, rich.FileProxy)
 
 
 def line(
@@ -172,9 +188,9 @@ def line(
     elapsed = _clock.now() - start
     each = elapsed / max(done, 1)
     count = f"{done}/{target if target is not None else 'Unknown'}"
-    values = "".join(f" - {name}: {number(value)}" for name, value in logs.items())
+    values = [(f" - {name}: {number(value)}", "") for name, value in logs.items()]
     if not bar:
-        return [(f"{count} - {elapsed:.0f}s - {per_step(each, unit)}{values}", "")]
+        return [(f"{count} - {elapsed:.0f}s - {per_step(each, unit)}", ""), *values]
 
     if target is not None:
         count = f"{done:>{len(str(target))}}/{target}"
@@ -188,7 +204,8 @@ def line(
         ("━" * full, "green"),
         ("━" * (width - full), "dim"),
         (f" {clock(left)} ", "bold"),
-        (per_step(each, unit) + values, ""),
+        (per_step(each, unit), ""),
+        *values,
     ]
 
 
@@ -219,6 +236,27 @@ def clock(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
     return f"{whole // 60}:{whole % 60:02}" if whole >= 60 else f"{whole}s"
+
+
+def _that_fit(pieces: Pieces, width: int) -> Pieces:
+    """As many of the pieces as a line has room for; the last ones are left out."""
+    if len(_text(pieces)) <= width:
+        return pieces
+    fit = list(accumulate(len(text) for text, _ in pieces))
+    return [*pieces[: sum(end <= width - len(_MORE) for end in fit)], (_MORE, "dim")]
+
+
+def _wrapped(pieces: Pieces, width: int) -> Pieces:
+    """The pieces with an end of line before each that a line has no room for."""
+    wrapped: Pieces = []
+    column = 0
+    for text, style in pieces:
+        if column and column + len(text) > width:
+            wrapped.append(("\n", ""))
+            column = 0
+        wrapped.append((text, style))
+        column += len(text)
+    return wrapped
 
 
 def _text(pieces: Pieces) -> str:

@@ -313,7 +313,7 @@ def test_schedule_may_give_a_whole_number_but_no_negative_one():
 
 
 def test_unknown_mode_of_a_checkpoint_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="ModelCheckpoint: mode must be one of .* got 'unknown'"):
+    with pytest.raises(ValueError, match=r"ModelCheckpoint: mode must be one of .* got 'unknown'"):
         callbacks.ModelCheckpoint(tmp_path / "m.keras", mode="unknown")
 
 

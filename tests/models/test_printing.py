@@ -54,17 +54,33 @@ def test_verbose_0_prints_nothing(model, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_short_predictions_are_silent(model, capsys):
+def test_predictions_into_a_file_are_silent(model, capsys):
     model.predict(X)
     model.predict(X[:1])
     assert capsys.readouterr().out == ""
 
 
-def test_terminal_shows_a_bar_and_is_left_in_order(model, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
+
+def test_each_prediction_shows_its_line_on_a_terminal(model, monkeypatch):
+    model.predict(X)  # into a file first
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    for rows in (1, 20, 20):
+        model.predict(X[:rows])
+    model.predict(X, verbose=0)
+    model.predict_on_batch(X)
+    out = sys.stdout.getvalue()
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    model.predict(X)
+    assert out.count("1/1") == out.count("/step") == 3
+    assert sys.stdout.getvalue() == ""
+
+
+def test_terminal_shows_a_bar_and_is_left_in_order(model, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", Terminal())
     model.fit(np.tile(X, (2000, 1)), np.tile(VALUES, (2000, 1)), batch_size=1)

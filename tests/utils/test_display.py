@@ -1,6 +1,7 @@
 """test_display.py - how progress reads, and where it is drawn."""
 
 import io
+import re
 import sys
 
 import pytest
@@ -156,3 +157,75 @@ def test_notebook_writes_over_its_line(monkeypatch, capsys, clock):
     assert second.startswith("2/2 ")
     assert second.endswith("\n")
     assert "\x1b" not in first + second
+
+
+METRICS = {f"a_long_name_{i}": 0.5 for i in range(6)} | {"accuracy": 0.5, "loss": 0.25}
+
+
+def terminal_of_80(monkeypatch):
+    """A terminal of 80 columns as stdout."""
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    return sys.stdout
+
+
+def lines_of(text):
+    """What stands on a screen, without what moves the cursor and sets colours."""
+    return re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text).replace("\r", "\n").splitlines()
+
+
+def test_a_running_bar_shows_the_loss_first_and_whole_values_only(monkeypatch, clock):
+    terminal = terminal_of_80(monkeypatch)
+    logger = ProgbarLogger()
+    logger.set_params({"verbose": 1, "epochs": 1, "steps": 4})
+    logger.on_train_begin()
+    logger.on_epoch_begin(0)
+    clock.seconds += 1
+    logger.on_progress(1, lambda: METRICS)
+    drawn = max(lines_of(terminal.getvalue()), key=len)
+    logger.close()
+    assert drawn == "1/4 " + "━" * 20 + " 3s 1s/step - loss: 0.2500 - a_long_name_0: 0.5000 …"
+
+
+def test_a_finished_bar_is_wrapped_between_its_values(monkeypatch):
+    terminal = terminal_of_80(monkeypatch)
+    logger = ProgbarLogger()
+    logger.set_params({"verbose": 1, "epochs": 1, "steps": 4})
+    logger.on_train_begin()
+    logger.on_epoch_begin(0)
+    logger.on_epoch_end(0, METRICS)
+    logger.on_train_end()
+    lines = [line for line in lines_of(terminal.getvalue()) if line]
+    assert len(lines) > 1 and max(map(len, lines)) <= 80
+    assert " - loss: 0.2500" in lines[0]
+    assert all(re.fullmatch(r"( - \w+: \d\.\d{4})+", line) for line in lines[1:])
+    assert "".join(lines).count(": 0.") == len(METRICS)
+
+
+def test_a_line_of_a_log_keeps_the_order_of_keras(capsys):
+    logger = ProgbarLogger()
+    logger.set_params({"verbose": 2, "epochs": 1, "steps": 4})
+    logger.on_train_begin()
+    logger.on_epoch_begin(0)
+    logger.on_epoch_end(0, {"accuracy": 0.5, "loss": 0.25})
+    assert capsys.readouterr().out.endswith("- accuracy: 0.5000 - loss: 0.2500\n")
+
+
+def test_what_runs_within_a_run_is_printed_above_its_bar(monkeypatch, clock):
+    terminal = terminal_of_80(monkeypatch)
+    outer, inner = ProgbarLogger(), ProgbarLogger()
+    for logger in (outer, inner):
+        logger.set_params({"verbose": 1, "epochs": 1, "steps": 4})
+    outer.on_train_begin()
+    outer.on_epoch_begin(0)
+    clock.seconds += 1
+    outer.on_progress(1, lambda: {"loss": 0.25})
+    inner.on_predict_begin()
+    inner.on_progress(4, dict)
+    inner.on_predict_end()
+    outer.on_epoch_end(0, {"loss": 0.5})
+    outer.on_train_end()
+    lines = [line for line in lines_of(terminal.getvalue()) if line]
+    assert "4/4 " + "━" * 20 + " 0s 0us/step" in lines
+    assert "loss: 0.5000" in lines[-1]
