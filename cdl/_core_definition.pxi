@@ -18,8 +18,9 @@ cdef dict _defined(program):
     for v in [*program.outputs, *program.pulled]:
         if id(v) not in given:
             raise ValueError(f"nothing gives output {v!r}")
+    there = {id(i) for i in program.instructions} if program.reports else ()
     for i in program.reports:
-        if not any([i is j for j in program.instructions]):
+        if id(i) not in there:
             raise ValueError(f"report {i!r} is no instruction of the program")
     return given
 

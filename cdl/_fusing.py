@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cdl import _core
-from cdl._instruction import Instruction, Listing, Value
+from cdl._instruction import Ends, Instruction, Listing, Value
 
 if TYPE_CHECKING:
     from cdl._program import Program
@@ -26,9 +26,9 @@ class Rewriter:
         self.program = program
         self.values = list(program.values)
         self.instructions = Listing(program.instructions)
-        self.inputs = list(program.inputs)
-        self.outputs = list(program.outputs)
-        self.pulled = list(program.pulled)
+        self.inputs = Ends(program.inputs)
+        self.outputs = Ends(program.outputs)
+        self.pulled = Ends(program.pulled)
         self.assigned = {id(i.params[0]) for i in program.instructions if i.op == "assign"}
         self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
 
@@ -52,11 +52,11 @@ class Rewriter:
         for i in self.readers(old):
             inputs = [new if v is old else v for v in i.inputs]
             self.swap(i, i.reading(inputs))
-        self.outputs = [new if v is old else v for v in self.outputs]
-        self.pulled = [new if v is old else v for v in self.pulled]
+        self.outputs.replace(old, new)
+        self.pulled.replace(old, new)
 
     def drop(self, *ops: str) -> None:
-        for i in [i for i in self.instructions if i.op in ops]:
+        for i in self.instructions.of(*ops):
             current = self.current(i)
             self.instructions.remove(current)
             self.read_instead(current.outputs[0], current.inputs[0])
@@ -64,35 +64,32 @@ class Rewriter:
     def remove(self, *ops: str) -> None:
         """Leaves out instructions that have an effect but no output, unless they are reports."""
         kept = {id(self.current(report)) for report in self.program.reports}
-        for i in [i for i in self.instructions if i.op in ops and id(i) not in kept]:
-            self.instructions.remove(i)
+        for i in self.instructions.of(*ops):
+            if id(i) not in kept:
+                self.instructions.remove(i)
 
     def cut_dead(self, training: bool) -> None:
         """Leaves out what leads to no output, no report and no other effect."""
-        live = {id(v) for v in [*self.outputs, *self.pulled]}
-        for i in list(reversed(self.instructions)):
+        live = set(map(id, (*self.outputs, *self.pulled)))
+        for i in reversed(self.instructions):
             follows = i.op != "batch_norm" or (training and not i.attributes.get("frozen"))
             has_effect = _core.OPS[i.op].effects and follows
-            if has_effect or any(id(v) in live for v in i.outputs):
-                live.update(id(v) for v in i.inputs)
+            if has_effect or not live.isdisjoint(map(id, i.outputs)):
+                live.update(map(id, i.inputs))
             else:
                 self.instructions.remove(i)
 
     def reshape_inputs(self) -> None:
-        for i in [i for i in self.instructions if i.op == "reshape"]:
+        for i in self.instructions.of("reshape"):
             old, new = i.inputs[0], i.outputs[0]
-            if (
-                any(v is old for v in self.inputs)
-                and self.readers(old) == [i]
-                and all(v is not old for v in self.outputs)
-                and old.dtype == "float32"
-            ):
+            alone = self.instructions.only_reader(old) is i and old not in self.outputs
+            if old in self.inputs and alone and old.dtype == "float32":
                 self.instructions.remove(i)
-                self.inputs = [new if v is old else v for v in self.inputs]
+                self.inputs.replace(old, new)
                 new.role = old.role
 
     def fuse_losses(self) -> None:
-        for loss in [i for i in self.instructions if i.op == "loss"]:
+        for loss in self.instructions.of("loss"):
             before = self.producer(loss.inputs[0])
             if before is None:
                 continue
@@ -116,11 +113,11 @@ class Rewriter:
             return False
         for maker in reversed(makers):
             self.instructions.remove(maker)
-            self.instructions.insert(0, maker)
+            self.instructions.put_first(maker)
         return True
 
     def fuse_activations(self) -> None:
-        for i in [i for i in self.instructions if i.op == "activation"]:
+        for i in self.instructions.of("activation"):
             dense = self.producer(i.inputs[0])
             if (
                 dense is None
@@ -128,7 +125,7 @@ class Rewriter:
                 or dense.attributes.get("activation", "linear") != "linear"
             ):
                 continue
-            if len(self.readers(i.inputs[0])) > 1 or any(v is i.inputs[0] for v in self.outputs):
+            if self.instructions.only_reader(i.inputs[0]) is None or i.inputs[0] in self.outputs:
                 continue
             attributes = _plain(dict(i.attributes))
             if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
@@ -148,9 +145,9 @@ class Rewriter:
             givers.setdefault(id(i.inputs[k]), []).append((i, k))
         for value in [v for i in self.instructions for v in i.outputs]:
             readers, rest = givers.get(id(value), []), value
-            if readers and any(v is value for v in self.pulled):
+            if readers and value in self.pulled:
                 own, rest = self.fork(rest)
-                self.pulled = [own if v is value else v for v in self.pulled]
+                self.pulled.replace(value, own)
             for i, k in readers[:-1]:
                 own, rest = self.fork(rest)
                 self.read(i, k, own)
@@ -166,7 +163,7 @@ class Rewriter:
         producer = self.producer(value)
         assert producer is not None
         fork = Instruction("fork", (value,), outputs, (), {})
-        self.instructions.insert(self.instructions.index(producer) + 1, fork)
+        self.instructions.put_behind(producer, fork)
         return outputs[0], outputs[1]
 
     def read(self, reader: Instruction, k: int, value: Value) -> None:
@@ -178,10 +175,10 @@ class Rewriter:
         program = type(self.program)(self.program.training)
         program.values = self.values
         program.instructions = list(self.instructions)
-        program.inputs = self.inputs
-        program.outputs = self.outputs
+        program.inputs = list(self.inputs)
+        program.outputs = list(self.outputs)
         program.reports = [self.current(report) for report in self.program.reports]
-        program.pulled = self.pulled
+        program.pulled = list(self.pulled)
         return program
 
 

@@ -104,47 +104,78 @@ class Instruction:
 
 
 class Listing:
-    """Instructions in order, with who gives and who reads each value at hand."""
+    """Instructions in order, with who gives and who reads each value at hand.
+
+    A change costs the same however many there are: they are linked in both directions, and None
+    stands before the first and behind the last. Who walks through them sees them as they were.
+    """
 
     def __init__(self, instructions: Iterable[Instruction]) -> None:
-        self._list: list[Instruction] = []
+        now = list(instructions)
+        self._now: list[Instruction] | None = now  # all of them in order, if that is known
+        self._after = dict(zip([None, *now], [*now, None], strict=True))
+        self._before = dict(zip([*now, None], [None, *now], strict=True))
         self._givers: dict[int, Instruction] = {}
         self._readers: dict[int, dict[int, Instruction]] = {}
-        for instruction in instructions:
-            self.insert(len(self._list), instruction)
+        self._ops: set[str] = set()  # that there have been
+        for instruction in now:
+            self._note(instruction)
 
-    def __iter__(self) -> Iterator[Instruction]:
-        return iter(self._list)
-
-    def __reversed__(self) -> Iterator[Instruction]:
-        return reversed(self._list)
-
-    def index(self, instruction: Instruction) -> int:
-        """Its place."""
-        return self._list.index(instruction)
-
-    def insert(self, at: int, instruction: Instruction) -> None:
-        """Puts an instruction before the one that is at a place."""
-        self._list.insert(at, instruction)
+    def _note(self, instruction: Instruction) -> None:
+        self._ops.add(instruction.op)
         for v in instruction.outputs:
             self._givers[id(v)] = instruction
         for v in instruction.inputs:
             self._readers.setdefault(id(v), {})[id(instruction)] = instruction
 
-    def remove(self, instruction: Instruction) -> None:
-        """Leaves an instruction out."""
-        self._list.remove(instruction)
+    def _all(self) -> list[Instruction]:
+        if self._now is None:
+            self._now, instruction = [], self._after[None]
+            while instruction is not None:
+                self._now.append(instruction)
+                instruction = self._after[instruction]
+        return self._now
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return iter(self._all())
+
+    def __reversed__(self) -> Iterator[Instruction]:
+        return reversed(self._all())
+
+    def of(self, *ops: str) -> list[Instruction]:
+        """Those of an op, or of several."""
+        return [] if self._ops.isdisjoint(ops) else [i for i in self._all() if i.op in ops]
+
+    def put_first(self, instruction: Instruction) -> None:
+        """Puts an instruction before all others."""
+        self._put(instruction, self._after[None])
+
+    def put_behind(self, other: Instruction, instruction: Instruction) -> None:
+        """Puts an instruction right behind another one."""
+        self._put(instruction, self._after[other])
+
+    def _put(self, instruction: Instruction, after: Instruction | None) -> None:
+        before = self._before[after]
+        self._after[before] = self._before[after] = instruction
+        self._after[instruction], self._before[instruction] = after, before
+        self._now = None
+        self._note(instruction)
+
+    def remove(self, instruction: Instruction) -> Instruction | None:
+        """Leaves an instruction out; the one behind it."""
+        before, after = self._before.pop(instruction), self._after.pop(instruction)
+        self._after[before], self._before[after] = after, before
+        self._now = None
         for v in instruction.outputs:
             if self._givers.get(id(v)) is instruction:
                 del self._givers[id(v)]
         for v in instruction.inputs:
             self._readers[id(v)].pop(id(instruction), None)
+        return after
 
     def replace(self, old: Instruction, new: Instruction) -> None:
         """Another instruction in the place of one."""
-        at = self.index(old)
-        self.remove(old)
-        self.insert(at, new)
+        self._put(new, self.remove(old))
 
     def giver(self, value: Value) -> Instruction | None:
         """The instruction that a value is an output of; None for an input of the program."""
@@ -153,6 +184,35 @@ class Listing:
     def readers(self, value: Value) -> list[Instruction]:
         """The instructions that read a value, each once."""
         return list(self._readers.get(id(value), {}).values())
+
+    def only_reader(self, value: Value) -> Instruction | None:
+        """The one instruction that reads a value; None if there are none or several."""
+        readers = self._readers.get(id(value), {})
+        return next(iter(readers.values())) if len(readers) == 1 else None
+
+
+class Ends:
+    """Values that a caller gives or gets, in order, where each can be found and exchanged."""
+
+    def __init__(self, values: Iterable[Value]) -> None:
+        self._list = list(values)
+        self._places: dict[int, list[int]] = {}
+        for place, value in enumerate(self._list):
+            self._places.setdefault(id(value), []).append(place)
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._list)
+
+    def __contains__(self, value: object) -> bool:
+        return id(value) in self._places
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Another value wherever one is."""
+        places = self._places.pop(id(old), [])
+        for place in places:
+            self._list[place] = new
+        if places:
+            self._places.setdefault(id(new), []).extend(places)
 
 
 def _brief(numbers: tuple[float, ...]) -> str:

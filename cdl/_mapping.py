@@ -64,6 +64,9 @@ def _in_pieces(program: Program, expression: Expression, inputs: Sequence[Value]
 
 def merge(program: Rewriter) -> None:
     """Each map whose value only another map reads becomes a part of that one."""
+    found = program.instructions.of("map")
+    if len(found) < 2:
+        return
     kept = {id(v) for v in (*program.outputs, *program.pulled)}
     readers: dict[int, int] = {}
     for i in program.instructions:
@@ -71,7 +74,7 @@ def merge(program: Rewriter) -> None:
             readers[id(v)] = readers.get(id(v), 0) + 1
     maps: dict[int, Instruction] = {}  # by id of what it gives
     gone: set[int] = set()
-    for i in [i for i in program.instructions if i.op == "map"]:
+    for i in found:
         new = i
         for v in i.inputs:
             before = maps.get(id(v))
@@ -84,8 +87,9 @@ def merge(program: Rewriter) -> None:
         if new is not i:
             program.swap(i, new)
         maps[id(i.outputs[0])] = new
-    for i in [i for i in program.instructions if i.op == "map" and id(i.outputs[0]) in gone]:
-        program.instructions.remove(i)
+    for i in program.instructions.of("map"):
+        if id(i.outputs[0]) in gone:
+            program.instructions.remove(i)
 
 
 def _merged(reader: Instruction, value: Value, before: Instruction) -> Instruction | None:

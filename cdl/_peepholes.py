@@ -38,8 +38,10 @@ def apply(program: Rewriter) -> None:
 
 def _read_once(program: Rewriter, value: Value) -> bool:
     """Whether one instruction reads a value, once, and nobody else does."""
-    reads = sum(v is value for i in program.readers(value) for v in i.inputs)
-    return reads == 1 and not any(v is value for v in (*program.outputs, *program.pulled))
+    reader = program.instructions.only_reader(value)
+    if reader is None or value in program.outputs or value in program.pulled:
+        return False
+    return sum(v is value for v in reader.inputs) == 1
 
 
 def _parameter(program: Rewriter, value: Value) -> Variable | None:
@@ -52,7 +54,7 @@ def _parameter(program: Rewriter, value: Value) -> Variable | None:
 
 
 def _fuse_products(program: Rewriter) -> None:
-    for i in [i for i in program.instructions if i.op == "product"]:
+    for i in program.instructions.of("product"):
         x, factor = i.inputs
         kernel = _parameter(program, factor)
         turned = i.attributes["turned_a"] or i.attributes["turned_b"]
@@ -63,9 +65,11 @@ def _fuse_products(program: Rewriter) -> None:
 
 
 def _fuse_biases(program: Rewriter) -> None:
-    for i in [i for i in program.instructions if i.op == "map" and len(i.inputs) == 2]:
+    for i in program.instructions.of("map"):
+        if len(i.inputs) != 2:
+            continue
         sum_of = read(i.numbers)
-        of_two = len(i.inputs) == 2 and all(a.primitive == "argument" for a in sum_of.args)
+        of_two = all(a.primitive == "argument" for a in sum_of.args)
         if sum_of.primitive != "add" or not of_two:
             continue
         for x, other in (i.inputs, i.inputs[::-1]):
@@ -97,7 +101,9 @@ def _bias(program: Rewriter, value: Value) -> Variable | None:
 
 def _name_activations(program: Rewriter) -> None:
     """A primitive of what a dense layer gives becomes the activation of that name."""
-    for i in [i for i in program.instructions if i.op == "map" and len(i.inputs) == 1]:
+    for i in program.instructions.of("map"):
+        if len(i.inputs) != 1:
+            continue
         source, formula = program.producer(i.inputs[0]), read(i.numbers)
         kind = _ACTIVATIONS.get(formula.primitive)
         if kind is None or formula.args[0].primitive != "argument":
@@ -108,7 +114,7 @@ def _name_activations(program: Rewriter) -> None:
 
 def _fuse_means(program: Rewriter) -> None:
     """The mean of means of as many numbers is the mean of all; a sum of n is n times a mean."""
-    for i in [i for i in program.instructions if i.op == "objective"]:
+    for i in program.instructions.of("objective"):
         loss = program.current(i)
         while True:
             source = program.producer(loss.inputs[0])

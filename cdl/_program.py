@@ -151,7 +151,10 @@ class Program:
             )
         instruction = Instruction("assign", (value,), (), (variable,), {})
         if before := self._assigned.get(id(variable)):
-            self.instructions.remove(before)
+            at = len(self.instructions) - 1  # mostly not far from the end, as in a loop's step
+            while self.instructions[at] is not before:
+                at -= 1
+            del self.instructions[at]
         self.instructions.append(instruction)
         self._assigned[id(variable)] = instruction
         self._read[id(variable)] = value
