@@ -109,6 +109,15 @@ def index(program: Program, value: Value, key: Sequence[Key]) -> Value:
     return reshape(program, value, shape)
 
 
+def permute(program: Program, value: Value, order: Sequence[int]) -> Value:
+    """The axes of a value in another order: axis `order[i]` becomes axis i."""
+    shape = tuple(value.shape[axis] for axis in order)
+    long = [axis for axis in order if value.shape[axis] != 1]
+    if long == sorted(long):  # only axes of size 1 change their place
+        return reshape(program, value, shape)
+    return program.emit("permute", (value,), shape, numbers=order)
+
+
 def take_along(program: Program, value: Value, places: Value, axis: int) -> Value:
     """Along an axis, the element whose number `places` has; else both have the same shape.
 

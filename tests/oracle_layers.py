@@ -23,9 +23,9 @@ def by_column(gradient):
 
 
 def axes_of(i):
-    """The permutation that the decimal digits of `order` write down, batch axis first if any."""
-    digits = [int(d) for d in str(int(i.attributes["order"]))]
-    return [d - 1 for d in digits] if i.outputs[0].shared else [0, *digits]
+    """The permutation that the numbers are, batch axis first if any."""
+    axes = [int(n) for n in i.numbers]
+    return axes if i.outputs[0].shared else [0, *(axis + 1 for axis in axes)]
 
 
 def mask_forward(o, i):

@@ -80,7 +80,7 @@ def places(i: "Instruction") -> NDArray[np.int64]:
 
 def axes(i: "Instruction") -> list[int]:
     """The axes of a sample, from 0, that become those of the result of `permute`."""
-    return [int(digit) - 1 for digit in str(int(i.attributes["order"]))]
+    return [int(axis) for axis in i.numbers]
 
 
 class Product:

@@ -11,28 +11,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from cdl._moving import permute
+
 if TYPE_CHECKING:
     from cdl._program import Program, Value
 
-MOST_AXES = 7  # beside that of the samples: digits of a permutation that a float32 holds exactly
-
 
 def permuted(program: Program, x: Value, order: Sequence[int]) -> Value:
-    """`x` with its axes in another order: axis `order[i]` becomes axis i + 1.
-
-    Raises:
-        ValueError: x has more axes than a permutation can name.
-    """
-    if list(order) == list(range(1, len(x.shape) + 1)):
-        return x
-    if len(order) > MOST_AXES:
-        raise ValueError(
-            f"axes can be moved in inputs of at most {MOST_AXES} axes beside that of the samples, "
-            f"got shape {(None, *x.shape)}"
-        )
-    shape = [x.shape[axis - 1] for axis in order]
-    digits = float("".join(map(str, order)))
-    return program.emit("permute", (x,), shape, order=digits)
+    """`x` with its axes in another order: axis `order[i]` becomes axis i + 1."""
+    return permute(program, x, [axis - 1 for axis in order])
 
 
 def reshaped(program: Program, x: Value, shape: Sequence[int]) -> Value:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core, _graph
+from cdl._moving import permute
 from cdl._variable import in_traced_code
 from cdl.losses import lines, symbolic
 from cdl.losses.loss import Loss, as_array
@@ -111,11 +112,8 @@ class CompiledLoss(Loss):
         """Targets and predictions as the row takes them: `axis` last, targets as in `targets`."""
         place, rank = self._place(prediction), len(prediction.shape)
         if place != rank:
-            order = "".join(str(axis) for axis in range(1, rank + 1) if axis != place)
-            shape = (*_without(prediction.shape, place), prediction.shape[place - 1])
-            digits = float(order + str(place))
-            target = program.emit("permute", (target,), shape, order=digits)
-            prediction = program.emit("permute", (prediction,), shape, order=digits)
+            order = [*_without(range(rank), place), place - 1]
+            target, prediction = (permute(program, v, order) for v in (target, prediction))
         return self.lower_target(program, target), prediction
 
     def lower_target(self, program: Program, target: Value) -> Value:
@@ -163,9 +161,9 @@ class CompiledLoss(Loss):
         )
 
 
-def _without(shape: Sequence[int], place: int) -> tuple[int, ...]:
-    """A shape without its axis number `place`, counted from 1."""
-    return (*shape[: place - 1], *shape[place:])
+def _without(axes: Sequence[int], place: int) -> tuple[int, ...]:
+    """All axes, or their sizes, but number `place`, counted from 1."""
+    return (*axes[: place - 1], *axes[place:])
 
 
 def is_compiled(loss: Any) -> bool:

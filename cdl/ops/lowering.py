@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import _values
 from cdl._expression import Expression, apply, argument, constant
+from cdl._moving import permute
 from cdl._samples import SampleCount
 from cdl._term import Term
 from cdl.ops.arrays import along_samples, axes_of
@@ -114,16 +115,6 @@ def sample_axis(x: Any, axis: int) -> int:
     """The axis of the value that an axis of a term, not that of the samples, is."""
     axis %= len(x.shape)
     return axis - (getattr(x, "lead", 0) == 1 and axis > x.batch_axis)
-
-
-def permute(program: Program, value: Value, order: Sequence[int]) -> Value:
-    """The axes of a value in another order: axis `order[i]` becomes axis i."""
-    shape = tuple(value.shape[axis] for axis in order)
-    long = [axis for axis in order if value.shape[axis] != 1]
-    if long == sorted(long):  # only axes of size 1 change their place
-        return _values.reshape(program, value, shape)
-    digits = int("".join(str(axis + 1) for axis in order))
-    return program.emit("permute", (value,), shape, order=digits)
 
 
 def moved(program: Program, x: Any, order: Iterable[int]) -> Value:

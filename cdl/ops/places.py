@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _moving, _values
+from cdl._moving import permute
 from cdl._symbols import KerasTensor
 from cdl._term import Term
-from cdl.ops.lowering import broadcast, permute, sample_axis, value_of
+from cdl.ops.lowering import broadcast, sample_axis, value_of
 
 if TYPE_CHECKING:
     from cdl._program import Program, Value

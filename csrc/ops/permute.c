@@ -1,12 +1,10 @@
 /* permute.c - the axes of a sample in another order.
  *
- * The attribute's decimal digits are the axes of x that become the axes of y, counted from 1 as
- * Keras's Permute counts them: order = 21 transposes. All but two axes are looped over; the last
- * axis of y and the last axis of x make a matrix that is transposed, or a line that is copied.
+ * The numbers are the axes of x that become the axes of y, from 0: 1 0 transposes. All but two axes
+ * are looped over; the last axis of y and the last axis of x make a matrix that is transposed, or a
+ * line that is copied.
  */
 #include "ops/lines.h"
-
-enum { ORDER }; /* attributes */
 
 /* One way through the elements of a sample: for each axis of y its size and how far apart its
  * elements are in x and in y. */
@@ -16,26 +14,23 @@ struct walk {
     int inner; /* the axis of y that is the last one of x */
 };
 
-/* The axes as the attribute has them, from 0; false if it is no permutation of n axes. */
-static bool axes_of(float order, int n, int axes[CDL_MAX_DIMS]) {
-    int digits = (int)order, seen = 0;
-    for (int d = n - 1; d >= 0; d--, digits /= 10) {
-        axes[d] = digits % 10 - 1;
-        if (axes[d] < 0 || axes[d] >= n) return false;
-        seen |= 1 << axes[d];
+static bool is_permutation(const double *order, int n) {
+    int seen = 0;
+    for (int d = 0; d < n; d++) {
+        if (!(order[d] >= 0.0 && order[d] < (double)n)) return false;
+        seen |= 1 << (int)order[d];
     }
-    return digits == 0 && seen == (1 << n) - 1;
+    return seen == (1 << n) - 1;
 }
 
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const float order = node->attribute[ORDER];
-    int axes[CDL_MAX_DIMS];
+    const double *order = node->numbers;
     if (x->is_int || x->n_dims != y->n_dims || x->n_dims == 0) return CDL_ERR_PROGRAM;
-    if (!(order >= 1.0f && order < 1e8f)) return CDL_ERR_PROGRAM;
-    if (!axes_of(order, x->n_dims, axes)) return CDL_ERR_PROGRAM;
+    if (node->n_numbers != (size_t)x->n_dims || !is_permutation(order, x->n_dims))
+        return CDL_ERR_PROGRAM;
     for (int d = 0; d < x->n_dims; d++) {
-        if (y->dims[d] != x->dims[axes[d]]) return CDL_ERR_PROGRAM;
+        if (y->dims[d] != x->dims[(int)order[d]]) return CDL_ERR_PROGRAM;
     }
     return CDL_OK;
 }
@@ -53,14 +48,13 @@ static struct walk walk_of(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     struct walk walk = {.n = x->n_dims};
     size_t in_x[CDL_MAX_DIMS];
-    int axes[CDL_MAX_DIMS];
-    axes_of(node->attribute[ORDER], x->n_dims, axes);
     strides_of(x, in_x);
     strides_of(y, walk.to);
     for (int d = 0; d < walk.n; d++) {
+        const int axis = (int)node->numbers[d];
         walk.size[d] = y->dims[d];
-        walk.from[d] = in_x[axes[d]];
-        if (axes[d] == x->n_dims - 1) walk.inner = d;
+        walk.from[d] = in_x[axis];
+        if (axis == x->n_dims - 1) walk.inner = d;
     }
     return walk;
 }
@@ -117,7 +111,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_permute = {
     .name = "permute",
-    .attributes = "order",
+    .attributes = "",
     .params = "",
     .check = check,
     .forward = forward,

@@ -108,8 +108,8 @@ def activity(program, x, rng):
 
 def permute(order):
     def emit(program, x, rng):
-        shape = [x.shape[int(d) - 1] for d in str(order)]
-        return program.emit("permute", [x], shape, order=float(order))
+        axes = [int(d) - 1 for d in str(order)]
+        return program.emit("permute", [x], [x.shape[axis] for axis in axes], numbers=axes)
 
     return emit
 
@@ -145,6 +145,8 @@ CASES = {
     "permute_321": (permute(321), [(2, 3, 4), (5, 17, 2)]),
     "permute_3142": (permute(3142), [(2, 3, 4, 5)]),
     "permute_24135": (permute(24135), [(2, 3, 2, 3, 4)]),
+    "permute_87654321": (permute(87654321), [(2, 1, 2, 3, 1, 2, 1, 3)]),
+    "permute_51728364": (permute(51728364), [(2, 1, 2, 1, 3, 2, 1, 2)]),
 }
 EACH = [(name, shape) for name, (_, shapes) in CASES.items() for shape in shapes]
 

@@ -353,7 +353,7 @@ def test_ops_that_know_nothing_of_it_work_on_shared_values(isa):
     line = [plain(rng.uniform(0.5, 2, 4)), plain(rng.normal(size=4))]
     attributes = {"measure": 0.0, "subtracts_mean": 1.0, "epsilon": 1e-3}
     y = program.emit("normalize", [y], (2, 4), line, **attributes)
-    y = program.emit("permute", [program.emit("softmax", [y], (2, 4))], (4, 2), order=21.0)
+    y = program.emit("permute", [program.emit("softmax", [y], (2, 4))], (4, 2), numbers=[1, 0])
     y = dense(program, y, random_weight(rng, 2, 3), weight(np.zeros(3)))
     assert y.shared
     scored(program, program.spread(y))

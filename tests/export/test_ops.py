@@ -77,7 +77,7 @@ CASES = {
     "pick lines": ([(4, 3)], emit("pick", (3, 3), (1, 4, 3, 0, 2, 2, -1, 1, 0)), None),
     "broadcast": ([(3, 1)], emit("broadcast", (2, 3, 4)), None),
     "repeat": ([(3,)], emit("repeat", (4, 3)), None),
-    "permute": ([(2, 3, 4)], emit("permute", (4, 2, 3), order=312.0), None),
+    "permute": ([(2, 3, 4)], emit("permute", (4, 2, 3), numbers=[2, 0, 1]), None),
     "concat": ([(2, 3), (2, 5)], emit("concat", (2, 8), axis=1.0), None),
     "take along": ([(2, 4), (2, 3)], emit("take_along", (2, 3), (2, 4, 1)), 4),
     "take along from the end": ([(4, 2), (3, 2)], emit("take_along", (3, 2), (1, 4, 2)), -4),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import references as reference
 
-from cdl import layers
+from cdl import layers, losses, ops
 from cdl.layers import Dense, Input
-from cdl.models import Sequential
+from cdl.models import Model, Sequential
 from cdl.optimizers import Adam
 
 X = np.random.default_rng(5).normal(size=(5, 2, 3, 4)).astype(np.float32)
@@ -141,6 +141,28 @@ def test_bad_argument_is_refused(call, error, text):
         call()
 
 
-def test_more_axes_than_a_permutation_can_name_are_refused():
-    with pytest.raises(ValueError, match="at most 7 axes"):
-        layers.Permute((2, 1, 3, 4, 5, 6, 7, 8))(np.ones((2,) * 9))
+def test_samples_of_eight_axes_can_be_turned():
+    x = np.random.default_rng(7).normal(size=(5, 2, 1, 3, 1, 2, 2, 1, 2)).astype(np.float32)
+    for dims in ((8, 7, 6, 5, 4, 3, 2, 1), (2, 1, 4, 3, 6, 5, 8, 7), (8, 1, 2, 3, 4, 5, 6, 7)):
+        expected = x.transpose(0, *dims)
+        np.testing.assert_array_equal(layers.Permute(dims)(x), expected)
+        tensor = layers.Input(x.shape[1:])
+        model = Model(tensor, ops.transpose(tensor, (0, *dims)))
+        np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+    e = np.exp(x.astype(np.float64))
+    for axis in (1, 3, 8):
+        found = layers.Softmax(axis)(x)
+        np.testing.assert_allclose(found, e / e.sum(axis, keepdims=True), rtol=1e-6)
+
+
+def test_a_loss_along_any_of_eight_axes_learns():
+    shape = (2, 1, 3, 1, 2, 2, 1, 2)
+    x = np.random.default_rng(7).normal(size=(5, *shape)).astype(np.float32)
+    y = np.random.default_rng(8).uniform(size=x.shape).astype(np.float32)
+    for axis in (1, 3, -4):
+        loss = losses.CategoricalCrossentropy(from_logits=True, axis=axis)
+        model = Sequential([layers.Input(shape), layers.Dense(2)])
+        model.compile("sgd", loss)
+        expected = float(loss(y, model.predict(x, verbose=0)))
+        np.testing.assert_allclose(model.train_on_batch(x, y), expected, rtol=1e-5)
+        assert model.evaluate(x, y, verbose=0) < expected
