@@ -136,7 +136,8 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     cdl_prepare(program, training);
     cdl_region(cdl_team_size(program), forward_half, &half);
     if (cdl_has_failed(program)) return half.ctx.rows;
-    cdl_settle(program, &half.ctx);
+    /* Where something learns, a backward pass comes, which reads the weights as they are. */
+    if (!training || program->n_groups == 0) cdl_settle(program, &half.ctx);
     cdl_count_reports(program, &half.ctx);
     if (!training) cdl_count_penalties(program, &half.ctx); /* training: in its backward */
     return half.ctx.rows;
@@ -172,6 +173,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
     struct half half = {program, pass, cdl_context_of(program, pass, true, 0, 1), gradients, false};
     cdl_prepare_step(program, pass, 0, &half.ctx.optimizer);
     cdl_region(cdl_team_size(program), backward_half, &half);
+    if (program->n_groups && !cdl_has_failed(program)) cdl_settle(program, &half.ctx);
     cdl_count_penalties(program, &half.ctx);
     go_on(pass, true, half.learned);
 }

@@ -303,6 +303,33 @@ def test_a_matrix_that_is_assigned_is_what_a_product_reads_next():
     np.testing.assert_allclose(executor.predict([x]), x @ other.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_step_in_two_halves_assigns_where_a_step_in_one_call_does(threads):
+    def run(halves):
+        rng = np.random.default_rng(11)
+        kernels = [random_weight(rng, 5, 4), random_weight(rng, 4, 3)]
+        program = Program()
+        h = dense(program, program.input((5,)), kernels[0])
+        y = dense(program, h, kernels[1])
+        twice = program.map("add", [program.param(kernels[1])] * 2)
+        program.assign(kernels[1], twice)
+        program.output(y)
+        program.loss("mean_squared_error", program.input((3,), role="y"), y)
+        optimizer = learner("sgd", kernels)
+        executor = _core.Executor(
+            program.fused(), 16, training=True, optimizer=optimizer, threads=threads)  # fmt: skip
+        executor.begin([data(rng, 5, rows=48), data(rng, 3, rows=48)], 16)
+        for step in range(3):
+            if halves:
+                executor.forward(True, step)
+                executor.backward([], 0.1, step)
+            else:
+                executor.train(1, 1e9, [0.1], step, 0)
+        return [kernel.numpy().tolist() for kernel in kernels], executor.totals()
+
+    assert run(halves=True) == run(halves=False)
+
+
 @pytest.mark.parametrize("shape", [(2,), (3, 1)])
 def test_a_value_of_another_shape_or_of_each_sample_is_not_assigned(shape):
     program, w = Program(), plain(np.zeros(3))
