@@ -46,8 +46,9 @@ enum cdl_elementwise {
 };
 
 /* Floats of a chunk, the piece of a value on which all steps of an expression run before the next
- * piece: ten registers are 20 KB of the L1 cache. */
-enum { CDL_MAP_CHUNK = 512 };
+ * piece; and of all registers and constants: 24 KB of the L1 cache and of the stack. More than
+ * twelve have shorter chunks. */
+enum { CDL_MAP_CHUNK = 512, CDL_MAP_ROOM = 12 * CDL_MAP_CHUNK };
 
 /* y = f(a, b, c) for n <= CDL_MAP_CHUNK elements; y may be an operand. */
 typedef void cdl_elementwise_fn(size_t n, float *y, const float *a, const float *b, const float *c);
@@ -73,7 +74,7 @@ struct cdl_map_step {
 /* One run of an expression over lines of one layout, which all values have. */
 struct cdl_map {
     size_t lines, width, ld;
-    int n_steps, n_constants;
+    int n_steps, n_registers, n_constants;
     const double *constants;
     const float *in[CDL_MAP_Y + 1 - CDL_MAP_INPUT]; /* NULL where no step reads */
     float *out[8];

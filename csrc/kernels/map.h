@@ -79,20 +79,27 @@ static void map_chunk(const struct cdl_map *m, float **place, size_t at, size_t 
     }
 }
 
+/* A multiple of 64, so that each number meets the same loop, of vectors or of what is left over. */
+CDL_INLINE size_t map_chunk_size(const struct cdl_map *m) {
+    const size_t rows = (size_t)(m->n_registers + m->n_constants);
+    return rows * CDL_MAP_CHUNK <= CDL_MAP_ROOM ? CDL_MAP_CHUNK : CDL_MAP_ROOM / rows / 64 * 64;
+}
+
 /* Single columns are one long row; short lines go several at a time; a long one in parts. */
 static void map(const struct cdl_map *m) {
-    _Alignas(64) float registers[CDL_MAP_REGISTERS][CDL_MAP_CHUNK];
-    _Alignas(64) float constants[CDL_MAP_CONSTANTS][CDL_MAP_CHUNK];
+    _Alignas(64) float room[CDL_MAP_ROOM], *free = room;
     float *place[CDL_MAP_OPERANDS];
-    const size_t floats = m->lines * m->ld;
-    for (int r = 0; r < CDL_MAP_REGISTERS; r++) place[r] = registers[r];
-    for (int c = 0; c < m->n_constants; c++) {
+    const size_t floats = m->lines * m->ld, chunk = map_chunk_size(m);
+    assert(m->n_registers <= CDL_MAP_REGISTERS && m->n_constants <= CDL_MAP_CONSTANTS);
+    assert(m->n_steps <= CDL_MAP_STEPS && m->ld >= cdl_padded(m->width));
+    for (int r = 0; r < m->n_registers; r++, free += chunk) place[r] = free;
+    for (int c = 0; c < m->n_constants; c++, free += chunk) {
         const float value = (float)m->constants[c];
-        place[CDL_MAP_CONSTANT + c] = constants[c];
-        for (size_t i = 0; i < CDL_MAP_CHUNK && i < floats; i++) constants[c][i] = value;
+        place[CDL_MAP_CONSTANT + c] = free;
+        for (size_t i = 0; i < chunk && i < floats; i++) free[i] = value;
     }
-    if (m->ld <= CDL_MAP_CHUNK) {
-        const size_t together = CDL_MAP_CHUNK / m->ld;
+    if (m->ld <= chunk) {
+        const size_t together = chunk / m->ld;
         for (size_t l = 0; l < m->lines; l += together) {
             const size_t lines = m->lines - l < together ? m->lines - l : together;
             map_chunk(m, place, l * m->ld, lines * m->ld, lines);
@@ -101,8 +108,8 @@ static void map(const struct cdl_map *m) {
     }
     const size_t padded = cdl_padded(m->width);
     for (size_t l = 0; l < m->lines; l++) {
-        for (size_t j = 0; j < padded; j += CDL_MAP_CHUNK) {
-            const size_t n = padded - j < CDL_MAP_CHUNK ? padded - j : CDL_MAP_CHUNK;
+        for (size_t j = 0; j < padded; j += chunk) {
+            const size_t n = padded - j < chunk ? padded - j : chunk;
             map_chunk(m, place, l * m->ld + j, n, 0);
         }
         for (int k = 0; k < 8; k++) {

@@ -82,11 +82,22 @@ static double flops(const struct cdl_node *node) {
     return 4.0 * node->numbers[N_FORWARD] * (double)(node->out[0]->lines * node->out[0]->width);
 }
 
+/* Registers up to the last one that a step names. */
+static int registers_of(const struct cdl_map_step *step, int so_far) {
+    const uint8_t named[] = {step->to, step->from[0], step->from[1], step->from[2]};
+    for (size_t i = 0; i < sizeof named; i++) {
+        if (named[i] < CDL_MAP_REGISTERS && named[i] >= so_far) so_far = named[i] + 1;
+    }
+    return so_far;
+}
+
 static void run(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_map *map,
                 bool backward, unsigned wanted) {
     const double *steps = steps_of(node, backward);
     for (int s = 0; s < (int)node->numbers[backward ? N_BACKWARD : N_FORWARD]; s++) {
-        if (mask_of(steps[s]) & wanted) map->steps[map->n_steps++] = step_of(steps[s]);
+        if (!(mask_of(steps[s]) & wanted)) continue;
+        map->steps[map->n_steps] = step_of(steps[s]);
+        map->n_registers = registers_of(&map->steps[map->n_steps++], map->n_registers);
     }
     map->n_constants = (int)node->numbers[N_CONSTANTS];
     map->constants = node->numbers + CONSTANTS;

@@ -162,6 +162,52 @@ def test_more_than_a_map_can_hold_is_several():
     np.testing.assert_allclose(predict(fused, arrays), sum(arrays), rtol=1e-5, atol=1e-5)
 
 
+def wide_sum(program, x):
+    """sum exp(c x) over 16 constants c, as a tree: what one map can hold, and no more."""
+    terms = [apply("exp", argument(0) * c) for c in WIDE]
+    while len(terms) > 1:
+        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=True)]
+    return program.map(terms[0], [x])
+
+
+WIDE = np.linspace(0.11, 0.9, 16)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("shape", [*SHAPES, (191,), (193,), (2, 321), (513,)])
+def test_an_expression_of_many_constants_is_exact_at_every_size(shape, isa):
+    x = RNG.normal(size=(100, *shape)).astype(np.float32)
+    program = Program()
+    program.output(wide_sum(program, program.input(shape)))
+    (one,) = program.fused(training=False).instructions
+    assert one.op == "map" and one.numbers[0] == 16
+    expected = np.exp(np.multiply.outer(x.astype(np.float64), WIDE)).sum(-1)
+    for threads in (1, 3):
+        found = predict(program, [x], isa=isa, threads=threads)
+        np.testing.assert_allclose(found, expected, rtol=3e-6)
+
+
+@pytest.mark.measures
+def test_a_thread_with_little_stack_runs_the_largest_expression(run_python, root):
+    run_python(f"""if True:
+        import sys, threading
+        sys.path.insert(0, {str(root / "tests" / "core")!r})
+        sys.path.insert(0, {str(root / "tests")!r})
+        import numpy as np
+        from test_map import Program, wide_sum, _core
+        program = Program()
+        program.output(wide_sum(program, program.input((40,))))
+        executor = _core.Executor(program, 64)
+        x, found = np.ones((64, 40), np.float32), []
+        found.append(executor.predict([x]))
+        threading.stack_size(64 * 1024)
+        thread = threading.Thread(target=lambda: found.append(executor.predict([x])))
+        thread.start()
+        thread.join()
+        assert (found[0] == found[1]).all()
+    """)
+
+
 def test_an_expression_that_is_too_long_is_cut():
     program = Program()
     x = program.input((3,))
