@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/threads.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -217,6 +218,7 @@ static void pause_once(void) {
 }
 
 void cdl_barrier_wait(struct cdl_team *team, int thread) {
+    assert(thread >= 0 && thread < team->size);
     if (team->size == 1) return;
     /* A pause takes 10 to 50 ns: some 60 us of spinning, about as far as threads drift apart within
      * a step. Who yields beside a busy neighbour gets the core back milliseconds later; who spins

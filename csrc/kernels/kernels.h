@@ -3,6 +3,7 @@
 #ifndef CDL_KERNELS_KERNELS_H
 #define CDL_KERNELS_KERNELS_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -60,6 +60,7 @@ CDL_INLINE void add_run(size_t n, const float *x, float *y) {
 /* A number is turned into an int only where it is one: a cast of others is undefined. */
 static void row_numbers(size_t count, const float *x, bool wraps, int32_t limit, int32_t low,
                         int32_t high, int32_t *restrict rows) {
+    assert(limit >= 0 && high <= limit);
     const float end = (float)limit, round = wraps ? end : 0.0f;
     for (size_t i = 0; i < count; i++) {
         const float number = x[i] < 0.0f ? x[i] + round : x[i];

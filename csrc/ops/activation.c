@@ -30,6 +30,7 @@ const struct cdl_op cdl_op_activation = {
     .attributes = "kind",
     .params = "",
     .table = "activations",
+    .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
     .forward = forward,
     .backward = backward,

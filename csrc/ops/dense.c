@@ -133,6 +133,7 @@ const struct cdl_op cdl_op_dense = {
     .attributes = "activation",
     .params = "kernel,bias",
     .table = "activations",
+    .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
     .flops = flops,
     .thread_floats = thread_floats,

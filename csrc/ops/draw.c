@@ -30,6 +30,7 @@ const struct cdl_op cdl_op_draw = {
     .attributes = "kind,seed,seed_high,own,fixed",
     .params = "",
     .table = "draws",
+    .table_rows = CDL_N_DRAWS,
     .check = check,
     .forward = forward,
     .is_source = true,

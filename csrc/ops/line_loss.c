@@ -14,8 +14,7 @@ static const enum cdl_target targets[CDL_N_LOSSES] = {
 
 static cdl_status check(const struct cdl_node *node) {
     const int kind = (int)node->attribute[KIND];
-    if (node->n_in != 2 || node->n_out != 1 || kind < 0 || kind >= CDL_N_LOSSES)
-        return CDL_ERR_PROGRAM;
+    if (node->n_in != 2 || node->n_out != 1) return CDL_ERR_PROGRAM;
     return cdl_check_mean(node, targets[kind]);
 }
 
@@ -61,6 +60,7 @@ const struct cdl_op cdl_op_line_loss = {
     .attributes = "kind",
     .params = "",
     .table = "losses",
+    .table_rows = CDL_N_LOSSES,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -20,7 +20,7 @@ static const bool is_classes[CDL_N_LOSSES] = {
 static cdl_status check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->in[0], *t = node->in[1];
     const int kind = (int)node->attribute[KIND];
-    if (node->n_in < 2 || kind < 0 || kind >= CDL_N_LOSSES) return CDL_ERR_PROGRAM;
+    if (node->n_in < 2) return CDL_ERR_PROGRAM;
     if (is_classes[kind] != t->is_int || t->lines != y->lines) return CDL_ERR_PROGRAM;
     if (!t->is_int && t->width != y->width) return CDL_ERR_PROGRAM;
     if (node->n_in > 2 && !cdl_weights_fit(y, node->in[2])) return CDL_ERR_PROGRAM;
@@ -83,6 +83,7 @@ const struct cdl_op cdl_op_loss = {
     .attributes = "kind,scale,reduction",
     .params = "",
     .table = "losses",
+    .table_rows = CDL_N_LOSSES,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -14,7 +14,7 @@ static const enum cdl_target targets[CDL_N_LOSSES] = {
 
 static cdl_status check(const struct cdl_node *node) {
     const int kind = (int)node->attribute[KIND];
-    if (node->n_in < 2 || kind < 0 || kind >= CDL_N_LOSSES) return CDL_ERR_PROGRAM;
+    if (node->n_in < 2) return CDL_ERR_PROGRAM;
     return cdl_check_mean(node, targets[kind]);
 }
 
@@ -42,6 +42,7 @@ const struct cdl_op cdl_op_measure = {
     .attributes = "kind",
     .params = "",
     .table = "losses",
+    .table_rows = CDL_N_LOSSES,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -157,6 +157,7 @@ struct cdl_op {
     const char *attributes; /* comma-separated names */
     const char *params;     /* comma-separated names */
     const char *table;      /* of the row that attribute 0 names: "activations", ... or NULL */
+    int table_rows;         /* how many it has */
     cdl_status (*check)(const struct cdl_node *node);
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
     void (*prepare)(const struct cdl_node *node, bool training); /* once a run, by one thread */

@@ -124,6 +124,7 @@ const struct cdl_op cdl_op_over_rows = {
     .attributes = "kind",
     .params = "",
     .table = "reductions",
+    .table_rows = CDL_N_REDUCTIONS,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

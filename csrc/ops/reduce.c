@@ -70,6 +70,7 @@ const struct cdl_op cdl_op_reduce = {
     .attributes = "kind",
     .params = "",
     .table = "reductions",
+    .table_rows = CDL_N_REDUCTIONS,
     .check = check,
     .flops = flops,
     .forward = forward,

@@ -256,7 +256,7 @@ static const struct row *row_of(const struct cdl_node *node) {
 
 static cdl_status check(const struct cdl_node *node) {
     const int kind = (int)node->attribute[KIND];
-    if (node->n_in < 2 || node->n_out || kind < 0 || kind >= CDL_N_TALLIES) return CDL_ERR_PROGRAM;
+    if (node->n_in < 2 || node->n_out) return CDL_ERR_PROGRAM;
     const struct cdl_tensor *y = node->in[0], *w = node->in[2];
     if (!cdl_target_fits(targets[kind], y, node->in[1])) return CDL_ERR_PROGRAM;
     if (node->n_in > 2 && !cdl_weights_fit(y, w) && !(w->lines == y->lines && w->width == y->width))
@@ -290,6 +290,7 @@ const struct cdl_op cdl_op_tally = {
     .attributes = "kind",
     .params = "thresholds,label_weights",
     .table = "tallies",
+    .table_rows = CDL_N_TALLIES,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

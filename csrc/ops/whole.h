@@ -5,6 +5,8 @@
 #ifndef CDL_OPS_WHOLE_H
 #define CDL_OPS_WHOLE_H
 
+#include <assert.h>
+
 #include "ops/op.h"
 
 struct cdl_whole {
@@ -24,18 +26,20 @@ extern const struct cdl_whole *const cdl_wholes[CDL_N_OPTIMIZERS];
 
 extern const struct cdl_whole cdl_whole_muon;
 
-/* A parameter is `outer` matrices of height x width, and each of them lies in pieces of `live`
- * columns from `column` on, its rows `ld` apart: panels, or all of it. */
+/* A parameter is `outer` matrices of height x width, one below the other, and each of them lies in
+ * pieces of `live` columns from `column` on, its rows `ld` apart: panels, or all of it. */
 struct cdl_piece {
     size_t offset, ld, live;
 };
 static inline struct cdl_piece cdl_piece_at(const struct cdl_trained *trained, size_t outer,
                                             size_t column) {
     const size_t width = trained->width;
+    assert(outer < trained->outer && column < width);
     if (!trained->param->matrix)
         return (struct cdl_piece){outer * trained->height * width, width, width};
     const size_t panel = cdl_panel_width(width, column), left = width - column;
-    return (struct cdl_piece){column * trained->height, panel, left < panel ? left : panel};
+    const size_t above = column * trained->param->rows + outer * trained->height * panel;
+    return (struct cdl_piece){above, panel, left < panel ? left : panel};
 }
 
 #endif

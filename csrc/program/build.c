@@ -14,10 +14,45 @@ const struct cdl_op *const cdl_ops[] = {
 };
 const int cdl_n_ops = sizeof cdl_ops / sizeof cdl_ops[0];
 
+/* cdl.h states the lengths of its arrays as numbers, since no op is seen from there. */
+#define HOLDS(STRUCT, MEMBER, N)                                                                   \
+    _Static_assert(sizeof((struct STRUCT *)0)->MEMBER / sizeof((struct STRUCT *)0)->MEMBER[0] ==   \
+                       (N),                                                                        \
+                   #STRUCT "." #MEMBER " is not as long as " #N)
+HOLDS(cdl_value_def, dims, CDL_MAX_DIMS);
+HOLDS(cdl_instruction_def, in, CDL_MAX_INPUTS);
+HOLDS(cdl_instruction_def, out, CDL_MAX_OUTPUTS);
+HOLDS(cdl_instruction_def, params, CDL_MAX_PARAMS);
+HOLDS(cdl_instruction_def, trained, CDL_MAX_PARAMS);
+HOLDS(cdl_instruction_def, attributes, CDL_MAX_ATTRIBUTES);
+HOLDS(cdl_instruction_def, row_params, CDL_MAX_ROW_PARAMS);
+HOLDS(cdl_trained_def, slots, CDL_MAX_SLOTS);
+HOLDS(cdl_group_def, hypers, CDL_MAX_HYPERS);
+HOLDS(cdl_program_def, groups, CDL_MAX_GROUPS);
+_Static_assert(CDL_MAX_ARRAY_DIMS == CDL_MAX_DIMS + 1,
+               "an array has the axes of a sample, and one");
+#undef HOLDS
+
+/* Sizes are products of what the caller states: refused before any of them wraps around.
+ * Predictions have rows for each of the threads, whose number is not known yet. */
+static cdl_status check_size(const struct cdl_program_def *def, const struct cdl_value_def *shape) {
+    const double most = 1e15 / (def->training ? 1 : CDL_MAX_THREADS);
+    double floats = CDL_LINE * (double)def->rows; /* a line of a few floats is as long as this */
+    bool empty = false;
+    if (shape->n_dims < 0 || shape->n_dims > CDL_MAX_DIMS) return CDL_ERR_PROGRAM;
+    for (int d = 0; d < shape->n_dims; d++) {
+        floats *= shape->dims[d] ? (double)shape->dims[d] : 1.0;
+        empty |= shape->dims[d] == 0;
+    }
+    if (empty) return CDL_ERR_PROGRAM;
+    return floats > most ? CDL_ERR_NO_MEMORY : CDL_OK;
+}
+
 static cdl_status make_values(struct cdl_program *program, const struct cdl_program_def *def) {
     for (int v = 0; v < def->n_values; v++) {
         struct cdl_tensor *value = &program->values[v];
         const struct cdl_value_def *shape = &def->values[v];
+        CDL_TRY(check_size(def, shape));
         value->owner = value->grad_owner = value;
         value->n_dims = shape->n_dims;
         value->lines = value->width = 1;
@@ -34,12 +69,12 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
         value->ld = cdl_stride(value->width);
         value->shared = shape->shared;
         value->row_floats = value->shared ? 0 : value->lines * value->ld;
-        /* Sizes are products of what the caller states: refuse what would wrap around. */
-        const double floats = (double)program->rows * (double)value->lines * (double)value->ld;
-        if (value->width == 0 || value->lines == 0) return CDL_ERR_PROGRAM;
-        if (floats > 1e15) return CDL_ERR_NO_MEMORY;
     }
     return CDL_OK;
+}
+
+static bool names_a_row(const struct cdl_node *node) {
+    return node->attribute[0] >= 0.0f && node->attribute[0] < (float)node->op->table_rows;
 }
 
 /* Only ops that say so may read or give shared values beside others. */
@@ -84,6 +119,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         node->host = &program->hosts[program->n_hosts++];
         *node->host = def->host;
     }
+    if (node->op->table && !names_a_row(node)) return CDL_ERR_PROGRAM;
     if ((node->n_in == 0) != node->op->is_source) return CDL_ERR_PROGRAM;
     if (mixes(node) && !node->op->mixes) return CDL_ERR_PROGRAM;
     if (node->op->may_fault) {

@@ -15,9 +15,11 @@
 struct plan {
     struct cdl_buffer *buffers;
     int n;
+    double floats; /* of all buffers: a sum that cannot wrap around */
 };
 
 static void add(struct plan *plan, float **place, size_t floats, int birth, int death) {
+    plan->floats += (double)floats;
     plan->buffers[plan->n++] = (struct cdl_buffer){
         .place = place, .floats = cdl_round_up(floats, CDL_LINE), .birth = birth, .death = death};
 }
@@ -143,6 +145,7 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
 }
 
 static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
+    if (plan->floats > 1e17) return CDL_ERR_NO_MEMORY;
     CDL_TRY(cdl_place(plan->buffers, plan->n, &program->floats, &program->least_floats));
     program->arena = cdl_alloc(program->floats);
     if (!program->arena) return CDL_ERR_NO_MEMORY;

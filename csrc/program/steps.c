@@ -4,6 +4,7 @@
  * What is shared (a value without a batch axis) is computed by thread 0; before anyone else may
  * read it stands a barrier, one for a row of such nodes.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "ops/learn.h"
@@ -213,6 +214,7 @@ void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ct
 }
 
 void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to) {
+    assert(value->data && value->ld >= value->width);
     const float *from = cdl_rows(value, first);
     const size_t lines = (value->shared ? 1 : rows) * value->lines;
     if (value->width == value->ld) {

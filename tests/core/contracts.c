@@ -1,0 +1,176 @@
+/* contracts.c - what the core refuses and how it lays out weights, where no binding can ask.
+ *
+ * The binding checks names, shapes and sizes before the core does; this calls the core as another
+ * caller might. test_contracts.py compiles and runs it.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/threads.h"
+#include "cdl.h"
+#include "ops/op.h"
+#include "ops/whole.h"
+
+static int failures;
+
+static void expect(bool right, const char *what, double got) {
+    if (right) return;
+    failures++;
+    printf("%s: got %g\n", what, got);
+}
+
+static cdl_status create(const struct cdl_program_def *def) {
+    struct cdl_program *program = NULL;
+    int fault = -1;
+    const cdl_status status = cdl_program_create(def, &program, &fault);
+    if (status == CDL_OK) cdl_program_destroy(program);
+    return status;
+}
+
+/* ---- sizes ------------------------------------------------------------------------------------
+ */
+
+static void check_sizes(void) {
+    static const struct {
+        size_t rows;
+        size_t dims[3];
+        cdl_status status;
+    } cases[] = {
+        {4, {2, 3, 5}, CDL_OK},
+        {4, {2, 0, 5}, CDL_ERR_PROGRAM},
+        {4, {(SIZE_MAX >> 1) + 2, 2, 3}, CDL_ERR_NO_MEMORY}, /* lines wrap around to 2 */
+        {4, {2, 3, SIZE_MAX}, CDL_ERR_NO_MEMORY},            /* the padded width is 0 */
+        {4, {1, (size_t)1 << 33, (size_t)1 << 33}, CDL_ERR_NO_MEMORY},
+        {4, {0, SIZE_MAX, SIZE_MAX}, CDL_ERR_PROGRAM},
+        {((size_t)1 << 62) + 1, {1, 1, 4}, CDL_ERR_NO_MEMORY}, /* floats wrap around to 16 */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int threads = 1; threads <= CDL_MAX_THREADS; threads *= 4) {
+            struct cdl_value_def value = {.n_dims = 3};
+            const int input = 0;
+            memcpy(value.dims, cases[i].dims, sizeof cases[i].dims);
+            const struct cdl_program_def def = {.rows = cases[i].rows,
+                                                .threads = threads,
+                                                .n_values = 1,
+                                                .values = &value,
+                                                .n_inputs = 1,
+                                                .inputs = &input,
+                                                .n_outputs = 1,
+                                                .outputs = &input};
+            const cdl_status status = create(&def);
+            expect(status == cases[i].status, "status of a size", (double)status);
+        }
+    }
+    const struct cdl_value_def nine = {.n_dims = 9};
+    const struct cdl_program_def def = {.rows = 1, .n_values = 1, .values = &nine};
+    expect(create(&def) == CDL_ERR_PROGRAM, "status of nine axes", (double)create(&def));
+}
+
+/* ---- rows of tables ----------------------------------------------------------------------------
+ */
+
+enum { X, T, Y, CLASS, ONE, SUM, VALUES };
+
+/* A program of one op that names a row of a table, by the op's number; operands that fit most. */
+static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl_param *kernel,
+                                   int classes, float kind) {
+    static const struct cdl_value_def values[VALUES] = {
+        [X] = {.n_dims = 1, .dims = {3}},   [T] = {.n_dims = 1, .dims = {3}},
+        [Y] = {.n_dims = 1, .dims = {3}},   [CLASS] = {.n_dims = 1, .dims = {1}, .is_int = true},
+        [ONE] = {.n_dims = 1, .dims = {1}}, [SUM] = {.n_dims = 1, .dims = {3}, .shared = true},
+    };
+    const int inputs[] = {X, T, CLASS};
+    const double numbers[] = {1, 3, 1};
+    const bool scores = strcmp(row->name, "loss") == 0 || strcmp(row->name, "metric") == 0 ||
+                        strcmp(row->name, "measure") == 0 || strcmp(row->name, "tally") == 0 ||
+                        strcmp(row->name, "line_loss") == 0;
+    struct cdl_instruction_def instruction = {.op = op, .attributes = {kind}};
+    const bool draws = strcmp(row->name, "draw") == 0;
+    instruction.n_in = draws ? 0 : scores ? 2 : 1;
+    instruction.in[0] = X;
+    instruction.in[1] = classes ? CLASS : T;
+    instruction.n_out = scores && strcmp(row->name, "line_loss") != 0 ? 0 : 1;
+    instruction.out[0] = scores || strcmp(row->name, "reduce") == 0 ? ONE
+                         : strcmp(row->name, "over_rows") == 0      ? SUM
+                                                                    : Y;
+    if (strcmp(row->name, "dense") == 0) {
+        instruction.n_params = 2;
+        instruction.params[0] = kernel;
+        instruction.trained[0] = instruction.trained[1] = -1;
+    }
+    if (strcmp(row->name, "reduce") == 0) instruction.numbers = numbers, instruction.n_numbers = 3;
+    const struct cdl_program_def def = {.rows = 4,
+                                        .n_values = VALUES,
+                                        .values = values,
+                                        .n_inputs = 3,
+                                        .inputs = inputs,
+                                        .n_instructions = 1,
+                                        .instructions = &instruction};
+    return create(&def);
+}
+
+static void check_kinds(void) {
+    struct cdl_param *kernel;
+    struct cdl_row row, kind;
+    int tables = 0;
+    if (cdl_param_create(3, 3, true, &kernel) != CDL_OK) return;
+    for (int op = 0; cdl_table_row("ops", op, &row); op++) {
+        if (!row.table) continue;
+        tables++;
+        int rows = 0, fit = 0;
+        for (; cdl_table_row(row.table, rows, &kind); rows++) {
+            for (int classes = 0; classes < 2; classes++)
+                fit += create_with_kind(op, &row, kernel, classes, (float)rows) == CDL_OK;
+        }
+        /* A tally of a row with parameters wants them: r2_score and f_score have none. */
+        expect(fit > 0, row.name, fit);
+        const float wrong[] = {-1.0f, (float)rows, 1e10f, -1e10f, INFINITY, NAN};
+        for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+            const cdl_status status = create_with_kind(op, &row, kernel, 0, wrong[i]);
+            expect(status == CDL_ERR_PROGRAM, row.name, (double)wrong[i]);
+        }
+    }
+    expect(tables >= 10, "ops with a table", tables);
+    cdl_param_destroy(kernel);
+}
+
+/* ---- the pieces that optimizers of whole parameters walk -------------------------------------
+ */
+
+static void check_pieces(bool matrix) {
+    enum { OUTER = 2, HEIGHT = 3, WIDTH = 150, N = OUTER * HEIGHT * WIDTH };
+    struct cdl_param *param;
+    float array[N];
+    for (int i = 0; i < N; i++) array[i] = (float)i;
+    if (cdl_param_create(matrix ? OUTER * HEIGHT : 1, matrix ? WIDTH : N, matrix, &param) != CDL_OK)
+        return;
+    cdl_param_set(param, array);
+    const struct cdl_trained trained = {
+        .param = param, .outer = OUTER, .height = HEIGHT, .width = WIDTH};
+    size_t seen = 0;
+    struct cdl_piece piece;
+    for (size_t o = 0; o < OUTER; o++) {
+        for (size_t column = 0; column < WIDTH; column += piece.live) {
+            piece = cdl_piece_at(&trained, o, column);
+            for (size_t i = 0; i < HEIGHT; i++) {
+                for (size_t j = 0; j < piece.live; j++, seen++) {
+                    const float found = param->w[piece.offset + i * piece.ld + j];
+                    const size_t wanted = (o * HEIGHT + i) * WIDTH + column + j;
+                    expect(found == (float)wanted, "element of a piece", (double)found);
+                }
+            }
+        }
+    }
+    expect(seen == N, "elements in pieces", (double)seen);
+    cdl_param_destroy(param);
+}
+
+int main(void) {
+    cdl_start();
+    check_sizes();
+    check_kinds();
+    check_pieces(false);
+    check_pieces(true);
+    return failures > 0;
+}
