@@ -15,7 +15,7 @@ import itertools
 import math
 import operator
 import os
-import time
+import threading
 
 import numpy as np
 
@@ -25,3 +25,4 @@ include "_core_tables.pxi"
 include "_core_arrays.pxi"
 include "_core_definition.pxi"
 include "_core_executor.pxi"
+include "_core_signals.pxi"

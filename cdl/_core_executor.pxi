@@ -1,5 +1,10 @@
 # _core_executor.pxi - a program and its memory, and what one runs it with. Part of _core.pyx.
 
+# A prediction with less arithmetic keeps Python's lock: to give it away and take it again costs as
+# much, and far more where another thread takes it meanwhile. It takes some 20 us.
+cdef double _LITTLE = 5e5
+
+
 cdef class Executor:
     """A lowered program and its memory for batches of up to `rows` rows.
 
@@ -11,11 +16,12 @@ cdef class Executor:
     cdef cdl_pass where
     cdef _Arrays held
     cdef object order, rates, source, made_of
+    cdef object interrupt  # what a signal's handler raised while the core ran
+    cdef double work  # of a sample; not little if a function in Python is part of it
     cdef Py_buffer order_view
     cdef bint has_order, has_shared, busy, training
     cdef list shapes, sample_sizes, pulled_shapes, input_shapes, input_dtypes
     cdef list report_rows, spare, learning, hosts, labels
-    cdef size_t passed  # batches of the passes of train_epochs() before the last
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -29,9 +35,12 @@ cdef class Executor:
             raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
         cdef _Definition definition = _Definition(
             program, rows, training, optimizer, rules or {}, isa, threads)
+        definition.definition.ask = _is_to_end
+        definition.definition.who = <void *>self
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &fault)
         check(status, fault)
         self.hosts = definition.hosts
+        self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
         self.labels = definition.labels
         self.training = training
         self.made_of = (program, rows, isa, threads)
@@ -63,12 +72,15 @@ cdef class Executor:
         return 0
 
     cdef int _raise(self, const int64_t *order) except -1:
-        """Raises what a Python function within the program has raised, or what an op found.
+        """Raises what ended the run: a signal, a Python function within it, or what an op found.
 
         order: of the rows of a pass, or NULL.
         """
         cdef _Host host
         cdef cdl_found found
+        if self.interrupt is not None:
+            error, self.interrupt = self.interrupt, None
+            raise error
         for host in self.hosts:
             if host.error is not None:
                 error, host.error = host.error, None
@@ -160,9 +172,7 @@ cdef class Executor:
         cdef float *own_to[8]
         cdef Py_buffer *views = own_views
         cdef float **to = own_to
-        cdef size_t done = 0, rows, chunk = self.rows * 16
         cdef int i, n = len(outputs), opened = 0
-        cdef double before
         if held.rows == 0:
             return 0
         try:
@@ -174,24 +184,12 @@ cdef class Executor:
             for i in range(n):
                 to[i] = _floats(outputs[i], outputs[i].size, True, &views[i])
                 opened += 1
-            while done < held.rows:
-                # Pieces, so that Ctrl-C is heard: from 16 blocks of rows up to some 40 ms, since
-                # each piece wakes the threads and waits for the last of them.
-                rows = min(chunk, held.rows - done)
-                before = time.perf_counter() if rows < held.rows else 0.0
+            if self.work * held.rows < _LITTLE:
+                cdl_predict(self.program, held.arrays, held.rows, to, draws)
+            else:
                 with nogil:
-                    cdl_predict(self.program, held.arrays, rows, to, draws)
-                self._raise(NULL)
-                done += rows
-                draws.first = done
-                if done < held.rows:
-                    if time.perf_counter() - before < 0.02:
-                        chunk *= 2
-                    for i in range(n):
-                        to[i] += rows * <size_t>self.sample_sizes[i]
-                    for i in range(held.n):
-                        held.arrays[i].data += <ptrdiff_t>rows * held.arrays[i].strides[0]
-                    PyErr_CheckSignals()
+                    cdl_predict(self.program, held.arrays, held.rows, to, draws)
+            self._raise(NULL)
         finally:
             for i in range(opened):
                 PyBuffer_Release(&views[i])
@@ -226,7 +224,7 @@ cdef class Executor:
             self.held = held
             self.where.arrays = held.arrays
             self.where.batch = batch
-            self.where.next = self.where.skipped = self.passed = 0
+            self.where.next = self.where.skipped = self.where.passed = 0
         finally:
             self.busy = False
 
@@ -267,62 +265,43 @@ cdef class Executor:
             self.busy = False
         return self.where.next
 
-    def train_epochs(self, orders, float rate, uint64_t iteration, uint64_t seed):
+    def train_epochs(self, orders, float rate, uint64_t iteration, uint64_t seed, list finished):
         """A whole pass in each of the orders (passes, rows), over the arrays of begin().
 
-        For each pass that was finished: what states() and penalty() give after it.
+        For each pass that was finished, what states() and penalty() give after it is appended to
+        `finished`, also if the next one is interrupted.
         """
-        cdef size_t rows = self.where.rows, i = 0, k, n = 0, total
-        cdef const double *state
-        cdef double *to
-        cdef int r, n_reports = len(self.report_rows)
-        cdef double[:, ::1] found
+        cdef size_t rows = self.where.rows, passes, done = 0
         cdef const int64_t[:, ::1] seen
+        cdef double[:, ::1] found
         self._check_training()
         orders = np.ascontiguousarray(orders, np.int64)  # which nobody may change meanwhile
         if orders.ndim != 2 or orders.shape[1] != rows or not rows or not len(orders):
             raise ValueError(f"orders: expected the {rows} rows of each pass, got {orders.shape}")
         if not _all_below(orders, self.held.rows):
             raise ValueError("orders: expected row numbers of the arrays")
-        seen = orders
-        sizes = [len(state_of) for state_of in self.states()]
-        found = np.zeros((len(orders), 2 + sum(sizes)))
-        cdef size_t passes = len(orders)
-        reports = np.array(self.report_rows, np.int32)
-        cdef int[::1] report_rows = reports
+        seen, passes = orders, len(orders)
+        sizes = [len(state) for state in self._all_states()]
+        ends = list(itertools.accumulate(sizes, initial=2))
+        found = np.zeros((passes, 2 + sum(sizes)))
         self._enter()
-        before = self.where.order
+        cdef const int64_t *before = self.where.order
         try:
             self.where.rates = &rate
             self.where.n_rates = 1
             self.where.iteration = iteration
             self.where.seed = seed
             with nogil:
-                while i < passes:
-                    self.passed += self.where.next
-                    self.where.next = 0
-                    self.where.order = &seen[i, 0]
-                    cdl_reset_reports(self.program)
-                    cdl_train(self.program, &self.where, rows, 1e9)
-                    if self.where.next * self.where.batch < rows:
-                        break  # an op has found a fault
-                    to = &found[i, 0]
-                    cdl_penalty(self.program, &to[0], &to[1])
-                    total = 2
-                    for r in range(n_reports):
-                        state = cdl_report(self.program, report_rows[r], &n)
-                        for k in range(n):
-                            to[total + k] = state[k]
-                        total += n
-                    i += 1
+                done = cdl_train_epochs(self.program, &self.where, &seen[0, 0], passes,
+                                        &found[0, 0])
             self._raise(self.where.order)
         finally:
             self.where.order = before
             self.where.rates = NULL
             self.busy = False
-        ends = list(itertools.accumulate(sizes, initial=2))
-        return [([tuple(row[a:b]) for a, b in itertools.pairwise(ends)], (row[0], row[1]))
-                for row in np.asarray(found)[:i].tolist()]
+            for row in np.asarray(found)[:done].tolist():
+                states = [tuple(row[a:b]) for a, b in itertools.pairwise(ends)]
+                finished.append(([states[i] for i in self.report_rows], (row[0], row[1])))
 
     def test(self, size_t steps, double seconds):
         """As train(), without backward and update."""
@@ -410,7 +389,7 @@ cdef class Executor:
     @property
     def done(self):
         """Batches since begin()."""
-        return self.passed + self.where.next
+        return self.where.passed + self.where.next
 
     @property
     def skipped(self):
@@ -474,10 +453,15 @@ cdef class Executor:
 
     def states(self):
         """The accumulated numbers of each report of the program, as tuples of floats."""
+        states = self._all_states()
+        return [states[row] for row in self.report_rows]
+
+    cdef list _all_states(self):
+        """The same of all reports that the core makes, in its order."""
         cdef size_t n = 0, k
         cdef const double *state
         found = []
-        for row in self.report_rows:
+        for row in range(cdl_reports(self.program)):
             state = cdl_report(self.program, row, &n)
             found.append(tuple([state[k] for k in range(n)]))
         return found

@@ -133,6 +133,9 @@ cdef extern from "cdl.h" nogil:
         int n_groups
         cdl_group_def groups[2]
         cdl_rules rules
+        c_bool (*ask)(void *who) noexcept
+        void *who
+    void cdl_watch_every(double seconds)
     struct cdl_program:
         pass
     cdl_status cdl_program_create(const cdl_program_def *definition, cdl_program **out, int *fault)
@@ -146,6 +149,7 @@ cdef extern from "cdl.h" nogil:
         size_t rows
         size_t batch
         size_t next
+        size_t passed
         size_t skipped
         uint64_t seed
         uint64_t iteration
@@ -154,6 +158,8 @@ cdef extern from "cdl.h" nogil:
         const float *shares
     void cdl_train(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
     void cdl_test(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
+    size_t cdl_train_epochs(cdl_program *program, cdl_pass *where, const int64_t *orders,
+                            size_t passes, double *found)
     size_t cdl_forward(cdl_program *program, cdl_pass *where, bint training)
     void cdl_backward(cdl_program *program, cdl_pass *where, const float **gradients)
     void cdl_apply(cdl_program *program, cdl_pass *where, cdl_param **gradients)
@@ -161,6 +167,7 @@ cdef extern from "cdl.h" nogil:
         uint64_t seed
         uint64_t call
         size_t first
+    double cdl_program_work(const cdl_program *program)
     void cdl_predict(cdl_program *program, const cdl_array *arrays, size_t rows, float **outputs,
                      cdl_draws draws)
     struct cdl_found:

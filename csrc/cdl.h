@@ -14,6 +14,7 @@
 #include "base/param.h"
 #include "base/shuffle.h"
 #include "base/status.h"
+#include "base/watch.h"
 #include "kernels/convert.h"
 #include "kernels/elementwise.h"
 
@@ -135,6 +136,8 @@ struct cdl_program_def {
     int n_groups; /* 0: nothing learns */
     struct cdl_group_def groups[2];
     struct cdl_rules rules;
+    cdl_ask_fn *ask; /* whether a run is to end early (base/watch.h), or NULL */
+    void *who;
 };
 
 struct cdl_program;
@@ -154,6 +157,7 @@ struct cdl_pass {
     const int64_t *order;           /* row numbers, or NULL: 0, 1, 2, ... */
     size_t rows, batch;             /* rows in all; rows a batch */
     size_t next;                    /* number of the next batch */
+    size_t passed;                  /* batches of the passes of cdl_train_epochs before this one */
     size_t skipped;                 /* batches that changed nothing (finite_only) */
     uint64_t seed;
     uint64_t iteration; /* steps that the optimizer has made */
@@ -166,6 +170,12 @@ struct cdl_pass {
  * pass->iteration and rates. Adds to the accumulators. */
 void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds);
 void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds);
+
+/* `passes` passes, each in an order of its own, one after the other in `orders`. What cdl_penalty
+ * and all of cdl_report give after a pass goes to `found`. Returns the number of passes that were
+ * finished. */
+size_t cdl_train_epochs(struct cdl_program *program, struct cdl_pass *pass, const int64_t *orders,
+                        size_t passes, double *found);
 
 /* One batch in two halves, for losses that are computed elsewhere: rows of the batch, 0 at the end.
  */
@@ -182,6 +192,9 @@ struct cdl_draws {
     uint64_t seed, call; /* which call it is: each has others */
     size_t first;        /* number of row 0 of the arrays in all that is predicted by the call */
 };
+
+/* How long a sample takes to predict, in floating-point operations or what is worth as much. */
+double cdl_program_work(const struct cdl_program *program);
 
 /* Rows [0, rows) of the arrays through the program to row-major outputs. */
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,

@@ -140,17 +140,22 @@ class Engine:
         )
 
     def run_epochs(
-        self, arrays: Arrays, batch: int, orders: NDArray[np.int64]
-    ) -> list[dict[str, Any]]:
-        """Run a pass over `arrays` for each row of `orders`, all in one call; their results."""
+        self, arrays: Arrays, batch: int, orders: NDArray[np.int64], logs: list[dict[str, Any]]
+    ) -> None:
+        """Run a pass over `arrays` for each row of `orders`, all in one call.
+
+        The results of those that were finished go to `logs`, also if the next one is interrupted.
+        """
         self.begin(arrays, batch, orders[0])
         self._forget()
         first = self.optimizer.step
         rate = float(self.optimizer.rates(first, 1)[0])
         passes: list[Any] = []
         train = self.executor.train_epochs
-        self._learn(first, lambda: passes.extend(train(orders, rate, first, core_seed())))
-        return [self._logs(states, _mean(*penalty)) for states, penalty in passes]
+        try:
+            self._learn(first, lambda: train(orders, rate, first, core_seed(), passes))
+        finally:
+            logs += [self._logs(states, _mean(*penalty)) for states, penalty in passes]
 
     def _train(self, steps: int, seconds: float) -> int:
         first = self.optimizer.step

@@ -43,8 +43,11 @@ class Feed(Protocol):
     def goes_alone(self) -> bool:
         """See above."""
 
-    def run_epochs(self, n: int) -> list[dict[str, float]]:
-        """Run up to `n` epochs without a break; the logs of each, at least of one."""
+    def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
+        """Run up to `n` epochs without a break, at least one; `logs` gets those of each.
+
+        Also if one of them is interrupted.
+        """
 
     def draw_anew(self) -> None:
         """The generators have been changed: what was drawn ahead does not count."""
@@ -142,16 +145,19 @@ class ArrayFeed:
         plain = self._restart and not self._mapped and self._shuffle and self._shuffle != "batch"
         return bool(plain) and self.engine.goes_alone
 
-    def run_epochs(self, n: int) -> list[dict[str, float]]:
-        """Run up to `n` epochs without a break; the logs of each, at least of one."""
+    def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
+        """Run up to `n` epochs without a break, at least one; `logs` gets those of each."""
         n = max(1, min(n, _ORDERS // self._rows))
         if self._orders is None:  # kept: pages of fresh memory cost more than an epoch's Python
             self._orders = np.empty((max(1, _ORDERS // self._rows), self._rows), np.int64)
         orders = self._orders[:n]
         for order in orders:
             order[:] = permutation(self._rows)
-        passes = self.engine.run_epochs(self._arrays, self._batch, orders)
-        return [in_order(logs) for logs in passes]
+        passes: list[dict[str, float]] = []
+        try:
+            self.engine.run_epochs(self._arrays, self._batch, orders, passes)
+        finally:
+            logs += map(in_order, passes)
 
     def draw_anew(self) -> None:
         """Nothing needs to be done: an order is drawn when its pass begins."""
@@ -237,9 +243,8 @@ class StreamFeed:
         if self._stream.is_dataset:
             self._stream.rewind()
 
-    def run_epochs(self, n: int) -> list[dict[str, float]]:
-        """None, since it cannot."""
-        return []
+    def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
+        """Nothing, since `goes_alone` is False."""
 
     def begin_epoch(self) -> None:
         """Start the stream anew where it can and should be."""

@@ -144,11 +144,17 @@ def _run_epochs(
             if model.stop_training or not done:
                 break
             if alone:
-                most = int(min(loops.SLICE / (_clock.now() - start), epochs.stop - epoch))
-                for logs in feed.run_epochs(most) if most > 1 else ():
-                    callbacks.on_epoch_begin(epoch)
-                    callbacks.on_epoch_end(epoch, dict(logs))
-                    epoch += 1
+                took = max(_clock.now() - start, 1e-9)
+                most = int(min(loops.SLICE / took, epochs.stop - epoch))
+                passes: list[dict[str, float]] = []
+                try:
+                    if most > 1:
+                        feed.run_epochs(most, passes)
+                finally:  # History has them, also if the next one was interrupted
+                    for logs in passes:
+                        callbacks.on_epoch_begin(epoch)
+                        callbacks.on_epoch_end(epoch, dict(logs))
+                        epoch += 1
                 if model.stop_training:
                     break
         if epochs.stop > 0:

@@ -54,7 +54,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         return;
     }
     const struct cdl_epilogue epilogue = {.activation = activation, .params = node->row_param};
-    cdl_matmul(ctx->kernels, rows, x->width, y->width, cdl_rows(x, first), x->ld, w->w,
+    cdl_matmul(ctx, rows, x->width, y->width, cdl_rows(x, first), x->ld, w->w,
                b ? b->w : NULL, cdl_rows(y, first), y->ld, &epilogue, x->far);
 }
 
@@ -80,7 +80,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     if (x->width == 1) { /* one input: its weights are a single row of W */
         ctx->kernels->dot_rows(rows, y->width, dz, y->ld, w, 0.0f, dx);
     } else if (y->width > 1) {
-        cdl_matmul_transposed(ctx->kernels, rows, y->width, x->width, dz, y->ld, w, dx, x->ld,
+        cdl_matmul_transposed(ctx, rows, y->width, x->width, dz, y->ld, w, dx, x->ld,
                               &epilogue, cdl_few_rows(ctx->rows * x->lines, y->width),
                               ctx->scratch);
         return;
@@ -99,7 +99,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
                    int n_threads) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    struct cdl_gradient gradient = {.kernels = ctx->kernels,
+    struct cdl_gradient gradient = {.ctx = ctx,
                                     .w = node->param[KERNEL],
                                     .samples = ctx->rows * x->lines,
                                     .x = x->data,
@@ -110,6 +110,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
     const size_t blocks = cdl_blocks(node->param[KERNEL]);
     const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
     for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
+        if (cdl_stopped(ctx)) return;
         const struct cdl_block block = cdl_gradient_at(&gradient, i);
         if (block.row == 0 && node->trained[BIAS]) {
             const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
@@ -141,4 +142,5 @@ const struct cdl_op cdl_op_dense = {
     .backward = backward,
     .update = update,
     .absorbs_slope = true,
+    .looks = true,
 };

@@ -14,7 +14,7 @@
 enum { CDL_STRIP = 4 };
 
 struct cdl_gradient {
-    const struct cdl_kernels *kernels;
+    const struct cdl_context *ctx;
     const struct cdl_param *w;
     size_t samples;
     const float *x, *dy;

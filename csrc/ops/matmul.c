@@ -13,6 +13,9 @@ enum { K_BLOCK = 1024 };
  * With 256 a gradient of 256 x 256 took 10 % longer. */
 enum { SAMPLE_BLOCK = 128 };
 
+/* Blocks of samples between two looks at the watch: they take at most 1 ms. */
+enum { LOOK_BLOCKS = 64 };
+
 static const float zeros[CDL_PANEL];
 
 static void finish(const struct cdl_kernels *kernels, const struct cdl_epilogue *epilogue,
@@ -71,14 +74,16 @@ static void add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size
 
 static size_t depth_at(size_t k, size_t p) { return k - p < K_BLOCK ? k - p : K_BLOCK; }
 
-void cdl_matmul(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n, const float *a,
+void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
                 const struct cdl_epilogue *epilogue, bool far) {
+    const struct cdl_kernels *kernels = ctx->kernels;
     const bool asks = m > ASK_TILE && m <= ASK_MOST && k * n >= ASK_FLOATS;
     for (size_t column = 0; column < n; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(n, column);
         const bool ask = asks && column + 2 * CDL_PANEL <= n;
         for (size_t p = 0; p == 0 || p < k; p += K_BLOCK) {
+            if (cdl_stopped(ctx)) return;
             add_rows(kernels, m, k, p, depth_at(k, p), column, width, a, lda,
                      b + column * k + p * width, bias, c, ldc, epilogue, far && column == 0, ask);
         }
@@ -103,9 +108,10 @@ static void turn(const struct cdl_kernels *kernels, size_t k, size_t n, size_t r
  * and 4 rows of 64 x 33 0.6 times. */
 bool cdl_few_rows(size_t m, size_t n) { return m <= 4 && n >= 32 * m; }
 
-void cdl_matmul_transposed(const struct cdl_kernels *kernels, size_t m, size_t n, size_t k,
+void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, size_t k,
                            const float *dz, size_t ldz, const float *w, float *dx, size_t lddx,
                            const struct cdl_epilogue *epilogue, bool few, float *scratch) {
+    const struct cdl_kernels *kernels = ctx->kernels;
     for (size_t column = 0; column < k; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(k, column);
         const size_t live = k - column < CDL_PANEL ? k - column : CDL_PANEL;
@@ -115,6 +121,7 @@ void cdl_matmul_transposed(const struct cdl_kernels *kernels, size_t m, size_t n
             continue;
         }
         for (size_t p = 0; p == 0 || p < n; p += K_BLOCK) {
+            if (cdl_stopped(ctx)) return;
             const size_t depth = depth_at(n, p);
             turn(kernels, k, n, column, live, p, depth, w, scratch, width);
             add_rows(kernels, m, n, p, depth, column, width, dz, ldz, scratch, NULL, dx, lddx,
@@ -123,12 +130,13 @@ void cdl_matmul_transposed(const struct cdl_kernels *kernels, size_t m, size_t n
     }
 }
 
-void cdl_matmul_gradient(const struct cdl_kernels *kernels, size_t samples, size_t rows_of_w,
+void cdl_matmul_gradient(const struct cdl_context *ctx, size_t samples, size_t rows_of_w,
                          size_t width, const float *a, size_t lda, const float *b, size_t ldb,
                          float *g) {
     for (size_t s = 0; s == 0 || s < samples; s += SAMPLE_BLOCK) {
+        if (s && s % (LOOK_BLOCKS * SAMPLE_BLOCK) == 0 && cdl_stopped(ctx)) return;
         const size_t depth = samples - s < SAMPLE_BLOCK ? samples - s : SAMPLE_BLOCK;
-        kernels->gemm_columns(rows_of_w, width, depth, a + s * lda, lda, b + s * ldb, ldb,
+        ctx->kernels->gemm_columns(rows_of_w, width, depth, a + s * lda, lda, b + s * ldb, ldb,
                               s ? g : zeros, s ? width : 0, g, width);
     }
 }

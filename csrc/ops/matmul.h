@@ -1,10 +1,13 @@
-/* matmul.h - products of whole matrices out of the kernels' blocks. */
+/* matmul.h - products of whole matrices out of the kernels' blocks.
+ *
+ * They look at the run's watch as they go: if it ends, what they were to give is garbage.
+ */
 #ifndef CDL_OPS_MATMUL_H
 #define CDL_OPS_MATMUL_H
 
 #include <stdbool.h>
 
-#include "kernels/kernels.h"
+#include "ops/op.h"
 
 /* What happens to a block of c while it is in the L1 cache. */
 struct cdl_epilogue {
@@ -17,7 +20,7 @@ struct cdl_epilogue {
 
 /* c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL. far: a lies in
  * memory where other rows follow, and no cache has them yet. */
-void cdl_matmul(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n, const float *a,
+void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
                 const struct cdl_epilogue *epilogue, bool far);
 
@@ -27,12 +30,12 @@ void cdl_matmul(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
  * costs more than to add up products along its rows. */
 bool cdl_few_rows(size_t m, size_t n);
 size_t cdl_turned_floats(size_t n);
-void cdl_matmul_transposed(const struct cdl_kernels *kernels, size_t m, size_t n, size_t k,
+void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, size_t k,
                            const float *dz, size_t ldz, const float *w, float *dx, size_t lddx,
                            const struct cdl_epilogue *epilogue, bool few, float *scratch);
 
 /* g[rows_of_w, width] = a^T b for one block of a weight's gradient: a and b are `samples` rows. */
-void cdl_matmul_gradient(const struct cdl_kernels *kernels, size_t samples, size_t rows_of_w,
+void cdl_matmul_gradient(const struct cdl_context *ctx, size_t samples, size_t rows_of_w,
                          size_t width, const float *a, size_t lda, const float *b, size_t ldb,
                          float *g);
 

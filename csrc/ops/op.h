@@ -27,6 +27,7 @@
 #include "base/memory.h"
 #include "base/param.h"
 #include "base/status.h"
+#include "base/watch.h"
 #include "kernels/kernels.h"
 
 enum {
@@ -123,8 +124,15 @@ struct cdl_context {
     int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
     float *scratch;      /* this thread's: what thread_floats() of its ops ask for */
     uint64_t seed, step;
+    struct cdl_watch *watch; /* NULL: the run does not end here, since the step is short or begun */
+    bool asks;               /* whether this thread looks after the watch */
     struct cdl_step optimizer;
 };
+
+/* Whether to leave the work: nothing will come of it. Between pieces of 10 us and more. */
+static inline bool cdl_stopped(const struct cdl_context *ctx) {
+    return ctx->watch && cdl_watch_stops(ctx->watch, ctx->asks);
+}
 
 struct cdl_node {
     const struct cdl_op *op;
@@ -147,6 +155,7 @@ struct cdl_node {
     int dx_activation; /* dense: its producer's activation, whose slope goes into dx; or linear */
     const float *dx_row_param;
     bool dy_is_dz; /* dense: the reader of its output has already applied that slope */
+    size_t piece;  /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
     struct cdl_host *host;   /* a function of the caller's, or NULL */
     struct cdl_fault *fault; /* of an op that may find one in its inputs, or NULL */
@@ -196,6 +205,7 @@ struct cdl_op {
     bool adds_up;        /* backward() adds to a gradient that is that of in[0] already */
     bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
     bool absorbs_slope;  /* dx may carry the slope of the producer's activation (dx_activation) */
+    bool looks;          /* at the watch, between panels: it gains by many samples at a time */
 };
 
 /* Threads cut a batch at multiples of this: sums of blocks are nobody's to share, and a kernel's

@@ -264,6 +264,8 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->n_groups = def->n_groups;
     memcpy(program->groups, def->groups, sizeof program->groups);
     program->rules = def->rules;
+    program->watch.ask = def->ask;
+    program->watch.who = def->who;
     CDL_TRY(allocate(program, def));
     CDL_TRY(make_values(program, def));
     for (int i = 0; i < def->n_trained; i++) CDL_TRY(make_trained(program, def, i));
@@ -284,6 +286,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     cdl_link(program);
     program->threads = gate(program, def);
     program->learns_later = program->threads > 1 || program->n_hosts;
+    CDL_TRY(cdl_cut(program));
     if (!def->training) program->rows *= (size_t)program->threads;
     return cdl_plan(program);
 }
@@ -324,5 +327,6 @@ void cdl_program_destroy(struct cdl_program *program) {
     for (int i = 0; i < program->n_reports; i++) free(program->states[i]);
     free(program->states);
     free(program->state_sizes);
+    free(program->followed);
     free(program);
 }

@@ -167,6 +167,7 @@ bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
     struct walk walk = {0};
     double all_squares = 0.0;
     cdl_barrier_wait(team, ctx->thread);
+    if (cdl_watch_stopped(&program->watch)) return false;
     for (int i = 0; i < program->n_trained; i++) {
         walk.all += floats_of(&program->trained[i]);
         all_squares += squares_of(&program->trained[i]).g;

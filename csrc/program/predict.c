@@ -4,6 +4,8 @@
  * block stay in its cache. A program in which samples see each other (a mean over the batch) runs
  * on one thread, in batches of the rows that it was built for.
  */
+#include <math.h>
+
 #include "program/steps.h"
 
 struct prediction {
@@ -36,7 +38,7 @@ static void run_node(const struct cdl_node *node, struct cdl_context *ctx, size_
     }
     const int stages = node->op->mixes && node->op->stages_always ? node->op->forward_stages : 1;
     for (ctx->stage = 0; ctx->stage == 0 || ctx->stage < stages; ctx->stage++)
-        node->op->forward(node, ctx, first, last);
+        cdl_run_pieces(node->op->forward, node, ctx, first, last);
 }
 
 /* Whether an array's rows are floats as the kernels read them. Rows that are a multiple of 2 KB
@@ -74,14 +76,17 @@ static bool is_settled(const struct cdl_program *program, size_t at) {
 
 static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const struct prediction *job = arg;
-    const struct cdl_program *program = job->program;
+    struct cdl_program *program = job->program;
     const size_t capacity = program->rows / (size_t)program->threads;
     const size_t base = (size_t)thread * capacity;
     const struct cdl_share mine = cdl_share_of(job->rows, thread, team->size);
     struct cdl_context ctx = {.kernels = program->kernels,
                               .threads = 1,
                               .seed = job->draws.seed,
-                              .step = job->draws.call};
+                              .step = job->draws.call,
+                              .watch = program->is_long ? &program->watch : NULL,
+                              .asks = thread == 0};
+    const struct cdl_pass whole = {.arrays = job->arrays};
     struct direct direct;
     if (job->in_place) look_at(program, &job->arrays[0], &direct);
     run_once(program, &ctx, team, thread);
@@ -97,10 +102,8 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
                 (float *)(uintptr_t)(job->arrays[0].data + shift * job->arrays[0].strides[0]);
             run_node(&direct.node, &ctx, base, base + rows);
         }
-        for (int i = job->in_place; i < program->n_inputs; i++) {
-            cdl_gather(program->kernels, &job->arrays[i], NULL, 0, at - base, base, base + rows,
-                       program->inputs[i]);
-        }
+        for (int i = job->in_place; i < program->n_inputs; i++)
+            cdl_gather_pieces(program, &ctx, i, &whole, at - base, base, base + rows);
         for (int i = job->in_place; i < program->n_nodes; i++)
             run_node(&program->nodes[i], &ctx, base, base + rows);
         for (int i = 0; i < program->n_outputs; i++) {
@@ -109,6 +112,10 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
             const size_t sample = value->shared ? 0 : value->lines * value->width;
             cdl_copy_out(value, base, rows, job->outputs[i] + at * sample);
         }
+        if (mine.last - at <= capacity) break;
+        if (thread == 0 && cdl_watch_tick(&program->watch, INFINITY, false))
+            cdl_watch_stop(&program->watch);
+        if (cdl_watch_stopped(&program->watch)) break;
     }
 }
 
@@ -117,6 +124,7 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
     const bool in_place = rows >= CDL_ROW_BLOCK && program->reads_rows && is_plain(&arrays[0]);
     struct prediction job = {program, arrays, rows, outputs, draws, in_place};
     cdl_prepare(program, false);
+    cdl_watch_begin(&program->watch);
     /* A region of sleeping threads takes some 35 us to start: a few rows are done before that. */
     const double flops = program->row_flops * (double)rows;
     const bool alone = !program->forced && flops < CDL_REGION_FLOPS;

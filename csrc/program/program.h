@@ -3,6 +3,7 @@
 #define CDL_PROGRAM_PROGRAM_H
 
 #include "base/threads.h"
+#include "base/watch.h"
 #include "cdl.h"
 #include "ops/op.h"
 
@@ -38,6 +39,11 @@ struct cdl_program {
     bool mixes_rows;   /* samples see each other in predictions too */
     bool reads_rows;   /* the first node is dense, and alone reads the first input, line by line */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
+    bool learns_last;  /* no weight changes before all gradients of the step are there */
+    bool is_long;      /* a batch takes so long that the watch is looked at within it */
+    size_t piece;      /* samples of an input that are gathered between two looks */
+    struct cdl_watch watch;
+    float *followed; /* what the parameters were that ops change as they go forward, or NULL */
     float *arena;
     size_t floats, least_floats; /* of the arena; of what lives at one moment */
     float *thread_scratch; /* thread_floats a thread: CDL_THREAD_SCRATCH, or what an op asks for */
@@ -51,6 +57,10 @@ struct cdl_program {
 
 /* link.c: which gradients flow, what one thread does for all, and where the others wait for it. */
 void cdl_link(struct cdl_program *program);
+
+/* pieces.c: what is done at a time, before the watch is looked at again; whether gradients are kept
+ * for its sake. */
+cdl_status cdl_cut(struct cdl_program *program);
 
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);

@@ -6,44 +6,20 @@
  * same bits. A thread alone lets a node learn right after its backward pass, while the operands
  * are still in cache.
  */
-#define _POSIX_C_SOURCE 200809L
+#include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "ops/learn.h"
 #include "program/steps.h"
-
-static double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 struct loop {
     struct cdl_program *program;
     struct cdl_pass *pass;
     size_t steps;
-    double seconds;
+    double end; /* the moment from which no batch begins */
     bool training;
     bool stop; /* written by thread 0 between two barriers */
 };
-
-/* Asks the clock at most every half millisecond: for a tiny net it would cost as much as a layer.
- */
-struct stopwatch {
-    double end, last;
-    size_t every, until_next;
-};
-
-static bool time_is_up(struct stopwatch *watch) {
-    if (--watch->until_next > 0) return false;
-    const double now = seconds_now();
-    if (now - watch->last < 0.5e-3) watch->every *= 2;
-    if (now - watch->last > 2e-3 && watch->every > 1) watch->every /= 2;
-    watch->last = now;
-    watch->until_next = watch->every;
-    return now >= watch->end;
-}
 
 /* The next batch; of the optimizer's steps only those count that changed something. */
 static void go_on(struct cdl_pass *pass, bool training, bool learned) {
@@ -58,27 +34,28 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     /* Every thread counts for itself; thread 0 writes the pass back when all have finished. */
     struct cdl_pass pass = *loop->pass;
     const uint64_t first = pass.iteration;
-    const double start_time = seconds_now();
-    struct stopwatch watch = {start_time + loop->seconds, start_time, 1, 1};
     for (size_t done = 0; done < loop->steps && pass.next * pass.batch < pass.rows; done++) {
         struct cdl_context ctx = cdl_context_of(program, &pass, loop->training, thread, team->size);
         const struct cdl_share rows = cdl_share_of(ctx.rows, thread, team->size);
+        if (loop->training && thread == 0) cdl_step_begins(program);
         cdl_forward_rows(program, &ctx, &pass, team, rows);
         /* Alone, nodes learn as the backward pass goes; else nothing has before the barrier. */
-        if (team->size == 1 && cdl_has_failed(program)) break;
-        if (loop->training) {
+        if (loop->training && !(team->size == 1 && cdl_is_void(program))) {
             cdl_prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
             cdl_backward_rows(program, &ctx, team, rows);
         }
         cdl_barrier_wait(team, thread);
-        if (cdl_has_failed(program)) break;
         const bool learned = loop->training && cdl_update(program, &ctx, team);
+        if (cdl_is_void(program)) {
+            if (loop->training && thread == 0) cdl_step_is_void(program);
+            break;
+        }
         go_on(&pass, loop->training, learned);
         if (program->settles) cdl_barrier_wait(team, thread);
         if (thread == 0) {
             if (program->settles) cdl_settle(program, &ctx);
             cdl_count_reports(program, &ctx);
-            loop->stop = time_is_up(&watch);
+            loop->stop = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
         }
         cdl_barrier_wait(team, thread);
         if (thread == 0) cdl_count_penalties(program, &ctx);
@@ -91,16 +68,44 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     }
 }
 
-void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
-    struct loop loop = {program, pass, steps, seconds, true, false};
-    cdl_prepare(program, true);
+/* Whether the time is up, or the caller has answered that the run is to end. */
+static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double end,
+                     bool training) {
+    struct loop loop = {program, pass, steps, end, training, false};
+    cdl_prepare(program, training);
     cdl_region(cdl_team_size(program), loop_work, &loop);
+    return loop.stop;
+}
+
+void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
+    cdl_watch_begin(&program->watch);
+    run_loop(program, pass, steps, cdl_now() + seconds, true);
 }
 
 void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
-    struct loop loop = {program, pass, steps, seconds, false, false};
-    cdl_prepare(program, false);
-    cdl_region(cdl_team_size(program), loop_work, &loop);
+    cdl_watch_begin(&program->watch);
+    run_loop(program, pass, steps, cdl_now() + seconds, false);
+}
+
+size_t cdl_train_epochs(struct cdl_program *program, struct cdl_pass *pass, const int64_t *orders,
+                        size_t passes, double *found) {
+    cdl_watch_begin(&program->watch);
+    for (size_t i = 0; i < passes; i++) {
+        pass->passed += pass->next;
+        pass->next = 0;
+        pass->order = orders + i * pass->rows;
+        cdl_reset_reports(program);
+        const bool stops = run_loop(program, pass, SIZE_MAX, INFINITY, true);
+        if (pass->next * pass->batch < pass->rows) return i;
+        cdl_penalty(program, &found[0], &found[1]);
+        found += 2;
+        for (int r = 0; r < program->n_reports; r++) {
+            memcpy(found, program->states[r], program->state_sizes[r] * sizeof *found);
+            found += program->state_sizes[r];
+        }
+        if (stops) return i + 1;
+    }
+    return passes;
 }
 
 /* ---- one batch in two halves ------------------------------------------------------------------
@@ -119,6 +124,7 @@ static struct cdl_context seen(const struct half *half, const struct cdl_team *t
     struct cdl_context ctx = half->ctx;
     ctx.thread = thread;
     ctx.threads = team->size;
+    ctx.asks = thread == 0;
     ctx.scratch = cdl_scratch_of(half->program, thread);
     return ctx;
 }
@@ -134,8 +140,13 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     struct half half = {program, pass, cdl_context_of(program, pass, training, 0, 1), NULL, false};
     if (half.ctx.rows == 0) return 0;
     cdl_prepare(program, training);
+    cdl_watch_begin(&program->watch);
+    if (training) cdl_step_begins(program);
     cdl_region(cdl_team_size(program), forward_half, &half);
-    if (cdl_has_failed(program)) return half.ctx.rows;
+    if (cdl_is_void(program)) {
+        if (training) cdl_step_is_void(program);
+        return half.ctx.rows;
+    }
     /* Where something learns, a backward pass comes, which reads the weights as they are. */
     if (!training || program->n_groups == 0) cdl_settle(program, &half.ctx);
     cdl_count_reports(program, &half.ctx);
@@ -163,7 +174,6 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
         copy_in(program->pulled[i], rows, half->gradients[i]);
     cdl_backward_rows(program, &ctx, team, rows);
     cdl_barrier_wait(team, thread);
-    if (cdl_has_failed(program)) return;
     const bool learned = cdl_update(program, &ctx, team);
     if (thread == 0) half->learned = learned;
 }
@@ -172,8 +182,13 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
                   const float *const *gradients) {
     struct half half = {program, pass, cdl_context_of(program, pass, true, 0, 1), gradients, false};
     cdl_prepare_step(program, pass, 0, &half.ctx.optimizer);
+    cdl_watch_begin(&program->watch);
     cdl_region(cdl_team_size(program), backward_half, &half);
-    if (program->n_groups && !cdl_has_failed(program)) cdl_settle(program, &half.ctx);
+    if (cdl_is_void(program)) {
+        cdl_step_is_void(program);
+        return;
+    }
+    if (program->n_groups) cdl_settle(program, &half.ctx);
     cdl_count_penalties(program, &half.ctx);
     go_on(pass, true, half.learned);
 }
@@ -201,6 +216,7 @@ void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
                struct cdl_param *const *gradients) {
     struct application job = {program, cdl_context_of(program, pass, true, 0, 1), gradients};
     cdl_prepare_step(program, pass, 0, &job.ctx.optimizer);
+    cdl_watch_begin(&program->watch);
     cdl_region(1, apply_work, &job);
 }
 

@@ -50,7 +50,7 @@ void cdl_prepare(const struct cdl_program *program, bool training) {
     }
 }
 
-struct cdl_context cdl_context_of(const struct cdl_program *program, const struct cdl_pass *pass,
+struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,
                                   bool training, int thread, int threads) {
     const size_t start = pass->next * pass->batch;
     const size_t left = start < pass->rows ? pass->rows - start : 0;
@@ -64,7 +64,9 @@ struct cdl_context cdl_context_of(const struct cdl_program *program, const struc
                                 .threads = threads,
                                 .scratch = cdl_scratch_of(program, thread),
                                 .seed = pass->seed,
-                                .step = pass->iteration};
+                                .step = pass->iteration,
+                                .watch = program->is_long ? &program->watch : NULL,
+                                .asks = thread == 0};
 }
 
 bool cdl_has_failed(const struct cdl_program *program) {
@@ -72,6 +74,10 @@ bool cdl_has_failed(const struct cdl_program *program) {
     bool any = false;
     for (int i = 0; i < program->n_hosts; i++) any |= program->hosts[i].failed;
     return any || cdl_first_fault(program) != NULL;
+}
+
+bool cdl_is_void(const struct cdl_program *program) {
+    return cdl_watch_stopped(&program->watch) || cdl_has_failed(program);
 }
 
 const struct cdl_fault *cdl_first_fault(const struct cdl_program *program) {
@@ -100,29 +106,47 @@ void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node
         phase(node, &one, 0, 1);
 }
 
+void cdl_run_pieces(cdl_phase_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
+                    size_t first, size_t last) {
+    do {
+        const size_t end = last - first < node->piece ? last : first + node->piece;
+        if (cdl_stopped(ctx)) return;
+        phase(node, ctx, first, end);
+        first = end;
+    } while (first < last);
+}
+
 /* One op on the thread's rows, stage by stage; a thread without rows still keeps the others' time,
  * and has its share in what an op that mixes makes of all rows. */
 static void run(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
                 struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
     if (node->shared) {
-        if (ctx->thread == 0) cdl_run_shared(phase, stages, node, ctx);
+        if (ctx->thread == 0 && !cdl_stopped(ctx)) cdl_run_shared(phase, stages, node, ctx);
         return;
     }
     const bool all = ctx->training || node->op->stages_always;
     const int last = all && stages > 1 ? stages : 1;
     for (ctx->stage = 0; ctx->stage < last; ctx->stage++) {
         if (ctx->stage > 0) cdl_barrier_wait(team, ctx->thread);
-        if (rows.first < rows.last || node->op->mixes) phase(node, ctx, rows.first, rows.last);
+        if (rows.first < rows.last || node->op->mixes)
+            cdl_run_pieces(phase, node, ctx, rows.first, rows.last);
+    }
+}
+
+void cdl_gather_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
+                       const struct cdl_pass *pass, size_t start, size_t first, size_t last) {
+    for (size_t end; first < last && !cdl_stopped(ctx); first = end) {
+        end = last - first < program->piece ? last : first + program->piece;
+        cdl_gather(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, first, end,
+                   program->inputs[i]);
     }
 }
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                       const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows) {
     const size_t start = pass->next * pass->batch;
-    for (int i = 0; i < program->n_inputs; i++) {
-        cdl_gather(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, rows.first,
-                   rows.last, program->inputs[i]);
-    }
+    for (int i = 0; i < program->n_inputs; i++)
+        cdl_gather_pieces(program, ctx, i, pass, start, rows.first, rows.last);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         run(node->op->forward, node->op->forward_stages, node, ctx, team, rows);
@@ -147,18 +171,27 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
         if (node->goes_back)
             run(node->op->backward, node->op->backward_stages, node, ctx, team, rows);
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
-        if (!program->learns_later && node->learns) learn(node, ctx, ctx->scratch, 0, 1);
+        if (program->learns_later || !node->learns) continue;
+        if (cdl_stopped(ctx)) return;
+        if (!program->learns_last) ctx->watch = NULL; /* from here on the step is finished */
+        learn(node, ctx, ctx->scratch, 0, 1);
     }
 }
 
 static void update_share(const struct cdl_program *program, const struct cdl_context *ctx) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->learns) learn(node, ctx, ctx->scratch, ctx->thread, ctx->threads);
+        if (node->learns && !cdl_stopped(ctx))
+            learn(node, ctx, ctx->scratch, ctx->thread, ctx->threads);
     }
 }
 
-bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team) {
+bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team) {
+    if (cdl_has_failed(program)) return false;
+    if (!program->learns_last) {
+        if (cdl_watch_stopped(&program->watch)) return false;
+        ctx->watch = NULL;
+    }
     if (program->learns_later) update_share(program, ctx);
     cdl_learn_sums(program, ctx, team);
     return cdl_learn_kept(program, ctx, team);

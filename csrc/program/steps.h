@@ -33,12 +33,17 @@ static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads
 void cdl_prepare(const struct cdl_program *program, bool training);
 
 /* What a thread's ops see of the batch at which a pass stands; `threads` is how many there are. */
-struct cdl_context cdl_context_of(const struct cdl_program *program, const struct cdl_pass *pass,
+struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,
                                   bool training, int thread, int threads);
 
 /* The optimizer's step; `done` are those since the first of pass->rates. */
 void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
                       struct cdl_step *step);
+
+/* Samples [first, last) of a batch that begins at `start` of the pass into input i (cdl_gather), as
+ * far as the watch lets it. */
+void cdl_gather_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
+                       const struct cdl_pass *pass, size_t start, size_t first, size_t last);
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                       const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows);
@@ -51,17 +56,29 @@ typedef void cdl_phase_fn(const struct cdl_node *node, const struct cdl_context 
 void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
                     const struct cdl_context *ctx);
 
+/* A node's samples [first, last), piece by piece, as far as the watch lets it. */
+void cdl_run_pieces(cdl_phase_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
+                    size_t first, size_t last);
+
+/* One thread keeps what the ops of a training step change as they go forward, and brings it back if
+ * nothing may come of the batch (pieces.c). */
+void cdl_step_begins(const struct cdl_program *program);
+void cdl_step_is_void(const struct cdl_program *program);
+
 /* Whether something went wrong that one may hear of after the run only, in a function of the
  * caller's or in what an op reads: nothing may come of this batch. */
 bool cdl_has_failed(const struct cdl_program *program);
+
+/* The same, or the watch has ended the run: behind a barrier all threads are told the same. */
+bool cdl_is_void(const struct cdl_program *program);
 
 /* What was found in the first sample, by the first instruction that found something in it; or NULL.
  */
 const struct cdl_fault *cdl_first_fault(const struct cdl_program *program);
 
 /* After the backward pass of all rows (a barrier): the parameters learn. False if none does, since
- * the gradients are not finite. */
-bool cdl_update(struct cdl_program *program, const struct cdl_context *ctx, struct cdl_team *team);
+ * the gradients are not finite, or the batch is void. */
+bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team);
 
 /* Its last parts (kept.c), each behind a barrier: what several instructions use or none; and what
  * is kept as whole gradients. */

@@ -316,7 +316,7 @@ def test_a_wrong_number_in_training_is_told_by_its_row_in_the_array(threads):
     executor.begin(arrays, 64)
     for order in (np.arange(640), np.arange(640)[::-1]):
         expected = "first: expected numbers in [0, 6), got " + ("9" if order[0] == 0 else "11")
-        assert told(lambda o=order: executor.train_epochs([o], 0.1, 0, 0)).startswith(expected)
+        assert told(lambda o=order: executor.train_epochs([o], 0.1, 0, 0, [])).startswith(expected)
 
 
 def test_a_wrong_number_that_all_samples_share_has_no_row():

@@ -1,0 +1,46 @@
+# _core_signals.pxi - who is asked while the core runs whether it is to go on. Part of _core.pyx.
+
+cdef extern from *:  # of Python.h; Cython's own declaration wants the GIL
+    unsigned long PyThread_get_thread_ident() nogil
+
+cdef unsigned long _main_thread = threading.main_thread().ident
+
+
+cdef _remember_main_thread():
+    """After a fork the one thread that is left is the main one."""
+    global _main_thread
+    _main_thread = PyThread_get_thread_ident()
+
+
+os.register_at_fork(after_in_child=_remember_main_thread)
+
+
+cdef object _answer = None
+
+
+def answer_signals(by=None, double every=0.05):
+    """For tests: calls `by` in the place of signal handlers, every so many seconds of a run."""
+    global _answer
+    _answer = by
+    cdl_watch_every(every)
+
+
+cdef c_bool _is_to_end(void *who) noexcept nogil:
+    """Lets Python answer signals while the core runs; whether the answer was an exception.
+
+    That is the main thread's to do. No other thread waits for Python's lock here.
+    """
+    return PyThread_get_thread_ident() == _main_thread and _answer_signals(who)
+
+
+cdef c_bool _answer_signals(void *who) noexcept with gil:
+    cdef Executor executor = <Executor>who
+    try:
+        if _answer is None:
+            PyErr_CheckSignals()
+        else:
+            _answer()
+        return False
+    except BaseException as error:
+        executor.interrupt = error
+        return True

@@ -1,0 +1,57 @@
+/* watch.h - whether a run is to end before its time, as when somebody presses Ctrl-C.
+ *
+ * The caller says who knows (`ask`), which may cost a lock of its language's: so the thread that
+ * called asks, no other, and some twenty times a second. It does so between pieces of work after
+ * which nothing that outlives the run has changed, and the others read what it was told: all leave
+ * their work, keep each other's time at barriers, and the run ends as if the batch had not begun.
+ */
+#ifndef CDL_BASE_WATCH_H
+#define CDL_BASE_WATCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Whether the run is to end. */
+typedef bool cdl_ask_fn(void *who);
+
+struct cdl_watch {
+    cdl_ask_fn *ask; /* NULL: nobody knows, and no run ends early */
+    void *who;
+    double next;         /* when to ask, 0: unknown yet; and the rest by the calling thread alone: */
+    size_t every, ticks; /* cdl_watch_tick looks at the clock in each `every`-th */
+    double last;         /* when it did */
+    atomic_bool stopped;
+};
+
+/* Seconds since some moment. */
+double cdl_now(void);
+
+/* For tests: seconds between two questions, 0.05 if nobody says otherwise, which is half of what a
+ * hand at the keyboard takes for at once. With 0 each look asks. */
+void cdl_watch_every(double seconds);
+
+/* A run begins. */
+void cdl_watch_begin(struct cdl_watch *watch);
+
+/* Whether the run is to end. `asks`: this is the thread that called. For pieces of 10 us and more,
+ * since it looks at the clock each time. */
+bool cdl_watch_stops(struct cdl_watch *watch, bool asks);
+
+/* Asks too, by the thread that called, between pieces of any size; and is true from the moment `end`
+ * on. The others are told by cdl_watch_stop only: where a barrier is between, they must not know.
+ * Looks at the clock twice a millisecond, or with each piece if the thread has to wait for others:
+ * beside a busy neighbour a piece may take a thousand times longer than the one before. */
+bool cdl_watch_tick(struct cdl_watch *watch, double end, bool waits);
+
+static inline void cdl_watch_stop(struct cdl_watch *watch) {
+    atomic_store_explicit(&watch->stopped, true, memory_order_relaxed);
+}
+
+/* Whether the run is to end as far as is known: the same for all threads behind a barrier, until the
+ * one that called asks again. */
+static inline bool cdl_watch_stopped(const struct cdl_watch *watch) {
+    return atomic_load_explicit(&watch->stopped, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,147 @@
+/* pieces.c - what makes a long run end soon when its watch says so: the samples that a node takes
+ * at a time, gradients that are kept so that weights change at the very end of a step, and the way
+ * back of what changes before.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "program/steps.h"
+
+/* A batch with less arithmetic and fewer numbers takes a few milliseconds at most: it is watched
+ * from outside. */
+#define LONG_FLOPS 3e7
+#define LONG_FLOATS 0x1p18
+
+/* Of a piece: some 2 ms. A number that is moved, drawn or sorted counts as much as 16 operations. */
+#define PIECE_WORK 4e7
+#define WORK_OF_A_FLOAT 16.0
+
+/* Lines at a time for ops that look at the watch themselves: turning W over for one more piece
+ * costs less than a hundredth of it. */
+enum { LOOKING_LINES = 4096 };
+
+/* Arithmetic of a thread's products of a step that is worth keeping gradients for, about 30 ms, and
+ * the samples from which on writing and reading them once more costs less than a hundredth of the
+ * products. */
+#define KEEPING_FLOPS 3e9
+#define KEEPING_SAMPLES 256.0
+
+static const size_t all_samples = SIZE_MAX / 2 / CDL_ROW_BLOCK * CDL_ROW_BLOCK;
+
+static double floats_of(const struct cdl_tensor *value) {
+    return (double)value->lines * (double)value->ld;
+}
+
+static double work_of(const struct cdl_node *node) {
+    double floats = 0.0;
+    for (int k = 0; k < node->n_in; k++) floats += floats_of(node->in[k]);
+    for (int o = 0; o < node->n_out; o++) floats += floats_of(node->out[o]);
+    return WORK_OF_A_FLOAT * floats + (node->op->flops ? node->op->flops(node) : 0.0);
+}
+
+/* Whether nothing is lost if the node is given its samples bit by bit: a function of the caller's
+ * wants the batch, and what samples share is made by more than they. */
+static bool may_be_cut(const struct cdl_node *node) {
+    bool shares = node->shared || node->host;
+    for (int k = 0; k < node->n_in; k++) shares |= node->in[k]->shared;
+    for (int o = 0; o < node->n_out; o++) shares |= node->out[o]->shared;
+    return !shares;
+}
+
+static size_t in_row_blocks(double samples) {
+    return cdl_round_up(samples < 1.0 ? 1 : (size_t)samples, CDL_ROW_BLOCK);
+}
+
+static size_t piece_of(const struct cdl_node *node) {
+    const size_t piece = in_row_blocks(PIECE_WORK / work_of(node));
+    if (!node->op->looks) return piece;
+    const size_t many = cdl_round_up(LOOKING_LINES, node->in[0]->lines) / node->in[0]->lines;
+    return piece > many ? piece : cdl_round_up(many, CDL_ROW_BLOCK);
+}
+
+static bool is_long(const struct cdl_program *program) {
+    double floats = 0.0;
+    for (int v = 0; v < program->n_values; v++) {
+        const struct cdl_tensor *value = &program->values[v];
+        floats += floats_of(value) * (value->shared ? 1.0 : (double)program->rows);
+    }
+    const double passes = program->training ? 3.0 : 1.0;
+    return floats >= LONG_FLOATS ||
+           program->row_flops * (double)program->rows * passes >= LONG_FLOPS;
+}
+
+/* Whether gradients are kept, though no optimizer asks for it, since the products that they are
+ * made by take too long to wait for. */
+static bool keeps_gradients(const struct cdl_program *program) {
+    const double flops = program->row_flops * (double)program->rows; /* forward as for gradients */
+    double weights = 1.0;
+    for (int i = 0; i < program->n_trained; i++)
+        weights += (double)cdl_param_floats(program->trained[i].param);
+    return program->n_groups && flops >= KEEPING_FLOPS * program->threads &&
+           flops >= 2.0 * KEEPING_SAMPLES * weights;
+}
+
+double cdl_program_work(const struct cdl_program *program) {
+    double work = 0.0;
+    for (int i = 0; i < program->n_nodes; i++) work += work_of(&program->nodes[i]);
+    return work;
+}
+
+static bool accumulates(const struct cdl_program *program) {
+    bool any = false;
+    for (int i = 0; i < program->n_trained; i++) any |= program->trained[i].accumulated != NULL;
+    return any;
+}
+
+/* Calls visit() for each parameter that an op changes as it goes forward. */
+static size_t each_followed(const struct cdl_program *program,
+                            void (*visit)(struct cdl_param *param, float *kept), float *kept) {
+    size_t floats = 0;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        for (int p = 0; p < CDL_MAX_PARAMS && node->op->follows; p++) {
+            if (!node->param[p] || node->trained[p]) continue;
+            if (visit) visit(node->param[p], kept + floats);
+            floats += cdl_param_floats(node->param[p]);
+        }
+    }
+    return floats;
+}
+
+cdl_status cdl_cut(struct cdl_program *program) {
+    program->is_long = is_long(program);
+    for (int i = 0; i < program->n_nodes; i++) {
+        struct cdl_node *node = &program->nodes[i];
+        node->piece = program->is_long && may_be_cut(node) ? piece_of(node) : all_samples;
+    }
+    size_t most = 1;
+    for (int i = 0; i < program->n_inputs; i++) {
+        const struct cdl_tensor *input = program->inputs[i];
+        if (input->lines * input->ld > most) most = input->lines * input->ld;
+    }
+    program->piece = program->is_long ? in_row_blocks(PIECE_WORK / WORK_OF_A_FLOAT / (double)most)
+                                      : all_samples;
+    if (!program->training) return CDL_OK;
+    program->whole |= program->is_long && !accumulates(program) && keeps_gradients(program);
+    program->learns_last = program->whole && !accumulates(program);
+    const size_t followed = each_followed(program, NULL, NULL);
+    if (!followed || !(program->is_long || program->may_fail)) return CDL_OK;
+    program->followed = calloc(followed, sizeof(float));
+    return program->followed ? CDL_OK : CDL_ERR_NO_MEMORY;
+}
+
+static void save(struct cdl_param *param, float *kept) {
+    memcpy(kept, param->w, cdl_param_floats(param) * sizeof(float));
+}
+
+static void restore(struct cdl_param *param, float *kept) {
+    memcpy(param->w, kept, cdl_param_floats(param) * sizeof(float));
+}
+
+void cdl_step_begins(const struct cdl_program *program) {
+    if (program->followed) each_followed(program, save, program->followed);
+}
+
+void cdl_step_is_void(const struct cdl_program *program) {
+    if (program->followed) each_followed(program, restore, program->followed);
+}
