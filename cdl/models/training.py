@@ -146,15 +146,9 @@ def _run_epochs(
             if alone:
                 took = max(_clock.now() - start, 1e-9)
                 most = int(min(loops.SLICE / took, epochs.stop - epoch))
-                passes: list[dict[str, float]] = []
-                try:
-                    if most > 1:
-                        feed.run_epochs(most, passes)
-                finally:  # History has them, also if the next one was interrupted
-                    for logs in passes:
-                        callbacks.on_epoch_begin(epoch)
-                        callbacks.on_epoch_end(epoch, dict(logs))
-                        epoch += 1
+                if most > 1:
+                    passes = _run_together(feed, callbacks, epoch, most)
+                    epoch, logs = epoch + len(passes), passes[-1]
                 if model.stop_training:
                     break
         if epochs.stop > 0:
@@ -169,6 +163,20 @@ def _run_epochs(
             model._last_engine.share_totals(only_held=True)
         if validation is not None:
             validation.close()
+
+
+def _run_together(
+    feed: Feed, callbacks: CallbackList, epoch: int, most: int
+) -> list[dict[str, float]]:
+    """Up to `most` epochs in one call; their logs, which History has also if one is interrupted."""
+    passes: list[dict[str, float]] = []
+    try:
+        feed.run_epochs(most, passes)
+    finally:
+        for number, logs in enumerate(passes, epoch):
+            callbacks.on_epoch_begin(number)
+            callbacks.on_epoch_end(number, dict(logs))
+    return passes
 
 
 class _Validation:

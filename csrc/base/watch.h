@@ -18,7 +18,7 @@ typedef bool cdl_ask_fn(void *who);
 struct cdl_watch {
     cdl_ask_fn *ask; /* NULL: nobody knows, and no run ends early */
     void *who;
-    double next;         /* when to ask, 0: unknown yet; and the rest by the calling thread alone: */
+    double next; /* when to ask, 0: unknown yet; and the rest by the calling thread alone: */
     size_t every, ticks; /* cdl_watch_tick looks at the clock in each `every`-th */
     double last;         /* when it did */
     atomic_bool stopped;
@@ -38,18 +38,18 @@ void cdl_watch_begin(struct cdl_watch *watch);
  * since it looks at the clock each time. */
 bool cdl_watch_stops(struct cdl_watch *watch, bool asks);
 
-/* Asks too, by the thread that called, between pieces of any size; and is true from the moment `end`
- * on. The others are told by cdl_watch_stop only: where a barrier is between, they must not know.
- * Looks at the clock twice a millisecond, or with each piece if the thread has to wait for others:
- * beside a busy neighbour a piece may take a thousand times longer than the one before. */
+/* Asks too, by the thread that called, between pieces of any size; and is true from the moment
+ * `end` on. The others are told by cdl_watch_stop only: where a barrier is between, they must not
+ * know. Looks at the clock twice a millisecond, or with each piece if the thread has to wait for
+ * others: beside a busy neighbour a piece may take a thousand times longer than the one before. */
 bool cdl_watch_tick(struct cdl_watch *watch, double end, bool waits);
 
 static inline void cdl_watch_stop(struct cdl_watch *watch) {
     atomic_store_explicit(&watch->stopped, true, memory_order_relaxed);
 }
 
-/* Whether the run is to end as far as is known: the same for all threads behind a barrier, until the
- * one that called asks again. */
+/* Whether the run is to end as far as is known: the same for all threads behind a barrier, until
+ * the one that called asks again. */
 static inline bool cdl_watch_stopped(const struct cdl_watch *watch) {
     return atomic_load_explicit(&watch->stopped, memory_order_relaxed);
 }

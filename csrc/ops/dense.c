@@ -54,8 +54,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         return;
     }
     const struct cdl_epilogue epilogue = {.activation = activation, .params = node->row_param};
-    cdl_matmul(ctx, rows, x->width, y->width, cdl_rows(x, first), x->ld, w->w,
-               b ? b->w : NULL, cdl_rows(y, first), y->ld, &epilogue, x->far);
+    cdl_matmul(ctx, rows, x->width, y->width, cdl_rows(x, first), x->ld, w->w, b ? b->w : NULL,
+               cdl_rows(y, first), y->ld, &epilogue, x->far);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -80,9 +80,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     if (x->width == 1) { /* one input: its weights are a single row of W */
         ctx->kernels->dot_rows(rows, y->width, dz, y->ld, w, 0.0f, dx);
     } else if (y->width > 1) {
-        cdl_matmul_transposed(ctx, rows, y->width, x->width, dz, y->ld, w, dx, x->ld,
-                              &epilogue, cdl_few_rows(ctx->rows * x->lines, y->width),
-                              ctx->scratch);
+        cdl_matmul_transposed(ctx, rows, y->width, x->width, dz, y->ld, w, dx, x->ld, &epilogue,
+                              cdl_few_rows(ctx->rows * x->lines, y->width), ctx->scratch);
         return;
     } else {
         memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));

@@ -85,6 +85,6 @@ void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, floa
         }
         dy = gradient->dy_copy[slot], ldy = block.width;
     }
-    cdl_matmul_gradient(gradient->ctx, gradient->samples, block.rows, block.width, x, ldx, dy,
-                        ldy, g);
+    cdl_matmul_gradient(gradient->ctx, gradient->samples, block.rows, block.width, x, ldx, dy, ldy,
+                        g);
 }

@@ -137,6 +137,6 @@ void cdl_matmul_gradient(const struct cdl_context *ctx, size_t samples, size_t r
         if (s && s % (LOOK_BLOCKS * SAMPLE_BLOCK) == 0 && cdl_stopped(ctx)) return;
         const size_t depth = samples - s < SAMPLE_BLOCK ? samples - s : SAMPLE_BLOCK;
         ctx->kernels->gemm_columns(rows_of_w, width, depth, a + s * lda, lda, b + s * ldb, ldb,
-                              s ? g : zeros, s ? width : 0, g, width);
+                                   s ? g : zeros, s ? width : 0, g, width);
     }
 }

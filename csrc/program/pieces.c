@@ -12,7 +12,8 @@
 #define LONG_FLOPS 3e7
 #define LONG_FLOATS 0x1p18
 
-/* Of a piece: some 2 ms. A number that is moved, drawn or sorted counts as much as 16 operations. */
+/* Of a piece: some 2 ms. A number that is moved, drawn or sorted counts as much as 16 operations.
+ */
 #define PIECE_WORK 4e7
 #define WORK_OF_A_FLOAT 16.0
 
@@ -119,8 +120,8 @@ cdl_status cdl_cut(struct cdl_program *program) {
         const struct cdl_tensor *input = program->inputs[i];
         if (input->lines * input->ld > most) most = input->lines * input->ld;
     }
-    program->piece = program->is_long ? in_row_blocks(PIECE_WORK / WORK_OF_A_FLOAT / (double)most)
-                                      : all_samples;
+    program->piece =
+        program->is_long ? in_row_blocks(PIECE_WORK / WORK_OF_A_FLOAT / (double)most) : all_samples;
     if (!program->training) return CDL_OK;
     program->whole |= program->is_long && !accumulates(program) && keeps_gradients(program);
     program->learns_last = program->whole && !accumulates(program);
