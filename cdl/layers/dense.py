@@ -30,9 +30,7 @@ class Dense(Layer):
         activity_regularizer: a penalty on the output; see `Layer`.
         kernel_constraint: what the kernel must be after each update.
         bias_constraint: what the bias must be after each update.
-        lora_rank: not supported.
-        lora_alpha: not supported.
-        quantization_config: not supported.
+        lora_rank: None, as `lora_alpha` and `quantization_config`: anything else is an error.
         kwargs: see `Layer`.
     """
 

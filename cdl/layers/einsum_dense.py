@@ -33,9 +33,7 @@ class EinsumDense(Layer):
         bias_regularizer: a penalty on the bias.
         kernel_constraint: what the kernel must be after each update.
         bias_constraint: what the bias must be after each update.
-        lora_rank: not supported.
-        lora_alpha: not supported.
-        quantization_config: not supported.
+        lora_rank: None, as `lora_alpha` and `quantization_config`: anything else is an error.
         kwargs: see `Layer`.
 
     Raises:

@@ -32,9 +32,7 @@ class Embedding(Layer):
         embeddings_constraint: what it must be after each update.
         mask_zero: whether 0 stands for "nothing here": what comes after does not count it.
         weights: the table to begin with, an array or a list of one.
-        lora_rank: not supported.
-        lora_alpha: not supported.
-        quantization_config: not supported.
+        lora_rank: None, as `lora_alpha` and `quantization_config`: anything else is an error.
         kwargs: see `Layer`.
 
     Raises:

@@ -61,8 +61,11 @@ class Layer(Weighted, Hinting):
                 return inputs * self.factor
 
     `call` uses the functions of `cdl.ops` and other layers. In a model it is run once on symbolic
-    values, and what it does is compiled; it may take `training` and `mask`. (Layers of cdl's own
-    have `lower` and `compute_output_shape` instead.)
+    values, and what it does is compiled; it may take `training` and `mask`.
+
+    Layers of cdl's own have `compute_output_shape` and `lower`, which appends to a program, in
+    place of a `call`. That method, `check_input`, `append_to`, `append_node`, `by_lines`,
+    `takes_lists` and `takes_mask` are theirs alone: no user's code calls or overrides them.
 
     Args:
         activity_regularizer: a penalty on the output, divided by the number of samples: a
@@ -392,8 +395,18 @@ class Layer(Weighted, Hinting):
         except Exception as error:
             raise TypeError(f"{cls.__name__}.from_config: {error}, in config={config}") from error
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in _OF_PROGRAMS]
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+# By which layers of cdl's own become programs; `dir` and completion do not list it.
+_OF_PROGRAMS = frozenset(
+    ("append_all", "append_node", "append_to", "by_lines", "check_input", "lower", "takes_lists",
+     "takes_mask")
+)  # fmt: skip
 
 
 def _owner_of(cls: type, name: str) -> type:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import _graph, tree
+from cdl._hints import hinted
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer
 from cdl.models import inference
@@ -91,6 +92,7 @@ class Model(Configured, Trainer, Wired, Layer):
     def _sublayers(self) -> list[Any]:
         return self.layers
 
+    @hinted
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """The layer of that name, or at that place among `layers`.
 
@@ -204,6 +206,7 @@ class Model(Configured, Trainer, Wired, Layer):
             raise ValueError(f"{self.name}: mask must be None, no layer of the model takes one")
         return inference.call(self, inputs, bool(training))
 
+    @hinted
     def summary(
         self,
         line_length: int | None = None,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._hints import hinted
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ class LabelError(ValueError, IndexError):
     """A class number that does not exist: bad input (ValueError), an IndexError in Keras."""
 
 
+@hinted
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
     """Rows of 0 with a 1 at the place of each class number.
 

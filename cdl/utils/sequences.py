@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._arguments import one_of, positive_int
+from cdl._hints import hinted
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _SIDES = ("pre", "post")
 
 
+@hinted
 def pad_sequences(
     sequences: Sequence[Any],
     maxlen: int | None = None,

@@ -328,8 +328,8 @@ def test_config_of_input_is_keras_own():
         (lambda: Input((3,), tensor=X), ValueError, "tensor"),
         (lambda: InputLayer((3,), foo=3), ValueError, "not recognized"),
         (lambda: Layer(3), TypeError, "positional"),
-        (lambda: Layer()(X), NotImplementedError, "Layer must have a call"),
-        (lambda: Layer().compute_output_shape((1, 2)), NotImplementedError, "must have a call"),
+        (lambda: Layer()(X), NotImplementedError, "Layer does nothing by itself: derive"),
+        (lambda: Layer().compute_output_shape((1, 2)), NotImplementedError, "that has a call(inpu"),
         (lambda: layers.deserialize({"class_name": "Dense", "config": {}}), TypeError, "units"),
     ],
 )
@@ -401,3 +401,11 @@ def test_units_that_are_changed_after_build_change_nothing():
     layer.units = 7
     np.testing.assert_array_equal(layer(X), before)
     assert layer.compute_output_shape((None, 5)) == (None, 3)
+
+
+@pytest.mark.parametrize("layer", [Dense(3), Dropout(0.5), cdl.Sequential([Input((2,)), Dense(1)])])
+def test_completion_lists_what_users_call(layer):
+    listed = {name for name in dir(layer) if not name.startswith("_")}
+    assert {"build", "call", "get_weights", "trainable", "get_config", "name"} <= listed
+    assert not listed & {"lower", "check_input", "append_to", "append_node", "by_lines"}
+    assert all(hasattr(layer, name) for name in ("lower", "check_input", "by_lines"))

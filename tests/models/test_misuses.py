@@ -188,3 +188,22 @@ def test_arguments_of_a_model_that_lack_their_s_are_told(arguments):
     tensors = {"x": x, "y": layers.Dense(1)(x)}
     text = text_of(cdl.Model, **{name: tensors[each] for name, each in arguments.items()})
     assert "is not recognized; did you mean '" in text
+
+
+@pytest.mark.parametrize(
+    ("call", "meant"),
+    [
+        (lambda: sequential().summary(line_len=100), "line_length"),
+        (lambda: sequential().get_layer(nam="dense"), "name"),
+        (lambda: sequential().evaluate(X, Y, batchsize=3), "batch_size"),
+        (lambda: sequential().predict(X, batchsize=3), "batch_size"),
+        (lambda: cdl.callbacks.ModelCheckpoint("x.keras", period=3), "save_freq"),
+        (lambda: cdl.callbacks.ModelCheckpoint("x.keras", save_best=True), "save_best_only"),
+        (lambda: cdl.callbacks.EarlyStopping(patiance=3), "patience"),
+        (lambda: cdl.utils.to_categorical(Y, numclasses=2), "num_classes"),
+        (lambda: cdl.utils.pad_sequences([[1]], max_len=2), "maxlen"),
+    ],
+)
+def test_an_argument_that_there_is_not_is_told_the_nearest_one(call, meant):
+    text = text_of(call)
+    assert "unexpected keyword argument" in text and text.endswith(f"; did you mean '{meant}'?")
