@@ -27,7 +27,7 @@ struct cdl_program {
     struct cdl_node **reports;
     double **states; /* one a report */
     size_t *state_sizes;
-    double penalty_total, penalty_count;
+    double penalty, penalty_total, penalty_count;
     int n_groups;
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;

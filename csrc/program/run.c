@@ -58,7 +58,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
             loop->stop = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
         }
         cdl_barrier_wait(team, thread);
-        if (thread == 0) cdl_count_penalties(program, &ctx);
+        if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
         if (loop->stop) break;
     }
     if (thread == 0) {
@@ -150,7 +150,7 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     /* Where something learns, a backward pass comes, which reads the weights as they are. */
     if (!training || program->n_groups == 0) cdl_settle(program, &half.ctx);
     cdl_count_reports(program, &half.ctx);
-    if (!training) cdl_count_penalties(program, &half.ctx); /* training: in its backward */
+    if (!training) cdl_count_penalties(program, &half.ctx, true); /* training: in its backward */
     return half.ctx.rows;
 }
 
@@ -189,7 +189,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
         return;
     }
     if (program->n_groups) cdl_settle(program, &half.ctx);
-    cdl_count_penalties(program, &half.ctx);
+    cdl_count_penalties(program, &half.ctx, true);
     go_on(pass, true, half.learned);
 }
 

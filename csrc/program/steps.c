@@ -205,8 +205,8 @@ void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx
     }
 }
 
-/* The penalties that the last step saw, as the loss counts them: once a batch, for all its rows. */
-void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx) {
+/* The penalties that the last step saw, or those of the weights as they are. */
+static double penalties_of(const struct cdl_program *program, const struct cdl_context *ctx) {
     double sum = 0.0;
     for (int i = 0; i < program->n_trained; i++) {
         const struct cdl_trained *trained = &program->trained[i];
@@ -219,7 +219,15 @@ void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *
         for (size_t line = 0; line < (n + CDL_LINE - 1) / CDL_LINE; line++)
             sum += trained->penalty[line];
     }
-    program->penalty_total += sum * (double)ctx->batch;
+    return sum;
+}
+
+void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx,
+                         bool first_batch) {
+    /* Through an evaluation weights stay as they are, unless a node assigns to one. */
+    if (ctx->training || first_batch || program->settles)
+        program->penalty = penalties_of(program, ctx);
+    program->penalty_total += program->penalty * (double)ctx->batch;
     program->penalty_count += (double)ctx->batch;
 }
 

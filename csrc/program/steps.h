@@ -92,7 +92,9 @@ void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx
 
 /* After the barrier behind them, by one thread. */
 void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx);
-void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx);
+/* As the loss counts them, once a batch for all its rows; `first_batch`: of a call. */
+void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx,
+                         bool first_batch);
 
 /* `rows` rows of a value from row `first` to row-major memory; of a shared value its one. */
 void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to);

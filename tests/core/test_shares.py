@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from programs import mlp
+from programs import mlp, weight
 
 from cdl import _core
 from cdl._core import available_isas
+from cdl._program import Program
 
 ROWS, L2 = 7, 0.3
 
@@ -53,3 +54,31 @@ def test_without_shares_penalties_count_once():
     one = executor_of(np.random.default_rng(0), None, 1)[1]
     other = executor_of(np.random.default_rng(0), [1.0, 1.0], 1)[1]
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("per_call", [1, 2, 10])
+def test_an_evaluation_counts_the_penalty_of_weights_as_they_are(per_call, threads):
+    """Of three batches; one that assigns to the weight counts it as each batch leaves it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(11, 3)).astype(np.float32)
+    for assigns in (False, True):
+        program = Program()
+        h, moving = program.input((3,)), weight(np.ones(3))
+        program.output(program.spread(program.param(moving)))
+        if assigns:
+            program.assign(moving, program.over_rows(h, "mean"))
+        executor = _core.Executor(
+            program.fused(), 4, rules={"penalties": {moving: (0.0, L2)}}, threads=threads
+        )
+        for again in range(2):  # what another call finds was set meanwhile
+            moving.assign(np.full(3, 1.0 + again))
+            executor.reset()
+            executor.begin([x], 4)
+            done = 0
+            while done < 3:
+                done = executor.test(per_call, 1e9)
+            batches = [x[:4], x[4:8], x[8:]]
+            squares = [(b.mean(0) ** 2).sum() if assigns else 3 * (1 + again) ** 2 for b in batches]
+            total = sum(len(b) * L2 * s for b, s in zip(batches, squares, strict=True))
+            np.testing.assert_allclose(executor.penalty(), (total, 11), rtol=1e-5)
