@@ -36,8 +36,8 @@ static const float *row_of(const struct cdl_node *node, int which) {
     return which == SCALE ? ones(node) : zeros(node);
 }
 
-static void prepare(const struct cdl_node *node, bool training) {
-    (void)training;
+static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    (void)kernels;
     for (size_t j = 0; j < node->in[0]->width; j++) ones(node)[j] = 1.0f;
 }
 
@@ -83,7 +83,7 @@ const struct cdl_op cdl_op_affine = {
     .params = "center,scale,shift",
     .check = check,
     .scratch_floats = scratch_floats,
-    .prepare = prepare,
+    .fill = fill,
     .forward = forward,
     .backward = backward,
     .update = update,

@@ -7,9 +7,8 @@ static cdl_status check(const struct cdl_node *node) {
     return node->n_numbers == y->lines * y->width ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
-/* Once a run; the value stays. */
-static void prepare(const struct cdl_node *node, bool training) {
-    (void)training;
+static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    (void)kernels;
     const struct cdl_tensor *y = node->out[0];
     for (size_t i = 0; i < node->n_numbers; i++)
         y->data[i / y->width * y->ld + i % y->width] = (float)node->numbers[i];
@@ -25,7 +24,7 @@ const struct cdl_op cdl_op_constant = {
     .attributes = "",
     .params = "",
     .check = check,
-    .prepare = prepare,
+    .fill = fill,
     .forward = forward,
     .is_source = true,
     .stays = true,

@@ -35,8 +35,8 @@ static cdl_status check(const struct cdl_node *node) {
     return CDL_OK;
 }
 
-static void prepare(const struct cdl_node *node, bool training) {
-    (void)training;
+static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    (void)kernels;
     for (size_t j = 0; j < node->in[0]->width; j++) plain(node, GAMMA)[j] = 1.0f;
 }
 
@@ -93,7 +93,7 @@ const struct cdl_op cdl_op_normalize = {
     .params = "gamma,beta",
     .check = check,
     .scratch_floats = scratch_floats,
-    .prepare = prepare,
+    .fill = fill,
     .forward = forward,
     .backward = backward,
     .update = update,

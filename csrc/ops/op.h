@@ -169,6 +169,8 @@ struct cdl_op {
     int table_rows;         /* how many it has */
     cdl_status (*check)(const struct cdl_node *node);
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
+    /* Once, when the program is built and linked: what stays in its scratch or outputs for good. */
+    void (*fill)(const struct cdl_node *node, const struct cdl_kernels *kernels);
     void (*prepare)(const struct cdl_node *node, bool training); /* once a run, by one thread */
     double (*flops)(const struct cdl_node *node);                /* of one sample, forward */
     /* That backward() and update() need, a thread; update() has CDL_THREAD_SCRATCH anyway. */
@@ -195,7 +197,7 @@ struct cdl_op {
     bool (*gives)(const struct cdl_node *node, int k);
     bool many;           /* all inputs that are floats get gradients; else the first alone */
     bool is_source;      /* reads no value */
-    bool stays;          /* its outputs are written by prepare() and live as long as the run */
+    bool stays;          /* its outputs are written by fill() and live as long as the program */
     bool follows;        /* forward() changes parameters in training */
     bool may_fault;      /* has a fault to note (base/fault.h) */
     bool mixes;          /* some of what it reads and gives may be shared and some not */

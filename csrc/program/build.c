@@ -288,7 +288,12 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->learns_later = program->threads > 1 || program->n_hosts;
     CDL_TRY(cdl_cut(program));
     if (!def->training) program->rows *= (size_t)program->threads;
-    return cdl_plan(program);
+    CDL_TRY(cdl_plan(program));
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (node->op->fill) node->op->fill(node, program->kernels);
+    }
+    return CDL_OK;
 }
 
 cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_program **out,
