@@ -138,8 +138,10 @@ struct share {
     size_t first, last;
 };
 static struct share share_of(const struct cdl_node *node, int thread, int threads) {
-    size_t together = 1;
-    while (together * CDL_PANEL % size_of_row(node)) together++;
+    /* The fewest panels that are whole rows: a panel is a power of two, so what it shares with the
+     * size of a row is the row's lowest bit. */
+    const size_t size = size_of_row(node), bit = size & (~size + 1);
+    const size_t together = size / (bit < CDL_PANEL ? bit : CDL_PANEL);
     const size_t blocks = cdl_blocks(node->param[TABLE]);
     const size_t units = (blocks + together - 1) / together;
     const size_t first = units * (size_t)thread / (size_t)threads * together;
