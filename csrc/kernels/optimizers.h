@@ -312,7 +312,12 @@ CDL_INLINE float ftrl_update(float w, float g, float *slot, const float *s) {
 }
 
 /* x^p for x >= 0 and p >= 0. */
-CDL_INLINE float power_f(float x, float p) { return p == 0.0f ? 1.0f : exp_f(p * log_f(x)); }
+CDL_INLINE float power_f(float x, float p) {
+    const float general = exp_f(p * log_normal_f(x));
+    const float finite = x < INFINITY ? general : x;
+    const float positive = x < 1.17549435e-38f ? 0.0f : finite;
+    return p == 0.0f ? 1.0f : positive;
+}
 
 CDL_INLINE float ftrl_power_update(float w, float g, float *slot, const float *s) {
     const float before = slot[0];

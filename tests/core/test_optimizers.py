@@ -20,12 +20,12 @@ def hypers_of(row):
 class Pulled:
     """One dense layer on eye(k): the gradient by its kernel is whatever is handed to backward()."""
 
-    def __init__(self, row, k, n, *, isa=None, threads=1):
+    def __init__(self, row, k, n, *, isa=None, threads=1, **hypers):
         rng = np.random.default_rng(k * 100 + n)
         self.kernel, self.bias = random_weight(rng, k, n), weight(rng.normal(size=n))
         program = Program()
         program.output(dense(program, program.input((k,)), self.kernel, self.bias))
-        self.optimizer = learner(row, program.variables, **hypers_of(row))
+        self.optimizer = learner(row, program.variables, **{**hypers_of(row), **hypers})
         self.executor = _core.Executor(
             program, k, training=True, optimizer=self.optimizer, isa=isa, threads=threads
         )
@@ -116,6 +116,19 @@ def test_gradients_far_from_1_or_not_a_number_stay_with_their_own_weights(row):
     core.step(gradient, 1e-3, 3)
     expected = np.tile(np.arange(5) == 3, (4, 1))  # a sum over rows, so all of the column
     np.testing.assert_array_equal(np.isnan(core.kernel.numpy()), expected)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("power", [0.0, -0.1, -0.5, -1.0, -2.0])
+def test_any_power_of_ftrls_accumulator_from_0_on(power, isa):
+    gradients = np.float32([[0.0, 1e-12, 1e-3, 1.0, 7.0, 1e6, 1e3]])
+    core = Pulled("ftrl_power", *gradients.shape, isa=isa, learning_rate_power=power)
+    w, slots = core.kernel.numpy().astype(float), {"accumulator": 0.0, "linear": 0.0}
+    for t in range(3):
+        core.step(gradients, 0.1, t)
+        hypers = {**hypers_of("ftrl_power"), "learning_rate_power": power}
+        w = reference_optimizers.ftrl(w, gradients.astype(float), slots, t + 1, 0.1, **hypers)
+    np.testing.assert_allclose(core.kernel.numpy(), w, rtol=2e-5, atol=1e-7)
 
 
 # ------------------------------------------------------------------------- rates and steps of a run
