@@ -124,16 +124,26 @@ static inline void adamax_step(double rate, double t, const double *h, float *s)
     s[3] = tiny_at_least(h[2]);
 }
 
-/* Dozat, 2016: u_i = beta_1 (1 - 0.5 * 0.96^i) is the momentum of step i. The product of all u so
- * far is computed anew; below 1e-17 it is nothing beside 1. */
-static inline void nadam_step(double rate, double t, const double *h, float *s) {
+/* Dozat, 2016: u_i = beta_1 (1 - 0.5 * 0.96^i) is the momentum of step i. From CONSTANT on it is
+ * beta_1 to the last bit of a double. */
+enum { NADAM_CONSTANT = 1000 };
+static inline double nadam_momentum(double beta, double i) {
+    return i < NADAM_CONSTANT ? beta * (1.0 - 0.5 * pow(0.96, i)) : beta;
+}
+/* The product of the first t of them, computed anew. It is less than beta_1^t, and once that is
+ * below e^-38 nothing beside 1. */
+static inline double nadam_product(double beta, double t) {
     double product = 1.0, power = 1.0;
-    for (double i = 1.0; i <= t && product > 1e-17; i += 1.0) {
+    if (t * (1.0 - beta) > 38.0) return 0.0;
+    for (double i = 1.0; i <= t && i < NADAM_CONSTANT; i += 1.0) {
         power *= 0.96;
-        product *= h[0] * (1.0 - 0.5 * power);
+        product *= beta * (1.0 - 0.5 * power);
     }
-    const double u = h[0] * (1.0 - 0.5 * pow(0.96, t));
-    const double next = h[0] * (1.0 - 0.5 * pow(0.96, t + 1.0));
+    return t < NADAM_CONSTANT ? product : product * pow(beta, t - (NADAM_CONSTANT - 1));
+}
+static inline void nadam_step(double rate, double t, const double *h, float *s) {
+    const double product = nadam_product(h[0], t);
+    const double u = nadam_momentum(h[0], t), next = nadam_momentum(h[0], t + 1.0);
     s[0] = (float)(rate * next / (1.0 - product * next));
     s[1] = (float)(rate * (1.0 - u) / (1.0 - product));
     s[2] = 1.0f / bias_left(h[1], t);
@@ -311,7 +321,8 @@ CDL_INLINE float ftrl_update(float w, float g, float *slot, const float *s) {
     return ftrl_weight(w, g, slot, s, sqrtf(before), sqrtf(slot[0]));
 }
 
-/* x^p for x >= 0 and p >= 0. */
+/* x^p for x >= 0 and p >= 0. With log_f, whose ends are selects too, gcc makes branches of all of
+ * them, and no vectors of the loop. */
 CDL_INLINE float power_f(float x, float p) {
     const float general = exp_f(p * log_normal_f(x));
     const float finite = x < INFINITY ? general : x;
