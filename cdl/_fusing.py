@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cdl import _core
@@ -37,6 +38,13 @@ class Rewriter:
 
     def producer(self, value: Value) -> Instruction | None:
         return self.instructions.giver(value)
+
+    def read_once(self, value: Value) -> bool:
+        """Whether one instruction reads a value, once, and no caller reads it or its gradient."""
+        reader = self.instructions.only_reader(value)
+        if reader is None or value in self.outputs or value in self.pulled:
+            return False
+        return sum(v is value for v in reader.inputs) == 1
 
     def swap(self, old: Instruction, new: Instruction) -> None:
         self.instructions.replace(old, new)
@@ -82,22 +90,22 @@ class Rewriter:
     def reshape_inputs(self) -> None:
         for i in self.instructions.of("reshape"):
             old, new = i.inputs[0], i.outputs[0]
-            alone = self.instructions.only_reader(old) is i and old not in self.outputs
-            if old in self.inputs and alone and old.dtype == "float32":
+            if old in self.inputs and self.read_once(old) and old.dtype == "float32":
                 self.instructions.remove(i)
                 self.inputs.replace(old, new)
                 new.role = old.role
 
     def fuse_losses(self) -> None:
+        """A loss on raw scores gives the probabilities too, but takes no gradient of theirs."""
         for loss in self.instructions.of("loss"):
             before = self.producer(loss.inputs[0])
             if before is None:
                 continue
             form = "softmax" if before.op == "softmax" else before.attributes.get("kind")
             on_scores = _ON_SCORES.get((str(form), str(loss.attributes["kind"])))
-            readers = self.readers(before.outputs[0])
-            others = [i for i in readers if i is not loss and _core.OPS[i.op].gives_gradient]
-            if on_scores is None or others or not self.put_first(loss.inputs[1:]):
+            if on_scores is None or self._has_other_gradient(before.outputs[0], loss):
+                continue
+            if not self.put_first(loss.inputs[1:]):
                 continue
             attributes = {**loss.attributes, "kind": on_scores}
             inputs = (before.inputs[0], *loss.inputs[1:])
@@ -105,6 +113,11 @@ class Rewriter:
             self.instructions.remove(loss)
             self.replaced[id(loss)] = (loss, fused)
             self.instructions.replace(before, fused)
+
+    def _has_other_gradient(self, value: Value, loss: Instruction) -> bool:
+        """Whether anybody but a loss gives a value a gradient: another reader, or the caller."""
+        others = [i for i in self.readers(value) if i is not loss]
+        return value in self.pulled or any(_core.OPS[i.op].gives_gradient for i in others)
 
     def put_first(self, values: Iterable[Value]) -> bool:
         """Makes values before all others; False if they are made of others themselves."""
@@ -125,7 +138,7 @@ class Rewriter:
                 or dense.attributes.get("activation", "linear") != "linear"
             ):
                 continue
-            if self.instructions.only_reader(i.inputs[0]) is None or i.inputs[0] in self.outputs:
+            if not self.read_once(i.inputs[0]):
                 continue
             attributes = _plain(dict(i.attributes))
             if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
@@ -138,21 +151,21 @@ class Rewriter:
     def fork_values(self) -> None:
         """Where a value gets a gradient more than once, each giver has another output of a fork.
 
-        The caller, if it gives one, comes first; then the readers in order.
+        The caller, each time that it gives one, comes first; then the readers in order.
         """
         givers: dict[int, list[tuple[Instruction, int]]] = {}
         for i, k in self.result().givers():
             givers.setdefault(id(i.inputs[k]), []).append((i, k))
         for value in [v for i in self.instructions for v in i.outputs]:
-            readers, rest = givers.get(id(value), []), value
-            if readers and value in self.pulled:
+            takers: list[Callable[[Value], None]]
+            takers = [partial(self.pulled.put, place) for place in self.pulled.places(value)]
+            takers += [partial(self.read, i, k) for i, k in givers.get(id(value), [])]
+            rest = value
+            for take in takers[:-1]:
                 own, rest = self.fork(rest)
-                self.pulled.replace(value, own)
-            for i, k in readers[:-1]:
-                own, rest = self.fork(rest)
-                self.read(i, k, own)
+                take(own)
             if rest is not value:
-                self.read(*readers[-1], rest)
+                takers[-1](rest)
 
     def fork(self, value: Value) -> tuple[Value, Value]:
         """Two values that are one, right behind its producer."""

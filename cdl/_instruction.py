@@ -206,6 +206,19 @@ class Ends:
     def __contains__(self, value: object) -> bool:
         return id(value) in self._places
 
+    def places(self, value: Value) -> list[int]:
+        """Where a value is."""
+        return list(self._places.get(id(value), []))
+
+    def put(self, place: int, value: Value) -> None:
+        """Another value in one place."""
+        places = self._places[id(self._list[place])]
+        places.remove(place)
+        if not places:
+            del self._places[id(self._list[place])]
+        self._list[place] = value
+        self._places.setdefault(id(value), []).append(place)
+
     def replace(self, old: Value, new: Value) -> None:
         """Another value wherever one is."""
         places = self._places.pop(id(old), [])

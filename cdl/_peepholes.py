@@ -36,14 +36,6 @@ def apply(program: Rewriter) -> None:
     _fuse_means(program)
 
 
-def _read_once(program: Rewriter, value: Value) -> bool:
-    """Whether one instruction reads a value, once, and nobody else does."""
-    reader = program.instructions.only_reader(value)
-    if reader is None or value in program.outputs or value in program.pulled:
-        return False
-    return sum(v is value for v in reader.inputs) == 1
-
-
 def _parameter(program: Rewriter, value: Value) -> Variable | None:
     """The weight that a value is, or None; one that is assigned is another once it is read."""
     source = program.producer(value)
@@ -74,7 +66,7 @@ def _fuse_biases(program: Rewriter) -> None:
             continue
         for x, other in (i.inputs, i.inputs[::-1]):
             dense, bias = program.producer(x), _bias(program, other)
-            if dense is None or dense.op != "dense" or bias is None or not _read_once(program, x):
+            if dense is None or dense.op != "dense" or bias is None or not program.read_once(x):
                 continue
             if dense.params[1] is not None or dense.attributes.get("activation") is not None:
                 continue
@@ -122,7 +114,7 @@ def _fuse_means(program: Rewriter) -> None:
                 break
             kind = source.attributes.get("kind", "mean")
             weighted = len(loss.inputs) > 1 and prod(loss.inputs[1].shape) > 1
-            if kind not in ("mean", "sum") or weighted or not _read_once(program, loss.inputs[0]):
+            if kind not in ("mean", "sum") or weighted or not program.read_once(loss.inputs[0]):
                 break
             n = prod(source.inputs[0].shape) / prod(loss.inputs[0].shape)
             sums = bool(loss.attributes["reduction"])
