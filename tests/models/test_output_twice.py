@@ -1,4 +1,4 @@
-"""test_output_twice.py - a tensor that is several outputs gets the gradients of all their losses."""
+"""test_output_twice.py - a tensor that is several outputs gets the gradients of all losses."""
 
 from itertools import product
 
@@ -34,7 +34,7 @@ LOSSES = {
 }
 SECOND = {
     "itself": lambda p: p,
-    "an Identity": lambda p: layers.Identity()(p),
+    "an Identity": layers.Identity(),
     "its double": lambda p: p * 2.0,
 }
 

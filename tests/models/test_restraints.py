@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cdl import Sequential, constraints, regularizers
+from cdl import Sequential, constraints, ops, regularizers
 from cdl.layers import Dense, Input
 from cdl.optimizers import SGD
 
@@ -28,7 +28,7 @@ class ColumnsInPython(constraints.Constraint):
 def net(**arguments):
     layer = Dense(2, bias_initializer="ones", **arguments)
     model = Sequential([Input((3,)), layer])
-    model.set_weights([np.arange(-3, 3).reshape(3, 2) / 4.0, np.array([0.5, -0.25])])
+    model.set_weights([np.arange(-2.5, 3).reshape(3, 2) / 4.0, np.array([0.5, -0.25])])
     return model
 
 
@@ -100,7 +100,43 @@ def test_a_constraint_holds_after_each_step(constraint):
         np.testing.assert_array_equal(held.get_weights()[1], free.get_weights()[1])
 
 
-def test_the_slope_of_an_absolute_value_at_0_is_1_and_pads_have_none():
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        lambda w: ops.sum(ops.abs(w)),
+        lambda w: ops.sum(abs(w)),
+        lambda w: np.sum(np.abs(w)),
+        lambda w: np.fabs(w).sum(),
+        lambda w: np.sum(np.abs(np.asarray(w))),  # not to be followed: by differences
+    ],
+)
+def test_an_absolute_value_of_a_users_own_has_slope_0_at_0_however_it_is_written(penalty):
+    class Own(regularizers.Regularizer):
+        def __call__(self, w):
+            return 0.1 * penalty(w)
+
+    def stepped(*weights):
+        model = Sequential(
+            [Input((3,)), Dense(2, kernel_regularizer=Own(), bias_regularizer=Own())]
+        )
+        model.compile(SGD(1.0), "mse")
+        model.set_weights(weights)
+        model.train_on_batch(np.zeros((4, 3)), np.tile(weights[1], (4, 1)))
+        return [a - b for a, b in zip(weights, model.get_weights(), strict=True)]
+
+    kernel = np.array([[0, 1], [-2, 0], [0, 3]], np.float32)
+    found = stepped(kernel, np.array([0, 1], np.float32))
+    np.testing.assert_allclose(found[0], 0.1 * np.sign(kernel), rtol=1e-5)
+    np.testing.assert_allclose(found[1], [0, 0.1], rtol=1e-5)
+
+
+def test_right_angles_are_pushed_as_on_jax():
+    value, slope = regularizers.slope(regularizers.OrthogonalRegularizer(0.6), np.eye(3))
+    assert value == 0
+    np.testing.assert_allclose(slope, 0.2 * (1 - np.eye(3)), rtol=1e-6)
+
+
+def test_the_slope_of_a_built_in_penalty_at_0_is_1_and_pads_have_none():
     model = Sequential([Input((3,)), Dense(2, kernel_initializer="zeros", bias_regularizer="l1")])
     model.compile(SGD(0.5, clipnorm=100.0), "mse")
     model.train_on_batch(np.zeros((4, 3)), np.zeros((4, 2)))
