@@ -68,17 +68,18 @@ enum {
 };
 
 struct cdl_map_step {
-    uint8_t primitive, to, from[3];
+    cdl_elementwise_fn *loop;
+    uint8_t to, from[3];
 };
 
 /* One run of an expression over lines of one layout, which all values have. */
 struct cdl_map {
     size_t lines, width, ld;
     int n_steps, n_registers, n_constants;
+    const struct cdl_map_step *steps;
     const double *constants;
     const float *in[CDL_MAP_Y + 1 - CDL_MAP_INPUT]; /* NULL where no step reads */
     float *out[8];
-    struct cdl_map_step steps[CDL_MAP_STEPS];
 };
 
 #endif

@@ -37,20 +37,21 @@ CDL_ELEMENTWISE(X)
 CDL_ELEMENTWISE_BEYOND(X)
 #undef X
 
-static cdl_elementwise_fn *elementwise_loop(int primitive) {
+static void elementwise_loop(int primitive, cdl_elementwise_fn **loop) {
     static cdl_elementwise_fn *const loops[] = {
 #define X(NAME, ARITY) [CDL_ELEMENTWISE_##NAME] = NAME##_formula,
         CDL_ELEMENTWISE(X)
 #undef X
     };
+    *loop = loops[primitive];
     switch (primitive) {
 #define X(NAME, BEYOND, INSTEAD)                                                                   \
     case CDL_ELEMENTWISE_##NAME:                                                                   \
-        return NAME##_checked;
+        *loop = NAME##_checked;                                                                    \
+        break;
         CDL_ELEMENTWISE_BEYOND(X)
 #undef X
     }
-    return loops[primitive];
 }
 
 /* Lines that end in pads keep them 0, whatever the formula makes of them. */
@@ -71,8 +72,8 @@ static void map_chunk(const struct cdl_map *m, float **place, size_t at, size_t 
     for (int k = 0; k < 8; k++) place[CDL_MAP_OUTPUT + k] = m->out[k] ? m->out[k] + at : NULL;
     for (int s = 0; s < m->n_steps; s++) {
         const struct cdl_map_step *step = &m->steps[s];
-        elementwise_loop(step->primitive)(n, place[step->to], place[step->from[0]],
-                                          place[step->from[1]], place[step->from[2]]);
+        step->loop(n, place[step->to], place[step->from[0]], place[step->from[1]],
+                   place[step->from[2]]);
     }
     for (int k = 0; k < 8 && lines; k++) {
         if (m->out[k]) clear_map_pads(m, place[CDL_MAP_OUTPUT + k], lines);

@@ -1,13 +1,14 @@
 /* map.c - y = an expression of up to eight values of one shape, element by element.
  *
  * The numbers are its byte code (cdl/_bytecode.py writes and explains it), forward and backward:
- * how many constants and steps there are, constants, steps. What the registers hold stays in the L1
- * cache; backward computes again what it needs of it. Backward skips steps that serve only
- * gradients that nobody wants.
+ * how many constants and steps there are, constants, steps. It is decoded once, when the program is
+ * built, without the steps that serve only gradients that nobody wants. What the registers hold
+ * stays in the L1 cache; backward computes again what it needs of it.
  */
 #include "ops/op.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { N_CONSTANTS, N_FORWARD, N_BACKWARD, CONSTANTS }; /* numbers */
 
@@ -16,16 +17,25 @@ static const double *steps_of(const struct cdl_node *node, bool backward) {
     return backward ? forward + (size_t)node->numbers[N_FORWARD] : forward;
 }
 
-/* A step is a whole number whose bytes are the primitive, where to, three operands, and a mask. */
-static struct cdl_map_step step_of(double number) {
+static size_t n_steps_of(const struct cdl_node *node, bool backward) {
+    return (size_t)node->numbers[backward ? N_BACKWARD : N_FORWARD];
+}
+
+/* A step is a whole number whose bytes are the primitive, where to, three operands, and a mask of
+ * the gradients that it serves. */
+struct word {
+    uint8_t primitive, to, from[3];
+    unsigned mask;
+};
+static struct word word_of(double number) {
     const uint64_t bits = (uint64_t)number;
-    return (struct cdl_map_step){
+    return (struct word){
         .primitive = (uint8_t)bits,
         .to = (uint8_t)(bits >> 8),
         .from = {(uint8_t)(bits >> 16), (uint8_t)(bits >> 24), (uint8_t)(bits >> 32)},
+        .mask = (unsigned)(bits >> 40),
     };
 }
-static unsigned mask_of(double number) { return (unsigned)((uint64_t)number >> 40); }
 
 static bool is_count(double number, double most) {
     return number >= 0.0 && number <= most && number == floor(number);
@@ -51,11 +61,11 @@ static bool is_code(const struct cdl_node *node, bool backward) {
 #undef X
     };
     const double *steps = steps_of(node, backward);
-    for (int s = 0; s < (int)node->numbers[backward ? N_BACKWARD : N_FORWARD]; s++) {
+    for (size_t s = 0; s < n_steps_of(node, backward); s++) {
         if (!is_count(steps[s], 0x1p48)) return false;
-        const struct cdl_map_step step = step_of(steps[s]);
+        const struct word step = word_of(steps[s]);
         if (step.primitive >= CDL_N_ELEMENTWISE) return false;
-        if (!can_write(node, backward, step.to, mask_of(steps[s]))) return false;
+        if (!can_write(node, backward, step.to, step.mask)) return false;
         for (int j = 0; j < arity[step.primitive]; j++) {
             if (!can_read(node, backward, step.from[j])) return false;
         }
@@ -82,8 +92,26 @@ static double flops(const struct cdl_node *node) {
     return 4.0 * node->numbers[N_FORWARD] * (double)(node->out[0]->lines * node->out[0]->width);
 }
 
+/* In the node's scratch: the code of both directions, forward first. */
+struct code {
+    struct {
+        int n_steps, n_registers;
+    } way[2];
+    struct cdl_map_step steps[];
+};
+
+static struct code *code_of(const struct cdl_node *node) {
+    return (struct code *)(void *)node->scratch;
+}
+
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    (void)rows;
+    const size_t steps = n_steps_of(node, false) + n_steps_of(node, true);
+    return (sizeof(struct code) + steps * sizeof(struct cdl_map_step)) / sizeof(float);
+}
+
 /* Registers up to the last one that a step names. */
-static int registers_of(const struct cdl_map_step *step, int so_far) {
+static int registers_of(const struct word *step, int so_far) {
     const uint8_t named[] = {step->to, step->from[0], step->from[1], step->from[2]};
     for (size_t i = 0; i < sizeof named; i++) {
         if (named[i] < CDL_MAP_REGISTERS && named[i] >= so_far) so_far = named[i] + 1;
@@ -91,22 +119,43 @@ static int registers_of(const struct cdl_map_step *step, int so_far) {
     return so_far;
 }
 
-static void run(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_map *map,
-                bool backward, unsigned wanted) {
+static void decode(const struct cdl_node *node, const struct cdl_kernels *kernels, bool backward,
+                   unsigned wanted, struct cdl_map_step *to) {
     const double *steps = steps_of(node, backward);
-    for (int s = 0; s < (int)node->numbers[backward ? N_BACKWARD : N_FORWARD]; s++) {
-        if (!(mask_of(steps[s]) & wanted)) continue;
-        map->steps[map->n_steps] = step_of(steps[s]);
-        map->n_registers = registers_of(&map->steps[map->n_steps++], map->n_registers);
+    int n_steps = 0, n_registers = 0;
+    for (size_t s = 0; s < n_steps_of(node, backward); s++) {
+        const struct word word = word_of(steps[s]);
+        if (!(word.mask & wanted)) continue;
+        struct cdl_map_step *step = &to[n_steps++];
+        *step = (struct cdl_map_step){.to = word.to};
+        memcpy(step->from, word.from, sizeof step->from);
+        kernels->elementwise_loop(word.primitive, &step->loop);
+        n_registers = registers_of(&word, n_registers);
     }
-    map->n_constants = (int)node->numbers[N_CONSTANTS];
-    map->constants = node->numbers + CONSTANTS;
-    ctx->kernels->map(map);
+    code_of(node)->way[backward].n_steps = n_steps;
+    code_of(node)->way[backward].n_registers = n_registers;
 }
 
-static struct cdl_map map_of(const struct cdl_node *node, size_t first, size_t last) {
+static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    unsigned wanted = 0;
+    for (int k = 0; k < node->n_in; k++) wanted |= (unsigned)node->needs[k] << k;
+    struct cdl_map_step *steps = code_of(node)->steps;
+    decode(node, kernels, false, 1, steps);
+    decode(node, kernels, true, wanted, steps + code_of(node)->way[false].n_steps);
+}
+
+static struct cdl_map map_of(const struct cdl_node *node, size_t first, size_t last,
+                             bool backward) {
     const struct cdl_tensor *y = node->out[0];
-    struct cdl_map map = {.lines = (last - first) * y->lines, .width = y->width, .ld = y->ld};
+    const struct code *code = code_of(node);
+    struct cdl_map map = {.lines = (last - first) * y->lines,
+                          .width = y->width,
+                          .ld = y->ld,
+                          .n_steps = code->way[backward].n_steps,
+                          .n_registers = code->way[backward].n_registers,
+                          .n_constants = (int)node->numbers[N_CONSTANTS],
+                          .steps = code->steps + (backward ? code->way[false].n_steps : 0),
+                          .constants = node->numbers + CONSTANTS};
     for (int k = 0; k < node->n_in; k++) map.in[k] = cdl_rows(node->in[k], first);
     return map;
 }
@@ -114,29 +163,26 @@ static struct cdl_map map_of(const struct cdl_node *node, size_t first, size_t l
 static bool gives(const struct cdl_node *node, int k) {
     const double *steps = steps_of(node, true);
     unsigned all = 0;
-    for (int s = 0; s < (int)node->numbers[N_BACKWARD]; s++) all |= mask_of(steps[s]);
+    for (size_t s = 0; s < n_steps_of(node, true); s++) all |= word_of(steps[s]).mask;
     return all >> k & 1;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    struct cdl_map map = map_of(node, first, last);
+    struct cdl_map map = map_of(node, first, last, false);
     map.out[0] = cdl_rows(node->out[0], first);
-    run(node, ctx, &map, false, 1);
+    ctx->kernels->map(&map);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    struct cdl_map map = map_of(node, first, last);
-    unsigned wanted = 0;
+    struct cdl_map map = map_of(node, first, last, true);
     map.in[CDL_MAP_DY - CDL_MAP_INPUT] = cdl_grad_rows(node->out[0], first);
     map.in[CDL_MAP_Y - CDL_MAP_INPUT] = cdl_rows(node->out[0], first);
     for (int k = 0; k < node->n_in; k++) {
-        if (!node->needs[k]) continue;
-        map.out[k] = cdl_grad_rows(node->in[k], first);
-        wanted |= 1U << k;
+        if (node->needs[k]) map.out[k] = cdl_grad_rows(node->in[k], first);
     }
-    if (wanted) run(node, ctx, &map, true, wanted);
+    if (map.n_steps) ctx->kernels->map(&map);
 }
 
 const struct cdl_op cdl_op_map = {
@@ -144,6 +190,8 @@ const struct cdl_op cdl_op_map = {
     .attributes = "",
     .params = "",
     .check = check,
+    .scratch_floats = scratch_floats,
+    .fill = fill,
     .flops = flops,
     .forward = forward,
     .backward = backward,
