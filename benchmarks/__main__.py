@@ -29,6 +29,7 @@ NAMES = (
     "startup",
     "memory",
     "concurrency",
+    "one_model",
     "estimators",
     "growth",
 )

@@ -122,3 +122,67 @@ def test_a_pool_of_forked_processes_works(run_forking):
         for found in pool.map(work, [1, 2, 3, 0]):
             assert same(found, expected)
     """)
+
+
+def test_children_work_that_are_forked_while_other_threads_predict(run_forking):
+    run_forking("""
+    import threading
+    program, arrays = make()
+    executor = _core.Executor(program, 64, threads=2)
+    x = [np.tile(array, (200, 1)) for array in arrays]
+    expected, over = executor.predict(x), threading.Event()
+
+    def forever():
+        while not over.is_set():
+            executor.predict(x)
+
+    threads = [threading.Thread(target=forever) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    found = [fork_and(lambda: same([executor.predict(x)], [expected]) and same(work(2), work(1)))
+             for _ in range(10)]
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert found == [0] * 10
+    assert same([executor.predict(x)], [expected])
+    """)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_child_works_that_is_forked_after_ctrl_c(run_forking, threads):
+    run_forking(f"""
+    program, arrays = make()
+    executor = _core.Executor(program, 64, threads={threads})
+    x = [np.tile(array, (200, 1)) for array in arrays]
+    expected = executor.predict(x)
+
+    def press():
+        _core.answer_signals()
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _core.answer_signals(press, 0.0)
+    try:
+        executor.predict(x)
+        sys.exit("it was not interrupted")
+    except KeyboardInterrupt:
+        pass
+    assert fork_and(lambda: same([executor.predict(x)], [expected])) == 0
+
+    def interrupted():
+        "A child is interrupted as its parent was: its one thread is the main one."
+        _core.answer_signals(press, 0.0)
+        try:
+            executor.predict(x)
+        except KeyboardInterrupt:
+            return same([executor.predict(x)], [expected])
+
+    assert fork_and(interrupted) == 0
+    import threading
+    child = []
+    thread = threading.Thread(target=lambda: child.append(fork_and(interrupted)))
+    thread.start()
+    thread.join()
+    assert child == [0]
+    """)

@@ -1,6 +1,8 @@
 """test_reentrance.py - predictions and trainings in many Python threads at once are right."""
 
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +11,8 @@ import references as reference
 from programs import learner, mlp
 
 from cdl import _core
+from cdl.layers import Dense, Input
+from cdl.models import Sequential
 
 
 def net(seed=0, widths=(20, 70, 5)):
@@ -138,3 +142,47 @@ def test_building_and_dropping_executors_in_threads_leaves_the_weights_alone():
     at_once(build, range(4))
     for v, values in zip(program.variables, before, strict=True):
         np.testing.assert_array_equal(v.numpy(), values)
+
+
+@pytest.fixture
+def other():
+    """How often another thread has had Python's lock, which it gets only from who gives it away."""
+    turns, over = [0], threading.Event()
+
+    def take_turns():
+        while not over.is_set():
+            turns[0] += 1
+            time.sleep(0)  # gives the lock away, and waits for it
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    yield turns
+    over.set()
+    thread.join()
+    sys.setswitchinterval(before)
+
+
+def test_a_prediction_of_little_work_keeps_pythons_lock(other):
+    """So threads that make such calls on one model are not slower together than one alone."""
+    model = Sequential([Input((100,)), Dense(64, "relu"), Dense(10, "softmax")])
+    executor = _core.Executor(scores(), 16)
+    x, rows = np.ones((1, 100), np.float32), [np.ones((3, 20))]
+    model.predict(x, verbose=0)
+    before = other[0]
+    for _ in range(1000):
+        model.predict(x, verbose=0)
+        executor.predict(rows)
+    assert other[0] == before
+
+
+def test_a_prediction_of_more_work_gives_it_away(other):
+    executor = _core.Executor(scores(widths=(512, 512, 5)), 256)
+    x = np.ones((5000, 512), np.float32)
+    before = other[0]
+    for _ in range(1000):
+        executor.predict([x])
+        if other[0] > before:
+            break
+    assert other[0] > before
