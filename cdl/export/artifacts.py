@@ -4,10 +4,10 @@ import logging
 from typing import Any
 
 from cdl.export import to_c, to_onnx
+from cdl.saving.archive import EXPORTED
 from cdl.saving.atomic import checked_path, replacing
 
 _log = logging.getLogger("cdl")
-FORMATS = {".c": "c", ".onnx": "onnx"}
 
 
 def export_model(
@@ -38,13 +38,13 @@ def export_model(
     """
     path = checked_path(filepath, "export")
     if format is None:
-        format = FORMATS.get(path.suffix.lower())
-    if format not in FORMATS.values():
+        format = EXPORTED.get(path.suffix.lower())
+    if format not in EXPORTED.values():
         raise ValueError(
             f"export: format must be 'c' or 'onnx', got {format!r} for {path.name!r}; save(...) "
             "writes .keras files"
         )
-    if format != FORMATS.get(path.suffix.lower(), format):
+    if format != EXPORTED.get(path.suffix.lower(), format):
         raise ValueError(
             f"export: filepath must end in .{format} for format {format!r}, got {path.name!r}"
         )

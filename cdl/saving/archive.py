@@ -19,6 +19,7 @@ from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
 from cdl.saving.members import Members, in_place, members_of
 
 SUFFIX = ".keras"
+EXPORTED = {".c": "c", ".onnx": "onnx"}  # what is written by `Model.export`: suffixes and formats
 _KERAS = "3.15.1"  # whose format it is
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", weights.WITHIN
 # What a config may ask for: a number of float32 takes 4 bytes of the file, and an optimizer that
@@ -62,9 +63,7 @@ def save_model(
     older_one = path.name.endswith(legacy.SUFFIXES)
     include_optimizer = _switches(kwargs, older_one)
     if not path.name.endswith(SUFFIX) and not older_one:
-        from cdl.export.artifacts import FORMATS
-
-        form = FORMATS.get(path.suffix.lower())
+        form = EXPORTED.get(path.suffix.lower())
         instead = "" if form is None else f": model.export(..., format={form!r}) writes such files"
         raise ValueError(
             f"save_model: Invalid filepath extension for saving: it must be {SUFFIX} (or .h5, the "
