@@ -218,6 +218,11 @@ static void pause_once(void) {
 }
 
 void cdl_barrier_wait(struct cdl_team *team, int thread) {
+    cdl_barrier_wait_long(team, thread, NULL, NULL);
+}
+
+void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(void *arg),
+                           void *arg) {
     assert(thread >= 0 && thread < team->size);
     if (team->size == 1) return;
     /* A pause takes 10 to 50 ns: some 60 us of spinning, about as far as threads drift apart within
@@ -236,6 +241,7 @@ void cdl_barrier_wait(struct cdl_team *team, int thread) {
             if (++spins < SPINS) {
                 pause_once();
             } else {
+                if (meanwhile) meanwhile(arg);
                 sched_yield();
             }
         }

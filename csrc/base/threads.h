@@ -51,4 +51,8 @@ void cdl_region_enter(void);
  * neighbour a spinning barrier makes a step many times slower. */
 void cdl_barrier_wait(struct cdl_team *team, int thread);
 
+/* The same for waits that may take seconds: calls `meanwhile` as it yields. */
+void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(void *arg),
+                           void *arg);
+
 #endif

@@ -54,29 +54,37 @@ static size_t scratch_floats(const struct cdl_trained *trained) {
     return lay_out(trained, NULL, &r);
 }
 
-/* c[n, width] = u^T v, where u has `rows` rows of n and v as many of `width`. */
-static void product(const struct cdl_kernels *kernels, const struct rounds *r, size_t n,
-                    size_t rows, size_t width, const float *u, size_t ldu, const float *v,
-                    size_t ldv, float *c) {
-    for (size_t j = 0; j < width; j += CDL_PANEL) {
-        kernels->gemm_columns(n, least(CDL_PANEL, width - j), rows, u, ldu, v + j, ldv, r->zeros, 0,
-                              c + j, ldv);
+/* Of the five rounds that are usual. */
+static double flops(const struct cdl_trained *trained) {
+    const double height = (double)least(trained->height, trained->width);
+    const double width = (double)most(trained->height, trained->width);
+    return 5.0 * 2.0 * height * height * (height + 2.0 * width);
+}
+
+/* c[n, width] = u^T v, where u has `rows` rows of n and v as many of `width`; as far as the watch
+ * lets it. */
+static void product(const struct cdl_context *ctx, const struct rounds *r, size_t n, size_t rows,
+                    size_t width, const float *u, size_t ldu, const float *v, size_t ldv,
+                    float *c) {
+    for (size_t j = 0; j < width && !cdl_stopped(ctx); j += CDL_PANEL) {
+        ctx->kernels->gemm_columns(n, least(CDL_PANEL, width - j), rows, u, ldu, v + j, ldv,
+                                   r->zeros, 0, c + j, ldv);
     }
 }
 
-static void round_of(const struct cdl_kernels *kernels, struct rounds *r) {
+static void round_of(const struct cdl_context *ctx, struct rounds *r) {
     const size_t n = r->height;
-    kernels->transpose(n, r->width, r->x, r->ld, r->xt, r->ldt);
-    product(kernels, r, n, r->width, r->ldt, r->xt, r->ldt, r->xt, r->ldt, r->gram);
+    ctx->kernels->transpose(n, r->width, r->x, r->ld, r->xt, r->ldt);
+    product(ctx, r, n, r->width, r->ldt, r->xt, r->ldt, r->xt, r->ldt, r->gram);
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < n; j++) {
             r->m[i * r->ldt + j] = r->coefficient[2] * r->gram[i * r->ldt + j];
         }
         r->m[i * r->ldt + i] += r->coefficient[1];
     }
-    product(kernels, r, n, n, r->ldt, r->m, r->ldt, r->gram, r->ldt, r->p);
+    product(ctx, r, n, n, r->ldt, r->m, r->ldt, r->gram, r->ldt, r->p);
     for (size_t i = 0; i < n; i++) r->p[i * r->ldt + i] += r->coefficient[0];
-    product(kernels, r, n, n, r->ld, r->p, r->ldt, r->x, r->ld, r->next);
+    product(ctx, r, n, n, r->ld, r->p, r->ldt, r->x, r->ld, r->next);
     float *x = r->x;
     r->x = r->next, r->next = x;
 }
@@ -116,7 +124,7 @@ static void learn(const struct cdl_trained *trained, const struct cdl_context *c
     double squares = 0.0;
     kernels->squares(n, r.d, &squares);
     carry(trained, &r, 1.0f / (sqrtf((float)squares) + 1e-7f), false);
-    for (int i = 0; i < (int)s[STEPS]; i++) round_of(kernels, &r);
+    for (int i = 0; i < (int)s[STEPS] && !cdl_stopped(ctx); i++) round_of(ctx, &r);
     carry(trained, &r, 1.0f, true);
 
     const float longer = s[RMS_RATE] < 0.0f ? 1.0f : s[RMS_RATE] * sqrtf((float)r.width);
@@ -124,4 +132,5 @@ static void learn(const struct cdl_trained *trained, const struct cdl_context *c
     kernels->add(n, r.d, trained->param->w);
 }
 
-const struct cdl_whole cdl_whole_muon = {.learn = learn, .scratch_floats = scratch_floats};
+const struct cdl_whole cdl_whole_muon = {
+    .learn = learn, .scratch_floats = scratch_floats, .flops = flops};

@@ -19,6 +19,9 @@ struct cdl_whole {
     void (*learn)(const struct cdl_trained *trained, const struct cdl_context *ctx, float *scratch);
     /* Floats that learn() needs, 64-byte aligned; it may find anything in them. */
     size_t (*scratch_floats)(const struct cdl_trained *trained);
+    /* Of a learn() that may take seconds: how much it computes. It looks at the run's watch, and
+     * all slots are laid out as the parameter, so that what it has changed can be brought back. */
+    double (*flops)(const struct cdl_trained *trained);
 };
 
 /* By row of the table of optimizers; NULL for the elementwise ones. */

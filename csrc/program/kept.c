@@ -7,6 +7,7 @@
  * block by block in order: the same bits for any number of threads.
  */
 #include <math.h>
+#include <string.h>
 
 #include "ops/learn.h"
 #include "ops/whole.h"
@@ -114,24 +115,71 @@ static bool reaches(const struct cdl_trained *trained, const struct cdl_context 
 }
 
 /* From gradients to new weights; where a parameter's step depends on the lengths of its weights and
- * of the direction, to the direction. */
+ * of the direction, to the direction. `takes_long`: of the parameters of whose rows that is said,
+ * or of all others. */
 static void learn(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk,
-                  double all_squares) {
+                  double all_squares, bool takes_long) {
     float *scratch = program->whole_scratch + (size_t)ctx->thread * program->whole_floats;
     for (int i = 0; i < program->n_trained; i++) {
         struct cdl_trained *trained = &program->trained[i];
-        if (whole_of(trained, ctx) && !reaches(trained, ctx)) {
-            if (next_whole(&walk, trained, ctx))
+        const struct cdl_whole *whole = whole_of(trained, ctx);
+        const bool wanted = takes_long == (whole && whole->flops);
+        if (whole && !whole->reach) {
+            if (next_whole(&walk, trained, ctx) && wanted)
                 cdl_learn_whole(trained, ctx, factor_of(trained, &ctx->optimizer, all_squares),
                                 scratch);
             continue;
         }
         const struct blocks mine = next_blocks(&walk, trained, ctx);
-        if (mine.first >= mine.last) continue;
+        if (mine.first >= mine.last || !wanted) continue;
         const float factor = factor_of(trained, &ctx->optimizer, all_squares);
         for (size_t b = mine.first; b < mine.last; b++)
             cdl_learn_block(trained, ctx, b, factor, ctx->scratch);
     }
+}
+
+size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained) {
+    const struct cdl_whole *whole = cdl_wholes[program->groups[trained->group].optimizer];
+    size_t arrays = trained->average ? 2 : 1;
+    for (int s = 0; s < CDL_MAX_SLOTS; s++) arrays += trained->slots[s] != NULL;
+    return whole && whole->flops ? arrays * floats_of(trained) : 0;
+}
+
+/* Keeps what such steps change, of the parameters that the thread takes, or brings it back. */
+static void copy_for_undo(struct cdl_program *program, const struct cdl_context *ctx,
+                          struct walk walk, bool back) {
+    float *kept = program->undo;
+    for (int i = 0; i < program->n_trained; i++) {
+        const struct cdl_trained *trained = &program->trained[i];
+        const size_t n = floats_of(trained), all = cdl_undo_floats(program, trained);
+        float *const arrays[] = {trained->param->w, trained->average, trained->slots[0],
+                                 trained->slots[1], trained->slots[2]};
+        float *at = kept;
+        kept += all;
+        if (!next_whole(&walk, trained, ctx) || !all) continue;
+        for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++) {
+            if (!arrays[a]) continue;
+            memcpy(back ? arrays[a] : at, back ? at : arrays[a], n * sizeof *at);
+            at += n;
+        }
+    }
+}
+
+static void look(void *ctx) { (void)cdl_stopped(ctx); }
+
+/* Steps that take seconds, before any other parameter learns: false if they were cut short. */
+static bool learn_long(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team,
+                       struct walk walk, double all_squares) {
+    if (!program->undo_floats) ctx->watch = NULL;
+    if (ctx->watch) copy_for_undo(program, ctx, walk, false);
+    learn(program, ctx, walk, all_squares, true);
+    if (!ctx->watch) return true;
+    cdl_barrier_wait_long(team, ctx->thread, look, ctx);
+    cdl_barrier_wait(team, ctx->thread); /* behind the last look */
+    ctx->watch = NULL;
+    if (!cdl_watch_stopped(&program->watch)) return true;
+    copy_for_undo(program, ctx, walk, true);
+    return false;
 }
 
 static void move(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk) {
@@ -161,8 +209,7 @@ static void limit_norms(struct cdl_program *program, const struct cdl_context *c
     }
 }
 
-bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
-                    struct cdl_team *team) {
+bool cdl_learn_kept(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team) {
     if (!program->whole) return true;
     struct walk walk = {0};
     double all_squares = 0.0;
@@ -173,7 +220,8 @@ bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
         all_squares += squares_of(&program->trained[i]).g;
     }
     if (ctx->optimizer.finite_only && !(all_squares < INFINITY)) return false;
-    learn(program, ctx, walk, all_squares);
+    if (!learn_long(program, ctx, team, walk, all_squares)) return false;
+    learn(program, ctx, walk, all_squares, false);
     if (program->reaches && ctx->optimizer.apply) {
         cdl_barrier_wait(team, ctx->thread);
         move(program, ctx, walk);

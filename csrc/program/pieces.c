@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ops/whole.h"
 #include "program/steps.h"
 
 /* A batch with less arithmetic and fewer numbers takes a few milliseconds at most: it is watched
@@ -88,6 +89,17 @@ double cdl_program_work(const struct cdl_program *program) {
     return work;
 }
 
+/* Arithmetic of parameters whose steps each take long. */
+static double update_flops(const struct cdl_program *program) {
+    double flops = 0.0;
+    for (int i = 0; i < program->n_trained && program->n_groups; i++) {
+        const struct cdl_trained *trained = &program->trained[i];
+        const struct cdl_whole *whole = cdl_wholes[program->groups[trained->group].optimizer];
+        if (whole && whole->flops) flops += whole->flops(trained);
+    }
+    return flops;
+}
+
 static bool accumulates(const struct cdl_program *program) {
     bool any = false;
     for (int i = 0; i < program->n_trained; i++) any |= program->trained[i].accumulated != NULL;
@@ -110,7 +122,8 @@ static size_t each_followed(const struct cdl_program *program,
 }
 
 cdl_status cdl_cut(struct cdl_program *program) {
-    program->is_long = is_long(program);
+    const bool updates_long = update_flops(program) >= KEEPING_FLOPS;
+    program->is_long = updates_long || is_long(program);
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
         node->piece = program->is_long && may_be_cut(node) ? piece_of(node) : all_samples;
@@ -125,6 +138,8 @@ cdl_status cdl_cut(struct cdl_program *program) {
     if (!program->training) return CDL_OK;
     program->whole |= program->is_long && !accumulates(program) && keeps_gradients(program);
     program->learns_last = program->whole && !accumulates(program);
+    for (int i = 0; i < program->n_trained && updates_long; i++)
+        program->undo_floats += cdl_undo_floats(program, &program->trained[i]);
     const size_t followed = each_followed(program, NULL, NULL);
     if (!followed || !(program->is_long || program->may_fail)) return CDL_OK;
     program->followed = calloc(followed, sizeof(float));

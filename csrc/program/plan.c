@@ -142,6 +142,7 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
     program->whole_floats = cdl_round_up(program->whole_floats, CDL_LINE);
     add(plan, &program->thread_scratch, threads * program->thread_floats, 0, end);
     add(plan, &program->whole_scratch, threads * program->whole_floats, 0, end);
+    add(plan, &program->undo, program->undo_floats, 0, end);
 }
 
 static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
@@ -162,7 +163,7 @@ static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
 cdl_status cdl_plan(struct cdl_program *program) {
     const size_t values = (size_t)program->n_values;
     const size_t most = 2 * values + (size_t)program->n_nodes + (size_t)program->n_trained +
-                        (size_t)program->n_parts + 2;
+                        (size_t)program->n_parts + 3;
     struct plan plan = {.buffers = calloc(most, sizeof *plan.buffers)};
     struct life *lives = calloc(2 * values + 1, sizeof *lives);
     cdl_status status = CDL_ERR_NO_MEMORY;

@@ -43,6 +43,8 @@ struct cdl_program {
     bool is_long;      /* a batch takes so long that the watch is looked at within it */
     size_t piece;      /* samples of an input that are gathered between two looks */
     struct cdl_watch watch;
+    float *undo; /* undo_floats: what parameters were whose step takes long (kept.c) */
+    size_t undo_floats;
     float *followed; /* what the parameters were that ops change as they go forward, or NULL */
     float *arena;
     size_t floats, least_floats; /* of the arena; of what lives at one moment */
@@ -61,6 +63,9 @@ void cdl_link(struct cdl_program *program);
 /* pieces.c: what is done at a time, before the watch is looked at again; whether gradients are kept
  * for its sake. */
 cdl_status cdl_cut(struct cdl_program *program);
+
+/* kept.c: the floats of a parameter whose step takes long, with all that it changes; else 0. */
+size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained);
 
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);

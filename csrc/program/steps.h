@@ -84,8 +84,7 @@ bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl
  * is kept as whole gradients. */
 void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
                     struct cdl_team *team);
-bool cdl_learn_kept(struct cdl_program *program, const struct cdl_context *ctx,
-                    struct cdl_team *team);
+bool cdl_learn_kept(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team);
 
 /* After another barrier, by one thread, before any begins the next step. */
 void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx);

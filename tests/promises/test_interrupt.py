@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import references as reference
 from programs import activation, dense, learner, mlp, random_weight, weight
 
 from cdl import _core, _moving
@@ -87,7 +88,7 @@ RULES = {"at once": {}, "kept": {"clipnorm": 1.0}, "later": {"gradient_accumulat
 class Training:
     """A program that trains in steps of some rows, and all that such a step may change."""
 
-    def __init__(self, net="plain", rules="at once", *, threads=1, wide=384, rows=ROWS):
+    def __init__(self, net="plain", rules="at once", *, row="adam", threads=1, wide=384, rows=ROWS):
         rng = np.random.default_rng(0)
         self.program = Program()
         y, learning = NETS[net](self.program, self.program.input((wide,)), rng)
@@ -98,11 +99,17 @@ class Training:
             rules["accumulators"] = {
                 v: _core.Parameter(v.shape, v.storage.matrix) for v in learning
             }
-        optimizer = learner("adam", learning, beta_1=0.9, beta_2=0.999, epsilon=1e-7)
+        rows_of = {row: [v for v in learning if len(v.shape) > 1]}  # by row of the optimizers
+        rows_of.setdefault("adam", []).extend(v for v in learning if len(v.shape) == 1)
+        optimizer = [
+            learner(name, variables, **reference.OPTIMIZER_HYPERS[name])
+            for name, variables in rows_of.items()
+        ]
         options = {"training": True, "optimizer": optimizer, "rules": rules, "threads": threads}
         self.executor = _core.Executor(self.program.fused(), rows, **options)
         self.parameters = [v.storage for v in self.program.variables]
-        self.parameters += [slot for slots in optimizer[2].values() for slot in slots]
+        by_variable = [slots for group in optimizer for slots in group[2].values()]
+        self.parameters += [slot for slots in by_variable for slot in slots]
         self.parameters += rules.get("accumulators", {}).values()
         x = rng.normal(size=(3 * rows, wide)).astype(np.float32)
         self.executor.begin([x, np.tanh(x)], rows)
@@ -159,6 +166,23 @@ def test_gradients_of_long_products_are_kept_so_that_they_can_be_cut_short(threa
     for at in (1, n // 3, n // 2, n - 9, n - 1):  # the last third are products of the update
         looks.of(again.step, at)
         assert same(again.state(), before)
+    again.step()
+    assert same(again.state(), after)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_update_of_products_that_is_cut_short_has_changed_nothing(threads, looks):
+    """Muon's steps take seconds for large matrices, whatever the batch; biases learn by Adam."""
+    training = Training(row="muon", threads=threads, wide=700, rows=32)
+    before = training.state()
+    n = looks.of(training.step)
+    assert n > 300
+    after = training.state()
+    again = Training(row="muon", threads=threads, wide=700, rows=32)
+    for at in (n // 8, n // 3, n // 2, n - 40, n - 2):
+        looks.of(again.step, at)
+        assert same(again.state(), before)
+        assert again.executor.done == 0
     again.step()
     assert same(again.state(), after)
 
