@@ -92,6 +92,14 @@ static struct cdl_squares squares_of(const struct cdl_trained *trained) {
     return sum;
 }
 
+/* Those of the gradient alone: the others may be written by threads that are ahead. */
+static double gradient_squares_of(const struct cdl_trained *trained) {
+    double sum = 0.0;
+    for (size_t b = 0; trained->squares && b < cdl_blocks(trained->param); b++)
+        sum += trained->squares[b].g;
+    return sum;
+}
+
 /* What brings a gradient of that norm within the limit; NaN if the norm is no finite number. */
 static float clip_factor(double squares, float limit) {
     const float norm = sqrtf((float)squares);
@@ -100,7 +108,7 @@ static float clip_factor(double squares, float limit) {
 
 static float factor_of(const struct cdl_trained *trained, const struct cdl_step *step,
                        double all_squares) {
-    if (step->clip_norm > 0.0f) return clip_factor(squares_of(trained).g, step->clip_norm);
+    if (step->clip_norm > 0.0f) return clip_factor(gradient_squares_of(trained), step->clip_norm);
     if (step->global_clip_norm > 0.0f) return clip_factor(all_squares, step->global_clip_norm);
     return 1.0f;
 }
@@ -217,7 +225,7 @@ bool cdl_learn_kept(struct cdl_program *program, struct cdl_context *ctx, struct
     if (cdl_watch_stopped(&program->watch)) return false;
     for (int i = 0; i < program->n_trained; i++) {
         walk.all += floats_of(&program->trained[i]);
-        all_squares += squares_of(&program->trained[i]).g;
+        all_squares += gradient_squares_of(&program->trained[i]);
     }
     if (ctx->optimizer.finite_only && !(all_squares < INFINITY)) return false;
     if (!learn_long(program, ctx, team, walk, all_squares)) return false;
