@@ -104,3 +104,30 @@ def test_each_function_is_listed_and_has_calls():
         if row.eager.__module__.startswith("cdl.ops.") and row.home != "random":
             assert getattr(ops, name).row is row
             assert name in CALLS or row.untraced or name in own, f"{name}: has no calls"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: ops.diagonal(x, 0, 1, 2),
+        lambda x: ops.diagonal(x, 1, 2, 1),
+        lambda x: ops.trace(x, -1, 1, 2),
+        lambda x: ops.digitize(x, [-0.5, 0.5]),
+        lambda x: ops.digitize(x, [0.5, 0.0, -0.5]),
+    ],
+)
+def test_what_is_no_finite_number_counts_as_in_arrays(function, value):
+    x = np.random.default_rng(2).normal(size=(6, 3, 4)).astype(np.float32)
+    x.reshape(-1)[::5] = value
+    ((_, found),) = run(function, [x])
+    np.testing.assert_allclose(found, np.asarray(function(x), np.float32), rtol=1e-6)
+
+
+@pytest.mark.parametrize("function", [ops.median, lambda x, axis: ops.quantile(x, 0.2, axis)])
+def test_a_quantile_of_numbers_with_a_nan_is_nan(function):
+    x = np.random.default_rng(2).normal(size=(6, 5, 4)).astype(np.float32)
+    x[1, 3, 2] = x[4, :, 1] = np.nan
+    for axis in (1, 2, (1, 2)):
+        ((_, found),) = run(lambda a, axis=axis: function(a, axis), [x])
+        np.testing.assert_allclose(found, np.asarray(function(x, axis)), rtol=3e-5, atol=3e-6)

@@ -106,11 +106,14 @@ def searchsorted(sorted_sequence: Any, values: Any, side: Any = "left") -> Any:
 
 
 def _digitize(x: Any, bins: Any) -> Any:
-    from cdl.ops.numpy.comparisons import greater_equal
+    """How many bins are not above x; of descending ones, how many are."""
+    from cdl.ops.numpy.comparisons import less, logical_not
     from cdl.ops.numpy.reductions import sum as total
     from cdl.ops.numpy.shapes import expand_dims
 
-    return total(greater_equal(expand_dims(x, -1), np.asarray(bins, np.float32)), -1)
+    bins = np.asarray(bins, np.float32)
+    below = less(expand_dims(x, -1), bins)
+    return total(below if (bins[:1] > bins[-1:]).any() else logical_not(below), -1)
 
 
 @operation(lambda program, spec, x, bins: _digitize(x, bins))

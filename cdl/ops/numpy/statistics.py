@@ -10,6 +10,7 @@ import numpy as np
 from cdl._operation import operation
 from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of
 from cdl.ops.numpy.arithmetic import add, multiply
+from cdl.ops.numpy.comparisons import isnan, where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
 from cdl.ops.numpy.sorting import sort
@@ -40,6 +41,8 @@ def _quantiles(x: Any, q: float, axis: Any, method: str, keepdims: bool) -> Any:
         share = float(np.round(at)) - low
     below, above = (get_item(lines, (Ellipsis, i)) for i in (low, high))
     y = add(multiply(below, 1.0 - share), multiply(above, share)) if high > low else below
+    last = get_item(lines, (Ellipsis, -1))  # NaN, if any number of the line is
+    y = where(isnan(last), last, y)
     return expand_dims(y, axes) if keepdims else y
 
 

@@ -12,7 +12,7 @@ from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
-from cdl.ops.numpy.shapes import expand_dims, moveaxis
+from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
 
 
 def _of_samples(x: Any, *_: Any) -> str:
@@ -79,14 +79,14 @@ def _keeps_samples(x: Any, offset: int, axis1: int, axis2: int) -> str:
 
 
 def _diagonal(x: Any, offset: int, axis1: int, axis2: int) -> Any:
-    """The diagonal as sums of what is on it."""
+    """Every (m + 1)-th number of matrices of m columns, row after row."""
     both = moveaxis(x, (axis1, axis2), (-2, -1))
-    n, m = shape_of(both)[-2:]
-    first = max(-offset, 0)
-    size = max(min(n - first, m - max(offset, 0)), 0)
-    on = np.eye(n, m, offset, dtype=np.float32)
-    lines = total(multiply(both, on), -1)
-    return get_item(lines, (Ellipsis, slice(first, first + size)))
+    *outer, n, m = shape_of(both)
+    row, column = max(-offset, 0), max(offset, 0)
+    size = max(min(n - row, m - column), 0)
+    first = row * m + column
+    flat = reshape(both, [*(-1 if each is None else each for each in outer), n * m])
+    return get_item(flat, (Ellipsis, slice(first, first + size * (m + 1), m + 1)))
 
 
 def _lower_diagonal(program: Any, spec: Any, *args: Any) -> Any:
