@@ -67,10 +67,11 @@ class CompiledState(Interface):
         They do so if they are not the first ones and the model has not learned since. Whatever
         comes after them does not.
         """
-        kept, self._random_state = self._random_state, None
-        if kept is None or not epochs or not epochs.start:
+        if self._random_state is None:
             return False
-        state, step = kept
+        (state, step), self._random_state = self._random_state, None
+        if not epochs or not epochs.start:
+            return False
         return step == int(self._compiled.optimizer.iterations) and state.restore()  # type: ignore[union-attr]
 
     @property
