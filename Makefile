@@ -54,6 +54,7 @@ style: dev
 types: dev
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest cdl._core --mypy-config-file pyproject.toml --allowlist tools/stubtest.allow --ignore-unused-allowlist
+	$(BIN)/python tools/user_types.py
 
 WITHOUT_A_WARNING = CDL_WERROR=1 CC=$(1) LDSHARED="$(1) -shared" $(BIN)/python setup.py -q build_ext --build-lib build/$(notdir $(1))
 

@@ -8,11 +8,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from cdl._near import nearest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Files that stand between what cdl has to say and the user's line.
 _INNER = (os.path.join(os.path.dirname(os.path.abspath(__file__)), ""), contextlib.__file__)
@@ -42,6 +44,22 @@ def hinted(function: Function) -> Function:
         raise TypeError(text)
 
     return call  # type: ignore[return-value]
+
+
+def shown_as(shown: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P, R]]:
+    """A decorator: editors, type checkers and `help` show the parameters of another function.
+
+    Args:
+        shown: that function.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[P, R]:
+        import inspect
+
+        function.__signature__ = inspect.signature(shown)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 def _near(function: Callable[..., Any], given: Mapping[str, Any]) -> str:

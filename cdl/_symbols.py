@@ -11,7 +11,7 @@ import itertools
 import linecache
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class KerasTensor:
     def __len__(self) -> int:
         raise symbolic_error("a symbolic tensor has no len()", "use its .shape")
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Any]:
         raise symbolic_error("a symbolic tensor cannot be iterated over", "use cdl.ops.unstack")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:

@@ -9,7 +9,10 @@ from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -23,7 +26,7 @@ class Activation(SameShape):
 
     by_lines = True
 
-    def __init__(self, activation: Any, **kwargs: Any) -> None:
+    def __init__(self, activation: Any, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.activation = activations.compiled("Activation", activation)
         self._build_at_init()

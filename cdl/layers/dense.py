@@ -11,7 +11,10 @@ from cdl.compat import renamed
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
 
 
@@ -63,7 +66,7 @@ class Dense(Layer):
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         quantization_config: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         not_yet(

@@ -13,6 +13,9 @@ from cdl._graph import operator_of
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
@@ -55,7 +58,7 @@ class EinsumDense(Layer):
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         quantization_config: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         not_yet(

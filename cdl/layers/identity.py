@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -21,7 +24,7 @@ class Identity(SameShape):
 
     by_lines = True
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self._build_at_init()
 

@@ -17,7 +17,7 @@ from cdl.data import as_numeric
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Self, Unpack
 
     from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
     Array = NDArray[Any]
+    from cdl.layers.arguments import LayerArguments
 
 # Where central differences have the smallest error: the cube root of the rounding error.
 _STEP = {"float64": 6e-6, "float32": 5e-3}
@@ -62,7 +63,7 @@ class Lambda(Layer):
         output_shape: Any = None,
         mask: Any = None,
         arguments: Mapping[str, Any] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         if not callable(function):

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdl._graph import KerasTensor
     from cdl._program import Value
     from cdl.layers.shapes import Shape
 
@@ -81,7 +82,7 @@ class Layer(Weighted, Hinting):
         ValueError: an argument that is not known, or has a wrong value.
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Notes the arguments, for the config of a class that has no `get_config` of its own."""
         layer = object.__new__(cls)
         if is_users(cls):
@@ -259,6 +260,14 @@ class Layer(Weighted, Hinting):
         del inputs
         return previous_mask if self.supports_masking else None
 
+    @overload
+    def __call__(self, inputs: KerasTensor, *args: Any, **kwargs: Any) -> KerasTensor | Any: ...
+    @overload
+    def __call__(
+        self, inputs: NDArray[Any], *args: Any, **kwargs: Any
+    ) -> NDArray[np.float32] | Any: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output; the first call builds it.
 

@@ -11,7 +11,10 @@ from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -30,7 +33,7 @@ class Masking(SameShape):
         ValueError: a mask value that is no number.
     """
 
-    def __init__(self, mask_value: Any = 0.0, **kwargs: Any) -> None:
+    def __init__(self, mask_value: Any = 0.0, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         if np.ndim(mask_value) or np.asarray(mask_value).dtype.kind not in "fiub":
             raise expected("Masking", "mask_value", "a number", mask_value)

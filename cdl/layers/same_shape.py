@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl.layers.layer import Layer
 from cdl.layers.shapes import Shape, axes_within
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
 
 
 class SameShape(Layer):
@@ -16,7 +21,7 @@ class SameShape(Layer):
 
     axis: Any = ()
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from cdl import tree
 from cdl._graph import KerasTensor
@@ -13,14 +13,16 @@ from cdl.models.functional import Functional
 from cdl.models.model import Model
 from cdl.models.sequential import Sequential
 
+M = TypeVar("M", bound=Model)
+
 
 def clone_model(
-    model: Any,
+    model: M,
     input_tensors: Any = None,
     clone_function: Callable[[Any], Any] | None = None,
     call_function: Callable[..., Any] | None = None,
     recursive: bool = False,
-) -> Any:
+) -> M:
     """A model of new layers like those of `model`, with new weights, compiled if `model` is.
 
     Args:
@@ -54,9 +56,11 @@ def clone_model(
                 f"and for models of inputs and outputs, got a {type(model).__name__}, which has a "
                 "call of its own"
             )
-        return deserialize(serialize(model), {type(model).__name__: type(model)})
+        again: M = deserialize(serialize(model), {type(model).__name__: type(model)})
+        return again
     cloner = _Cloner(clone_function or _from_config, call_function, recursive)
-    return cloner.clone(model, input_tensors)
+    clone: M = cloner.clone(model, input_tensors)
+    return clone
 
 
 class _Cloner:

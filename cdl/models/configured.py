@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl import _serial, saving
 from cdl._hints import warn
 from cdl._serial import deserialize, serialize
 from cdl.models.state import CompiledState
 from cdl.models.trainer import Trainer
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
 
 
 class Configured(CompiledState):
@@ -93,7 +96,7 @@ class Configured(CompiledState):
         return json.dumps(serialize(self), **kwargs)
 
 
-def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> "Model":
     """A new model, with new weights, from what `Model.to_json` gave, or Keras's.
 
     Args:
@@ -113,7 +116,7 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     return model_from_config(config, custom_objects)
 
 
-def model_from_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def model_from_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -> "Model":
     """The same from the config itself."""
     from cdl.models.model import Model
 

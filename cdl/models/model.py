@@ -1,13 +1,15 @@
 """model.py - Model: layers that work as one, with their weights; see Trainer for what it can do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdl import _graph, tree
+from cdl._graph import KerasTensor
 from cdl._hints import hinted
+from cdl._variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer
 from cdl.models import inference
@@ -49,7 +51,7 @@ class Model(Configured, Trainer, Wired, Layer):
         built: whether the layers have their weights.
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A Functional where inputs and outputs are given."""
         for name in ("input", "output") if cls is Model else ():
             if name in kwargs:
@@ -57,7 +59,7 @@ class Model(Configured, Trainer, Wired, Layer):
         if cls is Model and (args or "inputs" in kwargs or "outputs" in kwargs):
             from cdl.models.functional import Functional
 
-            return object.__new__(Functional)
+            return object.__new__(Functional)  # type: ignore[return-value]
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, *args: Any, name: str | None = None, trainable: bool = True, **kwargs: Any):
@@ -79,7 +81,7 @@ class Model(Configured, Trainer, Wired, Layer):
     # --- layers and weights ---
 
     @property
-    def layers(self) -> list[Any]:
+    def layers(self) -> list[Layer]:
         """The layers, in order; an Input of a model of inputs and outputs is one of them."""
         wired = [each for each in self.operations if isinstance(each, Layer)]
         known = {id(layer) for layer in wired}
@@ -93,7 +95,7 @@ class Model(Configured, Trainer, Wired, Layer):
         return self.layers
 
     @hinted
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name, or at that place among `layers`.
 
         Raises:
@@ -118,17 +120,17 @@ class Model(Configured, Trainer, Wired, Layer):
         raise ValueError(f"get_layer: name must be one of {names}, got {name!r}")
 
     @property
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[Variable]:
         """The same as `weights`."""
         return self.weights
 
     @property
-    def trainable_variables(self) -> list[Any]:
+    def trainable_variables(self) -> list[Variable]:
         """The same as `trainable_weights`."""
         return self.trainable_weights
 
     @property
-    def non_trainable_variables(self) -> list[Any]:
+    def non_trainable_variables(self) -> list[Variable]:
         """The same as `non_trainable_weights`."""
         return self.non_trainable_weights
 
@@ -189,6 +191,14 @@ class Model(Configured, Trainer, Wired, Layer):
         if shapes is not None and not self.built:
             self.build(_as_shapes(shapes))
 
+    @overload
+    def __call__(self, inputs: KerasTensor, *args: Any, **kwargs: Any) -> KerasTensor | Any: ...
+    @overload
+    def __call__(
+        self, inputs: NDArray[Any], *args: Any, **kwargs: Any
+    ) -> NDArray[np.float32] | Any: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for a batch, as new arrays; symbolic ones for symbolic tensors.
 

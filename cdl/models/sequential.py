@@ -109,11 +109,11 @@ class Sequential(Model):
         self._stack.append(layer)
         STACKS[layer] = weakref.ref(self)
 
-    def pop(self, rebuild: bool = True) -> Any:
+    def pop(self, rebuild: bool = True) -> Layer:
         """Take the last layer off, and return it; IndexError if there is none."""
         if not self._stack:
             raise IndexError(f"{self.name}: pop() needs a layer, the model has none")
-        layer = self._stack.pop()
+        layer: Layer = self._stack.pop()
         if rebuild:
             self._rebuild()
         return layer
@@ -129,7 +129,7 @@ class Sequential(Model):
         return Layer.output.__get__(self) if self._inbound_nodes else super().output
 
     @property
-    def layers(self) -> list[Any]:
+    def layers(self) -> list[Layer]:
         """The layers, in order, without the Input; change them by `add` and `pop`."""
         return list(self._stack)
 

@@ -1,11 +1,12 @@
 """trainer.py - Trainer: the part of a model that compiles, fits, evaluates and predicts."""
 
 import sys
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cdl._hints import hint, hinted
+from cdl._hints import hint, hinted, shown_as
 from cdl._program import Program
 from cdl.callbacks import History
 from cdl.compat import OlderMethods, renamed
@@ -162,6 +163,31 @@ class Trainer(Steps, OlderMethods):
             validation_freq=validation_freq,
         )
 
+    @overload
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        return_dict: Literal[True],
+    ) -> dict[str, float]: ...
+    @overload
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any: ...
     @hinted
     def evaluate(
         self,
@@ -191,7 +217,18 @@ class Trainer(Steps, OlderMethods):
             return_dict=return_dict,
         )
 
-    def predict(
+    def _predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> NDArray[np.float32] | Any:
+        """What `predict` is shown to take."""
+
+    @shown_as(_predict)
+    def predict(  # noqa: D417 - nobody is to give `misspelt`
         self,
         x: Any,
         batch_size: int | None = None,
@@ -209,7 +246,6 @@ class Trainer(Steps, OlderMethods):
                 a notebook, and is silent elsewhere.
             steps: batches to predict, None for all.
             callbacks: a Callback or a list of them.
-            **misspelt: a TypeError that says which argument is near.
         """
         if misspelt:
             near = hint(misspelt, ("batch_size", "verbose", "steps", "callbacks"))

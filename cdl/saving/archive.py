@@ -10,13 +10,16 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from cdl import _budget, _serial
 from cdl.saving import legacy, legacy_writing, randomness, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
 from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
 from cdl.saving.members import Members, in_place, members_of
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
 
 SUFFIX = ".keras"
 EXPORTED = {".c": "c", ".onnx": "onnx"}  # what is written by `Model.export`: suffixes and formats
@@ -111,7 +114,7 @@ def load_model(
     custom_objects: Mapping[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
-) -> Any:
+) -> "Model":
     """The model in a `.keras` file of Keras's or cdl's: training goes on where it stopped.
 
     `fit(..., initial_epoch=k)` goes on with the random numbers too: see `save_model`.
@@ -139,7 +142,8 @@ def load_model(
         if not path.exists():
             raise FileNotFoundError(f"load_model: there is no file {path}")
         check_regular(path)
-        return legacy.load_model(path, custom_objects, compile)
+        older: Model = legacy.load_model(path, custom_objects, compile)
+        return older
     if not path.name.endswith(SUFFIX):
         raise ValueError(
             f"load_model: File format not supported: filepath must end in {SUFFIX} (or .h5, the "
@@ -152,7 +156,7 @@ def load_model(
             config = parsed(text)
             if not compile:
                 config.pop("compile_config", None)
-            model = _serial.deserialize(config, custom_objects)
+            model: Model = _serial.deserialize(config, custom_objects)
             if not hasattr(model, "load_weights"):
                 raise ValueError(f"it must be that of a model, got {_serial.shown(model)}")
         with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):

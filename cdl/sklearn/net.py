@@ -62,9 +62,10 @@ def new_model(
     output = Dense(sizes[-1], last, kernel_initializer="zeros", name="output")
     model = Sequential([Input((sizes[0],), name="input"), *hidden, output], name="mlp")
     factor = 2.0 if activation == "sigmoid" else 6.0
-    for layer in model.layers:
+    for layer in (*hidden, output):
         bound = np.sqrt(factor / sum(layer.kernel.shape))
         layer.kernel.assign(random.uniform(-bound, bound, layer.kernel.shape))
+        assert layer.bias is not None
         layer.bias.assign(random.uniform(-bound, bound, layer.bias.shape))
     return model
 
@@ -103,7 +104,8 @@ class Trainer:
         self._shown = objective.shown
         program = lower(model, objective, weighted)
         self._inputs = program.inputs
-        penalties = {layer.kernel: (0.0, 0.5 * alpha) for layer in model.layers} if alpha else {}
+        dense = [layer for layer in model.layers if isinstance(layer, Dense)]
+        penalties = {layer.kernel: (0.0, 0.5 * alpha) for layer in dense} if alpha else {}
         self._executor = Executor(
             program,
             rows,
@@ -157,8 +159,8 @@ class Trainer:
 def lower(model: Sequential, objective: Objective, weighted: bool) -> Program:
     """One step: rows, targets and weights in, the loss out."""
     program = Program()
-    width = model.layers[0].kernel.shape[0]
-    prediction = model.append_to(program, program.input((width,), role="x"))
+    (x,) = model._input_infos()
+    prediction = model.append_to(program, program.input(x.row, role="x"))
     program.output(prediction)
     if objective.loss.wants == "classes":
         target = program.input(prediction.shape[:-1], "int32", role="y")

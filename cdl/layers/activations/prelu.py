@@ -13,8 +13,11 @@ from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
     from cdl._variable import Variable
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -38,7 +41,7 @@ class PReLU(SameShape):
         alpha_regularizer: Any = None,
         alpha_constraint: Any = None,
         shared_axes: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.alpha_initializer = initializers.get(alpha_initializer)

@@ -11,7 +11,10 @@ from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -35,7 +38,7 @@ class ReLU(SameShape):
         max_value: float | None = None,
         negative_slope: float = 0.0,
         threshold: float = 0.0,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         if max_value is not None:
@@ -108,7 +111,7 @@ class ELU(SameShape):
 
     by_lines = True
 
-    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, alpha: float = 1.0, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         number("ELU", "alpha", alpha)
         self.alpha = alpha

@@ -15,9 +15,12 @@ from cdl.layers.same_shape import AlongLines
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import NDArray
 
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 _MASKED = -1e9  # a score whose exponential is 0 beside any that counts
 
@@ -31,7 +34,7 @@ class Softmax(AlongLines):
         kwargs: see `Layer`.
     """
 
-    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: Any = -1, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         axes("Softmax", "axis", axis)
         self.axis = axis

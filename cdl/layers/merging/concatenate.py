@@ -11,6 +11,9 @@ from cdl.layers.layer import family
 from cdl.layers.merging.merge import Merge, joined
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
@@ -26,7 +29,7 @@ class Concatenate(Merge):
         ValueError: when called on shapes that do not fit.
     """
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: int = -1, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.axis = whole("Concatenate", "axis", axis)
 
@@ -87,7 +90,7 @@ class Concatenate(Merge):
         return {**super().get_config(), "axis": self.axis}
 
 
-def concatenate(inputs: Any, axis: int = -1, **kwargs: Any) -> Any:
+def concatenate(inputs: Any, axis: int = -1, **kwargs: Unpack[LayerArguments]) -> Any:
     """The inputs one behind the other: `Concatenate(axis, **kwargs)(inputs)`.
 
     Args:

@@ -10,6 +10,9 @@ from cdl.layers.layer import family
 from cdl.layers.merging.merge import Merge
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
@@ -32,7 +35,9 @@ class Dot(Merge):
 
     most = 2
 
-    def __init__(self, axes: Any, normalize: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, axes: Any, normalize: bool = False, **kwargs: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(axes, int):
             if not isinstance(axes, (list, tuple)):
@@ -95,7 +100,7 @@ def _product(sizes: Sequence[int]) -> int:
     return total
 
 
-def dot(inputs: Any, axes: Any = -1, **kwargs: Any) -> Any:
+def dot(inputs: Any, axes: Any = -1, **kwargs: Unpack[LayerArguments]) -> Any:
     """The inner products of two values: `Dot(axes, **kwargs)(inputs)`.
 
     Args:

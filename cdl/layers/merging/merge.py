@@ -13,6 +13,9 @@ from cdl._graph import operator_of
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
@@ -28,7 +31,7 @@ class Merge(Layer):
 
     most: int | None = None  # inputs; None for any number
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 
@@ -245,7 +248,7 @@ class Minimum(MaskedMerge):
     _merge_masked = _shown("minimum")
 
 
-def add(inputs: Any, **kwargs: Any) -> Any:
+def add(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
     """The sum of the inputs: `Add(**kwargs)(inputs)`.
 
     Args:
@@ -255,7 +258,7 @@ def add(inputs: Any, **kwargs: Any) -> Any:
     return Add(**kwargs)(inputs)
 
 
-def subtract(inputs: Any, **kwargs: Any) -> Any:
+def subtract(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
     """The first input less the second: `Subtract(**kwargs)(inputs)`.
 
     Args:
@@ -265,7 +268,7 @@ def subtract(inputs: Any, **kwargs: Any) -> Any:
     return Subtract(**kwargs)(inputs)
 
 
-def multiply(inputs: Any, **kwargs: Any) -> Any:
+def multiply(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
     """The product of the inputs: `Multiply(**kwargs)(inputs)`.
 
     Args:
@@ -275,7 +278,7 @@ def multiply(inputs: Any, **kwargs: Any) -> Any:
     return Multiply(**kwargs)(inputs)
 
 
-def average(inputs: Any, **kwargs: Any) -> Any:
+def average(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
     """The mean of the inputs: `Average(**kwargs)(inputs)`.
 
     Args:
@@ -285,7 +288,7 @@ def average(inputs: Any, **kwargs: Any) -> Any:
     return Average(**kwargs)(inputs)
 
 
-def maximum(inputs: Any, **kwargs: Any) -> Any:
+def maximum(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
     """The largest of the inputs: `Maximum(**kwargs)(inputs)`.
 
     Args:
@@ -295,7 +298,7 @@ def maximum(inputs: Any, **kwargs: Any) -> Any:
     return Maximum(**kwargs)(inputs)
 
 
-def minimum(inputs: Any, **kwargs: Any) -> Any:
+def minimum(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
     """The smallest of the inputs: `Minimum(**kwargs)(inputs)`.
 
     Args:

@@ -15,8 +15,11 @@ from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
     from cdl._variable import Variable
+    from cdl.layers.arguments import LayerArguments
 
 _MOST = float(np.finfo(np.float32).max)
 
@@ -85,7 +88,7 @@ class BatchNormalization(Scaled):
         renorm_clipping: Any = None,
         renorm_momentum: float = 0.99,
         synchronized: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(
             epsilon,

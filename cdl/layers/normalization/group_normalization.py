@@ -13,7 +13,10 @@ from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -56,7 +59,7 @@ class GroupNormalization(Scaled):
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         if whole("GroupNormalization", "groups", groups) < 1 and groups != -1:
             raise ValueError(

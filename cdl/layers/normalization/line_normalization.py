@@ -12,8 +12,11 @@ from cdl.layers.same_shape import AlongLines, SameShape
 from cdl.layers.shapes import Shape, axes_within, sizes_of
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
     from cdl._variable import Variable
+    from cdl.layers.arguments import LayerArguments
 
 # What a line's factor is made of: the op's `measure`.
 BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0.0, 1.0, 2.0
@@ -136,7 +139,9 @@ class RMSNormalization(AlongLines):
 
     scale: Variable
 
-    def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
+    def __init__(
+        self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = False
         axes("RMSNormalization", "axis", axis)
@@ -175,7 +180,7 @@ class UnitNormalization(AlongLines):
         TypeError: `axis` is neither an int nor a list of them.
     """
 
-    def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: Any = -1, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.axis = _int_or_list("UnitNormalization", axis)
         self._build_at_init()

@@ -9,7 +9,10 @@ from cdl._arguments import flag, number
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._variable import Variable
+    from cdl.layers.arguments import LayerArguments
 
 
 class Scaled(SameShape):
@@ -42,7 +45,7 @@ class Scaled(SameShape):
         gamma_regularizer: Any,
         beta_constraint: Any,
         gamma_constraint: Any,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__

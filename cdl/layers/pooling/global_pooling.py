@@ -11,6 +11,9 @@ from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
@@ -28,7 +31,10 @@ class GlobalPooling(Layer):
     kind: str  # what is taken over them: a function of cdl.ops
 
     def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
@@ -75,7 +81,10 @@ class GlobalAveragePooling1D(GlobalPooling):
     places, kind = 1, "mean"
 
     def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, keepdims, **kwargs)
         self.supports_masking = True

@@ -14,9 +14,12 @@ from cdl.layers.axes import permuted
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import NDArray
 
     from cdl._program import Value
+    from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
@@ -46,7 +49,7 @@ class CategoryEncoding(Layer):
         num_tokens: int | None = None,
         output_mode: str = "multi_hot",
         sparse: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         owner, modes = "CategoryEncoding", ("multi_hot", "one_hot", "count")

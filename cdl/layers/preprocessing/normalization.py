@@ -17,9 +17,12 @@ from cdl.layers.same_shape import SameShape
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import NDArray
 
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -49,7 +52,7 @@ class Normalization(SameShape):
         mean: Any = None,
         variance: Any = None,
         invert: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         given = () if axis is None else axes("Normalization", "axis", axis)

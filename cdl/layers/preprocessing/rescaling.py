@@ -14,8 +14,11 @@ from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
     from cdl._variable import Array
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -33,7 +36,7 @@ class Rescaling(SameShape):
 
     takes_lists = True
 
-    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         for name, value in (("scale", scale), ("offset", offset)):
             if np.asarray(value).dtype.kind not in "fiub":

@@ -9,7 +9,10 @@ from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import CommonArguments
 
 
 @family.add()
@@ -22,7 +25,7 @@ class ActivityRegularization(SameShape):
         kwargs: see `Layer`.
     """
 
-    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Unpack[CommonArguments]) -> None:
         super().__init__(activity_regularizer=regularizers.L1L2(l1=l1, l2=l2), **kwargs)
         self.l1 = l1
         self.l2 = l2

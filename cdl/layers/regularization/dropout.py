@@ -15,7 +15,10 @@ from cdl.layers.layer import family
 from cdl.layers.regularization.random import Random
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 # Alpha dropout (Klambauer et al., 2017) sends what it drops to minus alpha times scale of selu.
 _DROPPED = -1.6732632423543772 * 1.0507009873554805
@@ -121,7 +124,7 @@ class Dropout(_Patterned):
         rate: float,
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(seed, **kwargs)
         self.rate = checked_rate(type(self).__name__, rate)
@@ -169,7 +172,7 @@ class AlphaDropout(_Patterned):
         rate: float,
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(seed, **kwargs)
         self.rate = checked_rate("AlphaDropout", rate)

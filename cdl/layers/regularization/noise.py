@@ -14,7 +14,10 @@ from cdl.layers.regularization.dropout import checked_rate
 from cdl.layers.regularization.random import Random
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
 
 
 @family.add()
@@ -33,7 +36,9 @@ class GaussianNoise(Random):
     by_lines = True
 
     @renamed(sigma="stddev")
-    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, stddev: float, seed: int | None = None, **kwargs: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(seed, **kwargs)
         if isinstance(stddev, bool) or not isinstance(stddev, (int, float, np.number)):
             raise TypeError(f"GaussianNoise: stddev must be a number from 0 to 1, got {stddev!r}")
@@ -68,7 +73,9 @@ class GaussianDropout(Random):
     by_lines = True
 
     @renamed(p="rate")
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, rate: float, seed: int | None = None, **kwargs: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(seed, **kwargs)
         self.rate = checked_rate("GaussianDropout", rate)
 

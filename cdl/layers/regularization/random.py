@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl.layers.same_shape import SameShape
 from cdl.random import SeedGenerator, checked_seed
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
 
 
 class Random(SameShape):
@@ -16,7 +21,7 @@ class Random(SameShape):
         kwargs: see `Layer`.
     """
 
-    def __init__(self, seed: int | None, **kwargs: Any) -> None:
+    def __init__(self, seed: int | None, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.seed = checked_seed(type(self).__name__, seed)
         self.seed_generator = SeedGenerator(self.seed)

@@ -11,7 +11,10 @@ from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
@@ -25,7 +28,7 @@ class Flatten(Layer):
         kwargs: see `Layer`.
     """
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, data_format: str | None = None, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format, "Flatten")
         self.input_spec = InputSpec(min_ndim=1)

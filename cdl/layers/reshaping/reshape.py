@@ -13,7 +13,10 @@ from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from cdl._program import Program, Value
+    from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
@@ -29,7 +32,7 @@ class Reshape(Layer):
         ValueError: no shape, or more than one -1.
     """
 
-    def __init__(self, target_shape: Any, **kwargs: Any) -> None:
+    def __init__(self, target_shape: Any, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         if not hasattr(target_shape, "__iter__") or isinstance(target_shape, str):
             raise TypeError(f"Reshape: target_shape must be a tuple of ints, got {target_shape!r}")
@@ -89,7 +92,7 @@ class Permute(Layer):
         ValueError: `dims` is no permutation of 1, 2, ...
     """
 
-    def __init__(self, dims: Any, **kwargs: Any) -> None:
+    def __init__(self, dims: Any, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         if not hasattr(dims, "__iter__") or isinstance(dims, str):
             raise TypeError(f"Permute: dims must be a tuple of ints, got {dims!r}")
@@ -124,7 +127,7 @@ class RepeatVector(Layer):
         ValueError: `n` is not positive.
     """
 
-    def __init__(self, n: int, **kwargs: Any) -> None:
+    def __init__(self, n: int, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
             raise TypeError(f"RepeatVector: n must be a positive int, got {n!r}")

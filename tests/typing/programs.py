@@ -1,0 +1,107 @@
+"""programs.py - what users write; mypy --strict and pyright find nothing wrong in it.
+
+Never run: `make types` reads it. `assert_type` says what both see.
+"""
+
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cdl
+from cdl import KerasTensor, Model, Sequential, layers, ops
+from cdl.callbacks import EarlyStopping, History
+from cdl.layers import Dense, Dropout, Layer
+from cdl.optimizers import Adam
+
+Array = NDArray[np.float32]
+x: Array = np.ones((8, 4), np.float32)
+y: Array = np.ones((8, 1), np.float32)
+
+
+def sequential() -> Sequential:
+    model = Sequential([cdl.Input((4,)), Dense(3, activation="relu"), Dropout(0.5), Dense(1)])
+    assert_type(model, Sequential)
+    model.compile(Adam(1e-3), loss="mse", metrics=["mae"])
+    history = model.fit(x, y, epochs=2, callbacks=[EarlyStopping(patience=2)], verbose=0)
+    assert_type(history, History)
+    assert_type(history.history, dict[str, list[Any]])
+    assert_type(model.predict(x), Array | Any)
+    assert_type(model.evaluate(x, y, return_dict=True), dict[str, float])
+    loss, mae = model.evaluate(x, y)
+    print(loss + mae)
+    return model
+
+
+def functional() -> Model:
+    inputs = cdl.Input((4,))
+    assert_type(inputs, KerasTensor)
+    hidden = Dense(3, name="hidden", trainable=False)(inputs)
+    assert_type(hidden, KerasTensor | Any)
+    both = layers.add([hidden, ops.tanh(hidden) * 2.0])
+    left, right = ops.split(layers.concatenate([both, inputs], axis=-1), 2, axis=-1)
+    model = Model(inputs, Dense(1)(left + right))
+    assert_type(model, Model)
+    return model
+
+
+class Net(cdl.Model):
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.hidden = Dense(units)
+        self.out = Dense(1)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.out(self.hidden(inputs))
+
+
+class Scale(Layer):
+    def __init__(self, first: str = "ones", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.first = first
+
+    def build(self, input_shape: Any) -> None:
+        self.factor = self.add_weight((input_shape[-1],), self.first, name="factor")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factor
+
+
+class Halves(Layer):
+    def call(self, inputs: Any) -> Any:
+        return inputs[:, :2], inputs[:, 2:]
+
+
+class Twice(Dense):
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(2 * units, **kwargs)
+
+
+def of_ones_own() -> None:
+    net = Net(3)
+    assert_type(net, Net)
+    assert_type(Scale(name="s"), Scale)
+    assert_type(Twice(3, name="t").units, int)
+    assert_type(Dense(3)(x), Array | Any)
+    left, right = Halves()(cdl.Input((4,)))
+    print(net(x), left.shape, right.shape)
+
+
+def inside(model: Model) -> None:
+    assert_type(model.layers, list[Layer])
+    assert_type(model.get_layer("hidden"), Layer)
+    assert_type(model.get_weights(), list[Array])
+    for layer in model.layers:
+        if isinstance(layer, Dense):
+            print(layer.units, layer.kernel.shape)
+    for weight in model.trainable_variables:
+        weight.assign(weight.numpy() * 0.5)
+
+
+def files() -> None:
+    model = cdl.models.load_model("model.keras")
+    assert_type(model, Model)
+    model.save("again.keras")
+    net = cdl.models.load_model("net.keras", custom_objects={"Net": Net})
+    assert isinstance(net, Net)
+    assert_type(cdl.models.clone_model(net), Net)
