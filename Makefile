@@ -94,7 +94,7 @@ golden:  ## record what the tests compare with again from real Keras, in a .venv
 	@.venv-golden/bin/pip install -q "keras==3.15.*" jax numpy
 	.venv-golden/bin/python tests/golden/record.py
 	.venv-golden/bin/python tests/keras_names.py
-	for room in models callbacks saving; do .venv-golden/bin/python tests/$$room/keras_cases.py || exit 1; done
+	for room in layers models callbacks saving; do .venv-golden/bin/python tests/$$room/keras_cases.py || exit 1; done
 	.venv-golden/bin/python tests/models/nested_cases.py
 	.venv-golden/bin/python tests/saving/exchange.py record
 	git diff --stat -- tests

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import _values, activations, constraints, initializers, regularizers, tree
+from cdl import _values, activations, constraints, initializers, regularizers
 from cdl._arguments import flag, not_yet, positive_int
 from cdl._variable import Variable
 from cdl.compat import renamed
+from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Dense(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         self.supports_masking = True
+        self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape: Any) -> None:
         """Make kernel and bias for inputs whose last axis has that shape's last size."""
@@ -105,23 +107,8 @@ class Dense(Layer):
                 constraint=self.bias_constraint,
                 name="bias",
             )
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         super().build(input_shape)
-
-    def check_input(self, shape: Shape) -> None:
-        """Refuse an input without a last axis beside the batch, or one of another size."""
-        owner = f"Dense {self.name!r}"
-        if not tree.is_shape(shape):
-            raise ValueError(f"{owner}: the input must be one tensor, got shapes {shape}")
-        if len(shape) < 2:
-            raise ValueError(
-                f"{owner}: the input must have at least 2 axes, got shape {shape}: x[None] makes "
-                "a batch of one sample, x[:, None] one of samples of one number"
-            )
-        if self.built and shape[-1] != self.kernel.shape[0]:
-            raise ValueError(
-                f"{owner}: the input's last axis must have size {self.kernel.shape[0]}, "
-                f"got shape {shape}"
-            )
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""

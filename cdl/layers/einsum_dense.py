@@ -10,6 +10,7 @@ import numpy as np
 from cdl import activations, constraints, initializers, regularizers
 from cdl._arguments import expected, not_yet, several
 from cdl._graph import operator_of
+from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class EinsumDense(Layer):
                 constraint=self.bias_constraint,
                 name="bias",
             )
+        self.input_spec = InputSpec(ndim=len(input_shape))
         super().build(input_shape)
 
     def _letters(self, rank: int) -> tuple[str, str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cdl import tree
+
 if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
@@ -64,6 +66,8 @@ class InputSpec:
         Raises:
             ValueError: it does not fit.
         """
+        if not tree.is_shape(shape):
+            raise ValueError(f"{owner}: the input must be one tensor, got shapes {shape}")
         n, squeezes = len(shape), self.allow_last_axis_squeeze
         if self.ndim is not None and n != self.ndim and not squeezes:
             raise ValueError(f"{owner}: the input must have {self.ndim} axes, got shape {shape}")
@@ -72,14 +76,15 @@ class InputSpec:
                 f"{owner}: the input must have at most {self.max_ndim} axes, got shape {shape}"
             )
         if self.min_ndim is not None and n < self.min_ndim:
+            hint = ": x[None] makes a batch of one sample, x[:, None] one of samples of one number"
             raise ValueError(
                 f"{owner}: the input must have at least {self.min_ndim} axes, got shape {shape}"
+                f"{hint if n == 1 else ''}"
             )
         for axis, size in self.axes.items():
             if size is not None and shape[axis] not in (size, None):
-                raise ValueError(
-                    f"{owner}: axis {axis} of the input must have size {size}, got shape {shape}"
-                )
+                what = "the input's last axis" if axis == -1 else f"axis {axis} of the input"
+                raise ValueError(f"{owner}: {what} must have size {size}, got shape {shape}")
         if self.shape is not None:
             here, there = _squeezed(shape, squeezes), _squeezed(self.shape, squeezes)
             pairs = zip(here, there, strict=False)
@@ -108,6 +113,28 @@ class InputSpec:
     def __repr__(self) -> str:
         given = {key: value for key, value in self.get_config().items() if value}
         return f"InputSpec({', '.join(f'{key}={value}' for key, value in given.items())})"
+
+
+def check_specs(specs: Any, shapes: Any, owner: str) -> None:
+    """Refuse inputs that do not fit.
+
+    Args:
+        specs: an InputSpec, or a list with one an input.
+        shapes: of the input; nested as the inputs are where there are several.
+        owner: the layer, for messages.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    if isinstance(specs, InputSpec):
+        specs.check(shapes, owner)
+        return
+    given: list[Any] = []
+    tree.map_shape_structure(given.append, shapes)
+    if len(given) != len(specs):
+        raise ValueError(f"{owner}: inputs must be {len(specs)} tensors, got {len(given)}")
+    for spec, shape in zip(specs, given, strict=True):
+        spec.check(shape, owner)
 
 
 def _squeezed(shape: Shape, squeezes: bool) -> Shape:

@@ -23,7 +23,7 @@ from cdl._serial import serialize
 from cdl._variable import Variable, in_traced_code
 from cdl.data import as_numeric, brief
 from cdl.layers.calling import is_scripted
-from cdl.layers.input_spec import InputSpec
+from cdl.layers.input_spec import check_specs
 from cdl.layers.running import named, path_of, training_around
 from cdl.layers.shapes import given_input_shape
 from cdl.layers.tracking import is_users, now
@@ -115,7 +115,7 @@ class Layer(Weighted, Hinting):
         self._build_shape: Shape | None = None
         self._path = self.name
         self.supports_masking = False
-        self.input_spec: InputSpec | None = None
+        self.input_spec: Any = None  # an InputSpec, or a list with one an input
         self._inbound_nodes: list[_graph.Node] = []  # its calls on symbolic tensors
         self._added: list[Any] = []  # losses that `call` added when it ran on arrays
         self._building = False
@@ -220,7 +220,7 @@ class Layer(Weighted, Hinting):
             ValueError: it does not fit.
         """
         if self.input_spec is not None:
-            self.input_spec.check(shape, f"{type(self).__name__} {self.name!r}")
+            check_specs(self.input_spec, shape, f"{type(self).__name__} {self.name!r}")
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append what the layer does to `x`, and return what comes out."""

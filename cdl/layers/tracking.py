@@ -135,6 +135,8 @@ class Tracking:
         self.built = False
         self._frozen.clear()
         self._frozen |= frozen
+        if "input_spec" in attributes:
+            vars(self)["input_spec"] = attributes["input_spec"]
         for name, value in list(vars(self).items()):
             if value is attributes.get(name) or name in self._not_owned:
                 continue

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from cdl import _serial
+from cdl._graph import KerasTensor
+from cdl.layers import InputSpec
 from cdl.models.functional_config import config_of, tensors_of
 from cdl.models.model import Model
 
@@ -21,6 +23,25 @@ class Functional(Model):
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(inputs, outputs, name=name, **kwargs)
+
+    @property
+    def input_spec(self) -> Any:
+        """One InputSpec an input, by its key where the inputs are a dict; or what has been set."""
+        if self._spec is not None:
+            return self._spec
+        named = [(tensor.name, tensor) for tensor in self.inputs]
+        if isinstance(self.input, dict):
+            named = sorted(self.input.items())
+        if not all(isinstance(tensor, KerasTensor) for _, tensor in named):
+            return None
+        return [
+            InputSpec(shape=(None, *tensor.shape[1:]), allow_last_axis_squeeze=True, name=name)
+            for name, tensor in named
+        ]
+
+    @input_spec.setter
+    def input_spec(self, value: Any) -> None:
+        self._spec = value
 
     def get_config(self) -> dict[str, Any]:
         """Name, layers, and how they are connected."""

@@ -127,7 +127,7 @@ class BatchNormalization(Scaled):
         for name in ("moving_stddev", "renorm_mean", "renorm_stddev") if self.renorm else ():
             first = self.moving_mean_initializer if name == "renorm_mean" else self._first_stddev
             setattr(self, name, self.add_weight((channels,), first, name=name, trainable=False))
-        self.input_spec = InputSpec(ndim=len(shape), axes={axis: channels})
+        self.input_spec = InputSpec(ndim=len(shape), axes={self.axis: channels})
         super().build(input_shape)
 
     def _first_stddev(self, shape: Any, dtype: Any = None) -> Any:

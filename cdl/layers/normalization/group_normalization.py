@@ -90,7 +90,7 @@ class GroupNormalization(Scaled):
             raise ValueError(
                 f"{owner}: groups must divide the {channels} channels, got {self.groups}"
             )
-        self.input_spec = InputSpec(ndim=len(shape), axes={axis: channels})
+        self.input_spec = InputSpec(ndim=len(shape), axes={self.axis: channels})
         self.add_scale((channels,))
         super().build(input_shape)
 
