@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cdl import utils as utils
     from cdl import wrappers as wrappers
     from cdl._symbols import KerasTensor as KerasTensor
+    from cdl._untraced import UntracedWarning as UntracedWarning
     from cdl.config import device as device
     from cdl.dtype_policies import DTypePolicy as DTypePolicy
     from cdl.dtype_policies import FloatDTypePolicy as FloatDTypePolicy
@@ -75,6 +76,7 @@ _NAMES = {
     "DTypePolicy": "cdl.dtype_policies",
     "FloatDTypePolicy": "cdl.dtype_policies",
     "device": "cdl.config",
+    "UntracedWarning": "cdl._untraced",
 }
 
 __all__ = [
@@ -96,6 +98,7 @@ __all__ = [
     "DTypePolicy",
     "FloatDTypePolicy",
     "device",
+    "UntracedWarning",
     "activations",
     "backend",
     "callbacks",

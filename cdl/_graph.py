@@ -214,6 +214,8 @@ class Graph:
                 result = with_node(program, node, args, kwargs)
             else:
                 result = node.operation.append_to(program, *args, **kwargs)
+            if program.watched is not None:
+                program.watched += [(node.operation, value) for value in tree.flatten(result)]
             given = tree.flatten(result)
             for tensor, value in zip(tree.flatten(node.outputs), given, strict=True):
                 known[id(tensor)] = value

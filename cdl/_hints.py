@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Files that stand between what cdl has to say and the user's line.
+# cdl's own files, and one that stands between them.
 _INNER = (os.path.join(os.path.dirname(os.path.abspath(__file__)), ""), contextlib.__file__)
 
 
@@ -71,10 +71,15 @@ def _near(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
     return hint([name for name in given if name not in known], known - given.keys() - {"self"})
 
 
+def is_cdls(path: str) -> bool:
+    """Whether a file stands between what cdl has to say and the user's line."""
+    return path.startswith(_INNER)
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """A warning that shows the nearest line which is not cdl's."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_INNER) and frame.f_back is not None:
+    while is_cdls(frame.f_code.co_filename) and frame.f_back is not None:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 

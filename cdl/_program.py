@@ -39,6 +39,8 @@ class Program:
         self.training = training
         # Metrics that traced code shows values to, by the id of the report; None: nobody looks.
         self.observed: dict[int, Any] | None = None
+        # What each layer gives, for who looks for the one that fails; None: nobody does.
+        self.watched: list[tuple[Any, Value]] | None = None
         self._pulled: list[Value] | None = None
         self._is_fixed = False
         self._is_forced = False
@@ -181,6 +183,12 @@ class Program:
         out = self.value(shape, shared=first.shared)
         last.outputs = (*last.outputs, out)
         return out
+
+    @property
+    def hosted(self) -> list[Any]:
+        """Why functions of the user's are called by the core: an Untraced for each."""
+        functions = (i.attributes["function"] for i in self.instructions if i.op == "host")
+        return [function.untraced for function in functions]
 
     def output(self, value: Value) -> None:
         """Marks a value as one that the caller reads."""

@@ -15,6 +15,7 @@ from cdl._hints import Hinting
 from cdl._named import Family
 from cdl._public import publish
 from cdl._tape import Traced, value_and_slope
+from cdl._untraced import attempt
 from cdl._variable import in_traced_code
 from cdl.config import epsilon
 
@@ -171,14 +172,9 @@ def compiled(regularizer: Any) -> tuple[float, float] | None:
     return getattr(regularizer, "l1", 0.0), getattr(regularizer, "l2", 0.0)
 
 
-def followed(regularizer: Any, shape: tuple[int, ...]) -> Graph | None:
-    """What a penalty of the user's does with a weight of that shape; None if it is not known."""
-    weight = KerasTensor(shape, lead=0)
-    try:
-        graph = trace(regularizer, (weight,), {}, True)
-    except Exception:  # whatever it was: the penalty is tried on arrays then, and tells
-        return None
-    return graph if isinstance(graph.outputs, KerasTensor) else None
+def followed(regularizer: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
+    """What a penalty of the user's does with a weight; or None, and why it cannot be traced."""
+    return attempt(trace, regularizer, (KerasTensor(shape, lead=0),), {}, True)
 
 
 def slope(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:

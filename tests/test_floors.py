@@ -27,7 +27,7 @@ PYTHON_FLOORS = {
     "_fusing _variable _eager _named _tape _serial _registry _budget _clock _extras _hints _near "
     "_missing _public compat dtype_policies tree _expression _elementwise _bytecode _mapping "
     "_peepholes _values _moving _noise _graph _symbols _samples _term _inference "
-    "_operation _activating",
+    "_operation _activating _untraced",
     1: "_core",
 }
 FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}

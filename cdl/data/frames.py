@@ -71,6 +71,23 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def names_of(value: Any) -> tuple[str, ...] | None:
+    """The names of a frame's columns; None for what has none, or has some that are no text."""
+    if type(value) is np.ndarray or not is_frame(value):
+        return None
+    library = _library(value)
+    if library and _is_column(value, library):
+        return None
+    if library == "pyarrow":
+        labels = value.column_names
+    elif library:
+        labels = value.columns
+    else:
+        labels = value.__dataframe__().column_names()
+    names = tuple(labels)
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
 def _library(value: Any) -> str:
     """The library of an object's class, or of one that it is derived from."""
     for cls in type(value).__mro__:

@@ -297,6 +297,9 @@ class Calling(Tracking):
                     args = (program.constant(args[0]), *args[1:])
                 y = self.lower(program, args[0])  # type: ignore[attr-defined]
             first = specs[0][0] if specs[0] else None
+            if program.watched is not None:
+                values = [each for each in tree.flatten(y) if masks.is_value(each)]
+                program.watched += [(self, each) for each in values]
             for each in tree.flatten(y):
                 if masks.is_value(each):
                     masks.of_output(self, program, first, args[0] if args else None, each)

@@ -11,8 +11,9 @@ import numpy as np
 
 from cdl import _registry, _serial, tree
 from cdl._arguments import expected
-from cdl._graph import KerasTensor, tensors_in
+from cdl._graph import tensors_in
 from cdl._tape import NotTracedError, Traced, value_and_slope
+from cdl._untraced import Untraced, attempt
 from cdl.data import as_numeric
 from cdl.layers.layer import Layer, family
 
@@ -75,7 +76,8 @@ class Lambda(Layer):
         self.mask = mask
         self.supports_masking = mask is not None
         self._output_shape = output_shape
-        self._followed: dict[Any, bool] = {}  # by shapes: whether the function can be compiled
+        # By shapes: why the function cannot be compiled, "" if it can.
+        self._followed: dict[Any, str] = {}
         self._tried: dict[Shape, Shape] = {}  # shapes of samples: of the input, of the result
         self._takes = set(_parameters(function))
         self._build_at_init()
@@ -90,12 +92,8 @@ class Lambda(Layer):
         """Whether the function can be followed for such symbolic arguments."""
         key = tuple((t.shape, t.dtype) for t in tensors_in((args, kwargs)))
         if key not in self._followed:
-            try:
-                outputs = self._traced(args, kwargs, False).outputs
-            except Exception:  # whatever it was: the function is tried on arrays then, and tells
-                outputs = None
-            self._followed[key] = isinstance(outputs, KerasTensor)
-        return self._followed[key]
+            _, self._followed[key] = attempt(self._traced, args, kwargs, False)
+        return not self._followed[key]
 
     def _computes_masks(self) -> bool:
         return self.mask is not None
@@ -155,7 +153,9 @@ class Lambda(Layer):
                 "and must take None for it too"
             )
         shape = [n for n in self.compute_output_shape((None, *x.shape))[1:] if n is not None]
-        return program.emit("host", (x,), shape, (), function=_Hosted(self))
+        reason = next(each for each in reversed(self._followed.values()) if each)
+        untraced = Untraced(f"Lambda {self.name!r}", self.function, reason, ", on one thread")
+        return program.emit("host", (x,), shape, (), function=_Hosted(self, untraced))
 
     def _on_arrays(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Any:
         """What the function gives for an array, as it gives it.
@@ -228,10 +228,16 @@ def _is_code(config: Any) -> bool:
 
 
 class _Hosted:
-    """A Lambda as the core calls it."""
+    """A Lambda as the core calls it.
 
-    def __init__(self, layer: Lambda) -> None:
+    Args:
+        layer: it.
+        untraced: why it is not compiled.
+    """
+
+    def __init__(self, layer: Lambda, untraced: Untraced) -> None:
         self.layer = layer
+        self.untraced = untraced
 
     def __repr__(self) -> str:
         return self.layer.name

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdl._untraced import Untraced
+
     Array = NDArray[Any]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -53,6 +55,8 @@ class Loss(Hinting):
             "sum" by nothing; None or "none" leaves them as they are.
         dtype: "float32", which is also what None means.
     """
+
+    untraced: Untraced | None = None  # why it runs in Python, once it has been tried
 
     def __init__(
         self,

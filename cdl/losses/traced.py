@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import _graph
-from cdl._graph import Graph, KerasTensor
+from cdl._graph import Graph, KerasTensor, trace
+from cdl._untraced import Untraced, attempt
 from cdl.losses.compiled import CompiledLoss, is_compiled
 from cdl.losses.loss import MEANS, Loss
 from cdl.losses.python import CalledLoss
@@ -90,27 +90,34 @@ def traced(loss: Loss, y_shape: Sequence[int | None], output_shape: Sequence[int
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
     """
-    of_a_row = isinstance(loss, CompiledLoss) and not loss.by_formula
-    if is_compiled(loss) or of_a_row or isinstance(loss, CalledLoss) or hasattr(loss, "slopes"):
+    if is_compiled(loss) or hasattr(loss, "slopes"):
         return loss
-    graph = follow(loss.call, y_shape, output_shape)
-    return loss if graph is None else TracedLoss(loss, graph)
+    function, graph = getattr(loss, "fn", type(loss).call), None
+    if isinstance(loss, CalledLoss):
+        function = type(loss.loss).__call__
+        reason = "it overrides __call__: override call(y_true, y_pred) instead"
+    elif isinstance(loss, CompiledLoss) and not loss.by_formula:
+        base = next(c for c in type(loss).__mro__ if c.__module__.startswith("cdl."))
+        reason = f"its class is derived from {base.__name__}: derive it from Loss instead"
+    else:
+        graph, reason = follow(loss.call, y_shape, output_shape)
+    if graph is not None:
+        return TracedLoss(loss, graph)
+    cost = ", and its gradient is measured by calling it over and over"
+    loss.untraced = Untraced(f"loss {loss.name!r}", function, reason, cost)
+    return loss
 
 
 def follow(
     function: Any, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
-) -> Graph | None:
-    """What a function of targets and predictions does; None if that cannot be followed."""
+) -> tuple[Graph | None, str]:
+    """What a function of targets and predictions does; or None, and why it cannot be traced."""
     y, p = list(y_shape), list(output_shape)
     if None in (*y[1:], *p[1:]):
-        return None
+        return None, f"sizes of a sample are not known, got shapes {tuple(y)} and {tuple(p)}"
     if len(y) == len(p) - 1 and p[-1] == 1:  # as Keras hands them to a loss: of one rank
         y.append(1)
     elif len(y) == len(p) + 1 and y[-1] == 1:
         y.pop()
     tensors = (KerasTensor((None, *y[1:])), KerasTensor((None, *p[1:])))
-    try:
-        graph = _graph.trace(function, tensors, {}, True)
-    except Exception:  # whatever it was: the function is tried on arrays then, and tells
-        return None
-    return graph if isinstance(graph.outputs, KerasTensor) else None
+    return attempt(trace, function, tensors, {}, True)

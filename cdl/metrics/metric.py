@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdl._untraced import Untraced
+
     Array = NDArray[Any]
 
 family = Family(
@@ -277,6 +279,7 @@ class MeanMetricWrapper(Mean):
     """
 
     heeds_masks = True
+    untraced: Untraced | None = None  # why the function runs in Python, if it has been tried
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from cdl import _graph
 from cdl._graph import KerasTensor
 from cdl._state import State
+from cdl._untraced import Untraced, reason_of
 from cdl._variable import Variable
-from cdl.metrics.compiled import Compiled
+from cdl.metrics.compiled import Compiled, is_compiled
 from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 
 
 class NotFollowedError(TypeError):
-    """The metric does what only Python can do."""
-
-    def __init__(self) -> None:
-        super().__init__("update_state must use cdl.ops alone, and change nothing but states")
+    """The metric does what only Python can do; the text says what."""
 
 
 class TracedStates:
@@ -53,7 +51,7 @@ class TracedStates:
         self._shapes: Any = tuple(y_shape[1:]), tuple(output_shape[1:])
         states = metric.variables
         if not states or not all(type(s) is State and s.dtype == "float32" for s in states):
-            raise NotFollowedError
+            raise NotFollowedError("it must have states by add_weight, all of float32")
         # Each state and the weight in its place.
         self._pairs = [(s, Variable(s.shape, name=s.name, trainable=False)) for s in states]
         weighted = "sample_weight" in inspect.signature(metric.update_state).parameters
@@ -84,21 +82,23 @@ class TracedStates:
             same = list(now) == list(seen) and all(now[name] is seen[name] for name in seen)
             same = same and before == {name: _sizes(value) for name, value in now.items()}
         except Exception as error:  # whatever it was: it is run on arrays then, and tells
-            raise NotFollowedError from error
+            raise NotFollowedError(reason_of(error)) from error
         finally:
             vars(metric).clear()
             vars(metric).update(kept)
         acts = [node.operation for node in graph.nodes if getattr(node.operation, "acts", False)]
         assigned = any(isinstance(node.operation, _graph.Assignment) for node in graph.nodes)
-        if not same or acts or not assigned or graph.losses:
-            raise NotFollowedError
+        if not same or acts or graph.losses:
+            raise NotFollowedError("update_state must change nothing but states")
+        if not assigned:
+            raise NotFollowedError("update_state must assign to states")
         return graph
 
     def _swapped(self, value: Any) -> Any:
         if isinstance(value, State):
             return next(weight for state, weight in self._pairs if state is value)
         if isinstance(value, Metric):
-            raise NotFollowedError
+            raise NotFollowedError(f"it holds the metric {value.name!r}")
         if isinstance(value, (list, tuple)):
             return type(value)(self._swapped(part) for part in value)
         if isinstance(value, dict):
@@ -146,19 +146,29 @@ def _sizes(value: Any) -> Any:
 
 def with_states(
     metric: Metric, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
-) -> TracedStates | None:
-    """A metric of the user's as the core runs it; None if it is none, or Python code to the core.
+) -> tuple[TracedStates | None, Untraced | None]:
+    """A metric of the user's as the core runs it, or why it cannot; neither if it is cdl's own.
 
     Args:
         metric: any.
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
     """
-    if isinstance(metric, (Compiled, Mean, MeanMetricWrapper)):
-        return None
-    if type(metric).__module__.startswith("cdl.") or None in (*y_shape[1:], *output_shape[1:]):
-        return None
+    cls = type(metric)
+    if is_compiled(metric) or isinstance(metric, MeanMetricWrapper) or _is_cdls(cls):
+        return None, None
     try:
-        return TracedStates(metric, y_shape, output_shape)
-    except NotFollowedError:
-        return None
+        if isinstance(metric, (Compiled, Mean)):
+            base = next(each for each in cls.__mro__ if _is_cdls(each))
+            raise NotFollowedError(
+                f"its class is derived from {base.__name__}: derive it from Metric instead"
+            )
+        if None in (*y_shape[1:], *output_shape[1:]):
+            raise NotFollowedError("sizes of a sample are not known")
+        return TracedStates(metric, y_shape, output_shape), None
+    except NotFollowedError as error:
+        return None, Untraced(f"metric {metric.name!r}", cls.update_state, str(error))
+
+
+def _is_cdls(cls: type) -> bool:
+    return cls.__module__.startswith("cdl.")

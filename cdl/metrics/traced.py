@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cdl._untraced import Untraced
 from cdl.losses.traced import follow
 from cdl.metrics.compiled import Compiled
 from cdl.metrics.metric import MeanMetricWrapper
@@ -54,7 +55,9 @@ def traced(
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
     """
-    graph = follow(lambda y, p: metric.fn(y, p, **metric.kwargs), y_shape, output_shape)
-    if graph is None or graph.losses:
-        return metric
-    return TracedMean(metric, graph)
+    graph, reason = follow(lambda y, p: metric.fn(y, p, **metric.kwargs), y_shape, output_shape)
+    if graph is not None and not graph.losses:
+        return TracedMean(metric, graph)
+    reason = reason or "it adds to the loss"
+    metric.untraced = Untraced(f"metric {metric.name!r}", metric.fn, reason)
+    return metric

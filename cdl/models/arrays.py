@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import data, tree
+from cdl.models.columns import notice
 from cdl.models.compiled import Compiled
 from cdl.models.interface import Shape, labels
 from cdl.models.own_steps import arrays_in, overrides
@@ -69,6 +70,8 @@ def inputs(model: Any, x: Any, call: str, batch: int | None = None) -> list[Arra
     flat = _flat_inputs(model, x, call)
     names = _X if len(flat) == 1 else labels("x", "input", model._input_names())
     arrays = _as_rows(flat, names, call)
+    if len(flat) > 1 or type(flat[0]) is not np.ndarray:
+        notice(model, flat, names, call, False)
     rows = _same_rows(arrays, names, call)
     if model.built:
         return _fit_inputs(model, arrays, names, call)
@@ -86,6 +89,7 @@ def training_data(
     class_weight: Any,
     call: str,
     batch: int | None = None,
+    trains: bool = False,
 ) -> Arrays:
     """x, y and weights for training or evaluation; builds the model if it is not.
 
@@ -98,6 +102,7 @@ def training_data(
         class_weight: {class: weight}, or None.
         call: how errors call the place, such as "fit".
         batch: rows of a batch, for the shape of a model that the data build.
+        trains: whether they are for training.
     """
     if sample_weight is not None and class_weight is not None:
         raise ValueError(
@@ -113,6 +118,8 @@ def training_data(
     flat = _flat_inputs(model, x, call)
     of_x = _X if len(flat) == 1 else labels("x", "input", model._input_names())
     xs = _as_rows(flat, of_x, call)
+    if len(flat) > 1 or type(flat[0]) is not np.ndarray:
+        notice(model, flat, of_x, call, trains)
     if not compiled.reads_targets and overrides(type(model), "compute_loss"):
         return _for_own_loss(model, compiled, xs, of_x, (y, sample_weight, class_weight), call)
     ys = by_output(model, compiled, y, f"{call}: y")

@@ -24,6 +24,7 @@ class Reported(NamedTuple):
     held: bool  # whether the user has the object too, and may ask it for its result
     output: int  # number of the output that it is about; negative if traced code shows it values
     traced: Any = None  # what the core runs instead of a metric of the user's, if it can
+    untraced: Any = None  # why it cannot
 
     @property
     def runs(self) -> Any:
@@ -71,6 +72,7 @@ class Compiled:
         has_metrics: whether there are metrics for some output.
         reads_targets: whether there is either.
         settled: loss and metrics as objects, None until the first data.
+        told_not_finite: whether it has been said why the loss is not finite.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Compiled:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
         self._wanted = None if names is None else wanted_of(given, names, nest)
         self.settled: Settled | None = None
+        self.told_not_finite = False
         self.variables: list[Any] | None = None  # what training changes, once it has begun
         self._check_names()
 
@@ -175,8 +178,9 @@ def _reported(
                 name = _free_name(f"{front}{metric.name}", other, names)
                 names.add(name)
                 held = isinstance(identifier, metrics.Metric)
-                traced = metrics.with_states(metric, *shapes[i])
-                found.append(Reported(name, metric, weighted, held, i, traced))
+                traced, untraced = metrics.with_states(metric, *shapes[i])
+                untraced = untraced or getattr(metric, "untraced", None)
+                found.append(Reported(name, metric, weighted, held, i, traced, untraced))
     return found
 
 

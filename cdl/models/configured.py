@@ -40,7 +40,10 @@ class Configured(CompiledState):
             return
         if not isinstance(config, Mapping):
             raise TypeError(f"compile_from_config: config must be a dict, got {config!r}")
-        self.compile(**deserialize(config))  # type: ignore[attr-defined]
+        given = deserialize(config)
+        if given.get("jit_compile"):  # what "auto" is in a config, and what files of Keras say
+            given["jit_compile"] = "auto"
+        self.compile(**given)  # type: ignore[attr-defined]
         if self.built:  # type: ignore[attr-defined]
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
 

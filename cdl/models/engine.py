@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cdl import _clock
 from cdl._core import Executor
+from cdl._untraced import Untraced
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Compiled, Reported, Settled
 from cdl.models.plans import WHOLE, Plan
@@ -66,6 +67,7 @@ class Engine:
         constrains = training and not optimizer.is_written
         restraints = Restraints(variables, training, plan.penalized, constrains)
         self._restraints = restraints
+        self._untold = True  # whether something in Python may not have been told of
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
         self.in_python |= training and optimizer.by_step
         self.key = key
@@ -136,7 +138,7 @@ class Engine:
             and not self.in_python
             and self.optimizer.has_one_rate
             and all(each.traced is None for each in self.settled.metrics)
-            and all(each.op != "host" for each in self.plan.program.instructions)
+            and not self.plan.program.hosted
         )
 
     def run_epochs(
@@ -211,7 +213,21 @@ class Engine:
             if self.parts.metrics:
                 self.parts.update_metrics(self.executor)
             done += 1
+            if self._untold:
+                self._tell()
         return done
+
+    def _tell(self) -> None:
+        """Say of code of the user's that it runs in Python, now that it has done so once."""
+        self._untold = False
+        for each in (*self.parts.untold, *(self.plan.untraced if self.training else ())):
+            each.tell()
+
+    @property
+    def untraced(self) -> list[Untraced]:
+        """What of the user's code runs in Python."""
+        hosted = self.plan.program.hosted
+        return [*self.parts.untraced, *self.plan.untraced, *hosted, *self._restraints.untraced]
 
     def _step_with_python_loss(self) -> None:
         executor, optimizer = self.executor, self.optimizer

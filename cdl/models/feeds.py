@@ -34,7 +34,7 @@ def for_step(
     """
     if steps_itself(type(model), kind):
         return nested(*parts, class_weight, call)
-    return training_data(model, compiled, *parts, class_weight, call, batch)
+    return training_data(model, compiled, *parts, class_weight, call, batch, trains=kind == "train")
 
 
 def refuse_beside_stream(call: str, source: Any, **given: Any) -> None:
@@ -88,7 +88,9 @@ def stream_feed(
         where = f"{call}: batch {stream.current}"
         if own:
             return nested(x, y, weight, class_weight, where, 0 if stream.bare else len(batch))
-        return training_data(model, compiled, x, y, weight, class_weight, where)
+        return training_data(
+            model, compiled, x, y, weight, class_weight, where, trains=kind == "train"
+        )
 
     first = checked(stream.peek())
     engine = model._engine(compiled, kind, first, first.samples)

@@ -49,6 +49,8 @@ class Predictors:
         self._others: dict[int, Executor] = {}
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
         self._calls = 0  # predictions, each with random numbers of its own
+        for each in self.program.hosted:
+            each.tell()
 
     def takes(self, x: Any) -> bool:
         """Whether nothing is to be done to x, nor to what `small(len(x))` gives for it."""

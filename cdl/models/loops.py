@@ -33,11 +33,13 @@ class Feed(Protocol):
     Attributes:
         engine: what runs them: an Engine, or OwnSteps in its place.
         target: batches of an epoch, None if nobody knows.
+        arrays: the data, or those of the last batch if they come batch by batch.
         goes_alone: whether `run_epochs` can run many epochs in a call.
     """
 
     engine: Any
     target: int | None
+    arrays: Any
 
     @property
     def goes_alone(self) -> bool:
@@ -99,7 +101,7 @@ class ArrayFeed:
         discard: bool = False,
     ) -> None:
         self.engine = engine
-        self._arrays = arrays
+        self.arrays = arrays
         self._batch = batch
         self._rows = arrays.samples
         self._shuffle = shuffle
@@ -126,11 +128,11 @@ class ArrayFeed:
             if self._fetches and order is not None:
                 self._to_fetch, self._fetched = order, 0
             else:
-                self.engine.begin(self._arrays, self._batch, order)
+                self.engine.begin(self.arrays, self._batch, order)
 
     def _fetch(self) -> None:
         """Copy the rows of the next batches out of files that are mapped into memory."""
-        arrays: Any = self._arrays
+        arrays: Any = self.arrays
         size = sum(each.dtype.itemsize * math.prod(each.shape[1:]) for each in arrays.all())
         batches = max(1, FETCHED // max(1, size * self._batch))
         rows, self._to_fetch = np.split(self._to_fetch, [batches * self._batch])
@@ -155,7 +157,7 @@ class ArrayFeed:
             order[:] = permutation(self._rows)
         passes: list[dict[str, float]] = []
         try:
-            self.engine.run_epochs(self._arrays, self._batch, orders, passes)
+            self.engine.run_epochs(self.arrays, self._batch, orders, passes)
         finally:
             logs += map(in_order, passes)
 
@@ -231,6 +233,7 @@ class StreamFeed:
         self._stream = stream
         self._check = check
         self._restart = restart or steps is None
+        self.arrays: Any = None
         self.target = steps or len(stream) or None
 
     @property
@@ -289,7 +292,7 @@ class StreamFeed:
     def run(self, steps: int, seconds: float) -> int:
         """Run one batch; the caller's loop brings the next one."""
         del steps, seconds
-        arrays = self._check(self._stream.take())
+        self.arrays = arrays = self._check(self._stream.take())
         self.engine.begin(arrays, arrays.samples)
         ran: int = self.engine.run(1, 0.0)
         return ran

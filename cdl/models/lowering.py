@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl import _core, losses, metrics, regularizers, tree
 from cdl._program import Program, Value
+from cdl._untraced import Untraced
 from cdl.layers.calling import takes
 from cdl.models.compiled import Compiled, Head, Settled
 from cdl.models.interface import Info
@@ -99,6 +100,7 @@ class _Step:
             self.program.output(value)
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
         self._penalized: frozenset[int] = frozenset()
+        self._untraced: tuple[Untraced, ...] = ()
         self._whole: WholeLoss | None = None
 
     def _weight(self, number: int) -> Value | None:
@@ -139,7 +141,8 @@ class _Step:
             loss = head.loss.lower(self.program, target, y, self._weight(i), scale, y.mask)
             self._keys[id(loss)] = i
         self.program.pulled = pulled
-        self._penalized = _lower_penalties(self.program, self._model.trainable_variables)
+        weights = self._model.trainable_variables
+        self._penalized, self._untraced = _lower_penalties(self.program, weights)
 
     def has_loss(self) -> bool:
         """Whether there is something to learn from: a loss, or what layers add."""
@@ -232,22 +235,34 @@ class _Step:
         observed = with_others(observed, self._model._held_metrics())
         program = self.program.fused(self.program.training, penalties)
         slots = self._inputs.slots
-        return Plan(program, slots, reports, seen, self._penalized, observed, self._whole)
+        parts = (self._penalized, self._untraced, observed, self._whole)
+        return Plan(program, slots, reports, seen, *parts)
 
 
-def _lower_penalties(program: Program, variables: "Iterable[Variable]") -> frozenset[int]:
-    """Append the regularizers of the user's that can be followed; ids of their weights."""
-    done = set()
+def _lower_penalties(
+    program: Program, variables: "Iterable[Variable]"
+) -> tuple[frozenset[int], tuple[Untraced, ...]]:
+    """Append the regularizers of the user's that can be traced; ids of their weights; the others.
+
+    Args:
+        program: to which they are appended.
+        variables: the weights that are trained.
+    """
+    done, others = set(), []
     for variable in variables:
         penalty = variable.regularizer
         if penalty is None or regularizers.compiled(penalty) is not None:
             continue
-        graph = regularizers.followed(penalty, variable.shape)
-        if graph is not None:
+        graph, reason = regularizers.followed(penalty, variable.shape)
+        if graph is None:
+            function = penalty if hasattr(penalty, "__code__") else type(penalty).__call__
+            name = getattr(penalty, "__name__", type(penalty).__name__)
+            others.append(Untraced(f"regularizer {name!r} of {variable.path!r}", function, reason))
+        else:
             value = graph.lower(program, [program.param(variable)])
             program.objective(value, reduction="sum", counts=False)
             done.add(id(variable))
-    return frozenset(done)
+    return frozenset(done), tuple(others)
 
 
 def _stopped(program: Program, value: Value) -> Value:

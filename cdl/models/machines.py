@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cdl._hints import warn
 from cdl.layers.weighted import changes
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Compiled, Settled
@@ -47,7 +48,13 @@ class Machines:
         plan = lower_training(model, settled, form, training)
         only = names_of(model.metrics) if overrides(type(model), "metrics") else None
         variables = model.trainable_variables
-        return Engine(plan, settled, self._compiled, variables, rows, training, key, only)
+        engine = Engine(plan, settled, self._compiled, variables, rows, training, key, only)
+        if self._compiled.given["jit_compile"] is True and engine.untraced:
+            parts = "\n".join(map(str, engine.untraced))
+            raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")
+        for each in plan.program.hosted:
+            each.tell()
+        return engine
 
     def stepping(self, model: Any, kind: str, arrays: Arrays, with_metrics: bool) -> Engine:
         """An engine that one batch after the other goes through, and that is not reset between.
@@ -102,6 +109,8 @@ class Machines:
             return
         now = model.trainable_variables
         if compiled.variables is None:
+            if not now:
+                _warn_of_nothing(model)
             compiled.optimizer.build(now)
             compiled.variables = now
         elif [id(v) for v in now] != [id(v) for v in compiled.variables]:
@@ -111,3 +120,16 @@ class Machines:
                 "compile() again"
             )
         self._agreed_at = changes()
+
+
+def _warn_of_nothing(model: Any) -> None:
+    """Say that training changes nothing, as in the recipe of a GAN that was written for Keras 2."""
+    has = "it has none" if not model.weights else "`trainable` is False"
+    advice = ""
+    if model.weights:
+        advice = (
+            ": what counts is `trainable` when the first step is made, not when compile() is "
+            "called. To train a model that is frozen within another one, set its trainable = True "
+            "before each of its own steps, and False before those of the other"
+        )
+    warn(f"{model.name}: no weight is trainable, since {has}: training changes nothing{advice}")

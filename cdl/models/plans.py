@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cdl._program import Program, Value
+from cdl._untraced import Untraced
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Reported, Settled
 from cdl.models.whole_batches import WholeLoss
@@ -122,6 +123,7 @@ class Plan(NamedTuple):
             it is the whole loss; or the key of a metric.
         seen: of each output whose loss or metrics are Python code; None for the others.
         penalized: ids of the weights whose regularizers are left to the program.
+        untraced: regularizers that are not.
         observed: metrics that traced code shows values to.
         whole: a loss of the model's own that sees whole batches, if it has such.
     """
@@ -131,6 +133,7 @@ class Plan(NamedTuple):
     reports: tuple[int | str, ...]
     seen: tuple[Seen | None, ...]
     penalized: frozenset[int] = frozenset()
+    untraced: tuple[Untraced, ...] = ()
     observed: tuple[Reported, ...] = ()
     whole: WholeLoss | None = None
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cdl import losses, metrics
 from cdl._core import Executor
+from cdl._untraced import Untraced
 from cdl.models.compiled import Settled
 from cdl.models.plans import WHOLE, Plan, Seen
 from cdl.models.whole_batches import WholeBatches, WholeLoss
@@ -29,6 +30,8 @@ class PythonParts:
     Attributes:
         losses: numbers of the outputs with a loss in Python; WHOLE for one that sees all of them.
         metrics: those in Python.
+        untraced: those that could not be traced.
+        untold: those of them that have run and have not been told of yet.
     """
 
     def __init__(self, settled: Settled, plan: Plan) -> None:
@@ -44,6 +47,10 @@ class PythonParts:
             self.losses = [WHOLE]
         self.metrics = [each for each in settled.metrics if not metrics.is_compiled(each.runs)]
         self._wholes = {i: WholeBatches(settled.heads[i].loss) for i in self.losses if i != WHOLE}
+        own = [settled.heads[i].loss for i in self._wholes] + self.metrics
+        self.untraced: list[Untraced] = [each.untraced for each in own if each.untraced is not None]
+        self._tried: set[int] = set()  # losses that have seen a batch
+        self.untold = [each.untraced for each in self.metrics if each.untraced is not None]
         self._dtypes: Sequence[Any] = ()
         self.forget()
 
@@ -75,6 +82,10 @@ class PythonParts:
             value = (head.scale or 1.0) * float(np.mean(head.loss(y, prediction, weight)))
             total, count = self.totals[i]
             self.totals[i] = total + rows * value, count + rows
+            if i not in self._tried:
+                self._tried.add(i)
+                if head.loss.untraced and not self._wholes[i].is_traced(y, prediction):
+                    self.untold.append(head.loss.untraced)
             if slopes:
                 gradient = self._wholes[i].gradient(y, prediction, weight)
                 if gradient is None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cdl import constraints, regularizers
 from cdl._core import Parameter
+from cdl._untraced import Untraced
 from cdl._variable import Variable
 
 
@@ -62,6 +63,18 @@ class Restraints:
         if training:
             self.rules.update(constraints=limits, pulls=self._penalized)
         self.in_python = training and bool(self._penalized or self._constrained)
+
+    @property
+    def untraced(self) -> list[Untraced]:
+        """The constraints that are Python code."""
+        return [
+            Untraced(
+                f"constraint {type(each.constraint).__name__!r} of {each.path!r}",
+                each.constraint,
+                "constraints of one's own are called on arrays after each step",
+            )
+            for each in self._constrained
+        ]
 
     def penalty(self) -> float:
         """What the regularizers that are Python code give for the weights as they are now."""

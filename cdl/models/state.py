@@ -7,6 +7,7 @@ from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
 from cdl.models.arrays import Arrays
 from cdl.models.by_hand import ByHand
+from cdl.models.columns import Columns
 from cdl.models.compiled import Compiled
 from cdl.models.engine import Engine
 from cdl.models.inference import Predictors
@@ -33,6 +34,7 @@ class CompiledState(Interface):
     _predictors_made: Predictors | None = None
     _last_engine: Engine | OwnSteps | None = None  # whose values `metrics` shows
     _by_hand_made: ByHand | None = None
+    _columns: Columns | None = None  # of the frames that it was trained on
     _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
     # Of the file that the model was loaded from, and its optimizer's step in that.

@@ -16,7 +16,7 @@ from cdl.models.compiled import Compiled
 from cdl.models.inference import FEW, MANY
 from cdl.models.lowering import program_of
 from cdl.models.machines import Machines
-from cdl.models.own_steps import overrides
+from cdl.models.own_steps import overrides, steps_itself
 from cdl.models.steps import Steps
 from cdl.utils import display
 
@@ -61,7 +61,8 @@ class Trainer(Steps, OlderMethods):
             weighted_metrics: the same, for metrics that sample and class weights count in.
             run_eagerly: accepted; Python code of the user's is always called as it stands.
             steps_per_execution: batches between two calls of the batch hooks of callbacks.
-            jit_compile: accepted; the core is compiled beforehand and always used.
+            jit_compile: True refuses code of one's own that cannot be compiled, with the reason;
+                with "auto" or False such code runs in Python on each batch, and a warning says so.
             auto_scale_loss: accepted; it concerns float16, and cdl computes in float32.
 
         Raises:
@@ -84,6 +85,8 @@ class Trainer(Steps, OlderMethods):
         }
         own_loss = overrides(type(self), "compute_loss")
         compiled = Compiled(given, self._output_names(), self._output_nest(), own_loss)
+        if jit_compile is True:
+            self._check_compiles(compiled)
         self._compiled = compiled
         self._machines = Machines(compiled)
         self._last_engine = None
@@ -91,6 +94,19 @@ class Trainer(Steps, OlderMethods):
         self.jit_compile = True if jit_compile == "auto" else jit_compile
         self.steps_per_execution = steps_per_execution
         self.stop_training = False
+
+    def _check_compiles(self, compiled: Compiled) -> None:
+        """ValueError for steps that are Python code; what else is one is known with the data."""
+        cls, optimizer = type(self), compiled.optimizer
+        own = [f"{kind}_step" for kind in ("train", "test") if steps_itself(cls, kind)]
+        parts = [f"{cls.__name__}.{name}" for name in own]
+        if optimizer.is_written:
+            parts.append(f"{type(optimizer).__name__}.update_step")
+        if parts:
+            raise ValueError(
+                f"compile: jit_compile=True must be left out, since {' and '.join(parts)} of one's "
+                "own runs in Python on each batch"
+            )
 
     @hinted
     @renamed(nb_epoch="epochs")

@@ -1,11 +1,12 @@
 """training.py - what fit and evaluate do: check all, then run epochs over feeds."""
 
 import functools
+import math
 from typing import Any
 
 from cdl import _clock, data
 from cdl.callbacks import CallbackList, History
-from cdl.models import checks, loops
+from cdl.models import checks, loops, not_finite
 from cdl.models.arrays import training_data
 from cdl.models.compiled import Compiled
 from cdl.models.feeds import (
@@ -54,6 +55,7 @@ def fit(
     shuffle = checks.shuffling(shuffle, "fit: shuffle")
     callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0)
 
+    compiled.told_not_finite = False
     fresh = compiled.settled is None
     feed: Feed
     held_out = None
@@ -136,7 +138,7 @@ def _run_epochs(
             feed.engine.reset()
             callbacks.on_epoch_begin(epoch)
             done = run_epoch(feed, callbacks, "train", model, chunk)
-            logs = in_order(feed.engine.results())
+            logs = watched(in_order(feed.engine.results()), feed, model, "fit")
             if validation is not None and checks.is_due(frequency, epoch):
                 logs = in_order(logs | validation.run(callbacks, chunk))
             callbacks.on_epoch_end(epoch, dict(logs))  # what callbacks add ends with the epoch
@@ -148,7 +150,7 @@ def _run_epochs(
                 most = int(min(loops.SLICE / took, epochs.stop - epoch))
                 if most > 1:
                     passes = _run_together(feed, callbacks, epoch, most)
-                    epoch, logs = epoch + len(passes), passes[-1]
+                    epoch, logs = epoch + len(passes), watched(passes[-1], feed, model, "fit")
                 if model.stop_training:
                     break
         if epochs.stop > 0:
@@ -177,6 +179,15 @@ def _run_together(
             callbacks.on_epoch_begin(number)
             callbacks.on_epoch_end(number, dict(logs))
     return passes
+
+
+def watched(logs: dict[str, Any], feed: Feed, model: Any, call: str) -> dict[str, Any]:
+    """The logs; if their loss is not finite, it is said once what it comes from."""
+    loss, compiled = logs.get("loss", 0.0), model._compiled
+    if isinstance(loss, float) and not math.isfinite(loss) and not compiled.told_not_finite:
+        in_batches = isinstance(feed, loops.StreamFeed)
+        not_finite.tell(model, compiled, feed.arrays, loss, call, in_batches)
+    return logs
 
 
 class _Validation:
@@ -225,6 +236,7 @@ class _Validation:
         callbacks.on_test_begin()
         done = run_epoch(self.feed, callbacks, "test", self._model, chunk)
         logs = in_order(engine.results()) if done else {}
+        watched(logs, self.feed, self._model, "fit: validation_data")
         callbacks.on_test_end(logs)
         self._model._last_engine = engine
         return {f"val_{name}": value for name, value in logs.items()}
@@ -273,6 +285,8 @@ def evaluate(
         callbacks.on_test_begin()
         run_epoch(feed, callbacks, "test", model, model.steps_per_execution)
         results = engine.results()
+        compiled.told_not_finite = False
+        watched(results, feed, model, "evaluate")
         callbacks.on_test_end(in_order(results))
     finally:
         feed.close()
@@ -298,7 +312,8 @@ def on_batch(
     return_dict = checks.switch(return_dict, f"{call}: return_dict")
     if steps_itself(type(model), kind):
         return _own_on_batch(model, kind, (x, y, sample_weight), class_weight, return_dict)
-    arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call)
+    trains = kind == "train"
+    arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call, trains=trains)
     rows = arrays.samples
     engine = model._engine(compiled, kind, arrays, rows)
     try:
@@ -306,6 +321,8 @@ def on_batch(
         engine.begin(arrays, rows)
         engine.run(1, 0.0)
         results = engine.results()
+        if not math.isfinite(results["loss"]) and not compiled.told_not_finite:
+            not_finite.tell(model, compiled, arrays, results["loss"], call)
     finally:
         model._release(engine)
         engine.share_totals(only_held=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cdl import _graph, tree
 from cdl._graph import KerasTensor
 from cdl._program import Program, Value
+from cdl._untraced import attempt
 from cdl.losses import Loss
 from cdl.models.own_loss import Added, traced_own_loss
 from cdl.models.slopes import Slopes
@@ -33,6 +34,16 @@ class WholeBatches:
         self._loss = loss
         self._made: dict[Any, Slopes | None] = {}  # by the shapes of a batch
 
+    def is_traced(self, y: Array, p: Array) -> bool:
+        """Whether there is a gradient of such a batch."""
+        return self._slopes(y, p) is not None
+
+    def _slopes(self, y: Array, p: Array) -> Slopes | None:
+        key = y.shape, p.shape
+        if key not in self._made:
+            self._made[key] = self._follow(y.shape, p.shape)
+        return self._made[key]
+
     def gradient(self, y: Array, p: Array, weight: Array | None) -> Array | None:
         """The gradient of a batch's loss by its predictions; None if it cannot be followed.
 
@@ -41,10 +52,7 @@ class WholeBatches:
             p: predictions.
             weight: a factor for each value, or None.
         """
-        key = y.shape, p.shape
-        if key not in self._made:
-            self._made[key] = self._follow(y.shape, p.shape)
-        slopes = self._made[key]
+        slopes = self._slopes(y, p)
         if slopes is None:
             return None
         shares = self._loss.shares(np.ones(slopes.shape or ()), weight)
@@ -56,13 +64,9 @@ class WholeBatches:
 
     def _follow(self, y_shape: Sequence[int], p_shape: Sequence[int]) -> Slopes | None:
         specs = tuple(KerasTensor(shape, lead=0) for shape in (y_shape, p_shape))
-        try:
-            graph = _graph.trace(self._loss.call, specs, {}, True)
-        except Exception:  # whatever it was: the loss is run on arrays then
+        graph, _ = attempt(_graph.trace, self._loss.call, specs, {}, True)
+        if graph is None or graph.losses:
             return None
-        if not isinstance(graph.outputs, KerasTensor) or graph.losses:
-            return None
-
         return _slopes_of(graph, [tuple(y_shape), tuple(p_shape)])
 
 

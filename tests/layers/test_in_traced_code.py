@@ -100,6 +100,7 @@ def test_spatial_dropout_that_stays_drops_whole_channels():
     assert np.ptp(y, axis=1).max() == 0.0
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
 def test_training_false_leaves_noise_out_of_training():
     x = Input((8,))
     model = Model(x, layers.Dropout(0.5)(x, training=False))

@@ -9,6 +9,10 @@ from cdl.models import Model, Sequential
 from cdl.optimizers import SGD
 from cdl.utils import custom_object_scope
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::cdl.UntracedWarning"
+)  # functions of NumPy are meant
+
 RNG = np.random.default_rng(10)
 X = RNG.normal(size=(40, 4)).astype(np.float32)
 Y = RNG.normal(size=(40, 2)).astype(np.float32)

@@ -59,6 +59,7 @@ def test_a_sum_is_over_what_counts():
     np.testing.assert_allclose(model.evaluate(X, Y, 20, verbose=0), expected, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 def test_losses_and_metrics_in_python_see_the_mask():
     def loss(y, p):
         return np.square(y - p).mean(-1)

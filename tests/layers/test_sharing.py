@@ -56,6 +56,7 @@ def test_a_layer_in_two_models_learns_in_both():
     assert first.layers[0].kernel is second.layers[1].kernel
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
 def test_shared_batch_normalization_follows_both_of_its_inputs():
     shared = layers.BatchNormalization(momentum=0.5, scale=False, center=False)
     net = Sequential([Input((5,)), shared, layers.Rescaling(2.0, 1.0), shared])

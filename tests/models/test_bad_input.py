@@ -298,6 +298,7 @@ def test_model_without_layers_says_so(call):
         call(model)
 
 
+@pytest.mark.filterwarnings("ignore:.*the loss has become")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38])
 def test_nan_and_inf_in_x_are_the_users_and_go_through(value, model):
     x = X.copy()

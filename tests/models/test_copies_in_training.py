@@ -117,6 +117,7 @@ def own_loss(y_true, y_pred):
     return ((y_true - y_pred[:, :1]) ** 2).mean(-1)
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 def test_copy_of_a_model_with_python_parts(tmp_path):
     model = made(OPTIMIZERS["adam"], own_loss)
     model.fit(X, Y, verbose=0)

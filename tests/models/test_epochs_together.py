@@ -102,6 +102,7 @@ def test_a_fit_goes_on_where_the_last_one_ended(together):
     assert int(model.optimizer.iterations) == 5 * EPOCHS + 3 * (EPOCHS - 3)
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize(
     ("model", "options"),
     [

@@ -24,6 +24,7 @@ def model_of(*more, loss="categorical_crossentropy", **options):
     return model
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize("loss", ["categorical_crossentropy", crossentropy])
 @pytest.mark.parametrize(
     "options",

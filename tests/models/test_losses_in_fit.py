@@ -100,6 +100,7 @@ def test_step_goes_down_the_slope(case):
     np.testing.assert_allclose(bias - moved_bias, by_bias, rtol=1e-2, atol=2e-3)
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize("reduction", [None, "none"])
 def test_loss_that_is_not_reduced_is_evaluated_by_its_mean_and_not_trained(reduction):
     class Mine(losses.Loss):

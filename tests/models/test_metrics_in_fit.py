@@ -170,6 +170,7 @@ class Rate(metrics.Metric):
         return {"rate": self.above / self.rows, "rows": self.rows}
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize("kind", ["metrics", "weighted_metrics"])
 def test_a_python_metric_beside_compiled_ones_sees_each_batch(kind):
     model = net((1, "sigmoid"), inputs=5)

@@ -77,6 +77,7 @@ MODELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
 @pytest.mark.parametrize(("make", "factor"), MODELS.values(), ids=MODELS)
 def test_mode_in_fit(make, factor):
     model = make()

@@ -264,6 +264,7 @@ def test_weights_of_samples_and_classes(calls):
     fit(calls, net(weighted_metrics=["accuracy"]), class_weight={0: 2.0})
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 def test_python_code_of_one_s_own_is_called_at_each_batch(calls):
     def distance(y_true, y_pred):
         return ((y_true - y_pred) ** 2).mean(-1)

@@ -54,6 +54,7 @@ def gradient(model, start, losses):
     return np.concatenate([step.ravel() for step in steps])
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize("second", SECOND)
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "relu", None])
 def test_the_gradient_is_the_sum_of_those_of_each_loss(activation, second):

@@ -47,6 +47,7 @@ def mine(y_true, y_pred):
     return np.mean((y_true - y_pred) ** 2, axis=-1)
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize(
     ("regularizer", "factors"),
     [("l1", (0.01, 0)), ("l2", (0, 0.01)), (regularizers.L1L2(0.02, 0.03), (0.02, 0.03))],

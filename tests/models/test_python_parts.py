@@ -11,6 +11,10 @@ from cdl.losses import Loss
 from cdl.metrics import Metric
 from cdl.optimizers import SGD, Adam
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::cdl.UntracedWarning"
+)  # functions of NumPy are meant
+
 X, VALUES, LABELS, ONE_HOT = data()
 RNG = np.random.default_rng(5)
 WEIGHTS = RNG.uniform(0.2, 3, len(X)).astype(np.float32)
@@ -154,6 +158,7 @@ def test_python_parts_give_the_bar_its_turn_too(monkeypatch):
     assert returned == [1] * 7
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
 def test_batches_of_a_generator_may_grow_with_parts_in_python():
     model, other = net(*LAYERS), net(*LAYERS)
     for each in (model, other):
@@ -174,6 +179,7 @@ def test_loss_that_returns_no_numbers_is_refused_and_changes_nothing(value, show
     assert same_weights(model, before)
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
 @pytest.mark.parametrize("layers", [[Identity()], [Reshape((3, 4))], [Identity(), Dropout(0.5)]])
 def test_loss_in_python_of_a_net_that_learns_nothing_leaves_it_as_it_is(layers):
     model = Sequential([Input((12,)), *layers])

@@ -39,6 +39,7 @@ def fitted(optimizer=None, loss="mse", **arguments):
     return model, history
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize("loss", ["mse", lambda y, p: np.mean(np.square(y - p), -1)])
 def test_a_penalty_in_python_learns_as_the_compiled_one(loss):
     l1_l2 = regularizers.L1L2(0.02, 0.03)
@@ -100,6 +101,7 @@ def test_a_constraint_holds_after_each_step(constraint):
         np.testing.assert_array_equal(held.get_weights()[1], free.get_weights()[1])
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize(
     "penalty",
     [

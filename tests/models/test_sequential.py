@@ -236,6 +236,7 @@ def test_frozen_layers_do_not_train():
     assert same == [True, True, False, False]
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
 def test_frozen_model_does_not_train_at_all():
     model = net((4, "relu"), (2, "linear"))
     model.trainable = False

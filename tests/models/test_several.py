@@ -100,6 +100,8 @@ def entropies(y, p):
     return -(np.asarray(y) * np.log(np.asarray(p))).sum(-1)
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize("losses", [[squares, LOSSES[1]], [squares, entropies]])
 @pytest.mark.parametrize("weights", [None, [0.5, 2.0], [0.0, 1.0]])
 def test_losses_in_python_train_as_the_compiled_ones(losses, weights):

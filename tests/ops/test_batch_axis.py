@@ -120,6 +120,7 @@ LINES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
 @pytest.mark.parametrize("make", LINES.values(), ids=LINES)
 def test_layers_that_work_on_lines_take_samples_and_steps_as_one_axis(make):
     t, layer = Input((5, 4)), make()

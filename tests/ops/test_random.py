@@ -87,6 +87,7 @@ def test_what_has_no_axis_of_samples_is_one_draw_for_all():
     np.testing.assert_array_equal(model.predict(X[:2], verbose=0), [expected, expected])
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight is trainable")
 def test_each_step_of_training_draws_others_and_a_seed_repeats_them():
     def losses():
         set_random_seed(4)

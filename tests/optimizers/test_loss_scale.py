@@ -31,6 +31,8 @@ def test_good_data_train_as_with_the_inner_optimizer():
         np.testing.assert_array_equal(inner, outer)
 
 
+@pytest.mark.filterwarnings("ignore:.*the loss has become nan")
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 @pytest.mark.parametrize("loss", ["mse", losses.Dice(), lambda y, p: ((y - p) ** 2).mean(-1)])
 def test_batch_with_nan_is_as_if_it_had_not_been(loss):
     model = model_with(LossScaleOptimizer(Adam(0.01)), loss)
@@ -42,6 +44,7 @@ def test_batch_with_nan_is_as_if_it_had_not_been(loss):
     assert int(model.optimizer.iterations) == 12
 
 
+@pytest.mark.filterwarnings("ignore:.*the loss has become nan")
 def test_scale_halves_and_doubles():
     optimizer = LossScaleOptimizer(SGD(0.01), initial_scale=64.0, dynamic_growth_steps=3)
     model = model_with(optimizer)
@@ -51,6 +54,7 @@ def test_scale_halves_and_doubles():
     assert int(optimizer.step_counter) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*the loss has become nan")
 def test_schedule_counts_the_steps_that_were_made():
     schedule = optimizers.schedules.PiecewiseConstantDecay([3], [0.5, 0.0])
     model = model_with(LossScaleOptimizer(SGD(schedule)))

@@ -65,6 +65,7 @@ def test_constraints_are_applied_once_after_the_step(constraint):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 def test_losses_in_python_and_frozen_weights():
     core, written = net(optimizers.SGD(0.1, 0.9)), net(Momentum())
     for model in (core, written):
