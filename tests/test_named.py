@@ -5,7 +5,6 @@ import pytest
 
 from cdl import (
     activations,
-    callbacks,
     constraints,
     initializers,
     layers,
@@ -282,7 +281,6 @@ def test_error_within_a_call_gets_no_hint():
     [
         lambda: layers.LeakyReLU(alpha=0.1),
         lambda: layers.Embedding(3, 2, input_length=4),
-        lambda: callbacks.EarlyStopping(mode="most"),
         lambda: Model({"a": (x := layers.Input((2,), name="b"))}, layers.Dense(1)(x)),
     ],
 )

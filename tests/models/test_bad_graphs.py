@@ -70,7 +70,7 @@ GRAPHS = {
     "two layers of one name": (same_layers, 'the name "same" is used by two layers'),
     "sums": (
         lambda: layers.Add(name="sum")(list(two())),
-        r"Add 'sum': .*expected shapes that .*\[\(None, 4\), \(None, 3\)\]",
+        r"Add 'sum': .*inputs must have shapes that .*\[\(None, 4\), \(None, 3\)\]",
     ),
     "joined": (
         lambda: layers.Concatenate(axis=1, name="cat")([Input((3, 4)), Input((3, 5))]),
