@@ -92,7 +92,7 @@ static double flops(const struct cdl_node *node) {
     return 4.0 * node->numbers[N_FORWARD] * (double)(node->out[0]->lines * node->out[0]->width);
 }
 
-/* In the node's scratch: the code of both directions, forward first. */
+/* The code of both directions, forward first. */
 struct code {
     struct {
         int n_steps, n_registers;
@@ -100,14 +100,11 @@ struct code {
     struct cdl_map_step steps[];
 };
 
-static struct code *code_of(const struct cdl_node *node) {
-    return (struct code *)(void *)node->scratch;
-}
+static struct code *code_of(const struct cdl_node *node) { return node->code; }
 
-static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    (void)rows;
+static size_t code_bytes(const struct cdl_node *node) {
     const size_t steps = n_steps_of(node, false) + n_steps_of(node, true);
-    return (sizeof(struct code) + steps * sizeof(struct cdl_map_step)) / sizeof(float);
+    return sizeof(struct code) + steps * sizeof(struct cdl_map_step);
 }
 
 /* Registers up to the last one that a step names. */
@@ -190,7 +187,7 @@ const struct cdl_op cdl_op_map = {
     .attributes = "",
     .params = "",
     .check = check,
-    .scratch_floats = scratch_floats,
+    .code_bytes = code_bytes,
     .fill = fill,
     .flops = flops,
     .forward = forward,

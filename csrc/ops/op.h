@@ -157,6 +157,7 @@ struct cdl_node {
     bool dy_is_dz; /* dense: the reader of its output has already applied that slope */
     size_t piece;  /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
+    void *code;              /* code_bytes() of its op, or NULL; filled once */
     struct cdl_host *host;   /* a function of the caller's, or NULL */
     struct cdl_fault *fault; /* of an op that may find one in its inputs, or NULL */
 };
@@ -169,7 +170,8 @@ struct cdl_op {
     int table_rows;         /* how many it has */
     cdl_status (*check)(const struct cdl_node *node);
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
-    /* Once, when the program is built and linked: what stays in its scratch or outputs for good. */
+    size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which fill() writes */
+    /* Once, when the program is built and linked: what stays in code or outputs for good. */
     void (*fill)(const struct cdl_node *node, const struct cdl_kernels *kernels);
     void (*prepare)(const struct cdl_node *node, bool training); /* once a run, by one thread */
     double (*flops)(const struct cdl_node *node);                /* of one sample, forward */

@@ -290,7 +290,11 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (!def->training) program->rows *= (size_t)program->threads;
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
+        struct cdl_node *node = &program->nodes[i];
+        if (node->op->code_bytes) {
+            node->code = calloc(1, node->op->code_bytes(node));
+            if (!node->code) return CDL_ERR_NO_MEMORY;
+        }
         if (node->op->fill) node->op->fill(node, program->kernels);
     }
     return CDL_OK;
@@ -317,8 +321,10 @@ void cdl_program_destroy(struct cdl_program *program) {
         free(program->trained[i].penalty);
         free(program->trained[i].squares);
     }
-    for (int i = 0; i < program->n_nodes && program->nodes; i++)
+    for (int i = 0; i < program->n_nodes && program->nodes; i++) {
         free((double *)program->nodes[i].numbers);
+        free(program->nodes[i].code);
+    }
     free(program->values);
     free(program->nodes);
     free(program->inputs);
