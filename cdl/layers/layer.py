@@ -24,6 +24,7 @@ from cdl._variable import Variable, in_traced_code
 from cdl.data import as_numeric, brief
 from cdl.layers.calling import is_scripted
 from cdl.layers.input_spec import check_specs
+from cdl.layers.kept import KeptPrograms
 from cdl.layers.running import named, path_of, training_around
 from cdl.layers.shapes import given_input_shape
 from cdl.layers.tracking import is_users, now
@@ -121,6 +122,7 @@ class Layer(Weighted, Hinting):
         self._building = False
         self._made = now()
         self._activity = 0.0  # the penalty of the last call on arrays
+        self._kept_programs = KeptPrograms()  # of calls on arrays
         self._calls = 0  # on arrays in training mode, each with random numbers of its own
         self._trainable = trainable
         self._weights: list[Variable] = []
@@ -311,13 +313,8 @@ class Layer(Weighted, Hinting):
         if x.size == 0:
             sizes = self.compute_output_shape((len(x), *x.shape[1:]))
             return np.zeros([n for n in sizes if n is not None], np.float32)
-        program = Program(bool(training))
-        value, arrays = program.input(x.shape[1:]), [x]
-        if mask is not None:
-            arrays.append(self._mask_for(x, mask))
-            value.mask = program.input((*x.shape[1:-1], 1))
-        program.output(self.append_to(program, value))
-        output: NDArray[Any] = self._run(program, arrays, bool(training))
+        arrays = [x] if mask is None else [x, self._mask_for(x, mask)]
+        output: NDArray[Any] = self._run(arrays, bool(training))
         return output
 
     def _mask_for(self, x: NDArray[Any], mask: Any) -> NDArray[Any]:
@@ -335,14 +332,26 @@ class Layer(Weighted, Hinting):
             )
         return np.broadcast_to(given, x.shape[:-1])
 
-    def _run(self, program: Program, arrays: list[NDArray[Any]], training: bool) -> Any:
-        """What a program of this layer gives for arrays."""
+    def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
+        """What the layer gives for an array, and a mask if there is one."""
+        key = (training, arrays[0].shape[1:], len(arrays))
+        runner = self._kept_programs.get(self, key, lambda: self._runner(arrays, training))
         if not training and self.activity_regularizer is None:
-            return _eager.run(program, arrays)
-        run = _eager.run_batch(program, arrays, training, self._calls, core_seed())
+            return runner.rows(arrays)
+        batch = runner.batch(arrays, self._calls, core_seed())
         self._calls += training
-        self._activity = run.penalty
-        return run.output
+        self._activity = batch.penalty
+        return batch.outputs[0]
+
+    def _runner(self, arrays: list[NDArray[Any]], training: bool) -> _eager.Runner:
+        """The program of a call on such arrays."""
+        x = arrays[0]
+        program = Program(training)
+        value = program.input(x.shape[1:])
+        if len(arrays) > 1:
+            value.mask = program.input((*x.shape[1:-1], 1))
+        program.output(self.append_to(program, value))
+        return _eager.Runner(program.fused(training), training)
 
     @property
     def losses(self) -> list[float]:

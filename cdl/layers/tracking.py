@@ -54,7 +54,7 @@ class Tracking:
         for name, value in vars(self).items():
             if name not in self._not_owned:
                 last = set_at.get(name, last)
-                for thing in _things_in(value):
+                for thing in things_in(value):
                     if isinstance(thing, Tracking) and thing is not self:
                         found.setdefault(id(thing), (max(last, thing._made), thing))
         return [thing for _, thing in sorted(found.values(), key=lambda pair: pair[0])]
@@ -65,7 +65,7 @@ class Tracking:
             id(thing): thing
             for name, value in vars(self).items()
             if name not in self._not_owned
-            for thing in _things_in(value)
+            for thing in things_in(value)
             if isinstance(thing, Metric)
         }
         return list(found.values())
@@ -90,7 +90,7 @@ class Tracking:
         own = {id(weight): weight for weight in self._weights}
         for name, value in vars(self).items():
             if name not in ("_weights", "_frozen", *self._not_owned):
-                for thing in _things_in(value):
+                for thing in things_in(value):
                     if isinstance(thing, Variable):
                         own.setdefault(id(thing), thing)
         return list(own.values())
@@ -121,7 +121,7 @@ class Tracking:
             thing
             for name, value in vars(self).items()
             if name not in self._not_owned
-            for thing in _things_in(value)
+            for thing in things_in(value)
             if isinstance(thing, SeedGenerator)
         ]
 
@@ -140,7 +140,7 @@ class Tracking:
         for name, value in list(vars(self).items()):
             if value is attributes.get(name) or name in self._not_owned:
                 continue
-            if any(isinstance(thing, (Tracking, Variable)) for thing in _things_in(value)):
+            if any(isinstance(thing, (Tracking, Variable)) for thing in things_in(value)):
                 if name in attributes:
                     vars(self)[name] = attributes[name]
                 else:
@@ -159,12 +159,13 @@ def now() -> int:
     return next(_clock)
 
 
-def _things_in(value: Any) -> Iterator[Any]:
+def things_in(value: Any) -> Iterator[Any]:
+    """What is in lists, tuples and dicts, at whatever depth; the thing itself if it is none."""
     if isinstance(value, (list, tuple)):
         for part in value:
-            yield from _things_in(part)
+            yield from things_in(part)
     elif isinstance(value, dict):
         for part in value.values():
-            yield from _things_in(part)
+            yield from things_in(part)
     else:
         yield value

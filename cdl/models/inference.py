@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from cdl import data, tree
 from cdl._core import Executor
+from cdl._eager import Runner
 from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
+from cdl.layers.kept import KeptPrograms
 from cdl.models import checks
 from cdl.models.arrays import inputs
 from cdl.models.loops import warn_out_of_data
@@ -47,6 +49,7 @@ class Predictors:
                 self.row_shape = model._input_infos()[0].row
         self.few = Executor(self.program, FEW)
         self._others: dict[int, Executor] = {}
+        self._kept = KeptPrograms()  # of forward passes in training mode
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
         self._calls = 0  # predictions, each with random numbers of its own
         for each in self.program.hosted:
@@ -86,6 +89,14 @@ class Predictors:
             self._calls += 1
         outputs = self.of(rows).predict(x, core_seed(), self._calls)
         return outputs if len(self.program.outputs) > 1 else [outputs]
+
+    def in_training(self, model: Any, x: list[Array]) -> list[Array]:
+        """The outputs of checked inputs, taken as one batch of training."""
+        runner = self._kept.get(
+            model, None, lambda: Runner(lower_inference(model, training=True), training=True)
+        )
+        step, self._steps = self._steps, self._steps + 1
+        return runner.batch(x, step, core_seed()).outputs
 
 
 def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> Any:
@@ -218,11 +229,4 @@ def call(model: Any, x: Any, training: bool) -> Any:
     predictors: Predictors = model._predictors()
     if not training:
         return model._packed_outputs(predictors.run(arrays))
-    program = lower_inference(model, training=True)
-    rows = len(arrays[0])
-    executor = Executor(program, rows, training=True)
-    executor.begin(arrays, rows)
-    executor.forward(True, predictors._steps, core_seed())
-    predictors._steps += 1
-    outputs = [executor.output(i, rows) for i in range(len(program.outputs))]
-    return model._packed_outputs(outputs)
+    return model._packed_outputs(predictors.in_training(model, arrays))

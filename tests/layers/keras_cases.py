@@ -14,6 +14,12 @@ from recorded import record
 _PLANE = (3, 4)  # shapes of samples
 _LINE = (4,)
 
+
+def _functional(K):
+    x = K.Input(_LINE, name="x")
+    return K.Model(x, K.layers.Dense(3)(x))
+
+
 MAKERS = {
     "Dense": (lambda K: K.layers.Dense(3), _LINE),
     "Dense of planes": (lambda K: K.layers.Dense(3), _PLANE),
@@ -52,13 +58,8 @@ MAKERS = {
     "GlobalAveragePooling1D": (lambda K: K.layers.GlobalAveragePooling1D(), _PLANE),
     "GlobalMaxPooling2D": (lambda K: K.layers.GlobalMaxPooling2D(), (2, *_PLANE)),
     "Sequential": (lambda K: K.Sequential([K.layers.Dense(3)]), _LINE),
-    "Functional": (lambda K: _functional(K), _LINE),
+    "Functional": (_functional, _LINE),
 }
-
-
-def _functional(K):
-    x = K.Input(_LINE, name="x")
-    return K.Model(x, K.layers.Dense(3)(x))
 
 
 def _two(K):

@@ -155,8 +155,8 @@ class Discretization(Layer):
             return y
         return super()._on_arrays(inputs, training, mask)
 
-    def _run(self, program: Program, arrays: list[Array], training: bool) -> Any:
-        y = super()._run(program, arrays, training)
+    def _run(self, arrays: list[Array], training: bool) -> Any:
+        y = super()._run(arrays, training)
         return y.astype(np.int32) if self.output_mode == "int" else y
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
