@@ -41,6 +41,8 @@ class Program:
         self.observed: dict[int, Any] | None = None
         # What each layer gives, for who looks for the one that fails; None: nobody does.
         self.watched: list[tuple[Any, Value]] | None = None
+        # Calls of the user's code: object, name of the method, arguments; None: nobody asks.
+        self.calls: list[tuple[Any, str, dict[str, Any]]] | None = None
         self._pulled: list[Value] | None = None
         self._is_fixed = False
         self._is_forced = False

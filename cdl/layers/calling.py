@@ -322,7 +322,14 @@ class Calling(Tracking):
                 kwargs = {**kwargs, **_map(lambda mask: masks.as_tensor(program, mask), told)}
         values = [v for v in tree.flatten((args, kwargs)) if masks.is_value(v)]
         graph = self._traced(args_of, kwargs_of, program.training)
-        return graph.lower(program, values)
+        calls, program.calls = program.calls, None  # what it calls, it calls itself
+        if calls is not None:
+            given = {"args": args, "kwargs": {**kwargs, "training": program.training}}
+            calls.append((self, "_run_script", given))
+        try:
+            return graph.lower(program, values)
+        finally:
+            program.calls = calls
 
     def _computes_masks(self) -> bool:
         """Whether the class has a `compute_mask` of its own that programs are to follow."""

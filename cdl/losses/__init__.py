@@ -117,7 +117,10 @@ __getattr__ = short_names(__name__)  # mse and its like, of Keras 2
 
 
 def resolve(
-    identifier: Any, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+    identifier: Any,
+    y_shape: Sequence[int | None],
+    output_shape: Sequence[int | None],
+    traces: bool = True,
 ) -> Loss:
     """The Loss that an identifier stands for, given the shapes that it is to be used with.
 
@@ -126,6 +129,7 @@ def resolve(
             the shapes.
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
+        traces: whether code of the user's is traced, if it can be.
 
     Raises:
         ValueError: nothing that a loss can be made of.
@@ -135,7 +139,7 @@ def resolve(
     name = identifier if isinstance(identifier, str) else None
     if name is not None and name.lower() in ("crossentropy", "ce"):
         return as_loss(get(f"{kind_of_targets(y_shape, output_shape)}_crossentropy"), name)
-    return traced(as_loss(get(identifier), name), y_shape, output_shape)
+    return traced(as_loss(get(identifier), name), y_shape, output_shape, traces)
 
 
 def kind_of_targets(y_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> str:

@@ -82,15 +82,23 @@ class TracedLoss(Loss):
         return program.objective(values, weight, scale, reduction)
 
 
-def traced(loss: Loss, y_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> Loss:
+def traced(
+    loss: Loss,
+    y_shape: Sequence[int | None],
+    output_shape: Sequence[int | None],
+    traces: bool = True,
+) -> Loss:
     """The same loss as instructions, if what it does can be followed; else itself.
 
     Args:
         loss: of the user's.
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
+        traces: whether a loss of the user's is tried.
     """
     if is_compiled(loss) or hasattr(loss, "slopes"):
+        return loss
+    if not traces and not isinstance(loss, CompiledLoss):
         return loss
     function, graph = getattr(loss, "fn", type(loss).call), None
     if isinstance(loss, CalledLoss):

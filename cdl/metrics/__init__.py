@@ -176,7 +176,10 @@ _accuracies: dict[str, type[Metric]] = {
 
 
 def resolve(
-    identifier: Any, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+    identifier: Any,
+    y_shape: Sequence[int | None],
+    output_shape: Sequence[int | None],
+    traces: bool = True,
 ) -> Metric:
     """The Metric that an identifier stands for, given the shapes that it is to be used with.
 
@@ -187,6 +190,7 @@ def resolve(
             that fits the shapes.
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
+        traces: whether a function of the user's is traced, if it can be.
 
     Raises:
         ValueError: nothing that a metric can be made of.
@@ -209,7 +213,8 @@ def resolve(
     elif str(getattr(metric, "__module__", "")).startswith("cdl."):
         own: Metric = family.find(name)(name=name)  # a function that a class stands for
         return own
-    return traced(MeanMetricWrapper(metric, name=name), y_shape, output_shape)
+    mean = MeanMetricWrapper(metric, name=name)
+    return traced(mean, y_shape, output_shape) if traces else mean
 
 
 publish(globals())

@@ -55,6 +55,7 @@ class Settled(NamedTuple):
     metrics: tuple[Reported, ...]
     logged: tuple[int, ...]  # heads, in the order in which their losses are listed
     reads_y_as_it_is: bool  # whether that is so of some head
+    eager: bool = False  # whether code of the user's is to see the numbers of each batch
 
 
 class Compiled:
@@ -125,12 +126,13 @@ class Compiled:
         if self.settled is not None:
             return self.settled
         wanted = self.wanted([info.name for info in outputs], nest)
+        eager = self.given["run_eagerly"]
         shapes = list(zip(y_shapes, [info.shape for info in outputs], strict=True))
         found = [
-            None if each.loss is None else losses.resolve(each.loss, *shapes[i])
+            None if each.loss is None else losses.resolve(each.loss, *shapes[i], not eager)
             for i, each in enumerate(wanted)
         ]
-        reported = _reported(wanted, outputs, shapes)
+        reported = _reported(wanted, outputs, shapes, eager)
         several = sum(loss is not None for loss in found) > 1
         heads: list[Head] = []
         for i, loss in enumerate(found):
@@ -144,7 +146,7 @@ class Compiled:
             heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
         order = _order(outputs, self.given["loss"], nest)
         shaped = any(head.reads_y_as_it_is for head in heads)
-        return Settled(tuple(heads), tuple(reported), tuple(order), shaped)
+        return Settled(tuple(heads), tuple(reported), tuple(order), shaped, eager)
 
 
 def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
@@ -164,7 +166,10 @@ def _logged(loss: Any, output: Info, before: Sequence[Head]) -> str:
 
 
 def _reported(
-    wanted: Sequence[Wanted], outputs: Sequence[Info], shapes: Sequence[tuple[Shape, Shape]]
+    wanted: Sequence[Wanted],
+    outputs: Sequence[Info],
+    shapes: Sequence[tuple[Shape, Shape]],
+    eager: bool,
 ) -> list[Reported]:
     """All metrics, in Keras's order: those without weights of all outputs, then those with."""
     found: list[Reported] = []
@@ -173,12 +178,13 @@ def _reported(
         for i, each in enumerate(wanted):
             front = f"{outputs[i].name}_" if len(outputs) > 1 and outputs[i].named else ""
             for identifier in each.weighted if weighted else each.metrics:
-                metric = metrics.resolve(identifier, *shapes[i])
+                metric = metrics.resolve(identifier, *shapes[i], not eager)
                 other = f"{front}weighted_{metric.name}" if weighted else ""
                 name = _free_name(f"{front}{metric.name}", other, names)
                 names.add(name)
                 held = isinstance(identifier, metrics.Metric)
-                traced, untraced = metrics.with_states(metric, *shapes[i])
+                nothing = None, None
+                traced, untraced = nothing if eager else metrics.with_states(metric, *shapes[i])
                 untraced = untraced or getattr(metric, "untraced", None)
                 found.append(Reported(name, metric, weighted, held, i, traced, untraced))
     return found

@@ -67,9 +67,9 @@ class Engine:
         constrains = training and not optimizer.is_written
         restraints = Restraints(variables, training, plan.penalized, constrains)
         self._restraints = restraints
-        self._untold = True  # whether something in Python may not have been told of
+        self._untold = not settled.eager  # whether something in Python may not have been told of
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
-        self.in_python |= training and optimizer.by_step
+        self.in_python |= (training and optimizer.by_step) or plan.calls is not None
         self.key = key
         self._nothing = plan.nothing()
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
@@ -201,8 +201,8 @@ class Engine:
         done = 0
         while done < steps and (not done or _clock.now() < end):
             penalty = self._restraints.before_step() if restrained else 0.0
-            if self.parts.losses:
-                self._step_with_python_loss()
+            if self.parts.losses or self.plan.calls is not None:
+                self._step_in_halves()
             elif self.training:
                 self._train(1, 0.0)
             else:
@@ -229,10 +229,13 @@ class Engine:
         hosted = self.plan.program.hosted
         return [*self.parts.untraced, *self.plan.untraced, *hosted, *self._restraints.untraced]
 
-    def _step_with_python_loss(self) -> None:
+    def _step_in_halves(self) -> None:
+        """One batch, with Python between the forward and the backward pass."""
         executor, optimizer = self.executor, self.optimizer
         step = optimizer.step
         rows = executor.forward(self.training, step, core_seed())
+        if self.plan.calls is not None:
+            self.plan.calls.run(lambda i: executor.output(i, rows))
         gradients = self.parts.losses_of(executor, rows, self.training)
         if self.training:
             rate = float(optimizer.rates(step, 1)[0])

@@ -61,8 +61,11 @@ class Gradients:
         # Statistics of batches, which the training mode moves.
         kept = [(variable, variable.numpy()) for variable in self._others]
         executor.begin(self._plan.fed(arrays), arrays.samples)
-        if self._parts.losses:
+        calls = self._plan.calls
+        if self._parts.losses or calls is not None:
             rows = executor.forward(True, step, core_seed())
+            if calls is not None:
+                calls.run(lambda i: executor.output(i, rows))
             executor.backward(self._parts.losses_of(executor, rows, True), 0.0, step)
         else:
             executor.train(1, 0.0, np.zeros(1, np.float32), step, core_seed())

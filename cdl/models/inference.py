@@ -18,7 +18,7 @@ from cdl.layers.kept import KeptPrograms
 from cdl.models import checks
 from cdl.models.arrays import inputs
 from cdl.models.loops import warn_out_of_data
-from cdl.models.lowering import lower_inference
+from cdl.models.lowering import lower_inference, lower_with_calls
 from cdl.models.own_steps import nested, steps_itself
 from cdl.random import core_seed
 from cdl.utils.display import is_watched
@@ -37,7 +37,8 @@ class Predictors:
     """
 
     def __init__(self, model: Any) -> None:
-        self.program = lower_inference(model)
+        self.program, self._watching = lower_with_calls(model, False, model.run_eagerly)
+        self._own = len(model._output_infos())
         self._draws = any(i.op == "draw" for i in self.program.instructions)
         # Of the one input of a model that gives one array; None for others, which pack theirs, and
         # for those that draw numbers, other ones in each call.
@@ -81,6 +82,8 @@ class Predictors:
 
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """The outputs for all rows of checked inputs."""
+        if self._watching is not None:
+            return self._run_eagerly(x, batch_size or FEW)
         n = len(x[0])
         rows = batch_size or (FEW if n <= FEW else MANY)
         if rows > MANY:  # no more than there are, and not a number of its own for each x
@@ -92,11 +95,30 @@ class Predictors:
 
     def in_training(self, model: Any, x: list[Array]) -> list[Array]:
         """The outputs of checked inputs, taken as one batch of training."""
-        runner = self._kept.get(
-            model, None, lambda: Runner(lower_inference(model, training=True), training=True)
-        )
+        watching = None
+        if model.run_eagerly:
+            program, watching = lower_with_calls(model, True, True)
+            runner = Runner(program, training=True)
+        else:
+            runner = self._kept.get(
+                model, None, lambda: Runner(lower_inference(model, training=True), training=True)
+            )
         step, self._steps = self._steps, self._steps + 1
-        return runner.batch(x, step, core_seed()).outputs
+        outputs = runner.batch(x, step, core_seed()).outputs
+        if watching is not None:
+            watching.run(outputs.__getitem__)
+        return outputs[: self._own]
+
+    def _run_eagerly(self, x: list[Array], rows: int) -> list[Array]:
+        """The same batch by batch; the user's layers see each."""
+        parts = []
+        for at in range(0, len(x[0]), rows):
+            self._calls += 1
+            batch = [each[at : at + rows] for each in x]
+            found = self.of(rows).predict(batch, core_seed(), self._calls)
+            self._watching.run(found.__getitem__)  # type: ignore[union-attr]
+            parts.append(found[: self._own])
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> Any:

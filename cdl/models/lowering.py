@@ -12,8 +12,9 @@ from cdl._program import Program, Value
 from cdl._untraced import Untraced
 from cdl.layers.calling import takes
 from cdl.models.compiled import Compiled, Head, Settled
+from cdl.models.eagerly import Calls
 from cdl.models.interface import Info
-from cdl.models.own_loss import lower_own_loss
+from cdl.models.own_loss import given_to_loss, lower_own_loss
 from cdl.models.own_steps import overrides
 from cdl.models.plans import WHOLE, Form, Inputs, Plan, Seen, keys_of_reports, with_others
 from cdl.models.whole_batches import Place, WholeLoss
@@ -44,11 +45,18 @@ def program_of(model: Any, compiled: Compiled | None) -> Program:
 
 def lower_inference(model: Any, training: bool = False) -> Program:
     """The program of `predict`: x in, the outputs out; with dropout if `training`."""
+    return lower_with_calls(model, training, False)[0]
+
+
+def lower_with_calls(model: Any, training: bool, eager: bool) -> tuple[Program, Calls | None]:
+    """The same, and what of the user's code is to see its numbers if `eager`."""
     program = Program(training)
+    program.calls = [] if eager else None
     values = [program.input(info.row, role="x") for info in model._input_infos()]
     for value in model.append_all(program, values):
         program.output(value)
-    return program.fused(training, penalties=False)
+    calls = Calls(program) or None
+    return program.fused(training, penalties=False), calls
 
 
 def lower_training(model: Any, settled: Settled, form: Form, training: bool = True) -> Plan:
@@ -89,6 +97,7 @@ class _Step:
         self._form = form
         self.program = Program(training)
         self.program.observed = {}
+        self.program.calls = [] if settled.eager else None
         self._inputs = Inputs(self.program)
         infos: Sequence[Info] = model._input_infos()
         self._xs = [self._inputs.get("x", i, info.row) for i, info in enumerate(infos)]
@@ -169,6 +178,9 @@ class _Step:
             batch[1] = None if ys.count(None) == len(ys) else model._packed_outputs(ys)
             batch[3] = None if weights.count(None) == len(ys) else model._packed_outputs(weights)
         self._penalized = frozenset(map(id, model.trainable_variables))
+        if self.program.calls is not None:
+            given = given_to_loss(model, batch, self.program.training)
+            self.program.calls.append((model, "compute_loss", given))
         before = list(self.program.instructions)
         try:
             loss, asked = lower_own_loss(model, self.program, batch, self.program.training)
@@ -231,11 +243,12 @@ class _Step:
         seen = tuple(
             self._seen(i) if head.in_python else None for i, head in enumerate(self._heads)
         )
+        calls = Calls(self.program, self._model.trainable_variables, self._penalized) or None
         reports, observed = keys_of_reports(self.program, self._keys)
         observed = with_others(observed, self._model._held_metrics())
         program = self.program.fused(self.program.training, penalties)
         slots = self._inputs.slots
-        parts = (self._penalized, self._untraced, observed, self._whole)
+        parts = (self._penalized, self._untraced, observed, self._whole, calls)
         return Plan(program, slots, reports, seen, *parts)
 
 

@@ -86,6 +86,15 @@ def lower_own_loss(
     return program.objective(value, reduction="sum"), losses.asked
 
 
+def given_to_loss(model: Any, batch: Sequence[Any], training: bool) -> dict[str, Any]:
+    """x, y, y_pred and sample weights as the model's own loss takes them, by name."""
+    given = dict(zip(("x", "y", "y_pred", "sample_weight"), batch, strict=True))
+    parameters = parameters_of(type(model).compute_loss)
+    if "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        given["training"] = training
+    return given
+
+
 def traced_own_loss(model: Any, parts: list[Any], losses: Added, training: bool) -> _graph.Graph:
     """What the model's own loss does with symbolic x, y, y_pred and sample weights.
 
@@ -93,10 +102,7 @@ def traced_own_loss(model: Any, parts: list[Any], losses: Added, training: bool)
         ValueError: it does not give one number.
     """
     function = model.compute_loss
-    given = dict(zip(("x", "y", "y_pred", "sample_weight"), parts, strict=True))
-    parameters = parameters_of(type(model).compute_loss)
-    if "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        given["training"] = training
+    given = given_to_loss(model, parts, training)
 
     def compute(tensors: list[KerasTensor]) -> Any:
         del tensors  # they are in what is given

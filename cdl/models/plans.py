@@ -10,6 +10,7 @@ from cdl._program import Program, Value
 from cdl._untraced import Untraced
 from cdl.models.arrays import Arrays
 from cdl.models.compiled import Reported, Settled
+from cdl.models.eagerly import Calls
 from cdl.models.whole_batches import WholeLoss
 
 Rows = tuple[tuple[int, ...] | None, ...]
@@ -126,6 +127,7 @@ class Plan(NamedTuple):
         untraced: regularizers that are not.
         observed: metrics that traced code shows values to.
         whole: a loss of the model's own that sees whole batches, if it has such.
+        calls: the user's layers, if they are to see the numbers of each batch.
     """
 
     program: Program
@@ -136,6 +138,7 @@ class Plan(NamedTuple):
     untraced: tuple[Untraced, ...] = ()
     observed: tuple[Reported, ...] = ()
     whole: WholeLoss | None = None
+    calls: Calls | None = None
 
     def fed(self, arrays: Arrays) -> list[Any]:
         """What goes into the program's inputs."""

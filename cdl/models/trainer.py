@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._hints import hint, hinted, shown_as
+from cdl._hints import hint, hinted, shown_as, warn
 from cdl._program import Program
 from cdl.callbacks import History
 from cdl.compat import OlderMethods, renamed
@@ -35,7 +35,6 @@ class Trainer(Steps, OlderMethods):
     stop_predicting = False
     _initial_epoch: int | None = None  # set in on_train_begin, to go on with an earlier fit
     steps_per_execution = 1
-    run_eagerly = False
     jit_compile: bool | str = True
 
     @hinted
@@ -59,7 +58,9 @@ class Trainer(Steps, OlderMethods):
             loss_weights: what the loss is multiplied by.
             metrics: names, Metrics or functions; 'accuracy' is chosen by the shapes of the data.
             weighted_metrics: the same, for metrics that sample and class weights count in.
-            run_eagerly: accepted; Python code of the user's is always called as it stands.
+            run_eagerly: whether losses, metrics, penalties and the `call` of layers and models of
+                one's own are called with the arrays of each batch, for prints, breakpoints and
+                checks in them. What is learned comes from the traced code all the same.
             steps_per_execution: batches between two calls of the batch hooks of callbacks.
             jit_compile: True refuses code of one's own that cannot be compiled, with the reason;
                 with "auto" or False such code runs in Python on each batch, and a warning says so.
@@ -73,6 +74,9 @@ class Trainer(Steps, OlderMethods):
         checks.switch(auto_scale_loss, "compile: auto_scale_loss")
         if jit_compile != "auto":
             jit_compile = checks.switch(jit_compile, "compile: jit_compile")
+        if run_eagerly and jit_compile is True:
+            jit_compile = False
+            warn("compile: jit_compile=True is turned off, since run_eagerly=True is given")
         given = {
             "optimizer": optimizer,
             "loss": loss,
@@ -90,10 +94,22 @@ class Trainer(Steps, OlderMethods):
         self._compiled = compiled
         self._machines = Machines(compiled)
         self._last_engine = None
-        self.run_eagerly = run_eagerly
+        self._predictors_made = None if run_eagerly else self._predictors_made
         self.jit_compile = True if jit_compile == "auto" else jit_compile
         self.steps_per_execution = steps_per_execution
         self.stop_training = False
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether code of one's own sees the arrays of each batch: see `compile`."""
+        return self._compiled is not None and self._compiled.given["run_eagerly"]
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        if self._compiled is None:
+            raise ValueError("run_eagerly: the model must be compiled first: call compile()")
+        self._compiled.given["run_eagerly"] = checks.switch(value, "run_eagerly")
+        self._forget_programs()
 
     def _check_compiles(self, compiled: Compiled) -> None:
         """ValueError for steps that are Python code; what else is one is known with the data."""
