@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 from cdl._near import nearest
@@ -15,6 +16,8 @@ from cdl._near import nearest
 Function = TypeVar("Function", bound=Callable[..., Any])
 P = ParamSpec("P")
 R = TypeVar("R")
+
+settings = {"traceback_filtering": True}  # which cdl.config sets
 
 # cdl's own files, and one that stands between them.
 _INNER = (os.path.join(os.path.dirname(os.path.abspath(__file__)), ""), contextlib.__file__)
@@ -34,16 +37,50 @@ def hinted(function: Function) -> Function:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except TypeError as error:
-            # Of this call itself, not of anything that it does; each says it once.
-            here = str(error).startswith(f"{function.__qualname__}() ")
-            found = _near(function, kwargs) if here and "; did you" not in str(error) else ""
-            if not found:
-                raise
-            text = f"{error}{found}"
-        raise TypeError(text)
+        except BaseException as error:
+            step_aside(error)
+            if isinstance(error, TypeError):
+                _say(function, args, kwargs, error)
+            raise
 
     return call  # type: ignore[return-value]
+
+
+def step_aside(error: BaseException) -> None:
+    """Take the frame that has caught an error off its traceback; a bare `raise` keeps it off.
+
+    For decorators, which else stand between the user's line and what it calls, unless
+    `config.disable_traceback_filtering()` asks for all frames.
+    """
+    trace = error.__traceback__
+    if trace is not None and settings["traceback_filtering"]:
+        error.__traceback__ = trace.tb_next
+
+
+def _say(
+    function: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any], error: TypeError
+) -> None:
+    """Say the hint, and a name that the user knows, where Python refuses the arguments."""
+    text, name = str(error), function.__name__
+    start = f"{function.__qualname__}() "
+    # Of this call itself, not of anything that it does; each says it once.
+    if not text.startswith(start):
+        return
+    shown = f"{type(args[0]).__name__}.__init__" if name == "__init__" and args else name
+    near = _near(function, given) if "; did you" not in text else ""
+    error.args = (f"{shown}() {text.removeprefix(start)}{near}",)
+
+
+def name_plainly(mixin: type) -> None:
+    """Let Python's errors about calls of a class's methods name the method alone.
+
+    For bases that users do not know: not `Trainer.compile()` but `compile()`.
+    """
+    for name, thing in vars(mixin).items():
+        method = getattr(thing, "__func__", thing)
+        while isinstance(method, FunctionType):
+            method.__qualname__ = name
+            method = getattr(method, "__wrapped__", None)
 
 
 def shown_as(shown: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P, R]]:

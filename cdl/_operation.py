@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from cdl import _graph, tree
+from cdl._hints import step_aside
 from cdl._inference import as_array, infer, map_args, map_kwargs, narrowed, unfit
 from cdl._samples import SampleCount
 from cdl._symbols import KerasTensor, symbolic_error
@@ -181,7 +182,11 @@ def operation(
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
-            return call(row, args, kwargs)
+            try:
+                return call(row, args, kwargs)
+            except BaseException as error:
+                step_aside(error)
+                raise
 
         run.row = row  # type: ignore[attr-defined]
         return run  # type: ignore[return-value]

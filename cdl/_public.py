@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType, ModuleType
 from typing import Any
 
+from cdl._hints import name_plainly
 from cdl._missing import explained
 from cdl._near import nearest
 
@@ -17,6 +18,7 @@ _OTHERS = (
     "initializers", "regularizers", "constraints", "activations", "utils", "saving", "random",
     "config", "ops",
 )  # fmt: skip
+_CLASSES: set[type] = set()  # the public ones
 # Python's own import machinery, by the names that it has before and after `importlib` is imported.
 _IMPORTERS = ("_frozen_importlib", "importlib._bootstrap")
 
@@ -48,9 +50,20 @@ def publish(there: dict[str, Any], *modules: str) -> None:
         raise missing(module, name, there["__dir__"], sys._getframe(1))
 
     there["__getattr__"] = get
+    _name_mixins_plainly(there)
     for name, value in there.items():
         if isinstance(value, ModuleType) and value.__name__ == f"{module}.{name}":
             value.__class__ = _Submodule
+
+
+def _name_mixins_plainly(there: dict[str, Any]) -> None:
+    """Leave the names of bases that are not public out of Python's errors."""
+    names = there["__dir__"]()
+    own = [each for name, each in there.items() if isinstance(each, type) and name in names]
+    _CLASSES.update(own)
+    for base in {base for each in own for base in each.__mro__} - _CLASSES:
+        if base.__module__.startswith("cdl."):
+            name_plainly(base)
 
 
 def _passed_on(there: dict[str, Any]) -> list[str]:

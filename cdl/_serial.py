@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cdl import _registry
+from cdl._errors import BothError
 from cdl._hints import hint
 
 # Keras's public modules, and where cdl has what is in them; loaded when first asked for.
@@ -50,7 +51,7 @@ _public: dict[str, dict[str, Any]] = {module: {} for module in _MODULES}
 _homes: dict[Any, str] = {}  # what cdl itself defines, and the Keras module that has it
 
 
-class UnknownObjectError(TypeError, ValueError):
+class UnknownObjectError(BothError, TypeError, ValueError):
     """A config names a class or function that is neither cdl's nor known as one of the user's."""
 
 

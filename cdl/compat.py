@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cdl._hints import warn
+from cdl._hints import step_aside, warn
 from cdl._public import publish
 from cdl.data import PyDataset
 
@@ -167,7 +167,11 @@ def renamed(**names: str) -> Callable[[Function], Function]:
                         what = getattr(function, "__qualname__", "").removesuffix(".__init__")
                         raise ValueError(f"{what}: {new} and {old} are the same argument, got both")
                     kwargs[new] = kwargs.pop(old)
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except BaseException as error:
+                step_aside(error)
+                raise
 
         return call  # type: ignore[return-value]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl import _hints
 from cdl._public import publish
 
 __all__ = [
@@ -44,7 +45,7 @@ _EPSILON = 1e-7
 _DATA_FORMATS = ("channels_first", "channels_last")
 _image_data_format = "channels_last"
 _limits: dict[str, int | None] = {"epochs": None, "steps_per_epoch": None}
-_switches = {"interactive_logging": True, "traceback_filtering": True}
+_switches = {"interactive_logging": True}
 
 
 def backend() -> str:
@@ -195,18 +196,18 @@ def is_interactive_logging_enabled() -> bool:
 
 
 def enable_traceback_filtering() -> None:
-    """Note that tracebacks are to be short; cdl's are: no frame of it is hidden in either case."""
-    _switches["traceback_filtering"] = True
+    """Leave the frames of cdl's decorators out of tracebacks, as is done at first."""
+    _hints.settings["traceback_filtering"] = True
 
 
 def disable_traceback_filtering() -> None:
-    """Note that tracebacks are to be whole; cdl's are: no frame of it is hidden in either case."""
-    _switches["traceback_filtering"] = False
+    """Leave all frames in tracebacks."""
+    _hints.settings["traceback_filtering"] = False
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """What was noted."""
-    return _switches["traceback_filtering"]
+    """Whether the frames of cdl's decorators are left out of tracebacks."""
+    return _hints.settings["traceback_filtering"]
 
 
 # --- how long runs may be ---

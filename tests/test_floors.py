@@ -24,8 +24,8 @@ PYTHON_FLOORS = {
     3: "ops activations losses metrics optimizers schedules initializers regularizers constraints "
     "variables mixed_precision",
     2: "data utils random config backend _arguments _operators _state _program _instruction "
-    "_fusing _variable _eager _named _tape _serial _registry _budget _clock _extras _hints _near "
-    "_missing _public compat dtype_policies tree _expression _elementwise _bytecode _mapping "
+    "_fusing _variable _eager _named _tape _serial _registry _budget _clock _errors _extras _hints "
+    "_near _missing _public compat dtype_policies tree _expression _elementwise _bytecode _mapping "
     "_peepholes _values _moving _noise _graph _symbols _samples _term _inference "
     "_operation _activating _untraced",
     1: "_core",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._errors import BothError
 from cdl.data import frames, sparse
 
 REAL_KINDS = "fiub"
@@ -26,7 +27,7 @@ _WHAT_ELSE = {
 }
 
 
-class NoArrayError(TypeError, ValueError):
+class NoArrayError(BothError, TypeError, ValueError):
     """Something that is no array: of a wrong type (TypeError), a ValueError in Keras."""
 
 

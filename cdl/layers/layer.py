@@ -16,7 +16,7 @@ import numpy as np
 
 from cdl import _eager, _graph, regularizers, tree
 from cdl._arguments import expected, float32, not_recognized, not_yet
-from cdl._hints import Hinting
+from cdl._hints import Hinting, step_aside
 from cdl._named import Family
 from cdl._program import Program
 from cdl._serial import serialize
@@ -137,8 +137,12 @@ class Layer(Weighted, Hinting):
 
         @functools.wraps(build)
         def opened(self: Layer, *args: Any, **given: Any) -> Any:
-            with self._opened():
-                return build(self, *args, **given)
+            try:
+                with self._opened():
+                    return build(self, *args, **given)
+            except BaseException as error:
+                step_aside(error)
+                raise
 
         cls.build = opened  # type: ignore[method-assign]
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._errors import BothError
 from cdl._hints import hinted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class LabelError(ValueError, IndexError):
+class LabelError(BothError, ValueError, IndexError):
     """A class number that does not exist: bad input (ValueError), an IndexError in Keras."""
 
 
