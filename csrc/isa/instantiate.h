@@ -24,6 +24,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/reduce.h"
 
+#include "kernels/move.h"
 #include "kernels/gemm_micro.h"
 #include "kernels/gemm.h"
 #include "kernels/few_classes.h"
@@ -35,7 +36,6 @@
 #include "kernels/normalize.h"
 #include "kernels/noise.h"
 #include "kernels/map.h"
-#include "kernels/move.h"
 #include "kernels/running.h"
 #include "kernels/draw.h"
 

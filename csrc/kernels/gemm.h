@@ -88,22 +88,96 @@ static void gemm_columns(size_t m, size_t width, size_t k, const float *a, size_
     }
 }
 
-/* Four vectors of partial sums hide the latency of the additions; the tail is summed apart. */
-static void dot_rows(size_t m, size_t k, const float *a, size_t lda, const float *w, float bias,
-                     float *c) {
-    for (size_t i = 0; i < m; i++, a += lda) {
-        vf part[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
-        size_t p = 0;
-        for (; p + 4 * CDL_VLEN <= k; p += 4 * CDL_VLEN) {
-            CDL_UNROLL for (size_t v = 0; v < 4; v++) part[v] +=
-                vf_load(a + p + v * CDL_VLEN) * vf_load(w + p + v * CDL_VLEN);
+/* The first n floats of a row that is no longer than a register, whose other lanes hold anything.
+ * From `end` on nothing may be read. */
+CDL_INLINE vf vf_short(size_t n, const float *x, const float *end) {
+    if (end - x >= CDL_VLEN) return vf_load(x);
+    _Alignas(64) float few[CDL_VLEN] = {0};
+    copy_run(n, x, few);
+    return vf_load(few);
+}
+
+/* Rows no longer than a register, as many as it has lanes, turned over: one chain of sums a row. */
+static void dot_short(size_t rows, size_t k, const float *a, size_t lda, const float *end,
+                      const float *w, float bias, float *c) {
+    vf v[CDL_VLEN], sum = vf_splat(bias);
+    CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) v[r] =
+        r < rows ? vf_short(k, a + r * lda, end) : vf_splat(0);
+    vf_transpose(v);
+    CDL_UNROLL for (size_t p = 0; p < CDL_VLEN; p++) {
+        if (p < k) sum += v[p] * vf_splat(w[p]);
+    }
+    _Alignas(64) float few[CDL_VLEN];
+    vf_store(rows == CDL_VLEN ? c : few, sum);
+    if (rows < CDL_VLEN) copy_run(rows, few, c);
+}
+
+/* Products of four rows with w, which they load together, a register of sums a row; `rest`: what
+ * is left of w behind whole registers, in the last lanes of one. All rows go through this one copy
+ * of the code: a compiler may contract two differently. */
+static __attribute__((noinline)) void dot_four(size_t k, const float *const a[4], const float *w,
+                                               const vf *rest, vf sum[4]) {
+    const vi left = ~vf_below(CDL_VLEN - k % CDL_VLEN, 0);
+    vf part[4][2];
+    CDL_UNROLL for (size_t r = 0; r < 4; r++) part[r][0] = part[r][1] = vf_splat(0);
+    size_t p = 0;
+    for (; p + 2 * CDL_VLEN <= k; p += 2 * CDL_VLEN) {
+        CDL_UNROLL for (size_t v = 0; v < 2; v++) {
+            const vf s = vf_load(w + p + v * CDL_VLEN);
+            CDL_UNROLL for (size_t r = 0; r < 4; r++) part[r][v] +=
+                vf_load(a[r] + p + v * CDL_VLEN) * s;
         }
-        for (; p + CDL_VLEN <= k; p += CDL_VLEN) part[0] += vf_load(a + p) * vf_load(w + p);
-        const vf sums = (part[0] + part[1]) + (part[2] + part[3]);
-        float sum = bias;
-        for (; p < k; p++) sum += a[p] * w[p];
-        for (size_t v = 0; v < CDL_VLEN; v++) sum += sums[v];
-        c[i] = sum;
+    }
+    if (p + CDL_VLEN <= k) {
+        const vf s = vf_load(w + p);
+        CDL_UNROLL for (size_t r = 0; r < 4; r++) part[r][0] += vf_load(a[r] + p) * s;
+        p += CDL_VLEN;
+    }
+    if (p < k) {
+        CDL_UNROLL for (size_t r = 0; r < 4; r++) part[r][1] +=
+            vf_select(left, vf_load(a[r] + k - CDL_VLEN), vf_splat(0)) * *rest;
+    }
+    CDL_UNROLL for (size_t r = 0; r < 4; r++) sum[r] = part[r][0] + part[r][1];
+}
+
+/* Longer rows: their registers of sums turned over and added up, as vf_sum adds the lanes of one.
+ */
+static void dot_long(size_t rows, size_t k, const float *a, size_t lda, const float *w,
+                     const vf *rest, float bias, float *c) {
+    vf sum[CDL_VLEN];
+    for (size_t r = 0; r < rows; r += 4) {
+        const float *four[4];
+        CDL_UNROLL for (size_t t = 0; t < 4; t++) four[t] =
+            a + (r + t < rows ? r + t : rows - 1) * lda;
+        dot_four(k, four, w, rest, sum + r);
+    }
+    if (rows < CDL_VLEN) {
+        for (size_t r = 0; r < rows; r++) c[r] = bias + vf_sum(sum[r]);
+        return;
+    }
+    vf_transpose(sum);
+    CDL_UNROLL for (size_t step = CDL_VLEN / 2; step > 0; step /= 2) {
+        CDL_UNROLL for (size_t t = 0; t < step; t++) sum[t] += sum[t + step];
+    }
+    vf_store(c, vf_splat(bias) + sum[0]);
+}
+
+static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded, const float *w,
+                     float bias, float *c) {
+    if (k == 1) {
+        for (size_t i = 0; i < m; i++) c[i] = bias + a[i * lda] * w[0];
+        return;
+    }
+    const float *end = padded ? a + m * lda : a + (m - 1) * lda + k;
+    vf rest = vf_splat(0);
+    if (k > CDL_VLEN)
+        rest = vf_select(~vf_below(CDL_VLEN - k % CDL_VLEN, 0), vf_load(w + k - CDL_VLEN), rest);
+    for (size_t i = 0, rows; i < m; i += rows) {
+        rows = m - i < CDL_VLEN ? m - i : CDL_VLEN;
+        if (k <= CDL_VLEN)
+            dot_short(rows, k, a + i * lda, lda, end, w, bias, c + i);
+        else
+            dot_long(rows, k, a + i * lda, lda, w, &rest, bias, c + i);
     }
 }
 

@@ -46,8 +46,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const int activation = (int)node->attribute[ACTIVATION];
     if (y->width == 1) {
         float *out = cdl_rows(y, first);
-        ctx->kernels->dot_rows(rows, x->width, cdl_rows(x, first), x->ld, w->w, b ? b->w[0] : 0.0f,
-                               out);
+        ctx->kernels->dot_rows(rows, x->width, cdl_rows(x, first), x->ld, !x->far, w->w,
+                               b ? b->w[0] : 0.0f, out);
         if (activation != CDL_ACTIVATION_linear) {
             ctx->kernels->activation[activation](rows, 1, out, 1, out, 1, node->row_param);
         }
@@ -78,7 +78,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                                           .params = node->dx_row_param};
     const float *w = node->param[KERNEL]->w;
     if (x->width == 1) { /* one input: its weights are a single row of W */
-        ctx->kernels->dot_rows(rows, y->width, dz, y->ld, w, 0.0f, dx);
+        ctx->kernels->dot_rows(rows, y->width, dz, y->ld, true, w, 0.0f, dx);
     } else if (y->width > 1) {
         cdl_matmul_transposed(ctx, rows, y->width, x->width, dz, y->ld, w, dx, x->ld, &epilogue,
                               cdl_few_rows(ctx->rows * x->lines, y->width), ctx->scratch);

@@ -22,7 +22,7 @@ static void column(const struct cdl_kernels *kernels, size_t m, size_t k, struct
         if (a.turned)
             kernels->weighted_sum(k, rows, a.lines + i, a.ld, b, part);
         else
-            kernels->dot_rows(rows, k, a.lines + i * a.ld, a.ld, b, 0.0f, part);
+            kernels->dot_rows(rows, k, a.lines + i * a.ld, a.ld, true, b, 0.0f, part);
         for (size_t j = 0; j < rows; j++) c[i + j] = add ? c[i + j] + part[j] : part[j];
     }
 }

@@ -170,6 +170,22 @@ def test_nan_and_inf_stay_in_their_rows(isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("k", WIDTHS)
+def test_a_row_of_a_single_output_is_the_same_bits_alone_and_in_any_batch(k, isa):
+    """And right: its sums go over four rows at a time, or as many as a register has lanes."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(37, k)).astype(np.float32)
+    x[5] = np.inf
+    program = stack(rng, (), [k, 1])
+    expected = predict(program, [x], isa=isa)
+    w, b = (v.numpy().astype(np.float64) for v in program.variables)
+    np.testing.assert_allclose(expected[6:], x[6:] @ w + b, rtol=1e-5, atol=1e-6)
+    for rows in (1, 2, 7, 16, 33):
+        np.testing.assert_array_equal(predict(program, [x], rows=rows, isa=isa), expected)
+    assert not np.isfinite(expected[5]).any() and np.isfinite(np.delete(expected, 5)).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("n", [1, 10, 30, 65, 120])
 def test_a_row_is_the_same_bits_alone_and_in_any_batch(n, isa):
     rng = np.random.default_rng(5)

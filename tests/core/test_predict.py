@@ -1,5 +1,8 @@
 """test_predict.py - many rows through several threads, each at its own place in the net."""
 
+import ctypes
+import mmap
+
 import numpy as np
 import pytest
 from programs import ISAS, mlp, predict
@@ -45,6 +48,32 @@ def test_rows_read_in_place_give_the_bits_of_copied_rows(widths, isa):
                 found = executor.predict([given[:rows]])
                 expected = found if expected is None or rows > len(expected) else expected
                 np.testing.assert_array_equal(found, expected[:rows])
+
+
+def at_the_end_of_memory(x):
+    """A copy of x behind which no byte may be read."""
+    pages = -(-x.nbytes // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    whole = np.frombuffer(memory, np.uint8)
+    guard = ctypes.c_void_p(whole.ctypes.data + pages * mmap.PAGESIZE)
+    assert ctypes.CDLL(None).mprotect(guard, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    found = whole[: pages * mmap.PAGESIZE][-x.nbytes :].view(x.dtype).reshape(x.shape)
+    found[:] = x
+    return found
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n", [1, 7])
+def test_nothing_behind_the_last_row_is_read(n, isa):
+    rng = np.random.default_rng(3)
+    for k in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65):
+        program, _ = mlp(rng, (k, n))
+        executor = _core.Executor(program.fused(), 64, isa=isa)
+        for rows in (16, 17, 35):
+            for beside in (0, 17):
+                wide = rng.normal(size=(rows, beside + k)).astype(np.float32)
+                found = executor.predict([at_the_end_of_memory(wide)[:, beside:]])
+                np.testing.assert_array_equal(found, executor.predict([wide[:, beside:].copy()]))
 
 
 def test_an_input_that_is_an_output_too_comes_back():
