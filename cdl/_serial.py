@@ -9,7 +9,6 @@ only as a word: no module is imported, and no code is run, because a config says
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from cdl import _registry
 from cdl._errors import BothError
-from cdl._hints import hint
+from cdl._hints import hint, warn
 
 # Keras's public modules, and where cdl has what is in them; loaded when first asked for.
 _MODULES = {
@@ -139,10 +138,9 @@ def _object_config(thing: Any) -> dict[str, Any]:
 def _function_config(function: Any) -> dict[str, Any]:
     name = _registry.get_registered_name(function)
     if name == "<lambda>":
-        warnings.warn(
+        warn(
             "a lambda is written without its code: it can be read only with "
-            "custom_objects={'<lambda>': ...}. Use a named function",
-            stacklevel=3,
+            "custom_objects={'<lambda>': ...}. Use a named function"
         )
     return {
         "module": "builtins",

@@ -1,10 +1,11 @@
 """py_dataset.py - PyDataset: batches by number, made when they are needed."""
 
 import itertools
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from cdl._hints import warn
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -41,10 +42,9 @@ class PyDataset:
 
     def _option(self, name: str) -> Any:
         if not hasattr(self, name):
-            warnings.warn(
+            warn(
                 f"{type(self).__name__}: the constructor of a PyDataset should call "
-                "super().__init__(**kwargs): going on with one worker",
-                stacklevel=3,
+                "super().__init__(**kwargs): going on with one worker"
             )
             vars(self).update(_DEFAULTS)
         return vars(self)[name]
