@@ -197,11 +197,11 @@ static inline const char *row_of(const struct cdl_array *array, const int64_t *o
 
 /* The usual case: nothing but one conversion a row, or one copy. */
 static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                        const struct run *run, const int64_t *order, size_t rows, size_t start,
+                        struct run run, const int64_t *order, size_t rows, size_t start,
                         size_t first, size_t last, const struct cdl_tensor *to) {
-    const ptrdiff_t step = run->step;
-    const size_t size = item_size(array->dtype), n = run->n, sample = to->lines * to->ld;
-    const bool packed = step == (ptrdiff_t)size || n == 1;
+    const size_t size = item_size(array->dtype), n = run.n, sample = to->lines * to->ld;
+    const bool packed = run.step == (ptrdiff_t)size || n == 1;
+    const ptrdiff_t step = packed ? (ptrdiff_t)size : run.step;
     const size_t bytes = n * (packed ? size : CACHE_LINE);
     const bool copies = packed && array->dtype == CDL_DTYPE_float32 && !to->is_int;
     const size_t ahead = BYTES_AHEAD / (bytes + CACHE_LINE) + 1;
@@ -209,8 +209,7 @@ static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_arra
         const size_t at = start + i;
         const char *from = row_of(array, order, at);
         float *line = to->data + i * sample;
-        if (at + ahead < rows)
-            fetch(row_of(array, order, at + ahead), n, size, packed ? (ptrdiff_t)size : step);
+        if (at + ahead < rows) fetch(row_of(array, order, at + ahead), n, size, step);
         if (copies)
             copy_floats(n, from, line);
         else
@@ -274,7 +273,7 @@ void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array
         if (run.n == 1 && order)
             gather_items(kernels, array, order, rows, start, first, last, to);
         else
-            gather_runs(kernels, array, &run, order, rows, start, first, last, to);
+            gather_runs(kernels, array, run, order, rows, start, first, last, to);
         return;
     }
     for (size_t i = first; i < last; i++) {
