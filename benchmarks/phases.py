@@ -31,7 +31,7 @@ PHASES = (
     ("turning weights over", "", "transpose"),
     ("slopes", "", "_slope_loop"),
     ("activations", "", "_loop"),
-    ("gather", "", "cdl_gather"),
+    ("gather", "", "cdl_feed"),
     ("forward products", "dense.c", "forward"),
     ("backward products", "dense.c", "backward"),
     ("weight gradients", "dense.c", "update"),

@@ -2,7 +2,8 @@
  * and shift behind a normalization. Each of the three may be missing; scale and shift may learn,
  * center does not.
  */
-#include "ops/columns.h"
+#include "ops/op.h"
+#include "products/columns.h"
 
 enum { CENTER, SCALE, SHIFT }; /* params */
 
@@ -73,8 +74,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
                    int n_threads) {
-    cdl_learn_row(node, ctx, SCALE, sums(node, ctx, SCALE), g, thread, n_threads);
-    cdl_learn_row(node, ctx, SHIFT, sums(node, ctx, SHIFT), g, thread, n_threads);
+    cdl_learn_row(node->trained[SCALE], ctx, sums(node, ctx, SCALE), g, thread, n_threads);
+    cdl_learn_row(node->trained[SHIFT], ctx, sums(node, ctx, SHIFT), g, thread, n_threads);
 }
 
 const struct cdl_op cdl_op_affine = {

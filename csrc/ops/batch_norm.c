@@ -11,7 +11,7 @@
  * y = gamma (r u + d) + beta for r = s / t and d = (mean - m) / t, both clipped, both constants
  * to the slope. Then the moving deviation follows, and the moving variance is made from it.
  */
-#include "ops/learn.h"
+#include "learn/learn.h"
 #include "ops/op.h"
 
 #include <math.h>

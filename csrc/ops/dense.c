@@ -6,9 +6,9 @@
  */
 #include <string.h>
 
-#include "ops/gradient.h"
-#include "ops/learn.h"
-#include "ops/matmul.h"
+#include "products/gradient.h"
+#include "learn/learn.h"
+#include "products/matmul.h"
 #include "ops/op.h"
 
 enum { ACTIVATION };   /* attributes */

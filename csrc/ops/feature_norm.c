@@ -2,7 +2,8 @@
  * back, y = x deviation + mean, by column; the deviation is the root of the variance, at least
  * 1e-7. Neither learns; both are read at the start of each run, since `adapt` may have set them.
  */
-#include "ops/columns.h"
+#include "ops/op.h"
+#include "products/columns.h"
 
 #include <math.h>
 

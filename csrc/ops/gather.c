@@ -10,7 +10,7 @@
  */
 #include "ops/lines.h"
 
-#include "ops/learn.h"
+#include "learn/learn.h"
 
 enum { WRAPS }; /* attributes */
 enum { TABLE }; /* params */

@@ -1,4 +1,4 @@
-/* host.c - y = f(x), where f is a function of the caller's (base/host.h), called once a batch.
+/* host.c - y = f(x), where f is a function of the caller's (host.h), called once a batch.
  *
  * A program with such an op runs on one thread, so that all samples of the batch are there. Scratch
  * holds x, y or dy, and dx, each without pads. After a failure values and gradients are 0.

@@ -2,7 +2,8 @@
  * normalization (Ba, Kiros and Hinton, 2016), root mean square normalization (Zhang and Sennrich,
  * 2019), unit normalization. The formulas stand in kernels/normalize.h.
  */
-#include "ops/columns.h"
+#include "ops/op.h"
+#include "products/columns.h"
 
 enum { MEASURE, SUBTRACTS_MEAN, EPSILON }; /* attributes; MEASURE is an enum cdl_measure */
 enum { GAMMA, BETA };                      /* params; both may be missing */
@@ -83,8 +84,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
                    int n_threads) {
-    cdl_learn_row(node, ctx, GAMMA, sums(node, ctx, GAMMA), g, thread, n_threads);
-    cdl_learn_row(node, ctx, BETA, sums(node, ctx, BETA), g, thread, n_threads);
+    cdl_learn_row(node->trained[GAMMA], ctx, sums(node, ctx, GAMMA), g, thread, n_threads);
+    cdl_learn_row(node->trained[BETA], ctx, sums(node, ctx, BETA), g, thread, n_threads);
 }
 
 const struct cdl_op cdl_op_normalize = {

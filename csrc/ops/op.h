@@ -13,7 +13,7 @@
  * A node that reads and gives only shared values sees a batch of one sample, [0, 1), and runs on
  * one thread. Ops that say `mixes` may have values of both kinds; their functions are called even
  * for no samples, so that a thread that has none can take its part of what all have made
- * (blocks.h).
+ * (products/blocks.h).
  */
 #ifndef CDL_OPS_OP_H
 #define CDL_OPS_OP_H
@@ -22,13 +22,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/fault.h"
-#include "base/host.h"
 #include "base/memory.h"
 #include "base/param.h"
 #include "base/status.h"
-#include "base/watch.h"
 #include "kernels/kernels.h"
+#include "learn/context.h"
+#include "ops/fault.h"
+#include "ops/host.h"
 
 enum {
     CDL_MAX_DIMS = 8,
@@ -57,82 +57,6 @@ struct cdl_tensor {
     bool pulled;                         /* its gradient comes from the caller */
     bool offered, needed; /* some reader could give it a gradient; one does, since it is wanted */
 };
-
-/* Norm constraints act on the columns of a matrix, or on all of a vector: w *= d / (1e-7 + norm)
- * with d = rate * clip(norm, low, high) + (1 - rate) * norm (Keras's MinMaxNorm, of which MaxNorm
- * has low = 0 and UnitNorm low = high = 1). */
-enum cdl_constraint { CDL_FREE, CDL_NON_NEGATIVE, CDL_NORM };
-
-/* Sums of squares over a block: of the gradient, of the weights, of the direction (whole.h). */
-struct cdl_squares {
-    double g, w, d;
-};
-
-/* How one parameter learns; NULL in the node if it is frozen. */
-struct cdl_trained {
-    struct cdl_param *param;
-    size_t outer, height, width; /* what it is: `outer` matrices; a vector is one row */
-    float *slots[CDL_MAX_SLOTS];
-    int group;    /* of parameters that learn by the same row of the table of optimizers */
-    float l1, l2; /* penalty l1 sum |w| + l2 sum w w, part of the loss */
-    float *pull;  /* what is added to the gradient, or NULL: penalties computed elsewhere */
-    float decay;  /* weight decay, to be multiplied by the rate */
-    enum cdl_constraint constraint;
-    float low, high, rate;
-    float *average;     /* moving average of the weights, or NULL */
-    float *accumulated; /* sum of the gradients of the steps that wait for an update, or NULL */
-    float *gradient;    /* NULL: blocks go straight into the update; else all of it is kept */
-    double *penalty;    /* of each line of CDL_LINE floats, from the last step; NULL without */
-    struct cdl_squares *squares; /* a block, of the last step; NULL if nothing asks for norms */
-    /* A parameter that several instructions use has a part for each: all that a part holds is
-     * `param`, `gradient` (what its instruction contributes) and `next`; NULL ends the list. */
-    struct cdl_trained *parts, *next;
-    int users; /* how often instructions have it */
-    bool is_part;
-    bool untaught; /* no instruction hands it a gradient: it learns from zeros */
-};
-
-/* What one step of the optimizer needs beside the gradients: by group, and for all parameters. */
-enum { CDL_MAX_GROUPS = 2 };
-
-struct cdl_group {
-    cdl_update_fn *update;
-    const struct cdl_whole *whole; /* or NULL: update is all */
-    float derived[CDL_MAX_DERIVED];
-};
-
-struct cdl_step {
-    struct cdl_group groups[CDL_MAX_GROUPS];
-    float rate;
-    float share;                                   /* of the penalties */
-    float clip_value, clip_norm, global_clip_norm; /* or 0 */
-    float average_momentum;                        /* 0 in the first step */
-    bool overwrite;                                /* the weights by their average */
-    int accumulate;                                /* gradients a step is made of */
-    bool apply;                                    /* whether this one completes them */
-    bool finite_only; /* whether nothing is to be learned from gradients that are not finite */
-};
-
-/* The state of a run that ops may read. */
-struct cdl_context {
-    const struct cdl_kernels *kernels;
-    bool training;
-    int stage;           /* of an op with forward_stages or backward_stages, from 0 */
-    size_t rows;         /* live samples that the node sees: of this batch, or 1 if it is shared */
-    size_t start;        /* number of row 0 in the caller's arrays; in predictions it may wrap */
-    size_t batch;        /* live samples of this batch */
-    int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
-    float *scratch;      /* this thread's: what thread_floats() of its ops ask for */
-    uint64_t seed, step;
-    struct cdl_watch *watch; /* NULL: the run does not end here, since the step is short or begun */
-    bool asks;               /* whether this thread looks after the watch */
-    struct cdl_step optimizer;
-};
-
-/* Whether to leave the work: nothing will come of it. Between pieces of 10 us and more. */
-static inline bool cdl_stopped(const struct cdl_context *ctx) {
-    return ctx->watch && cdl_watch_stops(ctx->watch, ctx->asks);
-}
 
 struct cdl_node {
     const struct cdl_op *op;
@@ -201,7 +125,7 @@ struct cdl_op {
     bool is_source;      /* reads no value */
     bool stays;          /* its outputs are written by fill() and live as long as the program */
     bool follows;        /* forward() changes parameters in training */
-    bool may_fault;      /* has a fault to note (base/fault.h) */
+    bool may_fault;      /* has a fault to note (fault.h) */
     bool mixes;          /* some of what it reads and gives may be shared and some not */
     bool is_loss;        /* forward() gives in[0] its gradient in training */
     bool wants_gradient; /* whoever made the program reads the gradient of its output */
@@ -211,17 +135,6 @@ struct cdl_op {
     bool absorbs_slope;  /* dx may carry the slope of the producer's activation (dx_activation) */
     bool looks;          /* at the watch, between panels: it gains by many samples at a time */
 };
-
-/* Threads cut a batch at multiples of this: sums of blocks are nobody's to share, and a kernel's
- * vectors and tail fall on the same rows however many threads there are. */
-enum { CDL_ROW_BLOCK = 16 };
-
-static inline size_t cdl_row_blocks(size_t rows) {
-    return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
-}
-
-/* Floats that update() may always use in thread_scratch: one block of a weight's gradient. */
-enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
 
 #define OP(NAME) extern const struct cdl_op cdl_op_##NAME;
 #include "ops/ops.def"

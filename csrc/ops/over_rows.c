@@ -2,7 +2,8 @@
  * or smallest. The output is shared. Of equal largest or smallest ones each gets its part of the
  * gradient; a NaN among them is the largest and the smallest.
  */
-#include "ops/blocks.h"
+#include "ops/op.h"
+#include "products/blocks.h"
 
 enum { KIND };                  /* attributes: a row of kernels/reduce.h, but for prod */
 enum { BLOCKS, ALL, N_STAGES }; /* forward */

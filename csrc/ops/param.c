@@ -1,6 +1,6 @@
 /* param.c - a weight as a value: y = w, row-major and shared by all samples. It learns from the
  * gradient of that value. */
-#include "ops/learn.h"
+#include "learn/learn.h"
 #include "ops/op.h"
 
 enum { WEIGHT }; /* params */

@@ -1,6 +1,7 @@
 /* prelu.c - y = x above 0 and alpha x below, with a slope alpha a column that learns (He et al.,
  * "Delving deep into rectifiers", 2015). At 0 the slope of both sides is 0, as in Keras. */
-#include "ops/columns.h"
+#include "ops/op.h"
+#include "products/columns.h"
 
 enum { ALPHA }; /* params */
 
@@ -36,7 +37,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
                    int n_threads) {
-    cdl_learn_row(node, ctx, ALPHA, node->scratch, g, thread, n_threads);
+    cdl_learn_row(node->trained[ALPHA], ctx, node->scratch, g, thread, n_threads);
 }
 
 const struct cdl_op cdl_op_prelu = {

@@ -4,9 +4,9 @@
  * samples: its gradient is the sum over blocks of them, which no two threads share, and then over
  * the blocks in order. A value of one axis is one row.
  */
-#include "ops/blocks.h"
+#include "products/blocks.h"
 #include "ops/lines.h"
-#include "ops/matmul_values.h"
+#include "products/matmul_values.h"
 
 enum { TURNED_A, TURNED_B }; /* attributes */
 enum { A, B, SIDES };

@@ -1,6 +1,7 @@
 /* spread.c - a shared value given to each sample: y = x. Backward adds up the samples' gradients:
  * blocks of them first, which no two threads share, then the blocks in order. */
-#include "ops/blocks.h"
+#include "ops/op.h"
+#include "products/blocks.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "isa/isa.h"
-#include "ops/learn.h"
-#include "ops/whole.h"
+#include "learn/learn.h"
+#include "learn/whole.h"
 #include "program/program.h"
 
 const struct cdl_op *const cdl_ops[] = {
@@ -13,25 +13,6 @@ const struct cdl_op *const cdl_ops[] = {
 #undef OP
 };
 const int cdl_n_ops = sizeof cdl_ops / sizeof cdl_ops[0];
-
-/* cdl.h states the lengths of its arrays as numbers, since no op is seen from there. */
-#define HOLDS(STRUCT, MEMBER, N)                                                                   \
-    _Static_assert(sizeof((struct STRUCT *)0)->MEMBER / sizeof((struct STRUCT *)0)->MEMBER[0] ==   \
-                       (N),                                                                        \
-                   #STRUCT "." #MEMBER " is not as long as " #N)
-HOLDS(cdl_value_def, dims, CDL_MAX_DIMS);
-HOLDS(cdl_instruction_def, in, CDL_MAX_INPUTS);
-HOLDS(cdl_instruction_def, out, CDL_MAX_OUTPUTS);
-HOLDS(cdl_instruction_def, params, CDL_MAX_PARAMS);
-HOLDS(cdl_instruction_def, trained, CDL_MAX_PARAMS);
-HOLDS(cdl_instruction_def, attributes, CDL_MAX_ATTRIBUTES);
-HOLDS(cdl_instruction_def, row_params, CDL_MAX_ROW_PARAMS);
-HOLDS(cdl_trained_def, slots, CDL_MAX_SLOTS);
-HOLDS(cdl_group_def, hypers, CDL_MAX_HYPERS);
-HOLDS(cdl_program_def, groups, CDL_MAX_GROUPS);
-_Static_assert(CDL_MAX_ARRAY_DIMS == CDL_MAX_DIMS + 1,
-               "an array has the axes of a sample, and one");
-#undef HOLDS
 
 /* Sizes are products of what the caller states: refused before any of them wraps around.
  * Predictions have rows for each of the threads, whose number is not known yet. */

@@ -9,8 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/learn.h"
-#include "ops/whole.h"
+#include "learn/learn.h"
+#include "learn/whole.h"
 #include "program/steps.h"
 
 /* A walk over parameters: floats of those behind it, and of all. */

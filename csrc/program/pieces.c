@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ops/whole.h"
+#include "learn/whole.h"
 #include "program/steps.h"
 
 /* A batch with less arithmetic and fewer numbers takes a few milliseconds at most: it is watched

@@ -103,7 +103,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
             run_node(&direct.node, &ctx, base, base + rows);
         }
         for (int i = job->in_place; i < program->n_inputs; i++)
-            cdl_gather_pieces(program, &ctx, i, &whole, at - base, base, base + rows);
+            cdl_feed_pieces(program, &ctx, i, &whole, at - base, base, base + rows);
         for (int i = job->in_place; i < program->n_nodes; i++)
             run_node(&program->nodes[i], &ctx, base, base + rows);
         for (int i = 0; i < program->n_outputs; i++) {

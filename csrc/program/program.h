@@ -4,8 +4,10 @@
 
 #include "base/threads.h"
 #include "base/watch.h"
-#include "cdl.h"
 #include "ops/op.h"
+#include "program/definition.h"
+#include "program/feed.h"
+#include "program/run.h"
 
 struct cdl_program {
     const struct cdl_kernels *kernels;
@@ -32,7 +34,7 @@ struct cdl_program {
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     bool whole;        /* some parameter's whole gradient is needed before it can learn */
-    bool reaches;      /* some parameter's step depends on lengths (ops/whole.h) */
+    bool reaches;      /* some parameter's step depends on lengths (learn/whole.h) */
     bool limits_norms; /* some parameter's columns do not grow beyond a norm */
     bool may_fail;     /* a host or a fault may end a run */
     bool settles;      /* a node has something to do once all have learned */
@@ -50,7 +52,7 @@ struct cdl_program {
     size_t floats, least_floats; /* of the arena; of what lives at one moment */
     float *thread_scratch; /* thread_floats a thread: CDL_THREAD_SCRATCH, or what an op asks for */
     size_t thread_floats;
-    float *whole_scratch; /* whole_floats a thread, for rows of ops/whole.h */
+    float *whole_scratch; /* whole_floats a thread, for rows of learn/whole.h */
     size_t whole_floats;
 };
 
@@ -82,13 +84,6 @@ static inline bool cdl_node_gives(const struct cdl_node *node) {
     for (int k = 0; k < node->n_in; k++) any |= node->needs[k];
     return any;
 }
-
-/* gather.c: samples [first, last) of the batch into the input's rows, converted. `start` and,
- * unless it is NULL, `order` tell which rows of the array they are; those up to row `rows` of the
- * pass are asked for ahead. */
-void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-                const struct cdl_tensor *to);
 
 extern const struct cdl_op *const cdl_ops[];
 extern const int cdl_n_ops;

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/learn.h"
+#include "learn/learn.h"
 #include "program/steps.h"
 
 struct loop {

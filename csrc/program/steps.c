@@ -7,8 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "ops/learn.h"
-#include "ops/whole.h"
+#include "learn/learn.h"
+#include "learn/whole.h"
 #include "program/steps.h"
 
 void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
@@ -133,12 +133,12 @@ static void run(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
     }
 }
 
-void cdl_gather_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
-                       const struct cdl_pass *pass, size_t start, size_t first, size_t last) {
+void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
+                     const struct cdl_pass *pass, size_t start, size_t first, size_t last) {
     for (size_t end; first < last && !cdl_stopped(ctx); first = end) {
         end = last - first < program->piece ? last : first + program->piece;
-        cdl_gather(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, first, end,
-                   program->inputs[i]);
+        cdl_feed(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, first, end,
+                 program->inputs[i]);
     }
 }
 
@@ -146,7 +146,7 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
                       const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows) {
     const size_t start = pass->next * pass->batch;
     for (int i = 0; i < program->n_inputs; i++)
-        cdl_gather_pieces(program, ctx, i, pass, start, rows.first, rows.last);
+        cdl_feed_pieces(program, ctx, i, pass, start, rows.first, rows.last);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         run(node->op->forward, node->op->forward_stages, node, ctx, team, rows);

@@ -40,10 +40,10 @@ struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_
 void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
                       struct cdl_step *step);
 
-/* Samples [first, last) of a batch that begins at `start` of the pass into input i (cdl_gather), as
+/* Samples [first, last) of a batch that begins at `start` of the pass into input i (cdl_feed), as
  * far as the watch lets it. */
-void cdl_gather_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
-                       const struct cdl_pass *pass, size_t start, size_t first, size_t last);
+void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
+                     const struct cdl_pass *pass, size_t start, size_t first, size_t last);
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                       const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows);

@@ -10,7 +10,7 @@
 #include "base/threads.h"
 #include "cdl.h"
 #include "ops/op.h"
-#include "ops/whole.h"
+#include "learn/whole.h"
 
 static int failures;
 

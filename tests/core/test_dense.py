@@ -98,7 +98,7 @@ def test_gradients_of_few_rows_need_no_turned_weights(rows, isa):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rows", [90, 310])
 def test_wide_layers_learn_from_copies_of_their_columns(rows, isa):
-    """Rows so far apart that 64 columns of them are copied (ops/gradient.c), of dy and of both."""
+    """Rows of dy, or of both, so far apart that 64 columns are copied (products/gradient.c)."""
     rng = np.random.default_rng(rows)
     x = rng.normal(size=(rows, 1000)).astype(np.float32)
     program = stack(rng, (), [1000, 586, 330, 5])

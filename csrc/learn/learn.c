@@ -1,7 +1,7 @@
 /* learn.c - what happens between a gradient and the new weights, in Keras's order: penalty,
  * accumulation, clipping, weight decay, update, moving average, constraint. */
-#include "ops/learn.h"
-#include "ops/whole.h"
+#include "learn/learn.h"
+#include "learn/whole.h"
 
 #include <math.h>
 #include <string.h>

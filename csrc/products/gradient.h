@@ -4,10 +4,10 @@
  * that each read of one costs an entry of the TLB and a line which no prefetcher saw coming; many
  * blocks read the same columns, so they are copied side by side before the first of them.
  */
-#ifndef CDL_OPS_GRADIENT_H
-#define CDL_OPS_GRADIENT_H
+#ifndef CDL_PRODUCTS_GRADIENT_H
+#define CDL_PRODUCTS_GRADIENT_H
 
-#include "ops/learn.h"
+#include "learn/learn.h"
 
 /* Where there are copies, blocks are walked in strips of 4 panels, whose copies stay in the L2
  * cache while x passes once; elsewhere in the order of memory. */

@@ -1,5 +1,5 @@
 /* matmul.c - cache blocking around the kernels: which block is computed when. */
-#include "ops/matmul.h"
+#include "products/matmul.h"
 
 #include "base/param.h"
 

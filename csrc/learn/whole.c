@@ -1,5 +1,5 @@
 /* whole.c - Lamb and Adafactor. */
-#include "ops/whole.h"
+#include "learn/whole.h"
 
 #include <math.h>
 

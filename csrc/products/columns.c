@@ -1,10 +1,10 @@
 /* columns.c - from the sums of blocks of samples to what a row of parameters learns. */
-#include "ops/columns.h"
+#include "products/columns.h"
 
-void cdl_learn_row(const struct cdl_node *node, const struct cdl_context *ctx, int which,
-                   const float *sums, float *g, int thread, int n_threads) {
-    if (!node->trained[which]) return;
-    const struct cdl_param *param = node->param[which];
+void cdl_learn_row(struct cdl_trained *trained, const struct cdl_context *ctx, const float *sums,
+                   float *g, int thread, int n_threads) {
+    if (!trained) return;
+    const struct cdl_param *param = trained->param;
     const size_t n = cdl_blocks(param), end = n * (size_t)(thread + 1) / (size_t)n_threads;
     const size_t each = cdl_column_floats(param->cols), blocks = cdl_row_blocks(ctx->rows);
     for (size_t i = n * (size_t)thread / (size_t)n_threads; i < end; i++) {
@@ -14,6 +14,6 @@ void cdl_learn_row(const struct cdl_node *node, const struct cdl_context *ctx, i
             for (size_t b = 0; b < blocks; b++) sum += sums[b * each + block.column + j];
             g[j] = block.column + j < param->cols ? sum : 0.0f;
         }
-        cdl_learn(node->trained[which], ctx, block, g);
+        cdl_learn(trained, ctx, block, g);
     }
 }

@@ -3,11 +3,11 @@
  * Their gradients are sums over all lines of the batch. backward() makes one sum of each block of
  * CDL_ROW_BLOCK samples, which no two threads share; update() adds the blocks up in order.
  */
-#ifndef CDL_OPS_COLUMNS_H
-#define CDL_OPS_COLUMNS_H
+#ifndef CDL_PRODUCTS_COLUMNS_H
+#define CDL_PRODUCTS_COLUMNS_H
 
-#include "ops/learn.h"
-#include "ops/op.h"
+#include "learn/learn.h"
+#include "learn/context.h"
 
 static inline size_t cdl_column_floats(size_t width) { return cdl_round_up(width, CDL_LINE); }
 
@@ -21,8 +21,8 @@ static inline float *cdl_block_sums(float *sums, size_t width, size_t row) {
     return sums + row / CDL_ROW_BLOCK * cdl_column_floats(width);
 }
 
-/* One thread's share of what parameter `which` of the node learns from the blocks' sums. */
-void cdl_learn_row(const struct cdl_node *node, const struct cdl_context *ctx, int which,
-                   const float *sums, float *g, int thread, int n_threads);
+/* One thread's share of what a parameter, unless it is NULL, learns from the blocks' sums. */
+void cdl_learn_row(struct cdl_trained *trained, const struct cdl_context *ctx, const float *sums,
+                   float *g, int thread, int n_threads);
 
 #endif

@@ -2,12 +2,12 @@
  *
  * They are rows of the table of optimizers as the others are, and have a function beside.
  */
-#ifndef CDL_OPS_WHOLE_H
-#define CDL_OPS_WHOLE_H
+#ifndef CDL_LEARN_WHOLE_H
+#define CDL_LEARN_WHOLE_H
 
 #include <assert.h>
 
-#include "ops/op.h"
+#include "learn/context.h"
 
 struct cdl_whole {
     /* Block by block, by many threads: the row's update gives the direction d, and when all of it

@@ -1,6 +1,6 @@
 /* matmul_values.h - products of matrices that are values: lines as they lie, either side turned. */
-#ifndef CDL_OPS_MATMUL_VALUES_H
-#define CDL_OPS_MATMUL_VALUES_H
+#ifndef CDL_PRODUCTS_MATMUL_VALUES_H
+#define CDL_PRODUCTS_MATMUL_VALUES_H
 
 #include <stdbool.h>
 

@@ -5,10 +5,10 @@
  * gradient of a parameter, the block learns at once, while it is in cache. Otherwise it is kept,
  * and when all blocks of all parameters are there (a barrier) the parameter learns as a whole.
  */
-#ifndef CDL_OPS_LEARN_H
-#define CDL_OPS_LEARN_H
+#ifndef CDL_LEARN_LEARN_H
+#define CDL_LEARN_LEARN_H
 
-#include "ops/op.h"
+#include "learn/context.h"
 
 /* The gradient g (changed) of the n floats at `offset`: for a matrix rows [row, row + rows) of the
  * panel that starts at `column`, at most CDL_CHUNK rows from a multiple of CDL_CHUNK. */

@@ -2,12 +2,12 @@
  *
  * They look at the run's watch as they go: if it ends, what they were to give is garbage.
  */
-#ifndef CDL_OPS_MATMUL_H
-#define CDL_OPS_MATMUL_H
+#ifndef CDL_PRODUCTS_MATMUL_H
+#define CDL_PRODUCTS_MATMUL_H
 
 #include <stdbool.h>
 
-#include "ops/op.h"
+#include "learn/context.h"
 
 /* What happens to a block of c while it is in the L1 cache. */
 struct cdl_epilogue {

@@ -3,10 +3,10 @@
  * Each block of CDL_ROW_BLOCK samples, which no two threads share, has a sum of its own; behind a
  * barrier the blocks are added up in order, each thread a part of the elements.
  */
-#ifndef CDL_OPS_BLOCKS_H
-#define CDL_OPS_BLOCKS_H
+#ifndef CDL_PRODUCTS_BLOCKS_H
+#define CDL_PRODUCTS_BLOCKS_H
 
-#include "ops/op.h"
+#include "learn/context.h"
 
 /* Elements [first, last): a thread's part of n, cut at whole lines. */
 struct cdl_part {

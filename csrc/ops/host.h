@@ -1,8 +1,8 @@
 /* host.h - a function of the caller's within a program: its own language's code, for which the run
  * waits.
  */
-#ifndef CDL_BASE_HOST_H
-#define CDL_BASE_HOST_H
+#ifndef CDL_OPS_HOST_H
+#define CDL_OPS_HOST_H
 
 #include <stdbool.h>
 #include <stddef.h>

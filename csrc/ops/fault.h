@@ -3,8 +3,8 @@
  * It must go on without harm; the run ends before the weights of this batch have changed, and the
  * caller is told. Of several the one in the first sample counts, whichever thread finds it.
  */
-#ifndef CDL_BASE_FAULT_H
-#define CDL_BASE_FAULT_H
+#ifndef CDL_OPS_FAULT_H
+#define CDL_OPS_FAULT_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

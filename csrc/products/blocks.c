@@ -1,5 +1,5 @@
 /* blocks.c - sums over all samples of a batch: of blocks, then of the blocks' sums. */
-#include "ops/blocks.h"
+#include "products/blocks.h"
 
 #include <string.h>
 

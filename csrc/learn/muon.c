@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/whole.h"
+#include "learn/whole.h"
 
 /* What muon_step derives. */
 enum { MOMENTUM, NESTEROV, RATE, RMS_RATE, A, B, C, STEPS };

@@ -5,7 +5,7 @@
  * draws is thrown away so, on average, and no processor foresees which: with a branch that costs
  * more than the rest. Here a draw that does not fit changes i with itself.
  */
-#include "base/shuffle.h"
+#include "program/shuffle.h"
 
 static uint64_t mask_of(uint64_t i) { return ~(uint64_t)0 >> __builtin_clzll(i); }
 

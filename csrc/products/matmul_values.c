@@ -3,7 +3,7 @@
  * Lines of b of up to 64 columns are a panel as they lie; of wider ones 64 columns are, rows ldb
  * apart. A turned b is turned piece by piece: 64 x 64 floats on the stack.
  */
-#include "ops/matmul_values.h"
+#include "products/matmul_values.h"
 
 #include <string.h>
 

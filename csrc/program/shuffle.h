@@ -1,6 +1,6 @@
 /* shuffle.h - a random order of rows, bit for bit as NumPy's legacy generator draws it. */
-#ifndef CDL_BASE_SHUFFLE_H
-#define CDL_BASE_SHUFFLE_H
+#ifndef CDL_PROGRAM_SHUFFLE_H
+#define CDL_PROGRAM_SHUFFLE_H
 
 #include <stddef.h>
 #include <stdint.h>

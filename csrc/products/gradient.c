@@ -1,10 +1,10 @@
 /* gradient.c - x^T dy of one weight: the walk over its blocks, and copies of what lies far apart.
  */
-#include "ops/gradient.h"
+#include "products/gradient.h"
 
 #include <string.h>
 
-#include "ops/matmul.h"
+#include "products/matmul.h"
 
 /* Bytes from a block's first row to its last from which on copies pay: of dy, whose lines are read
  * by vectors, what a first-level TLB of some 64 pages covers; of x, which a tile reads six floats

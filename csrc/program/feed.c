@@ -1,4 +1,4 @@
-/* gather.c - rows of the caller's arrays, of any type and strides, into the program's inputs.
+/* feed.c - rows of the caller's arrays, of any type and strides, into the program's inputs.
  *
  * A sample is walked in C order: runs along its last axes, as many as lie evenly spaced, are
  * converted and cut into the lines of the input. Nothing of the array is copied beyond the rows of
@@ -261,9 +261,9 @@ static void gather_sparse(const struct cdl_kernels *kernels, const struct cdl_ar
     }
 }
 
-void cdl_gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-                const struct cdl_tensor *to) {
+void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
+              const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
+              const struct cdl_tensor *to) {
     if (array->sparse) {
         gather_sparse(kernels, array, order, start, first, last, to);
         return;

@@ -1,0 +1,45 @@
+/* context.h - what a run tells those who work in it: the batch, the step, who takes which rows. */
+#ifndef CDL_LEARN_CONTEXT_H
+#define CDL_LEARN_CONTEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/watch.h"
+#include "kernels/kernels.h"
+#include "learn/step.h"
+
+/* Threads cut a batch at multiples of this: sums of blocks are nobody's to share, and a kernel's
+ * vectors and tail fall on the same rows however many threads there are. */
+enum { CDL_ROW_BLOCK = 16 };
+
+static inline size_t cdl_row_blocks(size_t rows) {
+    return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
+}
+
+/* Floats that update() may always use in thread_scratch: one block of a weight's gradient. */
+enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
+
+/* The state of a run that ops may read. */
+struct cdl_context {
+    const struct cdl_kernels *kernels;
+    bool training;
+    int stage;           /* of an op with forward_stages or backward_stages, from 0 */
+    size_t rows;         /* live samples that the node sees: of this batch, or 1 if it is shared */
+    size_t start;        /* number of row 0 in the caller's arrays; in predictions it may wrap */
+    size_t batch;        /* live samples of this batch */
+    int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
+    float *scratch;      /* this thread's: what thread_floats() of its ops ask for */
+    uint64_t seed, step;
+    struct cdl_watch *watch; /* NULL: the run does not end here, since the step is short or begun */
+    bool asks;               /* whether this thread looks after the watch */
+    struct cdl_step optimizer;
+};
+
+/* Whether to leave the work: nothing will come of it. Between pieces of 10 us and more. */
+static inline bool cdl_stopped(const struct cdl_context *ctx) {
+    return ctx->watch && cdl_watch_stops(ctx->watch, ctx->asks);
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* definition.h - a program as its caller describes it, and what it says of itself once built. */
+#ifndef CDL_PROGRAM_DEFINITION_H
+#define CDL_PROGRAM_DEFINITION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "ops/op.h"
+
+struct cdl_value_def {
+    int n_dims;
+    size_t dims[CDL_MAX_DIMS]; /* per sample */
+    bool is_int;
+    bool shared; /* one for the whole batch */
+};
+
+struct cdl_instruction_def {
+    int op;
+    int n_in, n_out, n_params;
+    int in[CDL_MAX_INPUTS], out[CDL_MAX_OUTPUTS];
+    struct cdl_param *params[CDL_MAX_PARAMS];
+    int trained[CDL_MAX_PARAMS]; /* number in the program's list of trained parameters, or -1 */
+    float attributes[CDL_MAX_ATTRIBUTES]; /* in the op's order */
+    float row_params[CDL_MAX_ROW_PARAMS]; /* in the row's order */
+    const double *numbers;                /* n_numbers, of any length; copied */
+    size_t n_numbers;
+    struct cdl_host host; /* of op "host" */
+};
+
+struct cdl_trained_def {
+    struct cdl_param *param;
+    size_t outer, height, width; /* its shape: the last two axes, and the product of the others */
+    int group;                   /* below n_groups */
+    struct cdl_param *slots[CDL_MAX_SLOTS];
+    float l1, l2;
+    struct cdl_param *pull; /* what is added to the gradient, or NULL */
+    float decay;            /* weight decay; the rate is multiplied to it */
+    int constraint;         /* 0 none, 1 not negative, 2 norms: low, high, rate */
+    float low, high, rate;
+    struct cdl_param *average, *accumulated; /* or NULL */
+};
+
+/* What stands around the optimizer's row; 0 where it does not apply. */
+struct cdl_rules {
+    double clip_value, clip_norm, global_clip_norm;
+    double average_momentum;
+    int64_t overwrite_frequency, accumulation_steps;
+    bool finite_only; /* a batch whose gradients are not all finite changes nothing */
+};
+
+/* Parameters that learn by the same row of the table of optimizers. */
+struct cdl_group_def {
+    int optimizer;
+    double hypers[CDL_MAX_HYPERS];
+};
+
+struct cdl_program_def {
+    size_t rows; /* capacity: the largest batch; for each thread when not training */
+    bool training;
+    const char *isa; /* or NULL */
+    int threads;     /* or 0: the gate decides */
+    int n_values, n_instructions, n_inputs, n_outputs, n_pulled, n_trained;
+    const struct cdl_value_def *values;
+    const struct cdl_instruction_def *instructions;
+    const int *inputs, *outputs;
+    const int *pulled; /* values whose gradients cdl_backward is given */
+    const struct cdl_trained_def *trained;
+    int n_groups; /* 0: nothing learns */
+    struct cdl_group_def groups[CDL_MAX_GROUPS];
+    struct cdl_rules rules;
+    cdl_ask_fn *ask; /* whether a run is to end early (base/watch.h), or NULL */
+    void *who;
+};
+
+struct cdl_program;
+
+/* On CDL_ERR_PROGRAM `*fault` is the number of the instruction that does not fit. */
+cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_program **out,
+                              int *fault);
+void cdl_program_destroy(struct cdl_program *program);
+int cdl_program_threads(const struct cdl_program *program);
+/* Bytes that the program's values, gradients and scratch take; and how many no plan could save. */
+size_t cdl_program_bytes(const struct cdl_program *program, size_t *least);
+const char *cdl_program_isa(const struct cdl_program *program);
+
+#endif

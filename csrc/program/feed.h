@@ -1,0 +1,44 @@
+/* feed.h - the caller's arrays, and the way of their rows into the program's inputs. */
+#ifndef CDL_PROGRAM_FEED_H
+#define CDL_PROGRAM_FEED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/convert.h"
+#include "ops/op.h"
+
+enum { CDL_MAX_ARRAY_DIMS = CDL_MAX_DIMS + 1 };
+
+/* The stored elements of a sparse array of two axes, row by row (CSR). */
+struct cdl_sparse {
+    const char *values;  /* of the array's dtype */
+    const char *columns; /* int32, or int64 if `wide` */
+    bool wide;
+    size_t stored; /* how many there are */
+};
+
+/* Any strided array; axis 0 are the samples. Nothing is copied: rows are converted as they are
+ * used. */
+struct cdl_array {
+    const char *data; /* sparse: the number of each row's first element, int64, and one more */
+    enum cdl_dtype dtype;
+    bool swapped; /* bytes in the other order than the machine's */
+    int n_dims;
+    size_t shape[CDL_MAX_ARRAY_DIMS];
+    ptrdiff_t strides[CDL_MAX_ARRAY_DIMS]; /* in bytes */
+    const struct cdl_sparse *sparse;       /* or NULL: every element is there */
+};
+
+/* Number of the first element (in C order) that is no integer in [0, classes), or -1. */
+int64_t cdl_check_classes(const struct cdl_array *array, int64_t classes);
+
+/* Samples [first, last) of the batch into the input's rows, converted. `start` and, unless it is
+ * NULL, `order` tell which rows of the array they are; those up to row `rows` of the pass are asked
+ * for ahead. */
+void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
+              const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
+              const struct cdl_tensor *to);
+
+#endif
