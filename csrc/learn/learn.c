@@ -95,6 +95,20 @@ static void note_squares(const struct cdl_trained *trained, const struct cdl_ker
     kernels->squares(block.rows * block.width, g, &trained->squares[i].g);
 }
 
+/* The gradient, or what it and those before it come to: their sum itself stays as it is until
+ * nothing can void the step any more (cdl_learn_sum). */
+static void keep(const struct cdl_trained *trained, const struct cdl_context *ctx,
+                 struct cdl_block block, size_t offset, float *g) {
+    const struct cdl_kernels *kernels = ctx->kernels;
+    const struct cdl_step *step = &ctx->optimizer;
+    const size_t n = block.rows * block.width;
+    const bool waits = trained->accumulated && !step->apply;
+    if (trained->accumulated) kernels->add(n, trained->accumulated + offset, g);
+    if (trained->accumulated && !waits) kernels->scale(n, 1.0f / (float)step->accumulate, g);
+    kernels->blend(n, 0.0f, g, trained->gradient + offset);
+    if (trained->squares && !waits) note_squares(trained, kernels, block, g);
+}
+
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
                float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -107,10 +121,13 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     }
     if (trained->penalty) penalize_block(trained, ctx, block, g);
     if (trained->pull) kernels->add(n, trained->pull + offset, g);
+    if (trained->gradient) {
+        keep(trained, ctx, block, offset, g);
+        return;
+    }
     if (trained->accumulated) {
         float *sum = trained->accumulated + offset;
         kernels->add(n, g, sum);
-        if (!step->apply && trained->gradient) return;
         if (!step->apply) {
             settle(trained, ctx, offset, n);
             return;
@@ -118,11 +135,6 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         kernels->blend(n, 0.0f, sum, g);
         kernels->scale(n, 1.0f / (float)step->accumulate, g);
         kernels->scale(n, 0.0f, sum);
-    }
-    if (trained->gradient) {
-        kernels->blend(n, 0.0f, g, trained->gradient + offset);
-        if (trained->squares) note_squares(trained, kernels, block, g);
-        return;
     }
     prepare(trained, ctx, offset, n, g);
     update(trained, ctx, offset, n, g, trained->param->w + offset);
@@ -170,6 +182,16 @@ bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_st
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {
     return step->groups[trained->group].whole || trained->constraint == CDL_NORM ||
            cdl_learn_asks_norms(trained, step);
+}
+
+void cdl_learn_sum(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t i) {
+    const struct cdl_block block = cdl_block_at(trained->param, i);
+    const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+    float *sum = trained->accumulated + offset;
+    if (ctx->optimizer.apply)
+        ctx->kernels->scale(n, 0.0f, sum);
+    else
+        ctx->kernels->blend(n, 0.0f, trained->gradient + offset, sum);
 }
 
 /* The direction goes where the gradient was. */

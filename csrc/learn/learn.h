@@ -46,6 +46,10 @@ void cdl_learn_move(struct cdl_trained *trained, const struct cdl_context *ctx, 
 void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
                      float *scratch);
 
+/* Where kept gradients are accumulated, before the step: block i of their sum, which cdl_learn
+ * leaves as it is since the step may still be void, becomes what was kept, or 0 once applied. */
+void cdl_learn_sum(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t i);
+
 /* After it: the columns of a panel, or all of a vector, are brought to norms within the limits. */
 void cdl_limit_norms(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
                      size_t column);

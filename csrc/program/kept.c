@@ -190,6 +190,16 @@ static bool learn_long(struct cdl_program *program, struct cdl_context *ctx, str
     return false;
 }
 
+static void accumulate(struct cdl_program *program, const struct cdl_context *ctx,
+                       struct walk walk) {
+    for (int i = 0; i < program->n_trained; i++) {
+        const struct cdl_trained *trained = &program->trained[i];
+        const struct blocks mine = next_blocks(&walk, trained, ctx);
+        for (size_t b = mine.first; b < mine.last && trained->accumulated; b++)
+            cdl_learn_sum(trained, ctx, b);
+    }
+}
+
 static void move(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk) {
     for (int i = 0; i < program->n_trained; i++) {
         struct cdl_trained *trained = &program->trained[i];
@@ -229,6 +239,7 @@ bool cdl_learn_kept(struct cdl_program *program, struct cdl_context *ctx, struct
     }
     if (ctx->optimizer.finite_only && !(all_squares < INFINITY)) return false;
     if (!learn_long(program, ctx, team, walk, all_squares)) return false;
+    accumulate(program, ctx, walk);
     learn(program, ctx, walk, all_squares, false);
     if (program->reaches && ctx->optimizer.apply) {
         cdl_barrier_wait(team, ctx->thread);

@@ -2,6 +2,7 @@
  * at a time, gradients that are kept so that weights change at the very end of a step, and the way
  * back of what changes before.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,12 +101,6 @@ static double update_flops(const struct cdl_program *program) {
     return flops;
 }
 
-static bool accumulates(const struct cdl_program *program) {
-    bool any = false;
-    for (int i = 0; i < program->n_trained; i++) any |= program->trained[i].accumulated != NULL;
-    return any;
-}
-
 /* Calls visit() for each parameter that an op changes as it goes forward. */
 static size_t each_followed(const struct cdl_program *program,
                             void (*visit)(struct cdl_param *param, float *kept), float *kept) {
@@ -128,16 +123,13 @@ cdl_status cdl_cut(struct cdl_program *program) {
         struct cdl_node *node = &program->nodes[i];
         node->piece = program->is_long && may_be_cut(node) ? piece_of(node) : all_samples;
     }
-    size_t most = 1;
-    for (int i = 0; i < program->n_inputs; i++) {
-        const struct cdl_tensor *input = program->inputs[i];
-        if (input->lines * input->ld > most) most = input->lines * input->ld;
-    }
+    double most = 1.0;
+    for (int i = 0; i < program->n_inputs; i++) most = fmax(most, floats_of(program->inputs[i]));
+    for (int i = 0; i < program->n_outputs; i++) most = fmax(most, floats_of(program->outputs[i]));
     program->piece =
-        program->is_long ? in_row_blocks(PIECE_WORK / WORK_OF_A_FLOAT / (double)most) : all_samples;
+        program->is_long ? in_row_blocks(PIECE_WORK / WORK_OF_A_FLOAT / most) : all_samples;
     if (!program->training) return CDL_OK;
-    program->whole |= program->is_long && !accumulates(program) && keeps_gradients(program);
-    program->learns_last = program->whole && !accumulates(program);
+    program->whole |= program->is_long && keeps_gradients(program);
     for (int i = 0; i < program->n_trained && updates_long; i++)
         program->undo_floats += cdl_undo_floats(program, &program->trained[i]);
     const size_t followed = each_followed(program, NULL, NULL);

@@ -66,6 +66,17 @@ static void look_at(const struct cdl_program *program, const struct cdl_array *a
     direct->node.in[0] = &direct->x;
 }
 
+/* An output's rows to the caller's memory, piece by piece, as far as the watch lets it. */
+static void copy_pieces(const struct cdl_program *program, const struct cdl_context *ctx,
+                        const struct cdl_tensor *value, size_t first, size_t rows, float *to) {
+    const size_t sample = value->shared ? 0 : value->lines * value->width;
+    for (size_t done = 0; done < rows && !cdl_stopped(ctx); done += program->piece) {
+        const size_t piece = rows - done < program->piece ? rows - done : program->piece;
+        cdl_copy_out(value, first + done, piece, to + done * sample);
+        if (value->shared) return;
+    }
+}
+
 /* Whether nothing from row `at` on can change what the caller is told: something has failed in a
  * row before it. */
 static bool is_settled(const struct cdl_program *program, size_t at) {
@@ -110,7 +121,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
             const struct cdl_tensor *value = program->outputs[i];
             if (value->shared && thread > 0) continue; /* the first has copied it */
             const size_t sample = value->shared ? 0 : value->lines * value->width;
-            cdl_copy_out(value, base, rows, job->outputs[i] + at * sample);
+            copy_pieces(program, &ctx, value, base, rows, job->outputs[i] + at * sample);
         }
         if (mine.last - at <= capacity) break;
         if (thread == 0 && cdl_watch_tick(&program->watch, INFINITY, false))

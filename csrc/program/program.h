@@ -33,7 +33,7 @@ struct cdl_program {
     int n_groups;
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
-    bool whole;        /* some parameter's whole gradient is needed before it can learn */
+    bool whole;        /* gradients are kept, and nothing learns before all of them are there */
     bool reaches;      /* some parameter's step depends on lengths (learn/whole.h) */
     bool limits_norms; /* some parameter's columns do not grow beyond a norm */
     bool may_fail;     /* a host or a fault may end a run */
@@ -41,9 +41,8 @@ struct cdl_program {
     bool mixes_rows;   /* samples see each other in predictions too */
     bool reads_rows;   /* the first node is dense, and alone reads the first input, line by line */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
-    bool learns_last;  /* no weight changes before all gradients of the step are there */
     bool is_long;      /* a batch takes so long that the watch is looked at within it */
-    size_t piece;      /* samples of an input that are gathered between two looks */
+    size_t piece;      /* samples that are gathered or copied out between two looks */
     struct cdl_watch watch;
     float *undo; /* undo_floats: what parameters were whose step takes long (kept.c) */
     size_t undo_floats;

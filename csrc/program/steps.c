@@ -173,7 +173,7 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
         if (program->learns_later || !node->learns) continue;
         if (cdl_stopped(ctx)) return;
-        if (!program->learns_last) ctx->watch = NULL; /* from here on the step is finished */
+        if (!program->whole) ctx->watch = NULL; /* from here on the step is finished */
         learn(node, ctx, ctx->scratch, 0, 1);
     }
 }
@@ -188,7 +188,7 @@ static void update_share(const struct cdl_program *program, const struct cdl_con
 
 bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team) {
     if (cdl_has_failed(program)) return false;
-    if (!program->learns_last) {
+    if (!program->whole) {
         if (cdl_watch_stopped(&program->watch)) return false;
         ctx->watch = NULL;
     }

@@ -155,20 +155,33 @@ def test_a_step_that_is_cut_short_has_changed_nothing(net, rules, threads, looks
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_gradients_of_long_products_are_kept_so_that_they_can_be_cut_short(threads, looks):
-    """And the weights are to the bit those of shorter steps, which learn block by block."""
-    few, many = (Training(wide=512, rows=rows, threads=threads) for rows in (256, 2048 * threads))
-    before = many.state()
-    n = looks.of(many.step)
-    blocks = 3 * (512 // 64) ** 2 // threads  # of the products of the update, looked at one by one
-    assert n > looks.of(few.step) + 0.9 * blocks
-    after = many.state()
-    again = Training(wide=512, rows=2048 * threads, threads=threads)
-    for at in (1, n // 3, n // 2, n - 9, n - 1):  # the last third are products of the update
-        looks.of(again.step, at)
-        assert same(again.state(), before)
-    again.step()
-    assert same(again.state(), after)
+@pytest.mark.parametrize("rules", ["at once", "later"])
+def test_gradients_of_long_products_are_kept_so_that_they_can_be_cut_short(rules, threads, looks):
+    few, many, again = (
+        Training(rules=rules, wide=512, rows=rows, threads=threads)
+        for rows in (256, 2048 * threads, 2048 * threads)
+    )
+    for _ in range(2):  # of which one may add to what is accumulated, and one apply it
+        before = many.state()
+        n = looks.of(many.step)
+        blocks = 3 * (512 // 64) ** 2 // threads  # of the products of the update
+        assert n > looks.of(few.step) + 0.9 * blocks  # each is looked at
+        after = many.state()
+        for at in (1, n // 3, n // 2, n - 9, n - 1):  # the last third are products of the update
+            looks.of(again.step, at)
+            assert same(again.state(), before)
+        again.step()
+        assert same(again.state(), after)
+
+
+@pytest.mark.parametrize("rules", ["at once", "later"])
+def test_kept_gradients_give_the_bits_of_learning_block_by_block(rules):
+    """What one thread finds long enough to keep, two share and do not keep."""
+    kept, at_once = (Training(rules=rules, wide=512, rows=2048, threads=n) for n in (1, 2))
+    for _ in range(3):
+        kept.step()
+        at_once.step()
+        assert same(kept.state(), at_once.state())
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -251,6 +264,22 @@ def test_a_prediction_that_is_cut_short_is_right_the_next_time(threads, looks):
         for at in moments(n):
             looks.of(lambda: executor.predict([x]), at)  # noqa: B023
         np.testing.assert_array_equal(executor.predict([x]), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_large_output_is_copied_out_in_pieces(threads, looks):
+    program = Program()
+    x = program.input((4096,))
+    program.output(activation(program, x, "tanh"))
+    executor = _core.Executor(program.fused(), 8000, threads=threads)
+    values = np.random.default_rng(0).normal(size=(8000, 4096)).astype(np.float32)
+    pieces = 8000 * 4096 // 2_500_000 // threads
+    n = looks.of(lambda: executor.predict([values]))
+    assert (
+        n >= 4 * pieces
+    )  # of the input, of the output, and twice as many of the hyperbolic tangent
+    looks.of(lambda: executor.predict([values]), n - 2)
+    np.testing.assert_allclose(executor.predict([values]), np.tanh(values), rtol=1e-6)
 
 
 def test_passes_before_the_one_that_is_cut_short_are_told(looks):
