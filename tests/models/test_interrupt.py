@@ -3,6 +3,7 @@
 import inspect
 import signal
 import sys
+import threading
 import time
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from models.nets import net, same_weights
 
 from cdl import _core
+from cdl.callbacks import Callback
 from cdl.layers import Dense, Input
 from cdl.models import Sequential, loops
 
@@ -126,6 +128,53 @@ def test_history_holds_the_epochs_before_the_one_that_is_interrupted(pressed):
     assert model.history.epoch == list(range(done))
     for name, values in whole.history.history.items():
         assert model.history.history[name] == values[:done]
+
+
+def test_a_handler_that_raises_nothing_runs_within_a_step_and_changes_nothing():
+    x = np.random.default_rng(1).normal(size=(800, 400)).astype(np.float32)
+    once, model, heard = large(), large(), []
+    once.fit(x, x, batch_size=400, epochs=2, shuffle=False, verbose=0)
+
+    def note(number, frame):
+        heard.append(int(model.optimizer.iterations))
+        model.predict(x[:3], verbose=0)
+
+    before = signal.signal(signal.SIGUSR1, note)
+    _core.answer_signals(lambda: len(heard) < 20 and signal.raise_signal(signal.SIGUSR1), 0.0)
+    try:
+        model.fit(x, x, batch_size=400, epochs=2, shuffle=False, verbose=0)
+    finally:
+        _core.answer_signals()
+        signal.signal(signal.SIGUSR1, before)
+    assert len(heard) == 20
+    assert set(heard) == {0}  # within the first call of the core
+    assert same_weights(model, once.get_weights())
+
+
+def test_the_main_thread_hears_ctrl_c_while_another_trains_which_goes_on():
+    model, heard = compiled(), threading.Event()
+
+    class StopOnceHeard(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            begun.set()
+            self.model.stop_training = heard.is_set()
+
+    begun = threading.Event()
+    options = {"batch_size": 4, "epochs": 10**6, "verbose": 0, "callbacks": StopOnceHeard()}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=lambda: model.fit(X, Y, **options))
+    thread.start()
+    try:
+        begun.wait()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        steps = int(model.optimizer.iterations)
+        while int(model.optimizer.iterations) <= steps:
+            assert thread.is_alive()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        heard.set()
+        thread.join()
 
 
 @pytest.mark.measures

@@ -134,11 +134,13 @@ def test_memory_goes_with_the_last_reference(model):
 
 @pytest.mark.measures
 def test_one_row_takes_under_10_us(model):
+    import time
     import timeit
 
     x = X[:1]
     model.predict(x)
-    assert min(timeit.repeat(lambda: model.predict(x), number=500, repeat=9)) / 500 < 10e-6
+    taken = timeit.repeat(lambda: model.predict(x), timer=time.thread_time, number=500, repeat=9)
+    assert min(taken) / 500 < 10e-6  # of the thread's own time: a busy machine makes it wait, too
 
 
 @pytest.mark.measures
