@@ -116,10 +116,10 @@ def test_a_loss_may_come_from_layers_alone():
     model = model_of(cdl.Model, Sparse())
     first, last = fit(model, y=None)["loss"]
     assert 0 < last < first
-    with pytest.raises(ValueError, match="must be compiled with a loss.*, got loss="):
+    with pytest.raises(ValueError, match=r"must be compiled with a loss.*, got loss="):
         fit(model_of())
     silent = type("Silent", (Layer,), {"call": lambda self, x: x * 1.0})
-    with pytest.raises(ValueError, match="must be compiled with a loss.*, got loss="):
+    with pytest.raises(ValueError, match=r"must be compiled with a loss.*, got loss="):
         fit(model_of(cdl.Model, silent()))
 
 
