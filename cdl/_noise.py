@@ -32,7 +32,7 @@ def drawn(program: Program, op: str, x: Value, attributes: dict[str, float]) -> 
     shape = [1 if pattern >> (k + 1) & 1 else n for k, n in enumerate(x.shape)]
     kind = "normal" if op == "noise" else "uniform"
     shared = x.shared or bool(pattern & 1)
-    seed, own = int(attributes["seed"]), bool(attributes["own"])
+    seed, own = int(attributes["seed"]), int(attributes["own"])
     numbers = _values.draw(program, kind, shape, seed, own=own, shared=shared)
     if tuple(shape) != x.shape:
         numbers = _values.broadcast(program, numbers, x.shape)

@@ -47,6 +47,7 @@ class Program:
         self._is_fixed = False
         self._is_forced = False
         self._read: dict[int, Value] = {}  # what a weight is, by its id
+        self._draws: dict[Any, int] = {}  # of generators: how many there are so far
         self._assigned: dict[int, Instruction] = {}
 
     def value(
@@ -136,6 +137,21 @@ class Program:
         if not value.shared:
             return value
         return self.emit("spread", (value,), value.shape, shared=False)
+
+    def draw_of(self, generator: Any) -> int:
+        """The attribute `own` of an instruction that draws from a generator.
+
+        A seed that was given is all that counts, whatever else is in the program: the number of
+        this draw of its generator, from 1. One that was drawn is mixed with that of the run and
+        the place in the program: 0.
+
+        Args:
+            generator: a `SeedGenerator`, or None for none.
+        """
+        if not getattr(generator, "was_given", False):
+            return 0
+        self._draws[generator] = self._draws.get(generator, 0) + 1
+        return self._draws[generator]
 
     def over_rows(self, value: Value, kind: str) -> Value:
         """The "sum", "mean", "max" or "min" over the samples of the batch, as a shared value."""

@@ -95,7 +95,7 @@ def draw(
     shape: Iterable[int],
     seed: int = 0,
     *,
-    own: bool = False,
+    own: int = 0,
     fixed: bool = False,
     shared: bool = False,
 ) -> Value:
@@ -106,7 +106,7 @@ def draw(
         kind: the distribution.
         shape: of the value.
         seed: what they follow from, besides that of the run.
-        own: whether that of the run is left out, as of a seed that the user has given.
+        own: 0, or that the seed is one that the user has given: see `Program.draw_of`.
         fixed: whether they are the same in each step, and follow from this seed alone.
         shared: whether they are the same for all samples of a batch.
     """

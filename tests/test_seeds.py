@@ -123,6 +123,34 @@ def test_noise_that_stays_in_predictions_draws_by_its_seed(name):
     assert (predicted(1) != predicted(2)).any()
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_equal_seeds_draw_the_same_wherever_they_stand(name):
+    shape, make = LAYERS[name]
+    x = np.ones((20, *shape), np.float32)
+    inputs = Input(shape)
+    behind = layers.Rescaling(1.0)(layers.Dropout(0.9)(inputs, training=False))
+    there = [make(seed=7)(inputs), make(seed=7)(inputs), make(seed=7)(behind), make(seed=8)(inputs)]
+    first, second, third, other = Model(inputs, there)(x, training=True)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, third)
+    assert (first != other).any()
+    if not name.startswith("a layer"):  # on arrays such a layer's `call` draws by NumPy
+        np.testing.assert_array_equal(first, make(seed=7)(x, training=True))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_that_stands_in_a_model_twice_draws_twice(name):
+    shape, make = LAYERS[name]
+    x = np.ones((20, *shape), np.float32)
+    inputs, one, two = Input(shape), make(seed=7), make(seed=7)
+    a, b, c, d = Model(inputs, [one(inputs), one(inputs), two(inputs), two(inputs)])(
+        x, training=True
+    )
+    assert (a != b).any()
+    np.testing.assert_array_equal(a, c)
+    np.testing.assert_array_equal(b, d)
+
+
 def takes_seed(thing):
     return "seed" in inspect.signature(thing).parameters
 

@@ -25,7 +25,7 @@ def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> Term:
     """Numbers of a distribution in the shape of a result."""
     fixed = isinstance(seed, (int, np.integer))
     start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**32
-    own = fixed or getattr(seed, "was_given", False)
+    own = 1 if fixed else program.draw_of(seed)
     shared = not spec.lead
     shape = spec.sample_shape
     y = _values.draw(program, kind, shape, start, own=own, fixed=fixed, shared=shared)

@@ -140,25 +140,28 @@ struct cdl_op {
 #include "ops/ops.def"
 #undef OP
 
-/* A seed of 40 bits stands in two attributes, `seed` and the next one, `seed_high`: a float holds
- * 24 of them. */
+/* What random numbers follow from are three attributes: `seed` and `seed_high`, a seed of 40 bits of
+ * which a float holds 24, and `own`. 0 there is a seed that was drawn; k > 0 is one that the user has
+ * given, and the k-th draw of its generator in the program. */
 static inline bool cdl_seed_fits(const struct cdl_node *node, int seed) {
     const float low = node->attribute[seed], high = node->attribute[seed + 1];
-    return low >= 0.0f && low < 0x1p24f && high >= 0.0f && high < 0x1p16f;
+    const float own = node->attribute[seed + 2];
+    return low >= 0.0f && low < 0x1p24f && high >= 0.0f && high < 0x1p16f && own >= 0.0f &&
+           own < 0x1p24f;
 }
 
 static inline uint64_t cdl_node_seed(const struct cdl_node *node, int seed) {
     return (uint64_t)node->attribute[seed] | (uint64_t)node->attribute[seed + 1] << 24;
 }
 
-/* The key of a node that draws random numbers: of its seed, the run's, the step and the place. With
- * `own`, the attribute after the seed's two, the run's is left out: the seed is one that the user
- * has given to a layer. */
+/* The key of a node that draws random numbers: of the step and, for a seed that was drawn, of the
+ * run's seed and the place in the program too. A seed that was given fixes the numbers by itself:
+ * neither of these counts, only which draw of its generator this is. */
 static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
                                           const struct cdl_context *ctx, int seed) {
-    const uint64_t run = node->attribute[seed + 2] != 0.0f ? 0 : ctx->seed;
-    const uint64_t both = cdl_mix64(run) ^ cdl_node_seed(node, seed);
-    return cdl_key_of(both, ctx->step, (uint64_t)node->index);
+    const uint64_t own = (uint64_t)node->attribute[seed + 2];
+    const uint64_t both = cdl_mix64(own ? 0 : ctx->seed) ^ cdl_node_seed(node, seed);
+    return cdl_key_of(both, ctx->step, own ? own - 1 : (uint64_t)node->index);
 }
 
 static inline float *cdl_rows(const struct cdl_tensor *t, size_t first) {

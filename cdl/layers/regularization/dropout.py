@@ -96,7 +96,7 @@ class _Patterned(Random):
             scale=scale,
             shift=shift,
             dropped=dropped,
-            **self._draws,
+            **self._draws(program),
         )
 
 
@@ -139,7 +139,7 @@ class Dropout(_Patterned):
             kept = 1.0 - float(self.rate)
             return self._emit(program, x, scale=1.0 / kept if kept > 0 else 0.0)
         rate = float(self.rate)
-        return program.emit("dropout", (x,), x.shape, (), rate=rate, **self._draws)
+        return program.emit("dropout", (x,), x.shape, (), rate=rate, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given."""

@@ -50,7 +50,7 @@ class GaussianNoise(Random):
         if self.stddev == 0:
             return x
         attributes = {"stddev": float(self.stddev), "multiplies": 0.0}
-        return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws)
+        return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given."""
@@ -90,7 +90,7 @@ class GaussianDropout(Random):
             )
         stddev = math.sqrt(rate / (1.0 - rate))
         attributes = {"stddev": stddev, "multiplies": 1.0}
-        return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws)
+        return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given."""

@@ -10,6 +10,7 @@ from cdl.random import SeedGenerator, checked_seed
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._program import Program
     from cdl.layers.arguments import LayerArguments
 
 
@@ -27,8 +28,7 @@ class Random(SameShape):
         self.seed_generator = SeedGenerator(self.seed)
         self._build_at_init()
 
-    @property
-    def _draws(self) -> dict[str, Any]:
-        """What an instruction draws by: a seed that was given leaves out that of the run."""
+    def _draws(self, program: Program) -> dict[str, Any]:
+        """What the next instruction of a program draws by."""
         generator = self.seed_generator
-        return {"seed": generator.seed, "own": float(generator.was_given)}
+        return {"seed": generator.seed, "own": program.draw_of(generator)}
