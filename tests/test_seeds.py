@@ -266,6 +266,23 @@ def test_orders_of_many_trainings_do_not_depend_on_which_ran_when(data):
     assert len(set(alone)) == 8
 
 
+@pytest.mark.parametrize("seed", [None, 5])
+def test_jobs_that_share_windows_get_the_same_orders_whichever_ran_first(seed):
+    def many(workers):
+        np.random.seed(3)
+        shared = cdl.utils.timeseries_dataset_from_array(X, Y, 2, shuffle=True, seed=seed)
+        models = [Sequential([Input((2, 6)), Flatten(), dense(1, 9)]) for _ in range(8)]
+        for model in models:
+            model.compile("adam", "mse")
+        jobs = [(model, shared, None) for model in models]
+        cdl.train_many(jobs, workers=workers, epochs=6)
+        return [bits(model) for model in models]
+
+    alone = many(1)
+    assert many(8) == alone
+    assert len(set(alone)) == 1
+
+
 def test_pydatasets_are_shuffled_in_train_many():
     seen = []
 
@@ -286,6 +303,7 @@ def test_pydatasets_are_shuffled_in_train_many():
         lambda: cdl.random.normal((4,)),
         lambda: SeedGenerator().next(),
         lambda: cdl.utils.split_dataset(np.arange(50), 0.5, shuffle=True)[0],
+        lambda: next(iter(cdl.utils.timeseries_dataset_from_array(X, None, 1, shuffle=True))),
     ],
 )
 def test_draws_without_a_seed_follow_that_of_their_thread(draw):

@@ -23,6 +23,8 @@ from cdl.random.sources import checked_seed as checked_seed
 from cdl.random.sources import core_seed as core_seed
 from cdl.random.sources import draw_from as draw_from
 from cdl.random.sources import draw_seed as draw_seed
+from cdl.random.sources import generator_within as generator_within
+from cdl.random.sources import numpys as numpys
 from cdl.random.sources import permutation as permutation
 from cdl.random.sources import pythons as pythons
 from cdl.random.sources import seeded as seeded

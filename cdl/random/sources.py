@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class _Own(threading.local):
     spare: tuple[np.random.BitGenerator, np.random.RandomState] | None = None
     seeds: Random | None = None
     core_seed: int | None = None
+    kept: WeakKeyDictionary[Any, np.random.RandomState] | None = None  # by who draws
 
 
 _own = _Own()
@@ -60,7 +62,7 @@ def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
     return _core.permutation(n, _own.bits or get_bit_generator())
 
 
-def _numpys() -> np.random.RandomState:
+def numpys() -> np.random.RandomState:
     """NumPy's global generator, or the thread's own."""
     from numpy.random import mtrand
 
@@ -80,7 +82,7 @@ def draw_from(seed: int | None) -> None:
     What the core draws still starts from the process's seed.
     """
     if seed is None:
-        _own.bits = _own.seeds = None
+        _own.bits = _own.seeds = _own.kept = None
         return
     import random
 
@@ -90,12 +92,33 @@ def draw_from(seed: int | None) -> None:
     _own.bits, by_seed = _own.spare
     by_seed.seed(seed)
     _own.seeds = random.Random(seed)
+    _own.kept = WeakKeyDictionary()
+
+
+def generator_within(drawer: Any, seed: int) -> np.random.RandomState | None:
+    """A generator of a seed, for this thread's present draws from generators of its own.
+
+    What draws by a seed of its own, and may be read by several jobs of `train_many` at once, draws
+    from this one there: in each job from the seed's first number on, whichever job ran before.
+
+    Args:
+        drawer: who draws, the same one each time.
+        seed: where it starts.
+
+    Returns:
+        The generator, or None where this thread draws from the global ones.
+    """
+    if _own.kept is None:
+        return None
+    if drawer not in _own.kept:
+        _own.kept[drawer] = np.random.RandomState(seed)
+    return _own.kept[drawer]
 
 
 def state() -> dict[str, Any]:
     """All that further orders and draws depend on, to be given to `set_state`; fit for JSON."""
-    numpys = _plain(_numpys().get_state(legacy=False))
-    return {"seed": core_seed(), "numpy": numpys, "python": pythons().getstate()}
+    numpys_state = _plain(numpys().get_state(legacy=False))
+    return {"seed": core_seed(), "numpy": numpys_state, "python": pythons().getstate()}
 
 
 def set_state(state: dict[str, Any]) -> None:
@@ -105,11 +128,11 @@ def set_state(state: dict[str, Any]) -> None:
         ValueError: it is none, or that of another kind of generator.
     """
     global _core_seed  # noqa: PLW0603 - see set_random_seed
-    seed, numpys, pythons_state = _checked(state)
+    seed, numpys_state, pythons_state = _checked(state)
     try:
-        _numpys().set_state(numpys)
+        numpys().set_state(numpys_state)
     except ValueError as error:
-        kind = numpys["bit_generator"]
+        kind = numpys_state["bit_generator"]
         raise ValueError(f"set_state: np.random must draw from {kind}, as it did") from error
     pythons().setstate(pythons_state)
     if _own.core_seed is None:
@@ -192,7 +215,7 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    before = _own.bits, _own.seeds, _own.core_seed, _own.spare
+    before = _own.bits, _own.seeds, _own.kept, _own.core_seed, _own.spare
     if _own.bits is not None:
         _own.spare = None  # it is in use, and goes on afterwards
     draw_from(seed)
@@ -200,7 +223,7 @@ def seeded(seed: int | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _own.bits, _own.seeds, _own.core_seed, _own.spare = before
+        _own.bits, _own.seeds, _own.kept, _own.core_seed, _own.spare = before
 
 
 def core_seed() -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl._arguments import expected, positive_int
 from cdl.data.arrays import as_numeric
+from cdl.random import generator_within, numpys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ class Windows:
         starts: the first step of each window.
         steps: how far after the first one each step of a window is.
         batch_size: windows in a batch; None for windows one by one.
-        rng: a generator that brings the windows into a new order each time, or None.
+        seed: what a new order of the windows each time follows from, or None for their own order.
     """
 
     def __init__(
@@ -35,12 +36,13 @@ class Windows:
         starts: Array,
         steps: Array,
         batch_size: int | None,
-        rng: np.random.RandomState | None,
+        seed: int | None,
     ) -> None:
         self._data, self._targets = data, targets
         self._starts, self._steps = starts, steps
         self._batch_size = batch_size
-        self._rng = rng
+        self._seed = seed
+        self._rng = np.random.RandomState(seed)
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -50,8 +52,8 @@ class Windows:
     def __iter__(self) -> Iterator[Any]:
         """The batches: `(windows, targets)`, or windows alone if there are no targets."""
         starts = self._starts
-        if self._rng is not None:
-            starts = self._rng.permutation(starts)
+        if self._seed is not None:
+            starts = (generator_within(self, self._seed) or self._rng).permutation(starts)
         if self._batch_size is None:
             for start in starts:
                 yield self._at(start)
@@ -87,7 +89,8 @@ def timeseries_dataset_from_array(
         sampling_rate: steps between two steps of a window.
         batch_size: windows in a batch, but for the last one; None for windows one by one.
         shuffle: whether to give the windows in a new order each time.
-        seed: of that order.
+        seed: of that order; None for one drawn now, which follows from `set_random_seed`. Jobs of
+            `train_many` that share the windows each get the orders of the seed from the first on.
         start_index: steps before this one are not used.
         end_index: this step and those after it are not used.
         format: "tf" or "grain"; what comes is an iterable of NumPy arrays in either case.
@@ -118,8 +121,9 @@ def timeseries_dataset_from_array(
         windows = min(windows, len(targets))
     starts = np.arange(0, windows, sequence_stride)
     steps = np.arange(length) * sampling_rate
-    rng = np.random.RandomState(np.random.randint(10**6) if seed is None else seed)
-    return Windows(data, targets, starts, steps, batch_size, rng if shuffle else None)
+    if shuffle and seed is None:
+        seed = numpys().randint(10**6)
+    return Windows(data, targets, starts, steps, batch_size, seed if shuffle else None)
 
 
 def _part(owner: str, start: int | None, end: int | None, n: int) -> tuple[int, int]:
