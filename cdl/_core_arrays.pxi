@@ -217,7 +217,8 @@ def _parameter_of(shape, matrix, values):
 
 
 cdef class Parameter:
-    """The memory of one weight; `matrix` (of two axes) lies in panels for matrix products."""
+    """The memory of one weight; `matrix` lies in panels for products, with a row for all axes but
+    the last."""
 
     cdef cdl_param *param
     cdef readonly tuple shape
@@ -229,7 +230,11 @@ cdef class Parameter:
         self.shape = _shape(shape, 0, "weight")
         self.matrix = matrix
         if matrix:
-            rows, cols = self.shape
+            *outer, cols = self.shape
+            if not outer:
+                raise ValueError(f"a factor of products: expected 2 axes or more, got {self.shape}")
+            for n in outer:
+                rows *= n
         else:
             for n in self.shape:
                 cols *= n

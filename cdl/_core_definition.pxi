@@ -271,8 +271,8 @@ cdef class _Definition:
             if j == 0 and row.table:
                 kind = given.pop(name, "linear")
                 to.attributes[0] = _NUMBER[row.table][kind]
-                if i.op == "dense" and not ACTIVATIONS_FROM_Y[kind]:
-                    raise ValueError(f"dense: the slope of {kind} needs more than its value")
+                if "activation" in row.attributes and not ACTIVATIONS_FROM_Y[kind]:
+                    raise ValueError(f"{i.op}: the slope of {kind} needs more than its value")
                 for q, param in enumerate(_TABLES[row.table][kind]):
                     to.row_params[q] = given.pop(param)
             elif name == "seed":

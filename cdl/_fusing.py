@@ -131,11 +131,11 @@ class Rewriter:
 
     def fuse_activations(self) -> None:
         for i in self.instructions.of("activation"):
-            dense = self.producer(i.inputs[0])
+            product = self.producer(i.inputs[0])
             if (
-                dense is None
-                or dense.op != "dense"
-                or dense.attributes.get("activation", "linear") != "linear"
+                product is None
+                or "activation" not in _core.OPS[product.op].attributes
+                or product.attributes.get("activation", "linear") != "linear"
             ):
                 continue
             if not self.read_once(i.inputs[0]):
@@ -144,9 +144,10 @@ class Rewriter:
             if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
                 continue
             attributes["activation"] = attributes.pop("kind")
-            fused = Instruction("dense", dense.inputs, i.outputs, dense.params, attributes)
+            parts = product.params, attributes, product.numbers
+            fused = Instruction(product.op, product.inputs, i.outputs, *parts)
             self.instructions.remove(i)
-            self.instructions.replace(dense, fused)
+            self.instructions.replace(product, fused)
 
     def fork_values(self) -> None:
         """Where a value gets a gradient more than once, each giver has another output of a fork.

@@ -169,7 +169,7 @@ def compiled(
 ) -> tuple[str, tuple[float, float, float]] | None:
     """The kind and (low, high, rate) of a constraint as the core knows it; None for another one.
 
-    It knows norms of vectors and of the columns of matrices, so of axis 0 only.
+    It knows norms of vectors and of the columns of matrices, so of all axes but the last only.
 
     Args:
         constraint: what the weight was given, or None.
@@ -182,7 +182,9 @@ def compiled(
     if call not in (MaxNorm.__call__, UnitNorm.__call__, MinMaxNorm.__call__):
         return None
     axis = constraint.axis if isinstance(constraint.axis, tuple) else (constraint.axis,)
-    if not (matrix or rank == 1) or axis not in ((0,), (-rank,)) or epsilon() != CORE_EPSILON:
+    if not (matrix or rank == 1) or epsilon() != CORE_EPSILON:
+        return None
+    if sorted(n + rank if n < 0 else n for n in axis) != list(range(max(rank - 1, 1))):
         return None
     if call is UnitNorm.__call__:
         return "norm", (1.0, 1.0, 1.0)

@@ -11,6 +11,7 @@ import numpy as np
 import oracle_graph
 import oracle_layers
 import oracle_ops
+import oracle_windows
 import references as reference
 from programs import slot_of
 
@@ -327,6 +328,7 @@ FORWARD = {
     "loss": loss_forward,
     "metric": metric_forward,
     **oracle_layers.FORWARD,
+    **oracle_windows.FORWARD,
     **oracle_ops.FORWARD,
     **oracle_graph.FORWARD,
     "measure": measure_forward,
@@ -347,6 +349,7 @@ BACKWARD = {
     "loss": loss_backward,
     "metric": lambda o, i: None,
     **oracle_layers.BACKWARD,
+    **oracle_windows.BACKWARD,
     **oracle_ops.BACKWARD,
     **oracle_graph.BACKWARD,
     "measure": lambda o, i: None,

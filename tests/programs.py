@@ -16,9 +16,9 @@ WIDTHS = (1, 2, 3, 7, 16, 17, 31, 63, 64, 65, 100, 129, 257)  # round the regist
 
 
 def weight(values):
-    """A weight of these values; two axes make it the factor of a product."""
+    """A weight of these values; two axes or more make it the factor of a product."""
     values = np.asarray(values, np.float32)
-    return Variable(values.shape, lambda shape: values, matrix=values.ndim == 2)
+    return Variable(values.shape, lambda shape: values, matrix=values.ndim > 1)
 
 
 def random_weight(rng, *shape):

@@ -61,3 +61,10 @@ def test_bad_argument_is_refused(call, text):
     with pytest.raises(ValueError) as caught:
         call()
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("axis", [0, (0, 1), (-3, 1, 2), (0, 1, 2), -4])
+def test_the_core_takes_norms_of_a_kernel_over_all_axes_but_the_last(axis):
+    knows = constraints.compiled(constraints.MaxNorm(2, axis=axis), 4, True)
+    assert (knows is not None) == (axis == (0, 1, 2))
+    assert constraints.compiled(constraints.MaxNorm(2, axis=-2), 2, True) is not None

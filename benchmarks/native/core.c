@@ -71,7 +71,7 @@ void *product_open(const char *isa, int kind, size_t m, size_t k, size_t n, cons
     node->attribute[0] = node->dx_activation = CDL_ACTIVATION_linear;
     made->trained.param = node->param[0];
     if (made->kind == UPDATE) node->trained[0] = &made->trained;
-    const size_t backward = cdl_op_dense.thread_floats(node, m);
+    const size_t backward = cdl_op_dense.thread_floats(node, m, true);
     made->scratch = cdl_alloc(backward > CDL_THREAD_SCRATCH ? backward : CDL_THREAD_SCRATCH);
     made->ctx = (struct cdl_context){
         .kernels = kernels, .training = true, .rows = m, .scratch = made->scratch};

@@ -7,6 +7,7 @@
  *   x W      A = x, rows apart by lda, k contiguous     (gemm_rows)
  *   dy W^T   the same, with the transposed copy as b    (gemm_rows)
  *   x^T dy   A = x^T: k apart by lda, rows contiguous   (gemm_columns)
+ * Those of a convolution are the same with k in runs  (gemm_places, gemm_pairs).
  * `ask`, unless it is NULL: a line of memory is asked for at each step of k, from there on.
  * Each element is a single chain of k fused multiply-adds in ascending order, whichever tile it
  * falls in: how rows are split among tiles and threads never changes a bit.
@@ -19,16 +20,19 @@
 #define KEEP_FUSED(ACC) (void)(ACC)
 #endif
 
-static inline __attribute__((always_inline)) void tile(const size_t mr, const size_t nv, size_t k,
-                                                       const float *a, size_t step_i, size_t step_p,
-                                                       const float *b, size_t ldb,
-                                                       const float *init, size_t ldi, float *c,
-                                                       size_t ldc, const float *ask) {
-    vf acc[CDL_GEMM_ROWS(1)][CDL_GEMM_NV];
+typedef vf tile_sums[CDL_GEMM_ROWS(1)][CDL_GEMM_NV];
+
+CDL_INLINE void load_tile(const size_t mr, const size_t nv, const float *init, size_t ldi,
+                          tile_sums acc) {
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
             vf_load(init + i * ldi + j * CDL_VLEN);
     }
+}
+
+CDL_INLINE void accumulate(const size_t mr, const size_t nv, size_t k, const float *a,
+                           size_t step_i, size_t step_p, const float *b, size_t ldb, tile_sums acc,
+                           const float *ask) {
     for (size_t p = 0; p < k; p++) {
         vf row[CDL_GEMM_NV];
         CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(b + j * CDL_VLEN);
@@ -41,9 +45,22 @@ static inline __attribute__((always_inline)) void tile(const size_t mr, const si
         a += step_p;
         b += ldb;
     }
+}
+
+CDL_INLINE void store_tile(const size_t mr, const size_t nv, const tile_sums acc, float *c,
+                           size_t ldc) {
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(c + i * ldc + j * CDL_VLEN, acc[i][j]);
     }
+}
+
+CDL_INLINE void tile(const size_t mr, const size_t nv, size_t k, const float *a, size_t step_i,
+                     size_t step_p, const float *b, size_t ldb, const float *init, size_t ldi,
+                     float *c, size_t ldc, const float *ask) {
+    tile_sums acc;
+    load_tile(mr, nv, init, ldi, acc);
+    accumulate(mr, nv, k, a, step_i, step_p, b, ldb, acc, ask);
+    store_tile(mr, nv, acc, c, ldc);
 }
 
 #define CASE(MR)                                                                                   \
@@ -55,6 +72,81 @@ static inline __attribute__((always_inline)) void tile(const size_t mr, const si
 static inline __attribute__((always_inline)) void
 tile_of(size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, size_t step_p,
         const float *b, size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) {
+    switch (mr) {
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+    }
+}
+#undef CASE
+
+/* The same where k comes in runs: each of a window's taps has one. */
+CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const struct cdl_taps *taps,
+                                const float *a, size_t step_i, size_t step_p, const float *b,
+                                size_t ldb, tile_sums acc) {
+    for (size_t u = 0; u < taps->n[0]; u++, a += taps->a[0], b += taps->b[0]) {
+        const float *a_v = a, *b_v = b;
+        for (size_t v = 0; v < taps->n[1]; v++, a_v += taps->a[1], b_v += taps->b[1]) {
+            const float *a_w = a_v, *b_w = b_v;
+            for (size_t w = 0; w < taps->n[2]; w++, a_w += taps->a[2], b_w += taps->b[2])
+                accumulate(mr, nv, taps->k, a_w, step_i, step_p, b_w, ldb, acc, NULL);
+        }
+    }
+}
+
+/* Rows of a are places of a window: c = init + the sum. */
+CDL_INLINE void place_tile(const size_t mr, const size_t nv, const struct cdl_taps *taps,
+                           const float *a, size_t lda, const float *b, size_t ldb,
+                           const float *init, size_t ldi, float *c, size_t ldc) {
+    tile_sums acc;
+    load_tile(mr, nv, init, ldi, acc);
+    accumulate_taps(mr, nv, taps, a, lda, 1, b, ldb, acc);
+    store_tile(mr, nv, acc, c, ldc);
+}
+
+/* k is places of a window, rows of c are what lies side by side in a: c += the sum, which begins
+ * at 0, so that its error does not grow with what c holds. */
+CDL_INLINE void pair_tile(const size_t mr, const size_t nv, const struct cdl_taps *taps,
+                          const float *a, size_t lda, const float *b, size_t ldb, float *c,
+                          size_t ldc) {
+    tile_sums acc;
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_splat(0);
+    }
+    accumulate_taps(mr, nv, taps, a, 1, lda, b, ldb, acc);
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) {
+            float *to = c + i * ldc + j * CDL_VLEN;
+            vf_store(to, vf_load(to) + acc[i][j]);
+        }
+    }
+}
+
+#define CASE(MR)                                                                                   \
+    case MR:                                                                                       \
+        if (MR <= CDL_GEMM_ROWS(nv)) place_tile(MR, nv, taps, a, lda, b, ldb, init, ldi, c, ldc);  \
+        break;
+
+CDL_INLINE void place_tile_of(size_t mr, const size_t nv, const struct cdl_taps *taps,
+                              const float *a, size_t lda, const float *b, size_t ldb,
+                              const float *init, size_t ldi, float *c, size_t ldc) {
+    switch (mr) {
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+    }
+}
+#undef CASE
+#define CASE(MR)                                                                                   \
+    case MR:                                                                                       \
+        if (MR <= CDL_GEMM_ROWS(nv)) pair_tile(MR, nv, taps, a, lda, b, ldb, c, ldc);              \
+        break;
+
+CDL_INLINE void pair_tile_of(size_t mr, const size_t nv, const struct cdl_taps *taps,
+                             const float *a, size_t lda, const float *b, size_t ldb, float *c,
+                             size_t ldc) {
     switch (mr) {
         CASE(1)
         CASE(2)

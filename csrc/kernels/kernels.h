@@ -29,6 +29,14 @@ typedef void cdl_activation_slope_fn(size_t rows, size_t n, const float *x, size
                                      const float *y, size_t ldy, const float *dy, size_t lddy,
                                      float *dx, size_t lddx, const float *p);
 
+/* The runs that the k of a product comes in, one for each tap of a window: n of each axis, `a` and
+ * `b` floats from one to the next in the factors, and k numbers in a run. */
+struct cdl_taps {
+    size_t n[3];
+    ptrdiff_t a[3], b[3];
+    size_t k;
+};
+
 /* One call of a loss or metric kernel: `rows` lines of n predictions y against targets t. */
 struct cdl_scoring {
     size_t rows, n;

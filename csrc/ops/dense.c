@@ -30,7 +30,8 @@ static double flops(const struct cdl_node *node) {
 
 /* backward(): a part of W turned over, or W's one column with pads. update(): a block, and copies.
  */
-static size_t thread_floats(const struct cdl_node *node, size_t rows) {
+static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
+    if (!training) return 0;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t back = y->width == 1 ? cdl_padded(x->width) : cdl_turned_floats(y->width);
     const size_t learn = CDL_THREAD_SCRATCH +

@@ -99,8 +99,8 @@ struct cdl_op {
     void (*fill)(const struct cdl_node *node, const struct cdl_kernels *kernels);
     void (*prepare)(const struct cdl_node *node, bool training); /* once a run, by one thread */
     double (*flops)(const struct cdl_node *node);                /* of one sample, forward */
-    /* That backward() and update() need, a thread; update() has CDL_THREAD_SCRATCH anyway. */
-    size_t (*thread_floats)(const struct cdl_node *node, size_t rows);
+    /* That its functions need, a thread; in training update() has CDL_THREAD_SCRATCH anyway. */
+    size_t (*thread_floats)(const struct cdl_node *node, size_t rows, bool training);
     void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last);
     /* From the gradients of the outputs to those of in[k] where needs[k]; an output that nobody

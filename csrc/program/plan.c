@@ -88,13 +88,15 @@ static void find_lives_of_gradients(const struct cdl_program *program, struct li
     }
 }
 
-/* The most that update() or an op's backward() needs. */
+/* The most that update() or an op needs. */
 static size_t thread_floats(const struct cdl_program *program) {
-    size_t most = CDL_THREAD_SCRATCH;
-    for (int i = 0; i < program->n_nodes && program->training; i++) {
+    const bool training = program->training;
+    size_t most = training ? CDL_THREAD_SCRATCH : 0;
+    for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
+        if (!node->op->thread_floats) continue;
         const size_t rows = node->shared ? 1 : program->rows;
-        const size_t floats = node->op->thread_floats ? node->op->thread_floats(node, rows) : 0;
+        const size_t floats = node->op->thread_floats(node, rows, training);
         if (floats > most) most = floats;
     }
     return cdl_round_up(most, CDL_LINE);

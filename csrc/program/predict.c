@@ -93,6 +93,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const struct cdl_share mine = cdl_share_of(job->rows, thread, team->size);
     struct cdl_context ctx = {.kernels = program->kernels,
                               .threads = 1,
+                              .scratch = cdl_scratch_of(program, thread),
                               .seed = job->draws.seed,
                               .step = job->draws.call,
                               .watch = program->is_long ? &program->watch : NULL,

@@ -70,18 +70,23 @@ static void check_sizes(void) {
 /* ---- rows of tables ----------------------------------------------------------------------------
  */
 
-enum { X, T, Y, CLASS, ONE, SUM, VALUES };
+enum { X, T, Y, CLASS, ONE, SUM, IMAGE, MAP, VALUES };
 
 /* A program of one op that names a row of a table, by the op's number; operands that fit most. */
 static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl_param *kernel,
                                    int classes, float kind) {
     static const struct cdl_value_def values[VALUES] = {
-        [X] = {.n_dims = 1, .dims = {3}},   [T] = {.n_dims = 1, .dims = {3}},
-        [Y] = {.n_dims = 1, .dims = {3}},   [CLASS] = {.n_dims = 1, .dims = {1}, .is_int = true},
-        [ONE] = {.n_dims = 1, .dims = {1}}, [SUM] = {.n_dims = 1, .dims = {3}, .shared = true},
+        [X] = {.n_dims = 1, .dims = {3}},
+        [T] = {.n_dims = 1, .dims = {3}},
+        [Y] = {.n_dims = 1, .dims = {3}},
+        [CLASS] = {.n_dims = 1, .dims = {1}, .is_int = true},
+        [ONE] = {.n_dims = 1, .dims = {1}},
+        [SUM] = {.n_dims = 1, .dims = {3}, .shared = true},
+        [IMAGE] = {.n_dims = 2, .dims = {4, 3}},
+        [MAP] = {.n_dims = 2, .dims = {4, 3}},
     };
-    const int inputs[] = {X, T, CLASS};
-    const double numbers[] = {1, 3, 1};
+    const int inputs[] = {X, T, CLASS, IMAGE};
+    const double numbers[] = {1, 3, 1}, window[] = {1, 1, 1, 0, 1};
     const bool scores = strcmp(row->name, "loss") == 0 || strcmp(row->name, "metric") == 0 ||
                         strcmp(row->name, "measure") == 0 || strcmp(row->name, "tally") == 0 ||
                         strcmp(row->name, "line_loss") == 0;
@@ -94,7 +99,12 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     instruction.out[0] = scores || strcmp(row->name, "reduce") == 0 ? ONE
                          : strcmp(row->name, "over_rows") == 0      ? SUM
                                                                     : Y;
-    if (strcmp(row->name, "dense") == 0) {
+    const bool moves = strcmp(row->name, "conv") == 0;
+    if (moves) {
+        instruction.in[0] = IMAGE, instruction.out[0] = MAP;
+        instruction.numbers = window, instruction.n_numbers = 5;
+    }
+    if (strcmp(row->name, "dense") == 0 || moves) {
         instruction.n_params = 2;
         instruction.params[0] = kernel;
         instruction.trained[0] = instruction.trained[1] = -1;
@@ -103,7 +113,7 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     const struct cdl_program_def def = {.rows = 4,
                                         .n_values = VALUES,
                                         .values = values,
-                                        .n_inputs = 3,
+                                        .n_inputs = 4,
                                         .inputs = inputs,
                                         .n_instructions = 1,
                                         .instructions = &instruction};

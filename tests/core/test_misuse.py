@@ -178,7 +178,8 @@ def test_no_rows_are_refused(rows):
 
 
 @pytest.mark.parametrize(
-    ("shape", "matrix"), [((-3,), False), ((-3, -3), True), ((2.5,), False), ((2, 2, 2), True)]
+    ("shape", "matrix"),
+    [((-3,), False), ((-3, -3), True), ((2.5,), False), ((2,), True), ((), True)],
 )
 def test_a_weight_of_an_odd_shape_is_refused(shape, matrix):
     with pytest.raises((ValueError, TypeError)):

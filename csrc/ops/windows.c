@@ -1,0 +1,69 @@
+/* windows.c - windows as instructions state them. */
+#include "ops/windows.h"
+
+/* Places and numbers that are multiplied stay far from 2^63. */
+#define LARGEST 0x1p30
+
+static bool is_integer(double n, double low) {
+    return n >= low && n <= LARGEST && n == (double)(int64_t)n;
+}
+
+bool cdl_has_window(const struct cdl_node *node, const struct cdl_tensor *image,
+                    const struct cdl_tensor *map, size_t more) {
+    const int axes = image->n_dims - 1;
+    if (image->is_int || map->is_int || axes < 1 || axes > CDL_AXES || map->n_dims != image->n_dims)
+        return false;
+    if (node->n_numbers != (size_t)axes * CDL_AXIS_NUMBERS + more) return false;
+    for (int d = 0; d < axes; d++) {
+        const double *n = node->numbers + (size_t)d * CDL_AXIS_NUMBERS;
+        if (!is_integer(n[CDL_SIZE], 1) || !is_integer(n[CDL_STRIDE], 1)) return false;
+        if (!is_integer(n[CDL_DILATION], 1) || !is_integer(n[CDL_BEFORE], -LARGEST)) return false;
+        if ((double)image->dims[d] > LARGEST || (double)map->dims[d] > LARGEST) return false;
+    }
+    return true;
+}
+
+struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_tensor *image,
+                                const struct cdl_tensor *map) {
+    struct cdl_window window;
+    const int axes = image->n_dims - 1;
+    for (int d = 0; d < CDL_AXES; d++) {
+        const int own = d - (CDL_AXES - axes);
+        window.axis[d] =
+            (struct cdl_axis){.image = 1, .map = 1, .taps = 1, .stride = 1, .dilation = 1};
+        if (own < 0) continue;
+        const double *n = node->numbers + (size_t)own * CDL_AXIS_NUMBERS;
+        window.axis[d] = (struct cdl_axis){.image = image->dims[own],
+                                           .map = map->dims[own],
+                                           .taps = (size_t)n[CDL_SIZE],
+                                           .stride = (size_t)n[CDL_STRIDE],
+                                           .dilation = (size_t)n[CDL_DILATION],
+                                           .before = (ptrdiff_t)n[CDL_BEFORE]};
+    }
+    return window;
+}
+
+struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data, size_t first) {
+    struct cdl_field field = {.lines = (float *)data + first * value->row_floats,
+                              .columns = value->width,
+                              .ld = value->ld,
+                              .sample = value->lines * value->ld};
+    size_t pitch = value->ld;
+    for (int d = CDL_AXES - 1, own = value->n_dims - 2; d >= 0; d--, own--) {
+        field.pitch[d] = pitch;
+        if (own >= 0) pitch *= value->dims[own];
+    }
+    return field;
+}
+
+size_t cdl_windowing_bytes(const struct cdl_window *window) {
+    const size_t spans = cdl_count_spans(window, false) + cdl_count_spans(window, true);
+    return sizeof(struct cdl_windowing) + spans * sizeof(struct cdl_span);
+}
+
+void cdl_fill_windowing(struct cdl_windowing *windowing, struct cdl_window window) {
+    windowing->window = window;
+    cdl_find_spans(&window, false, windowing->spans, &windowing->to_map);
+    cdl_find_spans(&window, true, windowing->spans + cdl_count_spans(&window, false),
+                   &windowing->to_image);
+}

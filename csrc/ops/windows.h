@@ -1,0 +1,39 @@
+/* windows.h - what ops with a window have in common: its geometry, and images and maps as fields.
+ *
+ * Their numbers begin with those of each axis, outermost first: size, stride, dilation, and how
+ * far before the image the first window begins.
+ */
+#ifndef CDL_OPS_WINDOWS_H
+#define CDL_OPS_WINDOWS_H
+
+#include "ops/op.h"
+#include "products/convolve.h"
+
+enum { CDL_SIZE, CDL_STRIDE, CDL_DILATION, CDL_BEFORE, CDL_AXIS_NUMBERS };
+
+/* Whether a node has a window between two values of as many axes; `more` numbers follow. */
+bool cdl_has_window(const struct cdl_node *node, const struct cdl_tensor *image,
+                    const struct cdl_tensor *map, size_t more);
+
+struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_tensor *image,
+                                const struct cdl_tensor *map);
+
+/* A value from sample `first` on, or its gradient. */
+struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data, size_t first);
+
+/* The first of `more` numbers behind the window's. */
+static inline const double *cdl_behind_window(const struct cdl_node *node) {
+    return node->numbers + (size_t)(node->in[0]->n_dims - 1) * CDL_AXIS_NUMBERS;
+}
+
+/* The window and its spans in both directions: a node's code. */
+struct cdl_windowing {
+    struct cdl_window window;
+    struct cdl_spans to_map, to_image;
+    struct cdl_span spans[];
+};
+
+size_t cdl_windowing_bytes(const struct cdl_window *window);
+void cdl_fill_windowing(struct cdl_windowing *windowing, struct cdl_window window);
+
+#endif
