@@ -281,7 +281,7 @@ cdef class Executor:
         if not _all_below(orders, self.held.rows):
             raise ValueError("orders: expected row numbers of the arrays")
         seen, passes = orders, len(orders)
-        sizes = [len(state) for state in self._all_states()]
+        sizes = [len(self._state(row)) for row in range(cdl_reports(self.program))]
         ends = list(itertools.accumulate(sizes, initial=2))
         found = np.zeros((passes, 2 + sum(sizes)))
         self._enter()
@@ -453,18 +453,13 @@ cdef class Executor:
 
     def states(self):
         """The accumulated numbers of each report of the program, as tuples of floats."""
-        states = self._all_states()
-        return [states[row] for row in self.report_rows]
+        return [self._state(row) for row in self.report_rows]
 
-    cdef list _all_states(self):
-        """The same of all reports that the core makes, in its order."""
+    cdef tuple _state(self, int row):
+        """The same of one of those that the core makes, by its number in the core's order."""
         cdef size_t n = 0, k
-        cdef const double *state
-        found = []
-        for row in range(cdl_reports(self.program)):
-            state = cdl_report(self.program, row, &n)
-            found.append(tuple([state[k] for k in range(n)]))
-        return found
+        cdef const double *state = cdl_report(self.program, row, &n)
+        return tuple([state[k] for k in range(n)])
 
     def totals(self):
         """(total, count) of each report of the program."""

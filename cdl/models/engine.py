@@ -296,7 +296,9 @@ class Engine:
                 value = each.runs.value_of(states[each.key])
             else:
                 value = each.metric.result()
-            if isinstance(value, Mapping):
+            if isinstance(value, float):
+                logs[each.name] = float(value)
+            elif isinstance(value, Mapping):
                 logs.update({str(key): _plain(part) for key, part in value.items()})
             else:
                 logs[each.name] = _plain(value)

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from cdl.callbacks import History
 
 _SEEDS = 2**32
-_job = threading.local()  # of each worker
+
+
+class _Job(threading.local):
+    """What a worker trains."""
+
+    halt: threading.Event | None = None  # told when its `train_many` is interrupted
+
+
+_job = _Job()
 
 
 def train_many(jobs: Iterable[Any], *, workers: int | None = None, **fit: Any) -> list[History]:
@@ -95,8 +103,7 @@ def _call(number: int, job: Any, common: dict[str, Any]) -> tuple[Any, dict[str,
 
 def halted() -> bool:
     """Whether this thread trains a job of a `train_many` that was interrupted."""
-    halt: threading.Event | None = getattr(_job, "halt", None)
-    return halt is not None and halt.is_set()
+    return _job.halt is not None and _job.halt.is_set()
 
 
 def _run(model: Any, options: dict[str, Any], seed: int, halt: threading.Event) -> History:

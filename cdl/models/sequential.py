@@ -4,6 +4,8 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
+
 from cdl import _serial, tree
 from cdl._graph import KerasTensor
 from cdl._program import Program, Value
@@ -280,6 +282,8 @@ class Sequential(Model):
         return self._infos[1:]
 
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
+        if type(x) is np.ndarray:
+            return [x]
         if isinstance(x, Mapping) and self._input is not None:
             return flat(x, self._input_names(), f"{call}: x", "input")
         return [single(x)]

@@ -118,8 +118,8 @@ void cdl_run_pieces(cdl_phase_fn *phase, const struct cdl_node *node, const stru
 
 /* One op on the thread's rows, stage by stage; a thread without rows still keeps the others' time,
  * and has its share in what an op that mixes makes of all rows. */
-static void run(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
-                struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
+static inline void run(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
+                       struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
     if (node->shared) {
         if (ctx->thread == 0 && !cdl_stopped(ctx)) cdl_run_shared(phase, stages, node, ctx);
         return;
