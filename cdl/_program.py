@@ -205,8 +205,7 @@ class Program:
     @property
     def hosted(self) -> list[Any]:
         """Why functions of the user's are called by the core: an Untraced for each."""
-        functions = (i.attributes["function"] for i in self.instructions if i.op == "host")
-        return [function.untraced for function in functions]
+        return [i.attributes["function"].untraced for i in self.instructions if i.op == "host"]
 
     def output(self, value: Value) -> None:
         """Marks a value as one that the caller reads."""
@@ -348,11 +347,11 @@ class Program:
         They are the losses and what leads to them or to a pulled value. What only metrics read has
         none to give.
         """
-        wanted = {id(v) for v in self.pulled}
+        wanted = set(map(id, self.pulled))
         givers = []
         for i in reversed(self.instructions):
             row = _core.OPS[i.op]
-            if row.gives_gradient and (row.reports or any(id(v) in wanted for v in i.outputs)):
+            if row.gives_gradient and (row.reports or not wanted.isdisjoint(map(id, i.outputs))):
                 gets = [k for k in range(len(i.inputs)) if i.gives(k)]
                 givers += [(i, k) for k in reversed(gets)]
                 wanted.update(id(i.inputs[k]) for k in gets)

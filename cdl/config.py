@@ -119,7 +119,7 @@ def standardize_dtype(dtype: Any) -> str:
     Raises:
         ValueError: something that is no dtype.
     """
-    if dtype is None:
+    if dtype is None or (type(dtype) is str and dtype == _FLOATX):
         return _FLOATX
     try:
         found = np.dtype(dtype)

@@ -51,7 +51,7 @@ class InputSpec:
         self.name = name
         self.optional = optional
         try:
-            self.axes = {int(axis): size for axis, size in (axes or {}).items()}
+            self.axes = {int(axis): size for axis, size in axes.items()} if axes else {}
         except (AttributeError, TypeError, ValueError):
             raise TypeError(f"InputSpec: axes must be a dict by axis, got {axes!r}") from None
         top = self.ndim or self.max_ndim

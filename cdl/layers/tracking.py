@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from cdl._variable import Variable
@@ -159,13 +159,9 @@ def now() -> int:
     return next(_clock)
 
 
-def things_in(value: Any) -> Iterator[Any]:
+def things_in(value: Any) -> Sequence[Any]:
     """What is in lists, tuples and dicts, at whatever depth; the thing itself if it is none."""
-    if isinstance(value, (list, tuple)):
-        for part in value:
-            yield from things_in(part)
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from things_in(part)
-    else:
-        yield value
+    if not isinstance(value, (list, tuple, dict)):
+        return (value,)
+    parts = value.values() if isinstance(value, dict) else value
+    return [thing for part in parts for thing in things_in(part)]

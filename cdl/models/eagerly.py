@@ -32,16 +32,15 @@ class Calls:
         variables: Iterable[Variable] = (),
         traced: Collection[int] = (),
     ) -> None:
-        noted = program.calls
         self._calls: list[tuple[Any, str, Any]] = []
         self._places: dict[int, int] = {}  # which output a value is, by its number
-        penalized = [each for each in variables if noted is not None and id(each) in traced]
+        penalized = [each for each in variables if id(each) in traced]
         self._penalized = [
             each
             for each in penalized
             if each.regularizer is not None and regularizers.compiled(each.regularizer) is None
         ]
-        for owner, method, arguments in noted or ():
+        for owner, method, arguments in program.calls or ():
             for value in tree.flatten(arguments):
                 if isinstance(value, Value) and value.index not in self._places:
                     self._places[value.index] = len(program.outputs)

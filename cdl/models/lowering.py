@@ -55,7 +55,7 @@ def lower_with_calls(model: Any, training: bool, eager: bool) -> tuple[Program, 
     values = [program.input(info.row, role="x") for info in model._input_infos()]
     for value in model.append_all(program, values):
         program.output(value)
-    calls = Calls(program) or None
+    calls = (Calls(program) or None) if eager else None
     return program.fused(training, penalties=False), calls
 
 
@@ -243,7 +243,9 @@ class _Step:
         seen = tuple(
             self._seen(i) if head.in_python else None for i, head in enumerate(self._heads)
         )
-        calls = Calls(self.program, self._model.trainable_variables, self._penalized) or None
+        calls = None
+        if self.program.calls is not None:
+            calls = Calls(self.program, self._model.trainable_variables, self._penalized) or None
         reports, observed = keys_of_reports(self.program, self._keys)
         observed = with_others(observed, self._model._held_metrics())
         program = self.program.fused(self.program.training, penalties)
