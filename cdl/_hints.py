@@ -121,7 +121,26 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-class Hinting:
+class Listed:
+    """Mixin: `dir` and completion show all but what its classes keep for cdl itself.
+
+    What a class of the user's defines is shown under any name.
+    """
+
+    __slots__ = ()
+    _inner: tuple[str, ...] = ()  # names of a class that are for cdl itself
+
+    def __dir__(self) -> list[str]:
+        inner: set[str] = set()
+        users: set[str] = set()
+        for each in type(self).__mro__:
+            inner.update(vars(each).get("_inner", ()))
+            if not each.__module__.startswith("cdl."):
+                users.update(vars(each))
+        return [name for name in super().__dir__() if name not in inner or name in users]
+
+
+class Hinting(Listed):
     """Mixin: the constructors of cdl's own subclasses say which argument is near."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cdl._hints import Listed
+
 if TYPE_CHECKING:
     from cdl._graph import Node
 
@@ -33,7 +35,7 @@ class History(NamedTuple):
     tensor_index: int
 
 
-class KerasTensor:
+class KerasTensor(Listed):
     """A value that is not known yet: a shape, a dtype, and where it comes from.
 
     Args:
@@ -52,6 +54,8 @@ class KerasTensor:
     Raises:
         ValueError: `sparse` or `ragged` is true.
     """
+
+    _inner: tuple[str, ...] = ("batch_axis", "lead", "like", "node", "sample_shape", "tensor_index")
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl import _budget, _core, _graph, tree
 from cdl._graph import KerasTensor, current_scope
+from cdl._hints import Listed
 from cdl._operators import Operators
 from cdl._symbols import (
     function_of_symbols,
@@ -20,7 +21,7 @@ from cdl._symbols import (
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Variable(Operators):
+class Variable(Operators, Listed):
     """A weight of ``shape``; reading gives a fresh float32 array, ``assign`` writes it.
 
     It can be computed with as the array: ``w + 1``, ``w[0]``, ``w > 0``, ``np.mean(w)``. Within
@@ -36,6 +37,7 @@ class Variable(Operators):
         constraint: likewise.
     """
 
+    _inner: tuple[str, ...] = ("storage",)
     __slots__ = (
         "constraint",
         "dtype",

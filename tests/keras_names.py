@@ -1,10 +1,15 @@
-"""keras_names.py - records which public names real Keras has, by module: `make golden` runs it."""
+"""keras_names.py - records which public names real Keras and its objects have, by module.
+
+`make golden` runs it.
+"""
 
 import importlib
+import inspect
 import json
 from pathlib import Path
 
 FILE = Path(__file__).with_suffix(".json")
+OF_OBJECTS = FILE.with_name("keras_attributes.json")
 MODULES = (
     "", "activations", "applications", "backend", "callbacks", "config", "constraints", "datasets",
     "distillation", "distribution", "dtype_policies", "export", "initializers", "layers", "legacy",
@@ -37,16 +42,82 @@ def divided():
     return there, missing
 
 
+# Modules of classes, and values for the arguments that these do not have by default.
+FAMILIES = (
+    "callbacks", "constraints", "initializers", "layers", "losses", "metrics", "optimizers",
+    "optimizers.schedules", "random", "regularizers",
+)  # fmt: skip
+ARGUMENTS = {
+    "activation": "relu", "axes": 1, "backup_dir": "there", "boundaries": [1], "dims": (1,),
+    "equation": "ab,bc->ac", "filename": "log", "filepath": "a.keras", "function": abs, "fn": max,
+    "num_classes": 2, "output_shape": 3, "precision": 0.5, "rate": 0.5, "recall": 0.5,
+    "schedule": abs, "sensitivity": 0.5, "specificity": 0.5, "stddev": 0.5,
+    "target_class_ids": [0], "target_shape": (3,), "values": [0.1, 0.2],
+}  # fmt: skip
+MORE = {
+    "CategoryEncoding": {"num_tokens": 3},
+    "Discretization": {"num_bins": 3},
+    "InputLayer": {"shape": (3,)},
+    "Optimizer": {"learning_rate": 0.1},
+}
+
+
+def made(cls, library):
+    """An object of a public class of either library."""
+    given = dict(MORE.get(cls.__name__, {}))
+    for name, each in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+        if each.default is each.empty and each.kind in (
+            each.POSITIONAL_OR_KEYWORD,
+            each.KEYWORD_ONLY,
+        ):
+            given.setdefault(name, ARGUMENTS.get(name, 1))
+    if "inner_optimizer" in given:
+        given["inner_optimizer"] = library.optimizers.SGD()
+    if cls.__name__ == "Wrapper":
+        given["layer"] = library.layers.Dense(3)
+    return cls(**given)
+
+
+def classes(library, family):
+    """The public classes of a module."""
+    home = inside(library, family)
+    return [each for name in dir(home) if inspect.isclass(each := getattr(home, name))]
+
+
+def inside(library, module):
+    """A module of a library, by its name below it."""
+    for part in filter(None, module.split(".")):
+        library = getattr(library, part)
+    return library
+
+
+def public(thing):
+    """What `dir` shows of it."""
+    return {name for name in dir(thing) if not name.startswith("_")}
+
+
+def of_objects(library, family):
+    """The public names of all objects of a family that can be made."""
+    found = set()
+    for cls in classes(library, family):
+        try:
+            found |= public(made(cls, library))
+        except Exception as error:
+            print(f"not made: {cls.__name__}: {error!r:.100}")
+    return sorted(found)
+
+
+def write(file, names):
+    """Names by module."""
+    file.write_text(json.dumps(names, indent=0).replace('",\n"', '", "') + "\n")
+
+
 def main():
     import keras
 
-    names = {}
-    for module in MODULES:
-        home = keras
-        for part in filter(None, module.split(".")):
-            home = getattr(home, part)
-        names[module] = [n for n in dir(home) if not n.startswith("_") and n not in HIDDEN]
-    FILE.write_text(json.dumps(names, indent=0).replace('",\n"', '", "') + "\n")
+    modules = {module: public(inside(keras, module)) - HIDDEN for module in MODULES}
+    write(FILE, {module: sorted(names) for module, names in modules.items()})
+    write(OF_OBJECTS, {family: of_objects(keras, family) for family in FAMILIES})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ class Callback(Hinting):
         params: `{"verbose", "epochs", "steps"}` of the run.
     """
 
+    _inner: tuple[str, ...] = ("idle_hooks",)
+
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
         self._model: Any = None

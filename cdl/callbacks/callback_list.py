@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from cdl._hints import Listed
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.history import History
 from cdl.callbacks.progbar_logger import ProgbarLogger
@@ -15,7 +16,7 @@ _BATCH_HOOKS = {
 }
 
 
-class CallbackList:
+class CallbackList(Listed):
     """The user's callbacks, then the History, then the progress bar; each event goes to all.
 
     Args:
@@ -25,6 +26,14 @@ class CallbackList:
         model: the model that runs.
         **params: what callbacks find in their `params`.
     """
+
+    _inner: tuple[str, ...] = (
+        "close",
+        "only_keep_history",
+        "progress",
+        "progress_bar",
+        "wants_batches",
+    )
 
     def __init__(
         self,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class RandomInitializer(Initializer):
     """Base of those that draw; a subclass overrides `draw`."""
 
+    _inner: tuple[str, ...] = ("draw",)
+
     def __init__(self, seed: Any = None) -> None:
         if isinstance(seed, Mapping):
             seed = deserialize(seed)

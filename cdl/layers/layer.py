@@ -90,6 +90,11 @@ class Layer(Weighted, Hinting):
             layer._given = (args, kwargs)
         return layer
 
+    _inner: tuple[str, ...] = (
+        "append_all", "append_node", "append_to", "by_lines", "check_input",
+        "input_shape_argument", "lower", "takes_lists", "takes_mask",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
@@ -417,18 +422,8 @@ class Layer(Weighted, Hinting):
         except Exception as error:
             raise TypeError(f"{cls.__name__}.from_config: {error}, in config={config}") from error
 
-    def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name not in _OF_PROGRAMS]
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-# By which layers of cdl's own become programs; `dir` and completion do not list it.
-_OF_PROGRAMS = frozenset(
-    ("append_all", "append_node", "append_to", "by_lines", "check_input", "lower", "takes_lists",
-     "takes_mask")
-)  # fmt: skip
 
 
 def _owner_of(cls: type, name: str) -> type:

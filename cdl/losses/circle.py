@@ -46,6 +46,8 @@ class Circle(Loss):
         ValueError: an argument that is not a number, or not True or False.
     """
 
+    _inner: tuple[str, ...] = ("against",)
+
     def __init__(
         self,
         gamma: float = 80.0,

@@ -35,6 +35,10 @@ class CompiledLoss(Loss):
             no row does; then it is compiled as a loss of a user's own.
     """
 
+    _inner: tuple[str, ...] = (
+        "by_formula", "lines", "lower", "lower_target", "operands", "parameters", "row",
+        "targets", "wants",
+    )  # fmt: skip
     row: str
     axis = -1
     ignore_class: int | None = None

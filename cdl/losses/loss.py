@@ -56,6 +56,7 @@ class Loss(Hinting):
         dtype: "float32", which is also what None means.
     """
 
+    _inner: tuple[str, ...] = ("divisor", "masked", "reduce", "shares", "slopes", "untraced")
     untraced: Untraced | None = None  # why it runs in Python, once it has been tried
 
     def __init__(

@@ -42,6 +42,8 @@ class LossFunctionWrapper(Loss):
         kwargs: further arguments of `fn`.
     """
 
+    _inner: tuple[str, ...] = ("kwargs",)
+
     def __init__(
         self,
         fn: Callable[..., Any],

@@ -48,6 +48,9 @@ class Compiled(Metric):
         in_core: whether its arguments are such that the core can have it.
     """
 
+    _inner: tuple[str, ...] = (
+        "call", "in_core", "load", "loss", "lower", "op", "parameters", "row", "value_of", "wants",
+    )  # fmt: skip
     op: str
     row: str
     in_core: bool = True
@@ -142,6 +145,14 @@ class Tally(Compiled):
     A subclass says how the sums become those of its variables (`sums`).
     """
 
+    _inner: tuple[str, ...] = (
+        "add",
+        "check_shape",
+        "of_one_shape",
+        "sums",
+        "tables",
+        "weights_for",
+    )
     op = "tally"
 
     def tables(self) -> tuple[Variable | None, ...]:

@@ -41,6 +41,7 @@ class Confusion(Tally):
         label_weights: a factor for each column, or None.
     """
 
+    _inner: tuple[str, ...] = ("condition", "count", "missed", "use")
     thresholds: Any
     top_k: int | None = None
     class_id: int | None = None

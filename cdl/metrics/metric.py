@@ -218,6 +218,8 @@ class Mean(Metric):
         dtype: "float32" or None.
     """
 
+    _inner: tuple[str, ...] = ("finish", "load", "value_of")
+
     def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
         super().__init__(dtype, name)
         self.total = self.add_variable((), "zeros", self.dtype, name="total")
@@ -278,6 +280,7 @@ class MeanMetricWrapper(Mean):
         ValueError: `fn` is no function.
     """
 
+    _inner: tuple[str, ...] = ("fn", "kwargs", "untraced")
     heeds_masks = True
     untraced: Untraced | None = None  # why the function runs in Python, if it has been tried
 

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 class _TradeOff(Confusion):
     """The largest `wanted` rate of the thresholds whose `held` rate is at least a value."""
 
+    _inner: tuple[str, ...] = (
+        "argument",
+        "held_and_wanted",
+        "precisions",
+        "recalls",
+        "specificities",
+    )
     _direction = "up"
     argument: str  # what the least rate is called
 

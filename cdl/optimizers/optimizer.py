@@ -62,6 +62,11 @@ class Optimizer(Rated, Familiar, Hinting):
             `clipnorm`, `clipvalue` and `global_clipnorm`.
     """
 
+    _inner: tuple[str, ...] = (
+        "averages", "by_step", "decay_of", "decays", "first_values", "follow", "groups",
+        "has_one_rate", "hypers", "is_written", "late_slots", "own_arguments", "rates", "row",
+        "row_of", "rules", "slots", "step",
+    )  # fmt: skip
     own_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
     by_step = False  # whether `follow` is to be called after each batch
 

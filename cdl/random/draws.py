@@ -13,6 +13,7 @@ import numpy as np
 
 from cdl._arguments import expected, not_recognized, number
 from cdl._graph import KerasTensor, current_scope
+from cdl._hints import Listed
 from cdl._samples import SampleCount
 from cdl._serial import at_home
 from cdl._state import State
@@ -29,7 +30,7 @@ _SEEDS = 2**32
 _LIMIT = 2.0  # standard deviations at which a truncated normal is cut
 
 
-class SeedGenerator:
+class SeedGenerator(Listed):
     """Gives a new seed each time it is used.
 
     Args:
@@ -39,6 +40,8 @@ class SeedGenerator:
     Raises:
         ValueError: a seed that is no such int.
     """
+
+    _inner: tuple[str, ...] = ("go_on_from", "was_given")
 
     def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
         if kwargs:

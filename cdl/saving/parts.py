@@ -74,7 +74,9 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
     cls: Any = type(thing)
     if getattr(thing, "_stack", None) is not None or getattr(thing, "operations", None):
         yield "layers", thing.layers
-    for name in sorted(dir(thing), key=lambda name: f"~{name}" if name.startswith("_") else name):
+    for name in sorted(
+        object.__dir__(thing), key=lambda name: f"~{name}" if name.startswith("_") else name
+    ):
         hidden = name.startswith("__") or name in _KEPT or name in _skipped(cls)
         if name == "layers" and isinstance(thing, Layer):
             # Of a model with a `call`: between its attributes, as in Keras.

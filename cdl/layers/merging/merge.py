@@ -29,6 +29,7 @@ class Merge(Layer):
         kwargs: see `Layer`.
     """
 
+    _inner: tuple[str, ...] = ("most",)
     most: int | None = None  # inputs; None for any number
 
     def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:

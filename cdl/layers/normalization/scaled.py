@@ -31,6 +31,7 @@ class Scaled(SameShape):
         kwargs: see `Layer`.
     """
 
+    _inner: tuple[str, ...] = ("add_scale",)
     gamma: Variable | None
     beta: Variable | None
 

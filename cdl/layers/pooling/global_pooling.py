@@ -27,6 +27,7 @@ class GlobalPooling(Layer):
         kwargs: see `Layer`.
     """
 
+    _inner: tuple[str, ...] = ("kind", "places")
     places: int  # axes beside those of the samples and of the channels
     kind: str  # what is taken over them: a function of cdl.ops
 

@@ -204,6 +204,7 @@ class AlphaDropout(_Patterned):
 class _SpatialDropout(Dropout):
     """Dropout of whole channels."""
 
+    _inner: tuple[str, ...] = ("ndim",)
     ndim: int
     data_format = "channels_last"
 

@@ -55,6 +55,7 @@ def named(owner: str, name: Any) -> str:
 class Formula(LearningRateSchedule):
     """A schedule whose `rate` is a formula over an array of steps; arguments are its attributes."""
 
+    _inner: tuple[str, ...] = ("check", "rate")
     _arguments: tuple[str, ...]
 
     def __call__(self, step: Any) -> Any:
