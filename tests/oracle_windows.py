@@ -103,5 +103,71 @@ def conv_backward(o, i):
         o.gradients[bias] += dz.reshape(-1, dz.shape[-1]).sum(0)
 
 
-FORWARD = {"conv": conv_forward}
-BACKWARD = {"conv": conv_backward}
+def conv_transpose_forward(o, i):
+    (x,), (y,) = i.inputs, i.outputs
+    kernel, bias = i.params
+    window, w = Window(i, y, x), o.weights[kernel]
+    z = window.around(np.zeros((len(o.values[x]), *y.shape)))
+    for tap, places in window.taps():
+        z[places] += o.values[x] @ w[tap].T
+    z = window.inside(z)
+    activated(o, i, z if bias is None else z + o.weights[bias])
+
+
+def conv_transpose_backward(o, i):
+    (x,), (y,) = i.inputs, i.outputs
+    kernel, bias = i.params
+    window, w = Window(i, y, x), o.weights[kernel]
+    dz = o.slopes[y] * o.kept[i]
+    image, dw, columns = window.around(dz), np.zeros(w.shape), x.shape[-1]
+    for tap, places in window.taps():
+        o.slopes[x] += image[places] @ w[tap]
+        dw[tap] = image[places].reshape(-1, y.shape[-1]).T @ o.values[x].reshape(-1, columns)
+    o.gradients[kernel] += dw
+    if bias is not None:
+        o.gradients[bias] += dz.reshape(-1, dz.shape[-1]).sum(0)
+
+
+def pooled(i):
+    """For each place of the map what it sees of the image: numbers of each axis."""
+    (x,), (y,) = i.inputs, i.outputs
+    axes = []
+    for n, out, numbers in zip(
+        x.shape[:-1], y.shape[:-1], np.reshape(i.numbers, (-1, 4)).astype(int), strict=True
+    ):
+        size, stride, dilation, before = numbers
+        seen = [np.arange(size) * dilation + place * stride - before for place in range(out)]
+        if size == 0:
+            seen = [np.arange(k * n // out, -(-(k + 1) * n // out)) for k in range(out)]
+        axes.append([each[(each >= 0) & (each < n)] for each in seen])
+    for place in np.ndindex(*y.shape[:-1]):
+        yield place, [seen[k] for seen, k in zip(axes, place, strict=True)]
+
+
+def pool_forward(o, i):
+    x = o.values[i.inputs[0]]
+    y = np.zeros((len(x), *i.outputs[0].shape))
+    for place, seen in pooled(i):
+        window = x[np.ix_(range(len(x)), *seen, range(x.shape[-1]))].reshape(
+            len(x), -1, x.shape[-1]
+        )
+        y[(slice(None), *place)] = getattr(window, i.attributes["kind"])(1)
+    o.values[i.outputs[0]] = y
+
+
+def pool_backward(o, i):
+    x, dx, dy = o.values[i.inputs[0]], o.slopes[i.inputs[0]], o.slopes[i.outputs[0]]
+    kind = i.attributes["kind"]
+    for place, seen in pooled(i):
+        at = np.ix_(range(len(x)), *seen, range(x.shape[-1]))
+        window, slope = x[at], dy[(slice(None), *place)]
+        flat = window.reshape(len(x), -1, x.shape[-1])
+        if kind == "max":
+            part = (np.arange(flat.shape[1])[:, None] == flat.argmax(1)[:, None]) * 1.0
+        else:
+            part = np.full(flat.shape, 1 / flat.shape[1] if kind == "mean" else 1.0)
+        dx[at] += (part * slope[:, None]).reshape(window.shape)
+
+
+FORWARD = {"conv": conv_forward, "conv_transpose": conv_transpose_forward, "pool": pool_forward}
+BACKWARD = {"conv": conv_backward, "conv_transpose": conv_transpose_backward, "pool": pool_backward}

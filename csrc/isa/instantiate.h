@@ -38,6 +38,7 @@
 #include "kernels/map.h"
 #include "kernels/running.h"
 #include "kernels/draw.h"
+#include "kernels/window.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

@@ -155,4 +155,3 @@ CDL_INLINE void pair_tile_of(size_t mr, const size_t nv, const struct cdl_taps *
     }
 }
 #undef CASE
-#undef KEEP_FUSED

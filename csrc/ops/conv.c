@@ -24,9 +24,7 @@ static cdl_status check(const struct cdl_node *node) {
     const size_t g = (size_t)groups;
     if ((double)g != groups || x->width % g || y->width % g) return CDL_ERR_PROGRAM;
     const struct cdl_window window = cdl_window_of(node, x, y);
-    const double rows = (double)window.axis[0].taps * (double)window.axis[1].taps *
-                        (double)window.axis[2].taps * (double)(x->width / g);
-    if (!w || !w->matrix || (double)w->rows != rows || w->cols != y->width) return CDL_ERR_PROGRAM;
+    if (!cdl_fits_window(w, &window, x->width / g, y->width)) return CDL_ERR_PROGRAM;
     return b && (b->matrix || b->cols != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
 }
 
@@ -46,10 +44,9 @@ static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels)
 }
 
 /* x, or its gradient, and y, or its, from sample `first` on. */
-static struct cdl_convolution job_of(const struct cdl_node *node, const float *x, const float *y,
-                                     size_t first) {
-    const struct cdl_windowing *code = node->code;
-    return (struct cdl_convolution){.window = &code->window,
+static struct cdl_convolution job_of(const struct cdl_node *node, const struct cdl_window *window,
+                                     const float *x, const float *y, size_t first) {
+    return (struct cdl_convolution){.window = window,
                                     .image = cdl_field_of(node->in[0], x, first),
                                     .map = cdl_field_of(node->out[0], y, first),
                                     .groups = groups_of(node),
@@ -59,22 +56,16 @@ static struct cdl_convolution job_of(const struct cdl_node *node, const float *x
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     (void)rows;
     const struct cdl_window window = cdl_window_of(node, node->in[0], node->out[0]);
-    const struct cdl_convolution job = {.window = &window,
-                                        .image = cdl_field_of(node->in[0], NULL, 0),
-                                        .map = cdl_field_of(node->out[0], NULL, 0),
-                                        .groups = groups_of(node),
-                                        .w = node->param[KERNEL]};
-    size_t most = cdl_map_floats(&job);
-    const size_t image = cdl_image_floats(&job), pairs = cdl_pairs_floats();
-    if (training && image > most) most = image;
-    return training && pairs > most ? pairs : most;
+    const struct cdl_convolution job = job_of(node, &window, NULL, NULL, 0);
+    return cdl_convolution_floats(&job, false, training);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_windowing *code = node->code;
     const struct cdl_param *b = node->param[BIAS];
-    struct cdl_convolution job = job_of(node, node->in[0]->data, node->out[0]->data, first);
+    struct cdl_convolution job =
+        job_of(node, &code->window, node->in[0]->data, node->out[0]->data, first);
     job.spans = &code->to_map;
     cdl_convolve(&job, ctx, last - first, b ? b->w : NULL, (int)node->attribute[ACTIVATION],
                  node->row_param, ctx->scratch);
@@ -83,17 +74,10 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_windowing *code = node->code;
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t rows = (last - first) * y->lines;
-    const int activation = (int)node->attribute[ACTIVATION];
-    if (activation != CDL_ACTIVATION_linear && !node->dy_is_dz) {
-        const float *values = cdl_rows(y, first);
-        float *dz = cdl_grad_rows(y, first);
-        ctx->kernels->activation_slope[activation](rows, y->width, values, y->ld, values, y->ld, dz,
-                                                   y->ld, dz, y->ld, node->row_param);
-    }
+    cdl_take_slope(node, ctx, (int)node->attribute[ACTIVATION], first, last);
     if (!node->needs[0]) return;
-    struct cdl_convolution job = job_of(node, x->grad, y->grad, first);
+    struct cdl_convolution job =
+        job_of(node, &code->window, node->in[0]->grad, node->out[0]->grad, first);
     job.spans = &code->to_image;
     cdl_convolve_back(&job, ctx, last - first, NULL, CDL_ACTIVATION_linear, node->row_param,
                       ctx->scratch);
@@ -101,7 +85,9 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                    int thread, int n_threads) {
-    const struct cdl_convolution job = job_of(node, node->in[0]->data, node->out[0]->grad, 0);
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_convolution job =
+        job_of(node, &code->window, node->in[0]->data, node->out[0]->grad, 0);
     cdl_learn_pairs(&job, ctx, node->trained[KERNEL], node->trained[BIAS], scratch, thread,
                     n_threads);
 }

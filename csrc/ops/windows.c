@@ -16,7 +16,7 @@ bool cdl_has_window(const struct cdl_node *node, const struct cdl_tensor *image,
     if (node->n_numbers != (size_t)axes * CDL_AXIS_NUMBERS + more) return false;
     for (int d = 0; d < axes; d++) {
         const double *n = node->numbers + (size_t)d * CDL_AXIS_NUMBERS;
-        if (!is_integer(n[CDL_SIZE], 1) || !is_integer(n[CDL_STRIDE], 1)) return false;
+        if (!is_integer(n[CDL_SIZE], 0) || !is_integer(n[CDL_STRIDE], 1)) return false;
         if (!is_integer(n[CDL_DILATION], 1) || !is_integer(n[CDL_BEFORE], -LARGEST)) return false;
         if ((double)image->dims[d] > LARGEST || (double)map->dims[d] > LARGEST) return false;
     }
@@ -54,6 +54,31 @@ struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data,
         if (own >= 0) pitch *= value->dims[own];
     }
     return field;
+}
+
+bool cdl_fits_window(const struct cdl_param *w, const struct cdl_window *window, size_t read,
+                     size_t columns) {
+    double rows = (double)read;
+    for (int d = 0; d < CDL_AXES; d++) rows *= (double)window->axis[d].taps;
+    return w && w->matrix && rows >= 1.0 && (double)w->rows == rows && w->cols == columns;
+}
+
+size_t cdl_convolution_floats(const struct cdl_convolution *job, bool back, bool training) {
+    const size_t map = cdl_map_floats(job), image = cdl_image_floats(job);
+    if (!training) return back ? image : map;
+    const size_t both = map > image ? map : image, pairs = cdl_pairs_floats();
+    return both > pairs ? both : pairs;
+}
+
+void cdl_take_slope(const struct cdl_node *node, const struct cdl_context *ctx, int activation,
+                    size_t first, size_t last) {
+    const struct cdl_tensor *y = node->out[0];
+    if (activation == CDL_ACTIVATION_linear || node->dy_is_dz) return;
+    const float *values = cdl_rows(y, first);
+    float *dz = cdl_grad_rows(y, first);
+    ctx->kernels->activation_slope[activation]((last - first) * y->lines, y->width, values, y->ld,
+                                               values, y->ld, dz, y->ld, dz, y->ld,
+                                               node->row_param);
 }
 
 size_t cdl_windowing_bytes(const struct cdl_window *window) {

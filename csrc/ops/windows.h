@@ -26,6 +26,17 @@ static inline const double *cdl_behind_window(const struct cdl_node *node) {
     return node->numbers + (size_t)(node->in[0]->n_dims - 1) * CDL_AXIS_NUMBERS;
 }
 
+/* Whether a weight has a row for each tap and each of `read` columns of the image. */
+bool cdl_fits_window(const struct cdl_param *w, const struct cdl_window *window, size_t read,
+                     size_t columns);
+
+/* What thread_floats() of an op is that gives the map of an image or (back) the image of a map. */
+size_t cdl_convolution_floats(const struct cdl_convolution *job, bool back, bool training);
+
+/* The gradient of the output becomes that of what its activation was taken of. */
+void cdl_take_slope(const struct cdl_node *node, const struct cdl_context *ctx, int activation,
+                    size_t first, size_t last);
+
 /* The window and its spans in both directions: a node's code. */
 struct cdl_windowing {
     struct cdl_window window;

@@ -8,12 +8,6 @@
 /* Places that go through a panel together before their activation, as in matmul.c. */
 enum { ROW_GROUP = 48 };
 
-/* Fewer places in a row than this leave tiles half empty: another axis is looked for. */
-enum { FEW = 6 };
-
-/* Floats of samples that are worked on before the next columns of them: they stay in L2. */
-enum { SAMPLE_FLOATS = 64 * 1024 };
-
 /* Arithmetic between two looks at the watch: some 0.2 ms. */
 #define LOOK_FLOPS 2e7
 
@@ -42,13 +36,9 @@ static struct slice slice_at(const struct cdl_field *field, size_t groups, size_
 /* One slice of a product: its weights, rows ldb apart, and what is done with it. */
 struct product {
     const struct cdl_context *ctx;
-    const struct cdl_window *window;
-    const struct cdl_spans *spans;
-    const struct cdl_field *from, *to;
     struct slice slice;
-    size_t read, depth; /* columns that are read */
     const float *b;
-    size_t ldb;
+    size_t ldb, read; /* read: the first column of what is read */
     float init[CDL_PANEL];
     int activation;
     const float *params;
@@ -56,124 +46,29 @@ struct product {
     double work;  /* since the last look at the watch */
 };
 
-/* `rows` places that lie lda and ldc apart. */
-static void multiply_rows(struct product *p, const struct cdl_taps *taps, size_t rows,
-                          const float *a, size_t lda, const float *b, float *c, size_t ldc) {
+static void multiply_places(void *who, const struct cdl_places *row) {
+    struct product *p = who;
     const struct cdl_kernels *kernels = p->ctx->kernels;
+    const struct cdl_taps *taps = &row->taps;
     const size_t width = p->slice.width;
-    for (size_t row = 0; row < rows; row += ROW_GROUP) {
-        const size_t m = least(rows - row, ROW_GROUP);
-        float *first = c + row * ldc, *to = p->slice.direct ? first : p->block;
-        const size_t ld = p->slice.direct ? ldc : width;
-        kernels->gemm_places(m, width, taps, a + row * lda, lda, b, p->ldb, p->init, 0, to, ld);
+    p->work +=
+        2.0 * (double)(taps->n[0] * taps->n[1] * taps->n[2] * taps->k) * (double)(row->n * width);
+    if (p->work >= LOOK_FLOPS) {
+        if (cdl_stopped(p->ctx)) return;
+        p->work = 0.0;
+    }
+    for (size_t i = 0; i < row->n; i += ROW_GROUP) {
+        const size_t m = least(row->n - i, ROW_GROUP);
+        float *first = row->to + i * row->to_step + p->slice.to;
+        float *to = p->slice.direct ? first : p->block;
+        const size_t ld = p->slice.direct ? row->to_step : width;
+        kernels->gemm_places(m, width, taps, row->from + i * row->from_step + p->read,
+                             row->from_step, p->b + row->weights, p->ldb, p->init, 0, to, ld);
         if (p->activation != CDL_ACTIVATION_linear)
             kernels->activation[p->activation](m, width, to, ld, to, ld, p->params);
         if (!p->slice.direct)
-            kernels->copy_columns(m, p->slice.live, to + p->slice.skip, ld, first, ldc);
+            kernels->copy_columns(m, p->slice.live, to + p->slice.skip, ld, first, row->to_step);
     }
-}
-
-/* The axes of what is written, samples first: how many, and floats from one to the next. */
-struct axes {
-    size_t n[CDL_AXES + 1], a[CDL_AXES + 1], c[CDL_AXES + 1];
-};
-
-static void exchange(struct axes *axes, int d, int e) {
-    const struct axes old = *axes;
-    axes->n[d] = old.n[e], axes->a[d] = old.a[e], axes->c[d] = old.c[e];
-    axes->n[e] = old.n[d], axes->a[e] = old.a[d], axes->c[e] = old.c[d];
-}
-
-/* The last axis becomes the rows of tiles: joined with those that go on in the same steps, or
- * another one if it is short. */
-static void choose_rows(struct axes *axes) {
-    const int last = CDL_AXES;
-    for (int d = last - 1; d >= 0; d--) {
-        if (axes->n[d] == 1) continue;
-        if (axes->n[last] == 1) {
-            exchange(axes, d, last);
-            continue;
-        }
-        if (axes->a[d] != axes->n[last] * axes->a[last]) break;
-        if (axes->c[d] != axes->n[last] * axes->c[last]) break;
-        axes->n[last] *= axes->n[d];
-        axes->n[d] = 1;
-    }
-    int most = last;
-    for (int d = 0; d < last; d++) most = axes->n[d] > axes->n[most] ? d : most;
-    if (axes->n[last] < FEW && most != last) exchange(axes, most, last);
-}
-
-/* Taps that follow each other without a gap in both factors are one run. */
-static void join(struct cdl_taps *taps, size_t ldb) {
-    for (int d = CDL_AXES - 1; d >= 0; d--) {
-        if (taps->n[d] == 1) continue;
-        if (taps->a[d] != (ptrdiff_t)taps->k || taps->b[d] != (ptrdiff_t)(taps->k * ldb)) return;
-        taps->k *= taps->n[d];
-        taps->n[d] = 1;
-    }
-}
-
-/* Places to which the same taps come: one span of each axis, samples [first, first + samples). */
-static void multiply_box(struct product *p, const struct cdl_span *const spans[CDL_AXES],
-                         size_t first, size_t samples) {
-    struct cdl_taps taps = {.k = p->depth};
-    struct axes axes = {.n = {samples}, .a = {p->from->sample}, .c = {p->to->sample}};
-    size_t tap = 0, below = p->depth * p->ldb;
-    ptrdiff_t from = (ptrdiff_t)p->read;
-    float *c = p->to->lines + first * p->to->sample + p->slice.to;
-    for (int d = CDL_AXES - 1; d >= 0; d--) {
-        const struct cdl_span *s = spans[d];
-        const size_t pitch = p->from->pitch[d];
-        from += s->source * (ptrdiff_t)pitch;
-        c += s->first * p->to->pitch[d];
-        axes.n[d + 1] = s->count;
-        axes.a[d + 1] = (size_t)s->source_step * pitch;
-        axes.c[d + 1] = s->step * p->to->pitch[d];
-        taps.n[d] = s->taps;
-        taps.a[d] = s->source_tap * (ptrdiff_t)pitch;
-        taps.b[d] = (ptrdiff_t)(s->tap_step * below);
-        tap += s->tap * below;
-        below *= p->window->axis[d].taps;
-    }
-    const float *a = p->from->lines + first * p->from->sample + from;
-    join(&taps, p->ldb);
-    choose_rows(&axes);
-    const double flops = 2.0 * (double)(taps.n[0] * taps.n[1] * taps.n[2] * taps.k) *
-                         (double)(axes.n[CDL_AXES] * p->slice.width);
-    for (size_t s = 0; s < axes.n[0]; s++) {
-        for (size_t u = 0; u < axes.n[1]; u++) {
-            for (size_t v = 0; v < axes.n[2]; v++) {
-                p->work += flops;
-                if (p->work >= LOOK_FLOPS) {
-                    if (cdl_stopped(p->ctx)) return;
-                    p->work = 0.0;
-                }
-                multiply_rows(p, &taps, axes.n[CDL_AXES],
-                              a + s * axes.a[0] + u * axes.a[1] + v * axes.a[2], axes.a[CDL_AXES],
-                              p->b + tap, c + s * axes.c[0] + u * axes.c[1] + v * axes.c[2],
-                              axes.c[CDL_AXES]);
-            }
-        }
-    }
-}
-
-static void multiply(struct product *p, size_t first, size_t samples) {
-    const struct cdl_spans *spans = p->spans;
-    for (size_t u = 0; u < spans->n[0]; u++) {
-        for (size_t v = 0; v < spans->n[1]; v++) {
-            for (size_t w = 0; w < spans->n[2]; w++) {
-                const struct cdl_span *const box[CDL_AXES] = {&spans->of[0][u], &spans->of[1][v],
-                                                              &spans->of[2][w]};
-                multiply_box(p, box, first, samples);
-            }
-        }
-    }
-}
-
-static size_t samples_at_a_time(const struct cdl_convolution *job) {
-    const size_t each = job->image.sample + job->map.sample;
-    return each < SAMPLE_FLOATS ? SAMPLE_FLOATS / each : 1;
 }
 
 static void set_init(struct product *p, const float *bias) {
@@ -204,28 +99,26 @@ size_t cdl_map_floats(const struct cdl_convolution *job) {
 void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *ctx, size_t samples,
                   const float *bias, int activation, const float *params, float *scratch) {
     const struct cdl_param *w = job->w;
-    struct product p = {.ctx = ctx,
-                        .window = job->window,
-                        .spans = job->spans,
-                        .from = &job->image,
-                        .to = &job->map,
-                        .depth = job->image.columns / job->groups,
-                        .activation = activation,
-                        .params = params,
-                        .block = scratch};
+    struct product p = {.ctx = ctx, .activation = activation, .params = params, .block = scratch};
+    struct cdl_walk walk = {.window = job->window,
+                            .spans = job->spans,
+                            .from = &job->image,
+                            .to = &job->map,
+                            .depth = job->image.columns / job->groups};
     if (w->cols == 1) widen(w, scratch + BLOCK_FLOATS);
     bool direct = true;
-    const size_t each = samples_at_a_time(job);
+    const size_t each = cdl_samples_at_a_time(&job->image, &job->map);
     for (size_t first = 0; first < samples; first += each) {
         for (size_t at = 0; at < job->map.columns; at += p.slice.live) {
             p.slice = slice_at(&job->map, job->groups, at, true);
             direct &= p.slice.direct;
             const size_t begin = at - p.slice.skip, panel = begin / CDL_PANEL * CDL_PANEL;
-            p.read = p.slice.group * p.depth;
+            p.read = p.slice.group * walk.depth;
             p.ldb = w->cols == 1 ? CDL_LINE : cdl_panel_width(w->cols, panel);
             p.b = w->cols == 1 ? scratch + BLOCK_FLOATS : w->w + panel * w->rows + begin - panel;
             set_init(&p, bias);
-            multiply(&p, first, least(samples - first, each));
+            walk.each = walk.depth * p.ldb;
+            cdl_walk(&walk, first, least(samples - first, each), multiply_places, &p);
             if (cdl_stopped(ctx)) return;
         }
     }
@@ -267,25 +160,23 @@ static void turn(const struct cdl_convolution *job, const struct cdl_kernels *ke
 void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_context *ctx,
                        size_t samples, const float *bias, int activation, const float *params,
                        float *scratch) {
-    struct product p = {.ctx = ctx,
-                        .window = job->window,
-                        .spans = job->spans,
-                        .from = &job->map,
-                        .to = &job->image,
-                        .depth = job->map.columns / job->groups,
-                        .activation = activation,
-                        .params = params,
-                        .block = scratch};
+    struct product p = {.ctx = ctx, .activation = activation, .params = params, .block = scratch};
+    struct cdl_walk walk = {.window = job->window,
+                            .spans = job->spans,
+                            .from = &job->map,
+                            .to = &job->image,
+                            .depth = job->map.columns / job->groups};
     bool direct = true;
     for (size_t at = 0; at < job->image.columns; at += p.slice.live) {
         p.slice = slice_at(&job->image, job->groups, at, false);
         direct &= p.slice.direct;
-        p.read = p.slice.group * p.depth;
+        p.read = p.slice.group * walk.depth;
         p.ldb = p.slice.width;
         p.b = scratch + BLOCK_FLOATS;
         set_init(&p, bias);
-        turn(job, ctx->kernels, &p.slice, p.depth, scratch + BLOCK_FLOATS);
-        multiply(&p, 0, samples);
+        turn(job, ctx->kernels, &p.slice, walk.depth, scratch + BLOCK_FLOATS);
+        walk.each = walk.depth * p.ldb;
+        cdl_walk(&walk, 0, samples, multiply_places, &p);
         if (cdl_stopped(ctx)) return;
     }
     if (!direct) clear_pads(&job->image, samples);

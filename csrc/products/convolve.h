@@ -13,14 +13,7 @@
 
 #include "base/param.h"
 #include "learn/learn.h"
-#include "products/window.h"
-
-/* Samples of an image or a map: lines of `columns` numbers, ld apart, in three axes. */
-struct cdl_field {
-    float *lines;
-    size_t columns, ld, sample;
-    size_t pitch[CDL_AXES]; /* floats from a number of an axis to the next */
-};
+#include "products/places.h"
 
 struct cdl_convolution {
     const struct cdl_window *window;

@@ -197,6 +197,14 @@ static void add_all(const struct sums *sums, const struct cdl_context *ctx) {
     }
 }
 
+/* Pads of a map that is a value hold any numbers. */
+static void clear_pads(const struct cdl_convolution *job, struct cdl_block block, float *g) {
+    const size_t left = job->map.columns - block.column;
+    for (size_t r = 0; r < block.rows; r++) {
+        for (size_t j = left; j < block.width; j++) g[r * block.width + j] = 0.0f;
+    }
+}
+
 size_t cdl_pairs_floats(void) {
     return (BLOCKS + 1) * BLOCK_FLOATS + BLOCKS * CDL_PANEL + PLACES * CDL_LINE;
 }
@@ -225,7 +233,9 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
                     .column = block.column, .rows = 1, .width = block.width};
                 cdl_learn(bias, ctx, part, sums.by_column + i * CDL_PANEL);
             }
-            if (w) cdl_learn(w, ctx, block, sums.g + i * BLOCK_FLOATS);
+            if (!w) continue;
+            clear_pads(job, block, sums.g + i * BLOCK_FLOATS);
+            cdl_learn(w, ctx, block, sums.g + i * BLOCK_FLOATS);
         }
     }
 }

@@ -4,11 +4,10 @@
 static ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return a <= 0 ? 0 : (a + b - 1) / b; }
 
 /* Taps [low, high) as those of a span that begins at `first`. */
-static void set_taps(struct cdl_span *span, size_t first, ptrdiff_t low, ptrdiff_t high,
-                     size_t offset) {
+static void set_taps(struct cdl_span *span, size_t first, ptrdiff_t low, ptrdiff_t high) {
     *span = (struct cdl_span){.first = first, .step = 1, .count = 1, .tap_step = 1};
     if (low >= high) return;
-    span->tap = offset + (size_t)low;
+    span->tap = (size_t)low;
     span->taps = (size_t)(high - low);
 }
 
@@ -19,10 +18,22 @@ static struct cdl_span at_map(const struct cdl_axis *axis, size_t o) {
     const ptrdiff_t behind = over((ptrdiff_t)axis->image - from, dilation);
     const ptrdiff_t taps = (ptrdiff_t)axis->taps, low = over(-from, dilation);
     struct cdl_span span;
-    set_taps(&span, o, low, behind < taps ? behind : taps, 0);
+    set_taps(&span, o, low, behind < taps ? behind : taps);
     span.source = span.taps ? from + low * dilation : 0;
     span.source_step = stride;
     span.source_tap = dilation;
+    return span;
+}
+
+/* The same where places share the image. */
+static struct cdl_span at_share(const struct cdl_axis *axis, size_t o) {
+    const size_t first = o * axis->image / axis->map;
+    const size_t behind = ((o + 1) * axis->image + axis->map - 1) / axis->map;
+    struct cdl_span span;
+    set_taps(&span, o, 0, (ptrdiff_t)(behind - first));
+    span.source = (ptrdiff_t)first;
+    span.source_step = (ptrdiff_t)(axis->image / axis->map);
+    span.source_tap = 1;
     return span;
 }
 
@@ -39,7 +50,7 @@ static struct cdl_span at_image(const struct cdl_axis *axis, size_t i) {
     size_t tap = 0;
     while (tap < each && tap < axis->taps && (at - (ptrdiff_t)tap * dilation) % stride) tap++;
     struct cdl_span span;
-    set_taps(&span, i, 0, 0, 0);
+    set_taps(&span, i, 0, 0);
     span.step = axis->stride;
     span.tap_step = each;
     if (tap == each || tap >= axis->taps) return span;
@@ -58,6 +69,7 @@ static struct cdl_span at_image(const struct cdl_axis *axis, size_t i) {
 }
 
 static struct cdl_span span_at(const struct cdl_axis *axis, bool back, size_t at) {
+    if (axis->taps == 0) return at_share(axis, at);
     return back ? at_image(axis, at) : at_map(axis, at);
 }
 
@@ -69,8 +81,9 @@ static size_t find(const struct cdl_axis *axis, bool back, struct cdl_span *room
         struct cdl_span last = {0};
         for (size_t at = first; at < end; at += step) {
             const struct cdl_span span = span_at(axis, back, at);
-            const bool goes_on = last.count && span.taps == last.taps && span.tap == last.tap;
-            if (goes_on) {
+            const bool same = span.taps == last.taps && span.tap == last.tap;
+            const ptrdiff_t next = last.source + (ptrdiff_t)last.count * last.source_step;
+            if (last.count && same && (span.source == next || span.taps == 0)) {
                 last.count++;
             } else {
                 last = span;

@@ -3,6 +3,8 @@
  * `image` is what the window looks at, `map` has a place for each of its positions: tap k of place
  * o sees image number o stride + k dilation - before, and what lies outside is 0. A convolution
  * reads the image and writes the map; its gradient, and a transposed convolution, go the other way.
+ * Or the places share the image evenly: place o sees numbers from floor(o image / map) to
+ * ceil((o + 1) image / map), however many they are. Then `taps` is 0.
  * Where a number is written, the taps that see something are the same for many neighbours: spans.
  * Axes are those of a sample, outermost first; a sample of fewer has axes of one number before.
  */

@@ -99,10 +99,11 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     instruction.out[0] = scores || strcmp(row->name, "reduce") == 0 ? ONE
                          : strcmp(row->name, "over_rows") == 0      ? SUM
                                                                     : Y;
-    const bool moves = strcmp(row->name, "conv") == 0;
-    if (moves) {
+    const bool groups = strcmp(row->name, "conv") == 0;
+    const bool moves = groups || strcmp(row->name, "conv_transpose") == 0;
+    if (moves || strcmp(row->name, "pool") == 0) {
         instruction.in[0] = IMAGE, instruction.out[0] = MAP;
-        instruction.numbers = window, instruction.n_numbers = 5;
+        instruction.numbers = window, instruction.n_numbers = groups ? 5 : 4;
     }
     if (strcmp(row->name, "dense") == 0 || moves) {
         instruction.n_params = 2;

@@ -1,50 +1,46 @@
-"""test_conv.py - convolutions: values and gradients against float64, on every ISA."""
+"""test_conv.py - convolutions, also transposed: values and gradients against float64."""
 
 import numpy as np
 import pytest
-from oracle import Oracle, difference_gradients
-from programs import ISAS, dense, learner, predict, pull_back, train, weight
-
-from cdl._program import Program
+from programs import ISAS, dense, predict, weight
+from windows import Window, behind_weights, check, check_bits, check_judge
 
 
-class Case:
-    """A convolution: the image's axes and columns, filters, and the window's numbers."""
+class Case(Window):
+    """A convolution: a window, columns of the image and the map, and groups."""
 
-    def __init__(self, image, c, f, size, *, stride=1, dilation=1, padding="valid", groups=1):
-        axes = len(image)
-        self.image, self.c, self.f, self.groups = image, c, f, groups
-        self.size, self.stride, self.dilation = (
-            (n,) * axes if isinstance(n, int) else n for n in (size, stride, dilation)
-        )
-        self.map, self.before = zip(*map(self._along, range(axes), (padding,) * axes), strict=True)
+    def __init__(self, image, c, f, size, *, groups=1, **window):
+        super().__init__(image, size, **window)
+        self.c, self.f, self.groups = c, f, groups
 
-    def _along(self, d, padding):
-        """The size of the map, and zeros before, as Keras has them."""
-        n, stride = self.image[d], self.stride[d]
-        reach = (self.size[d] - 1) * self.dilation[d] + 1
-        if padding == "valid":
-            return (n - reach) // stride + 1, 0
-        out = -(-n // stride)
-        if padding == "causal":
-            return out, reach - 1
-        return out, max((out - 1) * stride + reach - n, 0) // 2
+    def params(self, rng, bias):
+        shape = (*self.size, self.c // self.groups, self.f)
+        kernel = weight(rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1])))
+        return kernel, weight(rng.normal(size=bias)) if bias else None
+
+    def program(self, bias=True, **attributes):
+        def emit(program, x, rng):
+            params = self.params(rng, self.f if bias else 0)
+            shape, numbers = (*self.map, self.f), (*self.numbers, self.groups)
+            return program.emit("conv", [x], shape, params, numbers=numbers, **attributes)
+
+        return behind_weights((*self.image, self.c), emit)
+
+    def turned(self, bias=True, **attributes):
+        """The transposed one: the map is given."""
+
+        def emit(program, x, rng):
+            params = self.params(rng, self.c if bias else 0)
+            shape = (*self.image, self.c)
+            return program.emit(
+                "conv_transpose", [x], shape, params, numbers=self.numbers, **attributes
+            )
+
+        return behind_weights((*self.map, self.f), emit)
 
     @property
-    def numbers(self):
-        each = zip(self.size, self.stride, self.dilation, self.before, strict=True)
-        return [n for axis in each for n in axis]
-
-    def kernel(self, rng):
-        shape = (*self.size, self.c // self.groups, self.f)
-        return weight(rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1])))
-
-    def emit(self, program, x, rng, *, bias=True, **attributes):
-        b = weight(rng.normal(size=self.f)) if bias else None
-        shape, numbers = (*self.map, self.f), (*self.numbers, self.groups)
-        return program.emit(
-            "conv", [x], shape, (self.kernel(rng), b), numbers=numbers, **attributes
-        )
+    def size_of_kernel(self):
+        return np.prod(self.size) * self.c * self.f
 
 
 CASES = {
@@ -78,86 +74,48 @@ CASES = {
 }
 
 
-def behind_weights(case, seed=0, **options):
-    """x -> dense -> the convolution, so that it hands a gradient on."""
-    rng = np.random.default_rng(seed)
-    program = Program()
-    x = program.input((*case.image, 2))
-    kernel, bias = weight(rng.normal(size=(2, case.c))), weight(rng.normal(size=case.c))
-    x = dense(program, x, kernel, bias)
-    program.output(case.emit(program, x, rng, **options))
-    return program
+WAYS = [(name, "program") for name in CASES]
+WAYS += [(name, "turned") for name, case in CASES.items() if case.groups == 1]
 
 
-def close(found, expected, many):
-    top = np.abs(expected).max()
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=top * 3e-7 * np.sqrt(many + 1))
-
-
-def check(program, rows, isa=None, threads=1):
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(rows, *program.inputs[0].shape)).astype(np.float32)
-    oracle = Oracle(program)
-    expected = oracle.forward([x], training=True)[0]
-    dy = rng.normal(size=expected.shape).astype(np.float32)
-    slopes = oracle.backward(dy)
-    found, gradients = pull_back(program, [x], dy, isa=isa, threads=threads)
-    close(found, expected, 100)
-    for v in program.variables:
-        close(gradients[v], slopes[v], 100)
-    np.testing.assert_array_equal(predict(program, [x], isa=isa), found)
+def made(name, way, **options):
+    return getattr(CASES[name], way)(**options)
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients(name, isa):
-    check(behind_weights(CASES[name]), 19, isa)
-    check(behind_weights(CASES[name], bias=False, activation="tanh"), 3, isa)
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_values_and_gradients(name, way, isa):
+    check(made(name, way), 19, isa)
+    check(made(name, way, bias=False, activation="tanh"), 3, isa)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_judge_agrees_with_central_differences(name):
-    case = CASES[name]
-    if np.prod(case.size) * case.c * case.f > 2000:
-        return
-    program = behind_weights(case)
-    rng = np.random.default_rng(2)
-    x = rng.normal(size=(2, *program.inputs[0].shape))
-    oracle = Oracle(program)
-    dy = rng.normal(size=oracle.forward([x], training=True)[0].shape)
-    found = oracle.backward(dy)
-    expected = difference_gradients(program, [x], dy=dy, training=True)
-    for v in program.variables:
-        top = np.abs(expected[v]).max()
-        np.testing.assert_allclose(found[v], expected[v], rtol=1e-5, atol=1e-6 * top)
+@pytest.mark.parametrize(
+    ("name", "way"), [way for way in WAYS if CASES[way[0]].size_of_kernel < 2000]
+)
+def test_the_judge_agrees_with_central_differences(name, way):
+    check_judge(made(name, way))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_same_bits_on_any_number_of_threads_and_in_any_batch(name):
-    outcomes = []
-    for threads in (1, 2, 3):
-        program = behind_weights(CASES[name], activation="tanh")
-        (y,) = program.outputs
-        rng = np.random.default_rng(3)
-        x = rng.normal(size=(40, *program.inputs[0].shape)).astype(np.float32)
-        target = rng.normal(size=(40, *y.shape)).astype(np.float32)
-        once = predict(program, [x])
-        for rows in (1, 5, 33):
-            np.testing.assert_array_equal(predict(program, [x], rows=rows, threads=threads), once)
-        program.loss("mean_squared_error", program.input(y.shape, role="y"), y)
-        optimizer = learner("adam", program.variables, beta_1=0.9, beta_2=0.99, epsilon=1e-7)
-        train(program, [x, target], optimizer, batch=40, epochs=3, threads=threads)
-        outcomes.append([v.numpy() for v in program.variables])
-    for outcome in outcomes[1:]:
-        for found, expected in zip(outcome, outcomes[0], strict=True):
-            np.testing.assert_array_equal(found, expected)
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_the_same_bits_on_any_number_of_threads_and_in_any_batch(name, way):
+    check_bits(lambda: made(name, way, activation="tanh"))
 
 
 def test_an_activation_behind_it_is_fused_and_its_slope_taken_by_a_product_behind_both():
-    rng = np.random.default_rng(4)
-    program, case = Program(), CASES["2d_same"]
-    x = case.emit(program, program.input((*case.image, case.c)), rng)
+    program = CASES["2d_same"].program()
+    (x,) = program.outputs
     x = program.emit("activation", [x], x.shape, kind="plain_relu")
-    program.output(dense(program, x, weight(rng.normal(size=(case.f, 3)))))
-    assert [i.op for i in program.fused().instructions] == ["conv", "dense"]
+    rng = np.random.default_rng(4)
+    program.outputs[:] = [dense(program, x, weight(rng.normal(size=(x.shape[-1], 3))))]
+    assert [i.op for i in program.fused().instructions] == ["dense", "conv", "dense"]
     check(program.fused(), 19)
+
+
+def test_numbers_of_a_transposed_one_that_no_window_sees_are_its_bias():
+    case = Case((12,), 3, 2, 2, stride=5)  # windows see 0 1, 5 6, 10 11
+    program = case.turned(activation="tanh")
+    check(program, 3)
+    bias = program.variables[-1].numpy()
+    y = predict(program, [np.ones((1, 3, 2), np.float32)])
+    for unseen in (2, 3, 4, 7, 8, 9):
+        np.testing.assert_allclose(y[0, unseen], np.tanh(bias), rtol=1e-6)

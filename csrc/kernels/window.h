@@ -1,0 +1,174 @@
+/* window.h - windows whose columns stay apart: the largest of each, their sum, products with
+ * weights of their own, and the gradients.
+ *
+ * Part of the ISA template. Columns go by registers, a few places at a time; lines of a single
+ * column lie side by side, so there each place is a number. A largest number's gradient goes to the
+ * first tap that has it, and NaN is larger than all.
+ */
+
+/* Does something for each tap, with `at` the floats from the first tap of a to it, and `of` those
+ * of b. */
+#define EACH_TAP(TAPS, ...)                                                                        \
+    for (size_t tap_u = 0; tap_u < (TAPS)->n[0]; tap_u++) {                                        \
+        for (size_t tap_v = 0; tap_v < (TAPS)->n[1]; tap_v++) {                                    \
+            ptrdiff_t at = (ptrdiff_t)tap_u * (TAPS)->a[0] + (ptrdiff_t)tap_v * (TAPS)->a[1];      \
+            ptrdiff_t of = (ptrdiff_t)tap_u * (TAPS)->b[0] + (ptrdiff_t)tap_v * (TAPS)->b[1];      \
+            for (size_t tap_w = 0; tap_w < (TAPS)->n[2];                                           \
+                 tap_w++, at += (TAPS)->a[2], of += (TAPS)->b[2]) {                                \
+                (void)of;                                                                          \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+CDL_INLINE vf larger(vf a, vf b) { return vf_select((a < b) | (b != b), b, a); }
+
+CDL_INLINE void max_of(const size_t nv, const struct cdl_taps *taps, const float *x, float *y) {
+    vf best[4];
+    CDL_UNROLL for (size_t j = 0; j < nv; j++) best[j] = vf_splat(-INFINITY);
+    EACH_TAP(taps, {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) best[j] =
+            larger(best[j], vf_load(x + at + j * CDL_VLEN));
+    })
+    CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(y + j * CDL_VLEN, best[j]);
+}
+
+static void window_max(size_t m, size_t n, const struct cdl_taps *taps, const float *x, size_t ldx,
+                       float *y, size_t ldy) {
+    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+    for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
+        size_t j = 0;
+        for (; j + 2 <= vectors; j += 2) max_of(2, taps, x + j * CDL_VLEN, y + j * CDL_VLEN);
+        if (j < vectors) max_of(1, taps, x + j * CDL_VLEN, y + j * CDL_VLEN);
+        if (vectors) continue;
+        *y = -INFINITY;
+        EACH_TAP(taps, { *y = *y < x[at] || x[at] != x[at] ? x[at] : *y; })
+    }
+}
+
+static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
+                                size_t ldx, const float *y, const float *dy, size_t ldy,
+                                float *dx) {
+    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+    for (size_t i = 0; i < m; i++, x += ldx, dx += ldx, y += ldy, dy += ldy) {
+        for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
+            const vf best = vf_load(y + j), slope = vf_load(dy + j);
+            vi left = ~(vi){0};
+            EACH_TAP(taps, {
+                const vf value = vf_load(x + at + j);
+                const vi hit = ((value == best) | (value != value)) & left;
+                float *to = dx + at + j;
+                vf_store(to, vf_load(to) + vf_select(hit, slope, vf_splat(0)));
+                left &= ~hit;
+            })
+        }
+        bool is_found = vectors > 0;
+        EACH_TAP(taps, {
+            if (!is_found && (x[at] == *y || x[at] != x[at])) dx[at] += *dy, is_found = true;
+        })
+    }
+}
+
+static void window_sum(size_t m, size_t n, const struct cdl_taps *taps, float factor,
+                       const float *x, size_t ldx, float *y, size_t ldy) {
+    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+    for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
+        for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
+            vf sum = vf_splat(0);
+            EACH_TAP(taps, { sum += vf_load(x + at + j); })
+            vf_store(y + j, sum * vf_splat(factor));
+        }
+        if (vectors) continue;
+        float sum = 0.0f;
+        EACH_TAP(taps, { sum += x[at]; })
+        *y = sum * factor;
+    }
+}
+
+static void window_sum_backward(size_t m, size_t n, const struct cdl_taps *taps, float factor,
+                                const float *dy, size_t ldy, float *dx, size_t ldx) {
+    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+    for (size_t i = 0; i < m; i++, dx += ldx, dy += ldy) {
+        for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
+            const vf slope = vf_load(dy + j) * vf_splat(factor);
+            EACH_TAP(taps, { vf_store(dx + at + j, vf_load(dx + at + j) + slope); })
+        }
+        if (vectors) continue;
+        EACH_TAP(taps, { dx[at] += *dy * factor; })
+    }
+}
+
+/* `mr` places, nv registers of columns: weights are loaded once for all places. */
+CDL_INLINE void weighted(const size_t mr, const size_t nv, const struct cdl_taps *taps,
+                         const float *x, size_t ldx, const float *w, const float *init, float *y,
+                         size_t ldy) {
+    vf acc[4][2];
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_load(init + j * CDL_VLEN);
+    }
+    EACH_TAP(taps, {
+        vf row[2];
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(w + of + j * CDL_VLEN);
+        CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] +=
+                vf_load(x + (ptrdiff_t)(i * ldx) + at + j * CDL_VLEN) * row[j];
+        }
+        if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
+    })
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(y + i * ldy + j * CDL_VLEN, acc[i][j]);
+    }
+}
+
+CDL_INLINE void weighted_columns(const size_t nv, size_t m, const struct cdl_taps *taps,
+                                 const float *x, size_t ldx, const float *w, const float *init,
+                                 float *y, size_t ldy) {
+    size_t i = 0;
+    for (; i + 4 <= m; i += 4) weighted(4, nv, taps, x + i * ldx, ldx, w, init, y + i * ldy, ldy);
+    for (; i < m; i++) weighted(1, nv, taps, x + i * ldx, ldx, w, init, y + i * ldy, ldy);
+}
+
+static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
+                            size_t ldx, const float *w, const float *init, float *y, size_t ldy) {
+    const size_t padded = cdl_padded(n);
+    size_t j = 0;
+    for (; j + 2 * CDL_VLEN <= padded; j += 2 * CDL_VLEN)
+        weighted_columns(2, m, taps, x + j, ldx, w + j, init + j, y + j, ldy);
+    if (j + CDL_VLEN <= padded)
+        weighted_columns(1, m, taps, x + j, ldx, w + j, init + j, y + j, ldy);
+    for (size_t i = 0; i < m && n == 1; i++) {
+        float sum = *init;
+        EACH_TAP(taps, { sum += x[(ptrdiff_t)(i * ldx) + at] * w[of]; })
+        y[i * ldy] = sum;
+    }
+}
+
+/* Of a run of k places: four chains. */
+CDL_INLINE void add_weights_slope(size_t k, const float *x, size_t step_x, const float *dy,
+                                  size_t step_dy, vf sum[4]) {
+    size_t p = 0;
+    for (; p + 4 <= k; p += 4) {
+        CDL_UNROLL for (size_t c = 0; c < 4; c++) sum[c] +=
+            vf_load(x + (p + c) * step_x) * vf_load(dy + (p + c) * step_dy);
+    }
+    for (; p < k; p++) sum[0] += vf_load(x + p * step_x) * vf_load(dy + p * step_dy);
+}
+
+static void window_weights_slope(size_t n, const struct cdl_taps *taps, const float *x,
+                                 size_t step_x, const float *dy, size_t step_dy, float *g) {
+    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+    for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
+        vf sum[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
+        EACH_TAP(taps,
+                 { add_weights_slope(taps->k, x + at + j, step_x, dy + of + j, step_dy, sum); })
+        vf_store(g + j, vf_load(g + j) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
+    }
+    if (vectors) return;
+    float sum = 0.0f;
+    EACH_TAP(taps, {
+        for (size_t p = 0; p < taps->k; p++)
+            sum += x[at + (ptrdiff_t)(p * step_x)] * dy[of + (ptrdiff_t)(p * step_dy)];
+    })
+    *g += sum;
+}
+#undef EACH_TAP

@@ -1,0 +1,101 @@
+/* conv_transpose.c - y = f(b + what each number of x gives to those that its window sees): what a
+ * convolution's dx is of dy.
+ *
+ * y is the image of a convolution and x the map: x is (map..., c), y (image..., f) and W
+ * (window..., f, c). The numbers are the window's (windows.h). Numbers of y that no window sees are
+ * f(b). dx is the convolution of dz, and dW is summed as in conv.c, with dz as the image.
+ */
+#include "ops/windows.h"
+
+enum { ACTIVATION };   /* attributes */
+enum { KERNEL, BIAS }; /* params */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
+    if (!cdl_has_window(node, y, x, 0)) return CDL_ERR_PROGRAM;
+    const struct cdl_window window = cdl_window_of(node, y, x);
+    if (!cdl_fits_window(w, &window, y->width, x->width)) return CDL_ERR_PROGRAM;
+    return b && (b->matrix || b->cols != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
+}
+
+static double flops(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0];
+    return 2.0 * (double)x->lines * (double)node->param[KERNEL]->rows * (double)x->width;
+}
+
+static size_t code_bytes(const struct cdl_node *node) {
+    const struct cdl_window window = cdl_window_of(node, node->out[0], node->in[0]);
+    return cdl_windowing_bytes(&window);
+}
+
+static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    (void)kernels;
+    cdl_fill_windowing(node->code, cdl_window_of(node, node->out[0], node->in[0]));
+}
+
+static struct cdl_convolution job_of(const struct cdl_node *node, const struct cdl_window *window,
+                                     const float *x, const float *y, size_t first) {
+    return (struct cdl_convolution){.window = window,
+                                    .image = cdl_field_of(node->out[0], y, first),
+                                    .map = cdl_field_of(node->in[0], x, first),
+                                    .groups = 1,
+                                    .w = node->param[KERNEL]};
+}
+
+static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
+    (void)rows;
+    const struct cdl_window window = cdl_window_of(node, node->out[0], node->in[0]);
+    const struct cdl_convolution job = job_of(node, &window, NULL, NULL, 0);
+    return cdl_convolution_floats(&job, true, training);
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_param *b = node->param[BIAS];
+    struct cdl_convolution job =
+        job_of(node, &code->window, node->in[0]->data, node->out[0]->data, first);
+    job.spans = &code->to_image;
+    cdl_convolve_back(&job, ctx, last - first, b ? b->w : NULL, (int)node->attribute[ACTIVATION],
+                      node->row_param, ctx->scratch);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_windowing *code = node->code;
+    cdl_take_slope(node, ctx, (int)node->attribute[ACTIVATION], first, last);
+    if (!node->needs[0]) return;
+    struct cdl_convolution job =
+        job_of(node, &code->window, node->in[0]->grad, node->out[0]->grad, first);
+    job.spans = &code->to_map;
+    cdl_convolve(&job, ctx, last - first, NULL, CDL_ACTIVATION_linear, node->row_param,
+                 ctx->scratch);
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
+                   int thread, int n_threads) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_convolution job =
+        job_of(node, &code->window, node->in[0]->data, node->out[0]->grad, 0);
+    if (node->trained[KERNEL])
+        cdl_learn_pairs(&job, ctx, node->trained[KERNEL], NULL, scratch, thread, n_threads);
+    cdl_learn_columns(node->trained[BIAS], ctx, &job.image, scratch, thread, n_threads);
+}
+
+const struct cdl_op cdl_op_conv_transpose = {
+    .name = "conv_transpose",
+    .attributes = "activation",
+    .params = "kernel,bias",
+    .table = "activations",
+    .table_rows = CDL_N_ACTIVATIONS,
+    .check = check,
+    .code_bytes = code_bytes,
+    .fill = fill,
+    .flops = flops,
+    .thread_floats = thread_floats,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+    .absorbs_slope = true,
+};

@@ -1,0 +1,108 @@
+/* pool.c - the largest, the sum or the mean of what a window sees, each column by itself.
+ *
+ * The numbers are the window's (windows.h); a size of 0 has the places share the axis evenly, as
+ * adaptive pooling does. What lies outside the image counts for nothing, also in a mean. The
+ * gradient of a largest number goes to the first that is equal to it.
+ */
+#include <string.h>
+
+#include "ops/windows.h"
+
+enum { KIND }; /* attributes: a row of kernels/reduce.h, but for min and prod */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const int kind = (int)node->attribute[KIND];
+    if (kind == CDL_REDUCTION_min || kind == CDL_REDUCTION_prod) return CDL_ERR_PROGRAM;
+    if (x->width != y->width) return CDL_ERR_PROGRAM;
+    return cdl_has_window(node, x, y, 0) ? CDL_OK : CDL_ERR_PROGRAM;
+}
+
+static size_t code_bytes(const struct cdl_node *node) {
+    const struct cdl_window window = cdl_window_of(node, node->in[0], node->out[0]);
+    return cdl_windowing_bytes(&window);
+}
+
+static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    (void)kernels;
+    cdl_fill_windowing(node->code, cdl_window_of(node, node->in[0], node->out[0]));
+}
+
+struct job {
+    const struct cdl_node *node;
+    const struct cdl_kernels *kernels;
+};
+
+static size_t places_of(const struct cdl_taps *taps) {
+    return taps->n[0] * taps->n[1] * taps->n[2];
+}
+
+static float factor_of(const struct cdl_node *node, const struct cdl_taps *taps) {
+    const size_t n = places_of(taps);
+    return (int)node->attribute[KIND] == CDL_REDUCTION_mean && n ? 1.0f / (float)n : 1.0f;
+}
+
+static void reduce(void *who, const struct cdl_places *row) {
+    const struct job *job = who;
+    const size_t n = job->node->in[0]->width;
+    if ((int)job->node->attribute[KIND] == CDL_REDUCTION_max)
+        job->kernels->window_max(row->n, n, &row->taps, row->from, row->from_step, row->to,
+                                 row->to_step);
+    else
+        job->kernels->window_sum(row->n, n, &row->taps, factor_of(job->node, &row->taps), row->from,
+                                 row->from_step, row->to, row->to_step);
+}
+
+/* The other way: a row is as in forward, of the values; gradients lie as far from their beginning
+ * as values do. */
+static void give(void *who, const struct cdl_places *row) {
+    const struct job *job = who;
+    const struct cdl_tensor *x = job->node->in[0], *y = job->node->out[0];
+    float *dx = x->grad + (row->from - x->data);
+    const float *dy = y->grad + (row->to - y->data);
+    if ((int)job->node->attribute[KIND] == CDL_REDUCTION_max)
+        job->kernels->window_max_backward(row->n, x->width, &row->taps, row->from, row->from_step,
+                                          row->to, dy, row->to_step, dx);
+    else
+        job->kernels->window_sum_backward(row->n, x->width, &row->taps,
+                                          factor_of(job->node, &row->taps), dy, row->to_step, dx,
+                                          row->from_step);
+}
+
+static void walk(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                 size_t last, cdl_places_fn *visit) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_field image = cdl_field_of(node->in[0], node->in[0]->data, first);
+    const struct cdl_field map = cdl_field_of(node->out[0], node->out[0]->data, first);
+    const struct cdl_walk walk = {
+        .window = &code->window, .spans = &code->to_map, .from = &image, .to = &map};
+    struct job job = {node, ctx->kernels};
+    for (size_t i = 0; i < last - first && !cdl_stopped(ctx); i++)
+        cdl_walk(&walk, i, 1, visit, &job);
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    walk(node, ctx, first, last, reduce);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0];
+    if (!node->needs[0]) return;
+    memset(cdl_grad_rows(x, first), 0, (last - first) * x->lines * x->ld * sizeof(float));
+    walk(node, ctx, first, last, give);
+}
+
+const struct cdl_op cdl_op_pool = {
+    .name = "pool",
+    .attributes = "kind",
+    .params = "",
+    .table = "reductions",
+    .table_rows = CDL_N_REDUCTIONS,
+    .check = check,
+    .code_bytes = code_bytes,
+    .fill = fill,
+    .forward = forward,
+    .backward = backward,
+};

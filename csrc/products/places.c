@@ -1,0 +1,104 @@
+/* places.c - boxes of places, one for each span of each axis, and the rows in them. */
+#include "products/places.h"
+
+/* Fewer places in a row than this leave a tile half empty: another axis is looked for. */
+enum { FEW = 6 };
+
+enum { SAMPLE_FLOATS = 64 * 1024 };
+
+/* The axes of what is written, samples first: how many, and floats from one to the next. */
+struct axes {
+    size_t n[CDL_AXES + 1], from[CDL_AXES + 1], to[CDL_AXES + 1];
+};
+
+static void exchange(struct axes *axes, int d, int e) {
+    const struct axes old = *axes;
+    axes->n[d] = old.n[e], axes->from[d] = old.from[e], axes->to[d] = old.to[e];
+    axes->n[e] = old.n[d], axes->from[e] = old.from[d], axes->to[e] = old.to[d];
+}
+
+/* The last axis becomes the row: joined with those that go on in the same steps, or another one if
+ * it is short. */
+static void choose_row(struct axes *axes) {
+    const int last = CDL_AXES;
+    for (int d = last - 1; d >= 0; d--) {
+        if (axes->n[d] == 1) continue;
+        if (axes->n[last] == 1) {
+            exchange(axes, d, last);
+            continue;
+        }
+        if (axes->from[d] != axes->n[last] * axes->from[last]) break;
+        if (axes->to[d] != axes->n[last] * axes->to[last]) break;
+        axes->n[last] *= axes->n[d];
+        axes->n[d] = 1;
+    }
+    int most = last;
+    for (int d = 0; d < last; d++) most = axes->n[d] > axes->n[most] ? d : most;
+    if (axes->n[last] < FEW && most != last) exchange(axes, most, last);
+}
+
+static void join(struct cdl_taps *taps, size_t width) {
+    for (int d = CDL_AXES - 1; d >= 0; d--) {
+        if (taps->n[d] == 1) continue;
+        if (taps->a[d] != (ptrdiff_t)taps->k || taps->b[d] != (ptrdiff_t)(taps->k * width)) return;
+        taps->k *= taps->n[d];
+        taps->n[d] = 1;
+    }
+}
+
+static void visit_box(const struct cdl_walk *walk, const struct cdl_span *const spans[CDL_AXES],
+                      size_t first, size_t samples, cdl_places_fn *visit, void *who) {
+    const struct cdl_field *from = walk->from, *to = walk->to;
+    struct cdl_places row = {.taps = {.k = walk->depth}};
+    struct axes axes = {.n = {samples}, .from = {from->sample}, .to = {to->sample}};
+    size_t below = walk->each, at = first * to->sample;
+    ptrdiff_t source = (ptrdiff_t)(first * from->sample);
+    for (int d = CDL_AXES - 1; d >= 0; d--) {
+        const struct cdl_span *s = spans[d];
+        const ptrdiff_t pitch = (ptrdiff_t)from->pitch[d];
+        source += s->source * pitch;
+        at += s->first * to->pitch[d];
+        axes.n[d + 1] = s->count;
+        axes.from[d + 1] = (size_t)(s->source_step * pitch);
+        axes.to[d + 1] = s->step * to->pitch[d];
+        row.taps.n[d] = s->taps;
+        row.taps.a[d] = s->source_tap * pitch;
+        row.taps.b[d] = (ptrdiff_t)(s->tap_step * below);
+        row.weights += s->tap * below;
+        below *= walk->window->axis[d].taps;
+    }
+    if (walk->depth) join(&row.taps, walk->each / walk->depth);
+    choose_row(&axes);
+    row.n = axes.n[CDL_AXES];
+    row.from_step = axes.from[CDL_AXES];
+    row.to_step = axes.to[CDL_AXES];
+    for (size_t s = 0; s < axes.n[0]; s++) {
+        for (size_t u = 0; u < axes.n[1]; u++) {
+            for (size_t v = 0; v < axes.n[2]; v++) {
+                row.from = from->lines + source +
+                           (ptrdiff_t)(s * axes.from[0] + u * axes.from[1] + v * axes.from[2]);
+                row.to = to->lines + at + s * axes.to[0] + u * axes.to[1] + v * axes.to[2];
+                visit(who, &row);
+            }
+        }
+    }
+}
+
+void cdl_walk(const struct cdl_walk *walk, size_t first, size_t samples, cdl_places_fn *visit,
+              void *who) {
+    const struct cdl_spans *spans = walk->spans;
+    for (size_t u = 0; u < spans->n[0]; u++) {
+        for (size_t v = 0; v < spans->n[1]; v++) {
+            for (size_t w = 0; w < spans->n[2]; w++) {
+                const struct cdl_span *const box[CDL_AXES] = {&spans->of[0][u], &spans->of[1][v],
+                                                              &spans->of[2][w]};
+                visit_box(walk, box, first, samples, visit, who);
+            }
+        }
+    }
+}
+
+size_t cdl_samples_at_a_time(const struct cdl_field *from, const struct cdl_field *to) {
+    const size_t each = from->sample + to->sample;
+    return each < SAMPLE_FLOATS ? SAMPLE_FLOATS / each : 1;
+}
