@@ -36,6 +36,7 @@ class Wired(Interface):
     _outputs_struct: Any = None
     _ends: Ends | None = None
     _call_nodes: tuple[_graph.Node, ...] | list[_graph.Node] = ()  # of the first trace of `call`
+    _call_inputs: Sequence[KerasTensor] = ()  # what they begin at
     _building_specs = False
 
     def _wire(self, inputs: Any, outputs: Any) -> None:
@@ -300,7 +301,9 @@ class Wired(Interface):
         finally:
             self._building_specs = False
         self._inputs_struct, self._outputs_struct = specs, graph.outputs
-        self._call_nodes = graph.nodes
+        self._call_nodes, self._call_inputs = graph.nodes, graph.inputs
+        for tensor, spec in zip(graph.inputs, tree.flatten(specs), strict=True):
+            tensor.name = spec.name
 
     def _first_trace(self, specs: Any) -> _graph.Graph:
         with self._undone_on_failure():  # type: ignore[attr-defined]
