@@ -37,6 +37,9 @@ class Sequential(Model):
         ValueError: a name that is no string or has a '/', or what `add` raises.
     """
 
+    # No layer, weight, metric or seed is among shapes and names: they need not be looked through.
+    _not_owned = Model._not_owned | {"_shapes", "_infos"}
+
     def __init__(
         self, layers: Iterable[Any] | None = None, trainable: bool = True, name: str | None = None
     ) -> None:
