@@ -128,6 +128,33 @@ def conv_transpose_backward(o, i):
         o.gradients[bias] += dz.reshape(-1, dz.shape[-1]).sum(0)
 
 
+def depthwise_conv_forward(o, i):
+    (x,), (y,) = i.inputs, i.outputs
+    kernel, bias = i.params
+    window = Window(i, x, y)
+    w = o.weights[kernel].reshape(*window.size, -1)
+    image = window.around(o.values[x])
+    z = sum(image[places] * w[tap] for tap, places in window.taps())
+    activated(o, i, z if bias is None else z + o.weights[bias])
+
+
+def depthwise_conv_backward(o, i):
+    (x,), (y,) = i.inputs, i.outputs
+    kernel, bias = i.params
+    window = Window(i, x, y)
+    w = o.weights[kernel].reshape(*window.size, -1)
+    image = window.around(o.values[x])
+    slope, dw = np.zeros(image.shape), np.zeros(w.shape)
+    dz = o.slopes[y] * o.kept[i]
+    for tap, places in window.taps():
+        slope[places] += dz * w[tap]
+        dw[tap] = (image[places] * dz).reshape(-1, dz.shape[-1]).sum(0)
+    o.slopes[x] += window.inside(slope)
+    o.gradients[kernel] += dw.reshape(kernel.shape)
+    if bias is not None:
+        o.gradients[bias] += dz.reshape(-1, dz.shape[-1]).sum(0)
+
+
 def pooled(i):
     """For each place of the map what it sees of the image: numbers of each axis."""
     (x,), (y,) = i.inputs, i.outputs
@@ -169,5 +196,15 @@ def pool_backward(o, i):
         dx[at] += (part * slope[:, None]).reshape(window.shape)
 
 
-FORWARD = {"conv": conv_forward, "conv_transpose": conv_transpose_forward, "pool": pool_forward}
-BACKWARD = {"conv": conv_backward, "conv_transpose": conv_transpose_backward, "pool": pool_backward}
+FORWARD = {
+    "conv": conv_forward,
+    "conv_transpose": conv_transpose_forward,
+    "depthwise_conv": depthwise_conv_forward,
+    "pool": pool_forward,
+}
+BACKWARD = {
+    "conv": conv_backward,
+    "conv_transpose": conv_transpose_backward,
+    "depthwise_conv": depthwise_conv_backward,
+    "pool": pool_backward,
+}

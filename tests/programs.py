@@ -15,10 +15,11 @@ ISAS = _core.available_isas()
 WIDTHS = (1, 2, 3, 7, 16, 17, 31, 63, 64, 65, 100, 129, 257)  # round the registers and the panels
 
 
-def weight(values):
-    """A weight of these values; two axes or more make it the factor of a product."""
+def weight(values, matrix=None):
+    """A weight of these values; two axes or more make it the factor of a product, if not told."""
     values = np.asarray(values, np.float32)
-    return Variable(values.shape, lambda shape: values, matrix=values.ndim > 1)
+    matrix = values.ndim > 1 if matrix is None else matrix
+    return Variable(values.shape, lambda shape: values, matrix=matrix)
 
 
 def random_weight(rng, *shape):

@@ -74,7 +74,7 @@ enum { X, T, Y, CLASS, ONE, SUM, IMAGE, MAP, VALUES };
 
 /* A program of one op that names a row of a table, by the op's number; operands that fit most. */
 static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl_param *kernel,
-                                   int classes, float kind) {
+                                   struct cdl_param *plain, int classes, float kind) {
     static const struct cdl_value_def values[VALUES] = {
         [X] = {.n_dims = 1, .dims = {3}},
         [T] = {.n_dims = 1, .dims = {3}},
@@ -105,6 +105,13 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
         instruction.in[0] = IMAGE, instruction.out[0] = MAP;
         instruction.numbers = window, instruction.n_numbers = groups ? 5 : 4;
     }
+    if (strcmp(row->name, "depthwise_conv") == 0) {
+        instruction.in[0] = IMAGE, instruction.out[0] = MAP;
+        instruction.numbers = window, instruction.n_numbers = 4;
+        instruction.n_params = 2;
+        instruction.params[0] = plain;
+        instruction.trained[0] = instruction.trained[1] = -1;
+    }
     if (strcmp(row->name, "dense") == 0 || moves) {
         instruction.n_params = 2;
         instruction.params[0] = kernel;
@@ -122,28 +129,30 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
 }
 
 static void check_kinds(void) {
-    struct cdl_param *kernel;
+    struct cdl_param *kernel, *plain;
     struct cdl_row row, kind;
     int tables = 0;
     if (cdl_param_create(3, 3, true, &kernel) != CDL_OK) return;
+    if (cdl_param_create(1, 3, false, &plain) != CDL_OK) return;
     for (int op = 0; cdl_table_row("ops", op, &row); op++) {
         if (!row.table) continue;
         tables++;
         int rows = 0, fit = 0;
         for (; cdl_table_row(row.table, rows, &kind); rows++) {
             for (int classes = 0; classes < 2; classes++)
-                fit += create_with_kind(op, &row, kernel, classes, (float)rows) == CDL_OK;
+                fit += create_with_kind(op, &row, kernel, plain, classes, (float)rows) == CDL_OK;
         }
         /* A tally of a row with parameters wants them: r2_score and f_score have none. */
         expect(fit > 0, row.name, fit);
         const float wrong[] = {-1.0f, (float)rows, 1e10f, -1e10f, INFINITY, NAN};
         for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-            const cdl_status status = create_with_kind(op, &row, kernel, 0, wrong[i]);
+            const cdl_status status = create_with_kind(op, &row, kernel, plain, 0, wrong[i]);
             expect(status == CDL_ERR_PROGRAM, row.name, (double)wrong[i]);
         }
     }
     expect(tables >= 10, "ops with a table", tables);
     cdl_param_destroy(kernel);
+    cdl_param_destroy(plain);
 }
 
 /* ---- the pieces that optimizers of whole parameters walk -------------------------------------

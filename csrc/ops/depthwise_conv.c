@@ -1,0 +1,190 @@
+/* depthwise_conv.c - y = f(b + x * W) column by column: each of x is convolved by a kernel of its
+ * own.
+ *
+ * x is (image..., c), y (map..., c) and W any array of window x c numbers, tap by tap: a plain row
+ * of memory, no matrix. Kernels for more columns than x has read x with each column repeated. The
+ * numbers are the window's (windows.h). Weights are copied to whole lines, a tap each, before they
+ * are used; their gradients are sums over boxes of places, as those of conv.c.
+ */
+#include <string.h>
+
+#include "ops/windows.h"
+#include "products/boxes.h"
+
+enum { ACTIVATION };   /* attributes */
+enum { KERNEL, BIAS }; /* params */
+
+static cdl_status check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
+    if (!cdl_has_window(node, x, y, 0) || x->width != y->width) return CDL_ERR_PROGRAM;
+    const struct cdl_window window = cdl_window_of(node, x, y);
+    double numbers = (double)x->width;
+    for (int d = 0; d < CDL_AXES; d++) numbers *= (double)window.axis[d].taps;
+    if (!w || w->matrix || numbers < 1.0 || (double)w->cols != numbers) return CDL_ERR_PROGRAM;
+    return b && (b->matrix || b->cols != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
+}
+
+static double flops(const struct cdl_node *node) {
+    return 2.0 * (double)node->out[0]->lines * (double)node->param[KERNEL]->cols;
+}
+
+static size_t code_bytes(const struct cdl_node *node) {
+    const struct cdl_window window = cdl_window_of(node, node->in[0], node->out[0]);
+    return cdl_windowing_bytes(&window);
+}
+
+static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    (void)kernels;
+    cdl_fill_windowing(node->code, cdl_window_of(node, node->in[0], node->out[0]));
+}
+
+static size_t taps_of(const struct cdl_node *node) {
+    return node->param[KERNEL]->cols / node->in[0]->width;
+}
+
+/* The weights, a line a tap, or their sums; and a line beside. */
+static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
+    (void)rows, (void)training;
+    const size_t sums = (taps_of(node) + 1) * cdl_padded(node->in[0]->width);
+    return CDL_THREAD_SCRATCH + cdl_round_up(sums, CDL_LINE);
+}
+
+struct job {
+    const struct cdl_context *ctx;
+    const struct cdl_node *node;
+    const float *init;
+    float *weights;
+    int activation;
+};
+
+static void multiply(void *who, const struct cdl_places *row) {
+    const struct job *job = who;
+    const struct cdl_kernels *kernels = job->ctx->kernels;
+    const size_t n = job->node->in[0]->width;
+    kernels->window_weighted(row->n, n, &row->taps, row->from, row->from_step,
+                             job->weights + row->weights, job->init, row->to, row->to_step);
+    if (job->activation == CDL_ACTIVATION_linear) return;
+    const bool apart = n == 1 && row->to_step > 1; /* else numbers side by side are one line */
+    for (size_t i = 0; i < (apart ? row->n : 1); i++)
+        kernels->activation[job->activation](apart ? 1 : row->n, n, row->to + i * row->to_step,
+                                             row->to_step, row->to + i * row->to_step, row->to_step,
+                                             job->node->row_param);
+}
+
+/* From one field to the other, with the weights as they are. */
+static void convolve(struct job *job, const struct cdl_spans *spans, const struct cdl_field *from,
+                     const struct cdl_field *to, const float *bias, size_t samples) {
+    const struct cdl_windowing *code = job->node->code;
+    const struct cdl_param *w = job->node->param[KERNEL];
+    const size_t n = from->columns, each = cdl_padded(n), taps = taps_of(job->node);
+    float *scratch = job->ctx->scratch;
+    memset(scratch, 0, (taps + 1) * each * sizeof(float));
+    for (size_t t = 0; t < taps; t++) memcpy(scratch + t * each, w->w + t * n, n * sizeof(float));
+    if (bias) memcpy(scratch + taps * each, bias, n * sizeof(float));
+    job->weights = scratch;
+    job->init = scratch + taps * each;
+    const struct cdl_walk walk = {
+        .window = &code->window, .spans = spans, .from = from, .to = to, .each = each};
+    for (size_t i = 0; i < samples && !cdl_stopped(job->ctx); i++)
+        cdl_walk(&walk, i, 1, multiply, job);
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_param *b = node->param[BIAS];
+    const struct cdl_field x = cdl_field_of(node->in[0], node->in[0]->data, first);
+    const struct cdl_field y = cdl_field_of(node->out[0], node->out[0]->data, first);
+    struct job job = {.ctx = ctx, .node = node, .activation = (int)node->attribute[ACTIVATION]};
+    convolve(&job, &code->to_map, &x, &y, b ? b->w : NULL, last - first);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_windowing *code = node->code;
+    cdl_take_slope(node, ctx, (int)node->attribute[ACTIVATION], first, last);
+    if (!node->needs[0]) return;
+    const struct cdl_field dx = cdl_field_of(node->in[0], node->in[0]->grad, first);
+    const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, first);
+    struct job job = {.ctx = ctx, .node = node, .activation = CDL_ACTIVATION_linear};
+    convolve(&job, &code->to_image, &dy, &dx, NULL, last - first);
+}
+
+/* Sums of the weights of taps [first, last). */
+struct sums {
+    const struct cdl_kernels *kernels;
+    const struct cdl_window *window;
+    struct cdl_field x, dy;
+    size_t first, last;
+    float *g;
+};
+
+static void add_box(void *who, const struct cdl_box *box) {
+    const struct sums *sums = who;
+    const struct cdl_field *x = &sums->x, *dy = &sums->dy;
+    const float *from = dy->lines + cdl_box_offset(dy, box);
+    for (size_t tap = sums->first; tap < sums->last; tap++) {
+        struct cdl_pairs pairs;
+        if (!cdl_pairs_of(sums->window, box, tap, x, dy, &pairs)) continue;
+        sums->kernels->window_weights_slope(x->columns, &pairs.taps, x->lines + pairs.image,
+                                            pairs.image_step, from + pairs.map, pairs.map_step,
+                                            sums->g + (tap - sums->first) * cdl_padded(x->columns));
+    }
+}
+
+/* Learning goes by blocks of the row of weights, which taps have parts of. */
+static void learn(const struct cdl_node *node, const struct cdl_context *ctx,
+                  const struct cdl_window *window, const struct cdl_field *dy, float *scratch,
+                  size_t first, size_t last) {
+    const struct cdl_param *w = node->param[KERNEL];
+    const size_t n = node->in[0]->width, each = cdl_padded(n);
+    const size_t end = last * CDL_PANEL < w->cols ? last * CDL_PANEL : w->cols;
+    struct sums sums = {.kernels = ctx->kernels,
+                        .window = window,
+                        .x = cdl_field_of(node->in[0], node->in[0]->data, 0),
+                        .dy = *dy,
+                        .first = first * CDL_PANEL / n,
+                        .last = (end + n - 1) / n,
+                        .g = scratch + CDL_THREAD_SCRATCH};
+    memset(sums.g, 0, (sums.last - sums.first) * each * sizeof(float));
+    cdl_each_box(window, ctx, ctx->rows, add_box, &sums);
+    if (cdl_stopped(ctx)) return;
+    for (size_t i = first; i < last; i++) {
+        const struct cdl_block block = cdl_block_at(w, i);
+        for (size_t j = 0; j < block.width; j++) {
+            const size_t at = block.column + j, tap = at / n;
+            scratch[j] = at < w->cols ? sums.g[(tap - sums.first) * each + at % n] : 0.0f;
+        }
+        cdl_learn(node->trained[KERNEL], ctx, block, scratch);
+    }
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
+                   int thread, int n_threads) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, 0);
+    const size_t blocks = cdl_blocks(node->param[KERNEL]);
+    const size_t first = blocks * (size_t)thread / (size_t)n_threads;
+    const size_t last = blocks * (size_t)(thread + 1) / (size_t)n_threads;
+    if (node->trained[KERNEL] && first < last)
+        learn(node, ctx, &code->window, &dy, scratch, first, last);
+    cdl_learn_columns(node->trained[BIAS], ctx, &dy, scratch, thread, n_threads);
+}
+
+const struct cdl_op cdl_op_depthwise_conv = {
+    .name = "depthwise_conv",
+    .attributes = "activation",
+    .params = "kernel,bias",
+    .table = "activations",
+    .table_rows = CDL_N_ACTIVATIONS,
+    .check = check,
+    .code_bytes = code_bytes,
+    .fill = fill,
+    .flops = flops,
+    .thread_floats = thread_floats,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+    .absorbs_slope = true,
+};
