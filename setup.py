@@ -1,4 +1,4 @@
-"""setup.py - how the compiled core is built; everything that is only data is in pyproject.toml.
+"""How the compiled core is built; everything that is only data is in pyproject.toml.
 
 One extension holds the whole core. Its C files are compiled with strict warnings, Cython's
 generated file with none, all of them in parallel and only where a source or a header is newer.

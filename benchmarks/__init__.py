@@ -1,1 +1,1 @@
-"""benchmarks - how fast cdl is, beside its peers and beside what the machine can do."""
+"""How fast cdl is, beside its peers and beside what the machine can do."""

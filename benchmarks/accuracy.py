@@ -1,4 +1,4 @@
-"""accuracy.py - the worst error of the core's elementary functions over all floats; their speed.
+"""The worst error of the core's elementary functions over all floats; their speed.
 
     python -m benchmarks.accuracy [--isas avx512 avx2 baseline] [--stride 251] [--keep]
 

@@ -1,4 +1,4 @@
-"""concurrency.py - two fits in two threads, many small models, and a busy neighbour.
+"""Two fits in two threads, many small models, and a busy neighbour.
 
     python -m benchmarks.concurrency [--peers cdl torch ...] [--rounds 4] [--keep]
 

@@ -1,4 +1,4 @@
-"""estimators.py - MLPClassifier and MLPRegressor replaced by one import: time and accuracy.
+"""MLPClassifier and MLPRegressor replaced by one import: time and accuracy.
 
     python -m benchmarks.estimators [--rounds 7] [--keep]
 

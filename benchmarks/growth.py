@@ -1,4 +1,4 @@
-"""growth.py - time of a training step against rows, width and depth, down to the arithmetic.
+"""Time of a training step against rows, width and depth, down to the arithmetic.
 
     python -m benchmarks.growth [--peers cdl "jax scan"] [--series rows width depth]
                                 [--rounds 10] [--keep] [--plot]

@@ -1,4 +1,4 @@
-"""inference.py - time of a prediction, from one row to 65,536, beside every peer.
+"""Time of a prediction, from one row to 65,536, beside every peer.
 
     python -m benchmarks.inference [--threads 1 2] [--cases seed mnist] [--rows 1 32 8192 65536]
                                    [--peers cdl onnxruntime ...] [--rounds 20] [--keep]

@@ -1,4 +1,4 @@
-"""kernels.py - elements a second of every activation, loss, metric and optimizer, on each ISA.
+"""Elements a second of every activation, loss, metric and optimizer, on each ISA.
 
     python -m benchmarks.kernels [--isas avx512 avx2 baseline] [--tables activations losses]
                                  [--rounds 10] [--keep]

@@ -1,4 +1,4 @@
-"""matmul.py - matrix products at the shapes of the nets, on one thread, beside BLAS libraries.
+"""Matrix products at the shapes of the nets, on one thread, beside BLAS libraries.
 
     python -m benchmarks.matmul [--peers numpy torch] [--isas avx512 avx2] [--rounds 20] [--keep]
 

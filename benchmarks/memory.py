@@ -1,4 +1,4 @@
-"""memory.py - what training and predicting hold on to.
+"""What training and predicting hold on to.
 
     python -m benchmarks.memory [--peers cdl torch] [--gigabytes 2] [--models 1000] [--keep]
 

@@ -1,4 +1,4 @@
-"""normalized.py - a step of 784-512-512-10 with batch normalization and dropout.
+"""A step of 784-512-512-10 with batch normalization and dropout.
 
     python -m benchmarks.normalized [--threads 1 2] [--peers cdl ...] [--rounds 5] [--keep]
 

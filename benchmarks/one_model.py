@@ -1,4 +1,4 @@
-"""one_model.py - threads that predict on one model: calls a second, all together.
+"""Threads that predict on one model: calls a second, all together.
 
     python -m benchmarks.one_model [--rounds 4] [--seconds 0.5] [--keep]
 

@@ -1,4 +1,4 @@
-"""phases.py - what a training step spends its time on: gather, products, loss, update, the rest.
+"""What a training step spends its time on: gather, products, loss, update, the rest.
 
     python -m benchmarks.phases [--cases tiny seed 100-64-10/32/tanh] [--seconds 3] [--keep]
 

@@ -1,4 +1,4 @@
-"""quick.py - instructions of a fixed set of calls, against those that are committed.
+"""Instructions of a fixed set of calls, against those that are committed.
 
     python -m benchmarks.quick [--update] [--tolerance 3]
 
@@ -83,9 +83,9 @@ def inside() -> None:
     The clock, which goes fifty times too fast here, neither cuts an epoch nor asks for signals.
     """
     from cdl import _core
-    from cdl.models import loops
+    from cdl.trainers import epoch_iterator
 
-    loops.SLICE = 1e9
+    epoch_iterator.SLICE = 1e9
     _core.answer_signals(every=1e9)
     marks = native.callgrind_marks()
     for name, (times, call) in calls().items():

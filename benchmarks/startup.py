@@ -1,4 +1,4 @@
-"""startup.py - what it costs to begin: imports, and a whole process that trains a net.
+"""What it costs to begin: imports, and a whole process that trains a net.
 
     python -m benchmarks.startup [--rounds 5] [--keep]
 

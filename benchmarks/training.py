@@ -1,4 +1,4 @@
-"""training.py - time of a training step, beside every peer and the roofline.
+"""Time of a training step, beside every peer and the roofline.
 
     python -m benchmarks.training [--threads 1 2] [--cases all others seed 100-64-10/32/tanh]
                                   [--peers cdl torch ...] [--rounds 20] [--keep] [--plot]

@@ -1,4 +1,4 @@
-"""wide_and_deep.py - an epoch over 261,876 flights, with embeddings beside numbers.
+"""An epoch over 261,876 flights, with embeddings beside numbers.
 
     python -m benchmarks.wide_and_deep [--threads 1 2] [--peers cdl ...] [--rounds 5] [--keep]
 

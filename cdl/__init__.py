@@ -1,4 +1,4 @@
-"""__init__.py - the public names of cdl; each module is loaded when its first name is used."""
+"""The public names of cdl; each module is loaded when its first name is used."""
 
 import importlib
 import sys
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from cdl import tree as tree
     from cdl import utils as utils
     from cdl import wrappers as wrappers
-    from cdl._symbols import KerasTensor as KerasTensor
-    from cdl._untraced import UntracedWarning as UntracedWarning
+    from cdl._tracing.keras_tensor import KerasTensor as KerasTensor
+    from cdl._tracing.untraced import UntracedWarning as UntracedWarning
     from cdl.config import device as device
     from cdl.dtype_policies import DTypePolicy as DTypePolicy
     from cdl.dtype_policies import FloatDTypePolicy as FloatDTypePolicy
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from cdl.models import Model as Model
     from cdl.models import Sequential as Sequential
     from cdl.models import train_many as train_many
-    from cdl.models.slopes import grad as grad
-    from cdl.models.slopes import value_and_grad as value_and_grad
     from cdl.optimizers import Optimizer as Optimizer
     from cdl.regularizers import Regularizer as Regularizer
+    from cdl.trainers.vjp import grad as grad
+    from cdl.trainers.vjp import value_and_grad as value_and_grad
     from cdl.variables import Variable as Variable
 
     __version__: str
@@ -61,9 +61,9 @@ _NAMES = {
     "Sequential": "cdl.models",
     "Model": "cdl.models",
     "train_many": "cdl.models",
-    "grad": "cdl.models.slopes",
-    "value_and_grad": "cdl.models.slopes",
-    "KerasTensor": "cdl._symbols",
+    "grad": "cdl.trainers.vjp",
+    "value_and_grad": "cdl.trainers.vjp",
+    "KerasTensor": "cdl._tracing.keras_tensor",
     "Input": "cdl.layers",
     "InputSpec": "cdl.layers",
     "Layer": "cdl.layers",
@@ -76,7 +76,7 @@ _NAMES = {
     "DTypePolicy": "cdl.dtype_policies",
     "FloatDTypePolicy": "cdl.dtype_policies",
     "device": "cdl.config",
-    "UntracedWarning": "cdl._untraced",
+    "UntracedWarning": "cdl._tracing.untraced",
 }
 
 __all__ = [
@@ -145,7 +145,7 @@ def __getattr__(name: str) -> Any:
     elif name in __all__:
         value = importlib.import_module(f"cdl.{name}")
     else:
-        from cdl._public import missing
+        from cdl._common.public_names import missing
 
         raise missing("cdl", name, __dir__, sys._getframe(1))
     globals()[name] = value
@@ -167,7 +167,7 @@ class _OlderModules:
         if not name.startswith("cdl."):
             return None
         from cdl import compat
-        from cdl._missing import explained
+        from cdl._common.missing_names import explained
 
         spec = compat.Moved.find_spec(name)
         if spec is None and (text := explained(name.partition(".")[2])):

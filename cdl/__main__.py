@@ -1,4 +1,4 @@
-"""__main__.py - `python -m cdl`: what can be done from a shell."""
+"""`python -m cdl`: what can be done from a shell."""
 
 import argparse
 import os
@@ -9,24 +9,24 @@ from pathlib import Path
 
 def info(options: argparse.Namespace) -> int:
     """Print what the core found on this machine."""
-    from cdl import _info
+    from cdl._cli import info as info_command
 
-    print(_info.report())
+    print(info_command.report())
     return 0
 
 
 def demo(options: argparse.Namespace) -> int:
     """Train the demo's net."""
-    from cdl import _demo
+    from cdl._cli import demo as demo_command
 
-    return _demo.run(options.output, options.epochs, options.seed)
+    return demo_command.run(options.output, options.epochs, options.seed)
 
 
 def bench(options: argparse.Namespace) -> int:
     """Time a few nets on this machine."""
-    from cdl import _bench
+    from cdl._cli import bench as bench_command
 
-    return _bench.run(options.seconds, options.beside)
+    return bench_command.run(options.seconds, options.beside)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,9 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the shell's exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and (given[0].endswith(".py") or (os.sep in given[0] and os.path.isfile(given[0]))):
-        from cdl import _scripts
+        from cdl.scripts import run
 
-        return _scripts.run(given[0], given[1:])
+        return run.run(given[0], given[1:])
     options = parser().parse_args(given)
     status: int = options.run(options)
     return status

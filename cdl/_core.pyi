@@ -6,8 +6,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl._ir.program import Program
+from cdl._tracing.variable import Variable
 
 _Array = NDArray[Any]
 _Floats = NDArray[np.float32]

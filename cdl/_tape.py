@@ -1,4 +1,4 @@
-"""_tape.py - the derivative of a number that a Python function computes from an array by NumPy.
+"""The derivative of a number that a Python function computes from an array by NumPy.
 
 The function is called once, with an array that notes what is done to it; the notes are then walked
 backwards. What cannot be followed raises: the usual elementwise functions, sums, products, and

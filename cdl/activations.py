@@ -1,4 +1,4 @@
-"""activations.py - the activations: one line each over the row that the core's table has.
+"""The activations: one line each over the row that the core's table has.
 
 An activation is a function of arrays, `relu(x)`, and an instruction of a program, `relu.lower`.
 The core has no defaults: parameters and their defaults stand here, in Keras's order.
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _eager, _named
-from cdl._activating import Followed, along, applied
-from cdl._graph import KerasTensor
-from cdl._program import Program
-from cdl._public import publish
-from cdl._variable import in_traced_code
+from cdl._common.public_names import publish
+from cdl._configs import identifiers
+from cdl._ir.program import Program
+from cdl._tracing import eager
+from cdl._tracing.activation import Followed, along, applied
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import in_traced_code
 from cdl.data import as_numeric
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._program import Value
+    from cdl._ir.program import Value
 
     Array = NDArray[np.float32]
 
@@ -67,7 +68,7 @@ __all__ = [
     "threshold",
 ]
 
-_family = _named.Family(
+_family = identifiers.Family(
     "activation", "keras.activations", "a name, one of cdl.activations, a layer, or None for linear"
 )
 
@@ -303,14 +304,14 @@ def serialize(activation: Any) -> Any:
         return activation.name
     if isinstance(activation, Followed):
         activation = activation.function
-    return _named.serialize(activation)
+    return identifiers.serialize(activation)
 
 
 def _run(rows: NDArray[Any], lower: Callable[[Program, Value], Value]) -> Array:
     """What `lower` computes of each row."""
     program = Program()
     program.output(lower(program, program.input(rows.shape[1:])))
-    values: Array = _eager.run(program, [rows])
+    values: Array = eager.run(program, [rows])
     return values
 
 

@@ -1,4 +1,4 @@
-"""backend.py - the names that Keras 3 still has under `keras.backend`, and those of Keras 2."""
+"""The names that Keras 3 still has under `keras.backend`, and those of Keras 2."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cdl._public import publish
-from cdl._symbols import is_keras_tensor
+from cdl._common.naming import clear_session, get_uid
+from cdl._common.public_names import publish
+from cdl._tracing.keras_tensor import is_keras_tensor
 from cdl.compat import function_of_backend, get_value, int_shape, set_value
 from cdl.config import (
     backend,
@@ -19,7 +20,6 @@ from cdl.config import (
     set_image_data_format,
     standardize_dtype,
 )
-from cdl.utils.naming import clear_session, get_uid
 
 __all__ = [
     "backend",

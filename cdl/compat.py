@@ -1,4 +1,4 @@
-"""compat.py - spellings of Keras 2 that scripts still use, each a name of something that is there.
+"""Spellings of Keras 2 that scripts still use, each a name of something that is there.
 
 Modules that have moved (`cdl.layers.core`), functions with short names (`cdl.losses.mse`),
 arguments that have other names now (`Dense(output_dim=...)`, `fit(nb_epoch=...)`), and methods that
@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cdl._hints import step_aside, warn
-from cdl._public import publish
+from cdl._common.errors import step_aside, warn
+from cdl._common.public_names import publish
 from cdl.data import PyDataset
 
 __all__ = ["get_value", "int_shape", "set_value"]

@@ -1,4 +1,4 @@
-"""config.py - the settings of the whole process, under Keras's names.
+"""The settings of the whole process, under Keras's names.
 
 cdl computes in float32 and its kernels have Keras's default epsilon compiled in. A setting that
 would ask for something else is refused here rather than ignored later.
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _hints
-from cdl._public import publish
+from cdl._common import errors
+from cdl._common.public_names import publish
 
 __all__ = [
     "backend",
@@ -197,17 +197,17 @@ def is_interactive_logging_enabled() -> bool:
 
 def enable_traceback_filtering() -> None:
     """Leave the frames of cdl's decorators out of tracebacks, as is done at first."""
-    _hints.settings["traceback_filtering"] = True
+    errors.settings["traceback_filtering"] = True
 
 
 def disable_traceback_filtering() -> None:
     """Leave all frames in tracebacks."""
-    _hints.settings["traceback_filtering"] = False
+    errors.settings["traceback_filtering"] = False
 
 
 def is_traceback_filtering_enabled() -> bool:
     """Whether the frames of cdl's decorators are left out of tracebacks."""
-    return _hints.settings["traceback_filtering"]
+    return errors.settings["traceback_filtering"]
 
 
 # --- how long runs may be ---

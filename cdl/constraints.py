@@ -1,4 +1,4 @@
-"""constraints.py - what a weight must be after each update: one short class each.
+"""What a weight must be after each update: one short class each.
 
 Calling one projects an array in NumPy; in training the core does so after the optimizer's step.
 Norms are over `axis`: axis 0 of a Dense kernel takes the incoming weights of each unit.
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import axes, number
-from cdl._hints import Hinting
-from cdl._named import Family
-from cdl._public import publish
+from cdl._common.errors import Hinting
+from cdl._common.public_names import publish
+from cdl._common.validation import axes, number
+from cdl._configs.identifiers import Family
 from cdl.config import epsilon
 
 if TYPE_CHECKING:

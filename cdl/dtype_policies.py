@@ -1,11 +1,11 @@
-"""dtype_policies.py - DTypePolicy: what dtype a layer computes in and has its weights in."""
+"""DTypePolicy: what dtype a layer computes in and has its weights in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import _serial
-from cdl._public import publish
+from cdl._common.public_names import publish
+from cdl._configs import serialization
 
 if TYPE_CHECKING:
     from typing import Self
@@ -52,7 +52,7 @@ class DTypePolicy:
 
 
 FloatDTypePolicy = DTypePolicy
-_serial.at_home("keras", DTypePolicy)
+serialization.at_home("keras", DTypePolicy)
 
 
 publish(globals())

@@ -1,6 +1,6 @@
-"""mixed_precision.py - the names of dtype policies that scripts for other devices use."""
+"""The names of dtype policies that scripts for other devices use."""
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.config import dtype_policy, set_dtype_policy
 from cdl.config import dtype_policy as global_policy
 from cdl.config import set_dtype_policy as set_global_policy

@@ -1,4 +1,4 @@
-"""regularizers.py - penalties on weights: one short class each, found by its Keras name.
+"""Penalties on weights: one short class each, found by its Keras name.
 
 Calling one gives its value in NumPy; in training the core adds it and its slope from `l1` and `l2`.
 """
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number, one_of
-from cdl._graph import Graph, KerasTensor, operator_of, trace
-from cdl._hints import Hinting
-from cdl._named import Family
-from cdl._public import publish
+from cdl._common.errors import Hinting
+from cdl._common.public_names import publish
+from cdl._common.validation import number, one_of
+from cdl._configs.identifiers import Family
 from cdl._tape import Traced, value_and_slope
-from cdl._untraced import attempt
-from cdl._variable import in_traced_code
+from cdl._tracing.graph import Graph, KerasTensor, operator_of, trace
+from cdl._tracing.untraced import attempt
+from cdl._tracing.variable import in_traced_code
 from cdl.config import epsilon
 
 if TYPE_CHECKING:

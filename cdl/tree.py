@@ -1,4 +1,4 @@
-"""tree.py - nested lists, tuples and dicts with things in them: what calls and models are given.
+"""Nested lists, tuples and dicts with things in them: what calls and models are given.
 
 The leaves of a structure are all that is no list, tuple or dict; None is a leaf. A dict is walked
 in the order of its keys, as Keras does it, so that two dicts of the same keys agree.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 
 __all__ = [
     "MAP_TO_NONE",

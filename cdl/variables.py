@@ -1,4 +1,4 @@
-"""variables.py - Variable as users make one, with Keras's arguments."""
+"""Variable as users make one, with Keras's arguments."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _variable, initializers, regularizers
 from cdl import constraints as all_constraints
-from cdl._arguments import expected, flag, not_yet, one_of
-from cdl._state import State
+from cdl import initializers, regularizers
+from cdl._common.naming import unique
+from cdl._common.validation import expected, flag, not_yet, one_of
+from cdl._tracing import variable
+from cdl._variables.state import State
 from cdl.config import standardize_dtype
-from cdl.utils.naming import unique
 
 
 class _AnyVariable(type):
     """What makes `isinstance(layer.kernel, cdl.Variable)` true."""
 
     def __instancecheck__(cls, thing: Any) -> bool:
-        return isinstance(thing, (_variable.Variable, State))
+        return isinstance(thing, (variable.Variable, State))
 
 
 class Variable(metaclass=_AnyVariable):
@@ -73,7 +74,7 @@ class Variable(metaclass=_AnyVariable):
             state = State(values, dtype=values.dtype, name=name)
             state.trainable = trainable
             return state
-        return _variable.Variable(
+        return variable.Variable(
             values.shape,
             lambda _: values,
             name=name,

@@ -1,4 +1,4 @@
-"""breast_cancer.py - a pipeline, a search in two processes, calibration: which tumours are benign?
+"""A pipeline, a search in two processes, calibration: which tumours are benign?
 
 pip install 'cdl-nn[sklearn]'
 python examples/breast_cancer.py

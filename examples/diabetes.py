@@ -1,4 +1,4 @@
-"""diabetes.py - regression on few rows, by L-BFGS: how far will a disease go within a year?
+"""Regression on few rows, by L-BFGS: how far will a disease go within a year?
 
 pip install 'cdl-nn[sklearn]'
 python examples/diabetes.py

@@ -1,4 +1,4 @@
-"""diamonds.py - a data frame with words in it: what does a diamond cost?
+"""A data frame with words in it: what does a diamond cost?
 
 53,940 diamonds (the table comes with the package plotnine). Cut, colour and clarity are words; they
 become columns of a sparse matrix, which the core reads batch by batch.

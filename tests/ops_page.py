@@ -1,4 +1,4 @@
-"""ops_page.py - docs/ops.md, made from the tables: of functions of `cdl.ops`, primitives, core ops.
+"""docs/ops.md, made from the tables: of functions of `cdl.ops`, primitives, core ops.
 
     python tests/ops_page.py        # writes it; the tests fail where it is not what the tables say
 
@@ -23,11 +23,12 @@ from ops_table import CALLS
 from programs import dense, weight
 from traced import of_samples, traced
 
-from cdl import _bytecode, _core, ops, tree
-from cdl._elementwise import SLOPES
-from cdl._expression import DY, Expression, Y, arguments
-from cdl._operation import ROWS
-from cdl._program import Program
+from cdl import _core, ops, tree
+from cdl._ir import bytecode
+from cdl._ir.elementwise import DY, Expression, Y, arguments
+from cdl._ir.elementwise_grad import SLOPES
+from cdl._ir.program import Program
+from cdl._tracing.operation import ROWS
 
 TEXT = """\
 # Operations: what a function becomes
@@ -124,7 +125,7 @@ def primitive_rows():
     rows = []
     for name, arity in _core.ELEMENTWISE.items():
         slopes = SLOPES[name](g, y, *arguments(arity)) if name in SLOPES else ()
-        texts = ["0" if s is None else f"`{_bytecode.text_of(s, names)}`" for s in slopes]
+        texts = ["0" if s is None else f"`{bytecode.text_of(s, names)}`" for s in slopes]
         rows.append(
             (f"`{name}`", str(arity), "; ".join(texts) or ("dy" if name == "copy" else "0"))
         )

@@ -1,4 +1,4 @@
-"""oracle_layers.py - the formulas of the ops that layers besides Dense lower to, for the oracle.
+"""The formulas of the ops that layers besides Dense lower to, for the oracle.
 
 Random ops read what was drawn from ``masks``: normal numbers for noise, 0 or 1 for dropouts.
 """

@@ -1,4 +1,4 @@
-"""oracle_ops.py - the formulas of the ops over values, for the oracle.
+"""The formulas of the ops over values, for the oracle.
 
 Each reads the values of an instruction's inputs and gives that of its output; and from the gradient
 by the output it gives those by the inputs. Axis 0 is the batch, but for shared values.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from reference_elementwise import ELEMENTWISE
 
-from cdl._bytecode import read
-from cdl._expression import in_order
+from cdl._ir.bytecode import read
+from cdl._ir.elementwise import in_order
 
 
 def map_value(expression, arrays):

@@ -1,4 +1,4 @@
-"""oracle_windows.py - the formulas of the ops whose windows move over an image, for the oracle.
+"""The formulas of the ops whose windows move over an image, for the oracle.
 
 An image is brought to three axes and zeros are put around it; each tap of a window sees a part of
 that, with steps. What a place of the map sees is a sum over taps, and so are the gradients.

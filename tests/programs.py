@@ -1,4 +1,4 @@
-"""programs.py - small programs, their runs and exact gradients, for the tests of the core."""
+"""Small programs, their runs and exact gradients, for the tests of the core."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from cdl import _core
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl._ir.program import Program
+from cdl._tracing.variable import Variable
 
 ISAS = _core.available_isas()
 WIDTHS = (1, 2, 3, 7, 16, 17, 31, 63, 64, 65, 100, 129, 257)  # round the registers and the panels

@@ -1,4 +1,4 @@
-"""random_graphs.py - programs whose values branch and meet at random, for the tests of the core.
+"""Programs whose values branch and meet at random, for the tests of the core.
 
 All ops are smooth, so that central differences of the losses are their slopes. Values that end up
 without a reader are objectives, so that every weight has a gradient.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from programs import activation, dense, random_weight, weight
 
-from cdl import _values
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl._ir import emit
+from cdl._ir.program import Program
+from cdl._tracing.variable import Variable
 
 WIDTHS = (1, 2, 3, 5, 17)
 
@@ -84,11 +84,11 @@ class RandomGraph:
         if x is None:
             return None
         axis = int(self.rng.integers(len(x.shape)))
-        return _values.reduce(self.program, self.choose(("sum", "mean")), x, [axis])
+        return emit.reduce(self.program, self.choose(("sum", "mean")), x, [axis])
 
     def step_broadcast(self):
         x = self.pick(lambda v: len(v.shape) == 1)
-        return _values.broadcast(self.program, x, (2, *x.shape))
+        return emit.broadcast(self.program, x, (2, *x.shape))
 
     def step_over_rows(self):
         x = self.pick(lambda v: not v.shared)
@@ -106,4 +106,4 @@ class RandomGraph:
     def step_product(self):
         x = self.pick(lambda v: v.shape)
         w = random_weight(self.rng, x.shape[-1], self.choose(WIDTHS))
-        return _values.product(self.program, x, self.program.param(w))
+        return emit.product(self.program, x, self.program.param(w))

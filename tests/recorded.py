@@ -1,4 +1,4 @@
-"""recorded.py - what the recorded cases of Keras's own results share; see models/keras_cases.py.
+"""What the recorded cases of Keras's own results share; see models/keras_cases.py.
 
 A case is a function of the module under test, `cdl` or `keras`: it gives numbers, names and lists.
 """

@@ -1,4 +1,4 @@
-"""reference_activations.py - the activations and their slopes in NumPy float64, by name."""
+"""The activations and their slopes in NumPy float64, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""reference_ctc.py - the CTC loss and its slope in float64, over labels with blanks between them.
+"""The CTC loss and its slope in float64, over labels with blanks between them.
 
 Written after Graves et al. (2006): the sequence of blank, label, blank, ..., blank is walked from
 both ends, which is not how the core does it.

@@ -1,4 +1,4 @@
-"""reference_elementwise.py - the primitives of expressions in NumPy float64, by name."""
+"""The primitives of expressions in NumPy float64, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""reference_losses.py - the losses and their slopes in NumPy float64, by the names of the table."""
+"""The losses and their slopes in NumPy float64, by the names of the table."""
 
 from __future__ import annotations
 

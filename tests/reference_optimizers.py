@@ -1,4 +1,4 @@
-"""reference_optimizers.py - one step of each optimizer in NumPy float64, by the rows of the core.
+"""One step of each optimizer in NumPy float64, by the rows of the core.
 
 Each takes weight w, gradient g, slots by name (updated in place), step t = 1, 2 ..., rate lr and
 the hyper-parameters by name, and returns the new weight. Means that began with 0 are corrected with

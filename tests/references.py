@@ -1,4 +1,4 @@
-"""references.py - the formulas in NumPy float64, by the names of the core's tables.
+"""The formulas in NumPy float64, by the names of the core's tables.
 
 The tests of kernels, of Python classes and of whole models compare with these. Tolerances stand
 at the end, by quantity. A row that is new in a table makes the parametrized tests fail until its

@@ -1,4 +1,4 @@
-"""test_activations.py - activations of arrays and of programs, over the core's table."""
+"""Activations of arrays and of programs, over the core's table."""
 
 import copy
 import inspect
@@ -10,7 +10,7 @@ import pytest
 import references
 
 from cdl import _core, activations
-from cdl._program import Program
+from cdl._ir.program import Program
 from cdl.activations import ActivationFunction, RowActivation
 from cdl.layers import Dense, Flatten
 

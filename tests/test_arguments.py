@@ -1,9 +1,9 @@
-"""test_arguments.py - where a list is wanted and none comes, the error names the argument."""
+"""Where a list is wanted and none comes, the error names the argument."""
 
 import pytest
 
 from cdl import layers, metrics, optimizers
-from cdl._arguments import count, number
+from cdl._common.validation import count, number
 from cdl.models import Sequential
 
 WRONG = {

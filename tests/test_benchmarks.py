@@ -1,4 +1,4 @@
-"""test_benchmarks.py - the benchmarks still start, and what they compare does the same work."""
+"""The benchmarks still start, and what they compare does the same work."""
 
 import re
 import shutil

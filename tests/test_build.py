@@ -1,4 +1,4 @@
-"""test_build.py - the sdist builds, and what comes out is one small wheel for every Python."""
+"""The sdist builds, and what comes out is one small wheel for every Python."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""test_compat.py - spellings of Keras 2 work, and mean what they meant."""
+"""Spellings of Keras 2 work, and mean what they meant."""
 
 import importlib
 import inspect

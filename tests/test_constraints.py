@@ -1,4 +1,4 @@
-"""test_constraints.py - weights are projected as Keras does it, in float32."""
+"""Weights are projected as Keras does it, in float32."""
 
 import numpy as np
 import pytest

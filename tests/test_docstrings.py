@@ -1,4 +1,4 @@
-"""test_docstrings.py - every public name says what it does, what it takes and what it raises."""
+"""Every public name says what it does, what it takes and what it raises."""
 
 import ast
 import importlib

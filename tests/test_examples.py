@@ -1,4 +1,4 @@
-"""test_examples.py - the scripts in examples/ run, and reach what they should."""
+"""The scripts in examples/ run, and reach what they should."""
 
 import importlib.util
 import warnings

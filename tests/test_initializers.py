@@ -1,4 +1,4 @@
-"""test_initializers.py - first values have the distribution that their name promises."""
+"""First values have the distribution that their name promises."""
 
 import math
 

@@ -1,11 +1,11 @@
-"""test_keras_names.py - what Keras has is here by the same name, or cdl says what is near."""
+"""What Keras has is here by the same name, or cdl says what is near."""
 
 import importlib
 
 import pytest
 from keras_names import NO_MODULES, divided, whole
 
-from cdl._missing import explained
+from cdl._common.missing_names import explained
 
 THERE, MISSING = divided()
 

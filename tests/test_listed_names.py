@@ -1,4 +1,4 @@
-"""test_listed_names.py - `dir()` and completion of an object show what users call, and no more."""
+"""`dir()` and completion of an object show what users call, and no more."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""test_main.py - `python -m cdl` as it is typed into a shell."""
+"""`python -m cdl` as it is typed into a shell."""
 
 import re
 
@@ -43,13 +43,13 @@ def test_demo_without_its_packages_says_what_to_install(run_python, missing):
 
 
 def test_demo_draws_any_mixture_of_right_and_wrong(tmp_path):
-    from cdl import _demo
+    from cdl._cli import demo
 
     history = {key: [0.5, 0.4] for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
     labels = np.arange(30) % 10
     for wrong in (0, 3, 30):
         guesses = np.where(np.arange(30) < wrong, (labels + 1) % 10, labels)
-        _demo.draw(tmp_path / "digits.png", history, np.zeros((30, 64)), labels, guesses)
+        demo.draw(tmp_path / "digits.png", history, np.zeros((30, 64)), labels, guesses)
         assert (tmp_path / "digits.png").stat().st_size > 10_000
 
 

@@ -1,4 +1,4 @@
-"""test_missing.py - what cdl does not have it names, with what is near."""
+"""What cdl does not have it names, with what is near."""
 
 import importlib
 import re
@@ -8,7 +8,7 @@ from keras_names import NO_MODULES, divided, whole
 
 import cdl
 from cdl import layers, losses
-from cdl._missing import REASONS, explained
+from cdl._common.missing_names import REASONS, explained
 
 MISSING = divided()[1]
 

@@ -1,4 +1,4 @@
-"""test_named.py - things are found by their Keras names, and written as Keras writes them."""
+"""Things are found by their Keras names, and written as Keras writes them."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from cdl import (
     optimizers,
     regularizers,
 )
-from cdl._named import Family, serialize
+from cdl._configs.identifiers import Family, serialize
 from cdl.models import Model, Sequential
 
 
@@ -262,7 +262,7 @@ def test_argument_that_is_misspelt_is_told_the_near_one(name):
 
 
 def test_error_within_a_call_gets_no_hint():
-    from cdl._hints import hinted
+    from cdl._common.errors import hinted
 
     def inner(alpha):
         return alpha

@@ -1,4 +1,4 @@
-"""test_near.py - an unknown name is told which known one was meant."""
+"""An unknown name is told which known one was meant."""
 
 import difflib
 import random
@@ -6,7 +6,7 @@ import random
 import pytest
 
 from cdl import activations, constraints, initializers, losses, metrics, optimizers
-from cdl._near import OTHER_NAMES, edits, nearest
+from cdl._common.near_names import OTHER_NAMES, edits, nearest
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""test_public_names.py - what `cdl` itself offers, and when it is loaded."""
+"""What `cdl` itself offers, and when it is loaded."""
 
 import importlib
 import inspect

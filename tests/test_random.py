@@ -1,4 +1,4 @@
-"""test_random.py - random arrays under Keras's names: shapes, dtypes, seeds, distributions."""
+"""Random arrays under Keras's names: shapes, dtypes, seeds, distributions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_readme.py - the Python in README.md and docs/ runs as it stands, from top to bottom."""
+"""The Python in README.md and docs/ runs as it stands, from top to bottom."""
 
 import re
 from pathlib import Path

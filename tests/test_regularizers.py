@@ -1,4 +1,4 @@
-"""test_regularizers.py - penalties have Keras's values and refuse what is no factor."""
+"""Penalties have Keras's values and refuse what is no factor."""
 
 import numpy as np
 import pytest

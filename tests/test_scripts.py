@@ -1,4 +1,4 @@
-"""test_scripts.py - scripts written for Keras run unmodified by `python -m cdl`."""
+"""Scripts written for Keras run unmodified by `python -m cdl`."""
 
 import signal
 import subprocess
@@ -338,8 +338,8 @@ def test_what_cdl_lacks_is_an_error_that_names_it(text, script):
     assert done.returncode == 1
     last = done.stderr.rstrip().splitlines()[-1]
     assert last.startswith(LACKING[text][0]), done.stderr
-    assert "_imports.py" not in done.stderr
-    assert "_scripts.py" not in done.stderr
+    assert "scripts/imports.py" not in done.stderr
+    assert "scripts/run.py" not in done.stderr
 
 
 def test_optional_imports_are_survived(script):
@@ -367,7 +367,7 @@ def test_other_processes_keep_their_keras(script):
     done = script(
         """
         import subprocess, sys
-        code = "import cdl, sys; print('cdl._imports' in sys.modules)"
+        code = "import cdl, sys; print('cdl.scripts.imports' in sys.modules)"
         print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
         """,
         "-m",

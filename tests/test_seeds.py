@@ -1,4 +1,4 @@
-"""test_seeds.py - a seed of its own is all that counts; without one `set_random_seed` decides."""
+"""A seed of its own is all that counts; without one `set_random_seed` decides."""
 
 import inspect
 from concurrent.futures import ThreadPoolExecutor

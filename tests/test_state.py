@@ -1,9 +1,9 @@
-"""test_state.py - a State is a variable and the array in it at once."""
+"""A State is a variable and the array in it at once."""
 
 import numpy as np
 import pytest
 
-from cdl._state import State
+from cdl._variables.state import State
 
 
 def test_number_computes_as_a_number():

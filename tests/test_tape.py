@@ -1,4 +1,4 @@
-"""test_tape.py - derivatives of NumPy formulas are slopes; what cannot be followed says so."""
+"""Derivatives of NumPy formulas are slopes; what cannot be followed says so."""
 
 import numpy as np
 import pytest

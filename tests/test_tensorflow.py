@@ -1,4 +1,4 @@
-"""test_tensorflow.py - what of TensorFlow itself scripts find: functions, tensors, data sets."""
+"""What of TensorFlow itself scripts find: functions, tensors, data sets."""
 
 
 def test_functions_of_tensorflow_are_those_of_cdl_and_are_compiled(script):
@@ -158,8 +158,9 @@ def test_data_sets_of_tensorflow_train(script):
 
 
 def test_every_function_of_tensorflow_is_there():
-    from cdl import _tensorflow, ops
+    from cdl import ops
+    from cdl.scripts import tensorflow
 
-    for names in _tensorflow._FUNCTIONS.values():
+    for names in tensorflow._FUNCTIONS.values():
         for name in names:
-            assert callable(getattr(ops, _tensorflow._OTHER_NAMES.get(name, name))), name
+            assert callable(getattr(ops, tensorflow._OTHER_NAMES.get(name, name))), name

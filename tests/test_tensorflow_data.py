@@ -1,4 +1,4 @@
-"""test_tensorflow_data.py - data sets as `tf.data` has them, and what fit makes of them."""
+"""Data sets as `tf.data` has them, and what fit makes of them."""
 
 import itertools
 import math
@@ -8,8 +8,8 @@ import pytest
 
 import cdl
 from cdl import layers
-from cdl._tensorflow_data import Dataset, TensorSpec
-from cdl._tensors import Tensor
+from cdl.scripts.tensor import Tensor
+from cdl.scripts.tf_data import Dataset, TensorSpec
 
 X = np.arange(40, dtype="float64").reshape(10, 4)
 Y = np.arange(10)

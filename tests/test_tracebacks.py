@@ -1,4 +1,4 @@
-"""test_tracebacks.py - what stands above an error's text: the user's names, no wrapper of cdl's."""
+"""What stands above an error's text: the user's names, no wrapper of cdl's."""
 
 import importlib
 import inspect
@@ -45,7 +45,7 @@ MISTAKES = {
     "an operation that fails": lambda: cdl.ops.matmul(X, X),
     "labels that are none": lambda: utils.to_categorical([-1]),
 }
-_FILES = ("_hints.py", "compat.py", "_public.py")
+_FILES = ("_common/errors.py", "compat.py", "_common/public_names.py")
 
 
 def _wrappers(error):

@@ -1,4 +1,4 @@
-"""test_tree.py - nested lists, tuples and dicts are walked as Keras walks them."""
+"""Nested lists, tuples and dicts are walked as Keras walks them."""
 
 from collections import namedtuple
 

@@ -1,4 +1,4 @@
-"""test_variables.py - a weight is computed with as its array; Variable takes Keras's arguments."""
+"""A weight is computed with as its array; Variable takes Keras's arguments."""
 
 import copy
 import operator

@@ -1,20 +1,21 @@
-"""traced.py - a function of symbolic tensors as a program, and what it must give."""
+"""A function of symbolic tensors as a program, and what it must give."""
 
 import numpy as np
 from programs import predict
 
-from cdl import _graph, tree
-from cdl._graph import KerasTensor
-from cdl._program import Program
+from cdl import tree
+from cdl._ir.program import Program
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor
 
 
 def traced(function, arrays, fixed=False):
     """The graph of a function of arrays that have a row for each sample."""
     shapes = [a.shape if fixed else (None, *a.shape[1:]) for a in arrays]
     specs = tuple(KerasTensor(s, a.dtype.name) for s, a in zip(shapes, arrays, strict=True))
-    with _graph.scope(False) as own:
+    with graphs.scope(False) as own:
         outputs = function(*specs)
-    return _graph.Graph(list(specs), outputs, own)
+    return graphs.Graph(list(specs), outputs, own)
 
 
 def lowered(graph, arrays):

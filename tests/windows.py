@@ -1,4 +1,4 @@
-"""windows.py - geometries of windows, and programs with one, for the tests of the core."""
+"""Geometries of windows, and programs with one, for the tests of the core."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from oracle import Oracle, difference_gradients
 from programs import dense, learner, predict, pull_back, train, weight
 
-from cdl._program import Program
+from cdl._ir.program import Program
 
 
 def placed(image, size, stride, dilation, padding):

@@ -1,4 +1,4 @@
-"""extras.py - does the wheel work with nothing but one extra beside it?
+"""Does the wheel work with nothing but one extra beside it?
 
     python tools/extras.py [EXTRA ...]          all extras by default; "none" is the wheel alone
     python tools/extras.py --keep FOLDER sklearn

@@ -1,4 +1,4 @@
-"""user_types.py - mypy --strict and pyright on the programs of tests/typing: what users see.
+"""Mypy --strict and pyright on the programs of tests/typing: what users see.
 
 programs.py must pass both; in mistakes.py both must find an error on each line that is marked
 `# wrong`, and on no other.

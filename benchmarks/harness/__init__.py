@@ -1,1 +1,1 @@
-"""harness - what the benchmarks share: cases, processes, clocks, limits of the machine, tables."""
+"""What the benchmarks share: cases, processes, clocks, limits of the machine, tables."""

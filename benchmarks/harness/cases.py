@@ -1,4 +1,4 @@
-"""cases.py - the nets that are measured, their data and first weights, and their arithmetic."""
+"""The nets that are measured, their data and first weights, and their arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""children.py - processes side by side, one a peer, that take turns at being measured.
+"""Processes side by side, one a peer, that take turns at being measured.
 
 All are prepared first; then, round by round, each in turn runs for a tenth of a second while the
 others are stopped, threads and all. What disturbs the machine so disturbs everybody.

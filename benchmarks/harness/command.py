@@ -1,4 +1,4 @@
-"""command.py - what every benchmark's command line does: options, run, table, caption, keeping."""
+"""What every benchmark's command line does: options, run, table, caption, keeping."""
 
 from __future__ import annotations
 

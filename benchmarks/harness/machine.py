@@ -1,4 +1,4 @@
-"""machine.py - what stands beside every table: CPU, versions, state of the tree."""
+"""What stands beside every table: CPU, versions, state of the tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""native.py - C that is compiled on the spot: limits of the machine, and the core's own kernels."""
+"""C that is compiled on the spot: limits of the machine, and the core's own kernels."""
 
 from __future__ import annotations
 

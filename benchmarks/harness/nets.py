@@ -1,4 +1,4 @@
-"""nets.py - benchmarks of one net that cdl, Keras and PyTorch build for themselves."""
+"""Benchmarks of one net that cdl, Keras and PyTorch build for themselves."""
 
 from __future__ import annotations
 

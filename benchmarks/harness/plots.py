@@ -1,4 +1,4 @@
-"""plots.py - the figures in docs/; without matplotlib there are none."""
+"""The figures in docs/; without matplotlib there are none."""
 
 from __future__ import annotations
 

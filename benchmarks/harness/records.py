@@ -1,4 +1,4 @@
-"""records.py - measurements as JSON lines, and as tables in Markdown."""
+"""Measurements as JSON lines, and as tables in Markdown."""
 
 from __future__ import annotations
 

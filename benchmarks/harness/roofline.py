@@ -1,4 +1,4 @@
-"""roofline.py - a worker that measures what the machine can do, in turn with the peers."""
+"""A worker that measures what the machine can do, in turn with the peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""symbols.py - names of the functions of a shared library, static ones too, by address (ELF)."""
+"""Names of the functions of a shared library, static ones too, by address (ELF)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""worker.py - the process of one peer: prepares, then runs a round each time it is asked.
+"""The process of one peer: prepares, then runs a round each time it is asked.
 
 It is started by children.py with its settings as one JSON argument, answers one JSON line a
 request on what was its standard output, and sends whatever a library prints to standard error.

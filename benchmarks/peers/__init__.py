@@ -1,4 +1,4 @@
-"""peers - one module a library. Each offers what it can of:
+"""One module a library. Each offers what it can of:
 
 Trainer(case, data, threads, variant): `reset()`, `train(epochs, shuffle)`, `weights()`;
 predictors(case, weights, threads, variant): callables by name, from rows to probabilities;

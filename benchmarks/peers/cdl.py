@@ -1,4 +1,4 @@
-"""cdl.py - cdl as a user has it: the same script as Keras's, from another import."""
+"""Cdl as a user has it: the same script as Keras's, from another import."""
 
 from __future__ import annotations
 

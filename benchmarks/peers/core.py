@@ -1,4 +1,4 @@
-"""core.py - cdl's core driven by hand: what training costs below the Python of `fit`."""
+"""Cdl's core driven by hand: what training costs below the Python of `fit`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from benchmarks.harness import cases
 from benchmarks.harness.cases import Case, Data
 from cdl import _core
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl._ir.program import Program
+from cdl._tracing.variable import Variable
 
 
 def program(case: Case, variables: list[Variable], targets: bool) -> Program:

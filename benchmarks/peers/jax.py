@@ -1,4 +1,4 @@
-"""jax.py - JAX: a jitted step a batch, and a scan over a whole epoch."""
+"""JAX: a jitted step a batch, and a scan over a whole epoch."""
 
 from __future__ import annotations
 

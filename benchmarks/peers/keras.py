@@ -1,4 +1,4 @@
-"""keras.py - Keras on one of its backends, by the script that cdl is measured with."""
+"""Keras on one of its backends, by the script that cdl is measured with."""
 
 from __future__ import annotations
 

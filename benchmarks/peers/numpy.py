@@ -1,4 +1,4 @@
-"""numpy.py - the net written out by hand: what NumPy and its BLAS reach without a library."""
+"""The net written out by hand: what NumPy and its BLAS reach without a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""onnxruntime.py - ONNX Runtime, for predictions only."""
+"""ONNX Runtime, for predictions only."""
 
 from __future__ import annotations
 

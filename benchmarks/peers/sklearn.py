@@ -1,4 +1,4 @@
-"""sklearn.py - scikit-learn's MLP, an epoch a call of partial_fit."""
+"""Scikit-learn's MLP, an epoch a call of partial_fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch.py - PyTorch: eager, eager with its fused Adam, and compiled."""
+"""PyTorch: eager, eager with its fused Adam, and compiled."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""__init__.py - callbacks: one family a file."""
+"""Callbacks: one family a file."""
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.callbacks.backup_and_restore import BackupAndRestore
 from cdl.callbacks.callback import Callback
 from cdl.callbacks.callback_list import CallbackList

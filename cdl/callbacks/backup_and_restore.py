@@ -1,4 +1,4 @@
-"""backup_and_restore.py - BackupAndRestore: training that goes on after its process was killed."""
+"""BackupAndRestore: training that goes on after its process was killed."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cdl._arguments import flag
+from cdl._common.validation import flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.random import set_state

@@ -1,9 +1,9 @@
-"""callback.py - Callback: what a user overrides to look into a run or to steer it."""
+"""Callback: what a user overrides to look into a run or to steer it."""
 
 from collections.abc import Callable
 from typing import Any
 
-from cdl._hints import Hinting
+from cdl._common.errors import Hinting
 
 Logs = dict[str, Any] | None
 

@@ -1,9 +1,9 @@
-"""callback_list.py - CallbackList: many callbacks as one, and which hooks they use."""
+"""CallbackList: many callbacks as one, and which hooks they use."""
 
 from collections.abc import Callable
 from typing import Any
 
-from cdl._hints import Listed
+from cdl._common.errors import Listed
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.history import History
 from cdl.callbacks.progbar_logger import ProgbarLogger

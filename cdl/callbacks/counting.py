@@ -1,10 +1,10 @@
-"""counting.py - BatchCounter: every how many batches something is to be done."""
+"""BatchCounter: every how many batches something is to be done."""
 
 from typing import Any
 
 import numpy as np
 
-from cdl._arguments import expected
+from cdl._common.validation import expected
 
 
 def frequency(owner: str, name: str, value: Any) -> str | int:

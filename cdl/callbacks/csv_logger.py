@@ -1,4 +1,4 @@
-"""csv_logger.py - CSVLogger: the values of each epoch as a line of a file."""
+"""CSVLogger: the values of each epoch as a line of a file."""
 
 import csv
 import os

@@ -1,8 +1,8 @@
-"""early_stopping.py - EarlyStopping: ends `fit` when a value no longer gets better."""
+"""EarlyStopping: ends `fit` when a value no longer gets better."""
 
 from typing import Any
 
-from cdl._arguments import count
+from cdl._common.validation import count
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.monitor import MonitorCallback
 from cdl.utils.display import say

@@ -1,9 +1,9 @@
-"""history.py - History: what `fit` returns, the values of each epoch by name."""
+"""History: what `fit` returns, the values of each epoch by name."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from cdl._extras import needed
+from cdl._common.optional_imports import needed
 from cdl.callbacks.callback import Callback, Logs
 
 

@@ -1,4 +1,4 @@
-"""lambda_callback.py - LambdaCallback: a callback made of functions."""
+"""LambdaCallback: a callback made of functions."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,9 +1,9 @@
-"""learning_rate_scheduler.py - LearningRateScheduler: a function says the rate of each epoch."""
+"""LearningRateScheduler: a function says the rate of each epoch."""
 
 from collections.abc import Callable
 from typing import Any
 
-from cdl._arguments import is_real
+from cdl._common.validation import is_real
 from cdl.callbacks.callback import Callback, Logs
 from cdl.utils.display import say
 

@@ -1,4 +1,4 @@
-"""model_checkpoint.py - ModelCheckpoint: the model on disk, as training goes on."""
+"""ModelCheckpoint: the model on disk, as training goes on."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._hints import warn
+from cdl._common.errors import warn
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.callbacks.monitor import MonitorCallback

@@ -1,12 +1,12 @@
-"""monitor.py - MonitorCallback: for callbacks that ask whether a value got better."""
+"""MonitorCallback: for callbacks that ask whether a value got better."""
 
 from typing import Any
 
 import numpy as np
 
-from cdl._arguments import one_of
-from cdl._graph import operator_of
-from cdl._hints import warn
+from cdl._common.errors import warn
+from cdl._common.validation import one_of
+from cdl._tracing.graph import operator_of
 from cdl.callbacks.callback import Callback, Logs
 
 

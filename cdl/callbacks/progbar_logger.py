@@ -1,9 +1,9 @@
-"""progbar_logger.py - ProgbarLogger: tells how far a run is, by a bar or by one line an epoch."""
+"""ProgbarLogger: tells how far a run is, by a bar or by one line an epoch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdl import _clock
+from cdl._common import clock
 from cdl.callbacks.callback import Callback, Logs
 from cdl.utils import display
 
@@ -30,7 +30,7 @@ class ProgbarLogger(Callback):
 
     def _open(self) -> None:
         self._done = 0
-        self._start = self._drawn = _clock.now()
+        self._start = self._drawn = clock.now()
 
     def _choose_display(self) -> display.Display:
         verbose = self.params.get("verbose", "auto")
@@ -66,7 +66,7 @@ class ProgbarLogger(Callback):
         self._done = done
         if not self._as_bar or self._display is None:
             return
-        now = _clock.now()
+        now = clock.now()
         if now - self._drawn >= INTERVAL:
             self._drawn = now
             self._display.draw(self._line(done, self._target, logs()))

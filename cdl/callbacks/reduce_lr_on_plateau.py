@@ -1,10 +1,10 @@
-"""reduce_lr_on_plateau.py - ReduceLROnPlateau: a smaller rate when nothing gets better any more."""
+"""ReduceLROnPlateau: a smaller rate when nothing gets better any more."""
 
 from typing import Any
 
 import numpy as np
 
-from cdl._arguments import count, number
+from cdl._common.validation import count, number
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.monitor import MonitorCallback
 from cdl.utils.display import say

@@ -1,4 +1,4 @@
-"""remote_monitor.py - RemoteMonitor: the values of each epoch, sent to a server."""
+"""RemoteMonitor: the values of each epoch, sent to a server."""
 
 import json
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl._arguments import flag
-from cdl._hints import warn
+from cdl._common.errors import warn
+from cdl._common.validation import flag
 from cdl.callbacks.callback import Callback, Logs
 
 

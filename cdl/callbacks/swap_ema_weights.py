@@ -1,8 +1,8 @@
-"""swap_ema_weights.py - SwapEMAWeights: evaluate with averaged weights, train with the others."""
+"""SwapEMAWeights: evaluate with averaged weights, train with the others."""
 
 from typing import Any
 
-from cdl._arguments import flag
+from cdl._common.validation import flag
 from cdl.callbacks.callback import Callback, Logs
 
 

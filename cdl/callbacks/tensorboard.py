@@ -1,4 +1,4 @@
-"""tensorboard.py - TensorBoard: what a training does, as files that TensorBoard shows."""
+"""TensorBoard: what a training does, as files that TensorBoard shows."""
 
 import os
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _clock
-from cdl._arguments import count, expected, flag
-from cdl._extras import needed
+from cdl._common import clock
+from cdl._common.optional_imports import needed
+from cdl._common.validation import count, expected, flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.utils.drawing import layers_with_parents
@@ -114,7 +114,7 @@ class TensorBoard(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Note when it begins."""
-        self._epoch_begun = self._batch_begun = _clock.now()
+        self._epoch_begun = self._batch_begun = clock.now()
         self._batches_before = self._steps()
 
     def _steps(self) -> int:
@@ -127,7 +127,7 @@ class TensorBoard(Callback):
         if not self._counter.is_due(batch):
             return
         values = {f"batch_{name}": value for name, value in (logs or {}).items()}
-        now = _clock.now()
+        now = clock.now()
         if self.write_steps_per_second:
             every = self.update_freq if isinstance(self.update_freq, int) else 1
             values["batch_steps_per_second"] = every / max(now - self._batch_begun, 1e-9)
@@ -141,7 +141,7 @@ class TensorBoard(Callback):
         train["epoch_learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
         if self.write_steps_per_second:
             steps = self._steps() - self._batches_before
-            seconds = max(_clock.now() - self._epoch_begun, 1e-9)
+            seconds = max(clock.now() - self._epoch_begun, 1e-9)
             train["epoch_steps_per_second"] = steps / seconds
         self._write("train", train, epoch)
         held_out = {f"epoch_{k[4:]}": v for k, v in logs.items() if k.startswith("val_")}

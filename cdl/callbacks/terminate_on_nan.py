@@ -1,8 +1,8 @@
-"""terminate_on_nan.py - TerminateOnNaN: ends `fit` when the loss is no number any more."""
+"""TerminateOnNaN: ends `fit` when the loss is no number any more."""
 
 import math
 
-from cdl._arguments import flag
+from cdl._common.validation import flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.utils.display import say
 

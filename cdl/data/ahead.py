@@ -1,4 +1,4 @@
-"""ahead.py - an iterator that is read ahead by a thread of its own, if its items take long.
+"""An iterator that is read ahead by a thread of its own, if its items take long.
 
 The core lets go of Python's lock while it trains, so a batch can be made meanwhile. A hand-over
 between threads costs more than a batch that is only cut out of an array, so the thread starts when
@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from cdl import _clock
+from cdl._common import clock
 
 _SLOW = 1e-3  # seconds
 _PATIENCE = 1.0  # seconds that `close` waits for an item that is being made
@@ -115,9 +115,9 @@ class Ahead:
             close()
 
     def _read(self) -> Any:
-        start = _clock.now()
+        start = clock.now()
         item = self._turn.take()
-        self._slow = _clock.now() - start > _SLOW
+        self._slow = clock.now() - start > _SLOW
         self._wanted -= 1.0
         return item
 

@@ -1,4 +1,4 @@
-"""arrays.py - what a user may hand in as numbers, and the array from which the core reads them.
+"""What a user may hand in as numbers, and the array from which the core reads them.
 
 The core converts in its gather, so an array of any real dtype, byte order and strides goes through
 as it is. Here only that is made into an array which is none yet, and refused what holds no numbers.
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._errors import BothError
+from cdl._common.errors import BothError
 from cdl.data import frames, sparse
 
 REAL_KINDS = "fiub"

@@ -1,4 +1,4 @@
-"""frames.py - data frames, their columns and indices as arrays, without importing their libraries.
+"""Data frames, their columns and indices as arrays, without importing their libraries.
 
 pandas, Polars and PyArrow are read by their own methods, others by the interchange protocol. A
 frame of one block, or a single column, is a view where its library can give one. Columns of

@@ -1,4 +1,4 @@
-"""interchange.py - columns of any data frame that has `__dataframe__`, read from their buffers.
+"""Columns of any data frame that has `__dataframe__`, read from their buffers.
 
 The protocol is that of the Python data APIs' consortium, version 0: a column comes in chunks, each
 with a buffer of data and, maybe, one that says which values are missing.

@@ -1,4 +1,4 @@
-"""mapped.py - files mapped into memory: the pages that were read are given back.
+"""Files mapped into memory: the pages that were read are given back.
 
 An epoch over a mapped file touches all of it, and what was touched counts as the process's memory
 until the system needs it elsewhere. Giving pages back leaves them in the system's cache. Where rows

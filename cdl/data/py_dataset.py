@@ -1,11 +1,11 @@
-"""py_dataset.py - PyDataset: batches by number, made when they are needed."""
+"""PyDataset: batches by number, made when they are needed."""
 
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from cdl._hints import warn
+from cdl._common.errors import warn
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

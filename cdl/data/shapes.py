@@ -1,4 +1,4 @@
-"""shapes.py - whether x, y and the weights fit a net, and each other."""
+"""Whether x, y and the weights fit a net, and each other."""
 
 from typing import Any
 

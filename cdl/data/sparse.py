@@ -1,4 +1,4 @@
-"""sparse.py - SciPy's sparse matrices and arrays, whose rows the core makes dense batch by batch.
+"""SciPy's sparse matrices and arrays, whose rows the core makes dense batch by batch.
 
 A matrix in CSR is read where it is. Other formats become CSR, which copies what they store, but
 never the elements that they do not.

@@ -1,4 +1,4 @@
-"""streams.py - data that comes batch by batch: generators and other iterables of tuples."""
+"""Data that comes batch by batch: generators and other iterables of tuples."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""weights.py - class weights and sample weights, as one number for each row."""
+"""Class weights and sample weights, as one number for each row."""
 
 import numbers
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""__init__.py - explain: how a decision of a trained model came about."""
+"""Explain: how a decision of a trained model came about."""
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.explain.attribution import integrated_gradients, saliency
 from cdl.explain.permutation import Importance, permutation_importance
 from cdl.explain.plots import plot_importance, plot_sample

@@ -1,4 +1,4 @@
-"""attribution.py - what each input of a sample did to its output: by gradients."""
+"""What each input of a sample did to its output: by gradients."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import data
-from cdl.models import slopes
-from cdl.models.checks import whole
-from cdl.models.interface import labels
+from cdl.trainers import vjp
+from cdl.trainers.arguments import whole
+from cdl.trainers.signature import labels
 
 Array = NDArray[np.float32]
 
@@ -135,7 +135,7 @@ class _Task:
             np.array(data.fit_input(data.as_numeric(a, name), i.row, name), np.float32)
             for a, i, name in triples
         ]
-        self.slopes = slopes.of_model(model, output)
+        self.slopes = vjp.of_model(model, output)
         self.factor: Array | None = None
         values = self.slopes.of(self.arrays)[0]
         if values[:1].size > 1:

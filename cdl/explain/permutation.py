@@ -1,4 +1,4 @@
-"""permutation.py - how much worse a model gets when a column of its data is shuffled."""
+"""How much worse a model gets when a column of its data is shuffled."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import data
-from cdl.models.checks import whole
-from cdl.models.interface import labels
+from cdl.trainers.arguments import whole
+from cdl.trainers.signature import labels
 
 
 class Importance(NamedTuple):

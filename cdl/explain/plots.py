@@ -1,4 +1,4 @@
-"""plots.py - importances as a bar chart, and what made one sample's decision."""
+"""Importances as a bar chart, and what made one sample's decision."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""artifacts.py - what `Model.export` writes: which formats there are, and their files."""
+"""What `Model.export` writes: which formats there are, and their files."""
 
 import logging
 from typing import Any
 
 from cdl.export import to_c, to_onnx
-from cdl.saving.archive import EXPORTED
 from cdl.saving.atomic import checked_path, replacing
+from cdl.saving.keras_file import EXPORTED
 
 _log = logging.getLogger("cdl")
 

@@ -1,4 +1,4 @@
-"""c_ops.py - the operations in C99: one row each, which writes what the op does for one sample.
+"""The operations in C99: one row each, which writes what the op does for one sample.
 
 A row is a function of the text that grows and of an instruction. `text.ref(value)` is the C name of
 an array, `text.table(numbers)` that of constants; `text.call` writes a call of a helper.
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _bytecode, _core
-from cdl._expression import in_order
+from cdl import _core
+from cdl._ir import bytecode
+from cdl._ir.elementwise import in_order
 from cdl.export.formulas import ACTIVATIONS, ELEMENTWISE
 from cdl.export.numbers import Product, blocks, inference_scale, positions
 
 if TYPE_CHECKING:
-    from cdl._instruction import Instruction
+    from cdl._ir.instruction import Instruction
     from cdl.export.to_c import Text
 
 
@@ -270,7 +271,7 @@ def _gather(text: "Text", i: "Instruction") -> None:
 
 def _map(text: "Text", i: "Instruction") -> None:
     """An expression: a local for each of its steps."""
-    root = _bytecode.read(i.numbers)
+    root = bytecode.read(i.numbers)
     names: dict[int, str] = {}
     steps: list[str] = []
     for x in in_order(root):

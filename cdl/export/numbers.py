@@ -1,4 +1,4 @@
-"""numbers.py - what an instruction's numbers, attributes and weights come to in `predict`.
+"""What an instruction's numbers, attributes and weights come to in `predict`.
 
 Shared by all formats: positions of elements that an op only moves, and the columns of an op whose
 statistics are known.
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from cdl._instruction import Instruction
+    from cdl._ir.instruction import Instruction
 
 # Ops of a program that a model's `predict` never has: of training, of losses and metrics.
 NOT_IN_PREDICT = frozenset(

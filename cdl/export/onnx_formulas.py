@@ -1,4 +1,4 @@
-"""onnx_formulas.py - the elementwise functions as nodes of ONNX: one row each.
+"""The elementwise functions as nodes of ONNX: one row each.
 
 A row is a function of the graph, of the name of x (and of further operands), and, for an
 activation, of its parameters; it returns the name of the result.

@@ -1,4 +1,4 @@
-"""onnx_ops.py - the operations as nodes of ONNX: one row each.
+"""The operations as nodes of ONNX: one row each.
 
 A row is a function of the graph and of an instruction; it appends nodes and gives the outputs their
 names. Values have the batch as their first axis, unless they are shared.
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cdl import _bytecode
-from cdl._expression import in_order
+from cdl._ir import bytecode
+from cdl._ir.elementwise import in_order
 from cdl.export.numbers import Product, axes, blocks, inference_scale, places
 from cdl.export.onnx_formulas import ELEMENTWISE, activation
 
 if TYPE_CHECKING:
-    from cdl._instruction import Instruction
+    from cdl._ir.instruction import Instruction
     from cdl.export.to_onnx import Graph
 
 Row = Callable[["Graph", "Instruction"], None]
@@ -216,7 +216,7 @@ def _turned(g: "Graph", x: str, rank: int) -> str:
 
 
 def _map(g: "Graph", i: "Instruction") -> str:
-    root = _bytecode.read(i.numbers)
+    root = bytecode.read(i.numbers)
     names: dict[int, str] = {}
     for x in in_order(root):
         if x.primitive == "argument":

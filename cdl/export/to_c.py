@@ -1,4 +1,4 @@
-"""to_c.py - a program as one file of C99: weights, work space, one function, and its header."""
+"""A program as one file of C99: weights, work space, one function, and its header."""
 
 import math
 import re

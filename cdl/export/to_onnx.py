@@ -1,4 +1,4 @@
-"""to_onnx.py - a program as an ONNX model: a graph of nodes, for batches of any size."""
+"""A program as an ONNX model: a graph of nodes, for batches of any size."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._extras import needed
+from cdl._common.optional_imports import needed
 from cdl.export import numbers
 
 _OPSETS = range(13, 18)  # reductions take their axes otherwise before and after

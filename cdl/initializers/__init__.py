@@ -1,4 +1,4 @@
-"""__init__.py - initializers: the first values of weights, found by their Keras names."""
+"""Initializers: the first values of weights, found by their Keras names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.initializers.constant import Constant, Identity, Ones, Values, Zeros
 from cdl.initializers.initializer import Initializer, family
 from cdl.initializers.orthogonal import Orthogonal

@@ -1,4 +1,4 @@
-"""constant.py - first values that are known: 0, 1, one number, an array."""
+"""First values that are known: 0, 1, one number, an array."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number
-from cdl._serial import deserialize, serialize
+from cdl._common.validation import number
+from cdl._configs.serialization import deserialize, serialize
 from cdl.config import standardize_dtype
 from cdl.initializers.initializer import Initializer, checked_shape, family
 

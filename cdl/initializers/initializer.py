@@ -1,4 +1,4 @@
-"""initializer.py - what an initializer is, and the family in which they are found by name."""
+"""What an initializer is, and the family in which they are found by name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._hints import Hinting
-from cdl._named import Family
+from cdl._common.errors import Hinting
+from cdl._configs.identifiers import Family
 
 if TYPE_CHECKING:
     from typing import Self

@@ -1,4 +1,4 @@
-"""orthogonal.py - first values whose rows or columns stand at right angles."""
+"""First values whose rows or columns stand at right angles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number
+from cdl._common.validation import number
 from cdl.initializers.initializer import family
 from cdl.initializers.random import RandomInitializer
 

@@ -1,4 +1,4 @@
-"""random.py - first values that are drawn from a fixed distribution.
+"""First values that are drawn from a fixed distribution.
 
 Each object has one seed: an int given by the user, or one drawn when the object is made. It gives
 the same values at every call, so one object in two layers of the same shape starts them equal.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number
-from cdl._serial import deserialize, serialize
+from cdl._common.validation import number
+from cdl._configs.serialization import deserialize, serialize
 from cdl.config import standardize_dtype
 from cdl.initializers.initializer import Initializer, checked_shape, family
 from cdl.random import SeedGenerator, checked_seed, draw_seed

@@ -1,4 +1,4 @@
-"""scaling.py - first values whose variance follows from how many numbers a weight adds up."""
+"""First values whose variance follows from how many numbers a weight adds up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number, one_of
+from cdl._common.validation import number, one_of
 from cdl.initializers.initializer import family
 from cdl.initializers.random import RandomInitializer, cut_normal, scaled
 

@@ -1,4 +1,4 @@
-"""stft.py - the factors of a short-time Fourier transform as the kernel of a convolution."""
+"""The factors of a short-time Fourier transform as the kernel of a convolution."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, flag, one_of
+from cdl._common.validation import expected, flag, one_of
 from cdl.config import standardize_dtype
 from cdl.initializers.initializer import Initializer, checked_shape, family
 

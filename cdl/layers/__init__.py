@@ -1,6 +1,6 @@
-"""__init__.py - layers: the parts of models."""
+"""Layers: the parts of models."""
 
-from cdl._public import publish as _publish
+from cdl._common.public_names import publish as _publish
 from cdl.layers.activation import Activation as Activation
 from cdl.layers.activations.prelu import PReLU as PReLU
 from cdl.layers.activations.rectifiers import ELU as ELU

@@ -1,4 +1,4 @@
-"""activation.py - Activation: an activation as a layer of its own."""
+"""Activation: an activation as a layer of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 

@@ -1,14 +1,14 @@
-"""activities.py - penalties on what layers give: the argument `activity_regularizer`."""
+"""Penalties on what layers give: the argument `activity_regularizer`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from cdl import regularizers
-from cdl._graph import KerasTensor, trace
+from cdl._tracing.graph import KerasTensor, trace
 
 if TYPE_CHECKING:
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
 
 
 def penalized(owner: str, regularizer: Any, program: Program, y: Value) -> Value:

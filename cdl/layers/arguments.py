@@ -1,4 +1,4 @@
-"""arguments.py - what layers take beside their own arguments, for type checkers and editors."""
+"""What layers take beside their own arguments, for type checkers and editors."""
 
 from __future__ import annotations
 

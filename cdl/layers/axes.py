@@ -1,4 +1,4 @@
-"""axes.py - axes brought to where the core's ops want them, and back.
+"""Axes brought to where the core's ops want them, and back.
 
 The ops work along the last axis of a value. A layer that works along others has them moved there,
 several as one, and moved back behind the op. Axes count from 0, the axis of the samples; a value
@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cdl._moving import permute
+from cdl._ir.emit import permute
 
 if TYPE_CHECKING:
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
 
 
 def permuted(program: Program, x: Value, order: Sequence[int]) -> Value:

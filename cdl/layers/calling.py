@@ -1,4 +1,4 @@
-"""calling.py - what happens when a layer is called: on arrays, on symbolic tensors, in a program.
+"""What happens when a layer is called: on arrays, on symbolic tensors, in a program.
 
 A layer of cdl's own says by `lower` which instructions it becomes. A layer of the user's says by
 `call` what it does, in Python: on arrays that is run as it stands; for a program it is run once on
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _graph, tree
-from cdl._graph import KerasTensor
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl import tree
+from cdl._ir.program import Program
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import Variable
 from cdl.layers import masks
 from cdl.layers.activities import penalized
 from cdl.layers.running import as_float32, in_mode, named, training_around
@@ -78,7 +79,7 @@ class Calling(Tracking):
     activity_regularizer: Any
     _activity: float  # the penalty of the last call on arrays
     supports_masking: bool
-    _inbound_nodes: list[_graph.Node]
+    _inbound_nodes: list[graphs.Node]
     _added: list[Any]  # losses of the last call on arrays
 
     # --- on symbolic tensors ---
@@ -95,7 +96,7 @@ class Calling(Tracking):
             given = args[0] if args else next(iter(kwargs.values()))
             first = () if lead else (getattr(given, "shape", None) or np.shape(given))[:1]
             outputs = KerasTensor((*first, *outputs.shape[len(first) :]), outputs.dtype, lead=lead)
-        return _graph.record(self, args, kwargs, outputs)
+        return graphs.record(self, args, kwargs, outputs)
 
     def _lead_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """How many lines of a sample one step along the first axis of the inputs is; 0 for arrays.
@@ -103,7 +104,7 @@ class Calling(Tracking):
         Raises:
             ValueError: the layer needs each sample as a whole, as the first axis of its inputs.
         """
-        tensors = _graph.tensors_in((args, kwargs))
+        tensors = graphs.tensors_in((args, kwargs))
         lead = tensors[0].lead if tensors else 0
         if is_scripted(type(self)):  # what it calls tells
             return lead
@@ -122,9 +123,9 @@ class Calling(Tracking):
         In code that is traced so is each call of a layer that has weights, since what these give
         for an array is no constant.
         """
-        if _graph.tensors_in((args, kwargs)):
+        if graphs.tensors_in((args, kwargs)):
             return True
-        return _graph.current_scope() is not None and (
+        return graphs.current_scope() is not None and (
             not self.built or bool(self.weights)  # type: ignore[attr-defined]
         )
 
@@ -207,12 +208,12 @@ class Calling(Tracking):
     def _training_of(kwargs: dict[str, Any]) -> bool:
         """Whether a symbolic call is one of training: as it says, or as the code around it is."""
         given = kwargs.get("training")
-        own = _graph.current_scope()
+        own = graphs.current_scope()
         return bool(own is not None and own.training) if given is None else bool(given)
 
     def _traced(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
-    ) -> _graph.Graph:
+    ) -> graphs.Graph:
         """What `call` does, written down; the arguments' tensors are its inputs."""
         # Tensors of its own, so that nothing that the call holds leads out of it.
         args, kwargs = _all_like(args), _all_like(kwargs)
@@ -221,9 +222,9 @@ class Calling(Tracking):
             given["training"] = training
         given |= self._no_masks(args, given)
         function = self.call  # type: ignore[attr-defined]
-        with self._entered(), named(self), _graph.scope(training) as own:
+        with self._entered(), named(self), graphs.scope(training) as own:
             outputs = function(*args, **given)
-        return _graph.Graph(_graph.tensors_in((args, kwargs)), outputs, own)
+        return graphs.Graph(graphs.tensors_in((args, kwargs)), outputs, own)
 
     def _no_masks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """What `call` is told where there are no masks: for a list of tensors a list of None."""
@@ -255,7 +256,11 @@ class Calling(Tracking):
     # --- in a program ---
 
     def append_node(
-        self, program: Program, node: _graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        program: Program,
+        node: graphs.Node,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         """Append what a noted call comes to.
 
@@ -390,7 +395,7 @@ class Calling(Tracking):
         Raises:
             ValueError: something that is no such value.
         """
-        own = _graph.current_scope()
+        own = graphs.current_scope()
         for each in tree.flatten(loss):
             if isinstance(each, KerasTensor) and own is not None:
                 own.losses.append(each)
@@ -423,7 +428,7 @@ class Calling(Tracking):
         """
         return self._first_node("output").outputs
 
-    def _first_node(self, what: str) -> _graph.Node:
+    def _first_node(self, what: str) -> graphs.Node:
         stack = STACKS.get(self, lambda: None)()
         if not self._inbound_nodes and stack is not None and stack.built:
             stack.outputs  # noqa: B018 - which calls its layers on symbolic tensors

@@ -1,12 +1,13 @@
-"""dense.py - Dense: the matrix product at the heart of it all."""
+"""Dense: the matrix product at the heart of it all."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import _values, activations, constraints, initializers, regularizers
-from cdl._arguments import flag, not_yet, positive_int
-from cdl._variable import Variable
+from cdl import activations, constraints, initializers, regularizers
+from cdl._common.validation import flag, not_yet, positive_int
+from cdl._ir import emit
+from cdl._tracing.variable import Variable
 from cdl.compat import renamed
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
@@ -14,7 +15,7 @@ from cdl.layers.layer import Layer, family
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
 
@@ -114,9 +115,9 @@ class Dense(Layer):
         """Append the product with the bias, then the activation."""
         shape = (*x.shape[:-1], self.kernel.shape[1])
         if x.shared:
-            y = _values.product(program, x, program.param(self.kernel))
+            y = emit.product(program, x, program.param(self.kernel))
             if self.bias is not None:
-                bias = _values.broadcast(program, program.param(self.bias), shape)
+                bias = emit.broadcast(program, program.param(self.bias), shape)
                 y = program.map("add", [y, bias])
         else:
             y = program.emit("dense", (x,), shape, params=(self.kernel, self.bias))

@@ -1,4 +1,4 @@
-"""einsum_dense.py - EinsumDense: a product that an equation describes."""
+"""EinsumDense: a product that an equation describes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import activations, constraints, initializers, regularizers
-from cdl._arguments import expected, not_yet, several
-from cdl._graph import operator_of
+from cdl._common.validation import expected, not_yet, several
+from cdl._tracing.graph import operator_of
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
 

@@ -1,4 +1,4 @@
-"""embedding.py - Embedding: a row of a table for each number."""
+"""Embedding: a row of a table for each number."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import constraints, initializers, regularizers
-from cdl._arguments import exact_count, flag, not_yet, positive_int
-from cdl._expression import apply, argument
-from cdl._moving import gather
+from cdl._common.validation import exact_count, flag, not_yet, positive_int
+from cdl._ir.elementwise import apply, argument
+from cdl._ir.emit import gather
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.shapes import Shape
 
 
@@ -57,7 +57,7 @@ class Embedding(Layer):
     ) -> None:
         length = kwargs.pop("input_length", None)
         if length is not None:
-            from cdl._hints import warn
+            from cdl._common.errors import warn
 
             warn("Argument `input_length` is deprecated. Just remove it.")
         super().__init__(**kwargs)

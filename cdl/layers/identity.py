@@ -1,4 +1,4 @@
-"""identity.py - Identity: a layer that does nothing."""
+"""Identity: a layer that does nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 

@@ -1,4 +1,4 @@
-"""input.py - Input: the shape of what goes into a model."""
+"""Input: the shape of what goes into a model."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, not_yet
-from cdl._graph import KerasTensor, Node
+from cdl._common.validation import expected, not_yet
+from cdl._tracing.graph import KerasTensor, Node
 from cdl.config import standardize_dtype
 from cdl.layers.layer import Layer, family
 from cdl.layers.shapes import checked_shape
 
 if TYPE_CHECKING:
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.shapes import Shape
 
 

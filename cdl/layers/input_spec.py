@@ -1,4 +1,4 @@
-"""input_spec.py - InputSpec: what shape of input a layer takes."""
+"""InputSpec: what shape of input a layer takes."""
 
 from __future__ import annotations
 

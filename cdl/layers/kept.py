@@ -1,4 +1,4 @@
-"""kept.py - programs of calls on arrays, kept from one call to the next while they are true.
+"""Programs of calls on arrays, kept from one call to the next while they are true.
 
 A call traces the layer, rewrites the program and plans its memory, which takes many times as long
 as a small batch. A program holds as long as the layer and those within it have the attributes that
@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from cdl._eager import Runner
+from cdl._tracing.eager import Runner
 from cdl.layers.tracking import things_in
 
 # Attributes that calls themselves change, and what a model keeps of its compilation and runs.

@@ -1,4 +1,4 @@
-"""lambda_layer.py - Lambda: a function of the user's own as a layer."""
+"""Lambda: a function of the user's own as a layer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _registry, _serial, tree
-from cdl._arguments import expected
-from cdl._graph import tensors_in
+from cdl import tree
+from cdl._common.validation import expected
+from cdl._configs import custom_objects as registered
+from cdl._configs import serialization
 from cdl._tape import NotTracedError, Traced, value_and_slope
-from cdl._untraced import Untraced, attempt
+from cdl._tracing.graph import tensors_in
+from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
 from cdl.layers.layer import Layer, family
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.shapes import Shape
 
     Array = NDArray[Any]
@@ -182,12 +184,12 @@ class Lambda(Layer):
         Raises:
             ValueError: a function without a name, of which a config cannot be made.
         """
-        config = {**super().get_config(), "function": _serial.serialize(self.function)}
+        config = {**super().get_config(), "function": serialization.serialize(self.function)}
         if self._output_shape is not None:
             shape = self._output_shape
-            config["output_shape"] = _serial.serialize(shape) if callable(shape) else shape
+            config["output_shape"] = serialization.serialize(shape) if callable(shape) else shape
         if self.mask is not None:
-            config["mask"] = _serial.serialize(self.mask)
+            config["mask"] = serialization.serialize(self.mask)
         return {**config, "arguments": dict(self.arguments)}
 
     @classmethod
@@ -209,12 +211,12 @@ class Lambda(Layer):
         """
         del safe_mode
         named = ("function", "output_shape", "mask")
-        custom = _registry.all_custom_objects(custom_objects)
+        custom = registered.all_custom_objects(custom_objects)
         own = custom.get(str(config.get("name"))) or custom.get("<lambda>")
         read = {
             name: own
             if own is not None and _is_code(config[name])
-            else _serial.deserialize(config[name], custom_objects)
+            else serialization.deserialize(config[name], custom_objects)
             for name in named
             if name in config
         }

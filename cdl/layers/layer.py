@@ -1,4 +1,4 @@
-"""layer.py - what a layer is: names, weights, shapes, and the instructions that it becomes.
+"""What a layer is: names, weights, shapes, and the instructions that it becomes.
 
 A layer computes nothing. `lower` appends its instructions to a program; calling a layer on an array
 runs a program of that one layer. What a call on symbolic tensors is stands in calling.py.
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from cdl import _eager, _graph, regularizers, tree
-from cdl._arguments import expected, float32, not_recognized, not_yet
-from cdl._hints import Hinting, step_aside
-from cdl._named import Family
-from cdl._program import Program
-from cdl._serial import serialize
-from cdl._variable import Variable, in_traced_code
+from cdl import regularizers, tree
+from cdl._common.errors import Hinting, step_aside
+from cdl._common.naming import unique
+from cdl._common.validation import expected, float32, not_recognized, not_yet
+from cdl._configs.identifiers import Family
+from cdl._configs.serialization import serialize
+from cdl._ir.program import Program
+from cdl._tracing import eager, graph
+from cdl._tracing.variable import Variable, in_traced_code
 from cdl.data import as_numeric, brief
 from cdl.layers.calling import is_scripted
 from cdl.layers.input_spec import check_specs
@@ -30,15 +32,14 @@ from cdl.layers.shapes import given_input_shape
 from cdl.layers.tracking import is_users, now
 from cdl.layers.weighted import Weighted
 from cdl.random import core_seed
-from cdl.utils.naming import unique
 
 if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
 
-    from cdl._graph import KerasTensor
-    from cdl._program import Value
+    from cdl._ir.program import Value
+    from cdl._tracing.graph import KerasTensor
     from cdl.layers.shapes import Shape
 
 
@@ -122,7 +123,7 @@ class Layer(Weighted, Hinting):
         self._path = self.name
         self.supports_masking = False
         self.input_spec: Any = None  # an InputSpec, or a list with one an input
-        self._inbound_nodes: list[_graph.Node] = []  # its calls on symbolic tensors
+        self._inbound_nodes: list[graph.Node] = []  # its calls on symbolic tensors
         self._added: list[Any] = []  # losses that `call` added when it ran on arrays
         self._building = False
         self._made = now()
@@ -249,17 +250,17 @@ class Layer(Weighted, Hinting):
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """What the layer does; for a `call` of a subclass's own that goes on from here."""
         training = args[0] if args else kwargs.get("training")
-        if _graph.tensors_in((inputs, args, kwargs)):
+        if graph.tensors_in((inputs, args, kwargs)):
             outputs = self.compute_output_shape(inputs.shape)
             base = Base(self, None if training is None else bool(training))
-            return _graph.record(base, (inputs,), {}, _graph.KerasTensor(outputs))
+            return graph.record(base, (inputs,), {}, graph.KerasTensor(outputs))
         return self._on_arrays(inputs, bool(training), kwargs.get("mask"))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the output, batch axis included, for inputs of that shape."""
         if not is_scripted(type(self)):
             raise self._no_call()
-        inputs = tree.map_shape_structure(_graph.KerasTensor, input_shape)
+        inputs = tree.map_shape_structure(graph.KerasTensor, input_shape)
         if not self.built:
             self._prepare((inputs,), {})
         spec = self.compute_output_spec(inputs)
@@ -352,7 +353,7 @@ class Layer(Weighted, Hinting):
         self._activity = batch.penalty
         return batch.outputs[0]
 
-    def _runner(self, arrays: list[NDArray[Any]], training: bool) -> _eager.Runner:
+    def _runner(self, arrays: list[NDArray[Any]], training: bool) -> eager.Runner:
         """The program of a call on such arrays."""
         x = arrays[0]
         program = Program(training)
@@ -360,7 +361,7 @@ class Layer(Weighted, Hinting):
         if len(arrays) > 1:
             value.mask = program.input((*x.shape[1:-1], 1))
         program.output(self.append_to(program, value))
-        return _eager.Runner(program.fused(training), training)
+        return eager.Runner(program.fused(training), training)
 
     @property
     def losses(self) -> list[float]:
@@ -368,7 +369,7 @@ class Layer(Weighted, Hinting):
 
         None in code that is traced: what is compiled counts these by itself.
         """
-        if _graph.current_scope() is not None:
+        if graph.current_scope() is not None:
             return []
         found: list[float] = []
         for layer in self._flatten_layers():

@@ -1,4 +1,4 @@
-"""masking.py - Masking: steps that are only padding are left out by what comes behind."""
+"""Masking: steps that are only padding are left out by what comes behind."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected
+from cdl._common.validation import expected
 from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 

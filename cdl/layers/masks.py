@@ -1,18 +1,19 @@
-"""masks.py - masks in programs: which lines of a layer's output count."""
+"""Masks in programs: which lines of a layer's output count."""
 
 from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from cdl import _graph, tree
-from cdl._graph import KerasTensor
-from cdl._hints import warn
+from cdl import tree
+from cdl._common.errors import warn
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
 
 # Layers that have warned: each is lowered several times, but says it once.
 _WARNED: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -105,7 +106,7 @@ def _computed(layer: Any, program: Program, spec: Any, inputs: Any) -> Value | N
     masks = tree.map_structure(
         lambda v: tensor_of(v.mask) if is_value(v) and v.mask is not None else None, inputs
     )
-    graph = _graph.trace(layer.compute_mask, (tensors, masks), {}, program.training)
+    graph = graphs.trace(layer.compute_mask, (tensors, masks), {}, program.training)
     if not isinstance(graph.outputs, KerasTensor):
         return None
     values = [v for v in tree.flatten(inputs) if is_value(v)]

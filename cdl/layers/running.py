@@ -1,4 +1,4 @@
-"""running.py - what layers that build or run hand on to those within: names, mode, float32."""
+"""What layers that build or run hand on to those within: names, mode, float32."""
 
 from __future__ import annotations
 

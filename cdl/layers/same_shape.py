@@ -1,4 +1,4 @@
-"""same_shape.py - SameShape: base of the layers whose output has the shape of their input."""
+"""SameShape: base of the layers whose output has the shape of their input."""
 
 from __future__ import annotations
 

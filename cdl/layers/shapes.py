@@ -1,4 +1,4 @@
-"""shapes.py - shapes as users give them to layers."""
+"""Shapes as users give them to layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._arguments import expected, positive_int
+from cdl._common.validation import expected, positive_int
 
 Shape = tuple[int | None, ...]
 

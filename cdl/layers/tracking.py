@@ -1,4 +1,4 @@
-"""tracking.py - which layers and weights a layer of the user's holds in its attributes."""
+"""Which layers and weights a layer of the user's holds in its attributes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from cdl._variable import Variable
+from cdl._tracing.variable import Variable
 from cdl.metrics.metric import Metric
 from cdl.random import SeedGenerator
 

@@ -1,4 +1,4 @@
-"""weighted.py - Weighted: the weights of a layer, its own and those of the layers within it."""
+"""Weighted: the weights of a layer, its own and those of the layers within it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import initializers
-from cdl._arguments import float32, not_yet
-from cdl._variable import Variable
+from cdl._common.naming import unique
+from cdl._common.validation import float32, not_yet
+from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy
 from cdl.layers.calling import Calling, is_scripted
 from cdl.layers.running import path_of
-from cdl.utils.naming import unique
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,11 +1,11 @@
-"""wrapper.py - Wrapper: base of layers that do something around another layer."""
+"""Wrapper: base of layers that do something around another layer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import expected
-from cdl._serial import deserialize, serialize
+from cdl._common.validation import expected
+from cdl._configs.serialization import deserialize, serialize
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:

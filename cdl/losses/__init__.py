@@ -1,14 +1,14 @@
-"""__init__.py - losses: classes, functions, and what a name, function or object stands for."""
+"""Losses: classes, functions, and what a name, function or object stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.compat import short_names
 from cdl.losses.circle import Circle, circle
-from cdl.losses.compiled import is_compiled as is_compiled
+from cdl.losses.core_loss import is_compiled as is_compiled
 from cdl.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -38,8 +38,8 @@ from cdl.losses.margins import (
     squared_hinge,
 )
 from cdl.losses.overlap import Dice, Tversky, dice, tversky
-from cdl.losses.python import LossFunctionWrapper, as_loss
-from cdl.losses.python import numeric_gradient as numeric_gradient
+from cdl.losses.python_loss import LossFunctionWrapper, as_loss
+from cdl.losses.python_loss import numeric_gradient as numeric_gradient
 from cdl.losses.regression import (
     CosineSimilarity,
     Huber,
@@ -58,7 +58,7 @@ from cdl.losses.regression import (
     mean_squared_logarithmic_error,
     poisson,
 )
-from cdl.losses.traced import traced
+from cdl.losses.traced_loss import traced
 
 __all__ = [
     "BinaryCrossentropy",

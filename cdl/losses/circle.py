@@ -1,4 +1,4 @@
-"""circle.py - Circle: a loss of embeddings, by how near those of a class are to each other.
+"""Circle: a loss of embeddings, by how near those of a class are to each other.
 
 Every sample's loss reads all the others, so training takes its slopes from here, once a batch.
 """
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cdl._arguments import flag, number
+from cdl._common.validation import flag, number
 from cdl.losses.loss import Loss, as_array, family, function_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""crossentropy.py - losses of probabilities, or of the raw scores that they come from.
+"""Losses of probabilities, or of the raw scores that they come from.
 
 Probabilities are clipped to [1e-7, 1 - 1e-7]; those of classes are first divided by their sum.
 `from_logits=True` takes raw scores, where no logarithm of a small number is taken.
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import class_number, flag, number, whole
-from cdl.losses.compiled import CompiledLoss
+from cdl._common.validation import class_number, flag, number, whole
+from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import as_array, family, function_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""ctc.py - CTC: the loss of a sequence of labels that nobody has aligned with the predictions."""
+"""CTC: the loss of a sequence of labels that nobody has aligned with the predictions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _core, _eager
-from cdl._program import Program
-from cdl.losses.compiled import CompiledLoss
+from cdl import _core
+from cdl._ir.program import Program
+from cdl._tracing import eager
+from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import as_array, family, function_of
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._program import Instruction, Value
+    from cdl._ir.program import Instruction, Value
 
 
 @family.add()
@@ -77,7 +78,7 @@ class CTC(CompiledLoss):
         scores = program.input(p.shape[1:])
         values = (scores, target)
         program.output(program.emit("ctc", values, (), scale=1.0, reduction=0.0))
-        losses: NDArray[np.float32] = _eager.run(program, [y, p])
+        losses: NDArray[np.float32] = eager.run(program, [y, p])
         return losses
 
     def lower(

@@ -1,4 +1,4 @@
-"""distributions.py - losses of distributions: divergence, focal and generalized crossentropies."""
+"""Losses of distributions: divergence, focal and generalized crossentropies."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import flag, number, whole
-from cdl._graph import operator_of
+from cdl._common.validation import flag, number, whole
+from cdl._tracing.graph import operator_of
 from cdl.config import epsilon
-from cdl.losses.compiled import CompiledLoss
+from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import Loss, family, function_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""loss.py - what a loss is: values of samples, and how they become one number.
+"""What a loss is: values of samples, and how they become one number.
 
 `Loss` is the base for the user's own: a subclass overrides `call` in NumPy. Those that the core has
 are in compiled.py.
@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from cdl import _graph
-from cdl._arguments import float32, one_of
-from cdl._hints import Hinting
-from cdl._named import Family
-from cdl._variable import in_traced_code
+from cdl._common.errors import Hinting
+from cdl._common.naming import unique
+from cdl._common.validation import float32, one_of
+from cdl._configs.identifiers import Family
+from cdl._tracing import graph
+from cdl._tracing.variable import in_traced_code
 from cdl.data import as_numeric
 from cdl.losses import symbolic
-from cdl.utils.naming import unique
 
 if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
 
-    from cdl._untraced import Untraced
+    from cdl._tracing.untraced import Untraced
 
     Array = NDArray[Any]
 
@@ -91,7 +91,7 @@ class Loss(Hinting):
             ValueError: shapes that do not fit.
         """
         y_true, y_pred = in_traced_code((y_true, y_pred))
-        if _graph.tensors_in((y_true, y_pred)):
+        if graph.tensors_in((y_true, y_pred)):
             return self.reduce(self.call(y_true, y_pred), sample_weight)
         owner = type(self).__name__
         y = np.asarray(as_array(owner, "y_true", y_true), np.float32)
@@ -100,7 +100,7 @@ class Loss(Hinting):
 
     def reduce(self, values: Any, sample_weight: Any = None) -> Any:
         """The values of samples, weighted and made one number as `reduction` says."""
-        if isinstance(values, _graph.KerasTensor):
+        if isinstance(values, graph.KerasTensor):
             return symbolic.reduced(self.reduction, values, sample_weight)
         values = np.asarray(values)
         dtype = values.dtype if values.dtype.kind == "f" else np.dtype(np.float32)

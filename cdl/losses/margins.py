@@ -1,4 +1,4 @@
-"""margins.py - losses of labels -1 and 1, or of classes, that ask for a margin."""
+"""Losses of labels -1 and 1, or of classes, that ask for a margin."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl.losses.compiled import CompiledLoss
+from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import family, function_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
 
 
 class _Signed(CompiledLoss):

@@ -1,4 +1,4 @@
-"""overlap.py - losses of how far two sets overlap: one number for a whole batch, or for some axes.
+"""Losses of how far two sets overlap: one number for a whole batch, or for some axes.
 
 They are no sum over samples, so training takes their slopes from here, once a batch.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number
+from cdl._common.validation import number
 from cdl.losses.loss import Loss, family, function_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""regression.py - losses of numbers: the error itself, averaged over the last axis."""
+"""Losses of numbers: the error itself, averaged over the last axis."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number, whole
-from cdl.losses.compiled import CompiledLoss
+from cdl._common.validation import number, whole
+from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import family, function_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""symbolic.py - cdl's own losses called on symbolic values, as a loss of the user's does it."""
+"""Cdl's own losses called on symbolic values, as a loss of the user's does it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _core, _graph
-from cdl._graph import KerasTensor, operator_of
-from cdl.utils.naming import unique
+from cdl import _core
+from cdl._common.naming import unique
+from cdl._tracing import graph
+from cdl._tracing.graph import KerasTensor, operator_of
 
 if TYPE_CHECKING:
-    from cdl._program import Program, Value
-    from cdl.losses.compiled import CompiledLoss
+    from cdl._ir.program import Program, Value
+    from cdl.losses.core_loss import CompiledLoss
 
 # Rows whose targets are class numbers, and those that say the same of one-hot targets.
 _DENSE = {
@@ -31,7 +32,7 @@ class LinesOf:
     def __init__(self, loss: CompiledLoss) -> None:
         self.loss = loss
         self.name = unique(loss.name)
-        self._inbound_nodes: list[_graph.Node] = []
+        self._inbound_nodes: list[graph.Node] = []
 
     def append_to(self, program: Program, target: Any, prediction: Any) -> Value:
         """Append the instruction that computes them; either may be an array."""
@@ -83,7 +84,7 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
             f"{y.shape}"
         )
     result = KerasTensor(p.shape[:-1], lead=p.lead)
-    return _graph.record(LinesOf(loss), (y, p), {}, result)  # type: ignore[no-any-return]
+    return graph.record(LinesOf(loss), (y, p), {}, result)  # type: ignore[no-any-return]
 
 
 def reduced(reduction: str | None, values: Any, sample_weight: Any) -> Any:

@@ -1,4 +1,4 @@
-"""__init__.py - metrics: classes, functions, and what a name, function or object stands for."""
+"""Metrics: classes, functions, and what a name, function or object stands for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdl import losses
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.compat import short_names
 from cdl.losses import (
     binary_crossentropy,
@@ -26,7 +26,7 @@ from cdl.losses import (
     sparse_categorical_crossentropy,
     squared_hinge,
 )
-from cdl.losses.compiled import CompiledLoss
+from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import class_of
 from cdl.metrics.accuracy import (
     Accuracy,
@@ -42,7 +42,6 @@ from cdl.metrics.accuracy import (
     top_k_categorical_accuracy,
 )
 from cdl.metrics.auc import AUC
-from cdl.metrics.compiled import is_compiled as is_compiled
 from cdl.metrics.confusion import (
     FalseNegatives,
     FalsePositives,
@@ -51,6 +50,7 @@ from cdl.metrics.confusion import (
     TrueNegatives,
     TruePositives,
 )
+from cdl.metrics.core_metric import is_compiled as is_compiled
 from cdl.metrics.correlation import (
     ConcordanceCorrelation,
     CosineSimilarity,
@@ -60,8 +60,7 @@ from cdl.metrics.correlation import (
 )
 from cdl.metrics.f_score import F1Score, FBetaScore
 from cdl.metrics.iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
-from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric, Sum, family, name_of
-from cdl.metrics.of_losses import (
+from cdl.metrics.loss_metrics import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
     CategoricalHinge,
@@ -75,20 +74,21 @@ from cdl.metrics.of_losses import (
     SparseCategoricalCrossentropy,
     SquaredHinge,
 )
+from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric, Sum, family, name_of
+from cdl.metrics.rate_at_rate import (
+    PrecisionAtRecall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+)
 from cdl.metrics.regression import (
     MeanAbsoluteError,
     MeanSquaredError,
     R2Score,
     RootMeanSquaredError,
 )
-from cdl.metrics.states import with_states as with_states
-from cdl.metrics.traced import traced
-from cdl.metrics.trade_offs import (
-    PrecisionAtRecall,
-    RecallAtPrecision,
-    SensitivityAtSpecificity,
-    SpecificityAtSensitivity,
-)
+from cdl.metrics.traced_metric import traced
+from cdl.metrics.traced_metric import with_states as with_states
 
 __all__ = [
     "AUC",

@@ -1,11 +1,11 @@
-"""accuracy.py - metrics that count right predictions."""
+"""Metrics that count right predictions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import flag, number, whole
-from cdl.metrics.compiled import CompiledMetric, ElementMetric
+from cdl._common.validation import flag, number, whole
+from cdl.metrics.core_metric import CompiledMetric, ElementMetric
 from cdl.metrics.metric import family
 
 if TYPE_CHECKING:

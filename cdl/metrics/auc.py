@@ -1,4 +1,4 @@
-"""auc.py - AUC: the area under a curve that runs through many thresholds."""
+"""AUC: the area under a curve that runs through many thresholds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _budget
-from cdl._arguments import expected, flag, positive_int, several
+from cdl._common.validation import expected, flag, positive_int, several
+from cdl._configs import allocation_limit
 from cdl.config import epsilon
-from cdl.metrics.compiled import divided
 from cdl.metrics.confusion import FN, FP, TN, TP, Confusion, are_even
+from cdl.metrics.core_metric import divided
 from cdl.metrics.metric import family
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class AUC(Confusion):
             n = self.num_thresholds = positive_int("AUC", "num_thresholds", num_thresholds)
             if n == 1:
                 raise expected("AUC", "num_thresholds", "an int of at least 2", num_thresholds)
-            _budget.spend("AUC: thresholds", (n,))
+            allocation_limit.spend("AUC: thresholds", (n,))
             inner, even = [i / (n - 1) for i in range(1, n - 1)], True
         self.thresholds = [-epsilon(), *inner, 1.0 + epsilon()]
         self.label_weights = None

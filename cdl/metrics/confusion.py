@@ -1,4 +1,4 @@
-"""confusion.py - metrics of what lies above a threshold: counts, precision, recall."""
+"""Metrics of what lies above a threshold: counts, precision, recall."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, positive_int, whole
-from cdl._graph import KerasTensor
-from cdl._variable import Variable
-from cdl.metrics.compiled import Tally, divided
+from cdl._common.validation import expected, positive_int, whole
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import Variable
+from cdl.metrics.call_metrics import score
+from cdl.metrics.core_metric import Tally, divided
 from cdl.metrics.metric import family
-from cdl.metrics.observing import score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._state import State
+    from cdl._variables.state import State
 
     Array = NDArray[Any]
 

@@ -1,13 +1,13 @@
-"""correlation.py - metrics of how alike two lines are: cosine, Pearson's and Lin's coefficients."""
+"""Metrics of how alike two lines are: cosine, Pearson's and Lin's coefficients."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import axes
-from cdl.losses import lines
+from cdl._common.validation import axes
+from cdl.losses import rowwise
 from cdl.losses.loss import as_array
-from cdl.metrics.compiled import CompiledMetric
+from cdl.metrics.core_metric import CompiledMetric
 from cdl.metrics.metric import family
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class AlongAxis(CompiledMetric):
         """The value of each line."""
         owner = type(self).__name__
         y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
-        y, p = lines.aligned(owner, "values", y, p)
-        y, p = lines.last_axis(owner, self.axis, y, p)  # type: ignore[arg-type]
-        return lines.values_of(self.op, self.row, y, p, self.parameters())
+        y, p = rowwise.aligned(owner, "values", y, p)
+        y, p = rowwise.last_axis(owner, self.axis, y, p)  # type: ignore[arg-type]
+        return rowwise.values_of(self.op, self.row, y, p, self.parameters())
 
 
 @family.add()

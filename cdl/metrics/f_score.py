@@ -1,4 +1,4 @@
-"""f_score.py - F scores: precision and recall in one number, by label."""
+"""F scores: precision and recall in one number, by label."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, one_of
+from cdl._common.validation import expected, one_of
 from cdl.config import epsilon
-from cdl.metrics.compiled import Tally
+from cdl.metrics.core_metric import Tally
 from cdl.metrics.metric import family
 
 if TYPE_CHECKING:

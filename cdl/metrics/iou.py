@@ -1,4 +1,4 @@
-"""iou.py - intersection over union of classes, from a confusion matrix."""
+"""Intersection over union of classes, from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _budget
-from cdl._arguments import class_number, expected, flag, number, positive_int, several, whole
-from cdl._hints import warn
+from cdl._common.errors import warn
+from cdl._common.validation import (
+    class_number,
+    expected,
+    flag,
+    number,
+    positive_int,
+    several,
+    whole,
+)
+from cdl._configs import allocation_limit
 from cdl.config import epsilon
 from cdl.losses.loss import as_array
-from cdl.metrics.compiled import Tally
+from cdl.metrics.core_metric import Tally
 from cdl.metrics.metric import family
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._program import Instruction, Program, Value
+    from cdl._ir.program import Instruction, Program, Value
 
     Array = NDArray[Any]
 
@@ -67,7 +75,7 @@ class IoU(Tally):
         owner = type(self).__name__
         super().__init__(dtype or "int32", name)
         self.num_classes = positive_int(owner, "num_classes", num_classes)
-        _budget.spend(f"{owner}: num_classes", (num_classes,))
+        allocation_limit.spend(f"{owner}: num_classes", (num_classes,))
         ids = several(owner, "target_class_ids", target_class_ids, "a list of class numbers")
         self.target_class_ids = [whole(owner, "target_class_ids", i) for i in ids]
         if not self.target_class_ids or max(self.target_class_ids) >= num_classes:

@@ -1,4 +1,4 @@
-"""metric.py - what a metric is: states that batches add to, and the value made of them.
+"""What a metric is: states that batches add to, and the value made of them.
 
 `Metric` is the base for the user's own; `Mean` and `Sum` add up values; `MeanMetricWrapper` makes a
 metric of a function. Those that the core has are in compiled.py.
@@ -11,24 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _budget, initializers
-from cdl._arguments import expected
-from cdl._graph import KerasTensor
-from cdl._hints import Hinting
-from cdl._named import Family, serialize
-from cdl._state import State
-from cdl._variable import Variable
+from cdl import initializers
+from cdl._common.errors import Hinting
+from cdl._common.naming import snake_case, unique
+from cdl._common.validation import expected
+from cdl._configs import allocation_limit
+from cdl._configs.identifiers import Family, serialize
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import Variable
+from cdl._variables.state import State
 from cdl.losses.loss import Loss, as_array, same_rank
 from cdl.losses.loss import family as losses
-from cdl.metrics.observing import observe
-from cdl.utils.naming import snake_case, unique
+from cdl.metrics.call_metrics import observe
 
 if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
 
-    from cdl._untraced import Untraced
+    from cdl._tracing.untraced import Untraced
 
     Array = NDArray[Any]
 
@@ -77,7 +78,7 @@ class Metric(Hinting):
         """
         del aggregation
         self._check_made()
-        _budget.spend(f"{self.name}: {name}", shape)
+        allocation_limit.spend(f"{self.name}: {name}", shape)
         values = (initializers.get(initializer) or initializers.Zeros())(tuple(shape), dtype=dtype)
         state = State(
             values, dtype=dtype or "float32", name=name or unique("variable"), owner=self.name

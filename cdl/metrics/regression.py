@@ -1,4 +1,4 @@
-"""regression.py - metrics of numbers: errors, and the share of variance explained."""
+"""Metrics of numbers: errors, and the share of variance explained."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, one_of, whole
-from cdl._hints import warn
-from cdl.metrics.compiled import CompiledMetric, ElementMetric, Tally
+from cdl._common.errors import warn
+from cdl._common.validation import expected, one_of, whole
+from cdl.metrics.core_metric import CompiledMetric, ElementMetric, Tally
 from cdl.metrics.metric import Mean, family
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
-"""__init__.py - models: layers put together, trained and used."""
+"""Models: layers put together, trained and used."""
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.models.cloning import clone_model
-from cdl.models.configured import model_from_json
 from cdl.models.functional import Functional
-from cdl.models.many import train_many
 from cdl.models.model import Model
 from cdl.models.sequential import Sequential
+from cdl.models.serialization import model_from_json
 from cdl.saving import load_model, save_model
+from cdl.trainers.train_many import train_many
 
 __all__ = [
     "Functional",

@@ -1,13 +1,13 @@
-"""cloning.py - clone_model: the same layers again, with weights of their own."""
+"""clone_model: the same layers again, with weights of their own."""
 
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cdl import tree
-from cdl._graph import KerasTensor
-from cdl._operation import Operation
-from cdl._serial import deserialize, serialize
+from cdl._configs.serialization import deserialize, serialize
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.operation import Operation
 from cdl.layers import Input, InputLayer
 from cdl.models.functional import Functional
 from cdl.models.model import Model

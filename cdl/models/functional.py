@@ -1,13 +1,13 @@
-"""functional.py - Functional: what `Model(inputs, outputs)` makes."""
+"""Functional: what `Model(inputs, outputs)` makes."""
 
 from collections.abc import Mapping
 from typing import Any, Self
 
-from cdl import _serial
-from cdl._graph import KerasTensor
+from cdl._configs import serialization
+from cdl._tracing.graph import KerasTensor
 from cdl.layers import InputSpec
-from cdl.models.functional_config import config_of, tensors_of
 from cdl.models.model import Model
+from cdl.models.serialization import config_of, tensors_of
 
 
 class Functional(Model):
@@ -69,5 +69,5 @@ class Functional(Model):
         return model
 
 
-_serial.at_home("keras", Functional)
-_serial.at_home("keras.src.models.functional", Functional)  # where Keras says that it is
+serialization.at_home("keras", Functional)
+serialization.at_home("keras.src.models.functional", Functional)  # where Keras says that it is

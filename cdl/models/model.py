@@ -1,4 +1,4 @@
-"""model.py - Model: layers that work as one, with their weights; see Trainer for what it can do."""
+"""Model: layers that work as one, with their weights; see Trainer for what it can do."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, overload
@@ -6,17 +6,18 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import _graph, tree
-from cdl._graph import KerasTensor
-from cdl._hints import hinted
-from cdl._variable import Variable
+from cdl import tree
+from cdl._common.errors import hinted
+from cdl._tracing import graph
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer
-from cdl.models import inference
-from cdl.models.configured import Configured
+from cdl.models.functional_graph import Wired
+from cdl.models.serialization import Configured
 from cdl.models.summary import html_of, print_summary
-from cdl.models.trainer import Trainer
-from cdl.models.wired import Wired
+from cdl.trainers import predict
+from cdl.trainers.trainer import Trainer
 
 
 class Model(Configured, Trainer, Wired, Layer):
@@ -176,7 +177,7 @@ class Model(Configured, Trainer, Wired, Layer):
             input_shape: the shape of the input, batch axis first; several nested as the inputs.
         """
         if self._wiring is None and input_shape is not None:
-            self._build_for_specs(tree.map_shape_structure(_graph.KerasTensor, input_shape))
+            self._build_for_specs(tree.map_shape_structure(graph.KerasTensor, input_shape))
         self.built = True
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -207,14 +208,14 @@ class Model(Configured, Trainer, Wired, Layer):
             kwargs: `training`: whether dropout and the like behave as in training.
         """
         arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
-        if not arrays and _graph.tensors_in((args, kwargs)):
+        if not arrays and graph.tensors_in((args, kwargs)):
             return self._note(args, kwargs)
         return self._on_data(*args, **kwargs)
 
     def _on_data(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if mask is not None:
             raise ValueError(f"{self.name}: mask must be None, no layer of the model takes one")
-        return inference.call(self, inputs, bool(training))
+        return predict.call(self, inputs, bool(training))
 
     @hinted
     def summary(

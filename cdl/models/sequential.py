@@ -1,4 +1,4 @@
-"""sequential.py - Sequential: layers one after the other."""
+"""Sequential: layers one after the other."""
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,16 +6,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from cdl import _serial, tree
-from cdl._graph import KerasTensor
-from cdl._program import Program, Value
-from cdl._serial import deserialize, serialize
+from cdl import tree
+from cdl._configs import serialization
+from cdl._configs.serialization import deserialize, serialize
+from cdl._ir.program import Program, Value
+from cdl._tracing.graph import KerasTensor
 from cdl.data import brief
 from cdl.layers import InputLayer, Layer
 from cdl.layers.calling import STACKS
 from cdl.models.functional import Functional
-from cdl.models.interface import Info, flat, single
 from cdl.models.model import Model
+from cdl.trainers.signature import Info, flat, single
 
 Shape = tuple[int | None, ...]
 
@@ -372,4 +373,4 @@ def _shape_of_first(layer: Any) -> Shape | None:
     return None
 
 
-_serial.at_home("keras", Sequential)
+serialization.at_home("keras", Sequential)

@@ -1,4 +1,4 @@
-"""summary.py - the table of layers that `model.summary()` prints."""
+"""The table of layers that `model.summary()` prints."""
 
 import io
 from collections.abc import Callable, Sequence

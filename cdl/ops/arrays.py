@@ -1,4 +1,4 @@
-"""arrays.py - what eager functions have in common: arrays of the dtype that Keras computes in."""
+"""What eager functions have in common: arrays of the dtype that Keras computes in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _graph
-from cdl._samples import SampleCount
-from cdl._symbols import KerasTensor
-from cdl._term import Term
+from cdl._tracing import graph
+from cdl._tracing.keras_tensor import KerasTensor, SampleCount
+from cdl._tracing.term import Term
 from cdl.config import standardize_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -81,7 +80,7 @@ def sizes_for(x: Any, shape: Any) -> Any:
         known = tensor.shape[0]
         if first is None or (isinstance(first, int) and first == known):
             first = SampleCount(1 if first is None else tensor.lead)
-    elif first is None and _graph.current_scope() is not None:
+    elif first is None and graph.current_scope() is not None:
         first = SampleCount()
     return (first, *shape[1:])
 

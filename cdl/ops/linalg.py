@@ -1,4 +1,4 @@
-"""linalg.py - norms, which programs have; and of whole matrices what only arrays have."""
+"""Norms, which programs have; and of whole matrices what only arrays have."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import Saved, operation
-from cdl._public import publish
+from cdl._common.public_names import publish
+from cdl._tracing.operation import Saved, operation
 from cdl.config import floatx
 from cdl.ops.arrays import axes_of, axis_arg, real, shape_of
 from cdl.ops.core.tensors import cast

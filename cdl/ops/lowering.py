@@ -1,4 +1,4 @@
-"""lowering.py - from terms to values of one shape, and what most rows append."""
+"""From terms to values of one shape, and what most rows append."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _values
-from cdl._expression import Expression, apply, argument, constant
-from cdl._moving import permute
-from cdl._samples import SampleCount
-from cdl._term import Term
+from cdl._ir import emit as ir_emit
+from cdl._ir.elementwise import Expression, apply, argument, constant
+from cdl._ir.emit import permute
+from cdl._tracing.keras_tensor import SampleCount
+from cdl._tracing.term import Term
 from cdl.ops.arrays import along_samples, axes_of
 
 if TYPE_CHECKING:
-    from cdl._program import Program, Value
-    from cdl._symbols import KerasTensor
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.keras_tensor import KerasTensor
 
 Form = str | Callable[..., Any]
 
@@ -46,12 +46,12 @@ def broadcast(program: Program, spec: KerasTensor, operand: Any) -> Value:
     if value.shared and spec.lead == 1:
         at = spec.batch_axis - (len(spec.shape) - len(value.shape))
         if at >= 0:  # an axis of 1 along the samples
-            value = _values.reshape(program, value, value.shape[:at] + value.shape[at + 1 :])
+            value = ir_emit.reshape(program, value, value.shape[:at] + value.shape[at + 1 :])
     if value.shared and spec.lead:
         if value.shape != shape[len(shape) - len(value.shape) :]:
-            value = _values.broadcast(program, value, shape)
+            value = ir_emit.broadcast(program, value, shape)
         value = program.spread(value)  # as it is, a bias is told from other sums
-    return _values.broadcast(program, value, shape)
+    return ir_emit.broadcast(program, value, shape)
 
 
 def is_number(operand: Any) -> bool:
@@ -108,7 +108,7 @@ def _expression(found: Any) -> Expression:
 
 def as_shape(program: Program, spec: KerasTensor, x: Any, *_: Any) -> Value:
     """The lowering of what keeps the numbers in their order."""
-    return _values.reshape(program, value_of(program, x), spec.sample_shape)
+    return ir_emit.reshape(program, value_of(program, x), spec.sample_shape)
 
 
 def sample_axis(x: Any, axis: int) -> int:
@@ -155,9 +155,9 @@ def reduction(kind: str, of_truths: bool = False) -> Callable[..., Value]:
         axes = axes_of(axis, len(value.shape) + (lead == 1))
         own = [sample_axis(x, a) for a in axes if lead != 1 or a != x.batch_axis]
         if own:
-            value = _values.reduce(program, kind, value, own)
+            value = ir_emit.reduce(program, kind, value, own)
         if along_samples(x, axis):
             value = program.over_rows(value, kind)
-        return _values.reshape(program, value, spec.sample_shape)
+        return ir_emit.reshape(program, value, spec.sample_shape)
 
     return lower

@@ -1,4 +1,4 @@
-"""math.py - segments, the largest k, sums of exponentials, error functions."""
+"""Segments, the largest k, sums of exponentials, error functions."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from cdl._expression import apply
-from cdl._operation import Saved, operation
-from cdl._term import Term
+from cdl._ir.elementwise import apply
+from cdl._tracing.operation import Saved, operation
+from cdl._tracing.term import Term
 from cdl.ops.arrays import axes_of, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast, stop_gradient
+from cdl.ops.indexing_lowering import sorted_along
 from cdl.ops.lowering import elementwise
 from cdl.ops.numpy.arithmetic import add, negative, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import greater, isfinite, less, logical_and, where
-from cdl.ops.numpy.functions import exp, log
+from cdl.ops.numpy.elementary import exp, log
 from cdl.ops.numpy.indexing import get_item, take_along_axis
 from cdl.ops.numpy.reductions import all as each
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, squeeze
-from cdl.ops.places import sorted_along
 
 
 @operation(elementwise("erf"))

@@ -1,8 +1,8 @@
-"""operators.py - which functions Python's operators on symbolic tensors are."""
+"""Which functions Python's operators on symbolic tensors are."""
 
 from __future__ import annotations
 
-from cdl._symbols import OPERATORS
+from cdl._tracing.keras_tensor import OPERATORS
 from cdl.ops.numpy.arithmetic import (
     absolute,
     add,

@@ -1,4 +1,4 @@
-"""random.py - random numbers in traced code: drawn anew in each step, by the core.
+"""Random numbers in traced code: drawn anew in each step, by the core.
 
 `cdl.random` calls these where a shape has the number of samples as its first size, or a layer's
 `call` is being traced. An int as a seed gives the same numbers in each step, as on arrays.
@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _values
-from cdl._expression import Expression, apply
-from cdl._operation import operation
-from cdl._symbols import OPERATORS
-from cdl._term import Term
+from cdl._ir import emit
+from cdl._ir.elementwise import Expression, apply
+from cdl._tracing.keras_tensor import OPERATORS
+from cdl._tracing.operation import operation
+from cdl._tracing.term import Term
 from cdl.ops.arrays import as_dtype, samples_apart, shape_arg, shape_of
 from cdl.ops.lowering import mapped
 from cdl.ops.numpy.shapes import expand_dims
@@ -28,7 +28,7 @@ def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> Term:
     own = 1 if fixed else program.draw_of(seed)
     shared = not spec.lead
     shape = spec.sample_shape
-    y = _values.draw(program, kind, shape, start, own=own, fixed=fixed, shared=shared)
+    y = emit.draw(program, kind, shape, start, own=own, fixed=fixed, shared=shared)
     return Term(y, spec)
 
 

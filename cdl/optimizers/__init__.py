@@ -1,24 +1,24 @@
-"""__init__.py - optimizers: how weights follow their gradients, found by their Keras names."""
+"""Optimizers: how weights follow their gradients, found by their Keras names."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.optimizers import schedules
 from cdl.optimizers.adadelta import Adadelta
 from cdl.optimizers.adafactor import Adafactor
 from cdl.optimizers.adagrad import Adagrad
 from cdl.optimizers.adam import Adam, AdamW
 from cdl.optimizers.adamax import Adamax
+from cdl.optimizers.base_optimizer import Optimizer, family
 from cdl.optimizers.ftrl import Ftrl
 from cdl.optimizers.lamb import Lamb
 from cdl.optimizers.lion import Lion
 from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer
 from cdl.optimizers.muon import Muon
 from cdl.optimizers.nadam import Nadam
-from cdl.optimizers.optimizer import Optimizer, family
 from cdl.optimizers.rmsprop import RMSprop
 from cdl.optimizers.schedule_free_adamw import ScheduleFreeAdamW
 from cdl.optimizers.sgd import SGD

@@ -1,11 +1,11 @@
-"""adadelta.py - Adadelta: steps whose size follows from that of earlier ones."""
+"""Adadelta: steps whose size follows from that of earlier ones."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cdl._arguments import number
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import number
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

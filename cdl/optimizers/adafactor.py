@@ -1,14 +1,14 @@
-"""adafactor.py - Adafactor: mean squares of rows and columns in place of those of elements."""
+"""Adafactor: mean squares of rows and columns in place of those of elements."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from cdl import _core
-from cdl._arguments import flag, number
-from cdl._state import State
-from cdl._variable import Variable
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import flag, number
+from cdl._tracing.variable import Variable
+from cdl._variables.state import State
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

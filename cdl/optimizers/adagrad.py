@@ -1,4 +1,4 @@
-"""adagrad.py - Adagrad: steps divided by the root of the sum of squared gradients."""
+"""Adagrad: steps divided by the root of the sum of squared gradients."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import number
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._variable import Variable
+    from cdl._tracing.variable import Variable
 
 
 @family.add()

@@ -1,11 +1,11 @@
-"""adam.py - Adam and AdamW: steps scaled by running means of the gradient and its square."""
+"""Adam and AdamW: steps scaled by running means of the gradient and its square."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cdl._arguments import expected, flag, number
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import expected, flag, number
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

@@ -1,11 +1,11 @@
-"""adamax.py - Adamax: Adam with the largest gradient in place of the mean square."""
+"""Adamax: Adam with the largest gradient in place of the mean square."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cdl._arguments import number
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import number
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

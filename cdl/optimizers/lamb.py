@@ -1,11 +1,11 @@
-"""lamb.py - Lamb: Adam with steps in proportion to the weights."""
+"""Lamb: Adam with steps in proportion to the weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cdl._arguments import number
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import number
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

@@ -1,11 +1,11 @@
-"""lion.py - Lion: steps of one size, of which only the sign follows from the gradients."""
+"""Lion: steps of one size, of which only the sign follows from the gradients."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cdl._arguments import number
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import number
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

@@ -1,4 +1,4 @@
-"""loss_scale_optimizer.py - LossScaleOptimizer: an optimizer that bad gradients do not reach."""
+"""LossScaleOptimizer: an optimizer that bad gradients do not reach."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, number, positive_int
-from cdl._named import serialize
-from cdl._state import State
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import expected, number, positive_int
+from cdl._configs.identifiers import serialize
+from cdl._variables.state import State
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from cdl._variable import Variable
-    from cdl.optimizers.keeping import Groups
+    from cdl._tracing.variable import Variable
+    from cdl.optimizers.slots import Groups
 
 # What configs of older versions say of the shared arguments, which this one does not have.
 _SHARED = {

@@ -1,4 +1,4 @@
-"""muon.py - Muon: momentum made orthogonal, for matrices."""
+"""Muon: momentum made orthogonal, for matrices."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdl import _core
-from cdl._arguments import flag, number, several, whole
-from cdl._variable import Variable
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import flag, number, several, whole
+from cdl._tracing.variable import Variable
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

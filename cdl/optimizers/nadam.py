@@ -1,4 +1,4 @@
-"""nadam.py - Nadam: Adam with Nesterov's momentum."""
+"""Nadam: Adam with Nesterov's momentum."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from cdl._arguments import number
-from cdl._state import State
-from cdl._variable import Variable
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import number
+from cdl._tracing.variable import Variable
+from cdl._variables.state import State
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

@@ -1,11 +1,11 @@
-"""rmsprop.py - RMSprop: steps divided by the root of a running mean of squared gradients."""
+"""RMSprop: steps divided by the root of a running mean of squared gradients."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cdl._arguments import flag, number
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import flag, number
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

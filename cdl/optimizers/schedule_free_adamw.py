@@ -1,17 +1,17 @@
-"""schedule_free_adamw.py - AdamW that needs no schedule: it averages instead."""
+"""AdamW that needs no schedule: it averages instead."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import number, whole
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import number, whole
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cdl._variable import Variable
+    from cdl._tracing.variable import Variable
 
 
 @family.add()

@@ -1,11 +1,11 @@
-"""sgd.py - stochastic gradient descent."""
+"""Stochastic gradient descent."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cdl._arguments import expected, flag
-from cdl.optimizers.optimizer import Optimizer, family
+from cdl._common.validation import expected, flag
+from cdl.optimizers.base_optimizer import Optimizer, family
 
 
 @family.add()

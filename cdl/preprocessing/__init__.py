@@ -1,6 +1,6 @@
-"""__init__.py - what Keras has under `keras.preprocessing`, as far as it is for arrays."""
+"""What Keras has under `keras.preprocessing`, as far as it is for arrays."""
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.preprocessing import sequence
 from cdl.utils import timeseries_dataset_from_array
 

@@ -1,6 +1,6 @@
-"""sequence.py - `keras.preprocessing.sequence`."""
+"""`keras.preprocessing.sequence`."""
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.utils import pad_sequences
 
 __all__ = ["pad_sequences"]

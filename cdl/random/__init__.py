@@ -1,10 +1,10 @@
-"""__init__.py - where randomness comes from, and the one call that makes a run repeatable.
+"""Where randomness comes from, and the one call that makes a run repeatable.
 
 Python's `random` gives the seeds of initializers and Dropout layers that were given none; NumPy's
 global generator shuffles; the core draws by (seed, step, index) and keeps no state of its own.
 """
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 from cdl.random.draws import (
     SeedGenerator,
     beta,

@@ -1,4 +1,4 @@
-"""draws.py - random arrays, under the names of `keras.random`.
+"""Random arrays, under the names of `keras.random`.
 
 An int as a seed gives the same array each time; a `SeedGenerator` the next one; None one that
 follows from `set_random_seed`. The numbers are NumPy's, not those of a backend of Keras.
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, not_recognized, number
-from cdl._graph import KerasTensor, current_scope
-from cdl._hints import Listed
-from cdl._samples import SampleCount
-from cdl._serial import at_home
-from cdl._state import State
-from cdl._symbols import operator_of
+from cdl._common.errors import Listed
+from cdl._common.validation import expected, not_recognized, number
+from cdl._configs.serialization import at_home
+from cdl._tracing.graph import KerasTensor, current_scope
+from cdl._tracing.keras_tensor import SampleCount, operator_of
+from cdl._variables.state import State
 from cdl.config import standardize_dtype
 from cdl.random.sources import draw_seed
 

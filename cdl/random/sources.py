@@ -1,4 +1,4 @@
-"""sources.py - what seeds and orders are drawn from: generators of the process, or of a thread."""
+"""What seeds and orders are drawn from: generators of the process, or of a thread."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""__init__.py - saving: files, configs, and names for classes and functions of one's own."""
+"""Saving: files, configs, and names for classes and functions of one's own."""
 
-from cdl._public import publish
-from cdl._registry import (
+from cdl._common.public_names import publish
+from cdl._configs.custom_objects import (
     CustomObjectScope,
     custom_object_scope,
     get_custom_objects,
@@ -9,9 +9,9 @@ from cdl._registry import (
     get_registered_object,
     register_keras_serializable,
 )
-from cdl._serial import deserialize as deserialize_keras_object
-from cdl._serial import serialize as serialize_keras_object
-from cdl.saving.archive import load_model, save_model
+from cdl._configs.serialization import deserialize as deserialize_keras_object
+from cdl._configs.serialization import serialize as serialize_keras_object
+from cdl.saving.keras_file import load_model, save_model
 from cdl.saving.weights import load_weights, save_weights
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""atomic.py - files that are there whole or not at all, whatever happens while they are written."""
+"""Files that are there whole or not at all, whatever happens while they are written."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""configs.py - the text of a config, of unknown origin, and errors that say where it came from."""
+"""The text of a config, of unknown origin, and errors that say where it came from."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cdl import _serial
+from cdl._configs import serialization
 
 LONGEST_CONFIG = 32_000_000  # bytes
 _MOST_CONTAINERS = 100_000  # lists and dicts; a layer has some ten
@@ -34,7 +34,7 @@ def parsed(text: bytes | str) -> dict[str, Any]:
     if not isinstance(config, Mapping) or "class_name" not in config or "config" not in config:
         raise ValueError(
             "it must hold the config of a model, a dict with class_name and config, "
-            f"got {_serial.shown(config)}"
+            f"got {serialization.shown(config)}"
         )
     return dict(config)
 
@@ -51,8 +51,8 @@ def blaming(path: Path, member: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
-        unknown = isinstance(error, _serial.UnknownObjectError)
-        kind = _serial.UnknownObjectError if unknown else ValueError
+        unknown = isinstance(error, serialization.UnknownObjectError)
+        kind = serialization.UnknownObjectError if unknown else ValueError
         raise kind(f"{path}: {member}: {_text(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""hdf5.py - what a HDF5 file of unknown origin holds, each thing checked before it is read.
+"""What a HDF5 file of unknown origin holds, each thing checked before it is read.
 
 HDF5 can refer to other files (external links, external storage, virtual data sets), load filters
 from the disk, and claim any size. Only numbers and texts that lie in the file itself are read, and

@@ -1,4 +1,4 @@
-"""weights.py - `.weights.h5`: the variables of a model and of its optimizer, in Keras's layout.
+"""`.weights.h5`: the variables of a model and of its optimizer, in Keras's layout.
 
 Each part of a model (see parts.py) is a group with a group `vars`, in which datasets `0`, `1` ...
 are its variables in order. So a file fits every model of the same make, whatever its layers' names.
@@ -11,10 +11,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._hints import warn
-from cdl.saving import hdf5, legacy, tensors
+from cdl._common.errors import warn
+from cdl.saving import hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
-from cdl.saving.parts import finalize, parts, writes_itself
+from cdl.saving.variable_paths import finalize, parts, writes_itself
 
 SUFFIX = ".weights.h5"
 WITHIN = "model.weights.h5"  # what the same file is called in a `.keras` file
@@ -43,19 +43,17 @@ def save_weights(
     path = checked_path(filepath, "save_weights")
     if max_shard_size is not None:
         raise ValueError(f"save_weights: max_shard_size must be None, got {max_shard_size!r}")
-    alone = path.name.endswith(tensors.SUFFIX)
-    older_one = path.name.endswith(legacy.SUFFIXES) and not path.name.endswith(SUFFIX)
+    alone = path.name.endswith(safetensors.SUFFIX)
+    older_one = path.name.endswith(keras2_h5.SUFFIXES) and not path.name.endswith(SUFFIX)
     if not alone and not older_one:
         _check_suffix(path, "save_weights")
     check_built(model, "saving")
     if not may_write(path, overwrite, "save_weights"):
         return
     if alone:
-        tensors.save_weights(model, path)
+        safetensors.save_weights(model, path)
     elif older_one:
-        from cdl.saving import legacy_writing
-
-        legacy_writing.save_weights(model, path)
+        keras2_h5.save_weights(model, path)
     else:
         with replacing(path) as file:
             write(model, file)
@@ -83,28 +81,28 @@ def load_weights(
     """
     path = checked_path(filepath, "load_weights")
     check_built(model, "loading")
-    older_one = path.name.endswith(legacy.SUFFIXES) and not path.name.endswith(SUFFIX)
+    older_one = path.name.endswith(keras2_h5.SUFFIXES) and not path.name.endswith(SUFFIX)
     if by_name is not None and not older_one:
         raise ValueError(
             f"load_weights: Invalid keyword arguments: by_name must be None for {path.name!r}: "
             "only older .h5 files have weights by name"
         )
     if path.name.endswith(".keras"):
-        from cdl.saving.archive import weights_of
+        from cdl.saving.keras_file import weights_of
 
         with weights_of(path) as file:
             read(model, file, f"{path}: {WITHIN}", skip_mismatch)
         return
-    alone = path.name.endswith(tensors.SUFFIX)
+    alone = path.name.endswith(safetensors.SUFFIX)
     if not older_one and not alone:
         _check_suffix(path, "load_weights")
     if not path.exists():
         raise FileNotFoundError(f"load_weights: there is no file {path}")
     check_regular(path)
     if alone:
-        tensors.load_weights(model, path, skip_mismatch)
+        safetensors.load_weights(model, path, skip_mismatch)
     elif older_one:
-        legacy.load_weights(model, path, skip_mismatch, bool(by_name))
+        keras2_h5.load_weights(model, path, skip_mismatch, bool(by_name))
     else:
         read(model, path, str(path), skip_mismatch)
 
@@ -112,7 +110,7 @@ def load_weights(
 def _check_suffix(path: Path, call: str) -> None:
     if not path.name.endswith(SUFFIX):
         raise ValueError(
-            f"{call}: The filename must end in `{SUFFIX}` (or `{tensors.SUFFIX}`), "
+            f"{call}: The filename must end in `{SUFFIX}` (or `{safetensors.SUFFIX}`), "
             f"got {os.fspath(path)!r}"
         )
 

@@ -1,4 +1,4 @@
-"""__init__.py - estimators for scikit-learn with MLPClassifier's and MLPRegressor's parameters.
+"""Estimators for scikit-learn with MLPClassifier's and MLPRegressor's parameters.
 
     from cdl.sklearn import CDLClassifier as MLPClassifier
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 
 if TYPE_CHECKING:
     from cdl.sklearn.classifier import CDLClassifier as CDLClassifier

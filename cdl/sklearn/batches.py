@@ -1,4 +1,4 @@
-"""batches.py - which rows make which batch of an epoch, and what their weights and penalty are.
+"""Which rows make which batch of an epoch, and what their weights and penalty are.
 
 The loss of a batch is, as in scikit-learn's MLP, ``(sum w l + alpha / 2 |coefs|^2) / sum w`` over
 its rows. The core divides by the number of rows, so it is given weights that make up for that, and

@@ -1,4 +1,4 @@
-"""classifier.py - CDLClassifier: MLPClassifier's parameters and attributes on the compiled core."""
+"""CDLClassifier: MLPClassifier's parameters and attributes on the compiled core."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl.losses import BinaryCrossentropy, SparseCategoricalCrossentropy
+from cdl.sklearn.base import FORMATS, Perceptron
 from cdl.sklearn.labels import Labels
-from cdl.sklearn.net import Objective
-from cdl.sklearn.perceptron import FORMATS, Perceptron
-from cdl.sklearn.settings import has_partial_fit
+from cdl.sklearn.mlp import Objective
+from cdl.sklearn.parameters import has_partial_fit
 from cdl.sklearn.versions import ClassifierMixin, available_if, validated
 
 

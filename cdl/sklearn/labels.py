@@ -1,4 +1,4 @@
-"""labels.py - labels of any dtype as numbers for the core, and the core's outputs as labels."""
+"""Labels of any dtype as numbers for the core, and the core's outputs as labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lbfgs.py - the solver "lbfgs": SciPy's L-BFGS-B on loss and gradient of all rows at once."""
+"""The solver "lbfgs": SciPy's L-BFGS-B on loss and gradient of all rows at once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cdl._core import Executor, Parameter
 from cdl.data import as_rows
 from cdl.sklearn.batches import Batches
-from cdl.sklearn.net import Objective, lower
-from cdl.sklearn.settings import Settings
+from cdl.sklearn.mlp import Objective, lower
+from cdl.sklearn.parameters import Settings
 
 _LINE_SEARCH_ENDED = 2  # SciPy's status
 

@@ -1,4 +1,4 @@
-"""regressor.py - CDLRegressor: MLPRegressor's parameters and attributes on the compiled core."""
+"""CDLRegressor: MLPRegressor's parameters and attributes on the compiled core."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._arguments import one_of
+from cdl._common.validation import one_of
 from cdl.losses import MeanSquaredError, Poisson
-from cdl.sklearn.net import Objective
-from cdl.sklearn.perceptron import FORMATS, Perceptron
-from cdl.sklearn.settings import has_partial_fit
+from cdl.sklearn.base import FORMATS, Perceptron
+from cdl.sklearn.mlp import Objective
+from cdl.sklearn.parameters import has_partial_fit
 from cdl.sklearn.versions import RegressorMixin, available_if, validated
 
 

@@ -1,4 +1,4 @@
-"""training.py - epochs until the loss or a validation score no longer gets better.
+"""Epochs until the loss or a validation score no longer gets better.
 
 Rules, messages and attributes are those of scikit-learn's MLP (1.9).
 """
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl.sklearn.batches import Batches
-from cdl.sklearn.net import Trainer
-from cdl.sklearn.settings import Settings
+from cdl.sklearn.mlp import Trainer
+from cdl.sklearn.parameters import Settings
 
 _SMALLEST_RATE = 1e-6  # where learning_rate="adaptive" gives up
 

@@ -1,4 +1,4 @@
-"""versions.py - what versions of scikit-learn do differently; the error where there is none."""
+"""What versions of scikit-learn do differently; the error where there is none."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""utils - small helpers that Keras has under `keras.utils`."""
+"""Small helpers that Keras has under `keras.utils`."""
 
-from cdl._public import publish
-from cdl._registry import (
+from cdl._common.naming import clear_session
+from cdl._common.public_names import publish
+from cdl._configs.custom_objects import (
     CustomObjectScope,
     custom_object_scope,
     get_custom_objects,
@@ -9,9 +10,9 @@ from cdl._registry import (
     get_registered_object,
     register_keras_serializable,
 )
-from cdl._serial import deserialize as deserialize_keras_object
-from cdl._serial import serialize as serialize_keras_object
-from cdl._symbols import is_keras_tensor
+from cdl._configs.serialization import deserialize as deserialize_keras_object
+from cdl._configs.serialization import serialize as serialize_keras_object
+from cdl._tracing.keras_tensor import is_keras_tensor
 from cdl.config import (
     disable_interactive_logging,
     enable_interactive_logging,
@@ -22,7 +23,6 @@ from cdl.data.py_dataset import PyDataset
 from cdl.random import set_random_seed
 from cdl.utils.drawing import model_to_dot, plot_model
 from cdl.utils.labels import to_categorical
-from cdl.utils.naming import clear_session
 from cdl.utils.norms import normalize
 from cdl.utils.progbar import Progbar
 from cdl.utils.sequences import pad_sequences

@@ -1,4 +1,4 @@
-"""display.py - one line of progress: how it reads, and where it is drawn.
+"""One line of progress: how it reads, and where it is drawn.
 
 A terminal gets a bar that rich keeps up to date, a notebook the same line with a carriage return,
 and anything else (a file, a pipe, CI) one plain line when the work is done.
@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cdl import _clock, config
+from cdl import config
+from cdl._common import clock as common_clock
 
 WIDTH = 20  # of the bar, in characters
 _MORE = " …"  # in the place of values that a line has no room for
@@ -185,7 +186,7 @@ def line(
         width: of the bar, in characters.
         unit: what a batch is called.
     """
-    elapsed = _clock.now() - start
+    elapsed = common_clock.now() - start
     each = elapsed / max(done, 1)
     count = f"{done}/{target if target is not None else 'Unknown'}"
     values = [(f" - {name}: {number(value)}", "") for name, value in logs.items()]

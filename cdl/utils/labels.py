@@ -1,4 +1,4 @@
-"""labels.py - class numbers as rows of 0 and 1."""
+"""Class numbers as rows of 0 and 1."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._errors import BothError
-from cdl._hints import hinted
+from cdl._common.errors import BothError, hinted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""norms.py - normalize: arrays divided by their norms."""
+"""Normalize: arrays divided by their norms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import whole
+from cdl._common.validation import whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

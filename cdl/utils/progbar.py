@@ -1,4 +1,4 @@
-"""progbar.py - Progbar: a bar for loops of one's own, as `fit` shows it."""
+"""Progbar: a bar for loops of one's own, as `fit` shows it."""
 
 import sys
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _clock
-from cdl._arguments import count
+from cdl._common import clock
+from cdl._common.validation import count
 from cdl.utils import display
 
 
@@ -55,7 +55,7 @@ class Progbar:
         self._averaged = None if stateless_metrics is None else set(stateless_metrics)
         self._values: dict[str, list[Any]] = {}  # name -> [sum, number of steps]
         self._seen_so_far = 0
-        self._start = _clock.now()
+        self._start = clock.now()
         self._drawn = float("-inf")
         self._display: display.Display | None = None
 
@@ -97,7 +97,7 @@ class Progbar:
         return name not in self._as_they_are
 
     def _show(self, finalize: bool) -> None:
-        now = _clock.now()
+        now = clock.now()
         if not finalize and now - self._drawn < self.interval:
             return
         self._drawn = now

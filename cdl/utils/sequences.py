@@ -1,4 +1,4 @@
-"""sequences.py - lists of different lengths as one array."""
+"""Lists of different lengths as one array."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import one_of, positive_int
-from cdl._hints import hinted
+from cdl._common.errors import hinted
+from cdl._common.validation import one_of, positive_int
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

@@ -1,4 +1,4 @@
-"""splitting.py - split_dataset: the rows of arrays in two parts."""
+"""split_dataset: the rows of arrays in two parts."""
 
 from __future__ import annotations
 

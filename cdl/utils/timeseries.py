@@ -1,4 +1,4 @@
-"""timeseries.py - windows that slide over a time series, in batches."""
+"""Windows that slide over a time series, in batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, positive_int
+from cdl._common.validation import expected, positive_int
 from cdl.data.arrays import as_numeric
 from cdl.random import generator_within, numpys
 

@@ -1,4 +1,4 @@
-"""tuples.py - batches as tuples: x, y and weights put together and taken apart."""
+"""Batches as tuples: x, y and weights put together and taken apart."""
 
 from typing import Any
 

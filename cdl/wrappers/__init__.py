@@ -1,4 +1,4 @@
-"""__init__.py - models of one's own as scikit-learn's estimators, under Keras's names.
+"""Models of one's own as scikit-learn's estimators, under Keras's names.
 
 They need scikit-learn, which is loaded when the first of them is used.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._public import publish
+from cdl._common.public_names import publish
 
 if TYPE_CHECKING:
     from cdl.wrappers.estimators import SKLearnClassifier as SKLearnClassifier

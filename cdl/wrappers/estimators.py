@@ -1,4 +1,4 @@
-"""estimators.py - SKLearnClassifier, SKLearnRegressor and SKLearnTransformer."""
+"""SKLearnClassifier, SKLearnRegressor and SKLearnTransformer."""
 
 from __future__ import annotations
 

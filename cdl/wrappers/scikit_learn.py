@@ -1,4 +1,4 @@
-"""scikit_learn.py - `KerasClassifier` and `KerasRegressor`, the wrappers that Keras 2 had.
+"""`KerasClassifier` and `KerasRegressor`, the wrappers that Keras 2 had.
 
 Scripts of that time import them from `keras.wrappers.scikit_learn`. New ones take
 `SKLearnClassifier` and `SKLearnRegressor`, or those of `cdl.sklearn`.
@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._extras import needed
+from cdl._common.optional_imports import needed
 from cdl.models import Model
 from cdl.utils.labels import to_categorical
 

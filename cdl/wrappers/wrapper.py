@@ -1,4 +1,4 @@
-"""wrapper.py - what the wrappers share: a model, or a function that makes one, fitted and kept."""
+"""What the wrappers share: a model, or a function that makes one, fitted and kept."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from cdl._hints import Hinting
+from cdl._common.errors import Hinting
 from cdl.models import Model, clone_model
 from cdl.random import seeded
-from cdl.sklearn.cores import own_share
+from cdl.sklearn.thread_share import own_share
 from cdl.sklearn.versions import BaseEstimator, validated
 
 _SEEDS = 2**31

@@ -1,7 +1,7 @@
 /* elementwise.h - what expressions over values are made of: one row and one formula a primitive.
  *
  * A row is X(name, arity), and its formula takes three numbers of which it reads `arity`. A
- * comparison gives 1 or 0; what is not 0 counts as true. Slopes stand in cdl/_elementwise.py, as
+ * comparison gives 1 or 0; what is not 0 counts as true. Slopes stand in cdl/_ir/elementwise_grad.py, as
  * expressions in these primitives: C has no second formula.
  */
 #ifndef CDL_KERNELS_ELEMENTWISE_H

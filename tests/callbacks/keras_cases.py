@@ -1,4 +1,4 @@
-"""keras_cases.py - callbacks at work, of which Keras's own results are in keras_callbacks.json.
+"""Callbacks at work, of which Keras's own results are in keras_callbacks.json.
 
 `python tests/callbacks/keras_cases.py [names]` in an environment with Keras 3 records them.
 """

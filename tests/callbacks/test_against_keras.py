@@ -1,4 +1,4 @@
-"""test_against_keras.py - callbacks do what real Keras's did: files, rates, weights, events."""
+"""Callbacks do what real Keras's did: files, rates, weights, events."""
 
 import pytest
 from callbacks.keras_cases import CASES, HERE

@@ -1,4 +1,4 @@
-"""test_callback_list.py - order of callbacks, shared logs, and which of them want batches."""
+"""Order of callbacks, shared logs, and which of them want batches."""
 
 import pytest
 

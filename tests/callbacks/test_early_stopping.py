@@ -1,4 +1,4 @@
-"""test_early_stopping.py - when EarlyStopping stops, and which weights are left."""
+"""When EarlyStopping stops, and which weights are left."""
 
 import pytest
 

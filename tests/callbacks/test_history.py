@@ -1,4 +1,4 @@
-"""test_history.py - the History as a table and as a drawing."""
+"""The History as a table and as a drawing."""
 
 import sys
 

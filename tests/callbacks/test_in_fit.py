@@ -1,4 +1,4 @@
-"""test_in_fit.py - callbacks that save, steer or stop, and what they refuse."""
+"""Callbacks that save, steer or stop, and what they refuse."""
 
 import json
 import warnings

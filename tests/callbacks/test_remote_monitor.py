@@ -1,4 +1,4 @@
-"""test_remote_monitor.py - the values of each epoch arrive at a server."""
+"""The values of each epoch arrive at a server."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""test_resuming.py - a training whose process was killed ends with the bits of one that was not."""
+"""A training whose process was killed ends with the bits of one that was not."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""test_tensorboard.py - what TensorBoard reads is what `fit` gave."""
+"""What TensorBoard reads is what `fit` gave."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""test_activations.py - every row of the activations, forward and slope, on every ISA."""
+"""Every row of the activations, forward and slope, on every ISA."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import references as reference
 from programs import ISAS, WIDTHS, activation, dense, predict, pull_back, scores_program, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS = [(name, p) for name in _core.ACTIVATIONS for p in reference.activation_parameters(name)]
 TINY = float(np.finfo(np.float32).tiny)  # below it results are 0

@@ -1,4 +1,4 @@
-"""test_contracts.py - the core by itself, as a caller in C sees it (contracts.c)."""
+"""The core by itself, as a caller in C sees it (contracts.c)."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""test_conv.py - convolutions, also transposed: values and gradients against float64."""
+"""Convolutions, also transposed: values and gradients against float64."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_ctc.py - the CTC loss: by definition, by the formula in float64, and in training."""
+"""The CTC loss: by definition, by the formula in float64, and in training."""
 
 from itertools import groupby, product
 
@@ -10,7 +10,7 @@ from programs import ISAS, gradients, random_weight, train, weight
 from programs import dense as dense_layer
 
 from cdl import _core, losses
-from cdl._program import Program
+from cdl._ir.program import Program
 
 
 def program_of(steps, classes, labels, *, weighted=False, scale=1.0, reduction=0.0, width=3):

@@ -1,4 +1,4 @@
-"""test_dense.py - x W + b, its activation and its gradients against float64, on every ISA."""
+"""X W + b, its activation and its gradients against float64, on every ISA."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from oracle import Oracle
 from programs import ISAS, WIDTHS, dense, predict, pull_back, random_weight, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 # Each width once as input and once as output: the pairs go round the list in two directions.
 SHAPES = [(k, n) for i, k in enumerate(WIDTHS) for n in (WIDTHS[-1 - i], WIDTHS[(3 * i + 1) % 13])]

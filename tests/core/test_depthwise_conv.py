@@ -1,4 +1,4 @@
-"""test_depthwise_conv.py - a kernel for each column: values and gradients against float64."""
+"""A kernel for each column: values and gradients against float64."""
 
 import numpy as np
 import pytest

@@ -1,11 +1,11 @@
-"""test_dropout.py - how many are dropped, how the rest is scaled, and which mask is drawn when."""
+"""How many are dropped, how the rest is scaled, and which mask is drawn when."""
 
 import numpy as np
 import pytest
 from programs import ISAS, WIDTHS, predict, pull_back, scores_program
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 
 def dropout_program(shape, rate, seed=0.0, layers=1):

@@ -1,4 +1,4 @@
-"""test_elementwise.py - every primitive of expressions, its values and slopes, on every ISA."""
+"""Every primitive of expressions, its values and slopes, on every ISA."""
 
 from itertools import pairwise
 
@@ -9,8 +9,8 @@ from programs import ISAS, WIDTHS, predict, pull_back, scores_program
 from reference_elementwise import ELEMENTWISE, smooth_operands
 
 from cdl import _core
-from cdl._elementwise import FLAT, SLOPES
-from cdl._program import Program
+from cdl._ir.elementwise_grad import FLAT, SLOPES
+from cdl._ir.program import Program
 
 TINY = float(np.finfo(np.float32).tiny)  # below it results are 0
 HUGE = float(np.finfo(np.float32).max)

@@ -1,4 +1,4 @@
-"""test_few_classes.py - softmax, its losses and accuracy of rows that are done many at a time."""
+"""Softmax, its losses and accuracy of rows that are done many at a time."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import references as reference
 from programs import ISAS, predict
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 FEW = (2, 3, 10, 15, 16)
 ROWS = (1, 3, 4, 5, 7, 8, 15, 16, 17, 20, 33, 36, 52)  # whole registers, and what is left over

@@ -1,4 +1,4 @@
-"""test_fusing.py - each rule of Program.fused(), by what it makes and by equal results."""
+"""Each rule of Program.fused(), by what it makes and by equal results."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracle import Oracle
 from programs import activation, dense, mlp, predict, random_weight, train, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 
 def ops(program):

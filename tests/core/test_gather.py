@@ -1,4 +1,4 @@
-"""test_gather.py - any dtype, byte order and layout gives the very bits of the plain array."""
+"""Any dtype, byte order and layout gives the very bits of the plain array."""
 
 import array
 import itertools
@@ -8,7 +8,7 @@ import pytest
 from programs import ISAS
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 INTEGERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]
 FLOATS = ["f2", "f4", "f8"]

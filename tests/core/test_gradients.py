@@ -1,4 +1,4 @@
-"""test_gradients.py - whole small programs: every gradient against central differences."""
+"""Whole small programs: every gradient against central differences."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracle import difference_gradients
 from programs import ISAS, activation, dense, gradients, pull_back, random_weight, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS = 9
 

@@ -1,4 +1,4 @@
-"""test_graphs.py - programs that branch and meet: gradients, bits, memory, many arrays."""
+"""Programs that branch and meet: gradients, bits, memory, many arrays."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from programs import weight as weight_of
 from random_graphs import RandomGraph
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 # ------------------------------------------------------------------------------- random graphs
 

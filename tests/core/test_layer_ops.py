@@ -1,4 +1,4 @@
-"""test_layer_ops.py - the ops behind the layers: values and gradients, on every ISA and width."""
+"""The ops behind the layers: values and gradients, on every ISA and width."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from programs import (
 )
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 LAYER, SCALED, ROOT_MEAN_SQUARE, UNIT = (0.0, 1.0), (0.0, 0.0), (1.0, 0.0), (2.0, 0.0)
 

@@ -1,4 +1,4 @@
-"""test_line_loss.py - losses as values that something is made of, and means of any value."""
+"""Losses as values that something is made of, and means of any value."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracle import Oracle
 from programs import ISAS, dense, pull_back, random_weight, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 VALUES = [name for name in _core.LOSSES if not reference.takes_classes(name)]
 

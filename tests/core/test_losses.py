@@ -1,4 +1,4 @@
-"""test_losses.py - every row of the losses: value, slope, weights, reduction, on every ISA."""
+"""Every row of the losses: value, slope, weights, reduction, on every ISA."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import references as reference
 from programs import ISAS, gradient_keeper, kept, scores_program
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS = [(name, p) for name in _core.LOSSES for p in reference.loss_parameters(name)]
 BARE = [(name, reference.loss_parameters(name)[0]) for name in _core.LOSSES]

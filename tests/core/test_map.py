@@ -1,4 +1,4 @@
-"""test_map.py - expressions as instructions: fused chains, pads, threads, wrong byte code."""
+"""Expressions as instructions: fused chains, pads, threads, wrong byte code."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ from oracle import Oracle, difference_gradients
 from programs import ISAS, dense, gradients, predict, pull_back, random_weight, weight
 
 from cdl import _core
-from cdl._expression import apply, argument, arguments
-from cdl._fusing import Rewriter
-from cdl._program import Program
+from cdl._ir.elementwise import apply, argument, arguments
+from cdl._ir.fusion import Rewriter
+from cdl._ir.program import Program
 
 RNG = np.random.default_rng(0)
 SHAPES = [(), (1,), (5,), (16,), (3, 1), (2, 17), (2, 3, 5), (2, 1, 2, 33), (700,), (3, 600)]

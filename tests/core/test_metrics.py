@@ -1,4 +1,4 @@
-"""test_metrics.py - every row of the metrics: values, weights, lines, batches, on every ISA."""
+"""Every row of the metrics: values, weights, lines, batches, on every ISA."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import references as reference
 from programs import ISAS, WIDTHS
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS = [(name, p) for name in _core.METRICS for p in reference.metric_parameters(name)]
 CLOSE = {"rtol": reference.METRIC_RTOL, "atol": reference.METRIC_ATOL}

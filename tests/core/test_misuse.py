@@ -1,11 +1,11 @@
-"""test_misuse.py - what does not fit is refused by an exception: nothing crashes, hangs or lies."""
+"""What does not fit is refused by an exception: nothing crashes, hangs or lies."""
 
 import numpy as np
 import pytest
 from programs import gradient_keeper, learner, mlp, weight
 
 from cdl import _core
-from cdl._program import Instruction, Program, Value
+from cdl._ir.program import Instruction, Program, Value
 
 ONES = np.ones((4, 3), np.float32)
 

@@ -1,4 +1,4 @@
-"""test_moving.py - joins, slices, picks along axes, elements and rows by number."""
+"""Joins, slices, picks along axes, elements and rows by number."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ from ops_cases import ROWS, check, learning
 from oracle import Oracle
 from programs import dense, gradients, learner, predict, pull_back, random_weight, train
 
-from cdl import _core, _moving, _values
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl import _core
+from cdl._ir import emit
+from cdl._ir.program import Program
+from cdl._tracing.variable import Variable
 
 JOINS = [
     ([(3,), (1,), (17,)], 0),
@@ -34,7 +35,7 @@ def test_values_side_by_side(shapes, axis):
     place = axis + 1 if axis >= 0 else axis
     check(
         [normal(*s) for s in shapes],
-        lambda program, *values: _moving.concat(program, values, axis),
+        lambda program, *values: emit.concat(program, values, axis),
         lambda *arrays: np.concatenate(arrays, place),
     )
 
@@ -58,18 +59,18 @@ KEYS = {
 @pytest.mark.parametrize(("shape", "key"), [(s, k) for s in KEYS for k in KEYS[s]], ids=str)
 def test_keys_give_what_numpy_gives(shape, key):
     x = normal(*shape)
-    check([x], lambda program, v: _moving.index(program, v, key), lambda a: a[(slice(None), *key)])
+    check([x], lambda program, v: emit.index(program, v, key), lambda a: a[(slice(None), *key)])
 
 
 def test_keys_that_fit_no_axis_are_refused():
     program = Program()
     x = program.input((3, 4))
     with pytest.raises(IndexError, match=r"expected a place in \[-3, 3\) of axis 0, got 3"):
-        _moving.index(program, x, (3,))
+        emit.index(program, x, (3,))
     with pytest.raises(IndexError, match="expected at most 2 keys"):
-        _moving.index(program, x, (0, 0, 0))
+        emit.index(program, x, (0, 0, 0))
     with pytest.raises(ValueError, match="expected a slice with elements of axis 1 of 4"):
-        _moving.index(program, x, (..., slice(2, 2)))
+        emit.index(program, x, (..., slice(2, 2)))
 
 
 PLACES = [
@@ -97,7 +98,7 @@ def test_elements_at_places_along_an_axis(shape, axis, places):
         picked = np.where(np.array(places) < 0, 0.0, moved[..., places])
         return np.moveaxis(picked, -1, axis + 1)
 
-    check([normal(*shape)], lambda p, v: _moving.pick(p, v, axis, places), expected)
+    check([normal(*shape)], lambda p, v: emit.pick(p, v, axis, places), expected)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_elements_by_the_numbers_of_another_value(shape, to, axis):
     places = np.random.default_rng(1).integers(-n, n, (ROWS, *to))
     check(
         [normal(*shape), places],
-        lambda program, v, at: _moving.take_along(program, v, at, axis),
+        lambda program, v, at: emit.take_along(program, v, at, axis),
         lambda a, at: np.take_along_axis(a, at.astype(int), axis + 1),
         numbers=1,
     )
@@ -150,7 +151,7 @@ def test_elements_by_the_numbers_of_another_value(shape, to, axis):
 def test_a_number_that_is_no_place_is_an_error():
     program = Program()
     x, at = program.input((4,)), program.input((2,))
-    program.output(_moving.take_along(program, x, at, 0))
+    program.output(emit.take_along(program, x, at, 0))
     x = normal(4)
     for wrong in (4, -5, np.nan, np.inf):
         places = np.zeros((ROWS, 2))
@@ -176,7 +177,7 @@ def test_rows_of_a_table_and_their_gradients(kind, shape, row):
     program = Program()
     places = program.input(shape, dtype="int32" if kind == "int32" else "float32")
     source = program.param(variable) if kind == "value" else variable
-    program.output(_moving.gather(program, places, source))
+    program.output(emit.gather(program, places, source))
     at = rng.integers(0, 11, (ROWS, *shape))
     at.flat[:3] = 5  # read several times; most tables have rows that no one reads
     np.testing.assert_array_equal(predict(program, [at]), variable.numpy()[at])
@@ -206,7 +207,7 @@ def test_training_a_table_is_the_dense_formula(row):
     start = variable.numpy()
     program = Program()
     places = program.input((3,))
-    value = _values.reshape(program, _moving.gather(program, places, variable), (15,))
+    value = emit.reshape(program, emit.gather(program, places, variable), (15,))
     kernel = random_weight(rng, 15, 2)
     y = dense(program, program.map("tanh", [value]), kernel)
     program.loss("mean_squared_error", program.input((2,), role="y"), y)
@@ -231,7 +232,7 @@ def test_a_table_that_is_read_twice_sums_both_gradients():
     rng = np.random.default_rng(4)
     variable = table(rng, 6, 4)
     program = Program()
-    values = [_moving.gather(program, program.input(()), variable) for _ in range(2)]
+    values = [emit.gather(program, program.input(()), variable) for _ in range(2)]
     program.output(program.map("multiply", values))
     arrays = [rng.integers(0, 6, ROWS) for _ in range(2)]
     oracle = Oracle(program)
@@ -246,7 +247,7 @@ def test_a_number_of_no_row_names_the_layer():
     rng = np.random.default_rng(5)
     variable = table(rng, 6, 4)
     program = Program()
-    value = _moving.gather(program, program.input((2,)), variable, label="embedding_1")
+    value = emit.gather(program, program.input((2,)), variable, label="embedding_1")
     program.output(value)
     for wrong in (6, -1, 1e30, np.nan):
         at = np.zeros((ROWS, 2))
@@ -255,7 +256,7 @@ def test_a_number_of_no_row_names_the_layer():
             with pytest.raises(ValueError, match=r"embedding_1: expected numbers in \[0, 6\)"):
                 predict(program, [at], threads=threads)
     program = Program()
-    program.output(_moving.gather(program, program.input((2,)), variable, wraps=True))
+    program.output(emit.gather(program, program.input((2,)), variable, wraps=True))
     at = rng.integers(-6, 6, (ROWS, 2))
     np.testing.assert_array_equal(predict(program, [at]), variable.numpy()[at])
 
@@ -266,7 +267,7 @@ def two_tables():
     program = Program()
     for label, rows in (("first", 6), ("second", 8)):
         at = program.input((3,))
-        program.output(_moving.gather(program, at, table(rng, rows, 4), label=label))
+        program.output(emit.gather(program, at, table(rng, rows, 4), label=label))
     program.loss("mean_squared_error", program.input((3, 4), role="y"), program.outputs[0])
     return program.fused()
 
@@ -322,7 +323,7 @@ def test_a_wrong_number_in_training_is_told_by_its_row_in_the_array(threads):
 def test_a_wrong_number_that_all_samples_share_has_no_row():
     program = Program()
     at = program.constant([0, 6])
-    program.output(_moving.gather(program, at, table(np.random.default_rng(0), 6, 4), label="t"))
+    program.output(emit.gather(program, at, table(np.random.default_rng(0), 6, 4), label="t"))
     x = program.input((2,))
     program.output(program.map("negative", [x]))
     executor = _core.Executor(program, 16)
@@ -334,16 +335,16 @@ def test_rows_whose_numbers_float32_does_not_hold_are_refused_by_name():
     program = Program()
     big = program.value((2**24 + 1, 1), shared=True)
     with pytest.raises(ValueError, match=r"e: the rows of the table must be at most 2\*\*24"):
-        _moving.gather(program, program.input(()), big, label="e")
+        emit.gather(program, program.input(()), big, label="e")
     with pytest.raises(ValueError, match=r"take_along_axis: axis 0 must be at most 2\*\*24"):
-        _moving.take_along(program, program.value((2**24 + 1,)), program.value((1,)), 0)
+        emit.take_along(program, program.value((2**24 + 1,)), program.value((1,)), 0)
 
 
 def test_a_wrong_number_leaves_the_weights_alone():
     rng = np.random.default_rng(6)
     variable = table(rng, 6, 4)
     program = Program()
-    y = _moving.gather(program, program.input(()), variable)
+    y = emit.gather(program, program.input(()), variable)
     program.loss("mean_squared_error", program.input((4,), role="y"), y)
     before = variable.numpy()
     at = np.array([0, 1, 2, 6, 4, 5])
@@ -360,7 +361,7 @@ def test_no_gradient_goes_through_stop():
     x = normal(4)
     program = Program()
     (v,) = learning(program, [x])
-    program.output(program.map("multiply", [v, _moving.stop(program, v)]))
+    program.output(program.map("multiply", [v, emit.stop(program, v)]))
     slope = pull_back(program.fused(), [np.eye(ROWS)], 1.0)[1][program.variables[0]]
     np.testing.assert_allclose(slope, x, rtol=1e-6)  # and not 2 x
     assert "stop" not in str(program.fused(training=False))

@@ -1,4 +1,4 @@
-"""test_optimizers.py - every row of the optimizers, ten steps and more against float64."""
+"""Every row of the optimizers, ten steps and more against float64."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import references as reference
 from programs import ISAS, dense, learner, random_weight, train, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 SHAPES = [(1, 1), (1, 10), (10, 1), (65, 1), (1, 65), (7, 16), (17, 65), (64, 64), (129, 3)]
 CLOSE = {"rtol": reference.UPDATE_RTOL, "atol": reference.UPDATE_ATOL}

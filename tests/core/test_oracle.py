@@ -1,4 +1,4 @@
-"""test_oracle.py - the judge is judged: its slopes against central differences of its values."""
+"""The judge is judged: its slopes against central differences of its values."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracle import BACKWARD, FORWARD, Oracle, central_differences, difference_gr
 from programs import activation, dense, random_weight, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 
 def agree(actual, expected, rtol=1e-6):

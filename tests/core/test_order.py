@@ -1,4 +1,4 @@
-"""test_order.py - places of the largest, running sums, sorted lines, random numbers."""
+"""Places of the largest, running sums, sorted lines, random numbers."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ from ops_cases import ROWS, check
 from oracle_ops import REDUCE
 from programs import ISAS, learner, predict, pull_back, random_weight, scores_program
 
-from cdl import _core, _values
-from cdl._program import Program
+from cdl import _core
+from cdl._ir import emit as ir_emit
+from cdl._ir.program import Program
 
 SHAPES = [(1,), (5,), (17,), (3, 1), (1, 3), (4, 5), (3, 33), (2, 3, 5), (4, 1, 1)]
 SHAPES += [(2, 3, 2, 4), (70,), (300,)]
@@ -36,7 +37,7 @@ def test_places_of_the_largest(shape, smallest):
 
             check(
                 [data(*shape)],
-                lambda p, v, a=axis, k=keepdims: _values.arg(p, v, a, k, smallest),
+                lambda p, v, a=axis, k=keepdims: ir_emit.arg(p, v, a, k, smallest),
                 expected,
                 slopes=False,
             )
@@ -48,7 +49,7 @@ def test_a_nan_is_the_largest_and_the_smallest(axis):
     x[0, 2, 7], x[1, 1, 3], x[1, 3, 3] = np.nan, np.nan, np.nan
     for smallest in (False, True):
         program = Program()
-        program.output(_values.arg(program, program.input((4, 20)), axis, smallest=smallest))
+        program.output(ir_emit.arg(program, program.input((4, 20)), axis, smallest=smallest))
         f = np.argmin if smallest else np.argmax
         expected = f(x, axis + 1) if axis is not None else f(x.reshape(ROWS, -1), 1)
         np.testing.assert_array_equal(predict(program, [x]), expected)
@@ -61,7 +62,7 @@ def test_running_sums_and_products(shape, product):
     for axis in range(len(shape)):
         check(
             [data(*shape)],
-            lambda program, v, axis=axis: _values.cumulate(program, v, axis, product),
+            lambda program, v, axis=axis: ir_emit.cumulate(program, v, axis, product),
             lambda a, axis=axis: f(a, axis + 1),
             rtol=1e-5,
             atol=1e-5,
@@ -71,8 +72,8 @@ def test_running_sums_and_products(shape, product):
 @pytest.mark.parametrize("shape", [s for s in SHAPES if len(s) < 4], ids=str)
 def test_sorted_lines_and_their_gradients(shape):
     x = np.random.default_rng(1).normal(size=(ROWS, *shape))  # no equals: slopes are differences
-    check([x], lambda program, v: _values.sort(program, v)[0], lambda a: np.sort(a, -1))
-    check([x], lambda program, v: _values.sort(program, v)[1], lambda a: np.argsort(a, -1))
+    check([x], lambda program, v: ir_emit.sort(program, v)[0], lambda a: np.sort(a, -1))
+    check([x], lambda program, v: ir_emit.sort(program, v)[1], lambda a: np.argsort(a, -1))
 
 
 @pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 100, 1000])
@@ -80,7 +81,7 @@ def test_equal_numbers_keep_their_order_and_nan_come_last(n):
     rng = np.random.default_rng(n)
     x = rng.choice(np.array([0.0, -0.0, 1, -1, 2, np.inf, -np.inf, np.nan], np.float32), (9, n))
     program = Program()
-    values, places = _values.sort(program, program.input((n,)))
+    values, places = ir_emit.sort(program, program.input((n,)))
     program.output(values)
     program.output(places)
     found = _core.Executor(program, 9).predict([x])
@@ -94,7 +95,7 @@ def test_both_outputs_of_a_sort_may_be_read():
     z = np.random.default_rng(2).normal(size=(5, 7)).astype(np.float32)
 
     def emit(program, scores):
-        program.output(program.map("multiply", _values.sort(program, scores)))
+        program.output(program.map("multiply", ir_emit.sort(program, scores)))
 
     program = scores_program(z, emit)
     for form in (program, program.fused()):
@@ -108,7 +109,7 @@ def test_both_outputs_of_a_sort_may_be_read():
 def drawn(kind, shape, n, *, seed=0, **options):
     program = Program()
     x = program.input(())
-    program.output(_values.draw(program, kind, shape, seed))
+    program.output(ir_emit.draw(program, kind, shape, seed))
     program.output(x)
     return predict(program, [np.zeros(n)], **options)[0]
 
@@ -145,7 +146,7 @@ def test_each_step_draws_others():
     x = program.input((4,))
     kernel = random_weight(np.random.default_rng(0), 4, 2)
     y = program.emit("dense", [x], (2,), (kernel, None))
-    noise = _values.draw(program, "normal", (2,))
+    noise = ir_emit.draw(program, "normal", (2,))
     y = program.map("multiply", [y, noise])
     program.output(noise)
     program.loss("mean_squared_error", program.input((2,), role="y"), y)
@@ -181,7 +182,7 @@ def test_draws_that_all_samples_share_are_one_and_fixed_ones_stay():
     for form in ({"shared": True}, {"fixed": True}):
         program = Program()
         x = program.input((3,))
-        noise = program.spread(_values.draw(program, "uniform", (3,), 5, **form))
+        noise = program.spread(ir_emit.draw(program, "uniform", (3,), 5, **form))
         program.output(program.map("add", [x, noise]))
         executor = _core.Executor(program, 20)
         a, b = (executor.predict([np.zeros((40, 3))], 1, call) for call in (0, 1))

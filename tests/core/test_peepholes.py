@@ -1,12 +1,12 @@
-"""test_peepholes.py - layers and losses written by hand become built-in ones."""
+"""Layers and losses written by hand become built-in ones."""
 
 import numpy as np
 import pytest
 from oracle import Oracle, difference_gradients
 from programs import activation, dense, gradients, predict, pull_back, random_weight, weight
 
-from cdl import _values
-from cdl._program import Program
+from cdl._ir import emit as ir_emit
+from cdl._ir.program import Program
 
 RNG = np.random.default_rng(0)
 ROWS = 20
@@ -14,10 +14,10 @@ ROWS = 20
 
 def by_hand(program, x, kernel, bias=None, kind=None):
     """A dense layer as ops write it: a product, a sum with what is spread, a primitive."""
-    y = _values.product(program, x, program.param(kernel))
+    y = ir_emit.product(program, x, program.param(kernel))
     if bias is not None:
         b = program.spread(program.param(bias))
-        y = program.map("add", [y, _values.broadcast(program, b, y.shape)])
+        y = program.map("add", [y, ir_emit.broadcast(program, b, y.shape)])
     return y if kind is None else program.map(kind, [y])
 
 
@@ -90,9 +90,9 @@ def others(program, x):
     row = weight(RNG.normal(size=4))
     y = by_hand(program, x, kernel, bias)
     shared = program.map("square", [program.param(kernel)])
-    z = _values.product(program, x, shared)  # the factor is no weight
+    z = ir_emit.product(program, x, shared)  # the factor is no weight
     z = program.map("add", [z, program.spread(program.map("exp", [program.param(row)]))])
-    w = _values.product(program, program.map("add", [y, z]), program.param(kernel), turned_b=True)
+    w = ir_emit.product(program, program.map("add", [y, z]), program.param(kernel), turned_b=True)
     both = program.map("subtract", [w, program.spread(program.param(bias))])
     both = program.map("add", [both, both])
     return program.map("add", [both, y])  # y is read twice, so it keeps its value
@@ -138,10 +138,10 @@ def test_the_mean_of_a_loss_is_part_of_the_objective(shape, axes, weighted, kind
     program = Program()
     x = program.input((4,))
     size = int(np.prod(shape))
-    y = _values.reshape(program, dense(program, x, *layer(4, size)), shape)
+    y = ir_emit.reshape(program, dense(program, x, *layer(4, size)), shape)
     target = program.input(shape, role="y")
     error = program.map("square", [program.map("subtract", [target, y])])
-    loss = _values.reduce(program, kind, error, axes)
+    loss = ir_emit.reduce(program, kind, error, axes)
     weights = program.input((), role="weight") if weighted else None
     program.objective(loss, weights, scale=3.0, reduction=reduction)
     fused = program.fused()
@@ -157,9 +157,9 @@ def test_the_mean_of_a_loss_is_part_of_the_objective(shape, axes, weighted, kind
 def test_weights_of_lines_keep_the_mean_apart():
     program = Program()
     x = dense(program, program.input((4,)), *layer(4, 6))
-    x = program.map("square", [_values.reshape(program, x, (3, 2))])
+    x = program.map("square", [ir_emit.reshape(program, x, (3, 2))])
     weights = program.input((3,), role="weight")
-    program.objective(_values.reduce(program, "mean", x, [1]), weights)
+    program.objective(ir_emit.reduce(program, "mean", x, [1]), weights)
     arrays = [RNG.normal(size=(ROWS, 4)), RNG.uniform(size=(ROWS, 3))]
     expected = difference_gradients(program, arrays)
     assert "reduce" in [i.op for i in program.fused().instructions]

@@ -1,4 +1,4 @@
-"""test_pool.py - the largest, sum and mean of windows against float64, on every ISA."""
+"""The largest, sum and mean of windows against float64, on every ISA."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from programs import ISAS, predict, pull_back, weight
 from windows import Window, behind_weights, check, check_bits, check_judge
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 
 def shares(image, map):

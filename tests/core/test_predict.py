@@ -1,4 +1,4 @@
-"""test_predict.py - many rows through several threads, each at its own place in the net."""
+"""Many rows through several threads, each at its own place in the net."""
 
 import ctypes
 import mmap

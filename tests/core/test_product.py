@@ -1,4 +1,4 @@
-"""test_product.py - products of values: either side turned, shared, or a batch of matrices."""
+"""Products of values: either side turned, shared, or a batch of matrices."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ from ops_cases import ROWS, check
 from oracle import Oracle, difference_gradients
 from programs import ISAS, predict, pull_back, weight
 
-from cdl import _core, _values
-from cdl._program import Program
+from cdl import _core
+from cdl._ir import emit
+from cdl._ir.program import Program
 
 # m, k, n: round the panels and the pieces that are turned, and single rows and columns
 SIZES = [(2, 3, 4), (1, 1, 1), (3, 1, 5), (1, 4, 1), (5, 2, 1), (1, 3, 4), (4, 70, 3), (3, 5, 66)]
@@ -38,7 +39,7 @@ def matmul(turned):
 def test_matrices_of_each_sample(size, turned):
     check(
         sides(*size, turned),
-        lambda program, a, b: _values.product(program, a, b, *turned),
+        lambda program, a, b: emit.product(program, a, b, *turned),
         matmul(turned),
         rtol=1e-5,
         atol=1e-5,
@@ -67,7 +68,7 @@ def test_batches_of_matrices_broadcast(a, b, turned):
 
     check(
         [x, y],
-        lambda program, x, y: _values.product(program, x, y, *turned),
+        lambda program, x, y: emit.product(program, x, y, *turned),
         expected,
         rtol=1e-5,
         atol=1e-5,
@@ -77,7 +78,7 @@ def test_batches_of_matrices_broadcast(a, b, turned):
 def test_one_axis_is_a_row():
     check(
         [normal(ROWS, 4), normal(ROWS, 4, 3, seed=1)],
-        _values.product,
+        emit.product,
         lambda a, b: (a[:, None] @ b)[:, 0],
     )
 
@@ -112,8 +113,8 @@ def test_sides_that_all_samples_share(a, b, shares, turned):
         else:
             flat = weight(rng.normal(size=(ROWS, int(np.prod(shape)))))
             flat = program.emit("dense", [eye], (flat.shape[1],), (flat, None))
-            values.append(_values.reshape(program, flat, shape))
-    y = _values.product(program, *values, *turned)
+            values.append(emit.reshape(program, flat, shape))
+    y = emit.product(program, *values, *turned)
     if shares == "both":
         y = program.spread(y)
     program.output(y)
@@ -142,7 +143,7 @@ def test_matrices_that_do_not_fit_are_refused():
     with pytest.raises(
         ValueError, match=r"matrices must agree in .* got shapes \(2, 3\) and \(4, 5\)"
     ):
-        _values.product(program, a, b)
+        emit.product(program, a, b)
     for inputs, shape in [((a, b), (2, 5)), ((a,), (2, 3)), ((a, a), (2, 3)), ((a, a), (3, 3))]:
         wrong = Program()
         values = [wrong.input(v.shape) for v in inputs]
@@ -157,6 +158,6 @@ def test_what_stands_in_pads_does_not_count():
     program = Program()
     v = program.input((3, 5))
     v = program.map("reciprocal", [v])
-    program.output(_values.product(program, v, v, turned_b=True))
+    program.output(emit.product(program, v, v, turned_b=True))
     expected = 1 / x.astype(float) @ np.swapaxes(1 / x.astype(float), 1, 2)
     np.testing.assert_allclose(predict(program, [x]), expected, rtol=1e-5)

@@ -1,12 +1,13 @@
-"""test_reduce.py - reductions and broadcasting: every kind, axis and layout."""
+"""Reductions and broadcasting: every kind, axis and layout."""
 
 import numpy as np
 import pytest
 from ops_cases import ROWS, check
 from oracle_ops import REDUCE
 
-from cdl import _core, _values
-from cdl._program import Program
+from cdl import _core
+from cdl._ir import emit as ir_emit
+from cdl._ir.program import Program
 
 SHAPES = [(1,), (17,), (3, 1), (1, 3), (4, 5), (3, 33), (2, 3, 5), (4, 1, 1), (2, 3, 2, 4)]
 
@@ -24,7 +25,7 @@ def test_reductions_over_every_set_of_axes(kind, shape):
     for axes in axes_of(len(shape)):
         check(
             [x],
-            lambda program, v, axes=axes: _values.reduce(program, kind, v, axes, keepdims),
+            lambda program, v, axes=axes: ir_emit.reduce(program, kind, v, axes, keepdims),
             lambda a, axes=axes: REDUCE[kind](a, tuple(n + 1 for n in axes), keepdims=keepdims),
             rtol=1e-5,
         )
@@ -48,7 +49,7 @@ def slopes_of(kind, x, axes):
 
     def emit(program, scores):
         value = program.emit("reshape", [scores], x.shape[1:])
-        value = _values.reduce(program, kind, value, axes)
+        value = ir_emit.reduce(program, kind, value, axes)
         program.output(value)
 
     program = scores_program(x.reshape(ROWS, -1), emit)
@@ -76,7 +77,7 @@ def test_a_nan_is_the_result_and_infinities_are_numbers(kind):
         x = rng.normal(size=(3, *shape)).astype(np.float32)
         x[0].flat[5], x[1].flat[7] = np.nan, np.inf
         program = Program()
-        program.output(_values.reduce(program, kind, program.input(shape), [axis]))
+        program.output(ir_emit.reduce(program, kind, program.input(shape), [axis]))
         found = _core.Executor(program, 3).predict([x])
         np.testing.assert_allclose(found, REDUCE[kind](x, axis + 1), rtol=1e-5)
 
@@ -84,7 +85,7 @@ def test_a_nan_is_the_result_and_infinities_are_numbers(kind):
 def test_long_sums_keep_their_accuracy():
     x = np.random.default_rng(3).uniform(size=(2, 100_000)).astype(np.float32)
     program = Program()
-    program.output(_values.reduce(program, "mean", program.input((100_000,))))
+    program.output(ir_emit.reduce(program, "mean", program.input((100_000,))))
     found = _core.Executor(program, 2).predict([x])
     np.testing.assert_allclose(found, x.mean(1, dtype=np.float64), rtol=1e-5)
 
@@ -116,15 +117,15 @@ def test_broadcasting_repeats_and_adds_up(shape, to):
     aligned = (ROWS, *(1,) * (len(to) - len(shape)), *shape)
     check(
         [x],
-        lambda program, v: _values.broadcast(program, v, to),
+        lambda program, v: ir_emit.broadcast(program, v, to),
         lambda a: np.broadcast_to(a.reshape(aligned), (ROWS, *to)),
     )
 
 
 def test_shapes_that_do_not_broadcast_are_refused():
-    assert _values.broadcast_shapes([(3, 1), (4,), ()]) == (3, 4)
+    assert ir_emit.broadcast_shapes([(3, 1), (4,), ()]) == (3, 4)
     with pytest.raises(ValueError, match="shapes do not broadcast"):
-        _values.broadcast_shapes([(3,), (4,)])
+        ir_emit.broadcast_shapes([(3,), (4,)])
     program = Program()
     program.output(program.emit("broadcast", [program.input((3,))], (6,)))
     with pytest.raises(ValueError, match="not well formed"):

@@ -1,11 +1,11 @@
-"""test_row_activations.py - activations of whole rows: values and gradients at every width."""
+"""Activations of whole rows: values and gradients at every width."""
 
 import numpy as np
 import pytest
 import references as reference
 from programs import ISAS, WIDTHS, predict, pull_back, scores_program
 
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS = ["log_softmax", "sparsemax", "glu"]  # softmax has a file of its own
 

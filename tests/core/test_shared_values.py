@@ -1,4 +1,4 @@
-"""test_shared_values.py - values without a batch axis: weights, constants, sums over the batch."""
+"""Values without a batch axis: weights, constants, sums over the batch."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from programs import (
 )
 
 from cdl import _core
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl._ir.program import Program
+from cdl._tracing.variable import Variable
 
 SHAPES = [(), (1,), (3,), (17,), (2, 5), (3, 1), (2, 3, 65)]
 KINDS = ("sum", "mean", "max", "min")

@@ -1,4 +1,4 @@
-"""test_shares.py - how much penalties count may differ from batch to batch."""
+"""How much penalties count may differ from batch to batch."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from programs import mlp, weight
 
 from cdl import _core
 from cdl._core import available_isas
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS, L2 = 7, 0.3
 

@@ -1,11 +1,11 @@
-"""test_softmax.py - softmax and reshape: values, gradients, and scores of any size."""
+"""Softmax and reshape: values, gradients, and scores of any size."""
 
 import numpy as np
 import pytest
 import references as reference
 from programs import ISAS, WIDTHS, predict, pull_back, scores_program
 
-from cdl._program import Program
+from cdl._ir.program import Program
 
 
 def softmax(x, isa=None):

@@ -1,4 +1,4 @@
-"""test_sparse.py - rows of which only some elements are stored, on every instruction set."""
+"""Rows of which only some elements are stored, on every instruction set."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from programs import mlp
 
 from cdl import _core
 from cdl._core import Sparse, available_isas
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS, COLUMNS = 21, 67  # 67: no ISA's multiple
 DTYPES = ["bool", "int8", "uint16", "int64", "float16", "float32", "float64", "longdouble"]

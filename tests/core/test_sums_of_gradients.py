@@ -1,4 +1,4 @@
-"""test_sums_of_gradients.py - a value with several readers, a weight with several users."""
+"""A value with several readers, a weight with several users."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from programs import (
 )
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 RNG = np.random.default_rng(3)
 ROWS = 50

@@ -1,4 +1,4 @@
-"""test_tallies.py - metrics that count, and losses as metrics: their states, to the last sum."""
+"""Metrics that count, and losses as metrics: their states, to the last sum."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import references as reference
 from programs import WIDTHS, dense, gradient_keeper, random_weight, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 NAN = float("nan")
 PLAIN = {"top_k": 0.0, "class_id": -1.0, "by_label": 0.0, "from_logits": 0.0}

@@ -1,4 +1,4 @@
-"""test_training.py - whole runs, step by step: weights and logged losses against float64."""
+"""Whole runs, step by step: weights and logged losses against float64."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracle import Oracle
 from programs import ISAS, activation, dense, learner, mlp, random_weight, train, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 ROWS, BATCH, EPOCHS = 50, 16, 4  # the last batch has two rows
 

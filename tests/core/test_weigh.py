@@ -1,4 +1,4 @@
-"""test_weigh.py - what lines count in a batch's loss, and labels that are turned into signs."""
+"""What lines count in a batch's loss, and labels that are turned into signs."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from oracle import Oracle
 from programs import ISAS, gradient_keeper, kept, scores_program, train, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 LINES = [(), (1,), (3,), (3, 2)]
 

@@ -1,4 +1,4 @@
-"""test_ahead.py - batches that take long are made by a thread while the core trains."""
+"""Batches that take long are made by a thread while the core trains."""
 
 import itertools
 import threading
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from models.nets import data, net
 
-from cdl import _clock
+from cdl._common import clock
 from cdl.callbacks import Callback
 from cdl.data import ahead
 from cdl.data.ahead import Ahead
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("clock")
 
 def passes(seconds):
     """Let time pass on cdl's clock: how long a batch really takes is the machine's affair."""
-    _clock.now.seconds += seconds
+    clock.now.seconds += seconds
 
 
 class Slow:

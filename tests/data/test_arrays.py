@@ -1,4 +1,4 @@
-"""test_arrays.py - what is accepted as numbers, handed on as it is, or refused by name."""
+"""What is accepted as numbers, handed on as it is, or refused by name."""
 
 from datetime import date
 from decimal import Decimal

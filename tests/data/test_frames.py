@@ -1,4 +1,4 @@
-"""test_frames.py - pandas objects: views where there is one block, names of columns in errors."""
+"""Pandas objects: views where there is one block, names of columns in errors."""
 
 import numpy as np
 import pytest

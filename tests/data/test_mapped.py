@@ -1,4 +1,4 @@
-"""test_mapped.py - arrays in files larger than memory: what was read does not stay."""
+"""Arrays in files larger than memory: what was read does not stay."""
 
 import sys
 
@@ -8,7 +8,7 @@ import pytest
 import cdl
 from cdl.data import mapped
 from cdl.data.mapped import Mapped
-from cdl.models import loops
+from cdl.trainers import epoch_iterator
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ class Watch(cdl.callbacks.Callback):
 def test_rows_that_are_fetched_together_train_as_those_of_memory(options, tmp_path, monkeypatch):
     monkeypatch.setattr(mapped, "_LARGE", 1000)
     monkeypatch.setattr(mapped, "_SEGMENT", 500)
-    monkeypatch.setattr(loops, "FETCHED", 32 * 3 * 8)
+    monkeypatch.setattr(epoch_iterator, "FETCHED", 32 * 3 * 8)
     rng = np.random.default_rng(0)
     file = np.memmap(tmp_path / "x", np.float32, "w+", shape=(210, 5))
     file[:] = rng.normal(size=file.shape)

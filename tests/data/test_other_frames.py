@@ -1,4 +1,4 @@
-"""test_other_frames.py - frames of Polars, PyArrow and, by the interchange protocol, of others."""
+"""Frames of Polars, PyArrow and, by the interchange protocol, of others."""
 
 import numpy as np
 import pytest

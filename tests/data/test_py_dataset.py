@@ -1,4 +1,4 @@
-"""test_py_dataset.py - batches by number, in order, by one thread or by several."""
+"""Batches by number, in order, by one thread or by several."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""test_sparse.py - SciPy's sparse matrices as x: the results of dense rows, without the rows."""
+"""SciPy's sparse matrices as x: the results of dense rows, without the rows."""
 
 import numpy as np
 import pytest

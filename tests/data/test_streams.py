@@ -1,4 +1,4 @@
-"""test_streams.py - generators and other iterables of batches."""
+"""Generators and other iterables of batches."""
 
 import numpy as np
 import pytest

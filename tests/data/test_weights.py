@@ -1,4 +1,4 @@
-"""test_weights.py - class weights and sample weights become one number a row, or an error."""
+"""Class weights and sample weights become one number a row, or an error."""
 
 import numpy as np
 import pytest

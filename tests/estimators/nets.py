@@ -1,11 +1,11 @@
-"""nets.py - what processes of the tests call: here, they can import it."""
+"""What processes of the tests call: here, they can import it."""
 
 import os
 
 from cdl import _core
 from cdl.layers import Dense, Dropout, Input
 from cdl.models import Sequential
-from cdl.sklearn.cores import own_share
+from cdl.sklearn.thread_share import own_share
 
 
 def net(X, y, loss, units=(20,), activation="softmax", dropout=0.0):

@@ -1,4 +1,4 @@
-"""test_against_mlp.py - the estimators beside scikit-learn's MLP: the same steps, in float32."""
+"""The estimators beside scikit-learn's MLP: the same steps, in float32."""
 
 import numpy as np
 import pytest

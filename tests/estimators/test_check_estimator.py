@@ -1,4 +1,4 @@
-"""test_check_estimator.py - scikit-learn's own checks of estimators, all of them."""
+"""Scikit-learn's own checks of estimators, all of them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""test_estimators.py - CDLClassifier and CDLRegressor: labels, weights, state, bad arguments."""
+"""CDLClassifier and CDLRegressor: labels, weights, state, bad arguments."""
 
 import copy
 import pickle
@@ -223,16 +223,16 @@ def test_names_of_columns_are_kept_and_compared():
 
 def test_ctrl_c_keeps_what_has_been_learned(monkeypatch):
     model = CDLClassifier(**SMALL)
-    from cdl.sklearn import net
+    from cdl.sklearn import mlp
 
-    epoch = net.Trainer.epoch
+    epoch = mlp.Trainer.epoch
 
     def interrupted(self, *arguments):
         if model.n_iter_ == 3:
             raise KeyboardInterrupt
         return epoch(self, *arguments)
 
-    monkeypatch.setattr(net.Trainer, "epoch", interrupted)
+    monkeypatch.setattr(mlp.Trainer, "epoch", interrupted)
     with pytest.warns(UserWarning, match="interrupted by user"):
         model.fit(X, Y)
     assert model.n_iter_ == 3

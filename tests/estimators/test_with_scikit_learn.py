@@ -1,4 +1,4 @@
-"""test_with_scikit_learn.py - the estimators inside scikit-learn's tools, in several processes."""
+"""The estimators inside scikit-learn's tools, in several processes."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""test_wrappers.py - SKLearnClassifier, SKLearnRegressor and SKLearnTransformer."""
+"""SKLearnClassifier, SKLearnRegressor and SKLearnTransformer."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""test_explain.py - attributions add up, and the column that matters is found."""
+"""Attributions add up, and the column that matters is found."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""nets.py - models that are exported in every format: every layer, every activation, whole nets."""
+"""Models that are exported in every format: every layer, every activation, whole nets."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""test_c.py - models as C99: it compiles without a warning and predicts the same."""
+"""Models as C99: it compiles without a warning and predicts the same."""
 
 import ctypes
 import shutil
@@ -66,9 +66,10 @@ def test_rows_are_those_of_the_core():
 
 @pytest.mark.parametrize("primitive", _core.ELEMENTWISE)
 def test_primitive_is_that_of_the_core(primitive, tmp_path):
-    from cdl import _bytecode, _eager
-    from cdl._expression import apply, arguments
-    from cdl._program import Program
+    from cdl._ir import bytecode
+    from cdl._ir.elementwise import apply, arguments
+    from cdl._ir.program import Program
+    from cdl._tracing import eager
     from cdl.export.to_c import source_of
 
     arity = _core.ELEMENTWISE[primitive]
@@ -77,10 +78,10 @@ def test_primitive_is_that_of_the_core(primitive, tmp_path):
     arrays[0][:, 4:] -= 0 if primitive in ("log", "log2", "log10", "rsqrt", "sqrt", "power") else 1
     program = Program()
     values = [program.input((8,)) for _ in range(arity)]
-    numbers_ = _bytecode.compiled(apply(primitive, *arguments(arity)), arity)
+    numbers_ = bytecode.compiled(apply(primitive, *arguments(arity)), arity)
     program.output(program.emit("map", values, (8,), numbers=numbers_))
     with np.errstate(all="ignore"):
-        expected = _eager.run(program, arrays)
+        expected = eager.run(program, arrays)
 
     class Named:
         name = "a primitive"

@@ -1,4 +1,4 @@
-"""test_onnx.py - models as ONNX: the checker finds nothing, and onnxruntime predicts the same."""
+"""Models as ONNX: the checker finds nothing, and onnxruntime predicts the same."""
 
 import sys
 
@@ -77,9 +77,10 @@ def test_rows_are_those_of_the_core():
 
 @pytest.mark.parametrize("primitive", _core.ELEMENTWISE)
 def test_primitive_is_that_of_the_core(primitive):
-    from cdl import _bytecode, _eager
-    from cdl._expression import apply, arguments
-    from cdl._program import Program
+    from cdl._ir import bytecode
+    from cdl._ir.elementwise import apply, arguments
+    from cdl._ir.program import Program
+    from cdl._tracing import eager
     from cdl.export.to_onnx import model_of
 
     arity = _core.ELEMENTWISE[primitive]
@@ -91,9 +92,9 @@ def test_primitive_is_that_of_the_core(primitive):
         arrays[0][:, 4:] -= 1
     program = Program()
     values = [program.input((8,)) for _ in range(arity)]
-    coded = _bytecode.compiled(apply(primitive, *arguments(arity)), arity)
+    coded = bytecode.compiled(apply(primitive, *arguments(arity)), arity)
     program.output(program.emit("map", values, (8,), numbers=coded))
-    expected = _eager.run(program, arrays)
+    expected = eager.run(program, arrays)
 
     class Named:
         name = "a primitive"

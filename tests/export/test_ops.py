@@ -1,4 +1,4 @@
-"""test_ops.py - the ops that layers seldom need, by themselves, as C and as ONNX."""
+"""The ops that layers seldom need, by themselves, as C and as ONNX."""
 
 import ctypes
 import subprocess
@@ -8,8 +8,8 @@ import pytest
 from programs import weight
 
 from cdl import _core
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl._ir.program import Program
+from cdl._tracing.variable import Variable
 from cdl.export.to_c import source_of
 from cdl.export.to_onnx import model_of
 
@@ -57,7 +57,7 @@ def both_of_sort(p, x):
 
 
 def _instruction(op, inputs, outputs, params, numbers=()):
-    from cdl._instruction import Instruction
+    from cdl._ir.instruction import Instruction
 
     return Instruction(op, inputs, outputs, params, {}, numbers)
 

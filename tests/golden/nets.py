@@ -1,4 +1,4 @@
-"""nets.py - data and nets of the cases, with weights that are stated and not drawn by a backend."""
+"""Data and nets of the cases, with weights that are stated and not drawn by a backend."""
 
 from __future__ import annotations
 

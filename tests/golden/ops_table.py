@@ -1,4 +1,4 @@
-"""ops_table.py - calls of functions of `ops`, by name: recorded from Keras, traced by the tests.
+"""Calls of functions of `ops`, by name: recorded from Keras, traced by the tests.
 
 An array in `Samples` has the samples along its first axis: traced, it is symbolic. Others are the
 same for all samples.

@@ -1,4 +1,4 @@
-"""record.py - runs the cases on real Keras and keeps what it gave.
+"""Runs the cases on real Keras and keeps what it gave.
 
     python tests/golden/record.py            records all areas into recorded/
     python tests/golden/record.py --diff     shows what differs from the files, writes nothing

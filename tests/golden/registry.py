@@ -1,4 +1,4 @@
-"""registry.py - golden cases: small functions of a Keras-like module, and how they are run.
+"""Golden cases: small functions of a Keras-like module, and how they are run.
 
 A case takes the module under test, real Keras or cdl, and returns a dict of what it saw: arrays,
 numbers, strings, lists. The same function runs on both; record.py keeps what Keras gave.

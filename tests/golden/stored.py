@@ -1,4 +1,4 @@
-"""stored.py - the files of recorded results: one compressed archive an area, arrays and JSON."""
+"""The files of recorded results: one compressed archive an area, arrays and JSON."""
 
 from __future__ import annotations
 

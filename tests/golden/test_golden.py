@@ -1,4 +1,4 @@
-"""test_golden.py - cdl gives what real Keras gave, case by case (recorded by record.py)."""
+"""Cdl gives what real Keras gave, case by case (recorded by record.py)."""
 
 import json
 import sys

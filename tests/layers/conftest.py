@@ -1,4 +1,4 @@
-"""conftest.py - every test of layers starts from the same random numbers."""
+"""Every test of layers starts from the same random numbers."""
 
 import pytest
 

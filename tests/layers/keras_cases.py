@@ -1,4 +1,4 @@
-"""keras_cases.py - the input_spec of Keras's layers, recorded in keras_specs.json.
+"""The input_spec of Keras's layers, recorded in keras_specs.json.
 
 `python tests/layers/keras_cases.py [names]` in an environment with Keras 3 records them.
 """

@@ -1,4 +1,4 @@
-"""test_embedding.py - rows of a table: values, learning, masks, and numbers that are none."""
+"""Rows of a table: values, learning, masks, and numbers that are none."""
 
 import numpy as np
 import pytest

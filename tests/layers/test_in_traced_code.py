@@ -1,4 +1,4 @@
-"""test_in_traced_code.py - layers within a `call`: on arrays, with a `training` of their own."""
+"""Layers within a `call`: on arrays, with a `training` of their own."""
 
 import numpy as np
 import pytest

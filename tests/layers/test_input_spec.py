@@ -1,4 +1,4 @@
-"""test_input_spec.py - what a layer says of the shape of its input, and what it refuses by that."""
+"""What a layer says of the shape of its input, and what it refuses by that."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_kept.py - calls on arrays keep their program, as long as it is true."""
+"""Calls on arrays keep their program, as long as it is true."""
 
 import copy
 import gc
@@ -13,8 +13,8 @@ import pytest
 import cdl
 from cdl import layers
 from cdl._core import Executor
-from cdl.models.lowering import lower_inference
 from cdl.random import core_seed
+from cdl.trainers.lowering import lower_inference
 
 X = np.random.default_rng(5).normal(size=(7, 4)).astype(np.float32)
 

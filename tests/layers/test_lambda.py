@@ -1,4 +1,4 @@
-"""test_lambda.py - functions of the user's own within a model: values, slopes, errors."""
+"""Functions of the user's own within a model: values, slopes, errors."""
 
 import numpy as np
 import pytest

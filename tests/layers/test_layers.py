@@ -1,4 +1,4 @@
-"""test_layers.py - layers of arrays: weights, shapes, configurations, and what is refused."""
+"""Layers of arrays: weights, shapes, configurations, and what is refused."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import references
 
 import cdl
 from cdl import layers
-from cdl._program import Program
+from cdl._ir.program import Program
 from cdl.constraints import NonNeg
 from cdl.layers import Activation, Dense, Dropout, Flatten, Input, InputLayer, Layer
 from cdl.regularizers import L2

@@ -1,4 +1,4 @@
-"""test_masking.py - masks: who makes them, who hands them on, and what they leave out."""
+"""Masks: who makes them, who hands them on, and what they leave out."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_masks_of_users.py - masks that a user's functions make, are told, or meet in losses."""
+"""Masks that a user's functions make, are told, or meet in losses."""
 
 import numpy as np
 import pytest

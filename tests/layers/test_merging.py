@@ -1,4 +1,4 @@
-"""test_merging.py - several values made one: values, gradients by training, masks, bad shapes."""
+"""Several values made one: values, gradients by training, masks, bad shapes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_normalization.py - the normalizations: formulas, axes, weights, training and frozen mode."""
+"""The normalizations: formulas, axes, weights, training and frozen mode."""
 
 import numpy as np
 import pytest

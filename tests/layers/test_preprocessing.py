@@ -1,4 +1,4 @@
-"""test_preprocessing.py - layers that prepare features, and what they learn from data."""
+"""Layers that prepare features, and what they learn from data."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_regularization.py - layers that draw random numbers, and penalties on activities."""
+"""Layers that draw random numbers, and penalties on activities."""
 
 import numpy as np
 import pytest

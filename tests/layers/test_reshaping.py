@@ -1,4 +1,4 @@
-"""test_reshaping.py - layers that move numbers, activations as layers, and axes of any place."""
+"""Layers that move numbers, activations as layers, and axes of any place."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_sharing.py - layers that stand in a model twice or in two models, and models as layers."""
+"""Layers that stand in a model twice or in two models, and models as layers."""
 
 import numpy as np
 import pytest

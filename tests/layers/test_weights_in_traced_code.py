@@ -1,4 +1,4 @@
-"""test_weights_in_traced_code.py - a weight learns through all that a `call` does with it.
+"""A weight learns through all that a `call` does with it.
 
 What cannot be followed is an error: a weight is never taken for what it is at the moment.
 """

@@ -1,4 +1,4 @@
-"""test_circle_and_ctc.py - Circle, whose pairs are the batch's, and CTC as users call them."""
+"""Circle, whose pairs are the batch's, and CTC as users call them."""
 
 import numpy as np
 import pytest

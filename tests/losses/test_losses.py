@@ -1,11 +1,11 @@
-"""test_losses.py - losses of arrays: values, ranks, reductions, weights, and what is refused."""
+"""Losses of arrays: values, ranks, reductions, weights, and what is refused."""
 
 import numpy as np
 import pytest
 import references
 
 from cdl import _core, losses
-from cdl._program import Program
+from cdl._ir.program import Program
 
 RNG = np.random.default_rng(0)
 CASES = [

@@ -1,4 +1,4 @@
-"""test_numeric_gradient.py - a loss written in Python gets the slope that its formula has."""
+"""A loss written in Python gets the slope that its formula has."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_counting.py - metrics that are no mean: results as real Keras has them, states, errors."""
+"""Metrics that are no mean: results as real Keras has them, states, errors."""
 
 import pickle
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cdl import metrics
-from cdl._program import Program
+from cdl._ir.program import Program
 
 NAN = float("nan")
 TARGETS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]])

@@ -1,4 +1,4 @@
-"""test_metrics.py - metrics of arrays: values, weights, states, and what a name stands for."""
+"""Metrics of arrays: values, weights, states, and what a name stands for."""
 
 from functools import partial
 
@@ -8,8 +8,8 @@ import references
 
 import cdl
 from cdl import _core, losses, metrics
-from cdl._program import Program
-from cdl.metrics.of_losses import MeanOfLoss
+from cdl._ir.program import Program
+from cdl.metrics.loss_metrics import MeanOfLoss
 
 RNG = np.random.default_rng(2)
 COMPILED = [

@@ -1,4 +1,4 @@
-"""test_shown_in_call.py - metrics of cdl's own that the `call` of a layer shows its values."""
+"""Metrics of cdl's own that the `call` of a layer shows its values."""
 
 import numpy as np
 import pytest

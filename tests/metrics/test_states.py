@@ -1,4 +1,4 @@
-"""test_states.py - metrics whose states are the user's own, run by the core."""
+"""Metrics whose states are the user's own, run by the core."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""keras_cases.py - trainings of which Keras's own results are recorded in keras_fits.json.
+"""Trainings of which Keras's own results are recorded in keras_fits.json.
 
 `python tests/models/keras_cases.py [names]` in an environment with Keras 3 records them.
 """

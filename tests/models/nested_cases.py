@@ -1,4 +1,4 @@
-"""nested_cases.py - models in models, of which what Keras does is recorded in keras_nested.json.
+"""Models in models, of which what Keras does is recorded in keras_nested.json.
 
 `python tests/models/nested_cases.py [names]` in an environment with Keras 3 records them. A case is
 a kind of what is outside and a kind of what is inside; `outcome` makes all that is compared.

@@ -1,4 +1,4 @@
-"""nets.py - small nets, their data, and their float64 twins, for the tests of models."""
+"""Small nets, their data, and their float64 twins, for the tests of models."""
 
 import numpy as np
 from models.reference_fit import Net

@@ -1,4 +1,4 @@
-"""reference_fit.py - a whole fit of a dense net in float64 NumPy: slow, plain, the judge.
+"""A whole fit of a dense net in float64 NumPy: slow, plain, the judge.
 
 It says what Keras's semantics are in as few words as possible: batches, weighted mean over the rows
 of a batch, optimizer, logged means, validation from the end. No formula is shared with the library.

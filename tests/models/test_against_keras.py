@@ -1,4 +1,4 @@
-"""test_against_keras.py - trainings give what real Keras gave: names, order, values, weights."""
+"""Trainings give what real Keras gave: names, order, values, weights."""
 
 import pytest
 from models.keras_cases import CASES, HERE

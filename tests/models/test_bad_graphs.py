@@ -1,4 +1,4 @@
-"""test_bad_graphs.py - graphs that cannot be: what is said of them; nothing stays behind."""
+"""Graphs that cannot be: what is said of them; nothing stays behind."""
 
 import traceback
 

@@ -1,4 +1,4 @@
-"""test_bad_input.py - what is wrong is said by name, and the weights stay as they were."""
+"""What is wrong is said by name, and the weights stay as they were."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_callbacks_in_fit.py - when hooks are called, with what, and what they may do meanwhile."""
+"""When hooks are called, with what, and what they may do meanwhile."""
 
 import numpy as np
 import pytest

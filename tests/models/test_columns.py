@@ -1,4 +1,4 @@
-"""test_columns.py - frames whose columns are not those of the training are told of, once."""
+"""Frames whose columns are not those of the training are told of, once."""
 
 import copy
 import pickle

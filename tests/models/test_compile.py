@@ -1,4 +1,4 @@
-"""test_compile.py - what compile refuses, and that the model stays as it was."""
+"""What compile refuses, and that the model stays as it was."""
 
 import pytest
 from models.nets import data, net, same_weights

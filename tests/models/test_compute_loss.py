@@ -1,4 +1,4 @@
-"""test_compute_loss.py - compute_loss of a model's own, add_loss, metrics within traced code."""
+"""compute_loss of a model's own, add_loss, metrics within traced code."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_copies.py - a model that was pickled or copied goes on as the model itself would."""
+"""A model that was pickled or copied goes on as the model itself would."""
 
 import copy
 import multiprocessing

@@ -1,4 +1,4 @@
-"""test_copies_in_training.py - a copy that a callback makes goes on with the original's bits."""
+"""A copy that a callback makes goes on with the original's bits."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""test_eagerly.py - run_eagerly=True: code of the user's sees the numbers of each batch."""
+"""run_eagerly=True: code of the user's sees the numbers of each batch."""
 
 import weakref
 

@@ -1,4 +1,4 @@
-"""test_epochs.py - steps of an epoch and validation, as Keras has them."""
+"""Steps of an epoch and validation, as Keras has them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_epochs_together.py - epochs between which nobody looks run in one call, all the same."""
+"""Epochs between which nobody looks run in one call, all the same."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ import pytest
 from cdl import _core, utils
 from cdl.callbacks import Callback, History
 from cdl.layers import BatchNormalization, Dense, Dropout, Embedding, Flatten, Input, Lambda
-from cdl.models import Sequential, engine, loops
+from cdl.models import Sequential
 from cdl.optimizers import SGD, Adam, LossScaleOptimizer
 from cdl.optimizers.schedules import ExponentialDecay
+from cdl.trainers import fit_loop, train_function
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(150, 6)).astype(np.float32)
@@ -29,9 +30,9 @@ def together(monkeypatch):
         real(self, arrays, batch, orders, logs)
         made.append(len(logs))
 
-    real = engine.Engine.run_epochs
-    monkeypatch.setattr(engine.Engine, "run_epochs", run_epochs)
-    monkeypatch.setattr(loops, "SLICE", 1e9)  # a busy machine must not matter
+    real = train_function.Engine.run_epochs
+    monkeypatch.setattr(train_function.Engine, "run_epochs", run_epochs)
+    monkeypatch.setattr(fit_loop, "SLICE", 1e9)  # a busy machine must not matter
     return made
 
 

@@ -1,4 +1,4 @@
-"""test_fit_against_reference.py - fit and evaluate against the float64 NumPy reference of them."""
+"""Fit and evaluate against the float64 NumPy reference of them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_functional.py - models of symbolic inputs and outputs: what they are made of."""
+"""Models of symbolic inputs and outputs: what they are made of."""
 
 import numpy as np
 import pytest

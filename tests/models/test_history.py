@@ -1,4 +1,4 @@
-"""test_history.py - what fit, evaluate and the batch calls report, and under which names."""
+"""What fit, evaluate and the batch calls report, and under which names."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_interrupt.py - Ctrl-C answers at once, and leaves the model as of its last whole step."""
+"""Ctrl-C answers at once, and leaves the model as of its last whole step."""
 
 import inspect
 import signal
@@ -13,7 +13,8 @@ from models.nets import net, same_weights
 from cdl import _core
 from cdl.callbacks import Callback
 from cdl.layers import Dense, Input
-from cdl.models import Sequential, loops
+from cdl.models import Sequential
+from cdl.trainers import fit_loop
 
 ROWS = 60_000
 X = np.random.default_rng(0).normal(size=(ROWS, 5)).astype(np.float32)
@@ -47,7 +48,7 @@ def pressed(monkeypatch):
         return looks
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(loops, "SLICE", 1e9)  # how long a machine takes must not matter
+    monkeypatch.setattr(fit_loop, "SLICE", 1e9)  # how long a machine takes must not matter
     yield run
     _core.answer_signals()
     signal.signal(signal.SIGINT, before)
@@ -205,7 +206,12 @@ def test_answer_comes_within_100_ms(call):
 class Tripwire:
     """Raises KeyboardInterrupt where the nth function of a step is entered, as a signal may."""
 
-    WHERE = ("models/engine.py", "models/loops.py", "models/training.py", "cdl/_state.py")
+    WHERE = (
+        "trainers/train_function.py",
+        "trainers/epoch_iterator.py",
+        "trainers/fit_loop.py",
+        "cdl/_variables/state.py",
+    )
 
     def __init__(self, n):
         self.left = n

@@ -1,4 +1,4 @@
-"""test_losses_in_fit.py - a loss in fit and evaluate is the loss that its own call computes."""
+"""A loss in fit and evaluate is the loss that its own call computes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_many.py - many models at once give what each alone gives."""
+"""Many models at once give what each alone gives."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""test_metrics_in_fit.py - metrics in fit and evaluate: in the core, once an epoch, weighted."""
+"""Metrics in fit and evaluate: in the core, once an epoch, weighted."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from models.nets import net
 
 from cdl import losses, metrics
 from cdl.callbacks import Callback
-from cdl.models.engine import Engine
+from cdl.trainers.train_function import Engine
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(90, 5)).astype(np.float32)

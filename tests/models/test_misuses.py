@@ -1,4 +1,4 @@
-"""test_misuses.py - what newcomers get wrong is answered by what they meant."""
+"""What newcomers get wrong is answered by what they meant."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_mode_of_calls.py - which layers know in `fit` that it is training: as in Keras."""
+"""Which layers know in `fit` that it is training: as in Keras."""
 
 import numpy as np
 import pytest

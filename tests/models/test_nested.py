@@ -1,4 +1,4 @@
-"""test_nested.py - models as layers of models: all that can be done with them, as in Keras."""
+"""Models as layers of models: all that can be done with them, as in Keras."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_not_finite.py - a loss that has become NaN says where that comes from, once."""
+"""A loss that has become NaN says where that comes from, once."""
 
 import math
 
@@ -214,7 +214,7 @@ def test_nothing_is_looked_at_while_losses_are_finite(monkeypatch):
     def fail(*args):
         raise AssertionError("data were searched")
 
-    monkeypatch.setattr("cdl.models.not_finite.tell", fail)
+    monkeypatch.setattr("cdl.trainers.not_finite.tell", fail)
     model = of()
     fit(model, validation_split=0.25)
     model.evaluate(X, VALUES, verbose=0)

@@ -1,4 +1,4 @@
-"""test_nothing_trains.py - training that changes no weight says so, once, and why."""
+"""Training that changes no weight says so, once, and why."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_odd_arrays.py - odd but valid arrays give the very bits of the plain float32 array."""
+"""Odd but valid arrays give the very bits of the plain float32 array."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_one_call_an_epoch.py - `fit` calls the core once an epoch, whatever the net is made of."""
+"""`fit` calls the core once an epoch, whatever the net is made of."""
 
 import inspect
 
@@ -8,7 +8,8 @@ import pytest
 from cdl import activations, layers, losses, metrics, optimizers
 from cdl.callbacks import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from cdl.layers import Dense, Input
-from cdl.models import Sequential, engine, loops
+from cdl.models import Sequential
+from cdl.trainers import fit_loop, train_function
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 6)).astype(np.float32)
@@ -39,9 +40,9 @@ def calls(monkeypatch):
 
         train, test, forward = counted("train"), counted("test"), counted("forward")
 
-    real = engine.Executor
-    monkeypatch.setattr(engine, "Executor", Executor)
-    monkeypatch.setattr(loops, "SLICE", 1e9)  # a busy machine must not matter
+    real = train_function.Executor
+    monkeypatch.setattr(train_function, "Executor", Executor)
+    monkeypatch.setattr(fit_loop, "SLICE", 1e9)  # a busy machine must not matter
     return seen
 
 

@@ -1,4 +1,4 @@
-"""test_output_twice.py - a tensor that is several outputs gets the gradients of all losses."""
+"""A tensor that is several outputs gets the gradients of all losses."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""test_own_loss.py - models with a compute_loss of their own: compiled, with what they build on."""
+"""Models with a compute_loss of their own: compiled, with what they build on."""
 
 import numpy as np
 import pytest

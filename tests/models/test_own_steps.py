@@ -1,4 +1,4 @@
-"""test_own_steps.py - models that override train_step, test_step, predict_step, compute_metrics."""
+"""Models that override train_step, test_step, predict_step, compute_metrics."""
 
 import numpy as np
 import pytest

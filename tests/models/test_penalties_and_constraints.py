@@ -1,4 +1,4 @@
-"""test_penalties_and_constraints.py - regularizers and constraints against the reference."""
+"""Regularizers and constraints against the reference."""
 
 import numpy as np
 import pytest

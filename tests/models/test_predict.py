@@ -1,4 +1,4 @@
-"""test_predict.py - predictions: shapes, sizes, hooks, threads, and the lean way to one row."""
+"""Predictions: shapes, sizes, hooks, threads, and the lean way to one row."""
 
 import threading
 
@@ -102,7 +102,7 @@ def test_several_models_train_in_threads_as_they_do_alone():
 
 def test_few_rows_go_straight_to_the_core(model, monkeypatch):
     model.predict(X[:1])
-    monkeypatch.setattr("cdl.models.inference.predict", None)
+    monkeypatch.setattr("cdl.trainers.predict.predict", None)
     for x in (X[:1], X[:32], X[:3].astype(np.int64), X[:6:2], np.asfortranarray(X[:3])):
         model.predict(x)
         model.predict(x, verbose=0)

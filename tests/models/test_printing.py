@@ -1,4 +1,4 @@
-"""test_printing.py - what fit, evaluate, predict and summary print, and where."""
+"""What fit, evaluate, predict and summary print, and where."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""test_python_parts.py - losses and metrics that users write in Python work beside the core's."""
+"""Losses and metrics that users write in Python work beside the core's."""
 
 import numpy as np
 import pytest
@@ -145,7 +145,7 @@ def test_error_in_a_python_loss_leaves_the_weights_of_the_last_whole_step():
 
 
 def test_python_parts_give_the_bar_its_turn_too(monkeypatch):
-    from cdl.models.engine import Engine
+    from cdl.trainers.train_function import Engine
 
     model = net(*LAYERS)
     model.compile("sgd", mine)

@@ -1,4 +1,4 @@
-"""test_restraints.py - regularizers and constraints in fit and evaluate, compiled and in Python."""
+"""Regularizers and constraints in fit and evaluate, compiled and in Python."""
 
 import numpy as np
 import pytest

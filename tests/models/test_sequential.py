@@ -1,4 +1,4 @@
-"""test_sequential.py - adding, building, naming and weights of a Sequential."""
+"""Adding, building, naming and weights of a Sequential."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_several.py - models of several inputs and outputs: what is said of wrong data, and the rest
+"""Models of several inputs and outputs: what is said of wrong data, and the rest
 that is not compared with Keras (tests/golden/cases/several.py)."""
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""test_stopping.py - a callback ends fit, evaluate and predict after a batch."""
+"""A callback ends fit, evaluate and predict after a batch."""
 
 import numpy as np
 import pytest

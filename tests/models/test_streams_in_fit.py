@@ -1,4 +1,4 @@
-"""test_streams_in_fit.py - generators and data loaders in fit, evaluate and predict."""
+"""Generators and data loaders in fit, evaluate and predict."""
 
 import numpy as np
 import pytest

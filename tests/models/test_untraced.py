@@ -1,4 +1,4 @@
-"""test_untraced.py - code of the user's that is not compiled says so once, with reason and line."""
+"""Code of the user's that is not compiled says so once, with reason and line."""
 
 import copy
 import functools
@@ -20,7 +20,7 @@ X, VALUES, LABELS, ONE_HOT = data(20)
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
     """Nothing has been told of before."""
-    monkeypatch.setattr("cdl._untraced._told", {})
+    monkeypatch.setattr("cdl._tracing.untraced._told", {})
 
 
 def numpy_loss(y_true, y_pred):
@@ -222,7 +222,7 @@ def test_an_error_of_the_function_is_not_hidden_by_the_warning():
 
 
 def test_code_that_is_gone_is_forgotten():
-    from cdl import _untraced
+    from cdl._tracing import untraced
 
     def told():
         space = {"np": np}
@@ -235,7 +235,7 @@ def test_code_that_is_gone_is_forgotten():
     import gc
 
     gc.collect()
-    assert not _untraced._told
+    assert not untraced._told
 
 
 def test_a_model_that_was_told_of_can_be_copied():

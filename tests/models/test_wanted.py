@@ -1,9 +1,9 @@
-"""test_wanted.py - compile's arguments taken apart output by output, and what they must not be."""
+"""Compile's arguments taken apart output by output, and what they must not be."""
 
 import pytest
 
 from cdl import losses
-from cdl.models.wanted import leaves, up_to, wanted_of
+from cdl.trainers.compile_utils import leaves, up_to, wanted_of
 
 NAMES = ["p", "q"]
 NOTHING = {"loss": None, "loss_weights": None, "metrics": None, "weighted_metrics": None}

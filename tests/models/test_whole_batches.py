@@ -1,11 +1,11 @@
-"""test_whole_batches.py - losses that compare the samples of a batch with each other."""
+"""Losses that compare the samples of a batch with each other."""
 
 import numpy as np
 import pytest
 
 from cdl import Input, Model, Sequential, layers, losses, ops
-from cdl.models.whole_batches import WholeBatches
 from cdl.optimizers import Adam
+from cdl.trainers.batch_loss import WholeBatches
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(22, 5)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""test_whole_own_loss.py - a `compute_loss` that compares the samples of a batch."""
+"""A `compute_loss` that compares the samples of a batch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""conftest.py - tests of `cdl.ops` share their calls with the golden cases."""
+"""Tests of `cdl.ops` share their calls with the golden cases."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""test_batch_axis.py - tensors whose axis of samples is not the first, or is one with another."""
+"""Tensors whose axis of samples is not the first, or is one with another."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_errors.py - what cannot be traced says so, with the line and what to do instead."""
+"""What cannot be traced says so, with the line and what to do instead."""
 
 from pathlib import Path
 

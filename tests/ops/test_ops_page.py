@@ -1,4 +1,4 @@
-"""test_ops_page.py - docs/ops.md says of each operation what the tables and programs say."""
+"""docs/ops.md says of each operation what the tables and programs say."""
 
 import pytest
 from ops_page import PAGE, function_rows, page

@@ -1,4 +1,4 @@
-"""test_random.py - random numbers in traced code: drawn by the core, anew in each call and step."""
+"""Random numbers in traced code: drawn by the core, anew in each call and step."""
 
 import numpy as np
 import pytest

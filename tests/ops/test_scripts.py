@@ -1,4 +1,4 @@
-"""test_scripts.py - the losses of scripts that the golden cases have are compiled, every one."""
+"""The losses of scripts that the golden cases have are compiled, every one."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from programs import dense, pull_back, weight
 
 import cdl
 from cdl import losses
-from cdl._program import Program
+from cdl._ir.program import Program
 
 
 @pytest.mark.parametrize("function", TABLE, ids=lambda f: f.__name__)

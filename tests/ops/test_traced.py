@@ -1,4 +1,4 @@
-"""test_traced.py - what functions of `cdl.ops` give as programs, and that slopes are slopes."""
+"""What functions of `cdl.ops` give as programs, and that slopes are slopes."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from programs import dense, pull_back, weight
 from traced import of_samples, run, traced
 
 from cdl import ops, tree
-from cdl._operation import ROWS
-from cdl._program import Program
+from cdl._ir.program import Program
+from cdl._tracing.operation import ROWS
 
 # Calls in which a shape names the number of samples, which must be known then.
 FIXED = ("reshape", "broadcast_to", "slice")

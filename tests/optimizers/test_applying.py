@@ -1,4 +1,4 @@
-"""test_applying.py - single steps from gradients, of Variables, states and arrays."""
+"""Single steps from gradients, of Variables, states and arrays."""
 
 import copy
 import pickle
@@ -8,8 +8,8 @@ import pytest
 import reference_optimizers
 
 from cdl import constraints, optimizers
-from cdl._state import State
-from cdl._variable import Variable
+from cdl._tracing.variable import Variable
+from cdl._variables.state import State
 from cdl.optimizers import SGD, Adam, LossScaleOptimizer, schedules
 
 RNG = np.random.default_rng(0)

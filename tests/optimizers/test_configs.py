@@ -1,4 +1,4 @@
-"""test_configs.py - what optimizers write down is what Keras writes, and comes back."""
+"""What optimizers write down is what Keras writes, and comes back."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""test_in_fit.py - every optimizer and option runs inside the compiled epoch, on any threads."""
+"""Every optimizer and option runs inside the compiled epoch, on any threads."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import reference_optimizers
 from programs import dense, learner, random_weight, weight
 
 from cdl import Sequential, _core, callbacks, optimizers
-from cdl._program import Program
+from cdl._ir.program import Program
 from cdl.layers import Dense, Input
-from cdl.models import engine as engines
 from cdl.optimizers import SGD, Adam, schedules
+from cdl.trainers import train_function as engines
 
 NAMES = ["sgd", "rmsprop", "adam", "adamw", "adamax", "nadam", "lamb", "adagrad", "adadelta"]
 NAMES += ["ftrl", "lion", "adafactor", "schedulefreeadamw", "muon"]

@@ -1,4 +1,4 @@
-"""test_loss_scale.py - LossScaleOptimizer: bad gradients change nothing, all else is the same."""
+"""LossScaleOptimizer: bad gradients change nothing, all else is the same."""
 
 import numpy as np
 import pytest

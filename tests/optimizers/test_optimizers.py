@@ -1,12 +1,12 @@
-"""test_optimizers.py - optimizers step as their formulas say, and keep what Keras has them keep."""
+"""Optimizers step as their formulas say, and keep what Keras has them keep."""
 
 import numpy as np
 import pytest
 import references
 
 from cdl import _core
-from cdl._program import Program
-from cdl._variable import Variable
+from cdl._ir.program import Program
+from cdl._tracing.variable import Variable
 from cdl.optimizers import (
     SGD,
     Adadelta,

@@ -1,4 +1,4 @@
-"""test_schedules.py - the rates are those that Keras 3.15 gives (recorded from it)."""
+"""The rates are those that Keras 3.15 gives (recorded from it)."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""test_written.py - optimizers of one's own, in Python; values are in tests/golden."""
+"""Optimizers of one's own, in Python; values are in tests/golden."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""test_bits.py - the same bits at any number of threads, from the same seed, however a run is cut.
+"""The same bits at any number of threads, from the same seed, however a run is cut.
 
 Alone, a thread lets each layer learn in the middle of its backward pass and reuses the memory of
 what is dead; several threads work in phases and keep it. So this tests the memory's plan too.
@@ -10,7 +10,7 @@ import references as reference
 from programs import ISAS, activation, dense, learner, random_weight, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 # rows of a batch: below, at and beyond the blocks of 16 that threads share, with one row left over
 BATCHES = [1, 2, 15, 16, 17, 31, 33, 48, 49, 65, 97, 130]

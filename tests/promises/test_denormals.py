@@ -1,4 +1,4 @@
-"""test_denormals.py - subnormal numbers count as 0 inside, and as themselves again outside."""
+"""Subnormal numbers count as 0 inside, and as themselves again outside."""
 
 import threading
 
@@ -8,7 +8,7 @@ import references as reference
 from programs import ISAS, dense, learner, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 
 TINY = np.finfo(np.float32).tiny
 SUBNORMAL = np.float32(1e-40)

@@ -1,4 +1,4 @@
-"""test_fork.py - after a fork the child trains and predicts, even if its parent used threads."""
+"""After a fork the child trains and predicts, even if its parent used threads."""
 
 import pytest
 
@@ -10,7 +10,7 @@ START = """if True:
     sys.path.insert(0, {tests!r})
     from programs import dense, learner, random_weight, weight
     from cdl import _core
-    from cdl._program import Program
+    from cdl._ir.program import Program
 
     def make():
         rng = np.random.default_rng(0)

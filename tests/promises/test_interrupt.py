@@ -1,4 +1,4 @@
-"""test_interrupt.py - a signal is answered within a step, which is then whole or has never been."""
+"""A signal is answered within a step, which is then whole or has never been."""
 
 import signal
 import threading
@@ -9,8 +9,9 @@ import pytest
 import references as reference
 from programs import activation, dense, learner, mlp, random_weight, weight
 
-from cdl import _core, _moving
-from cdl._program import Program
+from cdl import _core
+from cdl._ir import emit
+from cdl._ir.program import Program
 
 ROWS = 256
 
@@ -241,7 +242,7 @@ def test_a_fault_brings_the_moving_statistics_back_too():
     rng = np.random.default_rng(0)
     program = Program()
     y, learning = normalized(program, program.input((8,)), rng)
-    rows = _moving.gather(program, program.input((1,)), weight(rng.normal(size=(3, 8))), label="r")
+    rows = emit.gather(program, program.input((1,)), weight(rng.normal(size=(3, 8))), label="r")
     program.output(y)
     program.output(rows)
     optimizer = learner("sgd", learning)

@@ -1,4 +1,4 @@
-"""test_memory.py - memory stays flat, and no caller's array is copied whole."""
+"""Memory stays flat, and no caller's array is copied whole."""
 
 import sys
 
@@ -17,7 +17,7 @@ START = """if True:
     sys.path.insert(0, {tests!r})
     from programs import activation, dense, learner, mlp, weight
     from cdl import _core
-    from cdl._program import Program
+    from cdl._ir.program import Program
 
     def status(name):
         "Kilobytes of this process."

@@ -1,4 +1,4 @@
-"""test_reentrance.py - predictions and trainings in many Python threads at once are right."""
+"""Predictions and trainings in many Python threads at once are right."""
 
 import sys
 import threading
@@ -11,7 +11,7 @@ import references as reference
 from programs import dense, learner, mlp, weight
 
 from cdl import _core
-from cdl._program import Program
+from cdl._ir.program import Program
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
 

@@ -1,4 +1,4 @@
-"""exchange.py - models that travel between cdl and Keras: made, trained, saved, read, trained on.
+"""Models that travel between cdl and Keras: made, trained, saved, read, trained on.
 
 A case is a function of the module under test, `cdl` or `keras`, that gives a compiled model.
 

@@ -1,4 +1,4 @@
-"""fuzz.py - mutants of good files, one for each seed: bytes, the zip's tables, JSON, HDF5."""
+"""Mutants of good files, one for each seed: bytes, the zip's tables, JSON, HDF5."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""keras2.py - models whose files Keras 2 wrote, in from_keras2/, and what they predict.
+"""Models whose files Keras 2 wrote, in from_keras2/, and what they predict.
 
 `python tests/saving/keras2.py` records them, where the package `tf_keras` is installed.
 """

@@ -1,4 +1,4 @@
-"""keras_cases.py - models of which Keras's own configs are recorded in keras_configs.json.
+"""Models of which Keras's own configs are recorded in keras_configs.json.
 
 `python tests/saving/keras_cases.py` in an environment with Keras 3 records them, and the model with
 its training in `trained.keras` and `trained.json`.

@@ -1,4 +1,4 @@
-"""test_atomic.py - a file is the old one or the new one, whatever happens to who writes it."""
+"""A file is the old one or the new one, whatever happens to who writes it."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""test_configs.py - models become the very configs that Keras writes, and come back from them."""
+"""Models become the very configs that Keras writes, and come back from them."""
 
 import json
 

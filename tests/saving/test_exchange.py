@@ -1,4 +1,4 @@
-"""test_exchange.py - training that began in Keras goes on here, and the other way round."""
+"""Training that began in Keras goes on here, and the other way round."""
 
 import json
 import os

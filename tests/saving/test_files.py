@@ -1,4 +1,4 @@
-"""test_files.py - models and weights on disk: whole or not at all, and the same as Keras's."""
+"""Models and weights on disk: whole or not at all, and the same as Keras's."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""test_fuzz.py - mutated files are read, or are errors that name them: no crash, hang or hunger."""
+"""Mutated files are read, or are errors that name them: no crash, hang or hunger."""
 
 import random
 import warnings
@@ -11,7 +11,7 @@ from saving.fuzz import config, mutant
 import cdl
 from cdl.layers import Dense, Dropout, Input
 from cdl.models import Sequential, load_model
-from cdl.saving import randomness
+from cdl.saving import random_state
 
 FILES = ("batch_normalization.keras", "normalization.keras", "restrained.keras", "nested.keras")
 FILES += ("nested.h5",)
@@ -43,12 +43,12 @@ def test_hundred_mutants_are_read_or_refused(tmp_path):
 def test_random_states_are_read_or_refused_and_the_generators_draw_on():
     model = Sequential([Input((3,)), Dropout(0.5), Dense(1)])
     model.compile("sgd", "mse")
-    good, refused = randomness.written(model).encode(), 0
+    good, refused = random_state.written(model).encode(), 0
     before = cdl.random.state()
     try:
         for seed in range(300):
             try:
-                randomness.read(model, config(random.Random(seed), good))
+                random_state.read(model, config(random.Random(seed), good))
             except ValueError:
                 refused += 1
             else:

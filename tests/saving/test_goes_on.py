@@ -1,4 +1,4 @@
-"""test_goes_on.py - training from a .keras file on ends with the bits of one that ran through."""
+"""Training from a .keras file on ends with the bits of one that ran through."""
 
 import json
 import random

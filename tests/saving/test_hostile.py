@@ -1,4 +1,4 @@
-"""test_hostile.py - bad files: each is an error that names the file, and harms nobody."""
+"""Bad files: each is an error that names the file, and harms nobody."""
 
 import json
 import os

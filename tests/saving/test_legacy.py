@@ -1,4 +1,4 @@
-"""test_legacy.py - whole models and weights in `.h5` files of Keras 2, of Keras 3, and of cdl."""
+"""Whole models and weights in `.h5` files of Keras 2, of Keras 3, and of cdl."""
 
 import json
 import logging

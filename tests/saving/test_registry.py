@@ -1,4 +1,4 @@
-"""test_registry.py - things of one's own, known by registered names and in scopes."""
+"""Things of one's own, known by registered names and in scopes."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""test_tensors.py - weights in `.safetensors` files."""
+"""Weights in `.safetensors` files."""
 
 import json
 import struct

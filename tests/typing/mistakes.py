@@ -1,4 +1,4 @@
-"""mistakes.py - what users get wrong; mypy --strict and pyright say so on each line with `# wrong`.
+"""What users get wrong; mypy --strict and pyright say so on each line with `# wrong`.
 
 Never run: `make types` reads it.
 """

@@ -1,4 +1,4 @@
-"""programs.py - what users write; mypy --strict and pyright find nothing wrong in it.
+"""What users write; mypy --strict and pyright find nothing wrong in it.
 
 Never run: `make types` reads it. `assert_type` says what both see.
 """

@@ -1,4 +1,4 @@
-"""test_arrays.py - padding, splitting, norms and windows of arrays."""
+"""Padding, splitting, norms and windows of arrays."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""test_display.py - how progress reads, and where it is drawn."""
+"""How progress reads, and where it is drawn."""
 
 import io
 import re

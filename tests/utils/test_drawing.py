@@ -1,4 +1,4 @@
-"""test_drawing.py - models drawn as boxes and arrows, by Graphviz or by matplotlib."""
+"""Models drawn as boxes and arrows, by Graphviz or by matplotlib."""
 
 import re
 import shutil

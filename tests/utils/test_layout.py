@@ -1,4 +1,4 @@
-"""test_layout.py - places of boxes and arrows: nothing overlaps, and each arrow can be seen."""
+"""Places of boxes and arrows: nothing overlaps, and each arrow can be seen."""
 
 import functools
 import itertools

@@ -1,4 +1,4 @@
-"""test_progbar.py - Progbar shows steps and values, averaged or as they are."""
+"""Progbar shows steps and values, averaged or as they are."""
 
 import contextlib
 import io

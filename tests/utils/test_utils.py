@@ -1,4 +1,4 @@
-"""test_utils.py - labels, names, seeds and settings."""
+"""Labels, names, seeds and settings."""
 
 import random
 
@@ -7,8 +7,9 @@ import pytest
 
 import cdl
 from cdl import backend, config
+from cdl._common import naming
 from cdl.random import checked_seed, core_seed
-from cdl.utils import clear_session, naming, set_random_seed, to_categorical
+from cdl.utils import clear_session, set_random_seed, to_categorical
 
 # Labels
 

@@ -1,1 +1,1 @@
-"""__init__.py - activations that are layers of their own."""
+"""Activations that are layers of their own."""

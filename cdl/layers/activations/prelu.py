@@ -1,4 +1,4 @@
-"""prelu.py - PReLU: a leaky rectifier whose slopes are learned."""
+"""PReLU: a leaky rectifier whose slopes are learned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cdl import constraints, initializers, regularizers
-from cdl._arguments import axes
+from cdl._common.validation import axes
 from cdl.layers.axes import permuted, reshaped
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import family
@@ -15,8 +15,8 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
-    from cdl._variable import Variable
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
 
 

@@ -1,19 +1,19 @@
-"""rectifiers.py - ReLU, LeakyReLU, ELU: activations with arguments of their own, as layers."""
+"""ReLU, LeakyReLU, ELU: activations with arguments of their own, as layers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from cdl import activations
-from cdl._arguments import number
-from cdl._hints import warn
+from cdl._common.errors import warn
+from cdl._common.validation import number
 from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 

@@ -1,4 +1,4 @@
-"""softmax.py - Softmax: scores made into probabilities, along any axis."""
+"""Softmax: scores made into probabilities, along any axis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import activations
-from cdl._arguments import axes
+from cdl._common.validation import axes
 from cdl.data import as_numeric
 from cdl.layers.axes import along
 from cdl.layers.layer import family
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 _MASKED = -1e9  # a score whose exponential is 0 beside any that counts

@@ -1,1 +1,1 @@
-"""__init__.py - layers that make one value of several."""
+"""Layers that make one value of several."""

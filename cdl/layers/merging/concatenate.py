@@ -1,12 +1,12 @@
-"""concatenate.py - Concatenate: several values side by side along an axis."""
+"""Concatenate: several values side by side along an axis."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import whole
-from cdl._graph import operator_of
+from cdl._common.validation import whole
+from cdl._tracing.graph import operator_of
 from cdl.layers.layer import family
 from cdl.layers.merging.merge import Merge, joined
 

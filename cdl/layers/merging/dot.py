@@ -1,11 +1,11 @@
-"""dot.py - Dot: the inner products of two values along an axis of each."""
+"""Dot: the inner products of two values along an axis of each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._graph import operator_of
+from cdl._tracing.graph import operator_of
 from cdl.layers.layer import family
 from cdl.layers.merging.merge import Merge
 

@@ -1,4 +1,4 @@
-"""merge.py - Add, Subtract, Multiply, Average, Maximum, Minimum: several values made one.
+"""Add, Subtract, Multiply, Average, Maximum, Minimum: several values made one.
 
 Each has a function too: `add([a, b])` is `Add()([a, b])`.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl import tree
-from cdl._graph import operator_of
+from cdl._tracing.graph import operator_of
 from cdl.layers.layer import Layer, family
 
 if TYPE_CHECKING:

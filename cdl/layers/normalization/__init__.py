@@ -1,4 +1,4 @@
-"""__init__.py - layers that bring their inputs to a common mean and size."""
+"""Layers that bring their inputs to a common mean and size."""
 
 from cdl.layers.normalization.batch_normalization import BatchNormalization as BatchNormalization
 from cdl.layers.normalization.group_normalization import GroupNormalization as GroupNormalization

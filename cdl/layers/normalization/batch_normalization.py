@@ -1,4 +1,4 @@
-"""batch_normalization.py - BatchNormalization: each channel brought to mean 0 and variance 1."""
+"""BatchNormalization: each channel brought to mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import initializers
-from cdl._arguments import not_yet, number, whole
+from cdl._common.validation import not_yet, number, whole
 from cdl.layers.axes import along
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import family
@@ -17,8 +17,8 @@ from cdl.layers.shapes import axes_within, sizes_of
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
-    from cdl._variable import Variable
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
 
 _MOST = float(np.finfo(np.float32).max)

@@ -1,10 +1,10 @@
-"""group_normalization.py - GroupNormalization: groups of channels, each sample by itself."""
+"""GroupNormalization: groups of channels, each sample by itself."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import whole
+from cdl._common.validation import whole
 from cdl.layers.axes import along, permuted, reshaped
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import family
@@ -15,7 +15,7 @@ from cdl.layers.shapes import axes_within, sizes_of
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 

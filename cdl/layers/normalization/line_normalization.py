@@ -1,10 +1,10 @@
-"""line_normalization.py - layer, root mean square and unit normalization: samples by themselves."""
+"""Layer, root mean square and unit normalization: samples by themselves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import axes, flag, number
+from cdl._common.validation import axes, flag, number
 from cdl.layers.axes import along
 from cdl.layers.layer import family
 from cdl.layers.normalization.scaled import Scaled
@@ -14,8 +14,8 @@ from cdl.layers.shapes import Shape, axes_within, sizes_of
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
-    from cdl._variable import Variable
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
 
 # What a line's factor is made of: the op's `measure`.

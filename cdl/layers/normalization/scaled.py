@@ -1,17 +1,17 @@
-"""scaled.py - Scaled: base of the normalizations that end in a learned scale and shift."""
+"""Scaled: base of the normalizations that end in a learned scale and shift."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from cdl import constraints, initializers, regularizers
-from cdl._arguments import flag, number
+from cdl._common.validation import flag, number
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._variable import Variable
+    from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
 
 

@@ -1,1 +1,1 @@
-"""__init__.py - layers that make one number of all places of a sample, channel by channel."""
+"""Layers that make one number of all places of a sample, channel by channel."""

@@ -1,11 +1,11 @@
-"""global_pooling.py - the mean, or the largest number, of each channel over all its places."""
+"""The mean, or the largest number, of each channel over all its places."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._arguments import flag
-from cdl._graph import operator_of
+from cdl._common.validation import flag
+from cdl._tracing.graph import operator_of
 from cdl.config import standardize_data_format
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family

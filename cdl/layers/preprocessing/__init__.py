@@ -1,1 +1,1 @@
-"""__init__.py - layers that prepare features; some learn from data by `adapt`."""
+"""Layers that prepare features; some learn from data by `adapt`."""

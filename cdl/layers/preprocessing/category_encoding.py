@@ -1,4 +1,4 @@
-"""category_encoding.py - CategoryEncoding: numbers of tokens as vectors of zeros and ones."""
+"""CategoryEncoding: numbers of tokens as vectors of zeros and ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _eager
-from cdl._arguments import exact_count, expected, not_yet, one_of
-from cdl._program import Program
+from cdl._common.validation import exact_count, expected, not_yet, one_of
+from cdl._ir.program import Program
+from cdl._tracing import eager
 from cdl.data import as_numeric
 from cdl.layers.axes import permuted
 from cdl.layers.layer import Layer, family
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._program import Value
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -98,7 +98,7 @@ class CategoryEncoding(Layer):
         program = Program()
         values = [program.input(array.shape[1:]) for array in arrays]
         program.output(encoded(program, values[0], self.output_mode, self.num_tokens, *values[1:]))
-        y: NDArray[Any] = _eager.run(program, arrays)
+        y: NDArray[Any] = eager.run(program, arrays)
         return y[0] if one_sample else y
 
     def get_config(self) -> dict[str, Any]:

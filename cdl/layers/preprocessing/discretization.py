@@ -1,4 +1,4 @@
-"""discretization.py - Discretization: numbers as the numbers of the bins that they fall into."""
+"""Discretization: numbers as the numbers of the bins that they fall into."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, not_yet, number, one_of, whole
-from cdl._variable import Variable
+from cdl._common.validation import expected, not_yet, number, one_of, whole
+from cdl._tracing.variable import Variable
 from cdl.layers.layer import Layer, family
 from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.shapes import Shape
 
     Array = NDArray[Any]

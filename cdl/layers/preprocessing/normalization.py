@@ -1,4 +1,4 @@
-"""normalization.py - Normalization: features brought to the mean 0 and the variance 1 of data."""
+"""Normalization: features brought to the mean 0 and the variance 1 of data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import axes, flag
-from cdl._variable import Variable
+from cdl._common.validation import axes, flag
+from cdl._tracing.variable import Variable
 from cdl.data import as_numeric
 from cdl.layers.axes import along
 from cdl.layers.layer import family
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 

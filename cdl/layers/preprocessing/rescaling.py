@@ -1,4 +1,4 @@
-"""rescaling.py - Rescaling: x times a constant, plus a constant."""
+"""Rescaling: x times a constant, plus a constant."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import config
-from cdl._arguments import expected
-from cdl._variable import Variable
+from cdl._common.validation import expected
+from cdl._tracing.variable import Variable
 from cdl.layers.axes import along
 from cdl.layers.layer import family
 from cdl.layers.same_shape import SameShape
@@ -16,8 +16,8 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
-    from cdl._variable import Array
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Array
     from cdl.layers.arguments import LayerArguments
 
 

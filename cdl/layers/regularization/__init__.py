@@ -1,1 +1,1 @@
-"""__init__.py - layers against overfitting."""
+"""Layers against overfitting."""

@@ -1,4 +1,4 @@
-"""dropout.py - Dropout, SpatialDropout1D to 3D, AlphaDropout: chance against overfitting."""
+"""Dropout, SpatialDropout1D to 3D, AlphaDropout: chance against overfitting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, number
+from cdl._common.validation import expected, number
 from cdl.compat import renamed
 from cdl.config import standardize_data_format
 from cdl.layers.input_spec import InputSpec
@@ -17,7 +17,7 @@ from cdl.layers.regularization.random import Random
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 # Alpha dropout (Klambauer et al., 2017) sends what it drops to minus alpha times scale of selu.

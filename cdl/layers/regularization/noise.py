@@ -1,4 +1,4 @@
-"""noise.py - GaussianNoise, GaussianDropout: normal random numbers in training."""
+"""GaussianNoise, GaussianDropout: normal random numbers in training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import number
+from cdl._common.validation import number
 from cdl.compat import renamed
 from cdl.layers.layer import family
 from cdl.layers.regularization.dropout import checked_rate
@@ -16,7 +16,7 @@ from cdl.layers.regularization.random import Random
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
 
 

@@ -1,4 +1,4 @@
-"""random.py - Random: base of the layers that draw random numbers in training."""
+"""Random: base of the layers that draw random numbers in training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cdl.random import SeedGenerator, checked_seed
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program
+    from cdl._ir.program import Program
     from cdl.layers.arguments import LayerArguments
 
 

@@ -1,1 +1,1 @@
-"""__init__.py - layers that move numbers and change none."""
+"""Layers that move numbers and change none."""

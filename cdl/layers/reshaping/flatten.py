@@ -1,4 +1,4 @@
-"""flatten.py - Flatten: all axes but the batch as one."""
+"""Flatten: all axes but the batch as one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdl.layers.layer import Layer, family
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 

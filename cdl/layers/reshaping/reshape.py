@@ -1,4 +1,4 @@
-"""reshape.py - Reshape, Permute, RepeatVector: the same numbers in another shape."""
+"""Reshape, Permute, RepeatVector: the same numbers in another shape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected
+from cdl._common.validation import expected
 from cdl.layers.axes import permuted
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, family
@@ -15,7 +15,7 @@ from cdl.layers.layer import Layer, family
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._program import Program, Value
+    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 

@@ -1,1 +1,1 @@
-"""__init__.py - tensors, loops and parts of tensors; `cdl.ops` lists them."""
+"""Tensors, loops and parts of tensors; `cdl.ops` lists them."""

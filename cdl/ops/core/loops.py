@@ -1,4 +1,4 @@
-"""loops.py - choices and loops whose steps are functions of the user's.
+"""Choices and loops whose steps are functions of the user's.
 
 On arrays they run as they stand. On symbolic tensors the steps of a loop are written down one by
 one, so that their number must be known, and of a choice both sides are computed.
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from cdl import tree
-from cdl._operation import is_symbolic
-from cdl._symbols import symbolic_error
+from cdl._tracing.keras_tensor import symbolic_error
+from cdl._tracing.operation import is_symbolic
 from cdl.ops.arrays import along_samples, shape_of
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.indexing import get_item

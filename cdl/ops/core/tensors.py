@@ -1,4 +1,4 @@
-"""tensors.py - what a tensor is: its shape, its dtype, and how it becomes another kind of thing."""
+"""What a tensor is: its shape, its dtype, and how it becomes another kind of thing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _graph, tree
-from cdl._expression import Expression, apply
-from cdl._moving import stop
-from cdl._operation import operation
-from cdl._samples import SampleCount
-from cdl._symbols import KerasTensor, symbolic_error
-from cdl._term import Term
-from cdl._variable import Variable
+from cdl import tree
+from cdl._ir.elementwise import Expression, apply
+from cdl._ir.emit import stop
+from cdl._tracing import graph
+from cdl._tracing.keras_tensor import KerasTensor, SampleCount, symbolic_error
+from cdl._tracing.operation import operation
+from cdl._tracing.term import Term
+from cdl._tracing.variable import Variable
 from cdl.config import standardize_dtype
 from cdl.ops.arrays import as_dtype, shape_of
 from cdl.ops.lowering import mapped, value_of
@@ -147,5 +147,5 @@ def dtype(x: Any) -> str:
 def is_tensor(x: Any) -> bool:
     """Whether x is an array, or a symbolic tensor in traced code; a weight is none."""
     if isinstance(x, KerasTensor):
-        return _graph.current_scope() is not None
+        return graph.current_scope() is not None
     return isinstance(x, (np.ndarray, np.generic, Term)) and not isinstance(x, Variable)

@@ -1,10 +1,10 @@
-"""__init__.py - operations of neural networks; `cdl.ops` lists them.
+"""Operations of neural networks; `cdl.ops` lists them.
 
 They are found here too, as `cdl.ops.nn.NAME`.
 """
 
-from cdl._public import publish
-from cdl.ops.homes import lookups
+from cdl._common.public_names import publish
+from cdl.ops.submodules import lookups
 
 __getattr__, __dir__ = lookups("nn")
 publish(globals())

@@ -1,4 +1,4 @@
-"""activations.py - the activations: the very instructions of `cdl.activations`.
+"""The activations: the very instructions of `cdl.activations`.
 
 Those along an axis take several as well where that makes sense; all others work on each element.
 """
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from cdl import activations
-from cdl._operation import Saved, operation
+from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import along_samples, axes_of, samples_apart, shape_of
 from cdl.ops.lowering import as_last
 from cdl.ops.math import logsumexp
 from cdl.ops.numpy.arithmetic import subtract
-from cdl.ops.numpy.functions import exp
+from cdl.ops.numpy.elementary import exp
 
 
 def _each(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""attention.py - means of values, weighted by how well keys fit a query."""
+"""Means of values, weighted by how well keys fit a query."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from cdl._arguments import not_yet
-from cdl._operation import Saved, operation
+from cdl._common.validation import not_yet
+from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import shape_of
 from cdl.ops.nn.activations import softmax
 from cdl.ops.numpy.arithmetic import add, divide, multiply
 from cdl.ops.numpy.comparisons import where
-from cdl.ops.numpy.functions import tanh
+from cdl.ops.numpy.elementary import tanh
 from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.shapes import transpose
 

@@ -1,4 +1,4 @@
-"""crossentropy.py - class numbers as lines of ones and zeros, and how wrong probabilities are."""
+"""Class numbers as lines of ones and zeros, and how wrong probabilities are."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._tracing.operation import operation
 from cdl.config import epsilon, floatx
 from cdl.ops.arrays import as_dtype, samples_apart, shape_of
 from cdl.ops.core.tensors import cast
+from cdl.ops.indexing_lowering import one_hot_lines
 from cdl.ops.nn.activations import log_sigmoid, log_softmax
 from cdl.ops.numpy.arithmetic import add, divide, multiply, negative, subtract
-from cdl.ops.numpy.functions import log
+from cdl.ops.numpy.elementary import log
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.rounding import clip
 from cdl.ops.numpy.shapes import moveaxis, squeeze
-from cdl.ops.places import one_hot_lines
 
 
 def _one_hot(program: Any, spec: Any, x: Any, num_classes: int, axis: int, *_: Any) -> Any:

@@ -1,17 +1,17 @@
-"""normalization.py - values with mean 0, variance 1, or norm 1, over axes."""
+"""Values with mean 0, variance 1, or norm 1, over axes."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from cdl._operation import Saved, operation
+from cdl._tracing.operation import Saved, operation
 from cdl.config import epsilon as default_epsilon
 from cdl.ops.arrays import axes_of, shape_of
 from cdl.ops.linalg import norm
 from cdl.ops.math import rsqrt
 from cdl.ops.numpy.arithmetic import add, divide, maximum, multiply, square, subtract
-from cdl.ops.numpy.functions import log10
+from cdl.ops.numpy.elementary import log10
 from cdl.ops.numpy.reductions import mean as mean_of
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.reductions import var

@@ -1,10 +1,10 @@
-"""__init__.py - operations that NumPy has as well; `cdl.ops` lists them.
+"""Operations that NumPy has as well; `cdl.ops` lists them.
 
 They are found here too, as `cdl.ops.numpy.NAME`.
 """
 
-from cdl._public import publish
-from cdl.ops.homes import lookups
+from cdl._common.public_names import publish
+from cdl.ops.submodules import lookups
 
 __getattr__, __dir__ = lookups("numpy", "array", "ndim", "size", "slogdet", "vectorize")
 publish(globals())

@@ -1,4 +1,4 @@
-"""arithmetic.py - sums, products, powers and their like, element by element.
+"""Sums, products, powers and their like, element by element.
 
 All of them broadcast as NumPy does. Whole numbers stay whole where they can; a quotient, a root or
 a reciprocal of them is float32.
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl._expression import Expression, apply
-from cdl._operation import operation
+from cdl._ir.elementwise import Expression, apply
+from cdl._tracing.operation import operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise, mapped
 

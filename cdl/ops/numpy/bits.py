@@ -1,4 +1,4 @@
-"""bits.py - functions of whole numbers and of their bits, on arrays only."""
+"""Functions of whole numbers and of their bits, on arrays only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._tracing.operation import operation
 from cdl.ops.arrays import Array
 
 

@@ -1,4 +1,4 @@
-"""comparisons.py - what is true of each element, and choices by it.
+"""What is true of each element, and choices by it.
 
 A truth is a bool; in a program it is 1 or 0, and whatever is not 0 counts as true. No gradient
 flows through one.
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl._expression import Expression, apply
-from cdl._operation import Saved, operation
+from cdl._ir.elementwise import Expression, apply
+from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise
 

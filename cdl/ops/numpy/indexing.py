@@ -1,4 +1,4 @@
-"""indexing.py - elements by their places: `x[...]`, take, gather along an axis."""
+"""Elements by their places: `x[...]`, take, gather along an axis."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _values
-from cdl._operation import operation
-from cdl._samples import SampleCount
-from cdl._symbols import KerasTensor
-from cdl._term import Term
+from cdl._ir import emit
+from cdl._tracing.keras_tensor import KerasTensor, SampleCount
+from cdl._tracing.operation import operation
+from cdl._tracing.term import Term
 from cdl.ops.arrays import along_samples, samples_apart, shape_of
+from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
-from cdl.ops.places import chosen, cut, gathered, taken_along
 
 _SYMBOLIC = (KerasTensor, Term)
 
@@ -90,7 +89,7 @@ def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
         else:
             place = int(np.asarray(part)) % value.shape[axis]
             value = cut(program, value, axis, place, place + 1)
-    return _values.reshape(program, value, spec.sample_shape)
+    return emit.reshape(program, value, spec.sample_shape)
 
 
 @operation(_get_item, untraced=keyed_apart)
@@ -129,13 +128,13 @@ def _take(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:
             x = ravel(x)
         at = 0 if axis is None else axis % len(x.shape)
         y = gathered(program, x, indices, at, "take")
-        return _values.reshape(program, y, spec.sample_shape)
+        return emit.reshape(program, y, spec.sample_shape)
     value = value_of(program, x)
     if axis is None:
-        value, at = _values.reshape(program, value, (prod(value.shape),)), 0
+        value, at = emit.reshape(program, value, (prod(value.shape),)), 0
     else:
         at = sample_axis(x, axis)
-    return _values.reshape(program, chosen(program, value, indices, at), spec.sample_shape)
+    return emit.reshape(program, chosen(program, value, indices, at), spec.sample_shape)
 
 
 @operation(_take, untraced=_take_apart)

@@ -1,4 +1,4 @@
-"""joining.py - several arrays as one, one as several, and parts of one in other places."""
+"""Several arrays as one, one as several, and parts of one in other places."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from cdl._expression import argument
-from cdl._moving import concat, pick
-from cdl._operation import Saved, operation
-from cdl._values import reshape as reshaped
+from cdl._ir.elementwise import argument
+from cdl._ir.emit import concat, pick
+from cdl._ir.emit import reshape as reshaped
+from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import along_samples, axis_arg, samples_apart, shape_arg, shape_of
+from cdl.ops.indexing_lowering import cut, lines, repeated
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
-from cdl.ops.places import cut, lines, repeated
 
 
 def _apart(xs: Any, axis: Any) -> str:

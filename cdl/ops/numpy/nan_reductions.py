@@ -1,4 +1,4 @@
-"""nan_reductions.py - reductions over the numbers that are some: a NaN counts as missing.
+"""Reductions over the numbers that are some: a NaN counts as missing.
 
 `axis` and `keepdims` are as in `cdl.ops.sum`.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._tracing.operation import operation
 from cdl.ops.arrays import axis_arg, real, samples_apart
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import isnan, logical_not, where

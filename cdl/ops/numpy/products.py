@@ -1,4 +1,4 @@
-"""products.py - products of matrices and vectors, and sums of products over axes."""
+"""Products of matrices and vectors, and sums of products over axes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from cdl import _values
-from cdl._operation import operation
-from cdl._values import reshape as reshaped
+from cdl._ir import emit
+from cdl._ir.emit import reshape as reshaped
+from cdl._tracing.operation import operation
 from cdl.ops.arrays import along_samples, shape_of
+from cdl.ops.indexing_lowering import product
 from cdl.ops.numpy.arithmetic import multiply, subtract
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, ravel, reshape, transpose
-from cdl.ops.places import product
 
 
 def _real_enough(x: Any) -> Any:
@@ -30,7 +30,7 @@ def _matmul(program: Any, spec: Any, x1: Any, x2: Any) -> Any:
     row, column = x1.value.shape, x2.value.shape  # of a sample, whose outer product is summed
     a = reshaped(program, x1.value, (prod(row), 1))
     b = reshaped(program, x2.value, (1, prod(column)))
-    y = program.over_rows(_values.product(program, a, b), "sum")
+    y = program.over_rows(emit.product(program, a, b), "sum")
     return reshaped(program, y, spec.shape)
 
 

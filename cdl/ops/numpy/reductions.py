@@ -1,4 +1,4 @@
-"""reductions.py - one number of many: sums, means, largest and smallest, over axes.
+"""One number of many: sums, means, largest and smallest, over axes.
 
 `axis` is an axis, several, or None for all; with `keepdims` the axes stay, with size 1. Over the
 axis of the samples a sum, a mean, a largest or a smallest is one of the whole batch.
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl._expression import apply, argument
-from cdl._operation import Saved, operation
+from cdl._ir.elementwise import apply, argument
+from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import axis_arg, real, samples_apart, shape_of
 from cdl.ops.lowering import reduction
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract

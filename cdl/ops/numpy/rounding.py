@@ -1,4 +1,4 @@
-"""rounding.py - whole numbers near others, and numbers within bounds."""
+"""Whole numbers near others, and numbers within bounds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl._expression import Expression, apply
-from cdl._operation import operation
+from cdl._ir.elementwise import Expression, apply
+from cdl._tracing.operation import operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise
 

@@ -1,4 +1,4 @@
-"""shapes.py - the same numbers along other axes."""
+"""The same numbers along other axes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
-from cdl._samples import SampleCount
+from cdl._tracing.keras_tensor import SampleCount
+from cdl._tracing.operation import operation
 from cdl.config import standardize_dtype
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of

@@ -1,4 +1,4 @@
-"""sorting.py - the order of numbers along an axis: largest, smallest, sorted, ranked."""
+"""The order of numbers along an axis: largest, smallest, sorted, ranked."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import Saved, operation
+from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import samples_apart
-from cdl.ops.places import argued, sorted_along
+from cdl.ops.indexing_lowering import argued, sorted_along
 
 
 def _apart(x: Any, axis: Any, *_: Any) -> str:

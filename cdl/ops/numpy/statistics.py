@@ -1,4 +1,4 @@
-"""statistics.py - medians and quantiles, counts of numbers, correlations."""
+"""Medians and quantiles, counts of numbers, correlations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._operation import operation
+from cdl._tracing.operation import operation
 from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of
 from cdl.ops.numpy.arithmetic import add, multiply
 from cdl.ops.numpy.comparisons import isnan, where

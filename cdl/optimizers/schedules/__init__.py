@@ -1,6 +1,6 @@
-"""__init__.py - schedules: learning rates that follow the number of steps."""
+"""Schedules: learning rates that follow the number of steps."""
 
-from cdl._public import publish as _publish
+from cdl._common.public_names import publish as _publish
 from cdl.optimizers.schedules.cosine import CosineDecay as CosineDecay
 from cdl.optimizers.schedules.cosine import CosineDecayRestarts as CosineDecayRestarts
 from cdl.optimizers.schedules.decay import ExponentialDecay as ExponentialDecay

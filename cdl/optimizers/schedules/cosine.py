@@ -1,4 +1,4 @@
-"""cosine.py - schedules that fall along a cosine, once or again and again."""
+"""Schedules that fall along a cosine, once or again and again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import whole
+from cdl._common.validation import whole
 from cdl.optimizers.schedules.schedule import Formula, family, named
 
 if TYPE_CHECKING:

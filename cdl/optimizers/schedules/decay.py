@@ -1,4 +1,4 @@
-"""decay.py - schedules that fall along a power, a polynomial, or by steps."""
+"""Schedules that fall along a power, a polynomial, or by steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import flag, number, several
+from cdl._common.validation import flag, number, several
 from cdl.optimizers.schedules.schedule import Formula, family, named
 
 if TYPE_CHECKING:

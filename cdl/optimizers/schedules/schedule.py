@@ -1,4 +1,4 @@
-"""schedule.py - what a learning rate schedule is, and the family in which they are found by name.
+"""What a learning rate schedule is, and the family in which they are found by name.
 
 Formulas are in float32, as Keras has them; cdl's own take an array of steps too, so that the rates
 of a whole epoch are one call.
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._arguments import expected, number
-from cdl._hints import Hinting
-from cdl._named import Family
-from cdl._state import State
+from cdl._common.errors import Hinting
+from cdl._common.validation import expected, number
+from cdl._configs.identifiers import Family
+from cdl._variables.state import State
 
 if TYPE_CHECKING:
     from typing import Self

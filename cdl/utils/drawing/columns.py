@@ -1,4 +1,4 @@
-"""columns.py - how far right boxes and bends stand, so that arrows are short and straight.
+"""How far right boxes and bends stand, so that arrows are short and straight.
 
 What is made small is the sum of weight * (how far a piece of an arrow goes aside): a sum of sizes,
 not of squares, since a few bends look better than many slants. It is found by squares all the same,

@@ -1,4 +1,4 @@
-"""contents.py - what a picture of a model shows: layers as blocks, and which reads which."""
+"""What a picture of a model shows: layers as blocks, and which reads which."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cdl import tree
-from cdl._graph import Assignment
-from cdl._symbols import KerasTensor
+from cdl._tracing.graph import Assignment
+from cdl._tracing.keras_tensor import KerasTensor
 
 Arrow = tuple[str, str]  # the keys of two blocks that have nothing within
 

@@ -1,4 +1,4 @@
-"""figure.py - a picture by matplotlib, where Graphviz is not there."""
+"""A picture by matplotlib, where Graphviz is not there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from cdl._extras import needed
+from cdl._common.optional_imports import needed
 from cdl.utils.drawing.contents import Arrow, Block
 from cdl.utils.drawing.geometry import Box, Layout, Point
 from cdl.utils.drawing.graphviz import HEADER

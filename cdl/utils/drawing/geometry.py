@@ -1,4 +1,4 @@
-"""geometry.py - what is laid out, and where it is then; all sizes are in inches."""
+"""What is laid out, and where it is then; all sizes are in inches."""
 
 from __future__ import annotations
 

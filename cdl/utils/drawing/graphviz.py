@@ -1,4 +1,4 @@
-"""graphviz.py - a drawing as text in the language of Graphviz."""
+"""A drawing as text in the language of Graphviz."""
 
 from __future__ import annotations
 

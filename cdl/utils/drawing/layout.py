@@ -1,4 +1,4 @@
-"""layout.py - where boxes and arrows go: no two boxes overlap, no arrow runs through a box."""
+"""Where boxes and arrows go: no two boxes overlap, no arrow runs through a box."""
 
 from __future__ import annotations
 

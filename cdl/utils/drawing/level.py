@@ -1,4 +1,4 @@
-"""level.py - one level of a drawing, from top to bottom: boxes in ranks, and arrows between them.
+"""One level of a drawing, from top to bottom: boxes in ranks, and arrows between them.
 
 A frame is a level by itself and then a box of the level around it; an arrow that begins or ends
 within it passes its border at a port.

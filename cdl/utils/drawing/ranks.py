@@ -1,4 +1,4 @@
-"""ranks.py - the boxes of a graph in ranks, so that arrows run from rank to rank and cross little.
+"""The boxes of a graph in ranks, so that arrows run from rank to rank and cross little.
 
 What Sugiyama, Tagawa and Toda (1981) call a layered drawing, in its usual steps: circles are
 broken, each box gets the rank of its longest way from a source, arrows across several ranks get a

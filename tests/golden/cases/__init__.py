@@ -1,4 +1,4 @@
-"""__init__.py - the cases, one module an area."""
+"""The cases, one module an area."""
 
 import importlib
 from pathlib import Path

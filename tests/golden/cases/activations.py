@@ -1,4 +1,4 @@
-"""activations.py - every activation on arrays, with its arguments, and inside a net that trains."""
+"""Every activation on arrays, with its arguments, and inside a net that trains."""
 
 import numpy as np
 from nets import mlp, numbers, one_hot, trained

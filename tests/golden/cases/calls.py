@@ -1,4 +1,4 @@
-"""calls.py - layers of one's own, called: paths of weights, modes, penalties, arguments, errors."""
+"""Layers of one's own, called: paths of weights, modes, penalties, arguments, errors."""
 
 import numpy as np
 from nets import numbers, state_weights

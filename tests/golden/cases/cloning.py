@@ -1,4 +1,4 @@
-"""cloning.py - models called on symbolic tensors and cloned, by functions of the user's own."""
+"""Models called on symbolic tensors and cloned, by functions of the user's own."""
 
 import numpy as np
 from nets import numbers, state_weights

@@ -1,4 +1,4 @@
-"""custom_layers.py - layers that users write with `ops`, in nets that train."""
+"""Layers that users write with `ops`, in nets that train."""
 
 import functools
 

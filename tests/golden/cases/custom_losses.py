@@ -1,4 +1,4 @@
-"""custom_losses.py - losses and metrics that users write with `ops`, in nets that train."""
+"""Losses and metrics that users write with `ops`, in nets that train."""
 
 from nets import bits, classes, numbers, one_hot, shares, state_weights
 from registry import add

@@ -1,4 +1,4 @@
-"""fitting.py - fit, evaluate, predict: splits, weights, steps, order of keys, callbacks' events."""
+"""Fit, evaluate, predict: splits, weights, steps, order of keys, callbacks' events."""
 
 import csv
 import tempfile

@@ -1,4 +1,4 @@
-"""graphs.py - models that are no straight line, and layers, losses and models written in Python."""
+"""Models that are no straight line, and layers, losses and models written in Python."""
 
 import numpy as np
 from nets import bits, classes, numbers, state_weights, trained

@@ -1,4 +1,4 @@
-"""helpers.py - utils, initializers, regularizers, constraints, model configs and summaries."""
+"""Utils, initializers, regularizers, constraints, model configs and summaries."""
 
 import json
 

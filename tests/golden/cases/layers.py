@@ -1,4 +1,4 @@
-"""layers.py - every layer with its arguments: values, shapes, weights, configs, training."""
+"""Every layer with its arguments: values, shapes, weights, configs, training."""
 
 import numpy as np
 from nets import classes, numbers, state_weights, trained, weights_of

@@ -1,4 +1,4 @@
-"""listing.py - which metrics a model lists, logs and returns, and under which names."""
+"""Which metrics a model lists, logs and returns, and under which names."""
 
 from nets import mlp, numbers, state_weights
 from registry import case, error_of

@@ -1,4 +1,4 @@
-"""losses.py - every loss on arrays, its reductions, weights and arguments, and in training."""
+"""Every loss on arrays, its reductions, weights and arguments, and in training."""
 
 import numpy as np
 from nets import bits, classes, mlp, numbers, one_hot, shares, state_weights, trained

@@ -1,4 +1,4 @@
-"""merged_masks.py - masks of several inputs, joined by the layers that merge them."""
+"""Masks of several inputs, joined by the layers that merge them."""
 
 import numpy as np
 from nets import classes, numbers, state_weights

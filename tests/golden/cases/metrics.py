@@ -1,4 +1,4 @@
-"""metrics.py - every metric over three batches with weights, inside compile, names and configs."""
+"""Every metric over three batches with weights, inside compile, names and configs."""
 
 import numpy as np
 from nets import bits, classes, mlp, numbers, one_hot, shares, trained

@@ -1,4 +1,4 @@
-"""ops.py - functions of `ops` on arrays: the table of calls, and what Keras gives for them."""
+"""Functions of `ops` on arrays: the table of calls, and what Keras gives for them."""
 
 import numpy as np
 from ops_table import CALLS, N, Samples

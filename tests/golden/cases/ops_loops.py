@@ -1,4 +1,4 @@
-"""ops_loops.py - functions of `ops` that take functions, on arrays and in nets that train."""
+"""Functions of `ops` that take functions, on arrays and in nets that train."""
 
 import numpy as np
 from nets import numbers, state_weights

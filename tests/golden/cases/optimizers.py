@@ -1,4 +1,4 @@
-"""optimizers.py - every optimizer with its arguments on a small net; names, configs, errors."""
+"""Every optimizer with its arguments on a small net; names, configs, errors."""
 
 import numpy as np
 from nets import mlp, numbers, one_hot, trained

@@ -1,4 +1,4 @@
-"""order.py - the order of weights in layers of one's own: that in which layers were put there."""
+"""The order of weights in layers of one's own: that in which layers were put there."""
 
 from registry import case
 

@@ -1,4 +1,4 @@
-"""own_losses.py - compute_loss and compute_metrics of a model's own, and what they build on."""
+"""compute_loss and compute_metrics of a model's own, and what they build on."""
 
 import numpy as np
 from nets import numbers, one_hot, state_weights, trained

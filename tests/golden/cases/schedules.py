@@ -1,4 +1,4 @@
-"""schedules.py - learning rate schedules over steps, their configs and errors."""
+"""Learning rate schedules over steps, their configs and errors."""
 
 from registry import add, config_of, error_of, label
 

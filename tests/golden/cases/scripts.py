@@ -1,4 +1,4 @@
-"""scripts.py - models as tutorials and winners of contests write them, whole."""
+"""Models as tutorials and winners of contests write them, whole."""
 
 import numpy as np
 from nets import bits, classes, numbers, one_hot, shares, state_weights

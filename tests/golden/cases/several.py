@@ -1,4 +1,4 @@
-"""several.py - models of several inputs and outputs: losses, metrics, data output by output."""
+"""Models of several inputs and outputs: losses, metrics, data output by output."""
 
 from collections import OrderedDict
 

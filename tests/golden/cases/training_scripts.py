@@ -1,4 +1,4 @@
-"""training_scripts.py - scripts that reach into training: distilling, domains, centers, metrics."""
+"""Scripts that reach into training: distilling, domains, centers, metrics."""
 
 from nets import classes, numbers, state_weights
 from registry import case

@@ -1,4 +1,4 @@
-"""written_optimizers.py - optimizers of one's own, in Python, with what stands around a step."""
+"""Optimizers of one's own, in Python, with what stands around a step."""
 
 import numpy as np
 from nets import numbers, state_weights

@@ -1,0 +1,25 @@
+"""What `python -m cdl info` prints: the lines to paste into a bug report."""
+
+import platform
+from importlib import metadata
+
+import numpy as np
+
+from cdl import _core
+
+
+def report() -> str:
+    """One `name: value` line a fact, in the order in which one would ask for them."""
+    core = _core.info()
+    facts = {
+        "version": metadata.version("cdl-nn"),
+        "python": f"{platform.python_version()}, numpy {np.__version__}",
+        "machine": f"{platform.system()} {platform.machine()}",
+        "isa": f"{core['isa']} (available: {', '.join(_core.available_isas())})",
+        "threads": f"{core['threads']} ({core['threads_reason']})",
+        "openmp": "yes" if core["openmp"] else "no, so the core runs on one thread",
+        "compiler": core["compiler"],
+        "caches": core["caches"],
+    }
+    width = max(map(len, facts)) + 1
+    return "\n".join(f"{name + ':':<{width}} {value}" for name, value in facts.items())

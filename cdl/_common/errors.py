@@ -1,0 +1,175 @@
+"""Errors and warnings at the user's place: what may have been meant, and which line."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from cdl._common.near_names import nearest
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
+
+settings = {"traceback_filtering": True}  # which cdl.config sets
+
+# cdl's own files, and one that stands between them.
+_INNER = (os.path.join(os.path.dirname(os.path.abspath(__file__)), ""), contextlib.__file__)
+
+
+def hint(names: Iterable[object], known: Iterable[str]) -> str:
+    """`; did you mean 'a'?` for the nearest known name of each, "" if there is none."""
+    pool = sorted(known)
+    hints = " and ".join(repr(found) for name in names if (found := nearest(name, pool)))
+    return f"; did you mean {hints}?" if hints else ""
+
+
+def hinted(function: Function) -> Function:
+    """A decorator: a call with an argument that there is not says which one is near."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            step_aside(error)
+            if isinstance(error, TypeError):
+                _say(function, args, kwargs, error)
+            raise
+
+    return call  # type: ignore[return-value]
+
+
+def step_aside(error: BaseException) -> None:
+    """Take the frame that has caught an error off its traceback; a bare `raise` keeps it off.
+
+    For decorators, which else stand between the user's line and what it calls, unless
+    `config.disable_traceback_filtering()` asks for all frames.
+    """
+    trace = error.__traceback__
+    if trace is not None and settings["traceback_filtering"]:
+        error.__traceback__ = trace.tb_next
+
+
+def _say(
+    function: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any], error: TypeError
+) -> None:
+    """Say the hint, and a name that the user knows, where Python refuses the arguments."""
+    text, name = str(error), function.__name__
+    start = f"{function.__qualname__}() "
+    # Of this call itself, not of anything that it does; each says it once.
+    if not text.startswith(start):
+        return
+    shown = f"{type(args[0]).__name__}.__init__" if name == "__init__" and args else name
+    near = _near(function, given) if "; did you" not in text else ""
+    error.args = (f"{shown}() {text.removeprefix(start)}{near}",)
+
+
+def name_plainly(mixin: type) -> None:
+    """Let Python's errors about calls of a class's methods name the method alone.
+
+    For bases that users do not know: not `Trainer.compile()` but `compile()`.
+    """
+    for name, thing in vars(mixin).items():
+        method = getattr(thing, "__func__", thing)
+        while isinstance(method, FunctionType):
+            method.__qualname__ = name
+            method = getattr(method, "__wrapped__", None)
+
+
+def shown_as(shown: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P, R]]:
+    """A decorator: editors, type checkers and `help` show the parameters of another function.
+
+    Args:
+        shown: that function.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[P, R]:
+        import inspect
+
+        function.__signature__ = inspect.signature(shown)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def _near(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    import inspect
+
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    known = {each.name for each in parameters if each.kind in named}
+    return hint([name for name in given if name not in known], known - given.keys() - {"self"})
+
+
+def is_cdls(path: str) -> bool:
+    """Whether a file stands between what cdl has to say and the user's line."""
+    return path.startswith(_INNER)
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that shows the nearest line which is not cdl's."""
+    level, frame = 2, sys._getframe(1)
+    while is_cdls(frame.f_code.co_filename) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+class Listed:
+    """Mixin: `dir` and completion show all but what its classes keep for cdl itself.
+
+    What a class of the user's defines is shown under any name.
+    """
+
+    __slots__ = ()
+    _inner: tuple[str, ...] = ()  # names of a class that are for cdl itself
+
+    def __dir__(self) -> list[str]:
+        inner: set[str] = set()
+        users: set[str] = set()
+        for each in type(self).__mro__:
+            inner.update(vars(each).get("_inner", ()))
+            if not each.__module__.startswith("cdl."):
+                users.update(vars(each))
+        return [name for name in super().__dir__() if name not in inner or name in users]
+
+
+class Hinting(Listed):
+    """Mixin: the constructors of cdl's own subclasses say which argument is near."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) and cls.__module__.startswith("cdl."):
+            setattr(cls, "__init__", hinted(vars(cls)["__init__"]))  # noqa: B010
+
+
+class BothError(Exception):
+    """Base of such errors; users see the name of the kind that stands first.
+
+    Args:
+        args: the message.
+    """
+
+    _kinds: ClassVar[dict[str, type[BothError]]] = {}
+    _key: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._key, shown = cls.__name__, cls.__bases__[1]
+        BothError._kinds[cls._key] = cls
+        cls.__name__ = cls.__qualname__ = shown.__name__
+        cls.__module__ = shown.__module__
+
+    def __reduce__(self) -> Any:
+        return _again, (self._key, self.args)
+
+
+def _again(key: str, args: tuple[Any, ...]) -> BothError:
+    """One out of a pickle, which could not find the class by the name that it shows."""
+    return BothError._kinds[key](*args)

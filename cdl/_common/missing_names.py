@@ -1,0 +1,165 @@
+"""What Keras has and cdl does not: why not, and what is near."""
+
+from __future__ import annotations
+
+import re
+
+_FLOAT32 = "it computes in float32 only"
+_IMAGES = "it has nothing for images"
+_PILLOW = "Pillow or scikit-image beforehand, or in a utils.PyDataset batch by batch"
+_IN_CALL = "in the call of a layer of your own"
+
+# Names below `keras`, as patterns; why cdl does not have them; and what is near. Either may be "".
+# The first pattern that fits counts.
+REASONS = {
+    # --- layers ---
+    r"layers\.((Separable|Depthwise)?Conv(olution)?\d.*)": (
+        "it has no convolutions yet",
+        "layers.Flatten and layers.Dense, for small images",
+    ),
+    r"layers\.(Conv)?(LSTM|GRU|RNN|SimpleRNN|StackedRNN|Bidirectional|CuDNN).*": (
+        "it has no recurrent layers yet",
+        "layers.Flatten and layers.Dense on windows of a fixed length, "
+        f"layers.GlobalAveragePooling1D, ops.scan {_IN_CALL}",
+    ),
+    r"layers\.TimeDistributed": (
+        "",
+        "layers.Dense and all others that work along the last axis, without a wrapper: they take "
+        "inputs of any rank",
+    ),
+    r"layers\.((Adaptive)?(Max|Average|Avg)Pool(ing)?\dD)": (
+        "it has no pooling by windows yet",
+        "layers.GlobalMaxPooling2D and layers.GlobalAveragePooling2D, also of 1D and 3D",
+    ),
+    r"layers\.(MultiHead|GroupQuery|Additive)?Attention": (
+        "it has no layers of attention yet",
+        f"ops.dot_product_attention {_IN_CALL}, between layers.Dense or layers.EinsumDense",
+    ),
+    r"layers\.(StringLookup|IntegerLookup|TextVectorization|Hashing|HashedCrossing)": (
+        "it has no layers that look up strings and numbers",
+        "sklearn.preprocessing.OrdinalEncoder or pandas.factorize beforehand, then "
+        "layers.Embedding or layers.CategoryEncoding",
+    ),
+    r"layers\.(UpSampling|ZeroPadding|Cropping)\dD": (
+        "",
+        f"ops.repeat, ops.pad and slices such as x[:, 1:-1] {_IN_CALL}",
+    ),
+    r"layers\.(Rand.*|AugMix|AutoContrast|CenterCrop|ContrastLimited.*|CutMix|Equalization"
+    r"|MaxNumBoundingBoxes|MixUp|Resizing|Solarization)": (
+        _IMAGES,
+        f"layers.Rescaling; for all else {_PILLOW}",
+    ),
+    r"layers\.Pipeline": ("", "Sequential"),
+    r"layers\.(Mel|STFT)Spectrogram": ("", "scipy.signal.stft, beforehand"),
+    r"layers\.SpectralNormalization": (
+        "",
+        "constraints.UnitNorm and constraints.MaxNorm, or a subclass of layers.Wrapper",
+    ),
+    r"layers\.ReversibleEmbedding": (
+        "",
+        f"layers.Embedding, whose weight `embeddings` can be multiplied by {_IN_CALL}",
+    ),
+    r"layers\.(Flax|Jax|TFSM)Layer|layers\.TorchModuleWrapper": (
+        "there is no other framework underneath",
+        "layers.Lambda for functions in NumPy, layers.Layer with a call that uses cdl.ops",
+    ),
+    # --- data ---
+    r"datasets\.(boston_housing|california_housing|cifar100?|(fashion_)?mnist|imdb|reuters)": (
+        "it downloads nothing",
+        "numpy.load('mnist.npz') of a file that is there already, or sklearn.datasets",
+    ),
+    r"applications(\..*)?": (
+        "it has no models with weights to download",
+        "what such a model of Keras or torchvision gives, as input of layers.Dense",
+    ),
+    r"(utils|preprocessing)\.(image_dataset.*|array_to_img|img_to_array|load_img|save_img)"
+    r"|preprocessing\.image(\..*)?": (_IMAGES, _PILLOW),
+    r"(utils|preprocessing)\.(audio|text)_dataset.*|preprocessing\.text(\..*)?": (
+        "it has nothing for sound and text",
+        "sklearn.feature_extraction.text, or a utils.PyDataset that reads the files",
+    ),
+    r"utils\.FeatureSpace": (
+        "",
+        "an Input for each column with layers.Normalization, layers.Discretization, "
+        "layers.CategoryEncoding or layers.Embedding; or sklearn.compose.ColumnTransformer",
+    ),
+    r"utils\.get_file": ("it downloads nothing", "urllib.request.urlretrieve"),
+    r"utils\.get_source_inputs": ("", "model.inputs"),
+    r"utils\.Config": ("", "types.SimpleNamespace"),
+    r"utils\.bounding_boxes(\..*)?|visualization(\..*)?": (
+        _IMAGES,
+        "utils.plot_model, callbacks.History, whose plot() shows a training, and cdl.explain",
+    ),
+    # --- training and files ---
+    r"callbacks\.OrbaxCheckpoint": (
+        "",
+        "callbacks.ModelCheckpoint and callbacks.BackupAndRestore",
+    ),
+    r"optimizers\.(MultiOptimizer|OptimizerMap)": (
+        "one optimizer moves all weights",
+        "a train_step of your own, in which self.gradients(x, y) gives the gradients by weight",
+    ),
+    r"distribution(\..*)?": (
+        "it computes on the cores of one machine",
+        "train_many, which trains several models at once",
+    ),
+    r"distillation(\..*)?": (
+        "",
+        "the predictions of the teacher as y, or a compute_loss of the model's own",
+    ),
+    r"saving\.KerasFileEditor": (
+        "",
+        "saving.load_model, and get_weights and set_weights of its layers",
+    ),
+    r"export\.ExportArchive": ("", "model.export('model.onnx'), and 'model.c'"),
+    r"(utils\.)?legacy(\..*)?": (
+        "saving.load_model reads older files",
+        "saving.serialize_keras_object and saving.deserialize_keras_object",
+    ),
+    # --- settings ---
+    r"config\..*flash_attention.*": ("attention is computed in one way", ""),
+    r"config\.is_nnx_enabled": ("there is no other framework underneath", "config.backend"),
+    r"quantizers(\..*)?|Quantizer|dtype_policies\.\w*(AWQ|GPTQ|Int4|Quantized)\w*": (
+        _FLOAT32,
+        "",
+    ),
+    r"dtype_policies\.(DTypePolicyMap|get|serialize|deserialize)": (_FLOAT32, "DTypePolicy"),
+    r"RematScope|remat": ("it keeps only what the gradients read, without being told", ""),
+    r"StatelessScope|SymbolicScope|name_scope": (
+        "it has no scopes",
+        "name= of layers and weights",
+    ),
+    r"Function|Operation": ("", "Model(inputs, outputs), layers.Layer, functions of cdl.ops"),
+    # --- ops ---
+    r"ops\.(nn\.)?((depthwise_|separable_)?conv(_transpose)?|fold|unfold|depth_to_space"
+    r"|space_to_depth|(adaptive_)?(average|max)_pool)": (
+        "it has no convolutions and windows yet",
+        "ops.reshape, ops.transpose, ops.max and ops.mean",
+    ),
+    r"ops\.(nn\.)?ctc_(loss|decode)": (
+        "",
+        "losses.CTC; ops.argmax of the predictions gives the best path",
+    ),
+    r"ops\.((numpy|nn)\.)?(angle|conj|conjugate|imag|real|polar|view_as_.*)"
+    r"|ops\.i?r?(fft2?|stft)": ("it has no complex numbers", "numpy.fft, beforehand"),
+    r"ops\.(custom_gradient|(linalg\.)?jvp)": (
+        "the gradients are the core's own",
+        "ops.stop_gradient, grad and value_and_grad",
+    ),
+    r"ops\.rearrange": ("", "ops.reshape and ops.transpose"),
+    r"ops\.image(\..*)?": (_IMAGES, _PILLOW),
+}
+
+
+def explained(name: str) -> str | None:
+    """What is to be said of a name below `keras` that cdl does not have; None for other names.
+
+    Args:
+        name: such as "layers.Conv2D"; a layer is known without its module too.
+    """
+    for each in (name, f"layers.{name}"):
+        for pattern, (why, near) in REASONS.items():
+            if re.fullmatch(pattern, each):
+                said = f"cdl has no {name}{f': {why}' if why else ''}"
+                return f"{said}. Near: {near}" if near else said
+    return None

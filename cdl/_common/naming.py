@@ -1,0 +1,41 @@
+"""The names of objects that were given none: `dense`, `dense_1`, `re_lu`.
+
+One counter for the whole process, as in Keras: it belongs to names, not to kinds of objects.
+"""
+
+from __future__ import annotations
+
+import re
+
+_WORD_STARTS = re.compile(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])")
+_counts: dict[str, int] = {}
+
+
+def snake_case(name: str) -> str:
+    """`MaxPooling2D` as `max_pooling2d`, `RMSprop` as `rm_sprop`, `<lambda>` as `lambda`."""
+    return _WORD_STARTS.sub("_", re.sub(r"\W+", "", name)).lower()
+
+
+def unique(thing: type | str) -> str:
+    """The next free name after a class or a word: `dense`, then `dense_1`, `dense_2` ..."""
+    name = snake_case(thing if isinstance(thing, str) else thing.__name__)
+    count = _counts.get(name, 0)
+    _counts[name] = count + 1
+    return f"{name}_{count}" if count else name
+
+
+def get_uid(prefix: str = "") -> int:
+    """How many names have begun with `prefix` so far, this one included: 1, 2, 3 ..."""
+    _counts[prefix] = _counts.get(prefix, 0) + 1
+    return _counts[prefix]
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Start the counting of names again.
+
+    Args:
+        free_memory: as in Keras; here memory goes with the last reference to a model, so there is
+            nothing more to free.
+    """
+    del free_memory
+    _counts.clear()

@@ -1,0 +1,137 @@
+"""What a module shows: its public names, and an error that tells what it lacks."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable
+from types import FrameType, ModuleType
+from typing import Any
+
+from cdl._common.errors import name_plainly
+from cdl._common.missing_names import explained
+from cdl._common.near_names import nearest
+
+# Where a name is looked for that another module was asked for.
+_OTHERS = (
+    "models", "layers", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
+    "initializers", "regularizers", "constraints", "activations", "utils", "saving", "random",
+    "config", "ops",
+)  # fmt: skip
+_CLASSES: set[type] = set()  # the public ones
+# Python's own import machinery, by the names that it has before and after `importlib` is imported.
+_IMPORTERS = ("_frozen_importlib", "importlib._bootstrap")
+
+
+def publish(there: dict[str, Any], *modules: str) -> None:
+    """Give a module a `__dir__` of its public names, and a `__getattr__` that names what it lacks.
+
+    Public is what `__all__` lists. A module without one only passes on what it imports: all but
+    modules and private names is public. A `__getattr__` of its own is asked first; for what it does
+    not find it raises an AttributeError of the bare name. A `__dir__` of its own stays.
+
+    Args:
+        there: the module's `globals()`, when all else is in them.
+        modules: names of modules within that are public too, where there is no `__all__`.
+    """
+    module: str = there["__name__"]
+    find: Callable[[str], Any] | None = there.get("__getattr__")
+    if "__dir__" not in there:
+        there.setdefault("__all__", [*_passed_on(there), *modules])
+        there["__dir__"] = lambda: sorted(there["__all__"])
+
+    def get(name: str) -> Any:
+        if find is not None:
+            try:
+                return find(name)
+            except AttributeError as error:
+                if str(error) != name:
+                    raise
+        raise missing(module, name, there["__dir__"], sys._getframe(1))
+
+    there["__getattr__"] = get
+    _name_mixins_plainly(there)
+    for name, value in there.items():
+        if isinstance(value, ModuleType) and value.__name__ == f"{module}.{name}":
+            value.__class__ = _Submodule
+
+
+def _name_mixins_plainly(there: dict[str, Any]) -> None:
+    """Leave the names of bases that are not public out of Python's errors."""
+    names = there["__dir__"]()
+    own = [each for name, each in there.items() if isinstance(each, type) and name in names]
+    _CLASSES.update(own)
+    for base in {base for each in own for base in each.__mro__} - _CLASSES:
+        if base.__module__.startswith("cdl."):
+            name_plainly(base)
+
+
+def _passed_on(there: dict[str, Any]) -> list[str]:
+    return [
+        name
+        for name, value in there.items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    ]
+
+
+class _Submodule(ModuleType):
+    """A module within a public one: it may bear the name of a class, `cdl.layers.dense`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        parent, _, name = self.__name__.rpartition(".")
+        near = nearest(name.replace("_", ""), dir(sys.modules[parent]))
+        meant = f"; did you mean {parent}.{near}?" if near else ""
+        raise TypeError(f"{self.__name__} is a module and cannot be called{meant}")
+
+
+def missing(
+    module: str, name: str, names: Callable[[], Iterable[str]], caller: FrameType
+) -> AttributeError | ImportError:
+    """The error for a name that a public module does not have.
+
+    An AttributeError, so that `hasattr` is False. `from cdl.layers import LSTM` hides the text of
+    that one, so that statement gets an ImportError.
+
+    Args:
+        module: the module's name.
+        name: what it was asked for.
+        names: gives what it has.
+        caller: the frame that asked.
+    """
+    if name.startswith("_") or caller.f_globals.get("__name__") in _IMPORTERS:
+        # Asked by Python itself, before it looks for a module of that name: nobody reads the text.
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    text = lacks(module, name, names())
+    if _is_import(caller):
+        return ImportError(text, name=module, path=getattr(sys.modules[module], "__file__", None))
+    return AttributeError(text, name=None, obj=None)  # else Python adds what it thinks is near
+
+
+def lacks(module: str, name: str, known: Iterable[str]) -> str:
+    """What to say of a name that a public module does not have, with what is near.
+
+    Args:
+        module: the module's name, which begins with "cdl".
+        name: what it was asked for.
+        known: what it has.
+    """
+    text = explained(f"{module}.{name}".partition(".")[2])
+    if text is not None:
+        return text
+    text = f"module {module!r} has no attribute {name!r}"
+    near = nearest(name, known) or ""
+    homes = [f"cdl.{other}.{name}" for other in _OTHERS if _has(other, name)]
+    if homes and near.lower() != name.lower():
+        return f"{text}: it is {' or '.join(homes[:3])}"
+    return f"{text}; did you mean {near!r}?" if near else text
+
+
+def _has(module: str, name: str) -> bool:
+    return name in dir(importlib.import_module(f"cdl.{module}"))
+
+
+def _is_import(frame: FrameType) -> bool:
+    """Whether a frame is at `from module import name`."""
+    from opcode import opmap
+
+    return frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]

@@ -1,0 +1,175 @@
+"""The checks of arguments that constructors and calls share.
+
+Each takes the owner (a class or function name) and the argument's name, and returns the value in
+the form that the caller keeps, or raises an error that says owner, argument, what was expected
+and what came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl._common.errors import hint
+
+
+def expected(owner: str, name: str, what: str, received: Any) -> ValueError:
+    """The error itself, for checks that are nobody else's."""
+    return ValueError(f"{owner}: {name} must be {what}, got {_shown(received)}")
+
+
+def not_recognized(cls: type, given: Mapping[str, Any]) -> ValueError:
+    """The error for keyword arguments that a class does not have, with the nearest that it has."""
+    import inspect
+
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    makers = [base.__init__ for base in cls.__mro__ if "__init__" in vars(base)]  # type: ignore[misc]
+    known = {
+        each.name
+        for maker in makers
+        for each in inspect.signature(maker).parameters.values()
+        if each.kind in named and each.name != "self"
+    }
+    near = hint(given, known)
+    return ValueError(f"{cls.__name__}: arguments not recognized: {dict(given)}{near}")
+
+
+def positive_int(owner: str, name: str, value: Any) -> int:
+    """A whole number above 0, of Python or of NumPy; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise expected(owner, name, "a positive int", value)
+    return int(value)
+
+
+def whole(owner: str, name: str, value: Any) -> int:
+    """A whole number of Python or of NumPy, of either sign; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise expected(owner, name, "an int", value)
+    return int(value)
+
+
+def exact_count(owner: str, name: str, value: Any) -> int:
+    """How many rows or tokens there are: the core reads their numbers as float32.
+
+    Beyond 2**24 that leaves out every other number, so that another row would be read.
+    """
+    if positive_int(owner, name, value) > 2**24:
+        raise expected(owner, name, "at most 2**24 = 16777216: numbers are read as float32", value)
+    return int(value)
+
+
+def class_number(owner: str, name: str, value: Any) -> int:
+    """A whole number that fits into 32 bits, as the core keeps class numbers."""
+    if not -(2**31) <= whole(owner, name, value) < 2**31:
+        raise expected(owner, name, "an int of 32 bits", value)
+    return int(value)
+
+
+def count(owner: str, name: str, value: Any) -> int:
+    """A whole number of at least 0; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise expected(owner, name, "an int of at least 0", value)
+    return int(value)
+
+
+def several(owner: str, name: str, value: Any, what: str) -> list[Any]:
+    """What a list, range or array holds, as a list; `what` says what that should be."""
+    try:
+        return list(value.tolist() if isinstance(value, np.ndarray) else iter(value))
+    except TypeError:
+        raise expected(owner, name, what, value) from None
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """True or False, of Python or of NumPy, or the 1 and 0 that stand for them."""
+    if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):
+        raise expected(owner, name, "True or False", value)
+    return bool(value)
+
+
+def is_real(value: Any) -> bool:
+    """Whether it is a real number of Python or of NumPy; a bool is none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def number(
+    owner: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """A finite real number from `low` to `high`, both allowed, or between `above` and `below`."""
+    fits = (
+        is_real(value) and math.isfinite(value) and low <= value <= high and above < value < below
+    )
+    if not fits:
+        raise expected(owner, name, f"a number {_range(low, high, above, below)}".strip(), value)
+    return float(value)
+
+
+def _range(low: float, high: float, above: float, below: float) -> str:
+    """Limits in words: `between` two that are allowed themselves."""
+    if not math.isinf(low) and not math.isinf(high):
+        return f"between {low:g} and {high:g}"
+    limits = {"of at least": low, "above": above, "of at most": high, "less than": below}
+    return " and ".join(f"{word} {n:g}" for word, n in limits.items() if not math.isinf(n))
+
+
+def one_of(owner: str, name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """One of a few values."""
+    if not any(value is each or (type(value) is type(each) and value == each) for each in allowed):
+        raise expected(owner, name, f"one of {', '.join(map(repr, allowed))}", value)
+    return value
+
+
+def float32(owner: str, dtype: Any) -> str:
+    """The dtype of a layer, loss or metric: None, or float32 in any spelling, a policy included."""
+    name = dtype
+    if isinstance(dtype, Mapping):
+        name = dtype.get("config", {}).get("name")
+    elif hasattr(dtype, "name") and not isinstance(dtype, type):
+        name = dtype.name
+    elif isinstance(dtype, type) and issubclass(dtype, np.generic):
+        name = np.dtype(dtype).name
+    if name not in (None, "float32"):
+        raise expected(owner, "dtype", "'float32' (all that cdl computes in)", dtype)
+    return "float32"
+
+
+def axes(owner: str, name: str, value: Any) -> int | tuple[int, ...]:
+    """An axis or several of them; a list, which JSON makes of a tuple, is a tuple again."""
+    several = isinstance(value, (list, tuple))
+    for axis in value if several else [value]:
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+            raise expected(owner, name, "an int or a tuple of ints", value)
+    return tuple(int(axis) for axis in value) if several else int(value)
+
+
+def not_yet(owner: str, **given: tuple[Any, Any]) -> None:
+    """Refuse arguments that differ from the only value that cdl can honour so far.
+
+    Args:
+        owner: whose arguments they are.
+        given: name=(value, the value that is honoured).
+    """
+    for name, (value, honoured) in given.items():
+        same = value is honoured or (type(value) is type(honoured) and value == honoured)
+        if not same:
+            raise ValueError(f"{owner}: {name}={value!r} is not supported, only {honoured!r} is")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} of shape {value.shape}"
+    return f"{value!r} of type {type(value).__name__}" if not _plain(value) else repr(value)
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, bool, int, float))

@@ -1,0 +1,1 @@
+"""Configs of objects and the classes that they name."""

@@ -1,0 +1,41 @@
+"""How many numbers may be made while a file is read, whatever its config asks for.
+
+A config is a few lines of text that may ask for a layer of 10**12 units. Who reads a file sets a
+budget that fits what the file holds; weights and metrics are counted against it before memory is
+taken. Without a budget nothing is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_left: ContextVar[list[int] | None] = ContextVar("budget", default=None)
+
+
+@contextmanager
+def limited(numbers: int) -> Iterator[None]:
+    """Within, weights and metrics may have so many numbers in all; in this thread."""
+    token = _left.set([numbers])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def spend(owner: str, shape: Iterable[int]) -> None:
+    """Count an array of a shape that is about to be made.
+
+    Raises:
+        ValueError: it would exceed the budget.
+    """
+    left = _left.get()
+    if left is None:
+        return
+    shape = tuple(shape)
+    size = math.prod(shape)
+    if size > left[0]:
+        raise ValueError(f"{owner} of shape {shape} would be larger than all that the file holds")
+    left[0] -= size

@@ -1,0 +1,1 @@
+"""Programs: instructions, the rules that make them faster, bytecode of elementwise maps."""

@@ -1,0 +1,115 @@
+"""How the primitives of expressions are differentiated, and so expressions.
+
+``SLOPES`` is the one place that knows a primitive's derivative, as an expression in primitives: the
+core has no second formula. Where Keras has a choice (ties, corners) its JAX backend's is taken, but
+for abs, whose slope at 0 is 0 as everywhere else in cdl.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from cdl import _core
+from cdl._ir.elementwise import DY, Expression, Y, apply, in_order
+
+E = Expression
+Slopes = Iterable[Expression | None]
+
+
+def _power_slopes(g: E, y: E, a: E, b: E) -> Slopes:
+    base = apply("where", apply("equal", a, 0.0), 1.0, a)  # where a is 0, the slope by b is 0
+    return g * (b * apply("power", a, b - 1.0)), g * (apply("log", base) * y)
+
+
+def _atan2_slopes(g: E, y: E, a: E, b: E) -> Slopes:
+    size = apply("square", a) + apply("square", b)
+    return g * (b / size), -(g * (a / size))
+
+
+def _maximum_slopes(g: E, y: E, a: E, b: E) -> Slopes:
+    return g * apply("above", a, b), g * apply("above", b, a)
+
+
+def _minimum_slopes(g: E, y: E, a: E, b: E) -> Slopes:
+    return g * apply("above", b, a), g * apply("above", a, b)
+
+
+def _where_slopes(g: E, y: E, a: E, b: E, c: E) -> Slopes:
+    return None, apply("where", a, g, 0.0), apply("where", a, 0.0, g)
+
+
+def _unit(a: E) -> E:
+    """1 - a^2, which loses nothing where a is near 1."""
+    return (1.0 - a) * (1.0 + a)
+
+
+# By primitive: from g, the gradient by its result y, and its operands to the gradients by these.
+# None: no gradient flows, since the slope is 0 wherever there is one. Where two slopes meet, both
+# count half (maximum, minimum); abs and sign have slope 0 at 0, relu as well.
+SLOPES: dict[str, Callable[..., Slopes]] = {
+    "add": lambda g, y, a, b: (g, g),
+    "subtract": lambda g, y, a, b: (g, -g),
+    "multiply": lambda g, y, a, b: (g * b, g * a),
+    "divide": lambda g, y, a, b: (g / b, -((g / b) * y)),
+    "multiply_add": lambda g, y, a, b, c: (g * b, g * a, g),
+    "negative": lambda g, y, a: (-g,),
+    "reciprocal": lambda g, y, a: (-(g * apply("square", y)),),
+    "abs": lambda g, y, a: (g * apply("sign", a),),
+    "square": lambda g, y, a: (g * (a + a),),
+    "sqrt": lambda g, y, a: ((g * 0.5) / y,),
+    "rsqrt": lambda g, y, a: ((g * -0.5) * (y / a),),
+    "cbrt": lambda g, y, a: (g / (3.0 * apply("square", y)),),
+    "power": _power_slopes,
+    "exp": lambda g, y, a: (g * y,),
+    "expm1": lambda g, y, a: (g * (y + 1.0),),
+    "log": lambda g, y, a: (g / a,),
+    "log1p": lambda g, y, a: (g / (1.0 + a),),
+    "log2": lambda g, y, a: (g / (a * math.log(2.0)),),
+    "log10": lambda g, y, a: (g / (a * math.log(10.0)),),
+    "sin": lambda g, y, a: (g * apply("cos", a),),
+    "cos": lambda g, y, a: (-(g * apply("sin", a)),),
+    "tan": lambda g, y, a: (g * (1.0 + apply("square", y)),),
+    "asin": lambda g, y, a: (g * apply("rsqrt", _unit(a)),),
+    "acos": lambda g, y, a: (-(g * apply("rsqrt", _unit(a))),),
+    "atan": lambda g, y, a: (g / (1.0 + apply("square", a)),),
+    "atan2": _atan2_slopes,
+    "sinh": lambda g, y, a: (g * apply("cosh", a),),
+    "cosh": lambda g, y, a: (g * apply("sinh", a),),
+    "tanh": lambda g, y, a: (g * _unit(y),),
+    "asinh": lambda g, y, a: (g * apply("rsqrt", apply("square", a) + 1.0),),
+    "acosh": lambda g, y, a: (g * apply("rsqrt", (a - 1.0) * (a + 1.0)),),
+    "atanh": lambda g, y, a: (g / _unit(a),),
+    "sigmoid": lambda g, y, a: (g * (y * (1.0 - y)),),
+    "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
+    "erf": lambda g, y, a: (g * (apply("exp", -apply("square", a)) * (2.0 / math.sqrt(math.pi))),),
+    "relu": lambda g, y, a: (apply("where", apply("greater", a, 0.0), g, 0.0),),
+    "maximum": _maximum_slopes,
+    "minimum": _minimum_slopes,
+    "mod": lambda g, y, a, b: (g, -(g * apply("floor_divide", a, b))),
+    "fmod": lambda g, y, a, b: (g, -(g * apply("trunc", a / b))),
+    "where": _where_slopes,
+}
+FLAT = frozenset(_core.ELEMENTWISE) - set(SLOPES) - {"copy"}  # no gradient flows through these
+
+
+def gradients(root: Expression, n: int) -> list[Expression | None]:
+    """What the gradient by the result, DY, gives each of the n arguments; None if nothing."""
+    by_result: dict[int, Expression | None] = {id(root): Expression("argument", (), DY)}
+    by_argument: list[Expression | None] = [None] * n
+    for x in reversed(in_order(root)):
+        g = by_result.get(id(x))
+        if g is None or x.primitive == "constant":
+            continue
+        if x.primitive == "argument":
+            k = int(x.value)
+            by_argument[k] = _sum(by_argument[k], g)
+        elif x.primitive in SLOPES:
+            y = Expression("argument", (), Y) if x is root else x
+            for a, slope in zip(x.args, SLOPES[x.primitive](g, y, *x.args), strict=True):
+                by_result[id(a)] = _sum(by_result.get(id(a)), slope)
+    return by_argument
+
+
+def _sum(a: Expression | None, b: Expression | None) -> Expression | None:
+    return b if a is None else a if b is None else a + b

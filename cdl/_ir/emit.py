@@ -1,0 +1,372 @@
+"""Operations over values that move elements about: slices, joins, rows of tables.
+
+Axes are those of a value's shape, which has no batch axis; negative ones count from the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from types import EllipsisType
+from typing import TYPE_CHECKING
+
+from cdl._common.validation import exact_count
+from cdl._ir.elementwise import Expression, apply, argument
+from cdl._ir.instruction import Value
+
+if TYPE_CHECKING:
+    from cdl._ir.instruction import Shape, Value
+    from cdl._ir.program import Program
+    from cdl._tracing.variable import Variable
+
+
+def reshape(program: Program, value: Value, shape: Iterable[int]) -> Value:
+    """The same numbers in another shape; the value itself if it is its own."""
+    shape = tuple(shape)
+    return value if value.shape == shape else program.emit("reshape", [value], shape)
+
+
+def broadcast(program: Program, value: Value, shape: Iterable[int]) -> Value:
+    """Repeated along axes of size 1 and leading axes that it lacks."""
+    shape = tuple(shape)
+    return value if value.shape == shape else program.emit("broadcast", [value], shape)
+
+
+def reduce(
+    program: Program,
+    kind: str,
+    value: Value,
+    axes: Sequence[int] | None = None,
+    keepdims: bool = False,
+) -> Value:
+    """The sum, mean, max, min or prod over axes, or over all of them.
+
+    Axes that are no neighbours are reduced one after the other, the last first.
+    """
+    rank = len(value.shape)
+    left = sorted({a % rank for a in (range(rank) if axes is None else axes)})
+    while left:
+        end = left.pop()
+        start = end
+        while left and left[-1] == start - 1:
+            start = left.pop()
+        numbers, shape = _cut(value.shape, start, end + 1, keepdims)
+        value = program.emit("reduce", [value], shape, numbers=numbers, kind=kind)
+    return value
+
+
+def _cut(shape: Shape, start: int, end: int, keepdims: bool) -> tuple[list[int], Shape]:
+    """Sizes before, of and behind the axes [start, end), and the shape without them."""
+    parts = shape[:start], shape[start:end], shape[end:]
+    middle = (1,) * (end - start) if keepdims else ()
+    return [math.prod(p) for p in parts], (*parts[0], *middle, *parts[2])
+
+
+def arg(
+    program: Program,
+    value: Value,
+    axis: int | None = None,
+    keepdims: bool = False,
+    smallest: bool = False,
+) -> Value:
+    """The place of the largest or smallest along an axis, or among all; no gradient.
+
+    The first of equals; a NaN is the largest and the smallest.
+    """
+    rank = len(value.shape)
+    start, end = (0, rank) if axis is None else (axis % rank, axis % rank + 1)
+    numbers, shape = _cut(value.shape, start, end, keepdims)
+    return program.emit("arg", [value], shape, numbers=numbers, smallest=float(smallest))
+
+
+def cumulate(program: Program, value: Value, axis: int, product: bool = False) -> Value:
+    """Along an axis, the sum or product of all numbers up to each one."""
+    axis %= len(value.shape)
+    numbers, _ = _cut(value.shape, axis, axis + 1, True)
+    return program.emit("cumulate", [value], value.shape, numbers=numbers, product=float(product))
+
+
+def sort(program: Program, value: Value) -> tuple[Value, Value]:
+    """Along the last axis the numbers in ascending order, and their places before.
+
+    Equal numbers keep their order; NaN come last. The places have no gradient.
+    """
+    values = program.emit("sort", [value], value.shape)
+    return values, program.add_output(values, value.shape)
+
+
+def draw(
+    program: Program,
+    kind: str,
+    shape: Iterable[int],
+    seed: int = 0,
+    *,
+    own: int = 0,
+    fixed: bool = False,
+    shared: bool = False,
+) -> Value:
+    """Random numbers: "uniform" in [0, 1), "normal", "truncated_normal".
+
+    Args:
+        program: what it is appended to.
+        kind: the distribution.
+        shape: of the value.
+        seed: what they follow from, besides that of the run.
+        own: 0, or that the seed is one that the user has given: see `Program.draw_of`.
+        fixed: whether they are the same in each step, and follow from this seed alone.
+        shared: whether they are the same for all samples of a batch.
+    """
+    numbers = {"seed": seed, "own": float(own), "fixed": float(fixed)}
+    return program.emit("draw", [], shape, (), shared=shared, kind=kind, **numbers)
+
+
+def product(
+    program: Program, a: Value, b: Value, turned_a: bool = False, turned_b: bool = False
+) -> Value:
+    """The product of matrices, which are the last two axes; either may be turned first.
+
+    Leading axes broadcast. A value of one axis is one row. Either may be shared, and of a shared
+    one with a single matrix no copy is made.
+
+    Raises:
+        ValueError: if the sizes do not fit.
+    """
+    turned = turned_a, turned_b
+    rows, columns = ((1, *v.shape)[-2 : len(v.shape) + 1] for v in (a, b))
+    (m, k), (k_b, n) = (s[::-1] if t else s for s, t in zip((rows, columns), turned, strict=True))
+    if k != k_b:
+        shapes = [
+            f"{v.shape}{', transposed' if t else ''}" for v, t in zip((a, b), turned, strict=True)
+        ]
+        raise ValueError(
+            "product: matrices must agree in the axis that is summed over, got shapes "
+            f"{' and '.join(shapes)}"
+        )
+    leading = [v.shape[:-2] for v in (a, b)]
+    batch = broadcast_shapes(leading)
+    values = [
+        v if math.prod(s) in (1, math.prod(batch)) else broadcast(program, v, batch + v.shape[-2:])
+        for v, s in zip((a, b), leading, strict=True)
+    ]
+    one_row = len(a.shape) == 1 and not turned_a and not batch
+    return program.emit(
+        "product",
+        values,
+        (n,) if one_row else (*batch, m, n),
+        turned_a=float(turned_a),
+        turned_b=float(turned_b),
+    )
+
+
+def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:
+    """The shape that all of them broadcast to.
+
+    Raises:
+        ValueError: if two of them do not fit.
+    """
+    shapes = list(shapes)
+    rank = max(map(len, shapes))
+    made = []
+    for sizes in zip(*((1,) * (rank - len(s)) + s for s in shapes), strict=True):
+        size = max(sizes, key=lambda n: (n != 1, n))
+        if any(n not in (1, size) for n in sizes):
+            raise ValueError(f"shapes do not broadcast: {shapes}")
+        made.append(size)
+    return tuple(made)
+
+
+Key = int | slice | EllipsisType | None
+
+
+def cut(shape: Sequence[int], axis: int) -> tuple[int, int, int]:
+    """The sizes before, along and behind an axis: what the core calls outer, n, inner."""
+    axis %= len(shape)
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
+def concat(program: Program, values: Sequence[Value], axis: int) -> Value:
+    """Values side by side along an axis, along which alone they may differ."""
+    axis %= len(values[0].shape)
+    while len(values) > 1:
+        parts = [values[i : i + 8] for i in range(0, len(values), 8)]
+        values = [_concat(program, part, axis) for part in parts]
+    return values[0]
+
+
+def _concat(program: Program, values: Sequence[Value], axis: int) -> Value:
+    shapes = [v.shape for v in values]
+    if len({(*s[:axis], *s[axis + 1 :]) for s in shapes}) != 1:
+        raise ValueError(f"expected shapes that differ along axis {axis} only, got {shapes}")
+    if len(values) == 1:
+        return values[0]
+    size = sum(s[axis] for s in shapes)
+    shape = (*shapes[0][:axis], size, *shapes[0][axis + 1 :])
+    return program.emit("concat", values, shape, axis=float(axis))
+
+
+def pick(program: Program, value: Value, axis: int, places: Iterable[int]) -> Value:
+    """The elements at these places along an axis; at a place below 0 zeros."""
+    axis %= len(value.shape)
+    places = list(places)
+    if places == list(range(value.shape[axis])):
+        return value
+    shape = (*value.shape[:axis], len(places), *value.shape[axis + 1 :])
+    numbers = [*cut(value.shape, axis), *_runs(places)]
+    return program.emit("pick", [value], shape, numbers=numbers)
+
+
+def _runs(places: Sequence[int]) -> list[int]:
+    """Start, count and step of each run of places that are equally far apart."""
+    found: list[int] = []
+    k = 0
+    while k < len(places):
+        start, count, step = places[k], 1, 1
+        if k + 1 < len(places) and (places[k + 1] < 0) == (start < 0):
+            step = 0 if start < 0 else places[k + 1] - start
+            while k + count < len(places) and (
+                places[k + count] < 0 if start < 0 else places[k + count] == start + count * step
+            ):
+                count += 1
+        found += [-1 if start < 0 else start, count, step]
+        k += count
+    return found
+
+
+def index(program: Program, value: Value, key: Sequence[Key]) -> Value:
+    """What NumPy's basic indexing gives: integers, slices, an ellipsis, None for a new axis.
+
+    Raises:
+        ValueError: if nothing would be left along an axis.
+        IndexError: if there are too many keys, or an integer is no place of its axis.
+    """
+    key = tuple(key)
+    missing = len(value.shape) - sum(k is not None and k is not Ellipsis for k in key)
+    at = next((i for i, k in enumerate(key) if k is Ellipsis), len(key))
+    key = (*key[:at], *[slice(None)] * missing, *key[at + 1 :])
+    if missing < 0 or any(k is Ellipsis for k in key):
+        raise IndexError(f"expected at most {len(value.shape)} keys and one ellipsis, got {key}")
+    shape: list[int] = []
+    axis = 0
+    for k in key:
+        if k is None:
+            shape.append(1)
+            continue
+        n = value.shape[axis]
+        if isinstance(k, int):
+            if not -n <= k < n:
+                raise IndexError(f"expected a place in [{-n}, {n}) of axis {axis}, got {k}")
+            places = [k % n]
+        elif isinstance(k, slice):
+            places = list(range(*k.indices(n)))
+            shape.append(len(places))
+        if not places:
+            raise ValueError(f"expected a slice with elements of axis {axis} of {n}, got {k}")
+        value = pick(program, value, axis, places)
+        axis += 1
+    return reshape(program, value, shape)
+
+
+def permute(program: Program, value: Value, order: Sequence[int]) -> Value:
+    """The axes of a value in another order: axis `order[i]` becomes axis i."""
+    shape = tuple(value.shape[axis] for axis in order)
+    long = [axis for axis in order if value.shape[axis] != 1]
+    if long == sorted(long):  # only axes of size 1 change their place
+        return reshape(program, value, shape)
+    return program.emit("permute", (value,), shape, numbers=order)
+
+
+def take_along(program: Program, value: Value, places: Value, axis: int) -> Value:
+    """Along an axis, the element whose number `places` has; else both have the same shape.
+
+    Negative numbers count from the end; one that is none ends the run with a ``ValueError``.
+    """
+    numbers = cut(value.shape, axis)
+    exact_count("take_along_axis", f"axis {axis}", value.shape[axis])
+    return program.emit("take_along", [value, places], places.shape, numbers=numbers)
+
+
+def gather(
+    program: Program,
+    places: Value,
+    table: Variable | Value,
+    *,
+    wraps: bool = False,
+    label: str = "gather",
+) -> Value:
+    """Rows of a table by number: of a weight, or of a shared value.
+
+    Args:
+        program: what it is appended to.
+        places: numbers of rows, one for each element.
+        table: the weight or value, whose axis 0 are the rows.
+        wraps: whether negative numbers count from the end.
+        label: who is named if a number is none, which ends the run with a ``ValueError``.
+
+    Returns:
+        The value of shape ``(*places.shape, *table.shape[1:])``. Only rows that are read learn
+        from it, or all of them where the optimizer moves weights without a gradient.
+    """
+    rows, width = table.shape[0], math.prod(table.shape[1:])
+    exact_count(label, "the rows of the table", rows)
+    if not isinstance(table, Value) and table.storage.matrix:
+        table = program.param(table)  # lies in panels: its rows are not in one piece
+    inputs: list[Value] = [places]
+    params: list[Variable | None] = []
+    if isinstance(table, Value):
+        inputs.append(reshape(program, table, (rows, width)))
+    else:
+        params.append(table)
+    value = program.emit(
+        "gather",
+        inputs,
+        (*places.shape, width),
+        params,
+        shared=places.shared,
+        wraps=float(wraps),
+        label=label,
+    )
+    return reshape(program, value, (*places.shape, *table.shape[1:]))
+
+
+def stop(program: Program, value: Value) -> Value:
+    """The value, through which no gradient flows."""
+    return program.emit("stop", [value], value.shape)
+
+
+# What inference leaves out.
+NOISES = ("dropout", "patterned_dropout", "noise")
+
+
+def drawn(program: Program, op: str, x: Value, attributes: dict[str, float]) -> Value:
+    """What one of `NOISES` does in training, whatever the program is for.
+
+    Args:
+        program: what it is appended to.
+        op: the operation.
+        x: its input.
+        attributes: those of the operation.
+    """
+    pattern = int(attributes.get("common", 0))  # bit 0: samples; bit k: axis k - 1 of a sample
+    shape = [1 if pattern >> (k + 1) & 1 else n for k, n in enumerate(x.shape)]
+    kind = "normal" if op == "noise" else "uniform"
+    shared = x.shared or bool(pattern & 1)
+    seed, own = int(attributes["seed"]), int(attributes["own"])
+    numbers = draw(program, kind, shape, seed, own=own, shared=shared)
+    if tuple(shape) != x.shape:
+        numbers = broadcast(program, numbers, x.shape)
+    if not x.shared:
+        numbers = program.spread(numbers)
+    return program.map(_formula(op, attributes), [x, numbers])
+
+
+def _formula(op: str, attributes: dict[str, float]) -> Expression:
+    """The operation of x, argument 0, and the drawn numbers, argument 1."""
+    x, number = argument(0), argument(1)
+    if op == "noise":
+        noise = number * attributes["stddev"]
+        return x * (noise + 1.0) if attributes["multiplies"] else x + noise
+    rate = attributes["rate"]
+    kept = 1.0 - rate
+    scale = attributes.get("scale", 1.0 / kept if kept > 0 else 0.0)
+    shift, dropped = attributes.get("shift", 0.0), attributes.get("dropped", 0.0)
+    return apply("where", apply("greater_equal", number, rate), x * scale + shift, dropped)

@@ -1,0 +1,202 @@
+"""The same program with fewer passes over memory: one rule a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cdl import _core
+from cdl._ir.instruction import Ends, Instruction, Listing, Value
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+
+# A loss on probabilities and the one on raw scores that it becomes behind such an activation.
+_ON_SCORES = {
+    ("softmax", "categorical_crossentropy"): "softmax_categorical_crossentropy",
+    ("softmax", "sparse_categorical_crossentropy"): "softmax_sparse_categorical_crossentropy",
+    ("sigmoid", "binary_crossentropy"): "sigmoid_binary_crossentropy",
+}
+
+
+class Rewriter:
+    """Rewrites a copy of a program, one rule a method."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.values = list(program.values)
+        self.instructions = Listing(program.instructions)
+        self.inputs = Ends(program.inputs)
+        self.outputs = Ends(program.outputs)
+        self.pulled = Ends(program.pulled)
+        self.assigned = {id(i.params[0]) for i in program.instructions if i.op == "assign"}
+        self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
+
+    def readers(self, value: Value) -> list[Instruction]:
+        return self.instructions.readers(value)
+
+    def producer(self, value: Value) -> Instruction | None:
+        return self.instructions.giver(value)
+
+    def read_once(self, value: Value) -> bool:
+        """Whether one instruction reads a value, once, and no caller reads it or its gradient."""
+        reader = self.instructions.only_reader(value)
+        if reader is None or value in self.outputs or value in self.pulled:
+            return False
+        return sum(v is value for v in reader.inputs) == 1
+
+    def swap(self, old: Instruction, new: Instruction) -> None:
+        self.instructions.replace(old, new)
+        self.replaced[id(old)] = (old, new)
+
+    def current(self, instruction: Instruction) -> Instruction:
+        """What an instruction has become by now."""
+        while id(instruction) in self.replaced:
+            instruction = self.replaced[id(instruction)][1]
+        return instruction
+
+    def read_instead(self, old: Value, new: Value) -> None:
+        for i in self.readers(old):
+            inputs = [new if v is old else v for v in i.inputs]
+            self.swap(i, i.reading(inputs))
+        self.outputs.replace(old, new)
+        self.pulled.replace(old, new)
+
+    def drop(self, *ops: str) -> None:
+        for i in self.instructions.of(*ops):
+            current = self.current(i)
+            self.instructions.remove(current)
+            self.read_instead(current.outputs[0], current.inputs[0])
+
+    def remove(self, *ops: str) -> None:
+        """Leaves out instructions that have an effect but no output, unless they are reports."""
+        kept = {id(self.current(report)) for report in self.program.reports}
+        for i in self.instructions.of(*ops):
+            if id(i) not in kept:
+                self.instructions.remove(i)
+
+    def cut_dead(self, training: bool) -> None:
+        """Leaves out what leads to no output, no report and no other effect."""
+        live = set(map(id, (*self.outputs, *self.pulled)))
+        for i in reversed(self.instructions):
+            follows = i.op != "batch_norm" or (training and not i.attributes.get("frozen"))
+            has_effect = _core.OPS[i.op].effects and follows
+            if has_effect or not live.isdisjoint(map(id, i.outputs)):
+                live.update(map(id, i.inputs))
+            else:
+                self.instructions.remove(i)
+
+    def reshape_inputs(self) -> None:
+        for i in self.instructions.of("reshape"):
+            old, new = i.inputs[0], i.outputs[0]
+            if old in self.inputs and self.read_once(old) and old.dtype == "float32":
+                self.instructions.remove(i)
+                self.inputs.replace(old, new)
+                new.role = old.role
+
+    def fuse_losses(self) -> None:
+        """A loss on raw scores gives the probabilities too, but takes no gradient of theirs."""
+        for loss in self.instructions.of("loss"):
+            before = self.producer(loss.inputs[0])
+            if before is None:
+                continue
+            form = "softmax" if before.op == "softmax" else before.attributes.get("kind")
+            on_scores = _ON_SCORES.get((str(form), str(loss.attributes["kind"])))
+            if on_scores is None or self._has_other_gradient(before.outputs[0], loss):
+                continue
+            if not self.put_first(loss.inputs[1:]):
+                continue
+            attributes = {**loss.attributes, "kind": on_scores}
+            inputs = (before.inputs[0], *loss.inputs[1:])
+            fused = Instruction("loss", inputs, before.outputs, (), attributes)
+            self.instructions.remove(loss)
+            self.replaced[id(loss)] = (loss, fused)
+            self.instructions.replace(before, fused)
+
+    def _has_other_gradient(self, value: Value, loss: Instruction) -> bool:
+        """Whether anybody but a loss gives a value a gradient: another reader, or the caller."""
+        others = [i for i in self.readers(value) if i is not loss]
+        return value in self.pulled or any(_core.OPS[i.op].gives_gradient for i in others)
+
+    def put_first(self, values: Iterable[Value]) -> bool:
+        """Makes values before all others; False if they are made of others themselves."""
+        makers = [i for v in values if (i := self.producer(v)) is not None]
+        if any(self.producer(v) for i in makers for v in i.inputs):
+            return False
+        for maker in reversed(makers):
+            self.instructions.remove(maker)
+            self.instructions.put_first(maker)
+        return True
+
+    def fuse_activations(self) -> None:
+        for i in self.instructions.of("activation"):
+            product = self.producer(i.inputs[0])
+            if (
+                product is None
+                or "activation" not in _core.OPS[product.op].attributes
+                or product.attributes.get("activation", "linear") != "linear"
+            ):
+                continue
+            if not self.read_once(i.inputs[0]):
+                continue
+            attributes = _plain(dict(i.attributes))
+            if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
+                continue
+            attributes["activation"] = attributes.pop("kind")
+            parts = product.params, attributes, product.numbers
+            fused = Instruction(product.op, product.inputs, i.outputs, *parts)
+            self.instructions.remove(i)
+            self.instructions.replace(product, fused)
+
+    def fork_values(self) -> None:
+        """Where a value gets a gradient more than once, each giver has another output of a fork.
+
+        The caller, each time that it gives one, comes first; then the readers in order.
+        """
+        givers: dict[int, list[tuple[Instruction, int]]] = {}
+        for i, k in self.result().givers():
+            givers.setdefault(id(i.inputs[k]), []).append((i, k))
+        for value in [v for i in self.instructions for v in i.outputs]:
+            takers: list[Callable[[Value], None]]
+            takers = [partial(self.pulled.put, place) for place in self.pulled.places(value)]
+            takers += [partial(self.read, i, k) for i, k in givers.get(id(value), [])]
+            rest = value
+            for take in takers[:-1]:
+                own, rest = self.fork(rest)
+                take(own)
+            if rest is not value:
+                takers[-1](rest)
+
+    def fork(self, value: Value) -> tuple[Value, Value]:
+        """Two values that are one, right behind its producer."""
+        index = len(self.values)
+        shape, shared = value.shape, value.shared
+        outputs = tuple(Value(index + k, shape, "float32", None, shared) for k in range(2))
+        self.values += outputs
+        producer = self.producer(value)
+        assert producer is not None
+        fork = Instruction("fork", (value,), outputs, (), {})
+        self.instructions.put_behind(producer, fork)
+        return outputs[0], outputs[1]
+
+    def read(self, reader: Instruction, k: int, value: Value) -> None:
+        """Makes a value input `k` of what an instruction has become."""
+        reader = self.current(reader)
+        self.swap(reader, reader.reading((*reader.inputs[:k], value, *reader.inputs[k + 1 :])))
+
+    def result(self) -> Program:
+        program = type(self.program)(self.program.training)
+        program.values = self.values
+        program.instructions = list(self.instructions)
+        program.inputs = list(self.inputs)
+        program.outputs = list(self.outputs)
+        program.reports = [self.current(report) for report in self.program.reports]
+        program.pulled = list(self.pulled)
+        return program
+
+
+def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:
+    """relu with its default arguments is a row of its own, whose slope needs only the value."""
+    default = {"kind": "relu", "negative_slope": 0.0, "max_value": float("inf"), "threshold": 0.0}
+    return {"kind": "plain_relu"} if attributes == default else attributes

@@ -1,0 +1,235 @@
+"""What a program is made of: values, and instructions that give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cdl import _core
+from cdl._ir import bytecode
+
+if TYPE_CHECKING:
+    from cdl._tracing.variable import Variable
+
+Shape = tuple[int, ...]
+
+
+class Value:
+    """What an input or an instruction gives: an array of ``shape``, for each sample or for all.
+
+    Attributes:
+        index: its number, by which it is printed.
+        shape: of a sample.
+        dtype: "float32", or "int32" for class numbers.
+        role: what array an input is: "x", "y" or "weight".
+        shared: whether it has no batch axis: a weight read as a value, a constant, a sum over the
+            batch. Its shape is the whole shape.
+        mask: the value that tells which of its lines count (1) and which do not (0), or None for
+            all; its shape is that of this value without the last axis.
+    """
+
+    __slots__ = ("dtype", "index", "mask", "role", "shape", "shared")
+
+    def __init__(
+        self,
+        index: int,
+        shape: Shape,
+        dtype: str,
+        role: str | None = None,
+        shared: bool = False,
+    ) -> None:
+        self.index = index
+        self.shape = shape
+        self.dtype = dtype
+        self.role = role
+        self.shared = shared
+        self.mask: Value | None = None
+
+    def __repr__(self) -> str:
+        return f"%{self.index}"
+
+
+class Instruction:
+    """One operation: the op's name, its values, its weights, its attributes by name.
+
+    ``numbers`` are data of any length that belong to it, such as the elements of a constant.
+    """
+
+    __slots__ = ("attributes", "inputs", "numbers", "op", "outputs", "params")
+
+    def __init__(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        params: Sequence[Variable | None],
+        attributes: dict[str, Any],
+        numbers: Iterable[float] = (),
+    ) -> None:
+        self.op = op
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.params = tuple(params)
+        self.attributes = attributes
+        self.numbers = tuple(numbers)
+
+    def reading(self, inputs: Sequence[Value]) -> Instruction:
+        """The same from other inputs."""
+        parts = self.outputs, self.params, self.attributes, self.numbers
+        return Instruction(self.op, inputs, *parts)
+
+    def gives(self, k: int) -> bool:
+        """Whether input k gets a gradient from it, where its output has one."""
+        row = _core.OPS[self.op]
+        if self.op == "map" and not bytecode.slopes(self.numbers) >> k & 1:
+            return False
+        if self.op == "gather" and k == 0:  # the numbers of the rows
+            return False
+        return row.gives_gradient and self.inputs[k].dtype == "float32" and (row.many or k == 0)
+
+    def __repr__(self) -> str:
+        left = ", ".join(f"{v!r}" for v in self.outputs)
+        words = [f"{v!r}" for v in self.inputs]
+        words += [p.path for p in self.params if p is not None]
+        words += [
+            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()
+        ]
+        if self.op == "map":
+            words = [bytecode.text(self.numbers, words)]
+        elif self.numbers:
+            words.append(_brief(self.numbers))
+        shape = " ".join(f"{'shared ' * v.shared}{list(v.shape)}" for v in self.outputs)
+        return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (
+            f"  {shape}" if shape else ""
+        )
+
+
+class Listing:
+    """Instructions in order, with who gives and who reads each value at hand.
+
+    A change costs the same however many there are: they are linked in both directions, and None
+    stands before the first and behind the last. Who walks through them sees them as they were.
+    """
+
+    def __init__(self, instructions: Iterable[Instruction]) -> None:
+        now = list(instructions)
+        self._now: list[Instruction] | None = now  # all of them in order, if that is known
+        self._after = dict(zip([None, *now], [*now, None], strict=True))
+        self._before = dict(zip([*now, None], [None, *now], strict=True))
+        self._givers: dict[int, Instruction] = {}
+        self._readers: dict[int, dict[int, Instruction]] = {}
+        self._ops: set[str] = set()  # that there have been
+        for instruction in now:
+            self._note(instruction)
+
+    def _note(self, instruction: Instruction) -> None:
+        self._ops.add(instruction.op)
+        for v in instruction.outputs:
+            self._givers[id(v)] = instruction
+        for v in instruction.inputs:
+            self._readers.setdefault(id(v), {})[id(instruction)] = instruction
+
+    def _all(self) -> list[Instruction]:
+        if self._now is None:
+            self._now, instruction = [], self._after[None]
+            while instruction is not None:
+                self._now.append(instruction)
+                instruction = self._after[instruction]
+        return self._now
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return iter(self._all())
+
+    def __reversed__(self) -> Iterator[Instruction]:
+        return reversed(self._all())
+
+    def of(self, *ops: str) -> list[Instruction]:
+        """Those of an op, or of several."""
+        return [] if self._ops.isdisjoint(ops) else [i for i in self._all() if i.op in ops]
+
+    def put_first(self, instruction: Instruction) -> None:
+        """Puts an instruction before all others."""
+        self._put(instruction, self._after[None])
+
+    def put_behind(self, other: Instruction, instruction: Instruction) -> None:
+        """Puts an instruction right behind another one."""
+        self._put(instruction, self._after[other])
+
+    def _put(self, instruction: Instruction, after: Instruction | None) -> None:
+        before = self._before[after]
+        self._after[before] = self._before[after] = instruction
+        self._after[instruction], self._before[instruction] = after, before
+        self._now = None
+        self._note(instruction)
+
+    def remove(self, instruction: Instruction) -> Instruction | None:
+        """Leaves an instruction out; the one behind it."""
+        before, after = self._before.pop(instruction), self._after.pop(instruction)
+        self._after[before], self._before[after] = after, before
+        self._now = None
+        for v in instruction.outputs:
+            if self._givers.get(id(v)) is instruction:
+                del self._givers[id(v)]
+        for v in instruction.inputs:
+            self._readers[id(v)].pop(id(instruction), None)
+        return after
+
+    def replace(self, old: Instruction, new: Instruction) -> None:
+        """Another instruction in the place of one."""
+        self._put(new, self.remove(old))
+
+    def giver(self, value: Value) -> Instruction | None:
+        """The instruction that a value is an output of; None for an input of the program."""
+        return self._givers.get(id(value))
+
+    def readers(self, value: Value) -> list[Instruction]:
+        """The instructions that read a value, each once."""
+        return list(self._readers.get(id(value), {}).values())
+
+    def only_reader(self, value: Value) -> Instruction | None:
+        """The one instruction that reads a value; None if there are none or several."""
+        readers = self._readers.get(id(value), {})
+        return next(iter(readers.values())) if len(readers) == 1 else None
+
+
+class Ends:
+    """Values that a caller gives or gets, in order, where each can be found and exchanged."""
+
+    def __init__(self, values: Iterable[Value]) -> None:
+        self._list = list(values)
+        self._places: dict[int, list[int]] = {}
+        for place, value in enumerate(self._list):
+            self._places.setdefault(id(value), []).append(place)
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self._list)
+
+    def __contains__(self, value: object) -> bool:
+        return id(value) in self._places
+
+    def places(self, value: Value) -> list[int]:
+        """Where a value is."""
+        return list(self._places.get(id(value), []))
+
+    def put(self, place: int, value: Value) -> None:
+        """Another value in one place."""
+        places = self._places[id(self._list[place])]
+        places.remove(place)
+        if not places:
+            del self._places[id(self._list[place])]
+        self._list[place] = value
+        self._places.setdefault(id(value), []).append(place)
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Another value wherever one is."""
+        places = self._places.pop(id(old), [])
+        for place in places:
+            self._list[place] = new
+        if places:
+            self._places.setdefault(id(new), []).extend(places)
+
+
+def _brief(numbers: tuple[float, ...]) -> str:
+    """A list of numbers for the disassembly, which ends early if it is long."""
+    first = " ".join(f"{n:g}" for n in numbers[:8])
+    return f"numbers={first}" + (f" ... ({len(numbers)})" if len(numbers) > 8 else "")

@@ -1,0 +1,113 @@
+"""The instruction "map": emitted for an expression, merged with what it reads.
+
+A chain of elementwise operations is one pass over memory: ``merge`` puts the expression of a map
+into that of its only reader, as far as the core's limits go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cdl._ir.bytecode import TooLongError, compiled, read
+from cdl._ir.elementwise import Expression, apply, argument, arguments, in_order, substituted
+from cdl._ir.instruction import Instruction, Value
+
+if TYPE_CHECKING:
+    from cdl._ir.fusion import Rewriter
+    from cdl._ir.program import Program
+
+MOST_INPUTS = 8
+
+
+def emit(program: Program, expression: Expression | str, inputs: Sequence[Value]) -> Value:
+    """Appends an expression of values of one shape; see ``Program.map``."""
+    if isinstance(expression, str):
+        expression = apply(expression, *arguments(len(inputs)))
+    if len({(v.shape, v.shared) for v in inputs}) != 1:
+        raise ValueError(f"map: expected values of one shape, got {[v.shape for v in inputs]}")
+    expression, inputs = _tidied(expression, inputs)
+    if expression.primitive == "argument":
+        return inputs[0]
+    try:
+        numbers = compiled(expression, len(inputs))
+    except TooLongError:
+        return _in_pieces(program, expression, inputs)
+    return program.emit("map", inputs, inputs[0].shape, numbers=numbers)
+
+
+def _tidied(expression: Expression, inputs: Sequence[Value]) -> tuple[Expression, list[Value]]:
+    """The same of inputs that are read, each once; of one at least, which gives the shape."""
+    used: dict[int, int] = {}  # by id of the value: its new number
+    kept: list[Value] = []
+    for x in in_order(expression):
+        if x.primitive == "argument":
+            value = inputs[int(x.value)]
+            if used.setdefault(id(value), len(kept)) == len(kept):
+                kept.append(value)
+    expression = substituted(expression, lambda k: argument(used[id(inputs[k])]))
+    return expression, kept or list(inputs[:1])
+
+
+def _in_pieces(program: Program, expression: Expression, inputs: Sequence[Value]) -> Value:
+    """An expression that is too long, a primitive at a time; ``merge`` puts together what fits."""
+    made: dict[int, Value] = {}
+    for x in in_order(expression):
+        if x.primitive == "argument":
+            made[id(x)] = inputs[int(x.value)]
+        elif parts := [a for a in x.args if id(a) in made]:  # the others are of constants alone
+            leaves = iter(arguments(len(parts)))
+            operands = (next(leaves) if id(a) in made else a for a in x.args)
+            made[id(x)] = emit(program, apply(x.primitive, *operands), [made[id(a)] for a in parts])
+    return made[id(expression)]
+
+
+def merge(program: Rewriter) -> None:
+    """Each map whose value only another map reads becomes a part of that one."""
+    found = program.instructions.of("map")
+    if len(found) < 2:
+        return
+    kept = {id(v) for v in (*program.outputs, *program.pulled)}
+    readers: dict[int, int] = {}
+    for i in program.instructions:
+        for v in i.inputs:
+            readers[id(v)] = readers.get(id(v), 0) + 1
+    maps: dict[int, Instruction] = {}  # by id of what it gives
+    gone: set[int] = set()
+    for i in found:
+        new = i
+        for v in i.inputs:
+            before = maps.get(id(v))
+            if before is None or readers[id(v)] > 1 or id(v) in kept:
+                continue
+            merged = _merged(new, v, before)
+            if merged is not None:
+                gone.add(id(v))
+                new = merged
+        if new is not i:
+            program.swap(i, new)
+        maps[id(i.outputs[0])] = new
+    for i in program.instructions.of("map"):
+        if id(i.outputs[0]) in gone:
+            program.instructions.remove(i)
+
+
+def _merged(reader: Instruction, value: Value, before: Instruction) -> Instruction | None:
+    """The reader of a value that computes it itself, or None if that is more than one map can."""
+    inputs = [v for v in reader.inputs if v is not value]
+    inputs += [v for v in before.inputs if not any(v is w for w in inputs)]
+    if len(inputs) > MOST_INPUTS:
+        return None
+    number = {id(v): k for k, v in enumerate(inputs)}
+    inner = substituted(read(before.numbers), lambda k: argument(number[id(before.inputs[k])]))
+
+    def replace(k: int) -> Expression:
+        v = reader.inputs[k]
+        return inner if v is value else argument(number[id(v)])
+
+    expression, inputs = _tidied(substituted(read(reader.numbers), replace), inputs)
+    try:
+        numbers = compiled(expression, len(inputs))
+    except TooLongError:
+        return None
+    return Instruction("map", inputs, reader.outputs, (), {}, numbers)

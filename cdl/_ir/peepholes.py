@@ -1,0 +1,127 @@
+"""What was written by hand becomes the instruction that layers use for it.
+
+A product with a weight and a sum with another is a dense layer, a primitive behind it is its
+activation, and the mean of a loss over axes is part of the objective's own mean. So a layer or a
+loss in Python costs what a built-in one costs.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from cdl import _core
+from cdl._ir.bytecode import read
+from cdl._ir.instruction import Instruction, Value
+
+if TYPE_CHECKING:
+    from cdl._ir.fusion import Rewriter
+    from cdl._tracing.variable import Variable
+
+# Primitives that are rows of the activations, as a dense layer takes them.
+_ACTIVATIONS = {
+    "relu": "plain_relu",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "softplus": "softplus",
+    "exp": "exponential",
+}
+
+
+def apply(program: Rewriter) -> None:
+    """All of them, in the order in which one prepares the next."""
+    _fuse_products(program)
+    _fuse_biases(program)
+    _name_activations(program)
+    _fuse_means(program)
+
+
+def _parameter(program: Rewriter, value: Value) -> Variable | None:
+    """The weight that a value is, or None; one that is assigned is another once it is read."""
+    source = program.producer(value)
+    if source is None or source.op != "param":
+        return None
+    (weight,) = source.params
+    return None if id(weight) in program.assigned else weight
+
+
+def _fuse_products(program: Rewriter) -> None:
+    for i in program.instructions.of("product"):
+        x, factor = i.inputs
+        kernel = _parameter(program, factor)
+        turned = i.attributes["turned_a"] or i.attributes["turned_b"]
+        if kernel is None or turned or x.shared or len(kernel.shape) != 2:
+            continue
+        if kernel.storage.matrix and i.outputs[0].shape == (*x.shape[:-1], kernel.shape[1]):
+            program.swap(i, Instruction("dense", [x], i.outputs, (kernel, None), {}))
+
+
+def _fuse_biases(program: Rewriter) -> None:
+    for i in program.instructions.of("map"):
+        if len(i.inputs) != 2:
+            continue
+        sum_of = read(i.numbers)
+        of_two = all(a.primitive == "argument" for a in sum_of.args)
+        if sum_of.primitive != "add" or not of_two:
+            continue
+        for x, other in (i.inputs, i.inputs[::-1]):
+            dense, bias = program.producer(x), _bias(program, other)
+            if dense is None or dense.op != "dense" or bias is None or not program.read_once(x):
+                continue
+            if dense.params[1] is not None or dense.attributes.get("activation") is not None:
+                continue
+            params = (dense.params[0], bias)
+            fused = Instruction("dense", dense.inputs, i.outputs, params, dense.attributes)
+            program.swap(i, fused)
+            program.instructions.remove(dense)
+            break
+
+
+def _bias(program: Rewriter, value: Value) -> Variable | None:
+    """The weight of one axis that a value repeats for each sample and line, or None."""
+    source = program.producer(value)
+    if source is not None and source.op == "broadcast":
+        if source.inputs[0].shape[-1:] != value.shape[-1:]:
+            return None
+        source = program.producer(source.inputs[0])
+    if source is None or source.op != "spread":
+        return None
+    weight = _parameter(program, source.inputs[0])
+    one_axis = weight is not None and weight.shape == value.shape[-1:]
+    return weight if one_axis else None
+
+
+def _name_activations(program: Rewriter) -> None:
+    """A primitive of what a dense layer gives becomes the activation of that name."""
+    for i in program.instructions.of("map"):
+        if len(i.inputs) != 1:
+            continue
+        source, formula = program.producer(i.inputs[0]), read(i.numbers)
+        kind = _ACTIVATIONS.get(formula.primitive)
+        if kind is None or formula.args[0].primitive != "argument":
+            continue
+        if source is not None and source.op == "dense" and _core.ACTIVATIONS_FROM_Y[kind]:
+            program.swap(i, Instruction("activation", i.inputs, i.outputs, (), {"kind": kind}))
+
+
+def _fuse_means(program: Rewriter) -> None:
+    """The mean of means of as many numbers is the mean of all; a sum of n is n times a mean."""
+    for i in program.instructions.of("objective"):
+        loss = program.current(i)
+        while True:
+            source = program.producer(loss.inputs[0])
+            if source is None or source.op not in ("reduce", "reshape"):
+                break
+            kind = source.attributes.get("kind", "mean")
+            weighted = len(loss.inputs) > 1 and prod(loss.inputs[1].shape) > 1
+            if kind not in ("mean", "sum") or weighted or not program.read_once(loss.inputs[0]):
+                break
+            n = prod(source.inputs[0].shape) / prod(loss.inputs[0].shape)
+            sums = bool(loss.attributes["reduction"])
+            factor = {("mean", True): 1 / n, ("sum", False): n}.get((kind, sums), 1.0)
+            attributes = {**loss.attributes, "scale": loss.attributes["scale"] * factor}
+            inputs = (source.inputs[0], *loss.inputs[1:])
+            program.instructions.remove(source)
+            fused = Instruction("objective", inputs, (), (), attributes)
+            program.swap(loss, fused)
+            loss = fused

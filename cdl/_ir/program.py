@@ -1,0 +1,393 @@
+"""A lowered model: a list of instructions over named values, and its simplification.
+
+A program is plain data. Layers, losses and metrics emit into it; ``fused()`` rewrites it into the
+form that the core runs fastest; the core reads it once. ``print(program)`` is a disassembly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _core
+from cdl._ir import emit, mapping, peepholes
+from cdl._ir.fusion import Rewriter
+from cdl._ir.instruction import Instruction, Shape, Value
+
+if TYPE_CHECKING:
+    from cdl._ir.elementwise import Expression
+    from cdl._tracing.variable import Variable
+
+__all__ = ["Instruction", "Program", "Shape", "Value"]
+
+
+class Program:
+    """A list of instructions; see the module's text.
+
+    Args:
+        training: what it is lowered for; layers that are written in Python may differ.
+    """
+
+    def __init__(self, training: bool = False) -> None:
+        self.values: list[Value] = []
+        self.instructions: list[Instruction] = []
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
+        self.reports: list[Instruction] = []
+        self.training = training
+        # Metrics that traced code shows values to, by the id of the report; None: nobody looks.
+        self.observed: dict[int, Any] | None = None
+        # What each layer gives, for who looks for the one that fails; None: nobody does.
+        self.watched: list[tuple[Any, Value]] | None = None
+        # Calls of the user's code: object, name of the method, arguments; None: nobody asks.
+        self.calls: list[tuple[Any, str, dict[str, Any]]] | None = None
+        self._pulled: list[Value] | None = None
+        self._is_fixed = False
+        self._is_forced = False
+        self._read: dict[int, Value] = {}  # what a weight is, by its id
+        self._draws: dict[Any, int] = {}  # of generators: how many there are so far
+        self._assigned: dict[int, Instruction] = {}
+
+    def value(
+        self,
+        shape: Iterable[int],
+        dtype: str = "float32",
+        role: str | None = None,
+        shared: bool = False,
+    ) -> Value:
+        """A new value that nothing gives yet."""
+        value = Value(len(self.values), tuple(int(n) for n in shape), dtype, role, shared)
+        self.values.append(value)
+        return value
+
+    def input(self, shape: Iterable[int], dtype: str = "float32", role: str = "x") -> Value:
+        """A value that the caller's array gives; arrays come in the order of the calls."""
+        value = self.value(shape, dtype, role)
+        self.inputs.append(value)
+        return value
+
+    def emit(
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        shape: Iterable[int],
+        params: Sequence[Variable | None] = (),
+        *,
+        shared: Any = None,  # bool or None; Any, or mypy takes no **dict[str, float] behind it
+        numbers: Any = (),  # numbers in a row
+        **attributes: Any,
+    ) -> Value:
+        """Appends an instruction with one output and returns that output.
+
+        Args:
+            op: a row of the core's table of operations.
+            inputs: up to eight values.
+            shape: of the output.
+            params: its weights, in the row's order.
+            shared: whether the output has no batch axis; None: as all inputs, if there are any.
+            numbers: data of any length.
+            **attributes: in the row's order, or those of the row that attribute 0 names.
+        """
+        if op in emit.NOISES:
+            if self._is_fixed:
+                return inputs[0]
+            if self._is_forced:
+                return emit.drawn(self, op, inputs[0], attributes)
+        if self._is_fixed and op == "batch_norm":
+            attributes["frozen"] = 1.0
+        if shared is None:
+            shared = bool(inputs) and all(v.shared for v in inputs)
+        out = self.value(shape, shared=shared)
+        self.instructions.append(Instruction(op, inputs, (out,), params, attributes, numbers))
+        return out
+
+    def map(self, expression: Expression | str, inputs: Sequence[Value]) -> Value:
+        """Appends an expression of up to eight values of one shape, element by element.
+
+        Args:
+            expression: of arguments that stand for the inputs (elementwise.py), or the name of
+                a primitive of all of them. Chains of maps become one pass in ``fused()``.
+            inputs: values of one shape, all shared or none.
+
+        Returns:
+            The value of that shape; an input itself if the expression is nothing else.
+        """
+        return mapping.emit(self, expression, inputs)
+
+    def param(self, variable: Variable) -> Value:
+        """A weight as a shared value: one instruction, however often it is asked for.
+
+        Behind an ``assign`` it is what was assigned.
+        """
+        if id(variable) not in self._read:
+            self._read[id(variable)] = self.emit(
+                "param", (), variable.shape, (variable,), shared=True
+            )
+        return self._read[id(variable)]
+
+    def constant(self, array: Any) -> Value:
+        """Numbers, as a shared value of the array's shape."""
+        given = np.asarray(array, np.float32)
+        return self.emit("constant", (), given.shape, shared=True, numbers=given.ravel().tolist())
+
+    def spread(self, value: Value) -> Value:
+        """A shared value, given to each sample; any other as it is."""
+        if not value.shared:
+            return value
+        return self.emit("spread", (value,), value.shape, shared=False)
+
+    def draw_of(self, generator: Any) -> int:
+        """The attribute `own` of an instruction that draws from a generator.
+
+        A seed that was given is all that counts, whatever else is in the program: the number of
+        this draw of its generator, from 1. One that was drawn is mixed with that of the run and
+        the place in the program: 0.
+
+        Args:
+            generator: a `SeedGenerator`, or None for none.
+        """
+        if not getattr(generator, "was_given", False):
+            return 0
+        self._draws[generator] = self._draws.get(generator, 0) + 1
+        return self._draws[generator]
+
+    def over_rows(self, value: Value, kind: str) -> Value:
+        """The "sum", "mean", "max" or "min" over the samples of the batch, as a shared value."""
+        return self.emit("over_rows", (value,), value.shape, shared=True, kind=kind)
+
+    def assign(self, variable: Variable, value: Value) -> None:
+        """A weight becomes a shared value when the batch is through, in training and evaluation.
+
+        Raises:
+            ValueError: if the value is a sample's, or has another shape.
+        """
+        if not value.shared or value.shape != variable.shape:
+            what = "shared" if value.shared else "for each sample"
+            raise ValueError(
+                f"{variable.path}: the value to assign must have shape {variable.shape} and be "
+                f"shared by all samples, got shape {value.shape} {what}"
+            )
+        instruction = Instruction("assign", (value,), (), (variable,), {})
+        if before := self._assigned.get(id(variable)):
+            at = len(self.instructions) - 1  # mostly not far from the end, as in a loop's step
+            while self.instructions[at] is not before:
+                at -= 1
+            del self.instructions[at]
+        self.instructions.append(instruction)
+        self._assigned[id(variable)] = instruction
+        self._read[id(variable)] = value
+
+    @contextmanager
+    def fixed(self, training: bool = False) -> Iterator[None]:
+        """What is emitted meanwhile is as in inference: no noise, no statistics of the batch.
+
+        With `training`, noise is there also where the program is one of inference.
+        """
+        before = self.training, self._is_fixed, self._is_forced
+        self._is_fixed = before[1] or not training
+        self._is_forced = training and not before[0] and not self._is_fixed
+        self.training = training and before[0]
+        try:
+            yield
+        finally:
+            self.training, self._is_fixed, self._is_forced = before
+
+    def add_output(self, first: Value, shape: Iterable[int]) -> Value:
+        """Another output, of that shape, of the last instruction, which gives `first`."""
+        last = self.instructions[-1]
+        assert first in last.outputs
+        out = self.value(shape, shared=first.shared)
+        last.outputs = (*last.outputs, out)
+        return out
+
+    @property
+    def hosted(self) -> list[Any]:
+        """Why functions of the user's are called by the core: an Untraced for each."""
+        return [i.attributes["function"].untraced for i in self.instructions if i.op == "host"]
+
+    def output(self, value: Value) -> None:
+        """Marks a value as one that the caller reads."""
+        self.outputs.append(value)
+
+    def loss(
+        self,
+        kind: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        scale: float = 1.0,
+        reduction: str = "mean",
+        **row_params: float,
+    ) -> Instruction:
+        """Appends a loss; ``reduction`` is "mean" (over samples and leading axes) or "sum"."""
+        attributes: dict[str, float | str] = {"kind": kind, "scale": float(scale)}
+        attributes["reduction"] = {"mean": 0.0, "sum": 1.0}[reduction]
+        attributes.update(row_params)
+        return self._score("loss", target, prediction, weight, attributes)
+
+    def objective(
+        self,
+        value: Value,
+        weight: Value | None = None,
+        scale: float = 1.0,
+        reduction: str = "mean",
+        counts: bool = True,
+    ) -> Instruction:
+        """Appends a loss that other instructions compute: the mean (or sum) of a value's elements.
+
+        Args:
+            value: of a sample, of any shape, or shared.
+            weight: one a sample, one a line or one an element; the mean divides by the number of
+                elements whatever it is.
+            scale: what the loss is multiplied by.
+            reduction: "mean" or "sum".
+            counts: whether it is a report; else it is part of the total as penalties are.
+        """
+        attributes = {
+            "scale": float(scale),
+            "reduction": {"mean": 0.0, "sum": 1.0}[reduction],
+            "counts": float(counts),
+        }
+        inputs = (value,) if weight is None else (value, weight)
+        instruction = Instruction("objective", inputs, (), (), attributes)
+        self.instructions.append(instruction)
+        if counts:
+            self.reports.append(instruction)
+        return instruction
+
+    def metric(
+        self,
+        kind: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        **row_params: float,
+    ) -> Instruction:
+        """Appends a metric: the (weighted) mean of a value of each prediction."""
+        return self._score("metric", target, prediction, weight, {"kind": kind, **row_params})
+
+    def measure(
+        self,
+        kind: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        **row_params: float,
+    ) -> Instruction:
+        """Appends a metric that is the (weighted) mean of a loss: ``kind`` is a row of losses."""
+        return self._score("measure", target, prediction, weight, {"kind": kind, **row_params})
+
+    def tally(
+        self,
+        kind: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        params: Sequence[Variable | None] = (),
+        **row_params: float,
+    ) -> Instruction:
+        """Appends a metric that counts; ``weight`` may have the shape of the prediction."""
+        attributes: dict[str, float | str] = {"kind": kind, **row_params}
+        return self._score("tally", target, prediction, weight, attributes, params)
+
+    def score(self, op: str, inputs: Sequence[Value], **attributes: float) -> Instruction:
+        """Appends an op that reports, such as a loss that is no row of a table."""
+        instruction = Instruction(op, inputs, (), (), attributes)
+        self.instructions.append(instruction)
+        self.reports.append(instruction)
+        return instruction
+
+    def _score(
+        self,
+        op: str,
+        target: Value,
+        prediction: Value,
+        weight: Value | None,
+        attributes: dict[str, float | str],
+        params: Sequence[Variable | None] = (),
+    ) -> Instruction:
+        inputs = (prediction, target) if weight is None else (prediction, target, weight)
+        instruction = Instruction(op, inputs, (), params, attributes)
+        self.instructions.append(instruction)
+        self.reports.append(instruction)
+        return instruction
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The weights, in order of first use, each once."""
+        seen: dict[int, Variable] = {}
+        for instruction in self.instructions:
+            for param in instruction.params:
+                if param is not None:
+                    seen.setdefault(id(param), param)
+        return list(seen.values())
+
+    @property
+    def pulled(self) -> list[Value]:
+        """The values whose gradients the caller gives; without a loss that is output 0.
+
+        What is a loss but does not count, as penalties do not, leaves the output to the caller.
+        """
+        if self._pulled is not None:
+            return self._pulled
+        rows = _core.OPS
+        losses = [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
+        scored = any(i.attributes.get("counts", 1.0) for i in losses)
+        return [] if scored else self.outputs[:1]
+
+    @pulled.setter
+    def pulled(self, values: list[Value]) -> None:
+        self._pulled = values
+
+    def givers(self) -> list[tuple[Instruction, int]]:
+        """Who gives which of its inputs a gradient, in order: instructions, and numbers of inputs.
+
+        They are the losses and what leads to them or to a pulled value. What only metrics read has
+        none to give.
+        """
+        wanted = set(map(id, self.pulled))
+        givers = []
+        for i in reversed(self.instructions):
+            row = _core.OPS[i.op]
+            if row.gives_gradient and (row.reports or not wanted.isdisjoint(map(id, i.outputs))):
+                gets = [k for k in range(len(i.inputs)) if i.gives(k)]
+                givers += [(i, k) for k in reversed(gets)]
+                wanted.update(id(i.inputs[k]) for k in gets)
+        return givers[::-1]
+
+    def fused(self, training: bool = True, penalties: bool = True) -> Program:
+        """The same computation with fewer passes over memory.
+
+        Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
+        of a small number); a dense product takes the bias and the activation along; a reshape of
+        an input is left to the gather; a chain of maps is one; what leads to nothing is dropped.
+        Products, sums and means written by hand become the instructions that layers use.
+        Without ``training`` dropout and noise are nothing; with it a value that gets gradients from
+        several readers is forked. Without ``penalties`` those on activities, which nobody will
+        read, are not computed and nothing is assigned.
+        """
+        program = Rewriter(self)
+        if not training:
+            program.drop(*emit.NOISES, "stop")
+        if not penalties:
+            program.drop("activity")
+            program.remove("assign", "objective")
+        program.cut_dead(training)
+        peepholes.apply(program)
+        program.cut_dead(training)
+        program.reshape_inputs()
+        program.fuse_losses()
+        program.fuse_activations()
+        mapping.merge(program)
+        if training:
+            program.fork_values()
+        return program.result()
+
+    def __str__(self) -> str:
+        lines = [f"{v!r} = input {v.role}  {list(v.shape)} {v.dtype}" for v in self.inputs]
+        lines += [repr(i) for i in self.instructions]
+        lines += [f"output {v!r}" for v in self.outputs]
+        return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""From calls on symbolic tensors to a graph and to a program."""

@@ -1,0 +1,103 @@
+"""Activations in graphs: cdl's own called on symbolic values, and the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.naming import unique
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor, operator_of
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+
+
+class Applied:
+    """One of cdl's activations as the operation of a node.
+
+    Args:
+        activation: has `lower`, and `output_shape` if that is not the input's.
+        options: its arguments behind x.
+    """
+
+    def __init__(self, activation: Any, options: dict[str, Any]) -> None:
+        self.activation = activation
+        self.options = options
+        self.name = unique(activation.name)
+        self._inbound_nodes: list[graphs.Node] = []
+
+    def append_to(self, program: Program, x: Value) -> Value:
+        """Append what the activation's `lower` says."""
+        y: Value = self.activation.lower(program, x, **self.options)
+        return y
+
+
+def applied(activation: Any, x: KerasTensor, options: dict[str, Any]) -> KerasTensor:
+    """The activation of a symbolic value, along its last axis if along any."""
+    shape = activation.output_shape(x.shape)
+    result = x.like(shape, "float32")
+    return graphs.record(Applied(activation, options), (x,), {}, result)  # type: ignore[no-any-return]
+
+
+def along(activation: Any, x: KerasTensor, options: dict[str, Any]) -> Any:
+    """The same along the axis that the options name.
+
+    Raises:
+        ValueError: x has no such axis, or it is several.
+    """
+    options = dict(options)
+    axis = options.pop("axis")
+    if not isinstance(axis, int) or not -len(x.shape) <= axis < len(x.shape):
+        raise ValueError(f"{activation.name}: axis must be one of {len(x.shape)} axes, got {axis}")
+    move = operator_of("moveaxis")
+    if axis in (-1, len(x.shape) - 1):
+        return applied(activation, x, options)
+    return move(applied(activation, move(x, axis, -1), options), -1, axis)
+
+
+class Followed:
+    """An activation that the user wrote in Python, as a layer has it.
+
+    Args:
+        function: of one array, written with `cdl.ops`.
+        owner: the layer's class, for messages.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], owner: str) -> None:
+        self.function = function
+        self.owner = owner
+        self.name = self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, x: Any) -> Any:
+        """What the function gives."""
+        return self.function(x)
+
+    def output_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The shape of the function's result for an x of this shape, batch axis first.
+
+        Raises:
+            ValueError: what the function does cannot be compiled.
+        """
+        return self._graph(KerasTensor(shape)).outputs.shape  # type: ignore[no-any-return]
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append what the function does."""
+        graph = self._graph(KerasTensor((None, *x.shape)), program.training)
+        y: Value = graph.lower(program, [x])
+        return y
+
+    def _graph(self, x: KerasTensor, training: bool = False) -> graphs.Graph:
+        try:
+            graph = graphs.trace(self.function, (x,), {}, training)
+        except Exception as error:
+            raise ValueError(
+                f"{self.owner}: activation must be a function that can be compiled, of operators "
+                f"and functions of cdl.ops, got {self.name!r}: {error}"
+            ) from error
+        if not isinstance(graph.outputs, KerasTensor):
+            raise ValueError(
+                f"{self.owner}: activation must give a value for x, got {graph.outputs!r} from "
+                f"{self.name!r}"
+            )
+        return graph

@@ -1,0 +1,102 @@
+"""Running a few instructions at once on arrays: `layer(x)`, `relu(x)`, `loss(y, p)`.
+
+The formulas live once, in the core: an eager call is a small program. Who calls it again keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cdl import _core
+from cdl._ir.program import Program
+from cdl._tracing.variable import Array
+
+_MOST_BYTES = 2**23  # of an executor that is kept: a larger one takes longer to run than to make
+_MOST = 4  # executors of a program: numbers of rows that came once must not pile up
+
+
+class Batch(NamedTuple):
+    """What `Runner.batch` found: all outputs, and the activity penalties of the batch."""
+
+    outputs: list[Array]
+    penalty: float
+
+
+class Runner:
+    """A program for calls on arrays, and its executors, by the number of rows.
+
+    Each call has one for itself, so that several threads may call at once.
+
+    Args:
+        program: fused.
+        training: whether dropout and the like behave as in training in `batch`.
+    """
+
+    def __init__(self, program: Program, training: bool = False) -> None:
+        self.program = program
+        self._training = training
+        self._free: dict[int, _core.Executor] = {}
+        self._nothing = [np.empty((0, *value.shape), np.float32) for value in program.inputs]
+
+    def rows(self, arrays: Sequence[Array]) -> Any:
+        """The outputs for all rows of ``arrays``: an array, or a list of several.
+
+        Args:
+            arrays: one for each input, all with as many rows.
+        """
+        rows = max(1, min(len(arrays[0]), 256))
+        executor = self._take(rows)
+        outputs = executor.predict(list(arrays))
+        self._give_back(rows, executor)
+        return outputs
+
+    def batch(self, arrays: Sequence[Array], iteration: int, seed: int) -> Batch:
+        """All rows of ``arrays`` as one batch; weights that follow the batches do so in training.
+
+        Args:
+            arrays: one for each input, all with as many rows.
+            iteration: number of the step, for random numbers.
+            seed: of the random numbers.
+        """
+        rows = len(arrays[0])
+        executor = self._take(rows)
+        executor.reset()
+        executor.begin(list(arrays), rows)
+        executor.forward(self._training, iteration, seed)
+        outputs = [executor.output(i, rows) for i in range(len(self.program.outputs))]
+        batch = Batch(outputs, executor.penalty()[0] / rows)
+        executor.begin(self._nothing, 1)  # lets go of the arrays
+        self._give_back(rows, executor)
+        return batch
+
+    def _take(self, rows: int) -> _core.Executor:
+        kept = self._free.pop(rows, None)
+        return _core.Executor(self.program, rows, training=self._training) if kept is None else kept
+
+    def _give_back(self, rows: int, executor: _core.Executor) -> None:
+        if executor.memory()[0] <= _MOST_BYTES:
+            if len(self._free) >= _MOST:
+                self._free.clear()
+            self._free[rows] = executor
+
+
+def run(program: Program, arrays: Sequence[Array]) -> Any:
+    """The outputs of ``program`` for all rows of ``arrays``: an array, or a list of several.
+
+    Args:
+        program: its outputs are what is returned.
+        arrays: one for each of its inputs, all with as many rows.
+    """
+    return Runner(program.fused(training=False)).rows(arrays)
+
+
+def states(program: Program, arrays: Sequence[Array], most: int) -> list[tuple[float, ...]]:
+    """The state of each report of ``program`` over all rows, in batches of at most ``most``."""
+    rows = max(1, min(len(arrays[0]), most))
+    executor = _core.Executor(program.fused(training=False), rows)
+    executor.begin(list(arrays), rows)
+    executor.test(10**9, 1e9)
+    return executor.states()

@@ -1,0 +1,271 @@
+"""What is to be computed, written down: symbolic tensors and the calls that make them.
+
+Calling a layer, a model or a function of `cdl.ops` on a `KerasTensor` computes nothing: it makes a
+`Node`, which knows the operation, its arguments, and its results. A `Graph` is all nodes between
+some tensors; lowering it hands each node's operation the values of a program.
+
+Python code of the user's, such as the `call` of a layer, is run once on symbolic tensors, within a
+`Scope` that notes what else it does: losses that it adds, weights that it assigns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cdl import tree
+from cdl._tracing.keras_tensor import KerasTensor, operator_of, symbolic_error
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+
+__all__ = [
+    "Graph",
+    "KerasTensor",
+    "Node",
+    "Scope",
+    "assign",
+    "current_scope",
+    "operator_of",
+    "record",
+    "scope",
+    "symbolic_error",
+    "tensors_in",
+    "trace",
+]
+
+_serials = itertools.count()
+_local = threading.local()
+
+
+class Node:
+    """One call of an operation.
+
+    Attributes:
+        operation: a layer, a model, or what `cdl.ops` is made of; it has `append_to`.
+        args: what it was called with; tensors, weights, arrays and plain values, nested. Lists and
+            dicts are copies: the caller's may grow when the call is long over.
+        kwargs: likewise, by name.
+        outputs: the tensors that came out, nested as the operation gives them.
+        inputs: the tensors among the arguments, in order.
+        serial: its number; a node's inputs have smaller ones.
+    """
+
+    def __init__(
+        self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any
+    ) -> None:
+        self.operation = operation
+        self.args = tuple(map(_own, args))
+        self.kwargs = {name: _own(value) for name, value in kwargs.items()}
+        self.outputs = outputs
+        self.inputs = tensors_in((args, kwargs))
+        self.serial = next(_serials)
+        for i, tensor in enumerate(tree.flatten(outputs)):
+            if isinstance(tensor, KerasTensor):
+                tensor.node, tensor.tensor_index = self, i
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is that of an Input."""
+        return not self.inputs and getattr(self.operation, "batch_shape", None) is not None
+
+    @property
+    def input_tensors(self) -> list[KerasTensor]:
+        """The same as `inputs`, as Keras names it."""
+        return self.inputs
+
+    @property
+    def output_tensors(self) -> list[KerasTensor]:
+        """The outputs without their structure."""
+        return tensors_in(self.outputs)
+
+    @property
+    def parents(self) -> list[Node]:
+        """The nodes that give the inputs."""
+        return [tensor.node for tensor in self.inputs if tensor.node is not None]
+
+
+def _own(value: Any) -> Any:
+    """A structure of the same leaves that nobody else changes; a leaf itself."""
+    return tree.map_structure(lambda leaf: leaf, value) if tree.is_nested(value) else value
+
+
+def tensors_in(structure: Any) -> list[KerasTensor]:
+    """The symbolic tensors in a structure, in order."""
+    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, KerasTensor)]
+
+
+def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
+    """Notes a call; returns its outputs."""
+    node = Node(operation, args, kwargs, outputs)
+    scope = current_scope()
+    if scope is not None:
+        scope.nodes.append(node)
+    else:
+        nodes = getattr(operation, "_inbound_nodes", None)
+        if nodes is not None:
+            nodes.append(node)
+    return outputs
+
+
+# --- the user's Python, traced ---
+
+
+class Scope:
+    """One run of the user's Python on symbolic tensors.
+
+    Attributes:
+        training: whether it is traced for training.
+        nodes: the calls it made, in order.
+        losses: what it added to the loss.
+    """
+
+    def __init__(self, training: bool) -> None:
+        self.training = training
+        self.nodes: list[Node] = []
+        self.losses: list[KerasTensor] = []
+
+
+def current_scope() -> Scope | None:
+    """The innermost scope of this thread; None outside of all."""
+    return getattr(_local, "scope", None)
+
+
+@contextmanager
+def scope(training: bool) -> Iterator[Scope]:
+    """Runs the body within a scope of its own."""
+    before = current_scope()
+    _local.scope = own = Scope(training)
+    try:
+        yield own
+    finally:
+        _local.scope = before
+
+
+class Assignment:
+    """The operation of a node that changes a weight: `variable.assign(tensor)` in a traced call."""
+
+    name = "assign"
+
+    def append_to(self, program: Program, variable: Any, value: Any) -> Value:
+        """Append it; who reads the weight behind it reads the new value."""
+        program.assign(variable, value)
+        return value  # type: ignore[no-any-return]
+
+
+def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
+    """Notes that a weight is given a symbolic value; returns that.
+
+    Raises:
+        TypeError: this is not within the `call` of a layer or model.
+    """
+    own = current_scope()
+    if own is None:
+        raise symbolic_error(
+            f"{variable.name}: a symbolic value can be assigned only in the call() of a layer",
+            "assign arrays elsewhere",
+        )
+    if tensor.lead or tensor.shape != variable.shape:
+        raise ValueError(
+            f"{variable.path}: the value to assign must have shape {variable.shape} and be shared "
+            f"by all samples, got {tensor!r}"
+        )
+    record(Assignment(), (variable, tensor), {}, KerasTensor(tensor.shape, lead=0))
+    return tensor
+
+
+class Graph:
+    """All nodes between some input tensors and some outputs.
+
+    Args:
+        inputs: the tensors that are given.
+        outputs: what is wanted, nested.
+        traced: the scope in which it was written down: all its nodes belong to it.
+
+    Raises:
+        ValueError: an output depends on a tensor that is not given.
+    """
+
+    def __init__(
+        self, inputs: list[KerasTensor], outputs: Any, traced: Scope | None = None
+    ) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.losses = list(traced.losses) if traced is not None else []
+        kept = [] if traced is None else [n for n in traced.nodes if _acts(n)]
+        wanted = [*tensors_in(outputs), *self.losses]
+        self.nodes = _nodes_between(inputs, wanted, kept)
+
+    def lower(self, program: Program, values: list[Value]) -> Any:
+        """Append all nodes to a program; the values of the outputs, nested as those are."""
+        known: dict[int, Any] = {id(t): v for t, v in zip(self.inputs, values, strict=True)}
+
+        def value_of(leaf: Any) -> Any:
+            return known[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+        for node in self.nodes:
+            args = tree.map_structure(value_of, node.args) if node.args else ()
+            kwargs = tree.map_structure(value_of, node.kwargs) if node.kwargs else {}
+            with_node = getattr(node.operation, "append_node", None)
+            if with_node is not None:
+                result = with_node(program, node, args, kwargs)
+            else:
+                result = node.operation.append_to(program, *args, **kwargs)
+            if program.watched is not None:
+                program.watched += [(node.operation, value) for value in tree.flatten(result)]
+            given = tree.flatten(result)
+            for tensor, value in zip(tree.flatten(node.outputs), given, strict=True):
+                known[id(tensor)] = value
+        for loss in self.losses:
+            program.objective(known[id(loss)], reduction="sum", counts=False)
+        return tree.map_structure(value_of, self.outputs)
+
+
+def _acts(node: Node) -> bool:
+    """Whether a node matters though nobody reads what it gives."""
+    return isinstance(node.operation, Assignment) or getattr(node.operation, "acts", False)
+
+
+def _nodes_between(
+    inputs: list[KerasTensor], outputs: list[KerasTensor], kept: list[Node]
+) -> list[Node]:
+    """The nodes that lead from inputs to outputs, and those to be kept, each after its parents."""
+    given = {id(tensor) for tensor in inputs}
+    found: dict[int, Node] = {}
+    waiting = [tensor for node in kept for tensor in node.inputs]
+    for node in kept:
+        found[id(node)] = node
+    waiting += outputs
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in given:
+            continue
+        node = tensor.node  # type: ignore[assignment]
+        if node is None or node.is_input:
+            raise ValueError(
+                f"Graph disconnected: the output depends on {tensor!r}, which is none of the "
+                f"inputs {[each.name for each in inputs]}"
+            )
+        if id(node) not in found:
+            found[id(node)] = node
+            waiting += node.inputs
+    return sorted(found.values(), key=lambda node: node.serial)
+
+
+def trace(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
+) -> Graph:
+    """Runs a Python function once on symbolic tensors.
+
+    Args:
+        function: the user's.
+        args: its arguments; the tensors in them are the graph's inputs.
+        kwargs: likewise, by name.
+        training: whether the graph is that of training.
+    """
+    with scope(training) as own:
+        outputs = function(*args, **kwargs)
+    return Graph(tensors_in((args, kwargs)), outputs, own)

@@ -1,0 +1,361 @@
+"""KerasTensor: a value that is not known yet, and what can be done with one.
+
+Python's operators on it are functions of `cdl.ops`. What would need its numbers raises an error
+that shows the user's line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import linecache
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cdl._common.errors import Listed
+
+if TYPE_CHECKING:
+    from cdl._tracing.graph import Node
+
+
+Shape = tuple[int | None, ...]
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_serials = itertools.count()
+
+# What Python's operators on symbolic tensors mean, by the name of the method; `cdl.ops` fills it.
+OPERATORS: dict[str, Callable[..., Any]] = {}
+
+
+class History(NamedTuple):
+    """Where a tensor comes from, as Keras names it."""
+
+    operation: Any
+    node_index: int
+    tensor_index: int
+
+
+class KerasTensor(Listed):
+    """A value that is not known yet: a shape, a dtype, and where it comes from.
+
+    Args:
+        shape: of all samples, None for sizes that are not known.
+        dtype: name of the dtype; whatever it is, programs compute in float32.
+        sparse: only False.
+        ragged: only False.
+        record_history: accepted, as Keras has it.
+        name: None makes one.
+        lead: how many lines of a sample one step along the first axis of `shape` is worth: 1 if
+            that is the batch axis, m if the batch and an axis of size m have been made one, 0 if
+            the tensor has no batch axis.
+        batch_axis: which axis is the batch axis, if there is one; after `transpose` and `stack`
+            that may be another one than the first.
+
+    Raises:
+        ValueError: `sparse` or `ragged` is true.
+    """
+
+    _inner: tuple[str, ...] = ("batch_axis", "lead", "like", "node", "sample_shape", "tensor_index")
+
+    def __init__(
+        self,
+        shape: Iterable[int | None],
+        dtype: str = "float32",
+        sparse: bool = False,
+        ragged: bool = False,
+        record_history: bool = True,
+        name: str | None = None,
+        *,
+        lead: int = 1,
+        batch_axis: int = 0,
+    ) -> None:
+        del record_history
+        if sparse or ragged:
+            which = "sparse" if sparse else "ragged"
+            raise ValueError(f"KerasTensor: {which}=True is not supported, only False is")
+        self.shape: Shape = tuple(None if n is None else int(n) for n in shape)
+        self.dtype = str(dtype)
+        self.name = name if name is not None else f"keras_tensor_{next(_serials)}"
+        self.sparse = self.ragged = False
+        self.lead = lead if self.shape else 0
+        self.batch_axis = batch_axis
+        self.node: Node | None = None
+        self.tensor_index = 0
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int | None:
+        """The number of elements, None if it is not known."""
+        total = 1
+        for n in self.shape:
+            if n is None:
+                return None
+            total *= n
+        return total
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of the value that a program has for it: of a sample, or of all of it."""
+        if not self.lead:
+            sizes = self.shape
+        elif self.lead > 1:
+            sizes = (self.lead, *self.shape[1:])
+        else:
+            sizes = self.shape[: self.batch_axis] + self.shape[self.batch_axis + 1 :]
+        if None in sizes:
+            raise ValueError(
+                f"{self.name}: all axes but that of the samples must have a size that is known, "
+                f"got shape {self.shape}"
+            )
+        return tuple(n for n in sizes if n is not None)
+
+    def like(
+        self, shape: Iterable[int | None] | None = None, dtype: str | None = None
+    ) -> KerasTensor:
+        """A tensor of its own with this one's batch axis.
+
+        Args:
+            shape: with that axis in the same place; None for this one's.
+            dtype: None for this one's.
+        """
+        shape = self.shape if shape is None else shape
+        dtype = self.dtype if dtype is None else dtype
+        return KerasTensor(shape, dtype, lead=self.lead, batch_axis=self.batch_axis)
+
+    def reshape(self, newshape: Any) -> Any:
+        """As `cdl.ops.reshape`."""
+        return operator_of("reshape")(self, newshape)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """As `cdl.ops.squeeze`."""
+        return operator_of("squeeze")(self, axis)
+
+    @property
+    def _keras_history(self) -> History:
+        """The operation that gives it, which of its calls, and which of the results it is."""
+        node = self.node
+        if node is None:
+            raise AttributeError(f"{self.name} is not the result of any operation")
+        nodes = getattr(node.operation, "_inbound_nodes", [])
+        return History(node.operation, nodes.index(node) if node in nodes else 0, self.tensor_index)
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+    # What needs the numbers themselves.
+
+    def __bool__(self) -> bool:
+        raise symbolic_error(
+            "the truth value of a symbolic tensor is not known while tracing",
+            "choose by cdl.ops.where(condition, a, b)",
+        )
+
+    def __float__(self) -> float:
+        raise symbolic_error(_NO_NUMBER, "go on with cdl.ops")
+
+    def __int__(self) -> int:
+        raise symbolic_error(_NO_NUMBER, "go on with cdl.ops")
+
+    def __index__(self) -> int:
+        raise symbolic_error(_NO_NUMBER, "an index of that kind is for cdl.ops.take")
+
+    def __len__(self) -> int:
+        raise symbolic_error("a symbolic tensor has no len()", "use its .shape")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise symbolic_error("a symbolic tensor cannot be iterated over", "use cdl.ops.unstack")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise symbolic_error("a symbolic tensor is no NumPy array", "use the function of cdl.ops")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return ufunc_of_symbols(ufunc, method, inputs, kwargs)  # an array stood left of + or *
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        raise function_of_symbols(func)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise symbolic_error(
+            "a symbolic tensor cannot be assigned to", "use cdl.ops.where or cdl.ops.concatenate"
+        )
+
+
+_NO_NUMBER = "the number in a symbolic tensor is not known while tracing"
+_METHOD_OF_UFUNC = {
+    "negative": "neg",
+    "positive": "pos",
+    "absolute": "abs",
+    "invert": "invert",
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "truediv",
+    "true_divide": "truediv",
+    "floor_divide": "floordiv",
+    "remainder": "mod",
+    "power": "pow",
+    "matmul": "matmul",
+    "equal": "eq",
+    "not_equal": "ne",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "logical_and": "and",
+    "logical_or": "or",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+}
+_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
+_ONE_WAY = ("eq", "ne", "lt", "le", "gt", "ge", "getitem")
+_UNARY = ("neg", "abs", "pos", "invert")
+
+
+def operator_of(name: str) -> Callable[..., Any]:
+    """The function of `cdl.ops` that an operator stands for, or that has that name."""
+    ops = importlib.import_module("cdl.ops")  # which fills them
+    found: Callable[..., Any] = OPERATORS.get(name) or getattr(ops, name)
+    return found
+
+
+def ufunc_of_symbols(
+    ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """What an operator of Python means that NumPy has made one of its functions of.
+
+    Raises:
+        TypeError: the user has called a function of NumPy.
+    """
+    name = _METHOD_OF_UFUNC.get(ufunc.__name__)
+    if name is None or method != "__call__" or kwargs:
+        raise symbolic_error(
+            f"numpy.{ufunc.__name__} of a symbolic tensor", f"use cdl.ops.{ufunc.__name__}"
+        )
+    return operator_of(name)(*inputs)
+
+
+def function_of_symbols(function: Any) -> TypeError:
+    """The error for a function of NumPy that is no operator of Python."""
+    name = getattr(function, "__name__", "?")
+    return symbolic_error(f"numpy.{name} of a symbolic value", f"use cdl.ops.{name}")
+
+
+def _method(name: str, swapped: bool = False) -> Callable[..., Any]:
+    def method(self: Any, *others: Any) -> Any:
+        return (
+            operator_of(name)(*reversed(others), self)
+            if swapped
+            else operator_of(name)(self, *others)
+        )
+
+    return method
+
+
+def give_operators(cls: type) -> None:
+    """Gives a class Python's operators, as functions of `cdl.ops`."""
+    for name in (*_BINARY, *_ONE_WAY, *_UNARY):
+        setattr(cls, f"__{name}__", _method(name))
+    for name in _BINARY:
+        setattr(cls, f"__r{name}__", _method(name, swapped=True))
+    setattr(cls, "__hash__", object.__hash__)  # noqa: B010 - mypy knows no other way
+
+
+give_operators(KerasTensor)
+
+
+def is_keras_tensor(x: Any) -> bool:
+    """Whether x is a symbolic tensor.
+
+    Args:
+        x: anything.
+    """
+    return isinstance(x, KerasTensor)
+
+
+def symbolic_error(what: str, hint: str) -> TypeError:
+    """The error for what cannot be done to a symbolic value, with the user's line."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(path, line).strip()
+    return TypeError(f"{path}:{line}: {what}: {hint}" + (f"\n    {text}" if text else ""))
+
+
+class SampleCount:
+    """The number of samples of a batch, times a number.
+
+    Args:
+        times: the size of the axis that has been made one with the batch axis.
+    """
+
+    __slots__ = ("times",)
+
+    def __init__(self, times: int = 1) -> None:
+        self.times = times
+
+    def __mul__(self, other: Any) -> Any:
+        if isinstance(other, int) and other > 0:
+            return SampleCount(self.times * other)
+        return operator_of("mul")(self, other)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        if isinstance(other, int) and other > 0 and self.times % other == 0:
+            return SampleCount(self.times // other)
+        return operator_of("floordiv")(self, other)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, SampleCount):
+            return self.times == other.times
+        if isinstance(other, int) and other > 0:
+            raise self._unknown()
+        return False
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        raise self._unknown()
+
+    def __int__(self) -> int:
+        raise self._unknown()
+
+    def __index__(self) -> int:
+        raise self._unknown()
+
+    def __float__(self) -> float:
+        raise self._unknown()
+
+    def __repr__(self) -> str:
+        return "<number of samples>" if self.times == 1 else f"<{self.times} x number of samples>"
+
+    def _unknown(self) -> TypeError:
+        return symbolic_error(
+            "the number of samples is not known yet",
+            "use it as a size, as in cdl.ops.reshape, or as a number with cdl.ops.cast",
+        )
+
+
+def _give_arithmetic() -> None:
+    """The operators that make a symbolic number of it."""
+
+    def method(name: str, swapped: bool) -> Any:
+        def compute(self: Any, other: Any) -> Any:
+            return operator_of(name)(*((other, self) if swapped else (self, other)))
+
+        return compute
+
+    for name in ("add", "sub", "truediv", "mod", "pow"):
+        setattr(SampleCount, f"__{name}__", method(name, False))
+        setattr(SampleCount, f"__r{name}__", method(name, True))
+    for name in ("lt", "le", "gt", "ge"):
+        setattr(SampleCount, f"__{name}__", method(name, False))
+
+
+_give_arithmetic()

@@ -1,0 +1,312 @@
+"""What a function of `cdl.ops` is: NumPy on arrays, a node on symbolic tensors.
+
+A function of `cdl.ops` is one Python function in NumPy and, beside it, what it appends to a
+program::
+
+    @operation(elementwise("square"))
+    def square(x):
+        return np.square(x)
+
+One that is made of other functions of `cdl.ops` needs no more than that::
+
+    @operation()
+    def normalize(x):
+        return divide(x, sqrt(sum(square(x))))
+
+Its shape is found by trying it on ones (cdl/_tracing/shape_inference.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from cdl import tree
+from cdl._common.errors import step_aside
+from cdl._common.naming import unique
+from cdl._tracing import graph
+from cdl._tracing.keras_tensor import KerasTensor, SampleCount, symbolic_error
+from cdl._tracing.shape_inference import as_array, infer, map_args, map_kwargs, narrowed, unfit
+from cdl._tracing.term import Term, appending_to, current_program
+from cdl._tracing.variable import Variable
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ROWS: dict[str, Row] = {}
+
+
+class Saved(NamedTuple):
+    """How Keras writes an operation down.
+
+    Attributes:
+        known_as: its class, if that is not the name in camel case.
+        statics: arguments that are the operation's own, though others of that name are operands.
+        by_name: operands that a call hands by name.
+    """
+
+    known_as: str = ""
+    statics: tuple[str, ...] = ()
+    by_name: tuple[str, ...] = ()
+
+
+class Row:
+    """One function of `cdl.ops`.
+
+    Attributes:
+        name: by which it is found in `cdl.ops`.
+        eager: the function in NumPy.
+        lower: appends it: `lower(program, spec, *args, **kwargs)`, with all arguments of `eager`:
+            a `Term` for each tensor and weight, arrays and plain values as they come; `spec` are
+            the results' symbolic tensors. It gives the values, nested likewise. None: `eager` is
+            made of other rows.
+        untraced: what to do instead, if it cannot be traced; else "". Or a function that says so
+            for some arguments.
+        draws: whether it gives something else each time, so that it is noted in any case.
+        home: the module of Keras's operations that has it: "numpy", "nn", "math", "core"; cdl's
+            has the same name.
+        prepare: from all arguments of a call to those that everything else sees.
+        saved: how Keras writes it down.
+        known_as: Keras's class of the operation.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        eager: Callable[..., Any],
+        lower: Callable[..., Any] | None,
+        untraced: str | Callable[..., str] = "",
+        draws: bool = False,
+        prepare: Callable[..., tuple[Any, ...]] | None = None,
+        saved: Saved | None = None,
+    ) -> None:
+        self.name = name
+        self.eager = eager
+        self.lower = lower
+        self.untraced = untraced
+        self.draws = draws
+        parts = eager.__module__.split(".")
+        self.home = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.HOME
+        self.prepare = prepare
+        self.saved = saved or Saved()
+        self.known_as = self.saved.known_as or "".join(map(str.capitalize, name.split("_")))
+
+    def __reduce__(self) -> tuple[Callable[[str, str], Row], tuple[str, str]]:
+        """Pickles and copies mean the row itself: its function is known by a name of `cdl.ops`."""
+        return _row_of, (self.eager.__module__, self.name)
+
+
+def _row_of(module: str, name: str) -> Row:
+    """The row of a function of a module, which may not have been imported yet."""
+    importlib.import_module(module)
+    return ROWS[name]
+
+
+class Operation:
+    """A row as one node of a graph has it, with a name of its own.
+
+    Args:
+        row: of `cdl.ops`.
+        name: None makes one.
+    """
+
+    def __init__(self, row: Row, name: str | None = None) -> None:
+        self.row = row
+        self.name = unique(row.known_as) if name is None else name
+        self.statics: dict[str, Any] = {}  # arguments that a config keeps apart from the call
+        self._inbound_nodes: list[graph.Node] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Note a call, or compute on arrays."""
+        parameters = signature_of(self.row.eager).parameters
+        left = [name for name in parameters if name not in self.statics]
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+            args = (*self.statics.values(), *args)
+            return call(self.row, args, kwargs, self)
+        named = dict(zip(left, args, strict=False))
+        return call(self.row, (), {**self.statics, **named, **kwargs}, self)
+
+    def append_node(
+        self, program: Program, node: graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Append what the row says.
+
+        Args:
+            program: to which it is appended.
+            node: the call.
+            args: its arguments, with values for the tensors.
+            kwargs: likewise.
+        """
+
+        def term(spec: Any, leaf: Any) -> Any:
+            return Term(leaf, spec) if isinstance(spec, KerasTensor) else leaf
+
+        args = tuple(map(functools.partial(tree.map_structure, term), node.args, args))
+        kwargs = {k: tree.map_structure(term, node.kwargs[k], v) for k, v in kwargs.items()}
+        result = appended(program, self.row, args, kwargs, node.outputs)
+        return tree.map_structure(lambda leaf: getattr(leaf, "value", leaf), result)
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.row.name} name={self.name}>"
+
+
+def operation(
+    lower: Callable[..., Any] | None = None,
+    *,
+    untraced: str | Callable[..., str] = "",
+    draws: bool = False,
+    prepare: Callable[..., tuple[Any, ...]] | None = None,
+    saved: Saved | None = None,
+) -> Callable[[F], F]:
+    """Makes a function of `cdl.ops` out of a function in NumPy, or one of other such functions.
+
+    Args:
+        lower: what it appends to a program; see `Row`.
+        untraced: for what cannot be traced: what to do instead; see `Row`.
+        draws: whether it is noted in any case; see `Row`.
+        prepare: see `Row`.
+        saved: how Keras writes it down, if that does not follow from its name and arguments.
+    """
+
+    def decorate(function: F) -> F:
+        row = ROWS[function.__name__] = Row(
+            function.__name__, function, lower, untraced, draws, prepare, saved
+        )
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return call(row, args, kwargs)
+            except BaseException as error:
+                step_aside(error)
+                raise
+
+        run.row = row  # type: ignore[attr-defined]
+        return run  # type: ignore[return-value]
+
+    return decorate
+
+
+@functools.cache
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """The parameters of a function."""
+    return inspect.signature(function)
+
+
+def is_symbolic(*structures: Any) -> bool:
+    """Whether one of the leaves is a symbolic tensor, or a weight within traced code."""
+    traced = graph.current_scope() is not None
+    return any(
+        isinstance(leaf, (KerasTensor, SampleCount)) or (traced and isinstance(leaf, Variable))
+        for structure in structures
+        for leaf in tree.flatten(structure)
+    )
+
+
+def call(
+    row: Row, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None = None
+) -> Any:
+    """Runs a row on arrays, notes it on symbolic tensors, or appends it to a program."""
+    if kwargs or row.prepare is not None:
+        bound = signature_of(row.eager).bind(*args, **kwargs)
+        if row.prepare is not None:
+            bound.apply_defaults()
+        args, kwargs = bound.args, bound.kwargs  # a node holds them by place, as far as that goes
+    if row.prepare is not None:
+        args = row.prepare(*args)
+    program = current_program()
+    if program is not None and _has_terms(args, kwargs):
+        return appended(program, row, args, kwargs)
+    if not row.draws and not is_symbolic(args, kwargs):
+        args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
+        try:
+            with np.errstate(all="ignore"):
+                result = row.eager(*args, **kwargs)
+        except ValueError as error:
+            if type(error) is not ValueError:  # LinAlgError says what it is
+                raise
+            raise unfit(row, args, kwargs, error) from error
+        return tree.map_structure(narrowed, result)
+    _refuse_untraced(row, args, kwargs)
+    return graph.record(made or Operation(row), args, kwargs, infer(row, args, kwargs))
+
+
+def _refuse_untraced(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """The error for arguments with which a row cannot be traced."""
+    hint = row.untraced
+    if callable(hint):
+        bound = signature_of(row.eager).bind(
+            *map_args(_spec_of, args), **map_kwargs(_spec_of, kwargs)
+        )
+        bound.apply_defaults()
+        hint = hint(*bound.args, **bound.kwargs)
+    if hint:
+        raise symbolic_error(f"{row.name} of a symbolic value", hint)
+
+
+def _spec_of(leaf: Any) -> Any:
+    """A weight as what it is in traced code: a tensor that all samples share."""
+    return KerasTensor(leaf.shape, lead=0) if isinstance(leaf, Variable) else leaf
+
+
+def _has_terms(*structures: Any) -> bool:
+    kinds = (Term, SampleCount, Variable)
+    return any(isinstance(leaf, kinds) for each in structures for leaf in tree.flatten(each))
+
+
+def appended(
+    program: Program, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any], spec: Any = None
+) -> Any:
+    """Appends a row to a program; the terms of its results.
+
+    Args:
+        program: to which it is appended.
+        row: of `cdl.ops`.
+        args: with terms for the tensors.
+        kwargs: likewise.
+        spec: the symbolic results; None if they are to be found.
+    """
+    if spec is None:
+        _refuse_untraced(row, args, kwargs)
+        spec = infer(row, args, kwargs)
+
+    def term(leaf: Any) -> Any:
+        if not isinstance(leaf, Variable):
+            return leaf
+        return Term(program.param(leaf), KerasTensor(leaf.shape, lead=0), leaf)
+
+    args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
+    with appending_to(program):
+        if row.lower is None:
+            result = row.eager(*args, **kwargs)
+        else:
+            bound = signature_of(row.eager).bind(*args, **kwargs)
+            bound.apply_defaults()
+            result = row.lower(program, spec, *bound.args, **bound.kwargs)
+    return tree.map_structure(functools.partial(_finished, program, row), spec, result)
+
+
+def _finished(program: Program, row: Row, spec: Any, result: Any) -> Any:
+    """One result as a term: a constant is a value by then, one of each sample if need be."""
+    if not isinstance(spec, KerasTensor):
+        return result
+    value: Value
+    if isinstance(result, (np.ndarray, np.generic, int, float)):
+        value = program.constant(np.broadcast_to(np.asarray(result, np.float32), spec.sample_shape))
+    else:
+        value = result.value if isinstance(result, Term) else result
+    if value.shared and spec.lead:
+        value = program.spread(value)
+    if value.shape != spec.sample_shape or value.shared == bool(spec.lead):
+        raise RuntimeError(
+            f"{row.name}: the result must have the shape of {spec!r}, got {value.shape} in the "
+            "program; this is a fault of cdl"
+        )
+    return Term(value, spec)

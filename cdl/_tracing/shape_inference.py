@@ -1,0 +1,173 @@
+"""The shape and dtype of a symbolic result: the NumPy function is tried on ones.
+
+It is tried with two numbers of samples: what differs between the two results is the batch axis.
+Axes of a size that is not known are found the same way.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._tracing import graph
+from cdl._tracing.keras_tensor import KerasTensor, SampleCount, symbolic_error
+from cdl._tracing.term import Term
+from cdl._tracing.variable import Variable
+
+if TYPE_CHECKING:
+    from cdl._tracing.operation import Row
+
+# Numbers of samples, and of lines along other axes whose size is not known, to try shapes with.
+_TRIES = ((2, 5), (3, 5), (2, 7))
+_NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
+_ONES = {kind: np.ones((), kind) for kind in ("float32", "float16")}
+
+
+def as_array(leaf: Any) -> Any:
+    """A weight or an array as NumPy's; numbers, names, None and the like as they are."""
+    if isinstance(leaf, Variable):
+        return leaf.numpy()
+    if isinstance(leaf, np.ndarray) or (hasattr(leaf, "__array__") and not np.isscalar(leaf)):
+        return narrowed(np.asarray(leaf))
+    return leaf
+
+
+def narrowed(result: Any) -> Any:
+    """A result with 32 bits a number, as Keras has it."""
+    if isinstance(result, (np.ndarray, np.generic)):
+        narrow = _NARROWED.get(result.dtype.name)
+        return result if narrow is None else result.astype(narrow)
+    return result
+
+
+def infer(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Symbolic tensors like the results of a row for symbolic arguments.
+
+    Raises:
+        TypeError, ValueError: the arguments do not fit each other, or the batch axis does not stay
+            the first one.
+    """
+    args, kwargs = map_args(_spec_of, args), map_kwargs(_spec_of, kwargs)
+    tensors = graph.tensors_in((args, kwargs))
+    unknown = any(None in _others(tensor) for tensor in tensors)
+    tries = _TRIES if unknown else _TRIES[:2]
+    results = [_tried(row, args, kwargs, rows, others) for rows, others in tries]
+    structure = results[0]
+    parts = zip(*map(tree.flatten, results), strict=True)
+    batch = _batch_of(tensors)
+    return tree.pack_sequence_as(structure, [_spec(row, each, batch) for each in parts])
+
+
+def map_args(function: Callable[[Any], Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments with the function applied to each leaf."""
+    return tuple(tree.map_structure(function, arg) for arg in args)
+
+
+def map_kwargs(function: Callable[[Any], Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Likewise, of arguments by name."""
+    return {name: tree.map_structure(function, arg) for name, arg in kwargs.items()}
+
+
+def _spec_of(leaf: Any) -> Any:
+    return leaf.spec if isinstance(leaf, Term) else leaf
+
+
+def _others(tensor: KerasTensor) -> tuple[int | None, ...]:
+    """The sizes of all axes but that of the samples."""
+    at = tensor.batch_axis
+    return tensor.shape[:at] + tensor.shape[at + 1 :] if tensor.lead else tensor.shape
+
+
+def _batch_of(tensors: list[KerasTensor]) -> int | None:
+    """The number of samples, if the tensors have a fixed one."""
+    sizes = [(t.shape[t.batch_axis], t.lead) for t in tensors if t.lead]
+    found = {n // lead for n, lead in sizes if n is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _tried(row: Row, args: Any, kwargs: Any, rows: int, others: int) -> Any:
+    """What the row gives for arrays of ones with so many samples."""
+
+    def ones(leaf: Any) -> Any:
+        if isinstance(leaf, KerasTensor):
+            sizes = [others if n is None else n for n in leaf.shape]
+            if leaf.lead:
+                sizes[leaf.batch_axis] = rows * leaf.lead
+            one = _ONES.get(leaf.dtype)
+            return np.broadcast_to(np.zeros((), leaf.dtype) if one is None else one, sizes)
+        if isinstance(leaf, Variable):
+            return np.broadcast_to(_ONES["float32"], leaf.shape)
+        if isinstance(leaf, SampleCount):
+            return rows * leaf.times
+        return as_array(leaf)
+
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = row.eager(*map_args(ones, args), **map_kwargs(ones, kwargs))
+            return tree.map_structure(narrowed, result)
+    except (ValueError, IndexError) as error:
+        raise unfit(row, args, kwargs, error) from error
+
+
+def unfit(row: Row, args: Any, kwargs: Any, error: Exception) -> ValueError:
+    """What a function of arrays that do not go together said, or their shapes if that says more.
+
+    Args:
+        row: of `cdl.ops`.
+        args: the arrays, or the tensors that stand for them.
+        kwargs: likewise.
+        error: what NumPy or the function itself said.
+    """
+    said = str(error)
+    own = said.startswith(f"{row.name}: ") and "gufunc" not in said  # so NumPy speaks of matmul
+    if own or re.match(r"\w+: .* must ", said):
+        return ValueError(said)
+    leaves = [
+        leaf
+        for leaf in tree.flatten((args, kwargs))
+        if isinstance(leaf, (KerasTensor, Variable, np.ndarray))
+    ]
+    if len(leaves) < 2 and not any(isinstance(leaf, (KerasTensor, Variable)) for leaf in leaves):
+        return ValueError(f"{row.name}: {said}")
+    shapes = " and ".join(str(tuple(leaf.shape)) for leaf in leaves)
+    if "core dimension" in said:  # NumPy's words for the products of matrices
+        return ValueError(
+            f"{row.name}: matrices must agree in the axis that is summed over, got shapes {shapes}"
+        )
+    remark = "" if "broadcast" in said else f" (NumPy says: {said})"
+    return ValueError(f"{row.name}: arguments must go together, got shapes {shapes}{remark}")
+
+
+def _spec(row: Row, tried: tuple[Any, ...], batch: int | None) -> Any:
+    """The symbolic tensor whose shape the tried results show; plain results stay plain."""
+    first = tried[0]
+    if not isinstance(first, (np.ndarray, np.generic)):
+        return first
+    shapes = [np.shape(each) for each in tried]
+    if len({len(shape) for shape in shapes}) > 1:
+        raise symbolic_error(
+            f"{row.name}: the number of axes depends on the number of samples", "keep them apart"
+        )
+    lead, at, sizes = 0, 0, list(shapes[0])
+    for axis, (two, three) in enumerate(zip(shapes[0], shapes[1], strict=True)):
+        if two == three:
+            continue
+        if lead or 2 * three != 3 * two or (axis and two != 2):
+            raise symbolic_error(
+                f"{row.name}: the samples must stay along one axis, got results of shape "
+                f"{shapes[0]} for 2 samples and {shapes[1]} for 3",
+                "work on each sample, sum over them, or compare samples in a loss given to "
+                "compile() or in a compute_loss that reads no weights, which see whole batches",
+            )
+        lead, at = two // 2, axis
+        sizes[axis] = None if batch is None else batch * lead
+    for axis in range(len(sizes)):
+        if len(shapes) > 2 and shapes[0][axis] != shapes[2][axis]:
+            sizes[axis] = None
+    return KerasTensor(sizes, first.dtype.name, lead=lead, batch_axis=at)

@@ -1,0 +1,84 @@
+"""Term: a tensor while a program is made of a graph.
+
+Functions of `cdl.ops` that are made of others, such as a norm, are run on terms: each function that
+they call appends its instructions at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cdl._tracing.keras_tensor import KerasTensor, give_operators
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
+
+_local = threading.local()
+
+
+class Term:
+    """A value of a program, and the tensor that it is.
+
+    Args:
+        value: of the program.
+        spec: its shape and dtype, as Python code sees it.
+        variable: the weight that it is, if it is one.
+    """
+
+    __slots__ = ("spec", "value", "variable")
+
+    def __init__(self, value: Value, spec: KerasTensor, variable: Variable | None = None) -> None:
+        self.value = value
+        self.spec = spec
+        self.variable = variable
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The shape, batch axis first if there is one."""
+        return self.spec.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.spec.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype."""
+        return self.spec.dtype
+
+    @property
+    def lead(self) -> int:
+        """See `KerasTensor`."""
+        return self.spec.lead
+
+    @property
+    def batch_axis(self) -> int:
+        """See `KerasTensor`."""
+        return self.spec.batch_axis
+
+    def __repr__(self) -> str:
+        return f"<Term {self.value!r} shape={self.shape}>"
+
+
+give_operators(Term)
+
+
+def current_program() -> Program | None:
+    """The program that this thread is appending to; None if it appends to none."""
+    return getattr(_local, "program", None)
+
+
+@contextmanager
+def appending_to(program: Program) -> Iterator[None]:
+    """What functions of `cdl.ops` do with terms meanwhile is appended to this program."""
+    before = current_program()
+    _local.program = program
+    try:
+        yield
+    finally:
+        _local.program = before

@@ -1,0 +1,1 @@
+"""The state behind variables and their arithmetic."""

@@ -1,0 +1,96 @@
+"""A named array that is no weight: a learning rate, a counter, what a metric added up.
+
+It behaves as a Keras variable and as the NumPy array in it, and the compiled core knows nothing
+of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._variables.array_like import Operators
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+
+class State(Operators):
+    """An array with a name that can be assigned and computed with.
+
+    Args:
+        value: the first value; its shape stays.
+        dtype: of what is kept.
+        name: its own.
+        owner: the name of the object that keeps it, the first part of `path`.
+    """
+
+    def __init__(
+        self, value: Any = 0, *, dtype: DTypeLike = "float32", name: str, owner: str = ""
+    ) -> None:
+        self._array = np.array(value, dtype)
+        self.name = name
+        self.path = f"{owner}/{name}" if owner else name
+        self.trainable = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that every assigned value must have."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype."""
+        return self._array.dtype.name
+
+    @property
+    def value(self) -> NDArray[Any]:
+        """A copy of what is kept."""
+        return self._array.copy()
+
+    def numpy(self) -> NDArray[Any]:
+        """A copy of what is kept."""
+        return self._array.copy()
+
+    def assign(self, value: Any) -> NDArray[Any]:
+        """Keep `value` from now on.
+
+        Raises:
+            ValueError: it has another shape, or is no number.
+        """
+        if value is None or isinstance(value, (str, bytes)):
+            raise ValueError(f"{self.path}: value must be a number or an array, got {value!r}")
+        array = np.asarray(value, self._array.dtype)
+        if array.shape != self._array.shape:
+            raise ValueError(
+                f"{self.path}: value must have shape {self._array.shape}, got {array.shape}"
+            )
+        self._array[...] = array
+        return self.value
+
+    def assign_add(self, value: Any) -> NDArray[Any]:
+        """Add `value` to what is kept."""
+        return self.assign(self._array + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> NDArray[Any]:
+        """Subtract `value` from what is kept."""
+        return self.assign(self._array - np.asarray(value))
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def __index__(self) -> int:
+        return self._array.__index__()
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, "
+            f"value={self._array}>"
+        )

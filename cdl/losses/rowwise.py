@@ -1,0 +1,90 @@
+"""The value that a row of the core's tables has for each line of predictions.
+
+A line is what a loss or metric takes at a time: the last axis. The formulas are the core's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import _core
+from cdl._ir.program import Program
+from cdl._tracing import eager
+from cdl.losses.loss import same_rank
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+def values_of(
+    op: str, row: str, y_true: Array, y_pred: Array, parameters: dict[str, float]
+) -> NDArray[np.float32]:
+    """The values of all lines, of the shape of `y_pred` without its last axis.
+
+    Args:
+        op: what the row is of: "measure" (losses) or "metric".
+        row: the row's name.
+        y_true: targets as `aligned` gives them.
+        y_pred: predictions as `aligned` gives them.
+        parameters: the row's parameters.
+    """
+    width = y_pred.shape[-1]
+    predictions = y_pred.reshape(-1, width)
+    kind = (_core.METRICS if op == "metric" else _core.LOSSES)[row].target
+    shape = (width,) if kind == "values" else (1,)
+    targets = y_true.reshape(-1, *shape)
+    program = Program()
+    y = program.input(shape, "int32" if kind == "classes" else "float32", role="y")
+    p = program.input((width,))
+    value = program.emit(op, (p, y), (), (), kind=row, **parameters)
+    program.output(value)
+    values: NDArray[np.float32] = eager.run(program, [targets, predictions])
+    return values.reshape(y_pred.shape[:-1])
+
+
+def aligned(owner: str, kind: str, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+    """Targets and predictions in the shapes in which a row of that kind of targets takes them.
+
+    Raises:
+        ValueError: shapes that do not fit, or a class number that does not exist.
+    """
+    y_true, y_pred = same_rank(y_true, y_pred)
+    if y_pred.ndim == 0:
+        raise ValueError(f"{owner}: y_pred must have at least one axis, got a single number")
+    if kind == "values":
+        _check_shapes(owner, y_true.shape, y_pred.shape)
+        return y_true, y_pred
+    if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+        y_true = y_true[..., 0]
+    _check_shapes(owner, y_true.shape, y_pred.shape[:-1])
+    classes = y_pred.shape[-1]
+    if kind == "numbers":
+        return y_true, y_pred
+    wrong = _core.check_classes(y_true.reshape(-1), classes) if y_true.size else -1
+    if wrong >= 0:
+        raise ValueError(
+            f"{owner}: y_true must be class numbers from 0 to {classes - 1}, "
+            f"got {y_true.reshape(-1)[wrong]} at position {wrong}"
+        )
+    return y_true, y_pred
+
+
+def last_axis(owner: str, axis: int, *arrays: Array) -> tuple[Array, ...]:
+    """The arrays with `axis` moved to the end, where the rows of the tables look."""
+    if axis == -1:
+        return arrays
+    for array in arrays:
+        if not -array.ndim <= axis < array.ndim:
+            raise ValueError(f"{owner}: axis must be one of {array.ndim} axes, got {axis}")
+    return tuple(np.moveaxis(array, axis, -1) for array in arrays)
+
+
+def _check_shapes(owner: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if got != expected:
+        raise ValueError(
+            f"{owner}: y_true must have shape {expected} to fit the predictions, got {got}"
+        )

@@ -1,0 +1,131 @@
+"""Losses that users write with `cdl.ops`: run once on symbolic values, then compiled.
+
+A function of ``(y_true, y_pred)``, or the `call` of a Loss, that can be followed becomes
+instructions. One that cannot, such as one in NumPy, is called once a batch (python.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._tracing.graph import Graph, KerasTensor, trace
+from cdl._tracing.untraced import Untraced, attempt
+from cdl.losses.core_loss import CompiledLoss, is_compiled
+from cdl.losses.loss import MEANS, Loss
+from cdl.losses.python_loss import CalledLoss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdl._ir.program import Instruction, Program, Value
+
+
+class TracedLoss(Loss):
+    """A loss of the user's as the core runs it.
+
+    Args:
+        loss: the user's.
+        graph: what it does, from targets and predictions to losses.
+    """
+
+    wants = "traced"
+    ignore_class = None
+
+    def __init__(self, loss: Loss, graph: Graph) -> None:
+        super().__init__(loss.name, loss.reduction)
+        self.loss = loss
+        self.graph = graph
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """What the user's loss gives for arrays."""
+        return self.loss.call(y_true, y_pred)
+
+    def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of a sample's losses."""
+        del shape
+        result = self.graph.outputs
+        return result.sample_shape if result.lead else ()
+
+    def lower(
+        self,
+        program: Program,
+        target: Value,
+        prediction: Value,
+        weight: Value | None = None,
+        scale: float = 1.0,
+        mask: Value | None = None,
+    ) -> Instruction:
+        """The instructions that compute it, appended to a program; see `CompiledLoss.lower`."""
+        wanted = self.graph.inputs[0].sample_shape
+        if target.shape != wanted:
+            target = program.emit("reshape", (target,), wanted)
+        values = self.graph.lower(program, [target, prediction])
+        if values.shared and (weight is not None or mask is not None):
+            values, mask = program.spread(values), None  # each sample weighs the one number
+        if mask is not None and mask.shape[:-1] != values.shape[: len(mask.shape) - 1]:
+            raise ValueError(
+                f"{self.name}: the loss must be one for each of {mask.shape[:-1]} steps, since the "
+                f"predictions have a mask, got losses of shape {values.shape} a sample"
+            )
+        if any(w is not None and w.shape == (*values.shape, 1) for w in (weight, mask)):
+            values = program.emit("reshape", (values,), (*values.shape, 1))  # one loss a line
+        by_weight = self.reduction == "mean_with_sample_weight"
+        if mask is not None or (by_weight and weight is not None):
+            given = {1.0: weight, 2.0: mask}
+            read = {bit: value for bit, value in given.items() if value is not None}
+            mean = 2.0 if by_weight else 1.0 if self.reduction in MEANS else 0.0
+            shape = mask.shape if mask is not None else weight.shape  # type: ignore[union-attr]
+            weight = program.emit(
+                "weigh", tuple(read.values()), shape, reads=sum(read), ignored=0.0, mean=mean
+            )
+        reduction = "sum" if self.reduction == "sum" else "mean"
+        return program.objective(values, weight, scale, reduction)
+
+
+def traced(
+    loss: Loss,
+    y_shape: Sequence[int | None],
+    output_shape: Sequence[int | None],
+    traces: bool = True,
+) -> Loss:
+    """The same loss as instructions, if what it does can be followed; else itself.
+
+    Args:
+        loss: of the user's.
+        y_shape: shape of the targets, batch axis included.
+        output_shape: shape of the predictions, batch axis included.
+        traces: whether a loss of the user's is tried.
+    """
+    if is_compiled(loss) or hasattr(loss, "slopes"):
+        return loss
+    if not traces and not isinstance(loss, CompiledLoss):
+        return loss
+    function, graph = getattr(loss, "fn", type(loss).call), None
+    if isinstance(loss, CalledLoss):
+        function = type(loss.loss).__call__
+        reason = "it overrides __call__: override call(y_true, y_pred) instead"
+    elif isinstance(loss, CompiledLoss) and not loss.by_formula:
+        base = next(c for c in type(loss).__mro__ if c.__module__.startswith("cdl."))
+        reason = f"its class is derived from {base.__name__}: derive it from Loss instead"
+    else:
+        graph, reason = follow(loss.call, y_shape, output_shape)
+    if graph is not None:
+        return TracedLoss(loss, graph)
+    cost = ", and its gradient is measured by calling it over and over"
+    loss.untraced = Untraced(f"loss {loss.name!r}", function, reason, cost)
+    return loss
+
+
+def follow(
+    function: Any, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+) -> tuple[Graph | None, str]:
+    """What a function of targets and predictions does; or None, and why it cannot be traced."""
+    y, p = list(y_shape), list(output_shape)
+    if None in (*y[1:], *p[1:]):
+        return None, f"sizes of a sample are not known, got shapes {tuple(y)} and {tuple(p)}"
+    if len(y) == len(p) - 1 and p[-1] == 1:  # as Keras hands them to a loss: of one rank
+        y.append(1)
+    elif len(y) == len(p) + 1 and y[-1] == 1:
+        y.pop()
+    tensors = (KerasTensor((None, *y[1:])), KerasTensor((None, *p[1:])))
+    return attempt(trace, function, tensors, {}, True)

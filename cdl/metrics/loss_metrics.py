@@ -1,0 +1,264 @@
+"""Metrics that are the mean of a loss: the loss's own row, as the core has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import losses
+from cdl.losses.loss import as_array, weighted
+from cdl.metrics.core_metric import CompiledMetric
+from cdl.metrics.metric import Mean, family
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._ir.program import Instruction, Program, Value
+    from cdl.losses.core_loss import CompiledLoss
+
+
+class MeanOfLoss(CompiledMetric):
+    """The mean of a loss of the core.
+
+    Args:
+        loss: the loss; its reduction does not matter.
+        name: of the metric.
+        dtype: "float32" or None.
+        shown: the loss's arguments that `get_config` shows.
+    """
+
+    op = "measure"
+    _direction = "down"
+
+    def __init__(
+        self, loss: CompiledLoss, name: str | None, dtype: Any = None, **shown: Any
+    ) -> None:
+        super().__init__(name, dtype)
+        self.loss = loss
+        self.row = loss.row
+        self.in_core = loss.wants == "values" or loss.axis == -1
+        self._shown = shown
+
+    @property
+    def wants(self) -> str:
+        """As in Compiled."""
+        return self.loss.wants
+
+    def parameters(self) -> dict[str, float]:
+        """As in Compiled."""
+        return self.loss.parameters()
+
+    def lower(
+        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+    ) -> Instruction:
+        """As in Compiled."""
+        target, prediction = self.loss.operands(program, target, prediction)
+        return program.measure(self.row, target, prediction, weight, **self.parameters())
+
+    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+        """The loss of each sample."""
+        values: NDArray[np.float32] = self.loss.call(y_true, y_pred)
+        return values
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), **self._shown}
+
+
+@family.add("bce", "BCE")
+class BinaryCrossentropy(MeanOfLoss):
+    """The mean of `losses.BinaryCrossentropy`.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+        from_logits: whether predictions are raw scores.
+        label_smoothing: from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        name: str | None = "binary_crossentropy",
+        dtype: Any = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+    ) -> None:
+        loss = losses.BinaryCrossentropy(from_logits, label_smoothing)
+        super().__init__(
+            loss, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing
+        )
+
+
+@family.add()
+class CategoricalCrossentropy(MeanOfLoss):
+    """The mean of `losses.CategoricalCrossentropy`.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+        from_logits: whether predictions are raw scores.
+        label_smoothing: from 0 to 1.
+        axis: the axis of the classes.
+    """
+
+    def __init__(
+        self,
+        name: str | None = "categorical_crossentropy",
+        dtype: Any = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+        axis: int = -1,
+    ) -> None:
+        loss = losses.CategoricalCrossentropy(from_logits, label_smoothing, axis)
+        super().__init__(
+            loss, name, dtype, from_logits=from_logits, label_smoothing=label_smoothing, axis=axis
+        )
+
+
+@family.add()
+class SparseCategoricalCrossentropy(MeanOfLoss):
+    """The mean of `losses.SparseCategoricalCrossentropy`.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+        from_logits: whether predictions are raw scores.
+        ignore_class: a class number whose samples have the value 0; with sample weights they do
+            not count at all.
+        axis: the axis of the classes.
+    """
+
+    def __init__(
+        self,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: Any = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ) -> None:
+        loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
+        super().__init__(
+            loss, name, dtype, from_logits=from_logits, ignore_class=ignore_class, axis=axis
+        )
+        self.in_core = self.in_core and ignore_class is None
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """As in CompiledMetric; with weights, samples of `ignore_class` weigh nothing."""
+        ignored = self._shown["ignore_class"]
+        if ignored is None or sample_weight is None:
+            super().update_state(y_true, y_pred, sample_weight)
+            return
+        values = self.call(y_true, y_pred)
+        counted = np.reshape(np.not_equal(y_true, ignored), values.shape)
+        given = as_array(type(self).__name__, "sample_weight", sample_weight)
+        _, weight = weighted(type(self).__name__, counted.astype(np.float32), given)
+        Mean.update_state(self, values, counted * weight)
+
+
+@family.add("mape", "MAPE")
+class MeanAbsolutePercentageError(MeanOfLoss):
+    """The mean of ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    def __init__(
+        self, name: str | None = "mean_absolute_percentage_error", dtype: Any = None
+    ) -> None:
+        super().__init__(losses.MeanAbsolutePercentageError(), name, dtype)
+
+
+@family.add("msle", "MSLE")
+class MeanSquaredLogarithmicError(MeanOfLoss):
+    """The mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    def __init__(
+        self, name: str | None = "mean_squared_logarithmic_error", dtype: Any = None
+    ) -> None:
+        super().__init__(losses.MeanSquaredLogarithmicError(), name, dtype)
+
+
+@family.add()
+class LogCoshError(MeanOfLoss):
+    """The mean of ``log(cosh(y_pred - y_true))``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    def __init__(self, name: str | None = "logcosh", dtype: Any = None) -> None:
+        super().__init__(losses.LogCosh(), name, dtype)
+
+
+@family.add()
+class KLDivergence(MeanOfLoss):
+    """The mean of ``sum(y_true log(y_true / y_pred))``, both within [1e-7, 1].
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    def __init__(self, name: str | None = "kl_divergence", dtype: Any = None) -> None:
+        super().__init__(losses.KLDivergence(), name, dtype)
+
+
+@family.add()
+class Poisson(MeanOfLoss):
+    """The mean of ``y_pred - y_true log(y_pred + 1e-7)``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    def __init__(self, name: str | None = "poisson", dtype: Any = None) -> None:
+        super().__init__(losses.Poisson(), name, dtype)
+
+
+@family.add()
+class Hinge(MeanOfLoss):
+    """The mean of ``max(1 - y_true y_pred, 0)``; labels 0 count as -1.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    def __init__(self, name: str | None = "hinge", dtype: Any = None) -> None:
+        super().__init__(losses.Hinge(), name, dtype)
+
+
+@family.add()
+class SquaredHinge(MeanOfLoss):
+    """The mean of ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    def __init__(self, name: str | None = "squared_hinge", dtype: Any = None) -> None:
+        super().__init__(losses.SquaredHinge(), name, dtype)
+
+
+@family.add()
+class CategoricalHinge(MeanOfLoss):
+    """The mean of ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
+
+    Args:
+        name: of the metric.
+        dtype: "float32" or None.
+    """
+
+    def __init__(self, name: str | None = "categorical_hinge", dtype: Any = None) -> None:
+        super().__init__(losses.CategoricalHinge(), name, dtype)

@@ -1,0 +1,223 @@
+"""Metrics with states of the user's own, whose `update_state` the core runs.
+
+While `update_state` is run on symbolic values, weights that never learn stand in the attributes
+where the states are; what it assigns to them becomes a part of the program. `result` and
+`reset_state` stay Python code on the states, which are brought up to date before.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.untraced import Untraced, reason_of
+from cdl._tracing.variable import Variable
+from cdl._variables.state import State
+from cdl.losses.traced_loss import follow
+from cdl.metrics.core_metric import Compiled, is_compiled
+from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdl._ir.program import Instruction, Program, Value
+    from cdl._tracing.graph import Graph
+
+
+class NotFollowedError(TypeError):
+    """The metric does what only Python can do; the text says what."""
+
+
+class TracedStates:
+    """A metric of the user's as the core runs it.
+
+    Args:
+        metric: the user's.
+        y_shape: shape of the targets, batch axis included.
+        output_shape: shape of the predictions, batch axis included.
+
+    Raises:
+        NotFollowedError: its `update_state` cannot be followed.
+    """
+
+    wants = "traced"
+    heeds_masks = False
+
+    def __init__(
+        self, metric: Metric, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+    ) -> None:
+        self.metric = metric
+        self.name = metric.name
+        self._shapes: Any = tuple(y_shape[1:]), tuple(output_shape[1:])
+        states = metric.variables
+        if not states or not all(type(s) is State and s.dtype == "float32" for s in states):
+            raise NotFollowedError("it must have states by add_weight, all of float32")
+        # Each state and the weight in its place.
+        self._pairs = [(s, Variable(s.shape, name=s.name, trainable=False)) for s in states]
+        weighted = "sample_weight" in inspect.signature(metric.update_state).parameters
+        usual: list[Any] = [None, ()] if weighted else [None]  # shapes of a sample's weights
+        self._graphs = {weight: self._follow(weight) for weight in usual}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the graphs, which a copy makes anew, with its own weights."""
+        return {**vars(self), "_graphs": {}}
+
+    def _follow(self, weight: tuple[int, ...] | None) -> graphs.Graph:
+        """What `update_state` does, with weights of that shape of a sample or without.
+
+        Raises:
+            NotFollowedError: it cannot be told, or something else than a state has changed.
+        """
+        tensors = tuple(KerasTensor((None, *shape)) for shape in self._shapes)
+        metric, given = self.metric, dict[str, Any]()
+        if weight is not None:
+            given["sample_weight"] = KerasTensor((None, *weight))
+        kept = dict(vars(metric))
+        try:
+            vars(metric).update({name: self._swapped(value) for name, value in kept.items()})
+            before = {name: _sizes(value) for name, value in vars(metric).items()}
+            seen = dict(vars(metric))
+            graph = graphs.trace(metric.update_state, tensors, given, True)
+            now = vars(metric)
+            same = list(now) == list(seen) and all(now[name] is seen[name] for name in seen)
+            same = same and before == {name: _sizes(value) for name, value in now.items()}
+        except Exception as error:  # whatever it was: it is run on arrays then, and tells
+            raise NotFollowedError(reason_of(error)) from error
+        finally:
+            vars(metric).clear()
+            vars(metric).update(kept)
+        acts = [node.operation for node in graph.nodes if getattr(node.operation, "acts", False)]
+        assigned = any(isinstance(node.operation, graphs.Assignment) for node in graph.nodes)
+        if not same or acts or graph.losses:
+            raise NotFollowedError("update_state must change nothing but states")
+        if not assigned:
+            raise NotFollowedError("update_state must assign to states")
+        return graph
+
+    def _swapped(self, value: Any) -> Any:
+        if isinstance(value, State):
+            return next(weight for state, weight in self._pairs if state is value)
+        if isinstance(value, Metric):
+            raise NotFollowedError(f"it holds the metric {value.name!r}")
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._swapped(part) for part in value)
+        if isinstance(value, dict):
+            return {key: self._swapped(part) for key, part in value.items()}
+        return value
+
+    def lower(
+        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+    ) -> Instruction:
+        """Append what `update_state` does, and a report by which the metric is known."""
+        if target.shape != self._shapes[0]:
+            target = program.emit("reshape", (target,), self._shapes[0])
+        values = [target, prediction]
+        if weight is not None:
+            if weight.shape:
+                weight = program.emit("reshape", (weight,), weight.shape[:-1])
+            values.append(weight)
+        shape = None if weight is None else weight.shape
+        if shape not in self._graphs:
+            self._graphs[shape] = self._follow(shape)
+        self._graphs[shape].lower(program, values)
+        return program.score("observe", [program.constant(0.0)])
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.metric.reset_state()
+        for state, weight in self._pairs:
+            weight.assign(state.value)
+
+    def load(self, state: Sequence[float]) -> None:
+        """Bring the metric's states up to date."""
+        del state
+        for each, weight in self._pairs:
+            each.assign(weight.numpy())
+
+    def value_of(self, state: Sequence[float]) -> Any:
+        """The metric's value."""
+        self.load(state)
+        return self.metric.result()
+
+
+def _sizes(value: Any) -> Any:
+    return len(value) if isinstance(value, (list, dict, set)) else None
+
+
+def with_states(
+    metric: Metric, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+) -> tuple[TracedStates | None, Untraced | None]:
+    """A metric of the user's as the core runs it, or why it cannot; neither if it is cdl's own.
+
+    Args:
+        metric: any.
+        y_shape: shape of the targets, batch axis included.
+        output_shape: shape of the predictions, batch axis included.
+    """
+    cls = type(metric)
+    if is_compiled(metric) or isinstance(metric, MeanMetricWrapper) or _is_cdls(cls):
+        return None, None
+    try:
+        if isinstance(metric, (Compiled, Mean)):
+            base = next(each for each in cls.__mro__ if _is_cdls(each))
+            raise NotFollowedError(
+                f"its class is derived from {base.__name__}: derive it from Metric instead"
+            )
+        if None in (*y_shape[1:], *output_shape[1:]):
+            raise NotFollowedError("sizes of a sample are not known")
+        return TracedStates(metric, y_shape, output_shape), None
+    except NotFollowedError as error:
+        return None, Untraced(f"metric {metric.name!r}", cls.update_state, str(error))
+
+
+def _is_cdls(cls: type) -> bool:
+    return cls.__module__.startswith("cdl.")
+
+
+class TracedMean(MeanMetricWrapper, Compiled):
+    """The mean of what a function gives, where that can be followed.
+
+    Args:
+        metric: the function's mean as Python code would keep it.
+        graph: what the function does, from targets and predictions to values.
+    """
+
+    op = "observe"
+    wants = "traced"
+
+    def __init__(self, metric: MeanMetricWrapper, graph: Graph) -> None:
+        super().__init__(metric.fn, metric.name, metric.dtype, **metric.kwargs)
+        if hasattr(metric, "_direction"):
+            self._direction = metric._direction
+        self.graph = graph
+
+    def lower(
+        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+    ) -> Instruction:
+        """As in Compiled."""
+        wanted = self.graph.inputs[0].sample_shape
+        if target.shape != wanted:
+            target = program.emit("reshape", (target,), wanted)
+        values = self.graph.lower(program, [target, prediction])
+        inputs = [values] if weight is None or values.shared else [values, weight]
+        return program.score("observe", inputs)
+
+
+def traced(
+    metric: MeanMetricWrapper, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+) -> MeanMetricWrapper:
+    """The same as instructions, if what the function does can be followed; else itself.
+
+    Args:
+        metric: of a function of the user's.
+        y_shape: shape of the targets, batch axis included.
+        output_shape: shape of the predictions, batch axis included.
+    """
+    graph, reason = follow(lambda y, p: metric.fn(y, p, **metric.kwargs), y_shape, output_shape)
+    if graph is not None and not graph.losses:
+        return TracedMean(metric, graph)
+    reason = reason or "it adds to the loss"
+    metric.untraced = Untraced(f"metric {metric.name!r}", metric.fn, reason)
+    return metric

@@ -1,0 +1,349 @@
+"""Wired: a model that has a graph, from `Model(inputs, outputs)` or a traced `call`.
+
+A model that was made of symbolic tensors keeps them. One with a `call` of its own is traced when it
+is built, for the structure and the shapes of its inputs, and anew for each program, since what it
+does may depend on whether it trains.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._ir.program import Program, Value
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor
+from cdl.data import as_numeric, brief
+from cdl.layers.calling import is_scripted
+from cdl.models.graph import Wiring, check_samples_first, wire
+from cdl.trainers.compile_utils import up_to
+from cdl.trainers.signature import Ends, Info, Interface, ends_of, flat, names_of_inputs
+
+Shape = tuple[int | None, ...]
+
+
+class Wired(Interface):
+    """Mixin of models: structured inputs and outputs, and the graph between them."""
+
+    name: str
+    built: bool
+    _wiring: Wiring | None = None
+    _inputs_struct: Any = None  # symbolic tensors, nested as data are handed in
+    _outputs_struct: Any = None
+    _ends: Ends | None = None
+    _call_nodes: tuple[graphs.Node, ...] | list[graphs.Node] = ()  # of the first trace of `call`
+    _call_inputs: Sequence[KerasTensor] = ()  # what they begin at
+    _building_specs = False
+
+    def _wire(self, inputs: Any, outputs: Any) -> None:
+        """Become the model between symbolic tensors."""
+        self._wiring = wire(f"{type(self).__name__} {self.name!r}", inputs, outputs)
+        self._inputs_struct, self._outputs_struct = self._wiring.inputs, self._wiring.outputs
+        self.built = True
+
+    def _is_closed(self) -> bool:
+        """Whether no more weights may be added: a graph is there before a class adds its own."""
+        return self._wiring is None and super()._is_closed()  # type: ignore[misc]
+
+    # --- what it is made of, as Keras names it ---
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic inputs, as a flat list."""
+        return tree.flatten(self._structure_of("inputs", self._inputs_struct))
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The symbolic outputs, as a flat list."""
+        return tree.flatten(self._structure_of("outputs", self._outputs_struct))
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, nested as they were given."""
+        return self._structure_of("input", self._inputs_struct)
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, nested as they were given."""
+        return self._structure_of("output", self._outputs_struct)
+
+    @property
+    def input_shape(self) -> Any:
+        """The shapes of the inputs, batch axis included; one shape if there is one input."""
+        return _shapes(self.input)
+
+    @property
+    def output_shape(self) -> Any:
+        """The shapes of the outputs, likewise."""
+        return _shapes(self.output)
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs."""
+        return self._input_names()
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs, by which losses and metrics are given."""
+        structure = self._structure_of("output", self._outputs_struct)
+        if self._wiring is None:
+            return [info.name for info in self._output_infos()]
+        return [tensor._keras_history.operation.name for tensor in tree.flatten(structure)]
+
+    @property
+    def operations(self) -> list[Any]:
+        """Layers, Inputs included, and the functions of `cdl.ops` between them, in order."""
+        return [] if self._wiring is None else list(self._wiring.operations)
+
+    def _nodes_of(self, operation: Any) -> list[graphs.Node]:
+        """The calls of an operation that belong to the model."""
+        nodes = self._call_nodes if self._wiring is None else self._wiring.nodes
+        return [node for node in nodes if node.operation is operation]
+
+    def _branches(self) -> bool:
+        """Whether the model is more than a straight line."""
+        nodes = [] if self._wiring is None else self._wiring.nodes
+        pairs = itertools.pairwise(nodes)
+        return any([t.node for t in after.inputs] != [node] for node, after in pairs)
+
+    def _shape_after(self, operation: Any) -> Any:
+        """The shape of what a layer gives, batch axis included; None if it is not known."""
+        nodes = self._nodes_of(operation)
+        if not nodes:
+            return None
+        shapes = [tensor.shape for tensor in nodes[0].output_tensors]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    def _structure_of(self, what: str, structure: Any) -> Any:
+        if structure is None:
+            raise AttributeError(
+                f"{type(self).__name__} {self.name!r} has no {what} yet: it is known when the "
+                "model has been built, as by its first data"
+            )
+        return structure
+
+    # --- as those who run it see it ---
+
+    def _flat_ends(self) -> Ends:
+        """Inputs and outputs as flat lists; they are asked for with every batch."""
+        ends, inputs, outputs = self._ends, self._inputs_struct, self._outputs_struct
+        if ends is None or ends.of[0] is not inputs or ends.of[1] is not outputs:
+            ends = self._ends = ends_of(inputs, outputs, self._wiring is not None)
+        return ends
+
+    def _input_infos(self) -> tuple[Info, ...]:
+        return self._flat_ends().inputs
+
+    def _output_infos(self) -> tuple[Info, ...]:
+        self._structure_of("output", self._outputs_struct)
+        return self._flat_ends().outputs
+
+    def _input_names(self) -> list[str]:
+        return self._flat_ends().input_names
+
+    def _output_names(self) -> list[str] | None:
+        return None if self._outputs_struct is None else self._flat_ends().output_names
+
+    def _output_nest(self) -> Any:
+        return self._flat_ends().output_nest
+
+    def _packed_outputs(self, outputs: list[Any]) -> Any:
+        for i, tensor in enumerate(tree.flatten(self._outputs_struct)):
+            lead = getattr(tensor, "lead", 0)  # above 1: samples and another axis made one
+            if lead > 1 and isinstance(outputs[i], np.ndarray):
+                outputs[i] = outputs[i].reshape(-1, *tensor.shape[1:])
+        if isinstance(self._outputs_struct, KerasTensor):
+            return outputs[0]
+        packed = tree.pack_sequence_as(self._outputs_struct, outputs)
+        if isinstance(packed, (list, tuple)) and len(packed) == 1:
+            return packed[0]
+        return packed
+
+    def _packed_inputs(self, inputs: list[Any]) -> Any:
+        packed = tree.pack_sequence_as(self._inputs_struct, inputs)
+        return packed[0] if isinstance(packed, (list, tuple)) and len(packed) == 1 else packed
+
+    def _flat_inputs(self, x: Any, call: str) -> list[Any]:
+        if self._inputs_struct is None:
+            self._build_from(x, call)
+        ends = self._flat_ends()
+        if ends.nested:
+            structure = self._inputs_struct
+            x, expected = _arrays_as_leaves(x), tree.lists_to_tuples(structure)
+            try:
+                tree.assert_same_structure(tree.lists_to_tuples(x), expected)
+            except ValueError:
+                wanted = tree.map_structure(lambda t: t.name, structure)
+                raise ValueError(
+                    f"{call}: x must be nested as the inputs are, {wanted}, got {brief(x)}"
+                ) from None
+            return tree.flatten(x)
+        if ends.one and type(x) is np.ndarray:
+            return [x]
+        return flat(x, ends.input_names, f"{call}: x", "input")
+
+    def _flat_targets(self, y: Any, call: str) -> list[Any]:
+        ends = self._flat_ends()
+        names = ends.output_names
+        if len(names) == 1 and type(y) is np.ndarray:
+            return [y]
+        alike = up_to(ends.output_nest, y)
+        return flat(y if alike is None else alike, names, call, "output", partly=True)
+
+    # --- lowering ---
+
+    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+        """Append the model to a program: from its flat inputs to its flat outputs."""
+        args = (tree.pack_sequence_as(self._inputs_struct, values),)
+        specs: Any = ((self._inputs_struct,), {})
+        return tree.flatten(self._append(program, specs, args, {}))  # type: ignore[attr-defined]
+
+    def lower(self, program: Program, x: Any) -> Any:
+        """Append the graph, from values nested as the inputs are."""
+        assert self._wiring is not None
+        y = self._wiring.graph.lower(program, tree.flatten(self._nested_inputs(x)))
+        return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
+
+    def _nested_inputs(self, x: Any) -> Any:
+        """What stands for the inputs in a call, in the order of the inputs; ValueError."""
+        structure = self._inputs_struct
+        names = names_of_inputs(structure)
+        given = tree.flatten(x)
+        if isinstance(x, Mapping) and not isinstance(structure, dict):
+            if not set(names) <= set(x):
+                raise ValueError(f"{self.name}: inputs must have the keys {names}, got {list(x)}")
+            return [x[name] for name in names]
+        if isinstance(structure, dict) and isinstance(x, Mapping) and set(x) != set(structure):
+            if not set(structure) <= set(x):
+                raise ValueError(
+                    f"{self.name}: inputs must have the keys {list(structure)}, got {list(x)}"
+                )
+            return {key: x[key] for key in structure}
+        if len(given) != len(names):
+            raise ValueError(
+                f"{self.name}: inputs must be {len(names)} tensors, for {names}, got {len(given)}"
+            )
+        return x
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
+        if is_scripted(type(self)) or self._wiring is None:
+            return super().compute_output_spec(*args, **kwargs)  # type: ignore[misc]
+        given = graphs.tensors_in((args, kwargs))
+        rows = given[0].shape[:1] if given and given[0].lead == 1 else (None,)
+
+        def like(t: KerasTensor) -> KerasTensor:
+            return t.like((*rows, *t.shape[1:]) if t.lead == 1 else None)
+
+        spec = tree.map_structure(like, self._outputs_struct)
+        return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shapes of the outputs, batch axis included, for inputs of those shapes.
+
+        Args:
+            input_shape: of the input; of several nested as the inputs are.
+
+        Raises:
+            ValueError: they do not fit the inputs.
+        """
+        if is_scripted(type(self)) or self._wiring is None:
+            return super().compute_output_shape(input_shape)  # type: ignore[misc]
+        self.check_input(input_shape)
+        return _shapes(self.compute_output_spec(tree.map_shape_structure(KerasTensor, input_shape)))
+
+    def check_input(self, shapes: Any) -> None:
+        """Refuse inputs whose shapes, batch axis included, do not fit; ValueError."""
+        if self._wiring is None:
+            return
+        given = _flat_shapes(shapes)
+        infos = self._input_infos()
+        if isinstance(shapes, Mapping):
+            named = self._nested_inputs(tree.map_shape_structure(KerasTensor, shapes))
+            given = [tensor.shape for tensor in tree.flatten(named)]
+        if len(given) != len(infos):
+            raise ValueError(
+                f"{self.name}: inputs must be {len(infos)} tensors, for "
+                f"{[info.name for info in infos]}, got {len(given)}"
+            )
+        for info, shape in zip(infos, given, strict=True):
+            pairs = zip(shape[1:], info.shape[1:], strict=False)
+            if len(shape) != len(info.shape) or any(None not in p and p[0] != p[1] for p in pairs):
+                raise ValueError(
+                    f"{self.name}: input {info.name!r} must have shape {info.shape}, got {shape}"
+                )
+
+    # --- building a model that has a call of its own ---
+
+    def _build_from(self, x: Any, call: str) -> None:
+        """Build for data: their structure, shapes and dtypes."""
+
+        def spec(leaf: Any) -> KerasTensor:
+            array = as_numeric(leaf, f"{call}: x")
+            return KerasTensor((None, *array.shape[1:]), array.dtype.name)
+
+        self._build_for_specs(tree.map_structure(spec, _arrays_as_leaves(x)))
+
+    def _build_for_specs(self, specs: Any) -> None:
+        """Build for symbolic tensors: call the model once on them."""
+        if self._building_specs:  # by a `build` of the user's, which goes on from there
+            return
+        names = [path[-1] if path else None for path, _ in tree.flatten_with_path(specs)]
+        for i, (name, tensor) in enumerate(zip(names, tree.flatten(specs), strict=True)):
+            tensor.name = name if isinstance(name, str) else f"input_{i + 1}"
+        self._building_specs = True
+        try:
+            graph = self._first_trace(specs)
+        finally:
+            self._building_specs = False
+        self._inputs_struct, self._outputs_struct = specs, graph.outputs
+        self._call_nodes, self._call_inputs = graph.nodes, graph.inputs
+        for tensor, spec in zip(graph.inputs, tree.flatten(specs), strict=True):
+            tensor.name = spec.name
+
+    def _first_trace(self, specs: Any) -> graphs.Graph:
+        with self._undone_on_failure():  # type: ignore[attr-defined]
+            self._prepare((specs,), {})  # type: ignore[attr-defined]
+            graph: graphs.Graph = self._traced((specs,), {}, False)  # type: ignore[attr-defined]
+        if not graphs.tensors_in(graph.outputs):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: call() must return symbolic values, got "
+                f"{brief(graph.outputs)}"
+            )
+        check_samples_first(f"{type(self).__name__} {self.name!r}: call()", graph.outputs)
+        return graph
+
+
+def _shapes(structure: Any) -> Any:
+    shapes = tree.map_structure(lambda tensor: tensor.shape, structure)
+    return shapes[0] if isinstance(structure, list) and len(structure) == 1 else shapes
+
+
+def _parts(structure: Any) -> list[Any]:
+    return list(structure.values()) if isinstance(structure, dict) else list(structure)
+
+
+def _flat_shapes(shapes: Any) -> list[Shape]:
+    if tree.is_shape(shapes):
+        return [tuple(shapes)]
+    parts = _parts(shapes)
+    return [shape for part in parts for shape in _flat_shapes(part)]
+
+
+def _arrays_as_leaves(x: Any) -> Any:
+    """Data with lists of numbers made arrays, so that what is nested are the inputs."""
+    if (
+        isinstance(x, (list, tuple))
+        and x
+        and not any(hasattr(p, "shape") or tree.is_nested(p) for p in x)
+    ):
+        return as_numeric(x, "x")
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(_arrays_as_leaves, x))
+    if isinstance(x, Mapping):
+        return {key: _arrays_as_leaves(value) for key, value in x.items()}
+    return x

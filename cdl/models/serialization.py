@@ -1,0 +1,415 @@
+"""The config of a model's graph, as Keras writes it, and the way back."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cdl import saving, tree
+from cdl._common.errors import warn
+from cdl._configs import serialization
+from cdl._configs.serialization import deserialize, serialize
+from cdl._tracing.graph import KerasTensor, Node
+from cdl._tracing.keras_tensor import SampleCount
+from cdl._tracing.operation import ROWS, Operation, Row, signature_of
+from cdl.models.graph import Wiring
+from cdl.trainers.state import CompiledState
+from cdl.trainers.trainer import Trainer
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
+
+
+# Arguments of functions of `cdl.ops` that Keras keeps with the call; the others belong to the
+# operation's own config.
+_OF_CALLS = {
+    *("x", "x1", "x2", "xs", "condition", "key", "indices", "values", "inputs", "operands", "a"),
+    *("b", "v", "y", "y_true", "y_pred", "target", "output", "logits", "other", "updates"),
+    *("array", "variable", "weights", "bins", "targets", "predictions", "data", "segment_ids"),
+    *("query", "value", "bias", "mask", "fill_value", "q", "mean", "variance", "offset", "scale"),
+    *("gamma", "beta", "start", "stop", "rtol", "atol", "start_indices", "constant_values"),
+    *("condlist", "choicelist", "default"),
+}
+
+
+# --- writing ---
+
+
+def config_of(wiring: Wiring) -> dict[str, Any]:
+    """The keys "layers", "input_layers" and "output_layers" of a model's config."""
+    own = {id(node) for node in wiring.nodes}
+    numbers: dict[int, int] = {}
+    for operation in wiring.operations:
+        count = 1 if _counts_from_one(operation) else 0
+        for node in operation._inbound_nodes:
+            if id(node) in own:
+                numbers[id(node)] = count
+                count += 1
+    layers = []
+    for operation in wiring.operations:
+        nodes = [node for node in operation._inbound_nodes if id(node) in own]
+        written = _operation_config(operation)
+        written["name"] = operation.name
+        written["inbound_nodes"] = [_node_config(n, numbers) for n in nodes if not n.is_input]
+        layers.append(written)
+
+    def place(tensor: KerasTensor) -> list[Any]:
+        assert tensor.node is not None
+        return [tensor.node.operation.name, numbers[id(tensor.node)], tensor.tensor_index]
+
+    return {
+        "layers": layers,
+        "input_layers": tree.map_structure(place, wiring.inputs),
+        "output_layers": tree.map_structure(place, wiring.outputs),
+    }
+
+
+def _counts_from_one(operation: Any) -> bool:
+    """Keras gives a model of inputs and outputs a first node of its own."""
+    return getattr(operation, "_wiring", None) is not None and not hasattr(operation, "_stack")
+
+
+def _operation_config(operation: Any) -> dict[str, Any]:
+    if not isinstance(operation, Operation):
+        config: dict[str, Any] = serialization.serialize(operation)
+        return config
+    row = operation.row
+    node = operation._inbound_nodes[0]
+    given = _by_name(row, node)
+    statics = {k: v for k, v in given.items() if not _is_of_call(row, k)}
+    return {
+        "module": f"keras.src.ops.{row.home}",
+        "class_name": row.known_as,
+        "config": {**serialization.serialize(statics), "name": operation.name},
+        "registered_name": row.known_as,
+    }
+
+
+def _is_of_call(row: Row, argument: str) -> bool:
+    """Whether Keras keeps an argument with the call, not in the operation's config."""
+    return argument in _OF_CALLS and argument not in row.saved.statics
+
+
+def _by_name(row: Row, node: Node) -> dict[str, Any]:
+    """The arguments of a call by the names of the parameters; operands only if they were given."""
+    bound = signature_of(row.eager).bind(*node.args, **node.kwargs)
+    handed = set(bound.arguments) | set(row.saved.by_name)
+    bound.apply_defaults()
+    found = bound.arguments.items()
+    return {
+        name: tree.map_structure(_as_size(node), value)
+        for name, value in found
+        if name in handed or not _is_of_call(row, name)
+    }
+
+
+def _as_size(node: Node) -> Callable[[Any], Any]:
+    """How the number of samples is written: as it is, if the inputs have a fixed one; else None."""
+    sizes = [(t.shape[t.batch_axis], t.lead) for t in node.inputs if t.lead]
+    fixed = [n // lead for n, lead in sizes if n is not None]
+
+    def write(leaf: Any) -> Any:
+        if not isinstance(leaf, SampleCount):
+            return leaf
+        return leaf.times * fixed[0] if fixed else None
+
+    return write
+
+
+def _node_config(node: Node, numbers: dict[int, int]) -> dict[str, Any]:
+    args, kwargs = list(node.args), dict(node.kwargs)
+    if isinstance(node.operation, Operation):
+        row = node.operation.row
+        given = _by_name(row, node)
+        kept = {k: v for k, v in given.items() if _is_of_call(row, k)}
+        kwargs = {k: kept.pop(k) for k in row.saved.by_name if k in kept}
+        kinds = signature_of(row.eager).parameters
+        args = []
+        for name, value in kept.items():
+            several = kinds[name].kind is inspect.Parameter.VAR_POSITIONAL
+            args += value if several else [value]
+
+    def write(leaf: Any) -> Any:
+        if not isinstance(leaf, KerasTensor):
+            return serialization.serialize(leaf)
+        assert leaf.node is not None
+        history = [leaf.node.operation.name, numbers[id(leaf.node)], leaf.tensor_index]
+        config = {"shape": list(leaf.shape), "dtype": leaf.dtype, "keras_history": history}
+        return {"class_name": "__keras_tensor__", "config": config}
+
+    return {
+        "args": [tree.map_structure(write, arg) for arg in args],
+        "kwargs": {name: tree.map_structure(write, arg) for name, arg in kwargs.items()},
+    }
+
+
+# --- reading ---
+
+
+def tensors_of(
+    config: Mapping[str, Any],
+    custom_objects: Mapping[str, Any] | None = None,
+    make: Callable[[Mapping[str, Any]], Any] | None = None,
+) -> tuple[Any, Any]:
+    """The symbolic inputs and outputs that a config describes, on new layers.
+
+    Args:
+        config: with the keys that `config_of` gives.
+        custom_objects: classes and functions of the user's own, by name.
+        make: the layer of a layer's config; None for what the config says.
+
+    Raises:
+        ValueError: the config does not fit together.
+        TypeError: a layer is of a class that is not known.
+    """
+    parts = ("layers", "input_layers", "output_layers")
+    if not isinstance(config, Mapping) or not set(parts) <= set(config):
+        raise ValueError(f"the config of a model must have the keys {list(parts)}, got {config!r}")
+    layers: dict[str, Any] = {}
+    waiting: list[tuple[Any, list[Any]]] = []
+    for each in config["layers"]:
+        if not isinstance(each, Mapping) or not {"class_name", "config"} <= set(each):
+            raise ValueError(f"each of layers must be the config of a layer, got {each!r}")
+        name = each.get("name", each["config"].get("name"))
+        layers[name] = layer = _made(each, custom_objects, make)
+        nodes = list(each.get("inbound_nodes", ()))
+        if nodes:
+            waiting.append((layer, nodes))
+    made: dict[int, list[Node]] = {id(layer): [] for layer in layers.values()}
+    for layer in layers.values():
+        if getattr(layer, "batch_shape", None) is not None:
+            made[id(layer)] = list(layer._inbound_nodes)
+    while waiting:
+        left = [_called(layer, nodes, layers, made) for layer, nodes in waiting]
+        after = [(layer, nodes) for (layer, _), nodes in zip(waiting, left, strict=True) if nodes]
+        if sum(map(len, left)) == sum(len(nodes) for _, nodes in waiting):
+            names = [layer.name for layer, _ in waiting]
+            raise ValueError(f"the layers {names} of the config are in a circle, or disconnected")
+        waiting = after
+
+    def place(entry: Any) -> Any:
+        if isinstance(entry, (list, tuple)) and len(entry) == 3 and isinstance(entry[0], str):
+            found = _tensor(entry, layers, made)
+            if found is None:
+                raise ValueError(f"the config has no tensor {entry!r}")
+            return found
+        if isinstance(entry, Mapping):
+            return {key: place(part) for key, part in entry.items()}
+        if not isinstance(entry, (list, tuple)):
+            raise ValueError(f"the config has no tensor {entry!r}")
+        return type(entry)(map(place, entry))
+
+    return place(config["input_layers"]), place(config["output_layers"])
+
+
+def _made(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Any:
+    module = str(config.get("module"))
+    if module.startswith("keras.src.ops."):
+        importlib.import_module("cdl.ops")  # where the rows are made
+        known_as = str(config["class_name"])
+        row = next((row for row in ROWS.values() if row.known_as == known_as), None)
+        if row is None:
+            raise TypeError(f"Could not locate operation {known_as!r} in cdl.ops")
+        operation = Operation(row, str(config["config"].get("name", row.name)))
+        operation.statics = serialization.deserialize(
+            _statics(row, config["config"]), custom_objects
+        )
+        return operation
+    return make(config) if make is not None else serialization.deserialize(config, custom_objects)
+
+
+def _statics(row: Row, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a function that an operation's config has.
+
+    Raises:
+        ValueError: an argument that the function does not have, and that would change something.
+    """
+    own = signature_of(row.eager).parameters
+    for name, value in config.items():
+        if name not in own and name not in ("name", "dtype", "trainable") and value:
+            raise ValueError(f"{row.name}: config must have arguments of its own, got {name!r}")
+    return {name: value for name, value in config.items() if name in own}
+
+
+def _called(
+    layer: Any, nodes: list[Any], layers: dict[str, Any], made: dict[int, list[Node]]
+) -> list[Any]:
+    """Calls a layer as its nodes say, as far as their inputs are there; the nodes that are left."""
+    for done, node in enumerate(nodes):
+        try:
+            args, kwargs = _arguments(node, layers, made)
+        except KeyError:
+            return nodes[done:]
+        before = len(layer._inbound_nodes)
+        if getattr(layer, "row", None) is not None and layer.row.name == "get_item":
+            args[1:] = [tuple(key) if isinstance(key, list) else key for key in args[1:]]
+        layer(*args, **kwargs)
+        made[id(layer)] += layer._inbound_nodes[before:]
+    return []
+
+
+def _arguments(
+    node: Any, layers: dict[str, Any], made: dict[int, list[Node]]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call; KeyError if a tensor is not there yet."""
+
+    def read(part: Any) -> Any:
+        if isinstance(part, Mapping) and part.get("class_name") == "__keras_tensor__":
+            tensor = _tensor(part["config"]["keras_history"], layers, made)
+            if tensor is None:
+                raise KeyError
+            return tensor
+        if isinstance(part, Mapping) and "class_name" in part:
+            return serialization.deserialize(part)
+        if isinstance(part, Mapping):
+            return {key: read(value) for key, value in part.items()}
+        return list(map(read, part)) if isinstance(part, (list, tuple)) else part
+
+    if isinstance(node, Mapping):
+        return read(node.get("args", [])), read(node.get("kwargs", {}))
+    # Keras 2: [[layer, node, tensor, kwargs], ...], one list a call
+    tensors = []
+    for entry in node:
+        tensor = _tensor(entry[:3], layers, made)
+        if tensor is None:
+            raise KeyError
+        tensors.append(tensor)
+    more = node[0][3] if node and len(node[0]) > 3 else {}
+    return [tensors[0] if len(tensors) == 1 else tensors], dict(more)
+
+
+def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> KerasTensor | None:
+    """The tensor of [layer, node, index]; None if that call has not been made yet."""
+    name, number, index = entry
+    if name not in layers:
+        raise ValueError(f"the config has no layer {name!r}; there are {list(layers)}")
+    layer = layers[name]
+    nodes = made[id(layer)]
+    number -= _counts_from_one(layer)
+    if not 0 <= number < len(nodes):
+        return None
+    outputs = nodes[number].output_tensors
+    if not 0 <= index < len(outputs):
+        raise ValueError(f"the config has no tensor {entry!r}")
+    found: KerasTensor = outputs[index]
+    return found
+
+
+class Configured(CompiledState):
+    """Mixin of models: configs of the model itself and of what `compile` was given."""
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile` as configs; {} before it was called."""
+        if self._compiled is None:
+            return {}
+        given = {**self._compiled.given, "optimizer": self._compiled.optimizer}
+        jit = given["jit_compile"]
+        config: dict[str, Any] = serialize({**given, "jit_compile": jit == "auto" or bool(jit)})
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Call `compile` with what `get_compile_config` gave; the optimizer begins anew.
+
+        A class with a `compile` of its own is left alone, with a warning: it has to override this
+        method too.
+        """
+        if getattr(type(self), "compile", None) is not Trainer.compile:
+            warn(
+                f"{type(self).__name__} has a compile() of its own, which was not called: override "
+                "compile_from_config(config) too, or call compile()"
+            )
+            return
+        if not isinstance(config, Mapping):
+            raise TypeError(f"compile_from_config: config must be a dict, got {config!r}")
+        given = deserialize(config)
+        if given.get("jit_compile"):  # what "auto" is in a config, and what files of Keras say
+            given["jit_compile"] = "auto"
+        self.compile(**given)  # type: ignore[attr-defined]
+        if self.built:  # type: ignore[attr-defined]
+            self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
+
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Write the model whole to a `.keras` or `.h5` file; see `cdl.saving.save_model`.
+
+        From a `.keras` file `load_model` and `fit(initial_epoch=k)` go on with the same bits as if
+        nothing had come between.
+        """
+        saving.save_model(self, filepath, overwrite, zipped, **kwargs)
+
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
+        """Write all variables to a `.weights.h5` file; see `cdl.saving.save_weights`."""
+        saving.save_weights(self, filepath, overwrite, max_shard_size)
+
+    def load_weights(
+        self, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
+    ) -> None:
+        """Read all variables from a file; see `cdl.saving.load_weights`."""
+        saving.load_weights(self, filepath, skip_mismatch, by_name)
+
+    def export(
+        self,
+        filepath: Any,
+        format: str | None = None,
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write what `predict` computes as C99 or ONNX; see `cdl.export.export_model`."""
+        from cdl.export import export_model
+
+        export_model(self, filepath, format, verbose, input_signature, **kwargs)
+
+    def quantize(self, mode: Any = None, **kwargs: Any) -> None:
+        """Not supported: cdl computes in float32.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("quantize: cdl computes in float32 only")
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The model's config, with what it was compiled with, as JSON; weights are not in it.
+
+        Args:
+            kwargs: of `json.dumps`, such as `indent`.
+        """
+        return json.dumps(serialize(self), **kwargs)
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """A new model, with new weights, from what `Model.to_json` gave, or Keras's.
+
+    Args:
+        json_string: the JSON.
+        custom_objects: classes and functions of the user's own, by name.
+
+    Raises:
+        ValueError: it is no JSON, or not that of a model.
+        TypeError: a class in it is not known.
+    """
+    if not isinstance(json_string, (str, bytes)):
+        raise TypeError(f"model_from_json: json_string must be a string, got {json_string!r}")
+    try:
+        config = json.loads(json_string)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"model_from_json: json_string must be JSON: {error}") from None
+    return model_from_config(config, custom_objects)
+
+
+def model_from_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """The same from the config itself."""
+    from cdl.models.model import Model
+
+    if not isinstance(config, Mapping) or "class_name" not in config:
+        raise ValueError(f"the config of a model must be a dict with a class_name, got {config!r}")
+    model = serialization.deserialize(config, custom_objects)
+    if not isinstance(model, Model):
+        raise ValueError(f"the config must be that of a model, got one of {config['class_name']!r}")
+    return model

@@ -1,0 +1,112 @@
+"""Parts of arrays read and written: slices, scattered elements, rows one by one."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from cdl._tracing.operation import operation
+from cdl.ops.arrays import axes_of, samples_apart, shape_of
+from cdl.ops.numpy.indexing import get_item, keyed_apart
+
+
+@operation(untraced=lambda x, num, axis: samples_apart(x, axis))
+def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
+    """The parts of x along an axis, as a list.
+
+    Args:
+        x: an array.
+        num: their number; None for that of the axis.
+        axis: along which; the parts do not have it.
+    """
+    at = axes_of(axis, len(shape_of(x)))[0]
+    n = shape_of(x)[at] if num is None else num
+    return [get_item(x, (*[builtins.slice(None)] * at, i)) for i in range(n)]
+
+
+def _key(start_indices: Any, shape: Any) -> tuple[builtins.slice, ...]:
+    """The slices that begin at some place and have some shape."""
+    parts = []
+    for start, n in zip(start_indices, shape, strict=True):
+        whole = not isinstance(n, (int, np.integer)) or n == -1  # or the number of samples
+        parts.append(builtins.slice(int(start), None if whole else int(start) + int(n)))
+    return tuple(parts)
+
+
+@operation(untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)))
+def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
+    """The part of an array that begins at some place and has some shape.
+
+    Args:
+        inputs: an array.
+        start_indices: the first place along each axis.
+        shape: how many along each axis; -1 for all that are left.
+    """
+    return get_item(inputs, _key(start_indices, shape))
+
+
+_WRITES = "a program has no assignment to a part: use cdl.ops.where or cdl.ops.concatenate"
+
+
+@operation(untraced=_WRITES)
+def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
+    """A copy of an array with another array in some place.
+
+    Args:
+        inputs: the array.
+        start_indices: the first place along each axis.
+        updates: what stands there.
+    """
+    result = np.array(inputs)
+    starts = np.asarray(start_indices).tolist()
+    places = zip(starts, np.shape(updates), strict=True)
+    result[tuple(builtins.slice(start, start + n) for start, n in places)] = updates
+    return result
+
+
+@operation(untraced=_WRITES)
+def scatter(indices: Any, values: Any, shape: Any) -> Any:
+    """Zeros with numbers in some places; those of one place are added up.
+
+    Args:
+        indices: places, along the last axis an index for each axis.
+        values: a number for each place.
+        shape: of the result.
+    """
+    result = np.zeros(tuple(shape), np.asarray(values).dtype)
+    np.add.at(result, tuple(np.moveaxis(np.asarray(indices), -1, 0)), values)
+    return result
+
+
+_UPDATES = {
+    "add": np.add,
+    "max": np.maximum,
+    "min": np.minimum,
+    "mul": np.multiply,
+}
+
+
+@operation(untraced=_WRITES)
+def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Any:
+    """A copy of an array with numbers in some places.
+
+    Args:
+        inputs: the array.
+        indices: places, along the last axis an index for each axis.
+        updates: a number for each place.
+        reduction: "add", "max", "min" or "mul": what becomes of the number that was there; None to
+            forget it.
+    """
+    result = np.array(inputs)
+    places = tuple(np.moveaxis(np.asarray(indices), -1, 0))
+    if reduction is None:
+        result[places] = updates
+    elif reduction in _UPDATES:
+        _UPDATES[reduction].at(result, places, updates)
+    else:
+        raise ValueError(
+            f"scatter_update: reduction must be one of {list(_UPDATES)} or None, got {reduction!r}"
+        )
+    return result

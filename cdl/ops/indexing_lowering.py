@@ -1,0 +1,126 @@
+"""Parts of values by their places, and what goes line by line along an axis."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._ir import emit
+from cdl._ir.emit import permute
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.term import Term
+from cdl.ops.lowering import broadcast, sample_axis, value_of
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+
+
+def cut(
+    program: Program, value: Value, axis: int, start: Any, stop: Any, step: Any = None
+) -> Value:
+    """A part of a value along an axis, as a slice of Python."""
+    places = range(value.shape[axis])[slice(start, stop, step)]
+    return emit.pick(program, value, axis, places)
+
+
+def chosen(program: Program, value: Value, places: Any, axis: int) -> Value:
+    """The elements at fixed places along an axis; negative ones count from the end."""
+    n = value.shape[axis]
+    return emit.pick(program, value, axis, [int(i) + n * (i < 0) for i in np.ravel(places)])
+
+
+def gathered(program: Program, x: Any, indices: Term, axis: int, label: str) -> Value:
+    """What a shared operand has at the places of a term along an axis, which these stand for."""
+    variable, n = getattr(x, "variable", None), len(x.shape)
+    if axis == 0:
+        table = value_of(program, x) if variable is None else variable
+        return emit.gather(program, indices.value, table, wraps=True, label=label)
+    table = permute(program, value_of(program, x), [axis, *(a for a in range(n) if a != axis)])
+    y = emit.gather(program, indices.value, table, wraps=True, label=label)
+    k = len(indices.value.shape)
+    order = [*range(k, k + axis), *range(k), *range(k + axis, len(y.shape))]
+    return permute(program, y, order)
+
+
+def taken_along(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: int) -> Value:
+    """Of each line of x along an axis what stands at the places of its own."""
+    at = axis % len(spec.shape)
+    whole = list(spec.shape)
+    whole[at] = x.shape[at]
+    lines = broadcast(program, spec.like(whole), x)
+    places = broadcast(program, spec, indices)
+    return emit.take_along(program, lines, places, sample_axis(spec, axis))
+
+
+def one_hot_lines(program: Program, x: Any, n: int) -> Term:
+    """For each number of x a line of n zeros with a 1 in its place."""
+    value = value_of(program, x)
+    y = program.emit("encode", (value,), (*value.shape, n), one_hot=1.0, counts=0.0)
+    if isinstance(x, Term):
+        return Term(y, x.spec.like((*x.shape, n)))
+    return Term(y, KerasTensor(y.shape, lead=0))
+
+
+def repeated(program: Program, value: Value, axis: int, count: int) -> Value:
+    """A value several times, one behind the other, along an axis."""
+    return emit.concat(program, [value] * count, axis)
+
+
+def lines(program: Program, value: Value, axis: int, count: int) -> Value:
+    """A value of size 1 along an axis with that size made `count`."""
+    shape = (*value.shape[:axis], count, *value.shape[axis + 1 :])
+    return emit.broadcast(program, value, shape)
+
+
+def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
+    """The product of matrices, the last two axes of both operands; either may be one vector."""
+    a, b = value_of(program, x1), value_of(program, x2)
+    n, m = len(x1.shape), len(x2.shape)
+    if not b.shared:
+        a = _without(program, a, x2.batch_axis - m + n, n)
+    if not a.shared:
+        b = _without(program, b, x1.batch_axis - n + m, m)
+    if getattr(x1, "lead", 0) == 1 and 0 < x1.batch_axis == n - 2 and m > 2:
+        a = emit.reshape(program, a, (*a.shape[:-1], 1, a.shape[-1]))  # a sample is a row
+    if m == 1 or (getattr(x2, "lead", 0) == 1 and x2.batch_axis == m - 1):  # or a column
+        b = emit.reshape(program, b, (*b.shape, 1))
+    return emit.reshape(program, emit.product(program, a, b), spec.sample_shape)
+
+
+def _without(program: Program, value: Value, axis: int, n: int) -> Value:
+    """A shared value of n axes without that of size 1 that meets the samples, if it has one."""
+    if not value.shared or not 0 <= axis < n - 2:
+        return value
+    return emit.reshape(program, value, value.shape[:axis] + value.shape[axis + 1 :])
+
+
+def cumulated(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:
+    """The sums or products ("sum" or "prod") of all numbers up to each one along an axis."""
+    value = value_of(program, x)
+    if axis is None:
+        value, at = emit.reshape(program, value, spec.sample_shape), 0
+    else:
+        at = sample_axis(x, axis)
+    return emit.cumulate(program, value, at, kind == "prod")
+
+
+def sorted_along(program: Program, x: Any, axis: Any) -> tuple[Value, Value]:
+    """The numbers along an axis in ascending order, and their places."""
+    if axis is None:
+        return emit.sort(program, emit.reshape(program, x.value, (prod(x.value.shape),)))
+    at, n = sample_axis(x, axis), len(x.value.shape)
+    order = [a for a in range(n) if a != at]
+    back = [*range(n - 1)]
+    back.insert(at, n - 1)
+    found = emit.sort(program, permute(program, x.value, [*order, at]))
+    values, places = (permute(program, each, back) for each in found)
+    return values, places
+
+
+def argued(program: Program, spec: KerasTensor, x: Any, axis: Any, smallest: bool) -> Value:
+    """The place of the largest or smallest number along an axis, or of all that there are."""
+    at = None if axis is None else sample_axis(x, axis)
+    y = emit.arg(program, x.value, at, smallest=smallest)
+    return emit.reshape(program, y, spec.sample_shape)

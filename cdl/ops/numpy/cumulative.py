@@ -1,0 +1,96 @@
+"""Sums, products and differences along an axis, from its start on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._tracing.operation import Saved, operation
+from cdl.ops.arrays import as_dtype, samples_apart, shape_of
+from cdl.ops.indexing_lowering import cumulated
+from cdl.ops.numpy.arithmetic import add, multiply, subtract
+from cdl.ops.numpy.comparisons import isnan, where
+from cdl.ops.numpy.indexing import get_item
+from cdl.ops.numpy.reductions import sum as total
+
+
+def _apart(x: Any, axis: Any, dtype: Any) -> str:
+    return samples_apart(x, axis)
+
+
+def _running(kind: str) -> Any:
+    def lower(program: Any, spec: Any, x: Any, axis: Any, dtype: Any) -> Any:
+        return cumulated(program, spec, x, axis, kind)
+
+    return lower
+
+
+@operation(_running("sum"), untraced=_apart)
+def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """The sums of all numbers up to each one, along an axis.
+
+    Args:
+        x: numbers.
+        axis: along which; None flattens x.
+        dtype: of the result; None for that of x.
+    """
+    return as_dtype(np.cumsum(_counted(x), axis), dtype)
+
+
+@operation(_running("prod"), untraced=_apart)
+def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """The products of all numbers up to each one, along an axis; arguments as of `cumsum`."""
+    return as_dtype(np.cumprod(_counted(x), axis), dtype)
+
+
+def _counted(x: Any) -> Any:
+    array = np.asarray(x)
+    return array.astype(np.int32) if array.dtype == bool else array
+
+
+@operation(untraced=_apart)
+def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """As `cumsum`, a NaN counting as 0."""
+    return cumsum(where(isnan(x), 0, x), axis, dtype)
+
+
+@operation(untraced=_apart)
+def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """As `cumprod`, a NaN counting as 1."""
+    return cumprod(where(isnan(x), 1, x), axis, dtype)
+
+
+def _part(x: Any, axis: int, part: slice) -> Any:
+    ndim = len(shape_of(x))
+    return get_item(x, (*[slice(None)] * (axis % ndim), part))
+
+
+@operation(untraced=lambda a, n, axis: samples_apart(a, axis))
+def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
+    """Each number less the one before it, along an axis.
+
+    Args:
+        a: numbers.
+        n: how many times.
+        axis: along which.
+    """
+    for _ in range(n):
+        a = subtract(_part(a, axis, slice(1, None)), _part(a, axis, slice(0, -1)))
+    return a
+
+
+@operation(untraced=lambda y, x, dx, axis: samples_apart(y, axis), saved=Saved(statics=("x",)))
+def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+    """The integral along an axis of what lies straight between the numbers.
+
+    Args:
+        y: numbers.
+        x: where they are; None for at distance `dx`.
+        dx: the distance.
+        axis: along which.
+    """
+    means = multiply(add(_part(y, axis, slice(1, None)), _part(y, axis, slice(0, -1))), 0.5)
+    if x is None:
+        return multiply(total(means, axis), dx)
+    return total(multiply(means, diff(x, axis=axis)), axis)

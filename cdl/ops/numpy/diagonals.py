@@ -1,0 +1,112 @@
+"""Diagonals of matrices and the triangles beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._tracing.operation import Saved, operation
+from cdl.ops.arrays import samples_apart, shape_of
+from cdl.ops.numpy.arithmetic import multiply
+from cdl.ops.numpy.comparisons import where
+from cdl.ops.numpy.indexing import get_item
+from cdl.ops.numpy.reductions import sum as total
+from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
+
+
+def _of_samples(x: Any, *_: Any) -> str:
+    return "it is of one matrix, not of one for each sample" if getattr(x, "lead", 0) else ""
+
+
+def _masked(keep: Any) -> Any:
+    """The lowering of a matrix with zeros where `keep(rows, columns, k)` has some."""
+
+    def lower(program: Any, spec: Any, x: Any, k: int) -> Any:
+        return where(keep(*x.shape[-2:], k), x, 0.0)
+
+    return lower
+
+
+@operation(_masked(np.tri), untraced=lambda x, k: samples_apart(x, (-2, -1)))
+def tril(x: Any, k: int = 0) -> Any:
+    """A matrix, the last two axes of x, with zeros above a diagonal.
+
+    Args:
+        x: matrices.
+        k: how far the diagonal is to the right of the main one.
+    """
+    return np.tril(x, k)
+
+
+@operation(
+    _masked(lambda n, m, k: 1 - np.tri(n, m, k - 1)),
+    untraced=lambda x, k: samples_apart(x, (-2, -1)),
+)
+def triu(x: Any, k: int = 0) -> Any:
+    """A matrix, the last two axes of x, with zeros below a diagonal; arguments as of `tril`."""
+    return np.triu(x, k)
+
+
+def _diag(program: Any, spec: Any, x: Any, k: int) -> Any:
+    if x.ndim == 2:
+        return _diagonal(x, k, 0, 1)
+    rows = spec.shape[0]
+    places = np.eye(x.shape[0], rows, max(k, 0), dtype=np.float32)  # column j of a row's number
+    on = np.eye(rows, rows, k, dtype=np.float32)
+    return multiply(total(multiply(expand_dims(x, -1), places), 0), on)
+
+
+@operation(_diag, untraced=_of_samples)
+def diag(x: Any, k: int = 0) -> Any:
+    """The diagonal of a matrix, or the matrix that has a vector as its diagonal.
+
+    Args:
+        x: a matrix or a vector.
+        k: how far the diagonal is to the right of the main one.
+    """
+    return np.array(np.diag(x, k))
+
+
+@operation(untraced=_of_samples)
+def diagflat(x: Any, k: int = 0) -> Any:
+    """The matrix that has the numbers of x as its diagonal; arguments as of `diag`."""
+    return np.diagflat(x, k)
+
+
+def _keeps_samples(x: Any, offset: int, axis1: int, axis2: int) -> str:
+    return samples_apart(x, axis1) or samples_apart(x, axis2)
+
+
+def _diagonal(x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    """Every (m + 1)-th number of matrices of m columns, row after row."""
+    both = moveaxis(x, (axis1, axis2), (-2, -1))
+    *outer, n, m = shape_of(both)
+    row, column = max(-offset, 0), max(offset, 0)
+    size = max(min(n - row, m - column), 0)
+    first = row * m + column
+    flat = reshape(both, [*(-1 if each is None else each for each in outer), n * m])
+    return get_item(flat, (Ellipsis, slice(first, first + size * (m + 1), m + 1)))
+
+
+def _lower_diagonal(program: Any, spec: Any, *args: Any) -> Any:
+    return _diagonal(*args)
+
+
+@operation(_lower_diagonal, untraced=_keeps_samples, saved=Saved(statics=("offset",)))
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The diagonals of the matrices that two axes are, along a new last axis.
+
+    Args:
+        x: numbers.
+        offset: how far the diagonal is to the right of the main one.
+        axis1: the rows.
+        axis2: the columns.
+    """
+    return np.array(np.diagonal(x, offset, axis1, axis2))
+
+
+@operation(saved=Saved(statics=("offset",)))
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The sum of `diagonal`."""
+    return total(diagonal(x, offset, axis1, axis2), -1)

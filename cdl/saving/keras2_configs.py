@@ -1,0 +1,196 @@
+"""Configs as Keras 2 wrote them, and as whole-model `.h5` files still hold them.
+
+There a class is named without its module, a layer without Input holds the shape of the model's
+input, and what a model was compiled with stands apart. `modern` and `modern_compile` bring such
+configs into today's form, `legacy` and `legacy_compile` go the other way.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdl._configs import custom_objects
+
+_MODELS = ("Sequential", "Functional", "Model")
+_LAMBDA_ARGUMENTS = ("module", "function_type", "output_shape_type", "output_shape_module")
+_OPTIMIZER_ARGUMENTS = ("is_legacy_optimizer", "jit_compile")
+_SHORT = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+    "kld": "kl_divergence",
+}
+_WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")
+# Classes whose names are not just those of their functions without the underscores.
+_METRICS = {"kl_divergence": "KLDivergence", "logcosh": "LogCoshError", "log_cosh": "LogCoshError"}
+_KERNELS = "keras.initializers"  # the only objects of which Keras 2 wrote a dtype that is gone
+
+
+def modern(config: Any) -> Any:
+    """The config of a model or layer as `_serial.deserialize` reads it."""
+    if not isinstance(config, Mapping) or "class_name" not in config:
+        return config
+    name, inner = config["class_name"], config.get("config")
+    if name in _MODELS:
+        return _named(config, "keras", _modern_model(inner))
+    if not isinstance(inner, Mapping):
+        return dict(config)
+    return _named(config, "keras.layers", _modern_layer(name, inner))
+
+
+def _named(config: Mapping[str, Any], module: str, inner: Any) -> dict[str, Any]:
+    """A config with the module of its class, unless it has one or is one of the user's own."""
+    named = {**config, "config": inner}
+    name = config["class_name"]
+    if isinstance(name, str) and name in custom_objects.all_custom_objects():
+        named.setdefault("registered_name", name)
+    else:
+        named.setdefault("module", module)
+    return named
+
+
+def _modern_model(inner: Any) -> Any:
+    if isinstance(inner, list):  # of the layers alone
+        inner = {"name": "sequential", "layers": inner}
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
+        return inner
+    layers = list(inner["layers"])
+    first = layers[0] if layers else None
+    if isinstance(first, Mapping) and first.get("class_name") != "InputLayer":
+        given = first.get("config")
+        if isinstance(given, Mapping) and given.get("batch_input_shape") is not None:
+            before = {
+                "batch_shape": given["batch_input_shape"],
+                "name": f"{given.get('name')}_input",
+            }
+            layers.insert(0, {"class_name": "InputLayer", "config": before})
+    return {**inner, "layers": [modern(layer) for layer in layers]}
+
+
+def _modern_layer(name: Any, inner: Mapping[str, Any]) -> dict[str, Any]:
+    config = {key: _modern_part(value) for key, value in inner.items()}
+    shape = config.pop("batch_input_shape", None)
+    if name == "InputLayer" and shape is not None:
+        config["batch_shape"] = shape
+    axis = config.get("axis")
+    if name == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+        config["axis"] = axis[0]
+    dtype = config.get("dtype")
+    if isinstance(dtype, Mapping) and dtype.get("class_name") == "Policy":
+        config["dtype"] = dict(dtype.get("config") or {}).get("name")
+    if name == "LeakyReLU" and "alpha" in config:
+        config["negative_slope"] = config.pop("alpha")
+    if name == "Lambda":
+        for argument in _LAMBDA_ARGUMENTS:
+            config.pop(argument, None)
+        if isinstance(config.get("function"), list):
+            config["function"] = {"class_name": "__lambda__", "config": {}}
+    if "layer" in config:
+        config["layer"] = modern(config["layer"])
+    return config
+
+
+def _modern_part(part: Any) -> Any:
+    """A config within that of a layer: of an initializer or the like."""
+    if not isinstance(part, Mapping) or not isinstance(part.get("config"), Mapping):
+        return part
+    inner = dict(part["config"])
+    if part.get("module", _KERNELS) == _KERNELS:
+        inner.pop("dtype", None)
+        if inner.get("distribution") == "normal":
+            inner["distribution"] = "truncated_normal"
+    return {**part, "config": inner}
+
+
+def modern_compile(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What `compile_from_config` takes, from the training config of an older file."""
+    given = {name: config.get(name) for name in ("loss_weights",) if config.get(name) is not None}
+    given["optimizer"] = _modern_optimizer(config.get("optimizer_config"))
+    for name, module in (
+        ("loss", "keras.losses"),
+        ("metrics", "keras.metrics"),
+        ("weighted_metrics", "keras.metrics"),
+    ):
+        if config.get(name) is not None:
+            given[name] = _modern_nested(config[name], module)
+    return given
+
+
+def _modern_optimizer(config: Any) -> Any:
+    if not isinstance(config, Mapping) or not isinstance(config.get("config"), Mapping):
+        raise ValueError("training_config must have the config of an optimizer")
+    name = config.get("class_name")
+    if isinstance(name, str) and name not in custom_objects.all_custom_objects():
+        name = name.removeprefix("Custom>")
+    inner = {
+        key: value for key, value in config["config"].items() if key not in _OPTIMIZER_ARGUMENTS
+    }
+    if inner.get("epsilon", 1) is None:
+        del inner["epsilon"]
+    return _named({**config, "class_name": name}, "keras.optimizers", inner)
+
+
+def _modern_nested(given: Any, module: str) -> Any:
+    """A loss or metrics, in lists and dicts by output; names stay names."""
+    if isinstance(given, list):
+        return [_modern_nested(each, module) for each in given]
+    if not isinstance(given, Mapping):
+        return given
+    if "class_name" not in given:
+        return {name: _modern_nested(each, module) for name, each in given.items()}
+    inner = given.get("config")
+    if isinstance(inner, Mapping):
+        inner = dict(inner)
+        if inner.get("reduction") == "auto":
+            inner["reduction"] = "sum_over_batch_size"
+        function = inner.get("fn")
+        if given["class_name"] not in _WRAPPERS:
+            inner.pop("fn", None)  # what the class itself says
+        elif isinstance(function, str) and function not in custom_objects.all_custom_objects():
+            del inner["fn"]
+            name = _METRICS.get(function) or function.title().replace("_", "")
+            given = {**given, "class_name": name}
+    return _named(given, module, inner)
+
+
+# --- the other way ---
+
+
+def legacy(config: Any) -> Any:
+    """The config of a model or layer as an `.h5` file holds it: without modules."""
+    if not isinstance(config, Mapping) or "class_name" not in config:
+        return config
+    inner = config["config"]
+    if isinstance(inner, Mapping) and isinstance(inner.get("layers"), (list, tuple)):
+        inner = {**inner, "layers": [legacy(layer) for layer in inner["layers"]]}
+    return {**_outer(config), "config": inner}
+
+
+def _outer(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config is neither its inner part nor only today's."""
+    known_as = config.get("registered_name") or config["class_name"]
+    more = {key: config[key] for key in ("name", "inbound_nodes") if key in config}
+    return {"class_name": known_as, **more}
+
+
+def legacy_compile(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The training config of an `.h5` file, of what `get_compile_config` gives."""
+    written = {name: _legacy_nested(each) for name, each in config.items() if name != "optimizer"}
+    optimizer = config["optimizer"]
+    if isinstance(optimizer, Mapping):
+        written["optimizer_config"] = {**_outer(optimizer), "config": optimizer["config"]}
+    return written
+
+
+def _legacy_nested(given: Any) -> Any:
+    if isinstance(given, (list, tuple)):
+        return [_legacy_nested(each) for each in given]
+    if isinstance(given, str):
+        return _SHORT.get(given, given)  # Keras 3 does not find the short names again
+    if not isinstance(given, Mapping):
+        return given
+    if given.get("class_name") == "function":
+        return given["config"]
+    if "class_name" not in given:
+        return {name: _legacy_nested(each) for name, each in given.items()}
+    return {**_outer(given), "config": given["config"]}

@@ -1,0 +1,295 @@
+"""Whole models and weights in Keras's older `.h5` files.
+
+The weights of a layer lie in a group of its name, and the attribute `weight_names` has their order;
+the configs of the model and of its training are attributes of the file.
+"""
+
+import json
+import logging
+import weakref
+from collections.abc import Iterator, Mapping
+from itertools import count, takewhile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._common.errors import warn
+from cdl._configs import allocation_limit, serialization
+from cdl._configs import custom_objects as registered
+from cdl.saving import hdf5, keras2_configs
+from cdl.saving.atomic import Sink, replacing
+from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
+from cdl.saving.variable_paths import finalize
+
+SUFFIXES = (".h5", ".hdf5")
+WEIGHTS, OPTIMIZER = "model_weights", "optimizer_weights"
+_MOST_LAYERS = 20_000
+_NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000  # see archive.py
+_log = logging.getLogger("cdl")
+
+Values = list[tuple[Any, NDArray[Any]]]  # variables, and what they become
+
+
+def load_model(path: Path, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
+    """The model in a whole-model file; see `cdl.saving.load_model`."""
+    hdf5.check_heaps(path)
+    numbers = _NUMBERS_PER_BYTE * path.stat().st_size + _SPARE_NUMBERS
+    with hdf5.opened(path, str(path)) as root:
+        with blaming(path, "model_config"), allocation_limit.limited(numbers):
+            model = _made(root, custom_objects, compile)
+        with blaming(path, WEIGHTS):
+            group = hdf5.within(root, WEIGHTS)
+            if group is None:
+                raise ValueError("there is no such group in the file")
+            if model.built:
+                _assign(model, _by_place(group, model, False))
+        if compile and model.compiled and model.built:
+            with blaming(path, OPTIMIZER):
+                _load_optimizer(root, model.optimizer, path)
+    return model
+
+
+def _made(root: Any, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
+    """The model that the configs in a file make."""
+    config = _json(root, "model_config")
+    if config is None:
+        raise ValueError("there is no such attribute in the file: it holds weights at most")
+    training = _json(root, "training_config") if compile else None
+    with registered.CustomObjectScope(registered.all_custom_objects(custom_objects)):
+        whole = keras2_configs.modern(parsed(json.dumps(config)))
+        if training is not None:
+            whole["compile_config"] = keras2_configs.modern_compile(training)
+        model = serialization.deserialize(whole)
+    if not hasattr(model, "load_weights"):
+        raise ValueError(f"it must be that of a model, got {serialization.shown(model)}")
+    if compile and training is None:
+        _log.warning("%s holds no training_config: the model was not compiled", root.file.filename)
+    return model
+
+
+def _json(root: Any, name: str) -> dict[str, Any] | None:
+    texts = hdf5.texts(root, name)
+    if not texts:
+        return None
+    if len(texts) > 1 or len(texts[0]) > LONGEST_CONFIG:
+        raise ValueError(f"attribute {name} must be one text of at most {LONGEST_CONFIG} bytes")
+    try:
+        config = json.loads(texts[0])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"attribute {name} is not JSON: {error}") from error
+    if not isinstance(config, Mapping):
+        raise ValueError(f"attribute {name} must hold a dict, got {serialization.shown(config)}")
+    return dict(config)
+
+
+def load_weights(model: Any, path: Path, skip_mismatch: bool, by_name: bool) -> None:
+    """Set a model's weights from a file of weights, or of a whole model."""
+    hdf5.check_heaps(path)
+    with hdf5.opened(path, str(path)) as root, blaming(path, "weights"):
+        group = root
+        if "layer_names" not in root.attrs and hdf5.within(root, WEIGHTS) is not None:
+            group = hdf5.within(root, WEIGHTS)
+        find = _by_name if by_name else _by_place
+        _assign(model, find(group, model, skip_mismatch))
+
+
+def _by_place(group: Any, model: Any, skip_mismatch: bool) -> Values:
+    """The n-th layer with weights takes what the n-th of the file has."""
+    layers = [layer for layer in model.layers if weights_of(layer)]
+    saved = [each for each in _saved_layers(group) if each[2]]
+    if len(saved) != len(layers):
+        raise ValueError(
+            f"Layer count mismatch when loading weights from file: the model has {len(layers)} "
+            f"layers with weights, the file {len(saved)}"
+        )
+    found: Values = []
+    for layer, (name, inner, names) in zip(layers, saved, strict=True):
+        found += _values(layer, name, inner, names, skip_mismatch, all_or_none=True)
+    return found
+
+
+def _by_name(group: Any, model: Any, skip_mismatch: bool) -> Values:
+    """Each layer takes what the file has under its name, if anything."""
+    saved = {name: (inner, names) for name, inner, names in _saved_layers(group)}
+    found: Values = []
+    for layer in model.layers:
+        if layer.name in saved:
+            inner, names = saved[layer.name]
+            found += _values(layer, layer.name, inner, names, skip_mismatch)
+    return found
+
+
+def _saved_layers(group: Any) -> Iterator[tuple[str, Any, list[str]]]:
+    """Name, group and names of weights of each layer in a file."""
+    layers = _names(group, "layer_names")
+    if len(layers) > _MOST_LAYERS:
+        raise ValueError(f"layer_names must be at most {_MOST_LAYERS}, got {len(layers)}")
+    for name in layers:
+        inner = hdf5.within(group, name)
+        if inner is None:
+            raise ValueError(f"there is no group {name!r}, of which layer_names speaks")
+        yield name, inner, _names(inner, "weight_names")
+
+
+def _names(group: Any, name: str) -> list[str]:
+    """A list of names, which may be cut into several attributes."""
+    whole = hdf5.texts(group, name)
+    if whole is not None:
+        return whole
+    parts = takewhile(bool, (hdf5.texts(group, f"{name}{i}") for i in count()))
+    return [text for part in parts for text in part or ()]
+
+
+def _values(
+    layer: Any,
+    saved_as: str,
+    group: Any,
+    names: list[str],
+    skip_mismatch: bool,
+    all_or_none: bool = False,
+) -> Values:
+    """The weights of a layer with what the file has for them."""
+    own = weights_of(layer)
+    if len(own) != len(names):
+        text = (
+            f"Weight count mismatch for layer {layer.name!r} (in the file {saved_as!r}): it has "
+            f"{len(own)} weights, the file {len(names)}"
+        )
+        if all_or_none or not skip_mismatch:
+            raise ValueError(text)
+        warn(f"{text}: it was left out")
+        return []
+    found: Values = []
+    for variable, name in zip(own, names, strict=True):
+        try:
+            data = hdf5.within(group, name)
+            found.append((variable, hdf5.numbers(data, tuple(variable.shape), variable.path)))
+        except ValueError as error:
+            if not skip_mismatch:
+                raise ValueError(f"layer {layer.name!r}: {error}") from None
+            warn(f"layer {layer.name!r}: {error} It was left out")
+    return found
+
+
+def weights_of(layer: Any) -> list[Any]:
+    """The weights in the order of these files: first those that are trained."""
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
+
+
+def _assign(model: Any, found: Values) -> None:
+    for variable, array in found:
+        variable.assign(array)
+    finalize(model)
+
+
+def _load_optimizer(root: Any, optimizer: Any, path: Path) -> None:
+    """The variables of an optimizer, which begins anew if those of the file do not fit."""
+    group = hdf5.within(root, OPTIMIZER)
+    if group is None:
+        return
+    names, variables = _names(group, "weight_names"), list(optimizer.variables)
+    if len(names) == len(variables) - 1 and variables[1].name == "learning_rate":
+        del variables[1]  # Keras 2 has it in the config only
+    try:
+        if len(names) != len(variables):
+            raise ValueError(f"it has {len(variables)} variables, the file {len(names)}.")
+        found = [
+            (variable, hdf5.numbers(hdf5.within(group, name), tuple(variable.shape), name))
+            for variable, name in zip(variables, names, strict=True)
+        ]
+    except ValueError as error:
+        _log.warning("%s: optimizer %r begins anew: %s", path, optimizer.name, error)
+        return
+    for variable, array in found:
+        variable.assign(array)
+
+
+_VERSION = b"3.15.1"  # of the Keras whose format it is
+_LONGEST_ATTRIBUTE = 64_512  # bytes: what HDF5 keeps with a group
+_told: weakref.WeakSet[Any] = weakref.WeakSet()  # models whose user knows that .h5 is old
+
+
+def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
+    """Write a model to a whole-model file; see `cdl.saving.save_model`."""
+    if model not in _told:
+        _told.add(model)
+        _log.warning(
+            "%s: the .h5 format is legacy, and Keras may stop reading it; save(...) to a .keras "
+            "file",
+            path,
+        )
+    config = json.dumps(keras2_configs.legacy(serialization.serialize(model)))
+    training = None
+    if include_optimizer and model.compiled:
+        training = json.dumps(keras2_configs.legacy_compile(model.get_compile_config()))
+    with replacing(path) as file:
+        _write(model, file, config, training)
+
+
+def _write(model: Any, file: IO[bytes], config: str, training: str | None) -> None:
+    import h5py
+
+    sink = Sink(file)
+    with h5py.File(sink, "w") as root:
+        _describe(root)
+        root.attrs["model_config"] = config
+        if training is not None:
+            root.attrs["training_config"] = training
+        _write_layers(model, root.create_group(WEIGHTS), sink)
+        if training is not None:
+            _write_variables(root.create_group(OPTIMIZER), model.optimizer.variables)
+    sink.check()
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write the weights of a built model to an older file; see `cdl.saving.save_weights`."""
+    import h5py
+
+    with replacing(path) as file:
+        sink = Sink(file)
+        with h5py.File(sink, "w") as root:
+            _write_layers(model, root, sink)
+        sink.check()
+
+
+def _write_layers(model: Any, group: Any, sink: Sink) -> None:
+    _describe(group)
+    _set_names(group, "layer_names", [layer.name for layer in model.layers])
+    for layer in sorted(model.layers, key=lambda layer: str(layer.name)):
+        if layer.name not in group:  # a layer may be there twice
+            _write_variables(group.create_group(layer.name), weights_of(layer))
+        sink.check()
+    _write_variables(group.create_group("top_level_model_weights"), [])
+
+
+def _describe(group: Any) -> None:
+    group.attrs["keras_version"] = _VERSION
+    group.attrs["backend"] = b"cdl"
+
+
+def _write_variables(group: Any, variables: list[Any]) -> None:
+    names: list[str] = []
+    for variable in variables:
+        name = variable.path
+        while name in names:
+            name += "_"
+        names.append(name)
+        array = np.asarray(variable)
+        # Keras counts in int32.
+        group[name] = array.astype(np.int32) if array.dtype.kind == "i" else array
+    _set_names(group, "weight_names", names)
+
+
+def _set_names(group: Any, name: str, names: list[str]) -> None:
+    """An attribute of names; of several, numbered, if they are too long for one."""
+    array = np.array([each.encode() for each in names])
+    parts = 1
+    while array.size and -(-len(array) // parts) * array.itemsize > _LONGEST_ATTRIBUTE:
+        parts += 1
+    if parts == 1:
+        group.attrs[name] = array
+        return
+    for i, part in enumerate(np.array_split(array, parts)):
+        group.attrs[f"{name}{i}"] = part

@@ -1,0 +1,184 @@
+"""`.keras`: a model whole: its config, its weights, the state of its optimizer.
+
+It is a zip file that holds `metadata.json`, `config.json` and `model.weights.h5`, stored as they
+are, and `random_state.json`, which Keras does not look at: see randomness.py. What a config may
+bring in is in _configs/serialization.py: no code, and no module of the file's choice.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from cdl._configs import allocation_limit, serialization
+from cdl.saving import keras2_h5, random_state, weights
+from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
+from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
+from cdl.saving.zip_reader import Members, in_place, members_of
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
+
+SUFFIX = ".keras"
+EXPORTED = {".c": "c", ".onnx": "onnx"}  # what is written by `Model.export`: suffixes and formats
+_KERAS = "3.15.1"  # whose format it is
+_METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", weights.WITHIN
+# What a config may ask for: a number of float32 takes 4 bytes of the file, and an optimizer that
+# has not learned yet brings up to three more; besides, metrics and small nets in any case.
+_NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000
+
+
+def save_model(
+    model: Any,
+    filepath: Any,
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    **kwargs: Any,
+) -> None:
+    """Write a model to a `.keras` file, which is there whole or not at all.
+
+    A training can go on from it with the same bits, also in another process: `load_model` of the
+    file of epoch k and `fit(..., initial_epoch=k)` end where the training would have ended that
+    was never interrupted. Besides weights and optimizer a `.keras` file of a compiled model has the
+    states of the generators of NumPy and Python, which order rows, and the seeds of the layers.
+    Those of the generators are brought back by the first `fit` of the loaded model if its
+    `initial_epoch` is above 0 and the model has not learned since, and by nothing else: a model
+    that is loaded to predict, or to be trained anew, leaves them alone. A `set_random_seed` after
+    `load_model` counts more than they do.
+
+    Args:
+        model: the model; compiled or not.
+        filepath: a path that ends in `.keras`; or in `.h5`, for Keras's older format.
+        overwrite: whether a file there is written over without asking.
+        zipped: True, which is what None means; folders are not supported.
+        kwargs: `include_optimizer=False` leaves out, of an `.h5` file, what the model was compiled
+            with; `save_format`, which the suffix tells, may be "keras" or "h5".
+
+    Raises:
+        ValueError: another suffix, or a part of the model that has no config.
+        OSError: the file cannot be written.
+    """
+    path = checked_path(filepath, "save_model")
+    if zipped not in (None, True):
+        raise ValueError(f"save_model: zipped must be True or None, got {zipped!r}")
+    older_one = path.name.endswith(keras2_h5.SUFFIXES)
+    include_optimizer = _switches(kwargs, older_one)
+    if not path.name.endswith(SUFFIX) and not older_one:
+        form = EXPORTED.get(path.suffix.lower())
+        instead = "" if form is None else f": model.export(..., format={form!r}) writes such files"
+        raise ValueError(
+            f"save_model: Invalid filepath extension for saving: it must be {SUFFIX} (or .h5, the "
+            f"older format), got {str(filepath)!r}{instead}"
+        )
+    if older_one:
+        if may_write(path, overwrite, "save_model"):
+            keras2_h5.save_model(model, path, include_optimizer)
+        return
+    config = json.dumps(serialization.serialize(model))
+    saved_at = time.strftime("%Y-%m-%d@%H:%M:%S")
+    metadata = json.dumps({"keras_version": _KERAS, "date_saved": saved_at})
+    if not may_write(path, overwrite, "save_model"):
+        return
+    import zipfile
+
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(_METADATA, metadata)
+        archive.writestr(_CONFIG, config)
+        with in_place(archive, file, _WEIGHTS) as start:
+            weights.write(model, file, start)
+        if model.compiled:
+            archive.writestr(random_state.MEMBER, random_state.written(model))
+
+
+def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
+    """Whether to include the optimizer, of further arguments; refuses all others."""
+    form = kwargs.pop("save_format", None)
+    own = ("h5", "hdf5") if older_one else ("keras",)
+    if form not in (None, *own):
+        raise ValueError(
+            f"save_model: save_format must be {own[0]!r}, as the suffix says, got {form!r}"
+        )
+    include = kwargs.pop("include_optimizer", True)
+    if not isinstance(include, bool) or (not include and not older_one):
+        what = "True or False" if older_one else "True for a .keras file"
+        raise ValueError(f"save_model: include_optimizer must be {what}, got {include!r}")
+    if kwargs:
+        raise ValueError(f"save_model: arguments not recognized: {kwargs}")
+    return include
+
+
+def load_model(
+    filepath: Any,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> "Model":
+    """The model in a `.keras` file of Keras's or cdl's: training goes on where it stopped.
+
+    `fit(..., initial_epoch=k)` goes on with the random numbers too: see `save_model`.
+
+    Whole models in the older `.h5` format, of Keras 2 and 3, are read too.
+
+    Nothing in the file is run or imported, and no more memory is taken than the file has reason to.
+
+    Args:
+        filepath: the file.
+        custom_objects: classes and functions of the user's own, by name.
+        compile: whether to compile it, if it was.
+        safe_mode: False is, in Keras, the permission to run code that the file holds. cdl never
+            does: such a file is refused unless `custom_objects` has what the code stands for.
+
+    Raises:
+        ValueError: not a file of that kind, one that is damaged, holds code, or asks for more than
+            it has; or a class or function in it is not known, which is a TypeError too.
+        OSError: it cannot be read.
+    """
+    path = checked_path(filepath, "load_model")
+    if not isinstance(safe_mode, bool):
+        raise TypeError(f"load_model: safe_mode must be True or False, got {safe_mode!r}")
+    if path.name.endswith(keras2_h5.SUFFIXES) and not path.name.endswith(weights.SUFFIX):
+        if not path.exists():
+            raise FileNotFoundError(f"load_model: there is no file {path}")
+        check_regular(path)
+        older: Model = keras2_h5.load_model(path, custom_objects, compile)
+        return older
+    if not path.name.endswith(SUFFIX):
+        raise ValueError(
+            f"load_model: File format not supported: filepath must end in {SUFFIX} (or .h5, the "
+            f"older format), got {str(filepath)!r}"
+        )
+    with _opened(path) as members:
+        text = members.read(_CONFIG, LONGEST_CONFIG)
+        numbers = _NUMBERS_PER_BYTE * members.size(_WEIGHTS) + _SPARE_NUMBERS
+        with blaming(path, _CONFIG), allocation_limit.limited(numbers):
+            config = parsed(text)
+            if not compile:
+                config.pop("compile_config", None)
+            model: Model = serialization.deserialize(config, custom_objects)
+            if not hasattr(model, "load_weights"):
+                raise ValueError(f"it must be that of a model, got {serialization.shown(model)}")
+        with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):
+            if model.built:
+                weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True)
+        if model.compiled and model.built and random_state.MEMBER in members:
+            with blaming(path, random_state.MEMBER):
+                random_state.read(model, members.read(random_state.MEMBER, random_state.LONGEST))
+    return model
+
+
+@contextlib.contextmanager
+def weights_of(path: Path) -> Iterator[IO[bytes]]:
+    """The weights file in a `.keras` file, open for reading."""
+    with _opened(path) as members, members.open(_WEIGHTS) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Members]:
+    if not path.exists():
+        raise ValueError(f"File not found: filepath={path}: there is no such .keras file")
+    check_regular(path)
+    with members_of(path, SUFFIX) as members:
+        yield members

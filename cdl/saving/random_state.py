@@ -1,0 +1,62 @@
+"""`random_state.json`: what a training needs to go on with the same random numbers.
+
+It is a member of a `.keras` file that Keras does not look at: the states of the generators of
+Python and NumPy, the seed of the core, and where the generators of the layers stand.
+"""
+
+import json
+from typing import Any
+
+from cdl.random import Kept, state
+from cdl.saving.variable_paths import parts
+
+MEMBER = "random_state.json"
+LONGEST = 4_000_000  # bytes
+_SEEDS = 2**32
+
+
+def written(model: Any) -> str:
+    """The text of the member."""
+    layers = {
+        path: [generator.state.numpy().tolist() for generator in generators]
+        for path, generators in _generators(model)
+    }
+    return json.dumps({"generators": state(), "layers": layers})
+
+
+def read(model: Any, text: bytes) -> None:
+    """Let the layers of a model go on from what a text says, and keep the rest for its `fit`.
+
+    Parts that have other generators than those in the text keep them.
+
+    Raises:
+        ValueError: the text is not that of such a member.
+    """
+    try:
+        given = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is not JSON that can be read: it is too deep") from None
+    if not isinstance(given, dict) or not isinstance(given.get("layers"), dict):
+        raise ValueError("it must be a dict of generators and layers")
+    kept = Kept(given.get("generators"))
+    found: list[tuple[Any, list[int]]] = []
+    for path, generators in _generators(model):
+        states = given["layers"].get(path, [])
+        if not isinstance(states, list) or not all(map(_is_state, states)):
+            raise ValueError(f"layers: {path} must have pairs of ints from 0 to 2**32 - 1")
+        if len(states) == len(generators):
+            found += zip(generators, states, strict=True)
+    for generator, (seed, used) in found:
+        generator.go_on_from(seed, used)
+    model._keep_random_state(kept)
+
+
+def _generators(model: Any) -> list[tuple[str, list[Any]]]:
+    """The generators of each part that has any, by its path."""
+    found = [(path, getattr(part, "_seed_generators", [])) for path, part, _ in parts(model)]
+    return [(path, generators) for path, generators in found if generators]
+
+
+def _is_state(thing: Any) -> bool:
+    pair = isinstance(thing, list) and len(thing) == 2
+    return pair and all(type(n) is int and 0 <= n < _SEEDS for n in thing)

@@ -1,0 +1,110 @@
+"""Which parts of a model hold variables, and the path of each in a weights file.
+
+Paths are Keras's: `layers/dense`, `block/norm`, `blocks/block_1`, `optimizer`: attributes by their
+names, private ones last, and what is in a list or dict by its class, counted. A part that is there
+twice is written where it is found first.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from cdl._common.naming import snake_case
+from cdl.layers import Layer
+from cdl.layers.tracking import is_users
+from cdl.metrics import Metric
+from cdl.optimizers import Optimizer
+
+# What cdl itself keeps in a model or layer: no parts, or such as are found elsewhere.
+_KEPT = frozenset(("_given", "_inbound_nodes", "_input", "_stack", "_wiring", "_not_owned"))
+
+
+def parts(model: Any) -> Iterator[tuple[str, Any, list[Any]]]:
+    """(path, part, its own variables) of a model and of all in it, each part once."""
+    seen: set[int] = set()
+    yield from _parts(model, "", seen)
+    if model.compiled:
+        yield from _parts(model.optimizer, "optimizer", seen)
+
+
+def finalize(model: Any) -> None:
+    """Let layers make of new variables what they make of them, as Normalization does."""
+    for _, part, _ in parts(model):
+        finalize_state = getattr(part, "finalize_state", None)
+        if finalize_state is not None:
+            finalize_state()
+
+
+def writes_itself(part: Any) -> bool:
+    """Whether a class of the user's says itself how it is written and read."""
+    own = [getattr(type(part), f"{way}_own_variables", None) for way in ("save", "load")]
+    plain = [getattr(Layer, f"{way}_own_variables", None) for way in ("save", "load")]
+    return isinstance(part, Layer) and own != plain
+
+
+def _parts(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any, list[Any]]]:
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    yield path, thing, _own_variables(thing)
+    prefix = f"{path}/" if path else ""
+    for name, child in _children(thing):
+        if _is_part(child):
+            yield from _parts(child, f"{prefix}{name}", seen)
+        elif isinstance(child, (list, tuple, set, dict)):
+            inside = child.values() if isinstance(child, dict) else child
+            for inner_name, inner in _numbered(each for each in inside if _is_part(each)):
+                yield from _parts(inner, f"{prefix}{name}/{inner_name}", seen)
+
+
+def _is_part(thing: Any) -> bool:
+    return isinstance(thing, (Layer, Metric, Optimizer))
+
+
+def _own_variables(thing: Any) -> list[Any]:
+    """The variables that no part within holds: those that can be trained first."""
+    if isinstance(thing, Layer):
+        trained, others = thing._sorted_variables()
+        return [*trained, *others]
+    return list(thing.variables)
+
+
+def _children(thing: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of a part that may be or hold other parts."""
+    cls: Any = type(thing)
+    if getattr(thing, "_stack", None) is not None or getattr(thing, "operations", None):
+        yield "layers", thing.layers
+    for name in sorted(
+        object.__dir__(thing), key=lambda name: f"~{name}" if name.startswith("_") else name
+    ):
+        hidden = name.startswith("__") or name in _KEPT or name in _skipped(cls)
+        if name == "layers" and isinstance(thing, Layer):
+            # Of a model with a `call`: between its attributes, as in Keras.
+            yield name, getattr(thing, "layers")  # noqa: B009
+        elif not hidden and (is_users(cls) or not name.startswith("_")):
+            try:
+                value = getattr(thing, name)
+            except Exception:  # a property of the user's that is of no use now
+                continue
+            yield name, value
+
+
+@cache
+def _skipped(cls: type) -> frozenset[str]:
+    """Names that are those of cdl's own base classes."""
+    bases = [each for each in cls.__mro__ if each.__module__.startswith("cdl.")]
+    found: set[str] = set()
+    for base in bases:
+        found |= vars(base).keys()
+    if issubclass(cls, Layer):
+        found |= vars(Layer(name="layer")).keys()
+    return frozenset(found)
+
+
+def _numbered(things: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    counts: dict[str, int] = {}
+    for thing in things:
+        name = snake_case(type(thing).__name__)
+        count = counts.get(name, 0)
+        counts[name] = count + 1
+        yield f"{name}_{count}" if count else name, thing

@@ -1,0 +1,217 @@
+"""The members of a zip file of unknown origin, each checked before it is read.
+
+Nothing is ever unpacked to a path that the file names. What is refused: a table of contents that
+is too long, members that are there twice, links, paths that lead out, passwords, claims of a size
+that nothing of this kind has, and contents whose checksum is wrong.
+"""
+
+import contextlib
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import zipfile
+
+_LONGEST_DIRECTORY = 4_000_000  # bytes: some 50,000 members
+_LONGEST_COMMENT = 65_535  # zip's own limit
+_AT_ONCE = 1 << 20
+_LARGEST_RATIO = 100  # of a compressed member to what is stored; text comes to 20
+_SMALL = 1 << 20  # bytes below which no ratio matters
+
+
+class Members:
+    """An open zip file.
+
+    Args:
+        archive: the zip file.
+        path: how errors call it.
+
+    Raises:
+        ValueError: a member that no file of this kind has.
+    """
+
+    def __init__(self, archive: "zipfile.ZipFile", path: Path) -> None:
+        self.path = path
+        self._archive = archive
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            name = info.filename
+            if name in self._infos:
+                raise ValueError(f"{path}: {_shown(name)} must be there once, got it twice")
+            parts = PurePosixPath(name.replace("\\", "/")).parts
+            if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
+                raise ValueError(f"{path}: {_shown(name)} must be a path within the file")
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise ValueError(f"{path}: {_shown(name)} must be a file, got a link")
+            self._infos[name] = info
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._infos
+
+    def size(self, name: str) -> int:
+        """How many bytes a member says it has.
+
+        Raises:
+            ValueError: there is no such member, or what it says cannot be.
+        """
+        info = self._infos.get(name)
+        if info is None:
+            raise ValueError(f"{self.path}: it has no {name}")
+        if info.flag_bits & 0x1:
+            raise ValueError(f"{self.path}: {name} must not be encrypted")
+        if info.compress_type == 0 and info.file_size != info.compress_size:
+            raise ValueError(f"{self.path}: {name} is damaged: it is stored with two sizes")
+        whole = self.path.stat().st_size
+        if info.compress_size > whole or info.header_offset > whole:
+            raise ValueError(
+                f"{self.path}: {name} must be within the file, which has {whole} bytes"
+            )
+        if info.file_size > max(_SMALL, _LARGEST_RATIO * info.compress_size):
+            raise ValueError(
+                f"{self.path}: {name} must not unpack to more than {_LARGEST_RATIO} times "
+                f"its size, got {info.compress_size} bytes for {info.file_size}"
+            )
+        return info.file_size
+
+    def read(self, name: str, most: int) -> bytes:
+        """The contents of a member of at most so many bytes.
+
+        Raises:
+            ValueError: it is longer, or damaged.
+        """
+        size = self.size(name)
+        if size > most:
+            raise ValueError(f"{self.path}: {name} must have at most {most} bytes, got {size}")
+        with self._opened(name) as file:
+            return file.read(size + 1)
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """A member for reading here and there, whose checksum has been found right.
+
+        One that is compressed is unpacked into a file without a name.
+        """
+        import tempfile
+
+        stored = self._infos[name].compress_type == 0 if name in self._infos else True
+        with contextlib.ExitStack() as stack:
+            spare = None if stored else stack.enter_context(tempfile.TemporaryFile())
+            left = self.size(name)
+            with self._opened(name) as file:
+                while chunk := file.read(_AT_ONCE):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise ValueError(f"{self.path}: {name} is longer than it says")
+                    if spare is not None:
+                        spare.write(chunk)
+            if left:
+                raise ValueError(f"{self.path}: {name} is shorter than it says")
+            if spare is not None:
+                spare.seek(0)
+                yield spare
+                return
+            yield stack.enter_context(self._opened(name))
+
+    @contextlib.contextmanager
+    def _opened(self, name: str) -> Iterator[IO[bytes]]:
+        import zipfile
+        import zlib
+
+        damages = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error)
+        try:
+            with self._archive.open(self._infos[name]) as file:
+                yield file
+        except damages as error:
+            raise ValueError(f"{self.path}: {name} is damaged: {error}") from error
+        except OSError as error:
+            if str(self.path) in str(error):
+                raise
+            raise OSError(f"{self.path}: {name} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def in_place(archive: "zipfile.ZipFile", file: IO[bytes], name: str) -> Iterator[int]:
+    """Add a stored member that is written to the end of the zip file itself, here and there.
+
+    A ZipFile takes a member from its first byte to its last. What is not written so would have to
+    lie on the disk twice.
+
+    Args:
+        archive: a zip file that is being made.
+        file: where it is made; the body writes the member to its end.
+        name: of the member.
+
+    Yields:
+        The byte of the file at which the member begins.
+    """
+    import time
+    import zipfile
+    import zlib
+
+    info = zipfile.ZipInfo(name, time.localtime()[:6])
+    info.external_attr = 0o600 << 16  # as ZipFile does
+    info.file_size = info.compress_size = info.CRC = 0
+    info.header_offset = file.seek(0, 2)
+    file.write(info.FileHeader(zip64=True))  # of the form for any size, which is not known yet
+    start = file.tell()
+    yield start
+    end = file.seek(0, 2)
+    info.file_size = info.compress_size = end - start
+    file.seek(start)
+    while chunk := file.read(_AT_ONCE):
+        info.CRC = zlib.crc32(chunk, info.CRC)
+    file.seek(info.header_offset)
+    file.write(info.FileHeader(zip64=True))
+    archive.filelist.append(info)
+    archive.NameToInfo[name] = info
+    archive.start_dir = end
+
+
+@contextlib.contextmanager
+def members_of(path: Path, kind: str) -> Iterator[Members]:
+    """The members of a zip file.
+
+    Args:
+        path: the file.
+        kind: what it should be, for errors: ".keras".
+
+    Raises:
+        ValueError: no zip file, or one that is damaged.
+        OSError: it cannot be read.
+    """
+    import zipfile
+
+    _check_directory(path, kind)
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OSError) as error:
+        raise ValueError(f"{path} is not a {kind} file: {error}") from error
+    with archive:
+        yield Members(archive, path)
+
+
+def _check_directory(path: Path, kind: str) -> None:
+    """Refuse a table of contents that would take long to read."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - _LONGEST_COMMENT - 22 - 20))
+        tail = file.read()
+        end = tail.rfind(b"PK\5\6")
+        if end < 0 or len(tail) < end + 22:
+            raise ValueError(f"{path} is not a {kind} file: it is no zip file, or has lost its end")
+        (length,) = struct.unpack_from("<L", tail, end + 12)
+        locator = tail[max(0, end - 20) : end]
+        if locator.startswith(b"PK\6\7") and len(locator) == 20:
+            file.seek(size - len(tail) + end - 20 - 56 if size - len(tail) + end >= 76 else 0)
+            record = file.read(56)
+            if len(record) == 56 and record.startswith(b"PK\6\6"):
+                (length,) = struct.unpack_from("<Q", record, 40)
+    if length > _LONGEST_DIRECTORY:
+        raise ValueError(f"{path} is not a {kind} file: its table of contents has {length} bytes")
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:77]}...")

@@ -1,0 +1,185 @@
+"""`keras` and `tensorflow.keras` as names of cdl, for one process that asks for it.
+
+Each imported name of these packages is a module that looks everything up in cdl when it is asked.
+What cdl lacks is an ImportError or AttributeError that names it and lists what is near.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from cdl._common.missing_names import explained
+from cdl.scripts import tensorflow
+
+# What Keras of that time says it is, and that it is cdl.
+KERAS = "3.15.1+cdl"
+# Names that scripts import, and where in cdl they are.
+_ROOTS = ("tensorflow.python.keras", "tensorflow.keras", "keras.api", "keras")
+_SHORT = tuple(f"tensorflow.{n}" for n in ("initializers", "losses", "metrics", "optimizers"))
+# Modules of modules.
+_WITH_MODULES = ("cdl.datasets", "cdl.preprocessing", "cdl.applications")
+_DEEPER = (
+    "cdl.optimizers.schedules",
+    "cdl.ops.nn",
+    "cdl.ops.numpy",
+    "cdl.ops.linalg",
+    "cdl.wrappers.scikit_learn",
+)
+
+# What many scripts ask for, and what there is in its place.
+_INSTEAD = {
+    "GradientTape": "model.gradients(x, y) gives the gradient of the compiled loss by each weight, "
+    "and a compute_loss of a model's own needs no tape",
+}
+
+
+def install() -> None:
+    """Have these names mean cdl from now on in this process."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+def _home(name: str) -> str | None:
+    """The module of cdl that a module's name means; None for one of TensorFlow's own."""
+    for root in _ROOTS:
+        if name == root or name.startswith(f"{root}."):
+            return f"cdl{name[len(root) :]}"
+    if name.startswith(_SHORT):
+        return f"cdl{name[len('tensorflow') :]}"
+    return None
+
+
+class _Finder:
+    """Finds the modules of Keras and of the part of TensorFlow that is there."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """The spec of a module of these packages.
+
+        Raises:
+            ImportError: cdl has no such module.
+        """
+        if name.partition(".")[0] not in ("keras", "tensorflow"):
+            return None
+        home = _home(name)
+        if home is None and name not in tensorflow.MODULES:
+            raise ImportError(_lacks(name), name=name)
+        if home is not None and not _is_there(home):
+            raise ImportError(_lacks(name), name=name)
+        return ModuleSpec(name, _Finder(), is_package=True)  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        """The module."""
+        home = _home(spec.name)
+        if home is None:
+            return _TensorFlow(spec.name)
+        return _Keras(spec.name, importlib.import_module(home))
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """All is there already."""
+
+
+def _is_public(home: str) -> bool:
+    """Whether a module of cdl is one that Keras has too, and no part of another one."""
+    from cdl import __all__, compat
+
+    parent, _, name = home.rpartition(".")
+    if parent in ("", "cdl"):
+        return home == "cdl" or name in __all__ or home in compat.MOVED
+    return parent in _WITH_MODULES or home in (*_DEEPER, *compat.MOVED)
+
+
+def _is_there(home: str) -> bool:
+    """Whether cdl has a public module of that name; it is loaded."""
+    if not _is_public(home):
+        return False
+    try:
+        importlib.import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (home == error.name or home.startswith(f"{error.name}.")):
+            return False
+        raise
+    return True
+
+
+class _Keras(ModuleType):
+    """A module of Keras: what the module of cdl has."""
+
+    def __init__(self, name: str, home: ModuleType) -> None:
+        super().__init__(name, home.__doc__)
+        self.__dict__["_home"] = home
+        self.__dict__["__file__"] = getattr(home, "__file__", None)
+        if home.__name__ == "cdl":
+            self.__dict__["__version__"] = KERAS
+
+    def __getattr__(self, name: str) -> Any:
+        home: ModuleType = self.__dict__["_home"]
+        if name == "__all__":
+            return _public(home)
+        if not name.startswith("_"):
+            try:
+                found = getattr(home, name)
+            except AttributeError:
+                if not _is_there(f"{home.__name__}.{name}"):
+                    raise AttributeError(_lacks(f"{self.__name__}.{name}")) from None
+                found = None
+            if found is None or isinstance(found, ModuleType):
+                if not _is_there(f"{home.__name__}.{name}"):
+                    raise AttributeError(_lacks(f"{self.__name__}.{name}"))
+                found = importlib.import_module(f"{self.__name__}.{name}")
+            return found
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self.__dict__, *_public(self.__dict__["_home"])} - {"_home"})
+
+
+def _public(home: ModuleType) -> list[str]:
+    """The public names of a module of cdl."""
+    return [name for name in dir(home) if not name.startswith("_")]
+
+
+def _lacks(name: str) -> str:
+    """The text of the error for a module, class or function that cdl does not have."""
+    import difflib
+
+    parent, _, last = name.rpartition(".")
+    if last in _INSTEAD:
+        return f"cdl has no {name}: {_INSTEAD[last]}"
+    home = _home(parent) if parent else None
+    text = explained(f"{home}.{last}".partition(".")[2]) if home else None
+    if text is not None:
+        return text
+    known = _public(importlib.import_module(home)) if home and _is_there(home) else []
+    if home is None:
+        within = f"{parent}." if parent else "tensorflow."
+        known = [n[len(within) :] for n in ("tensorflow.keras", *tensorflow.MODULES) if within in n]
+        known += tensorflow.names(parent) if parent in tensorflow.MODULES else []
+    lower = {each.lower(): each for each in sorted(known, reverse=True)}
+    near = [lower[each] for each in difflib.get_close_matches(last.lower(), lower, 5, 0.5)]
+    hint = f"; near: {', '.join(near)}" if near else ""
+    if not near and known:
+        hint = f"; there: {', '.join(sorted(known)[:40])}"
+    return f"cdl has no {name}{hint}"
+
+
+class _TensorFlow(ModuleType):
+    """A module of TensorFlow: little but the way to Keras."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "The part of TensorFlow that cdl stands for.")
+        self.__dict__.update(tensorflow.names(name))
+
+    def __getattr__(self, name: str) -> Any:
+        whole = f"{self.__name__}.{name}"
+        if not name.startswith("_") and whole in (*tensorflow.MODULES, *_ROOTS, *_SHORT):
+            return importlib.import_module(whole)
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        raise AttributeError(_lacks(whole))

@@ -1,0 +1,40 @@
+"""The share of the machine's cores that an estimator may use where others run beside it.
+
+joblib starts workers in three ways. Processes of loky, its default, are told their share by
+OMP_NUM_THREADS before they start, and the core reads that when it is loaded. Threads, and forked
+processes, are told nothing: there are as many of them as cores, so each trains on one. What
+threadpoolctl limits, the core heeds by itself at the start of each call.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cdl import _core
+
+
+@contextmanager
+def own_share() -> Iterator[None]:
+    """Within this, what the calling thread builds and runs keeps to its share of the cores."""
+    before = _core.limit_threads(1) if _is_one_of_many() else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            _core.limit_threads(before)
+
+
+def _is_one_of_many() -> bool:
+    """Whether this is a job of joblib's that shares its process or was told no share."""
+    joblib = sys.modules.get("joblib.parallel")
+    if joblib is None:
+        return False
+    backend, _ = joblib.get_active_backend()
+    if not getattr(backend, "nesting_level", 0):
+        return False
+    told = "OMP_NUM_THREADS" in os.environ
+    return not told or threading.current_thread() is not threading.main_thread()

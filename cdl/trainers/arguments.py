@@ -1,0 +1,108 @@
+"""The plain arguments of fit, evaluate and predict: counts, switches, splits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import config
+from cdl._common.errors import warn
+from cdl.data import brief
+
+
+def whole(value: Any, name: str, at_least: int) -> int:
+    """An int of Python or NumPy, no less than `at_least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {_shown(value)}")
+    if value < at_least:
+        what = "a positive int" if at_least == 1 else f"an int of at least {at_least}"
+        raise ValueError(f"{name} must be {what}, got {value}")
+    return int(value)
+
+
+def optional_whole(value: Any, name: str) -> int | None:
+    """A positive int, or None."""
+    return None if value is None else whole(value, name, 1)
+
+
+def steps(value: Any, name: str) -> int | None:
+    """A positive int, or None. Limited by `config`'s setting."""
+    return _limited(optional_whole(value, name), config.max_steps_per_epoch(), "steps_per_epoch")
+
+
+def epochs(value: Any, name: str) -> int:
+    """An int of at least 0, limited by `config`'s setting."""
+    limited = _limited(whole(value, name, 0), config.max_epochs(), "epochs")
+    assert limited is not None
+    return limited
+
+
+def _limited(value: int | None, most: int | None, name: str) -> int | None:
+    if most is None or (value is not None and value <= most):
+        return value
+    warn(f"Limiting {name} to {most}")
+    return most
+
+
+def verbosity(value: Any, name: str) -> int | str:
+    """'auto', 0, 1 or 2; 'auto' is 2 if `config` says that output is a log."""
+    if isinstance(value, (bool, np.bool_)):
+        return int(value)
+    if isinstance(value, str) and value == "auto":
+        return value if config.is_interactive_logging_enabled() else 2
+    if not isinstance(value, (int, np.integer)) or value not in (0, 1, 2):
+        raise ValueError(f"{name} must be 'auto', 0, 1 or 2, got {_shown(value)}")
+    return int(value)
+
+
+def shuffling(value: Any, name: str) -> bool | str:
+    """True, False or 'batch'."""
+    if isinstance(value, str) and value == "batch":
+        return value
+    if isinstance(value, (bool, np.bool_, int)) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{name} must be True, False or 'batch', got {_shown(value)}")
+
+
+def switch(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {_shown(value)}")
+    return bool(value)
+
+
+def split_point(split: Any, rows: int, name: str) -> int:
+    """Rows that are left for training; `rows` itself if nothing is split off."""
+    if isinstance(split, bool) or not isinstance(split, (int, float, np.floating, np.integer)):
+        raise TypeError(f"{name} must be a number between 0 and 1, got {_shown(split)}")
+    if not 0 <= split < 1:
+        percent = f": {split:g} % is {split / 100:g}" if 1 < split < 100 else ""
+        raise ValueError(f"{name} must be at least 0 and less than 1, got {split}{percent}")
+    if not split:
+        return rows
+    kept = int(np.floor(rows * (1.0 - split)))
+    if kept in (0, rows):
+        raise ValueError(
+            f"{name} must leave rows for training and for validation, got {split} of {rows} rows"
+        )
+    return kept
+
+
+def validation_epochs(frequency: Any, name: str) -> int | frozenset[int]:
+    """Every how many epochs to validate, or the set of epochs, counted from 1."""
+    if isinstance(frequency, (Sequence, set, frozenset)) and not isinstance(frequency, str):
+        return frozenset(whole(epoch, f"each of {name}", 1) for epoch in frequency)
+    if isinstance(frequency, (bool, np.bool_)) or not isinstance(frequency, (int, np.integer)):
+        raise ValueError(f"{name} must be an int or a list of epochs, got {_shown(frequency)}")
+    return whole(frequency, name, 1)
+
+
+def is_due(frequency: int | frozenset[int], epoch: int) -> bool:
+    """Whether `epoch`, counted from 0, is one of validation."""
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return epoch + 1 in frequency
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, (bool, float)) else brief(value)

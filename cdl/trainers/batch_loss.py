@@ -1,0 +1,143 @@
+"""Losses that compare the samples of a batch with each other.
+
+The core lets samples go their own ways, so the similarity of each sample with each other one, as
+contrastive losses have it, is no value of a model's program. But a batch as a whole can be the one
+sample of a program of its own, which gives the exact gradient.
+"""
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import tree
+from cdl._ir.program import Program, Value
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.untraced import attempt
+from cdl.losses import Loss
+from cdl.trainers.custom_loss import Added, traced_own_loss
+from cdl.trainers.vjp import Slopes
+
+Array = NDArray[Any]
+
+
+class WholeBatches:
+    """The gradient of a loss of the user's in Python, where `cdl.ops` is all that it uses.
+
+    Args:
+        loss: it.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss = loss
+        self._made: dict[Any, Slopes | None] = {}  # by the shapes of a batch
+
+    def is_traced(self, y: Array, p: Array) -> bool:
+        """Whether there is a gradient of such a batch."""
+        return self._slopes(y, p) is not None
+
+    def _slopes(self, y: Array, p: Array) -> Slopes | None:
+        key = y.shape, p.shape
+        if key not in self._made:
+            self._made[key] = self._follow(y.shape, p.shape)
+        return self._made[key]
+
+    def gradient(self, y: Array, p: Array, weight: Array | None) -> Array | None:
+        """The gradient of a batch's loss by its predictions; None if it cannot be followed.
+
+        Args:
+            y: targets.
+            p: predictions.
+            weight: a factor for each value, or None.
+        """
+        slopes = self._slopes(y, p)
+        if slopes is None:
+            return None
+        shares = self._loss.shares(np.ones(slopes.shape or ()), weight)
+        if shares is None:
+            return None
+        arrays = [each[None].astype(np.float32) for each in (y, p)]
+        gradient: Array = slopes.of(arrays, shares[None])[1][1][0]
+        return gradient
+
+    def _follow(self, y_shape: Sequence[int], p_shape: Sequence[int]) -> Slopes | None:
+        specs = tuple(KerasTensor(shape, lead=0) for shape in (y_shape, p_shape))
+        graph, _ = attempt(graphs.trace, self._loss.call, specs, {}, True)
+        if graph is None or graph.losses:
+            return None
+        return _slopes_of(graph, [tuple(y_shape), tuple(p_shape)])
+
+
+def _slopes_of(graph: graphs.Graph, shapes: list[tuple[int, ...]]) -> Slopes:
+    """The slopes of a function of whole batches, each of which is the one sample of an input."""
+
+    def append(program: Program, values: list[Value]) -> Value:
+        whole = [program.over_rows(value, "sum") for value in values]  # of the one sample
+        return program.spread(graph.lower(program, whole))
+
+    return Slopes(append, shapes)
+
+
+class Place:
+    """Where a part of a batch is found.
+
+    Args:
+        is_output: whether it is an output of the model, and not an input of its program.
+        number: which.
+    """
+
+    def __init__(self, is_output: bool, number: int) -> None:
+        self.is_output, self.number = is_output, number
+
+
+class WholeLoss:
+    """A `compute_loss` of a model's own that sees whole batches.
+
+    It may read no weights that are trained, since their slopes would be lost, nor show values to
+    metrics, nor ask for what layers add to the loss.
+
+    Args:
+        model: whose loss it is.
+        batch: x, y, the outputs and the sample weights, nested, with a Place for each leaf.
+        training: whether it is a loss of training.
+    """
+
+    def __init__(self, model: Any, batch: list[Any], training: bool) -> None:
+        self._model = weakref.ref(model)
+        self._batch = batch
+        self._training = training
+        self.places = [leaf for leaf in tree.flatten(batch) if leaf is not None]
+        self._made: dict[Any, Slopes] = {}  # by the shapes of a batch
+
+    def of(self, arrays: Sequence[Array]) -> tuple[float, dict[int, Array]]:
+        """The loss, and its gradient by each output of the model, by its number.
+
+        Args:
+            arrays: what is at `places`.
+
+        Raises:
+            TypeError: the loss cannot be followed.
+        """
+        shapes = tuple(each.shape for each in arrays)
+        if shapes not in self._made:
+            self._made[shapes] = self._follow(shapes)
+        whole = [each[None].astype(np.float32) for each in arrays]
+        value, slopes = self._made[shapes].of(whole)
+        pairs = zip(self.places, slopes, strict=True)
+        return float(value[0]), {p.number: s[0] for p, s in pairs if p.is_output}
+
+    def _follow(self, shapes: tuple[tuple[int, ...], ...]) -> Slopes:
+        model, specs = self._model(), iter([KerasTensor(shape, lead=0) for shape in shapes])
+        losses = Added([], [])
+        parts = tree.map_structure(lambda leaf: None if leaf is None else next(specs), self._batch)
+        graph = traced_own_loss(model, parts, losses, self._training)
+        if losses.asked or any(getattr(node.operation, "acts", False) for node in graph.nodes):
+            raise TypeError("compute_loss asks for losses of layers or shows values to metrics")
+        slopes = _slopes_of(graph, list(shapes))
+        trained = set(model.trainable_variables)  # type: ignore[union-attr]
+        if trained & set(slopes.variables):
+            raise TypeError("compute_loss reads weights that are trained")
+        return slopes

@@ -1,0 +1,165 @@
+"""ByHand: loss and metrics of a compiled model, on arrays that its user has.
+
+In `fit` they are part of the program. A model with a step of its own computes predictions itself,
+and asks for them by `compute_loss` and `compute_metrics`.
+"""
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from cdl import metrics
+from cdl._tracing.graph import KerasTensor
+from cdl.trainers.compile_utils import Compiled, Settled
+from cdl.trainers.custom_loss import log_loss
+from cdl.trainers.custom_step import flat_logs
+from cdl.trainers.signature import Info
+
+
+class CompileMetrics(metrics.Metric):
+    """The metrics of `compile` as one; Keras calls it so.
+
+    Args:
+        owner: what they are metrics of.
+    """
+
+    def __init__(self, owner: "ByHand") -> None:
+        super().__init__(name="compile_metrics")
+        self._owner = owner
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics; none before shapes have settled which they are."""
+        settled = self._owner.settled
+        return [] if settled is None else [each.metric for each in settled.metrics]
+
+    @property
+    def variables(self) -> list[Any]:
+        """Their states."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Show a batch to all of them; only those given as weighted_metrics see the weights."""
+        given = (y_true, y_pred, sample_weight)
+        settled, ys, ps, weights = self._owner.flat(*given, "compute_metrics")
+        for each in settled.metrics:
+            y, p, weight = ys[each.output], ps[each.output], weights[each.output]
+            if each.weighted:
+                each.metric.update_state(y, p, sample_weight=weight)
+            else:
+                each.metric.update_state(y, p)
+
+    def result(self) -> dict[str, Any]:
+        """Their values by name."""
+        settled = self._owner.settled
+        found = [] if settled is None else settled.metrics
+        return flat_logs({each.name: each.metric.result() for each in found})
+
+    def reset_state(self) -> None:
+        """Forget what they have added up."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+
+class ByHand:
+    """The loss and the metrics of a compiled model, for arrays.
+
+    Args:
+        model: the model.
+        compiled: what it was compiled with.
+
+    Attributes:
+        compiled: as it was given.
+        loss: the mean of what it was given: of losses of batches.
+        losses: the same of each output, if there are several with a loss, by name in the logs.
+        metrics: those of `compile`, as one.
+    """
+
+    def __init__(self, model: Any, compiled: Compiled) -> None:
+        self._model = weakref.ref(model)
+        self.compiled = compiled
+        self.loss = metrics.Mean(name="loss")
+        self.losses: dict[str, Any] = {}
+        self.metrics = CompileMetrics(self)
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether `compile` was given some."""
+        return self.compiled.has_metrics
+
+    @property
+    def settled(self) -> Settled | None:
+        """Losses and metrics as objects, once data have settled which they are."""
+        return self.compiled.settled
+
+    def all(self) -> list[Any]:
+        """The metrics as Keras lists them."""
+        compile_metrics = [self.metrics] if self.compiled.has_metrics else []
+        return [self.loss, *compile_metrics, *self.losses.values()]
+
+    def load(self, results: dict[str, Any]) -> None:
+        """Take over the losses that an engine has measured."""
+        if "loss" in results:
+            self._set(self.loss, results["loss"])
+        for name in self._names():
+            if name in results:
+                self._set(self.losses.setdefault(name, metrics.Mean(name=name)), results[name])
+
+    @staticmethod
+    def _set(mean: Any, value: float) -> None:
+        mean.total.assign(value)
+        mean.count.assign(1.0)
+
+    def _names(self) -> list[str]:
+        settled = self.settled
+        heads = [] if settled is None else [settled.heads[i] for i in settled.logged]
+        return [head.logged for head in heads if head.logged is not None]
+
+    def flat(
+        self, y: Any, y_pred: Any, sample_weight: Any, call: str
+    ) -> tuple[Settled, list[Any], list[Any], list[Any]]:
+        """Targets, predictions and weights output by output, and what is to be done with them."""
+        model: Any = self._model()
+        if model.built:
+            outputs = model._output_infos()
+            flat_y = model._flat_targets(y, f"{call}: y")
+            predictions = model._flat_targets(y_pred, f"{call}: y_pred")
+        else:
+            outputs = (Info("output", tuple(np.shape(y_pred))),)
+            flat_y, predictions = [y], [y_pred]
+        weights = [sample_weight] * len(outputs)
+        if isinstance(sample_weight, (list, tuple, dict)):
+            weights = model._flat_targets(sample_weight, f"{call}: sample_weight")
+        settled = self.compiled.settled
+        if settled is None:
+            shapes = [(None,) if y is None else (None, *np.shape(y)[1:]) for y in flat_y]
+            settled = self.compiled.settle(outputs, shapes, model._output_nest())
+            self.compiled.settled = settled
+        return settled, flat_y, predictions, weights
+
+    def compute_loss(self, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+        """The sum of the outputs' losses, each times its weight; None without a loss.
+
+        Raises:
+            ValueError: data that do not fit.
+        """
+        if not self.compiled.has_loss:
+            return None
+        settled, ys, predictions, weights = self.flat(y, y_pred, sample_weight, "compute_loss")
+        total: Any = None
+        for i, head in enumerate(settled.heads):
+            if head.loss is None:
+                continue
+            if ys[i] is None:
+                raise ValueError(f"compute_loss: y must be given for the loss {head.loss.name!r}")
+            value = head.loss(ys[i], predictions[i], weights[i])
+            if isinstance(value, KerasTensor):
+                if head.logged is not None:
+                    log_loss(i, value)
+            elif head.logged is not None and np.ndim(value) == 0:
+                mean = self.losses.setdefault(head.logged, metrics.Mean(name=head.logged))
+                mean.update_state(value, sample_weight=len(predictions[i]))
+            value = value if head.scale == 1.0 else value * np.float32(head.scale)
+            total = value if total is None else total + value
+        return total

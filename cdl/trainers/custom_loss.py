@@ -1,0 +1,175 @@
+"""A model's own `compute_loss`, run once on symbolic values and made instructions.
+
+It sees the batch in the structure of the model's inputs and outputs, and gives one number. What
+layers add to the loss is part of it only if it asks for `self.losses`, or calls that of its base.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cdl import regularizers, tree
+from cdl._ir.program import Instruction, Program, Value
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor, operator_of
+from cdl.data import brief
+from cdl.layers.calling import parameters_of
+
+
+class Added:
+    """What layers add to the loss of a model, while its `compute_loss` is traced.
+
+    Args:
+        tensors: what `add_loss` was given.
+        variables: the weights that are trained, whose regularizers count.
+
+    Attributes:
+        tensors: as they were given.
+        asked: whether somebody has looked.
+    """
+
+    def __init__(self, tensors: list[KerasTensor], variables: Sequence[Any]) -> None:
+        self.tensors = tensors
+        self._variables = variables
+        self.asked = False
+
+    @property
+    def losses(self) -> list[Any]:
+        """One number each."""
+        self.asked = True
+        total = operator_of("sum")
+        found = [total(tensor) for tensor in self.tensors]
+        for variable in self._variables:
+            if variable.regularizer is not None:
+                found.append(_penalty(variable))
+        return found
+
+
+def _penalty(variable: Any) -> Any:
+    factors = regularizers.compiled(variable.regularizer)
+    if factors is None:
+        return variable.regularizer(variable)
+    absolute, square, total = (operator_of(name) for name in ("abs", "square", "sum"))
+    return factors[0] * total(absolute(variable)) + factors[1] * total(square(variable))
+
+
+@contextmanager
+def _adding(model: Any, added: Added) -> Iterator[None]:
+    """Within it `model.losses` are symbolic."""
+    model._added_to_loss = added
+    try:
+        yield
+    finally:
+        model._added_to_loss = None
+
+
+def lower_own_loss(
+    model: Any, program: Program, batch: Sequence[Any], training: bool
+) -> tuple[Instruction, bool]:
+    """Append the model's own loss to a program; it, and whether what layers add is part of it.
+
+    Args:
+        model: the model.
+        program: to which its layers are appended already.
+        batch: x, y, the outputs and the sample weights: values of the program, nested as
+            `compute_loss` is to see them, or None.
+        training: whether it is a program of training.
+
+    Raises:
+        ValueError: it does not give one number.
+    """
+    values = [leaf for leaf in tree.flatten(list(batch)) if leaf is not None]
+    added = _take_added(program)
+    parts = tree.map_structure(lambda leaf: None if leaf is None else _like(leaf), list(batch))
+    losses = Added([_like(value) for value in added], model.trainable_variables)
+    graph = traced_own_loss(model, parts, losses, training)
+    value = graph.lower(program, [*values, *added])
+    return program.objective(value, reduction="sum"), losses.asked
+
+
+def given_to_loss(model: Any, batch: Sequence[Any], training: bool) -> dict[str, Any]:
+    """x, y, y_pred and sample weights as the model's own loss takes them, by name."""
+    given = dict(zip(("x", "y", "y_pred", "sample_weight"), batch, strict=True))
+    parameters = parameters_of(type(model).compute_loss)
+    if "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        given["training"] = training
+    return given
+
+
+def traced_own_loss(model: Any, parts: list[Any], losses: Added, training: bool) -> graphs.Graph:
+    """What the model's own loss does with symbolic x, y, y_pred and sample weights.
+
+    Raises:
+        ValueError: it does not give one number.
+    """
+    function = model.compute_loss
+    given = given_to_loss(model, parts, training)
+
+    def compute(tensors: list[KerasTensor]) -> Any:
+        del tensors  # they are in what is given
+        with _adding(model, losses):
+            return function(**given)
+
+    graph = graphs.trace(compute, ([*graphs.tensors_in(parts), *losses.tensors],), {}, training)
+    result = graph.outputs
+    if not isinstance(result, KerasTensor) or result.shape:
+        got = f"one of shape {result.shape}" if isinstance(result, KerasTensor) else brief(result)
+        raise ValueError(
+            f"{type(model).__name__}: compute_loss must return one number that depends on y_pred, "
+            f"got {got}"
+        )
+    return graph
+
+
+def _like(value: Value) -> KerasTensor:
+    if value.shared:
+        return KerasTensor(value.shape, lead=0)
+    return KerasTensor((None, *value.shape))
+
+
+def _take_added(program: Program) -> list[Value]:
+    """Take what layers have added to the loss out of a program: whoever asks for it decides."""
+    added = [i for i in program.instructions if i.op == "objective" and not i.attributes["counts"]]
+    program.instructions = [i for i in program.instructions if i not in added]
+    found = [i.inputs[0] for i in added]
+    for i in [i for i in program.instructions if i.op == "activity"]:
+        tensor = _like(i.inputs[0])
+        factors = [i.attributes[name] for name in ("l1", "l2")]
+        i.attributes.update(l1=0.0, l2=0.0)  # what passes still passes
+        graph = graphs.trace(_of_activity, (tensor, *factors), {}, program.training)
+        found.append(graph.lower(program, list(i.inputs)))
+    return found
+
+
+def _of_activity(y: KerasTensor, l1: float, l2: float) -> Any:
+    from cdl import ops
+
+    total = l1 * ops.sum(ops.abs(y)) + l2 * ops.sum(ops.square(y))
+    return total / ops.cast(ops.shape(y)[0], "float32")
+
+
+class _Logged:
+    """The operation of a node: the loss of an output, which is to be logged too.
+
+    Args:
+        number: of the output.
+    """
+
+    name = "logged_loss"
+    acts = True
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def append_to(self, program: Program, value: Value) -> Value:
+        """Append a report that gives nothing a gradient."""
+        if program.observed is not None:
+            stopped = program.emit("stop", (value,), value.shape, shared=value.shared)
+            report = program.objective(stopped, reduction="sum")
+            program.observed[id(report)] = self._number
+        return value
+
+
+def log_loss(number: int, value: KerasTensor) -> None:
+    """Have the loss of an output in the logs, beside the whole that is made of it."""
+    graphs.record(_Logged(number), (value,), {}, value.like())

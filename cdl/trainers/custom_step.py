@@ -1,0 +1,220 @@
+"""Running a model by a step of its own: `train_step`, `test_step`, `predict_step`.
+
+Such a model gets batch after batch in the structure in which the user handed data in, as NumPy
+arrays, and says itself what becomes of them. What runs it is in the place of an Engine, so that
+epochs, hooks and validation are the same for it.
+"""
+
+import functools
+import re
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import data, tree
+from cdl._common import clock
+from cdl.data import brief
+from cdl.utils.tuples import pack_x_y_sample_weight
+
+Array = NDArray[Any]
+
+_OWN = {
+    "train": ("train_step", "compute_metrics"),
+    "test": ("test_step", "compute_metrics"),
+    "predict": ("predict_step",),
+}
+# What TensorFlow's GradientTape and PyTorch's autograd look for in the arrays of a step.
+_OF_TAPES = re.compile("has no attribute '(_id|backward|requires_grad_?)'")
+
+
+def _overrides(cls: Any, name: str) -> bool:
+    """Whether a class of a user's own has that method."""
+    owner = next((each for each in cls.__mro__ if name in vars(each)), None)
+    return owner is not None and not owner.__module__.startswith("cdl.")
+
+
+def _steps_itself(cls: Any, kind: str) -> bool:
+    """Whether models of a class say themselves what becomes of a batch: see Steps."""
+    return any(overrides(cls, name) for name in _OWN[kind])
+
+
+# Every call with one batch asks, and the answer is always the same.
+overrides: Callable[[Any, str], bool] = functools.lru_cache(1024)(_overrides)
+steps_itself: Callable[[Any, str], bool] = functools.lru_cache(1024)(_steps_itself)
+
+
+class Nested:
+    """Data in the user's structure, a row a sample.
+
+    Args:
+        parts: x, y and the weights, nested; None for what there is not.
+        length: of the tuple in which a stream gave them; 0 for the shortest.
+    """
+
+    def __init__(self, parts: tuple[Any, Any, Any], length: int = 0) -> None:
+        self._parts = parts
+        self._length = length
+        leaves = [leaf for leaf in tree.flatten(parts[:1]) if leaf is not None]
+        self.samples = len(leaves[0]) if leaves else 0
+
+    def rows(self, start: int, stop: int) -> "Nested":
+        """A part of it, as views."""
+        return Nested(_mapped(lambda leaf: leaf[start:stop], self._parts))
+
+    def without_weights(self) -> "Nested":
+        """The same, all samples weighing 1."""
+        return Nested((*self._parts[:2], None))
+
+    def step(self, rows: Any) -> Any:
+        """What a step is given: those rows, as x, (x, y) or (x, y, sample_weight)."""
+        parts = _mapped(lambda leaf: _float32(leaf[rows]), self._parts)
+        return parts[: self._length] if self._length else pack_x_y_sample_weight(*parts)
+
+
+def _mapped(function: Any, structure: Any) -> Any:
+    return tree.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
+
+
+def _float32(array: Array) -> Array:
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def nested(
+    x: Any, y: Any, sample_weight: Any, class_weight: Any, call: str, length: int = 0
+) -> Nested:
+    """Checked data in the user's structure; ValueError for arrays of different lengths."""
+    if sample_weight is not None and class_weight is not None:
+        raise ValueError(
+            f"{call}: sample_weight and class_weight must not both be given: multiply them yourself"
+        )
+    names = ("x", "y", "sample_weight")
+    parts = [
+        arrays_in(part, f"{call}: {name}")
+        for part, name in zip((x, y, sample_weight), names, strict=True)
+    ]
+    if class_weight is not None:
+        if not isinstance(parts[1], np.ndarray):
+            raise ValueError(f"{call}: y must be one array for class_weight, got {brief(y)}")
+        parts[2] = data.of_classes(class_weight, parts[1], f"{call}: class_weight")
+        length = length and 3
+    arrays = {
+        "".join([name, *(f"[{key!r}]" for key in path)]): leaf
+        for name, part in zip(names, parts, strict=True)
+        for path, leaf in tree.flatten_with_path(part)
+    }
+    data.same_rows(arrays, call)
+    return Nested((parts[0], parts[1], parts[2]), length)
+
+
+def arrays_in(structure: Any, name: str) -> Any:
+    """The same with an array of numbers for each leaf; lists of plain numbers are leaves."""
+    if isinstance(structure, (list, tuple)) and any(
+        hasattr(part, "shape") or isinstance(part, (Mapping, tuple)) for part in structure
+    ):
+        parts = [arrays_in(part, f"{name}[{i}]") for i, part in enumerate(structure)]
+        return parts if isinstance(structure, list) else tuple(parts)
+    if isinstance(structure, Mapping):
+        return {key: arrays_in(part, f"{name}[{key!r}]") for key, part in structure.items()}
+    return None if structure is None else data.as_numeric(structure, name)
+
+
+class OwnSteps:
+    """Calls a model's own step for each batch; in the place of an Engine.
+
+    Args:
+        model: whose step it is.
+        kind: "train" or "test".
+    """
+
+    key = (None,)  # as no Machines knows it
+    goes_alone = False  # Python is wanted for each batch
+
+    def __init__(self, model: Any, kind: str) -> None:
+        self._model = weakref.ref(model)
+        self._name = f"{kind}_step"
+        self._logs: dict[str, Any] = {}
+        self._arrays: Nested | None = None
+        self._order: Any = None
+        self._batch, self._next = 1, 0
+
+    def begin(self, arrays: Nested, batch: int, order: Any = None) -> None:
+        """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
+        self._arrays, self._batch, self._order, self._next = arrays, batch, order, 0
+
+    def run(self, steps: int, seconds: float) -> int:
+        """Run up to `steps` batches or for about `seconds`; returns how many it was."""
+        assert self._arrays is not None
+        end = clock.now() + seconds
+        done = 0
+        while done < steps and (not done or clock.now() < end):
+            rows: Any = slice(self._next, self._next + self._batch)
+            if self._order is not None:
+                rows = self._order[rows]
+            self._next += self._batch
+            self.step(self._arrays.step(rows))
+            done += 1
+        return done
+
+    def step(self, batch: Any) -> None:
+        """Run one batch, given as the step takes it."""
+        model = self._model()
+        try:
+            logs = getattr(model, self._name)(batch)
+        except AttributeError as error:
+            if not _OF_TAPES.search(str(error)):
+                raise
+            raise AttributeError(
+                f"{self._name}: cdl computes on arrays, which no other framework can differentiate "
+                f"({error}): self.gradients(x, y) gives the gradient of the compiled loss by each "
+                "weight, as a dict whose values() go with self.trainable_variables in "
+                "self.optimizer.apply_gradients"
+            ) from error
+        if logs is not None and not isinstance(logs, Mapping):
+            raise TypeError(
+                f"{type(model).__name__}: {self._name} must return a dict of logs, got "
+                f"{brief(logs)}"
+            )
+        self._logs = flat_logs(logs or {})
+
+    def results(self) -> dict[str, Any]:
+        """What the last step returned, in the order in which `evaluate` lists it."""
+        model = self._model()
+        first = [name for name in names_of(getattr(model, "metrics", ())) if name in self._logs]
+        return {name: self._logs[name] for name in (*first, *sorted(self._logs))}
+
+    def reset(self) -> None:
+        """Forget what the metrics have added up."""
+        self._logs = {}
+        model = self._model()
+        if model is not None:
+            model.reset_metrics()
+
+    def release(self) -> None:
+        """Let go of the data."""
+        self._arrays = self._order = None
+
+    def share_totals(self, only_held: bool = False) -> None:
+        """Nothing: the Metric objects have counted themselves."""
+
+
+def names_of(metrics: Any) -> list[str]:
+    """Names of metrics, and of those within one that holds several."""
+    names = []
+    for metric in metrics:
+        inner = getattr(metric, "metrics", None)
+        names += [each.name for each in inner] if inner is not None else [metric.name]
+    return names
+
+
+def flat_logs(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Logs without dicts in them, numbers as floats."""
+    flat: dict[str, Any] = {}
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            flat.update(flat_logs(value))
+        else:
+            flat[str(name)] = float(value) if np.ndim(value) == 0 else value
+    return flat

@@ -1,0 +1,405 @@
+"""From the data that the user handed in to checked Arrays and a built model.
+
+All that can be wrong with data is found here, before a layer is built, a weight is changed or the
+core is called; so a call that fails leaves the model as it was.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import _core, data, losses, tree
+from cdl._common.errors import warn
+from cdl.trainers.compile_utils import Compiled, Head, Settled
+from cdl.trainers.custom_step import arrays_in, overrides
+from cdl.trainers.frame_columns import notice
+from cdl.trainers.signature import Info, Shape, labels
+
+Array = NDArray[Any]
+
+
+def by_output(model: Any, compiled: Compiled, given: Any, name: str) -> list[Any]:
+    """Targets or weights as one element an output.
+
+    As in Keras, a list may have only the elements of those outputs that have a loss or metric.
+    """
+    names = model._output_names()
+    if len(names) > 1 and given is not None and not isinstance(given, Mapping):
+        wanted = compiled.wanted(names, model._output_nest())
+        read = [i for i, each in enumerate(wanted) if each.reads_target]
+        parts = list(given) if isinstance(given, (list, tuple)) else [given]
+        if len(parts) == len(read) < len(names):
+            placed = dict(zip(read, parts, strict=True))
+            return [placed.get(i) for i in range(len(names))]
+    found: list[Any] = model._flat_targets(given, name)
+    return found
+
+
+def sample_weights(
+    model: Any, compiled: Compiled, given: Any, rows: int, call: str
+) -> list[Array | None]:
+    """Sample weights output by output, checked to have as many rows; one array is for all."""
+    names = model._output_names()
+    name = f"{call}: sample_weight"
+    if len(names) == 1 and not isinstance(given, Mapping):
+        return [data.of_samples(given, rows, name)]
+    if not isinstance(given, (list, tuple, Mapping)):
+        weight = data.of_samples(given, rows, name)
+        if weight.size != rows:
+            raise ValueError(
+                f"{name} must have shape ({rows},), one weight for each row of x, as one array for "
+                f"{len(names)} outputs, got {weight.shape}: give a list or dict of arrays"
+            )
+        return [weight] * len(names)
+    flat = by_output(model, compiled, given, name)
+    of_each = labels(name, "output", names)
+    return [
+        None if each is None else data.of_samples(each, rows, which)
+        for each, which in zip(flat, of_each, strict=True)
+    ]
+
+
+def class_weights(class_weight: Any, ys: Sequence[Array | None], call: str) -> Array:
+    """Weights of samples by their classes, for a model of one output."""
+    if len(ys) > 1:
+        raise ValueError(
+            f"{call}: class_weight must be None for a model of {len(ys)} outputs: give "
+            "sample_weight, an array for each output"
+        )
+    if ys[0] is None:
+        raise ValueError(f"{call}: y must be given for class_weight")
+    return data.of_classes(class_weight, ys[0], f"{call}: class_weight")
+
+
+def fit_weights(
+    weights: Sequence[Array | None], settled: Settled, outputs: Sequence[Info], call: str
+) -> list[Array | None]:
+    """Sample weights in the shape that the core's loss and weighted metrics take; ValueError."""
+    names = labels(f"{call}: sample_weight", "output", [info.name for info in outputs])
+    fitted: list[Array | None] = []
+    for i, (weight, head, info) in enumerate(zip(weights, settled.heads, outputs, strict=True)):
+        lines = [info.row[:-1] for each in settled.metrics if each.weighted and each.output == i]
+        if head.loss is not None and losses.is_compiled(head.loss):
+            lines.append(head.loss.lines(info.row))
+        for shape in lines if weight is not None else ():
+            assert weight is not None
+            weight = data.of_lines(weight, shape, names[i])
+        fitted.append(weight)
+    return fitted
+
+
+def checked_targets(
+    y: Array | None, head: Head, output: tuple[int, ...], name: str
+) -> Array | None:
+    """The targets of an output checked against all that reads them."""
+    if y is None:
+        if head.readers:
+            raise ValueError(f"{name} must be given for the {head.readers[0][0]}, got None")
+        return None
+    checked = False
+    ignored = getattr(head.loss, "ignore_class", None)
+    for why, wants in head.readers:
+        if wants == "values":
+            y = data.fit_values(y, output, name, why)
+        elif wants == "classes":
+            y = data.fit_classes(y, output, name, why)
+            if not checked:
+                check_classes(y, output[-1], name, why, ignored)
+                checked = True
+        elif wants == "labels":
+            if y.ndim != 2:
+                raise ValueError(
+                    f"{name} must have shape (n, labels), class numbers padded by 0, "
+                    f"for the {why}, got {y.shape}"
+                )
+            check_classes(y, output[-1], name, why)
+    return y
+
+
+def warn_of_no_probabilities(y: Array | None, head: Head, name: str) -> None:
+    """Warn of targets that a crossentropy cannot be of: it has no least value then.
+
+    Keras trains on them without a word; so do calls with one batch.
+    """
+    row = getattr(head.loss, "row", "")
+    if y is None or not row.endswith(("binary_crossentropy", "categorical_crossentropy")):
+        return
+    if "sparse" in row or not y.size or y.dtype.kind == "b":
+        return
+    low, high = y.min(), y.max()
+    if low < 0 or high > 1:
+        assert head.loss is not None
+        warn(
+            f"{name} should hold numbers from 0 to 1 for loss {head.loss.name!r}, got numbers from "
+            f"{low:g} to {high:g}: the loss can fall without end"
+        )
+
+
+def check_classes(y: Array, classes: int, name: str, why: str, ignored: int | None = None) -> None:
+    """Raise ValueError for the first label that is no class number, nor the one to be ignored."""
+    bad = _core.check_classes(y, classes)
+    if bad >= 0 and ignored is not None:
+        bad = _core.check_classes(np.where(y == ignored, 0, y), classes)
+    if bad >= 0:
+        row = bad // max(1, y[:1].size)
+        label = y.flat[bad]
+        raise ValueError(
+            f"{name} must hold class numbers from 0 to {classes - 1} for the {why}, "
+            f"got {label} in row {row}"
+        )
+
+
+class Arrays(NamedTuple):
+    """Checked data, a row a sample: what programs are fed from.
+
+    Attributes:
+        x: one array an input of the model.
+        y: one an output, or None where nobody reads it.
+        weight: likewise, or None; None where all samples weigh 1.
+        nest: how y is nested, with its numbers as leaves, where it is not one array an output: for
+            a `compute_loss` of the model's own.
+    """
+
+    x: tuple[Array, ...]
+    y: tuple[Array | None, ...]
+    weight: tuple[Array | None, ...] | None
+    nest: Any = None
+
+    @property
+    def samples(self) -> int:
+        """The number of samples."""
+        return len(self.x[0])
+
+    def without_weights(self) -> "Arrays":
+        """The same, all samples weighing 1."""
+        return self._replace(weight=None)
+
+    def all(self) -> list[Array]:
+        """All arrays that there are."""
+        given = (*self.x, *self.y, *(self.weight or ()))
+        return [each for each in given if each is not None]
+
+    def rows(self, start: int, stop: int) -> "Arrays":
+        """A part of it, as views."""
+        return self.each(lambda each: each[start:stop])
+
+    def each(self, function: Callable[[Array], Array]) -> "Arrays":
+        """What a function makes of each array."""
+
+        def part(arrays: Sequence[Array | None]) -> tuple[Any, ...]:
+            return tuple(None if each is None else function(each) for each in arrays)
+
+        weight = None if self.weight is None else part(self.weight)
+        return Arrays(part(self.x), part(self.y), weight, self.nest)
+
+
+def inputs(model: Any, x: Any, call: str, batch: int | None = None) -> list[Array]:
+    """x alone, for predict; builds the model if it is not."""
+    flat = _flat_inputs(model, x, call)
+    names = _X if len(flat) == 1 else labels("x", "input", model._input_names())
+    arrays = _as_rows(flat, names, call)
+    if len(flat) > 1 or type(flat[0]) is not np.ndarray:
+        notice(model, flat, names, call, False)
+    rows = _same_rows(arrays, names, call)
+    if model.built:
+        return _fit_inputs(model, arrays, names, call)
+    model._check_has_layers()
+    model._build_for([(min(rows, batch or 32), *each.shape[1:]) for each in arrays])
+    return arrays
+
+
+def training_data(
+    model: Any,
+    compiled: Compiled,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    call: str,
+    batch: int | None = None,
+    trains: bool = False,
+) -> Arrays:
+    """x, y and weights for training or evaluation; builds the model if it is not.
+
+    Args:
+        model: the model.
+        compiled: what it was compiled with; loss and metrics are settled here.
+        x: samples.
+        y: targets.
+        sample_weight: a weight for each row or each of its losses, or None.
+        class_weight: {class: weight}, or None.
+        call: how errors call the place, such as "fit".
+        batch: rows of a batch, for the shape of a model that the data build.
+        trains: whether they are for training.
+    """
+    if sample_weight is not None and class_weight is not None:
+        raise ValueError(
+            f"{call}: sample_weight and class_weight must not both be given: multiply them yourself"
+        )
+    if y is None and compiled.reads_targets and isinstance(x, tuple) and len(x) in (2, 3):
+        names = ("x", "y", "sample_weight")[: len(x)]
+        raise ValueError(
+            f"{call}: y must be given, got a tuple of {len(x)} as x: if it is "
+            f"({', '.join(names)}), call {call}({', '.join(names[:2])}"
+            f"{', sample_weight=sample_weight' * (len(x) > 2)})"
+        )
+    flat = _flat_inputs(model, x, call)
+    of_x = _X if len(flat) == 1 else labels("x", "input", model._input_names())
+    xs = _as_rows(flat, of_x, call)
+    if len(flat) > 1 or type(flat[0]) is not np.ndarray:
+        notice(model, flat, of_x, call, trains)
+    if not compiled.reads_targets and overrides(type(model), "compute_loss"):
+        return _for_own_loss(model, compiled, xs, of_x, (y, sample_weight, class_weight), call)
+    ys = by_output(model, compiled, y, f"{call}: y")
+    if len(ys) == 1 and isinstance(ys[0], (list, tuple)):
+        ys = [_only_target(ys[0], len(xs[0]), f"{call}: y")]
+    of_y = _Y if len(ys) == 1 else labels("y", "output", model._output_names())
+    for i, each in enumerate(ys):
+        ys[i] = None if each is None else data.as_numeric(each, f"{call}: {of_y[i]}")
+    rows = _same_rows(xs + ys, of_x + of_y, call)
+    weights: list[Array | None] = []
+    if sample_weight is not None:
+        weights = sample_weights(model, compiled, sample_weight, rows, call)
+
+    built = model.built
+    if built:
+        xs = _fit_inputs(model, xs, of_x, call)
+        outputs = model._output_infos()
+    else:
+        model._check_has_layers()
+        outputs = model._outputs_for([each.shape for each in xs])
+    settled = compiled.settled or compiled.settle(outputs, _shapes(ys), model._output_nest())
+    for i, head in enumerate(settled.heads):
+        ys[i] = checked_targets(ys[i], head, outputs[i].shape[1:], f"{call}: {of_y[i]}")
+        if call in ("fit", "evaluate"):
+            warn_of_no_probabilities(ys[i], head, f"{call}: {of_y[i]}")
+    if sample_weight is not None:
+        weights = fit_weights(weights, settled, outputs, call)
+    if class_weight is not None:
+        weights = [class_weights(class_weight, ys, call)]
+
+    if not built:
+        model._build_for([(min(batch or rows, rows), *each.shape[1:]) for each in xs])
+    compiled.settled = settled
+    return Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
+
+
+def _for_own_loss(
+    model: Any,
+    compiled: Compiled,
+    xs: list[Array],
+    of_x: list[str],
+    others: tuple[Any, Any, Any],
+    call: str,
+) -> Arrays:
+    """The same where only the model's own `compute_loss` reads targets, whatever they are."""
+    y, sample_weight, class_weight = others
+    nested = arrays_in(y, f"{call}: y")
+    paths = [(path, leaf) for path, leaf in tree.flatten_with_path(nested) if leaf is not None]
+    ys = [leaf for _, leaf in paths]
+    of_y = ["".join(["y", *(f"[{key!r}]" for key in path)]) for path, _ in paths]
+    rows = _same_rows(xs + ys, of_x + of_y, call)
+    nest = tree.pack_sequence_as(nested, list(range(len(ys)))) if ys else None
+    weights: tuple[Array, ...] | None = None
+    if class_weight is not None:
+        weights = (class_weights(class_weight, ys or [None], call),)
+    elif sample_weight is not None:
+        weight = data.of_samples(sample_weight, rows, f"{call}: sample_weight")
+        weights = (weight,) * max(1, len(ys))
+    if not model.built:
+        model._check_has_layers()
+        model._build_for([each.shape for each in xs])
+    xs = _fit_inputs(model, xs, of_x, call)
+    outputs = model._output_infos()
+    compiled.settled = compiled.settle(outputs, [(None,)] * len(outputs), model._output_nest())
+    return Arrays(tuple(xs), tuple(ys), weights, nest)
+
+
+# How errors call the parts where there is one of each. Calls with one batch come this way, where
+# a comprehension more shows in how long they take: so there is a path for one array here and there.
+_X, _Y = ["x"], ["y"]
+
+
+def _flat_inputs(model: Any, x: Any, call: str) -> list[Any]:
+    """One element an input; ValueError for several arrays where the model has one input."""
+    flat: list[Any] = model._flat_inputs(x, call)
+    if len(flat) > 1 or not isinstance(flat[0], (list, tuple)):
+        return flat
+    ranks = _ranks(flat[0])
+    row = model._input_infos()[0].row if model.built else None
+    if ranks == [1] and row is not None and np.prod(row) == 1:  # single numbers in a list of one
+        return [flat[0][0]]
+    if len(ranks) > 1 and min(ranks) > 1 and (row is None or set(ranks) != {len(row)}):
+        raise ValueError(
+            f"{call}: x must be one array, since the model has one input, got a list of "
+            f"{len(ranks)} arrays: concatenate them, or make a Model of several inputs"
+        )
+    return flat
+
+
+def _only_target(given: Any, rows: int, name: str) -> Any:
+    """The one array of a list of one; ValueError for several where the model has one output."""
+    if not _ranks(given) or any(len(each) != rows for each in given if len(each.shape)):
+        return given
+    if len(given) == 1 and len(given[0].shape) == 1:
+        return given[0]
+    if len(given) > 1 and len(given) != rows:
+        raise ValueError(
+            f"{name} must be one array, since the model has one output, got a list of "
+            f"{len(given)} arrays"
+        )
+    return given
+
+
+def _ranks(given: Any) -> list[int]:
+    """The numbers of axes of a list of arrays; an empty list if it is none."""
+    arrays = all(hasattr(each, "shape") and len(each.shape) for each in given)
+    return [len(each.shape) for each in given] if arrays else []
+
+
+def _as_rows(flat: list[Any], names: list[str], call: str) -> list[Array]:
+    if len(flat) == 1:
+        return [data.as_rows(flat[0], f"{call}: {names[0]}")]
+    pairs = zip(flat, names, strict=True)
+    return [data.as_rows(each, f"{call}: {name}") for each, name in pairs]
+
+
+def _same_rows(arrays: list[Any], names: list[str], call: str) -> int:
+    rows = len(arrays[0])
+    for array in arrays:
+        if array is not None and (len(array) != rows or not array.size):
+            return data.same_rows(dict(zip(names, arrays, strict=True)), call)
+    return rows
+
+
+def _fit_inputs(model: Any, arrays: list[Array], names: list[str], call: str) -> list[Array]:
+    for i, info in enumerate(model._input_infos()):
+        if arrays[i].shape[1:] != info.shape[1:]:
+            arrays[i] = data.fit_input(arrays[i], info.row, f"{call}: {names[i]}")
+    return arrays
+
+
+def _shapes(ys: Sequence[Array | None]) -> list[Shape]:
+    return [(None,) if y is None else (None, *y.shape[1:]) for y in ys]
+
+
+def like_first(arrays: Arrays, first: Arrays, name: str, number: int) -> Arrays:
+    """A batch of a stream, checked to have the same parts as the first one had."""
+    for part in ("y", "weight"):
+        nothing = (None,) * len(arrays.y)
+        here_all, there_all = (getattr(each, part) or nothing for each in (arrays, first))
+        for here, there in zip(here_all, there_all, strict=True):
+            if (here is None) != (there is None):
+                raise ValueError(
+                    f"{name} must yield batches of the same parts, got batch {number} "
+                    f"{'without' if here is None else 'with'} {part}, unlike the first"
+                )
+    for here, there in zip(arrays.y, first.y, strict=True):
+        if here is not None and there is not None and here.shape[1:] != there.shape[1:]:
+            raise ValueError(
+                f"{name} must yield batches of one shape, got y of shape {here.shape} in batch "
+                f"{number} and {there.shape} in the first"
+            )
+    return arrays

@@ -1,0 +1,74 @@
+"""run_eagerly=True: code of the user's sees the numbers of each batch.
+
+A program is made of what code did with symbolic tensors. So that prints, breakpoints and checks in
+the `call` of a layer see numbers too, it is called once more for each batch, with the very arrays
+that the program has in that place; what it gives is not used. Losses and metrics are not traced
+at all then; the gradient of a loss in `cdl.ops` is exact all the same (whole_batches.py).
+"""
+
+import weakref
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import numpy as np
+
+from cdl import regularizers, tree
+from cdl._ir.program import Program, Value
+from cdl._tracing.variable import Variable
+
+
+class Calls:
+    """The calls of the user's code that a program was made of.
+
+    Args:
+        program: that has noted them; what they are given becomes further outputs of it.
+        variables: the weights that are trained.
+        traced: ids of those whose regularizers are in the program.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        variables: Iterable[Variable] = (),
+        traced: Collection[int] = (),
+    ) -> None:
+        self._calls: list[tuple[Any, str, Any]] = []
+        self._places: dict[int, int] = {}  # which output a value is, by its number
+        penalized = [each for each in variables if id(each) in traced]
+        self._penalized = [
+            each
+            for each in penalized
+            if each.regularizer is not None and regularizers.compiled(each.regularizer) is None
+        ]
+        for owner, method, arguments in program.calls or ():
+            for value in tree.flatten(arguments):
+                if isinstance(value, Value) and value.index not in self._places:
+                    self._places[value.index] = len(program.outputs)
+                    program.output(program.emit("stop", (value,), value.shape))
+            # No engine knows its model, so that memory goes with the last reference to that.
+            self._calls.append((weakref.ref(owner), method, arguments))
+
+    def __bool__(self) -> bool:
+        return bool(self._calls or self._penalized)
+
+    def run(self, output: Callable[[int], Any]) -> None:
+        """Call all with the arrays of a batch.
+
+        Args:
+            output: gives the output of a number.
+        """
+
+        def array(leaf: Any) -> Any:
+            return output(self._places[leaf.index]) if isinstance(leaf, Value) else leaf
+
+        for reference, method, arguments in self._calls:
+            owner = reference()
+            if owner is None:
+                continue
+            kept = [(each, each.numpy()) for each in owner.weights]
+            getattr(owner, method)(**tree.map_structure(array, arguments))
+            for variable, value in kept:  # the program assigns what the code has assigned
+                if not np.array_equal(variable.numpy(), value, equal_nan=True):
+                    variable.assign(value)
+        for variable in self._penalized:
+            variable.regularizer(variable.numpy())

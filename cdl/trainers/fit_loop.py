@@ -1,0 +1,423 @@
+"""What fit and evaluate do: check all, then run epochs over feeds."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from cdl import data
+from cdl._common import clock
+from cdl.callbacks import CallbackList, History
+from cdl.trainers import arguments, epoch_iterator, not_finite
+from cdl.trainers.compile_utils import Compiled, Reported
+from cdl.trainers.custom_step import OwnSteps, nested, steps_itself
+from cdl.trainers.data_adapter import training_data
+from cdl.trainers.epoch_iterator import (
+    DEFAULT_BATCH,
+    AnyArrays,
+    Feed,
+    array_feed,
+    for_step,
+    in_order,
+    refuse_beside_stream,
+    stream_feed,
+)
+from cdl.trainers.train_many import halted
+
+_ALWAYS = 1e9  # seconds; for batches that a hook waits for, which must not be cut
+SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
+
+
+def fit(
+    model: Any,
+    x: Any,
+    y: Any,
+    *,
+    batch_size: Any,
+    epochs: Any,
+    verbose: Any,
+    callbacks: Any,
+    validation_split: Any,
+    validation_data: Any,
+    shuffle: Any,
+    class_weight: Any,
+    sample_weight: Any,
+    initial_epoch: Any,
+    steps_per_epoch: Any,
+    validation_steps: Any,
+    validation_batch_size: Any,
+    validation_freq: Any,
+) -> History:
+    """What `Model.fit` does."""
+    compiled = model._compiled_for("fit", trains=True)
+    batch_size = arguments.optional_whole(batch_size, "fit: batch_size")
+    epochs = arguments.epochs(epochs, "fit: epochs")
+    verbose = arguments.verbosity(verbose, "fit: verbose")
+    initial_epoch = arguments.whole(initial_epoch, "fit: initial_epoch", 0)
+    steps = arguments.steps(steps_per_epoch, "fit: steps_per_epoch")
+    validation_steps = arguments.steps(validation_steps, "fit: validation_steps")
+    validation_batch = arguments.optional_whole(validation_batch_size, "fit: validation_batch_size")
+    frequency = arguments.validation_epochs(validation_freq, "fit: validation_freq")
+    shuffle = arguments.shuffling(shuffle, "fit: shuffle")
+    callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0)
+
+    compiled.told_not_finite = False
+    fresh = compiled.settled is None
+    feed: Feed
+    held_out = None
+    if data.is_stream(x):
+        only_arrays = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+        if not isinstance(x, data.PyDataset):
+            only_arrays["class_weight"] = class_weight
+        refuse_beside_stream("fit", x, **only_arrays, validation_split=validation_split or None)
+        feed = stream_feed(
+            model,
+            compiled,
+            x,
+            "fit",
+            "train",
+            steps,
+            shuffle=bool(shuffle),
+            class_weight=class_weight,
+            in_fit=True,
+        )
+    else:
+        parts, most = (x, y, sample_weight), batch_size or DEFAULT_BATCH
+        arrays = for_step(model, compiled, "train", parts, class_weight, "fit", most)
+        point = rows = arrays.samples
+        if validation_data is None:
+            point = arguments.split_point(validation_split, rows, "fit: validation_split")
+        if point < rows:
+            whole = arrays
+            if steps_itself(type(model), "train") != steps_itself(type(model), "test"):
+                whole = for_step(model, compiled, "test", parts, None, "fit", most)
+            arrays, held_out = arrays.rows(0, point), whole.rows(point, rows)
+            if class_weight is not None:
+                held_out = held_out.without_weights()
+        batch_size = batch_size or (-(-point // steps) if steps else DEFAULT_BATCH)
+        feed = array_feed(
+            model, compiled, arrays, "train", batch_size, steps, shuffle=shuffle, discard=fresh
+        )
+
+    validation = None
+    if validation_data is not None or held_out is not None:
+        validation = _Validation(
+            model,
+            compiled,
+            held_out if validation_data is None else validation_data,
+            validation_batch or batch_size or DEFAULT_BATCH,
+            validation_steps,
+        )
+    callbacks.set_model(model)
+    callbacks.set_params({"verbose": verbose, "epochs": epochs, "steps": feed.target})
+    _run_epochs(model, feed, callbacks, range(initial_epoch, epochs), validation, frequency)
+    history: History = callbacks.history
+    return history
+
+
+def _run_epochs(
+    model: Any,
+    feed: Feed,
+    callbacks: CallbackList,
+    epochs: range,
+    validation: "_Validation | None",
+    frequency: int | frozenset[int],
+) -> None:
+    """The epochs of a fit, with their hooks."""
+    chunk = model.steps_per_execution
+    model.stop_training = False
+    if halted():  # looked at last: train_many says so first, and then sets the flag
+        model.stop_training = True
+    model._initial_epoch = None
+    model._last_engine = feed.engine
+    try:
+        if model._restore_random_state(epochs):
+            feed.draw_anew()
+        callbacks.on_train_begin()
+        if model._initial_epoch is not None:
+            feed.draw_anew()
+        logs: dict[str, Any] = {}
+        epoch = model._initial_epoch or epochs.start
+        alone = validation is None and callbacks.only_keep_history and feed.goes_alone
+        while epoch < epochs.stop:
+            start = clock.now()
+            feed.engine.reset()
+            callbacks.on_epoch_begin(epoch)
+            done = run_epoch(feed, callbacks, "train", model, chunk)
+            logs = watched(in_order(feed.engine.results()), feed, model, "fit")
+            if validation is not None and arguments.is_due(frequency, epoch):
+                logs = in_order(logs | validation.run(callbacks, chunk))
+            callbacks.on_epoch_end(epoch, dict(logs))  # what callbacks add ends with the epoch
+            epoch += 1
+            if model.stop_training or not done:
+                break
+            if alone:
+                took = max(clock.now() - start, 1e-9)
+                most = int(min(SLICE / took, epochs.stop - epoch))
+                if most > 1:
+                    passes = _run_together(feed, callbacks, epoch, most)
+                    epoch, logs = epoch + len(passes), watched(passes[-1], feed, model, "fit")
+                if model.stop_training:
+                    break
+        if epochs.stop > 0:
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+        callbacks.on_train_end(logs)
+    finally:
+        feed.close()
+        callbacks.close()
+        model.history = callbacks.history
+        model._release(feed.engine)
+        if model._last_engine is not None:  # None if a callback has called compile
+            model._last_engine.share_totals(only_held=True)
+        if validation is not None:
+            validation.close()
+
+
+def _run_together(
+    feed: Feed, callbacks: CallbackList, epoch: int, most: int
+) -> list[dict[str, float]]:
+    """Up to `most` epochs in one call; their logs, which History has also if one is interrupted."""
+    passes: list[dict[str, float]] = []
+    try:
+        feed.run_epochs(most, passes)
+    finally:
+        for number, logs in enumerate(passes, epoch):
+            callbacks.on_epoch_begin(number)
+            callbacks.on_epoch_end(number, dict(logs))
+    return passes
+
+
+def watched(logs: dict[str, Any], feed: Feed, model: Any, call: str) -> dict[str, Any]:
+    """The logs; if their loss is not finite, it is said once what it comes from."""
+    loss, compiled = logs.get("loss", 0.0), model._compiled
+    if isinstance(loss, float) and not math.isfinite(loss) and not compiled.told_not_finite:
+        in_batches = isinstance(feed, epoch_iterator.StreamFeed)
+        not_finite.tell(model, compiled, feed.arrays, loss, call, in_batches)
+    return logs
+
+
+class _Validation:
+    """The data of validation, and the passes over them; a stream is first read when it is time."""
+
+    def __init__(
+        self, model: Any, compiled: Compiled, given: Any, batch: int, steps: int | None
+    ) -> None:
+        call = "fit: validation_data"
+        self._model = model
+        self.feed: Feed | None = None
+        if data.is_stream(given):
+            self._open = functools.partial(
+                stream_feed,
+                model,
+                compiled,
+                given,
+                call,
+                "test",
+                steps,
+                in_fit=True,
+                validating=True,
+            )
+            return
+        if not isinstance(given, AnyArrays):
+            if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+                what = f"a {type(given).__name__}"
+                if isinstance(given, (tuple, list)):
+                    what += f" of {len(given)}"
+                raise ValueError(
+                    f"{call} must be (x, y), (x, y, sample_weight), a generator or a PyDataset, "
+                    f"got {what}"
+                )
+            x, y, weight = (*given, None)[:3]
+            given = for_step(model, compiled, "test", (x, y, weight), None, call)
+        self.feed = array_feed(model, compiled, given, "test", batch, steps, restart=True)
+
+    def run(self, callbacks: CallbackList, chunk: int) -> dict[str, float]:
+        """Evaluate; the logs with `val_` before their names."""
+        if self.feed is None:
+            self.feed = self._open()
+        else:
+            self.feed.reset()
+        engine = self.feed.engine
+        engine.reset()
+        callbacks.on_test_begin()
+        done = run_epoch(self.feed, callbacks, "test", self._model, chunk)
+        logs = in_order(engine.results()) if done else {}
+        watched(logs, self.feed, self._model, "fit: validation_data")
+        callbacks.on_test_end(logs)
+        self._model._last_engine = engine
+        return {f"val_{name}": value for name, value in logs.items()}
+
+    def close(self) -> None:
+        """Let go of the data."""
+        if self.feed is not None:
+            self.feed.close()
+            self._model._release(self.feed.engine)
+
+
+def evaluate(
+    model: Any,
+    x: Any,
+    y: Any,
+    *,
+    batch_size: Any,
+    verbose: Any,
+    sample_weight: Any,
+    steps: Any,
+    callbacks: Any,
+    return_dict: Any,
+) -> Any:
+    """What `Model.evaluate` does."""
+    compiled = model._compiled_for("evaluate")
+    batch_size = arguments.optional_whole(batch_size, "evaluate: batch_size")
+    verbose = arguments.verbosity(verbose, "evaluate: verbose")
+    steps = arguments.steps(steps, "evaluate: steps")
+    return_dict = arguments.switch(return_dict, "evaluate: return_dict")
+    callbacks = CallbackList(callbacks, add_progbar=verbose != 0)
+    feed: Feed
+    if data.is_stream(x):
+        refuse_beside_stream("evaluate", x, y=y, sample_weight=sample_weight, batch_size=batch_size)
+        feed = stream_feed(model, compiled, x, "evaluate", "test", steps)
+    else:
+        parts, most = (x, y, sample_weight), batch_size or DEFAULT_BATCH
+        arrays = for_step(model, compiled, "test", parts, None, "evaluate", most)
+        batch = batch_size or (-(-arrays.samples // steps) if steps else DEFAULT_BATCH)
+        feed = array_feed(model, compiled, arrays, "test", batch, steps)
+
+    callbacks.set_model(model)
+    callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": feed.target})
+    engine = feed.engine
+    try:
+        engine.reset()
+        callbacks.on_test_begin()
+        run_epoch(feed, callbacks, "test", model, model.steps_per_execution)
+        results = engine.results()
+        compiled.told_not_finite = False
+        watched(results, feed, model, "evaluate")
+        callbacks.on_test_end(in_order(results))
+    finally:
+        feed.close()
+        callbacks.close()
+        model._release(engine)
+        engine.share_totals(only_held=True)
+        model._last_engine = engine
+    return returned(results, return_dict, engine)
+
+
+def on_batch(
+    model: Any,
+    kind: str,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    return_dict: Any,
+) -> Any:
+    """What `train_on_batch` and `test_on_batch` do."""
+    call = f"{kind}_on_batch"
+    compiled = model._compiled_for(call, trains=kind == "train")
+    return_dict = arguments.switch(return_dict, f"{call}: return_dict")
+    if steps_itself(type(model), kind):
+        return _own_on_batch(model, kind, (x, y, sample_weight), class_weight, return_dict)
+    trains = kind == "train"
+    arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call, trains=trains)
+    rows = arrays.samples
+    engine = model._engine(compiled, kind, arrays, rows)
+    try:
+        engine.reset()
+        engine.begin(arrays, rows)
+        engine.run(1, 0.0)
+        results = engine.results()
+        if not math.isfinite(results["loss"]) and not compiled.told_not_finite:
+            not_finite.tell(model, compiled, arrays, results["loss"], call)
+    finally:
+        model._release(engine)
+        engine.share_totals(only_held=True)
+        model._last_engine = engine
+    return returned(results, return_dict, engine)
+
+
+def _own_on_batch(
+    model: Any, kind: str, parts: tuple[Any, Any, Any], class_weight: Any, return_dict: bool
+) -> Any:
+    """The same by the model's own step."""
+    batch = nested(*parts, class_weight, f"{kind}_on_batch")
+    steps = OwnSteps(model, kind)
+    steps.reset()
+    steps.begin(batch, batch.samples)
+    steps.run(1, 0.0)
+    model._last_engine = steps
+    return returned(steps.results(), return_dict, steps)
+
+
+def returned(results: dict[str, float], return_dict: bool, engine: Any) -> Any:
+    """Results as Keras returns them: a float, a list with the loss first, or a dict by name."""
+    if return_dict:
+        return in_order(results)
+    metrics = () if isinstance(engine, OwnSteps) else engine.settled.metrics
+    values = in_list(results, metrics)
+    return values[0] if len(values) == 1 else values
+
+
+def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk: int) -> int:
+    """Run a feed's next epoch and return the number of its batches.
+
+    The core has the whole epoch to itself, but for time slices. Only if a callback overrides a
+    batch hook, the loop comes back after each `chunk` batches.
+
+    Args:
+        feed: where batches come from.
+        callbacks: whose hooks are called.
+        kind: "train" or "test".
+        model: whose `stop_training` or `stop_evaluating` ends the epoch between two batches.
+        chunk: `steps_per_execution`: batches between two calls of the hooks.
+    """
+    begin = end = None
+    if callbacks.wants_batches(kind):
+        begin = getattr(callbacks, f"on_{kind}_batch_begin")
+        end = getattr(callbacks, f"on_{kind}_batch_end")
+
+    def logs() -> dict[str, float]:
+        return in_order(feed.engine.results())
+
+    stop = "stop_training" if kind == "train" else "stop_evaluating"
+    model.stop_evaluating = False
+    feed.begin_epoch()
+    done, target = 0, feed.target
+    while target is None or done < target:
+        if not feed.ready():
+            if target is not None or not done:
+                feed.ran_out(done, kind)
+            break
+        left = chunk if target is None else target - done
+        if begin is not None and end is not None:
+            first = done
+            begin(first)
+            done += _run_chunk(feed, min(chunk, left))
+            end(first + chunk - 1, logs())
+        else:
+            done += feed.run(left, SLICE)
+        callbacks.progress(done, logs)
+        if getattr(model, stop):
+            break
+    feed.end_epoch()
+    return done
+
+
+def in_list(results: dict[str, float], metrics: Sequence[Reported]) -> list[float]:
+    """Results as Keras lists them: by the metrics' own names, then what the logs call otherwise.
+
+    Where two metrics have one name the first one's value so comes twice, and the other's behind.
+    """
+    names = [each.metric.name for each in metrics]
+    if not any(names.count(name) > 1 for name in results):
+        return list(results.values())
+    names.insert(0, "loss")
+    rest = sorted(name for name in results if name not in names)
+    return [results[name] for name in (*names, *rest) if name in results]
+
+
+def _run_chunk(feed: Feed, steps: int) -> int:
+    done = 0
+    while done < steps and feed.ready():
+        done += feed.run(steps - done, _ALWAYS)
+    return done

@@ -1,0 +1,74 @@
+"""Gradients: the slopes of the compiled loss by each weight, for a batch.
+
+The core never keeps a whole gradient that it does not need: blocks of it go straight into the
+optimizer. Here the optimizer is one that waits for very many batches before its first step, so that
+what it has gathered of the first one is the gradient, and no weight has moved.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._core import Executor, Parameter
+from cdl._tracing.variable import Variable
+from cdl.random import core_seed
+from cdl.trainers.compile_utils import Settled
+from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.host_functions import PythonParts, Restraints
+from cdl.trainers.lowering import Plan
+
+_NEVER = 2**30  # batches before a step is made
+
+
+class Gradients:
+    """An executor that gathers the gradients of batches of up to `rows` rows.
+
+    Args:
+        plan: the program of a training step.
+        settled: the losses, for those in Python.
+        variables: the weights.
+        rows: the most rows of a batch.
+    """
+
+    def __init__(self, plan: Plan, settled: Settled, variables: list[Variable], rows: int) -> None:
+        self._plan = plan
+        self._parts = PythonParts(settled._replace(metrics=()), plan)
+        self._restraints = Restraints(variables, True, plan.penalized)
+        self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
+        rules = {
+            "penalties": self._restraints.rules["penalties"],
+            "pulls": self._restraints.rules["pulls"],
+            "gradient_accumulation_steps": _NEVER,
+            "accumulators": self._sums,
+        }
+        learning: dict[Variable, list[Parameter]] = {v: [] for v in variables}
+        self._executor = Executor(
+            plan.program, rows, training=True, optimizer=[("sgd", {}, learning)], rules=rules
+        )
+        self._others = [v for v in plan.program.variables if v not in self._sums]
+
+    def of(self, arrays: Arrays, step: int) -> dict[str, NDArray[np.float32]]:
+        """The gradient of a batch's loss by each weight, by its path; the weights stay.
+
+        Args:
+            arrays: the batch.
+            step: of the optimizer; it chooses what dropout drops.
+        """
+        executor, step = self._executor, step % (_NEVER - 1)
+        for total in self._sums.values():
+            total.set(np.zeros(total.shape, np.float32))
+        self._restraints.before_step()
+        # Statistics of batches, which the training mode moves.
+        kept = [(variable, variable.numpy()) for variable in self._others]
+        executor.begin(self._plan.fed(arrays), arrays.samples)
+        calls = self._plan.calls
+        if self._parts.losses or calls is not None:
+            rows = executor.forward(True, step, core_seed())
+            if calls is not None:
+                calls.run(lambda i: executor.output(i, rows))
+            executor.backward(self._parts.losses_of(executor, rows, True), 0.0, step)
+        else:
+            executor.train(1, 0.0, np.zeros(1, np.float32), step, core_seed())
+        for variable, value in kept:
+            variable.assign(value)
+        executor.begin(self._plan.nothing(), 1)
+        return {variable.path: total.get() for variable, total in self._sums.items()}

@@ -1,0 +1,236 @@
+"""PythonParts: the losses and metrics of a model that are Python code.
+
+The core computes everything else; these see the predictions, targets and weights of each batch as
+the core gathered them, in the shapes in which the user gave them.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import constraints, losses, metrics, regularizers
+from cdl._core import Executor, Parameter
+from cdl._tracing.untraced import Untraced
+from cdl._tracing.variable import Variable
+from cdl.trainers.batch_loss import WholeBatches, WholeLoss
+from cdl.trainers.compile_utils import Settled
+from cdl.trainers.lowering import WHOLE, Plan, Seen
+
+Array = NDArray[Any]
+
+
+class PythonParts:
+    """The losses and metrics that are Python code, and what the losses have added up.
+
+    Args:
+        settled: all losses and metrics.
+        plan: where these are found in the program.
+
+    Attributes:
+        losses: numbers of the outputs with a loss in Python; WHOLE for one that sees all of them.
+        metrics: those in Python.
+        untraced: those that could not be traced.
+        untold: those of them that have run and have not been told of yet.
+    """
+
+    def __init__(self, settled: Settled, plan: Plan) -> None:
+        self._heads = settled.heads
+        self._seen = plan.seen
+        self.losses = [
+            i
+            for i, head in enumerate(settled.heads)
+            if head.loss is not None and not losses.is_compiled(head.loss)
+        ]
+        self._whole = plan.whole
+        if self._whole is not None:
+            self.losses = [WHOLE]
+        self.metrics = [each for each in settled.metrics if not metrics.is_compiled(each.runs)]
+        self._wholes = {i: WholeBatches(settled.heads[i].loss) for i in self.losses if i != WHOLE}
+        own = [settled.heads[i].loss for i in self._wholes] + self.metrics
+        self.untraced: list[Untraced] = [each.untraced for each in own if each.untraced is not None]
+        self._tried: set[int] = set()  # losses that have seen a batch
+        self.untold = [each.untraced for each in self.metrics if each.untraced is not None]
+        self._dtypes: Sequence[Any] = ()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin to add up anew."""
+        self.totals = {i: (0.0, 0.0) for i in self.losses}
+        for each in self.metrics:
+            each.metric.reset_state()
+
+    def learn_dtypes(self, targets: Sequence[Array | None]) -> None:
+        """Note what targets are: metrics see class numbers as integers, as the user gave them."""
+        self._dtypes = [None if y is None else y.dtype for y in targets]
+
+    def losses_of(self, executor: Executor, rows: int, slopes: bool) -> list[Array]:
+        """Add up the losses of the batch that went forward; their gradients, if `slopes`.
+
+        Gradients are in the order of what the program pulls.
+        """
+        if self._whole is not None:
+            return self._of_whole(self._whole, executor, rows)
+        gradients = []
+        for i in self.losses:
+            head = self._heads[i]
+            y, weight = self._targets(executor, i, rows)
+            prediction = executor.output(i, rows)
+            mean = head.loss.reduction in ("mean", "sum_over_batch_size")
+            weight = _masked(weight, self._mask(executor, i, rows), mean)
+            # Scaled, as the core reports losses; but where the scale is 0, the loss itself.
+            value = (head.scale or 1.0) * float(np.mean(head.loss(y, prediction, weight)))
+            total, count = self.totals[i]
+            self.totals[i] = total + rows * value, count + rows
+            if i not in self._tried:
+                self._tried.add(i)
+                if head.loss.untraced and not self._wholes[i].is_traced(y, prediction):
+                    self.untold.append(head.loss.untraced)
+            if slopes:
+                gradient = self._wholes[i].gradient(y, prediction, weight)
+                if gradient is None:
+                    gradient = losses.numeric_gradient(head.loss, y, prediction, weight)
+                gradients.append((head.scale * gradient).astype(np.float32))
+        return gradients
+
+    def _of_whole(self, loss: WholeLoss, executor: Executor, rows: int) -> list[Array]:
+        arrays = [
+            executor.output(place.number, rows)
+            if place.is_output
+            else executor.batch(place.number, rows)
+            for place in loss.places
+        ]
+        value, slopes = loss.of(arrays)
+        total, count = self.totals[WHOLE]
+        self.totals[WHOLE] = total + rows * value, count + rows
+        return [
+            slopes[i] if i in slopes else np.zeros_like(executor.output(i, rows))
+            for i in range(len(self._heads))
+        ]
+
+    def update_metrics(self, executor: Executor) -> None:
+        """Show the batch that is done to the metrics."""
+        for each in self.metrics:
+            y, weight = self._targets(executor, each.output, None)
+            dtype = self._dtypes[each.output]
+            if dtype is not None and dtype.kind in "iub":
+                y = y.astype(dtype)  # class numbers are still good to index with
+            prediction = executor.output(each.output)
+            own = weight if each.weighted else None
+            if each.metric.heeds_masks:
+                own = _masked(own, self._mask(executor, each.output, None))
+            if each.weighted or own is not None:
+                each.metric.update_state(y, prediction, sample_weight=own)
+            else:
+                each.metric.update_state(y, prediction)
+
+    def _of(self, output: int) -> Seen:
+        seen = self._seen[output]
+        assert seen is not None
+        return seen
+
+    def _targets(
+        self, executor: Executor, output: int, rows: int | None
+    ) -> tuple[Array, Array | None]:
+        """y and the weights of the last batch, as the core gathered them."""
+        seen = self._of(output)
+        weight = None if seen.weight is None else executor.batch(seen.weight, rows)
+        return executor.batch(seen.y, rows), weight
+
+    def _mask(self, executor: Executor, output: int, rows: int | None) -> Array | None:
+        """Which lines of the last batch's predictions count, 1 or 0; None for all."""
+        at = self._of(output).mask
+        return None if at is None else executor.output(at, rows)[..., 0]
+
+
+def _masked(weight: Array | None, mask: Array | None, mean: bool = False) -> Array | None:
+    """Weights with 0 where a mask has 0; for a mean, so large that it is one over the others."""
+    if mask is None:
+        return weight
+    if mean:
+        mask = mask * (mask.size / max(float(mask.sum()), 1.0))
+    if weight is None:
+        return mask
+    wide = weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim))
+    product: Array = wide * mask
+    return product
+
+
+class Restraints:
+    """The regularizers and constraints of the weights that are trained.
+
+    Args:
+        variables: the weights.
+        training: whether they are trained now, or a loss is only measured.
+        compiled: ids of those whose penalties are left to the program.
+        constrains: whether constraints are kept here, and not by an optimizer in Python.
+
+    Attributes:
+        rules: of an Executor: what the core knows of them.
+        in_python: whether something has to be done around every step.
+    """
+
+    def __init__(
+        self,
+        variables: Iterable[Variable],
+        training: bool,
+        compiled: Collection[int] = (),
+        constrains: bool = True,
+    ) -> None:
+        penalties: dict[Variable, tuple[float, float]] = {}
+        limits: dict[Variable, Any] = {}
+        self._penalized: dict[Variable, Parameter] = {}
+        self._constrained: list[Variable] = []
+        for variable in variables:
+            factors = regularizers.compiled(variable.regularizer)
+            if id(variable) in compiled:
+                pass
+            elif factors is not None:
+                penalties[variable] = factors
+            elif variable.regularizer is not None:
+                storage = variable.storage
+                self._penalized[variable] = Parameter(storage.shape, storage.matrix)
+            if not constrains:
+                continue
+            limit = constraints.compiled(
+                variable.constraint, len(variable.shape), variable.storage.matrix
+            )
+            if limit is not None:
+                limits[variable] = limit
+            elif variable.constraint is not None:
+                self._constrained.append(variable)
+        self.rules: dict[str, Any] = {"penalties": penalties}
+        if training:
+            self.rules.update(constraints=limits, pulls=self._penalized)
+        self.in_python = training and bool(self._penalized or self._constrained)
+
+    @property
+    def untraced(self) -> list[Untraced]:
+        """The constraints that are Python code."""
+        return [
+            Untraced(
+                f"constraint {type(each.constraint).__name__!r} of {each.path!r}",
+                each.constraint,
+                "constraints of one's own are called on arrays after each step",
+            )
+            for each in self._constrained
+        ]
+
+    def penalty(self) -> float:
+        """What the regularizers that are Python code give for the weights as they are now."""
+        return sum(float(each.regularizer(each.numpy())) for each in self._penalized)
+
+    def before_step(self) -> float:
+        """The same, and the core knows its slopes for the coming step."""
+        total = 0.0
+        for variable, pull in self._penalized.items():
+            value, slope = regularizers.slope(variable.regularizer, variable.numpy())
+            total += value
+            pull.set(slope)
+        return total
+
+    def after_step(self) -> None:
+        """Bring the weights back to where constraints that are Python code want them."""
+        for variable in self._constrained:
+            variable.assign(np.asarray(variable.constraint(variable.numpy())))

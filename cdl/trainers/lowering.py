@@ -1,0 +1,496 @@
+"""From a model, its losses and its metrics to a program, and what feeds it."""
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cdl import _core, losses, metrics, regularizers, tree
+from cdl._ir.program import Program, Value
+from cdl._tracing.untraced import Untraced
+from cdl.layers.calling import takes
+from cdl.trainers.batch_loss import Place, WholeLoss
+from cdl.trainers.compile_utils import Compiled, Head, Reported, Settled
+from cdl.trainers.custom_loss import given_to_loss, lower_own_loss
+from cdl.trainers.custom_step import overrides
+from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.eager_step import Calls
+from cdl.trainers.signature import Info
+
+if TYPE_CHECKING:
+    from cdl._tracing.variable import Variable
+
+
+Rows = tuple[tuple[int, ...] | None, ...]
+
+
+class Form(NamedTuple):
+    """What a program depends on, of the data.
+
+    Attributes:
+        weights: shape of one row's sample weights, output by output: one number, or one a line;
+            None without.
+        targets: shape of one row of y, output by output, where somebody sees it.
+        nest: as in Arrays.
+    """
+
+    weights: Rows
+    targets: Rows
+    nest: Any = None
+
+    @property
+    def key(self) -> Any:
+        """The same, to be looked up by."""
+        return self if self.nest is None else (*self[:2], repr(self.nest))
+
+
+def form_of(arrays: Arrays, settled: Settled, own_loss: bool) -> Form:
+    """The form of data.
+
+    Args:
+        arrays: the data.
+        settled: what reads them: the core only counts the elements of a row of y, unless somebody
+            sees its shape.
+        own_loss: whether a `compute_loss` of the model's own sees all of them.
+    """
+    targets = weights = _NONE * len(arrays.y)
+    if not (own_loss or settled.reads_y_as_it_is or arrays.weight):
+        return _plain(len(targets))
+    if own_loss:
+        targets = tuple(None if y is None else y.shape[1:] for y in arrays.y)
+    elif settled.reads_y_as_it_is:
+        pairs = zip(arrays.y, [head.reads_y_as_it_is for head in settled.heads], strict=True)
+        targets = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
+    if arrays.weight is not None:
+        weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
+    return Form(weights, targets, arrays.nest)
+
+
+_NONE: Rows = (None,)
+
+
+@functools.lru_cache(64)
+def _plain(outputs: int) -> Form:
+    """That of data without weights, whose shapes nobody sees: the usual one."""
+    return Form(_NONE * outputs, _NONE * outputs)
+
+
+class Slot(NamedTuple):
+    """One input of a program: which of the arrays it reads, and as what."""
+
+    role: str  # the field of Arrays: "x", "y" or "weight"
+    number: int  # of the model's input or output that the array belongs to
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Inputs:
+    """The inputs of a program as they are asked for; each array comes in once for each form."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._values: dict[Slot, Value] = {}
+
+    def get(self, role: str, number: int, shape: tuple[int, ...], dtype: str = "float32") -> Value:
+        """The input that has an array in that form."""
+        slot = Slot(role, number, dtype, shape)
+        if slot not in self._values:
+            self._values[slot] = self._program.input(shape, dtype=dtype, role=role)
+        return self._values[slot]
+
+    def place(self, role: str, number: int, shape: tuple[int, ...]) -> int:
+        """The number of the slot of that form."""
+        self.get(role, number, shape)
+        return list(self._values).index(Slot(role, number, "float32", shape))
+
+    @property
+    def values(self) -> list[Value]:
+        """The program's inputs, in their order."""
+        return list(self._values.values())
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """What feeds the program's inputs."""
+        return tuple(self._values)
+
+
+class Seen(NamedTuple):
+    """Where Python code finds what belongs to an output: numbers of the program's slots."""
+
+    y: int
+    weight: int | None
+    mask: int | None  # number of an output of the program
+
+
+class Plan(NamedTuple):
+    """A program that is ready for an Executor, and how its inputs and reports are called.
+
+    Attributes:
+        program: whose first outputs are those of the model.
+        slots: what feeds its inputs.
+        reports: what each of its reports is: the number of an output, whose loss it is; WHOLE, if
+            it is the whole loss; or the key of a metric.
+        seen: of each output whose loss or metrics are Python code; None for the others.
+        penalized: ids of the weights whose regularizers are left to the program.
+        untraced: regularizers that are not.
+        observed: metrics that traced code shows values to.
+        whole: a loss of the model's own that sees whole batches, if it has such.
+        calls: the user's layers, if they are to see the numbers of each batch.
+    """
+
+    program: Program
+    slots: tuple[Slot, ...]
+    reports: tuple[int | str, ...]
+    seen: tuple[Seen | None, ...]
+    penalized: frozenset[int] = frozenset()
+    untraced: tuple[Untraced, ...] = ()
+    observed: tuple[Reported, ...] = ()
+    whole: WholeLoss | None = None
+    calls: Calls | None = None
+
+    def fed(self, arrays: Arrays) -> list[Any]:
+        """What goes into the program's inputs."""
+        parts: Any = arrays
+        return [parts[Arrays._fields.index(slot.role)][slot.number] for slot in self.slots]
+
+    def nothing(self) -> list[Any]:
+        """Arrays without rows, to let go of the last ones."""
+        return [np.empty((0, *slot.shape), np.float32) for slot in self.slots]
+
+
+WHOLE = -1  # among reports, where there is a number of an output
+
+
+def keys_of_reports(
+    program: Program, keys: dict[int, int | str]
+) -> tuple[tuple[int | str, ...], tuple[Reported, ...]]:
+    """What the reports of a program are, and the metrics among them that traced code shows values.
+
+    Args:
+        program: not fused yet.
+        keys: what the reports are that lowering has appended, by their ids.
+    """
+    found: list[int | str] = []
+    observed: list[Reported] = []
+    for report in program.reports:
+        key: Any = keys.get(id(report))
+        if key is None:
+            assert program.observed is not None
+            key = program.observed[id(report)]
+        if not isinstance(key, (int, str)):
+            number = WHOLE - 1 - len(observed)
+            observed.append(Reported(key.name, key, weighted=False, held=True, output=number))
+            key = number
+        found.append(key)
+    return tuple(found), tuple(observed)
+
+
+def with_others(observed: tuple[Reported, ...], held: Sequence[Any]) -> tuple[Reported, ...]:
+    """Metrics that traced code shows values to, and those to which nothing does, in their order.
+
+    As in Keras the logs have the latter too, with the values that they have by themselves.
+
+    Args:
+        observed: what `keys_of_reports` found.
+        held: the Metrics that a model and its layers have as attributes.
+    """
+    known = {id(each.metric): each for each in observed}
+    last = WHOLE - len(observed)
+    for metric in held:
+        if id(metric) not in known and _has_value(metric):
+            last -= 1
+            known[id(metric)] = Reported(metric.name, metric, False, held=False, output=last)
+    places = {id(metric): i for i, metric in enumerate(held)}
+    return tuple(sorted(known.values(), key=lambda each: places.get(id(each.metric), len(places))))
+
+
+def _has_value(metric: Any) -> bool:
+    """Whether it can be asked for its result before it has seen anything."""
+    try:
+        metric.result()
+    except Exception:
+        return False
+    return True
+
+
+def program_of(model: Any, compiled: Compiled | None) -> Program:
+    """The program of a model, to be printed: of `predict`, or with what it was compiled with.
+
+    Before the first data targets are taken to have the shapes of the outputs, or to be class
+    numbers where the loss wants them.
+    """
+    if compiled is None:
+        return lower_inference(model)
+    outputs: Sequence[Info] = model._output_infos()
+    shapes = [info.shape for info in outputs]
+    settled = compiled.settled or compiled.settle(outputs, shapes, model._output_nest())
+    if compiled.settled is None:
+        wants = [getattr(head.loss, "wants", "") for head in settled.heads]
+        pairs = zip(shapes, wants, strict=True)
+        shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
+        settled = compiled.settle(outputs, shapes, model._output_nest())
+    rows = tuple(info.row for info in outputs)
+    return lower_training(model, settled, Form((None,) * len(outputs), rows)).program
+
+
+def lower_inference(model: Any, training: bool = False) -> Program:
+    """The program of `predict`: x in, the outputs out; with dropout if `training`."""
+    return lower_with_calls(model, training, False)[0]
+
+
+def lower_with_calls(model: Any, training: bool, eager: bool) -> tuple[Program, Calls | None]:
+    """The same, and what of the user's code is to see its numbers if `eager`."""
+    program = Program(training)
+    program.calls = [] if eager else None
+    values = [program.input(info.row, role="x") for info in model._input_infos()]
+    for value in model.append_all(program, values):
+        program.output(value)
+    calls = (Calls(program) or None) if eager else None
+    return program.fused(training, penalties=False), calls
+
+
+def lower_training(model: Any, settled: Settled, form: Form, training: bool = True) -> Plan:
+    """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
+
+    Args:
+        model: what goes by Interface.
+        settled: its losses and metrics; those written in Python are left to the Engine, which
+            finds their targets among the inputs.
+        form: of the data.
+        training: whether dropout and the like are part of it.
+
+    Raises:
+        ValueError: for a loss that training cannot take, or if there is none.
+    """
+    own = overrides(type(model), "compute_loss")
+    for head in settled.heads if training and not own else ():
+        _check_reduces(head)
+    step = _Step(model, settled, form, training)
+    penalties = True
+    if own:
+        penalties = step.add_own_loss()
+    else:
+        step.add_losses()
+        if training and not step.has_loss():
+            raise ValueError("the model must be compiled with a loss to be trained, got loss=None")
+    step.add_metrics()
+    return step.plan(penalties)
+
+
+class _Step:
+    """The program of a step as it grows: the model, then what makes numbers of its outputs."""
+
+    def __init__(self, model: Any, settled: Settled, form: Form, training: bool) -> None:
+        self._model = model
+        self._heads = settled.heads
+        self._metrics = settled.metrics
+        self._form = form
+        self.program = Program(training)
+        self.program.observed = {}
+        self.program.calls = [] if settled.eager else None
+        self._inputs = Inputs(self.program)
+        infos: Sequence[Info] = model._input_infos()
+        self._xs = [self._inputs.get("x", i, info.row) for i, info in enumerate(infos)]
+        # As in Keras: who does not ask for `training` in his call runs as in inference.
+        told = not overrides(type(model), "call") or takes(type(model), "training")
+        with nullcontext() if told else self.program.fixed():
+            self._outputs: list[Value] = model.append_all(self.program, self._xs)
+        for value in self._outputs:
+            self.program.output(value)
+        self._keys: dict[int, int | str] = {}  # of reports, by their ids
+        self._penalized: frozenset[int] = frozenset()
+        self._untraced: tuple[Untraced, ...] = ()
+        self._whole: WholeLoss | None = None
+
+    def _weight(self, number: int) -> Value | None:
+        """The sample weights of an output, one a sample or one a line."""
+        shape = self._form.weights[number]
+        if shape is None:
+            return None
+        line_by_line = () if math.prod(shape) == 1 else (*shape, 1)
+        return self._inputs.get("weight", number, line_by_line)
+
+    def _target(self, number: int, wants: str) -> Value:
+        """The input that holds y as it is wanted: values, one number a line, or labels."""
+        prediction, shape = self._outputs[number], self._form.targets[number] or ()
+        if wants == "labels":
+            return self._inputs.get("y", number, shape, "int32")
+        if wants == "traced":
+            return self._inputs.get("y", number, shape)
+        if wants == "classes":
+            return self._inputs.get("y", number, prediction.shape[:-1], "int32")
+        if wants == "numbers":
+            return self._inputs.get("y", number, (*prediction.shape[:-1], 1))
+        return self._inputs.get("y", number, prediction.shape)
+
+    def add_losses(self) -> None:
+        """Those of `compile`, and what layers add."""
+        for number in range(len(self._heads)):
+            self._weight(number)
+        pulled = []
+        for i, (head, y) in enumerate(zip(self._heads, self._outputs, strict=True)):
+            if head.loss is None:
+                continue
+            if not losses.is_compiled(head.loss):
+                pulled.append(y)
+                continue
+            scale, target = head.scale, self._target(i, head.loss.wants)
+            if scale == 0.0:  # it is logged all the same
+                scale, y = 1.0, _stopped(self.program, y)
+            loss = head.loss.lower(self.program, target, y, self._weight(i), scale, y.mask)
+            self._keys[id(loss)] = i
+        self.program.pulled = pulled
+        weights = self._model.trainable_variables
+        self._penalized, self._untraced = _lower_penalties(self.program, weights)
+
+    def has_loss(self) -> bool:
+        """Whether there is something to learn from: a loss, or what layers add."""
+        ops = [_core.OPS[each.op] for each in self.program.instructions]
+        return bool(self.program.pulled) or any(op.reports and op.gives_gradient for op in ops)
+
+    def add_own_loss(self) -> bool:
+        """The model's `compute_loss`; whether what layers add is part of it."""
+        ys = [
+            None if shape is None else self._inputs.get("y", i, shape)
+            for i, shape in enumerate(self._form.targets)
+        ]
+        weights = [
+            None if shape is None else self._inputs.get("weight", i, shape)
+            for i, shape in enumerate(self._form.weights)
+        ]
+        model, nest = self._model, self._form.nest
+        batch: list[Any] = [model._packed_inputs(self._xs), None, None, None]
+        batch[2] = model._packed_outputs(self._outputs)
+        if nest is not None:
+            batch[1] = tree.map_structure(lambda number: ys[number], nest)
+            batch[3] = weights[0]
+        elif len(ys) == len(self._outputs):
+            batch[1] = None if ys.count(None) == len(ys) else model._packed_outputs(ys)
+            batch[3] = None if weights.count(None) == len(ys) else model._packed_outputs(weights)
+        self._penalized = frozenset(map(id, model.trainable_variables))
+        if self.program.calls is not None:
+            given = given_to_loss(model, batch, self.program.training)
+            self.program.calls.append((model, "compute_loss", given))
+        before = list(self.program.instructions)
+        try:
+            loss, asked = lower_own_loss(model, self.program, batch, self.program.training)
+        except TypeError as error:
+            if self.program.instructions != before:  # layers add to the loss
+                raise
+            self._whole = self._whole_loss(batch, error)
+            self.program.pulled = list(self._outputs)
+            return False
+        self._keys[id(loss)] = WHOLE
+        self.program.pulled = []
+        return asked
+
+    def _whole_loss(self, batch: list[Any], error: TypeError) -> WholeLoss:
+        """The model's own loss as one of whole batches; the error if it cannot be followed so.
+
+        Where numbers (n,) stand beside predictions (n, 1) it is a slip that compares the samples.
+        """
+        if () in self._form.targets and any(y.shape == (1,) for y in self._outputs):
+            raise error
+        inputs = {id(value): Place(False, i) for i, value in enumerate(self._inputs.values)}
+        places = inputs | {id(y): Place(True, i) for i, y in enumerate(self._outputs)}
+        batch = tree.map_structure(lambda leaf: None if leaf is None else places[id(leaf)], batch)
+        loss = WholeLoss(self._model, batch, self.program.training)
+        values = [
+            self._outputs if place.is_output else self._inputs.values for place in loss.places
+        ]
+        pairs = zip(loss.places, values, strict=True)
+        try:
+            loss.of([np.ones((2, *each[place.number].shape), np.float32) for place, each in pairs])
+        except Exception:
+            raise error from None
+        return loss
+
+    def add_metrics(self) -> None:
+        """Those of `compile` that the core has."""
+        for each in self._metrics:
+            if metrics.is_compiled(each.runs):
+                y = self._outputs[each.output]
+                target = self._target(each.output, each.runs.wants)
+                weight = self._weight(each.output) if each.weighted else None
+                if each.runs.heeds_masks:
+                    weight = _masked(self.program, weight, y.mask)
+                report = each.runs.lower(self.program, target, y, weight)
+                self._keys[id(report)] = each.name
+
+    def _seen(self, number: int) -> Seen:
+        """Let Python code see what belongs to an output: y and weights in the user's own shape."""
+        at, mask = None, self._outputs[number].mask
+        if mask is not None:
+            at = len(self.program.outputs)
+            self.program.output(mask)
+        y = self._inputs.place("y", number, self._form.targets[number] or ())
+        shape = self._form.weights[number]
+        weight = None if shape is None else self._inputs.place("weight", number, shape)
+        return Seen(y, weight, at)
+
+    def plan(self, penalties: bool) -> Plan:
+        """All of it; without `penalties` what activities cost is left out."""
+        seen = tuple(
+            self._seen(i) if head.in_python else None for i, head in enumerate(self._heads)
+        )
+        calls = None
+        if self.program.calls is not None:
+            calls = Calls(self.program, self._model.trainable_variables, self._penalized) or None
+        reports, observed = keys_of_reports(self.program, self._keys)
+        observed = with_others(observed, self._model._held_metrics())
+        program = self.program.fused(self.program.training, penalties)
+        slots = self._inputs.slots
+        parts = (self._penalized, self._untraced, observed, self._whole, calls)
+        return Plan(program, slots, reports, seen, *parts)
+
+
+def _lower_penalties(
+    program: Program, variables: "Iterable[Variable]"
+) -> tuple[frozenset[int], tuple[Untraced, ...]]:
+    """Append the regularizers of the user's that can be traced; ids of their weights; the others.
+
+    Args:
+        program: to which they are appended.
+        variables: the weights that are trained.
+    """
+    done, others = set(), []
+    for variable in variables:
+        penalty = variable.regularizer
+        if penalty is None or regularizers.compiled(penalty) is not None:
+            continue
+        graph, reason = regularizers.followed(penalty, variable.shape)
+        if graph is None:
+            function = penalty if hasattr(penalty, "__code__") else type(penalty).__call__
+            name = getattr(penalty, "__name__", type(penalty).__name__)
+            others.append(Untraced(f"regularizer {name!r} of {variable.path!r}", function, reason))
+        else:
+            value = graph.lower(program, [program.param(variable)])
+            program.objective(value, reduction="sum", counts=False)
+            done.add(id(variable))
+    return frozenset(done), tuple(others)
+
+
+def _stopped(program: Program, value: Value) -> Value:
+    """The same value, for a reader that gives it no gradient."""
+    stopped = program.emit("stop", (value,), value.shape)
+    stopped.mask = value.mask
+    return stopped
+
+
+def _check_reduces(head: Head) -> None:
+    loss = head.loss
+    if loss is not None and loss.reduction in (None, "none"):
+        raise ValueError(
+            f"loss {loss.name!r} must make one number of a batch to be trained with, "
+            "such as with reduction='sum_over_batch_size', got reduction=None"
+        )
+
+
+def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value | None:
+    """What a metric weighs lines by: the weights, and 0 for those that are masked."""
+    if weight is None or mask is None:
+        return weight if mask is None else mask
+    return program.emit("weigh", (weight, mask), mask.shape, (), reads=3.0, ignored=0.0, mean=0.0)

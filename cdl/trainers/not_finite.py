@@ -1,0 +1,213 @@
+"""Where it comes from that a loss is NaN or infinite: data, a layer, or the steps.
+
+Nothing is looked at as long as losses are finite. Once one is not, the data are searched; then they
+are run through the layers, the weights that are lost replaced by fresh ones; if all that stays
+finite, it was training itself that overflowed.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._common.errors import warn
+from cdl._core import Executor, Sparse
+from cdl._ir.program import Program, Value
+from cdl.layers import Layer
+from cdl.trainers.compile_utils import Compiled, Settled
+from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.signature import labels
+
+Array = NDArray[Any]
+_AT_A_TIME = 4096  # rows
+_MOST = 1 << 16  # rows that are run through the layers
+_SHOWN = 5  # columns that are named
+_DRAWS = 4  # of fresh weights: one may have no negative output, say, of which a loss is NaN
+_LOST = 1e10  # what no weight of a sound net is
+_ONES = ("gamma", "variance", "scale")  # what weights are called that begin with 1
+
+
+def tell(
+    model: Any, compiled: Compiled, arrays: Any, loss: float, call: str, in_batches: bool = False
+) -> None:
+    """Warn of a loss that is not finite, and say where that comes from.
+
+    Args:
+        model: the model.
+        compiled: what it was compiled with.
+        arrays: the data, or those of the last batch.
+        loss: the value.
+        call: the place, such as "fit".
+        in_batches: whether there were other batches, of which nothing is left.
+    """
+    settled = compiled.settled
+    if not isinstance(arrays, Arrays) or settled is None:  # a step of the model's own
+        return
+    compiled.told_not_finite = True
+    reason = _in_data(model, arrays, "the last batch" if in_batches else "")
+    reason = reason or _in_layers(model, arrays, settled)
+    if reason is None:
+        rate = float(model.optimizer.learning_rate)
+        reason = (
+            f"steps were too large, since data and layers are finite: lower the learning_rate of "
+            f"{rate:g}, or give the optimizer clipnorm=1.0"
+        )
+        if in_batches:
+            reason = f"an earlier batch was not finite, or {reason}"
+    warn(f"{call}: the loss has become {loss}: {reason}")
+
+
+# --- the data ---
+
+
+def _in_data(model: Any, arrays: Arrays, place: str) -> str | None:
+    """What of the data is not finite; None if all is."""
+    columns = {} if model._columns is None else model._columns.names
+    x = ["x"] if len(arrays.x) == 1 else labels("x", "input", model._input_names())
+    y = ["y"] if len(arrays.y) == 1 else labels("y", "output", model._output_names())
+    weights = arrays.weight or ()
+    parts: list[tuple[Any, str, Any]] = [
+        (array, x[i], columns.get(i)) for i, array in enumerate(arrays.x)
+    ]
+    parts += [(array, y[i], None) for i, array in enumerate(arrays.y) if len(y) == len(arrays.y)]
+    parts += [(array, "sample_weight", None) for array in weights]
+    for array, name, names in parts:
+        found = None if array is None else _described(array, names)
+        if found is not None:
+            owner = f"{name} of {place}" if place else name
+            return (
+                f"{owner} holds {found}: give other numbers in their place, or leave those rows out"
+            )
+    return None
+
+
+def _described(array: Any, names: tuple[str, ...] | None) -> str | None:
+    """Which columns of an array hold NaN or infinity, in how many rows; None if there are none."""
+    nan = inf = False
+    columns: set[int] = set()
+    rows, first = 0, 0
+    for values, at, column in _lost_values(array):
+        nan, inf = nan or bool(np.isnan(values).any()), inf or bool(np.isinf(values).any())
+        first = first if rows else int(at[0])
+        rows += len(np.unique(at))
+        columns.update(np.unique(column).tolist())
+    if not rows:
+        return None
+    where = ""
+    if len(array.shape) == 2 and array.shape[1] > 1:
+        fits = names is not None and len(names) == array.shape[1]
+        shown = [repr(names[j]) if fits else str(j) for j in sorted(columns)]  # type: ignore[index]
+        more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+        where = f" in column{'s'[: len(shown) - 1]} {', '.join(shown[:_SHOWN])}{more}"
+    kind = "NaN and inf" if nan and inf else "NaN" if nan else "inf"
+    return f"{kind}{where}, in {rows} of {array.shape[0]} rows, the first of them row {first}"
+
+
+def _lost_values(array: Any) -> Iterator[tuple[Array, Array, Array]]:
+    """What is not finite as float32, some rows at a time: the values, their rows and columns."""
+    if array.dtype.kind != "f":
+        return
+    for start in range(0, array.shape[0], _AT_A_TIME):
+        part = array[start : start + _AT_A_TIME]
+        values = part.values[part.starts[0] : part.starts[-1]] if isinstance(part, Sparse) else part
+        with np.errstate(over="ignore"):
+            values = np.asarray(values, np.float32).reshape(len(values), -1)
+        rows, columns = np.nonzero(~np.isfinite(values))
+        if not len(rows):
+            continue
+        found = values[rows, columns]
+        if isinstance(part, Sparse):
+            stored = part.starts[0] + rows
+            rows = np.searchsorted(part.starts, stored, "right") - 1
+            columns = part.columns[stored]
+        yield found, start + rows, columns
+
+
+# --- the layers ---
+
+
+def _in_layers(model: Any, arrays: Arrays, settled: Settled) -> str | None:
+    """Which layer's output was the first that is not finite, or which loss's value; else None."""
+    program = Program()
+    program.watched = []
+    values = [program.input(info.row, role="x") for info in model._input_infos()]
+    outputs = list(model.append_all(program, values))
+    pairs = _first_givers(program.watched)
+    watched = [
+        _called(each, [other for other, _ in pairs[i:]]) for i, (each, _) in enumerate(pairs)
+    ]
+    outputs += [value for _, value in pairs]
+    for value in outputs:
+        program.output(value)
+    executor = Executor(program.fused(False, penalties=False), _AT_A_TIME)
+    kept = [(each, np.asarray(each)) for each in model.weights]
+    lost = [(each, array) for each, array in kept if not (np.abs(array) < _LOST).all()]
+    try:
+        for seed in range(_DRAWS if lost else 1):
+            for variable, array in lost:
+                variable.assign(_fresh(variable.name, array.shape, np.random.default_rng(seed)))
+            for start in range(0, min(arrays.samples, _MOST), _AT_A_TIME):
+                batch = arrays.rows(start, start + _AT_A_TIME)
+                reason = _in_batch(executor, batch, settled, watched)
+                if reason is not None:
+                    return reason
+    finally:
+        for variable, array in lost:
+            variable.assign(array)
+    return None
+
+
+def _first_givers(watched: list[tuple[Any, Value]]) -> list[tuple[Any, Value]]:
+    """Each value of samples with the first layer that gave it, or else with the operation."""
+    found: dict[int, tuple[Any, Value]] = {}
+    for each, value in watched:
+        before, _ = found.get(id(value), (None, value))
+        better = before is None or (isinstance(each, Layer) and not isinstance(before, Layer))
+        if better and not value.shared:
+            found[id(value)] = each, value
+    return list(found.values())
+
+
+def _called(operation: Any, later: list[Any]) -> str:
+    """What a layer is called, or another operation, by the layer that it comes before."""
+    if isinstance(operation, Layer):
+        return f"layer {operation.name!r}"
+    layer = next((each for each in later if isinstance(each, Layer)), None)
+    return f"{operation.name!r}" + (f" before layer {layer.name!r}" if layer is not None else "")
+
+
+def _in_batch(
+    executor: Executor, batch: Arrays, settled: Settled, watched: list[str]
+) -> str | None:
+    """The same for a batch, by an executor that gives the outputs, then those of the layers."""
+    found = executor.predict(list(batch.x), 0, 0)
+    heads = len(settled.heads)
+    for name, array in zip(watched, found[heads:], strict=True):
+        if not np.isfinite(array).all():
+            kind = "NaN" if np.isnan(array).any() else "inf"
+            return f"{name} is the first to give {kind}, for data that are finite"
+    for head, y, p in zip(settled.heads, batch.y, found[:heads], strict=True):
+        if _is_lost(head.loss, y, p):
+            return f"the loss {head.loss.name!r} gives that for outputs and targets that are finite"
+    return None
+
+
+def _is_lost(loss: Any, y: Array | None, p: Array) -> bool:
+    """Whether a loss of finite values is not finite."""
+    if loss is None or y is None:
+        return False
+    try:
+        with np.errstate(all="ignore"):
+            return not np.isfinite(np.asarray(loss(y, p))).all()
+    except ValueError:  # shapes that only the program brings together
+        return False
+
+
+def _fresh(name: str, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    """Values that a weight might have begun with."""
+    if len(shape) < 2:
+        return np.full(shape, float(name.endswith(_ONES)))
+    bound = math.sqrt(6 / sum(shape[-2:]))
+    return random.uniform(-bound, bound, shape)

@@ -1,0 +1,254 @@
+"""Predictions: at the core's pace if nobody looks, by batches if somebody does.
+
+Outputs are lists with one array an output of the model, until the model packs them for its user.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import data, tree
+from cdl._core import Executor
+from cdl._tracing.eager import Runner
+from cdl.callbacks import CallbackList
+from cdl.data.arrays import REAL_KINDS
+from cdl.layers.kept import KeptPrograms
+from cdl.random import core_seed
+from cdl.trainers import arguments
+from cdl.trainers.custom_step import nested, steps_itself
+from cdl.trainers.data_adapter import inputs
+from cdl.trainers.epoch_iterator import warn_out_of_data
+from cdl.trainers.lowering import lower_inference, lower_with_calls
+from cdl.utils.display import is_watched
+
+Array = NDArray[Any]
+
+FEW = 32  # rows of the executor for few rows: Keras's batch size
+MANY = 256  # rows of the one for many, where nobody can see the batches
+_PART = 32 * MANY  # rows of files that are read between two looks at the memory
+
+
+class Predictors:
+    """The executors of a model's predictions, by the number of rows of a batch.
+
+    An Executor may be called from several threads at once, so one of each size is enough.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.program, self._watching = lower_with_calls(model, False, model.run_eagerly)
+        self._own = len(model._output_infos())
+        self._draws = any(i.op == "draw" for i in self.program.instructions)
+        # Of the one input of a model that gives one array; None for others, which pack theirs, and
+        # for those that draw numbers, other ones in each call.
+        self.row_shape: tuple[int, ...] | None = None
+        if len(self.program.inputs) == len(self.program.outputs) == 1 and not self._draws:
+            packed = model._packed_outputs(self.program.outputs)
+            own = steps_itself(type(model), "predict")
+            if packed is self.program.outputs[0] and not own:
+                self.row_shape = model._input_infos()[0].row
+        self.few = Executor(self.program, FEW)
+        self._others: dict[int, Executor] = {}
+        self._kept = KeptPrograms()  # of forward passes in training mode
+        self._steps = 0  # forward passes in training mode, each with a dropout of its own
+        self._calls = 0  # predictions, each with random numbers of its own
+        for each in self.program.hosted:
+            each.tell()
+
+    def takes(self, x: Any) -> bool:
+        """Whether nothing is to be done to x, nor to what `small(len(x))` gives for it."""
+        return (
+            type(x) is np.ndarray
+            and x.shape[1:] == self.row_shape
+            and 0 < x.shape[0] <= MANY
+            and x.dtype.kind in REAL_KINDS
+        )
+
+    def small(self, n: int) -> Executor:
+        """The executor that runs up to MANY rows at once."""
+        return self.few if n <= FEW else self.of(MANY)
+
+    def of(self, rows: int) -> Executor:
+        """The executor for batches of `rows` rows."""
+        if rows == FEW:
+            return self.few
+        executor = self._others.get(rows)
+        if executor is None:
+            if len(self._others) >= 4:  # sizes that came once must not pile up
+                self._others.clear()
+            executor = self._others[rows] = Executor(self.program, rows)
+        return executor
+
+    def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
+        """The outputs for all rows of checked inputs."""
+        if self._watching is not None:
+            return self._run_eagerly(x, batch_size or FEW)
+        n = len(x[0])
+        rows = batch_size or (FEW if n <= FEW else MANY)
+        if rows > MANY:  # no more than there are, and not a number of its own for each x
+            rows = min(rows, -(-n // MANY) * MANY)
+        if self._draws:
+            self._calls += 1
+        outputs = self.of(rows).predict(x, core_seed(), self._calls)
+        return outputs if len(self.program.outputs) > 1 else [outputs]
+
+    def in_training(self, model: Any, x: list[Array]) -> list[Array]:
+        """The outputs of checked inputs, taken as one batch of training."""
+        watching = None
+        if model.run_eagerly:
+            program, watching = lower_with_calls(model, True, True)
+            runner = Runner(program, training=True)
+        else:
+            runner = self._kept.get(
+                model, None, lambda: Runner(lower_inference(model, training=True), training=True)
+            )
+        step, self._steps = self._steps, self._steps + 1
+        outputs = runner.batch(x, step, core_seed()).outputs
+        if watching is not None:
+            watching.run(outputs.__getitem__)
+        return outputs[: self._own]
+
+    def _run_eagerly(self, x: list[Array], rows: int) -> list[Array]:
+        """The same batch by batch; the user's layers see each."""
+        parts = []
+        for at in range(0, len(x[0]), rows):
+            self._calls += 1
+            batch = [each[at : at + rows] for each in x]
+            found = self.of(rows).predict(batch, core_seed(), self._calls)
+            self._watching.run(found.__getitem__)  # type: ignore[union-attr]
+            parts.append(found[: self._own])
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
+def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> Any:
+    """What `Model.predict` does, all of it."""
+    call = "predict"
+    batch_size = arguments.optional_whole(batch_size, f"{call}: batch_size")
+    verbose = arguments.verbosity(verbose, f"{call}: verbose")
+    steps = arguments.steps(steps, f"{call}: steps")
+    own = steps_itself(type(model), "predict")
+    if data.is_stream(x):
+        if batch_size is not None:
+            raise ValueError(f"{call}: batch_size must be None for a generator, got {batch_size}")
+        stream = data.Stream(x, f"{call}: x")
+        target = steps or len(stream) or None
+        if target is None and stream.is_dataset:
+            raise ValueError(f"{call}: steps must be given for a PyDataset without end")
+        stream.peek()
+        batches = _batches(model, stream, steps, own)
+        return _watched(model, batches, 1, target, verbose, callbacks, own)
+
+    arrays: Any = nested(x, None, None, None, call) if own else inputs(model, x, call, batch_size)
+    rows = arrays.samples if own else len(arrays[0])
+    batch = batch_size or (-(-rows // steps) if steps else FEW)
+    if steps is not None:
+        if steps * batch >= rows + batch:
+            warn_out_of_data("predict", -(-rows // batch), steps)
+        rows = min(rows, steps * batch)
+        arrays = arrays if own else [each[:rows] for each in arrays]
+    mapped = data.Mapped([] if own else arrays)
+    unseen = callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched()))
+    if unseen and not own:
+        predictors: Predictors = model._predictors()
+        if mapped:
+            return model._packed_outputs(_from_files(predictors, arrays, mapped))
+        return model._packed_outputs(predictors.run(arrays, batch_size))
+    # The bar needs to hear of the work now and then; only a hook needs to see each batch.
+    hooked = own or CallbackList(callbacks).wants_batches("predict")
+    each = max(1, 16 * MANY // batch)
+    if hooked:
+        each = 1 if own else model.steps_per_execution
+    slices = (slice(at, min(rows, at + each * batch)) for at in range(0, rows, each * batch))
+    parts: Iterator[Any] = (
+        arrays.step(part) if own else [array[part] for array in arrays] for part in slices
+    )
+    return _watched(
+        model, _trimmed(parts, mapped), each, -(-rows // batch), verbose, callbacks, own
+    )
+
+
+def _from_files(predictors: Predictors, x: list[Array], mapped: data.Mapped) -> list[Array]:
+    """The outputs for all rows of files in memory, of which only a part is there at a time."""
+    rows, outputs = len(x[0]), []
+    for at in range(0, rows, _PART):
+        found = predictors.run([array[at : at + _PART] for array in x])
+        if not at:
+            outputs = [np.empty((rows, *each.shape[1:]), each.dtype) for each in found]
+        for whole, part in zip(outputs, found, strict=True):
+            whole[at : at + _PART] = part
+        mapped.trim()
+    return outputs
+
+
+def _trimmed(parts: Iterator[Any], mapped: data.Mapped) -> Iterator[Any]:
+    """The parts; before each the memory of mapped files is looked after."""
+    for part in parts:
+        mapped.trim()
+        yield part
+
+
+def _batches(model: Any, stream: data.Stream, steps: int | None, own: bool) -> Iterator[Any]:
+    """The x of each batch of a stream; the whole batch for a step of the model's own."""
+    stream.expect(steps)
+    try:
+        while (steps is None or stream.taken < steps) and stream.ready():
+            batch = stream.take()
+            given = batch[0] if stream.bare else batch
+            yield given if own else inputs(model, batch[0], f"predict: batch {stream.current}")
+    finally:
+        stream.close()
+    if steps is not None and stream.taken < steps:
+        warn_out_of_data("predict", stream.taken, steps)
+    stream.end_epoch()
+
+
+def _watched(
+    model: Any,
+    parts: Iterator[Any],
+    each: int,
+    target: int | None,
+    verbose: Any,
+    callbacks: Any,
+    own: bool,
+) -> Any:
+    """Predictions part by part, of `each` batches, with hooks and a bar."""
+    watchers = CallbackList(
+        callbacks, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=1, steps=target
+    )
+    hooked = watchers.wants_batches("predict")
+    outputs: list[Any] = []
+    try:
+        model.stop_predicting = False
+        watchers.on_predict_begin()
+        for i, x in enumerate(parts):
+            if hooked:
+                watchers.on_predict_batch_begin(each * i)
+            if own:
+                outputs.append(model.predict_step(x))
+            else:
+                outputs.append(model._packed_outputs(model._predictors().run(x)))
+            if hooked:
+                watchers.on_predict_batch_end(each * (i + 1) - 1, {"outputs": outputs[-1]})
+            done = each * (i + 1)
+            watchers.progress(done if target is None else min(done, target), dict)
+            if model.stop_predicting:
+                break
+        watchers.on_predict_end()
+    finally:
+        watchers.close()
+    if len(outputs) == 1:
+        return outputs[0]
+    return tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+
+
+def call(model: Any, x: Any, training: bool) -> Any:
+    """`model(x)`: one forward pass, with dropout and the like if `training`."""
+    made: Predictors | None = model._predictors_made
+    if made is not None and not training and made.takes(x):
+        return made.small(len(x)).predict((x,))
+    arrays = inputs(model, x, "call")
+    predictors: Predictors = model._predictors()
+    if not training:
+        return model._packed_outputs(predictors.run(arrays))
+    return model._packed_outputs(predictors.in_training(model, arrays))

@@ -1,0 +1,249 @@
+"""Interface: a model as what runs it sees it, with flat lists of inputs and outputs.
+
+Whoever hands in data thinks in structures: one array, a list, a dict by name. Programs have a list
+of inputs and a list of outputs. A model knows how the ones become the others; nothing under
+`compile`, `fit`, `evaluate` and `predict` asks a model anything else about its shape.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cdl import tree
+from cdl._ir.program import Program, Value
+from cdl._tracing.graph import KerasTensor
+from cdl.data import brief
+
+Shape = tuple[int | None, ...]
+
+
+class Info(NamedTuple):
+    """One input or output of a model.
+
+    Attributes:
+        name: by which dicts of data, losses and metrics mean it, and logs show it.
+        shape: with the batch axis.
+        dtype: of the arrays.
+        named: whether logs show the name; not if it is only a number that code of the user's gave
+            no name for.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str = "float32"
+    named: bool = True
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.shape[1:]  # type: ignore[return-value]
+
+
+class Interface:
+    """Mixin of models: their inputs and outputs as flat lists.
+
+    A model that is not built when data come either builds itself in `_flat_inputs`, or answers
+    `_outputs_for` and `_build_for`.
+    """
+
+    name: str
+
+    def _input_infos(self) -> tuple[Info, ...]:
+        """The inputs of the built model, in the order of `append_all`'s values."""
+        raise NotImplementedError
+
+    def _output_infos(self) -> tuple[Info, ...]:
+        """The outputs of the built model, in the order of `append_all`'s results."""
+        raise NotImplementedError
+
+    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+        """Append the model to a program: from the values of its inputs to those of its outputs."""
+        raise NotImplementedError
+
+    def _flat_inputs(self, x: Any, call: str) -> list[Any]:
+        """What the user passed as inputs, one element an input; ValueError if it does not fit."""
+        return flat(x, self._input_names(), f"{call}: x", "input")
+
+    def _flat_targets(self, y: Any, call: str) -> list[Any]:
+        """What the user passed as targets or sample weights, one element an output or None.
+
+        Args:
+            y: one array, a list with one element an output, or a dict by their names.
+            call: how errors call it, such as "fit: y".
+        """
+        return flat(y, self._output_names() or [], call, "output", partly=True)
+
+    def _input_names(self) -> list[str]:
+        """The names of the inputs; known before the model is built, if `_flat_inputs` is."""
+        return [info.name for info in self._input_infos()]
+
+    def _output_names(self) -> list[str] | None:
+        """The names of the outputs; None if only data will tell how many there are."""
+        return [info.name for info in self._output_infos()]
+
+    def _output_nest(self) -> Any:
+        """The names of the outputs, nested as `_packed_outputs` nests these."""
+        names = self._output_names()
+        return names[0] if names is not None and len(names) == 1 else names
+
+    def _packed_outputs(self, outputs: list[Any]) -> Any:
+        """Outputs as the user sees them: one array, a list, or a dict."""
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _packed_inputs(self, inputs: list[Any]) -> Any:
+        """Inputs as the user hands them in: one array, a list, or a dict."""
+        return inputs[0] if len(inputs) == 1 else inputs
+
+    def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
+        """The outputs that inputs of those shapes will give; the model is not built yet."""
+        raise NotImplementedError
+
+    def _build_for(self, shapes: Sequence[Shape]) -> None:
+        """Build the model for inputs of those shapes, which `_outputs_for` has accepted."""
+        raise NotImplementedError
+
+    def _check_has_layers(self) -> None:
+        """ValueError for a model that cannot be built since nothing is in it."""
+
+
+def flat(given: Any, names: Sequence[str], call: str, kind: str, partly: bool = False) -> list[Any]:
+    """The elements of a list, or of a dict by name, in the order of the names.
+
+    Args:
+        given: one thing if there is one name, a list or tuple, or a dict.
+        names: what the elements are called.
+        call: how errors call what was given, such as "fit: x".
+        kind: what the names are names of: "input" or "output".
+        partly: whether a dict may lack names, and None stands for all of them. Otherwise it may
+            have more: a table has columns that a model does not look at.
+
+    Raises:
+        ValueError: another number, or other names.
+    """
+    if isinstance(given, Mapping):
+        return _by_name(given, names, call, kind, partly)
+    if len(names) == 1:
+        return [single(given)]
+    if given is None and partly:
+        return [None] * len(names)
+    if isinstance(given, (list, tuple)) and len(given) == len(names):
+        return list(given)
+    got = f"a {type(given).__name__} of {len(given)}" if isinstance(given, (list, tuple)) else None
+    if got is None and hasattr(given, "shape"):
+        got = f"one array of shape {tuple(given.shape)}"
+    raise ValueError(
+        f"{call} must be a list of {len(names)}, one for each {kind}, or a dict with the keys "
+        f"{list(names)}, got {got or brief(given)}"
+    )
+
+
+def _by_name(
+    given: Mapping[Any, Any], names: Sequence[str], call: str, kind: str, partly: bool
+) -> list[Any]:
+    wrong = [key for key in given if key not in names] if partly else []
+    missing = [] if partly else [name for name in names if name not in given]
+    if wrong or missing:
+        lacks = f", without {missing}" if len(missing) < len(names) else ""
+        what = f"{list(given)}{lacks}" if missing else f"{wrong}"
+        raise ValueError(
+            f"{call} must have as keys the names of the {kind}s, {list(names)}, got {what}"
+        )
+    return [given.get(name) for name in names]
+
+
+def single(value: Any) -> Any:
+    """The one array out of a list of one array, as Keras takes a list for several inputs."""
+    if isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "shape"):
+        inner = value[0]
+        if len(inner.shape) > 1:
+            return inner
+    return value
+
+
+def labels(what: str, kind: str, names: Sequence[str]) -> list[str]:
+    """How errors call what belongs to each input or output: `x`, or `x for input 'a'`."""
+    if len(names) == 1:
+        return [what]
+    return [f"{what} for {kind} {name!r}" for name in names]
+
+
+class Ends(NamedTuple):
+    """What the symbolic inputs and outputs of a model come to.
+
+    Attributes:
+        of: the structures that these are found of.
+        inputs: infos, in the order of the flat structure.
+        outputs: likewise.
+        input_names: by which dicts of data mean them.
+        output_names: likewise.
+        output_nest: the names of the outputs, nested as these are.
+        one: whether the input is one tensor and no list or dict.
+        nested: whether it is a structure within a structure.
+    """
+
+    of: tuple[Any, Any]
+    inputs: tuple[Info, ...]
+    outputs: tuple[Info, ...]
+    input_names: list[str]
+    output_names: list[str]
+    output_nest: Any
+    one: bool
+    nested: bool
+
+
+def ends_of(inputs: Any, outputs: Any, by_layers: bool) -> Ends:
+    """The ends of a model.
+
+    Args:
+        inputs: symbolic tensors, nested as data are handed in; None before a model is built.
+        outputs: likewise.
+        by_layers: whether outputs are called as the layers that give them, if they are in no dict.
+    """
+    given = [] if inputs is None else _infos(names_of_inputs(inputs), inputs)
+    found = [] if outputs is None else _infos(_names_of_outputs(outputs, by_layers), outputs)
+    if not by_layers and not isinstance(outputs, dict):
+        found = [info._replace(named=False) for info in found]
+    parts = list(inputs.values()) if isinstance(inputs, dict) else inputs
+    return Ends(
+        of=(inputs, outputs),
+        inputs=tuple(given),
+        outputs=tuple(found),
+        input_names=[info.name for info in given],
+        output_names=[info.name for info in found],
+        output_nest=tree.pack_sequence_as(outputs, [info.name for info in found] or [None]),
+        one=isinstance(inputs, KerasTensor),
+        nested=tree.is_nested(inputs) and any(map(tree.is_nested, parts)),
+    )
+
+
+def _infos(names: Sequence[str], structure: Any) -> list[Info]:
+    tensors = tree.flatten(structure)
+    return [Info(n, t.shape, t.dtype) for n, t in zip(names, tensors, strict=True)]
+
+
+def names_of_inputs(structure: Any) -> list[str]:
+    """The keys of a dict, else the names of the tensors."""
+    if isinstance(structure, dict) and not any(map(tree.is_nested, structure.values())):
+        return [str(path[-1]) for path, _ in tree.flatten_with_path(structure)]
+    return [tensor.name for tensor in tree.flatten(structure)]
+
+
+def _names_of_outputs(structure: Any, by_layers: bool) -> list[str]:
+    """The keys of dicts, else the names of layers or numbers, behind what they are nested in."""
+    names: list[str] = []
+    for path, tensor in tree.flatten_with_path(structure):
+        name = f"output_{len(names) + 1}"
+        if by_layers and tensor.node is not None:
+            name = tensor.node.operation.name
+        if path and (isinstance(path[-1], str) or len(path) > 1):
+            last = name if isinstance(path[-1], int) else path[-1]
+            name = "/".join(map(str, (*path[:-1], last)))
+        names.append(_free(name, names))
+    return names
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    free, count = name, 0
+    while free in taken:
+        count += 1
+        free = f"{name}_{count}"
+    return free

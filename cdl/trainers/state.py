@@ -1,0 +1,319 @@
+"""CompiledState: what a model knows of its compilation and of its last run."""
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl.callbacks import History
+from cdl.layers.calling import is_scripted
+from cdl.random import Kept
+from cdl.trainers.compile_metrics import ByHand
+from cdl.trainers.compile_utils import Compiled
+from cdl.trainers.custom_loss import Added
+from cdl.trainers.custom_step import Nested, OwnSteps, flat_logs, overrides, steps_itself
+from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.epoch_iterator import in_order
+from cdl.trainers.frame_columns import Columns
+from cdl.trainers.predict import Predictors
+from cdl.trainers.signature import Interface
+from cdl.trainers.train_function import Engine, Machines
+
+
+def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]:
+    """The values of variables, in dicts by the parts of their paths.
+
+    Raises:
+        ValueError: a path that is there twice, or another format than Keras's two.
+    """
+    formats = ("backend_tensor", "numpy_array")
+    if value_format not in formats:
+        raise ValueError(
+            f"get_state_tree: value_format must be one of {formats}, got {value_format!r}"
+        )
+    flat: dict[str, Any] = {}
+    for variable in variables:
+        if variable.path in flat:
+            raise ValueError(
+                f"get_state_tree: each path must be that of one variable, got {variable.path!r} "
+                "twice: give layers and metrics names of their own"
+            )
+        flat[variable.path] = variable.numpy()
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, last = path.split("/")
+        place = tree
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return tree
+
+
+def assign_nested(variables: Sequence[Any], values: Mapping[str, Any]) -> None:
+    """Give variables the values that stand under their paths; those that do not stay."""
+    by_path = {variable.path: variable for variable in variables}
+    for path, value in _by_path(values):
+        if path in by_path:
+            by_path[path].assign(np.asarray(value))
+
+
+def _by_path(values: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _by_path(value, f"{parent}{name}/")
+        else:
+            yield f"{parent}{name}", value
+
+
+class CompiledState(Interface):
+    """Base of Steps and Trainer: their state, and what can be asked about it."""
+
+    _compiled: Compiled | None = None
+    _machines: Machines | None = None
+    _predictors_made: Predictors | None = None
+    _last_engine: Engine | OwnSteps | None = None  # whose values `metrics` shows
+    _by_hand_made: ByHand | None = None
+    _columns: Columns | None = None  # of the frames that it was trained on
+    _added_to_loss: Added | None = None  # while compute_loss is traced
+    _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
+    # Of the file that the model was loaded from, and its optimizer's step in that.
+    _random_state: tuple[Kept, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds: all but the programs, which are made again on demand."""
+        state = dict(vars(self))
+        for name in ("_machines", "_predictors_made", "_last_engine", "_by_hand_made"):
+            state.pop(name, None)
+        if self._last_fit is not None:
+            state["_last_fit"] = dict(vars(self.history), model=None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        values = state.pop("_last_fit", None)
+        vars(self).update(state)
+        if self._compiled is not None:
+            self._machines = Machines(self._compiled)
+        if values is not None:
+            history = History()
+            vars(history).update(values)
+            self.history = history
+
+    def _keep_random_state(self, state: Kept) -> None:
+        """Have the state of the generators from a file for a `fit` that goes on from there."""
+        self._random_state = state, int(self._compiled.optimizer.iterations)  # type: ignore[union-attr]
+
+    def _restore_random_state(self, epochs: range) -> bool:
+        """Let the generators go on as in the file, if these epochs go on from there; whether.
+
+        They do so if they are not the first ones and the model has not learned since. Whatever
+        comes after them does not.
+        """
+        if self._random_state is None:
+            return False
+        (state, step), self._random_state = self._random_state, None
+        if not epochs or not epochs.start:
+            return False
+        return step == int(self._compiled.optimizer.iterations) and state.restore()  # type: ignore[union-attr]
+
+    @property
+    def history(self) -> History:
+        """The History of the last `fit`; AttributeError before the first."""
+        if self._last_fit is None:
+            raise AttributeError(f"{type(self).__name__} has no history: call fit() first")
+        reference, values = self._last_fit
+        history = reference()
+        if history is None:
+            history = History()
+            vars(history).update(values)
+            self.history = history
+        return history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        # Only a weak reference: a History holds its model, and memory must go with the last
+        # reference to a model without waiting for a collection of circles.
+        values = {name: value for name, value in vars(history).items() if value is not self}
+        self._last_fit = weakref.ref(history), values
+        history.set_model(self)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+        return self._compiled is not None
+
+    def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
+        compiled = self._compiled
+        if compiled is None:
+            raise ValueError(f"{call}: the model must be compiled first: call compile()")
+        if trains and not compiled.has_loss and not self._may_have_loss():
+            raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
+        return compiled
+
+    def _may_have_loss(self) -> bool:
+        """Whether there may be a loss without one from `compile`: in code of the user's."""
+        cls = type(self)
+        if steps_itself(cls, "train") or overrides(cls, "compute_loss"):
+            return True
+        layers = self._flatten_layers()  # type: ignore[attr-defined]
+        return any(is_scripted(type(layer)) for layer in layers)
+
+    def _engine(
+        self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
+    ) -> Engine | OwnSteps:
+        if isinstance(arrays, Nested):
+            return OwnSteps(self, kind)
+        machines = self._machines
+        if machines is None or compiled is not self._compiled:
+            machines = Machines(compiled)  # a callback has called compile: the run goes on as begun
+        return machines.take(self, kind, arrays, rows)
+
+    def _release(self, engine: Engine | OwnSteps) -> None:
+        engine.release()
+        if self._machines is not None and isinstance(engine, Engine):
+            self._machines.give_back(engine)
+
+    def _by_hand(self, compiled: Compiled) -> ByHand:
+        if self._by_hand_made is None or self._by_hand_made.compiled is not compiled:
+            self._by_hand_made = ByHand(self, compiled)
+        return self._by_hand_made
+
+    def _counts_by_hand(self) -> bool:
+        """Whether metrics are counted by the model's own Python, and not by the core."""
+        return any(steps_itself(type(self), kind) for kind in ("train", "test"))
+
+    def _metrics_by_hand(self) -> list[Any]:
+        """Loss and metrics of `compile`, and those that the model and its layers have."""
+        found = [] if self._compiled is None else self._by_hand(self._compiled).all()
+        return list({id(metric): metric for metric in found + self._held_metrics()}.values())
+
+    def _held_metrics(self) -> list[Any]:
+        """The Metrics that the model and its layers have as attributes; not those of models in it.
+
+        What has a `compile` of its own counts for itself.
+        """
+        own: list[Any] = self._own_metrics()  # type: ignore[attr-defined]
+        layers: list[Any] = self.layers  # type: ignore[attr-defined]
+        return own + [
+            metric
+            for layer in layers
+            if not isinstance(layer, CompiledState)
+            for metric in layer.metrics
+        ]
+
+    def _predictors(self) -> Predictors:
+        if self._predictors_made is None:
+            self._predictors_made = Predictors(self)
+        return self._predictors_made
+
+    def _forget_programs(self) -> None:
+        """The layers have changed: nothing that was lowered from them is true any more."""
+        self._predictors_made = None
+        if self._compiled is not None:
+            self._compiled.settled = None
+            self._compiled.variables = None
+            self._machines = Machines(self._compiled)
+
+    @property
+    def optimizer(self) -> Any:
+        """The Optimizer, once compiled."""
+        if self._compiled is None:
+            raise AttributeError(f"{type(self).__name__} has no optimizer: call compile() first")
+        return self._compiled.optimizer
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The Metrics as Keras lists them: the mean of the loss, all metrics of `compile` as one.
+
+        Then come the losses of several outputs, and the Metrics that the model and its layers have
+        as attributes. They have the values of the last run.
+        """
+        if isinstance(self._last_engine, Engine) and self._compiled is not None:
+            self._last_engine.share_totals()
+            self._by_hand(self._compiled).load(self._last_engine.results())
+        return self._metrics_by_hand()
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names as Keras gives them: the loss, all metrics of `compile` together, other Metrics.
+
+        These are losses of several outputs, and what the model and its layers have as attributes.
+        """
+        if overrides(type(self), "metrics"):
+            return [metric.name for metric in self.metrics]
+        if self._compiled is None:
+            return []
+        names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
+        settled = self._compiled.settled
+        heads = [settled.heads[i] for i in settled.logged] if settled is not None else []
+        names += [head.logged for head in heads if head.logged is not None]
+        return names + [metric.name for metric in self._held_metrics()]
+
+    def get_metrics_result(self) -> dict[str, float]:
+        """Loss and metrics of the last run, by name."""
+        if self._counts_by_hand():
+            return in_order(flat_logs({each.name: each.result() for each in self.metrics}))
+        return in_order(self._last_engine.results()) if self._last_engine else {}
+
+    def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
+        """The values of all variables, nested by their paths.
+
+        Args:
+            value_format: "backend_tensor" or "numpy_array", which are the same here.
+
+        Returns:
+            A dict of "trainable_variables", "non_trainable_variables", "optimizer_variables" and
+            "metrics_variables".
+
+        Raises:
+            ValueError: two variables of one path, or another format.
+        """
+        return {
+            name: nested_values(variables, value_format)
+            for name, variables in self._state_parts().items()
+        }
+
+    def set_state_tree(self, state_tree: dict[str, Any]) -> None:
+        """Give the variables the values of what `get_state_tree` gave, or of a part of it.
+
+        Args:
+            state_tree: the values.
+
+        Raises:
+            ValueError: a key that is none of those.
+        """
+        parts = self._state_parts()
+        for name, values in state_tree.items():
+            if name not in parts:
+                raise ValueError(
+                    f"set_state_tree: state_tree must have keys among {list(parts)}, got {name!r}"
+                )
+            assign_nested(parts[name], values)
+
+    def _state_parts(self) -> dict[str, list[Any]]:
+        own: Any = self
+        optimizer = [] if self._compiled is None else self.optimizer.variables
+        return {
+            "trainable_variables": own.trainable_variables,
+            "non_trainable_variables": own.non_trainable_variables,
+            "optimizer_variables": optimizer,
+            "metrics_variables": own.metrics_variables,
+        }
+
+    def reset_metrics(self) -> None:
+        """Forget what loss and metrics have added up; every run does this itself."""
+        if isinstance(self._last_engine, Engine):
+            self._last_engine.reset()
+            self._last_engine.share_totals()
+        if self._machines is not None:
+            self._machines.reset_steps()
+        if self._counts_by_hand():
+            for metric in self.metrics:
+                metric.reset_state()
+
+    @property
+    def loss(self) -> Any:
+        """The loss as `compile` was given it."""
+        if self._compiled is None:
+            raise AttributeError(f"{type(self).__name__} has no loss: call compile() first")
+        return self._compiled.given["loss"]

@@ -1,0 +1,465 @@
+"""Engine: one executor, and beside it the losses and metrics written in Python.
+
+As long as all is compiled, `run` is one call of the core for as many batches as it gets. A loss or
+a metric in Python makes it a loop over batches, in which the core still does everything else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._common import clock
+from cdl._common.errors import warn
+from cdl._core import Executor
+from cdl._tracing.untraced import Untraced
+from cdl.layers.weighted import changes
+from cdl.random import core_seed
+from cdl.trainers.compile_utils import Compiled, Reported, Settled
+from cdl.trainers.custom_step import names_of, overrides
+from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.gradients import Gradients
+from cdl.trainers.host_functions import PythonParts, Restraints
+from cdl.trainers.lowering import WHOLE, Form, Plan, form_of, lower_training
+
+# Rates of a schedule are made for so many steps at a time: a few microseconds of NumPy, and at
+# most 32 KB, however long the epoch is.
+_RATES = 8192
+
+
+class Engine:
+    """Runs the batches of one program, in training or in evaluation.
+
+    Args:
+        plan: the program and how it is fed.
+        settled: the losses and the metrics, for those in Python.
+        compiled: what the model was compiled with.
+        variables: the weights that training changes.
+        rows: the most rows of a batch, until a larger one comes.
+        training: whether `run` trains.
+        key: by which Machines knows it.
+        only: names of what is to be in the logs, in order; None for all.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settled: Settled,
+        compiled: Compiled,
+        variables: list[Any],
+        rows: int,
+        training: bool,
+        key: Any = None,
+        only: list[str] | None = None,
+    ) -> None:
+        optimizer = compiled.optimizer
+        self.plan = plan
+        self.training = training
+        self.optimizer = optimizer
+        self.settled = settled
+        self.metrics = settled.metrics + plan.observed
+        self.parts = PythonParts(settled, plan)
+        self._only = only
+        one = len(settled.heads) == 1
+        self._plain_metrics = [m for m in settled.metrics if one or m.name == m.metric.name]
+        self._front_metrics = [m for m in settled.metrics if m not in self._plain_metrics]
+        whole = WHOLE in plan.reports or plan.whole is not None
+        self._scaled = not whole  # losses are reported as they count in the whole
+        self._any_held = any(each.held for each in self.metrics)
+        constrains = training and not optimizer.is_written
+        restraints = Restraints(variables, training, plan.penalized, constrains)
+        self._restraints = restraints
+        self._untold = not settled.eager  # whether something in Python may not have been told of
+        self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
+        self.in_python |= (training and optimizer.by_step) or plan.calls is not None
+        self.key = key
+        self._nothing = plan.nothing()
+        self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
+        self._done = 0  # batches of the pass
+        self._options: dict[str, Any] = {"training": training, "rules": restraints.rules}
+        if training:
+            self._options["optimizer"] = optimizer.groups(variables)
+            self._options["rules"].update(optimizer.rules(variables))
+        self._make_executor(rows)
+        self._forget()
+
+    def _make_executor(self, rows: int) -> None:
+        self.executor = Executor(self.plan.program, rows, **self._options)
+
+    def _forget(self) -> None:
+        self._python_penalty = 0.0  # sum over batches of rows times what Python code adds
+        # States of executors that became too small.
+        self._earlier: list[tuple[float, ...]] = []
+        self._earlier_penalty = (0.0, 0.0)
+
+    def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
+        """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
+        if batch > self.executor.rows:
+            self._earlier = self._states()
+            (total, rows), (t, n) = self.executor.penalty(), self._earlier_penalty
+            self._earlier_penalty = (total + t, rows + n)
+            self._make_executor(batch)
+        if self.in_python:
+            self.parts.learn_dtypes(arrays.y)
+        fed: Any = [arrays[part][number] for part, number in self._feeds]  # type: ignore[index]
+        self.executor.begin(fed, batch, order)
+        self._done = 0
+
+    def release(self) -> None:
+        """Let go of the data."""
+        self.executor.begin(self._nothing, 1)
+
+    def reset(self) -> None:
+        """Forget what loss and metrics have added up."""
+        self.executor.reset()
+        self._forget()
+        for each in self.settled.metrics:
+            if each.traced is not None:
+                each.traced.reset()
+        if self.in_python:
+            self.parts.forget()
+
+    def run(self, steps: int, seconds: float) -> int:
+        """Run up to `steps` batches or for about `seconds`; returns how many it was.
+
+        If this is interrupted, the weights, the optimizer and the metrics are those of the last
+        whole batch.
+        """
+        if self.in_python:
+            return self._run_in_python(steps, seconds)
+        if not self.training:
+            before, self._done = self._done, self.executor.test(steps, seconds)
+            return self._done - before
+        return self._train(steps, seconds)
+
+    @property
+    def goes_alone(self) -> bool:
+        """Whether `run_epochs` can: nothing of this model wants Python between two batches."""
+        return (
+            self.training
+            and not self.in_python
+            and self.optimizer.has_one_rate
+            and all(each.traced is None for each in self.settled.metrics)
+            and not self.plan.program.hosted
+        )
+
+    def run_epochs(
+        self, arrays: Arrays, batch: int, orders: NDArray[np.int64], logs: list[dict[str, Any]]
+    ) -> None:
+        """Run a pass over `arrays` for each row of `orders`, all in one call.
+
+        The results of those that were finished go to `logs`, also if the next one is interrupted.
+        """
+        self.begin(arrays, batch, orders[0])
+        self._forget()
+        first = self.optimizer.step
+        rate = float(self.optimizer.rates(first, 1)[0])
+        passes: list[Any] = []
+        train = self.executor.train_epochs
+        try:
+            self._learn(first, lambda: train(orders, rate, first, core_seed(), passes))
+        finally:
+            logs += [self._logs(states, _mean(*penalty)) for states, penalty in passes]
+
+    def _train(self, steps: int, seconds: float) -> int:
+        first = self.optimizer.step
+        rates = self.optimizer.rates(first, min(steps, _RATES))
+        if len(rates) > 1:
+            steps = len(rates)
+        train = self.executor.train
+        return self._learn(first, lambda: train(steps, seconds, rates, first, core_seed()))
+
+    def _learn(self, first: int, run: Callable[[], object]) -> int:
+        """Let the core learn from some batches, after the optimizer's step `first`; how many.
+
+        Python answers signals at any call of a function. So what an answer to Ctrl-C has kept
+        from being written down, though the weights have changed, is written down once more:
+        between the core's return and the loop there is no call.
+        """
+        executor = self.executor
+        before, skipped = executor.done, executor.skipped
+        late: BaseException | None = None
+        try:
+            run()
+        finally:
+            for _ in (1, 2, 3):
+                try:
+                    self._done = executor.done
+                    skips = executor.skipped - skipped
+                    self.optimizer.step = first + self._done - before - skips
+                    break
+                except BaseException as error:
+                    late = error
+        if late is not None:
+            raise late
+        if self.optimizer.by_step and self._done > before:
+            self.optimizer.follow(skips == 0)
+        return self._done - before
+
+    def _run_in_python(self, steps: int, seconds: float) -> int:
+        """The same batch by batch, with the Python parts between."""
+        restrained = self._restraints.in_python
+        end = clock.now() + seconds
+        done = 0
+        while done < steps and (not done or clock.now() < end):
+            penalty = self._restraints.before_step() if restrained else 0.0
+            if self.parts.losses or self.plan.calls is not None:
+                self._step_in_halves()
+            elif self.training:
+                self._train(1, 0.0)
+            else:
+                self._done = self.executor.test(1, 0.0)
+            if restrained:
+                self._python_penalty += penalty * len(self.executor.output(0))
+                self._restraints.after_step()
+            if self.parts.metrics:
+                self.parts.update_metrics(self.executor)
+            done += 1
+            if self._untold:
+                self._tell()
+        return done
+
+    def _tell(self) -> None:
+        """Say of code of the user's that it runs in Python, now that it has done so once."""
+        self._untold = False
+        for each in (*self.parts.untold, *(self.plan.untraced if self.training else ())):
+            each.tell()
+
+    @property
+    def untraced(self) -> list[Untraced]:
+        """What of the user's code runs in Python."""
+        hosted = self.plan.program.hosted
+        return [*self.parts.untraced, *self.plan.untraced, *hosted, *self._restraints.untraced]
+
+    def _step_in_halves(self) -> None:
+        """One batch, with Python between the forward and the backward pass."""
+        executor, optimizer = self.executor, self.optimizer
+        step = optimizer.step
+        rows = executor.forward(self.training, step, core_seed())
+        if self.plan.calls is not None:
+            self.plan.calls.run(lambda i: executor.output(i, rows))
+        gradients = self.parts.losses_of(executor, rows, self.training)
+        if self.training:
+            rate = float(optimizer.rates(step, 1)[0])
+            self._learn(step, lambda: executor.backward(gradients, rate, step))
+        else:
+            executor.skip()
+            self._done += 1
+
+    def outputs(self) -> list[NDArray[np.float32]]:
+        """The outputs of the model for the last batch."""
+        return [self.executor.output(i) for i in range(len(self.settled.heads))]
+
+    def results(self) -> dict[str, Any]:
+        """Losses and metrics since `reset`, in the order in which `evaluate` lists them.
+
+        That is the loss; the metrics as `compile` had them; the losses of the outputs, if there are
+        several; what traced code shows values; and metrics with an output's name in front, by name.
+        """
+        return self._logs(self._states(), self._penalty())
+
+    def _logs(self, counted: list[tuple[float, ...]], penalty: float) -> dict[str, Any]:
+        """The same, from the states of the reports and the mean penalty."""
+        settled = self.settled
+        states: dict[Any, Any] = dict(zip(self.plan.reports, counted, strict=True))
+        if self.in_python:
+            states.update(self.parts.totals)
+        logs: dict[str, Any] = {"loss": 0.0}
+        self._add_metrics(logs, self._plain_metrics, states)
+        whole = 0.0
+        for i in settled.logged:
+            if i in states:
+                head, (total, count) = settled.heads[i], states[i]
+                value = total / count if count else 0.0
+                if self._scaled and head.scale:  # else the report is of the loss itself
+                    whole += value
+                    value /= head.scale
+                if head.logged is not None:
+                    logs[head.logged] = value
+        if not self._scaled:
+            total, count = states[WHOLE]
+            whole = total / count if count else 0.0
+        logs["loss"] = whole + penalty
+        self._add_metrics(logs, self.plan.observed, states)
+        if self._front_metrics:
+            values: dict[str, Any] = {}
+            self._add_metrics(values, self._front_metrics, states)
+            logs.update(sorted(values.items()))
+        if self._only is not None:
+            logs = {name: logs[name] for name in self._only if name in logs}
+        return logs
+
+    @staticmethod
+    def _add_metrics(
+        logs: dict[str, Any], metrics: Iterable[Reported], states: dict[Any, Any]
+    ) -> None:
+        for each in metrics:
+            if each.key in states:
+                value = each.runs.value_of(states[each.key])
+            else:
+                value = each.metric.result()
+            if isinstance(value, float):
+                logs[each.name] = float(value)
+            elif isinstance(value, Mapping):
+                logs.update({str(key): _plain(part) for key, part in value.items()})
+            else:
+                logs[each.name] = _plain(value)
+
+    def _penalty(self) -> float:
+        """The mean over all rows of what regularizers add to the loss of their batch."""
+        total, rows = self.executor.penalty()
+        total, rows = total + self._earlier_penalty[0], rows + self._earlier_penalty[1]
+        total += self._python_penalty
+        if not self.training:  # the weights have been the same all the time
+            total += rows * self._restraints.penalty()
+        return _mean(total, rows)
+
+    def _states(self) -> list[tuple[float, ...]]:
+        """The state of each report."""
+        states = self.executor.states()
+        if not self._earlier:
+            return states
+        pairs = zip(states, self._earlier, strict=True)
+        return [tuple(map(sum, zip(now, before, strict=True))) for now, before in pairs]
+
+    def share_totals(self, only_held: bool = False) -> None:
+        """Give the Metric objects what the core added up for them, for who looks at them."""
+        if only_held and not self._any_held:
+            return
+        states = dict(zip(self.plan.reports, self._states(), strict=True))
+        for each in self.metrics:
+            if each.key in states and (each.held or not only_held):
+                each.runs.load(states[each.key])
+
+
+def _mean(total: float, rows: float) -> float:
+    return float(total / rows) if rows else 0.0
+
+
+def _plain(value: Any) -> Any:
+    """A metric's value as the logs have it: a float, or an array if it is several numbers."""
+    return float(value) if np.ndim(value) == 0 else value
+
+
+# Each keeps the activations of a batch: enough for training, evaluation, both with weights, and a
+# last batch of another size in train_on_batch; few enough that sizes which came once go away.
+_KEPT = 8
+
+
+class Machines:
+    """Engines by kind of run, rows of a batch, and form of the data.
+
+    An engine that runs is not here, so a callback that evaluates within `fit` gets another one. No
+    engine knows its model, so that a model's memory goes with the last reference to it.
+    """
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._compiled = compiled
+        self._idle: dict[Any, Engine] = {}
+        self._agreed_at = -1  # what `changes` said
+        self._stepping: dict[str, Engine] = {}  # of steps that add up, by kind
+        self._gradients: tuple[Any, Gradients] | None = None
+        self._token = object()  # the first part of every key, for engines of former Machines
+
+    def take(self, model: Any, kind: str, arrays: Arrays, rows: int) -> Engine:
+        """An engine for data like `arrays` in batches of `rows`, "train" or "test"."""
+        settled = self._compiled.settled
+        assert settled is not None
+        if kind == "train":
+            self._agree_on_variables(model)
+        form = form_of(arrays, settled, self._compiled.own_loss)
+        key = (self._token, kind, rows, form.key)
+        return self._idle.pop(key, None) or self._make(model, key, form, settled)
+
+    def _make(self, model: Any, key: tuple[Any, ...], form: Form, settled: Settled) -> Engine:
+        _, kind, rows, _ = key
+        training = kind == "train"
+        plan = lower_training(model, settled, form, training)
+        only = names_of(model.metrics) if overrides(type(model), "metrics") else None
+        variables = model.trainable_variables
+        engine = Engine(plan, settled, self._compiled, variables, rows, training, key, only)
+        if self._compiled.given["jit_compile"] is True and engine.untraced:
+            parts = "\n".join(map(str, engine.untraced))
+            raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")
+        for each in plan.program.hosted:
+            each.tell()
+        return engine
+
+    def stepping(self, model: Any, kind: str, arrays: Arrays, with_metrics: bool) -> Engine:
+        """An engine that one batch after the other goes through, and that is not reset between.
+
+        Args:
+            model: the model.
+            kind: "train" or "test".
+            arrays: the batch.
+            with_metrics: whether the metrics of `compile` are part of it.
+        """
+        settled = self._compiled.settled
+        assert settled is not None
+        if kind == "train":
+            self._agree_on_variables(model)
+        if not with_metrics:
+            settled = settled._replace(metrics=())
+        form = form_of(arrays, settled, self._compiled.own_loss)
+        engine = self._stepping.get(kind)
+        if engine is None or engine.key[3] != form.key:
+            key = (self._token, kind, arrays.samples, form.key)
+            engine = self._stepping[kind] = self._make(model, key, form, settled)
+        return engine
+
+    def reset_steps(self) -> None:
+        """Forget what the batches of `stepping` have added up."""
+        for engine in self._stepping.values():
+            engine.reset()
+
+    def gradients(self, model: Any, arrays: Arrays) -> Gradients:
+        """What gathers gradients of batches like `arrays`; the last one is kept."""
+        settled = self._compiled.settled
+        assert settled is not None
+        rows, variables = arrays.samples, model.trainable_variables
+        form = form_of(arrays, settled, self._compiled.own_loss)
+        key = (rows, form.key, [id(v) for v in variables])
+        if self._gradients is None or self._gradients[0] != key:
+            plan = lower_training(model, settled, form)
+            self._gradients = key, Gradients(plan, settled, variables, rows)
+        return self._gradients[1]
+
+    def give_back(self, engine: Engine) -> None:
+        """Keep an engine for the next run, if it is one of these."""
+        if engine.key[0] is self._token:
+            self._idle[engine.key] = engine
+            while len(self._idle) > _KEPT:
+                del self._idle[next(iter(self._idle))]
+
+    def _agree_on_variables(self, model: Any) -> None:
+        """The weights that training changes are those of its first step, until the next compile."""
+        compiled = self._compiled
+        if self._agreed_at == changes() and compiled.variables is not None:
+            return
+        now = model.trainable_variables
+        if compiled.variables is None:
+            if not now:
+                _warn_of_nothing(model)
+            compiled.optimizer.build(now)
+            compiled.variables = now
+        elif [id(v) for v in now] != [id(v) for v in compiled.variables]:
+            raise ValueError(
+                f"{model.name}: layers have changed their `trainable` since training began: there "
+                f"must be {len(compiled.variables)} trainable weights, got {len(now)}; call "
+                "compile() again"
+            )
+        self._agreed_at = changes()
+
+
+def _warn_of_nothing(model: Any) -> None:
+    """Say that training changes nothing, as in the recipe of a GAN that was written for Keras 2."""
+    has = "it has none" if not model.weights else "`trainable` is False"
+    advice = ""
+    if model.weights:
+        advice = (
+            ": what counts is `trainable` when the first step is made, not when compile() is "
+            "called. To train a model that is frozen within another one, set its trainable = True "
+            "before each of its own steps, and False before those of the other"
+        )
+    warn(f"{model.name}: no weight is trainable, since {has}: training changes nothing{advice}")

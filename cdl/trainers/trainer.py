@@ -1,0 +1,471 @@
+"""Trainer: the part of a model that compiles, fits, evaluates and predicts."""
+
+import sys
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._common.errors import hint, hinted, shown_as, warn
+from cdl._ir.program import Program
+from cdl.callbacks import History
+from cdl.compat import OlderMethods, renamed
+from cdl.data.arrays import REAL_KINDS
+from cdl.trainers import arguments, fit_loop, predict
+from cdl.trainers.compile_utils import Compiled
+from cdl.trainers.custom_step import flat_logs, overrides, steps_itself
+from cdl.trainers.data_adapter import training_data
+from cdl.trainers.epoch_iterator import in_order
+from cdl.trainers.lowering import program_of
+from cdl.trainers.predict import FEW, MANY
+from cdl.trainers.state import CompiledState
+from cdl.trainers.train_function import Machines
+from cdl.utils import display
+from cdl.utils.tuples import unpack_x_y_sample_weight
+
+
+class Steps(CompiledState):
+    """Mixin of models: what is done with one batch.
+
+    A class that overrides `train_step`, `test_step` or `predict_step` is called batch by batch,
+    with NumPy arrays in the structure in which the data were given; so is one that overrides
+    `compute_metrics`. All others run their epochs within the core.
+    """
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Train with one batch, adding to loss and metrics; to be overridden.
+
+        Args:
+            data: `(x, y)` or `(x, y, sample_weight)`, or x alone.
+
+        Returns:
+            Loss and metrics so far, by name.
+        """
+        return self._default_step("train", data)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Evaluate one batch, adding to loss and metrics; to be overridden, like `train_step`."""
+        return self._default_step("test", data)
+
+    def predict_step(self, data: Any) -> Any:
+        """The outputs for one batch; to be overridden."""
+        return self(unpack_x_y_sample_weight(data)[0], training=False)  # type: ignore[operator]
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The whole loss of a batch, of arrays: that of `compile`, and what layers add.
+
+        Args:
+            x: the inputs, which the loss of `compile` does not look at.
+            y: the targets.
+            y_pred: what the model has put out.
+            sample_weight: weights of samples.
+            training: whether it is to be trained by it.
+
+        Raises:
+            ValueError: before `compile`, without any loss, or for data that do not fit.
+        """
+        compiled = self._compiled_for("compute_loss")
+        losses = [self._by_hand(compiled).compute_loss(y, y_pred, sample_weight)]
+        losses = [each for each in (*losses, *self.losses) if each is not None]
+        if not losses:
+            raise ValueError("compute_loss: the model must be compiled with a loss, got loss=None")
+        total = losses[0]
+        for each in losses[1:]:
+            total = total + each
+        return total
+
+    @property
+    def losses(self) -> list[Any]:
+        """What layers add to the loss: numbers, of their last calls on arrays and their weights.
+
+        Within a `compute_loss` that is traced they are symbolic.
+        """
+        if self._added_to_loss is not None:
+            return self._added_to_loss.losses
+        found: list[Any] = super().losses  # type: ignore[misc]
+        return found
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Add a batch, of arrays, to the metrics of `compile`; the values of all metrics by name.
+
+        Args:
+            x: the inputs.
+            y: the targets.
+            y_pred: what the model has put out.
+            sample_weight: weights of samples.
+        """
+        by_hand = self._by_hand(self._compiled_for("compute_metrics"))
+        if by_hand.has_metrics:
+            by_hand.metrics.update_state(y, y_pred, sample_weight)
+        return flat_logs({each.name: each.result() for each in self._metrics_by_hand()})
+
+    def _default_step(self, kind: str, data: Any) -> dict[str, Any]:
+        """One batch through the core, as `train_on_batch` does it, without forgetting the last."""
+        call = f"{kind}_step"
+        x, y, weight = unpack_x_y_sample_weight(data)
+        compiled = self._compiled_for(call, trains=kind == "train")
+        arrays = training_data(self, compiled, x, y, weight, None, call)
+        counts = overrides(type(self), "compute_metrics")
+        assert self._machines is not None
+        engine = self._machines.stepping(self, kind, arrays, with_metrics=not counts)
+        try:
+            engine.begin(arrays, arrays.samples)
+            engine.run(1, 0.0)
+            logs = engine.results()
+            if counts:
+                self._by_hand(compiled).load(logs)
+                y_pred = self._packed_outputs(engine.outputs())
+                logs = flat_logs(self.compute_metrics(x, y, y_pred, weight))
+        finally:
+            engine.release()
+        return in_order(logs)
+
+    def gradients(
+        self, x: Any, y: Any = None, sample_weight: Any = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """The gradient of the loss of a batch by each trainable weight; nothing is changed.
+
+        The loss is that of `compile`, with what regularizers add, as the next training step would
+        see it: with dropout, if there is some. ::
+
+            gradients = model.gradients(x, y)
+            model.optimizer.apply_gradients(
+                zip(gradients.values(), model.trainable_variables)
+            )
+
+        Args:
+            x: the batch, as in `fit`.
+            y: its targets.
+            sample_weight: its weights.
+
+        Returns:
+            An array of each weight's shape, by the weight's `path`, in the order of
+            `trainable_variables`.
+
+        Raises:
+            ValueError: before `compile`, or for data that do not fit.
+        """
+        compiled = self._compiled_for("gradients", trains=True)
+        arrays = training_data(self, compiled, x, y, sample_weight, None, "gradients")
+        assert self._machines is not None
+        step: int = compiled.optimizer.step
+        return self._machines.gradients(self, arrays).of(arrays, step)
+
+
+class Trainer(Steps, OlderMethods):
+    """Mixin of models: what is done with data.
+
+    Attributes:
+        stop_training: set it, as from a callback, to end `fit` after the batch that runs.
+        stop_evaluating: the same for `evaluate`.
+        stop_predicting: the same for `predict`.
+    """
+
+    stop_training = False
+    stop_evaluating = False
+    stop_predicting = False
+    _initial_epoch: int | None = None  # set in on_train_begin, to go on with an earlier fit
+    steps_per_execution = 1
+    jit_compile: bool | str = True
+
+    @hinted
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Say how to train: weights stay as they are, the optimizer starts anew if it is new.
+
+        Args:
+            optimizer: a name, config or Optimizer.
+            loss: a name, a Loss, or a function `f(y_true, y_pred)` in NumPy.
+            loss_weights: what the loss is multiplied by.
+            metrics: names, Metrics or functions; 'accuracy' is chosen by the shapes of the data.
+            weighted_metrics: the same, for metrics that sample and class weights count in.
+            run_eagerly: whether losses, metrics, penalties and the `call` of layers and models of
+                one's own are called with the arrays of each batch, for prints, breakpoints and
+                checks in them. What is learned comes from the traced code all the same.
+            steps_per_execution: batches between two calls of the batch hooks of callbacks.
+            jit_compile: True refuses code of one's own that cannot be compiled, with the reason;
+                with "auto" or False such code runs in Python on each batch, and a warning says so.
+            auto_scale_loss: accepted; it concerns float16, and cdl computes in float32.
+
+        Raises:
+            ValueError: for an unknown name, or what cannot be used as one of these.
+        """
+        steps_per_execution = arguments.whole(
+            steps_per_execution, "compile: steps_per_execution", 1
+        )
+        run_eagerly = arguments.switch(run_eagerly, "compile: run_eagerly")
+        arguments.switch(auto_scale_loss, "compile: auto_scale_loss")
+        if jit_compile != "auto":
+            jit_compile = arguments.switch(jit_compile, "compile: jit_compile")
+        if run_eagerly and jit_compile is True:
+            jit_compile = False
+            warn("compile: jit_compile=True is turned off, since run_eagerly=True is given")
+        given = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+        }
+        own_loss = overrides(type(self), "compute_loss")
+        compiled = Compiled(given, self._output_names(), self._output_nest(), own_loss)
+        if jit_compile is True:
+            self._check_compiles(compiled)
+        self._compiled = compiled
+        self._machines = Machines(compiled)
+        self._last_engine = None
+        self._predictors_made = None if run_eagerly else self._predictors_made
+        self.jit_compile = True if jit_compile == "auto" else jit_compile
+        self.steps_per_execution = steps_per_execution
+        self.stop_training = False
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether code of one's own sees the arrays of each batch: see `compile`."""
+        return self._compiled is not None and self._compiled.given["run_eagerly"]
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        if self._compiled is None:
+            raise ValueError("run_eagerly: the model must be compiled first: call compile()")
+        self._compiled.given["run_eagerly"] = arguments.switch(value, "run_eagerly")
+        self._forget_programs()
+
+    def _check_compiles(self, compiled: Compiled) -> None:
+        """ValueError for steps that are Python code; what else is one is known with the data."""
+        cls, optimizer = type(self), compiled.optimizer
+        own = [f"{kind}_step" for kind in ("train", "test") if steps_itself(cls, kind)]
+        parts = [f"{cls.__name__}.{name}" for name in own]
+        if optimizer.is_written:
+            parts.append(f"{type(optimizer).__name__}.update_step")
+        if parts:
+            raise ValueError(
+                f"compile: jit_compile=True must be left out, since {' and '.join(parts)} of one's "
+                "own runs in Python on each batch"
+            )
+
+    @hinted
+    @renamed(nb_epoch="epochs")
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | str = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> History:
+        """Train for `epochs - initial_epoch` passes over the data.
+
+        Args:
+            x: samples: an array, DataFrame or lists of numbers; or an iterable of batches
+                `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+            y: targets.
+            batch_size: rows of a batch, 32 unless `steps_per_epoch` says otherwise.
+            epochs: the number of the last epoch, counted from 1.
+            verbose: 0 silent, 1 a bar, 2 a line for each epoch; "auto" is 1.
+            callbacks: a Callback or a list of them.
+            validation_split: part of the rows, the last ones before any shuffling, to hold out.
+            validation_data: `(x, y)`, `(x, y, sample_weight)` or an iterable of batches.
+            shuffle: whether to take the rows in a new order in each epoch; "batch" keeps each
+                batch's rows together.
+            class_weight: {class: weight}; a class that is not in it weighs 1.
+            sample_weight: a weight for each row.
+            initial_epoch: the number of the first epoch, counted from 0; above 0 a model just
+                loaded draws on as it did in its file, see `save`.
+            steps_per_epoch: batches of an epoch; the next one goes on where it stopped.
+            validation_steps: batches of a validation, from its first one.
+            validation_batch_size: as `batch_size`, for validation.
+            validation_freq: validate every so many epochs, or in a list of epochs counted from 1.
+
+        Returns:
+            The History: `history.history["loss"]` is a float for each epoch.
+
+        Raises:
+            ValueError: before `compile`, or for data or arguments that do not fit.
+            TypeError: for arguments that are not what they should be at all.
+        """
+        return fit_loop.fit(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+
+    @overload
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        return_dict: Literal[True],
+    ) -> dict[str, float]: ...
+    @overload
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any: ...
+    @hinted
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on data, without training; arguments as in `fit`.
+
+        Returns:
+            The loss, or `[loss, metric, ...]` if there are metrics, or a dict by name.
+        """
+        return fit_loop.evaluate(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            verbose=verbose,
+            sample_weight=sample_weight,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
+        )
+
+    def _predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> NDArray[np.float32] | Any:
+        """What `predict` is shown to take."""
+
+    @shown_as(_predict)
+    def predict(  # noqa: D417 - nobody is to give `misspelt`
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        **misspelt: Any,  # @hinted takes a tenth of the time of a prediction
+    ) -> Any:
+        """The outputs for all rows of x: new float32 arrays, in the structure of the outputs.
+
+        Args:
+            x: samples, as in `fit`; or an iterable of batches.
+            batch_size: rows of a batch, 32 if None.
+            verbose: 0 silent, 1 a bar, 2 a line at the end; "auto" shows a bar on a terminal or in
+                a notebook, and is silent elsewhere.
+            steps: batches to predict, None for all.
+            callbacks: a Callback or a list of them.
+        """
+        if misspelt:
+            near = hint(misspelt, ("batch_size", "verbose", "steps", "callbacks"))
+            named = ", ".join(misspelt)
+            raise TypeError(f"predict() got an unexpected keyword argument {named!r}{near}")
+        made = self._predictors_made
+        if (
+            made is not None
+            and type(x) is np.ndarray
+            and x.shape[1:] == made.row_shape
+            and 0 < x.shape[0] <= MANY
+            and x.dtype.kind in REAL_KINDS
+            and batch_size is steps is callbacks is None
+            and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
+        ):
+            return (made.few if x.shape[0] <= FEW else made.of(MANY)).predict((x,))
+        return predict.predict(self, x, batch_size, verbose, steps, callbacks)
+
+    def program(self, training: bool = False) -> Program:
+        """What the core runs, to be printed: that of `predict`, or that of a training step.
+
+        Raises:
+            ValueError: if the model is not built, or, for training, not compiled.
+        """
+        if not self.built:  # type: ignore[attr-defined]
+            raise ValueError(f"{self.name}: program() needs a built model: call build(input_shape)")
+        compiled = self._compiled_for("program", trains=True) if training else None
+        return program_of(self, compiled)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step of training on one batch; its loss and metrics, measured before the step."""
+        return fit_loop.on_batch(self, "train", x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch."""
+        return fit_loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch."""
+        return self.predict(x, verbose=0)

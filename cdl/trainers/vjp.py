@@ -1,0 +1,164 @@
+"""Slopes: the derivatives of what a function or a model gives, by what goes in."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._core import Executor
+from cdl._ir.program import Program, Value
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import KerasTensor
+from cdl.data import as_numeric, brief
+from cdl.trainers.signature import Interface
+
+Array = NDArray[np.float32]
+_MOST = 1024  # rows of a batch
+
+
+class Slopes:
+    """The derivative of the sum of (output * factor) by the inputs, as in inference.
+
+    Args:
+        append: appends the function to a program: from values of the inputs to the output.
+        shapes: of one sample of each input.
+
+    Attributes:
+        shape: of one sample of the output; None if it is one number for all samples.
+        variables: the weights that are read.
+    """
+
+    def __init__(
+        self, append: Callable[[Program, list[Value]], Value], shapes: Sequence[tuple[int, ...]]
+    ) -> None:
+        program = Program()
+        given = [program.input(shape) for shape in shapes]
+        probes = [program.emit("probe", (value,), value.shape) for value in given]
+        with program.fixed(training=False):
+            y = append(program, probes)
+        self.shape = None if y.shared else y.shape
+        self._mixes = y.shared
+        total = y
+        if not y.shared:
+            total = program.map("multiply", [y, program.input(y.shape, role="y")])
+        program.objective(total, reduction="sum")
+        program.output(y)
+        for probe in probes:
+            program.output(probe)
+        self._program = program.fused(training=True)
+        self.variables = self._program.variables
+        self._executor: Executor | None = None
+
+    def of(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, list[Array]]:
+        """The output, and the derivative by each input, of the input's shape.
+
+        Args:
+            arrays: the inputs.
+            factor: of each element of the output; None for 1.
+        """
+        rows = len(arrays[0])
+        if self.shape is not None:
+            ones = np.ones((rows, *self.shape), np.float32)
+            arrays = [*arrays, ones if factor is None else factor]
+        batch = max(1, rows if self._mixes else min(rows, _MOST))
+        if self._executor is None or self._executor.rows != batch:
+            self._executor = Executor(self._program, batch, training=True)
+        executor, n = self._executor, len(self._program.outputs)
+        executor.begin(arrays, batch)
+        parts: list[list[Array]] = [[] for _ in range(n)]
+        for _ in range(-(-rows // batch)):
+            executor.train(1, 0.0, np.zeros(1, np.float32), 0, 0)
+            parts[0].append(executor.output(0))
+            for i in range(1, n):
+                parts[i].append(executor.gradient(i))
+        joined = [np.concatenate(each) if each[0].ndim else each[0] for each in parts]
+        return joined[0], joined[1:]
+
+
+def of_model(model: Interface, output: int | str | None = None) -> Slopes:
+    """The Slopes of one output of a model.
+
+    Args:
+        model: a built model.
+        output: its number or name; None if there is one.
+
+    Raises:
+        ValueError: a model that is not built, or has no such output.
+    """
+    infos = model._output_infos()
+    names = [info.name for info in infos]
+    if output is None and len(infos) > 1:
+        raise ValueError(f"output must be one of {names} or its number, got None")
+    number = 0 if output is None else names.index(output) if output in names else output
+    if not isinstance(number, int) or not 0 <= number < len(infos):
+        raise ValueError(f"output must be one of {names} or its number, got {output!r}")
+
+    def append(program: Program, values: list[Value]) -> Value:
+        return model.append_all(program, values)[number]
+
+    return Slopes(append, [info.row for info in model._input_infos()])
+
+
+def value_and_grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0
+) -> Callable[..., tuple[Any, Any]]:
+    """A function that gives what `function` gives, and its derivative.
+
+    Args:
+        function: of arrays whose first axis are the samples, written with `cdl.ops`, layers and
+            models; it gives one number, or numbers whose sum is differentiated. A model itself is
+            one.
+        argnums: the argument to differentiate by, or several.
+
+    Returns:
+        A function of the same arguments that returns (value, gradient): the gradient has the shape
+        of the argument, and is a tuple for several.
+
+    Raises:
+        TypeError: `function` cannot be called.
+        ValueError: when the result is called: an argument that there is not, or no derivative.
+    """
+    if not callable(function):
+        raise TypeError(f"grad: function must be a function or a model, got {function!r}")
+    many = not isinstance(argnums, int)
+    numbers = list(argnums) if not isinstance(argnums, int) else [argnums]
+
+    def differentiated(*args: Any) -> tuple[Any, Any]:
+        flat = [as_numeric(each, "grad: each argument") for each in args]
+        for number in numbers:
+            if not -len(flat) <= number < len(flat):
+                raise ValueError(
+                    f"grad: argnums must be numbers of the {len(flat)} arguments, got {argnums}"
+                )
+        specs = tuple(KerasTensor((None, *each.shape[1:]), each.dtype.name) for each in flat)
+        graph = graphs.trace(function, specs, {}, False)
+        if not isinstance(graph.outputs, KerasTensor):
+            raise ValueError(
+                "grad: the function must give one value that depends on its arguments, got "
+                f"{brief(graph.outputs)}"
+            )
+
+        def append(program: Program, values: list[Value]) -> Value:
+            return graph.lower(program, values)  # type: ignore[no-any-return]
+
+        value, slopes = Slopes(append, [spec.sample_shape for spec in specs]).of(flat)
+        chosen = tuple(slopes[number] for number in numbers)
+        return value, chosen if many else chosen[0]
+
+    return differentiated
+
+
+def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """A function that gives the derivative of `function`; see `value_and_grad`.
+
+    Args:
+        function: of arrays whose first axis are the samples.
+        argnums: the argument to differentiate by, or several.
+    """
+    pair = value_and_grad(function, argnums)
+
+    def gradient(*args: Any) -> Any:
+        return pair(*args)[1]
+
+    return gradient
