@@ -15,22 +15,32 @@ CYTHON = sorted([CDL / "_core.pyx", *CDL.glob("*.pxi")])
 LINED = [*PYTHON, *C, *CYTHON, CDL / "_core.pyi", *sorted(ROOT.glob("tests/**/*.py"))]
 LINED += sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**/*.py"))
 
-# What stands on a floor may use its own floor and those below. A new name needs a floor here first.
-PYTHON_FLOORS = {
-    6: "__init__ __main__ _info _demo _bench _peers _scripts _imports _tensorflow _tensorflow_data "
-    "_tensors",
-    5: "models export saving explain datasets preprocessing sklearn wrappers",
-    4: "layers callbacks",
-    3: "ops activations losses metrics optimizers schedules initializers regularizers constraints "
-    "variables mixed_precision",
-    2: "data utils random config backend _arguments _operators _state _program _instruction "
-    "_fusing _variable _eager _named _tape _serial _registry _budget _clock _errors _extras _hints "
-    "_near _missing _public compat dtype_policies tree _expression _elementwise _bytecode _mapping "
-    "_peepholes _values _moving _noise _graph _symbols _samples _term _inference "
-    "_operation _activating _untraced",
-    1: "_core",
+# Lowest first. A room may import from those before its own `|`, and from itself. A new name needs a
+# place here first, and a line in the tree of CONTRIBUTING.md.
+PYTHON_FLOORS = """
+    _core | _common _tape | _configs _ir config datasets tree
+    | _variables constraints dtype_policies
+    | _tracing | random regularizers | data initializers
+    | activations compat optimizers utils variables
+    | backend callbacks losses mixed_precision ops preprocessing | metrics | layers
+    | saving trainers | explain export | models | _cli sklearn | wrappers | __init__ | scripts
+    | __main__
+"""
+FLOOR_OF = {
+    name: floor for floor, names in enumerate(PYTHON_FLOORS.split("|")) for name in names.split()
 }
-FLOOR_OF = {name: floor for floor, names in PYTHON_FLOORS.items() for name in names.split()}
+# Files that look modules up by a name which a text or a file gives them, and why.
+LOOKS_UP = {
+    "cdl/__init__.py": "public names are loaded when they are first used",
+    "cdl/sklearn/__init__.py": "the same",
+    "cdl/_common/optional_imports.py": "packages that need not be there",
+    "cdl/_common/public_names.py": "an error says where else a missing name is",
+    "cdl/_configs/serialization.py": "a config names the module of its class",
+    "cdl/_tracing/keras_tensor.py": "Python's operators are functions of cdl.ops",
+    "cdl/_tracing/operation.py": "a pickled row names its module",
+    "cdl/compat.py": "Keras 2's modules and names have moved",
+    "cdl/scripts/imports.py": "scripts name modules of Keras",
+}
 C_FLOORS = ["base", "kernels", "isa", "learn", "products", "ops", "program", "roof"]
 # Files that may be longer than 500 lines, how long, and why.
 LONGER: dict[str, tuple[int, str]] = {}
@@ -70,6 +80,12 @@ def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *([node.module] if node.module else [])])
             modules = [f"{module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            name = node.args[0]
+            if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
+                assert in_tree(path) in LOOKS_UP, f"line {node.lineno} looks a module up"
+                continue
+            modules = [] if in_tree(path) in LOOKS_UP else [name.value]
         else:
             continue
         for module in modules:
@@ -86,26 +102,45 @@ def test_python_file_has_a_floor(path):
 
 @pytest.mark.parametrize("path", PYTHON, ids=in_tree)
 def test_python_imports_point_down(path):
-    floor = FLOOR_OF[room(path)]
+    own, floor = room(path), FLOOR_OF[room(path)]
     upward = [
         f"line {line}: {name} is on floor {FLOOR_OF[name]}, this file on floor {floor}"
         for line, name in imported_rooms(path)
-        if FLOOR_OF[name] > floor
+        if name != own and FLOOR_OF[name] >= floor
     ]
     assert not upward, "\n".join(upward)
 
 
-def test_rooms_of_python_do_not_import_each_other_in_circles():
-    edges: dict[str, set[str]] = {}
-    for path in PYTHON:
-        edges.setdefault(room(path), set()).update(
-            name for _, name in imported_rooms(path) if name != room(path)
-        )
+def tree_of_contributing() -> str:
+    """The lines of CONTRIBUTING.md between `cdl/` and `csrc/`."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return text[text.index("    cdl/ ") : text.index("    csrc/ ")]
 
-    while leaves := [name for name in edges if not edges[name] & edges.keys()]:
-        for name in leaves:
-            del edges[name]
-    assert not edges, f"in a circle, or above one: {sorted(edges)}"
+
+def entries() -> dict[str, str]:
+    """The text of the tree for each room of cdl/."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in tree_of_contributing().splitlines()[1:]:
+        if line.startswith("      ") and not line.startswith("       "):
+            names = re.findall(r"[\w*]+(?=/|\.py)", line.split("  ")[3])
+        for name in names:
+            found[name] = found.get(name, "") + line + "\n"
+    return found
+
+
+@pytest.mark.parametrize("name", sorted({room(path) for path in PYTHON} - {"_core"}))
+def test_the_map_of_contributing_is_the_tree(name):
+    text = entries().get(name)
+    assert text is not None, f"CONTRIBUTING.md does not name {name}"
+    assert re.search(rf" {FLOOR_OF[name]}  ", text), f"{name} is on floor {FLOOR_OF[name]}"
+    modules = {path.name for path in (CDL / name).glob("*.py")} - {"__init__.py"}
+    if re.search(r"one [\w ]+ a file", text):
+        return
+    assert not (missing := {each for each in modules if each not in text}), missing
+    named = set(re.findall(r"\b\w+\.py\b", text)) - {path.name for path in CDL.glob("*.py")}
+    assert not modules or named <= modules, f"not there: {named - modules}"
+    assert len(modules) <= 14 or name == "trainers", f"{name} has {len(modules)} modules"
 
 
 def test_the_binding_includes_only_the_roof_and_imports_nothing_of_cdl():
@@ -131,12 +166,7 @@ def test_import_loads_nothing_but_numpy_and_prints_nothing(run_python):
 
 def test_decisions_go_by_one_clock():
     asking = r"\btime\.(?:perf_counter|monotonic|time)\b|from time import"
-    measuring = {
-        "_common/clock.py",
-        "_cli/bench.py",
-        "_cli/peers.py",
-        "_cli/demo.py",
-    }  # the clock, and commands
+    measuring = {"clock.py", "bench.py", "peers.py", "demo.py"}  # the clock, and commands
     found = {path.name for path in PYTHON if re.search(asking, path.read_text())}
     assert found <= measuring, "ask cdl._common.clock, which tests can set"
 
@@ -223,11 +253,14 @@ def test_c_has_no_intrinsics():
 
 @pytest.mark.parametrize("path", LINED, ids=in_tree)
 def test_first_line_says_what_the_file_is_for(path):
-    names = {path.name, path.parent.name} if path.name == "__init__.py" else {path.name}
     first = re.sub(r"\A(# cython:.*\n)*", "", path.read_text()).split("\n", 1)[0]
-    opening = r'(?:"""|/\*\s*|//\s*|#\s*)(\S+) - \S'
-    match = re.match(opening, first)
-    assert match and match.group(1) in names, f"line 1 is {first!r}"
+    if path.suffix == ".py":  # whose name help() shows already
+        assert re.match(r'r?"""[\w`.]', first), f"line 1 is {first!r}"
+        own = rf'r?"""({re.escape(path.name)}|{path.parent.name}) - '
+        assert not re.match(own, first), "help() says the name already"
+    else:
+        match = re.match(r'(?:"""|/\*\s*|//\s*|#\s*)(\S+) - \S', first)
+        assert match and match.group(1) == path.name, f"line 1 is {first!r}"
 
 
 @pytest.mark.parametrize("path", LINED, ids=in_tree)

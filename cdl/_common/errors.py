@@ -20,7 +20,10 @@ R = TypeVar("R")
 settings = {"traceback_filtering": True}  # which cdl.config sets
 
 # cdl's own files, and one that stands between them.
-_INNER = (os.path.join(os.path.dirname(os.path.abspath(__file__)), ""), contextlib.__file__)
+_INNER = (
+    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ""),
+    contextlib.__file__,
+)
 
 
 def hint(names: Iterable[object], known: Iterable[str]) -> str:

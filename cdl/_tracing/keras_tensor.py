@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 Shape = tuple[int | None, ...]
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _serials = itertools.count()
 
 # What Python's operators on symbolic tensors mean, by the name of the method; `cdl.ops` fills it.
