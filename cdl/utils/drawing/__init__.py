@@ -1,4 +1,4 @@
-"""drawing - pictures of models: model_to_dot, and plot_model by Graphviz or else by matplotlib."""
+"""Pictures of models: model_to_dot, and plot_model by Graphviz or else by matplotlib."""
 
 from __future__ import annotations
 
