@@ -50,8 +50,10 @@ class Sequential(Model):
             raise ValueError(f"Sequential: name must be a string without '/', got {name!r}")
         super().__init__(name=name, trainable=trainable)
         self._stack: list[Any] = []
+        self._places: dict[str, int] | None = {}  # in the stack by name; None: to be found anew
         self._input: InputLayer | None = None  # in front of the stack, once a shape is known
         self._shapes: list[Shape] = []  # of the input and of what each layer gives, once built
+        self._is_stale = False  # whether one of the layers is a model that has changed since
         self._infos: tuple[Info, ...] = ()  # of the input and the output, once built
         for layer in layers or ():
             self.add(layer, rebuild=False)
@@ -103,8 +105,7 @@ class Sequential(Model):
             raise ValueError(
                 f"{self.name}: layer must not be the model itself or hold it, got {layer.name!r}"
             )
-        there = [self._input, *self._stack] if self._input is not None else self._stack
-        if any(layer is not other and layer.name == other.name for other in there):
+        if self._has_namesake(layer):
             raise ValueError(
                 f"{self.name}: all layers should have unique names, got a second {layer.name!r}: "
                 "give it another name="
@@ -112,14 +113,30 @@ class Sequential(Model):
         if not self._stack and self._input is None:
             shape = _shape_of_first(layer)
             self._input = None if shape is None else InputLayer(batch_shape=shape)
+        if self._places is not None:
+            self._places[layer.name] = len(self._stack)
         self._stack.append(layer)
         STACKS[layer] = weakref.ref(self)
+
+    def _has_namesake(self, layer: Any) -> bool:
+        """Whether another layer, or the Input, has the name of a layer that is to be added."""
+        if self._input is not None and self._input.name == layer.name:
+            return True
+        if self._places is None:
+            self._places = {each.name: place for place, each in enumerate(self._stack)}
+        place = self._places.get(layer.name)
+        if place is None or self._stack[place] is layer:
+            return False
+        # The other one may have got another name since it was added.
+        return any(each is not layer and each.name == layer.name for each in self._stack)
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Take the last layer off, and return it; IndexError if there is none."""
         if not self._stack:
             raise IndexError(f"{self.name}: pop() needs a layer, the model has none")
         layer: Layer = self._stack.pop()
+        self._places = None  # the same layer may be there twice
+        del self._shapes[len(self._stack) + 1 :]
         if rebuild:
             self._rebuild()
         return layer
@@ -157,14 +174,45 @@ class Sequential(Model):
     # --- building ---
 
     def _rebuild(self) -> None:
-        """The stack has changed: build anew if the shape of the input is known."""
+        """The stack has changed: build anew if the shape of the input is known.
+
+        Only the last layer is built if the others are as they were, so that a model that is made
+        by `add` takes no longer than one that is made at once.
+        """
+        shapes = self._shapes if self._all_but_last_are_built() else []
         self.built = False
         self._shapes = []
         self._wiring = self._inputs_struct = self._outputs_struct = None
         self._build_shape = None
         self._forget_programs()
-        if self._input is not None and self._stack:
+        self._tell_outer()
+        if shapes:
+            self._build_last(shapes)
+        elif self._input is not None and self._stack:
             self.build(self._input.batch_shape)
+
+    def _all_but_last_are_built(self) -> bool:
+        """Whether `_shapes` has the shapes of all layers, but for the last one."""
+        if type(self).build is not Sequential.build:  # a class of the user's looks at all layers
+            return False
+        return self.built and not self._is_stale and len(self._shapes) >= max(2, len(self._stack))
+
+    def _tell_outer(self) -> None:
+        """The model that this one is a layer of can rely on its shapes no longer."""
+        outer: Any = self
+        told: set[int] = set()
+        while (outer := STACKS.get(outer, lambda: None)()) is not None and id(outer) not in told:
+            told.add(id(outer))
+            outer._is_stale = True
+
+    def _build_last(self, shapes: list[Shape]) -> None:
+        """Build the last layer, if its shape is not among those that are known."""
+        with self._opened():
+            for layer in self._stack[len(shapes) - 1 :]:
+                with layer._undone_on_failure():
+                    shapes.append(_shape_through(layer, shapes[-1], builds=True))
+                    self._check_one_output(shapes[-1])
+            self._finish_build(shapes)
 
     def build(self, input_shape: Any = None) -> None:
         """Give the layers their weights.
@@ -190,7 +238,12 @@ class Sequential(Model):
             shapes = self._shapes_through(input_shape, builds=True)
         if self._input is None:
             self._input = InputLayer(batch_shape=shapes[0])
-        self._shapes = shapes
+        self._finish_build(shapes)
+
+    def _finish_build(self, shapes: list[Shape]) -> None:
+        """The layers are built: note the shapes of the input and of what each gives."""
+        assert self._input is not None
+        self._shapes, self._is_stale = shapes, False
         self._build_shape = shapes[0]
         self._infos = (
             Info(self._input_names()[0], shapes[0], self._input.dtype),
@@ -212,16 +265,17 @@ class Sequential(Model):
             )
         shapes: list[Shape] = [tuple(input_shape)]
         for layer in self._stack:
-            layer.check_input(shapes[-1])
-            if builds and not layer.built:
-                layer.build(shapes[-1])
-            shapes.append(tuple(layer.compute_output_shape(shapes[-1])))
-        if not tree.is_shape(shapes[-1]):
-            raise ValueError(
-                f"{self.name}: the last layer must give one output, got {len(shapes[-1])} of "
-                f"{layer.name!r}: use Model(inputs, outputs)"
-            )
+            shapes.append(_shape_through(layer, shapes[-1], builds))
+        self._check_one_output(shapes[-1])
         return shapes
+
+    def _check_one_output(self, shape: Any) -> None:
+        """Refuse a last layer that gives several outputs; ValueError."""
+        if not tree.is_shape(shape):
+            raise ValueError(
+                f"{self.name}: the last layer must give one output, got {len(shape)} of "
+                f"{self._stack[-1].name!r}: use Model(inputs, outputs)"
+            )
 
     def _structure_of(self, what: str, structure: Any) -> Any:
         """The symbolic input or output; the layers are called on symbolic tensors when first asked.
@@ -361,6 +415,14 @@ class Sequential(Model):
 def _holds(layer: Any, model: Sequential) -> bool:
     """Whether a layer is the model, or has it among its own layers, at whatever depth."""
     return any(each is model for each in layer._flatten_layers())
+
+
+def _shape_through(layer: Any, shape: Shape, builds: bool) -> Shape:
+    """The shape of what a layer gives for an input of that shape; with `builds` it is built."""
+    layer.check_input(shape)
+    if builds and not layer.built:
+        layer.build(shape)
+    return tuple(layer.compute_output_shape(shape))
 
 
 def _shape_of_first(layer: Any) -> Shape | None:

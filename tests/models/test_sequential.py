@@ -104,6 +104,40 @@ def test_pop_gives_the_last_layer_and_keeps_the_others():
         model.pop()
 
 
+def test_pop_leaves_nothing_of_the_layer_behind():
+    model = Sequential([Input((5,)), Dense(4, name="a"), Dense(3, name="b")])
+    model.pop()
+    model.add(Dense(2, name="b"))
+    assert model.output_shape == (None, 2)
+    model.pop(rebuild=False)
+    model.add(Dense(7, name="b"))
+    assert (model.output_shape, shapes(model)[2:]) == ((None, 7), [(4, 7), (7,)])
+    model.pop()
+    model.pop()
+    model.add(Dense(6))
+    assert (model.output_shape, shapes(model)) == ((None, 6), [(5, 6), (6,)])
+
+
+def test_add_looks_at_a_model_within_that_has_changed_since():
+    inner = Sequential([Dense(4)])
+    model = Sequential([Input((5,)), Sequential([inner])])
+    inner.add(Dense(3))
+    model.add(Dense(2))
+    assert shapes(model)[-2:] == [(3, 2), (2,)]
+    inner.add(Dense(7))
+    with pytest.raises(ValueError, match="last axis must have size 3"):
+        model.add(Dense(2))
+
+
+def test_a_layer_that_does_not_fit_leaves_an_unbuilt_model():
+    model = Sequential([Input((5,)), Dense(4)])
+    with pytest.raises(ValueError, match="'wrong'"):
+        model.add(layers.Reshape((3,), name="wrong"))
+    assert not model.built
+    model.pop()
+    assert (model.built, model.output_shape) == (True, (None, 4))
+
+
 def test_training_goes_on_after_a_change_of_layers_and_compile():
     model = net((4, "relu"), (2, "linear"))
     model.compile("sgd", "mse")
@@ -131,6 +165,15 @@ def test_names_count_up_and_are_unique_in_a_model():
     assert (first.layers[0].name, second.layers[0].name) == ("dense", "dense_1")
     with pytest.raises(ValueError, match="unique names, got a second 'a'"):
         Sequential([Dense(2, name="a"), Dense(2, name="a")])
+    shared, other = Dense(2, name="a"), Dense(2, name="b")
+    model = Sequential([Input((2,), name="x"), shared, shared, other])
+    model.pop()
+    model.pop()
+    for name in ("a", "x"):
+        with pytest.raises(ValueError, match=f"unique names, got a second '{name}'"):
+            model.add(Dense(2, name=name))
+    shared.name = "c"
+    model.add(Dense(2, name="a"))
     assert Sequential(name="mine").name == "mine"
     with pytest.raises(ValueError, match="without '/'"):
         Sequential(name="a/b")
