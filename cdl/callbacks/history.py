@@ -1,10 +1,18 @@
 """History: what `fit` returns, the values of each epoch by name."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from cdl._common.optional_imports import needed
 from cdl.callbacks.callback import Callback, Logs
+
+_IN_A_ROW = 4  # panels, at most
+# Width and height of a panel in inches, by the number in a row: text stays readable where a
+# notebook makes a wide figure as narrow as its column.
+_SIZES = {1: (6.0, 4.0), 2: (5.0, 3.6), 3: (4.2, 3.2), 4: (3.6, 3.0)}
 
 
 class History(Callback):
@@ -50,17 +58,20 @@ class History(Callback):
         """Draw the values over the epochs, those of validation as dashed lines.
 
         Args:
-            names: which ones, without `val_`; None for all, each in a drawing of its own.
-            axes: matplotlib axes to draw all into, or None for new ones.
+            names: which ones, without `val_`; None for all, losses first. Each has a panel of its
+                own, up to four in a row.
+            axes: matplotlib axes to draw all into, or several, one for each name; None for new
+                ones.
 
         Returns:
-            The axes, an array of them for several drawings.
+            The axes; for several panels an array of them, in the order of the names.
 
         Raises:
-            ValueError: a name that is not there, or nothing to draw.
+            ValueError: a name that is not there, nothing to draw, or too few axes.
             ImportError: matplotlib is not there.
         """
         plain = [name for name in self.history if not name.startswith("val_")]
+        plain.sort(key=lambda name: (name != "loss", not name.endswith("_loss")))
         chosen = plain if names is None else [names] if isinstance(names, str) else list(names)
         for name in chosen:
             if name not in self.history:
@@ -68,27 +79,47 @@ class History(Callback):
         if not chosen:
             raise ValueError("plot: there are no values yet: call fit() first")
         if axes is None:
-            pyplot = needed("matplotlib.pyplot", "plot", "History.plot")
-            size = (6.0 * len(chosen), 4.0)
-            _, axes = pyplot.subplots(1, len(chosen), figsize=size, layout="constrained")
-        flat = list(axes.flat) if hasattr(axes, "flat") else [axes] * len(chosen)
-        for name, ax in zip(chosen, flat, strict=False):
-            (line,) = ax.plot(self._numbers(name), self.history[name], label=name)
-            held_out = f"val_{name}"
-            if held_out in self.history:
-                ax.plot(
-                    self._numbers(held_out),
-                    self.history[held_out],
-                    "--",
-                    color=line.get_color(),
-                    label=held_out,
-                )
+            axes = _panels(len(chosen))
+        several = list(getattr(axes, "flat", axes)) if np.iterable(axes) else [axes] * len(chosen)
+        if len(several) < len(chosen):
+            raise ValueError(
+                f"plot: axes must be one, or one for each of {chosen}, got {len(several)}"
+            )
+        for name, ax in zip(chosen, several, strict=False):
+            line = self._draw(ax, name, "-", None)
+            if f"val_{name}" in self.history:
+                self._draw(ax, f"val_{name}", "--", line.get_color())
             ax.set_xlabel("epoch")
             ax.legend()
         return axes
+
+    def _draw(self, ax: Any, name: str, style: str, color: Any) -> Any:
+        """Draw the values of a name: a line, or the one point there is."""
+        values = self.history[name]
+        marker = "o" if len(values) == 1 else None
+        (line,) = ax.plot(
+            self._numbers(name), values, style, label=name, color=color, marker=marker
+        )
+        return line
 
     def _numbers(self, name: str) -> list[int]:
         """The epochs, counted from 1, of the values of a name; the last ones if some lack it."""
         count = len(self.history[name])
         epochs = [epoch + 1 for epoch in self.epoch] or list(range(1, count + 1))
         return epochs[-count:] if count <= len(epochs) else list(range(1, count + 1))
+
+
+def _panels(count: int) -> Any:
+    """New axes in rows of equal length, but for the last one; a single one is no array."""
+    pyplot = needed("matplotlib.pyplot", "plot", "History.plot")
+    rows = math.ceil(count / _IN_A_ROW)
+    columns = math.ceil(count / rows)
+    width, height = _SIZES[columns]
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False
+    )
+    for spare in axes.flat[count:]:
+        figure.delaxes(spare)
+    for ax in axes.flat:
+        ax.xaxis.get_major_locator().set_params(integer=True)  # no epoch 1.5
+    return axes[0, 0] if count == 1 else axes.flat[:count]

@@ -52,6 +52,63 @@ def test_drawing_has_a_line_for_each_name():
     pyplot.close("all")
 
 
+@pytest.mark.parametrize(
+    ("count", "rows", "columns"),
+    [(1, 1, 1), (2, 1, 2), (4, 1, 4), (5, 2, 3), (7, 2, 4), (8, 2, 4), (9, 3, 3)],
+)
+def test_panels_are_in_rows_of_at_most_four_and_losses_come_first(count, rows, columns):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    history = History()
+    known = ["loss", "auc", "mae", "mse", "b_loss", "a_loss", "f1", "precision", "recall"]
+    names = sorted(known[:count])
+    for epoch in range(3):
+        logs = {name: 1.0 / (epoch + 1) for name in names}
+        history.on_epoch_end(epoch, logs | {f"val_{name}": 2.0 for name in names})
+    axes = history.plot()
+    panels = [axes] if count == 1 else list(axes)
+    figure = panels[0].figure
+    assert figure.axes == panels
+    assert len(panels) == count
+    shown = [ax.get_legend_handles_labels()[1][0] for ax in panels]
+    assert sorted(shown) == sorted(names)
+    kinds = [0 if name == "loss" else 1 if name.endswith("_loss") else 2 for name in shown]
+    assert kinds == sorted(kinds)
+    figure.canvas.draw()
+    boxes = [ax.get_position() for ax in panels]
+    for i, box in enumerate(boxes):
+        row, column = divmod(i, columns)
+        assert abs(box.x0 - boxes[column].x0) < 0.01  # below the one in the first row
+        assert abs(box.y0 - boxes[row * columns].y0) < 0.01
+    assert len({round(box.y0, 2) for box in boxes}) == rows
+    width, height = figure.get_size_inches()
+    assert all(box.width * width > 2.5 and box.height * height > 2.0 for box in boxes)
+    assert width <= 15
+    assert all(tick == int(tick) for ax in panels for tick in ax.get_xticks())
+    pyplot.close("all")
+
+
+def test_one_epoch_is_a_point_that_can_be_seen():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    history = History()
+    history.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
+    assert [line.get_marker() for line in history.plot().get_lines()] == ["o", "o"]
+    pyplot.close("all")
+
+
+def test_too_few_axes_are_refused():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    history = fit()
+    _, two = pyplot.subplots(1, 2)
+    assert history.plot(axes=list(two)) == list(two)
+    assert [len(ax.get_lines()) for ax in two] == [2, 2]
+    with pytest.raises(ValueError, match=r"axes must be one, or one for each of .*, got 1"):
+        history.plot(axes=two[:1])
+    pyplot.close("all")
+
+
 def test_bad_names_are_refused():
     with pytest.raises(ValueError, match="names must be out of"):
         fit().plot("los")
