@@ -11,7 +11,7 @@ import numpy as np
 def plot_importance(
     values: Any, names: Sequence[str] | None = None, top: int = 20, ax: Any = None
 ) -> Any:
-    """A bar for each column, the longest on top.
+    """A bar for each column, the longest on top; with a title, unless `ax` has one.
 
     Args:
         values: what `permutation_importance` found, with an error bar for each column; or
@@ -30,10 +30,12 @@ def plot_importance(
     if hasattr(values, "drops"):
         names = names or values.names
         heights, errors = values.mean, values.std
+        words = "Permutation importance", "how much worse the model gets, shuffled"
     else:
         array = np.abs(np.asarray(values, np.float64))
         heights = array.reshape(len(array), -1).mean(0)
-    return _bars(heights, errors, names, top, ax, "importance")
+        words = "Mean size of attributions", "mean of |attribution|"
+    return _bars(heights, errors, names, top, ax, *words)
 
 
 def plot_sample(
@@ -63,24 +65,28 @@ def plot_sample(
     if x is not None:
         pairs = zip(names, np.asarray(x).reshape(-1), strict=True)
         names = [f"{name} = {value:.4g}" for name, value in pairs]
-    return _bars(heights, None, names, top, ax, "contribution")
+    return _bars(heights, None, names, top, ax, "Contributions to one prediction", "contribution")
 
 
-def _bars(heights: Any, errors: Any, names: Any, top: int, ax: Any, label: str) -> Any:
+def _bars(heights: Any, errors: Any, names: Any, top: int, ax: Any, title: str, label: str) -> Any:
     names = list(names) if names is not None else [f"x{i}" for i in range(len(heights))]
     if len(names) != len(heights):
         raise ValueError(f"names must be {len(heights)}, one for each column, got {len(names)}")
-    ax = _axes(ax, min(top, len(heights)))
     order = np.argsort(-np.abs(heights))[:top][::-1]
-    colors = ["#b4473c" if heights[i] < 0 else "#3c6fb4" for i in order]
+    ax = _axes(ax, len(order))
     ax.barh(
-        [names[i] for i in order],
+        range(len(order)),
         [heights[i] for i in order],
         xerr=None if errors is None else [errors[i] for i in order],
-        color=colors,
+        color=["#b4473c" if heights[i] < 0 else "#3c6fb4" for i in order],
     )
+    ax.set_yticks(range(len(order)), [names[i] for i in order])
+    ax.set_ylim(-0.6, len(order) - 0.4)  # bars are 0.8 high: no empty band beside the last ones
     ax.axvline(0.0, color="0.3", linewidth=0.8)
     ax.set_xlabel(label)
+    if not ax.get_title():
+        more = f" ({len(order)} of {len(heights)} columns)" if len(order) < len(heights) else ""
+        ax.set_title(title + more)
     return ax
 
 
@@ -91,4 +97,4 @@ def _axes(ax: Any, bars: int) -> Any:
         import matplotlib.pyplot as plt
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'cdl-nn[plot]'") from None
-    return plt.subplots(figsize=(6.4, 1.0 + 0.3 * bars), layout="constrained")[1]
+    return plt.subplots(figsize=(6.4, 1.2 + 0.3 * bars), layout="constrained")[1]

@@ -95,6 +95,30 @@ def test_charts_have_a_bar_for_each_column(model):
         explain.plot_sample(attributions[0], names=["a"])
 
 
+def test_charts_have_a_title_and_no_empty_band(model):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    found = explain.permutation_importance(model, X, Y, n_repeats=2)
+    wide = np.arange(600.0).reshape(20, 30)
+    charts = {
+        "Permutation importance": explain.plot_importance(found),
+        "Mean size of attributions (20 of 30 columns)": explain.plot_importance(wide),
+        "Contributions to one prediction": explain.plot_sample(wide[0], top=40),
+    }
+    for title, ax in charts.items():
+        assert ax.get_title() == title
+        low, high = ax.get_ylim()
+        assert 0 < min(bar.get_y() for bar in ax.patches) - low < 0.3
+        assert 0 < high - max(bar.get_y() + bar.get_height() for bar in ax.patches) < 0.3
+    _, own = pyplot.subplots()
+    own.set_title("mine")
+    assert explain.plot_importance(wide[:, :2], names=["same", "same"], ax=own) is own
+    assert own.get_title() == "mine"
+    assert len({bar.get_y() for bar in own.patches}) == 2
+    assert [label.get_text() for label in own.get_yticklabels()] == ["same", "same"]
+    pyplot.close("all")
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
