@@ -5,8 +5,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
-
     from cdl import activations as activations
     from cdl import backend as backend
     from cdl import callbacks as callbacks
@@ -154,25 +152,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _OlderModules:
-    """Finds modules of cdl that only Keras 2 had, `cdl.layers.core`, and says which Keras has.
-
-    Python asks it last of all.
-    """
-
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> "ModuleSpec | None":
-        if not name.startswith("cdl."):
-            return None
-        from cdl import compat
-        from cdl._common.missing_names import explained
-
-        spec = compat.Moved.find_spec(name)
-        if spec is None and (text := explained(name.partition(".")[2])):
-            raise ModuleNotFoundError(text, name=name)
-        return spec
-
-
-sys.meta_path.append(_OlderModules)

@@ -1,8 +1,7 @@
 """Spellings of Keras 2 that scripts still use, each a name of something that is there.
 
-Modules that have moved (`cdl.layers.core`), functions with short names (`cdl.losses.mse`),
-arguments that have other names now (`Dense(output_dim=...)`, `fit(nb_epoch=...)`), and methods that
-are gone (`predict_classes`).
+Functions with short names (`cdl.losses.mse`), arguments that have other names now
+(`Dense(output_dim=...)`, `fit(nb_epoch=...)`), and methods that are gone (`predict_classes`).
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ import functools
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,69 +21,6 @@ from cdl.data import PyDataset
 __all__ = ["get_value", "int_shape", "set_value"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-# --- modules ---
-
-# Where the names of an older module are now. All names of the new one are names of the old.
-MOVED = {
-    **{
-        f"cdl.layers.{old}": "cdl.layers"
-        for old in (
-            "core",
-            "convolutional",
-            "pooling",
-            "recurrent",
-            "embeddings",
-            "noise",
-            "advanced_activations",
-            "merge",
-            "local",
-            "wrappers",
-        )
-    },
-    "cdl.utils.np_utils": "cdl.utils",
-    "cdl.utils.data_utils": "cdl.utils",
-    "cdl.utils.generic_utils": "cdl.utils",
-    "cdl.utils.vis_utils": "cdl.utils",
-    "cdl.utils.layer_utils": "cdl.utils",
-    "cdl.optimizers.legacy": "cdl.optimizers",
-    "cdl.optimizers.experimental": "cdl.optimizers",
-    "cdl.engine": "cdl.models",
-    "cdl.engine.training": "cdl.models",
-    "cdl.engine.sequential": "cdl.models",
-    "cdl.engine.topology": "cdl.layers",
-    "cdl.engine.base_layer": "cdl.layers",
-}
-
-
-class Moved:
-    """A finder and loader of the modules that have moved."""
-
-    @staticmethod
-    def find_spec(name: str) -> ModuleSpec | None:
-        """The spec of an older module, None for any other name."""
-        if name not in MOVED:
-            return None
-        return ModuleSpec(name, Moved(), is_package=name == "cdl.engine")  # type: ignore[arg-type]
-
-    @staticmethod
-    def create_module(spec: ModuleSpec) -> ModuleType:
-        """A module that looks its names up where they are now."""
-        now = MOVED[spec.name]
-        module = ModuleType(spec.name, f"{spec.name}: the older place of {now}")
-
-        def find(name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(f"module {spec.name!r} has no attribute {name!r}")
-            return getattr(importlib.import_module(now), name)
-
-        module.__getattr__ = find  # type: ignore[method-assign]
-        return module
-
-    @staticmethod
-    def exec_module(module: ModuleType) -> None:
-        """All is there already."""
-
 
 # --- functions ---
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -9,20 +10,27 @@ from models.nets import data, net, same_weights
 
 import cdl
 from cdl import backend, compat, layers, optimizers, utils
-from cdl.compat import MOVED
 from cdl.models import Sequential
+from cdl.scripts import older_modules as older
 
 X, VALUES, LABELS, ONE_HOT = data(24)
 
 
-@pytest.mark.parametrize("name", MOVED)
-def test_older_module_is_found(name):
+@pytest.fixture
+def older_modules(monkeypatch):
+    """As a script under `python -m cdl` has them."""
+    monkeypatch.setattr("sys.meta_path", [*sys.meta_path])
+    older.install()
+
+
+@pytest.mark.parametrize("name", older.MOVED)
+def test_older_module_is_found(older_modules, name):
     module = importlib.import_module(name)
     assert module.__name__ == name
     assert importlib.import_module(name) is module
 
 
-def test_names_of_an_older_module_are_those_of_the_new_one():
+def test_names_of_an_older_module_are_those_of_the_new_one(older_modules):
     from cdl.layers.core import Activation, Dense, Dropout
 
     from cdl.layers.normalization import BatchNormalization
@@ -35,7 +43,7 @@ def test_names_of_an_older_module_are_those_of_the_new_one():
         from cdl.layers.core import Dens  # noqa: F401
 
 
-def test_module_that_never_was_is_not_found():
+def test_module_that_never_was_is_not_found(older_modules):
     with pytest.raises(ModuleNotFoundError, match=r"cdl\.layers\.cor"):
         importlib.import_module("cdl.layers.cor")
 
@@ -43,8 +51,13 @@ def test_module_that_never_was_is_not_found():
 def test_nothing_of_it_is_loaded_before_it_is_needed(run_python):
     run_python(
         """if True:
-        import sys, cdl
-        assert "cdl.compat" not in sys.modules
+        import sys
+        before = list(sys.meta_path)
+        import cdl
+        assert sys.meta_path == before
+        assert "cdl.compat" not in sys.modules and "cdl.scripts" not in sys.modules
+        from cdl.scripts import older_modules
+        older_modules.install()
         import cdl.layers.core
         assert cdl.layers.core.Dense is cdl.layers.Dense
         """

@@ -1,11 +1,13 @@
 """What Keras has is here by the same name, or cdl says what is near."""
 
 import importlib
+import sys
 
 import pytest
 from keras_names import NO_MODULES, divided, whole
 
 from cdl._common.missing_names import explained
+from cdl.scripts import older_modules
 
 THERE, MISSING = divided()
 
@@ -26,7 +28,9 @@ def test_what_is_there_is_listed():
 
 
 @pytest.mark.parametrize("module", sorted(NO_MODULES))
-def test_a_module_that_is_not_there_is_explained_when_it_is_imported(module):
+def test_a_module_that_is_not_there_is_explained_to_a_script_that_imports_it(module, monkeypatch):
+    monkeypatch.setattr("sys.meta_path", [*sys.meta_path])
+    older_modules.install()
     with pytest.raises(ModuleNotFoundError) as caught:
         importlib.import_module(f"cdl.{module}")
     assert str(caught.value) == explained(module)

@@ -72,7 +72,7 @@ def get(identifier: Any) -> Optimizer | None:
 def __getattr__(name: str) -> Any:
     if name != "legacy":
         raise AttributeError(name)
-    return importlib.import_module("cdl.optimizers.legacy")  # as Keras 3 still has it
+    return importlib.import_module("cdl.optimizers.legacy")  # a module, since scripts import it
 
 
 publish(globals())

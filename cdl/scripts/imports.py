@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from cdl._common.missing_names import explained
-from cdl.scripts import tensorflow
+from cdl.scripts import older_modules, tensorflow
 
 # What Keras of that time says it is, and that it is cdl.
 KERAS = "3.15.1+cdl"
@@ -23,6 +23,7 @@ _SHORT = tuple(f"tensorflow.{n}" for n in ("initializers", "losses", "metrics", 
 # Modules of modules.
 _WITH_MODULES = ("cdl.datasets", "cdl.preprocessing", "cdl.applications")
 _DEEPER = (
+    "cdl.optimizers.legacy",
     "cdl.optimizers.schedules",
     "cdl.ops.nn",
     "cdl.ops.numpy",
@@ -41,6 +42,7 @@ def install() -> None:
     """Have these names mean cdl from now on in this process."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
+    older_modules.install()
 
 
 def _home(name: str) -> str | None:
@@ -87,12 +89,12 @@ class _Finder:
 
 def _is_public(home: str) -> bool:
     """Whether a module of cdl is one that Keras has too, and no part of another one."""
-    from cdl import __all__, compat
+    from cdl import __all__
 
     parent, _, name = home.rpartition(".")
     if parent in ("", "cdl"):
-        return home == "cdl" or name in __all__ or home in compat.MOVED
-    return parent in _WITH_MODULES or home in (*_DEEPER, *compat.MOVED)
+        return home == "cdl" or name in __all__ or home in older_modules.MOVED
+    return parent in _WITH_MODULES or home in (*_DEEPER, *older_modules.MOVED)
 
 
 def _is_there(home: str) -> bool:

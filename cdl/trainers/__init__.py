@@ -1,1 +1,22 @@
-"""Training, evaluation and prediction of a model."""
+"""Training, evaluation and prediction of a model: what `compile`, `fit` and their like do.
+
+Who owns what on the way of a batch, from the user's call to the core:
+
+- trainer.py: the public methods and their docstrings; it hands each call on.
+- arguments.py: counts, switches and splits, each checked before anything runs.
+- data_adapter.py: x, y and weights in whatever form, checked against the model: `Arrays`. A model
+  that is not built is built here.
+- compile_utils.py: what `compile` was given, resolved once the shapes of the outputs are known:
+  the loss and the metrics of each output.
+- lowering.py: the model, its losses and metrics as a program of the core.
+- train_function.py: one executor of such a program, and the executors kept for later calls.
+- epoch_iterator.py: which rows come next, in which order, from arrays or from a stream.
+- fit_loop.py: epochs, callbacks, validation, time slices, Ctrl-C.
+- state.py: what a model remembers of all this from one call to the next.
+
+`predict` goes from trainer.py to predict.py, and to the core. What users override runs from
+custom_step.py (`train_step`), custom_loss.py (`compute_loss`), host_functions.py and batch_loss.py
+(losses and metrics in Python), compile_metrics.py (by hand, on arrays) and eager_step.py
+(`run_eagerly`). gradients.py and vjp.py give derivatives; train_many.py trains many models at once;
+signature.py is a model as all of these see it: flat lists of inputs and outputs.
+"""
