@@ -12,8 +12,8 @@ import functools
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +21,19 @@ from cdl import tree
 from cdl._ir.program import Program
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.variable import Variable
 from cdl.layers import masks
 from cdl.layers.activities import penalized
+from cdl.layers.call_arguments import (
+    by_name,
+    check_positions,
+    is_tensor,
+    parameters_of,
+    require_inputs,
+    shapes_of,
+    takes,
+)
 from cdl.layers.running import as_float32, in_mode, named, training_around
 from cdl.layers.tracking import Tracking, is_users
-
-if TYPE_CHECKING:
-    from cdl.layers.shapes import Shape
-
 
 # The Sequential that each layer was last put into, which calls it when somebody asks for tensors.
 STACKS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
@@ -54,17 +58,6 @@ def _is_scripted(cls: Any) -> bool:
     return False
 
 
-@functools.cache
-def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of a method of a class, without the first, which is the object."""
-    return dict(list(inspect.signature(function).parameters.items())[1:])
-
-
-def takes(cls: type, name: str) -> bool:
-    """Whether the `call` of a class has an argument of that name."""
-    return name in parameters_of(cls.call)  # type: ignore[attr-defined]
-
-
 class Calling(Tracking):
     """Mixin of layers: calls on symbolic tensors, and what they become in a program.
 
@@ -87,7 +80,9 @@ class Calling(Tracking):
     def _note(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Build the layer if it is not, and note the call; the symbolic results."""
         if is_scripted(type(self)):
-            self._check_positions(args)
+            check_positions(f"{type(self).__name__} {self.name!r}", args)
+        else:
+            args, kwargs = self._by_name(args, kwargs)
         lead = self._lead_of(args, kwargs)
         with self._undone_on_failure():
             self._prepare(args, kwargs)
@@ -97,6 +92,41 @@ class Calling(Tracking):
             first = () if lead else (getattr(given, "shape", None) or np.shape(given))[:1]
             outputs = KerasTensor((*first, *outputs.shape[len(first) :]), outputs.dtype, lead=lead)
         return graphs.record(self, args, kwargs, outputs)
+
+    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name, for a layer of cdl's own; TypeError for others."""
+        owner, names = f"{type(self).__name__}.call()", list(self._arguments())
+        if is_scripted(type(self)):
+            require_inputs(owner, names, args, kwargs)
+            return {}
+        return by_name(owner, names, args, kwargs)
+
+    def _arguments(self) -> Iterable[str]:
+        """The names of what a call may be given."""
+        scripted = is_scripted(type(self))
+        return parameters_of(type(self).call if scripted else type(self)._on_arrays)  # type: ignore[attr-defined]
+
+    def _by_name(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a symbolic call: the inputs, and all others by name.
+
+        Raises:
+            TypeError: see `by_name`; also a mask for a layer that does not look at it.
+        """
+        given = self._check_arguments(args, kwargs)
+        inputs = given.pop(next(iter(self._arguments())))
+        for name, value in given.items():
+            if name != "training" and value is not None and not self._looks_at(name):
+                raise TypeError(
+                    f"{type(self).__name__} {self.name!r}: {name} must be None, since the layer "
+                    "does not look at it"
+                )
+        return (inputs,), given
+
+    def _looks_at(self, name: str) -> bool:
+        """Whether a symbolic argument beside the inputs counts: where `lower` takes it."""
+        return name in parameters_of(type(self).lower)  # type: ignore[attr-defined]
 
     def _lead_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """How many lines of a sample one step along the first axis of the inputs is; 0 for arrays.
@@ -131,7 +161,7 @@ class Calling(Tracking):
 
     def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Check the inputs, and build for them."""
-        shapes = _shapes_of(args[0] if args else next(iter(kwargs.values())))
+        shapes = shapes_of(args[0] if args else next(iter(kwargs.values())))
         self.check_input(shapes)  # type: ignore[attr-defined]
         if not self.built:
             with named(self):
@@ -144,7 +174,7 @@ class Calling(Tracking):
             self.build(shapes)  # type: ignore[attr-defined]
             return
         given = dict(zip(parameters_of(type(self).call), args, strict=False)) | kwargs  # type: ignore[attr-defined]
-        by_name = {f"{name}_shape": _shapes_of(value) for name, value in given.items()}
+        by_name = {f"{name}_shape": shapes_of(value) for name, value in given.items()}
         by_name.setdefault("input_shape", next(iter(by_name.values()), None))
         parameters = parameters_of(type(self).build)  # type: ignore[attr-defined]
         for name in names:
@@ -170,10 +200,10 @@ class Calling(Tracking):
             kwargs: likewise.
         """
         given = [
-            each for each in (*args, *kwargs.values()) if any(map(_is_tensor, tree.flatten(each)))
+            each for each in (*args, *kwargs.values()) if any(map(is_tensor, tree.flatten(each)))
         ]
         if len(given) == 1 and self._tells_shapes():
-            shapes = self.compute_output_shape(_shapes_of(given[0]))  # type: ignore[attr-defined]
+            shapes = self.compute_output_shape(shapes_of(given[0]))  # type: ignore[attr-defined]
             return tree.map_shape_structure(KerasTensor, shapes)
         return self._outputs_of(*args, **kwargs)
 
@@ -196,7 +226,7 @@ class Calling(Tracking):
         if self._scripts(args, kwargs):
             outputs = self._traced(args, kwargs, self._training_of(kwargs)).outputs
             return tree.map_structure(_like, outputs)
-        shapes = self.compute_output_shape(_shapes_of(args[0]))  # type: ignore[attr-defined]
+        shapes = self.compute_output_shape(shapes_of(args[0]))  # type: ignore[attr-defined]
         return tree.map_shape_structure(KerasTensor, shapes)
 
     def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -231,7 +261,7 @@ class Calling(Tracking):
         if not takes(type(self), "mask") or not args or not tree.is_nested(args[0]):
             return {}
         names = parameters_of(type(self).call)  # type: ignore[attr-defined]
-        return masks.arguments(names, args, kwargs, lambda _: None, _is_tensor)
+        return masks.arguments(names, args, kwargs, lambda _: None, is_tensor)
 
     @contextlib.contextmanager
     def _entered(self) -> Iterator[None]:
@@ -300,7 +330,12 @@ class Calling(Tracking):
             else:
                 if isinstance(args[0], np.ndarray):
                     args = (program.constant(args[0]), *args[1:])
-                y = self.lower(program, args[0])  # type: ignore[attr-defined]
+                more = {
+                    name: each
+                    for name, each in kwargs.items()
+                    if name != "training" and each is not None
+                }
+                y = self.lower(program, args[0], **more)  # type: ignore[attr-defined]
             first = specs[0][0] if specs[0] else None
             if program.watched is not None:
                 values = [each for each in tree.flatten(y) if masks.is_value(each)]
@@ -344,12 +379,19 @@ class Calling(Tracking):
 
     # --- on arrays ---
 
-    def _run_script(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the user's `call` gives for arrays; the first time builds the layer."""
+    def _run_script(self, args: tuple[Any, ...], kwargs: dict[str, Any], build: bool = True) -> Any:
+        """What the user's `call` gives for arrays; the first time builds the layer.
+
+        Args:
+            args: of the call.
+            kwargs: likewise.
+            build: False for a model, all of whose layers build themselves.
+        """
         args, kwargs = as_float32(args), as_float32(kwargs)
-        self._check_positions(args)
+        check_positions(f"{type(self).__name__} {self.name!r}", args)
         with self._undone_on_failure():
-            self._prepare(args, kwargs)
+            if build:
+                self._prepare(args, kwargs)
             kwargs |= self._no_masks(args, kwargs)
             training = kwargs.pop("training", training_around())
             if takes(type(self), "training"):
@@ -362,20 +404,6 @@ class Calling(Tracking):
                 outputs = self.call(*args, **kwargs)  # type: ignore[attr-defined]
             self._penalize(outputs)
             return outputs
-
-    def _check_positions(self, args: tuple[Any, ...]) -> None:
-        """Refuse what is no array or tensor among the arguments that have no name, as Keras does.
-
-        Raises:
-            ValueError: there is one.
-        """
-        for leaf in tree.flatten(args):
-            if leaf is not None and not _is_tensor(leaf):
-                raise ValueError(
-                    f"{type(self).__name__} {self.name!r}: Only input tensors may be passed as "
-                    f"positional arguments, others by name; got {leaf!r} of type "
-                    f"{type(leaf).__name__}"
-                )
 
     def _penalize(self, outputs: Any) -> None:
         """Keep the penalty of what a call on arrays gave, by sample, for `losses`."""
@@ -449,10 +477,6 @@ class Calling(Tracking):
             raise
 
 
-def _is_tensor(leaf: Any) -> bool:
-    return isinstance(leaf, KerasTensor) or hasattr(leaf, "__array__")
-
-
 def _map(function: Callable[[Any], Any], told: dict[str, Any]) -> dict[str, Any]:
     """Masks, nested by argument, put through a function; None as it is."""
     return tree.map_structure(lambda mask: None if mask is None else function(mask), told)  # type: ignore[no-any-return]
@@ -468,16 +492,3 @@ def _like(leaf: Any) -> Any:
 def _all_like(arguments: Any) -> Any:
     """Arguments with tensors of their own."""
     return tree.map_structure(_like, arguments) if arguments else arguments
-
-
-def _shapes_of(structure: Any) -> Any:
-    """The shapes of arrays and tensors, batch axis first, nested as those are."""
-
-    def shape(leaf: Any) -> Shape:
-        if isinstance(leaf, KerasTensor) and not leaf.lead:
-            return (None, *leaf.shape[1:])
-        if isinstance(leaf, (KerasTensor, Variable)):
-            return leaf.shape
-        return (None, *np.shape(leaf)[1:])
-
-    return tree.map_structure(shape, structure)

@@ -97,6 +97,9 @@ class Lambda(Layer):
             _, self._followed[key] = attempt(self._traced, args, kwargs, False)
         return not self._followed[key]
 
+    def _looks_at(self, name: str) -> bool:
+        return name in self._takes
+
     def _computes_masks(self) -> bool:
         return self.mask is not None
 
@@ -147,9 +150,9 @@ class Lambda(Layer):
             )
         return y.shape[1:]
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Program, x: Value, mask: Any = None) -> Value:
         """Append the call."""
-        if "mask" in self._takes and x.mask is not None:
+        if "mask" in self._takes and (x.mask is not None or mask is not None):
             raise ValueError(
                 f"Lambda {self.name!r}: function must be written in cdl.ops to be told the mask, "
                 "and must take None for it too"

@@ -299,6 +299,8 @@ class Layer(Weighted, Hinting):
                 f"In layer '{type(self).__name__}', you forgot to call super().__init__() as the "
                 "first statement in the __init__() method"
             )
+        if kwargs or len(args) != 1:
+            self._check_arguments(args, kwargs)
         if not is_scripted(type(self)):
             args, kwargs = in_traced_code((args, kwargs))
         if self._is_noted(args, kwargs):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import tree
 from cdl._common.errors import warn
+from cdl._ir import emit
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 
@@ -27,6 +28,25 @@ def tensor_of(mask: Value) -> KerasTensor:
 def as_tensor(program: Program, mask: Value) -> Value:
     """The mask in the shape of `tensor_of`."""
     return program.emit("reshape", (mask,), mask.shape[:-1])
+
+
+def as_lines(program: Program, owner: str, x: Value, mask: Value) -> Value:
+    """A mask of the shape that `tensor_of` gives as that of a value.
+
+    Raises:
+        ValueError: it does not have one number, or one for all, for each line of the value.
+    """
+    lines = x.shape[:-1]
+    fits = len(mask.shape) == len(lines) and all(
+        n in (1, m) for n, m in zip(mask.shape, lines, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{owner}: mask must have shape {(None, *lines)}, one axis less than the inputs, got "
+            f"{(None, *mask.shape)}"
+        )
+    whole = emit.broadcast(program, mask, lines)
+    return program.emit("reshape", (whole,), (*lines, 1))
 
 
 def is_value(leaf: Any) -> bool:

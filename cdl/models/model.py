@@ -1,6 +1,6 @@
 """Model: layers that work as one, with their weights; see Trainer for what it can do."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, overload
 
 import numpy as np
@@ -13,6 +13,8 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer
+from cdl.layers.call_arguments import parameters_of
+from cdl.layers.calling import is_scripted
 from cdl.models.functional_graph import Wired
 from cdl.models.serialization import Configured
 from cdl.models.summary import html_of, print_summary
@@ -210,7 +212,15 @@ class Model(Configured, Trainer, Wired, Layer):
         arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
         if not arrays and graph.tensors_in((args, kwargs)):
             return self._note(args, kwargs)
+        if not arrays:
+            self._check_arguments(args, kwargs)
+            more = any(not isinstance(each, bool) and each is not None for each in args[1:])
+            if (more or kwargs.keys() - _OF_MODELS.keys()) and is_scripted(type(self)):
+                return self._run_script(args, kwargs, build=False)
         return self._on_data(*args, **kwargs)
+
+    def _arguments(self) -> Iterable[str]:
+        return super()._arguments() if is_scripted(type(self)) else _OF_MODELS
 
     def _on_data(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if mask is not None:
@@ -263,6 +273,9 @@ class Model(Configured, Trainer, Wired, Layer):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+_OF_MODELS = parameters_of(Model._on_data)  # what calls of all models take
 
 
 def _as_shapes(shapes: Any) -> Any:

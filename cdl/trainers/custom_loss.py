@@ -13,7 +13,7 @@ from cdl._ir.program import Instruction, Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.data import brief
-from cdl.layers.calling import parameters_of
+from cdl.layers.call_arguments import parameters_of
 
 
 class Added:

@@ -11,7 +11,7 @@ import numpy as np
 from cdl import _core, losses, metrics, regularizers, tree
 from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
-from cdl.layers.calling import takes
+from cdl.layers.call_arguments import takes
 from cdl.trainers.batch_loss import Place, WholeLoss
 from cdl.trainers.compile_utils import Compiled, Head, Reported, Settled
 from cdl.trainers.custom_loss import given_to_loss, lower_own_loss

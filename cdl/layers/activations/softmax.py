@@ -8,6 +8,8 @@ import numpy as np
 
 from cdl import activations
 from cdl._common.validation import axes
+from cdl._ir import emit
+from cdl._ir.elementwise import Expression, apply, argument
 from cdl.data import as_numeric
 from cdl.layers.axes import along
 from cdl.layers.layer import family
@@ -79,13 +81,34 @@ class Softmax(AlongLines):
             return y
         return super()._on_arrays(x)
 
-    def lower(self, program: Program, x: Value) -> Value:
-        """Append the softmax of lines that have the axis as their last."""
+    def lower(self, program: Program, x: Value, mask: Value | None = None) -> Value:
+        """Append the softmax of lines that have the axis as their last; `mask` as on arrays."""
         owner, shape = f"Softmax {self.name!r}", (None, *x.shape)
         own = axes_within(owner, self.axis, shape)
         sizes_of(owner, own, shape)
-        return along(program, x, own, lambda lines: program.emit("softmax", (lines,), lines.shape))
+        if mask is not None:
+            mask = _broadcast(program, owner, mask, x)
+            x = program.map(_shown(_MASKED), [x, mask])
+        y = along(program, x, own, lambda lines: program.emit("softmax", (lines,), lines.shape))
+        return y if mask is None else program.map(_shown(0.0), [y, mask])
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "axis": self.axis}
+
+
+def _broadcast(program: Program, owner: str, mask: Value, x: Value) -> Value:
+    fits = len(mask.shape) == len(x.shape) and all(
+        n in (1, m) for n, m in zip(mask.shape, x.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"{owner}: mask must broadcast to the inputs, got shape {(None, *mask.shape)} for "
+            f"inputs of shape {(None, *x.shape)}"
+        )
+    return emit.broadcast(program, mask, x.shape)
+
+
+def _shown(other: float) -> Expression:
+    """Argument 0 where the mask, argument 1, is above 0.5, else a number."""
+    return apply("where", apply("greater", argument(1), 0.5), argument(0), other)

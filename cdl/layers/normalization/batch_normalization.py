@@ -11,6 +11,7 @@ from cdl._common.validation import not_yet, number, whole
 from cdl.layers.axes import along
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import family
+from cdl.layers.masks import as_lines
 from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.shapes import axes_within, sizes_of
 
@@ -135,8 +136,14 @@ class BatchNormalization(Scaled):
         first: Any = self.moving_variance_initializer
         return np.sqrt(first(shape, dtype))
 
-    def lower(self, program: Program, x: Value) -> Value:
-        """Append the normalization of lines of channels."""
+    def lower(self, program: Program, x: Value, mask: Value | None = None) -> Value:
+        """Append the normalization of lines of channels, by the lines that a mask shows.
+
+        Args:
+            program: what it is appended to.
+            x: the input.
+            mask: in the place of that of the input, or None for that.
+        """
         params: tuple[Any, ...] = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
         numbers: tuple[float, ...] = ()
         if self.renorm:
@@ -150,14 +157,19 @@ class BatchNormalization(Scaled):
         }
 
         (axis,) = axes_within(self.name, self.axis, (None, *x.shape))
-        if x.mask is not None and axis != len(x.shape):
+        shown = (
+            x.mask
+            if mask is None
+            else as_lines(program, f"BatchNormalization {self.name!r}", x, mask)
+        )
+        if shown is not None and axis != len(x.shape):
             raise ValueError(
                 f"BatchNormalization {self.name!r}: axis must be the last one for an input with a "
                 f"mask, got {self.axis}"
             )
 
         def emit(lines: Value) -> Value:
-            inputs = (lines,) if x.mask is None else (lines, x.mask)
+            inputs = (lines,) if shown is None else (lines, shown)
             return program.emit(
                 "batch_norm", inputs, lines.shape, params, numbers=numbers, **attributes
             )

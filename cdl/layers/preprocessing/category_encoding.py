@@ -59,9 +59,22 @@ class CategoryEncoding(Layer):
         not_yet(owner, sparse=(sparse, False))
         self.sparse = False
 
-    def lower(self, program: Program, x: Value) -> Value:
-        """Append the encoding."""
-        return encoded(program, x, self.output_mode, self.num_tokens)
+    def lower(self, program: Program, x: Value, count_weights: Value | None = None) -> Value:
+        """Append the encoding; `count_weights` as in a call on arrays."""
+        weights = [] if count_weights is None else [count_weights]
+        owner = f"CategoryEncoding {self.name!r}"
+        self._check_weights(owner, count_weights)
+        for each in weights:
+            if each.shape != x.shape:
+                raise expected(owner, "count_weights", f"of shape {x.shape}", each)
+        return encoded(program, x, self.output_mode, self.num_tokens, *weights)
+
+    def _check_weights(self, owner: str, count_weights: Any) -> None:
+        if count_weights is not None and self.output_mode != "count":
+            raise ValueError(
+                f"{owner}: count_weights must be None unless output_mode is 'count', "
+                f"got them with {self.output_mode!r}"
+            )
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """See `output_mode`."""
@@ -83,11 +96,7 @@ class CategoryEncoding(Layer):
         """
         owner = f"CategoryEncoding {self.name!r}"
         x = as_numeric(np.atleast_1d(inputs), f"{owner}: inputs")
-        if count_weights is not None and self.output_mode != "count":
-            raise ValueError(
-                f"{owner}: count_weights must be None unless output_mode is 'count', "
-                f"got them with {self.output_mode!r}"
-            )
+        self._check_weights(owner, count_weights)
         one_sample = x.ndim == 1 and self.output_mode != "one_hot"
         arrays = [x[None] if one_sample else x]
         if count_weights is not None:
