@@ -1,7 +1,9 @@
 """How the compiled core is built; everything that is only data is in pyproject.toml.
 
 One extension holds the whole core. Its C files are compiled with strict warnings, Cython's
-generated file with none, all of them in parallel and only where a source or a header is newer.
+generated file with none, all of them in parallel. What was compiled stays in build/ and is used
+again by make, pip and every other way to build, until a byte of its sources or a flag changes.
+stderr shows how far it is; under pip, `pip install -v .` does.
 
 The environment can ask for another build of the same sources:
 
@@ -19,7 +21,10 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +32,16 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
-HEADERS = sorted(
-    str(path.relative_to(ROOT))
-    for kind in ("*.h", "*.def")
-    for path in ROOT.glob(f"csrc/**/{kind}")
-)
-SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/**/*.c"))
+
+
+def found(*patterns: str) -> list[str]:
+    """The files of the tree that fit a pattern."""
+    return sorted(str(path.relative_to(ROOT)) for each in patterns for path in ROOT.glob(each))
+
+
+HEADERS = found("csrc/**/*.h", "csrc/**/*.def")
+SOURCES = found("csrc/**/*.c")
+BINDING = found("cdl/*.pyx", "cdl/*.pxi")
 
 # -std=c11 turns contraction off, and without it a product-sum is two instructions, not one FMA.
 # The errno and trap flags let the compiler vectorize sqrtf and selects; they change no result.
@@ -87,9 +96,15 @@ def has_openmp(compiler: list[str]) -> bool:
 class BuildCore(build_ext):
     """Compiles our C and Cython's C each by its own rules."""
 
-    def build_extension(self, ext: Extension) -> None:
-        from Cython.Build import cythonize
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        # Python's headers are never in a virtual environment. With its path among the flags,
+        # objects would be used again in that environment only.
+        if sys.prefix != sys.base_prefix:
+            own = os.path.join(sys.exec_prefix, "include")
+            self.include_dirs = [path for path in self.include_dirs if path != own]
 
+    def build_extension(self, ext: Extension) -> None:
         compiler = self.compiler
         command = [word for word in compiler.compiler_so if not NOT_PYTHONS.match(word)]
         compiler.set_executables(compiler_so=command)
@@ -110,7 +125,7 @@ class BuildCore(build_ext):
         folder = Path("build", f"objects-{name}")
         folder.mkdir(parents=True, exist_ok=True)
         self.build_temp = str(folder)
-        self.force = True  # what is fresh is decided file by file, in compile_stale
+        self.force = True  # what is to be made again is decided file by file, in compile_stale
         ext.extra_link_args = linking
         compiler.compile = partial(
             compile_stale,
@@ -120,31 +135,105 @@ class BuildCore(build_ext):
         )
         with (folder / "lock").open("w") as lock:  # two builds at once take turns
             fcntl.flock(lock, fcntl.LOCK_EX)
-            made = cythonize(ext, build_dir=folder, language_level=3, quiet=not self.verbose)
-            ext.sources = made[0].sources
+            ext.sources = [binding_as_c(ext, folder), *SOURCES]
             super().build_extension(ext)
+
+
+def digest(paths: Iterable[str], *words: str) -> str:
+    """A text that is another one where a byte of a file or a word is."""
+    total = hashlib.sha256("\n".join(words).encode())
+    for path in paths:
+        total.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return total.hexdigest()
+
+
+def note(made: str) -> Path:
+    """The file beside what was made that has the digest of what it was made of.
+
+    Times of files would not do: a checkout makes sources new, and each build under pip brings
+    files of Cython that are new.
+    """
+    return Path(f"{made}.from")
+
+
+def is_stale(made: str, parts: str) -> bool:
+    """Whether a file is not there, not whole, or made of something else."""
+    whole = Path(made).exists() and note(made).exists()
+    return not whole or note(made).read_text() != parts
+
+
+@contextmanager
+def noted(made: str, parts: str) -> Iterator[None]:
+    """Within it a file is made; only if that ends well it has a note."""
+    note(made).unlink(missing_ok=True)
+    yield
+    note(made).write_text(parts)
+
+
+def binding_as_c(ext: Extension, folder: Path) -> str:
+    """The path of Cython's C of the binding."""
+    from Cython import __version__
+    from Cython.Build import cythonize
+
+    made, parts = str(folder / "cdl/_core.c"), digest([*BINDING, __file__], __version__)
+    if is_stale(made, parts):
+        with noted(made, parts):
+            cythonize(ext, build_dir=folder, language_level=3, quiet=True, force=True)
+    return made
+
+
+class Progress:
+    """Shows on stderr how many files are compiled: in one line of a terminal, in ten of a log."""
+
+    def __init__(self, total: int) -> None:
+        self.done, self.total = 0, total
+        self.lock = threading.Lock()
+        self.show()
+
+    def count(self) -> None:
+        """One more file is compiled."""
+        with self.lock:
+            self.done += 1
+            a_tenth = 10 * self.done // self.total > 10 * (self.done - 1) // self.total
+            if a_tenth or sys.stderr.isatty():
+                self.show()
+
+    def show(self) -> None:
+        """Write the line; in a terminal the next one, or a message of the compiler, covers it."""
+        covered = sys.stderr.isatty() and self.done < self.total
+        print(
+            f"cdl: compiling the core: {self.done} of {self.total} files",
+            end="\r" if covered else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def compile_stale(
     compiler, our_flags, cython_flags, sources, output_dir=None, macros=None, include_dirs=None, **_
 ) -> list[str]:
-    """What `compiler.compile` does, but on all cores and only where something changed."""
+    """What `compiler.compile` does, but on all cores and only what is stale."""
     _, objects, _, defines, build = compiler._setup_compile(
         output_dir, macros, include_dirs, sources, None, None
     )
-    newest = max(Path(path).stat().st_mtime for path in [*HEADERS, __file__])
+    shared = digest([*HEADERS, __file__])
+    parts = {item: digest([source], shared) for item, (source, _) in build.items()}
+    stale = [item for item in build if is_stale(item, parts[item])]
+    if not stale:
+        return objects
+    progress = Progress(len(stale))
 
     def compile_one(item: str) -> None:
         source, suffix = build[item]
-        made = Path(item).stat().st_mtime if Path(item).exists() else 0.0
-        if made <= max(newest, Path(source).stat().st_mtime):
-            flags = our_flags if source in SOURCES else cython_flags
+        flags = our_flags if source in SOURCES else cython_flags
+        with noted(item, parts[item]):
             compiler._compile(item, source, suffix, ["-c", *defines], flags, [])
+        progress.count()
 
     # Cython's file takes longest, so it starts first.
-    ours_last = sorted(build, key=lambda item: build[item][0] in SOURCES)
+    stale.sort(key=lambda item: build[item][0] in SOURCES)
     with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(compile_one, ours_last))
+        list(pool.map(compile_one, stale))
     return objects
 
 

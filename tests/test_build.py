@@ -1,6 +1,10 @@
-"""The sdist builds, and what comes out is one small wheel for every Python."""
+"""The sdist builds, and what comes out is one small wheel for every Python.
+
+What a build tells and what it leaves as it is are tried on a core of three files.
+"""
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -81,6 +85,91 @@ def test_core_exports_one_symbol(wheel, tmp_path):
     ).stdout
     symbols = {line.split()[-1] for line in listing.splitlines()} - {"_init", "_fini"}
     assert symbols == {"PyInit__core"}
+
+
+SMALL_TREE = {
+    "cdl/_core.pyx": 'include "_core_part.pxi"\n',
+    "cdl/_core_part.pxi": "cdef extern int one()\ndef value():\n    return one()\n",
+    "csrc/one.c": '#include "one.h"\nint one(void);\nint one(void) { return ONE; }\n',
+    "csrc/two.c": '#include "one.h"\nint two(void);\nint two(void) { return 2 * ONE; }\n',
+    "csrc/one.h": "#define ONE 1\n",
+}
+
+
+@pytest.fixture
+def small_tree(root, tmp_path, monkeypatch) -> Path:
+    """The real setup.py above a core that is compiled in a second."""
+    monkeypatch.setenv("CFLAGS", "-O0")
+    for name, text in SMALL_TREE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shutil.copy(root / "setup.py", tmp_path)
+    return tmp_path
+
+
+IN_PLACE = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+
+
+def build_in_place(tree: Path) -> str:
+    """Build as `make` does; what was told."""
+    return subprocess.run(IN_PLACE, cwd=tree, capture_output=True, text=True, check=True).stderr
+
+
+def test_a_build_tells_how_far_it_is(small_tree):
+    lines = [f"cdl: compiling the core: {k} of 3 files\n" for k in range(4)]
+    assert build_in_place(small_tree) == "".join(lines)
+
+
+def test_in_a_terminal_it_tells_that_in_one_line(small_tree):
+    ours, theirs = pty.openpty()
+    subprocess.run(IN_PLACE, cwd=small_tree, stderr=theirs, check=True)
+    os.close(theirs)
+    text = os.read(ours, 10_000).decode()
+    os.close(ours)
+    texts = [f"cdl: compiling the core: {k} of 3 files" for k in range(4)]
+    assert text == "\r".join(texts) + "\r\n"
+
+
+@pytest.mark.parametrize(
+    "changed, old, new, compiled",
+    [
+        ("csrc/one.c", "", "", 0),
+        ("csrc/one.c", "ONE", "ONE + 1", 1),
+        ("csrc/one.h", "1", "3", 3),
+        ("cdl/_core_part.pxi", "value", "number", 1),
+    ],
+)
+def test_what_was_compiled_is_used_again_until_a_source_changes(
+    small_tree, changed, old, new, compiled
+):
+    build_in_place(small_tree)
+    objects = {path: path.stat().st_mtime_ns for path in small_tree.glob("build/**/*.o")}
+    assert len(objects) == 3
+    for path in small_tree.glob("c*/**/*"):  # as a checkout does, and pip with files of Cython's
+        path.touch()
+    path = small_tree / changed
+    path.write_text(path.read_text().replace(old, new))
+    build_in_place(small_tree)
+    assert sum(path.stat().st_mtime_ns != made for path, made in objects.items()) == compiled
+
+
+def test_objects_of_other_flags_are_not_used(small_tree, monkeypatch):
+    build_in_place(small_tree)
+    monkeypatch.setenv("CFLAGS", "-O0 -DOTHER")
+    assert build_in_place(small_tree).endswith("3 of 3 files\n")
+
+
+def test_an_object_that_was_left_in_the_middle_is_made_again(small_tree):
+    source = small_tree / "csrc/one.c"
+    build_in_place(small_tree)
+    text = source.read_text()
+    source.write_text("int one(void) { return }\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        build_in_place(small_tree)
+    for made in small_tree.glob("build/**/one.o"):
+        made.write_text("")
+    source.write_text(text)
+    assert build_in_place(small_tree).endswith("1 of 1 files\n")
 
 
 def test_without_openmp_it_builds_and_trains_on_one_thread(unpacked, run_python, tmp_path):

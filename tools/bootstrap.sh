@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# bootstrap.sh - makes .venv with cdl and an extra (demo or dev) in it, from nothing but a clone.
+# bootstrap.sh - makes .venv with cdl and an extra (demo, test or dev) in it, from nothing but a clone.
 #
 #     tools/bootstrap.sh dev
 #
 # It needs a Python >= 3.11 with venv and headers, and a C compiler. What is missing is installed by apt-get
 # on Debian and Ubuntu as root; elsewhere one line names the package. PYTHON= chooses another interpreter,
-# VENV= another folder. A second call for the same extra does nothing.
+# VENV= another folder. A second call for the same extra does nothing,
+# nor does a call for a part of dev after one for dev.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 extra=${1:-dev}
 venv=${VENV:-.venv}
 stamp=$venv/ready-$extra
-if [ -x "$venv/bin/python" ] && [ "$stamp" -nt pyproject.toml ] && [ "$stamp" -nt "$0" ]; then
-    exit 0
-fi
+for ready in "$stamp" "$venv/ready-dev"; do
+    if [ -x "$venv/bin/python" ] && [ "$ready" -nt pyproject.toml ] && [ "$ready" -nt "$0" ]; then
+        exit 0
+    fi
+done
 
 say() { echo "cdl: $*" >&2; }
 
@@ -93,6 +96,18 @@ if ! is_new_enough "$venv/bin/python" || ! compiles "$venv/bin/python"; then
     say "making $venv with $("$python" --version)"
     "$python" -m venv --clear "$venv"
 fi
-say "installing cdl and the tools of '$extra' into $venv"
-PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install -q -e ".[$extra]"
+
+# The core is compiled before pip is called, since pip hides how far that is. Without an environment of
+# its own for the build pip takes the same objects, and leaves the tools for the next time that make builds.
+export PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
+say "installing what builds the core into $venv"
+"$venv/bin/python" - <<'END' | xargs "$venv/bin/python" -m pip install -q
+import tomllib
+
+with open("pyproject.toml", "rb") as file:
+    print(*tomllib.load(file)["build-system"]["requires"])
+END
+"$venv/bin/python" setup.py -q build_ext --inplace
+say "installing cdl and the packages of '$extra' into $venv"
+"$venv/bin/python" -m pip install -q --no-build-isolation -e ".[$extra]"
 touch "$stamp"
