@@ -7,6 +7,12 @@ CORE_FILES := $(C_FILES) $(shell find csrc -name '*.def') $(wildcard cdl/*.pyx c
 CORE := cdl/_core.abi3.so
 CLANG ?= $(firstword $(foreach n,clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 clang-15 clang-14,$(shell command -v $n)))
 PYTEST_ARGS ?=
+# Every kernel on every instruction set, training beside recordings of Keras, the same bits on any number
+# of threads, fork, files, and what README shows: what fails first where an installation is not sound.
+QUICK := $(addprefix tests/core/test_,activations.py losses.py optimizers.py gradients.py training.py) \
+    tests/promises/test_bits.py tests/promises/test_fork.py tests/saving/test_files.py tests/layers/test_layers.py \
+    $(addprefix tests/models/test_,fit_against_reference.py against_keras.py sequential.py functional.py) \
+    tests/test_main.py tests/test_readme.py
 COMMA := ,
 
 # A second build of the sources stands by itself in build/NAME. PYTHONSAFEPATH keeps the work tree, and with
@@ -15,19 +21,24 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel arm annotate clean
+.PHONY: help demo test test-quick slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/:/' | awk -F: '{printf "make %-10s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':[^#]*##' '{printf "make %-12s%s\n", $$1, $$2}'
 
 demo:  ## train a net on handwritten digits; writes demo.png
 	@tools/bootstrap.sh demo
 	@$(MAKE) -s $(CORE)
 	@$(BIN)/python -m cdl demo
 
-test: dev  ## the whole test suite
+test: dev  ## the whole test suite, about 6 minutes on two cores
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-quick:  ## is the installation sound? a choice of the tests, less than a minute
+	@tools/bootstrap.sh test
+	@$(MAKE) -s $(CORE)
+	$(BIN)/pytest -q $(QUICK) $(PYTEST_ARGS)
 
 slow: dev  ## the tests that take minutes: mutated files, killed processes, all of Keras's optimizers
 	$(BIN)/pytest --slow $(PYTEST_ARGS)

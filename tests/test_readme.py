@@ -1,6 +1,7 @@
 """The Python in README.md and docs/ runs as it stands, from top to bottom."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_python_of_a_page_runs(page, root, monkeypatch, tmp_path, capsys):
 
 def test_commands_of_the_readme_are_tasks(root):
     readme, makefile = ((root / name).read_text() for name in ("README.md", "Makefile"))
-    commands = set(re.findall(r"^\s*make (\w+)", readme, re.MULTILINE))
-    tasks = set(re.findall(r"^(\w+):.*##", makefile, re.MULTILINE))
-    assert {"demo", "test"} <= commands <= tasks
+    commands = set(re.findall(r"^\s+make ([\w-]+)|`make ([\w-]+)", readme, re.MULTILINE))
+    tasks = set(re.findall(r"^([\w-]+):.*##", makefile, re.MULTILINE))
+    assert {"demo", "test", "test-quick"} <= {a or b for a, b in commands} <= tasks
+
+
+def test_quick_tests_are_there(root):
+    listing = ["make", "--dry-run", "--no-print-directory", "test-quick", "VENV=nowhere"]
+    line = subprocess.run(listing, cwd=root, capture_output=True, text=True, check=True).stdout
+    paths = re.findall(r"tests/\S+", line)
+    assert len(paths) > 10
+    assert not [path for path in paths if not (root / path).is_file()]
