@@ -52,6 +52,7 @@ class Node:
         outputs: the tensors that came out, nested as the operation gives them.
         inputs: the tensors among the arguments, in order.
         serial: its number; a node's inputs have smaller ones.
+        index: its place among the calls of the operation; 0 in traced code.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Node:
         self.outputs = outputs
         self.inputs = tensors_in((args, kwargs))
         self.serial = next(_serials)
+        self.index = 0
         for i, tensor in enumerate(tree.flatten(outputs)):
             if isinstance(tensor, KerasTensor):
                 tensor.node, tensor.tensor_index = self, i
@@ -107,6 +109,7 @@ def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output
     else:
         nodes = getattr(operation, "_inbound_nodes", None)
         if nodes is not None:
+            node.index = len(nodes)
             nodes.append(node)
     return outputs
 

@@ -141,8 +141,7 @@ class KerasTensor(Listed):
         node = self.node
         if node is None:
             raise AttributeError(f"{self.name} is not the result of any operation")
-        nodes = getattr(node.operation, "_inbound_nodes", [])
-        return History(node.operation, nodes.index(node) if node in nodes else 0, self.tensor_index)
+        return History(node.operation, node.index, self.tensor_index)
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

@@ -99,10 +99,12 @@ class Wired(Interface):
         """Layers, Inputs included, and the functions of `cdl.ops` between them, in order."""
         return [] if self._wiring is None else list(self._wiring.operations)
 
-    def _nodes_of(self, operation: Any) -> list[graphs.Node]:
-        """The calls of an operation that belong to the model."""
-        nodes = self._call_nodes if self._wiring is None else self._wiring.nodes
-        return [node for node in nodes if node.operation is operation]
+    def _calls_by_layer(self) -> dict[int, list[graphs.Node]]:
+        """The calls that belong to the model, by the identity of the layer or function."""
+        found: dict[int, list[graphs.Node]] = {}
+        for node in self._call_nodes if self._wiring is None else self._wiring.nodes:
+            found.setdefault(id(node.operation), []).append(node)
+        return found
 
     def _branches(self) -> bool:
         """Whether the model is more than a straight line."""
@@ -110,13 +112,13 @@ class Wired(Interface):
         pairs = itertools.pairwise(nodes)
         return any([t.node for t in after.inputs] != [node] for node, after in pairs)
 
-    def _shape_after(self, operation: Any) -> Any:
-        """The shape of what a layer gives, batch axis included; None if it is not known."""
-        nodes = self._nodes_of(operation)
-        if not nodes:
-            return None
-        shapes = [tensor.shape for tensor in nodes[0].output_tensors]
-        return shapes[0] if len(shapes) == 1 else shapes
+    def _shapes_after_layers(self) -> dict[int, Any]:
+        """The shape of what each layer gives, batch axis included, by its identity, if known."""
+        found: dict[int, Any] = {}
+        for layer, nodes in self._calls_by_layer().items():
+            shapes = [tensor.shape for tensor in nodes[0].output_tensors]
+            found[layer] = shapes[0] if len(shapes) == 1 else shapes
+        return found
 
     def _structure_of(self, what: str, structure: Any) -> Any:
         if structure is None:

@@ -317,9 +317,12 @@ class Sequential(Model):
             raise AttributeError(f"Sequential model {self.name!r} has no output shape yet")
         return self._shapes[-1]
 
-    def _shape_after(self, layer: Any) -> Shape | None:
-        """Shape of what a layer of the stack gives, None before it is known."""
-        return self._shapes[self._stack.index(layer) + 1] if self._shapes else None
+    def _shapes_after_layers(self) -> dict[int, Any]:
+        """Shape of what each layer of the stack gives, by its identity; none before it is known."""
+        found: dict[int, Any] = {}
+        for layer, shape in zip(self._stack, self._shapes[1:], strict=False):
+            found.setdefault(id(layer), shape)
+        return found
 
     def _check_has_layers(self) -> None:
         if not self._stack:

@@ -1,7 +1,7 @@
 """The table of layers that `model.summary()` prints."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def print_summary(
     layers = _range(model.operations if wired else model.layers, layer_range)
     ends = positions or (_WIRED_POSITIONS if wired else _POSITIONS)
     table = _table(length, _widths(ends, length, show_trainable), show_trainable, wired)
-    for layer in layers:
-        _add_row(table, model, layer, 0, expand_nested, show_trainable, wired)
+    _add_rows(table, model, layers, 0, expand_nested, show_trainable, wired)
     parts = [f'[bold]Model: "{_escaped(model.name)}"[/bold]', table, *_totals(model)]
     if print_fn is None:
         _console(None, None).print(*parts, sep="\n")
@@ -58,10 +57,11 @@ def html_of(model: Any) -> str:
 
     wired = model._branches()
     heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
+    shapes, calls = _shapes(model), model._calls_by_layer()
     rows = []
     for layer in model.operations if wired else model.layers:
-        cells = [f"{layer.name} ({_kind(layer)})", _shape(model, layer), _count(layer)]
-        cells += [_sources(model, layer)] * wired
+        cells = [f"{layer.name} ({_kind(layer)})", shapes.get(id(layer), "?"), _count(layer)]
+        cells += [_sources(calls.get(id(layer), ()))] * wired
         rows.append(cells)
 
     def row(cells: Sequence[str], kind: str) -> str:
@@ -127,10 +127,10 @@ def _table(length: int, widths: list[int], show_trainable: bool, wired: bool) ->
     return Table(*columns, width=length, show_lines=True)
 
 
-def _add_row(
+def _add_rows(
     table: "Table",
     model: Any,
-    layer: Any,
+    layers: Sequence[Any],
     depth: int,
     expand_nested: bool,
     show_trainable: bool,
@@ -139,17 +139,19 @@ def _add_row(
     from rich.text import Text
 
     mark = "   " * depth + "└ " if depth else ""
-    row = [Text(f"{mark}{layer.name} ({_kind(layer)})"), Text(_shape(model, layer))]
-    row.append(Text(_count(layer)))
-    if wired:
-        row.append(Text(_sources(model, layer) if depth == 0 else "-"))
-    if show_trainable:
-        weights = bool(getattr(layer, "weights", ()))
-        row.append(Text(("Y" if layer.trainable else "N") if weights else "-"))
-    table.add_row(*row)
-    if expand_nested:
-        for inner in getattr(layer, "layers", ()):
-            _add_row(table, layer, inner, depth + 1, expand_nested, show_trainable, wired)
+    shapes = _shapes(model)
+    calls = model._calls_by_layer() if wired and depth == 0 else {}
+    for layer in layers:
+        row = [f"{mark}{layer.name} ({_kind(layer)})", shapes.get(id(layer), "?"), _count(layer)]
+        if wired:
+            row.append(_sources(calls.get(id(layer), ())))
+        if show_trainable:
+            weights = bool(getattr(layer, "weights", ()))
+            row.append(("Y" if layer.trainable else "N") if weights else "-")
+        table.add_row(*map(Text, row))
+        if expand_nested:
+            inner = getattr(layer, "layers", ())
+            _add_rows(table, layer, inner, depth + 1, expand_nested, show_trainable, wired)
 
 
 def _kind(layer: Any) -> str:
@@ -160,9 +162,11 @@ def _kind(layer: Any) -> str:
     return "".join(word.capitalize() for word in row.name.split("_"))
 
 
-def _shape(model: Any, layer: Any) -> str:
-    shape = model._shape_after(layer)
-    return "?" if shape is None else str(shape)
+def _shapes(model: Any) -> dict[int, str]:
+    """The shapes of what layers give, by their identity, where they are known."""
+    if not hasattr(model, "_shapes_after_layers"):  # a layer that holds others
+        return {}
+    return {layer: str(shape) for layer, shape in model._shapes_after_layers().items()}
 
 
 def _count(layer: Any) -> str:
@@ -171,10 +175,10 @@ def _count(layer: Any) -> str:
     return f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
 
 
-def _sources(model: Any, layer: Any) -> str:
-    """The tensors that a layer reads, as `layer[call][output]`."""
+def _sources(calls: Iterable[Any]) -> str:
+    """The tensors that calls of a layer read, as `layer[call][output]`."""
     found = []
-    for node in model._nodes_of(layer):
+    for node in calls:
         for tensor in node.inputs:
             made = tensor._keras_history
             found.append(f"{made.operation.name}[{made.node_index}][{made.tensor_index}]")

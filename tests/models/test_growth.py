@@ -3,8 +3,9 @@
 import pytest
 from growing import extra_work
 
-from cdl.layers import Dense, Input
-from cdl.models import Sequential
+from cdl.layers import Add, Dense, Input
+from cdl.models import Model, Sequential
+from cdl.utils import model_to_dot
 
 
 def dense(n):
@@ -59,6 +60,29 @@ def popped(n):
     return pop
 
 
+def chain(n):
+    x = first = Input((2,))
+    for layer in dense(n):
+        x = layer(x)
+    return Model(first, x)
+
+
+def branches(n):
+    first = Input((2,))
+    return Model(first, Add()([layer(first) for layer in dense(n)]))
+
+
+def one_layer_called_often(n):
+    x = first = Input((2,))
+    layer = Dense(2)
+    for _ in range(n):
+        x = layer(x)
+    return Model(first, x)
+
+
+MODELS = (stack, chain, branches, one_layer_called_often)
+
+
 @pytest.mark.parametrize(
     "work",
     [
@@ -70,4 +94,22 @@ def popped(n):
     ],
 )
 def test_each_layer_costs_the_same(work):
-    assert extra_work(work) < 1.01
+    assert extra_work(work) < 1.02
+
+
+def summary(model):
+    return lambda: model.summary(print_fn=len)
+
+
+def html(model):
+    return model._repr_html_
+
+
+def drawing(model):
+    return lambda: model_to_dot(model, show_shapes=True)
+
+
+@pytest.mark.parametrize("work", [summary, html, drawing])
+@pytest.mark.parametrize("make", MODELS)
+def test_what_is_done_with_a_model_costs_the_same_for_each_layer(make, work):
+    assert extra_work(lambda n: work(make(n))) < 1.02

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from models.nets import data, net
 
-from cdl.layers import Dense, Dropout, Input
+from cdl.layers import Dense, Dropout, Input, Layer
 from cdl.models import Sequential
 from cdl.utils import clear_session
 
@@ -175,6 +175,20 @@ def test_summary_opens_nested_models(capsys):
     model = Sequential([Input((4,)), inner])
     model.summary(expand_nested=True)
     assert NESTED in capsys.readouterr().out
+
+
+def test_summary_opens_a_layer_that_has_layers(capsys):
+    class Pair(Layer):
+        def __init__(self):
+            super().__init__()
+            self.layers = [Dense(2, name="first"), Dense(2, name="second")]
+
+        def call(self, x):
+            return self.layers[1](self.layers[0](x))
+
+    Sequential([Input((3,)), Pair()]).summary(expand_nested=True)
+    shown = capsys.readouterr().out
+    assert shown.index("pair (Pair)") < shown.index("└ first") < shown.index("└ second")
 
 
 @pytest.mark.parametrize(
