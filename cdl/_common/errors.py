@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from cdl._common.near_names import nearest
+from cdl._common.overriding import is_users
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -138,7 +139,7 @@ class Listed:
         users: set[str] = set()
         for each in type(self).__mro__:
             inner.update(vars(each).get("_inner", ()))
-            if not each.__module__.startswith("cdl."):
+            if is_users(each):
                 users.update(vars(each))
         return [name for name in super().__dir__() if name not in inner or name in users]
 
@@ -148,7 +149,7 @@ class Hinting(Listed):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls) and cls.__module__.startswith("cdl."):
+        if "__init__" in vars(cls) and not is_users(cls):
             setattr(cls, "__init__", hinted(vars(cls)["__init__"]))  # noqa: B010
 
 

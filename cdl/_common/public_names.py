@@ -11,6 +11,7 @@ from typing import Any
 from cdl._common.errors import name_plainly
 from cdl._common.missing_names import explained
 from cdl._common.near_names import nearest
+from cdl._common.overriding import is_users
 
 # Where a name is looked for that another module was asked for.
 _OTHERS = (
@@ -62,7 +63,7 @@ def _name_mixins_plainly(there: dict[str, Any]) -> None:
     own = [each for name, each in there.items() if isinstance(each, type) and name in names]
     _CLASSES.update(own)
     for base in {base for each in own for base in each.__mro__} - _CLASSES:
-        if base.__module__.startswith("cdl."):
+        if not is_users(base):
             name_plainly(base)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from cdl import tree
+from cdl._common.overriding import overrides
 from cdl._ir.program import Program
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
@@ -33,7 +34,7 @@ from cdl.layers.call_arguments import (
     takes,
 )
 from cdl.layers.running import as_float32, in_mode, named, training_around
-from cdl.layers.tracking import Tracking, is_users
+from cdl.layers.tracking import Tracking
 
 # The Sequential that each layer was last put into, which calls it when somebody asks for tensors.
 STACKS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
@@ -210,8 +211,7 @@ class Calling(Tracking):
     @classmethod
     def _tells_shapes(cls) -> bool:
         """Whether the user's class has a `compute_output_shape` of its own."""
-        owner = next(each for each in cls.__mro__ if "compute_output_shape" in vars(each))
-        return is_users(owner)
+        return overrides(cls, "compute_output_shape")
 
     def _spec_of(self, *args: Any, **kwargs: Any) -> Any:
         """The same by what the call does, unless the class has a `compute_output_spec` of its own.
@@ -370,12 +370,6 @@ class Calling(Tracking):
             return graph.lower(program, values)
         finally:
             program.calls = calls
-
-    def _computes_masks(self) -> bool:
-        """Whether the class has a `compute_mask` of its own that programs are to follow."""
-        cls = type(self)
-        owner = next(each for each in cls.__mro__ if "compute_mask" in vars(each))
-        return owner.__name__ != "Layer" and is_scripted(cls)
 
     # --- on arrays ---
 

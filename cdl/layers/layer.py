@@ -17,6 +17,7 @@ import numpy as np
 from cdl import regularizers, tree
 from cdl._common.errors import Hinting, step_aside
 from cdl._common.naming import unique
+from cdl._common.overriding import is_users
 from cdl._common.validation import expected, float32, not_recognized, not_yet
 from cdl._configs.identifiers import Family
 from cdl._configs.serialization import serialize
@@ -29,7 +30,7 @@ from cdl.layers.input_spec import check_specs
 from cdl.layers.kept import KeptPrograms
 from cdl.layers.running import named, path_of, training_around
 from cdl.layers.shapes import given_input_shape
-from cdl.layers.tracking import is_users, now
+from cdl.layers.tracking import now
 from cdl.layers.weighted import Weighted
 from cdl.random import core_seed
 
@@ -272,6 +273,11 @@ class Layer(Weighted, Hinting):
         del inputs
         return previous_mask if self.supports_masking else None
 
+    def _computes_masks(self) -> bool:
+        """Whether the class has a `compute_mask` of its own that programs are to follow."""
+        cls = type(self)
+        return cls.compute_mask is not Layer.compute_mask and is_scripted(cls)
+
     @overload
     def __call__(self, inputs: KerasTensor, *args: Any, **kwargs: Any) -> KerasTensor | Any: ...
     @overload
@@ -398,7 +404,7 @@ class Layer(Weighted, Hinting):
             NotImplementedError: some cannot be written down.
         """
         cls = type(self)
-        if not is_users(cls) or _owner_of(cls, "get_config") is not Layer:
+        if not is_users(cls) or cls.get_config is not Layer.get_config:
             return {}
         args, kwargs = self._given
         bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
@@ -427,11 +433,6 @@ class Layer(Weighted, Hinting):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-def _owner_of(cls: type, name: str) -> type:
-    """The class that defines a method of `cls`."""
-    return next(each for each in cls.__mro__ if name in vars(each))
 
 
 class Base:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
 from cdl.metrics.metric import Metric
 from cdl.random import SeedGenerator
-
-
-def is_users(cls: Any) -> bool:
-    """Whether a class of layers was written outside of cdl, and so may hold anything anywhere."""
-    return _is_users(cls)
-
-
-@functools.cache
-def _is_users(cls: Any) -> bool:
-    return not cls.__module__.startswith("cdl.")
-
 
 _clock = itertools.count()  # ticks where a layer is made, and where one may be put somewhere
 

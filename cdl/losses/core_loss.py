@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core
+from cdl._common.overriding import is_users, overrides
 from cdl._ir.emit import permute
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
@@ -177,7 +178,7 @@ def is_compiled(loss: Any) -> bool:
         return True
     if not isinstance(loss, CompiledLoss) or loss.by_formula:
         return False
-    return untouched(loss, CompiledLoss, "call", "__call__")
+    return not overrides(type(loss), "call", "__call__")
 
 
 def untouched(thing: Any, base: type, *methods: str) -> bool:
@@ -186,6 +187,6 @@ def untouched(thing: Any, base: type, *methods: str) -> bool:
     return not any(
         method in vars(cls)
         for cls in classes[: classes.index(base)]
-        if not cls.__module__.startswith("cdl.")
+        if is_users(cls)
         for method in methods
     )

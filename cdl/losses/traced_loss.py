@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdl._common.overriding import own_base
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.losses.core_loss import CompiledLoss, is_compiled
@@ -105,8 +106,8 @@ def traced(
         function = type(loss.loss).__call__
         reason = "it overrides __call__: override call(y_true, y_pred) instead"
     elif isinstance(loss, CompiledLoss) and not loss.by_formula:
-        base = next(c for c in type(loss).__mro__ if c.__module__.startswith("cdl."))
-        reason = f"its class is derived from {base.__name__}: derive it from Loss instead"
+        base = own_base(type(loss)).__name__
+        reason = f"its class is derived from {base}: derive it from Loss instead"
     else:
         graph, reason = follow(loss.call, y_shape, output_shape)
     if graph is not None:

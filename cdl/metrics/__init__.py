@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 from cdl import losses
+from cdl._common.overriding import is_users
 from cdl._common.public_names import publish
 from cdl.compat import short_names
 from cdl.losses import (
@@ -210,7 +212,7 @@ def resolve(
         compiled = loss() if loss is not None else None  # a loss that is no metric by itself
         if isinstance(compiled, CompiledLoss):
             return MeanOfLoss(compiled, name)
-    elif str(getattr(metric, "__module__", "")).startswith("cdl."):
+    elif isinstance(metric, FunctionType) and not is_users(metric):
         own: Metric = family.find(name)(name=name)  # a function that a class stands for
         return own
     mean = MeanMetricWrapper(metric, name=name)

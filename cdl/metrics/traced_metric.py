@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from cdl._common.overriding import is_users, own_base
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.untraced import Untraced, reason_of
@@ -157,23 +158,19 @@ def with_states(
         output_shape: shape of the predictions, batch axis included.
     """
     cls = type(metric)
-    if is_compiled(metric) or isinstance(metric, MeanMetricWrapper) or _is_cdls(cls):
+    if is_compiled(metric) or isinstance(metric, MeanMetricWrapper) or not is_users(cls):
         return None, None
     try:
         if isinstance(metric, (Compiled, Mean)):
-            base = next(each for each in cls.__mro__ if _is_cdls(each))
+            base = own_base(cls).__name__
             raise NotFollowedError(
-                f"its class is derived from {base.__name__}: derive it from Metric instead"
+                f"its class is derived from {base}: derive it from Metric instead"
             )
         if None in (*y_shape[1:], *output_shape[1:]):
             raise NotFollowedError("sizes of a sample are not known")
         return TracedStates(metric, y_shape, output_shape), None
     except NotFollowedError as error:
         return None, Untraced(f"metric {metric.name!r}", cls.update_state, str(error))
-
-
-def _is_cdls(cls: type) -> bool:
-    return cls.__module__.startswith("cdl.")
 
 
 class TracedMean(MeanMetricWrapper, Compiled):

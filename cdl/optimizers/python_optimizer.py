@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import initializers
+from cdl._common.overriding import overrides
 from cdl._common.validation import float32, not_yet
 from cdl._tracing.variable import Variable
 from cdl.optimizers.apply import Applying
@@ -52,7 +53,7 @@ class Written(Applying):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Notes an `update_step` of the user's own."""
         super().__init_subclass__(**kwargs)
-        if "update_step" in vars(cls) and not cls.__module__.startswith("cdl."):
+        if overrides(cls, "update_step"):
             cls.is_written = True
             cls.by_step = True  # type: ignore[attr-defined]
 

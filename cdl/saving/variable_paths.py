@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 from cdl._common.naming import snake_case
+from cdl._common.overriding import is_users
 from cdl.layers import Layer
-from cdl.layers.tracking import is_users
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
 
@@ -92,7 +92,7 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
 @cache
 def _skipped(cls: type) -> frozenset[str]:
     """Names that are those of cdl's own base classes."""
-    bases = [each for each in cls.__mro__ if each.__module__.startswith("cdl.")]
+    bases = [each for each in cls.__mro__ if not is_users(each)]
     found: set[str] = set()
     for base in bases:
         found |= vars(base).keys()

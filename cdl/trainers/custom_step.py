@@ -5,10 +5,9 @@ arrays, and says itself what becomes of them. What runs it is in the place of an
 epochs, hooks and validation are the same for it.
 """
 
-import functools
 import re
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from cdl import data, tree
 from cdl._common import clock
+from cdl._common.overriding import overrides
 from cdl.data import brief
 from cdl.utils.tuples import pack_x_y_sample_weight
 
@@ -30,20 +30,9 @@ _OWN = {
 _OF_TAPES = re.compile("has no attribute '(_id|backward|requires_grad_?)'")
 
 
-def _overrides(cls: Any, name: str) -> bool:
-    """Whether a class of a user's own has that method."""
-    owner = next((each for each in cls.__mro__ if name in vars(each)), None)
-    return owner is not None and not owner.__module__.startswith("cdl.")
-
-
-def _steps_itself(cls: Any, kind: str) -> bool:
+def steps_itself(cls: Any, kind: str) -> bool:
     """Whether models of a class say themselves what becomes of a batch: see Steps."""
-    return any(overrides(cls, name) for name in _OWN[kind])
-
-
-# Every call with one batch asks, and the answer is always the same.
-overrides: Callable[[Any, str], bool] = functools.lru_cache(1024)(_overrides)
-steps_itself: Callable[[Any, str], bool] = functools.lru_cache(1024)(_steps_itself)
+    return overrides(cls, *_OWN[kind])
 
 
 class Nested:

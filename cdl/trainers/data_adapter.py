@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cdl import _core, data, losses, tree
 from cdl._common.errors import warn
+from cdl._common.overriding import overrides
 from cdl.trainers.compile_utils import Compiled, Head, Settled
-from cdl.trainers.custom_step import arrays_in, overrides
+from cdl.trainers.custom_step import arrays_in
 from cdl.trainers.frame_columns import notice
 from cdl.trainers.signature import Info, Shape, labels
 

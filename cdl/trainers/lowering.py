@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cdl import _core, losses, metrics, regularizers, tree
+from cdl._common.overriding import overrides
 from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
 from cdl.layers.call_arguments import takes
 from cdl.trainers.batch_loss import Place, WholeLoss
 from cdl.trainers.compile_utils import Compiled, Head, Reported, Settled
 from cdl.trainers.custom_loss import given_to_loss, lower_own_loss
-from cdl.trainers.custom_step import overrides
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.eager_step import Calls
 from cdl.trainers.signature import Info

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from cdl._common import clock
 from cdl._common.errors import warn
+from cdl._common.overriding import overrides
 from cdl._core import Executor
 from cdl._tracing.untraced import Untraced
 from cdl.layers.weighted import changes
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Reported, Settled
-from cdl.trainers.custom_step import names_of, overrides
+from cdl.trainers.custom_step import names_of
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.gradients import Gradients
 from cdl.trainers.host_functions import PythonParts, Restraints

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.errors import hint, hinted, shown_as, warn
+from cdl._common.overriding import overrides
 from cdl._ir.program import Program
 from cdl.callbacks import History
 from cdl.compat import OlderMethods, renamed
 from cdl.data.arrays import REAL_KINDS
 from cdl.trainers import arguments, fit_loop, predict
 from cdl.trainers.compile_utils import Compiled
-from cdl.trainers.custom_step import flat_logs, overrides, steps_itself
+from cdl.trainers.custom_step import flat_logs, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.lowering import program_of

@@ -1,0 +1,31 @@
+"""What is the user's: the classes written outside of cdl, and the methods that these override.
+
+Classes of cdl's own override one another's methods, so that comparing with the method of one base
+would not tell whose a method is. The class that defines it does.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+
+def is_users(thing: Any) -> bool:
+    """Whether a class or function was written outside of cdl, and so may do anything."""
+    return not (thing.__module__ or "").startswith("cdl.")
+
+
+def _overrides(cls: type, *names: str) -> bool:
+    """Whether objects of a class have a method or property of one of these names from the user."""
+    found = (next((each for each in cls.__mro__ if name in vars(each)), None) for name in names)
+    return any(definer is not None and is_users(definer) for definer in found)
+
+
+# Every call with one batch asks, and the answer is always the same.
+overrides: Callable[..., bool] = functools.lru_cache(1024)(_overrides)
+
+
+def own_base(cls: type) -> type:
+    """The nearest class of cdl's own among the bases of a class, or the class itself."""
+    return next(each for each in cls.__mro__ if not is_users(each))
