@@ -5,6 +5,9 @@ import pytest
 from programs import ISAS, dense, predict, weight
 from windows import Window, behind_weights, check, check_bits, check_judge
 
+from cdl import _core
+from cdl._ir.program import Program
+
 
 class Case(Window):
     """A convolution: a window, columns of the image and the map, and groups."""
@@ -119,3 +122,42 @@ def test_numbers_of_a_transposed_one_that_no_window_sees_are_its_bias():
     y = predict(program, [np.ones((1, 3, 2), np.float32)])
     for unseen in (2, 3, 4, 7, 8, 9):
         np.testing.assert_allclose(y[0, unseen], np.tanh(bias), rtol=1e-6)
+
+
+WRONG = {
+    "a number too few": {"numbers": (2, 1, 1, 0)},
+    "numbers of another axis": {"numbers": (2, 1, 1, 0) * 2 + (1,)},
+    "a size of 0": {"numbers": (0, 1, 1, 0, 1)},
+    "a stride of 0": {"numbers": (2, 0, 1, 0, 1)},
+    "a dilation of 0": {"numbers": (2, 1, 0, 0, 1)},
+    "half a stride": {"numbers": (2, 1.5, 1, 0, 1)},
+    "not a number": {"numbers": (2, 1, 1, np.nan, 1)},
+    "a size beyond all memory": {"numbers": (2.0**60, 1, 1, 0, 1)},
+    "no group": {"numbers": (2, 1, 1, 0, 0)},
+    "groups that do not divide": {"numbers": (2, 1, 1, 0, 3)},
+    "half a group": {"numbers": (2, 1, 1, 0, 1.5)},
+    "a kernel of other columns": {"kernel": (2, 4, 7)},
+    "a kernel of other taps": {"kernel": (3, 4, 6)},
+    "a bias of other columns": {"bias": (5,)},
+    "a bias that is a matrix": {"bias": (1, 6)},
+    "a map of other columns": {"y": (8, 5)},
+    "a map of other axes": {"y": (2, 4, 6)},
+    "no axis": {"x": (4,), "y": (6,), "numbers": (1,)},
+    "four axes": {"x": (1, 1, 1, 9, 4), "y": (1, 1, 1, 8, 6), "numbers": (1, 1, 1, 0) * 4 + (1,)},
+    "an activation that needs more than its value": {"activation": "silu"},
+}
+
+
+def executor(x=(9, 4), y=(8, 6), numbers=(2, 1, 1, 0, 1), kernel=(2, 4, 6), bias=(6,), **options):
+    program = Program()
+    params = weight(np.ones(kernel)), weight(np.ones(bias))
+    x = program.input(x)
+    program.output(program.emit("conv", [x], y, params, numbers=numbers, **options))
+    return _core.Executor(program, 2)
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_no_convolution_is_refused(what):
+    executor()
+    with pytest.raises(ValueError):
+        executor(**WRONG[what])
