@@ -95,26 +95,33 @@ CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const struct c
     }
 }
 
-/* Rows of a are places of a window: c = init + the sum. */
+/* Rows of a are places of a window: c = init + the sum, or 0 where that is negative and it `cuts`.
+ */
 CDL_INLINE void place_tile(const size_t mr, const size_t nv, const struct cdl_taps *taps,
-                           const float *a, size_t lda, const float *b, size_t ldb,
-                           const float *init, size_t ldi, float *c, size_t ldc) {
+                           const float *a, size_t step_i, size_t step_p, const float *b, size_t ldb,
+                           const float *init, bool cuts, float *c, size_t ldc) {
     tile_sums acc;
-    load_tile(mr, nv, init, ldi, acc);
-    accumulate_taps(mr, nv, taps, a, lda, 1, b, ldb, acc);
+    load_tile(mr, nv, init, 0, acc);
+    accumulate_taps(mr, nv, taps, a, step_i, step_p, b, ldb, acc);
+    if (cuts) {
+        CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
+                vf_select(acc[i][j] < vf_splat(0), vf_splat(0), acc[i][j]);
+        }
+    }
     store_tile(mr, nv, acc, c, ldc);
 }
 
-/* k is places of a window, rows of c are what lies side by side in a: c += the sum, which begins
- * at 0, so that its error does not grow with what c holds. */
+/* k is places of a window: c += the sum, which begins at 0, so that its error does not grow with
+ * what c holds. */
 CDL_INLINE void pair_tile(const size_t mr, const size_t nv, const struct cdl_taps *taps,
-                          const float *a, size_t lda, const float *b, size_t ldb, float *c,
-                          size_t ldc) {
+                          const float *a, size_t step_i, size_t step_p, const float *b, size_t ldb,
+                          float *c, size_t ldc) {
     tile_sums acc;
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_splat(0);
     }
-    accumulate_taps(mr, nv, taps, a, 1, lda, b, ldb, acc);
+    accumulate_taps(mr, nv, taps, a, step_i, step_p, b, ldb, acc);
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) {
             float *to = c + i * ldc + j * CDL_VLEN;
@@ -125,12 +132,13 @@ CDL_INLINE void pair_tile(const size_t mr, const size_t nv, const struct cdl_tap
 
 #define CASE(MR)                                                                                   \
     case MR:                                                                                       \
-        if (MR <= CDL_GEMM_ROWS(nv)) place_tile(MR, nv, taps, a, lda, b, ldb, init, ldi, c, ldc);  \
+        if (MR <= CDL_GEMM_ROWS(nv))                                                               \
+            place_tile(MR, nv, taps, a, step_i, step_p, b, ldb, init, cuts, c, ldc);               \
         break;
 
 CDL_INLINE void place_tile_of(size_t mr, const size_t nv, const struct cdl_taps *taps,
-                              const float *a, size_t lda, const float *b, size_t ldb,
-                              const float *init, size_t ldi, float *c, size_t ldc) {
+                              const float *a, size_t step_i, size_t step_p, const float *b,
+                              size_t ldb, const float *init, bool cuts, float *c, size_t ldc) {
     switch (mr) {
         CASE(1)
         CASE(2)
@@ -141,12 +149,12 @@ CDL_INLINE void place_tile_of(size_t mr, const size_t nv, const struct cdl_taps 
 #undef CASE
 #define CASE(MR)                                                                                   \
     case MR:                                                                                       \
-        if (MR <= CDL_GEMM_ROWS(nv)) pair_tile(MR, nv, taps, a, lda, b, ldb, c, ldc);              \
+        if (MR <= CDL_GEMM_ROWS(nv)) pair_tile(MR, nv, taps, a, step_i, step_p, b, ldb, c, ldc);   \
         break;
 
 CDL_INLINE void pair_tile_of(size_t mr, const size_t nv, const struct cdl_taps *taps,
-                             const float *a, size_t lda, const float *b, size_t ldb, float *c,
-                             size_t ldc) {
+                             const float *a, size_t step_i, size_t step_p, const float *b,
+                             size_t ldb, float *c, size_t ldc) {
     switch (mr) {
         CASE(1)
         CASE(2)

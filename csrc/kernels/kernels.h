@@ -37,6 +37,17 @@ struct cdl_taps {
     size_t k;
 };
 
+/* Places of rows as lines, one for each tap of a row, tap along it, and column: line (t0, t1, t2)
+ * has x[t . tap_step + row row_step + place place_step]. A register may be read and written behind
+ * the last. */
+struct cdl_unrolling {
+    const float *x;
+    size_t rows, row_step, places, place_step;
+    size_t taps[3], tap_step[3];
+    float *y;
+    size_t ldy;
+};
+
 /* One call of a loss or metric kernel: `rows` lines of n predictions y against targets t. */
 struct cdl_scoring {
     size_t rows, n;

@@ -66,7 +66,7 @@ bool cdl_fits_window(const struct cdl_param *w, const struct cdl_window *window,
 size_t cdl_convolution_floats(const struct cdl_convolution *job, bool back, bool training) {
     const size_t map = cdl_map_floats(job), image = cdl_image_floats(job);
     if (!training) return back ? image : map;
-    const size_t both = map > image ? map : image, pairs = cdl_pairs_floats();
+    const size_t both = map > image ? map : image, pairs = cdl_pairs_floats(job);
     return both > pairs ? both : pairs;
 }
 

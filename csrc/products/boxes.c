@@ -3,13 +3,14 @@
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-/* How many numbers of each axis are taken at a time: inner axes whole, if they are few enough. */
-static struct cdl_box largest_box(const struct cdl_window *window, size_t samples) {
+/* Inner axes whole, if they are few enough. */
+struct cdl_box cdl_largest_box(const struct cdl_window *window, size_t samples) {
     struct cdl_box box = {.n = {0}};
     size_t left = CDL_BOX_PLACES;
     for (int d = CDL_AXES; d >= 0; d--) {
         const size_t all = d ? window->axis[d - 1].map : samples;
-        box.n[d] = least(all, left ? left : 1);
+        const size_t most = least(all, left ? left : 1), boxes = (all + most - 1) / most;
+        box.n[d] = (all + boxes - 1) / boxes;
         left /= all;
     }
     return box;
@@ -18,7 +19,7 @@ static struct cdl_box largest_box(const struct cdl_window *window, size_t sample
 void cdl_each_box(const struct cdl_window *window, const struct cdl_context *ctx, size_t samples,
                   cdl_box_fn *visit, void *who) {
     const struct cdl_axis *axis = window->axis;
-    const struct cdl_box all = largest_box(window, samples);
+    const struct cdl_box all = cdl_largest_box(window, samples);
     for (size_t s = 0; s < samples; s += all.n[0]) {
         for (size_t u = 0; u < axis[0].map; u += all.n[1]) {
             if (cdl_stopped(ctx)) return;

@@ -23,6 +23,9 @@ typedef void cdl_box_fn(void *who, const struct cdl_box *box);
 void cdl_each_box(const struct cdl_window *window, const struct cdl_context *ctx, size_t samples,
                   cdl_box_fn *visit, void *who);
 
+/* The largest box of a walk over so many samples; numbers are dealt evenly over boxes. */
+struct cdl_box cdl_largest_box(const struct cdl_window *window, size_t samples);
+
 /* Floats from a field's first number to the first of a box. */
 size_t cdl_box_offset(const struct cdl_field *map, const struct cdl_box *box);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "products/unroll.h"
 
 /* Places that go through a panel together before their activation, as in matmul.c. */
 enum { ROW_GROUP = 48 };
@@ -39,8 +40,10 @@ struct product {
     struct slice slice;
     const float *b;
     size_t ldb, read; /* read: the first column of what is read */
+    size_t step;      /* from a number of a run to the next */
     float init[CDL_PANEL];
-    int activation;
+    bool cuts;      /* what is negative becomes 0 */
+    int activation; /* that is not done so */
     const float *params;
     float *block; /* ROW_GROUP x CDL_PANEL */
     double work;  /* since the last look at the watch */
@@ -63,12 +66,33 @@ static void multiply_places(void *who, const struct cdl_places *row) {
         float *to = p->slice.direct ? first : p->block;
         const size_t ld = p->slice.direct ? row->to_step : width;
         kernels->gemm_places(m, width, taps, row->from + i * row->from_step + p->read,
-                             row->from_step, p->b + row->weights, p->ldb, p->init, 0, to, ld);
+                             row->from_step, p->step, p->b + row->weights, p->ldb, p->init, p->cuts,
+                             to, ld);
         if (p->activation != CDL_ACTIVATION_linear)
             kernels->activation[p->activation](m, width, to, ld, to, ld, p->params);
         if (!p->slice.direct)
             kernels->copy_columns(m, p->slice.live, to + p->slice.skip, ld, first, row->to_step);
     }
+}
+
+/* Samples that go through a slice of the weights before the next: they are to stay in L2, but to
+ * outweigh the slice, which is read anew for them. */
+static size_t samples_at_a_time(const struct cdl_convolution *job) {
+    enum { FLOATS = 64 * 1024 };
+    const size_t each = job->image.sample + job->map.sample, slice = job->w->rows * CDL_PANEL;
+    const size_t floats = slice > FLOATS ? slice : FLOATS;
+    return each < floats ? floats / each : 1;
+}
+
+static struct product product_of(const struct cdl_context *ctx, int activation, const float *params,
+                                 float *block) {
+    const bool cuts = activation == CDL_ACTIVATION_plain_relu;
+    return (struct product){.ctx = ctx,
+                            .step = 1,
+                            .cuts = cuts,
+                            .activation = cuts ? CDL_ACTIVATION_linear : activation,
+                            .params = params,
+                            .block = block};
 }
 
 static void set_init(struct product *p, const float *bias) {
@@ -92,37 +116,93 @@ static void widen(const struct cdl_param *w, float *to) {
 
 enum { BLOCK_FLOATS = ROW_GROUP * CDL_PANEL };
 
-size_t cdl_map_floats(const struct cdl_convolution *job) {
-    return BLOCK_FLOATS + (job->w->cols == 1 ? job->w->rows * CDL_LINE : 0);
+static size_t wide_floats(const struct cdl_param *w) {
+    return w->cols == 1 ? w->rows * CDL_LINE : 0;
 }
 
-void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *ctx, size_t samples,
-                  const float *bias, int activation, const float *params, float *scratch) {
+static bool unrolls(const struct cdl_convolution *job) {
+    return job->groups == 1 && cdl_unrolls(job->window, job->image.columns);
+}
+
+size_t cdl_map_floats(const struct cdl_convolution *job) {
+    const size_t lines = unrolls(job) ? cdl_unrolled_floats(job->window, job->image.columns) : 0;
+    return BLOCK_FLOATS + wide_floats(job->w) + lines;
+}
+
+/* A product of images and weights. */
+struct mapping {
+    const struct cdl_convolution *job;
+    struct product p;
+    const float *bias, *wide; /* wide: the only column of the weights */
+    float *lines;             /* of unrolled windows */
+    bool direct;              /* all slices so far are */
+};
+
+/* Makes ready the slice that begins at column `at`. */
+static void set_slice(struct mapping *m, size_t at) {
+    const struct cdl_convolution *job = m->job;
     const struct cdl_param *w = job->w;
-    struct product p = {.ctx = ctx, .activation = activation, .params = params, .block = scratch};
+    struct product *p = &m->p;
+    p->slice = slice_at(&job->map, job->groups, at, true);
+    m->direct &= p->slice.direct;
+    const size_t begin = at - p->slice.skip, panel = begin / CDL_PANEL * CDL_PANEL;
+    p->read = p->slice.group * (job->image.columns / job->groups);
+    p->ldb = m->wide ? CDL_LINE : cdl_panel_width(w->cols, panel);
+    p->b = m->wide ? m->wide : w->w + panel * w->rows + begin - panel;
+    set_init(p, m->bias);
+}
+
+static void multiply_box(void *who, const struct cdl_box *box) {
+    struct mapping *m = who;
+    const struct cdl_convolution *job = m->job;
+    cdl_unroll(job->window, m->p.ctx->kernels, &job->image, box, m->lines);
+    const struct cdl_places row = {.taps = {.n = {1, 1, 1}, .k = job->w->rows},
+                                   .n = box->n[0] * box->n[1] * box->n[2] * box->n[3],
+                                   .from = m->lines,
+                                   .to = job->map.lines + cdl_box_offset(&job->map, box),
+                                   .from_step = 1,
+                                   .to_step = job->map.ld};
+    for (size_t at = 0; at < job->map.columns; at += m->p.slice.live) {
+        set_slice(m, at);
+        multiply_places(&m->p, &row);
+    }
+}
+
+static void multiply_samples(struct mapping *m, size_t first, size_t samples) {
+    const struct cdl_convolution *job = m->job;
     struct cdl_walk walk = {.window = job->window,
                             .spans = job->spans,
                             .from = &job->image,
                             .to = &job->map,
                             .depth = job->image.columns / job->groups};
-    if (w->cols == 1) widen(w, scratch + BLOCK_FLOATS);
-    bool direct = true;
-    const size_t each = cdl_samples_at_a_time(&job->image, &job->map);
-    for (size_t first = 0; first < samples; first += each) {
-        for (size_t at = 0; at < job->map.columns; at += p.slice.live) {
-            p.slice = slice_at(&job->map, job->groups, at, true);
-            direct &= p.slice.direct;
-            const size_t begin = at - p.slice.skip, panel = begin / CDL_PANEL * CDL_PANEL;
-            p.read = p.slice.group * walk.depth;
-            p.ldb = w->cols == 1 ? CDL_LINE : cdl_panel_width(w->cols, panel);
-            p.b = w->cols == 1 ? scratch + BLOCK_FLOATS : w->w + panel * w->rows + begin - panel;
-            set_init(&p, bias);
-            walk.each = walk.depth * p.ldb;
-            cdl_walk(&walk, first, least(samples - first, each), multiply_places, &p);
-            if (cdl_stopped(ctx)) return;
-        }
+    for (size_t at = 0; at < job->map.columns; at += m->p.slice.live) {
+        set_slice(m, at);
+        walk.each = walk.depth * m->p.ldb;
+        cdl_walk(&walk, first, samples, multiply_places, &m->p);
+        if (cdl_stopped(m->p.ctx)) return;
     }
-    if (!direct) clear_pads(&job->map, samples);
+}
+
+void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *ctx, size_t samples,
+                  const float *bias, int activation, const float *params, float *scratch) {
+    const struct cdl_param *w = job->w;
+    float *wide = scratch + BLOCK_FLOATS;
+    struct mapping m = {.job = job,
+                        .p = product_of(ctx, activation, params, scratch),
+                        .bias = bias,
+                        .wide = w->cols == 1 ? wide : NULL,
+                        .lines = wide + wide_floats(w),
+                        .direct = true};
+    if (w->cols == 1) widen(w, wide);
+    if (unrolls(job)) {
+        m.p.step = CDL_UNROLLED_LINE;
+        cdl_each_box(job->window, ctx, samples, multiply_box, &m);
+    } else {
+        const size_t each = samples_at_a_time(job);
+        for (size_t first = 0; first < samples && !cdl_stopped(ctx); first += each)
+            multiply_samples(&m, first, least(samples - first, each));
+    }
+    if (!m.direct) clear_pads(&job->map, samples);
 }
 
 size_t cdl_image_floats(const struct cdl_convolution *job) {
@@ -160,7 +240,7 @@ static void turn(const struct cdl_convolution *job, const struct cdl_kernels *ke
 void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_context *ctx,
                        size_t samples, const float *bias, int activation, const float *params,
                        float *scratch) {
-    struct product p = {.ctx = ctx, .activation = activation, .params = params, .block = scratch};
+    struct product p = product_of(ctx, activation, params, scratch);
     struct cdl_walk walk = {.window = job->window,
                             .spans = job->spans,
                             .from = &job->map,

@@ -41,7 +41,7 @@ size_t cdl_image_floats(const struct cdl_convolution *job);
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
                      struct cdl_trained *w, struct cdl_trained *bias, float *scratch, int thread,
                      int n_threads);
-size_t cdl_pairs_floats(void);
+size_t cdl_pairs_floats(const struct cdl_convolution *job);
 
 /* A row of parameters, one for each of a field's columns, learns from the field's sums. */
 void cdl_learn_columns(struct cdl_trained *row, const struct cdl_context *ctx,

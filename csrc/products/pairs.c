@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "products/boxes.h"
 #include "products/convolve.h"
+#include "products/unroll.h"
 
 /* Blocks of 64 x 64 weights that a thread sums at a time: 256 KB. */
 enum { BLOCKS = 16, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
@@ -21,9 +22,9 @@ struct sums {
     const struct cdl_convolution *job;
     const struct cdl_kernels *kernels;
     size_t first, n;
-    bool w, bias; /* which of them learns */
-    float *g, *by_column, *block, *wide;
-    struct cdl_field map; /* of the box: lines begin at its first number */
+    bool w, bias;                                /* which of them learns */
+    float *g, *by_column, *block, *wide, *lines; /* lines: of unrolled windows, or NULL */
+    struct cdl_field map;                        /* of the box: lines begin at its first number */
 };
 
 /* A map of one column, as the first of lines of a register or more: those of a box. */
@@ -54,10 +55,19 @@ static void multiply(const struct sums *sums, const struct cdl_box *box, size_t 
                      size_t rows, size_t column, size_t width, float *g, size_t ldg) {
     const struct cdl_convolution *job = sums->job;
     struct cdl_pairs pairs;
+    if (sums->lines) {
+        const struct cdl_taps run = {.n = {1, 1, 1},
+                                     .k = box->n[0] * box->n[1] * box->n[2] * box->n[3]};
+        sums->kernels->gemm_pairs(
+            rows, width, &run,
+            sums->lines + (tap * job->image.columns + channel) * CDL_UNROLLED_LINE,
+            CDL_UNROLLED_LINE, 1, sums->map.lines + column, sums->map.pitch[2], g, ldg);
+        return;
+    }
     if (!cdl_pairs_of(job->window, box, tap, &job->image, &sums->map, &pairs)) return;
-    sums->kernels->gemm_pairs(rows, width, &pairs.taps,
-                              job->image.lines + pairs.image + (ptrdiff_t)channel, pairs.image_step,
-                              sums->map.lines + pairs.map + column, pairs.map_step, g, ldg);
+    sums->kernels->gemm_pairs(
+        rows, width, &pairs.taps, job->image.lines + pairs.image + (ptrdiff_t)channel, 1,
+        pairs.image_step, sums->map.lines + pairs.map + column, pairs.map_step, g, ldg);
 }
 
 /* `live` of a panel's columns, all of one group, `skip` columns behind a whole line. Where they
@@ -74,7 +84,7 @@ static void add_columns(const struct sums *sums, const struct cdl_box *box, stru
     if (!direct) memset(to, 0, block.rows * width * sizeof(float));
     for (size_t row = 0, rows; row < block.rows; row += rows) {
         const size_t tap = (block.row + row) / each, channel = (block.row + row) % each;
-        rows = least(each - channel, block.rows - row);
+        rows = sums->lines ? block.rows : least(each - channel, block.rows - row);
         multiply(sums, box, tap, group * each + channel, rows, column - skip, width, to + row * ld,
                  ld);
     }
@@ -116,6 +126,8 @@ static void add_sums(const struct sums *sums, const struct cdl_box *box, struct 
 static void add_box(void *who, const struct cdl_box *box) {
     struct sums *sums = who;
     const struct cdl_field *map = &sums->job->map;
+    if (sums->lines && sums->w)
+        cdl_unroll(sums->job->window, sums->kernels, &sums->job->image, box, sums->lines);
     if (map->columns == 1)
         widen(sums, box);
     else
@@ -136,8 +148,13 @@ static void clear_pads(const struct cdl_convolution *job, struct cdl_block block
     }
 }
 
-size_t cdl_pairs_floats(void) {
-    return (BLOCKS + 1) * BLOCK_FLOATS + BLOCKS * CDL_PANEL + CDL_BOX_PLACES * CDL_LINE;
+static bool unrolls(const struct cdl_convolution *job) {
+    return job->groups == 1 && cdl_unrolls(job->window, job->image.columns);
+}
+
+size_t cdl_pairs_floats(const struct cdl_convolution *job) {
+    const size_t lines = unrolls(job) ? cdl_unrolled_floats(job->window, job->image.columns) : 0;
+    return (BLOCKS + 1) * BLOCK_FLOATS + BLOCKS * CDL_PANEL + CDL_BOX_PLACES * CDL_LINE + lines;
 }
 
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
@@ -149,6 +166,7 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
     sums.by_column = sums.g + BLOCKS * BLOCK_FLOATS;
     sums.block = sums.by_column + BLOCKS * CDL_PANEL;
     sums.wide = sums.block + BLOCK_FLOATS;
+    if (unrolls(job)) sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
     memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
     const size_t blocks = cdl_blocks(job->w),
                  end = blocks * (size_t)(thread + 1) / (size_t)n_threads;

@@ -4,8 +4,6 @@
 /* Fewer places in a row than this leave a tile half empty: another axis is looked for. */
 enum { FEW = 6 };
 
-enum { SAMPLE_FLOATS = 64 * 1024 };
-
 /* The axes of what is written, samples first: how many, and floats from one to the next. */
 struct axes {
     size_t n[CDL_AXES + 1], from[CDL_AXES + 1], to[CDL_AXES + 1];
@@ -96,9 +94,4 @@ void cdl_walk(const struct cdl_walk *walk, size_t first, size_t samples, cdl_pla
             }
         }
     }
-}
-
-size_t cdl_samples_at_a_time(const struct cdl_field *from, const struct cdl_field *to) {
-    const size_t each = from->sample + to->sample;
-    return each < SAMPLE_FLOATS ? SAMPLE_FLOATS / each : 1;
 }

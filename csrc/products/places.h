@@ -40,7 +40,4 @@ typedef void cdl_places_fn(void *who, const struct cdl_places *row);
 void cdl_walk(const struct cdl_walk *walk, size_t first, size_t samples, cdl_places_fn *visit,
               void *who);
 
-/* Samples of two fields that are worked on before the next columns of them: they stay in L2. */
-size_t cdl_samples_at_a_time(const struct cdl_field *from, const struct cdl_field *to);
-
 #endif

@@ -1,0 +1,102 @@
+/* unroll.c - the rows of an image that a box of places sees, column by column with zeros around;
+ * out of them, the lines.
+ */
+#include "products/unroll.h"
+
+#include <string.h>
+
+/* With more columns the runs of a window are long enough, and with more taps the copy is too large
+ * for a cache. */
+enum { MOST_COLUMNS = 4, MOST_LINES = 160 };
+
+bool cdl_unrolls(const struct cdl_window *window, size_t columns) {
+    return columns <= MOST_COLUMNS && cdl_window_taps(window) <= MOST_LINES / columns;
+}
+
+/* Numbers of an axis that so many places see. */
+static size_t reach(const struct cdl_axis *axis, size_t places) {
+    return (places - 1) * axis->stride + (axis->taps - 1) * axis->dilation + 1;
+}
+
+/* Floats of one column of a row: what is read behind it in whole registers is there too. */
+static size_t line_floats(const struct cdl_window *window, size_t places) {
+    return cdl_round_up(reach(&window->axis[2], places), CDL_LINE) + CDL_LINE;
+}
+
+static size_t rows_floats(const struct cdl_window *window, size_t columns) {
+    const struct cdl_box box = cdl_largest_box(window, 1);
+    return reach(&window->axis[0], box.n[1]) * reach(&window->axis[1], box.n[2]) * columns *
+           line_floats(window, box.n[3]);
+}
+
+size_t cdl_unrolled_floats(const struct cdl_window *window, size_t columns) {
+    if (!cdl_unrolls(window, columns)) return 0;
+    return cdl_window_taps(window) * columns * CDL_UNROLLED_LINE + rows_floats(window, columns);
+}
+
+/* Numbers [first, first + n) of the last axis, each column by itself; zeros outside the image. */
+static void copy_row(const struct cdl_kernels *kernels, const struct cdl_field *image,
+                     const struct cdl_axis *axis, const float *row, ptrdiff_t first, size_t n,
+                     float *to, size_t ld) {
+    const ptrdiff_t size = (ptrdiff_t)axis->image, end = first + (ptrdiff_t)n;
+    const ptrdiff_t low = first < 0 ? 0 : first, high = end < size ? end : size;
+    memset(to, 0, image->columns * ld * sizeof(float));
+    if (low < high)
+        kernels->transpose((size_t)(high - low), image->columns, row + (size_t)low * image->ld,
+                           image->ld, to + (low - first), ld);
+}
+
+/* All rows that a box of one sample sees: those of axis 1 within those of axis 0. */
+static void copy_rows(const struct cdl_window *window, const struct cdl_kernels *kernels,
+                      const struct cdl_field *image, const struct cdl_box *box, size_t sample,
+                      float *to) {
+    const struct cdl_axis *axis = window->axis;
+    ptrdiff_t first[CDL_AXES];
+    size_t n[CDL_AXES];
+    for (int d = 0; d < CDL_AXES; d++) {
+        first[d] = (ptrdiff_t)(box->first[d + 1] * axis[d].stride) - axis[d].before;
+        n[d] = reach(&axis[d], box->n[d + 1]);
+    }
+    const size_t ld = line_floats(window, box->n[3]);
+    for (size_t u = 0; u < n[0]; u++) {
+        for (size_t v = 0; v < n[1]; v++, to += image->columns * ld) {
+            const ptrdiff_t at_u = first[0] + (ptrdiff_t)u, at_v = first[1] + (ptrdiff_t)v;
+            if (at_u < 0 || at_u >= (ptrdiff_t)axis[0].image || at_v < 0 ||
+                at_v >= (ptrdiff_t)axis[1].image) {
+                memset(to, 0, image->columns * ld * sizeof(float));
+                continue;
+            }
+            const float *row = image->lines + sample * image->sample +
+                               (size_t)at_u * image->pitch[0] + (size_t)at_v * image->pitch[1];
+            copy_row(kernels, image, &axis[2], row, first[2], n[2], to, ld);
+        }
+    }
+}
+
+void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kernels,
+                const struct cdl_field *image, const struct cdl_box *box, float *room) {
+    const struct cdl_axis *axis = window->axis;
+    float *rows = room + cdl_window_taps(window) * image->columns * CDL_UNROLLED_LINE;
+    const size_t ld = line_floats(window, box->n[3]), row = image->columns * ld;
+    const size_t below = reach(&axis[1], box->n[2]) * row; /* from number to number of axis 0 */
+    for (size_t s = 0; s < box->n[0]; s++) {
+        copy_rows(window, kernels, image, box, box->first[0] + s, rows);
+        for (size_t u = 0; u < box->n[1]; u++) {
+            const size_t places = ((s * box->n[1] + u) * box->n[2]) * box->n[3];
+            for (size_t tap = 0; tap < axis[0].taps; tap++) {
+                const struct cdl_unrolling unrolling = {
+                    .x = rows + (u * axis[0].stride + tap * axis[0].dilation) * below,
+                    .rows = box->n[2],
+                    .row_step = axis[1].stride * row,
+                    .places = box->n[3],
+                    .place_step = axis[2].stride,
+                    .taps = {axis[1].taps, axis[2].taps, image->columns},
+                    .tap_step = {axis[1].dilation * row, axis[2].dilation, ld},
+                    .y = room + places +
+                         tap * axis[1].taps * axis[2].taps * image->columns * CDL_UNROLLED_LINE,
+                    .ldy = CDL_UNROLLED_LINE};
+                kernels->unroll(&unrolling);
+            }
+        }
+    }
+}
