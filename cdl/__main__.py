@@ -6,6 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+SCRIPTS = """\
+Each command shows its options: python -m cdl bench --help
+
+scripts:
+  python -m cdl train.py --epochs 3 runs a script for Keras as it is: what it
+  imports as keras, tensorflow.keras or tf.keras is cdl. In a script of your
+  own, `import cdl as keras` is mostly enough.
+"""
+
 
 def info(options: argparse.Namespace) -> int:
     """Print what the core found on this machine."""
@@ -33,16 +42,17 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
         prog="python -m cdl",
-        description="The Keras API on a CPU core.",
-        epilog="python -m cdl train.py [ARGUMENT ...] runs a script that imports keras, "
-        "tensorflow.keras or from tensorflow import keras: in that process they are cdl.",
+        usage="python -m cdl COMMAND [OPTION ...]\n       python -m cdl SCRIPT.py [ARGUMENT ...]",
+        description="Trains and runs neural networks on the CPU through the Keras API.",
+        epilog=SCRIPTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = top.add_subparsers(required=True, metavar="command")
+    commands = top.add_subparsers(required=True, title="commands", metavar="COMMAND", prog=top.prog)
 
     command = commands.add_parser("info", help="version, instruction set, threads and compiler")
     command.set_defaults(run=info)
 
-    command = commands.add_parser("demo", help="train a net on scikit-learn's handwritten digits")
+    command = commands.add_parser("demo", help="train a net on handwritten digits and draw them")
     command.add_argument(
         "--output", type=Path, default=Path("demo.png"), metavar="PNG", help="default: %(default)s"
     )
@@ -50,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     command.set_defaults(run=demo)
 
-    command = commands.add_parser("bench", help="how fast a few nets train and predict here")
+    command = commands.add_parser("bench", help="how fast four nets train and predict here")
     command.add_argument("--seconds", type=float, default=1.0, help="a net; default: %(default)s")
     command.add_argument(
         "--beside",

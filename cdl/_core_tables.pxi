@@ -133,7 +133,6 @@ def info():
         "openmp": bool(cdl_has_openmp()),
         "threads": cdl_threads_limit(),
         "threads_reason": cdl_threads_why().decode(),
-        "caches": _caches(),
     }
 
 
@@ -141,17 +140,6 @@ def limit_threads(int most):
     """At most so many threads in what the calling thread builds from now on, 0 for no limit; the
     limit before."""
     return cdl_limit_threads(most)
-
-
-cdef str _caches():
-    found = []
-    for name in ("SC_LEVEL1_DCACHE_SIZE", "SC_LEVEL2_CACHE_SIZE", "SC_LEVEL3_CACHE_SIZE"):
-        try:
-            size = os.sysconf(name)
-        except (ValueError, OSError):
-            size = 0
-        found.append(f"{size // 1024} KB" if size > 0 else "unknown")
-    return "L1d {}, L2 {}, L3 {}".format(*found)
 
 
 cdef int check(cdl_status status, int fault=-1) except -1:

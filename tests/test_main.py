@@ -11,10 +11,26 @@ pytest.importorskip("matplotlib")
 
 def test_info_names_what_a_bug_report_needs(run_python):
     lines = run_python("-m", "cdl", "info").stdout.splitlines()
-    names = [line.split(":")[0] for line in lines]
-    assert " ".join(names) == "version python machine isa threads openmp compiler caches"
+    names = [line.split(":")[0] for line in lines if not line.startswith("caches:")]
+    assert " ".join(names) == "version python machine isa threads openmp compiler"
     assert re.search(r"\d+\.\d+\.\d+", lines[0])
     assert re.search(r"threads:\s+\d+ \(.+\)", lines[4])
+
+
+def test_info_names_the_caches_that_linux_tells_of_and_no_others(tmp_path, monkeypatch):
+    from cdl._cli import info
+
+    monkeypatch.setattr(info, "_CACHES", tmp_path)
+    assert "caches" not in info.report()
+    kinds = [("1", "Data", "48K"), ("1", "Instruction", "64K"), ("2", "Unified", "2048K")]
+    for k, (level, kind, size) in enumerate(kinds):
+        folder = tmp_path / f"index{k}"
+        folder.mkdir()
+        (folder / "level").write_text(level + "\n")
+        (folder / "type").write_text(kind + "\n")
+        (folder / "size").write_text(size + "\n")
+    (tmp_path / "index3").mkdir()  # as some virtual machines have it: nothing within
+    assert info.report().endswith("\ncaches:   L1d 48 KB, L2 2048 KB")
 
 
 def test_info_shows_the_isa_that_was_asked_for(run_python, monkeypatch):
@@ -56,8 +72,20 @@ def test_demo_draws_any_mixture_of_right_and_wrong(tmp_path):
 def test_bench_prints_a_table_of_this_machine_and_of_what_is_installed(run_python):
     lines = run_python("-m", "cdl", "bench", "--seconds", "0.01", "--beside", "sklearn").stdout
     alone, beside = lines.split("beside what is installed")
-    assert re.search(r"small 100-64-10 +32 +[\d.,]+ +[\d,]+ +[\d.]+ +[\d,]+\n", alone)
+    assert re.search(r"small 100-64-10 +32 +[\d.,]+ +10.4 +[\d,]+ +[\d.]+ +[\d,]+\n", alone)
+    assert re.search(r"Other processes spoil\nthe figures: the load of .+ was \d+\.\d", alone)
     assert re.search(r"large 784-512-512-10 +[\d.,]+ +[\d.,]+ \([\d.]+x\)", beside)
+    assert max(map(len, lines.splitlines())) <= 80
     done = run_python("-m", "cdl", "bench", "--beside", "keros", check=False)
     assert done.returncode == 2
     assert "keras" in done.stderr
+
+
+def test_help_shows_the_commands_and_that_scripts_run(run_python):
+    text = run_python("-m", "cdl", "--help").stdout
+    assert re.findall(r"^    (\w+)  ", text, re.M) == ["info", "demo", "bench"]
+    assert "python -m cdl SCRIPT.py" in text
+    assert "import cdl as keras" in text
+    done = run_python("-m", "cdl", "benhc", check=False)
+    assert done.returncode == 2
+    assert "COMMAND: invalid choice: 'benhc'" in done.stderr

@@ -58,18 +58,6 @@ def cpu() -> str:
     return f"{name} (family {family}, model {facts['model']})" if family else name
 
 
-def caches() -> str:
-    """`L1d 48 KB, L2 1024 KB, L3 32768 KB` of the first core."""
-    found = []
-    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        level, kind, size = (
-            (index / name).read_text().strip() for name in ("level", "type", "size")
-        )
-        if kind != "Instruction":
-            found.append(f"L{level}{'d' * (kind == 'Data')} {size.removesuffix('K')} KB")
-    return ", ".join(found) or "caches unknown"
-
-
 def git(*words: str) -> str:
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()
@@ -78,6 +66,7 @@ def git(*words: str) -> str:
 def facts() -> dict[str, object]:
     """Of this machine and this run."""
     from cdl import _core
+    from cdl._cli import info
 
     core = _core.info()
     changed = git("status", "--porcelain", "--", "cdl", "csrc")
@@ -87,7 +76,7 @@ def facts() -> dict[str, object]:
         "cpu": cpu(),
         "cores": len(cores()),
         "isa": core["isa"],
-        "caches": caches(),
+        "caches": info.caches() or "caches unknown",
         "compiler": core["compiler"],
         "python": platform.python_version(),
         "versions": peers.versions(),

@@ -1,5 +1,6 @@
 """What `python -m cdl bench` does: how fast a few nets train and predict here."""
 
+import os
 from collections.abc import Sequence
 
 from cdl._cli import info
@@ -7,6 +8,27 @@ from cdl._cli import peers as other_libraries
 from cdl._cli.peers import NETS, data_of, least
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
+
+# Microseconds a step of each net with two threads on two cores that had nothing else to do, of cdl
+# and of Keras on JAX: benchmarks/README.md has the whole table (2026-11-26, commit 13dbc96).
+REFERENCE = {
+    "tiny": (1.02, 209),
+    "small": (10.4, 189),
+    "medium": (24.5, 241),
+    "large": (1722, 2742),
+}
+# What other instruction sets take was measured on one thread, on the same machine.
+BEFORE = """
+Adam, float32, with accuracy; the shortest of many runs. Other processes spoil
+the figures: the load of this machine was {load:.1f} before, on {cores} cores.
+
+us/step: one step of training    trained/s, predicted/s: rows a second
+us for 1: predict of one row     reference: us/step on another machine
+"""
+AFTER = """
+The reference is an Intel Xeon (family 6, model 167) with avx512 and 2 threads.
+Keras on JAX takes {keras} us a step there.
+With avx2 a step takes up to 3 times as long, with baseline up to 12 times."""
 
 
 def build(widths: tuple[int, ...]) -> Sequential:
@@ -31,38 +53,45 @@ def measure(widths: tuple[int, ...], batch: int, rows: int, seconds: float) -> l
 
 
 def run(seconds: float = 1.0, beside: Sequence[str] | None = None) -> int:
-    """Print a line a net, what it was measured on, and how long others take.
+    """Print a line a net, what it was measured on, and how long others take, in 80 columns.
 
     Args:
         seconds: to measure each net.
         beside: other libraries; None takes all that are installed.
     """
     print(info.report())
-    print("\nAdam, float32, with accuracy; the least of many runs")
-    head = ("net", "batch", "us/step", "rows/s trained", "us to predict 1", "rows/s predicted")
-    print(f"{head[0]:<26}{head[1]:>6}{head[2]:>10}{head[3]:>16}{head[4]:>17}{head[5]:>18}")
+    print(BEFORE.format(load=os.getloadavg()[0], cores=os.cpu_count()))
+    print(
+        f"{'net':<20}{'batch':>6}{'us/step':>10}{'reference':>10}{'trained/s':>12}{'us for 1':>9}"
+        f"{'predicted/s':>12}"
+    )
     own = []
     for name, widths, batch, rows in NETS:
         step, trained, one, predicted = measure(widths, batch, rows, seconds)
         own.append(step)
         print(
-            f"{_label(name, widths):<26}{batch:>6}{step:>10,.2f}{trained:>16,.0f}{one:>17.2f}"
-            f"{predicted:>18,.0f}"
+            f"{_label(name, widths):<20}{batch:>6}{_us(step):>10}{_us(REFERENCE[name][0]):>10}"
+            f"{trained:>12,.0f}{_us(one):>9}{predicted:>12,.0f}"
         )
+    print(AFTER.format(keras=", ".join(f"{keras:,}" for _, keras in REFERENCE.values())))
     peers = other_libraries.installed() if beside is None else list(beside)
     if peers:
         print("\nus/step beside what is installed, and how many times as long it takes", flush=True)
         columns = {peer: other_libraries.steps(peer, seconds) for peer in peers}
-        print(f"{'net':<26}{'cdl':>10}" + "".join(f"{peer:>20}" for peer in columns))
+        print(f"{'net':<20}{'cdl':>10}" + "".join(f"{peer:>16}" for peer in columns))
         for k, (name, widths, _, _) in enumerate(NETS):
             cells = [
-                "failed" if found is None else f"{found[k]:,.1f} ({found[k] / own[k]:.1f}x)"
+                "failed" if found is None else f"{_us(found[k])} ({found[k] / own[k]:.1f}x)"
                 for found in columns.values()
             ]
             print(
-                f"{_label(name, widths):<26}{own[k]:>10,.2f}" + "".join(f"{c:>20}" for c in cells)
+                f"{_label(name, widths):<20}{_us(own[k]):>10}" + "".join(f"{c:>16}" for c in cells)
             )
     return 0
+
+
+def _us(microseconds: float) -> str:
+    return f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.3g}"
 
 
 def _label(name: str, widths: tuple[int, ...]) -> str:
