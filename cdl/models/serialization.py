@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl import saving, tree
@@ -169,33 +170,25 @@ def tensors_of(
     if not isinstance(config, Mapping) or not set(parts) <= set(config):
         raise ValueError(f"the config of a model must have the keys {list(parts)}, got {config!r}")
     layers: dict[str, Any] = {}
-    waiting: list[tuple[Any, list[Any]]] = []
+    calls: list[tuple[Any, deque[Any]]] = []
     for each in config["layers"]:
         if not isinstance(each, Mapping) or not {"class_name", "config"} <= set(each):
             raise ValueError(f"each of layers must be the config of a layer, got {each!r}")
         name = each.get("name", each["config"].get("name"))
         layers[name] = layer = _made(each, custom_objects, make)
-        nodes = list(each.get("inbound_nodes", ()))
-        if nodes:
-            waiting.append((layer, nodes))
+        calls.append((layer, deque(each.get("inbound_nodes", ()))))
     made: dict[int, list[Node]] = {id(layer): [] for layer in layers.values()}
     for layer in layers.values():
         if getattr(layer, "batch_shape", None) is not None:
             made[id(layer)] = list(layer._inbound_nodes)
-    while waiting:
-        left = [_called(layer, nodes, layers, made) for layer, nodes in waiting]
-        after = [(layer, nodes) for (layer, _), nodes in zip(waiting, left, strict=True) if nodes]
-        if sum(map(len, left)) == sum(len(nodes) for _, nodes in waiting):
-            names = [layer.name for layer, _ in waiting]
-            raise ValueError(f"the layers {names} of the config are in a circle, or disconnected")
-        waiting = after
+    _call_all(calls, layers, made)
 
     def place(entry: Any) -> Any:
         if isinstance(entry, (list, tuple)) and len(entry) == 3 and isinstance(entry[0], str):
-            found = _tensor(entry, layers, made)
-            if found is None:
-                raise ValueError(f"the config has no tensor {entry!r}")
-            return found
+            try:
+                return _tensor(entry, layers, made)
+            except _NotMadeError:
+                raise ValueError(f"the config has no tensor {entry!r}") from None
         if isinstance(entry, Mapping):
             return {key: place(part) for key, part in entry.items()}
         if not isinstance(entry, (list, tuple)):
@@ -234,34 +227,58 @@ def _statics(row: Row, config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name in own}
 
 
-def _called(
-    layer: Any, nodes: list[Any], layers: dict[str, Any], made: dict[int, list[Node]]
-) -> list[Any]:
-    """Calls a layer as its nodes say, as far as their inputs are there; the nodes that are left."""
-    for done, node in enumerate(nodes):
-        try:
-            args, kwargs = _arguments(node, layers, made)
-        except KeyError:
-            return nodes[done:]
-        before = len(layer._inbound_nodes)
-        if getattr(layer, "row", None) is not None and layer.row.name == "get_item":
-            args[1:] = [tuple(key) if isinstance(key, list) else key for key in args[1:]]
-        layer(*args, **kwargs)
-        made[id(layer)] += layer._inbound_nodes[before:]
-    return []
+class _NotMadeError(Exception):
+    """A call whose result is needed has not been made yet.
+
+    Attributes:
+        call: the identity of the layer, and which of its calls it is.
+    """
+
+    def __init__(self, layer: Any, number: int) -> None:
+        super().__init__()
+        self.call = id(layer), number
+
+
+def _call_all(
+    calls: Sequence[tuple[Any, deque[Any]]], layers: dict[str, Any], made: dict[int, list[Node]]
+) -> None:
+    """Call each layer as its nodes say, as soon as what they read is there.
+
+    Raises:
+        ValueError: some would wait for ever.
+    """
+    ready = deque(calls)
+    waiting: dict[tuple[int, int], list[tuple[Any, deque[Any]]]] = {}  # by what they wait for
+    while ready:
+        layer, nodes = ready.popleft()
+        while nodes:
+            try:
+                args, kwargs = _arguments(nodes[0], layers, made)
+            except _NotMadeError as error:
+                waiting.setdefault(error.call, []).append((layer, nodes))
+                break
+            except KeyError as error:
+                raise ValueError(f"a call of {layer.name!r} in the config lacks {error}") from error
+            nodes.popleft()
+            if getattr(layer, "row", None) is not None and layer.row.name == "get_item":
+                args[1:] = [tuple(key) if isinstance(key, list) else key for key in args[1:]]
+            before, own = len(layer._inbound_nodes), made[id(layer)]
+            layer(*args, **kwargs)
+            own += layer._inbound_nodes[before:]
+            ready += waiting.pop((id(layer), len(own) - 1), ())
+    left = [layer.name for layer, nodes in calls if nodes]
+    if left:
+        raise ValueError(f"the layers {left} of the config are in a circle, or disconnected")
 
 
 def _arguments(
     node: Any, layers: dict[str, Any], made: dict[int, list[Node]]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a call; KeyError if a tensor is not there yet."""
+    """The arguments of a call; _NotMadeError if a tensor is not there yet."""
 
     def read(part: Any) -> Any:
         if isinstance(part, Mapping) and part.get("class_name") == "__keras_tensor__":
-            tensor = _tensor(part["config"]["keras_history"], layers, made)
-            if tensor is None:
-                raise KeyError
-            return tensor
+            return _tensor(part["config"]["keras_history"], layers, made)
         if isinstance(part, Mapping) and "class_name" in part:
             return serialization.deserialize(part)
         if isinstance(part, Mapping):
@@ -271,18 +288,13 @@ def _arguments(
     if isinstance(node, Mapping):
         return read(node.get("args", [])), read(node.get("kwargs", {}))
     # Keras 2: [[layer, node, tensor, kwargs], ...], one list a call
-    tensors = []
-    for entry in node:
-        tensor = _tensor(entry[:3], layers, made)
-        if tensor is None:
-            raise KeyError
-        tensors.append(tensor)
+    tensors = [_tensor(entry[:3], layers, made) for entry in node]
     more = node[0][3] if node and len(node[0]) > 3 else {}
     return [tensors[0] if len(tensors) == 1 else tensors], dict(more)
 
 
-def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> KerasTensor | None:
-    """The tensor of [layer, node, index]; None if that call has not been made yet."""
+def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> KerasTensor:
+    """The tensor of [layer, node, index]; _NotMadeError if that call has not been made yet."""
     name, number, index = entry
     if name not in layers:
         raise ValueError(f"the config has no layer {name!r}; there are {list(layers)}")
@@ -290,7 +302,7 @@ def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> 
     nodes = made[id(layer)]
     number -= _counts_from_one(layer)
     if not 0 <= number < len(nodes):
-        return None
+        raise _NotMadeError(layer, number)
     outputs = nodes[number].output_tensors
     if not 0 <= index < len(outputs):
         raise ValueError(f"the config has no tensor {entry!r}")
