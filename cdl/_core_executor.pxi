@@ -54,9 +54,9 @@ cdef class Executor:
         self.pulled_shapes = [v.shape for v in program.pulled]
         self.input_shapes = [v.shape for v in program.inputs]
         self.input_dtypes = [np.int32 if v.dtype == "int32" else np.float32 for v in program.inputs]
-        scores = [i for i in program.instructions if OPS[i.op].reports]
-        self.report_rows = [next(k for k, i in enumerate(scores) if i is report)
-                            for report in program.reports]
+        rows_of = {id(i): k for k, i in
+                   enumerate(i for i in program.instructions if OPS[i.op].reports)}
+        self.report_rows = [rows_of[id(report)] for report in program.reports]
         self.learning = [v.storage for v in definition._learning(program, optimizer, rules or {})]
         self.spare = []
 

@@ -36,6 +36,6 @@ def extra_work(prepare, size=40):
         prepare: from a size to the call that is counted, without arguments.
         size: large enough for a search through all others to show.
     """
-    prepare(1)()  # imports, and what is kept for the next time
+    prepare(2)()  # imports, and what is kept for the next time
     once, twice, thrice = (lines(prepare(times * size)) for times in (1, 2, 3))
-    return (thrice - twice) / (twice - once)
+    return (thrice - twice) / max(1, twice - once)

@@ -24,6 +24,30 @@ def unique(thing: type | str) -> str:
     return f"{name}_{count}" if count else name
 
 
+class FreeNames:
+    """Names of which each is given out once: the second `loss` is `loss_1`.
+
+    Args:
+        taken: names that are not free from the start.
+    """
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = set(taken)
+        self._counts: dict[str, int] = {}
+
+    def take(self, name: str, other: str = "") -> str:
+        """`name`, or `other` if it is taken, then with the first of `_1`, `_2` ... that is free."""
+        if name in self._taken:
+            name = other or name
+        free, count = name, self._counts.get(name, 0)
+        while free in self._taken:
+            count += 1
+            free = f"{name}_{count}"
+        self._counts[name] = count
+        self._taken.add(free)
+        return free
+
+
 def get_uid(prefix: str = "") -> int:
     """How many names have begun with `prefix` so far, this one included: 1, 2, 3 ..."""
     _counts[prefix] = _counts.get(prefix, 0) + 1

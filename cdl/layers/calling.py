@@ -340,9 +340,7 @@ class Calling(Tracking):
             if program.watched is not None:
                 values = [each for each in tree.flatten(y) if masks.is_value(each)]
                 program.watched += [(self, each) for each in values]
-            for each in tree.flatten(y):
-                if masks.is_value(each):
-                    masks.of_output(self, program, first, args[0] if args else None, each)
+            masks.of_outputs(self, program, first, args[0] if args else None, y)
             if self.activity_regularizer is None:
                 return y
             owner, penalty = f"{type(self).__name__} {self.name!r}", self.activity_regularizer

@@ -92,24 +92,27 @@ def arguments(
     }
 
 
-def of_output(layer: Any, program: Program, spec: Any, inputs: Any, y: Value) -> None:
-    """Gives what a layer puts out its mask.
+def of_outputs(layer: Any, program: Program, spec: Any, inputs: Any, outputs: Any) -> None:
+    """Gives what a layer puts out its masks.
 
     Args:
         layer: the layer; it passes masks on, has a `compute_mask` of its own, or warns.
         program: of the values.
         spec: symbolic tensors like the inputs.
         inputs: the layer's first argument, with values.
-        y: the output.
+        outputs: the values, nested.
     """
+    unmasked = [y for y in tree.flatten(outputs) if is_value(y) and y.mask is None]
+    if not unmasked:
+        return
     given = [v for v in tree.flatten(inputs) if is_value(v)]
     masked = any(v.mask is not None for v in given)
-    if y.mask is not None:
-        return
     if layer._computes_masks():
-        y.mask = _computed(layer, program, spec, inputs)
+        for y in unmasked:
+            y.mask = _computed(layer, program, spec, inputs)
     elif masked and layer.supports_masking:
-        y.mask = given[0].mask
+        for y in unmasked:
+            y.mask = given[0].mask
     elif masked and layer not in _WARNED:
         _WARNED.add(layer)
         warn(

@@ -270,16 +270,16 @@ def _describe(group: Any) -> None:
 
 
 def _write_variables(group: Any, variables: list[Any]) -> None:
-    names: list[str] = []
+    names: dict[str, None] = {}
     for variable in variables:
         name = variable.path
         while name in names:
             name += "_"
-        names.append(name)
+        names[name] = None
         array = np.asarray(variable)
         # Keras counts in int32.
         group[name] = array.astype(np.int32) if array.dtype.kind == "i" else array
-    _set_names(group, "weight_names", names)
+    _set_names(group, "weight_names", list(names))
 
 
 def _set_names(group: Any, name: str, names: list[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cdl import losses, metrics, optimizers, tree
+from cdl._common.naming import FreeNames
 from cdl.data import brief
 from cdl.trainers.signature import Info, Shape
 
@@ -165,7 +166,8 @@ def _is_metric(given: Any) -> bool:
 def _for_each(given: Any, name: str, names: Sequence[str], partly: bool) -> list[Any]:
     """The elements of a list with one for each output, or of a dict by their names."""
     if isinstance(given, Mapping):
-        unknown = [key for key in given if key not in names]
+        known = set(names)
+        unknown = [key for key in given if key not in known]
         missing = [] if partly else [key for key in names if key not in given]
         if unknown or missing:
             what = f"got {unknown}" if unknown else f"got none for {missing}"
@@ -343,12 +345,15 @@ class Compiled:
         ]
         reported = _reported(wanted, outputs, shapes, eager)
         several = sum(loss is not None for loss in found) > 1
+        by_output: list[list[Reported]] = [[] for _ in found]
+        for each in reported:
+            by_output[each.output].append(each)
+        names = FreeNames()
         heads: list[Head] = []
         for i, loss in enumerate(found):
-            logged = _logged(loss, outputs[i], heads) if several and loss is not None else None
-            own = [each for each in reported if each.output == i]
+            logged = _logged(loss, outputs[i], names) if several and loss is not None else None
             readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
-            readers += [_reader("metric", each.name, each.runs, metrics) for each in own]
+            readers += [_reader("metric", each.name, each.runs, metrics) for each in by_output[i]]
             wants = {want for _, want in readers}
             shaped = not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
             scale = wanted[i].scale
@@ -367,11 +372,9 @@ def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
     return [numbers[name] for key in keys for name in tree.flatten(nest[key])]
 
 
-def _logged(loss: Any, output: Info, before: Sequence[Head]) -> str:
+def _logged(loss: Any, output: Info, names: FreeNames) -> str:
     """The name of the loss of one output among several."""
-    if output.named:
-        return f"{output.name}_loss"
-    return _free_name(f"{loss.name}_loss", "", {str(head.logged) for head in before})
+    return f"{output.name}_loss" if output.named else names.take(f"{loss.name}_loss")
 
 
 def _reported(
@@ -382,15 +385,14 @@ def _reported(
 ) -> list[Reported]:
     """All metrics, in Keras's order: those without weights of all outputs, then those with."""
     found: list[Reported] = []
-    names = {"loss"}
+    names = FreeNames("loss")
     for weighted in (False, True):
         for i, each in enumerate(wanted):
             front = f"{outputs[i].name}_" if len(outputs) > 1 and outputs[i].named else ""
             for identifier in each.weighted if weighted else each.metrics:
                 metric = metrics.resolve(identifier, *shapes[i], not eager)
                 other = f"{front}weighted_{metric.name}" if weighted else ""
-                name = _free_name(f"{front}{metric.name}", other, names)
-                names.add(name)
+                name = names.take(f"{front}{metric.name}", other)
                 held = isinstance(identifier, metrics.Metric)
                 nothing = None, None
                 traced, untraced = nothing if eager else metrics.with_states(metric, *shapes[i])
@@ -411,14 +413,3 @@ def _by_shape(identifier: Any) -> bool:
         "crossentropy",
         "ce",
     )
-
-
-def _free_name(name: str, other: str, taken: set[str]) -> str:
-    """`name`, or `other` if it is taken, then with `_1`, `_2` ... as long as that is taken."""
-    if name in taken:
-        name = other or name
-    free, count = name, 0
-    while free in taken:
-        count += 1
-        free = f"{name}_{count}"
-    return free

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -409,10 +410,11 @@ def in_list(results: dict[str, float], metrics: Sequence[Reported]) -> list[floa
     Where two metrics have one name the first one's value so comes twice, and the other's behind.
     """
     names = [each.metric.name for each in metrics]
-    if not any(names.count(name) > 1 for name in results):
+    counts = Counter(names)
+    if not any(counts[name] > 1 for name in results):
         return list(results.values())
     names.insert(0, "loss")
-    rest = sorted(name for name in results if name not in names)
+    rest = sorted(results.keys() - names)
     return [results[name] for name in (*names, *rest) if name in results]
 
 

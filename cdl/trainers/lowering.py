@@ -93,18 +93,20 @@ class Inputs:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._values: dict[Slot, Value] = {}
+        self._numbers: dict[Slot, int] = {}
 
     def get(self, role: str, number: int, shape: tuple[int, ...], dtype: str = "float32") -> Value:
         """The input that has an array in that form."""
         slot = Slot(role, number, dtype, shape)
         if slot not in self._values:
+            self._numbers[slot] = len(self._values)
             self._values[slot] = self._program.input(shape, dtype=dtype, role=role)
         return self._values[slot]
 
     def place(self, role: str, number: int, shape: tuple[int, ...]) -> int:
         """The number of the slot of that form."""
         self.get(role, number, shape)
-        return list(self._values).index(Slot(role, number, "float32", shape))
+        return self._numbers[Slot(role, number, "float32", shape)]
 
     @property
     def values(self) -> list[Value]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cdl import tree
+from cdl._common.naming import FreeNames
 from cdl._ir.program import Program, Value
 from cdl._tracing.graph import KerasTensor
 from cdl.data import brief
@@ -139,7 +140,8 @@ def flat(given: Any, names: Sequence[str], call: str, kind: str, partly: bool = 
 def _by_name(
     given: Mapping[Any, Any], names: Sequence[str], call: str, kind: str, partly: bool
 ) -> list[Any]:
-    wrong = [key for key in given if key not in names] if partly else []
+    known = set(names)
+    wrong = [key for key in given if key not in known] if partly else []
     missing = [] if partly else [name for name in names if name not in given]
     if wrong or missing:
         lacks = f", without {missing}" if len(missing) < len(names) else ""
@@ -230,6 +232,7 @@ def names_of_inputs(structure: Any) -> list[str]:
 def _names_of_outputs(structure: Any, by_layers: bool) -> list[str]:
     """The keys of dicts, else the names of layers or numbers, behind what they are nested in."""
     names: list[str] = []
+    free = FreeNames()
     for path, tensor in tree.flatten_with_path(structure):
         name = f"output_{len(names) + 1}"
         if by_layers and tensor.node is not None:
@@ -237,13 +240,5 @@ def _names_of_outputs(structure: Any, by_layers: bool) -> list[str]:
         if path and (isinstance(path[-1], str) or len(path) > 1):
             last = name if isinstance(path[-1], int) else path[-1]
             name = "/".join(map(str, (*path[:-1], last)))
-        names.append(_free(name, names))
+        names.append(free.take(name))
     return names
-
-
-def _free(name: str, taken: Sequence[str]) -> str:
-    free, count = name, 0
-    while free in taken:
-        count += 1
-        free = f"{name}_{count}"
-    return free
