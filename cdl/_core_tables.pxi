@@ -155,7 +155,7 @@ cdef tuple _shape(shape, int least, what):
     """The shape as ints; axes of at least `least`, and no more elements than sizes can count."""
     cdef tuple axes = tuple([operator.index(n) for n in shape])
     if any([n < least for n in axes]):
-        raise ValueError(f"{what}: expected axes of at least {least}, got shape {axes}")
+        raise ValueError(f"{what}: expected axes >= {least}, got shape {axes}")
     if math.prod([max(n, 1) for n in axes]) > 2**46:
         raise MemoryError(f"{what}: no memory holds shape {axes}")
     return axes

@@ -85,7 +85,7 @@ class Variable(metaclass=_AnyVariable):
 
 
 def _values(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray[Any, Any]:
-    """The first values, in the dtype that the variable is to have."""
+    """The initial values, in the dtype that the variable is to have."""
     if isinstance(initializer, str) or callable(initializer):
         if shape is None:
             raise expected("Variable", "shape", "given beside an initializer", None)

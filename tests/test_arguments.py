@@ -40,10 +40,10 @@ def test_what_is_no_list_is_refused_by_name(message, value):
     [
         ({"low": 0, "high": 1}, "a number between 0 and 1"),
         ({"low": 2, "high": 9}, "a number between 2 and 9"),
-        ({"low": 0, "below": 1}, "a number of at least 0 and less than 1"),
-        ({"low": 0}, "a number of at least 0"),
-        ({"above": 0}, "a number above 0"),
-        ({"above": 0, "high": 1}, "a number above 0 and of at most 1"),
+        ({"low": 0, "below": 1}, "a number >= 0 and < 1"),
+        ({"low": 0}, "a number >= 0"),
+        ({"above": 0}, "a number > 0"),
+        ({"above": 0, "high": 1}, "a number > 0 and <= 1"),
         ({}, "a number"),
     ],
 )
@@ -56,7 +56,7 @@ def test_limits_are_told_in_words(limits, words, value):
 
 
 def test_whole_numbers_are_told_in_the_same_words():
-    with pytest.raises(ValueError, match="Callback: patience must be an int of at least 0, got -1"):
+    with pytest.raises(ValueError, match="Callback: patience must be an int >= 0, got -1"):
         count("Callback", "patience", -1)
 
 

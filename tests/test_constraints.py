@@ -48,11 +48,11 @@ def test_base_leaves_the_weight_alone():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: constraints.MaxNorm("a"), "MaxNorm: max_value must be a number of at least 0"),
-        (lambda: constraints.MaxNorm(-1), "MaxNorm: max_value must be a number of at least 0"),
+        (lambda: constraints.MaxNorm("a"), "MaxNorm: max_value must be a number >= 0"),
+        (lambda: constraints.MaxNorm(-1), "MaxNorm: max_value must be a number >= 0"),
         (lambda: constraints.UnitNorm("a"), "UnitNorm: axis must be an int or a tuple of ints"),
         (lambda: constraints.UnitNorm([0, 1.5]), "UnitNorm: axis must be"),
-        (lambda: constraints.MinMaxNorm(2, 1), "max_value must be a number of at least 2, got 1"),
+        (lambda: constraints.MinMaxNorm(2, 1), "max_value must be a number >= 2, got 1"),
         (lambda: constraints.MinMaxNorm(rate=2), "rate must be a number between 0 and"),
         (lambda: constraints.UnitNorm(axis=5)(W), "axis 5"),
     ],

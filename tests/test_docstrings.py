@@ -74,6 +74,12 @@ def test_it_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", sorted(THINGS))
+def test_it_is_in_the_words_of_the_field(name):
+    text = inspect.getdoc(THINGS[name]) or ""
+    assert not re.search(r"\b(of at least \d|of at most \d|first values of|what else)\b", text)
+
+
+@pytest.mark.parametrize("name", sorted(THINGS))
 def test_it_says_what_each_argument_is(name):
     thing = THINGS[name]
     text = inspect.getdoc(thing) or ""

@@ -126,14 +126,14 @@ def test_clone_has_the_same_arguments():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: initializers.VarianceScaling(scale=0), "scale must be a number above 0, got 0"),
+        (lambda: initializers.VarianceScaling(scale=0), "scale must be a number > 0, got 0"),
         (lambda: initializers.VarianceScaling(mode="x"), "mode must be one of 'fan_in', 'fan_out'"),
         (lambda: initializers.VarianceScaling(distribution="x"), "distribution must be one of"),
         (lambda: initializers.VarianceScaling(distribution=3), "distribution must be one of"),
         (lambda: initializers.RandomNormal(seed="a"), "seed must be an int from 0 to 2**32 - 1"),
         (lambda: initializers.RandomNormal(seed=1.5), "RandomNormal: seed must be"),
         (lambda: initializers.HeNormal(seed=-1), "HeNormal: seed must be"),
-        (lambda: initializers.RandomNormal(stddev=-1), "stddev must be a number of at least 0"),
+        (lambda: initializers.RandomNormal(stddev=-1), "stddev must be a number >= 0"),
         (
             lambda: initializers.RandomUniform("a"),
             "RandomUniform: minval must be a number, got 'a'",

@@ -118,11 +118,11 @@ def test_generator_comes_back_from_its_config():
     ("call", "text"),
     [
         (lambda: random.normal(3), "normal: shape must be a tuple of sizes, got 3"),
-        (lambda: random.normal((-1,)), "normal: shape must be a tuple of sizes of at least 0"),
-        (lambda: random.uniform((2,), seed="a"), "uniform: seed must be an int of at least 0"),
+        (lambda: random.normal((-1,)), "normal: shape must be a tuple of sizes >= 0"),
+        (lambda: random.uniform((2,), seed="a"), "uniform: seed must be an int >= 0"),
         (
             lambda: random.SeedGenerator(-1),
-            "SeedGenerator: seed must be an int of at least 0 or None",
+            "SeedGenerator: seed must be an int >= 0 or None",
         ),
         (lambda: random.categorical([1.0], 2), "categorical: logits must be an array of 2 axes"),
         (lambda: random.dropout(np.ones(2), 1.5), "dropout: rate must be a number"),

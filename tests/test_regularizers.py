@@ -28,7 +28,7 @@ def test_value_is_the_sum(regularizer, expected):
 @pytest.mark.parametrize("factor", [-1, "a", float("nan"), float("inf"), [1], True])
 @pytest.mark.parametrize("cls", [regularizers.L1, regularizers.L2, regularizers.L1L2])
 def test_factor_must_be_a_number_of_at_least_0(cls, factor):
-    with pytest.raises(ValueError, match=f"{cls.__name__}: l. must be a number of at least 0, got"):
+    with pytest.raises(ValueError, match=f"{cls.__name__}: l. must be a number >= 0, got"):
         cls(factor)
 
 
@@ -51,7 +51,7 @@ def test_orthogonal_penalty_is_the_mean_of_the_products_of_pairs(mode, expected)
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: regularizers.OrthogonalRegularizer(-1.0), "factor must be a number of at least 0"),
+        (lambda: regularizers.OrthogonalRegularizer(-1.0), "factor must be a number >= 0"),
         (lambda: regularizers.OrthogonalRegularizer(mode="x"), "mode must be one of 'rows', 'col"),
         (lambda: regularizers.OrthogonalRegularizer()(np.ones(3)), "the weight must have 2 axes"),
     ],

@@ -187,8 +187,8 @@ def test_lengths(pairs):
     [
         (lambda d: d.batch(0), "batch: batch_size must be a positive int, got 0"),
         (lambda d: d.shuffle(0), "shuffle: buffer_size must be a positive int, got 0"),
-        (lambda d: d.take(1.5), "take: count must be an int of at least 0, got 1.5"),
-        (lambda d: d.repeat(-2), "repeat: count must be an int of at least 0, got -2"),
+        (lambda d: d.take(1.5), "take: count must be an int >= 0, got 1.5"),
+        (lambda d: d.repeat(-2), "repeat: count must be an int >= 0, got -2"),
         (lambda d: d.cache("file"), "cache: filename must be empty, got 'file'"),
     ],
 )

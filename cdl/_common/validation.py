@@ -69,9 +69,9 @@ def class_number(owner: str, name: str, value: Any) -> int:
 
 
 def count(owner: str, name: str, value: Any) -> int:
-    """A whole number of at least 0; a bool is none."""
+    """A whole number that is not negative; a bool is none."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise expected(owner, name, "an int of at least 0", value)
+        raise expected(owner, name, "an int >= 0", value)
     return int(value)
 
 
@@ -118,7 +118,7 @@ def _range(low: float, high: float, above: float, below: float) -> str:
     """Limits in words: `between` two that are allowed themselves."""
     if not math.isinf(low) and not math.isinf(high):
         return f"between {low:g} and {high:g}"
-    limits = {"of at least": low, "above": above, "of at most": high, "less than": below}
+    limits = {">=": low, ">": above, "<=": high, "<": below}
     return " and ".join(f"{word} {n:g}" for word, n in limits.items() if not math.isinf(n))
 
 

@@ -31,7 +31,7 @@ class Variable(Operators, Listed):
 
     Args:
         shape: its shape, without a batch axis.
-        initializer: called with the shape, gives the first values; None for zeros.
+        initializer: called with the shape, gives the initial values; None for zeros.
         name: last part of ``path``.
         trainable: whether training changes it.
         matrix: whether it is the (k, n) factor of a matrix product, which has a layout of its own.

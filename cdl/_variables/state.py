@@ -20,7 +20,7 @@ class State(Operators):
     """An array with a name that can be assigned and computed with.
 
     Args:
-        value: the first value; its shape stays.
+        value: the initial value; its shape stays.
         dtype: of what is kept.
         name: its own.
         owner: the name of the object that keeps it, the first part of `path`.

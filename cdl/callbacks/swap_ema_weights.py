@@ -13,7 +13,7 @@ class SwapEMAWeights(Callback):
 
     Args:
         swap_on_epoch: whether to have the averages in the model from the end of an epoch to the
-            start of the next too, for what else looks at it then, such as a ModelCheckpoint that
+            start of the next too, for others that look at it then, such as a ModelCheckpoint that
             comes after this callback.
 
     Raises:

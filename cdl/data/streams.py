@@ -77,8 +77,7 @@ class Stream:
         n = self.source.num_batches if length is None else length(self.source)
         if n is not None and (not isinstance(n, (int, np.integer)) or n < 0):
             raise TypeError(
-                f"{self.name} must have a number of batches, an int of at least 0 or None, got "
-                f"{brief(n)}"
+                f"{self.name} must have a number of batches, an int >= 0 or None, got {brief(n)}"
             )
         return None if n is None else int(n)
 

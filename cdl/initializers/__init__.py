@@ -1,4 +1,4 @@
-"""Initializers: the first values of weights, found by their Keras names."""
+"""Initializers: the initial values of weights, found by their Keras names."""
 
 from __future__ import annotations
 

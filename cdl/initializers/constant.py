@@ -1,4 +1,4 @@
-"""First values that are known: 0, 1, one number, an array."""
+"""Initial values that are known: 0, 1, one number, an array."""
 
 from __future__ import annotations
 

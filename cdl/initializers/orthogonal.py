@@ -1,4 +1,4 @@
-"""First values whose rows or columns stand at right angles."""
+"""Initial values whose rows or columns stand at right angles."""
 
 from __future__ import annotations
 

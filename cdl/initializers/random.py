@@ -1,4 +1,4 @@
-"""First values that are drawn from a fixed distribution.
+"""Initial values that are drawn from a fixed distribution.
 
 Each object has one seed: an int given by the user, or one drawn when the object is made. It gives
 the same values at every call, so one object in two layers of the same shape starts them equal.

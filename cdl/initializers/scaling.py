@@ -1,4 +1,4 @@
-"""First values whose variance follows from how many numbers a weight adds up."""
+"""Initial values whose variance follows from how many numbers a weight adds up."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ class Dense(Layer):
         units: size of the last axis of y.
         activation: a name, one of `cdl.activations`, or None for none.
         use_bias: whether a bias is added.
-        kernel_initializer: first values of the kernel, of shape (size of x's last axis, units).
-        bias_initializer: first values of the bias, of shape (units,).
+        kernel_initializer: initial values of the kernel, of shape (size of x's last axis, units).
+        bias_initializer: initial values of the bias, of shape (units,).
         kernel_regularizer: a penalty on the kernel.
         bias_regularizer: a penalty on the bias.
         activity_regularizer: a penalty on the output; see `Layer`.

@@ -30,7 +30,7 @@ class InputLayer(Layer):
         sparse: not supported.
         ragged: not supported.
         batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
-        input_tensor: a symbolic tensor that the layer is to stand for; what else is given must
+        input_tensor: a symbolic tensor that the layer is to stand for; the other arguments must
             agree with it.
         optional: not supported.
         name: unique in a model; None makes one from the class.

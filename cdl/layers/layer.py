@@ -290,11 +290,11 @@ class Layer(Weighted, Hinting):
         """The layer's output; the first call builds it.
 
         Args:
-            args: `inputs`: an array whose first axis are the samples, or what else the layer
-                takes; or a symbolic tensor, for which a symbolic one comes back.
+            args: `inputs`: an array whose first axis is that of the samples, or a symbolic tensor,
+                for which a symbolic one comes back; further arguments of `call`.
             kwargs: `training`: whether layers like Dropout and BatchNormalization behave as in
-                training; `mask`: for layers that look at one, which lines along the last axis
-                count, an array with one axis less; what else `call` takes.
+                training; `mask`, for layers that use one: which lines along the last axis count,
+                an array with one axis less; further arguments of `call`.
 
         Raises:
             TypeError: a mask for a layer that does not look at it.

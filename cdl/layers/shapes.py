@@ -31,9 +31,7 @@ def checked_shape(owner: str, name: str, shape: Any) -> Shape:
     for size in shape:
         whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
         if size is not None and (not whole or size < 0):
-            raise expected(
-                owner, name, "a tuple of sizes, each an int of at least 0 or None", shape
-            )
+            raise expected(owner, name, "a tuple of sizes, each an int >= 0 or None", shape)
     return tuple(None if size is None else int(size) for size in shape)
 
 

@@ -76,7 +76,7 @@ class Weighted(Calling):
         Args:
             args: `shape`, `initializer` and `dtype` may be given without their names.
             shape: its shape; None is a single number.
-            initializer: its first values; None is "glorot_uniform".
+            initializer: its initial values; None is "glorot_uniform".
             dtype: "float32" or None.
             trainable: False for a weight that training never changes.
             autocast: True; cdl always computes in float32.

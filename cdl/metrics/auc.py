@@ -76,7 +76,7 @@ class AUC(Confusion):
         else:
             n = self.num_thresholds = positive_int("AUC", "num_thresholds", num_thresholds)
             if n == 1:
-                raise expected("AUC", "num_thresholds", "an int of at least 2", num_thresholds)
+                raise expected("AUC", "num_thresholds", "an int >= 2", num_thresholds)
             allocation_limit.spend("AUC: thresholds", (n,))
             inner, even = [i / (n - 1) for i in range(1, n - 1)], True
         self.thresholds = [-epsilon(), *inner, 1.0 + epsilon()]

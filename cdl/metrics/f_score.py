@@ -31,8 +31,8 @@ class FBetaScore(Tally):
         average: None for one result a label; "micro" counts all labels together, "macro" is the
             mean of the labels' scores, "weighted" that by their positive targets.
         beta: how many times recall counts as much as precision, a float above 0.
-        threshold: what a prediction must exceed to be positive, a float above 0 and up to 1. None:
-            the largest of a row is positive, and its equals.
+        threshold: what a prediction must exceed to be positive, a float above 0 and at most 1.
+            None: the largest of a row is positive, and its equals.
         name: of the metric.
         dtype: "float32" or None.
 
@@ -57,9 +57,9 @@ class FBetaScore(Tally):
             raise expected(owner, "dtype", "a float", dtype)
         self.average = one_of(owner, "average", average, (None, "micro", "macro", "weighted"))
         if not isinstance(beta, float) or not beta > 0.0:
-            raise expected(owner, "beta", "a float above 0", beta)
+            raise expected(owner, "beta", "a float > 0", beta)
         if threshold is not None and not (isinstance(threshold, float) and 0 < threshold <= 1):
-            raise expected(owner, "threshold", "a float above 0 and up to 1, or None", threshold)
+            raise expected(owner, "threshold", "a float > 0 and <= 1, or None", threshold)
         self.beta = beta
         self.threshold = threshold
         self._labels: int | None = None

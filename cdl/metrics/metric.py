@@ -71,7 +71,8 @@ class Metric(Hinting):
 
         Args:
             shape: its shape.
-            initializer: first values: a name, an instance or a function of a shape; None is zeros.
+            initializer: its initial values: a name, an instance or a function of a shape; None is
+                zeros.
             dtype: of the state, float32 unless given.
             aggregation: how states of several processes would be brought together; there is one.
             name: of the state.
@@ -100,7 +101,7 @@ class Metric(Hinting):
 
     @property
     def variables(self) -> list[State]:
-        """The states, then what else attributes hold: variables, and those of metrics."""
+        """The states, then the variables in other attributes, and those of metrics there."""
         self._check_made()
         found = {id(state): state for state in self._states}
         attributes = (value for name, value in vars(self).items() if name != "_states")

@@ -107,7 +107,7 @@ class R2Score(Tally):
         self.class_aggregation = one_of("R2Score", "class_aggregation", class_aggregation, kinds)
         self.num_regressors = whole("R2Score", "num_regressors", num_regressors)
         if num_regressors < 0:
-            raise expected("R2Score", "num_regressors", "an int of at least 0", num_regressors)
+            raise expected("R2Score", "num_regressors", "an int >= 0", num_regressors)
         self.num_samples = self.add_variable((), "zeros", name="num_samples")
         self._outputs: int | None = None
 

@@ -373,7 +373,20 @@ class Configured(CompiledState):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Write what `predict` computes as C99 or ONNX; see `cdl.export.export_model`."""
+        """Write what `predict` computes as C99 source or as an ONNX model.
+
+        Args:
+            filepath: the file; `net.c` comes with its header, `net.h`.
+            format: "c" or "onnx"; None tells it by the ending of the file's name.
+            verbose: whether to log what was written, as None also does.
+            input_signature: None; the model says what it takes.
+            kwargs: "onnx" takes `opset_version`. See `cdl.export.export_model`.
+
+        Raises:
+            ValueError: another format, a model that is not built, or one with a part that the
+                format cannot express.
+            OSError: a file cannot be written.
+        """
         from cdl.export import export_model
 
         export_model(self, filepath, format, verbose, input_signature, **kwargs)

@@ -188,7 +188,7 @@ class Optimizer(Rated, Familiar, Hinting):
     `Written`.
 
     Args:
-        learning_rate: a number of at least 0, a LearningRateSchedule, or a function without
+        learning_rate: a number >= 0, a LearningRateSchedule, or a function without
             arguments.
         weight_decay: before each update ``w -= w * weight_decay * rate``, for all weights but those
             that `exclude_from_weight_decay` names; at least 0, None for none.
@@ -276,7 +276,7 @@ class Optimizer(Rated, Familiar, Hinting):
             positive_int(owner, "ema_overwrite_frequency", self.ema_overwrite_frequency)
         steps = self.gradient_accumulation_steps
         if steps is not None and (whole(owner, "gradient_accumulation_steps", steps) < 2):
-            raise expected(owner, "gradient_accumulation_steps", "an int of at least 2", steps)
+            raise expected(owner, "gradient_accumulation_steps", "an int >= 2", steps)
 
     @property
     def iterations(self) -> State:

@@ -90,7 +90,7 @@ class Written(Applying):
 
         Args:
             shape: its shape.
-            initializer: its first values.
+            initializer: its initial values.
             dtype: "float32" or None.
             aggregation: how it would be brought together from several processes; there is one.
             layout: only None.
@@ -119,7 +119,7 @@ class Written(Applying):
         Args:
             reference_variable: the weight.
             name: what it is to the weight.
-            initializer: its first values.
+            initializer: its initial values.
         """
         path = str(getattr(reference_variable, "path", "variable")).replace("/", "_")
         return self.add_variable(
@@ -134,7 +134,7 @@ class Written(Applying):
         Args:
             trainable_variables: the weights.
             name: what it is to the weight, or several such names.
-            initializer: its first values, or one for each name.
+            initializer: its initial values, or one for each name.
         """
         names = [name] if isinstance(name, str) else list(name)
         several = isinstance(initializer, (list, tuple))

@@ -49,7 +49,7 @@ class SeedGenerator(Listed):
         if seed is None:
             seed = draw_seed()
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise expected("SeedGenerator", "seed", "an int of at least 0 or None", seed)
+            raise expected("SeedGenerator", "seed", "an int >= 0 or None", seed)
         self.seed = int(seed)
         self.name = name or "seed_generator"
         first = [self.seed % _SEEDS, 0]
@@ -91,7 +91,7 @@ def _generator(owner: str, seed: Any) -> np.random.Generator:
     if isinstance(seed, SeedGenerator):
         return np.random.Generator(np.random.Philox(seed.next().tolist()))
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise expected(owner, "seed", "an int of at least 0, a SeedGenerator or None", seed)
+        raise expected(owner, "seed", "an int >= 0, a SeedGenerator or None", seed)
     return np.random.Generator(np.random.Philox(int(seed)))
 
 
@@ -115,7 +115,7 @@ def _shape(owner: str, shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         raise expected(owner, "shape", "a tuple of sizes", shape)
     if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
-        raise expected(owner, "shape", "a tuple of sizes of at least 0", shape)
+        raise expected(owner, "shape", "a tuple of sizes >= 0", shape)
     return tuple(int(n) for n in shape)
 
 

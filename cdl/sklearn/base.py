@@ -257,7 +257,7 @@ def _sample_weights(owner: str, given: Any, rows: int) -> NDArray[np.float64] | 
         )
     weight = weight.astype(np.float64)
     if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError(f"{owner}: sample_weight must be finite numbers of at least 0")
+        raise ValueError(f"{owner}: sample_weight must be finite numbers >= 0")
     if not weight.any():
         raise ValueError(
             f"{owner}: sample_weight must hold a weight that is not zero, got {rows} zeros"

@@ -15,7 +15,7 @@ def whole(value: Any, name: str, at_least: int) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {_shown(value)}")
     if value < at_least:
-        what = "a positive int" if at_least == 1 else f"an int of at least {at_least}"
+        what = "a positive int" if at_least == 1 else f"an int >= {at_least}"
         raise ValueError(f"{name} must be {what}, got {value}")
     return int(value)
 
@@ -31,7 +31,7 @@ def steps(value: Any, name: str) -> int | None:
 
 
 def epochs(value: Any, name: str) -> int:
-    """An int of at least 0, limited by `config`'s setting."""
+    """An int >= 0, limited by `config`'s setting."""
     limited = _limited(whole(value, name, 0), config.max_epochs(), "epochs")
     assert limited is not None
     return limited

@@ -129,7 +129,7 @@ def test_unknown_mode_is_refused():
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="patience must be an int of at least 0, got -1"):
+    with pytest.raises(ValueError, match="patience must be an int >= 0, got -1"):
         EarlyStopping(patience=-1)
     with pytest.raises(TypeError, match="monitor must be a name, got int"):
         EarlyStopping(monitor=3)

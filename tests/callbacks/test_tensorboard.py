@@ -158,7 +158,7 @@ def test_callback_is_copied_without_its_files(tmp_path):
     ("arguments", "error", "text"),
     [
         ({"log_dir": 3}, TypeError, "log_dir must be a path"),
-        ({"histogram_freq": -1}, ValueError, "histogram_freq must be an int of at least 0"),
+        ({"histogram_freq": -1}, ValueError, "histogram_freq must be an int >= 0"),
         ({"update_freq": "step"}, ValueError, "update_freq must be 'epoch', 'batch' or a number"),
         ({"update_freq": 0}, ValueError, "update_freq must be 'epoch' or a positive"),
         ({"write_images": True}, ValueError, "write_images must be False"),

@@ -153,7 +153,7 @@ def test_balanced_classes_weigh_the_same_altogether():
         (np.ones(3), r"must have shape \(150,\)"),
         (np.ones((150, 1)), r"must have shape \(150,\)"),
         (np.zeros(150), "not zero"),
-        (-np.ones(150), "at least 0"),
+        (-np.ones(150), ">= 0"),
         (np.full(150, np.nan), "finite"),
     ],
 )

@@ -255,7 +255,7 @@ def test_metrics_can_be_pickled():
 
 EYE = np.eye(3)
 BAD = [
-    (lambda: metrics.AUC(num_thresholds=1), "AUC: num_thresholds must be an int of at least 2"),
+    (lambda: metrics.AUC(num_thresholds=1), "AUC: num_thresholds must be an int >= 2"),
     (lambda: metrics.AUC(curve="x"), "AUC: curve must be one of 'ROC', 'PR', 'PRGAIN', got 'x'"),
     (lambda: metrics.AUC(summation_method=3), "AUC: summation_method must be one of"),
     (lambda: metrics.AUC(num_labels=2), "AUC: num_labels must be None unless multi_label is True"),
@@ -286,11 +286,11 @@ BAD = [
     (lambda: metrics.R2Score(dtype="int32"), "R2Score: dtype must be a float"),
     (lambda: metrics.F1Score(dtype="int32"), "F1Score: dtype must be a float"),
     (lambda: metrics.F1Score(average="x"), "F1Score: average must be one of None, 'micro'"),
-    (lambda: metrics.F1Score(threshold=1), "F1Score: threshold must be a float above 0"),
-    (lambda: metrics.FBetaScore(beta=1), "FBetaScore: beta must be a float above 0, got 1"),
+    (lambda: metrics.F1Score(threshold=1), "F1Score: threshold must be a float > 0"),
+    (lambda: metrics.FBetaScore(beta=1), "FBetaScore: beta must be a float > 0, got 1"),
     (lambda: metrics.F1Score()([1.0], [1.0]), "F1Score: y_pred must have shape (n, labels)"),
     (lambda: metrics.R2Score(class_aggregation="x"), "R2Score: class_aggregation must be one of"),
-    (lambda: metrics.R2Score(num_regressors=-1), "R2Score: num_regressors must be an int of at"),
+    (lambda: metrics.R2Score(num_regressors=-1), "R2Score: num_regressors must be an int >= 0"),
     (lambda: metrics.R2Score()([1.0, 2.0], [1.0, 2.0]), "R2Score: y_pred must have shape"),
     (
         lambda: metrics.IoU(3, [0], ignore_class=2**31),

@@ -144,8 +144,8 @@ CALLS = {
 # argument of fit: values, exception, what was expected
 FIT_ARGUMENTS = {
     "batch_size": ([0, -1], ValueError, "a positive int"),
-    "epochs": ([-1], ValueError, "at least 0"),
-    "initial_epoch": ([-1], ValueError, "at least 0"),
+    "epochs": ([-1], ValueError, ">= 0"),
+    "initial_epoch": ([-1], ValueError, ">= 0"),
     "steps_per_epoch": ([0, -1], ValueError, "a positive int"),
     "validation_steps": ([0, -1], ValueError, "a positive int"),
     "validation_batch_size": ([0], ValueError, "a positive int"),

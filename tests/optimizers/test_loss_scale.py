@@ -101,7 +101,7 @@ def test_accumulating_inner_optimizer_is_refused_in_fit():
     ("arguments", "words"),
     [
         ({"inner_optimizer": "adam"}, "inner_optimizer must be an Optimizer, got 'adam'"),
-        ({"initial_scale": 0.0}, "initial_scale must be a number above 0"),
+        ({"initial_scale": 0.0}, "initial_scale must be a number > 0"),
         ({"dynamic_growth_steps": 0}, "dynamic_growth_steps must be a positive int"),
         ({"dynamic": False}, "`loss_scale_factor` of the inner optimizer"),
         ({"clipnorm": 1.0}, "clipnorm must be given to the inner optimizer"),

@@ -294,22 +294,22 @@ def test_config_with_a_schedule_makes_it_again():
         (lambda: Adam(-1), "Adam: learning_rate must not be negative, got -1"),
         (lambda: Adam(np.float32(-0.5)), "learning_rate must not be negative, got -0.5"),
         (lambda: Adam(lr=-0.1), "learning_rate must not be negative, got -0.1"),
-        (lambda: AdamW(weight_decay=-0.1), "weight_decay must be a number of at least 0, got -0.1"),
-        (lambda: Muon(adam_weight_decay=-1), "adam_weight_decay must be a number of at least 0"),
+        (lambda: AdamW(weight_decay=-0.1), "weight_decay must be a number >= 0, got -0.1"),
+        (lambda: Muon(adam_weight_decay=-1), "adam_weight_decay must be a number >= 0"),
         (lambda: Adam(0.1, lr=0.2), "learning_rate and lr are the same argument, got both"),
         (lambda: Adam(foo=0.1), "Adam: arguments not recognized: {'foo': 0.1}"),
         (lambda: Adam(beta1=0.1), "{'beta1': 0.1}; did you mean 'beta_1'?"),
         (lambda: Adam(clip_norm=0.1), "did you mean 'clipnorm'?"),
-        (lambda: Adam(decay=-1), "Adam: decay must be a number of at least 0, got -1"),
+        (lambda: Adam(decay=-1), "Adam: decay must be a number >= 0, got -1"),
         (
             lambda: Adam(beta_1=1.0),
-            "beta_1 must be a number of at least 0 and less than 1, got 1.0",
+            "beta_1 must be a number >= 0 and < 1, got 1.0",
         ),
         (
             lambda: Adam(beta_2="a"),
-            "beta_2 must be a number of at least 0 and less than 1, got 'a'",
+            "beta_2 must be a number >= 0 and < 1, got 'a'",
         ),
-        (lambda: Adam(epsilon=-1), "epsilon must be a number of at least 0"),
+        (lambda: Adam(epsilon=-1), "epsilon must be a number >= 0"),
         (lambda: Adam(amsgrad=3), "amsgrad must be True or False, got 3"),
         (lambda: SGD(momentum=0), "SGD: momentum must be a float from 0.0 to 1.0, got 0"),
         (lambda: SGD(momentum=1.5), "momentum must be a float from 0.0 to 1.0, got 1.5"),
@@ -317,10 +317,10 @@ def test_config_with_a_schedule_makes_it_again():
         (lambda: SGD(nesterov="a"), "nesterov must be True or False"),
         (
             lambda: SGD(weight_decay="a"),
-            "SGD: weight_decay must be a number of at least 0, got 'a'",
+            "SGD: weight_decay must be a number >= 0, got 'a'",
         ),
-        (lambda: SGD(clipnorm=-1.0), "SGD: clipnorm must be a number of at least 0, got -1.0"),
-        (lambda: SGD(clipvalue="a"), "SGD: clipvalue must be a number of at least 0, got 'a'"),
+        (lambda: SGD(clipnorm=-1.0), "SGD: clipnorm must be a number >= 0, got -1.0"),
+        (lambda: SGD(clipvalue="a"), "SGD: clipvalue must be a number >= 0, got 'a'"),
         (lambda: SGD(clipnorm=1.0, clipvalue=1.0), "only one of clipnorm, clipvalue and global_"),
         (lambda: SGD(use_ema="a"), "use_ema must be True or False"),
         (
@@ -328,11 +328,11 @@ def test_config_with_a_schedule_makes_it_again():
             "ema_momentum must be a number between 0 and",
         ),
         (lambda: SGD(ema_overwrite_frequency=0), "ema_overwrite_frequency must be a positive int"),
-        (lambda: SGD(loss_scale_factor=0.0), "loss_scale_factor must be a number above 0, got 0.0"),
+        (lambda: SGD(loss_scale_factor=0.0), "loss_scale_factor must be a number > 0, got 0.0"),
         *(
             (
                 lambda steps=steps: SGD(gradient_accumulation_steps=steps),
-                f"gradient_accumulation_steps must be an int of at least 2, got {steps}",
+                f"gradient_accumulation_steps must be an int >= 2, got {steps}",
             )
             for steps in (1, 0, -2)
         ),

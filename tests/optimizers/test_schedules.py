@@ -51,14 +51,14 @@ def test_rates_are_keras_own(schedule, steps, rates):
     [
         (
             lambda: s.ExponentialDecay(0.1, 0, 0.9),
-            "ExponentialDecay: decay_steps must be a number ab",
+            "ExponentialDecay: decay_steps must be a number > 0",
         ),
         (
             lambda: s.ExponentialDecay("a", 10, 0.9),
             "initial_learning_rate must be a number, got 'a'",
         ),
         (lambda: s.ExponentialDecay(0.1, 1, 0.9, "a"), "staircase must be True or False"),
-        (lambda: s.InverseTimeDecay(0.1, -1, 0.9), "decay_steps must be a number above 0, got -1"),
+        (lambda: s.InverseTimeDecay(0.1, -1, 0.9), "decay_steps must be a number > 0, got -1"),
         (lambda: s.PolynomialDecay(0.1, 0), "PolynomialDecay: decay_steps"),
         (lambda: s.CosineDecay(0.1, 0), "CosineDecay: decay_steps"),
         (lambda: s.CosineDecay(0.1, 1, warmup_steps=1.5), "warmup_steps must be an int, got 1.5"),

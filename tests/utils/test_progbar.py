@@ -67,7 +67,7 @@ def test_not_more_is_drawn_than_an_eye_sees(clock):
 
 
 def test_target_must_be_a_count():
-    with pytest.raises(ValueError, match="target must be an int of at least 0, got 'a'"):
+    with pytest.raises(ValueError, match="target must be an int >= 0, got 'a'"):
         Progbar("a")
 
 

@@ -25,7 +25,7 @@ class PReLU(SameShape):
     """``max(x, 0) + alpha * min(x, 0)`` with an `alpha` for each place of a sample, or a channel.
 
     Args:
-        alpha_initializer: first values of alpha.
+        alpha_initializer: initial values of alpha.
         alpha_regularizer: a penalty on alpha.
         alpha_constraint: what alpha must be after each update.
         shared_axes: axes, counted from 1, along which alpha is the same: `[1, 2]` for images whose

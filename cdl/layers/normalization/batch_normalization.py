@@ -40,10 +40,10 @@ class BatchNormalization(Scaled):
         epsilon: keeps the root away from 0.
         center: whether there is a beta.
         scale: whether there is a gamma.
-        beta_initializer: first values of beta.
-        gamma_initializer: first values of gamma.
-        moving_mean_initializer: first values of the moving mean.
-        moving_variance_initializer: first values of the moving variance.
+        beta_initializer: initial values of beta.
+        gamma_initializer: initial values of gamma.
+        moving_mean_initializer: initial values of the moving mean.
+        moving_variance_initializer: initial values of the moving variance.
         beta_regularizer: a penalty on beta.
         gamma_regularizer: a penalty on gamma.
         beta_constraint: what beta must be after each update.
@@ -132,7 +132,7 @@ class BatchNormalization(Scaled):
         super().build(input_shape)
 
     def _first_stddev(self, shape: Any, dtype: Any = None) -> Any:
-        """First values of a moving deviation: the root of those of the variance."""
+        """Initial values of a moving deviation: the root of those of the variance."""
         first: Any = self.moving_variance_initializer
         return np.sqrt(first(shape, dtype))
 

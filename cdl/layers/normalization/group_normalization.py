@@ -32,8 +32,8 @@ class GroupNormalization(Scaled):
         epsilon: keeps the root away from 0.
         center: whether there is a beta.
         scale: whether there is a gamma.
-        beta_initializer: first values of beta.
-        gamma_initializer: first values of gamma.
+        beta_initializer: initial values of beta.
+        gamma_initializer: initial values of gamma.
         beta_regularizer: a penalty on beta.
         gamma_regularizer: a penalty on gamma.
         beta_constraint: what beta must be after each update.

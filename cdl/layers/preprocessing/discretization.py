@@ -56,7 +56,7 @@ class Discretization(Layer):
         super().__init__(name=name, dtype=dtype)
         owner, modes = "Discretization", ("int", "one_hot", "multi_hot", "count")
         if num_bins is not None and whole(owner, "num_bins", num_bins) < 0:
-            raise expected(owner, "num_bins", "an int of at least 0", num_bins)
+            raise expected(owner, "num_bins", "an int >= 0", num_bins)
         if (num_bins is None) == (bin_boundaries is None):
             raise ValueError(
                 f"{owner}: one of num_bins and bin_boundaries must be given, got "

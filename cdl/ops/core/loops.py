@@ -201,7 +201,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
         lower: the first number.
         upper: where they end.
         body_fun: from the number and a value to the next value.
-        init_val: the first value.
+        init_val: the initial value.
     """
     if is_symbolic(lower, upper):
         raise symbolic_error("fori_loop with symbolic bounds", "give numbers that are known")

@@ -123,7 +123,7 @@ def histogram(x: Any, bins: int = 10, range: Any = None) -> Any:
         range: from where to where; None for from the smallest to the largest.
     """
     if not isinstance(bins, (int, np.integer)) or bins < 0:
-        raise ValueError(f"histogram: bins must be an int of at least 0, got {bins!r}")
+        raise ValueError(f"histogram: bins must be an int >= 0, got {bins!r}")
     counts, borders = np.histogram(np.asarray(x), bins, range)
     return counts.astype(np.float32), borders.astype(np.float32)
 
