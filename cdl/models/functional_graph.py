@@ -18,15 +18,16 @@ from cdl._ir.program import Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl.data import as_numeric, brief
+from cdl.layers import Layer
 from cdl.layers.calling import is_scripted
 from cdl.models.graph import Wiring, check_samples_first, wire
 from cdl.trainers.compile_utils import up_to
-from cdl.trainers.signature import Ends, Info, Interface, ends_of, flat, names_of_inputs
+from cdl.trainers.signature import Ends, Info, ends_of, flat, names_of_inputs
 
 Shape = tuple[int | None, ...]
 
 
-class Wired(Interface):
+class Wired(Layer):
     """Mixin of models: structured inputs and outputs, and the graph between them."""
 
     name: str
@@ -47,7 +48,7 @@ class Wired(Interface):
 
     def _is_closed(self) -> bool:
         """Whether no more weights may be added: a graph is there before a class adds its own."""
-        return self._wiring is None and super()._is_closed()  # type: ignore[misc]
+        return self._wiring is None and super()._is_closed()
 
     # --- what it is made of, as Keras names it ---
 
@@ -202,7 +203,7 @@ class Wired(Interface):
         """Append the model to a program: from its flat inputs to its flat outputs."""
         args = (tree.pack_sequence_as(self._inputs_struct, values),)
         specs: Any = ((self._inputs_struct,), {})
-        return tree.flatten(self._append(program, specs, args, {}))  # type: ignore[attr-defined]
+        return tree.flatten(self._append(program, specs, args, {}))
 
     def lower(self, program: Program, x: Any) -> Any:
         """Append the graph, from values nested as the inputs are."""
@@ -234,7 +235,7 @@ class Wired(Interface):
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
         if is_scripted(type(self)) or self._wiring is None:
-            return super().compute_output_spec(*args, **kwargs)  # type: ignore[misc]
+            return super().compute_output_spec(*args, **kwargs)
         given = graphs.tensors_in((args, kwargs))
         rows = given[0].shape[:1] if given and given[0].lead == 1 else (None,)
 
@@ -254,7 +255,7 @@ class Wired(Interface):
             ValueError: they do not fit the inputs.
         """
         if is_scripted(type(self)) or self._wiring is None:
-            return super().compute_output_shape(input_shape)  # type: ignore[misc]
+            return super().compute_output_shape(input_shape)
         self.check_input(input_shape)
         return _shapes(self.compute_output_spec(tree.map_shape_structure(KerasTensor, input_shape)))
 
@@ -280,6 +281,15 @@ class Wired(Interface):
                 )
 
     # --- building a model that has a call of its own ---
+
+    def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
+        raise NotImplementedError
+
+    def _build_for(self, shapes: Sequence[Shape]) -> None:
+        raise NotImplementedError
+
+    def _check_has_layers(self) -> None:
+        """Nothing: what gives no symbolic values says so when it is traced."""
 
     def _build_from(self, x: Any, call: str) -> None:
         """Build for data: their structure, shapes and dtypes."""
@@ -308,9 +318,9 @@ class Wired(Interface):
             tensor.name = spec.name
 
     def _first_trace(self, specs: Any) -> graphs.Graph:
-        with self._undone_on_failure():  # type: ignore[attr-defined]
-            self._prepare((specs,), {})  # type: ignore[attr-defined]
-            graph: graphs.Graph = self._traced((specs,), {}, False)  # type: ignore[attr-defined]
+        with self._undone_on_failure():
+            self._prepare((specs,), {})
+            graph: graphs.Graph = self._traced((specs,), {}, False)
         if not graphs.tensors_in(graph.outputs):
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: call() must return symbolic values, got "

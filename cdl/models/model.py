@@ -19,10 +19,9 @@ from cdl.models.functional_graph import Wired
 from cdl.models.serialization import Configured
 from cdl.models.summary import html_of, print_summary
 from cdl.trainers import predict
-from cdl.trainers.trainer import Trainer
 
 
-class Model(Configured, Trainer, Wired, Layer):
+class Model(Configured, Wired):
     """Layers that work as one: `Model(inputs, outputs)`, or a class of your own with a `call`.
 
     ::

@@ -17,7 +17,6 @@ from cdl._tracing.graph import KerasTensor, Node
 from cdl._tracing.keras_tensor import SampleCount
 from cdl._tracing.operation import ROWS, Operation, Row, signature_of
 from cdl.models.graph import Wiring
-from cdl.trainers.state import CompiledState
 from cdl.trainers.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -310,7 +309,7 @@ def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> 
     return found
 
 
-class Configured(CompiledState):
+class Configured(Trainer):
     """Mixin of models: configs of the model itself and of what `compile` was given."""
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -339,9 +338,9 @@ class Configured(CompiledState):
         given = deserialize(config)
         if given.get("jit_compile"):  # what "auto" is in a config, and what files of Keras say
             given["jit_compile"] = "auto"
-        self.compile(**given)  # type: ignore[attr-defined]
-        if self.built:  # type: ignore[attr-defined]
-            self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
+        self.compile(**given)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any

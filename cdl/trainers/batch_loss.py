@@ -19,6 +19,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.untraced import attempt
 from cdl.losses import Loss
 from cdl.trainers.custom_loss import Added, traced_own_loss
+from cdl.trainers.signature import TrainableModel
 from cdl.trainers.vjp import Slopes
 
 Array = NDArray[Any]
@@ -105,7 +106,7 @@ class WholeLoss:
         training: whether it is a loss of training.
     """
 
-    def __init__(self, model: Any, batch: list[Any], training: bool) -> None:
+    def __init__(self, model: TrainableModel, batch: list[Any], training: bool) -> None:
         self._model = weakref.ref(model)
         self._batch = batch
         self._training = training
@@ -131,13 +132,14 @@ class WholeLoss:
 
     def _follow(self, shapes: tuple[tuple[int, ...], ...]) -> Slopes:
         model, specs = self._model(), iter([KerasTensor(shape, lead=0) for shape in shapes])
+        assert model is not None
         losses = Added([], [])
         parts = tree.map_structure(lambda leaf: None if leaf is None else next(specs), self._batch)
         graph = traced_own_loss(model, parts, losses, self._training)
         if losses.asked or any(getattr(node.operation, "acts", False) for node in graph.nodes):
             raise TypeError("compute_loss asks for losses of layers or shows values to metrics")
         slopes = _slopes_of(graph, list(shapes))
-        trained = set(model.trainable_variables)  # type: ignore[union-attr]
+        trained = set(model.trainable_variables)
         if trained & set(slopes.variables):
             raise TypeError("compute_loss reads weights that are trained")
         return slopes

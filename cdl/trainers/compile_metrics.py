@@ -14,7 +14,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl.trainers.compile_utils import Compiled, Settled
 from cdl.trainers.custom_loss import log_loss
 from cdl.trainers.custom_step import flat_logs
-from cdl.trainers.signature import Info
+from cdl.trainers.signature import Info, TrainableModel
 
 
 class CompileMetrics(metrics.Metric):
@@ -76,7 +76,7 @@ class ByHand:
         metrics: those of `compile`, as one.
     """
 
-    def __init__(self, model: Any, compiled: Compiled) -> None:
+    def __init__(self, model: TrainableModel, compiled: Compiled) -> None:
         self._model = weakref.ref(model)
         self.compiled = compiled
         self.loss = metrics.Mean(name="loss")
@@ -120,7 +120,8 @@ class ByHand:
         self, y: Any, y_pred: Any, sample_weight: Any, call: str
     ) -> tuple[Settled, list[Any], list[Any], list[Any]]:
         """Targets, predictions and weights output by output, and what is to be done with them."""
-        model: Any = self._model()
+        model = self._model()
+        assert model is not None
         if model.built:
             outputs = model._output_infos()
             flat_y = model._flat_targets(y, f"{call}: y")

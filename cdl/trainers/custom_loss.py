@@ -14,6 +14,7 @@ from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.data import brief
 from cdl.layers.call_arguments import parameters_of
+from cdl.trainers.signature import TrainableModel
 
 
 class Added:
@@ -54,7 +55,7 @@ def _penalty(variable: Any) -> Any:
 
 
 @contextmanager
-def _adding(model: Any, added: Added) -> Iterator[None]:
+def _adding(model: TrainableModel, added: Added) -> Iterator[None]:
     """Within it `model.losses` are symbolic."""
     model._added_to_loss = added
     try:
@@ -64,7 +65,7 @@ def _adding(model: Any, added: Added) -> Iterator[None]:
 
 
 def lower_own_loss(
-    model: Any, program: Program, batch: Sequence[Any], training: bool
+    model: TrainableModel, program: Program, batch: Sequence[Any], training: bool
 ) -> tuple[Instruction, bool]:
     """Append the model's own loss to a program; it, and whether what layers add is part of it.
 
@@ -87,7 +88,7 @@ def lower_own_loss(
     return program.objective(value, reduction="sum"), losses.asked
 
 
-def given_to_loss(model: Any, batch: Sequence[Any], training: bool) -> dict[str, Any]:
+def given_to_loss(model: TrainableModel, batch: Sequence[Any], training: bool) -> dict[str, Any]:
     """x, y, y_pred and sample weights as the model's own loss takes them, by name."""
     given = dict(zip(("x", "y", "y_pred", "sample_weight"), batch, strict=True))
     parameters = parameters_of(type(model).compute_loss)
@@ -96,7 +97,9 @@ def given_to_loss(model: Any, batch: Sequence[Any], training: bool) -> dict[str,
     return given
 
 
-def traced_own_loss(model: Any, parts: list[Any], losses: Added, training: bool) -> graphs.Graph:
+def traced_own_loss(
+    model: TrainableModel, parts: list[Any], losses: Added, training: bool
+) -> graphs.Graph:
     """What the model's own loss does with symbolic x, y, y_pred and sample weights.
 
     Raises:

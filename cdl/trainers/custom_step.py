@@ -17,6 +17,7 @@ from cdl import data, tree
 from cdl._common import clock
 from cdl._common.overriding import overrides
 from cdl.data import brief
+from cdl.trainers.signature import TrainableModel
 from cdl.utils.tuples import pack_x_y_sample_weight
 
 Array = NDArray[Any]
@@ -121,7 +122,7 @@ class OwnSteps:
     key = (None,)  # as no Machines knows it
     goes_alone = False  # Python is wanted for each batch
 
-    def __init__(self, model: Any, kind: str) -> None:
+    def __init__(self, model: TrainableModel, kind: str) -> None:
         self._model = weakref.ref(model)
         self._name = f"{kind}_step"
         self._logs: dict[str, Any] = {}

@@ -16,17 +16,17 @@ from cdl._common.overriding import overrides
 from cdl.trainers.compile_utils import Compiled, Head, Settled
 from cdl.trainers.custom_step import arrays_in
 from cdl.trainers.frame_columns import notice
-from cdl.trainers.signature import Info, Shape, labels
+from cdl.trainers.signature import Info, Shape, TrainableModel, labels, output_names
 
 Array = NDArray[Any]
 
 
-def by_output(model: Any, compiled: Compiled, given: Any, name: str) -> list[Any]:
+def by_output(model: TrainableModel, compiled: Compiled, given: Any, name: str) -> list[Any]:
     """Targets or weights as one element an output.
 
     As in Keras, a list may have only the elements of those outputs that have a loss or metric.
     """
-    names = model._output_names()
+    names = output_names(model)
     if len(names) > 1 and given is not None and not isinstance(given, Mapping):
         wanted = compiled.wanted(names, model._output_nest())
         read = [i for i, each in enumerate(wanted) if each.reads_target]
@@ -39,10 +39,10 @@ def by_output(model: Any, compiled: Compiled, given: Any, name: str) -> list[Any
 
 
 def sample_weights(
-    model: Any, compiled: Compiled, given: Any, rows: int, call: str
+    model: TrainableModel, compiled: Compiled, given: Any, rows: int, call: str
 ) -> list[Array | None]:
     """Sample weights output by output, checked to have as many rows; one array is for all."""
-    names = model._output_names()
+    names = output_names(model)
     name = f"{call}: sample_weight"
     if len(names) == 1 and not isinstance(given, Mapping):
         return [data.of_samples(given, rows, name)]
@@ -196,7 +196,7 @@ class Arrays(NamedTuple):
         return Arrays(part(self.x), part(self.y), weight, self.nest)
 
 
-def inputs(model: Any, x: Any, call: str, batch: int | None = None) -> list[Array]:
+def inputs(model: TrainableModel, x: Any, call: str, batch: int | None = None) -> list[Array]:
     """x alone, for predict; builds the model if it is not."""
     flat = _flat_inputs(model, x, call)
     names = _X if len(flat) == 1 else labels("x", "input", model._input_names())
@@ -212,7 +212,7 @@ def inputs(model: Any, x: Any, call: str, batch: int | None = None) -> list[Arra
 
 
 def training_data(
-    model: Any,
+    model: TrainableModel,
     compiled: Compiled,
     x: Any,
     y: Any,
@@ -256,7 +256,7 @@ def training_data(
     ys = by_output(model, compiled, y, f"{call}: y")
     if len(ys) == 1 and isinstance(ys[0], (list, tuple)):
         ys = [_only_target(ys[0], len(xs[0]), f"{call}: y")]
-    of_y = _Y if len(ys) == 1 else labels("y", "output", model._output_names())
+    of_y = _Y if len(ys) == 1 else labels("y", "output", output_names(model))
     for i, each in enumerate(ys):
         ys[i] = None if each is None else data.as_numeric(each, f"{call}: {of_y[i]}")
     rows = _same_rows(xs + ys, of_x + of_y, call)
@@ -273,7 +273,7 @@ def training_data(
         outputs = model._outputs_for([each.shape for each in xs])
     settled = compiled.settled or compiled.settle(outputs, _shapes(ys), model._output_nest())
     for i, head in enumerate(settled.heads):
-        ys[i] = checked_targets(ys[i], head, outputs[i].shape[1:], f"{call}: {of_y[i]}")
+        ys[i] = checked_targets(ys[i], head, outputs[i].row, f"{call}: {of_y[i]}")
         if call in ("fit", "evaluate"):
             warn_of_no_probabilities(ys[i], head, f"{call}: {of_y[i]}")
     if sample_weight is not None:
@@ -288,7 +288,7 @@ def training_data(
 
 
 def _for_own_loss(
-    model: Any,
+    model: TrainableModel,
     compiled: Compiled,
     xs: list[Array],
     of_x: list[str],
@@ -323,7 +323,7 @@ def _for_own_loss(
 _X, _Y = ["x"], ["y"]
 
 
-def _flat_inputs(model: Any, x: Any, call: str) -> list[Any]:
+def _flat_inputs(model: TrainableModel, x: Any, call: str) -> list[Any]:
     """One element an input; ValueError for several arrays where the model has one input."""
     flat: list[Any] = model._flat_inputs(x, call)
     if len(flat) > 1 or not isinstance(flat[0], (list, tuple)):
@@ -375,7 +375,9 @@ def _same_rows(arrays: list[Any], names: list[str], call: str) -> int:
     return rows
 
 
-def _fit_inputs(model: Any, arrays: list[Array], names: list[str], call: str) -> list[Array]:
+def _fit_inputs(
+    model: TrainableModel, arrays: list[Array], names: list[str], call: str
+) -> list[Array]:
     for i, info in enumerate(model._input_infos()):
         if arrays[i].shape[1:] != info.shape[1:]:
             arrays[i] = data.fit_input(arrays[i], info.row, f"{call}: {names[i]}")

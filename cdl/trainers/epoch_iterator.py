@@ -20,6 +20,7 @@ from cdl.random import permutation
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom_step import Nested, nested, steps_itself
 from cdl.trainers.data_adapter import Arrays, like_first, training_data
+from cdl.trainers.signature import TrainableModel
 
 # Row numbers that are drawn ahead at most: 128 KB, which stay in cache.
 _ORDERS = 1 << 14
@@ -315,7 +316,7 @@ AnyArrays = Arrays | Nested
 
 
 def for_step(
-    model: Any,
+    model: TrainableModel,
     compiled: Compiled,
     kind: str,
     parts: tuple[Any, Any, Any],
@@ -351,7 +352,7 @@ def refuse_beside_stream(call: str, source: Any, **given: Any) -> None:
 
 
 def stream_feed(
-    model: Any,
+    model: TrainableModel,
     compiled: Compiled,
     source: Any,
     call: str,
@@ -411,7 +412,7 @@ def stream_feed(
 
 
 def array_feed(
-    model: Any,
+    model: TrainableModel,
     compiled: Compiled,
     arrays: AnyArrays,
     kind: str,

@@ -23,6 +23,7 @@ from cdl.trainers.epoch_iterator import (
     refuse_beside_stream,
     stream_feed,
 )
+from cdl.trainers.signature import TrainableModel
 from cdl.trainers.train_many import halted
 
 _ALWAYS = 1e9  # seconds; for batches that a hook waits for, which must not be cut
@@ -30,7 +31,7 @@ SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the ba
 
 
 def fit(
-    model: Any,
+    model: TrainableModel,
     x: Any,
     y: Any,
     *,
@@ -117,7 +118,7 @@ def fit(
 
 
 def _run_epochs(
-    model: Any,
+    model: TrainableModel,
     feed: Feed,
     callbacks: CallbackList,
     epochs: range,
@@ -126,11 +127,7 @@ def _run_epochs(
 ) -> None:
     """The epochs of a fit, with their hooks."""
     chunk = model.steps_per_execution
-    model.stop_training = False
-    if halted():  # looked at last: train_many says so first, and then sets the flag
-        model.stop_training = True
-    model._initial_epoch = None
-    model._last_engine = feed.engine
+    _begin(model, feed)
     try:
         if model._restore_random_state(epochs):
             feed.draw_anew()
@@ -150,7 +147,7 @@ def _run_epochs(
                 logs = in_order(logs | validation.run(callbacks, chunk))
             callbacks.on_epoch_end(epoch, dict(logs))  # what callbacks add ends with the epoch
             epoch += 1
-            if model.stop_training or not done:
+            if _is_stopped(model) or not done:
                 break
             if alone:
                 took = max(clock.now() - start, 1e-9)
@@ -158,7 +155,7 @@ def _run_epochs(
                 if most > 1:
                     passes = _run_together(feed, callbacks, epoch, most)
                     epoch, logs = epoch + len(passes), watched(passes[-1], feed, model, "fit")
-                if model.stop_training:
+                if _is_stopped(model):
                     break
         if epochs.stop > 0:
             model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -172,6 +169,20 @@ def _run_epochs(
             model._last_engine.share_totals(only_held=True)
         if validation is not None:
             validation.close()
+
+
+def _begin(model: TrainableModel, feed: Feed) -> None:
+    """Forget what the last run left on a model."""
+    model.stop_training = False
+    if halted():  # looked at last: train_many says so first, and then sets the flag
+        model.stop_training = True
+    model._initial_epoch = None
+    model._last_engine = feed.engine
+
+
+def _is_stopped(model: TrainableModel) -> bool:
+    """Whether a callback, or another thread, has ended the run since it was last looked at."""
+    return model.stop_training
 
 
 def _run_together(
@@ -188,9 +199,10 @@ def _run_together(
     return passes
 
 
-def watched(logs: dict[str, Any], feed: Feed, model: Any, call: str) -> dict[str, Any]:
+def watched(logs: dict[str, Any], feed: Feed, model: TrainableModel, call: str) -> dict[str, Any]:
     """The logs; if their loss is not finite, it is said once what it comes from."""
     loss, compiled = logs.get("loss", 0.0), model._compiled
+    assert compiled is not None
     if isinstance(loss, float) and not math.isfinite(loss) and not compiled.told_not_finite:
         in_batches = isinstance(feed, epoch_iterator.StreamFeed)
         not_finite.tell(model, compiled, feed.arrays, loss, call, in_batches)
@@ -201,7 +213,7 @@ class _Validation:
     """The data of validation, and the passes over them; a stream is first read when it is time."""
 
     def __init__(
-        self, model: Any, compiled: Compiled, given: Any, batch: int, steps: int | None
+        self, model: TrainableModel, compiled: Compiled, given: Any, batch: int, steps: int | None
     ) -> None:
         call = "fit: validation_data"
         self._model = model
@@ -256,7 +268,7 @@ class _Validation:
 
 
 def evaluate(
-    model: Any,
+    model: TrainableModel,
     x: Any,
     y: Any,
     *,
@@ -305,7 +317,7 @@ def evaluate(
 
 
 def on_batch(
-    model: Any,
+    model: TrainableModel,
     kind: str,
     x: Any,
     y: Any,
@@ -322,7 +334,7 @@ def on_batch(
     trains = kind == "train"
     arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call, trains=trains)
     rows = arrays.samples
-    engine = model._engine(compiled, kind, arrays, rows)
+    engine: Any = model._engine(compiled, kind, arrays, rows)
     try:
         engine.reset()
         engine.begin(arrays, rows)
@@ -338,7 +350,11 @@ def on_batch(
 
 
 def _own_on_batch(
-    model: Any, kind: str, parts: tuple[Any, Any, Any], class_weight: Any, return_dict: bool
+    model: TrainableModel,
+    kind: str,
+    parts: tuple[Any, Any, Any],
+    class_weight: Any,
+    return_dict: bool,
 ) -> Any:
     """The same by the model's own step."""
     batch = nested(*parts, class_weight, f"{kind}_on_batch")
@@ -359,7 +375,9 @@ def returned(results: dict[str, float], return_dict: bool, engine: Any) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def run_epoch(feed: Feed, callbacks: CallbackList, kind: str, model: Any, chunk: int) -> int:
+def run_epoch(
+    feed: Feed, callbacks: CallbackList, kind: str, model: TrainableModel, chunk: int
+) -> int:
     """Run a feed's next epoch and return the number of its batches.
 
     The core has the whole epoch to itself, but for time slices. Only if a callback overrides a

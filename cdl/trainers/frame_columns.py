@@ -9,6 +9,7 @@ from typing import Any
 
 from cdl._common.errors import warn
 from cdl.data.frames import names_of
+from cdl.trainers.signature import TrainableModel
 
 Names = tuple[str, ...]
 _SHOWN = 5  # names in a list
@@ -40,7 +41,9 @@ class Columns:
         warn(f"{part} has other columns than in fit: {_difference(names, known)}")
 
 
-def notice(model: Any, flat: Sequence[Any], parts: Sequence[str], call: str, trains: bool) -> None:
+def notice(
+    model: TrainableModel, flat: Sequence[Any], parts: Sequence[str], call: str, trains: bool
+) -> None:
     """Compare the columns of frames with those of the training, and remember them if it is one.
 
     Args:

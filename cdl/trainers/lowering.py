@@ -18,7 +18,7 @@ from cdl.trainers.compile_utils import Compiled, Head, Reported, Settled
 from cdl.trainers.custom_loss import given_to_loss, lower_own_loss
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.eager_step import Calls
-from cdl.trainers.signature import Info
+from cdl.trainers.signature import Info, TrainableModel
 
 if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
@@ -218,7 +218,7 @@ def _has_value(metric: Any) -> bool:
     return True
 
 
-def program_of(model: Any, compiled: Compiled | None) -> Program:
+def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     """The program of a model, to be printed: of `predict`, or with what it was compiled with.
 
     Before the first data targets are taken to have the shapes of the outputs, or to be class
@@ -238,12 +238,14 @@ def program_of(model: Any, compiled: Compiled | None) -> Program:
     return lower_training(model, settled, Form((None,) * len(outputs), rows)).program
 
 
-def lower_inference(model: Any, training: bool = False) -> Program:
+def lower_inference(model: TrainableModel, training: bool = False) -> Program:
     """The program of `predict`: x in, the outputs out; with dropout if `training`."""
     return lower_with_calls(model, training, False)[0]
 
 
-def lower_with_calls(model: Any, training: bool, eager: bool) -> tuple[Program, Calls | None]:
+def lower_with_calls(
+    model: TrainableModel, training: bool, eager: bool
+) -> tuple[Program, Calls | None]:
     """The same, and what of the user's code is to see its numbers if `eager`."""
     program = Program(training)
     program.calls = [] if eager else None
@@ -254,7 +256,9 @@ def lower_with_calls(model: Any, training: bool, eager: bool) -> tuple[Program, 
     return program.fused(training, penalties=False), calls
 
 
-def lower_training(model: Any, settled: Settled, form: Form, training: bool = True) -> Plan:
+def lower_training(
+    model: TrainableModel, settled: Settled, form: Form, training: bool = True
+) -> Plan:
     """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
     Args:
@@ -285,7 +289,7 @@ def lower_training(model: Any, settled: Settled, form: Form, training: bool = Tr
 class _Step:
     """The program of a step as it grows: the model, then what makes numbers of its outputs."""
 
-    def __init__(self, model: Any, settled: Settled, form: Form, training: bool) -> None:
+    def __init__(self, model: TrainableModel, settled: Settled, form: Form, training: bool) -> None:
         self._model = model
         self._heads = settled.heads
         self._metrics = settled.metrics

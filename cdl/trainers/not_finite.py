@@ -18,7 +18,7 @@ from cdl._ir.program import Program, Value
 from cdl.layers import Layer
 from cdl.trainers.compile_utils import Compiled, Settled
 from cdl.trainers.data_adapter import Arrays
-from cdl.trainers.signature import labels
+from cdl.trainers.signature import TrainableModel, labels, output_names
 
 Array = NDArray[Any]
 _AT_A_TIME = 4096  # rows
@@ -30,7 +30,12 @@ _ONES = ("gamma", "variance", "scale")  # what weights are called that begin wit
 
 
 def tell(
-    model: Any, compiled: Compiled, arrays: Any, loss: float, call: str, in_batches: bool = False
+    model: TrainableModel,
+    compiled: Compiled,
+    arrays: Any,
+    loss: float,
+    call: str,
+    in_batches: bool = False,
 ) -> None:
     """Warn of a loss that is not finite, and say where that comes from.
 
@@ -62,11 +67,11 @@ def tell(
 # --- the data ---
 
 
-def _in_data(model: Any, arrays: Arrays, place: str) -> str | None:
+def _in_data(model: TrainableModel, arrays: Arrays, place: str) -> str | None:
     """What of the data is not finite; None if all is."""
     columns = {} if model._columns is None else model._columns.names
     x = ["x"] if len(arrays.x) == 1 else labels("x", "input", model._input_names())
-    y = ["y"] if len(arrays.y) == 1 else labels("y", "output", model._output_names())
+    y = ["y"] if len(arrays.y) == 1 else labels("y", "output", output_names(model))
     weights = arrays.weight or ()
     parts: list[tuple[Any, str, Any]] = [
         (array, x[i], columns.get(i)) for i, array in enumerate(arrays.x)
@@ -128,7 +133,7 @@ def _lost_values(array: Any) -> Iterator[tuple[Array, Array, Array]]:
 # --- the layers ---
 
 
-def _in_layers(model: Any, arrays: Arrays, settled: Settled) -> str | None:
+def _in_layers(model: TrainableModel, arrays: Arrays, settled: Settled) -> str | None:
     """Which layer's output was the first that is not finite, or which loss's value; else None."""
     program = Program()
     program.watched = []

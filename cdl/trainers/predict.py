@@ -21,6 +21,7 @@ from cdl.trainers.custom_step import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
 from cdl.trainers.epoch_iterator import warn_out_of_data
 from cdl.trainers.lowering import lower_inference, lower_with_calls
+from cdl.trainers.signature import TrainableModel
 from cdl.utils.display import is_watched
 
 Array = NDArray[Any]
@@ -36,7 +37,7 @@ class Predictors:
     An Executor may be called from several threads at once, so one of each size is enough.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: TrainableModel) -> None:
         self.program, self._watching = lower_with_calls(model, False, model.run_eagerly)
         self._own = len(model._output_infos())
         self._draws = any(i.op == "draw" for i in self.program.instructions)
@@ -93,7 +94,7 @@ class Predictors:
         outputs = self.of(rows).predict(x, core_seed(), self._calls)
         return outputs if len(self.program.outputs) > 1 else [outputs]
 
-    def in_training(self, model: Any, x: list[Array]) -> list[Array]:
+    def in_training(self, model: TrainableModel, x: list[Array]) -> list[Array]:
         """The outputs of checked inputs, taken as one batch of training."""
         watching = None
         if model.run_eagerly:
@@ -121,7 +122,9 @@ class Predictors:
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
-def predict(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> Any:
+def predict(
+    model: TrainableModel, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any
+) -> Any:
     """What `Model.predict` does, all of it."""
     call = "predict"
     batch_size = arguments.optional_whole(batch_size, f"{call}: batch_size")
@@ -188,7 +191,9 @@ def _trimmed(parts: Iterator[Any], mapped: data.Mapped) -> Iterator[Any]:
         yield part
 
 
-def _batches(model: Any, stream: data.Stream, steps: int | None, own: bool) -> Iterator[Any]:
+def _batches(
+    model: TrainableModel, stream: data.Stream, steps: int | None, own: bool
+) -> Iterator[Any]:
     """The x of each batch of a stream; the whole batch for a step of the model's own."""
     stream.expect(steps)
     try:
@@ -204,7 +209,7 @@ def _batches(model: Any, stream: data.Stream, steps: int | None, own: bool) -> I
 
 
 def _watched(
-    model: Any,
+    model: TrainableModel,
     parts: Iterator[Any],
     each: int,
     target: int | None,
@@ -242,7 +247,7 @@ def _watched(
     return tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
 
-def call(model: Any, x: Any, training: bool) -> Any:
+def call(model: TrainableModel, x: Any, training: bool) -> Any:
     """`model(x)`: one forward pass, with dropout and the like if `training`."""
     made: Predictors | None = model._predictors_made
     if made is not None and not training and made.takes(x):

@@ -1,18 +1,32 @@
-"""Interface: a model as what runs it sees it, with flat lists of inputs and outputs.
+"""TrainableModel: a model as what runs it sees it, with flat lists of inputs and outputs.
 
 Whoever hands in data thinks in structures: one array, a list, a dict by name. Programs have a list
 of inputs and a list of outputs. A model knows how the ones become the others; nothing under
 `compile`, `fit`, `evaluate` and `predict` asks a model anything else about its shape.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from cdl import tree
 from cdl._common.naming import FreeNames
-from cdl._ir.program import Program, Value
 from cdl._tracing.graph import KerasTensor
 from cdl.data import brief
+from cdl.layers.layer import Layer
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
+    from cdl.callbacks import History
+    from cdl.trainers.compile_utils import Compiled
+    from cdl.trainers.custom_loss import Added
+    from cdl.trainers.custom_step import Nested, OwnSteps
+    from cdl.trainers.data_adapter import Arrays
+    from cdl.trainers.frame_columns import Columns
+    from cdl.trainers.predict import Predictors
+    from cdl.trainers.train_function import Engine
 
 Shape = tuple[int | None, ...]
 
@@ -35,34 +49,33 @@ class Info(NamedTuple):
 
     @property
     def row(self) -> tuple[int, ...]:
-        """The shape of one sample."""
-        return self.shape[1:]  # type: ignore[return-value]
+        """The shape of one sample, where the shape is known."""
+        return cast("tuple[int, ...]", self.shape[1:])
 
 
-class Interface:
-    """Mixin of models: their inputs and outputs as flat lists.
+class TrainableModel(Protocol):
+    """A model as those see it that fit, evaluate, lower, save or explain it.
 
     A model that is not built when data come either builds itself in `_flat_inputs`, or answers
     `_outputs_for` and `_build_for`.
     """
 
     name: str
+    built: bool
+
+    # --- its inputs and outputs as flat lists ---
 
     def _input_infos(self) -> tuple[Info, ...]:
         """The inputs of the built model, in the order of `append_all`'s values."""
-        raise NotImplementedError
 
     def _output_infos(self) -> tuple[Info, ...]:
         """The outputs of the built model, in the order of `append_all`'s results."""
-        raise NotImplementedError
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from the values of its inputs to those of its outputs."""
-        raise NotImplementedError
 
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
         """What the user passed as inputs, one element an input; ValueError if it does not fit."""
-        return flat(x, self._input_names(), f"{call}: x", "input")
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:
         """What the user passed as targets or sample weights, one element an output or None.
@@ -71,39 +84,135 @@ class Interface:
             y: one array, a list with one element an output, or a dict by their names.
             call: how errors call it, such as "fit: y".
         """
-        return flat(y, self._output_names() or [], call, "output", partly=True)
 
     def _input_names(self) -> list[str]:
         """The names of the inputs; known before the model is built, if `_flat_inputs` is."""
-        return [info.name for info in self._input_infos()]
 
     def _output_names(self) -> list[str] | None:
         """The names of the outputs; None if only data will tell how many there are."""
-        return [info.name for info in self._output_infos()]
 
     def _output_nest(self) -> Any:
         """The names of the outputs, nested as `_packed_outputs` nests these."""
-        names = self._output_names()
-        return names[0] if names is not None and len(names) == 1 else names
 
     def _packed_outputs(self, outputs: list[Any]) -> Any:
         """Outputs as the user sees them: one array, a list, or a dict."""
-        return outputs[0] if len(outputs) == 1 else outputs
 
     def _packed_inputs(self, inputs: list[Any]) -> Any:
         """Inputs as the user hands them in: one array, a list, or a dict."""
-        return inputs[0] if len(inputs) == 1 else inputs
 
     def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
         """The outputs that inputs of those shapes will give; the model is not built yet."""
-        raise NotImplementedError
 
     def _build_for(self, shapes: Sequence[Shape]) -> None:
         """Build the model for inputs of those shapes, which `_outputs_for` has accepted."""
-        raise NotImplementedError
 
     def _check_has_layers(self) -> None:
         """ValueError for a model that cannot be built since nothing is in it."""
+
+    # --- what it holds ---
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Its layers, in order."""
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights."""
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The weights that training changes."""
+
+    @property
+    def losses(self) -> list[Any]:
+        """What layers and regularizers add to the loss."""
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Its Metrics, as Keras lists them."""
+
+    # --- what `compile` and the last run left ---
+
+    stop_training: bool
+    stop_evaluating: bool
+    stop_predicting: bool
+    steps_per_execution: int
+    run_eagerly: bool
+    history: History
+    _compiled: Compiled | None
+    _columns: Columns | None
+    _initial_epoch: int | None
+    _last_engine: Engine | OwnSteps | None
+    _added_to_loss: Added | None
+    _predictors_made: Predictors | None
+
+    def _held_metrics(self) -> list[Any]:
+        """The Metrics that it and its layers have as attributes; not those of models in it."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+
+    @property
+    def optimizer(self) -> Any:
+        """The Optimizer; AttributeError before `compile`."""
+
+    def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
+        """What it was compiled with; ValueError if it was not, or has no loss to train by."""
+
+    def _predictors(self) -> Predictors:
+        """The executors of its predictions."""
+
+    def _engine(
+        self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
+    ) -> Engine | OwnSteps:
+        """What runs such batches; to be given back by `_release`."""
+
+    def _release(self, engine: Engine | OwnSteps) -> None:
+        """Take back what `_engine` gave."""
+
+    def _restore_random_state(self, epochs: range) -> bool:
+        """Let the generators go on as in the file it is from, if these epochs do; whether."""
+
+    # --- what its user may override ---
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Train with one batch; loss and metrics so far, by name."""
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Evaluate one batch; loss and metrics so far, by name."""
+
+    def predict_step(self, data: Any) -> Any:
+        """The outputs for one batch."""
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The whole loss of a batch."""
+
+    def reset_metrics(self) -> None:
+        """Forget what loss and metrics have added up."""
+
+
+def output_names(model: TrainableModel) -> list[str]:
+    """The names of the outputs of a model that data have told how many these are."""
+    names = model._output_names()
+    assert names is not None
+    return names
+
+
+if TYPE_CHECKING:
+
+    class PartOfModel(Layer, TrainableModel):
+        """The base of the classes that a model is made of: each may use the others' methods."""
+
+else:
+    PartOfModel = Layer
 
 
 def flat(given: Any, names: Sequence[str], call: str, kind: str, partly: bool = False) -> list[Any]:

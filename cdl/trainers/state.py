@@ -18,7 +18,7 @@ from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.frame_columns import Columns
 from cdl.trainers.predict import Predictors
-from cdl.trainers.signature import Interface
+from cdl.trainers.signature import PartOfModel
 from cdl.trainers.train_function import Engine, Machines
 
 
@@ -67,7 +67,7 @@ def _by_path(values: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str,
             yield f"{parent}{name}", value
 
 
-class CompiledState(Interface):
+class CompiledState(PartOfModel):
     """Base of Steps and Trainer: their state, and what can be asked about it."""
 
     _compiled: Compiled | None = None
@@ -156,8 +156,7 @@ class CompiledState(Interface):
         cls = type(self)
         if steps_itself(cls, "train") or overrides(cls, "compute_loss"):
             return True
-        layers = self._flatten_layers()  # type: ignore[attr-defined]
-        return any(is_scripted(type(layer)) for layer in layers)
+        return any(is_scripted(type(layer)) for layer in self._flatten_layers())
 
     def _engine(
         self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
@@ -193,11 +192,9 @@ class CompiledState(Interface):
 
         What has a `compile` of its own counts for itself.
         """
-        own: list[Any] = self._own_metrics()  # type: ignore[attr-defined]
-        layers: list[Any] = self.layers  # type: ignore[attr-defined]
-        return own + [
+        return self._own_metrics() + [
             metric
-            for layer in layers
+            for layer in self.layers
             if not isinstance(layer, CompiledState)
             for metric in layer.metrics
         ]

@@ -23,6 +23,7 @@ from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.gradients import Gradients
 from cdl.trainers.host_functions import PythonParts, Restraints
 from cdl.trainers.lowering import WHOLE, Form, Plan, form_of, lower_training
+from cdl.trainers.signature import TrainableModel
 
 # Rates of a schedule are made for so many steps at a time: a few microseconds of NumPy, and at
 # most 32 KB, however long the epoch is.
@@ -363,7 +364,7 @@ class Machines:
         self._gradients: tuple[Any, Gradients] | None = None
         self._token = object()  # the first part of every key, for engines of former Machines
 
-    def take(self, model: Any, kind: str, arrays: Arrays, rows: int) -> Engine:
+    def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> Engine:
         """An engine for data like `arrays` in batches of `rows`, "train" or "test"."""
         settled = self._compiled.settled
         assert settled is not None
@@ -373,7 +374,9 @@ class Machines:
         key = (self._token, kind, rows, form.key)
         return self._idle.pop(key, None) or self._make(model, key, form, settled)
 
-    def _make(self, model: Any, key: tuple[Any, ...], form: Form, settled: Settled) -> Engine:
+    def _make(
+        self, model: TrainableModel, key: tuple[Any, ...], form: Form, settled: Settled
+    ) -> Engine:
         _, kind, rows, _ = key
         training = kind == "train"
         plan = lower_training(model, settled, form, training)
@@ -387,7 +390,9 @@ class Machines:
             each.tell()
         return engine
 
-    def stepping(self, model: Any, kind: str, arrays: Arrays, with_metrics: bool) -> Engine:
+    def stepping(
+        self, model: TrainableModel, kind: str, arrays: Arrays, with_metrics: bool
+    ) -> Engine:
         """An engine that one batch after the other goes through, and that is not reset between.
 
         Args:
@@ -414,7 +419,7 @@ class Machines:
         for engine in self._stepping.values():
             engine.reset()
 
-    def gradients(self, model: Any, arrays: Arrays) -> Gradients:
+    def gradients(self, model: TrainableModel, arrays: Arrays) -> Gradients:
         """What gathers gradients of batches like `arrays`; the last one is kept."""
         settled = self._compiled.settled
         assert settled is not None
@@ -433,7 +438,7 @@ class Machines:
             while len(self._idle) > _KEPT:
                 del self._idle[next(iter(self._idle))]
 
-    def _agree_on_variables(self, model: Any) -> None:
+    def _agree_on_variables(self, model: TrainableModel) -> None:
         """The weights that training changes are those of its first step, until the next compile."""
         compiled = self._compiled
         if self._agreed_at == changes() and compiled.variables is not None:
@@ -453,7 +458,7 @@ class Machines:
         self._agreed_at = changes()
 
 
-def _warn_of_nothing(model: Any) -> None:
+def _warn_of_nothing(model: TrainableModel) -> None:
     """Say that training changes nothing, as in the recipe of a GAN that was written for Keras 2."""
     has = "it has none" if not model.weights else "`trainable` is False"
     advice = ""

@@ -50,7 +50,7 @@ class Steps(CompiledState):
 
     def predict_step(self, data: Any) -> Any:
         """The outputs for one batch; to be overridden."""
-        return self(unpack_x_y_sample_weight(data)[0], training=False)  # type: ignore[operator]
+        return self(unpack_x_y_sample_weight(data)[0], training=False)
 
     def compute_loss(
         self,
@@ -90,8 +90,7 @@ class Steps(CompiledState):
         """
         if self._added_to_loss is not None:
             return self._added_to_loss.losses
-        found: list[Any] = super().losses  # type: ignore[misc]
-        return found
+        return super().losses
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -162,7 +161,7 @@ class Steps(CompiledState):
         return self._machines.gradients(self, arrays).of(arrays, step)
 
 
-class Trainer(Steps, OlderMethods):
+class Trainer(OlderMethods, Steps):
     """Mixin of models: what is done with data.
 
     Attributes:
@@ -445,7 +444,7 @@ class Trainer(Steps, OlderMethods):
         Raises:
             ValueError: if the model is not built, or, for training, not compiled.
         """
-        if not self.built:  # type: ignore[attr-defined]
+        if not self.built:
             raise ValueError(f"{self.name}: program() needs a built model: call build(input_shape)")
         compiled = self._compiled_for("program", trains=True) if training else None
         return program_of(self, compiled)

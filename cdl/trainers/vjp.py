@@ -11,7 +11,7 @@ from cdl._ir.program import Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl.data import as_numeric, brief
-from cdl.trainers.signature import Interface
+from cdl.trainers.signature import TrainableModel
 
 Array = NDArray[np.float32]
 _MOST = 1024  # rows of a batch
@@ -76,7 +76,7 @@ class Slopes:
         return joined[0], joined[1:]
 
 
-def of_model(model: Interface, output: int | str | None = None) -> Slopes:
+def of_model(model: TrainableModel, output: int | str | None = None) -> Slopes:
     """The Slopes of one output of a model.
 
     Args:
