@@ -1,10 +1,14 @@
 """The Python in README.md and docs/ runs as it stands, from top to bottom."""
 
+import operator
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+
+import cdl
 
 pytest.importorskip("sklearn")
 
@@ -39,6 +43,26 @@ def test_commands_of_the_readme_are_tasks(root):
     commands = set(re.findall(r"^\s+make ([\w-]+)|`make ([\w-]+)", readme, re.MULTILINE))
     tasks = set(re.findall(r"^([\w-]+):.*##", makefile, re.MULTILINE))
     assert {"demo", "test", "test-quick"} <= {a or b for a, b in commands} <= tasks
+
+
+def test_the_readme_leads_to_every_page(root):
+    links = set(re.findall(r"\]\(([^)#]+)", (root / "README.md").read_text()))
+    assert {f"docs/{page}" for page in PAGES} <= links
+    assert not [link for link in links if not (root / link).exists()]
+
+
+def test_the_readme_names_every_extra(root):
+    rows = re.findall(r"^\| (`[a-z`, ]+`) \|", (root / "README.md").read_text(), re.MULTILINE)
+    named = re.findall(r"`(\w+)`", " ".join(rows))
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert sorted(named) == sorted(project["optional-dependencies"])
+
+
+def test_names_in_the_readme_are_those_of_cdl(root):
+    names = re.findall(r"`cdl\.([\w.]+)", (root / "README.md").read_text())
+    assert {"explain", "train_many", "grad"} <= set(names)
+    for name in names:
+        operator.attrgetter(name)(cdl)
 
 
 def test_quick_tests_are_there(root):
