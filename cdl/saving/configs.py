@@ -8,13 +8,25 @@ from typing import Any
 
 from cdl._configs import serialization
 
-LONGEST_CONFIG = 32_000_000  # bytes
-_MOST_CONTAINERS = 100_000  # lists and dicts; a layer has some ten
+# What any file may have. What a config asks for must be in proportion to the file, not more: it
+# may be packed a hundred times smaller than it is.
+_LONGEST_CONFIG = 32_000_000  # bytes
+_MOST_CONTAINERS = 100_000  # lists and dicts; a layer has ten to twenty
+_BYTES_EACH = 20  # of a file with more of them; Keras's and cdl's configs take 30 and more for each
 _LONGEST_MESSAGE = 1000
 
 
-def parsed(text: bytes | str) -> dict[str, Any]:
+def longest_config(size: int) -> int:
+    """How many bytes the config in a file of that size may have."""
+    return max(_LONGEST_CONFIG, size)
+
+
+def parsed(text: bytes | str, size: int) -> dict[str, Any]:
     """The config of an object in JSON.
+
+    Args:
+        text: the JSON.
+        size: bytes of the file that it came in.
 
     Raises:
         ValueError: it is no JSON, too deep or too large, or not that of an object.
@@ -23,8 +35,11 @@ def parsed(text: bytes | str) -> dict[str, Any]:
         count = text.count(b"{") + text.count(b"[")
     else:
         count = text.count("{") + text.count("[")
-    if count > _MOST_CONTAINERS:
-        raise ValueError(f"it must have at most {_MOST_CONTAINERS} lists and dicts, got {count}")
+    most = max(_MOST_CONTAINERS, size // _BYTES_EACH)
+    if count > most:
+        raise ValueError(
+            f"it must have at most {most} lists and dicts in a file of {size} bytes, got {count}"
+        )
     try:
         config = json.loads(text)
     except RecursionError:

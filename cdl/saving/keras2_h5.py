@@ -20,7 +20,7 @@ from cdl._configs import allocation_limit, serialization
 from cdl._configs import custom_objects as registered
 from cdl.saving import hdf5, keras2_configs
 from cdl.saving.atomic import Sink, replacing
-from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
+from cdl.saving.configs import blaming, longest_config, parsed
 from cdl.saving.variable_paths import finalize
 
 SUFFIXES = (".h5", ".hdf5")
@@ -58,7 +58,8 @@ def _made(root: Any, custom_objects: Mapping[str, Any] | None, compile: bool) ->
         raise ValueError("there is no such attribute in the file: it holds weights at most")
     training = _json(root, "training_config") if compile else None
     with registered.CustomObjectScope(registered.all_custom_objects(custom_objects)):
-        whole = keras2_configs.modern(parsed(json.dumps(config)))
+        size = root.file.id.get_filesize()
+        whole = keras2_configs.modern(parsed(json.dumps(config), size))
         if training is not None:
             whole["compile_config"] = keras2_configs.modern_compile(training)
         model = serialization.deserialize(whole)
@@ -73,8 +74,9 @@ def _json(root: Any, name: str) -> dict[str, Any] | None:
     texts = hdf5.texts(root, name)
     if not texts:
         return None
-    if len(texts) > 1 or len(texts[0]) > LONGEST_CONFIG:
-        raise ValueError(f"attribute {name} must be one text of at most {LONGEST_CONFIG} bytes")
+    most = longest_config(root.file.id.get_filesize())
+    if len(texts) > 1 or len(texts[0]) > most:
+        raise ValueError(f"attribute {name} must be one text of at most {most} bytes")
     try:
         config = json.loads(texts[0])
     except (ValueError, RecursionError) as error:

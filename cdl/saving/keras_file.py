@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from cdl._configs import allocation_limit, serialization
 from cdl.saving import keras2_h5, random_state, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
-from cdl.saving.configs import LONGEST_CONFIG, blaming, parsed
+from cdl.saving.configs import blaming, longest_config, parsed
 from cdl.saving.zip_reader import Members, in_place, members_of
 
 if TYPE_CHECKING:
@@ -150,10 +150,11 @@ def load_model(
             f"older format), got {str(filepath)!r}"
         )
     with _opened(path) as members:
-        text = members.read(_CONFIG, LONGEST_CONFIG)
+        size = path.stat().st_size
+        text = members.read(_CONFIG, longest_config(size))
         numbers = _NUMBERS_PER_BYTE * members.size(_WEIGHTS) + _SPARE_NUMBERS
         with blaming(path, _CONFIG), allocation_limit.limited(numbers):
-            config = parsed(text)
+            config = parsed(text, size)
             if not compile:
                 config.pop("compile_config", None)
             model: Model = serialization.deserialize(config, custom_objects)

@@ -6,11 +6,12 @@ that nothing of this kind has, and contents whose checksum is wrong.
 """
 
 import contextlib
+import io
 import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import zipfile
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _LONGEST_DIRECTORY = 4_000_000  # bytes: some 50,000 members
 _LONGEST_COMMENT = 65_535  # zip's own limit
 _AT_ONCE = 1 << 20
+_TO_LENGTHS = 26  # from the head of a member to the lengths of what follows it: name, extra
 _LARGEST_RATIO = 100  # of a compressed member to what is stored; text comes to 20
 _SMALL = 1 << 20  # bytes below which no ratio matters
 
@@ -27,14 +29,16 @@ class Members:
 
     Args:
         archive: the zip file.
+        file: what the ZipFile reads.
         path: how errors call it.
 
     Raises:
         ValueError: a member that no file of this kind has.
     """
 
-    def __init__(self, archive: "zipfile.ZipFile", path: Path) -> None:
+    def __init__(self, archive: "zipfile.ZipFile", file: IO[bytes], path: Path) -> None:
         self.path = path
+        self._file = file
         self._archive = archive
         self._infos: dict[str, zipfile.ZipInfo] = {}
         for info in archive.infolist():
@@ -113,23 +117,70 @@ class Members:
                 spare.seek(0)
                 yield spare
                 return
-            yield stack.enter_context(self._opened(name))
+            with (
+                self._blamed(name),
+                io.BufferedReader(_Stored(self._file, self._infos[name])) as member,
+            ):
+                yield member
 
     @contextlib.contextmanager
     def _opened(self, name: str) -> Iterator[IO[bytes]]:
+        with self._blamed(name), self._archive.open(self._infos[name]) as file:
+            yield file
+
+    @contextlib.contextmanager
+    def _blamed(self, name: str) -> Iterator[None]:
+        """Errors within name the member."""
         import zipfile
         import zlib
 
         damages = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error)
         try:
-            with self._archive.open(self._infos[name]) as file:
-                yield file
+            yield
         except damages as error:
             raise ValueError(f"{self.path}: {name} is damaged: {error}") from error
         except OSError as error:
             if str(self.path) in str(error):
                 raise
             raise OSError(f"{self.path}: {name} cannot be read: {error}") from error
+
+
+class _Stored(io.RawIOBase):
+    """A stored member, read where it lies.
+
+    What a ZipFile opens reads all from the first byte on again for each step back, and HDF5 goes
+    back and forth.
+
+    Args:
+        file: the zip file.
+        info: of a member that the ZipFile has read.
+    """
+
+    def __init__(self, file: IO[bytes], info: "zipfile.ZipInfo") -> None:
+        file.seek(info.header_offset + _TO_LENGTHS)
+        name, extra = struct.unpack("<HH", file.read(4))
+        self._file = file
+        self._start = info.header_offset + _TO_LENGTHS + 4 + name + extra
+        self._size = info.file_size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, begin + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._start + self._at)
+        left = max(0, self._size - self._at)
+        count = self._file.readinto(memoryview(buffer).cast("B")[:left])  # type: ignore[attr-defined]
+        self._at += count
+        return int(count)
 
 
 @contextlib.contextmanager
@@ -185,12 +236,19 @@ def members_of(path: Path, kind: str) -> Iterator[Members]:
     import zipfile
 
     _check_directory(path, kind)
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a {kind} file: {error}") from error
-    with archive:
-        yield Members(archive, path)
+    with path.open("rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            struct.error,
+            ValueError,
+            OSError,
+        ) as error:
+            raise ValueError(f"{path} is not a {kind} file: {error}") from error
+        with archive:
+            yield Members(archive, file, path)
 
 
 def _check_directory(path: Path, kind: str) -> None:
