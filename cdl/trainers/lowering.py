@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,17 +12,14 @@ from cdl import _core, losses, metrics, regularizers, tree
 from cdl._common.overriding import overrides
 from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
+from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
 from cdl.trainers.batch_loss import Place, WholeLoss
 from cdl.trainers.compile_utils import Compiled, Head, Reported, Settled
 from cdl.trainers.custom_loss import given_to_loss, lower_own_loss
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.eager_step import Calls
-from cdl.trainers.signature import Info, TrainableModel
-
-if TYPE_CHECKING:
-    from cdl._tracing.variable import Variable
-
+from cdl.trainers.signature import TrainableModel
 
 Rows = tuple[tuple[int, ...] | None, ...]
 
@@ -226,7 +223,7 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     """
     if compiled is None:
         return lower_inference(model)
-    outputs: Sequence[Info] = model._output_infos()
+    outputs = model._output_infos()
     shapes = [info.shape for info in outputs]
     settled = compiled.settled or compiled.settle(outputs, shapes, model._output_nest())
     if compiled.settled is None:
@@ -234,8 +231,8 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
         pairs = zip(shapes, wants, strict=True)
         shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
         settled = compiled.settle(outputs, shapes, model._output_nest())
-    rows = tuple(info.row for info in outputs)
-    return lower_training(model, settled, Form((None,) * len(outputs), rows)).program
+    form = Form((None,) * len(outputs), tuple(info.row for info in outputs))
+    return lower_training(model, settled, form).program
 
 
 def lower_inference(model: TrainableModel, training: bool = False) -> Program:
@@ -262,7 +259,7 @@ def lower_training(
     """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
     Args:
-        model: what goes by Interface.
+        model: the model, built.
         settled: its losses and metrics; those written in Python are left to the Engine, which
             finds their targets among the inputs.
         form: of the data.
@@ -271,11 +268,10 @@ def lower_training(
     Raises:
         ValueError: for a loss that training cannot take, or if there is none.
     """
-    own = overrides(type(model), "compute_loss")
+    own, penalties = overrides(type(model), "compute_loss"), True
     for head in settled.heads if training and not own else ():
         _check_reduces(head)
     step = _Step(model, settled, form, training)
-    penalties = True
     if own:
         penalties = step.add_own_loss()
     else:
@@ -298,12 +294,12 @@ class _Step:
         self.program.observed = {}
         self.program.calls = [] if settled.eager else None
         self._inputs = Inputs(self.program)
-        infos: Sequence[Info] = model._input_infos()
-        self._xs = [self._inputs.get("x", i, info.row) for i, info in enumerate(infos)]
+        rows = [info.row for info in model._input_infos()]
+        self._xs = [self._inputs.get("x", i, row) for i, row in enumerate(rows)]
         # As in Keras: who does not ask for `training` in his call runs as in inference.
         told = not overrides(type(model), "call") or takes(type(model), "training")
         with nullcontext() if told else self.program.fixed():
-            self._outputs: list[Value] = model.append_all(self.program, self._xs)
+            self._outputs = model.append_all(self.program, self._xs)
         for value in self._outputs:
             self.program.output(value)
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
@@ -454,7 +450,7 @@ class _Step:
 
 
 def _lower_penalties(
-    program: Program, variables: "Iterable[Variable]"
+    program: Program, variables: Iterable[Variable]
 ) -> tuple[frozenset[int], tuple[Untraced, ...]]:
     """Append the regularizers of the user's that can be traced; ids of their weights; the others.
 
