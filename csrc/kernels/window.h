@@ -2,8 +2,8 @@
  * weights of their own, and the gradients.
  *
  * Part of the ISA template. Columns go by registers, a few places at a time; lines of a single
- * column lie side by side, so there each place is a number. A largest number's gradient goes to the
- * first tap that has it, and NaN is larger than all.
+ * column lie side by side, so there each place is a number. NaN is larger than all. The gradient of
+ * a largest number goes to the first tap that is not less.
  */
 
 /* Does something for each tap, with `at` the floats from the first tap of a to it, and `of` those
@@ -56,7 +56,7 @@ static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
             vi left = ~(vi){0};
             EACH_TAP(taps, {
                 const vf value = vf_load(x + at + j);
-                const vi hit = ((value == best) | (value != value)) & left;
+                const vi hit = ~(value < best) & left;
                 float *to = dx + at + j;
                 vf_store(to, vf_load(to) + vf_select(hit, slope, vf_splat(0)));
                 left &= ~hit;
@@ -64,7 +64,7 @@ static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
         }
         bool is_found = vectors > 0;
         EACH_TAP(taps, {
-            if (!is_found && (x[at] == *y || x[at] != x[at])) dx[at] += *dy, is_found = true;
+            if (!is_found && !(x[at] < *y)) dx[at] += *dy, is_found = true;
         })
     }
 }

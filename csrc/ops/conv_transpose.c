@@ -7,7 +7,6 @@
  */
 #include "ops/windows.h"
 
-enum { ACTIVATION };   /* attributes */
 enum { KERNEL, BIAS }; /* params */
 
 static cdl_status check(const struct cdl_node *node) {
@@ -57,20 +56,20 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     struct cdl_convolution job =
         job_of(node, &code->window, node->in[0]->data, node->out[0]->data, first);
     job.spans = &code->to_image;
-    cdl_convolve_back(&job, ctx, last - first, b ? b->w : NULL, (int)node->attribute[ACTIVATION],
-                      node->row_param, ctx->scratch);
+    const struct cdl_epilogue epilogue = cdl_activation_of(node);
+    cdl_convolve_back(&job, ctx, last - first, b ? b->w : NULL, &epilogue, ctx->scratch);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_windowing *code = node->code;
-    cdl_take_slope(node, ctx, (int)node->attribute[ACTIVATION], first, last);
+    cdl_take_slope(node, ctx, first, last);
     if (!node->needs[0]) return;
     struct cdl_convolution job =
         job_of(node, &code->window, node->in[0]->grad, node->out[0]->grad, first);
     job.spans = &code->to_map;
-    cdl_convolve(&job, ctx, last - first, NULL, CDL_ACTIVATION_linear, node->row_param,
-                 ctx->scratch);
+    const struct cdl_epilogue epilogue = cdl_slope_of(node, first);
+    cdl_convolve(&job, ctx, last - first, NULL, &epilogue, ctx->scratch);
 }
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
@@ -98,4 +97,5 @@ const struct cdl_op cdl_op_conv_transpose = {
     .backward = backward,
     .update = update,
     .absorbs_slope = true,
+    .applies_slope = cdl_always,
 };

@@ -142,5 +142,6 @@ const struct cdl_op cdl_op_dense = {
     .backward = backward,
     .update = update,
     .absorbs_slope = true,
+    .applies_slope = cdl_always,
     .looks = true,
 };

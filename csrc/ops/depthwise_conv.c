@@ -11,7 +11,6 @@
 #include "ops/windows.h"
 #include "products/boxes.h"
 
-enum { ACTIVATION };   /* attributes */
 enum { KERNEL, BIAS }; /* params */
 
 static cdl_status check(const struct cdl_node *node) {
@@ -55,8 +54,22 @@ struct job {
     const struct cdl_node *node;
     const float *init;
     float *weights;
-    int activation;
+    struct cdl_epilogue epilogue;
+    const float *to; /* where the first sample is written, and `y` of the epilogue begins */
 };
+
+/* `rows` lines of n numbers. */
+static void finish(const struct job *job, size_t rows, size_t n, float *line, size_t ld) {
+    const struct cdl_kernels *kernels = job->ctx->kernels;
+    const int f = job->epilogue.activation;
+    if (job->epilogue.slope) {
+        const float *y = job->epilogue.y + (line - job->to);
+        kernels->activation_slope[f](rows, n, y, ld, y, ld, line, ld, line, ld,
+                                     job->epilogue.params);
+    } else {
+        kernels->activation[f](rows, n, line, ld, line, ld, job->epilogue.params);
+    }
+}
 
 static void multiply(void *who, const struct cdl_places *row) {
     const struct job *job = who;
@@ -64,12 +77,12 @@ static void multiply(void *who, const struct cdl_places *row) {
     const size_t n = job->node->in[0]->width;
     kernels->window_weighted(row->n, n, &row->taps, row->from, row->from_step,
                              job->weights + row->weights, job->init, row->to, row->to_step);
-    if (job->activation == CDL_ACTIVATION_linear) return;
-    const bool apart = n == 1 && row->to_step > 1; /* else numbers side by side are one line */
-    for (size_t i = 0; i < (apart ? row->n : 1); i++)
-        kernels->activation[job->activation](apart ? 1 : row->n, n, row->to + i * row->to_step,
-                                             row->to_step, row->to + i * row->to_step, row->to_step,
-                                             job->node->row_param);
+    if (job->epilogue.activation == CDL_ACTIVATION_linear) return;
+    if (n > 1 || row->to_step == 1) {
+        finish(job, row->n, n, row->to, row->to_step);
+        return;
+    }
+    for (size_t i = 0; i < row->n; i++) finish(job, 1, 1, row->to + i * row->to_step, 1);
 }
 
 /* From one field to the other, with the weights as they are. */
@@ -82,6 +95,7 @@ static void convolve(struct job *job, const struct cdl_spans *spans, const struc
     memset(scratch, 0, (taps + 1) * each * sizeof(float));
     for (size_t t = 0; t < taps; t++) memcpy(scratch + t * each, w->w + t * n, n * sizeof(float));
     if (bias) memcpy(scratch + taps * each, bias, n * sizeof(float));
+    job->to = to->lines;
     job->weights = scratch;
     job->init = scratch + taps * each;
     const struct cdl_walk walk = {
@@ -96,18 +110,18 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_param *b = node->param[BIAS];
     const struct cdl_field x = cdl_field_of(node->in[0], node->in[0]->data, first);
     const struct cdl_field y = cdl_field_of(node->out[0], node->out[0]->data, first);
-    struct job job = {.ctx = ctx, .node = node, .activation = (int)node->attribute[ACTIVATION]};
+    struct job job = {.ctx = ctx, .node = node, .epilogue = cdl_activation_of(node)};
     convolve(&job, &code->to_map, &x, &y, b ? b->w : NULL, last - first);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_windowing *code = node->code;
-    cdl_take_slope(node, ctx, (int)node->attribute[ACTIVATION], first, last);
+    cdl_take_slope(node, ctx, first, last);
     if (!node->needs[0]) return;
     const struct cdl_field dx = cdl_field_of(node->in[0], node->in[0]->grad, first);
     const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, first);
-    struct job job = {.ctx = ctx, .node = node, .activation = CDL_ACTIVATION_linear};
+    struct job job = {.ctx = ctx, .node = node, .epilogue = cdl_slope_of(node, first)};
     convolve(&job, &code->to_image, &dy, &dx, NULL, last - first);
 }
 
@@ -187,4 +201,5 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .backward = backward,
     .update = update,
     .absorbs_slope = true,
+    .applies_slope = cdl_always,
 };

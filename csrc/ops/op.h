@@ -76,9 +76,9 @@ struct cdl_node {
     bool once;                  /* shared, and no sample changes it: runs once a prediction */
     bool needs[CDL_MAX_INPUTS]; /* in[k]->grad is wanted, and there is one to give */
     bool goes_back, learns;     /* backward() and update() have something to do */
-    int dx_activation; /* dense: its producer's activation, whose slope goes into dx; or linear */
+    int dx_activation; /* its producer's activation, whose slope goes into dx; or linear */
     const float *dx_row_param;
-    bool dy_is_dz; /* dense: the reader of its output has already applied that slope */
+    bool dy_is_dz; /* the reader of its output has already applied the activation's slope */
     size_t piece;  /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
     void *code;              /* code_bytes() of its op, or NULL; filled once */
@@ -121,6 +121,8 @@ struct cdl_op {
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
     /* Whether in[k] can get a gradient; NULL: all inputs can that `many` speaks of. */
     bool (*gives)(const struct cdl_node *node, int k);
+    /* Whether backward() takes care of dx_activation. */
+    bool (*applies_slope)(const struct cdl_node *node);
     bool many;           /* all inputs that are floats get gradients; else the first alone */
     bool is_source;      /* reads no value */
     bool stays;          /* its outputs are written by fill() and live as long as the program */
@@ -139,6 +141,8 @@ struct cdl_op {
 #define OP(NAME) extern const struct cdl_op cdl_op_##NAME;
 #include "ops/ops.def"
 #undef OP
+
+static inline bool cdl_always(const struct cdl_node *node) { return (void)node, true; }
 
 /* What random numbers follow from are three attributes: `seed` and `seed_high`, a seed of 40 bits of
  * which a float holds 24, and `own`. 0 there is a seed that was drawn; k > 0 is one that the user has

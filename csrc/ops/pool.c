@@ -86,10 +86,28 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     walk(node, ctx, first, last, reduce);
 }
 
+/* The largest number of a window is y, so a slope of it is one of y: before the gradient is spread
+ * there are fewer to take. */
+static bool applies_slope(const struct cdl_node *node) {
+    return (int)node->attribute[KIND] == CDL_REDUCTION_max;
+}
+
+static void take_slope(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last) {
+    const struct cdl_tensor *y = node->out[0];
+    const int f = node->dx_activation;
+    if (f == CDL_ACTIVATION_linear) return;
+    const float *values = cdl_rows(y, first);
+    float *dy = cdl_grad_rows(y, first);
+    ctx->kernels->activation_slope[f]((last - first) * y->lines, y->width, values, y->ld, values,
+                                      y->ld, dy, y->ld, dy, y->ld, node->dx_row_param);
+}
+
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0];
     if (!node->needs[0]) return;
+    take_slope(node, ctx, first, last);
     memset(cdl_grad_rows(x, first), 0, (last - first) * x->lines * x->ld * sizeof(float));
     walk(node, ctx, first, last, give);
 }
@@ -105,4 +123,5 @@ const struct cdl_op cdl_op_pool = {
     .fill = fill,
     .forward = forward,
     .backward = backward,
+    .applies_slope = applies_slope,
 };

@@ -70,9 +70,22 @@ size_t cdl_convolution_floats(const struct cdl_convolution *job, bool back, bool
     return both > pairs ? both : pairs;
 }
 
-void cdl_take_slope(const struct cdl_node *node, const struct cdl_context *ctx, int activation,
-                    size_t first, size_t last) {
+struct cdl_epilogue cdl_activation_of(const struct cdl_node *node) {
+    return (struct cdl_epilogue){.activation = (int)node->attribute[0], .params = node->row_param};
+}
+
+struct cdl_epilogue cdl_slope_of(const struct cdl_node *node, size_t first) {
+    return (struct cdl_epilogue){.activation = node->dx_activation,
+                                 .slope = true,
+                                 .y = cdl_rows(node->in[0], first),
+                                 .ldy = node->in[0]->ld,
+                                 .params = node->dx_row_param};
+}
+
+void cdl_take_slope(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
     const struct cdl_tensor *y = node->out[0];
+    const int activation = (int)node->attribute[0];
     if (activation == CDL_ACTIVATION_linear || node->dy_is_dz) return;
     const float *values = cdl_rows(y, first);
     float *dz = cdl_grad_rows(y, first);

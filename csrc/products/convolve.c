@@ -42,12 +42,27 @@ struct product {
     size_t ldb, read; /* read: the first column of what is read */
     size_t step;      /* from a number of a run to the next */
     float init[CDL_PANEL];
-    bool cuts;      /* what is negative becomes 0 */
-    int activation; /* that is not done so */
-    const float *params;
-    float *block; /* ROW_GROUP x CDL_PANEL */
-    double work;  /* since the last look at the watch */
+    bool cuts, late; /* relu is done within the tile; slopes are taken when all is written */
+    const struct cdl_epilogue *epilogue;
+    const float *to; /* where the first sample is written, and `y` of the epilogue begins */
+    float *block;    /* ROW_GROUP x CDL_PANEL */
+    double work;     /* since the last look at the watch */
 };
+
+/* m places of c, a slice or all columns, that belong to `first` and what follows it. */
+static void finish(const struct product *p, size_t m, size_t width, const float *first, float *c,
+                   size_t ldc, size_t ldy) {
+    const struct cdl_epilogue *epilogue = p->epilogue;
+    const int f = epilogue->activation;
+    if (f == CDL_ACTIVATION_linear || p->cuts) return;
+    if (epilogue->slope) {
+        const float *y = epilogue->y + (first - p->to);
+        p->ctx->kernels->activation_slope[f](m, width, y, ldy, y, ldy, c, ldc, c, ldc,
+                                             epilogue->params);
+    } else {
+        p->ctx->kernels->activation[f](m, width, c, ldc, c, ldc, epilogue->params);
+    }
+}
 
 static void multiply_places(void *who, const struct cdl_places *row) {
     struct product *p = who;
@@ -68,8 +83,7 @@ static void multiply_places(void *who, const struct cdl_places *row) {
         kernels->gemm_places(m, width, taps, row->from + i * row->from_step + p->read,
                              row->from_step, p->step, p->b + row->weights, p->ldb, p->init, p->cuts,
                              to, ld);
-        if (p->activation != CDL_ACTIVATION_linear)
-            kernels->activation[p->activation](m, width, to, ld, to, ld, p->params);
+        if (!p->late) finish(p, m, width, first, to, ld, row->to_step);
         if (!p->slice.direct)
             kernels->copy_columns(m, p->slice.live, to + p->slice.skip, ld, first, row->to_step);
     }
@@ -84,14 +98,25 @@ static size_t samples_at_a_time(const struct cdl_convolution *job) {
     return each < floats ? floats / each : 1;
 }
 
-static struct product product_of(const struct cdl_context *ctx, int activation, const float *params,
-                                 float *block) {
-    const bool cuts = activation == CDL_ACTIVATION_plain_relu;
+static bool all_direct(const struct cdl_field *field, size_t groups, bool packed) {
+    bool all = true;
+    struct slice slice;
+    for (size_t at = 0; at < field->columns; at += slice.live) {
+        slice = slice_at(field, groups, at, packed);
+        all &= slice.direct;
+    }
+    return all;
+}
+
+static struct product product_of(const struct cdl_context *ctx, const struct cdl_field *to,
+                                 const struct cdl_epilogue *epilogue, bool direct, float *block) {
+    const bool relu = epilogue->activation == CDL_ACTIVATION_plain_relu;
     return (struct product){.ctx = ctx,
                             .step = 1,
-                            .cuts = cuts,
-                            .activation = cuts ? CDL_ACTIVATION_linear : activation,
-                            .params = params,
+                            .cuts = relu && !epilogue->slope,
+                            .late = epilogue->slope && !direct,
+                            .epilogue = epilogue,
+                            .to = to->lines,
                             .block = block};
 }
 
@@ -100,12 +125,14 @@ static void set_init(struct product *p, const float *bias) {
     if (bias) memcpy(p->init + p->slice.skip, bias + p->slice.to, p->slice.live * sizeof(float));
 }
 
-/* Pads of lines of which some part went through a block. */
-static void clear_pads(const struct cdl_field *field, size_t samples) {
+/* Where some part of the lines went through a block: their pads, and slopes. */
+static void finish_lines(const struct product *p, const struct cdl_field *field, size_t samples) {
     const size_t pads = cdl_padded(field->columns) - field->columns;
+    const size_t lines = samples * (field->sample / field->ld);
     float *line = field->lines + field->columns;
-    for (size_t l = 0; l < samples * (field->sample / field->ld) && pads; l++, line += field->ld)
+    for (size_t l = 0; l < lines && pads; l++, line += field->ld)
         memset(line, 0, pads * sizeof(float));
+    if (p->late) finish(p, lines, field->columns, field->lines, field->lines, field->ld, field->ld);
 }
 
 /* A single column of weights as the first of a line of columns. */
@@ -135,7 +162,6 @@ struct mapping {
     struct product p;
     const float *bias, *wide; /* wide: the only column of the weights */
     float *lines;             /* of unrolled windows */
-    bool direct;              /* all slices so far are */
 };
 
 /* Makes ready the slice that begins at column `at`. */
@@ -144,7 +170,6 @@ static void set_slice(struct mapping *m, size_t at) {
     const struct cdl_param *w = job->w;
     struct product *p = &m->p;
     p->slice = slice_at(&job->map, job->groups, at, true);
-    m->direct &= p->slice.direct;
     const size_t begin = at - p->slice.skip, panel = begin / CDL_PANEL * CDL_PANEL;
     p->read = p->slice.group * (job->image.columns / job->groups);
     p->ldb = m->wide ? CDL_LINE : cdl_panel_width(w->cols, panel);
@@ -184,15 +209,15 @@ static void multiply_samples(struct mapping *m, size_t first, size_t samples) {
 }
 
 void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *ctx, size_t samples,
-                  const float *bias, int activation, const float *params, float *scratch) {
+                  const float *bias, const struct cdl_epilogue *epilogue, float *scratch) {
     const struct cdl_param *w = job->w;
+    const bool direct = all_direct(&job->map, job->groups, true);
     float *wide = scratch + BLOCK_FLOATS;
     struct mapping m = {.job = job,
-                        .p = product_of(ctx, activation, params, scratch),
+                        .p = product_of(ctx, &job->map, epilogue, direct, scratch),
                         .bias = bias,
                         .wide = w->cols == 1 ? wide : NULL,
-                        .lines = wide + wide_floats(w),
-                        .direct = true};
+                        .lines = wide + wide_floats(w)};
     if (w->cols == 1) widen(w, wide);
     if (unrolls(job)) {
         m.p.step = CDL_UNROLLED_LINE;
@@ -202,7 +227,7 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
         for (size_t first = 0; first < samples && !cdl_stopped(ctx); first += each)
             multiply_samples(&m, first, least(samples - first, each));
     }
-    if (!m.direct) clear_pads(&job->map, samples);
+    if (!direct) finish_lines(&m.p, &job->map, samples);
 }
 
 size_t cdl_image_floats(const struct cdl_convolution *job) {
@@ -238,18 +263,17 @@ static void turn(const struct cdl_convolution *job, const struct cdl_kernels *ke
 }
 
 void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_context *ctx,
-                       size_t samples, const float *bias, int activation, const float *params,
+                       size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
                        float *scratch) {
-    struct product p = product_of(ctx, activation, params, scratch);
+    const bool direct = all_direct(&job->image, job->groups, false);
+    struct product p = product_of(ctx, &job->image, epilogue, direct, scratch);
     struct cdl_walk walk = {.window = job->window,
                             .spans = job->spans,
                             .from = &job->map,
                             .to = &job->image,
                             .depth = job->map.columns / job->groups};
-    bool direct = true;
     for (size_t at = 0; at < job->image.columns; at += p.slice.live) {
         p.slice = slice_at(&job->image, job->groups, at, false);
-        direct &= p.slice.direct;
         p.read = p.slice.group * walk.depth;
         p.ldb = p.slice.width;
         p.b = scratch + BLOCK_FLOATS;
@@ -259,5 +283,5 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
         cdl_walk(&walk, 0, samples, multiply_places, &p);
         if (cdl_stopped(ctx)) return;
     }
-    if (!direct) clear_pads(&job->image, samples);
+    if (!direct) finish_lines(&p, &job->image, samples);
 }

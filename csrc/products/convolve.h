@@ -13,6 +13,7 @@
 
 #include "base/param.h"
 #include "learn/learn.h"
+#include "products/matmul.h"
 #include "products/places.h"
 
 struct cdl_convolution {
@@ -23,15 +24,16 @@ struct cdl_convolution {
     const struct cdl_param *w;
 };
 
-/* map = f(bias + the windows' products) of so many samples; bias, a row of the map's columns, may
- * be NULL. scratch: cdl_map_floats. */
+/* map = bias + the windows' products, of so many samples, and what the epilogue says (matmul.h),
+ * where `y` is laid out as what is written; bias, a row of the map's columns, may be NULL.
+ * scratch: cdl_map_floats. */
 void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *ctx, size_t samples,
-                  const float *bias, int activation, const float *params, float *scratch);
+                  const float *bias, const struct cdl_epilogue *epilogue, float *scratch);
 size_t cdl_map_floats(const struct cdl_convolution *job);
 
-/* image = f(bias + what each place of the map gives to what it sees). scratch: cdl_image_floats. */
+/* image = bias + what each place of the map gives to what it sees. scratch: cdl_image_floats. */
 void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_context *ctx,
-                       size_t samples, const float *bias, int activation, const float *params,
+                       size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
                        float *scratch);
 size_t cdl_image_floats(const struct cdl_convolution *job);
 

@@ -16,8 +16,8 @@ static bool gets_gradient(const struct cdl_node *node) {
     return any;
 }
 
-/* A node hands a gradient to an input if it has one and anything before the input learns. A dense
- * node that is the only reader of another's activated output takes over its slope. */
+/* A node hands a gradient to an input if it has one and anything before the input learns. If it
+ * is the only reader of another's activated output, it may take over that slope. */
 static void link_backward(struct cdl_program *program) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         struct cdl_node *node = &program->nodes[i];
@@ -37,7 +37,7 @@ static void link_backward(struct cdl_program *program) {
         const bool learns = node->learns && !node->op->serves_inputs;
         node->goes_back = node->op->backward && (learns || cdl_node_gives(node));
         node->dx_activation = CDL_ACTIVATION_linear;
-        if (!node->needs[0] || node->op != &cdl_op_dense) continue;
+        if (!node->needs[0] || !node->op->applies_slope || !node->op->applies_slope(node)) continue;
         struct cdl_node *before = node->in[0]->giver;
         if (before->op->absorbs_slope && node->in[0]->readers == 1) {
             node->dx_activation = (int)before->attribute[0];

@@ -161,3 +161,17 @@ def test_what_is_no_convolution_is_refused(what):
     executor()
     with pytest.raises(ValueError):
         executor(**WRONG[what])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("way", ["program", "turned"])
+@pytest.mark.parametrize("activation", ["plain_relu", "tanh"])
+@pytest.mark.parametrize("name", ["1d", "2d_wide", "2d_one_of_each", "2d_stride", "2d_groups"])
+def test_the_slope_of_an_activation_before_it_is_taken_with_the_gradient(
+    name, activation, way, isa
+):
+    if way == "turned" and CASES[name].groups > 1:
+        return
+    program = made(name, way)
+    program.instructions[0].attributes["activation"] = activation
+    check(program, 19, isa)

@@ -96,3 +96,21 @@ def test_kinds_that_no_pool_is_of_are_refused(kind):
     program.output(program.emit("pool", [x], (1, 3), numbers=[2, 2, 1, 0], kind=kind))
     with pytest.raises(ValueError, match="instruction 0"):
         _core.Executor(program, 1)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("columns", [1, 20])
+@pytest.mark.parametrize("kind", ["max", "mean"])
+@pytest.mark.parametrize("activation", ["plain_relu", "tanh"])
+def test_behind_an_activation_of_a_product(activation, kind, columns, isa):
+    """The slope is taken by the pool of largest numbers, before it spreads the gradient."""
+    window = Window((6, 7), 3, stride=2, padding="same")
+
+    def emit(program, x, rng):
+        kernel = weight(rng.normal(size=(x.shape[-1], columns)))
+        shape = (*x.shape[:-1], columns)
+        x = program.emit("dense", [x], shape, (kernel, None), activation=activation)
+        shape = (*window.map, columns)
+        return program.emit("pool", [x], shape, numbers=window.numbers, kind=kind)
+
+    check(behind_weights((*window.image, 3), emit), 19, isa)
