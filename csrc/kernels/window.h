@@ -35,50 +35,67 @@ CDL_INLINE void max_of(const size_t nv, const struct cdl_taps *taps, const float
 
 static void window_max(size_t m, size_t n, const struct cdl_taps *taps, const float *x, size_t ldx,
                        float *y, size_t ldy) {
-    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+    const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
         size_t j = 0;
-        for (; j + 2 <= vectors; j += 2) max_of(2, taps, x + j * CDL_VLEN, y + j * CDL_VLEN);
-        if (j < vectors) max_of(1, taps, x + j * CDL_VLEN, y + j * CDL_VLEN);
-        if (vectors) continue;
+        for (; j + 4 * CDL_VLEN <= width; j += 4 * CDL_VLEN) max_of(4, taps, x + j, y + j);
+        for (; j + 2 * CDL_VLEN <= width; j += 2 * CDL_VLEN) max_of(2, taps, x + j, y + j);
+        if (j < width) max_of(1, taps, x + j, y + j);
+        if (width) continue;
         *y = -INFINITY;
         EACH_TAP(taps, { *y = *y < x[at] || x[at] != x[at] ? x[at] : *y; })
     }
 }
 
+/* One register of columns of one place; `adds`: others give to dx too. */
+CDL_INLINE void give_to_first(const struct cdl_taps *taps, const float *x, const float *y,
+                              const float *dy, const bool adds, float *dx) {
+    const vf best = vf_load(y), slope = vf_load(dy);
+    vi left = ~(vi){0};
+    EACH_TAP(taps, {
+        const vi hit = ~(vf_load(x + at) < best) & left;
+        const vf part = vf_select(hit, slope, vf_splat(0));
+        vf_store(dx + at, adds ? vf_load(dx + at) + part : part);
+        left &= ~hit;
+    })
+}
+
 static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
-                                size_t ldx, const float *y, const float *dy, size_t ldy,
+                                size_t ldx, const float *y, const float *dy, size_t ldy, bool adds,
                                 float *dx) {
-    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+    const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, x += ldx, dx += ldx, y += ldy, dy += ldy) {
-        for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
-            const vf best = vf_load(y + j), slope = vf_load(dy + j);
-            vi left = ~(vi){0};
-            EACH_TAP(taps, {
-                const vf value = vf_load(x + at + j);
-                const vi hit = ~(value < best) & left;
-                float *to = dx + at + j;
-                vf_store(to, vf_load(to) + vf_select(hit, slope, vf_splat(0)));
-                left &= ~hit;
-            })
-        }
-        bool is_found = vectors > 0;
+        for (size_t j = 0; j < width && adds; j += CDL_VLEN)
+            give_to_first(taps, x + j, y + j, dy + j, true, dx + j);
+        for (size_t j = 0; j < width && !adds; j += CDL_VLEN)
+            give_to_first(taps, x + j, y + j, dy + j, false, dx + j);
+        bool is_found = width > 0;
         EACH_TAP(taps, {
             if (!is_found && !(x[at] < *y)) dx[at] += *dy, is_found = true;
         })
     }
 }
 
+CDL_INLINE void sum_of(const size_t nv, const struct cdl_taps *taps, float factor, const float *x,
+                       float *y) {
+    vf sum[4];
+    CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[j] = vf_splat(0);
+    EACH_TAP(taps, {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[j] += vf_load(x + at + j * CDL_VLEN);
+    })
+    CDL_UNROLL for (size_t j = 0; j < nv; j++)
+        vf_store(y + j * CDL_VLEN, sum[j] * vf_splat(factor));
+}
+
 static void window_sum(size_t m, size_t n, const struct cdl_taps *taps, float factor,
                        const float *x, size_t ldx, float *y, size_t ldy) {
-    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+    const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
-        for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
-            vf sum = vf_splat(0);
-            EACH_TAP(taps, { sum += vf_load(x + at + j); })
-            vf_store(y + j, sum * vf_splat(factor));
-        }
-        if (vectors) continue;
+        size_t j = 0;
+        for (; j + 4 * CDL_VLEN <= width; j += 4 * CDL_VLEN) sum_of(4, taps, factor, x + j, y + j);
+        for (; j + 2 * CDL_VLEN <= width; j += 2 * CDL_VLEN) sum_of(2, taps, factor, x + j, y + j);
+        if (j < width) sum_of(1, taps, factor, x + j, y + j);
+        if (width) continue;
         float sum = 0.0f;
         EACH_TAP(taps, { sum += x[at]; })
         *y = sum * factor;
@@ -86,14 +103,18 @@ static void window_sum(size_t m, size_t n, const struct cdl_taps *taps, float fa
 }
 
 static void window_sum_backward(size_t m, size_t n, const struct cdl_taps *taps, float factor,
-                                const float *dy, size_t ldy, float *dx, size_t ldx) {
-    const size_t vectors = cdl_padded(n) / CDL_VLEN;
+                                const float *dy, size_t ldy, bool adds, float *dx, size_t ldx) {
+    const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, dx += ldx, dy += ldy) {
-        for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
+        for (size_t j = 0; j < width; j += CDL_VLEN) {
             const vf slope = vf_load(dy + j) * vf_splat(factor);
-            EACH_TAP(taps, { vf_store(dx + at + j, vf_load(dx + at + j) + slope); })
+            if (adds) {
+                EACH_TAP(taps, { vf_store(dx + at + j, vf_load(dx + at + j) + slope); })
+            } else {
+                EACH_TAP(taps, { vf_store(dx + at + j, slope); })
+            }
         }
-        if (vectors) continue;
+        if (width) continue;
         EACH_TAP(taps, { dx[at] += *dy * factor; })
     }
 }

@@ -28,9 +28,33 @@ static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels)
     cdl_fill_windowing(node->code, cdl_window_of(node, node->in[0], node->out[0]));
 }
 
+/* Whether a number may lie in several windows; whether one may lie in none. */
+static bool overlap(const struct cdl_window *window) {
+    bool any = false;
+    for (int d = 0; d < CDL_AXES; d++) {
+        const struct cdl_axis *axis = &window->axis[d];
+        if (axis->taps == 0)
+            any |= axis->image % axis->map != 0;
+        else
+            any |= axis->stride < (axis->taps - 1) * axis->dilation + 1;
+    }
+    return any;
+}
+
+static bool leave_gaps(const struct cdl_window *window) {
+    bool any = false;
+    for (int d = 0; d < CDL_AXES; d++) {
+        const struct cdl_axis *axis = &window->axis[d];
+        const bool fits = axis->before == 0 && axis->map * axis->stride == axis->image;
+        any |= axis->taps > 0 && !(fits && axis->taps == axis->stride && axis->dilation == 1);
+    }
+    return any;
+}
+
 struct job {
     const struct cdl_node *node;
     const struct cdl_kernels *kernels;
+    bool adds; /* windows overlap */
 };
 
 static size_t places_of(const struct cdl_taps *taps) {
@@ -62,11 +86,11 @@ static void give(void *who, const struct cdl_places *row) {
     const float *dy = y->grad + (row->to - y->data);
     if ((int)job->node->attribute[KIND] == CDL_REDUCTION_max)
         job->kernels->window_max_backward(row->n, x->width, &row->taps, row->from, row->from_step,
-                                          row->to, dy, row->to_step, dx);
+                                          row->to, dy, row->to_step, job->adds, dx);
     else
         job->kernels->window_sum_backward(row->n, x->width, &row->taps,
-                                          factor_of(job->node, &row->taps), dy, row->to_step, dx,
-                                          row->from_step);
+                                          factor_of(job->node, &row->taps), dy, row->to_step,
+                                          job->adds, dx, row->from_step);
 }
 
 static void walk(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -76,7 +100,7 @@ static void walk(const struct cdl_node *node, const struct cdl_context *ctx, siz
     const struct cdl_field map = cdl_field_of(node->out[0], node->out[0]->data, first);
     const struct cdl_walk walk = {
         .window = &code->window, .spans = &code->to_map, .from = &image, .to = &map};
-    struct job job = {node, ctx->kernels};
+    struct job job = {node, ctx->kernels, overlap(&code->window)};
     for (size_t i = 0; i < last - first && !cdl_stopped(ctx); i++)
         cdl_walk(&walk, i, 1, visit, &job);
 }
@@ -105,10 +129,12 @@ static void take_slope(const struct cdl_node *node, const struct cdl_context *ct
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
+    const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *x = node->in[0];
     if (!node->needs[0]) return;
     take_slope(node, ctx, first, last);
-    memset(cdl_grad_rows(x, first), 0, (last - first) * x->lines * x->ld * sizeof(float));
+    if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
+        memset(cdl_grad_rows(x, first), 0, (last - first) * x->lines * x->ld * sizeof(float));
     walk(node, ctx, first, last, give);
 }
 

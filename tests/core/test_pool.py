@@ -25,6 +25,7 @@ CASES = {
     "2d_same": (Window((7, 5), 3, stride=2, padding="same"), 3),
     "2d_overlaps": (Window((5, 6), 3, padding="same"), 17),
     "2d_one_column": (Window((6, 7), 2, stride=2), 1),
+    "2d_gaps_before": (Window((5, 7), 3, stride=3, padding="same"), 18),
     "2d_gaps": (Window((9, 9), (2, 1), stride=(4, 3)), 20),
     "2d_dilation": (Window((9, 8), 2, dilation=3), 4),
     "2d_window_over_image": (Window((3, 2), 5, padding="same"), 3),
