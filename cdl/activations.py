@@ -80,7 +80,12 @@ class ActivationFunction:
         name: its Keras name, and the row's.
         formula: what it computes, for `help`.
         defaults: the parameters in their order, with Keras's defaults; None is infinity.
+
+    Attributes:
+        by_element: whether the order of the axes of x does not matter.
     """
+
+    by_element = True
 
     def __init__(self, name: str, formula: str, **defaults: Any) -> None:
         self.name = self.__name__ = self.__qualname__ = name
@@ -172,6 +177,8 @@ class _Threshold(ActivationFunction):
 
 class RowActivation(ActivationFunction):
     """An activation of whole rows; the op has its name. Axes are moved to the end and back."""
+
+    by_element = False
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
         """The activation along the axis, as a float32 array."""

@@ -13,9 +13,9 @@ _IN_CALL = "in the call of a layer of your own"
 # The first pattern that fits counts.
 REASONS = {
     # --- layers ---
-    r"layers\.((Separable|Depthwise)?Conv(olution)?\d.*)": (
-        "it has no convolutions yet",
-        "layers.Flatten and layers.Dense, for small images",
+    r"layers\.((Separable|Depthwise)Conv(olution)?\d.*|Conv(olution)?\dDTranspose)": (
+        "it has no such convolutions yet",
+        "layers.Conv1D, layers.Conv2D and layers.Conv3D",
     ),
     r"layers\.(Conv)?(LSTM|GRU|RNN|SimpleRNN|StackedRNN|Bidirectional|CuDNN).*": (
         "it has no recurrent layers yet",
@@ -27,8 +27,8 @@ REASONS = {
         "layers.Dense and all others that work along the last axis, without a wrapper: they take "
         "inputs of any rank",
     ),
-    r"layers\.((Adaptive)?(Max|Average|Avg)Pool(ing)?\dD)": (
-        "it has no pooling by windows yet",
+    r"layers\.(Adaptive(Max|Average)Pooling\dD)": (
+        "it has no pooling to a size yet",
         "layers.GlobalMaxPooling2D and layers.GlobalAveragePooling2D, also of 1D and 3D",
     ),
     r"layers\.(MultiHead|GroupQuery|Additive)?Attention": (

@@ -83,6 +83,21 @@ def several(owner: str, name: str, value: Any, what: str) -> list[Any]:
         raise expected(owner, name, what, value) from None
 
 
+def per_axis(owner: str, name: str, value: Any, n: int, least: int = 1) -> tuple[int, ...]:
+    """A whole number for each of `n` axes: as many as are given, or one for all."""
+    given = (value,) * n if isinstance(value, (int, np.integer)) else value
+    limit = "> 0" if least == 1 else f">= {least}"
+    what = f"an int {limit}" if n == 1 else f"an int {limit} or {n} of them"
+    numbers = several(owner, name, given, what)
+    fits = len(numbers) == n and not any(
+        isinstance(each, bool) or not isinstance(each, (int, np.integer)) or each < least
+        for each in numbers
+    )
+    if not fits:
+        raise expected(owner, name, what, value)
+    return tuple(map(int, numbers))
+
+
 def flag(owner: str, name: str, value: Any) -> bool:
     """True or False, of Python or of NumPy, or the 1 and 0 that stand for them."""
     if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):

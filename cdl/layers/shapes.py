@@ -63,3 +63,17 @@ def sizes_of(owner: str, axes: tuple[int, ...], shape: Shape) -> tuple[int, ...]
     if None in sizes:
         raise ValueError(f"{owner}: axis must have a size that is known, got shape {shape}")
     return tuple(int(size) for size in sizes if size is not None)
+
+
+def image_of(shape: Shape, data_format: str) -> tuple[Shape, int | None]:
+    """The sizes of the images of a batch, and how many channels they have."""
+    if data_format == "channels_last":
+        return shape[1:-1], shape[-1]
+    return shape[2:], shape[1]
+
+
+def batch_of(samples: int | None, sizes: Shape, channels: int | None, data_format: str) -> Shape:
+    """The shape of a batch of images."""
+    if data_format == "channels_last":
+        return (samples, *sizes, channels)
+    return (samples, channels, *sizes)

@@ -1,0 +1,1 @@
+"""Layers whose windows move over images, with weights for what they see."""

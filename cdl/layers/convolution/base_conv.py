@@ -1,0 +1,209 @@
+"""BaseConv: what all convolutions have in common, whatever their kernels are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import activations, constraints, initializers, regularizers
+from cdl._common.validation import flag, one_of, per_axis
+from cdl._ir.windows import Window
+from cdl.config import standardize_data_format
+from cdl.layers.axes import with_channels_last
+from cdl.layers.input_spec import InputSpec
+from cdl.layers.layer import Layer
+from cdl.layers.shapes import batch_of, image_of
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
+    from cdl.layers.arguments import CommonArguments
+    from cdl.layers.shapes import Shape
+
+_FAMILIES: dict[str, Any] = {
+    "activation": activations,
+    "initializer": initializers,
+    "regularizer": regularizers,
+    "constraint": constraints,
+}
+
+
+class BaseConv(Layer):
+    """A window over the `rank` axes of an image, a bias for each channel, an activation.
+
+    Args:
+        kernel_size: the size of the window, an int or one for each axis.
+        strides: how far apart windows are, likewise.
+        padding: "valid", "same" or, for one axis, "causal"; see `Window`.
+        data_format: "channels_last" for inputs of shape (n, sizes..., channels), "channels_first"
+            for (n, channels, sizes...); None is the configured one.
+        dilation_rate: how far apart the numbers are that a window sees, as `strides`.
+        activation: a name, one of `cdl.activations`, or None for none.
+        use_bias: whether a bias is added.
+        activity_regularizer: a penalty on the output; see `Layer`.
+        kwargs: initializers, regularizers and constraints of the weights, by their names; what is
+            left as in `Layer`.
+    """
+
+    rank: int  # of the images, without the axes of samples and channels
+    kernel: Variable
+    bias: Variable | None
+    bias_initializer: Any
+    bias_regularizer: Any
+    bias_constraint: Any
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        strides: Any,
+        padding: str,
+        data_format: str | None,
+        dilation_rate: Any,
+        activation: Any,
+        use_bias: bool,
+        activity_regularizer: Any,
+        **kwargs: Unpack[CommonArguments],
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner = type(self).__name__
+        self.kernel_size = per_axis(owner, "kernel_size", kernel_size, self.rank)
+        self.strides = per_axis(owner, "strides", strides, self.rank)
+        self.dilation_rate = per_axis(owner, "dilation_rate", dilation_rate, self.rank)
+        self.padding = self._checked_padding(padding)
+        self.data_format = standardize_data_format(data_format, owner)
+        self.activation = activations.compiled(owner, activation)
+        self.use_bias = flag(owner, "use_bias", use_bias)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def _checked_padding(self, padding: Any) -> str:
+        lower = padding.lower() if isinstance(padding, str) else padding
+        one_of(type(self).__name__, "padding", lower, self._paddings())
+        return str(lower)
+
+    def _paddings(self) -> tuple[str, ...]:
+        return ("valid", "same")
+
+    def _keep(self, **given: Any) -> None:
+        """Keep initializers, regularizers and constraints by name, as what they stand for."""
+        for name, value in given.items():
+            setattr(self, name, _FAMILIES[name.rpartition("_")[2]].get(value))
+
+    def _refuse_gaps_and_strides(self) -> None:
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: strides must be 1 if dilation_rate is not, got "
+                f"strides={self.strides} and dilation_rate={self.dilation_rate}"
+            )
+
+    def build(self, input_shape: Any) -> None:
+        """Make kernels and bias for images with as many channels as that shape says.
+
+        Raises:
+            ValueError: the number of channels is not known or does not fit, or the images are
+                smaller than the window.
+        """
+        _, channels = image_of(tuple(input_shape), self.data_format)
+        if channels is None:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: the channels must have a size that is "
+                f"known, got input shape {tuple(input_shape)}"
+            )
+        self.compute_output_shape(input_shape)
+        filters = self._add_kernels(channels)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self._add("bias", "bias", (filters,))
+        axis = -1 if self.data_format == "channels_last" else 1
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+        super().build(input_shape)
+
+    def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
+        """A weight, with the initializer, regularizer and constraint of its kind."""
+        return self.add_weight(
+            shape,
+            getattr(self, f"{kind}_initializer"),
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
+            name=name,
+            matrix=matrix,
+        )
+
+    def _add_kernels(self, channels: int) -> int:
+        """Make the kernels for so many channels; how many the output has."""
+        raise NotImplementedError
+
+    def _filters(self, channels: int | None) -> int | None:
+        """How many channels the output has."""
+        raise NotImplementedError
+
+    @property
+    def _window(self) -> Window:
+        return Window(self.kernel_size, self.strides, self.dilation_rate, self.padding)
+
+    def _sizes(self, sizes: Shape) -> Shape:
+        """The sizes of the output for those of an image."""
+        return self._window.map(sizes)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The shape of the output, in the layer's data format.
+
+        Raises:
+            ValueError: the input has another number of axes, or windows that lie within it have
+                no place there.
+        """
+        shape = tuple(input_shape)
+        self.check_input(shape)
+        image, channels = image_of(shape, self.data_format)
+        sizes = self._sizes(image)
+        if any(size is not None and size < 1 for size in sizes):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: kernel_size must fit into the input, got "
+                f"{self.kernel_size} with dilation_rate {self.dilation_rate} and padding "
+                f"{self.padding!r} for an input of shape {shape}"
+            )
+        output = batch_of(shape[0], sizes, self._filters(channels), self.data_format)
+        changed = getattr(self.activation, "output_shape", None)
+        return changed(output) if changed is not None else output
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the convolution with the bias, then the activation."""
+        activation = self.activation
+        at_once = getattr(activation, "by_element", activation is None)
+
+        def emit(image: Value) -> Value:
+            y = self._convolve(program, image)
+            return activation.lower(program, y) if at_once and activation is not None else y
+
+        self.compute_output_shape((None, *x.shape))  # refuses images that are too small
+        y = with_channels_last(program, x, self.data_format, emit)
+        return y if at_once else activation.lower(program, y)
+
+    def _convolve(self, program: Program, x: Value) -> Value:
+        """Append the convolution of an image with channels last."""
+        raise NotImplementedError
+
+    def _config(self, *names: str) -> dict[str, Any]:
+        """Arguments by name, as configs have them."""
+        config = {}
+        for name in names:
+            value, kind = getattr(self, name), name.rpartition("_")[2]
+            config[name] = _FAMILIES[kind].serialize(value) if kind in _FAMILIES else value
+        return config
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = self._config(
+            "kernel_size",
+            "strides",
+            "padding",
+            "data_format",
+            "dilation_rate",
+            "activation",
+            "use_bias",
+            "bias_initializer",
+            "bias_regularizer",
+            "activity_regularizer",
+            "bias_constraint",
+        )
+        return {**super().get_config(), **own}

@@ -1,0 +1,167 @@
+"""Conv1D, Conv2D, Conv3D: convolutions over one to three axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import not_yet, positive_int
+from cdl._ir import windows
+from cdl.layers.convolution.base_conv import BaseConv
+from cdl.layers.layer import family
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._ir.program import Program, Value
+    from cdl.layers.arguments import CommonArguments
+
+
+class Conv(BaseConv):
+    """Base of the convolutions, with the arguments of `Conv2D`."""
+
+    kernel_initializer: Any
+    kernel_regularizer: Any
+    kernel_constraint: Any
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        **kwargs: Unpack[CommonArguments],
+    ) -> None:
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
+        self._keep(
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+        owner = type(self).__name__
+        not_yet(owner, lora_rank=(lora_rank, None), lora_alpha=(lora_alpha, None))
+        self.filters = positive_int(owner, "filters", filters)
+        self.groups = positive_int(owner, "groups", groups)
+        if self.filters % self.groups:
+            raise ValueError(
+                f"{owner}: groups must divide filters, got groups={groups} and filters={filters}"
+            )
+        self._refuse_gaps_and_strides()
+
+    def _paddings(self) -> tuple[str, ...]:
+        return ("valid", "same", "causal") if self.rank == 1 else ("valid", "same")
+
+    def _add_kernels(self, channels: int) -> int:
+        if channels % self.groups:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: groups must divide the channels of the "
+                f"input, got groups={self.groups} and {channels} channels"
+            )
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = self._add("kernel", "kernel", shape, matrix=True)
+        return self.filters
+
+    def _filters(self, channels: int | None) -> int:
+        return self.filters
+
+    def _convolve(self, program: Program, x: Value) -> Value:
+        return windows.conv(program, x, self.kernel, self.bias, self._window, self.groups)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = self._config(
+            "filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
+        )
+        return {**super().get_config(), **own}
+
+
+@family.add("Convolution1D")
+class Conv1D(Conv):
+    """A convolution over steps: (n, steps, channels) becomes (n, steps, filters).
+
+    Arguments as in `Conv2D`, with one number in the place of two. With ``padding="causal"`` no
+    output sees later steps than its own.
+    """
+
+    rank = 1
+
+
+@family.add("Convolution2D")
+class Conv2D(Conv):
+    """A convolution over planes: (n, height, width, channels) becomes (n, height, width, filters).
+
+    ``y[i, j] = activation(sum(x[i s + k r, j s + l r] @ kernel[k, l]) + bias)``, over k and l,
+    with strides s and dilation r.
+
+    Args:
+        filters: how many channels the output has.
+        kernel_size: the height and the width of the window, or an int for both.
+        strides: how far apart the windows of neighbouring outputs are, likewise.
+        padding: "valid": all windows lie within the input; "same": there are size / stride of
+            them, rounded up, and zeros around the input, one more behind it where they are odd.
+        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
+            channels, height, width), for which the axes are moved; None is the configured one.
+        dilation_rate: how far apart the numbers are that a window sees, as `strides`.
+        groups: into how many runs the channels of the input and of the output fall, of which each
+            sees its own alone.
+        activation: a name, one of `cdl.activations`, or None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initial values of the kernel, of shape (height, width, channels /
+            groups, filters).
+        bias_initializer: initial values of the bias, of shape (filters,).
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output; see `Layer`.
+        kernel_constraint: what the kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        lora_rank: None, as `lora_alpha`: anything else is an error.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: an argument with a wrong value, strides together with dilation, or groups that
+            do not divide the filters; when built, groups that do not divide the channels, or an
+            input that is smaller than the window.
+    """
+
+    rank = 2
+
+
+@family.add("Convolution3D")
+class Conv3D(Conv):
+    """A convolution over three axes: (n, a, b, c, channels) becomes (n, a, b, c, filters).
+
+    Arguments as in `Conv2D`, with three numbers in the place of two.
+    """
+
+    rank = 3
+
+
+Convolution1D = Conv1D
+Convolution2D = Conv2D
+Convolution3D = Conv3D

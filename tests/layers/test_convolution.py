@@ -1,0 +1,149 @@
+"""Convolutions as layers: what golden cases do not show."""
+
+import numpy as np
+import pytest
+
+from cdl import layers, models, utils
+from cdl.layers import Conv1D, Conv2D, Conv3D, Dense, Input
+from cdl.models import Sequential
+
+X = np.random.default_rng(1).normal(size=(3, 7, 6, 4)).astype(np.float32)
+
+
+def test_an_activation_is_part_of_the_instruction_in_either_data_format():
+    for data_format, ops in (
+        ("channels_last", ["conv"]),
+        ("channels_first", ["permute", "conv", "permute"]),
+    ):
+        layer = Conv2D(3, 3, padding="same", activation="relu", data_format=data_format)
+        net = Sequential([Input((5, 6, 7)), layer])
+        assert [i.op for i in net.program().fused().instructions] == ops
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "fans"),
+    [
+        (Conv1D(64, 5), (9, 32), (5 * 32, 5 * 64)),
+        (Conv2D(64, 3), (9, 9, 32), (9 * 32, 9 * 64)),
+        (Conv2D(64, 3, groups=4), (9, 9, 32), (9 * 8, 9 * 64)),
+        (Conv3D(32, 2), (3, 3, 3, 16), (8 * 16, 8 * 32)),
+    ],
+)
+def test_first_values_of_kernels_are_scaled_by_what_an_output_sees(layer, shape, fans):
+    layer.build((None, *shape))
+    top = np.abs(layer.kernel.numpy()).max()
+    assert 0.99 < top / np.sqrt(6 / sum(fans)) <= 1
+
+
+def test_weights_come_in_keras_order_with_its_paths():
+    utils.clear_session()
+    net = Sequential([Input((7, 6, 4)), Conv2D(3, 3), Conv2D(2, 1, use_bias=False)])
+    assert [w.path.partition("/")[2] for w in net.weights] == [
+        "conv2d/kernel",
+        "conv2d/bias",
+        "conv2d_1/kernel",
+    ]
+    assert [w.shape for w in net.weights] == [(3, 3, 4, 3), (3,), (1, 1, 3, 2)]
+
+
+@pytest.mark.parametrize("made", [lambda: Conv2D(3, 3), layers.MaxPooling2D])
+def test_a_mask_ends_there_with_a_warning(made):
+    net = Sequential([Input((7, 6, 4)), layers.Masking(), made(), layers.Flatten(), Dense(1)])
+    with pytest.warns(UserWarning, match="does not support masking"):
+        net.predict(X)
+
+
+def test_sizes_that_are_not_known_stay_unknown():
+    shape = (None, None, 6, 4)
+    assert Conv2D(3, 3).compute_output_shape(shape) == (None, None, 4, 3)
+    assert Conv2D(3, 3, padding="same", strides=2).compute_output_shape(shape) == (None, None, 3, 3)
+    assert layers.MaxPooling2D().compute_output_shape(shape) == (None, None, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: Conv2D(0, 3), "Conv2D: filters must be a positive int, got 0"),
+        (
+            lambda: Conv2D(3, (3, 3, 3)),
+            "Conv2D: kernel_size must be an int > 0 or 2 of them, got",
+        ),
+        (lambda: Conv1D(3, 0), "Conv1D: kernel_size must be an int > 0, got 0"),
+        (
+            lambda: Conv2D(3, 3, padding="a"),
+            "padding must be one of 'valid', 'same', got 'a'",
+        ),
+        (lambda: Conv2D(3, 3, groups=2), "groups must divide filters, got groups=2 and filters=3"),
+        (
+            lambda: Conv2D(4, 3, groups=4, data_format="channels_first")(X),
+            "groups must divide the channels of the input, got groups=4 and 7 channels",
+        ),
+        (
+            lambda: Conv2D(3, 3, strides=2, dilation_rate=(1, 2)),
+            r"strides must be 1 if dilation_rate is not, got strides=\(2, 2\) and dilation_rate",
+        ),
+        (
+            lambda: Conv2D(3, 5, dilation_rate=2, name="c")(X),
+            r"Conv2D 'c': kernel_size must fit into the input, got \(5, 5\) with dilation_rate "
+            r"\(2, 2\) and padding 'valid' for an input of shape \(None, 7, 6, 4\)",
+        ),
+        (lambda: Conv2D(3, 3)(X[0]), r"the input must have 4 axes, got shape \(7, 6, 4\)"),
+        (
+            lambda: Conv2D(3, 3)(Input((7, 6, None))),
+            "the channels must have a size that is known",
+        ),
+        (lambda: Conv2D(3, 3, lora_rank=2), "lora_rank=2 is not supported, only None is"),
+        (
+            lambda: layers.MaxPooling2D(8, name="p")(X),
+            r"MaxPooling2D 'p': pool_size must fit into the input, got \(8, 8\) with padding",
+        ),
+        (lambda: layers.MaxPooling1D(2, strides=0), "strides must be an int > 0, got 0"),
+    ],
+)
+def test_errors_name_the_argument_and_the_sizes(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
+
+
+def test_other_channels_later_are_refused_by_size():
+    layer = Conv2D(3, 3)
+    layer(X)
+    with pytest.raises(ValueError, match=r"last axis must have size 4, got shape \(3, 7, 6, 3\)"):
+        layer(X[..., :3])
+    with pytest.raises(ValueError, match="kernel_size must fit into the input"):
+        layer(X[:, :2])
+
+
+def test_no_samples_give_no_outputs():
+    assert Conv2D(3, 3)(X[:0]).shape == (0, 5, 4, 3)
+    assert layers.MaxPooling2D()(X[:0]).shape == (0, 3, 3, 4)
+
+
+def test_a_saved_net_goes_on_as_it_was(tmp_path):
+    net = Sequential(
+        [
+            Input((7, 6, 4)),
+            Conv2D(5, 3, padding="same", groups=1, activation="gelu"),
+            layers.AveragePooling2D(2, padding="same"),
+            layers.Flatten(),
+            Dense(1),
+        ]
+    )
+    net.compile("adam", "mse")
+    net.fit(X, X[:, 0, 0, :1], verbose=0)
+    for name in ("net.keras", "net.h5"):
+        net.save(tmp_path / name)
+        again = models.load_model(tmp_path / name)
+        np.testing.assert_array_equal(again.predict(X), net.predict(X))
+        again.fit(X, X[:, 0, 0, :1], verbose=0)
+
+
+def test_pooling_takes_its_padding_in_any_case_as_convolutions_do():
+    assert layers.MaxPooling2D(padding="SAME").padding == "same"
+    assert layers.MaxPooling2D(3, strides=2, padding="SAME")(X).shape == (3, 4, 3, 4)
+
+
+def test_other_names_mean_the_same_classes():
+    assert layers.Convolution2D is Conv2D
+    assert layers.MaxPool3D is layers.MaxPooling3D
+    assert layers.AvgPool1D is layers.AveragePooling1D
