@@ -1,9 +1,15 @@
 """Callback: what a user overrides to look into a run or to steer it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cdl._common.errors import Hinting
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
+    from cdl.trainers.signature import TrainableModel
 
 Logs = dict[str, Any] | None
 
@@ -27,18 +33,18 @@ class Callback(Hinting):
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
-        self._model: Any = None
+        self._model: TrainableModel | None = None
 
     @property
-    def model(self) -> Any:
-        """The model that this callback watches."""
-        return getattr(self, "_model", None)
+    def model(self) -> Model:
+        """The model that this callback watches; None before its first run."""
+        return cast("Model", getattr(self, "_model", None))
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Called at the start of a run with its `params`."""
         self.params = params
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: TrainableModel) -> None:
         """Called at the start of a run with the model."""
         self._model = model
 

@@ -1,12 +1,17 @@
 """CallbackList: many callbacks as one, and which hooks they use."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl._common.errors import Listed
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.history import History
 from cdl.callbacks.progbar_logger import ProgbarLogger
+
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
 
 # The hooks that bring a run back to Python at each batch, by the run that has them.
 _BATCH_HOOKS = {
@@ -40,7 +45,7 @@ class CallbackList(Listed):
         callbacks: Any = None,
         add_history: bool = False,
         add_progbar: bool = False,
-        model: Any = None,
+        model: TrainableModel | None = None,
         **params: Any,
     ) -> None:
         self.callbacks = as_list(callbacks)
@@ -54,7 +59,7 @@ class CallbackList(Listed):
         if add_progbar and self.progress_bar is None:
             self.progress_bar = ProgbarLogger()
             self.callbacks.append(self.progress_bar)
-        self.model: Any = None
+        self.model: TrainableModel | None = None
         if model is not None:
             self.set_model(model)
         if params:
@@ -69,7 +74,7 @@ class CallbackList(Listed):
         for callback in self.callbacks:
             callback.set_params(params)
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: TrainableModel) -> None:
         """Hand the model to all; its `history` is this run's."""
         self.model = model
         self._wants_batches.clear()

@@ -1,9 +1,11 @@
 """TensorBoard: what a training does, as files that TensorBoard shows."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from cdl._common.validation import count, expected, flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.utils.drawing import layers_with_parents
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
 
 
 class TensorBoard(Callback):
@@ -182,7 +187,7 @@ class TensorBoard(Callback):
         return {**self.__dict__, "_writers": {}}
 
 
-def _write_graph(writer: Any, model: Any) -> None:
+def _write_graph(writer: Any, model: Model) -> None:
     """Write the layers of a model, and which reads which, as TensorBoard's page of graphs shows."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.graph_pb2 import GraphDef

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,15 @@ from cdl.trainers import vjp
 from cdl.trainers.arguments import whole
 from cdl.trainers.signature import labels
 
+if TYPE_CHECKING:
+    from cdl.models.model import Model
+
 Array = NDArray[np.float32]
 
 _MOST_STEPS = 4096
 
 
-def saliency(model: Any, x: Any, target: Any = None, output: Any = None) -> Any:
+def saliency(model: Model, x: Any, target: Any = None, output: Any = None) -> Any:
     """How much each input matters close by: ``|d y_target / d x|`` (Simonyan et al., 2014).
 
     Args:
@@ -39,7 +42,7 @@ def saliency(model: Any, x: Any, target: Any = None, output: Any = None) -> Any:
 
 
 def integrated_gradients(
-    model: Any,
+    model: Model,
     x: Any,
     baseline: Any = None,
     target: Any = None,
@@ -126,7 +129,7 @@ def _baselines(given: Any, arrays: list[Array]) -> list[Array]:
 class _Task:
     """A model, samples, and which number of each is to be explained."""
 
-    def __init__(self, model: Any, x: Any, target: Any, output: Any, call: str) -> None:
+    def __init__(self, model: Model, x: Any, target: Any, output: Any, call: str) -> None:
         flat = model._flat_inputs(x, call)
         names = labels(f"{call}: x", "input", model._input_names())
         infos = model._input_infos()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from cdl import data
 from cdl.trainers.arguments import whole
 from cdl.trainers.signature import labels
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
 
 
 class Importance(NamedTuple):
@@ -38,7 +41,7 @@ class Importance(NamedTuple):
 
 
 def permutation_importance(
-    model: Any,
+    model: Model,
     x: Any,
     y: Any,
     score: Callable[[Any, Any], float] | None = None,

@@ -1,17 +1,22 @@
 """What `Model.export` writes: which formats there are, and their files."""
 
+from __future__ import annotations
+
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl.export import to_c, to_onnx
 from cdl.saving.atomic import checked_path, replacing
 from cdl.saving.keras_file import EXPORTED
 
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
+
 _log = logging.getLogger("cdl")
 
 
 def export_model(
-    model: Any,
+    model: TrainableModel,
     filepath: Any,
     format: str | None = None,
     verbose: bool | None = None,

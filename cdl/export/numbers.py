@@ -4,6 +4,8 @@ Shared by all formats: positions of elements that an op only moves, and the colu
 statistics are known.
 """
 
+from __future__ import annotations
+
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from cdl._ir.instruction import Instruction
+    from cdl.trainers.signature import TrainableModel
 
 # Ops of a program that a model's `predict` never has: of training, of losses and metrics.
 NOT_IN_PREDICT = frozenset(
@@ -44,13 +47,13 @@ REASONS = {
 }
 
 
-def input_shapes(program: Any, model: Any) -> list[tuple[int, ...]]:
+def input_shapes(program: Any, model: TrainableModel) -> list[tuple[int, ...]]:
     """The shapes of a model's inputs, which its program may read in other ones."""
     infos = getattr(model, "_input_infos", None)
     return [tuple(v.shape) for v in program.inputs] if infos is None else [i.row for i in infos()]
 
 
-def input_dtypes(program: Any, model: Any) -> list[str]:
+def input_dtypes(program: Any, model: TrainableModel) -> list[str]:
     """The dtypes of a model's inputs; what its program reads is float32."""
     infos = getattr(model, "_input_infos", None)
     return ["float32" for _ in program.inputs] if infos is None else [i.dtype for i in infos()]
@@ -62,13 +65,13 @@ def refusal(op: str, format: str) -> ValueError:
     return ValueError(f"export: the op {op!r} has no place in {format}: {why}")
 
 
-def blocks(i: "Instruction") -> tuple[int, int, int]:
+def blocks(i: Instruction) -> tuple[int, int, int]:
     """outer, n, inner of an instruction: its input in row-major order is outer x n x inner."""
     outer, n, inner = (int(each) for each in i.numbers[:3])
     return outer, n, inner
 
 
-def places(i: "Instruction") -> NDArray[np.int64]:
+def places(i: Instruction) -> NDArray[np.int64]:
     """The places along the axis that `pick` picks, one by one; -1 for zeros."""
     runs = np.reshape(i.numbers[3:], (-1, 3)).astype(np.int64)
     parts = [
@@ -78,7 +81,7 @@ def places(i: "Instruction") -> NDArray[np.int64]:
     return np.concatenate(parts)
 
 
-def axes(i: "Instruction") -> list[int]:
+def axes(i: Instruction) -> list[int]:
     """The axes of a sample, from 0, that become those of the result of `permute`."""
     return [int(axis) for axis in i.numbers]
 
@@ -95,7 +98,7 @@ class Product:
         turned: whether a, and b, lie transposed.
     """
 
-    def __init__(self, i: "Instruction") -> None:
+    def __init__(self, i: Instruction) -> None:
         shapes = [v.shape if len(v.shape) > 1 else (1, *v.shape) for v in i.inputs]
         self.turned = [bool(i.attributes[name]) for name in ("turned_a", "turned_b")]
         (self.m, self.k), (_, self.n) = (
@@ -107,7 +110,7 @@ class Product:
         self.many = [count > 1 for count in counts]
 
 
-def positions(i: "Instruction") -> NDArray[np.int64]:
+def positions(i: Instruction) -> NDArray[np.int64]:
     """For each element of the result, which element of the input it is; -1 for a zero."""
     x, y = i.inputs[0].shape, i.outputs[0].shape
     every = np.arange(math.prod(x))
@@ -123,7 +126,7 @@ def positions(i: "Instruction") -> NDArray[np.int64]:
     return np.where(picked[:, None] < 0, -1, taken).reshape(-1)
 
 
-def inference_scale(i: "Instruction", width: int) -> tuple[NDArray[Any], ...]:
+def inference_scale(i: Instruction, width: int) -> tuple[NDArray[Any], ...]:
     """center, scale and shift by column of an op that is ``(x - center) scale + shift``."""
     values: list[Any] = [None if each is None else each.numpy().reshape(-1) for each in i.params]
 

@@ -1,14 +1,19 @@
 """A program as one file of C99: weights, work space, one function, and its header."""
 
+from __future__ import annotations
+
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdl.export import c_ops, numbers
 from cdl.export.formulas import CALLS, HELPERS
+
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
 
 # Floats of work space that go on the stack; more are static, so that one call runs at a time.
 _MOST_ON_STACK = 16_384
@@ -137,7 +142,7 @@ class _Work:
         ]
 
 
-def source_of(program: Any, stem: str, model: Any) -> tuple[str, str]:
+def source_of(program: Any, stem: str, model: TrainableModel) -> tuple[str, str]:
     """The C file and the header of a program.
 
     Args:
@@ -188,7 +193,7 @@ def _arguments(program: Any) -> list[str]:
     return parts + [f"float *out{_digit(k, program.outputs)}" for k in range(len(program.outputs))]
 
 
-def _sizes(program: Any, model: Any) -> Sizes:
+def _sizes(program: Any, model: TrainableModel) -> Sizes:
     """Name, macro and shape of each array that the function takes."""
     inputs = numbers.input_shapes(program, model)
     outputs = [tuple(v.shape) for v in program.outputs]
@@ -240,14 +245,14 @@ def _file(program: Any, text: Text, name: str, stem: str, sizes: Sizes) -> str:
     )
 
 
-def _labels(model: Any, count: int) -> list[str]:
+def _labels(model: TrainableModel, count: int) -> list[str]:
     """What the model calls each of its inputs and outputs, if that tells more than their order."""
     infos: list[Any] = [getattr(model, f"_{kind}_infos", list)() for kind in ("input", "output")]
     names = [str(info.name) for side in infos for info in side]
     return [f", {_comment(name)}" for name in names] if len(names) == count > 2 else [""] * count
 
 
-def _header(program: Any, text: Text, name: str, model: Any, sizes: Sizes) -> str:
+def _header(program: Any, text: Text, name: str, model: TrainableModel, sizes: Sizes) -> str:
     upper, title = name.upper(), model.name
     macros = [
         f"#define {upper}_{macro} {math.prod(shape)} "

@@ -1,13 +1,18 @@
 """A program as an ONNX model: a graph of nodes, for batches of any size."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl._common.optional_imports import needed
 from cdl.export import numbers
+
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
 
 _OPSETS = range(13, 18)  # reductions take their axes otherwise before and after
 _IR_VERSION = 8  # of the files that runtimes of opset 17 read
@@ -106,7 +111,7 @@ class Graph:
         return self.node("Not", self.node("Equal", x, self.constant(0.0)))
 
 
-def model_of(program: Any, model: Any, opset_version: int = 17) -> bytes:
+def model_of(program: Any, model: TrainableModel, opset_version: int = 17) -> bytes:
     """The ONNX model of a program, as bytes.
 
     Args:
@@ -142,7 +147,7 @@ def model_of(program: Any, model: Any, opset_version: int = 17) -> bytes:
     return _file(graph, model, *described, opset_version)
 
 
-def _names(model: Any, kind: str, count: int) -> list[str]:
+def _names(model: TrainableModel, kind: str, count: int) -> list[str]:
     """Names of the model's inputs or outputs, each once and unlike those of nodes."""
     infos: Sequence[Any] = getattr(model, f"_{kind}_infos", tuple)()
     found = [str(info.name) for info in infos]
@@ -152,7 +157,7 @@ def _names(model: Any, kind: str, count: int) -> list[str]:
 
 
 def _file(
-    graph: Graph, model: Any, inputs: Sequence[Any], outputs: Sequence[Any], version: int
+    graph: Graph, model: TrainableModel, inputs: Sequence[Any], outputs: Sequence[Any], version: int
 ) -> bytes:
     """The file of a graph, whose inputs and outputs are names, shapes and dtypes."""
     helper = graph._helper

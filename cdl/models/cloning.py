@@ -1,5 +1,7 @@
 """clone_model: the same layers again, with weights of their own."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -83,16 +85,20 @@ class _Cloner:
         self.recursive = recursive
         self._clones: dict[int, Any] = {}
 
-    def clone(self, model: Any, input_tensors: Any = None) -> Any:
+    def clone(self, model: Model, input_tensors: Any = None) -> Any:
         """A clone of a Sequential or of a model of inputs and outputs, compiled if that is."""
-        of = self._sequential if isinstance(model, Sequential) else self._functional
-        clone = of(model, input_tensors)
+        clone: Model
+        if isinstance(model, Sequential):
+            clone = self._sequential(model, input_tensors)
+        else:
+            clone = self._functional(model, input_tensors)
         if model.compiled:
             clone.compile_from_config(model.get_compile_config())
         return clone
 
     def _clone_of(self, layer: Any) -> Any:
         if id(layer) not in self._clones:
+            made: Any
             if self.recursive and isinstance(layer, (Sequential, Functional)):
                 made = self.clone(layer)
             elif isinstance(layer, Operation):
@@ -103,7 +109,7 @@ class _Cloner:
             self._clones[id(layer)] = made
         return self._clones[id(layer)]
 
-    def _sequential(self, model: Any, input_tensors: Any) -> Any:
+    def _sequential(self, model: Sequential, input_tensors: Any) -> Sequential:
         first: list[Any] = []
         if input_tensors is not None:
             first = tree.flatten(input_tensors)
@@ -119,7 +125,8 @@ class _Cloner:
         layers = first + [self._clone_of(layer) for layer in model.layers]
         return Sequential(layers, trainable=model.trainable, name=model.name)
 
-    def _functional(self, model: Any, input_tensors: Any) -> Any:
+    def _functional(self, model: Model, input_tensors: Any) -> Model:
+        assert model._wiring is not None
         inputs = self._inputs(model, input_tensors)
         pairs = zip(tree.flatten(model.input), tree.flatten(inputs), strict=True)
         fresh = {id(old): new for old, new in pairs}
@@ -143,7 +150,7 @@ class _Cloner:
         return clone
 
     @staticmethod
-    def _inputs(model: Any, input_tensors: Any) -> Any:
+    def _inputs(model: Model, input_tensors: Any) -> Any:
         if input_tensors is None:
             return tree.map_structure(
                 lambda t: Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), model.input

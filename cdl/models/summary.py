@@ -1,11 +1,15 @@
 """The table of layers that `model.summary()` prints."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from cdl.models.model import Model
 
 _LENGTH, _TRAINABLE_LENGTH = 88, 12  # of a line, and what the column `Trainable` adds
 _WIRED_LENGTH = 108  # of a line, with the column `Connected to`
@@ -14,7 +18,7 @@ _WIRED_POSITIONS = (0.3, 0.56, 0.74, 1.0)  # likewise, of a model that is no str
 
 
 def print_summary(
-    model: Any,
+    model: Model,
     line_length: int | None = None,
     positions: Sequence[float] | None = None,
     print_fn: Callable[[str], Any] | None = None,
@@ -51,7 +55,7 @@ def print_summary(
     print_fn(text.getvalue())
 
 
-def html_of(model: Any) -> str:
+def html_of(model: Model) -> str:
     """The same as HTML, for notebooks: a table, and the numbers of weights under it."""
     from html import escape
 
@@ -114,7 +118,7 @@ def _widths(positions: Sequence[float], length: int, show_trainable: bool) -> li
     return widths
 
 
-def _table(length: int, widths: list[int], show_trainable: bool, wired: bool) -> "Table":
+def _table(length: int, widths: list[int], show_trainable: bool, wired: bool) -> Table:
     from rich.table import Column, Table
 
     heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
@@ -128,8 +132,8 @@ def _table(length: int, widths: list[int], show_trainable: bool, wired: bool) ->
 
 
 def _add_rows(
-    table: "Table",
-    model: Any,
+    table: Table,
+    model: Model,
     layers: Sequence[Any],
     depth: int,
     expand_nested: bool,
@@ -162,7 +166,7 @@ def _kind(layer: Any) -> str:
     return "".join(word.capitalize() for word in row.name.split("_"))
 
 
-def _shapes(model: Any) -> dict[int, str]:
+def _shapes(model: Model) -> dict[int, str]:
     """The shapes of what layers give, by their identity, where they are known."""
     if not hasattr(model, "_shapes_after_layers"):  # a layer that holds others
         return {}
@@ -201,7 +205,7 @@ def _range(layers: list[Any], layer_range: Sequence[str] | None) -> list[Any]:
     return layers[first : last + 1]
 
 
-def _totals(model: Any) -> list[str]:
+def _totals(model: Model) -> list[str]:
     """The lines under the table."""
     trainable = sum(_size(weight) for weight in model.trainable_weights)
     frozen = sum(_size(weight) for weight in model.non_trainable_weights)

@@ -4,13 +4,15 @@ The weights of a layer lie in a group of its name, and the attribute `weight_nam
 the configs of the model and of its training are attributes of the file.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import weakref
 from collections.abc import Iterator, Mapping
 from itertools import count, takewhile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,9 @@ from cdl.saving import hdf5, keras2_configs
 from cdl.saving.atomic import Sink, replacing
 from cdl.saving.configs import blaming, longest_config, parsed
 from cdl.saving.variable_paths import finalize
+
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
 
 SUFFIXES = (".h5", ".hdf5")
 WEIGHTS, OPTIMIZER = "model_weights", "optimizer_weights"
@@ -86,7 +91,7 @@ def _json(root: Any, name: str) -> dict[str, Any] | None:
     return dict(config)
 
 
-def load_weights(model: Any, path: Path, skip_mismatch: bool, by_name: bool) -> None:
+def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool, by_name: bool) -> None:
     """Set a model's weights from a file of weights, or of a whole model."""
     hdf5.check_heaps(path)
     with hdf5.opened(path, str(path)) as root, blaming(path, "weights"):
@@ -97,7 +102,7 @@ def load_weights(model: Any, path: Path, skip_mismatch: bool, by_name: bool) -> 
         _assign(model, find(group, model, skip_mismatch))
 
 
-def _by_place(group: Any, model: Any, skip_mismatch: bool) -> Values:
+def _by_place(group: Any, model: TrainableModel, skip_mismatch: bool) -> Values:
     """The n-th layer with weights takes what the n-th of the file has."""
     layers = [layer for layer in model.layers if weights_of(layer)]
     saved = [each for each in _saved_layers(group) if each[2]]
@@ -112,7 +117,7 @@ def _by_place(group: Any, model: Any, skip_mismatch: bool) -> Values:
     return found
 
 
-def _by_name(group: Any, model: Any, skip_mismatch: bool) -> Values:
+def _by_name(group: Any, model: TrainableModel, skip_mismatch: bool) -> Values:
     """Each layer takes what the file has under its name, if anything."""
     saved = {name: (inner, names) for name, inner, names in _saved_layers(group)}
     found: Values = []
@@ -180,7 +185,7 @@ def weights_of(layer: Any) -> list[Any]:
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
-def _assign(model: Any, found: Values) -> None:
+def _assign(model: TrainableModel, found: Values) -> None:
     for variable, array in found:
         variable.assign(array)
     finalize(model)
@@ -213,7 +218,7 @@ _LONGEST_ATTRIBUTE = 64_512  # bytes: what HDF5 keeps with a group
 _told: weakref.WeakSet[Any] = weakref.WeakSet()  # models whose user knows that .h5 is old
 
 
-def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
+def save_model(model: TrainableModel, path: Path, include_optimizer: bool) -> None:
     """Write a model to a whole-model file; see `cdl.saving.save_model`."""
     if model not in _told:
         _told.add(model)
@@ -230,7 +235,7 @@ def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
         _write(model, file, config, training)
 
 
-def _write(model: Any, file: IO[bytes], config: str, training: str | None) -> None:
+def _write(model: TrainableModel, file: IO[bytes], config: str, training: str | None) -> None:
     import h5py
 
     sink = Sink(file)
@@ -245,7 +250,7 @@ def _write(model: Any, file: IO[bytes], config: str, training: str | None) -> No
     sink.check()
 
 
-def save_weights(model: Any, path: Path) -> None:
+def save_weights(model: TrainableModel, path: Path) -> None:
     """Write the weights of a built model to an older file; see `cdl.saving.save_weights`."""
     import h5py
 
@@ -256,7 +261,7 @@ def save_weights(model: Any, path: Path) -> None:
         sink.check()
 
 
-def _write_layers(model: Any, group: Any, sink: Sink) -> None:
+def _write_layers(model: TrainableModel, group: Any, sink: Sink) -> None:
     _describe(group)
     _set_names(group, "layer_names", [layer.name for layer in model.layers])
     for layer in sorted(model.layers, key=lambda layer: str(layer.name)):

@@ -5,6 +5,8 @@ are, and `random_state.json`, which Keras does not look at: see randomness.py. W
 bring in is in _configs/serialization.py: no code, and no module of the file's choice.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import time
@@ -20,6 +22,7 @@ from cdl.saving.zip_reader import Members, in_place, members_of
 
 if TYPE_CHECKING:
     from cdl.models.model import Model
+    from cdl.trainers.signature import TrainableModel
 
 SUFFIX = ".keras"
 EXPORTED = {".c": "c", ".onnx": "onnx"}  # what is written by `Model.export`: suffixes and formats
@@ -31,7 +34,7 @@ _NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000
 
 
 def save_model(
-    model: Any,
+    model: TrainableModel,
     filepath: Any,
     overwrite: bool = True,
     zipped: bool | None = None,
@@ -114,7 +117,7 @@ def load_model(
     custom_objects: Mapping[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
-) -> "Model":
+) -> Model:
     """The model in a `.keras` file of Keras's or cdl's: training goes on where it stopped.
 
     `fit(..., initial_epoch=k)` goes on with the random numbers too: see `save_model`.

@@ -4,18 +4,23 @@ It is a member of a `.keras` file that Keras does not look at: the states of the
 Python and NumPy, the seed of the core, and where the generators of the layers stand.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl.random import Kept, state
 from cdl.saving.variable_paths import parts
+
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
 
 MEMBER = "random_state.json"
 LONGEST = 4_000_000  # bytes
 _SEEDS = 2**32
 
 
-def written(model: Any) -> str:
+def written(model: TrainableModel) -> str:
     """The text of the member."""
     layers = {
         path: [generator.state.numpy().tolist() for generator in generators]
@@ -24,7 +29,7 @@ def written(model: Any) -> str:
     return json.dumps({"generators": state(), "layers": layers})
 
 
-def read(model: Any, text: bytes) -> None:
+def read(model: TrainableModel, text: bytes) -> None:
     """Let the layers of a model go on from what a text says, and keep the rest for its `fit`.
 
     Parts that have other generators than those in the text keep them.
@@ -51,7 +56,7 @@ def read(model: Any, text: bytes) -> None:
     model._keep_random_state(kept)
 
 
-def _generators(model: Any) -> list[tuple[str, list[Any]]]:
+def _generators(model: TrainableModel) -> list[tuple[str, list[Any]]]:
     """The generators of each part that has any, by its path."""
     found = [(path, getattr(part, "_seed_generators", [])) for path, part, _ in parts(model)]
     return [(path, generators) for path, generators in found if generators]

@@ -4,9 +4,11 @@ A weight is called by its place, as in a `.weights.h5` file, and its name: `laye
 `layers.dense_1.bias`, `layers.sequential.layers.dense.kernel`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +17,14 @@ from cdl._common.optional_imports import needed
 from cdl.saving.atomic import replacing
 from cdl.saving.variable_paths import finalize, parts
 
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
+
 SUFFIX = ".safetensors"
 _KINDS = "fiub"
 
 
-def _named(model: Any) -> Iterator[tuple[str, Any]]:
+def _named(model: TrainableModel) -> Iterator[tuple[str, Any]]:
     """Each weight by its name in a file."""
     for path, _, variables in parts(model):
         if path == "optimizer":
@@ -33,7 +38,7 @@ def _named(model: Any) -> Iterator[tuple[str, Any]]:
             yield ".".join([*path.split("/"), name]) if path else name, variable
 
 
-def save_weights(model: Any, path: Path) -> None:
+def save_weights(model: TrainableModel, path: Path) -> None:
     """Write the weights of a built model to a file; see `cdl.saving.save_weights`."""
     package = needed("safetensors.numpy", "safetensors", f"save_weights to {SUFFIX}")
     arrays = {name: np.array(each, order="C") for name, each in _named(model)}
@@ -42,7 +47,7 @@ def save_weights(model: Any, path: Path) -> None:
         file.write(data)
 
 
-def load_weights(model: Any, path: Path, skip_mismatch: bool) -> None:
+def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool) -> None:
     """Set the weights of a model from a file; see `cdl.saving.load_weights`."""
     package = needed("safetensors", "safetensors", f"load_weights from {SUFFIX}")
     found, failed = [], []

@@ -5,9 +5,11 @@ names, private ones last, and what is in a list or dict by its class, counted. A
 twice is written where it is found first.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl._common.naming import snake_case
 from cdl._common.overriding import is_users
@@ -15,11 +17,14 @@ from cdl.layers import Layer
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
 
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
+
 # What cdl itself keeps in a model or layer: no parts, or such as are found elsewhere.
 _KEPT = frozenset(("_given", "_inbound_nodes", "_input", "_stack", "_wiring", "_not_owned"))
 
 
-def parts(model: Any) -> Iterator[tuple[str, Any, list[Any]]]:
+def parts(model: TrainableModel) -> Iterator[tuple[str, Any, list[Any]]]:
     """(path, part, its own variables) of a model and of all in it, each part once."""
     seen: set[int] = set()
     yield from _parts(model, "", seen)
@@ -27,7 +32,7 @@ def parts(model: Any) -> Iterator[tuple[str, Any, list[Any]]]:
         yield from _parts(model.optimizer, "optimizer", seen)
 
 
-def finalize(model: Any) -> None:
+def finalize(model: TrainableModel) -> None:
     """Let layers make of new variables what they make of them, as Normalization does."""
     for _, part, _ in parts(model):
         finalize_state = getattr(part, "finalize_state", None)

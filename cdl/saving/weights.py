@@ -4,9 +4,11 @@ Each part of a model (see parts.py) is a group with a group `vars`, in which dat
 are its variables in order. So a file fits every model of the same make, whatever its layers' names.
 """
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from cdl.saving import hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
 from cdl.saving.variable_paths import finalize, parts, writes_itself
 
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
+
 SUFFIX = ".weights.h5"
 WITHIN = "model.weights.h5"  # what the same file is called in a `.keras` file
 _MOST_NAMES = 10_000  # of variables of one part that reads them itself
@@ -23,7 +28,10 @@ _UNBUILT = 2  # variables that an optimizer has before it learns: its counter, i
 
 
 def save_weights(
-    model: Any, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    model: TrainableModel,
+    filepath: Any,
+    overwrite: bool = True,
+    max_shard_size: float | None = None,
 ) -> None:
     """Write the variables of a built model, and of its optimizer if there is one, to a file.
 
@@ -60,7 +68,7 @@ def save_weights(
 
 
 def load_weights(
-    model: Any, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
+    model: TrainableModel, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
 ) -> None:
     """Read the variables of a model, and of its optimizer, from a file of Keras's or cdl's.
 
@@ -115,7 +123,7 @@ def _check_suffix(path: Path, call: str) -> None:
         )
 
 
-def check_built(model: Any, doing: str) -> None:
+def check_built(model: TrainableModel, doing: str) -> None:
     """ValueError if a model has no weights yet."""
     if not model.built:
         raise ValueError(
@@ -124,7 +132,7 @@ def check_built(model: Any, doing: str) -> None:
         )
 
 
-def write(model: Any, file: IO[bytes], start: int = 0) -> None:
+def write(model: TrainableModel, file: IO[bytes], start: int = 0) -> None:
     """Write all variables of a model as HDF5 to the end of a file, from byte `start` on."""
     import h5py
 
@@ -150,7 +158,7 @@ def _arrays(part: Any, variables: list[Any]) -> dict[str, NDArray[Any]]:
 
 
 def read(
-    model: Any,
+    model: TrainableModel,
     file: Path | IO[bytes],
     name: str,
     skip_mismatch: bool = False,

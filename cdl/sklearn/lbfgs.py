@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdl._core import Executor, Parameter
 from cdl.data import as_rows
+from cdl.layers import Dense
 from cdl.sklearn.batches import Batches
 from cdl.sklearn.mlp import Objective, lower
 from cdl.sklearn.parameters import Settings
+
+if TYPE_CHECKING:
+    from cdl.models.sequential import Sequential
 
 _LINE_SEARCH_ENDED = 2  # SciPy's status
 
@@ -25,15 +29,16 @@ class _Function:
 
     def __init__(
         self,
-        model: Any,
+        model: Sequential,
         objective: Objective,
         alpha: float,
         data: tuple[Any, ...],
         batches: Batches,
         lacking: NDArray[np.float64] | None,
     ) -> None:
-        kernels = [layer.kernel for layer in model.layers]
-        self._variables = [*kernels, *(layer.bias for layer in model.layers)]
+        dense = [layer for layer in model.layers if isinstance(layer, Dense)]
+        kernels = [layer.kernel for layer in dense]
+        self._variables: list[Any] = [*kernels, *(layer.bias for layer in dense)]
         self._slots = [Parameter(v.shape, v.storage.matrix) for v in self._variables]
         self._epoch = batches.next_epoch(np.random.RandomState())
         self._data = [*data] if self._epoch.weight is None else [*data, self._epoch.weight]

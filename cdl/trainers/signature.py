@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
     from cdl.callbacks import History
+    from cdl.random import Kept
     from cdl.trainers.compile_utils import Compiled
     from cdl.trainers.custom_loss import Added
     from cdl.trainers.custom_step import Nested, OwnSteps
@@ -157,6 +158,12 @@ class TrainableModel(Protocol):
     def optimizer(self) -> Any:
         """The Optimizer; AttributeError before `compile`."""
 
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile` as configs."""
+
+    def program(self, training: bool = False) -> Program:
+        """What the core runs."""
+
     def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
         """What it was compiled with; ValueError if it was not, or has no loss to train by."""
 
@@ -170,6 +177,9 @@ class TrainableModel(Protocol):
 
     def _release(self, engine: Engine | OwnSteps) -> None:
         """Take back what `_engine` gave."""
+
+    def _keep_random_state(self, state: Kept) -> None:
+        """Have the state of the generators from a file for a `fit` that goes on from there."""
 
     def _restore_random_state(self, epochs: range) -> bool:
         """Let the generators go on as in the file it is from, if these epochs do; whether."""

@@ -17,6 +17,7 @@ from cdl.random import draw_from
 
 if TYPE_CHECKING:
     from cdl.callbacks import History
+    from cdl.models.model import Model
 
 _SEEDS = 2**32
 
@@ -106,7 +107,7 @@ def halted() -> bool:
     return _job.halt is not None and _job.halt.is_set()
 
 
-def _run(model: Any, options: dict[str, Any], seed: int, halt: threading.Event) -> History:
+def _run(model: Model, options: dict[str, Any], seed: int, halt: threading.Event) -> History:
     draw_from(seed)
     _job.halt = halt
     history: History = model.fit(**options)

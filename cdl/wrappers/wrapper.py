@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
 from cdl._common.errors import Hinting
+from cdl.callbacks import History
 from cdl.models import Model, clone_model
 from cdl.random import seeded
 from cdl.sklearn.thread_share import own_share
@@ -35,13 +37,13 @@ class Wrapper(BaseEstimator, Hinting):  # type: ignore[misc] # scikit-learn has 
         feature_names_in_: their names, if X had names.
     """
 
-    model_: Any
-    history_: Any
+    model_: Model
+    history_: History
     n_features_in_: int
 
     def __init__(
         self,
-        model: Any = None,
+        model: Model | Callable[..., Any] | None = None,
         warm_start: bool = False,
         model_kwargs: dict[str, Any] | None = None,
         fit_kwargs: dict[str, Any] | None = None,
@@ -94,7 +96,7 @@ class Wrapper(BaseEstimator, Hinting):  # type: ignore[misc] # scikit-learn has 
 
         return int(check_random_state(self.random_state).randint(_SEEDS))
 
-    def _model_for(self, x: Any, y: Any) -> Any:
+    def _model_for(self, x: Any, y: Any) -> Model:
         if self.warm_start and hasattr(self, "model_"):
             return self.model_
         if isinstance(self.model, Model):

@@ -33,6 +33,9 @@ model.layers.ad(Dense(3))  # wrong
 model.layers[0].wieghts  # wrong
 
 model.fit(x, x).histroy  # wrong
+cdl.callbacks.History().model.sumary()  # wrong
+cdl.models.save_model("model.keras", model)  # wrong
+cdl.models.clone_model(Dense(3))  # wrong
 cdl.Input((4,)).shap  # wrong
 cdl.models.load_model()  # wrong
 cdl.optimizers.Adam(0.1, beta_1="0.9")  # wrong

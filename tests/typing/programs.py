@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import cdl
 from cdl import KerasTensor, Model, Sequential, layers, ops
-from cdl.callbacks import EarlyStopping, History
+from cdl.callbacks import Callback, EarlyStopping, History
 from cdl.layers import Dense, Dropout, Layer
 from cdl.optimizers import Adam
 
@@ -75,6 +75,13 @@ class Halves(Layer):
 class Twice(Dense):
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(2 * units, **kwargs)
+
+
+class Watch(Callback):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert_type(self.model, Model)
+        if self.model.optimizer.iterations > 100:
+            self.model.stop_training = True
 
 
 def of_ones_own() -> None:

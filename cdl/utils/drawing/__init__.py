@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl.utils.drawing.contents import Arrow, Block, contents, layers_with_parents
 from cdl.utils.drawing.graphviz import source_of
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
 
 __all__ = ["Drawing", "layers_with_parents", "model_to_dot", "plot_model"]
 
@@ -102,7 +105,7 @@ class Drawing:
 
 
 def model_to_dot(
-    model: Any,
+    model: Model,
     show_shapes: bool = False,
     show_dtype: bool = False,
     show_layer_names: bool = True,
@@ -161,7 +164,7 @@ def model_to_dot(
 
 
 def plot_model(
-    model: Any,
+    model: Model,
     to_file: str | os.PathLike[str] = "model.png",
     show_shapes: bool = False,
     show_dtype: bool = False,

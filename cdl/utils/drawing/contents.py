@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from cdl import tree
 from cdl._tracing.graph import Assignment
 from cdl._tracing.keras_tensor import KerasTensor
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
+    from cdl.models.sequential import Sequential
 
 Arrow = tuple[str, str]  # the keys of two blocks that have nothing within
 
@@ -45,7 +49,7 @@ class _Call(NamedTuple):
 
 
 def contents(
-    model: Any, shown: Mapping[str, bool], expand: bool
+    model: Model, shown: Mapping[str, bool], expand: bool
 ) -> tuple[list[Block], list[Arrow]]:
     """The blocks of a model, and the arrows between them, each once.
 
@@ -58,7 +62,7 @@ def contents(
     return list(found.blocks.values()), list(dict.fromkeys(found.arrows))
 
 
-def layers_with_parents(model: Any) -> list[tuple[Any, list[Any]]]:
+def layers_with_parents(model: Model) -> list[tuple[Any, list[Any]]]:
     """Each layer of a model with those that it reads, in order."""
     return [
         (calls[0].layer, [source for call in calls for source, _ in call.sources])
@@ -79,7 +83,7 @@ class _Contents:
         arrows: those within the model.
     """
 
-    def __init__(self, model: Any, prefix: str, shown: Mapping[str, bool], expand: bool) -> None:
+    def __init__(self, model: Model, prefix: str, shown: Mapping[str, bool], expand: bool) -> None:
         self.blocks: dict[int, Block] = {}
         self.arrows: list[Arrow] = []
         self._model = model
@@ -129,7 +133,7 @@ def _is_drawn_as_frame(layer: Any) -> bool:
     return _is_stack(layer) or bool(layer.operations or layer._call_nodes)
 
 
-def _calls_of_layers(model: Any) -> list[list[_Call]]:
+def _calls_of_layers(model: Model) -> list[list[_Call]]:
     """The calls within a model, those of one layer together."""
     grouped: dict[int, list[_Call]] = {}
     for call in _calls(model):
@@ -137,7 +141,7 @@ def _calls_of_layers(model: Any) -> list[list[_Call]]:
     return list(grouped.values())
 
 
-def _calls(model: Any) -> Iterator[_Call]:
+def _calls(model: Model) -> Iterator[_Call]:
     """The calls within a model; if they are not known, one of the model itself."""
     if _is_stack(model):
         yield from _calls_of_stack(model)
@@ -161,14 +165,15 @@ def _calls(model: Any) -> Iterator[_Call]:
         )
 
 
-def _calls_of_stack(model: Any) -> Iterator[_Call]:
-    chain, shapes = [model._input, *model.layers], model._shapes
+def _calls_of_stack(model: Sequential) -> Iterator[_Call]:
+    chain: list[Any] = [model._input, *model.layers]
+    shapes = model._shapes
     for i, layer in enumerate(chain):
         sources = [(chain[i - 1], 0)] if i else []
         yield _Call(layer, sources, shapes[max(i - 1, 0) : i], [shapes[i]], layer.dtype)
 
 
-def _ends(model: Any) -> tuple[list[Any], list[tuple[Any, int]]]:
+def _ends(model: Model) -> tuple[list[Any], list[tuple[Any, int]]]:
     """The layers that read the inputs of a model, and those that make its outputs."""
     if _is_stack(model):
         return [model._input], [(model.layers[-1], 0)]
@@ -177,7 +182,7 @@ def _ends(model: Any) -> tuple[list[Any], list[tuple[Any, int]]]:
     return [_made_by(tensor)[0] for tensor in inputs], [_made_by(tensor) for tensor in outputs]
 
 
-def _is_stack(model: Any) -> bool:
+def _is_stack(model: Model) -> TypeGuard[Sequential]:
     return hasattr(model, "_stack")
 
 
