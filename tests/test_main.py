@@ -69,7 +69,9 @@ def test_demo_draws_any_mixture_of_right_and_wrong(tmp_path):
         assert (tmp_path / "digits.png").stat().st_size > 10_000
 
 
-def test_bench_prints_a_table_of_this_machine_and_of_what_is_installed(run_python):
+def test_bench_prints_a_table_of_this_machine_and_of_what_is_installed(run_python, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # threads wait long on a busy machine
+        monkeypatch.setenv(name, "1")
     lines = run_python("-m", "cdl", "bench", "--seconds", "0.01", "--beside", "sklearn").stdout
     alone, beside = lines.split("beside what is installed")
     assert re.search(r"small 100-64-10 +32 +[\d.,]+ +10.4 +[\d,]+ +[\d.]+ +[\d,]+\n", alone)
