@@ -19,7 +19,15 @@ from benchmarks.harness.worker import Prepared, Sample, calls
 
 ROWS, COLUMNS = 32, 128
 DERIVED = 16  # at least CDL_MAX_DERIVED
-TABLES = ("activations", "slopes", "losses", "metrics", "optimizers", "softmax", "softmax_slope")
+TABLES = (
+    "activations",
+    "gradients",
+    "losses",
+    "metrics",
+    "optimizers",
+    "softmax",
+    "softmax_gradient",
+)
 
 
 def names(table: str) -> list[str]:
@@ -27,7 +35,7 @@ def names(table: str) -> list[str]:
 
     rows = {
         "activations": _core.ACTIVATIONS,
-        "slopes": _core.ACTIVATIONS,
+        "gradients": _core.ACTIVATIONS,
         "losses": _core.LOSSES,
         "metrics": _core.METRICS,
         "optimizers": _core.OPTIMIZERS,

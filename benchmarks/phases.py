@@ -29,7 +29,7 @@ PHASES = (
     ("optimizer", "", "_loop_update"),
     ("backward products", "", "cdl_matmul_transposed"),  # behind it: what it calls to turn
     ("turning weights over", "", "transpose"),
-    ("slopes", "", "_slope_loop"),
+    ("gradients", "", "_gradient_loop"),
     ("activations", "", "_loop"),
     ("gather", "", "cdl_feed"),
     ("forward products", "dense.c", "forward"),

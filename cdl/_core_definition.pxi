@@ -28,7 +28,7 @@ cdef dict _defined(program):
 cdef _check_gradients(program):
     """ValueError where a value gets a gradient more than once: a fork must stand between."""
     given = {id(v): 0 for i in program.instructions for v in i.outputs}
-    for v in [*program.pulled, *(i.inputs[k] for i, k in program.givers())]:
+    for v in [*program.pulled, *(i.inputs[k] for i, k in program.producers())]:
         if id(v) in given:
             given[id(v)] += 1
             if given[id(v)] > 1:
@@ -272,7 +272,7 @@ cdef class _Definition:
                 kind = given.pop(name, "linear")
                 to.attributes[0] = _NUMBER[row.table][kind]
                 if "activation" in row.attributes and not ACTIVATIONS_FROM_Y[kind]:
-                    raise ValueError(f"{i.op}: the slope of {kind} needs more than its value")
+                    raise ValueError(f"{i.op}: the derivative of {kind} needs more than its value")
                 for q, param in enumerate(_TABLES[row.table][kind]):
                     to.row_params[q] = given.pop(param)
             elif name == "seed":

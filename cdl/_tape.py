@@ -1,7 +1,7 @@
 """The derivative of a number that a Python function computes from an array by NumPy.
 
 The function is called once, with an array that notes what is done to it; the notes are then walked
-backwards. What cannot be followed raises: the usual elementwise functions, sums, products, and
+backwards. What cannot be traced raises: the usual elementwise functions, sums, products, and
 changes of shape are known; assignments into the array, conversions by `numpy.asarray` and `float`,
 and whatever is not here are not.
 """
@@ -22,11 +22,11 @@ class NotTracedError(TypeError):
     """Something was done that has no derivative here."""
 
 
-def value_and_slope(function: Callable[[Any], Any], x: Array) -> tuple[float, Array]:
+def value_and_gradient(function: Callable[[Any], Any], x: Array) -> tuple[float, Array]:
     """What the function gives, one number, and its derivative by each element of x.
 
     Raises:
-        NotTracedError: the function does what cannot be followed.
+        NotTracedError: the function does what cannot be traced.
     """
     traced = Traced(x)
     result = function(traced)
@@ -36,19 +36,21 @@ def value_and_slope(function: Callable[[Any], Any], x: Array) -> tuple[float, Ar
         raise NotTracedError(f"expected a number, got {type(result).__name__}")
     if result.value.size != 1:
         raise NotTracedError(f"expected one number, got an array of shape {result.value.shape}")
-    return float(result.value.reshape(())), _slope(result, traced)
+    return float(result.value.reshape(())), _gradient(result, traced)
 
 
-def _slope(result: Traced, x: Traced) -> Array:
+def _gradient(result: Traced, x: Traced) -> Array:
     """Back from the result; a note is visited after all that were made of it."""
-    slopes: dict[int, Array] = {id(result): np.ones_like(result.value)}
+    gradients: dict[int, Array] = {id(result): np.ones_like(result.value)}
     for node in reversed(_in_order(result)):
-        slope = slopes.pop(id(node))
+        gradient = gradients.pop(id(node))
         if node is x:
-            return np.asarray(slope)
+            return np.asarray(gradient)
         for operand, back in node.origins:
-            part = _unbroadcast(np.asarray(back(slope)), operand.value.shape)
-            slopes[id(operand)] = slopes[id(operand)] + part if id(operand) in slopes else part
+            part = _unbroadcast(np.asarray(back(gradient)), operand.value.shape)
+            gradients[id(operand)] = (
+                gradients[id(operand)] + part if id(operand) in gradients else part
+            )
     return np.zeros_like(x.value)
 
 
@@ -97,9 +99,9 @@ class Traced(NDArrayOperatorsMixin):
         raise NotTracedError("a conversion to a number")
 
     def __getitem__(self, key: Any) -> Traced:
-        def back(slope: Array) -> Array:
+        def back(gradient: Array) -> Array:
             whole = np.zeros_like(self.value)
-            np.add.at(whole, key, slope)
+            np.add.at(whole, key, gradient)
             return whole
 
         return Traced(self.value[key], [(self, back)])
@@ -159,14 +161,14 @@ class Traced(NDArrayOperatorsMixin):
         kind = np.dtype(dtype)
         if kind.kind != "f":
             raise NotTracedError(f"astype({kind.name})")
-        return Traced(self.value.astype(kind), [(self, lambda slope: slope)])
+        return Traced(self.value.astype(kind), [(self, lambda gradient: gradient)])
 
 
-def _unbroadcast(slope: Array, shape: tuple[int, ...]) -> Array:
+def _unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     """The sum of a derivative over the axes along which an operand was repeated."""
-    slope = np.asarray(slope.sum(tuple(range(slope.ndim - len(shape)))))
-    axes = tuple(i for i, n in enumerate(shape) if n == 1 and slope.shape[i] != 1)
-    whole: Array = np.asarray(slope.sum(axes, keepdims=True) if axes else slope)
+    gradient = np.asarray(gradient.sum(tuple(range(gradient.ndim - len(shape)))))
+    axes = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
+    whole: Array = np.asarray(gradient.sum(axes, keepdims=True) if axes else gradient)
     return whole
 
 
@@ -183,7 +185,7 @@ def _power_backs(x: Any, p: Any, y: Any) -> tuple[Back, Back]:
     return lambda s: s * p * np.power(x, np.asarray(p) - 1), by_exponent
 
 
-# ufunc: from its operands and result to a function of the slope for each operand
+# ufunc: from its operands and result to a function of the gradient for each operand
 _BACKS: dict[np.ufunc, Callable[..., tuple[Back, ...]]] = {
     np.add: lambda a, b, y: (lambda s: s, lambda s: s),
     np.subtract: lambda a, b, y: (lambda s: s, lambda s: -s),
@@ -230,11 +232,11 @@ def _half(whole: Any, shared: Any) -> Any:
     return np.where(shared, 0.5, np.asarray(whole, np.float64))
 
 
-def _along(slope: Array, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Array:
+def _along(gradient: Array, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Array:
     """A derivative by a reduction, repeated for all that was reduced."""
     if axis is not None and not keepdims:
-        slope = np.expand_dims(slope, axis)
-    return np.broadcast_to(slope, shape)
+        gradient = np.expand_dims(gradient, axis)
+    return np.broadcast_to(gradient, shape)
 
 
 def _sum(x: Traced, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Traced:
@@ -251,7 +253,7 @@ def _mean(x: Traced, axis: Any = None, *, keepdims: bool = False) -> Traced:
 
 
 def _top(x: Traced, y: Array, axis: Any, keepdims: bool) -> Traced:
-    """A largest or smallest element, whose slope equal ones share."""
+    """A largest or smallest element, whose gradient equal ones share."""
     shape, whole = x.shape, y if keepdims or axis is None else np.expand_dims(y, axis)
     is_top = x.value == whole
     share = is_top / is_top.sum(axis, keepdims=True)

@@ -68,7 +68,7 @@ __all__ = [
     "threshold",
 ]
 
-_family = identifiers.Family(
+_family = identifiers.Registry(
     "activation", "keras.activations", "a name, one of cdl.activations, a layer, or None for linear"
 )
 
@@ -272,7 +272,7 @@ def compiled(owner: str, identifier: Any) -> Any:
     """The activation of a layer: what `get` gives, if a program can have it.
 
     Raises:
-        ValueError: it is not known, a Python function that cannot be followed, or a layer with
+        ValueError: it is not known, a Python function that cannot be traced, or a layer with
             weights.
     """
     activation = get(identifier)

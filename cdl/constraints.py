@@ -13,7 +13,7 @@ import numpy as np
 from cdl._common.errors import Hinting
 from cdl._common.public_names import publish
 from cdl._common.validation import axes, number
-from cdl._configs.identifiers import Family
+from cdl._configs.identifiers import Registry
 from cdl.config import epsilon
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ __all__ = [
 
 CORE_EPSILON = 1e-7  # what the core adds to a norm; with another `epsilon()` it leaves it to NumPy
 
-_family = Family("constraint", "keras.constraints")
+_family = Registry("constraint", "keras.constraints")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
 
 

@@ -52,7 +52,7 @@ class DTypePolicy:
 
 
 FloatDTypePolicy = DTypePolicy
-serialization.at_home("keras", DTypePolicy)
+serialization.register_public("keras", DTypePolicy)
 
 
 publish(globals())

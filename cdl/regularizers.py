@@ -1,6 +1,7 @@
 """Penalties on weights: one short class each, found by its Keras name.
 
-Calling one gives its value in NumPy; in training the core adds it and its slope from `l1` and `l2`.
+Calling one gives its value in NumPy; in training the core adds it and its gradient from `l1` and
+`l2`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import numpy as np
 from cdl._common.errors import Hinting
 from cdl._common.public_names import publish
 from cdl._common.validation import number, one_of
-from cdl._configs.identifiers import Family
-from cdl._tape import Traced, value_and_slope
+from cdl._configs.identifiers import Registry
+from cdl._tape import Traced, value_and_gradient
 from cdl._tracing.graph import Graph, KerasTensor, operator_of, trace
 from cdl._tracing.untraced import attempt
 from cdl._tracing.variable import in_traced_code
@@ -41,7 +42,7 @@ __all__ = [
     "serialize",
 ]
 
-_family = Family("regularizer", "keras.regularizers")
+_family = Registry("regularizer", "keras.regularizers")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
 
 
@@ -152,7 +153,7 @@ class OrthogonalRegularizer(Regularizer):
         rows = rows / np.sqrt(squares)
         n = len(rows)
         products = np.matmul(rows, rows.T) * (1 - np.eye(n, dtype=np.float32))
-        # The slope of |0| is 1, as in L1 and on Keras's JAX backend.
+        # The gradient of |0| is 1, as in L1 and on Keras's JAX backend.
         sizes = products * np.where(products >= 0, np.float32(1), np.float32(-1))
         return _number(self.factor * np.sum(sizes) / max(1, n * (n - 1)))
 
@@ -177,7 +178,7 @@ def followed(regularizer: Any, shape: tuple[int, ...]) -> tuple[Graph | None, st
     return attempt(trace, regularizer, (KerasTensor(shape, lead=0),), {}, True)
 
 
-def slope(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+def gradient(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
     """The penalty of a weight, and its derivative by each element.
 
     A penalty that is written in the usual functions of NumPy is differentiated exactly. For another
@@ -185,25 +186,25 @@ def slope(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.f
     """
     exact = w.astype(np.float64)
     try:
-        value, slopes = value_and_slope(regularizer, exact)
+        value, gradients = value_and_gradient(regularizer, exact)
     except (TypeError, AttributeError):
-        value, slopes = float(regularizer(exact)), _differences(regularizer, exact)
-    return value, slopes.astype(np.float32)
+        value, gradients = float(regularizer(exact)), _differences(regularizer, exact)
+    return value, gradients.astype(np.float32)
 
 
 def _differences(regularizer: Any, w: Array) -> Array:
     """Central differences: the error is least for a step of the third root of the precision."""
     precise = np.asarray(regularizer(w)).dtype.itemsize > 4
     steps = (6e-6 if precise else 5e-3) * np.maximum(np.abs(w), 1e-2)
-    slopes = np.empty_like(w)
+    gradients = np.empty_like(w)
     for i in np.ndindex(w.shape):
         at, h = w[i], steps[i]
         w[i] = at + h
         above = float(regularizer(w))
         w[i] = at - h
-        slopes[i] = (above - float(regularizer(w))) / (2 * h)
+        gradients[i] = (above - float(regularizer(w))) / (2 * h)
         w[i] = at
-    return slopes
+    return gradients
 
 
 def _weight(x: Any) -> Any:

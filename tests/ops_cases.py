@@ -1,4 +1,4 @@
-"""One way to try an op over values: values, slopes, ISAs, threads, as the oracle."""
+"""One way to try an op over values: values, gradients, ISAs, threads, as the oracle."""
 
 import numpy as np
 from oracle import Oracle, central_differences
@@ -21,11 +21,11 @@ def learning(program, arrays):
     return made
 
 
-def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, slopes=True, numbers=0):
-    """That `emit(program, *values)` gives `expected(*arrays)` and, by the oracle, its slopes.
+def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, gradients=True, numbers=0):
+    """That `emit(program, *values)` gives `expected(*arrays)` and, by the oracle, its gradients.
 
-    The oracle's own slopes are held to central differences of its values. The last `numbers` arrays
-    have none: they are places.
+    The oracle's own gradients are held to central differences of its values. The last `numbers`
+    arrays have none: they are places.
     """
     arrays = [np.asarray(a, np.float32) for a in arrays]
     wanted = np.asarray(expected(*(a.astype(np.float64) for a in arrays)))
@@ -36,11 +36,11 @@ def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, slopes=True, numbers=
     for options in RUNS:
         found = predict(program, arrays, **options)
         np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol)
-    if slopes:
-        check_slopes(arrays, emit, wanted, len(arrays) - numbers)
+    if gradients:
+        check_gradients(arrays, emit, wanted, len(arrays) - numbers)
 
 
-def check_slopes(arrays, emit, wanted, n):
+def check_gradients(arrays, emit, wanted, n):
     program = Program()
     values = learning(program, arrays[:n])
     values += [program.input(a.shape[1:]) for a in arrays[n:]]
@@ -53,16 +53,16 @@ def check_slopes(arrays, emit, wanted, n):
         return (dy * oracle.forward(arrays)[0]).sum()
 
     total()
-    expected = {v: slope.copy() for v, slope in oracle.backward(dy).items()}
-    for v, slope in expected.items():
-        if slope.size <= 2 * ROWS:
+    expected = {v: gradient.copy() for v, gradient in oracle.backward(dy).items()}
+    for v, gradient in expected.items():
+        if gradient.size <= 2 * ROWS:
             steps = central_differences(total, oracle.weights[v])
-            np.testing.assert_allclose(slope, steps, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(gradient, steps, rtol=1e-5, atol=1e-6)
     fused, found = program.fused(), None
     for options in RUNS:
         before = found if "isa" not in options else None
         found = pull_back(fused, arrays, dy, **options)[1]
-        for v, slope in expected.items():
-            top = max(1.0, np.abs(slope).max())
-            np.testing.assert_allclose(found[v], slope, rtol=2e-5, atol=2e-6 * top)
+        for v, gradient in expected.items():
+            top = max(1.0, np.abs(gradient).max())
+            np.testing.assert_allclose(found[v], gradient, rtol=2e-5, atol=2e-6 * top)
             assert before is None or (before[v] == found[v]).all()

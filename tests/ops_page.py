@@ -26,16 +26,16 @@ from traced import of_samples, traced
 from cdl import _core, ops, tree
 from cdl._ir import bytecode
 from cdl._ir.elementwise import DY, Expression, Y, arguments
-from cdl._ir.elementwise_grad import SLOPES
+from cdl._ir.elementwise_grad import GRADIENTS
 from cdl._ir.program import Program
-from cdl._tracing.operation import ROWS
+from cdl._tracing.operation import OP_DEFS
 
 TEXT = """\
 # Operations: what a function becomes
 
 Made by `python tests/ops_page.py` from the tables of the code; a test holds it to them.
 
-A function of `cdl.ops` is NumPy on arrays. On symbolic values it is written down and becomes
+A function of `cdl.ops` is NumPy on arrays. On symbolic values it is recorded and becomes
 instructions of the core: *forward* names them for one of the calls in `tests/golden/ops_table.py`,
 *fused* what `Program.fused()` makes of them. A `map` is one pass over memory, however many
 primitives its expression has, and takes neighbouring maps along; what only moves a value
@@ -95,9 +95,9 @@ def traced_call(name):
 
 def backward(program, values, arrays):
     """Which operands get a gradient: yes, none, or the numbers of those."""
-    givers = {id(i.inputs[k]) for i, k in program.givers()} | {id(v) for v in program.pulled}
+    producers = {id(i.inputs[k]) for i, k in program.producers()} | {id(v) for v in program.pulled}
     floats = [k for k, a in enumerate(arrays) if a.dtype.kind == "f"]
-    gets = [k for k in floats if id(values[k]) in givers]
+    gets = [k for k in floats if id(values[k]) in producers]
     if not gets:
         return "none"
     return "yes" if gets == floats else "of " + ", ".join(str(k + 1) for k in gets)
@@ -106,7 +106,7 @@ def backward(program, values, arrays):
 def function_rows():
     """By home: name, forward, fused, backward of each function that can be traced."""
     found = {}
-    for name, row in sorted(ROWS.items()):
+    for name, row in sorted(OP_DEFS.items()):
         call = traced_call(name) if row.eager.__module__.startswith("cdl.ops") else None
         if call is None:
             continue
@@ -124,8 +124,8 @@ def primitive_rows():
     g, y = (Expression("argument", (), k) for k in (DY, Y))
     rows = []
     for name, arity in _core.ELEMENTWISE.items():
-        slopes = SLOPES[name](g, y, *arguments(arity)) if name in SLOPES else ()
-        texts = ["0" if s is None else f"`{bytecode.text_of(s, names)}`" for s in slopes]
+        gradients = GRADIENTS[name](g, y, *arguments(arity)) if name in GRADIENTS else ()
+        texts = ["0" if s is None else f"`{bytecode.text_of(s, names)}`" for s in gradients]
         rows.append(
             (f"`{name}`", str(arity), "; ".join(texts) or ("dy" if name == "copy" else "0"))
         )
@@ -142,7 +142,7 @@ def op_rows():
         )
         about = " ".join(first.group(1).replace("\n *", " ").split()).rstrip(".:;")
         gives = "all inputs" if row.many else "the first input"
-        gives = {"map": "inputs with a slope", "gather": "the table"}.get(name, gives)
+        gives = {"map": "inputs with a gradient", "gather": "the table"}.get(name, gives)
         rows.append((f"`{name}`", about, gives if row.gives_gradient else "none"))
     return rows
 

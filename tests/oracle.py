@@ -2,7 +2,7 @@
 
 It reads the same Program as the core and knows each op by its formula; losses, activations and
 optimizers come from references.py. Gradients are added up, nothing is fused, nothing is fast.
-Its own slopes are held to central differences in core/test_oracle.py.
+Its own gradients are held to central differences in core/test_oracle.py.
 """
 
 from __future__ import annotations
@@ -57,10 +57,12 @@ class Oracle:
 
     def backward(self, dy=None):
         """Gradients of the losses (and of sum(dy * output 0)) by variable, after forward()."""
-        self.slopes = {value: np.zeros(array.shape) for value, array in self.values.items()}
+        self.value_gradients = {
+            value: np.zeros(array.shape) for value, array in self.values.items()
+        }
         self.gradients = {v: np.zeros(v.shape) for v in self.weights}
         if dy is not None:
-            self.slopes[self.program.outputs[0]] += dy
+            self.value_gradients[self.program.outputs[0]] += dy
         for i in reversed(self.program.instructions):
             BACKWARD[i.op](self, i)
         return self.gradients
@@ -103,8 +105,8 @@ def dense_forward(o, i):
 def dense_backward(o, i):
     kernel, bias = i.params
     x = o.values[i.inputs[0]]
-    dz = o.slopes[i.outputs[0]] * o.kept[i]
-    o.slopes[i.inputs[0]] += dz @ o.weights[kernel].T
+    dz = o.value_gradients[i.outputs[0]] * o.kept[i]
+    o.value_gradients[i.inputs[0]] += dz @ o.weights[kernel].T
     rows = dz.reshape(-1, dz.shape[-1])
     o.gradients[kernel] += x.reshape(-1, x.shape[-1]).T @ rows
     if bias is not None:
@@ -120,7 +122,7 @@ def activation_forward(o, i):
 
 
 def activation_backward(o, i):
-    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] * o.kept[i]
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]] * o.kept[i]
 
 
 def rows_forward(o, i):
@@ -128,8 +130,10 @@ def rows_forward(o, i):
 
 
 def rows_backward(o, i):
-    slope = reference.ROW_SLOPES[i.op]
-    o.slopes[i.inputs[0]] += slope(o.values[i.inputs[0]], o.slopes[i.outputs[0]])
+    gradient = reference.ROW_GRADIENTS[i.op]
+    o.value_gradients[i.inputs[0]] += gradient(
+        o.values[i.inputs[0]], o.value_gradients[i.outputs[0]]
+    )
 
 
 def dropout_forward(o, i):
@@ -138,7 +142,7 @@ def dropout_forward(o, i):
 
 
 def dropout_backward(o, i):
-    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] * o.kept[i]
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]] * o.kept[i]
 
 
 def reshape_forward(o, i):
@@ -148,18 +152,18 @@ def reshape_forward(o, i):
 
 
 def reshape_backward(o, i):
-    dx = o.slopes[i.inputs[0]]
-    dx += o.slopes[i.outputs[0]].reshape(dx.shape)
+    dx = o.value_gradients[i.inputs[0]]
+    dx += o.value_gradients[i.outputs[0]].reshape(dx.shape)
 
 
 def loss_parts(o, i):
-    """Values of the lines and slopes by the prediction, both before weights and scale."""
+    """Values of the lines and gradients by the prediction, both before weights and scale."""
     y, p, kind = o.values[i.inputs[1]], o.values[i.inputs[0]], i.attributes["kind"]
     n = p.shape[-1]
     flat = y.reshape(-1) if reference.takes_classes(kind) else y.reshape(-1, n)
     parameters = row_parameters(i, kind, _core.LOSSES)
-    value, slope = (f(flat, p.reshape(-1, n), **parameters) for f in reference.LOSSES[kind])
-    return value.reshape(p.shape[:-1]), slope.reshape(p.shape)
+    value, gradient = (f(flat, p.reshape(-1, n), **parameters) for f in reference.LOSSES[kind])
+    return value.reshape(p.shape[:-1]), gradient.reshape(p.shape)
 
 
 def line_weights(o, i, lines):
@@ -196,21 +200,21 @@ def signs_forward(o, i):
 
 
 def loss_forward(o, i):
-    value, slope = loss_parts(o, i)
+    value, gradient = loss_parts(o, i)
     w = line_weights(o, i, value.shape)
     count = 1 if i.attributes["reduction"] else value.size
     scale = i.attributes["scale"] / count
     loss = scale * (w * value).sum()
     o.loss += loss
     o.totals.append((loss * len(value), len(value)))
-    o.kept[i] = slope * w[..., None] * scale
+    o.kept[i] = gradient * w[..., None] * scale
     if i.outputs:
         form = reference.softmax if "softmax" in i.attributes["kind"] else reference.sigmoid
         o.values[i.outputs[0]] = form(o.values[i.inputs[0]])
 
 
 def loss_backward(o, i):
-    o.slopes[i.inputs[0]] += o.kept[i]
+    o.value_gradients[i.inputs[0]] += o.kept[i]
 
 
 def metric_forward(o, i):
@@ -230,8 +234,10 @@ def line_loss_forward(o, i):
 
 
 def line_loss_backward(o, i):
-    slope = o.kept[i]
-    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]].reshape(slope.shape[:-1])[..., None] * slope
+    gradient = o.kept[i]
+    o.value_gradients[i.inputs[0]] += (
+        o.value_gradients[i.outputs[0]].reshape(gradient.shape[:-1])[..., None] * gradient
+    )
 
 
 def observe_forward(o, i):
@@ -288,13 +294,13 @@ def batch_norm_forward(o, i):
 
 def batch_norm_backward(o, i):
     scaled, (u, factor), part, _ = o.kept[i]
-    dy = o.slopes[i.outputs[0]]
+    dy = o.value_gradients[i.outputs[0]]
     axes = tuple(range(dy.ndim - 1))
     by_beta = dy.sum(axes)
     for v, gradient in zip(i.params[:2], ((dy * scaled).sum(axes), by_beta), strict=True):
         if v is not None:
             o.gradients[v] += gradient
-    o.slopes[i.inputs[0]] += factor * (dy - part * (by_beta + u * (dy * u).sum(axes)))
+    o.value_gradients[i.inputs[0]] += factor * (dy - part * (by_beta + u * (dy * u).sum(axes)))
 
 
 def follow_batch(o, i):
@@ -364,8 +370,8 @@ BACKWARD = {
 
 
 def central_differences(f, array, step=1e-5):
-    """Slopes of the number f() by each element of `array`, which f reads."""
-    slopes = np.zeros(array.shape)
+    """Gradients of the number f() by each element of `array`, which f reads."""
+    gradients = np.zeros(array.shape)
     for at in np.ndindex(array.shape):
         kept = array[at]
         array[at] = kept + step
@@ -373,8 +379,8 @@ def central_differences(f, array, step=1e-5):
         array[at] = kept - step
         below = f()
         array[at] = kept
-        slopes[at] = (above - below) / (2 * step)
-    return slopes
+        gradients[at] = (above - below) / (2 * step)
+    return gradients
 
 
 def difference_gradients(program, arrays, *, dy=None, learn=None, **run):

@@ -13,7 +13,7 @@ def param_forward(o, i):
 
 
 def param_backward(o, i):
-    o.gradients[i.params[0]] += o.slopes[i.outputs[0]]
+    o.gradients[i.params[0]] += o.value_gradients[i.outputs[0]]
 
 
 def constant_forward(o, i):
@@ -26,7 +26,7 @@ def spread_forward(o, i):
 
 
 def spread_backward(o, i):
-    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]].sum(0)
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]].sum(0)
 
 
 def over_rows_forward(o, i):
@@ -34,13 +34,13 @@ def over_rows_forward(o, i):
 
 
 def over_rows_backward(o, i):
-    x, dy = o.values[i.inputs[0]], o.slopes[i.outputs[0]]
+    x, dy = o.values[i.inputs[0]], o.value_gradients[i.outputs[0]]
     kind = i.attributes["kind"]
     if kind in ("sum", "mean"):
-        o.slopes[i.inputs[0]] += dy / (len(x) if kind == "mean" else 1)
+        o.value_gradients[i.inputs[0]] += dy / (len(x) if kind == "mean" else 1)
     else:
         best = x == o.values[i.outputs[0]]
-        o.slopes[i.inputs[0]] += dy * best / best.sum(0)
+        o.value_gradients[i.inputs[0]] += dy * best / best.sum(0)
 
 
 def objective_forward(o, i):
@@ -58,7 +58,7 @@ def objective_forward(o, i):
 
 
 def objective_backward(o, i):
-    o.slopes[i.inputs[0]] += o.kept[i]
+    o.value_gradients[i.inputs[0]] += o.kept[i]
 
 
 def assign_all(o):

@@ -40,7 +40,9 @@ def permute_forward(o, i):
 
 
 def permute_backward(o, i):
-    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]].transpose(np.argsort(axes_of(i)))
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]].transpose(
+        np.argsort(axes_of(i))
+    )
 
 
 def repeat_forward(o, i):
@@ -48,7 +50,7 @@ def repeat_forward(o, i):
 
 
 def repeat_backward(o, i):
-    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]].sum(1)
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]].sum(1)
 
 
 def fork_forward(o, i):
@@ -57,7 +59,7 @@ def fork_forward(o, i):
 
 
 def fork_backward(o, i):
-    o.slopes[i.inputs[0]] += sum(o.slopes[v] for v in i.outputs)
+    o.value_gradients[i.inputs[0]] += sum(o.value_gradients[v] for v in i.outputs)
 
 
 def noise_forward(o, i):
@@ -73,8 +75,8 @@ def probe_forward(o, i):
 
 
 def noise_backward(o, i):
-    """The slope of what multiplies by what it has kept."""
-    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] * o.kept[i]
+    """The gradient of what multiplies by what it has kept."""
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]] * o.kept[i]
 
 
 def patterned_dropout_forward(o, i):
@@ -107,7 +109,7 @@ def normalize_forward(o, i):
 
 def normalize_backward(o, i):
     d, u, factor = o.kept[i]
-    dy = o.slopes[i.outputs[0]]
+    dy = o.value_gradients[i.outputs[0]]
     add_gradient(o, i.params[0], by_column(dy * u))
     add_gradient(o, i.params[1], by_column(dy))
     g = dy * weight_of(o, i.params[0], 1.0)
@@ -115,7 +117,7 @@ def normalize_backward(o, i):
     part = np.where(factor * i.attributes["epsilon"] < 1, 1.0, 0.0) if norm else 1 / dy.shape[-1]
     through = g.mean(-1, keepdims=True) if i.attributes["subtracts_mean"] else 0.0
     through = through + d * factor * part * (g * u).sum(-1, keepdims=True)
-    o.slopes[i.inputs[0]] += factor * (g - through)
+    o.value_gradients[i.inputs[0]] += factor * (g - through)
 
 
 def affine_forward(o, i):
@@ -127,10 +129,10 @@ def affine_forward(o, i):
 
 
 def affine_backward(o, i):
-    dy = o.slopes[i.outputs[0]]
+    dy = o.value_gradients[i.outputs[0]]
     add_gradient(o, i.params[1], by_column(dy * o.kept[i]))
     add_gradient(o, i.params[2], by_column(dy))
-    o.slopes[i.inputs[0]] += dy * weight_of(o, i.params[1], 1.0)
+    o.value_gradients[i.inputs[0]] += dy * weight_of(o, i.params[1], 1.0)
 
 
 def feature_norm_forward(o, i):
@@ -165,9 +167,11 @@ def prelu_forward(o, i):
 
 
 def prelu_backward(o, i):
-    x, dy = o.values[i.inputs[0]], o.slopes[i.outputs[0]]
+    x, dy = o.values[i.inputs[0]], o.value_gradients[i.outputs[0]]
     add_gradient(o, i.params[0], by_column(dy * np.minimum(x, 0)))
-    o.slopes[i.inputs[0]] += dy * np.where(x > 0, 1, (x < 0) * o.weights[i.params[0]].reshape(-1))
+    o.value_gradients[i.inputs[0]] += dy * np.where(
+        x > 0, 1, (x < 0) * o.weights[i.params[0]].reshape(-1)
+    )
 
 
 def activity_forward(o, i):
@@ -178,8 +182,8 @@ def activity_forward(o, i):
 
 def activity_backward(o, i):
     x = o.values[i.inputs[0]]
-    slope = i.attributes["l1"] * np.sign(x) + 2 * i.attributes["l2"] * x
-    o.slopes[i.inputs[0]] += o.slopes[i.outputs[0]] + slope / len(x)
+    gradient = i.attributes["l1"] * np.sign(x) + 2 * i.attributes["l2"] * x
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]] + gradient / len(x)
 
 
 def host_forward(o, i):
@@ -189,23 +193,23 @@ def host_forward(o, i):
 
 
 def host_backward(o, i):
-    dy = o.slopes[i.outputs[0]]
-    o.slopes[i.inputs[0]] += i.attributes["function"].backward(o.kept[i], dy, o.training)
+    dy = o.value_gradients[i.outputs[0]]
+    o.value_gradients[i.inputs[0]] += i.attributes["function"].backward(o.kept[i], dy, o.training)
 
 
 def ctc_forward(o, i):
     z, labels = (o.values[v] for v in i.inputs[:2])
-    losses, slopes = zip(*map(reference_ctc.ctc, labels, z), strict=True)
+    losses, gradients = zip(*map(reference_ctc.ctc, labels, z), strict=True)
     w = o.values[i.inputs[2]].reshape(-1) if len(i.inputs) > 2 else np.ones(len(z))
     scale = i.attributes["scale"] / (1 if i.attributes["reduction"] else len(z))
     loss = scale * (w * losses).sum()
     o.loss += loss
     o.totals.append((loss * len(z), len(z)))
-    o.kept[i] = np.stack(slopes) * w[:, None, None] * scale
+    o.kept[i] = np.stack(gradients) * w[:, None, None] * scale
 
 
 def ctc_backward(o, i):
-    o.slopes[i.inputs[0]] += o.kept[i]
+    o.value_gradients[i.inputs[0]] += o.kept[i]
 
 
 FORWARD = {

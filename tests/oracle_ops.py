@@ -39,7 +39,7 @@ def map_backward(o, i):
             map_value(expression, [a + h * (j == k) for j, a in enumerate(arrays)])
             for h in (step, -step)
         ]
-        o.slopes[v] += o.slopes[i.outputs[0]] * (moved[0] - moved[1]) / (2 * step)
+        o.value_gradients[v] += o.value_gradients[i.outputs[0]] * (moved[0] - moved[1]) / (2 * step)
 
 
 def with_batch(value, shape):
@@ -55,11 +55,11 @@ def broadcast_forward(o, i):
 
 
 def broadcast_backward(o, i):
-    (v,), dy = i.inputs, o.slopes[i.outputs[0]]
+    (v,), dy = i.inputs, o.value_gradients[i.outputs[0]]
     lacking = len(i.outputs[0].shape) - len(v.shape)
     sizes = (1,) * lacking + v.shape
     axes = tuple(d - len(sizes) for d, n in enumerate(sizes) if n == 1)
-    o.slopes[v] += dy.sum(axes, keepdims=True).reshape(o.slopes[v].shape)
+    o.value_gradients[v] += dy.sum(axes, keepdims=True).reshape(o.value_gradients[v].shape)
 
 
 REDUCE = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod}
@@ -76,17 +76,17 @@ def reduce_forward(o, i):
 
 def reduce_backward(o, i):
     kind, x = i.attributes["kind"], blocks_of(i, o.values[i.inputs[0]])
-    dy = o.slopes[i.outputs[0]].reshape(*x.shape[:2], 1, -1)
+    dy = o.value_gradients[i.outputs[0]].reshape(*x.shape[:2], 1, -1)
     y = REDUCE[kind](x, 2, keepdims=True)
-    slope = np.ones(x.shape) / (x.shape[2] if kind == "mean" else 1)
+    gradient = np.ones(x.shape) / (x.shape[2] if kind == "mean" else 1)
     if kind in ("max", "min"):
-        slope = (x == y) / (x == y).sum(2, keepdims=True)
+        gradient = (x == y) / (x == y).sum(2, keepdims=True)
     if kind == "prod":
         others = np.broadcast_to(x[:, :, None], (*x.shape[:2], x.shape[2], *x.shape[2:])).copy()
         diagonal = np.arange(x.shape[2])
         others[:, :, diagonal, diagonal] = 1.0
-        slope = others.prod(3)
-    o.slopes[i.inputs[0]] += (dy * slope).reshape(o.slopes[i.inputs[0]].shape)
+        gradient = others.prod(3)
+    o.value_gradients[i.inputs[0]] += (dy * gradient).reshape(o.value_gradients[i.inputs[0]].shape)
 
 
 def matrices_of(o, i, values):
@@ -109,7 +109,7 @@ def product_forward(o, i):
 
 def product_backward(o, i):
     a, b = matrices_of(o, i, [o.values[v] for v in i.inputs])
-    dy = o.slopes[i.outputs[0]].reshape(np.matmul(a, b).shape)
+    dy = o.value_gradients[i.outputs[0]].reshape(np.matmul(a, b).shape)
     gradients = dy @ np.swapaxes(b, -1, -2), np.swapaxes(a, -1, -2) @ dy
     for v, x, g, name in zip(i.inputs, (a, b), gradients, ("turned_a", "turned_b"), strict=True):
         lacking = g.ndim - x.ndim
@@ -117,7 +117,7 @@ def product_backward(o, i):
         axes += tuple(d for d in range(lacking, g.ndim) if x.shape[d - lacking] == 1 != g.shape[d])
         g = g.sum(axes, keepdims=True).reshape(x.shape)
         g = np.swapaxes(g, -1, -2) if i.attributes[name] else g
-        o.slopes[v] += g.reshape(o.slopes[v].shape)
+        o.value_gradients[v] += g.reshape(o.value_gradients[v].shape)
 
 
 def arg_forward(o, i):
@@ -134,8 +134,8 @@ def cumulate_forward(o, i):
 
 def cumulate_backward(o, i):
     """dx_j is the sum of dy_k times the product of all x up to k but x_j."""
-    x, dx = blocks_of(i, o.values[i.inputs[0]]), blocks_of(i, o.slopes[i.inputs[0]])
-    dy = blocks_of(i, o.slopes[i.outputs[0]])
+    x, dx = blocks_of(i, o.values[i.inputs[0]]), blocks_of(i, o.value_gradients[i.inputs[0]])
+    dy = blocks_of(i, o.value_gradients[i.outputs[0]])
     for j in range(x.shape[2]):
         others = x.copy()
         others[:, :, j] = 1.0
@@ -153,8 +153,8 @@ def sort_forward(o, i):
 
 def sort_backward(o, i):
     dx = np.zeros(o.kept[i].shape)
-    np.put_along_axis(dx, o.kept[i], o.slopes[i.outputs[0]], -1)
-    o.slopes[i.inputs[0]] += dx
+    np.put_along_axis(dx, o.kept[i], o.value_gradients[i.outputs[0]], -1)
+    o.value_gradients[i.inputs[0]] += dx
 
 
 def draw_forward(o, i):
@@ -172,8 +172,8 @@ def concat_forward(o, i):
 def concat_backward(o, i):
     axis = concat_axis(i)
     ends = np.cumsum([v.shape[axis] for v in i.inputs])[:-1]
-    for v, dx in zip(i.inputs, np.split(o.slopes[i.outputs[0]], ends, axis), strict=True):
-        o.slopes[v] += dx
+    for v, dx in zip(i.inputs, np.split(o.value_gradients[i.outputs[0]], ends, axis), strict=True):
+        o.value_gradients[v] += dx
 
 
 def places_of(i):
@@ -189,8 +189,8 @@ def pick_forward(o, i):
 
 
 def pick_backward(o, i):
-    places, dx = places_of(i), blocks_of(i, o.slopes[i.inputs[0]])
-    dy = o.slopes[i.outputs[0]].reshape(*dx.shape[:2], len(places), -1)
+    places, dx = places_of(i), blocks_of(i, o.value_gradients[i.inputs[0]])
+    dy = o.value_gradients[i.outputs[0]].reshape(*dx.shape[:2], len(places), -1)
     for j, place in enumerate(places):
         if place >= 0:
             dx[:, :, place] += dy[:, :, j]
@@ -210,9 +210,9 @@ def take_along_forward(o, i):
 
 
 def take_along_backward(o, i):
-    dx = blocks_of(i, o.slopes[i.inputs[0]])
+    dx = blocks_of(i, o.value_gradients[i.inputs[0]])
     places = along(i, dx, o.values[i.inputs[1]])
-    dy = o.slopes[i.outputs[0]].reshape(places.shape)
+    dy = o.value_gradients[i.outputs[0]].reshape(places.shape)
     for at in np.ndindex(places.shape):
         dx[at[0], at[1], places[at], at[3]] += dy[at]
 
@@ -231,8 +231,8 @@ def gather_forward(o, i):
 
 def gather_backward(o, i):
     rows = rows_read(o, i)
-    gradient = o.slopes[i.inputs[1]] if len(i.inputs) > 1 else o.gradients[i.params[0]]
-    dy = o.slopes[i.outputs[0]].reshape(*rows.shape, *gradient.shape[1:])
+    gradient = o.value_gradients[i.inputs[1]] if len(i.inputs) > 1 else o.gradients[i.params[0]]
+    dy = o.value_gradients[i.outputs[0]].reshape(*rows.shape, *gradient.shape[1:])
     np.add.at(gradient, rows, dy)
 
 

@@ -64,7 +64,7 @@ def kernel_of(w, tap, groups):
 
 
 def activated(o, i, z):
-    """y = f(z), and the slope kept."""
+    """y = f(z), and the gradient kept."""
     kind = i.attributes.get("activation", "linear")
     f, df = reference.ACTIVATIONS[kind]
     parameters = {name: i.attributes[name] for name in _core.ACTIVATIONS[kind]}
@@ -89,15 +89,15 @@ def conv_backward(o, i):
     kernel, bias = i.params
     window, groups, w = Window(i, x, y), int(i.numbers[-1]), o.weights[kernel]
     image = window.around(o.values[x])
-    dz = o.slopes[y] * o.kept[i]
-    slope, dw = np.zeros(image.shape), np.zeros(w.shape)
+    dz = o.value_gradients[y] * o.kept[i]
+    gradient, dw = np.zeros(image.shape), np.zeros(w.shape)
     for tap, places in window.taps():
         seen, given = by_group(image[places], groups), by_group(dz, groups)
         back = np.einsum("...gf,cgf->...gc", given, kernel_of(w, tap, groups))
-        slope[places] += back.reshape(image[places].shape)
+        gradient[places] += back.reshape(image[places].shape)
         seen, given = (each.reshape(-1, *each.shape[-2:]) for each in (seen, given))
         dw[tap] = np.einsum("ngc,ngf->cgf", seen, given).reshape(dw[tap].shape)
-    o.slopes[x] += window.inside(slope)
+    o.value_gradients[x] += window.inside(gradient)
     o.gradients[kernel] += dw
     if bias is not None:
         o.gradients[bias] += dz.reshape(-1, dz.shape[-1]).sum(0)
@@ -118,10 +118,10 @@ def conv_transpose_backward(o, i):
     (x,), (y,) = i.inputs, i.outputs
     kernel, bias = i.params
     window, w = Window(i, y, x), o.weights[kernel]
-    dz = o.slopes[y] * o.kept[i]
+    dz = o.value_gradients[y] * o.kept[i]
     image, dw, columns = window.around(dz), np.zeros(w.shape), x.shape[-1]
     for tap, places in window.taps():
-        o.slopes[x] += image[places] @ w[tap]
+        o.value_gradients[x] += image[places] @ w[tap]
         dw[tap] = image[places].reshape(-1, y.shape[-1]).T @ o.values[x].reshape(-1, columns)
     o.gradients[kernel] += dw
     if bias is not None:
@@ -144,12 +144,12 @@ def depthwise_conv_backward(o, i):
     window = Window(i, x, y)
     w = o.weights[kernel].reshape(*window.size, -1)
     image = window.around(o.values[x])
-    slope, dw = np.zeros(image.shape), np.zeros(w.shape)
-    dz = o.slopes[y] * o.kept[i]
+    gradient, dw = np.zeros(image.shape), np.zeros(w.shape)
+    dz = o.value_gradients[y] * o.kept[i]
     for tap, places in window.taps():
-        slope[places] += dz * w[tap]
+        gradient[places] += dz * w[tap]
         dw[tap] = (image[places] * dz).reshape(-1, dz.shape[-1]).sum(0)
-    o.slopes[x] += window.inside(slope)
+    o.value_gradients[x] += window.inside(gradient)
     o.gradients[kernel] += dw.reshape(kernel.shape)
     if bias is not None:
         o.gradients[bias] += dz.reshape(-1, dz.shape[-1]).sum(0)
@@ -183,17 +183,21 @@ def pool_forward(o, i):
 
 
 def pool_backward(o, i):
-    x, dx, dy = o.values[i.inputs[0]], o.slopes[i.inputs[0]], o.slopes[i.outputs[0]]
+    x, dx, dy = (
+        o.values[i.inputs[0]],
+        o.value_gradients[i.inputs[0]],
+        o.value_gradients[i.outputs[0]],
+    )
     kind = i.attributes["kind"]
     for place, seen in pooled(i):
         at = np.ix_(range(len(x)), *seen, range(x.shape[-1]))
-        window, slope = x[at], dy[(slice(None), *place)]
+        window, gradient = x[at], dy[(slice(None), *place)]
         flat = window.reshape(len(x), -1, x.shape[-1])
         if kind == "max":
             part = (np.arange(flat.shape[1])[:, None] == flat.argmax(1)[:, None]) * 1.0
         else:
             part = np.full(flat.shape, 1 / flat.shape[1] if kind == "mean" else 1.0)
-        dx[at] += (part * slope[:, None]).reshape(window.shape)
+        dx[at] += (part * gradient[:, None]).reshape(window.shape)
 
 
 FORWARD = {

@@ -1,7 +1,7 @@
 """Programs whose values branch and meet at random, for the tests of the core.
 
-All ops are smooth, so that central differences of the losses are their slopes. Values that end up
-without a reader are objectives, so that every weight has a gradient.
+All ops are smooth, so that central differences of the losses are their gradients. Values that end
+up without a reader are objectives, so that every weight has a gradient.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The activations and their slopes in NumPy float64, by name."""
+"""The activations and their gradients in NumPy float64, by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def softmax(z: Array) -> Array:
     return e / e.sum(-1, keepdims=True)
 
 
-def softmax_slope(z: Array, dy: Array) -> Array:
+def softmax_gradient(z: Array, dy: Array) -> Array:
     """The gradient by z, given the gradient dy by softmax(z)."""
     y = softmax(z)
     return y * (dy - (dy * y).sum(-1, keepdims=True))
@@ -41,13 +41,13 @@ def _relu(x: Array, negative_slope: float, max_value: float, threshold: float) -
     return np.where(np.isnan(x), x, above - below)
 
 
-def _relu_slope(x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
+def _relu_gradient(x: Array, negative_slope: float, max_value: float, threshold: float) -> Array:
     above = np.where((x > threshold) & (x < max_value), 1.0, 0.0)
     if max_value < math.inf:
         above = np.where(x < 0, 0.0, above)
-    slope = np.where(x < threshold, negative_slope, above)
+    gradient = np.where(x < threshold, negative_slope, above)
     # where both sides meet in 0, Keras takes the left for the plain relu, the right for a leaky one
-    return np.where(x == 0, 1.0, slope) if negative_slope and threshold == 0 else slope
+    return np.where(x == 0, 1.0, gradient) if negative_slope and threshold == 0 else gradient
 
 
 def _phi(x: Array) -> Array:
@@ -58,7 +58,7 @@ def _gelu_inner(x: Array) -> Array:
     return GELU_C * (x + GELU_A * x**3)
 
 
-def _gelu_tanh_slope(x: Array) -> Array:
+def _gelu_tanh_gradient(x: Array) -> Array:
     s = sigmoid(2 * _gelu_inner(x))
     return s + x * s * (1 - s) * 2 * GELU_C * (1 + 3 * GELU_A * x**2)
 
@@ -77,7 +77,7 @@ def _mish_gate(x: Array) -> Array:
     return np.tanh(np.log1p(np.exp(np.minimum(x, 40))))
 
 
-def _mish_slope(x: Array) -> Array:
+def _mish_gradient(x: Array) -> Array:
     t = _mish_gate(x)
     return t + x * (1 - t * t) * sigmoid(x)
 
@@ -85,7 +85,7 @@ def _mish_slope(x: Array) -> Array:
 # name: (f, df); both take x and the row's parameters by name
 ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "linear": (lambda x: x, np.ones_like),
-    "relu": (_relu, _relu_slope),
+    "relu": (_relu, _relu_gradient),
     "plain_relu": (lambda x: np.maximum(x, 0), lambda x: np.where(x > 0, 1.0, 0.0)),
     "leaky_relu": (
         lambda x, negative_slope: np.where(x < 0, negative_slope * x, x),
@@ -106,7 +106,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
         lambda x: x * _phi(x),
         lambda x: _phi(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
     ),
-    "gelu_tanh": (lambda x: x * sigmoid(2 * _gelu_inner(x)), _gelu_tanh_slope),
+    "gelu_tanh": (lambda x: x * sigmoid(2 * _gelu_inner(x)), _gelu_tanh_gradient),
     "silu": (lambda x: x * sigmoid(x), lambda x: sigmoid(x) * (1 + x * sigmoid(-x))),
     "celu": (
         lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
@@ -130,7 +130,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
         lambda x: -np.maximum(-x, 0) - np.log1p(np.exp(-np.abs(x))),
         lambda x: sigmoid(-x),
     ),
-    "mish": (lambda x: x * _mish_gate(x), _mish_slope),
+    "mish": (lambda x: x * _mish_gate(x), _mish_gradient),
     "relu6": (lambda x: np.clip(x, 0, 6), lambda x: np.where((x > 0) & (x < 6), 1.0, 0.0)),
     "soft_shrink": (
         lambda x, threshold: np.sign(x) * np.maximum(np.abs(x) - threshold, 0),
@@ -174,12 +174,12 @@ def sparsemax(z: Array) -> Array:
     return np.maximum(z - (np.take_along_axis(sums, size - 1, -1) - 1) / size, 0)
 
 
-def _sparsemax_slope(z: Array, dy: Array) -> Array:
+def _sparsemax_gradient(z: Array, dy: Array) -> Array:
     support = sparsemax(z) > 0
     return support * (dy - (dy * support).sum(-1, keepdims=True) / support.sum(-1, keepdims=True))
 
 
-def _glu_slope(x: Array, dy: Array) -> Array:
+def _glu_gradient(x: Array, dy: Array) -> Array:
     a, b = np.split(x, 2, -1)
     return np.concatenate([dy * sigmoid(b), dy * a * sigmoid(b) * sigmoid(-b)], -1)
 
@@ -191,11 +191,11 @@ ROW_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "glu": lambda x: np.split(x, 2, -1)[0] * sigmoid(np.split(x, 2, -1)[1]),
 }
 # from x and dy to dx
-ROW_SLOPES: dict[str, Callable[[Array, Array], Array]] = {
-    "softmax": softmax_slope,
+ROW_GRADIENTS: dict[str, Callable[[Array, Array], Array]] = {
+    "softmax": softmax_gradient,
     "log_softmax": lambda z, dy: dy - softmax(z) * dy.sum(-1, keepdims=True),
-    "sparsemax": _sparsemax_slope,
-    "glu": _glu_slope,
+    "sparsemax": _sparsemax_gradient,
+    "glu": _glu_gradient,
 }
 
 # parameter values under which the tests run a row that has any

@@ -1,4 +1,4 @@
-"""The CTC loss and its slope in float64, over labels with blanks between them.
+"""The CTC loss and its gradient in float64, over labels with blanks between them.
 
 Written after Graves et al. (2006): the sequence of blank, label, blank, ..., blank is walked from
 both ends, which is not how the core does it.
@@ -27,7 +27,7 @@ def _walk(log_y, states, steps):
 
 
 def ctc(labels, z):
-    """Loss and slope by the raw scores z (steps, classes) of one sample."""
+    """Loss and gradient by the raw scores z (steps, classes) of one sample."""
     log_y = log_softmax(np.asarray(z, np.float64))
     steps = len(log_y)
     labels = [int(each) for each in labels[: np.count_nonzero(labels)]]

@@ -90,7 +90,7 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "where": lambda a, b, c: np.where(a != 0, b, c),
 }
 
-# Where a primitive is defined and smooth, by its operands: for its slopes. Others: (-2, 2).
+# Where a primitive is defined and smooth, by its operands: for its gradients. Others: (-2, 2).
 SMOOTH: dict[str, tuple[tuple[float, float], ...]] = {
     "divide": ((-2, 2), (0.5, 2)),
     "reciprocal": ((0.3, 2),),
@@ -118,7 +118,7 @@ SMOOTH: dict[str, tuple[tuple[float, float], ...]] = {
 
 
 def smooth_operands(name: str, arity: int, shape: Any, rng: np.random.Generator) -> list[Any]:
-    """Operands at which the primitive has slopes, in float32."""
+    """Operands at which the primitive has gradients, in float32."""
     ranges = SMOOTH.get(name, ((-2, 2),) * 3)
     made = [rng.uniform(*ranges[k], size=shape).astype(np.float32) for k in range(arity)]
     if name == "where":

@@ -1,4 +1,4 @@
-"""The losses and their slopes in NumPy float64, by the names of the table."""
+"""The losses and their gradients in NumPy float64, by the names of the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def clipped(p: Array) -> Array:
 
 
 def unclipped(p: Array) -> Array:
-    """1 where clipping changes nothing, so that a slope passes; 0 elsewhere."""
+    """1 where clipping changes nothing, so that a gradient passes; 0 elsewhere."""
     return np.where((p >= P_MIN) & (p <= P_MAX), 1.0, 0.0)
 
 
@@ -40,7 +40,7 @@ def _binary(y: Array, p: Array, label_smoothing: float = 0.0) -> Array:
     return -(t * np.log(c) + (1 - t) * np.log(1 - c)).mean(-1)
 
 
-def _binary_slope(y: Array, p: Array, label_smoothing: float = 0.0) -> Array:
+def _binary_gradient(y: Array, p: Array, label_smoothing: float = 0.0) -> Array:
     t, c = smooth_binary(y, label_smoothing), clipped(p)
     return unclipped(p) * (c - t) / (c * (1 - c)) / p.shape[-1]
 
@@ -50,7 +50,7 @@ def _binary_scores(y: Array, z: Array, label_smoothing: float = 0.0) -> Array:
     return (np.maximum(z, 0) - t * z + np.log1p(np.exp(-np.abs(z)))).mean(-1)
 
 
-def _binary_scores_slope(y: Array, z: Array, label_smoothing: float = 0.0) -> Array:
+def _binary_scores_gradient(y: Array, z: Array, label_smoothing: float = 0.0) -> Array:
     return (sigmoid(z) - smooth_binary(y, label_smoothing)) / z.shape[-1]
 
 
@@ -59,7 +59,7 @@ def _classes(y: Array, p: Array, label_smoothing: float = 0.0) -> Array:
     return -(smooth_classes(y, label_smoothing) * np.log(share)).sum(-1)
 
 
-def _classes_slope(y: Array, p: Array, label_smoothing: float = 0.0) -> Array:
+def _classes_gradient(y: Array, p: Array, label_smoothing: float = 0.0) -> Array:
     total = p.sum(-1, keepdims=True)
     share = p / total
     g = -smooth_classes(y, label_smoothing) / clipped(share) * unclipped(share)
@@ -70,7 +70,7 @@ def _class_scores(y: Array, z: Array, label_smoothing: float = 0.0) -> Array:
     return -(smooth_classes(y, label_smoothing) * log_softmax(z)).sum(-1)
 
 
-def _class_scores_slope(y: Array, z: Array, label_smoothing: float = 0.0) -> Array:
+def _class_scores_gradient(y: Array, z: Array, label_smoothing: float = 0.0) -> Array:
     t = smooth_classes(y, label_smoothing)
     return softmax(z) * t.sum(-1, keepdims=True) - t
 
@@ -84,7 +84,7 @@ TINY = 1e-7
 
 
 def _corner(margin: Array) -> Array:
-    """The slope of max(margin, 0), in the corner 1/2."""
+    """The gradient of max(margin, 0), in the corner 1/2."""
     return np.heaviside(margin, 0.5)
 
 
@@ -110,7 +110,7 @@ def _focal(
     return (balance * rest**gamma * entropy).mean(-1)
 
 
-def _focal_slope(
+def _focal_gradient(
     y: Array, p: Array, alpha: float, gamma: float, label_smoothing: float, balancing: float
 ) -> Array:
     t, rest, balance, entropy = _focal_parts(y, p, alpha, gamma, label_smoothing, balancing)
@@ -126,7 +126,7 @@ def _class_focal(y: Array, p: Array, alpha: float, gamma: float, label_smoothing
     return (-alpha * (1 - c) ** gamma * t * np.log(c)).sum(-1)
 
 
-def _class_focal_share_slope(
+def _class_focal_share_gradient(
     y: Array, u: Array, alpha: float, gamma: float, smooth: float
 ) -> Array:
     c, t = clipped(u), smooth_classes(y, smooth)
@@ -134,19 +134,19 @@ def _class_focal_share_slope(
     return -alpha * t * inner * unclipped(u)
 
 
-def _class_focal_slope(
+def _class_focal_gradient(
     y: Array, p: Array, alpha: float, gamma: float, label_smoothing: float
 ) -> Array:
     total = p.sum(-1, keepdims=True)
-    g = _class_focal_share_slope(y, p / total, alpha, gamma, label_smoothing)
+    g = _class_focal_share_gradient(y, p / total, alpha, gamma, label_smoothing)
     return (g - (g * p / total).sum(-1, keepdims=True)) / total
 
 
-def _class_focal_scores_slope(
+def _class_focal_scores_gradient(
     y: Array, z: Array, alpha: float, gamma: float, label_smoothing: float
 ) -> Array:
     s = softmax(z)
-    g = _class_focal_share_slope(y, s, alpha, gamma, label_smoothing)
+    g = _class_focal_share_gradient(y, s, alpha, gamma, label_smoothing)
     return s * (g - (g * s).sum(-1, keepdims=True))
 
 
@@ -158,7 +158,7 @@ def _class_hinge(y: Array, p: Array) -> Array:
     return np.maximum(1 + ((1 - y) * p).max(-1) - (y * p).sum(-1), 0)
 
 
-def _class_hinge_slope(y: Array, p: Array) -> Array:
+def _class_hinge_gradient(y: Array, p: Array) -> Array:
     wrong = (1 - y) * p
     largest = wrong == wrong.max(-1, keepdims=True)
     worst = largest / largest.sum(-1, keepdims=True)
@@ -170,12 +170,12 @@ def _unit(x: Array) -> Array:
     return x / np.sqrt(np.maximum((x * x).sum(-1, keepdims=True), 1e-12))
 
 
-def _cosine_slope(y: Array, p: Array) -> Array:
+def _cosine_gradient(y: Array, p: Array) -> Array:
     a, b = _unit(y), _unit(p)
     return -(a - b * (a * b).sum(-1, keepdims=True)) / np.sqrt((p * p).sum(-1, keepdims=True))
 
 
-# name: (loss of each row, its slope by each prediction); both take y, p and the row's parameters
+# name: (loss of each row, its gradient by each prediction); both take y, p and the row's parameters
 LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "mean_squared_error": (
         lambda y, p: ((p - y) ** 2).mean(-1),
@@ -185,14 +185,14 @@ LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
         lambda y, p: np.abs(p - y).mean(-1),
         lambda y, p: np.sign(p - y) / p.shape[-1],
     ),
-    "binary_crossentropy": (_binary, _binary_slope),
-    "sigmoid_binary_crossentropy": (_binary_scores, _binary_scores_slope),
-    "categorical_crossentropy": (_classes, _classes_slope),
-    "softmax_categorical_crossentropy": (_class_scores, _class_scores_slope),
-    "sparse_categorical_crossentropy": (_of_numbers(_classes), _of_numbers(_classes_slope)),
+    "binary_crossentropy": (_binary, _binary_gradient),
+    "sigmoid_binary_crossentropy": (_binary_scores, _binary_scores_gradient),
+    "categorical_crossentropy": (_classes, _classes_gradient),
+    "softmax_categorical_crossentropy": (_class_scores, _class_scores_gradient),
+    "sparse_categorical_crossentropy": (_of_numbers(_classes), _of_numbers(_classes_gradient)),
     "softmax_sparse_categorical_crossentropy": (
         _of_numbers(_class_scores),
-        _of_numbers(_class_scores_slope),
+        _of_numbers(_class_scores_gradient),
     ),
     "mean_absolute_percentage_error": (
         lambda y, p: 100 * (np.abs(p - y) / np.maximum(np.abs(y), TINY)).mean(-1),
@@ -224,28 +224,28 @@ LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
         lambda y, p: (np.maximum(1 - y * p, 0) ** 2).mean(-1),
         lambda y, p: -2 * y * np.maximum(1 - y * p, 0) / p.shape[-1],
     ),
-    "binary_focal_crossentropy": (_focal, _focal_slope),
+    "binary_focal_crossentropy": (_focal, _focal_gradient),
     "sigmoid_binary_focal_crossentropy": (
         lambda y, z, **row: _focal(y, sigmoid(z), **row),
-        lambda y, z, **row: _focal_slope(y, sigmoid(z), **row) * sigmoid(z) * sigmoid(-z),
+        lambda y, z, **row: _focal_gradient(y, sigmoid(z), **row) * sigmoid(z) * sigmoid(-z),
     ),
-    "categorical_focal_crossentropy": (_class_focal, _class_focal_slope),
+    "categorical_focal_crossentropy": (_class_focal, _class_focal_gradient),
     "softmax_categorical_focal_crossentropy": (
         lambda y, z, **row: _class_focal(y, softmax(z), **row),
-        _class_focal_scores_slope,
+        _class_focal_scores_gradient,
     ),
     "categorical_generalized_crossentropy": (
         lambda y, p, q: (1 - _picked(y, p) ** q) / q,
         lambda y, p, q: -one_hot(y, p.shape[-1]) * p ** (q - 1),
     ),
-    "categorical_hinge": (_class_hinge, _class_hinge_slope),
+    "categorical_hinge": (_class_hinge, _class_hinge_gradient),
     "kl_divergence": (
         lambda y, p: (np.clip(y, TINY, 1) * np.log(np.clip(y, TINY, 1) / np.clip(p, TINY, 1))).sum(
             -1
         ),
         lambda y, p: -np.clip(y, TINY, 1) / np.clip(p, TINY, 1),
     ),
-    "cosine_similarity": (lambda y, p: -(_unit(y) * _unit(p)).sum(-1), _cosine_slope),
+    "cosine_similarity": (lambda y, p: -(_unit(y) * _unit(p)).sum(-1), _cosine_gradient),
 }
 
 LOSS_PARAMETERS: dict[str, list[dict[str, float]]] = {
@@ -307,5 +307,5 @@ def loss_arguments(name: str, rows: int, n: int, rng: np.random.Generator) -> tu
     if name in ("kl_divergence", "poisson", "mean_squared_logarithmic_error"):
         return rng.random((rows, n)), np.abs(p)
     if name == "cosine_similarity":
-        p += np.sign(p)  # its slope goes with 1 / |p|, and so does the rounding error
+        p += np.sign(p)  # its gradient goes with 1 / |p|, and so does the rounding error
     return rng.normal(size=(rows, n)), p

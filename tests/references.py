@@ -163,7 +163,7 @@ TALLIES: dict[str, Callable[..., Array]] = {
 # Relative to float64, for float32 results; numerics.md in docs/ has their reasons.
 
 ACTIVATION_RTOL, ACTIVATION_ATOL = 2e-6, 1e-7
-SLOPE_RTOL, SLOPE_ATOL = 2e-5, 1e-6
+GRADIENT_RTOL, GRADIENT_ATOL = 2e-5, 1e-6
 LOSS_RTOL, LOSS_ATOL = 2e-6, 1e-6
 METRIC_RTOL, METRIC_ATOL = 2e-6, 1e-6
 UPDATE_RTOL, UPDATE_ATOL = 1e-5, 1e-7

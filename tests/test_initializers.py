@@ -1,4 +1,4 @@
-"""First values have the distribution that their name promises."""
+"""Initial values have the distribution that their name promises."""
 
 import math
 

@@ -13,7 +13,7 @@ from cdl import (
     optimizers,
     regularizers,
 )
-from cdl._configs.identifiers import Family, serialize
+from cdl._configs.identifiers import Registry, serialize
 from cdl.models import Model, Sequential
 
 
@@ -218,7 +218,7 @@ def test_what_has_no_name_cannot_be_written(thing, error, text):
 
 
 def test_first_thing_of_a_name_keeps_it():
-    family = Family("thing", "test.things")
+    family = Registry("thing", "test.things")
 
     @family.add("b")
     class A:

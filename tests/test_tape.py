@@ -1,10 +1,10 @@
-"""Derivatives of NumPy formulas are slopes; what cannot be followed says so."""
+"""Derivatives of NumPy formulas are gradients; what cannot be traced says so."""
 
 import numpy as np
 import pytest
 
 from cdl import regularizers
-from cdl._tape import NotTracedError, value_and_slope
+from cdl._tape import NotTracedError, value_and_gradient
 
 W = np.random.default_rng(0).normal(size=(3, 4)) + 0.1
 EYE = np.eye(3)
@@ -34,9 +34,9 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_derivative_is_the_slope(name):
+def test_derivative_is_the_gradient(name):
     function = FORMULAS[name]
-    value, slope = value_and_slope(function, W.copy())
+    value, gradient = value_and_gradient(function, W.copy())
     expected = np.empty_like(W)
     for i in np.ndindex(W.shape):
         above, below = W.copy(), W.copy()
@@ -46,7 +46,7 @@ def test_derivative_is_the_slope(name):
     exact = not hasattr(function, "get_config") and name != "of classes"
     assert value == pytest.approx(float(function(W)), rel=1e-12 if exact else 1e-6)
     if exact:
-        np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("mode", ["rows", "columns"])
@@ -58,12 +58,14 @@ def test_derivative_of_the_orthogonal_penalty(mode):
         products = rows @ rows.T
         return 0.5 * np.abs(products - np.diag(np.diag(products))).sum() / (n * (n - 1))
 
-    value, slope = value_and_slope(regularizers.OrthogonalRegularizer(0.5, mode), W)
+    value, gradient = value_and_gradient(regularizers.OrthogonalRegularizer(0.5, mode), W)
     assert value == pytest.approx(penalty(W))
     for i in np.ndindex(W.shape):
         step = np.zeros_like(W)
         step[i] = 1e-6
-        assert slope[i] == pytest.approx((penalty(W + step) - penalty(W - step)) / 2e-6, abs=1e-8)
+        assert gradient[i] == pytest.approx(
+            (penalty(W + step) - penalty(W - step)) / 2e-6, abs=1e-8
+        )
 
 
 @pytest.mark.parametrize(
@@ -79,13 +81,13 @@ def test_derivative_of_the_orthogonal_penalty(mode):
 )
 def test_what_cannot_be_followed_says_so(function):
     with pytest.raises(NotTracedError):
-        value_and_slope(function, W)
+        value_and_gradient(function, W)
 
 
 def test_such_a_penalty_is_differentiated_by_differences():
     def penalty(x):
         return float(np.sum(np.square(np.asarray(x))))
 
-    value, slope = regularizers.slope(penalty, W.astype(np.float32))
+    value, gradient = regularizers.gradient(penalty, W.astype(np.float32))
     assert value == pytest.approx(np.square(W).sum())
-    np.testing.assert_allclose(slope, 2 * W, rtol=1e-5)
+    np.testing.assert_allclose(gradient, 2 * W, rtol=1e-5)

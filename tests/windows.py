@@ -61,11 +61,11 @@ def check(program, rows, isa=None, threads=1):
     oracle = Oracle(program)
     expected = oracle.forward([x], training=True)[0]
     dy = rng.normal(size=expected.shape).astype(np.float32)
-    slopes = oracle.backward(dy)
+    derivatives = oracle.backward(dy)
     found, gradients = pull_back(program, [x], dy, isa=isa, threads=threads)
     close(found, expected)
     for v in program.variables:
-        close(gradients[v], slopes[v])
+        close(gradients[v], derivatives[v])
     np.testing.assert_array_equal(predict(program, [x], isa=isa), found)
 
 

@@ -74,7 +74,7 @@ CASES = [
     Case("wide", (1024, 4096, 4096, 1024), 512, 2, loss="mse"),
 ]
 
-# What a reader might try next: odd widths, tiny batches, much depth, other slopes, plain SGD.
+# What a reader might try next: odd widths, tiny batches, much depth, other gradients, plain SGD.
 OTHERS = [
     Case("odd-37", (37, 37, 37, 7), 37, 512),
     Case("odd-1001", (1001, 1001, 1001, 10), 100, 8),

@@ -20,7 +20,7 @@ def activate(kind: str, z: np.ndarray) -> np.ndarray:
     return np.reciprocal(z, out=z)
 
 
-def slope(kind: str, y: np.ndarray) -> np.ndarray:
+def derivative(kind: str, y: np.ndarray) -> np.ndarray:
     if kind == "relu":
         return y > 0
     return 1 - y * y if kind == "tanh" else y * (1 - y)
@@ -77,7 +77,7 @@ class Trainer:
             found[i + 1] = dz.sum(axis=0)
             if i:
                 dz = dz @ self.w[i].T
-                dz *= slope(kind, values[i // 2])
+                dz *= derivative(kind, values[i // 2])
         return found
 
     def learn(self, gradient: list[np.ndarray]) -> None:

@@ -1,6 +1,6 @@
 """Families of classes and functions that are found by their Keras names.
 
-A `Family` is one dictionary from every accepted name to the thing that it means. Classes enter it
+A `Registry` is one dictionary from every accepted name to the thing that it means. Classes enter it
 by a decorator where they are defined, so that adding one touches no list; `get`, `serialize` and
 `deserialize` of each public module are the methods below. Names that the user has registered come
 first; what configs look like is in _configs/serialization.py.
@@ -17,12 +17,12 @@ from cdl._configs import serialization
 from cdl._configs.custom_objects import all_custom_objects, get_registered_object
 from cdl._configs.serialization import serialize
 
-__all__ = ["Family", "serialize", "unknown"]
+__all__ = ["Registry", "serialize", "unknown"]
 
 Thing = TypeVar("Thing", bound=Callable[..., Any])
 
 
-class Family:
+class Registry:
     """Things of one kind.
 
     Args:
@@ -59,7 +59,7 @@ class Family:
             snake = [snake_case(own)] if self.snake and isinstance(thing, type) else []
             for name in (own, *snake, *names):
                 self._things.setdefault(self.key(name), thing)
-            serialization.at_home(self.module, thing)
+            serialization.register_public(self.module, thing)
             return thing
 
         return enter

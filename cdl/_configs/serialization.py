@@ -53,7 +53,7 @@ class UnknownObjectError(BothError, TypeError, ValueError):
     """A config names a class or function that is neither cdl's nor known as one of the user's."""
 
 
-def at_home(module: str, thing: Any) -> None:
+def register_public(module: str, thing: Any) -> None:
     """Enter a class or function as that of its name in one of Keras's modules."""
     _public.setdefault(module, {}).setdefault(thing.__name__, thing)
     _homes[thing] = module

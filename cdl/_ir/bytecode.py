@@ -64,27 +64,27 @@ class _Code:
 
     def _readers(self) -> list[int]:
         """How often each value is read by those that are needed, as operand or root."""
-        readers = [0] * len(self.nodes)
+        users = [0] * len(self.nodes)
         for v, (_, args, _) in enumerate(self.nodes):
             for a in args if self.masks[v] else ():
-                readers[a] += 1
+                users[a] += 1
         for root in self.roots.values():
-            readers[root] += 1
-        return readers
+            users[root] += 1
+        return users
 
     def _fuse_products(self) -> None:
         """A product that only a sum reads is one step with it."""
-        readers = self._readers()
+        users = self._readers()
         for v, (primitive, args, _) in enumerate(self.nodes):
             for p, other in ((args[0], args[1]), (args[1], args[0])) if primitive == "add" else ():
-                if self.nodes[p][0] == "multiply" and readers[p] == 1 and other != p:
+                if self.nodes[p][0] == "multiply" and users[p] == 1 and other != p:
                     self.nodes[v] = ("multiply_add", (*self.nodes[p][1], other), 0.0)
                     self.masks[p] = 0
                     break
 
     def steps(self) -> list[int]:
         """The steps as numbers, with registers that are used again once their value is read."""
-        readers, found = self._readers(), []
+        users, found = self._readers(), []
         place: dict[int, int] = {}
         output = {v: k for k, v in self.roots.items()}
         free: list[int] = []
@@ -97,10 +97,10 @@ class _Code:
                 continue
             operands = [place[a] for a in args]
             for a in args:
-                readers[a] -= 1
-                if readers[a] == 0 and place[a] < INPUT:
+                users[a] -= 1
+                if users[a] == 0 and place[a] < INPUT:
                     free.append(place[a])
-            if v in output and readers[v] == 1:
+            if v in output and users[v] == 1:
                 to = OUTPUT + output[v]
             else:
                 to = free.pop() if free else used
@@ -150,7 +150,7 @@ def compiled(root: Expression, n: int) -> Numbers:
     return tuple(map(float, (*counts, *constants, *forward, *backward)))
 
 
-def slopes(numbers: Numbers) -> int:
+def derivatives(numbers: Numbers) -> int:
     """Bit k is set if input k of an expression gets a gradient from it."""
     found = 0
     for step in numbers[3 + int(numbers[0] + numbers[1]) :]:

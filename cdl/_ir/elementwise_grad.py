@@ -1,8 +1,9 @@
 """How the primitives of expressions are differentiated, and so expressions.
 
-``SLOPES`` is the one place that knows a primitive's derivative, as an expression in primitives: the
-core has no second formula. Where Keras has a choice (ties, corners) its JAX backend's is taken, but
-for abs, whose slope at 0 is 0 as everywhere else in cdl.
+``GRADIENTS`` is the one place that knows a primitive's derivative, as an expression in primitives:
+the core has no second formula. Where Keras has a choice (ties, corners) its JAX backend's is
+taken, but
+for abs, whose gradient at 0 is 0 as everywhere else in cdl.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ from cdl import _core
 from cdl._ir.elementwise import DY, Expression, Y, apply, in_order
 
 E = Expression
-Slopes = Iterable[Expression | None]
+Gradients = Iterable[Expression | None]
 
 
-def _power_slopes(g: E, y: E, a: E, b: E) -> Slopes:
-    base = apply("where", apply("equal", a, 0.0), 1.0, a)  # where a is 0, the slope by b is 0
+def _power_gradients(g: E, y: E, a: E, b: E) -> Gradients:
+    base = apply("where", apply("equal", a, 0.0), 1.0, a)  # where a is 0, the gradient by b is 0
     return g * (b * apply("power", a, b - 1.0)), g * (apply("log", base) * y)
 
 
-def _atan2_slopes(g: E, y: E, a: E, b: E) -> Slopes:
+def _atan2_gradients(g: E, y: E, a: E, b: E) -> Gradients:
     size = apply("square", a) + apply("square", b)
     return g * (b / size), -(g * (a / size))
 
 
-def _maximum_slopes(g: E, y: E, a: E, b: E) -> Slopes:
+def _maximum_gradients(g: E, y: E, a: E, b: E) -> Gradients:
     return g * apply("above", a, b), g * apply("above", b, a)
 
 
-def _minimum_slopes(g: E, y: E, a: E, b: E) -> Slopes:
+def _minimum_gradients(g: E, y: E, a: E, b: E) -> Gradients:
     return g * apply("above", b, a), g * apply("above", a, b)
 
 
-def _where_slopes(g: E, y: E, a: E, b: E, c: E) -> Slopes:
+def _where_gradients(g: E, y: E, a: E, b: E, c: E) -> Gradients:
     return None, apply("where", a, g, 0.0), apply("where", a, 0.0, g)
 
 
@@ -45,9 +46,9 @@ def _unit(a: E) -> E:
 
 
 # By primitive: from g, the gradient by its result y, and its operands to the gradients by these.
-# None: no gradient flows, since the slope is 0 wherever there is one. Where two slopes meet, both
-# count half (maximum, minimum); abs and sign have slope 0 at 0, relu as well.
-SLOPES: dict[str, Callable[..., Slopes]] = {
+# None: no gradient flows, since it is 0 wherever there is one. Where two gradients meet, both count
+# half (maximum, minimum); abs and sign have gradient 0 at 0, relu as well.
+GRADIENTS: dict[str, Callable[..., Gradients]] = {
     "add": lambda g, y, a, b: (g, g),
     "subtract": lambda g, y, a, b: (g, -g),
     "multiply": lambda g, y, a, b: (g * b, g * a),
@@ -60,7 +61,7 @@ SLOPES: dict[str, Callable[..., Slopes]] = {
     "sqrt": lambda g, y, a: ((g * 0.5) / y,),
     "rsqrt": lambda g, y, a: ((g * -0.5) * (y / a),),
     "cbrt": lambda g, y, a: (g / (3.0 * apply("square", y)),),
-    "power": _power_slopes,
+    "power": _power_gradients,
     "exp": lambda g, y, a: (g * y,),
     "expm1": lambda g, y, a: (g * (y + 1.0),),
     "log": lambda g, y, a: (g / a,),
@@ -73,7 +74,7 @@ SLOPES: dict[str, Callable[..., Slopes]] = {
     "asin": lambda g, y, a: (g * apply("rsqrt", _unit(a)),),
     "acos": lambda g, y, a: (-(g * apply("rsqrt", _unit(a))),),
     "atan": lambda g, y, a: (g / (1.0 + apply("square", a)),),
-    "atan2": _atan2_slopes,
+    "atan2": _atan2_gradients,
     "sinh": lambda g, y, a: (g * apply("cosh", a),),
     "cosh": lambda g, y, a: (g * apply("sinh", a),),
     "tanh": lambda g, y, a: (g * _unit(y),),
@@ -84,13 +85,13 @@ SLOPES: dict[str, Callable[..., Slopes]] = {
     "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
     "erf": lambda g, y, a: (g * (apply("exp", -apply("square", a)) * (2.0 / math.sqrt(math.pi))),),
     "relu": lambda g, y, a: (apply("where", apply("greater", a, 0.0), g, 0.0),),
-    "maximum": _maximum_slopes,
-    "minimum": _minimum_slopes,
+    "maximum": _maximum_gradients,
+    "minimum": _minimum_gradients,
     "mod": lambda g, y, a, b: (g, -(g * apply("floor_divide", a, b))),
     "fmod": lambda g, y, a, b: (g, -(g * apply("trunc", a / b))),
-    "where": _where_slopes,
+    "where": _where_gradients,
 }
-FLAT = frozenset(_core.ELEMENTWISE) - set(SLOPES) - {"copy"}  # no gradient flows through these
+FLAT = frozenset(_core.ELEMENTWISE) - set(GRADIENTS) - {"copy"}  # no gradient flows through these
 
 
 def gradients(root: Expression, n: int) -> list[Expression | None]:
@@ -104,10 +105,10 @@ def gradients(root: Expression, n: int) -> list[Expression | None]:
         if x.primitive == "argument":
             k = int(x.value)
             by_argument[k] = _sum(by_argument[k], g)
-        elif x.primitive in SLOPES:
+        elif x.primitive in GRADIENTS:
             y = Expression("argument", (), Y) if x is root else x
-            for a, slope in zip(x.args, SLOPES[x.primitive](g, y, *x.args), strict=True):
-                by_result[id(a)] = _sum(by_result.get(id(a)), slope)
+            for a, gradient in zip(x.args, GRADIENTS[x.primitive](g, y, *x.args), strict=True):
+                by_result[id(a)] = _sum(by_result.get(id(a)), gradient)
     return by_argument
 
 

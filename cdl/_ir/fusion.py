@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cdl import _core
-from cdl._ir.instruction import Ends, Instruction, Listing, Value
+from cdl._ir.instruction import EndValues, Instruction, InstructionList, Value
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program
@@ -26,25 +26,25 @@ class Rewriter:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.values = list(program.values)
-        self.instructions = Listing(program.instructions)
-        self.inputs = Ends(program.inputs)
-        self.outputs = Ends(program.outputs)
-        self.pulled = Ends(program.pulled)
+        self.instructions = InstructionList(program.instructions)
+        self.inputs = EndValues(program.inputs)
+        self.outputs = EndValues(program.outputs)
+        self.pulled = EndValues(program.pulled)
         self.assigned = {id(i.params[0]) for i in program.instructions if i.op == "assign"}
         self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
 
-    def readers(self, value: Value) -> list[Instruction]:
-        return self.instructions.readers(value)
+    def users(self, value: Value) -> list[Instruction]:
+        return self.instructions.users(value)
 
     def producer(self, value: Value) -> Instruction | None:
-        return self.instructions.giver(value)
+        return self.instructions.producer(value)
 
     def read_once(self, value: Value) -> bool:
         """Whether one instruction reads a value, once, and no caller reads it or its gradient."""
-        reader = self.instructions.only_reader(value)
-        if reader is None or value in self.outputs or value in self.pulled:
+        user = self.instructions.only_reader(value)
+        if user is None or value in self.outputs or value in self.pulled:
             return False
-        return sum(v is value for v in reader.inputs) == 1
+        return sum(v is value for v in user.inputs) == 1
 
     def swap(self, old: Instruction, new: Instruction) -> None:
         self.instructions.replace(old, new)
@@ -57,7 +57,7 @@ class Rewriter:
         return instruction
 
     def read_instead(self, old: Value, new: Value) -> None:
-        for i in self.readers(old):
+        for i in self.users(old):
             inputs = [new if v is old else v for v in i.inputs]
             self.swap(i, i.reading(inputs))
         self.outputs.replace(old, new)
@@ -116,7 +116,7 @@ class Rewriter:
 
     def _has_other_gradient(self, value: Value, loss: Instruction) -> bool:
         """Whether anybody but a loss gives a value a gradient: another reader, or the caller."""
-        others = [i for i in self.readers(value) if i is not loss]
+        others = [i for i in self.users(value) if i is not loss]
         return value in self.pulled or any(_core.OPS[i.op].gives_gradient for i in others)
 
     def put_first(self, values: Iterable[Value]) -> bool:
@@ -154,13 +154,13 @@ class Rewriter:
 
         The caller, each time that it gives one, comes first; then the readers in order.
         """
-        givers: dict[int, list[tuple[Instruction, int]]] = {}
-        for i, k in self.result().givers():
-            givers.setdefault(id(i.inputs[k]), []).append((i, k))
+        producers: dict[int, list[tuple[Instruction, int]]] = {}
+        for i, k in self.result().producers():
+            producers.setdefault(id(i.inputs[k]), []).append((i, k))
         for value in [v for i in self.instructions for v in i.outputs]:
             takers: list[Callable[[Value], None]]
             takers = [partial(self.pulled.put, place) for place in self.pulled.places(value)]
-            takers += [partial(self.read, i, k) for i, k in givers.get(id(value), [])]
+            takers += [partial(self.read, i, k) for i, k in producers.get(id(value), [])]
             rest = value
             for take in takers[:-1]:
                 own, rest = self.fork(rest)
@@ -180,10 +180,10 @@ class Rewriter:
         self.instructions.put_behind(producer, fork)
         return outputs[0], outputs[1]
 
-    def read(self, reader: Instruction, k: int, value: Value) -> None:
+    def read(self, user: Instruction, k: int, value: Value) -> None:
         """Makes a value input `k` of what an instruction has become."""
-        reader = self.current(reader)
-        self.swap(reader, reader.reading((*reader.inputs[:k], value, *reader.inputs[k + 1 :])))
+        user = self.current(user)
+        self.swap(user, user.reading((*user.inputs[:k], value, *user.inputs[k + 1 :])))
 
     def result(self) -> Program:
         program = type(self.program)(self.program.training)
@@ -197,6 +197,6 @@ class Rewriter:
 
 
 def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:
-    """relu with its default arguments is a row of its own, whose slope needs only the value."""
+    """relu with its default arguments is a row of its own, whose gradient needs only the value."""
     default = {"kind": "relu", "negative_slope": 0.0, "max_value": float("inf"), "threshold": 0.0}
     return {"kind": "plain_relu"} if attributes == default else attributes

@@ -81,7 +81,7 @@ class Instruction:
     def gives(self, k: int) -> bool:
         """Whether input k gets a gradient from it, where its output has one."""
         row = _core.OPS[self.op]
-        if self.op == "map" and not bytecode.slopes(self.numbers) >> k & 1:
+        if self.op == "map" and not bytecode.derivatives(self.numbers) >> k & 1:
             return False
         if self.op == "gather" and k == 0:  # the numbers of the rows
             return False
@@ -104,7 +104,7 @@ class Instruction:
         )
 
 
-class Listing:
+class InstructionList:
     """Instructions in order, with who gives and who reads each value at hand.
 
     A change costs the same however many there are: they are linked in both directions, and None
@@ -178,21 +178,21 @@ class Listing:
         """Another instruction in the place of one."""
         self._put(new, self.remove(old))
 
-    def giver(self, value: Value) -> Instruction | None:
+    def producer(self, value: Value) -> Instruction | None:
         """The instruction that a value is an output of; None for an input of the program."""
         return self._givers.get(id(value))
 
-    def readers(self, value: Value) -> list[Instruction]:
+    def users(self, value: Value) -> list[Instruction]:
         """The instructions that read a value, each once."""
         return list(self._readers.get(id(value), {}).values())
 
     def only_reader(self, value: Value) -> Instruction | None:
         """The one instruction that reads a value; None if there are none or several."""
-        readers = self._readers.get(id(value), {})
-        return next(iter(readers.values())) if len(readers) == 1 else None
+        users = self._readers.get(id(value), {})
+        return next(iter(users.values())) if len(users) == 1 else None
 
 
-class Ends:
+class EndValues:
     """Values that a caller gives or gets, in order, where each can be found and exchanged."""
 
     def __init__(self, values: Iterable[Value]) -> None:

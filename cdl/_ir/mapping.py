@@ -68,17 +68,17 @@ def merge(program: Rewriter) -> None:
     if len(found) < 2:
         return
     kept = {id(v) for v in (*program.outputs, *program.pulled)}
-    readers: dict[int, int] = {}
+    users: dict[int, int] = {}
     for i in program.instructions:
         for v in i.inputs:
-            readers[id(v)] = readers.get(id(v), 0) + 1
+            users[id(v)] = users.get(id(v), 0) + 1
     maps: dict[int, Instruction] = {}  # by id of what it gives
     gone: set[int] = set()
     for i in found:
         new = i
         for v in i.inputs:
             before = maps.get(id(v))
-            if before is None or readers[id(v)] > 1 or id(v) in kept:
+            if before is None or users[id(v)] > 1 or id(v) in kept:
                 continue
             merged = _merged(new, v, before)
             if merged is not None:
@@ -92,9 +92,9 @@ def merge(program: Rewriter) -> None:
             program.instructions.remove(i)
 
 
-def _merged(reader: Instruction, value: Value, before: Instruction) -> Instruction | None:
+def _merged(user: Instruction, value: Value, before: Instruction) -> Instruction | None:
     """The reader of a value that computes it itself, or None if that is more than one map can."""
-    inputs = [v for v in reader.inputs if v is not value]
+    inputs = [v for v in user.inputs if v is not value]
     inputs += [v for v in before.inputs if not any(v is w for w in inputs)]
     if len(inputs) > MOST_INPUTS:
         return None
@@ -102,12 +102,12 @@ def _merged(reader: Instruction, value: Value, before: Instruction) -> Instructi
     inner = substituted(read(before.numbers), lambda k: argument(number[id(before.inputs[k])]))
 
     def replace(k: int) -> Expression:
-        v = reader.inputs[k]
+        v = user.inputs[k]
         return inner if v is value else argument(number[id(v)])
 
-    expression, inputs = _tidied(substituted(read(reader.numbers), replace), inputs)
+    expression, inputs = _tidied(substituted(read(user.numbers), replace), inputs)
     try:
         numbers = compiled(expression, len(inputs))
     except TooLongError:
         return None
-    return Instruction("map", inputs, reader.outputs, (), {}, numbers)
+    return Instruction("map", inputs, user.outputs, (), {}, numbers)

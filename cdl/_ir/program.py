@@ -342,21 +342,21 @@ class Program:
     def pulled(self, values: list[Value]) -> None:
         self._pulled = values
 
-    def givers(self) -> list[tuple[Instruction, int]]:
+    def producers(self) -> list[tuple[Instruction, int]]:
         """Who gives which of its inputs a gradient, in order: instructions, and numbers of inputs.
 
         They are the losses and what leads to them or to a pulled value. What only metrics read has
         none to give.
         """
         wanted = set(map(id, self.pulled))
-        givers = []
+        producers = []
         for i in reversed(self.instructions):
             row = _core.OPS[i.op]
             if row.gives_gradient and (row.reports or not wanted.isdisjoint(map(id, i.outputs))):
                 gets = [k for k in range(len(i.inputs)) if i.gives(k)]
-                givers += [(i, k) for k in reversed(gets)]
+                producers += [(i, k) for k in reversed(gets)]
                 wanted.update(id(i.inputs[k]) for k in gets)
-        return givers[::-1]
+        return producers[::-1]
 
     def fused(self, training: bool = True, penalties: bool = True) -> Program:
         """The same computation with fewer passes over memory.

@@ -1,4 +1,4 @@
-"""What is to be computed, written down: symbolic tensors and the calls that make them.
+"""What is to be computed, recorded: symbolic tensors and the calls that make them.
 
 Calling a layer, a model or a function of `cdl.ops` on a `KerasTensor` computes nothing: it makes a
 `Node`, which knows the operation, its arguments, and its results. A `Graph` is all nodes between
@@ -186,7 +186,7 @@ class Graph:
     Args:
         inputs: the tensors that are given.
         outputs: what is wanted, nested.
-        traced: the scope in which it was written down: all its nodes belong to it.
+        traced: the scope in which it was recorded: all its nodes belong to it.
 
     Raises:
         ValueError: an output depends on a tensor that is not given.

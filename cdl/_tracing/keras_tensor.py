@@ -286,7 +286,7 @@ def symbolic_error(what: str, hint: str) -> TypeError:
     return TypeError(f"{path}:{line}: {what}: {hint}" + (f"\n    {text}" if text else ""))
 
 
-class SampleCount:
+class SymbolicBatch:
     """The number of samples of a batch, times a number.
 
     Args:
@@ -300,18 +300,18 @@ class SampleCount:
 
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, int) and other > 0:
-            return SampleCount(self.times * other)
+            return SymbolicBatch(self.times * other)
         return operator_of("mul")(self, other)
 
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Any) -> Any:
         if isinstance(other, int) and other > 0 and self.times % other == 0:
-            return SampleCount(self.times // other)
+            return SymbolicBatch(self.times // other)
         return operator_of("floordiv")(self, other)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, SampleCount):
+        if isinstance(other, SymbolicBatch):
             return self.times == other.times
         if isinstance(other, int) and other > 0:
             raise self._unknown()
@@ -351,10 +351,10 @@ def _give_arithmetic() -> None:
         return compute
 
     for name in ("add", "sub", "truediv", "mod", "pow"):
-        setattr(SampleCount, f"__{name}__", method(name, False))
-        setattr(SampleCount, f"__r{name}__", method(name, True))
+        setattr(SymbolicBatch, f"__{name}__", method(name, False))
+        setattr(SymbolicBatch, f"__r{name}__", method(name, True))
     for name in ("lt", "le", "gt", "ge"):
-        setattr(SampleCount, f"__{name}__", method(name, False))
+        setattr(SymbolicBatch, f"__{name}__", method(name, False))
 
 
 _give_arithmetic()

@@ -30,9 +30,9 @@ from cdl import tree
 from cdl._common.errors import step_aside
 from cdl._common.naming import unique
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SampleCount, symbolic_error
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, symbolic_error
+from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
 from cdl._tracing.shape_inference import as_array, infer, map_args, map_kwargs, narrowed, unfit
-from cdl._tracing.term import Term, appending_to, current_program
 from cdl._tracing.variable import Variable
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ROWS: dict[str, Row] = {}
+OP_DEFS: dict[str, OpDef] = {}
 
 
 class Saved(NamedTuple):
@@ -57,19 +57,19 @@ class Saved(NamedTuple):
     by_name: tuple[str, ...] = ()
 
 
-class Row:
+class OpDef:
     """One function of `cdl.ops`.
 
     Attributes:
         name: by which it is found in `cdl.ops`.
         eager: the function in NumPy.
         lower: appends it: `lower(program, spec, *args, **kwargs)`, with all arguments of `eager`:
-            a `Term` for each tensor and weight, arrays and plain values as they come; `spec` are
-            the results' symbolic tensors. It gives the values, nested likewise. None: `eager` is
-            made of other rows.
+            a `LoweredTensor` for each tensor and weight, arrays and plain values as they come;
+            `spec` are the results' symbolic tensors. It gives the values, nested likewise. None:
+            `eager` is made of other rows.
         untraced: what to do instead, if it cannot be traced; else "". Or a function that says so
             for some arguments.
-        draws: whether it gives something else each time, so that it is noted in any case.
+        draws: whether it gives something else each time, so that it is recorded in any case.
         home: the module of Keras's operations that has it: "numpy", "nn", "math", "core"; cdl's
             has the same name.
         prepare: from all arguments of a call to those that everything else sees.
@@ -98,15 +98,15 @@ class Row:
         self.saved = saved or Saved()
         self.known_as = self.saved.known_as or "".join(map(str.capitalize, name.split("_")))
 
-    def __reduce__(self) -> tuple[Callable[[str, str], Row], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Callable[[str, str], OpDef], tuple[str, str]]:
         """Pickles and copies mean the row itself: its function is known by a name of `cdl.ops`."""
-        return _row_of, (self.eager.__module__, self.name)
+        return _op_def_of, (self.eager.__module__, self.name)
 
 
-def _row_of(module: str, name: str) -> Row:
+def _op_def_of(module: str, name: str) -> OpDef:
     """The row of a function of a module, which may not have been imported yet."""
     importlib.import_module(module)
-    return ROWS[name]
+    return OP_DEFS[name]
 
 
 class Operation:
@@ -117,7 +117,7 @@ class Operation:
         name: None makes one.
     """
 
-    def __init__(self, row: Row, name: str | None = None) -> None:
+    def __init__(self, row: OpDef, name: str | None = None) -> None:
         self.row = row
         self.name = unique(row.known_as) if name is None else name
         self.statics: dict[str, Any] = {}  # arguments that a config keeps apart from the call
@@ -146,7 +146,7 @@ class Operation:
         """
 
         def term(spec: Any, leaf: Any) -> Any:
-            return Term(leaf, spec) if isinstance(spec, KerasTensor) else leaf
+            return LoweredTensor(leaf, spec) if isinstance(spec, KerasTensor) else leaf
 
         args = tuple(map(functools.partial(tree.map_structure, term), node.args, args))
         kwargs = {k: tree.map_structure(term, node.kwargs[k], v) for k, v in kwargs.items()}
@@ -168,15 +168,15 @@ def operation(
     """Makes a function of `cdl.ops` out of a function in NumPy, or one of other such functions.
 
     Args:
-        lower: what it appends to a program; see `Row`.
-        untraced: for what cannot be traced: what to do instead; see `Row`.
-        draws: whether it is noted in any case; see `Row`.
-        prepare: see `Row`.
+        lower: what it appends to a program; see `OpDef`.
+        untraced: for what cannot be traced: what to do instead; see `OpDef`.
+        draws: whether it is recorded in any case; see `OpDef`.
+        prepare: see `OpDef`.
         saved: how Keras writes it down, if that does not follow from its name and arguments.
     """
 
     def decorate(function: F) -> F:
-        row = ROWS[function.__name__] = Row(
+        row = OP_DEFS[function.__name__] = OpDef(
             function.__name__, function, lower, untraced, draws, prepare, saved
         )
 
@@ -204,14 +204,14 @@ def is_symbolic(*structures: Any) -> bool:
     """Whether one of the leaves is a symbolic tensor, or a weight within traced code."""
     traced = graph.current_scope() is not None
     return any(
-        isinstance(leaf, (KerasTensor, SampleCount)) or (traced and isinstance(leaf, Variable))
+        isinstance(leaf, (KerasTensor, SymbolicBatch)) or (traced and isinstance(leaf, Variable))
         for structure in structures
         for leaf in tree.flatten(structure)
     )
 
 
 def call(
-    row: Row, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None = None
+    row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None = None
 ) -> Any:
     """Runs a row on arrays, notes it on symbolic tensors, or appends it to a program."""
     if kwargs or row.prepare is not None:
@@ -238,7 +238,7 @@ def call(
     return graph.record(made or Operation(row), args, kwargs, infer(row, args, kwargs))
 
 
-def _refuse_untraced(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """The error for arguments with which a row cannot be traced."""
     hint = row.untraced
     if callable(hint):
@@ -257,12 +257,12 @@ def _spec_of(leaf: Any) -> Any:
 
 
 def _has_terms(*structures: Any) -> bool:
-    kinds = (Term, SampleCount, Variable)
+    kinds = (LoweredTensor, SymbolicBatch, Variable)
     return any(isinstance(leaf, kinds) for each in structures for leaf in tree.flatten(each))
 
 
 def appended(
-    program: Program, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any], spec: Any = None
+    program: Program, row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], spec: Any = None
 ) -> Any:
     """Appends a row to a program; the terms of its results.
 
@@ -280,7 +280,7 @@ def appended(
     def term(leaf: Any) -> Any:
         if not isinstance(leaf, Variable):
             return leaf
-        return Term(program.param(leaf), KerasTensor(leaf.shape, lead=0), leaf)
+        return LoweredTensor(program.param(leaf), KerasTensor(leaf.shape, lead=0), leaf)
 
     args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
     with appending_to(program):
@@ -293,7 +293,7 @@ def appended(
     return tree.map_structure(functools.partial(_finished, program, row), spec, result)
 
 
-def _finished(program: Program, row: Row, spec: Any, result: Any) -> Any:
+def _finished(program: Program, row: OpDef, spec: Any, result: Any) -> Any:
     """One result as a term: a constant is a value by then, one of each sample if need be."""
     if not isinstance(spec, KerasTensor):
         return result
@@ -301,7 +301,7 @@ def _finished(program: Program, row: Row, spec: Any, result: Any) -> Any:
     if isinstance(result, (np.ndarray, np.generic, int, float)):
         value = program.constant(np.broadcast_to(np.asarray(result, np.float32), spec.sample_shape))
     else:
-        value = result.value if isinstance(result, Term) else result
+        value = result.value if isinstance(result, LoweredTensor) else result
     if value.shared and spec.lead:
         value = program.spread(value)
     if value.shape != spec.sample_shape or value.shared == bool(spec.lead):
@@ -309,4 +309,4 @@ def _finished(program: Program, row: Row, spec: Any, result: Any) -> Any:
             f"{row.name}: the result must have the shape of {spec!r}, got {value.shape} in the "
             "program; this is a fault of cdl"
         )
-    return Term(value, spec)
+    return LoweredTensor(value, spec)

@@ -15,12 +15,12 @@ import numpy as np
 
 from cdl import tree
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SampleCount, symbolic_error
-from cdl._tracing.term import Term
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, symbolic_error
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.variable import Variable
 
 if TYPE_CHECKING:
-    from cdl._tracing.operation import Row
+    from cdl._tracing.operation import OpDef
 
 # Numbers of samples, and of lines along other axes whose size is not known, to try shapes with.
 _TRIES = ((2, 5), (3, 5), (2, 7))
@@ -45,7 +45,7 @@ def narrowed(result: Any) -> Any:
     return result
 
 
-def infer(row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Symbolic tensors like the results of a row for symbolic arguments.
 
     Raises:
@@ -74,7 +74,7 @@ def map_kwargs(function: Callable[[Any], Any], kwargs: dict[str, Any]) -> dict[s
 
 
 def _spec_of(leaf: Any) -> Any:
-    return leaf.spec if isinstance(leaf, Term) else leaf
+    return leaf.spec if isinstance(leaf, LoweredTensor) else leaf
 
 
 def _others(tensor: KerasTensor) -> tuple[int | None, ...]:
@@ -90,7 +90,7 @@ def _batch_of(tensors: list[KerasTensor]) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _tried(row: Row, args: Any, kwargs: Any, rows: int, others: int) -> Any:
+def _tried(row: OpDef, args: Any, kwargs: Any, rows: int, others: int) -> Any:
     """What the row gives for arrays of ones with so many samples."""
 
     def ones(leaf: Any) -> Any:
@@ -102,7 +102,7 @@ def _tried(row: Row, args: Any, kwargs: Any, rows: int, others: int) -> Any:
             return np.broadcast_to(np.zeros((), leaf.dtype) if one is None else one, sizes)
         if isinstance(leaf, Variable):
             return np.broadcast_to(_ONES["float32"], leaf.shape)
-        if isinstance(leaf, SampleCount):
+        if isinstance(leaf, SymbolicBatch):
             return rows * leaf.times
         return as_array(leaf)
 
@@ -115,7 +115,7 @@ def _tried(row: Row, args: Any, kwargs: Any, rows: int, others: int) -> Any:
         raise unfit(row, args, kwargs, error) from error
 
 
-def unfit(row: Row, args: Any, kwargs: Any, error: Exception) -> ValueError:
+def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
     """What a function of arrays that do not go together said, or their shapes if that says more.
 
     Args:
@@ -144,7 +144,7 @@ def unfit(row: Row, args: Any, kwargs: Any, error: Exception) -> ValueError:
     return ValueError(f"{row.name}: arguments must go together, got shapes {shapes}{remark}")
 
 
-def _spec(row: Row, tried: tuple[Any, ...], batch: int | None) -> Any:
+def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None) -> Any:
     """The symbolic tensor whose shape the tried results show; plain results stay plain."""
     first = tried[0]
     if not isinstance(first, (np.ndarray, np.generic)):

@@ -37,7 +37,7 @@ def saliency(model: Model, x: Any, target: Any = None, output: Any = None) -> An
         ValueError: data or a target that do not fit the model.
     """
     task = _Task(model, x, target, output, "saliency")
-    found = task.slopes.of(task.arrays, task.factor)[1]
+    found = task.gradients.of(task.arrays, task.factor)[1]
     return task.packed([np.abs(each) for each in found])
 
 
@@ -98,8 +98,8 @@ def _midpoints(task: _Task, bases: list[Array], rows: NDArray[Any], steps: int) 
     for k in range(steps):
         share = np.float32((k + 0.5) / steps)
         between = [low + share * (high - low) for low, high in zip(b, x, strict=True)]
-        for total, slope in zip(sums, task.slopes.of(between, factor)[1], strict=True):
-            total += slope
+        for total, gradient in zip(sums, task.gradients.of(between, factor)[1], strict=True):
+            total += gradient
     triples = zip(x, b, sums, strict=True)
     return [((high - low) * total / steps).astype(np.float32) for high, low, total in triples]
 
@@ -138,9 +138,9 @@ class _Task:
             np.array(data.fit_input(data.as_numeric(a, name), i.row, name), np.float32)
             for a, i, name in triples
         ]
-        self.slopes = vjp.of_model(model, output)
+        self.gradients = vjp.of_model(model, output)
         self.factor: Array | None = None
-        values = self.slopes.of(self.arrays)[0]
+        values = self.gradients.of(self.arrays)[0]
         if values[:1].size > 1:
             self.factor = self._factor(values, target, call)
         elif target not in (None, 0):
@@ -166,7 +166,7 @@ class _Task:
 
     def values(self, arrays: list[Array]) -> NDArray[np.float64]:
         """The number to be explained, of each sample."""
-        y = self.slopes.of(arrays, self.factor)[0].astype(np.float64)
+        y = self.gradients.of(arrays, self.factor)[0].astype(np.float64)
         if self.factor is not None:
             y = y * self.factor
         total: NDArray[np.float64] = y.reshape(len(y), -1).sum(1)

@@ -123,12 +123,12 @@ static float within(float x, float low, float high) {
 }
 """,
     "relu": """
-/* x above the threshold, at most top; slope (x - threshold) up to it. */
-static float relu(float x, float slope, float top, float threshold) {
+/* x above the threshold, at most top; gradient (x - threshold) up to it. */
+static float relu(float x, float gradient, float top, float threshold) {
     const float most = x > top ? top : x;
     if (x > threshold) return most < 0.0f && top < INFINITY ? 0.0f : most;
-    if (slope == 0.0f) return x != x ? x : 0.0f;
-    return slope * (x - threshold);
+    if (gradient == 0.0f) return x != x ? x : 0.0f;
+    return gradient * (x - threshold);
 }
 """,
     "squareplus": """

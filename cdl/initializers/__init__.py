@@ -9,7 +9,7 @@ import numpy as np
 
 from cdl._common.public_names import publish
 from cdl.initializers.constant import Constant, Identity, Ones, Values, Zeros
-from cdl.initializers.initializer import Initializer, family
+from cdl.initializers.initializer import Initializer, registry
 from cdl.initializers.orthogonal import Orthogonal
 from cdl.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
 from cdl.initializers.scaling import (
@@ -75,7 +75,7 @@ he_normal, he_uniform = HeNormal, HeUniform
 lecun_normal, lecun_uniform = LecunNormal, LecunUniform
 stft = STFTInitializer = STFT
 
-serialize, deserialize = family.serialize, family.deserialize
+serialize, deserialize = registry.serialize, registry.deserialize
 
 
 def get(identifier: Any) -> Callable[..., Any] | None:
@@ -90,7 +90,7 @@ def get(identifier: Any) -> Callable[..., Any] | None:
     """
     if isinstance(identifier, (np.ndarray, np.generic)):
         return Values(np.asarray(identifier))
-    initializer: Callable[..., Any] | None = family.get(identifier)
+    initializer: Callable[..., Any] | None = registry.get(identifier)
     return initializer
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from cdl._common.validation import number
 from cdl._configs.serialization import deserialize, serialize
 from cdl.config import standardize_dtype
-from cdl.initializers.initializer import Initializer, checked_shape, family
+from cdl.initializers.initializer import Initializer, checked_shape, registry
 
 if TYPE_CHECKING:
     from typing import Self
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@family.add("zero")
+@registry.add("zero")
 class Zeros(Initializer):
     """An array of zeros."""
 
@@ -26,7 +26,7 @@ class Zeros(Initializer):
         return np.zeros(checked_shape(self, shape), standardize_dtype(dtype))
 
 
-@family.add("one")
+@registry.add("one")
 class Ones(Initializer):
     """An array of ones."""
 
@@ -35,7 +35,7 @@ class Ones(Initializer):
         return np.ones(checked_shape(self, shape), standardize_dtype(dtype))
 
 
-@family.add()
+@registry.add()
 class Constant(Initializer):
     """All of one value.
 
@@ -60,7 +60,7 @@ class Constant(Initializer):
         return cls(**{name: deserialize(value) for name, value in config.items()})
 
 
-@family.add("IdentityInitializer")
+@registry.add("IdentityInitializer")
 class Identity(Initializer):
     """A matrix of 1 on the diagonal and 0 elsewhere, times `gain`.
 

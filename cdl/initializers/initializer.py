@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.errors import Hinting
-from cdl._configs.identifiers import Family
+from cdl._configs.identifiers import Registry
 
 if TYPE_CHECKING:
     from typing import Self
 
-family = Family(
+registry = Registry(
     "initializer",
     "keras.initializers",
     "a name, a config, an instance, an array or a function of (shape, dtype=None)",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import number
-from cdl.initializers.initializer import family
+from cdl.initializers.initializer import registry
 from cdl.initializers.random import RandomInitializer
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cdl.random import SeedGenerator
 
 
-@family.add("OrthogonalInitializer")
+@registry.add("OrthogonalInitializer")
 class Orthogonal(RandomInitializer):
     """A random matrix of orthonormal columns, or rows if it is wider than tall (Saxe et al., 2014).
 

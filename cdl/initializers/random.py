@@ -16,7 +16,7 @@ import numpy as np
 from cdl._common.validation import number
 from cdl._configs.serialization import deserialize, serialize
 from cdl.config import standardize_dtype
-from cdl.initializers.initializer import Initializer, checked_shape, family
+from cdl.initializers.initializer import Initializer, checked_shape, registry
 from cdl.random import SeedGenerator, checked_seed, draw_seed
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class RandomInitializer(Initializer):
         return {"seed": serialize(self._given_seed)}
 
 
-@family.add("normal")
+@registry.add("normal")
 class RandomNormal(RandomInitializer):
     """Normal values.
 
@@ -77,7 +77,7 @@ class RandomNormal(RandomInitializer):
         return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
 
 
-@family.add()
+@registry.add()
 class TruncatedNormal(RandomNormal):
     """Normal values of which those beyond two standard deviations are drawn again.
 
@@ -92,7 +92,7 @@ class TruncatedNormal(RandomNormal):
         return scaled(cut_normal(rng, shape), self.stddev, self.mean)
 
 
-@family.add("uniform")
+@registry.add("uniform")
 class RandomUniform(RandomInitializer):
     """Values spread evenly from `minval` to `maxval`.
 

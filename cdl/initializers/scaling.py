@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import number, one_of
-from cdl.initializers.initializer import family
+from cdl.initializers.initializer import registry
 from cdl.initializers.random import RandomInitializer, cut_normal, scaled
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CUT_STDDEV = 0.87962566103423978
 
 
-@family.add()
+@registry.add()
 class VarianceScaling(RandomInitializer):
     """Values of variance ``scale / n``, so that signals keep their size from layer to layer.
 
@@ -113,42 +113,42 @@ class _Scaling(VarianceScaling):
         return {name: config[name] for name in ("seed", "input_axes", "output_axes")}
 
 
-@family.add()
+@registry.add()
 class GlorotUniform(_Scaling):
     """Uniform up to ``sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
 
     _arguments = (1.0, "fan_avg", "uniform")
 
 
-@family.add()
+@registry.add()
 class GlorotNormal(_Scaling):
     """Truncated normal of variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio, 2010)."""
 
     _arguments = (1.0, "fan_avg", "truncated_normal")
 
 
-@family.add()
+@registry.add()
 class LecunUniform(_Scaling):
     """Uniform up to ``sqrt(3 / fan_in)`` (LeCun et al., 1998)."""
 
     _arguments = (1.0, "fan_in", "uniform")
 
 
-@family.add()
+@registry.add()
 class LecunNormal(_Scaling):
     """Truncated normal of variance ``1 / fan_in`` (LeCun et al., 1998)."""
 
     _arguments = (1.0, "fan_in", "truncated_normal")
 
 
-@family.add()
+@registry.add()
 class HeUniform(_Scaling):
     """Uniform up to ``sqrt(6 / fan_in)`` (He et al., 2015)."""
 
     _arguments = (2.0, "fan_in", "uniform")
 
 
-@family.add()
+@registry.add()
 class HeNormal(_Scaling):
     """Truncated normal of variance ``2 / fan_in`` (He et al., 2015)."""
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cdl._common.validation import expected, flag, one_of
 from cdl.config import standardize_dtype
-from cdl.initializers.initializer import Initializer, checked_shape, family
+from cdl.initializers.initializer import Initializer, checked_shape, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ _COSINES = {
 }
 
 
-@family.add("STFTInitializer")
+@registry.add("STFTInitializer")
 class STFT(Initializer):
     """``window[t] cos(-2 pi t f / n) / norm`` at (t, 0, f), or the sine: a Fourier transform.
 

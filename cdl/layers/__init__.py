@@ -22,7 +22,7 @@ from cdl.layers.input import InputLayer as InputLayer
 from cdl.layers.input_spec import InputSpec as InputSpec
 from cdl.layers.lambda_layer import Lambda as Lambda
 from cdl.layers.layer import Layer as Layer
-from cdl.layers.layer import family as _family
+from cdl.layers.layer import registry as _family
 from cdl.layers.masking import Masking as Masking
 from cdl.layers.merging.concatenate import Concatenate as Concatenate
 from cdl.layers.merging.concatenate import concatenate as concatenate

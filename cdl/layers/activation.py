@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import activations
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-@family.add()
+@registry.add()
 class Activation(SameShape):
     """``y = activation(x)``.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def penalized(owner: str, regularizer: Any, program: Program, y: Value) -> Value:
     """An output whose penalty, divided by the number of samples, is added to the loss.
 
-    The core knows L1 and L2; what another one does with the output is followed.
+    The core knows L1 and L2; what another one does with the output is traced.
 
     Args:
         owner: the layer, for errors.
@@ -23,7 +23,7 @@ def penalized(owner: str, regularizer: Any, program: Program, y: Value) -> Value
         y: the output.
 
     Raises:
-        TypeError: the penalty is written in what cannot be followed.
+        TypeError: the penalty is written in what cannot be traced.
         ValueError: it gives no scalar.
     """
     factors = regularizers.compiled(regularizer)

@@ -149,7 +149,7 @@ class Calling(Tracking):
         return lead
 
     def _is_noted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether a call is written down, and not run: one on symbolic tensors.
+        """Whether a call is recorded, and not run: one on symbolic tensors.
 
         In code that is traced so is each call of a layer that has weights, since what these give
         for an array is no constant.
@@ -244,7 +244,7 @@ class Calling(Tracking):
     def _traced(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
     ) -> graphs.Graph:
-        """What `call` does, written down; the arguments' tensors are its inputs."""
+        """What `call` does, recorded; the arguments' tensors are its inputs."""
         # Tensors of its own, so that nothing that the call holds leads out of it.
         args, kwargs = _all_like(args), _all_like(kwargs)
         given = {name: value for name, value in kwargs.items() if name != "training"}
@@ -292,7 +292,7 @@ class Calling(Tracking):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Append what a noted call comes to.
+        """Append what a recorded call comes to.
 
         Args:
             program: to which it is appended.

@@ -10,7 +10,7 @@ from cdl._ir import emit
 from cdl._tracing.variable import Variable
 from cdl.compat import renamed
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class Dense(Layer):
     """``y = activation(x @ kernel + bias)`` over the last axis of x.
 

@@ -11,7 +11,7 @@ from cdl import activations, constraints, initializers, regularizers
 from cdl._common.validation import expected, not_yet, several
 from cdl._tracing.graph import operator_of
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class EinsumDense(Layer):
     """``y = activation(einsum(equation, x, kernel) + bias)``.
 

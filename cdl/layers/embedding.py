@@ -10,14 +10,14 @@ from cdl import constraints, initializers, regularizers
 from cdl._common.validation import exact_count, flag, not_yet, positive_int
 from cdl._ir.elementwise import apply, argument
 from cdl._ir.emit import gather
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class Embedding(Layer):
     """``y = embeddings[x]``: each number of the input becomes a row of a table that is learned.
 

@@ -10,7 +10,7 @@ import numpy as np
 from cdl._common.validation import expected, not_yet
 from cdl._tracing.graph import KerasTensor, Node
 from cdl.config import standardize_dtype
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import checked_shape
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class InputLayer(Layer):
     """The first layer of a model: it says what shape the input has.
 

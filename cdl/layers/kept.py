@@ -17,7 +17,7 @@ from cdl.layers.tracking import things_in
 
 # Attributes that calls themselves change, and what a model keeps of its compilation and runs.
 _PASSING = frozenset(
-    ("_activity", "_added", "_calls", "_inbound_nodes", "_kept_programs", "_compiled", "_machines",
+    ("_activity", "_added", "_calls", "_inbound_nodes", "_kept_programs", "_compiled", "_executors",
      "_predictors_made", "_last_engine", "_by_hand_made", "_added_to_loss", "_last_fit")
 )  # fmt: skip
 _LONG = 256  # of longer lists and dicts what is in them is not looked at

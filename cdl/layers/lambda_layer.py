@@ -13,11 +13,11 @@ from cdl import tree
 from cdl._common.validation import expected
 from cdl._configs import custom_objects as registered
 from cdl._configs import serialization
-from cdl._tape import NotTracedError, Traced, value_and_slope
+from cdl._tape import NotTracedError, Traced, value_and_gradient
 from cdl._tracing.graph import tensors_in
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _STEP = {"float64": 6e-6, "float32": 5e-3}
 
 
-@family.add()
+@registry.add()
 class Lambda(Layer):
     """``y = function(x)``, a Python function of arrays.
 
@@ -42,7 +42,7 @@ class Lambda(Layer):
     Another one, such as one in NumPy, the core calls once a batch, with the samples as a float32
     array, and waits; such a model runs on one thread. Training goes through it: its derivative is
     found by following what NumPy does (sums, products, elementwise functions, changes of shape),
-    or, where that cannot be followed, by central differences in float64, for which each sample must
+    or, where that cannot be traced, by central differences in float64, for which each sample must
     be by itself.
 
     Args:
@@ -91,7 +91,7 @@ class Lambda(Layer):
         return self.function(inputs, **{**self.arguments, **told})
 
     def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether the function can be followed for such symbolic arguments."""
+        """Whether the function can be traced for such symbolic arguments."""
         key = tuple((t.shape, t.dtype) for t in tensors_in((args, kwargs)))
         if key not in self._followed:
             _, self._followed[key] = attempt(self._traced, args, kwargs, False)
@@ -264,7 +264,7 @@ class _Hosted:
 
         wide = x.astype(np.float64)
         try:
-            return value_and_slope(total, wide)[1]
+            return value_and_gradient(total, wide)[1]
         except (NotTracedError, AttributeError):
             return self._by_differences(function, wide, dy)
 
@@ -281,8 +281,8 @@ class _Hosted:
                 moved = x.copy()
                 moved[at] += sign * step[at]
                 sides.append(np.asarray(function(moved), np.float64))
-            slope = (sides[0] - sides[1]) * dy
-            dx[at] = slope.reshape(len(x), -1).sum(1) / (2 * step[at])
+            gradient = (sides[0] - sides[1]) * dy
+            dx[at] = gradient.reshape(len(x), -1).sum(1) / (2 * step[at])
         return dx
 
     def _check_samples(

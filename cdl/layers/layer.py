@@ -19,7 +19,7 @@ from cdl._common.errors import Hinting, step_aside
 from cdl._common.naming import unique
 from cdl._common.overriding import is_users
 from cdl._common.validation import expected, float32, not_recognized, not_yet
-from cdl._configs.identifiers import Family
+from cdl._configs.identifiers import Registry
 from cdl._configs.serialization import serialize
 from cdl._ir.program import Program
 from cdl._tracing import eager, graph
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-family = Family("layer", "keras.layers", snake=False, missing=TypeError)
+registry = Registry("layer", "keras.layers", snake=False, missing=TypeError)
 
 _FLOAT32 = {
     "module": "keras",
@@ -401,7 +401,7 @@ class Layer(Weighted, Hinting):
         """The constructor's arguments, where the user's class has some and no `get_config`.
 
         Raises:
-            NotImplementedError: some cannot be written down.
+            NotImplementedError: some cannot be recorded.
         """
         cls = type(self)
         if not is_users(cls) or cls.get_config is not Layer.get_config:

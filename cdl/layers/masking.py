@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import expected
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-@family.add()
+@registry.add()
 class Masking(SameShape):
     """``y = x``, with 0 for lines along the last axis all of whose numbers are `mask_value`.
 

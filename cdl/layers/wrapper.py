@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import expected
 from cdl._configs.serialization import deserialize, serialize
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
 
-@family.add()
+@registry.add()
 class Wrapper(Layer):
     """Base of layers that hold another one; a subclass has a `call` that calls `self.layer`.
 

@@ -28,7 +28,7 @@ from cdl.losses.distributions import (
     categorical_generalized_cross_entropy,
     kl_divergence,
 )
-from cdl.losses.loss import Loss, family
+from cdl.losses.loss import Loss, registry
 from cdl.losses.margins import (
     CategoricalHinge,
     Hinge,
@@ -112,7 +112,7 @@ __all__ = [
     "tversky",
 ]
 
-get, serialize, deserialize = family.get, family.serialize, family.deserialize
+get, serialize, deserialize = registry.get, registry.serialize, registry.deserialize
 __getattr__ = short_names(__name__)  # mse and its like, of Keras 2
 
 
@@ -135,7 +135,7 @@ def resolve(
         ValueError: nothing that a loss can be made of.
     """
     if identifier is None:
-        raise family.not_one(identifier)
+        raise registry.not_one(identifier)
     name = identifier if isinstance(identifier, str) else None
     if name is not None and name.lower() in ("crossentropy", "ce"):
         return as_loss(get(f"{kind_of_targets(y_shape, output_shape)}_crossentropy"), name)

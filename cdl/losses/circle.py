@@ -1,6 +1,6 @@
 """Circle: a loss of embeddings, by how near those of a class are to each other.
 
-Every sample's loss reads all the others, so training takes its slopes from here, once a batch.
+Every sample's loss reads all the others, so training takes its gradients from here, once a batch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cdl._common.validation import flag, number
-from cdl.losses.loss import Loss, as_array, family, function_of
+from cdl.losses.loss import Loss, as_array, function_of, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class _Pairs(NamedTuple):
-    """The two sums of exponentials of each sample: logarithms, and slopes by the distances."""
+    """The two sums of exponentials of each sample: logarithms, and gradients by the distances."""
 
     log_sums: Array
-    slopes: Array
+    gradients: Array
 
 
-@family.add()
+@registry.add()
 class Circle(Loss):
     """``log(1 + sum exp(gamma n_j) sum exp(gamma p_i))`` of each sample, over pairs in the batch.
 
@@ -81,13 +81,13 @@ class Circle(Loss):
         """As in `Loss`, for the same samples."""
         return super().shares(values, self.masked(values, values > 0, sample_weight))
 
-    def slopes(self, y_true: Array, y_pred: Array, shares: Array) -> Array:
+    def gradients(self, y_true: Array, y_pred: Array, shares: Array) -> Array:
         """The gradient of the sum of `call`'s values, each times its share, by each prediction."""
         y = _checked("y_true", y_true)
         same, other = self._pairs(y, y_pred, y, y_pred)
         sums = same.log_sums + other.log_sums
         outer = np.exp(sums - np.logaddexp(0, sums)) * shares
-        by_distance = (same.slopes + other.slopes) * outer[:, None]
+        by_distance = (same.gradients + other.gradients) * outer[:, None]
         cosine = 1 - y_pred @ y_pred.T
         by_cosine = -by_distance * np.where(cosine == 0, 0.5, cosine > 0)
         gradient: Array = (by_cosine + by_cosine.T) @ y_pred
@@ -108,10 +108,10 @@ class Circle(Loss):
         m, gamma = self.margin, self.gamma
         near, short = np.maximum(distance + m, 0), distance - m
         far, long = np.maximum(1 + m - distance, 0), 1 - m - distance
-        near_slope, far_slope = near + (near > 0) * short, -(far + (far > 0) * long)
+        near_gradient, far_gradient = near + (near > 0) * short, -(far + (far > 0) * long)
         return (
-            _pairs_of(positive, gamma * near * short, gamma * near_slope),
-            _pairs_of(~same, gamma * far * long, gamma * far_slope),
+            _pairs_of(positive, gamma * near * short, gamma * near_gradient),
+            _pairs_of(~same, gamma * far * long, gamma * far_gradient),
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -120,8 +120,8 @@ class Circle(Loss):
         return {**super().get_config(), **own}
 
 
-def _pairs_of(mask: Array, exponent: Array, slope: Array) -> _Pairs:
-    """log sum exp over the pairs in each row, and its slopes; -inf and 0 where there is none."""
+def _pairs_of(mask: Array, exponent: Array, gradient: Array) -> _Pairs:
+    """log sum exp over the pairs in each row, and its gradients; -inf and 0 where there is none."""
     masked = np.where(mask, exponent, -np.inf)
     top = masked.max(1, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0)
@@ -129,7 +129,7 @@ def _pairs_of(mask: Array, exponent: Array, slope: Array) -> _Pairs:
     sums = parts.sum(1, keepdims=True)
     with np.errstate(divide="ignore"):
         log_sums = (np.log(sums) + top)[:, 0]
-    return _Pairs(log_sums, parts / np.where(sums == 0, 1, sums) * slope)
+    return _Pairs(log_sums, parts / np.where(sums == 0, 1, sums) * gradient)
 
 
 def _checked(name: str, y: Any) -> NDArray[np.int32]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cdl._common.validation import class_number, flag, number, whole
 from cdl.losses.core_loss import CompiledLoss
-from cdl.losses.loss import as_array, family, function_of
+from cdl.losses.loss import as_array, function_of, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class _Smoothed(CompiledLoss):
         }
 
 
-@family.add()
+@registry.add()
 class BinaryCrossentropy(_Smoothed):
     """``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
 
@@ -98,7 +98,7 @@ def binary_crossentropy(
     return BinaryCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class CategoricalCrossentropy(_Smoothed):
     """``-sum(y log p)`` over the last axis; y one-hot, or a distribution.
 
@@ -146,7 +146,7 @@ def categorical_crossentropy(
     return CategoricalCrossentropy(from_logits, label_smoothing, axis).call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class SparseCategoricalCrossentropy(CompiledLoss):
     """``-log p[y]`` for class numbers y, over the last axis of p.
 

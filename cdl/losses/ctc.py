@@ -10,7 +10,7 @@ from cdl import _core
 from cdl._ir.program import Program
 from cdl._tracing import eager
 from cdl.losses.core_loss import CompiledLoss
-from cdl.losses.loss import as_array, family, function_of
+from cdl.losses.loss import as_array, function_of, registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdl._ir.program import Instruction, Value
 
 
-@family.add()
+@registry.add()
 class CTC(CompiledLoss):
     """``-log P(labels)`` by connectionist temporal classification (Graves et al., 2006).
 

@@ -10,13 +10,13 @@ from cdl._common.validation import flag, number, whole
 from cdl._tracing.graph import operator_of
 from cdl.config import epsilon
 from cdl.losses.core_loss import CompiledLoss
-from cdl.losses.loss import Loss, family, function_of
+from cdl.losses.loss import Loss, function_of, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@family.add()
+@registry.add()
 class KLDivergence(CompiledLoss):
     """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1].
 
@@ -48,7 +48,7 @@ def kl_divergence(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     return KLDivergence().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class CategoricalGeneralizedCrossEntropy(CompiledLoss):
     """``(1 - p[y]^q) / q`` for class numbers y (Zhang and Sabuncu, 2018): robust to wrong labels.
 
@@ -128,7 +128,7 @@ class _Focal(CompiledLoss):
         }
 
 
-@family.add()
+@registry.add()
 class BinaryFocalCrossentropy(_Focal):
     """Binary crossentropy times ``(1 - p_t)^gamma``, p_t the probability of the label (Lin, 2017).
 
@@ -203,7 +203,7 @@ def binary_focal_crossentropy(
     return loss.call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class CategoricalFocalCrossentropy(_Focal):
     """``-sum(alpha (1 - p)^gamma y log p)`` over the last axis (Lin et al., 2017).
 

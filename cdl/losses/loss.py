@@ -15,7 +15,7 @@ import numpy as np
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.validation import float32, one_of
-from cdl._configs.identifiers import Family
+from cdl._configs.identifiers import Registry
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
 from cdl.data import as_numeric
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-family = Family(
+registry = Registry(
     "loss",
     "keras.losses",
     "a name, a config, a Loss or a function of (y_true, y_pred)",
@@ -56,7 +56,7 @@ class Loss(Hinting):
         dtype: "float32", which is also what None means.
     """
 
-    _inner: tuple[str, ...] = ("divisor", "masked", "reduce", "shares", "slopes", "untraced")
+    _inner: tuple[str, ...] = ("divisor", "masked", "reduce", "shares", "gradients", "untraced")
     untraced: Untraced | None = None  # why it runs in Python, once it has been tried
 
     def __init__(
@@ -173,7 +173,7 @@ def function_of(
 
     def enter(function: Function) -> Function:
         _functions[function] = cls
-        return family.add(*names)(function) if identifies else function
+        return registry.add(*names)(function) if identifies else function
 
     return enter
 

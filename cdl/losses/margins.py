@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl.losses.core_loss import CompiledLoss
-from cdl.losses.loss import family, function_of
+from cdl.losses.loss import function_of, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class _Signed(CompiledLoss):
         return program.emit("signs", (target,), target.shape)
 
 
-@family.add()
+@registry.add()
 class Hinge(_Signed):
     """``mean(max(1 - y_true y_pred, 0))`` over the last axis.
 
@@ -59,7 +59,7 @@ def hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     return Hinge().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class SquaredHinge(_Signed):
     """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
 
@@ -91,7 +91,7 @@ def squared_hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     return SquaredHinge().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class CategoricalHinge(CompiledLoss):
     """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis.
 

@@ -1,6 +1,6 @@
 """Losses of how far two sets overlap: one number for a whole batch, or for some axes.
 
-They are no sum over samples, so training takes their slopes from here, once a batch.
+They are no sum over samples, so training takes their gradients from here, once a batch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import number
-from cdl.losses.loss import Loss, family, function_of
+from cdl.losses.loss import Loss, function_of, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ TINY = 1e-7
 
 
 class _Overlap(Loss):
-    """``1 - share``, where a subclass says what the share is and its slope."""
+    """``1 - share``, where a subclass says what the share is and its gradient."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class _Overlap(Loss):
         share, _ = self._share(np.asarray(y_true), np.asarray(y_pred))
         return 1.0 - (share.reshape(()) if self.axis is None else np.squeeze(share, self.axis))
 
-    def slopes(self, y_true: Array, y_pred: Array, shares: Array) -> Array:
+    def gradients(self, y_true: Array, y_pred: Array, shares: Array) -> Array:
         """The gradient of the sum of `call`'s values, each times its share, by each prediction."""
         wide = shares if self.axis is None else np.expand_dims(shares, self.axis)
         return -self._share(y_true, y_pred)[1] * wide
@@ -52,7 +52,7 @@ class _Overlap(Loss):
         return {**super().get_config(), "axis": self.axis}
 
 
-@family.add()
+@registry.add()
 class Dice(_Overlap):
     """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
 
@@ -90,7 +90,7 @@ def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
     return _value(Dice(axis=axis), y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class Tversky(_Overlap):
     """``1 - tp / (tp + alpha fp + beta fn)``, of true and false positives and false negatives.
 

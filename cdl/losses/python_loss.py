@@ -1,7 +1,7 @@
 """Losses that users write in Python, and their gradient by central differences.
 
 The core trains with any gradient that it is handed, so a loss that is only a Python function needs
-no formula for its slope: the slope is measured, in float64.
+no formula for its gradient: the gradient is measured, in float64.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cdl._configs.identifiers import serialize
 from cdl._tracing.graph import KerasTensor
 from cdl.data.arrays import REAL_KINDS, brief
 from cdl.losses.core_loss import untouched
-from cdl.losses.loss import Loss, class_of, family
+from cdl.losses.loss import Loss, class_of, registry
 
 if TYPE_CHECKING:
     from typing import Self
@@ -77,7 +77,7 @@ class LossFunctionWrapper(Loss):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A new one from what `get_config` gave; the function is one of cdl's own."""
         fn = config["fn"]
-        return cls(**{**config, "fn": fn if callable(fn) else family.deserialize(fn)})
+        return cls(**{**config, "fn": fn if callable(fn) else registry.deserialize(fn)})
 
 
 class CalledLoss(Loss):
@@ -122,8 +122,8 @@ def numeric_gradient(
 
     If the loss gives one value for each sample, and a sample's value does not depend on the others,
     one prediction of every sample is moved at a time: 2 calls for each column of `y_pred`.
-    Otherwise 2 calls for each element. A loss with a method `slopes(y_true, y_pred, shares)`, the
-    gradient of the sum of its values times their shares, is asked instead.
+    Otherwise 2 calls for each element. A loss with a method `gradients(y_true, y_pred, shares)`,
+    the gradient of the sum of its values times their shares, is asked instead.
 
     Args:
         loss: a Loss, or a function of ``(y_true, y_pred)``.
@@ -139,17 +139,17 @@ def numeric_gradient(
         whole, sample_weight = CalledLoss(whole.loss, sample_weight), None
     y, p = np.asarray(y_true, np.float64), np.array(y_pred, np.float64)
     first = np.asarray(whole.call(y, p))
-    if hasattr(whole, "slopes") and (shares := whole.shares(first, sample_weight)) is not None:
-        return np.asarray(whole.slopes(y, p, shares), np.float32)
+    if hasattr(whole, "gradients") and (shares := whole.shares(first, sample_weight)) is not None:
+        return np.asarray(whole.gradients(y, p, shares), np.float32)
     h = _STEP.get(first.dtype.name, _STEP["float64"]) * np.maximum(np.abs(p), _SMALL)
     if p.size == 0:
         return np.zeros(p.shape, np.float32)
     shares = whole.shares(first, sample_weight) if _by_sample(whole, y, p, first, h) else None
     if shares is not None:
-        slopes = _columns(whole, y, p, h, shares)
+        gradients = _columns(whole, y, p, h, shares)
     else:
-        slopes = _elements(whole, y, p, h, sample_weight)
-    return slopes.astype(np.float32)
+        gradients = _elements(whole, y, p, h, sample_weight)
+    return gradients.astype(np.float32)
 
 
 def _by_sample(loss: Loss, y: Array, p: Array, values: Array, h: Array) -> bool:
@@ -165,7 +165,7 @@ def _by_sample(loss: Loss, y: Array, p: Array, values: Array, h: Array) -> bool:
 
 def _columns(loss: Loss, y: Array, p: Array, h: Array, shares: Array) -> Array:
     rows, steps = p.reshape(len(p), -1), h.reshape(len(p), -1)
-    slopes = np.empty_like(rows)
+    gradients = np.empty_like(rows)
     for j in range(rows.shape[1]):
         kept = rows[:, j].copy()
         rows[:, j] = kept + steps[:, j]
@@ -174,13 +174,13 @@ def _columns(loss: Loss, y: Array, p: Array, h: Array, shares: Array) -> Array:
         below = np.asarray(loss.call(y, p), np.float64)
         rows[:, j] = kept
         change = ((above - below) * shares).reshape(len(p), -1).sum(1)
-        slopes[:, j] = change / (2 * steps[:, j])
-    return slopes.reshape(p.shape)
+        gradients[:, j] = change / (2 * steps[:, j])
+    return gradients.reshape(p.shape)
 
 
 def _elements(loss: Loss, y: Array, p: Array, h: Array, sample_weight: Any) -> Array:
     flat, steps = p.reshape(-1), h.reshape(-1)
-    slopes = np.empty_like(flat)
+    gradients = np.empty_like(flat)
     for i in range(flat.size):
         kept = flat[i]
         flat[i] = kept + steps[i]
@@ -188,5 +188,5 @@ def _elements(loss: Loss, y: Array, p: Array, h: Array, sample_weight: Any) -> A
         flat[i] = kept - steps[i]
         below = float(loss.reduce(loss.call(y, p), sample_weight))
         flat[i] = kept
-        slopes[i] = (above - below) / (2 * steps[i])
-    return slopes.reshape(p.shape)
+        gradients[i] = (above - below) / (2 * steps[i])
+    return gradients.reshape(p.shape)

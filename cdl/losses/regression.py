@@ -8,13 +8,13 @@ import numpy as np
 
 from cdl._common.validation import number, whole
 from cdl.losses.core_loss import CompiledLoss
-from cdl.losses.loss import family, function_of
+from cdl.losses.loss import function_of, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@family.add()
+@registry.add()
 class MeanSquaredError(CompiledLoss):
     """``mean((y_true - y_pred)^2)`` over the last axis.
 
@@ -46,7 +46,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     return MeanSquaredError().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class MeanAbsoluteError(CompiledLoss):
     """``mean(|y_true - y_pred|)`` over the last axis.
 
@@ -78,7 +78,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     return MeanAbsoluteError().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class MeanAbsolutePercentageError(CompiledLoss):
     """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis.
 
@@ -110,7 +110,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> NDArray[np.float
     return MeanAbsolutePercentageError().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class MeanSquaredLogarithmicError(CompiledLoss):
     """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7.
 
@@ -142,7 +142,7 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> NDArray[np.float
     return MeanSquaredLogarithmicError().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class LogCosh(CompiledLoss):
     """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
 
@@ -174,7 +174,7 @@ def log_cosh(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     return LogCosh().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class Poisson(CompiledLoss):
     """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
 
@@ -206,7 +206,7 @@ def poisson(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     return Poisson().call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class Huber(CompiledLoss):
     """The mean of ``e^2 / 2`` for errors up to delta, of ``delta |e| - delta^2 / 2`` beyond.
 
@@ -247,7 +247,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> NDArray[np.float32]:
     return Huber(delta).call(y_true, y_pred)
 
 
-@family.add()
+@registry.add()
 class CosineSimilarity(CompiledLoss):
     """``-sum(a b)`` with a and b the targets and predictions divided by their norms: -1 is best.
 

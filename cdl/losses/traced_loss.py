@@ -1,6 +1,6 @@
 """Losses that users write with `cdl.ops`: run once on symbolic values, then compiled.
 
-A function of ``(y_true, y_pred)``, or the `call` of a Loss, that can be followed becomes
+A function of ``(y_true, y_pred)``, or the `call` of a Loss, that can be traced becomes
 instructions. One that cannot, such as one in NumPy, is called once a batch (python.py).
 """
 
@@ -89,7 +89,7 @@ def traced(
     output_shape: Sequence[int | None],
     traces: bool = True,
 ) -> Loss:
-    """The same loss as instructions, if what it does can be followed; else itself.
+    """The same loss as instructions, if what it does can be traced; else itself.
 
     Args:
         loss: of the user's.
@@ -97,7 +97,7 @@ def traced(
         output_shape: shape of the predictions, batch axis included.
         traces: whether a loss of the user's is tried.
     """
-    if is_compiled(loss) or hasattr(loss, "slopes"):
+    if is_compiled(loss) or hasattr(loss, "gradients"):
         return loss
     if not traces and not isinstance(loss, CompiledLoss):
         return loss

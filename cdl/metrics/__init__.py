@@ -76,7 +76,7 @@ from cdl.metrics.loss_metrics import (
     SparseCategoricalCrossentropy,
     SquaredHinge,
 )
-from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric, Sum, family, name_of
+from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric, Sum, name_of, registry
 from cdl.metrics.rate_at_rate import (
     PrecisionAtRecall,
     RecallAtPrecision,
@@ -167,7 +167,7 @@ __all__ = [
     "top_k_categorical_accuracy",
 ]
 
-get, serialize, deserialize = family.get, family.serialize, family.deserialize
+get, serialize, deserialize = registry.get, registry.serialize, registry.deserialize
 __getattr__ = short_names(__name__)  # mse and its like, of Keras 2
 
 _accuracies: dict[str, type[Metric]] = {
@@ -198,7 +198,7 @@ def resolve(
         ValueError: nothing that a metric can be made of.
     """
     if identifier is None:
-        raise family.not_one(identifier)
+        raise registry.not_one(identifier)
     name = identifier if isinstance(identifier, str) else None
     if name is not None and name.lower() in ("accuracy", "acc"):
         return _accuracies[losses.kind_of_targets(y_shape, output_shape)](name=name)
@@ -208,12 +208,12 @@ def resolve(
         return metric
     name = getattr(metric, "name", None) or name_of(metric)
     loss = class_of(metric)
-    if loss is losses.CosineSimilarity or name not in family.names():
+    if loss is losses.CosineSimilarity or name not in registry.names():
         compiled = loss() if loss is not None else None  # a loss that is no metric by itself
         if isinstance(compiled, CompiledLoss):
             return MeanOfLoss(compiled, name)
     elif isinstance(metric, FunctionType) and not is_users(metric):
-        own: Metric = family.find(name)(name=name)  # a function that a class stands for
+        own: Metric = registry.find(name)(name=name)  # a function that a class stands for
         return own
     mean = MeanMetricWrapper(metric, name=name)
     return traced(mean, y_shape, output_shape) if traces else mean

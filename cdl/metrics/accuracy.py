@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import flag, number, whole
 from cdl.metrics.core_metric import CompiledMetric, ElementMetric
-from cdl.metrics.metric import family
+from cdl.metrics.metric import registry
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-@family.add()
+@registry.add()
 class Accuracy(ElementMetric):
     """How often predictions equal targets, as numbers.
 
@@ -29,7 +29,7 @@ class Accuracy(ElementMetric):
         super().__init__(name, dtype)
 
 
-@family.add()
+@registry.add()
 class BinaryAccuracy(ElementMetric):
     """How often ``y_pred > threshold`` is what ``y_true``, 0 or 1, says.
 
@@ -53,7 +53,7 @@ class BinaryAccuracy(ElementMetric):
         return {**super().get_config(), "threshold": self.threshold}
 
 
-@family.add()
+@registry.add()
 class CategoricalAccuracy(CompiledMetric):
     """How often the largest prediction is where the largest target is.
 
@@ -69,7 +69,7 @@ class CategoricalAccuracy(CompiledMetric):
         super().__init__(name, dtype)
 
 
-@family.add()
+@registry.add()
 class SparseCategoricalAccuracy(CompiledMetric):
     """How often the largest prediction is that of the target, a class number.
 
@@ -85,7 +85,7 @@ class SparseCategoricalAccuracy(CompiledMetric):
         super().__init__(name, dtype)
 
 
-@family.add()
+@registry.add()
 class TopKCategoricalAccuracy(CompiledMetric):
     """How often the prediction where the largest target is, is among the k largest.
 
@@ -111,7 +111,7 @@ class TopKCategoricalAccuracy(CompiledMetric):
         return {**super().get_config(), "k": self.k}
 
 
-@family.add()
+@registry.add()
 class SparseTopKCategoricalAccuracy(CompiledMetric):
     """How often the prediction of the target, a class number, is among the k largest.
 

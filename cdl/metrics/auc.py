@@ -12,7 +12,7 @@ from cdl._configs import allocation_limit
 from cdl.config import epsilon
 from cdl.metrics.confusion import FN, FP, TN, TP, Confusion, are_even
 from cdl.metrics.core_metric import divided
-from cdl.metrics.metric import family
+from cdl.metrics.metric import registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ _CURVES = ("ROC", "PR", "PRGAIN")
 _SUMMATIONS = ("interpolation", "majoring", "minoring")
 
 
-@family.add()
+@registry.add()
 class AUC(Confusion):
     """The area under a curve of two rates, as a sum over the steps between thresholds.
 

@@ -12,7 +12,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl.metrics.call_metrics import score
 from cdl.metrics.core_metric import Tally, divided
-from cdl.metrics.metric import family
+from cdl.metrics.metric import registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,7 +182,7 @@ class _Count(Confusion):
         return {**super().get_config(), "thresholds": self.init_thresholds}
 
 
-@family.add()
+@registry.add()
 class TruePositives(_Count):
     """The (weighted) number of positive predictions whose target is not 0.
 
@@ -196,7 +196,7 @@ class TruePositives(_Count):
     condition = TP
 
 
-@family.add()
+@registry.add()
 class TrueNegatives(_Count):
     """The (weighted) number of negative predictions whose target is 0.
 
@@ -210,7 +210,7 @@ class TrueNegatives(_Count):
     condition = TN
 
 
-@family.add()
+@registry.add()
 class FalsePositives(_Count):
     """The (weighted) number of positive predictions whose target is 0.
 
@@ -224,7 +224,7 @@ class FalsePositives(_Count):
     condition = FP
 
 
-@family.add()
+@registry.add()
 class FalseNegatives(_Count):
     """The (weighted) number of negative predictions whose target is not 0.
 
@@ -279,7 +279,7 @@ class _Share(Confusion):
         }
 
 
-@family.add()
+@registry.add()
 class Precision(_Share):
     """``true_positives / (true_positives + false_positives)``: how many positives are right.
 
@@ -296,7 +296,7 @@ class Precision(_Share):
     false_positives: State
 
 
-@family.add()
+@registry.add()
 class Recall(_Share):
     """``true_positives / (true_positives + false_negatives)``: how many to find are found.
 

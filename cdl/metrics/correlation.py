@@ -8,7 +8,7 @@ from cdl._common.validation import axes
 from cdl.losses import rowwise
 from cdl.losses.loss import as_array
 from cdl.metrics.core_metric import CompiledMetric
-from cdl.metrics.metric import family
+from cdl.metrics.metric import registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ class AlongAxis(CompiledMetric):
         return rowwise.values_of(self.op, self.row, y, p, self.parameters())
 
 
-@family.add()
+@registry.add()
 class CosineSimilarity(AlongAxis):
     """The mean of ``sum(y_true y_pred) / (|y_true| |y_pred|)``: 1 is alike, -1 opposite.
 
@@ -55,7 +55,7 @@ class CosineSimilarity(AlongAxis):
         super().__init__(name, dtype, axis)
 
 
-@family.add()
+@registry.add()
 class PearsonCorrelation(AlongAxis):
     """The mean of ``covariance / (deviation of y_true * deviation of y_pred)`` of each line.
 
@@ -78,7 +78,7 @@ class PearsonCorrelation(AlongAxis):
         return {**super().get_config(), "axis": self.axis}
 
 
-@family.add()
+@registry.add()
 class ConcordanceCorrelation(AlongAxis):
     """The mean of Lin's coefficient, ``2 covariance / (variances + (difference of means)^2)``.
 

@@ -10,7 +10,7 @@ import numpy as np
 from cdl._common.validation import expected, one_of
 from cdl.config import epsilon
 from cdl.metrics.core_metric import Tally
-from cdl.metrics.metric import family
+from cdl.metrics.metric import registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STATES = ("true_positives", "false_positives", "false_negatives", "intermediate_weights")
 
 
-@family.add()
+@registry.add()
 class FBetaScore(Tally):
     """``(1 + beta^2) precision recall / (beta^2 precision + recall)`` of each label.
 
@@ -133,7 +133,7 @@ class FBetaScore(Tally):
         }
 
 
-@family.add()
+@registry.add()
 class F1Score(FBetaScore):
     """``2 precision recall / (precision + recall)`` of each label: FBetaScore with beta 1.
 

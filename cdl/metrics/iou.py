@@ -21,7 +21,7 @@ from cdl._configs import allocation_limit
 from cdl.config import epsilon
 from cdl.losses.loss import as_array
 from cdl.metrics.core_metric import Tally
-from cdl.metrics.metric import family
+from cdl.metrics.metric import registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ _CAST = (
 )
 
 
-@family.add()
+@registry.add()
 class IoU(Tally):
     """``intersection / union`` of target and predicted classes, the mean over some of them.
 
@@ -190,7 +190,7 @@ class IoU(Tally):
     _fixed: tuple[str, ...] = ()  # what a subclass's constructor does not take
 
 
-@family.add()
+@registry.add()
 class BinaryIoU(IoU):
     """IoU of two classes: predictions of at least a threshold are class 1.
 
@@ -218,7 +218,7 @@ class BinaryIoU(IoU):
         return {**super().get_config(), "threshold": self.threshold}
 
 
-@family.add()
+@registry.add()
 class MeanIoU(IoU):
     """The mean of the IoU of all classes.
 
@@ -248,7 +248,7 @@ class MeanIoU(IoU):
         super().__init__(n, range(n), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
 
 
-@family.add()
+@registry.add()
 class OneHotIoU(IoU):
     """IoU of one-hot targets, and of predictions that are scores of classes.
 
@@ -279,7 +279,7 @@ class OneHotIoU(IoU):
         )
 
 
-@family.add()
+@registry.add()
 class OneHotMeanIoU(MeanIoU):
     """MeanIoU of one-hot targets, and of predictions that are scores of classes.
 

@@ -9,7 +9,7 @@ import numpy as np
 from cdl import losses
 from cdl.losses.loss import as_array, weighted
 from cdl.metrics.core_metric import CompiledMetric
-from cdl.metrics.metric import Mean, family
+from cdl.metrics.metric import Mean, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class MeanOfLoss(CompiledMetric):
         return {**super().get_config(), **self._shown}
 
 
-@family.add("bce", "BCE")
+@registry.add("bce", "BCE")
 class BinaryCrossentropy(MeanOfLoss):
     """The mean of `losses.BinaryCrossentropy`.
 
@@ -90,7 +90,7 @@ class BinaryCrossentropy(MeanOfLoss):
         )
 
 
-@family.add()
+@registry.add()
 class CategoricalCrossentropy(MeanOfLoss):
     """The mean of `losses.CategoricalCrossentropy`.
 
@@ -116,7 +116,7 @@ class CategoricalCrossentropy(MeanOfLoss):
         )
 
 
-@family.add()
+@registry.add()
 class SparseCategoricalCrossentropy(MeanOfLoss):
     """The mean of `losses.SparseCategoricalCrossentropy`.
 
@@ -156,7 +156,7 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
         Mean.update_state(self, values, counted * weight)
 
 
-@family.add("mape", "MAPE")
+@registry.add("mape", "MAPE")
 class MeanAbsolutePercentageError(MeanOfLoss):
     """The mean of ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``.
 
@@ -171,7 +171,7 @@ class MeanAbsolutePercentageError(MeanOfLoss):
         super().__init__(losses.MeanAbsolutePercentageError(), name, dtype)
 
 
-@family.add("msle", "MSLE")
+@registry.add("msle", "MSLE")
 class MeanSquaredLogarithmicError(MeanOfLoss):
     """The mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
 
@@ -186,7 +186,7 @@ class MeanSquaredLogarithmicError(MeanOfLoss):
         super().__init__(losses.MeanSquaredLogarithmicError(), name, dtype)
 
 
-@family.add()
+@registry.add()
 class LogCoshError(MeanOfLoss):
     """The mean of ``log(cosh(y_pred - y_true))``.
 
@@ -199,7 +199,7 @@ class LogCoshError(MeanOfLoss):
         super().__init__(losses.LogCosh(), name, dtype)
 
 
-@family.add()
+@registry.add()
 class KLDivergence(MeanOfLoss):
     """The mean of ``sum(y_true log(y_true / y_pred))``, both within [1e-7, 1].
 
@@ -212,7 +212,7 @@ class KLDivergence(MeanOfLoss):
         super().__init__(losses.KLDivergence(), name, dtype)
 
 
-@family.add()
+@registry.add()
 class Poisson(MeanOfLoss):
     """The mean of ``y_pred - y_true log(y_pred + 1e-7)``.
 
@@ -225,7 +225,7 @@ class Poisson(MeanOfLoss):
         super().__init__(losses.Poisson(), name, dtype)
 
 
-@family.add()
+@registry.add()
 class Hinge(MeanOfLoss):
     """The mean of ``max(1 - y_true y_pred, 0)``; labels 0 count as -1.
 
@@ -238,7 +238,7 @@ class Hinge(MeanOfLoss):
         super().__init__(losses.Hinge(), name, dtype)
 
 
-@family.add()
+@registry.add()
 class SquaredHinge(MeanOfLoss):
     """The mean of ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1.
 
@@ -251,7 +251,7 @@ class SquaredHinge(MeanOfLoss):
         super().__init__(losses.SquaredHinge(), name, dtype)
 
 
-@family.add()
+@registry.add()
 class CategoricalHinge(MeanOfLoss):
     """The mean of ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
 

@@ -16,12 +16,12 @@ from cdl._common.errors import Hinting
 from cdl._common.naming import snake_case, unique
 from cdl._common.validation import expected
 from cdl._configs import allocation_limit
-from cdl._configs.identifiers import Family, serialize
+from cdl._configs.identifiers import Registry, serialize
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.losses.loss import Loss, as_array, same_rank
-from cdl.losses.loss import family as losses
+from cdl.losses.loss import registry as losses
 from cdl.metrics.call_metrics import observe
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-family = Family(
+registry = Registry(
     "metric", "keras.metrics", "a name, a config, a Metric or a function of (y_true, y_pred)"
 )
 
@@ -183,7 +183,7 @@ class Metric(Hinting):
         return f"<{type(self).__name__} name={self.name}>"
 
 
-@family.add()
+@registry.add()
 class Sum(Metric):
     """The (weighted) sum of all values.
 
@@ -211,7 +211,7 @@ class Sum(Metric):
         return self.total.numpy()[()]
 
 
-@family.add()
+@registry.add()
 class Mean(Metric):
     """The (weighted) mean of all values: those of one sample are averaged first.
 
@@ -268,7 +268,7 @@ class Mean(Metric):
         return (kept if kept.kind == "f" else np.dtype(np.float32)).type(value)
 
 
-@family.add()
+@registry.add()
 class MeanMetricWrapper(Mean):
     """The mean of what a function gives for each sample.
 

@@ -10,7 +10,7 @@ from cdl._common.validation import number, positive_int, whole
 from cdl._configs import allocation_limit
 from cdl.metrics.confusion import FN, FP, TN, TP, Confusion
 from cdl.metrics.core_metric import divided
-from cdl.metrics.metric import family
+from cdl.metrics.metric import registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +83,7 @@ def _share(part: Any, rest: Any) -> Array:
     return divided(a, np.add(a, b, dtype=np.float64)).astype(np.float32)
 
 
-@family.add()
+@registry.add()
 class SensitivityAtSpecificity(_TradeOff):
     """The largest recall where specificity is at least a value.
 
@@ -112,7 +112,7 @@ class SensitivityAtSpecificity(_TradeOff):
         return self.specificities(), self.recalls()
 
 
-@family.add()
+@registry.add()
 class SpecificityAtSensitivity(_TradeOff):
     """The largest specificity where recall is at least a value.
 
@@ -141,7 +141,7 @@ class SpecificityAtSensitivity(_TradeOff):
         return self.recalls(), self.specificities()
 
 
-@family.add()
+@registry.add()
 class PrecisionAtRecall(_TradeOff):
     """The largest precision where recall is at least a value.
 
@@ -170,7 +170,7 @@ class PrecisionAtRecall(_TradeOff):
         return self.recalls(), self.precisions()
 
 
-@family.add()
+@registry.add()
 class RecallAtPrecision(_TradeOff):
     """The largest recall where precision is at least a value.
 

@@ -11,7 +11,7 @@ import numpy as np
 from cdl._common.errors import warn
 from cdl._common.validation import expected, one_of, whole
 from cdl.metrics.core_metric import CompiledMetric, ElementMetric, Tally
-from cdl.metrics.metric import Mean, family
+from cdl.metrics.metric import Mean, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-@family.add("mse", "MSE")
+@registry.add("mse", "MSE")
 class MeanSquaredError(CompiledMetric):
     """The mean of ``(y_true - y_pred)^2``.
 
@@ -35,7 +35,7 @@ class MeanSquaredError(CompiledMetric):
         super().__init__(name, dtype)
 
 
-@family.add()
+@registry.add()
 class RootMeanSquaredError(ElementMetric):
     """``sqrt(mean((y_true - y_pred)^2))``, the root taken once, of the mean over all.
 
@@ -57,7 +57,7 @@ class RootMeanSquaredError(ElementMetric):
         return float(np.sqrt(Mean.finish(total, count)))
 
 
-@family.add("mae", "MAE")
+@registry.add("mae", "MAE")
 class MeanAbsoluteError(CompiledMetric):
     """The mean of ``|y_true - y_pred|``.
 
@@ -73,7 +73,7 @@ class MeanAbsoluteError(CompiledMetric):
         super().__init__(name, dtype)
 
 
-@family.add()
+@registry.add()
 class R2Score(Tally):
     """``1 - sum((y_true - y_pred)^2) / sum((y_true - mean)^2)``, over all batches.
 

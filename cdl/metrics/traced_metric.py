@@ -40,7 +40,7 @@ class TracedStates:
         output_shape: shape of the predictions, batch axis included.
 
     Raises:
-        NotFollowedError: its `update_state` cannot be followed.
+        NotFollowedError: its `update_state` cannot be traced.
     """
 
     wants = "traced"
@@ -174,7 +174,7 @@ def with_states(
 
 
 class TracedMean(MeanMetricWrapper, Compiled):
-    """The mean of what a function gives, where that can be followed.
+    """The mean of what a function gives, where that can be traced.
 
     Args:
         metric: the function's mean as Python code would keep it.
@@ -205,7 +205,7 @@ class TracedMean(MeanMetricWrapper, Compiled):
 def traced(
     metric: MeanMetricWrapper, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
 ) -> MeanMetricWrapper:
-    """The same as instructions, if what the function does can be followed; else itself.
+    """The same as instructions, if what the function does can be traced; else itself.
 
     Args:
         metric: of a function of the user's.

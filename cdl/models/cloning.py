@@ -126,7 +126,7 @@ class _Cloner:
         return Sequential(layers, trainable=model.trainable, name=model.name)
 
     def _functional(self, model: Model, input_tensors: Any) -> Model:
-        assert model._wiring is not None
+        assert model._model_graph is not None
         inputs = self._inputs(model, input_tensors)
         pairs = zip(tree.flatten(model.input), tree.flatten(inputs), strict=True)
         fresh = {id(old): new for old, new in pairs}
@@ -134,7 +134,7 @@ class _Cloner:
         def swap(leaf: Any) -> Any:
             return fresh[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
 
-        for node in model._wiring.graph.nodes:
+        for node in model._model_graph.graph.nodes:
             args = tree.map_structure(swap, node.args) if node.args else ()
             kwargs = tree.map_structure(swap, node.kwargs) if node.kwargs else {}
             operation = self._clone_of(node.operation)

@@ -45,8 +45,8 @@ class Functional(Model):
 
     def get_config(self) -> dict[str, Any]:
         """Name, layers, and how they are connected."""
-        assert self._wiring is not None
-        return {"name": self.name, "trainable": self.trainable, **config_of(self._wiring)}
+        assert self._model_graph is not None
+        return {"name": self.name, "trainable": self.trainable, **config_of(self._model_graph)}
 
     @classmethod
     def from_config(
@@ -69,5 +69,7 @@ class Functional(Model):
         return model
 
 
-serialization.at_home("keras", Functional)
-serialization.at_home("keras.src.models.functional", Functional)  # where Keras says that it is
+serialization.register_public("keras", Functional)
+serialization.register_public(
+    "keras.src.models.functional", Functional
+)  # where Keras says that it is

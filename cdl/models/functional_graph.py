@@ -1,4 +1,4 @@
-"""Wired: a model that has a graph, from `Model(inputs, outputs)` or a traced `call`.
+"""FunctionalGraph: a model that has a graph, from `Model(inputs, outputs)` or a traced `call`.
 
 A model that was made of symbolic tensors keeps them. One with a `call` of its own is traced when it
 is built, for the structure and the shapes of its inputs, and anew for each program, since what it
@@ -20,35 +20,38 @@ from cdl._tracing.graph import KerasTensor
 from cdl.data import as_numeric, brief
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted
-from cdl.models.graph import Wiring, check_samples_first, wire
+from cdl.models.graph import ModelGraph, check_samples_first, wire
 from cdl.trainers.compile_utils import up_to
-from cdl.trainers.signature import Ends, Info, ends_of, flat, names_of_inputs
+from cdl.trainers.signature import Info, Signature, flat, names_of_inputs, signature_of_graph
 
 Shape = tuple[int | None, ...]
 
 
-class Wired(Layer):
+class FunctionalGraph(Layer):
     """Mixin of models: structured inputs and outputs, and the graph between them."""
 
     name: str
     built: bool
-    _wiring: Wiring | None = None
+    _model_graph: ModelGraph | None = None
     _inputs_struct: Any = None  # symbolic tensors, nested as data are handed in
     _outputs_struct: Any = None
-    _ends: Ends | None = None
+    _signature: Signature | None = None
     _call_nodes: tuple[graphs.Node, ...] | list[graphs.Node] = ()  # of the first trace of `call`
     _call_inputs: Sequence[KerasTensor] = ()  # what they begin at
     _building_specs = False
 
     def _wire(self, inputs: Any, outputs: Any) -> None:
         """Become the model between symbolic tensors."""
-        self._wiring = wire(f"{type(self).__name__} {self.name!r}", inputs, outputs)
-        self._inputs_struct, self._outputs_struct = self._wiring.inputs, self._wiring.outputs
+        self._model_graph = wire(f"{type(self).__name__} {self.name!r}", inputs, outputs)
+        self._inputs_struct, self._outputs_struct = (
+            self._model_graph.inputs,
+            self._model_graph.outputs,
+        )
         self.built = True
 
     def _is_closed(self) -> bool:
         """Whether no more weights may be added: a graph is there before a class adds its own."""
-        return self._wiring is None and super()._is_closed()
+        return self._model_graph is None and super()._is_closed()
 
     # --- what it is made of, as Keras names it ---
 
@@ -91,25 +94,25 @@ class Wired(Layer):
     def output_names(self) -> list[str]:
         """The names of the outputs, by which losses and metrics are given."""
         structure = self._structure_of("output", self._outputs_struct)
-        if self._wiring is None:
+        if self._model_graph is None:
             return [info.name for info in self._output_infos()]
         return [tensor._keras_history.operation.name for tensor in tree.flatten(structure)]
 
     @property
     def operations(self) -> list[Any]:
         """Layers, Inputs included, and the functions of `cdl.ops` between them, in order."""
-        return [] if self._wiring is None else list(self._wiring.operations)
+        return [] if self._model_graph is None else list(self._model_graph.operations)
 
     def _calls_by_layer(self) -> dict[int, list[graphs.Node]]:
         """The calls that belong to the model, by the identity of the layer or function."""
         found: dict[int, list[graphs.Node]] = {}
-        for node in self._call_nodes if self._wiring is None else self._wiring.nodes:
+        for node in self._call_nodes if self._model_graph is None else self._model_graph.nodes:
             found.setdefault(id(node.operation), []).append(node)
         return found
 
     def _branches(self) -> bool:
         """Whether the model is more than a straight line."""
-        nodes = [] if self._wiring is None else self._wiring.nodes
+        nodes = [] if self._model_graph is None else self._model_graph.nodes
         pairs = itertools.pairwise(nodes)
         return any([t.node for t in after.inputs] != [node] for node, after in pairs)
 
@@ -131,28 +134,30 @@ class Wired(Layer):
 
     # --- as those who run it see it ---
 
-    def _flat_ends(self) -> Ends:
+    def _flat_signature(self) -> Signature:
         """Inputs and outputs as flat lists; they are asked for with every batch."""
-        ends, inputs, outputs = self._ends, self._inputs_struct, self._outputs_struct
+        ends, inputs, outputs = self._signature, self._inputs_struct, self._outputs_struct
         if ends is None or ends.of[0] is not inputs or ends.of[1] is not outputs:
-            ends = self._ends = ends_of(inputs, outputs, self._wiring is not None)
+            ends = self._signature = signature_of_graph(
+                inputs, outputs, self._model_graph is not None
+            )
         return ends
 
     def _input_infos(self) -> tuple[Info, ...]:
-        return self._flat_ends().inputs
+        return self._flat_signature().inputs
 
     def _output_infos(self) -> tuple[Info, ...]:
         self._structure_of("output", self._outputs_struct)
-        return self._flat_ends().outputs
+        return self._flat_signature().outputs
 
     def _input_names(self) -> list[str]:
-        return self._flat_ends().input_names
+        return self._flat_signature().input_names
 
     def _output_names(self) -> list[str] | None:
-        return None if self._outputs_struct is None else self._flat_ends().output_names
+        return None if self._outputs_struct is None else self._flat_signature().output_names
 
     def _output_nest(self) -> Any:
-        return self._flat_ends().output_nest
+        return self._flat_signature().output_nest
 
     def _packed_outputs(self, outputs: list[Any]) -> Any:
         for i, tensor in enumerate(tree.flatten(self._outputs_struct)):
@@ -173,7 +178,7 @@ class Wired(Layer):
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
         if self._inputs_struct is None:
             self._build_from(x, call)
-        ends = self._flat_ends()
+        ends = self._flat_signature()
         if ends.nested:
             structure = self._inputs_struct
             x, expected = _arrays_as_leaves(x), tree.lists_to_tuples(structure)
@@ -190,7 +195,7 @@ class Wired(Layer):
         return flat(x, ends.input_names, f"{call}: x", "input")
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:
-        ends = self._flat_ends()
+        ends = self._flat_signature()
         names = ends.output_names
         if len(names) == 1 and type(y) is np.ndarray:
             return [y]
@@ -207,8 +212,8 @@ class Wired(Layer):
 
     def lower(self, program: Program, x: Any) -> Any:
         """Append the graph, from values nested as the inputs are."""
-        assert self._wiring is not None
-        y = self._wiring.graph.lower(program, tree.flatten(self._nested_inputs(x)))
+        assert self._model_graph is not None
+        y = self._model_graph.graph.lower(program, tree.flatten(self._nested_inputs(x)))
         return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
 
     def _nested_inputs(self, x: Any) -> Any:
@@ -234,7 +239,7 @@ class Wired(Layer):
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
-        if is_scripted(type(self)) or self._wiring is None:
+        if is_scripted(type(self)) or self._model_graph is None:
             return super().compute_output_spec(*args, **kwargs)
         given = graphs.tensors_in((args, kwargs))
         rows = given[0].shape[:1] if given and given[0].lead == 1 else (None,)
@@ -254,14 +259,14 @@ class Wired(Layer):
         Raises:
             ValueError: they do not fit the inputs.
         """
-        if is_scripted(type(self)) or self._wiring is None:
+        if is_scripted(type(self)) or self._model_graph is None:
             return super().compute_output_shape(input_shape)
         self.check_input(input_shape)
         return _shapes(self.compute_output_spec(tree.map_shape_structure(KerasTensor, input_shape)))
 
     def check_input(self, shapes: Any) -> None:
         """Refuse inputs whose shapes, batch axis included, do not fit; ValueError."""
-        if self._wiring is None:
+        if self._model_graph is None:
             return
         given = _flat_shapes(shapes)
         infos = self._input_infos()

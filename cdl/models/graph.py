@@ -17,7 +17,7 @@ from cdl.data import brief
 from cdl.layers import Input
 
 
-class Wiring(NamedTuple):
+class ModelGraph(NamedTuple):
     """What a model is made of.
 
     Attributes:
@@ -35,7 +35,7 @@ class Wiring(NamedTuple):
     operations: list[Any]
 
 
-def wire(owner: str, inputs: Any, outputs: Any) -> Wiring:
+def wire(owner: str, inputs: Any, outputs: Any) -> ModelGraph:
     """The wiring between symbolic tensors.
 
     Args:
@@ -79,7 +79,7 @@ def wire(owner: str, inputs: Any, outputs: Any) -> Wiring:
                 f'{owner}: the name "{each.name}" is used by two layers: all layers should have '
                 "unique names, give one of them another name="
             )
-    return Wiring(inputs, outputs, graph, nodes, operations)
+    return ModelGraph(inputs, outputs, graph, nodes, operations)
 
 
 def _warn_of_other_names(inputs: dict[Any, Any]) -> None:

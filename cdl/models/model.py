@@ -15,13 +15,13 @@ from cdl.data import arrays_of_weights
 from cdl.layers import Layer
 from cdl.layers.call_arguments import parameters_of
 from cdl.layers.calling import is_scripted
-from cdl.models.functional_graph import Wired
+from cdl.models.functional_graph import FunctionalGraph
 from cdl.models.serialization import Configured
 from cdl.models.summary import html_of, print_summary
 from cdl.trainers import predict
 
 
-class Model(Configured, Wired):
+class Model(Configured, FunctionalGraph):
     """Layers that work as one: `Model(inputs, outputs)`, or a class of your own with a `call`.
 
     ::
@@ -177,13 +177,13 @@ class Model(Configured, Wired):
         Args:
             input_shape: the shape of the input, batch axis first; several nested as the inputs.
         """
-        if self._wiring is None and input_shape is not None:
+        if self._model_graph is None and input_shape is not None:
             self._build_for_specs(tree.map_shape_structure(graph.KerasTensor, input_shape))
         self.built = True
 
     def get_build_config(self) -> dict[str, Any] | None:
         """The shapes of the inputs that a model with a `call` of its own was built with."""
-        if self._wiring is None and self._inputs_struct is not None:
+        if self._model_graph is None and self._inputs_struct is not None:
             return {"input_shape": tree.map_structure(lambda t: t.shape, self._inputs_struct)}
         return super().get_build_config()
 

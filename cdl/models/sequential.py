@@ -182,7 +182,7 @@ class Sequential(Model):
         shapes = self._shapes if self._all_but_last_are_built() else []
         self.built = False
         self._shapes = []
-        self._wiring = self._inputs_struct = self._outputs_struct = None
+        self._model_graph = self._inputs_struct = self._outputs_struct = None
         self._build_shape = None
         self._forget_programs()
         self._tell_outer()
@@ -282,7 +282,7 @@ class Sequential(Model):
 
         Keras does so at once; but few ask, and many models are made.
         """
-        if self._wiring is None and self.built:
+        if self._model_graph is None and self.built:
             assert self._input is not None
             x = self._input.output
             y = x
@@ -438,4 +438,4 @@ def _shape_of_first(layer: Any) -> Shape | None:
     return None
 
 
-serialization.at_home("keras", Sequential)
+serialization.register_public("keras", Sequential)

@@ -14,9 +14,9 @@ from cdl._common.errors import warn
 from cdl._configs import serialization
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing.graph import KerasTensor, Node
-from cdl._tracing.keras_tensor import SampleCount
-from cdl._tracing.operation import ROWS, Operation, Row, signature_of
-from cdl.models.graph import Wiring
+from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._tracing.operation import OP_DEFS, OpDef, Operation, signature_of
+from cdl.models.graph import ModelGraph
 from cdl.trainers.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -38,18 +38,18 @@ _OF_CALLS = {
 # --- writing ---
 
 
-def config_of(wiring: Wiring) -> dict[str, Any]:
+def config_of(model_graph: ModelGraph) -> dict[str, Any]:
     """The keys "layers", "input_layers" and "output_layers" of a model's config."""
-    own = {id(node) for node in wiring.nodes}
+    own = {id(node) for node in model_graph.nodes}
     numbers: dict[int, int] = {}
-    for operation in wiring.operations:
+    for operation in model_graph.operations:
         count = 1 if _counts_from_one(operation) else 0
         for node in operation._inbound_nodes:
             if id(node) in own:
                 numbers[id(node)] = count
                 count += 1
     layers = []
-    for operation in wiring.operations:
+    for operation in model_graph.operations:
         nodes = [node for node in operation._inbound_nodes if id(node) in own]
         written = _operation_config(operation)
         written["name"] = operation.name
@@ -62,14 +62,14 @@ def config_of(wiring: Wiring) -> dict[str, Any]:
 
     return {
         "layers": layers,
-        "input_layers": tree.map_structure(place, wiring.inputs),
-        "output_layers": tree.map_structure(place, wiring.outputs),
+        "input_layers": tree.map_structure(place, model_graph.inputs),
+        "output_layers": tree.map_structure(place, model_graph.outputs),
     }
 
 
 def _counts_from_one(operation: Any) -> bool:
     """Keras gives a model of inputs and outputs a first node of its own."""
-    return getattr(operation, "_wiring", None) is not None and not hasattr(operation, "_stack")
+    return getattr(operation, "_model_graph", None) is not None and not hasattr(operation, "_stack")
 
 
 def _operation_config(operation: Any) -> dict[str, Any]:
@@ -88,12 +88,12 @@ def _operation_config(operation: Any) -> dict[str, Any]:
     }
 
 
-def _is_of_call(row: Row, argument: str) -> bool:
+def _is_of_call(row: OpDef, argument: str) -> bool:
     """Whether Keras keeps an argument with the call, not in the operation's config."""
     return argument in _OF_CALLS and argument not in row.saved.statics
 
 
-def _by_name(row: Row, node: Node) -> dict[str, Any]:
+def _by_name(row: OpDef, node: Node) -> dict[str, Any]:
     """The arguments of a call by the names of the parameters; operands only if they were given."""
     bound = signature_of(row.eager).bind(*node.args, **node.kwargs)
     handed = set(bound.arguments) | set(row.saved.by_name)
@@ -112,7 +112,7 @@ def _as_size(node: Node) -> Callable[[Any], Any]:
     fixed = [n // lead for n, lead in sizes if n is not None]
 
     def write(leaf: Any) -> Any:
-        if not isinstance(leaf, SampleCount):
+        if not isinstance(leaf, SymbolicBatch):
             return leaf
         return leaf.times * fixed[0] if fixed else None
 
@@ -202,7 +202,7 @@ def _made(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Any:
     if module.startswith("keras.src.ops."):
         importlib.import_module("cdl.ops")  # where the rows are made
         known_as = str(config["class_name"])
-        row = next((row for row in ROWS.values() if row.known_as == known_as), None)
+        row = next((row for row in OP_DEFS.values() if row.known_as == known_as), None)
         if row is None:
             raise TypeError(f"Could not locate operation {known_as!r} in cdl.ops")
         operation = Operation(row, str(config["config"].get("name", row.name)))
@@ -213,7 +213,7 @@ def _made(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Any:
     return make(config) if make is not None else serialization.deserialize(config, custom_objects)
 
 
-def _statics(row: Row, config: Mapping[str, Any]) -> dict[str, Any]:
+def _statics(row: OpDef, config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a function that an operation's config has.
 
     Raises:

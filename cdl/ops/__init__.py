@@ -1,7 +1,7 @@
 """Operations on arrays and on symbolic values, by the names of Keras and NumPy.
 
 On arrays they compute at once, by NumPy, in float32. On symbolic tensors, such as what the `call`
-of a layer is given while a model is made, they are written down, and run compiled.
+of a layer is given while a model is made, they are recorded, and run compiled.
 """
 
 from cdl._common.public_names import publish as _publish

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SampleCount
-from cdl._tracing.term import Term
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.config import standardize_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -74,14 +74,14 @@ def sizes_for(x: Any, shape: Any) -> Any:
     """
     if not isinstance(shape, (list, tuple)) or not shape:
         return shape
-    tensor = x.spec if isinstance(x, Term) else x
+    tensor = x.spec if isinstance(x, LoweredTensor) else x
     first = shape[0]
     if isinstance(tensor, KerasTensor) and tensor.lead and not tensor.batch_axis:
         known = tensor.shape[0]
         if first is None or (isinstance(first, int) and first == known):
-            first = SampleCount(1 if first is None else tensor.lead)
+            first = SymbolicBatch(1 if first is None else tensor.lead)
     elif first is None and graph.current_scope() is not None:
-        first = SampleCount()
+        first = SymbolicBatch()
     return (first, *shape[1:])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from cdl._ir import emit
 from cdl._ir.emit import permute
 from cdl._tracing.keras_tensor import KerasTensor
-from cdl._tracing.term import Term
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.ops.lowering import broadcast, sample_axis, value_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def chosen(program: Program, value: Value, places: Any, axis: int) -> Value:
     return emit.pick(program, value, axis, [int(i) + n * (i < 0) for i in np.ravel(places)])
 
 
-def gathered(program: Program, x: Any, indices: Term, axis: int, label: str) -> Value:
+def gathered(program: Program, x: Any, indices: LoweredTensor, axis: int, label: str) -> Value:
     """What a shared operand has at the places of a term along an axis, which these stand for."""
     variable, n = getattr(x, "variable", None), len(x.shape)
     if axis == 0:
@@ -54,13 +54,13 @@ def taken_along(program: Program, spec: KerasTensor, x: Any, indices: Any, axis:
     return emit.take_along(program, lines, places, sample_axis(spec, axis))
 
 
-def one_hot_lines(program: Program, x: Any, n: int) -> Term:
+def one_hot_lines(program: Program, x: Any, n: int) -> LoweredTensor:
     """For each number of x a line of n zeros with a 1 in its place."""
     value = value_of(program, x)
     y = program.emit("encode", (value,), (*value.shape, n), one_hot=1.0, counts=0.0)
-    if isinstance(x, Term):
-        return Term(y, x.spec.like((*x.shape, n)))
-    return Term(y, KerasTensor(y.shape, lead=0))
+    if isinstance(x, LoweredTensor):
+        return LoweredTensor(y, x.spec.like((*x.shape, n)))
+    return LoweredTensor(y, KerasTensor(y.shape, lead=0))
 
 
 def repeated(program: Program, value: Value, axis: int, count: int) -> Value:

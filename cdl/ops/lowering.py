@@ -10,8 +10,8 @@ import numpy as np
 from cdl._ir import emit as ir_emit
 from cdl._ir.elementwise import Expression, apply, argument, constant
 from cdl._ir.emit import permute
-from cdl._tracing.keras_tensor import SampleCount
-from cdl._tracing.term import Term
+from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.ops.arrays import along_samples, axes_of
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ Form = str | Callable[..., Any]
 
 def value_of(program: Program, operand: Any) -> Value:
     """The value of a term; an array as a constant, a number of samples counted."""
-    if isinstance(operand, Term):
+    if isinstance(operand, LoweredTensor):
         return operand.value
-    if isinstance(operand, SampleCount):
+    if isinstance(operand, SymbolicBatch):
         one = program.spread(program.constant(np.float32(operand.times)))
         return program.over_rows(one, "sum")
     return program.constant(np.asarray(operand, np.float32))
@@ -56,7 +56,7 @@ def broadcast(program: Program, spec: KerasTensor, operand: Any) -> Value:
 
 def is_number(operand: Any) -> bool:
     """Whether an operand is one number that is known."""
-    return not isinstance(operand, (Term, SampleCount)) and np.size(operand) == 1
+    return not isinstance(operand, (LoweredTensor, SymbolicBatch)) and np.size(operand) == 1
 
 
 # --- elementwise ---

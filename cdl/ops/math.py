@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from cdl._ir.elementwise import apply
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import Saved, operation
-from cdl._tracing.term import Term
 from cdl.ops.arrays import axes_of, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast, stop_gradient
 from cdl.ops.indexing_lowering import sorted_along
@@ -47,8 +47,8 @@ def erfinv(x: Any) -> Any:
     x = real(x).astype(np.float64)
     guess = _first_inverse(x)
     for _ in range(3):  # Newton: erf'(y) = 2 / sqrt(pi) exp(-y^2)
-        slope = 2 / np.sqrt(np.pi) * np.exp(-np.square(guess))
-        step = (_erf(guess) - x) / np.where(slope == 0, 1, slope)
+        gradient = 2 / np.sqrt(np.pi) * np.exp(-np.square(guess))
+        step = (_erf(guess) - x) / np.where(gradient == 0, 1, gradient)
         guess = guess - np.where(np.isfinite(step), step, 0)
     guess = np.where(np.abs(x) == 1, x * np.inf, guess)
     return np.where(np.abs(x) > 1, np.nan, guess).astype(np.float32)
@@ -97,7 +97,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def _top_k(program: Any, spec: Any, x: Any, k: int, sorted: bool) -> Any:
     order = sorted_along(program, negative(x), -1)[1]
-    places = Term(order, x.spec.like(dtype="int32"))
+    places = LoweredTensor(order, x.spec.like(dtype="int32"))
     first = get_item(places, (Ellipsis, slice(0, k)))
     return take_along_axis(x, first, -1), first
 

@@ -13,15 +13,15 @@ import numpy as np
 from cdl._ir import emit
 from cdl._ir.elementwise import Expression, apply
 from cdl._tracing.keras_tensor import OPERATORS
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
-from cdl._tracing.term import Term
 from cdl.ops.arrays import as_dtype, samples_apart, shape_arg, shape_of
 from cdl.ops.lowering import mapped
 from cdl.ops.numpy.shapes import expand_dims
 from cdl.ops.numpy.sorting import argmax
 
 
-def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> Term:
+def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> LoweredTensor:
     """Numbers of a distribution in the shape of a result."""
     fixed = isinstance(seed, (int, np.integer))
     start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**32
@@ -29,7 +29,7 @@ def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> Term:
     shared = not spec.lead
     shape = spec.sample_shape
     y = emit.draw(program, kind, shape, start, own=own, fixed=fixed, shared=shared)
-    return Term(y, spec)
+    return LoweredTensor(y, spec)
 
 
 def _zeros(shape: Any, dtype: Any) -> Any:
@@ -126,7 +126,7 @@ def _categorical(
         return score - apply("log", -apply("log", u + tiny))
 
     noisy = mapped(program, whole, form, expand_dims(logits, -2), number)
-    return argmax(Term(noisy, whole), -1)
+    return argmax(LoweredTensor(noisy, whole), -1)
 
 
 @operation(_categorical, untraced=lambda logits, *_: samples_apart(logits, -1))

@@ -18,7 +18,7 @@ def lookups(home: str, *others: str) -> tuple[Callable[[str], Any], Callable[[],
         from cdl import ops
 
         function = vars(ops).get(name)
-        row = operation.ROWS.get(getattr(function, "__name__", ""))
+        row = operation.OP_DEFS.get(getattr(function, "__name__", ""))
         return name in others or (row is not None and row.home == home)
 
     def get(name: str) -> Any:

@@ -12,7 +12,7 @@ from cdl.optimizers.adafactor import Adafactor
 from cdl.optimizers.adagrad import Adagrad
 from cdl.optimizers.adam import Adam, AdamW
 from cdl.optimizers.adamax import Adamax
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 from cdl.optimizers.ftrl import Ftrl
 from cdl.optimizers.lamb import Lamb
 from cdl.optimizers.lion import Lion
@@ -47,7 +47,7 @@ __all__ = [
     "serialize",
 ]
 
-serialize, deserialize = family.serialize, family.deserialize
+serialize, deserialize = registry.serialize, registry.deserialize
 
 
 def get(identifier: Any) -> Optimizer | None:
@@ -62,10 +62,10 @@ def get(identifier: Any) -> Optimizer | None:
     if identifier is None or isinstance(identifier, Optimizer):
         return identifier
     if not isinstance(identifier, (str, dict)):
-        raise family.not_one(identifier)
-    optimizer = family.deserialize(identifier)
+        raise registry.not_one(identifier)
+    optimizer = registry.deserialize(identifier)
     if not isinstance(optimizer, Optimizer):
-        raise family.not_one(identifier)
+        raise registry.not_one(identifier)
     return optimizer
 
 

@@ -8,10 +8,10 @@ from cdl import _core
 from cdl._common.validation import flag, number
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 
-@family.add()
+@registry.add()
 class Adafactor(Optimizer):
     """Adafactor (Shazeer and Stern, 2018).
 

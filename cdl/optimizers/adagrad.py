@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import number
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
 
 
-@family.add()
+@registry.add()
 class Adagrad(Optimizer):
     """Adagrad (Duchi et al., 2011), with epsilon inside the root.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cdl._common.validation import expected, flag, number
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 
-@family.add()
+@registry.add()
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2014), in the form whose epsilon stands outside the corrected root.
 
@@ -69,7 +69,7 @@ class Adam(Optimizer):
         self.row = "adam_amsgrad" if self.amsgrad else "adam"
 
 
-@family.add()
+@registry.add()
 class AdamW(Adam):
     """Adam with weight decay (Loshchilov and Hutter, 2019): ``w -= w * weight_decay * rate`` first.
 

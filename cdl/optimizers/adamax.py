@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cdl._common.validation import number
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 
-@family.add()
+@registry.add()
 class Adamax(Optimizer):
     """Adamax (Kingma and Ba, 2014, section 7), Adam in the infinity norm.
 

@@ -22,7 +22,7 @@ from cdl._common.validation import (
     positive_int,
     whole,
 )
-from cdl._configs.identifiers import Family, serialize
+from cdl._configs.identifiers import Registry, serialize
 from cdl._variables.state import State
 from cdl.optimizers import schedules
 from cdl.optimizers.python_optimizer import Familiar
@@ -172,7 +172,7 @@ def from_older_name(cls: type, learning_rate: Any, kwargs: dict[str, Any]) -> An
     return float(lr) if isinstance(lr, (int, np.number)) and not isinstance(lr, bool) else lr
 
 
-family = Family(
+registry = Registry(
     "optimizer",
     "keras.optimizers",
     "a name, a config or an Optimizer instance",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cdl._common.validation import number
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 
-@family.add()
+@registry.add()
 class Lamb(Optimizer):
     """Lamb (You et al., 2019), for large batches.
 

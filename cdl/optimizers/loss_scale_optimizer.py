@@ -10,7 +10,7 @@ import numpy as np
 from cdl._common.validation import expected, number, positive_int
 from cdl._configs.identifiers import serialize
 from cdl._variables.state import State
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,7 +33,7 @@ _SHARED = {
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-@family.add()
+@registry.add()
 class LossScaleOptimizer(Optimizer):
     """Steps of an inner optimizer; a batch with a gradient that is not finite changes nothing.
 
@@ -223,5 +223,5 @@ class LossScaleOptimizer(Optimizer):
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
         """A new one from what `get_config` gave."""
-        inner = family.deserialize(config["inner_optimizer"], custom_objects)
+        inner = registry.deserialize(config["inner_optimizer"], custom_objects)
         return cls(**{**config, "inner_optimizer": inner})

@@ -9,10 +9,10 @@ from typing import Any
 from cdl import _core
 from cdl._common.validation import flag, number, several, whole
 from cdl._tracing.variable import Variable
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 
-@family.add()
+@registry.add()
 class Muon(Optimizer):
     """Muon (Jordan et al., 2024): steps along the orthogonal matrix nearest to the momentum.
 

@@ -9,10 +9,10 @@ import numpy as np
 from cdl._common.validation import number
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 
-@family.add()
+@registry.add()
 class Nadam(Optimizer):
     """Nadam (Dozat, 2016).
 

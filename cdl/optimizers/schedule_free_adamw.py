@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import number, whole
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
 
 
-@family.add()
+@registry.add()
 class ScheduleFreeAdamW(Optimizer):
     """Schedule-free AdamW (Defazio et al., 2024).
 

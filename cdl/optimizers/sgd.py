@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cdl._common.validation import expected, flag
-from cdl.optimizers.base_optimizer import Optimizer, family
+from cdl.optimizers.base_optimizer import Optimizer, registry
 
 
-@family.add()
+@registry.add()
 class SGD(Optimizer):
     """Gradient descent, with momentum if asked for.
 

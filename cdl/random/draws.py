@@ -13,9 +13,9 @@ import numpy as np
 
 from cdl._common.errors import Listed
 from cdl._common.validation import expected, not_recognized, number
-from cdl._configs.serialization import at_home
+from cdl._configs.serialization import register_public
 from cdl._tracing.graph import KerasTensor, current_scope
-from cdl._tracing.keras_tensor import SampleCount, operator_of
+from cdl._tracing.keras_tensor import SymbolicBatch, operator_of
 from cdl._variables.state import State
 from cdl.config import standardize_dtype
 from cdl.random.sources import draw_seed
@@ -82,7 +82,7 @@ class SeedGenerator(Listed):
         return cls(**config)
 
 
-at_home("keras.random", SeedGenerator)
+register_public("keras.random", SeedGenerator)
 
 
 def _generator(owner: str, seed: Any) -> np.random.Generator:
@@ -104,8 +104,8 @@ def _traced(name: str, shape: Any, seed: Any, *args: Any, **kwargs: Any) -> Any:
     sizes = tuple(shape) if isinstance(shape, (list, tuple)) else ()
     within = current_scope() is not None
     if within and sizes[:1] == (None,):
-        sizes = (SampleCount(), *sizes[1:])
-    counted = any(isinstance(n, SampleCount) for n in sizes)
+        sizes = (SymbolicBatch(), *sizes[1:])
+    counted = any(isinstance(n, SymbolicBatch) for n in sizes)
     if not counted and not (within and not isinstance(seed, (int, np.integer))):
         return None
     return operator_of(f"random.{name}")(sizes, *args, seed=seed, **kwargs)

@@ -59,7 +59,7 @@ def replacing(filepath: Path) -> Iterator[IO[bytes]]:
 
     If the body fails, the disk is full, or the process dies at any moment, what was at the path
     stays as it was. The new file has the mode, and where that may be the owner, of the old one, or
-    that of any new file. A link at the path is followed, as `open` does.
+    that of any new file. A link at the path is traced, as `open` does.
 
     Raises:
         OSError: the folder or the file cannot be written; `filename` is the path.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
 
 # What cdl itself keeps in a model or layer: no parts, or such as are found elsewhere.
-_KEPT = frozenset(("_given", "_inbound_nodes", "_input", "_stack", "_wiring", "_not_owned"))
+_KEPT = frozenset(("_given", "_inbound_nodes", "_input", "_stack", "_model_graph", "_not_owned"))
 
 
 def parts(model: TrainableModel) -> Iterator[tuple[str, Any, list[Any]]]:

@@ -78,8 +78,8 @@ class _Function:
         penalty, rows = executor.penalty()
         penalty /= rows or 1.0
         self.shown = loss * self._shown + penalty + self._constant
-        slope = np.concatenate([slot.get().ravel() for slot in self._slots])
-        return loss + penalty, -slope.astype(np.float64)
+        gradient = np.concatenate([slot.get().ravel() for slot in self._slots])
+        return loss + penalty, -gradient.astype(np.float64)
 
 
 def run(

@@ -31,7 +31,7 @@ class Objective(NamedTuple):
         activation: of the last layer, by its Keras name.
         outputs: width of the last layer.
         loss: the loss that cdl has for it, the mean over the outputs.
-        scale: what makes scikit-learn's of it, whose slope is prediction less target.
+        scale: what makes scikit-learn's of it, whose gradient is prediction less target.
         shown: what makes of that the number that scikit-learn shows.
     """
 

@@ -20,7 +20,7 @@ from cdl._tracing.untraced import attempt
 from cdl.losses import Loss
 from cdl.trainers.custom_loss import Added, traced_own_loss
 from cdl.trainers.signature import TrainableModel
-from cdl.trainers.vjp import Slopes
+from cdl.trainers.vjp import Vjp
 
 Array = NDArray[Any]
 
@@ -34,52 +34,52 @@ class WholeBatches:
 
     def __init__(self, loss: Loss) -> None:
         self._loss = loss
-        self._made: dict[Any, Slopes | None] = {}  # by the shapes of a batch
+        self._made: dict[Any, Vjp | None] = {}  # by the shapes of a batch
 
     def is_traced(self, y: Array, p: Array) -> bool:
         """Whether there is a gradient of such a batch."""
-        return self._slopes(y, p) is not None
+        return self._gradients(y, p) is not None
 
-    def _slopes(self, y: Array, p: Array) -> Slopes | None:
+    def _gradients(self, y: Array, p: Array) -> Vjp | None:
         key = y.shape, p.shape
         if key not in self._made:
             self._made[key] = self._follow(y.shape, p.shape)
         return self._made[key]
 
     def gradient(self, y: Array, p: Array, weight: Array | None) -> Array | None:
-        """The gradient of a batch's loss by its predictions; None if it cannot be followed.
+        """The gradient of a batch's loss by its predictions; None if it cannot be traced.
 
         Args:
             y: targets.
             p: predictions.
             weight: a factor for each value, or None.
         """
-        slopes = self._slopes(y, p)
-        if slopes is None:
+        gradients = self._gradients(y, p)
+        if gradients is None:
             return None
-        shares = self._loss.shares(np.ones(slopes.shape or ()), weight)
+        shares = self._loss.shares(np.ones(gradients.shape or ()), weight)
         if shares is None:
             return None
         arrays = [each[None].astype(np.float32) for each in (y, p)]
-        gradient: Array = slopes.of(arrays, shares[None])[1][1][0]
+        gradient: Array = gradients.of(arrays, shares[None])[1][1][0]
         return gradient
 
-    def _follow(self, y_shape: Sequence[int], p_shape: Sequence[int]) -> Slopes | None:
+    def _follow(self, y_shape: Sequence[int], p_shape: Sequence[int]) -> Vjp | None:
         specs = tuple(KerasTensor(shape, lead=0) for shape in (y_shape, p_shape))
         graph, _ = attempt(graphs.trace, self._loss.call, specs, {}, True)
         if graph is None or graph.losses:
             return None
-        return _slopes_of(graph, [tuple(y_shape), tuple(p_shape)])
+        return _gradients_of(graph, [tuple(y_shape), tuple(p_shape)])
 
 
-def _slopes_of(graph: graphs.Graph, shapes: list[tuple[int, ...]]) -> Slopes:
-    """The slopes of a function of whole batches, each of which is the one sample of an input."""
+def _gradients_of(graph: graphs.Graph, shapes: list[tuple[int, ...]]) -> Vjp:
+    """The gradients of a function of whole batches, each of which is the one sample of an input."""
 
     def append(program: Program, values: list[Value]) -> Value:
         whole = [program.over_rows(value, "sum") for value in values]  # of the one sample
         return program.spread(graph.lower(program, whole))
 
-    return Slopes(append, shapes)
+    return Vjp(append, shapes)
 
 
 class Place:
@@ -97,7 +97,7 @@ class Place:
 class WholeLoss:
     """A `compute_loss` of a model's own that sees whole batches.
 
-    It may read no weights that are trained, since their slopes would be lost, nor show values to
+    It may read no weights that are trained, since their gradients would be lost, nor show values to
     metrics, nor ask for what layers add to the loss.
 
     Args:
@@ -111,7 +111,7 @@ class WholeLoss:
         self._batch = batch
         self._training = training
         self.places = [leaf for leaf in tree.flatten(batch) if leaf is not None]
-        self._made: dict[Any, Slopes] = {}  # by the shapes of a batch
+        self._made: dict[Any, Vjp] = {}  # by the shapes of a batch
 
     def of(self, arrays: Sequence[Array]) -> tuple[float, dict[int, Array]]:
         """The loss, and its gradient by each output of the model, by its number.
@@ -120,17 +120,17 @@ class WholeLoss:
             arrays: what is at `places`.
 
         Raises:
-            TypeError: the loss cannot be followed.
+            TypeError: the loss cannot be traced.
         """
         shapes = tuple(each.shape for each in arrays)
         if shapes not in self._made:
             self._made[shapes] = self._follow(shapes)
         whole = [each[None].astype(np.float32) for each in arrays]
-        value, slopes = self._made[shapes].of(whole)
-        pairs = zip(self.places, slopes, strict=True)
+        value, gradients = self._made[shapes].of(whole)
+        pairs = zip(self.places, gradients, strict=True)
         return float(value[0]), {p.number: s[0] for p, s in pairs if p.is_output}
 
-    def _follow(self, shapes: tuple[tuple[int, ...], ...]) -> Slopes:
+    def _follow(self, shapes: tuple[tuple[int, ...], ...]) -> Vjp:
         model, specs = self._model(), iter([KerasTensor(shape, lead=0) for shape in shapes])
         assert model is not None
         losses = Added([], [])
@@ -138,8 +138,8 @@ class WholeLoss:
         graph = traced_own_loss(model, parts, losses, self._training)
         if losses.asked or any(getattr(node.operation, "acts", False) for node in graph.nodes):
             raise TypeError("compute_loss asks for losses of layers or shows values to metrics")
-        slopes = _slopes_of(graph, list(shapes))
+        gradients = _gradients_of(graph, list(shapes))
         trained = set(model.trainable_variables)
-        if trained & set(slopes.variables):
+        if trained & set(gradients.variables):
             raise TypeError("compute_loss reads weights that are trained")
-        return slopes
+        return gradients

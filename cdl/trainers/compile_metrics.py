@@ -1,4 +1,4 @@
-"""ByHand: loss and metrics of a compiled model, on arrays that its user has.
+"""LossAndMetrics: loss and metrics of a compiled model, on arrays that its user has.
 
 In `fit` they are part of the program. A model with a step of its own computes predictions itself,
 and asks for them by `compute_loss` and `compute_metrics`.
@@ -11,7 +11,7 @@ import numpy as np
 
 from cdl import metrics
 from cdl._tracing.graph import KerasTensor
-from cdl.trainers.compile_utils import Compiled, Settled
+from cdl.trainers.compile_utils import Compiled, Resolved
 from cdl.trainers.custom_loss import log_loss
 from cdl.trainers.custom_step import flat_logs
 from cdl.trainers.signature import Info, TrainableModel
@@ -24,15 +24,15 @@ class CompileMetrics(metrics.Metric):
         owner: what they are metrics of.
     """
 
-    def __init__(self, owner: "ByHand") -> None:
+    def __init__(self, owner: "LossAndMetrics") -> None:
         super().__init__(name="compile_metrics")
         self._owner = owner
 
     @property
     def metrics(self) -> list[Any]:
         """The metrics; none before shapes have settled which they are."""
-        settled = self._owner.settled
-        return [] if settled is None else [each.metric for each in settled.metrics]
+        resolved = self._owner.resolved
+        return [] if resolved is None else [each.metric for each in resolved.metrics]
 
     @property
     def variables(self) -> list[Any]:
@@ -42,8 +42,8 @@ class CompileMetrics(metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Show a batch to all of them; only those given as weighted_metrics see the weights."""
         given = (y_true, y_pred, sample_weight)
-        settled, ys, ps, weights = self._owner.flat(*given, "compute_metrics")
-        for each in settled.metrics:
+        resolved, ys, ps, weights = self._owner.flat(*given, "compute_metrics")
+        for each in resolved.metrics:
             y, p, weight = ys[each.output], ps[each.output], weights[each.output]
             if each.weighted:
                 each.metric.update_state(y, p, sample_weight=weight)
@@ -52,8 +52,8 @@ class CompileMetrics(metrics.Metric):
 
     def result(self) -> dict[str, Any]:
         """Their values by name."""
-        settled = self._owner.settled
-        found = [] if settled is None else settled.metrics
+        resolved = self._owner.resolved
+        found = [] if resolved is None else resolved.metrics
         return flat_logs({each.name: each.metric.result() for each in found})
 
     def reset_state(self) -> None:
@@ -62,7 +62,7 @@ class CompileMetrics(metrics.Metric):
             metric.reset_state()
 
 
-class ByHand:
+class LossAndMetrics:
     """The loss and the metrics of a compiled model, for arrays.
 
     Args:
@@ -89,9 +89,9 @@ class ByHand:
         return self.compiled.has_metrics
 
     @property
-    def settled(self) -> Settled | None:
+    def resolved(self) -> Resolved | None:
         """Losses and metrics as objects, once data have settled which they are."""
-        return self.compiled.settled
+        return self.compiled.resolved
 
     def all(self) -> list[Any]:
         """The metrics as Keras lists them."""
@@ -112,13 +112,13 @@ class ByHand:
         mean.count.assign(1.0)
 
     def _names(self) -> list[str]:
-        settled = self.settled
-        heads = [] if settled is None else [settled.heads[i] for i in settled.logged]
+        resolved = self.resolved
+        heads = [] if resolved is None else [resolved.heads[i] for i in resolved.logged]
         return [head.logged for head in heads if head.logged is not None]
 
     def flat(
         self, y: Any, y_pred: Any, sample_weight: Any, call: str
-    ) -> tuple[Settled, list[Any], list[Any], list[Any]]:
+    ) -> tuple[Resolved, list[Any], list[Any], list[Any]]:
         """Targets, predictions and weights output by output, and what is to be done with them."""
         model = self._model()
         assert model is not None
@@ -132,12 +132,12 @@ class ByHand:
         weights = [sample_weight] * len(outputs)
         if isinstance(sample_weight, (list, tuple, dict)):
             weights = model._flat_targets(sample_weight, f"{call}: sample_weight")
-        settled = self.compiled.settled
-        if settled is None:
+        resolved = self.compiled.resolved
+        if resolved is None:
             shapes = [(None,) if y is None else (None, *np.shape(y)[1:]) for y in flat_y]
-            settled = self.compiled.settle(outputs, shapes, model._output_nest())
-            self.compiled.settled = settled
-        return settled, flat_y, predictions, weights
+            resolved = self.compiled.resolve(outputs, shapes, model._output_nest())
+            self.compiled.resolved = resolved
+        return resolved, flat_y, predictions, weights
 
     def compute_loss(self, y: Any, y_pred: Any, sample_weight: Any) -> Any:
         """The sum of the outputs' losses, each times its weight; None without a loss.
@@ -147,9 +147,9 @@ class ByHand:
         """
         if not self.compiled.has_loss:
             return None
-        settled, ys, predictions, weights = self.flat(y, y_pred, sample_weight, "compute_loss")
+        resolved, ys, predictions, weights = self.flat(y, y_pred, sample_weight, "compute_loss")
         total: Any = None
-        for i, head in enumerate(settled.heads):
+        for i, head in enumerate(resolved.heads):
             if head.loss is None:
                 continue
             if ys[i] is None:

@@ -14,7 +14,7 @@ from cdl.data import brief
 from cdl.trainers.signature import Info, Shape
 
 
-class Wanted(NamedTuple):
+class OutputSpec(NamedTuple):
     """What `compile` was told about one output; nothing is looked up yet."""
 
     loss: Any  # or None
@@ -28,7 +28,7 @@ class Wanted(NamedTuple):
         return self.loss is not None or bool(self.metrics or self.weighted)
 
 
-def wanted_of(given: dict[str, Any], names: Sequence[str], nest: Any) -> tuple[Wanted, ...]:
+def output_specs(given: dict[str, Any], names: Sequence[str], nest: Any) -> tuple[OutputSpec, ...]:
     """The arguments of `compile`, output by output.
 
     Args:
@@ -44,12 +44,12 @@ def wanted_of(given: dict[str, Any], names: Sequence[str], nest: Any) -> tuple[W
     if len(names) == 1:
         loss = _alone(_only_one(given["loss"], "compile: loss", names[0]), "compile: loss")
         metrics, weighted = (_listed(given, name, names[0]) for name in _METRICS)
-        return (Wanted(loss, _scale(given["loss_weights"], names[0]), metrics, weighted),)
+        return (OutputSpec(loss, _scale(given["loss_weights"], names[0]), metrics, weighted),)
     given = {key: _alike(nest, value) for key, value in given.items()}
     losses = _losses(given["loss"], names, isinstance(nest, dict))
     scales = _scales(given["loss_weights"], names)
     lists = [_lists(given[name], f"compile: {name}", names) for name in _METRICS]
-    return tuple(map(Wanted, losses, scales, *lists))
+    return tuple(map(OutputSpec, losses, scales, *lists))
 
 
 _METRICS = ("metrics", "weighted_metrics")
@@ -226,7 +226,7 @@ def _lists(given: Any, name: str, names: Sequence[str]) -> list[list[Any]]:
 AS_IT_IS = "as it is"
 
 
-class Reported(NamedTuple):
+class Logged(NamedTuple):
     """A metric under the name by which it appears in the logs."""
 
     name: str
@@ -259,11 +259,11 @@ class Head(NamedTuple):
     reads_y_as_it_is: bool  # whether the shape of a row of y matters: to Python code, or to labels
 
 
-class Settled(NamedTuple):
+class Resolved(NamedTuple):
     """Loss and metrics, all known, and what they need."""
 
     heads: tuple[Head, ...]  # one an output
-    metrics: tuple[Reported, ...]
+    metrics: tuple[Logged, ...]
     logged: tuple[int, ...]  # heads, in the order in which their losses are listed
     reads_y_as_it_is: bool  # whether that is so of some head
     eager: bool = False  # whether code of the user's is to see the numbers of each batch
@@ -283,7 +283,7 @@ class Compiled:
         has_loss: whether there is a loss for some output.
         has_metrics: whether there are metrics for some output.
         reads_targets: whether there is either.
-        settled: loss and metrics as objects, None until the first data.
+        resolved: loss and metrics as objects, None until the first data.
         told_not_finite: whether it has been said why the loss is not finite.
     """
 
@@ -299,8 +299,8 @@ class Compiled:
         self.optimizer: Any = optimizers.get(given["optimizer"])
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
-        self._wanted = None if names is None else wanted_of(given, names, nest)
-        self.settled: Settled | None = None
+        self._wanted = None if names is None else output_specs(given, names, nest)
+        self.resolved: Resolved | None = None
         self.told_not_finite = False
         self.variables: list[Any] | None = None  # what training changes, once it has begun
         self._check_names()
@@ -318,15 +318,15 @@ class Compiled:
             if isinstance(identifier, str) and not _by_shape(identifier):
                 metrics.get(identifier)
 
-    def wanted(self, names: Sequence[str], nest: Any = None) -> tuple[Wanted, ...]:
+    def wanted(self, names: Sequence[str], nest: Any = None) -> tuple[OutputSpec, ...]:
         """What was said about each output; ValueError if it does not fit their names."""
         if self._wanted is None:
-            self._wanted = wanted_of(self.given, names, nest)
+            self._wanted = output_specs(self.given, names, nest)
         return self._wanted
 
-    def settle(
+    def resolve(
         self, outputs: Sequence[Info], y_shapes: Sequence[Shape], nest: Any = None
-    ) -> Settled:
+    ) -> Resolved:
         """Loss and metrics for these shapes; the first call's answer stays if it is kept.
 
         Args:
@@ -334,8 +334,8 @@ class Compiled:
             y_shapes: of the targets for each of them, batch axis included.
             nest: their names, nested as the model puts out.
         """
-        if self.settled is not None:
-            return self.settled
+        if self.resolved is not None:
+            return self.resolved
         wanted = self.wanted([info.name for info in outputs], nest)
         eager = self.given["run_eagerly"]
         shapes = list(zip(y_shapes, [info.shape for info in outputs], strict=True))
@@ -345,7 +345,7 @@ class Compiled:
         ]
         reported = _reported(wanted, outputs, shapes, eager)
         several = sum(loss is not None for loss in found) > 1
-        by_output: list[list[Reported]] = [[] for _ in found]
+        by_output: list[list[Logged]] = [[] for _ in found]
         for each in reported:
             by_output[each.output].append(each)
         names = FreeNames()
@@ -360,7 +360,7 @@ class Compiled:
             heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
         order = _order(outputs, self.given["loss"], nest)
         shaped = any(head.reads_y_as_it_is for head in heads)
-        return Settled(tuple(heads), tuple(reported), tuple(order), shaped, eager)
+        return Resolved(tuple(heads), tuple(reported), tuple(order), shaped, eager)
 
 
 def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
@@ -378,13 +378,13 @@ def _logged(loss: Any, output: Info, names: FreeNames) -> str:
 
 
 def _reported(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[OutputSpec],
     outputs: Sequence[Info],
     shapes: Sequence[tuple[Shape, Shape]],
     eager: bool,
-) -> list[Reported]:
+) -> list[Logged]:
     """All metrics, in Keras's order: those without weights of all outputs, then those with."""
-    found: list[Reported] = []
+    found: list[Logged] = []
     names = FreeNames("loss")
     for weighted in (False, True):
         for i, each in enumerate(wanted):
@@ -397,7 +397,7 @@ def _reported(
                 nothing = None, None
                 traced, untraced = nothing if eager else metrics.with_states(metric, *shapes[i])
                 untraced = untraced or getattr(metric, "untraced", None)
-                found.append(Reported(name, metric, weighted, held, i, traced, untraced))
+                found.append(Logged(name, metric, weighted, held, i, traced, untraced))
     return found
 
 

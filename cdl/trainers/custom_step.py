@@ -119,8 +119,8 @@ class OwnSteps:
         kind: "train" or "test".
     """
 
-    key = (None,)  # as no Machines knows it
-    goes_alone = False  # Python is wanted for each batch
+    key = (None,)  # as no ExecutorCache knows it
+    runs_fused = False  # Python is wanted for each batch
 
     def __init__(self, model: TrainableModel, kind: str) -> None:
         self._model = weakref.ref(model)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cdl import _core, data, losses, tree
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
-from cdl.trainers.compile_utils import Compiled, Head, Settled
+from cdl.trainers.compile_utils import Compiled, Head, Resolved
 from cdl.trainers.custom_step import arrays_in
 from cdl.trainers.frame_columns import notice
 from cdl.trainers.signature import Info, Shape, TrainableModel, labels, output_names
@@ -75,13 +75,13 @@ def class_weights(class_weight: Any, ys: Sequence[Array | None], call: str) -> A
 
 
 def fit_weights(
-    weights: Sequence[Array | None], settled: Settled, outputs: Sequence[Info], call: str
+    weights: Sequence[Array | None], resolved: Resolved, outputs: Sequence[Info], call: str
 ) -> list[Array | None]:
     """Sample weights in the shape that the core's loss and weighted metrics take; ValueError."""
     names = labels(f"{call}: sample_weight", "output", [info.name for info in outputs])
     fitted: list[Array | None] = []
-    for i, (weight, head, info) in enumerate(zip(weights, settled.heads, outputs, strict=True)):
-        lines = [info.row[:-1] for each in settled.metrics if each.weighted and each.output == i]
+    for i, (weight, head, info) in enumerate(zip(weights, resolved.heads, outputs, strict=True)):
+        lines = [info.row[:-1] for each in resolved.metrics if each.weighted and each.output == i]
         if head.loss is not None and losses.is_compiled(head.loss):
             lines.append(head.loss.lines(info.row))
         for shape in lines if weight is not None else ():
@@ -271,19 +271,19 @@ def training_data(
     else:
         model._check_has_layers()
         outputs = model._outputs_for([each.shape for each in xs])
-    settled = compiled.settled or compiled.settle(outputs, _shapes(ys), model._output_nest())
-    for i, head in enumerate(settled.heads):
+    resolved = compiled.resolved or compiled.resolve(outputs, _shapes(ys), model._output_nest())
+    for i, head in enumerate(resolved.heads):
         ys[i] = checked_targets(ys[i], head, outputs[i].row, f"{call}: {of_y[i]}")
         if call in ("fit", "evaluate"):
             warn_of_no_probabilities(ys[i], head, f"{call}: {of_y[i]}")
     if sample_weight is not None:
-        weights = fit_weights(weights, settled, outputs, call)
+        weights = fit_weights(weights, resolved, outputs, call)
     if class_weight is not None:
         weights = [class_weights(class_weight, ys, call)]
 
     if not built:
         model._build_for([(min(batch or rows, rows), *each.shape[1:]) for each in xs])
-    compiled.settled = settled
+    compiled.resolved = resolved
     return Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
 
 
@@ -314,7 +314,7 @@ def _for_own_loss(
         model._build_for([each.shape for each in xs])
     xs = _fit_inputs(model, xs, of_x, call)
     outputs = model._output_infos()
-    compiled.settled = compiled.settle(outputs, [(None,)] * len(outputs), model._output_nest())
+    compiled.resolved = compiled.resolve(outputs, [(None,)] * len(outputs), model._output_nest())
     return Arrays(tuple(xs), tuple(ys), weights, nest)
 
 

@@ -21,7 +21,7 @@ class Calls:
     """The calls of the user's code that a program was made of.
 
     Args:
-        program: that has noted them; what they are given becomes further outputs of it.
+        program: that has recorded them; what they are given becomes further outputs of it.
         variables: the weights that are trained.
         traced: ids of those whose regularizers are in the program.
     """

@@ -26,7 +26,7 @@ from cdl.trainers.signature import TrainableModel
 _ORDERS = 1 << 14
 
 
-class Feed(Protocol):
+class EpochIterator(Protocol):
     """Batches for an engine.
 
     Attributes:
@@ -41,7 +41,7 @@ class Feed(Protocol):
     arrays: Any
 
     @property
-    def goes_alone(self) -> bool:
+    def runs_fused(self) -> bool:
         """See above."""
 
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
@@ -75,7 +75,7 @@ class Feed(Protocol):
         """Run up to `steps` batches or for about `seconds`; returns how many it was."""
 
 
-class ArrayFeed:
+class ArrayIterator:
     """Passes over arrays, each in a fresh order if they are shuffled.
 
     Args:
@@ -141,10 +141,10 @@ class ArrayFeed:
         self._fetched = -(-len(rows) // self._batch)
 
     @property
-    def goes_alone(self) -> bool:
+    def runs_fused(self) -> bool:
         """Whether `run_epochs` can: the whole arrays are shuffled, and so is nothing else."""
         plain = self._restart and not self._mapped and self._shuffle and self._shuffle != "batch"
-        return bool(plain) and self.engine.goes_alone
+        return bool(plain) and self.engine.runs_fused
 
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
         """Run up to `n` epochs without a break, at least one; `logs` gets those of each."""
@@ -206,7 +206,7 @@ class ArrayFeed:
         return ran
 
 
-class StreamFeed:
+class StreamIterator:
     """The batches of a generator or another iterable, each of its own size.
 
     Args:
@@ -236,7 +236,7 @@ class StreamFeed:
         self.target = steps or len(stream) or None
 
     @property
-    def goes_alone(self) -> bool:
+    def runs_fused(self) -> bool:
         """False: each batch is brought by Python."""
         return False
 
@@ -246,7 +246,7 @@ class StreamFeed:
             self._stream.rewind()
 
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
-        """Nothing, since `goes_alone` is False."""
+        """Nothing, since `runs_fused` is False."""
 
     def begin_epoch(self) -> None:
         """Start the stream anew where it can and should be."""
@@ -351,7 +351,7 @@ def refuse_beside_stream(call: str, source: Any, **given: Any) -> None:
             )
 
 
-def stream_feed(
+def stream_iterator(
     model: TrainableModel,
     compiled: Compiled,
     source: Any,
@@ -363,7 +363,7 @@ def stream_feed(
     class_weight: Any = None,
     in_fit: bool = False,
     validating: bool = False,
-) -> Feed:
+) -> EpochIterator:
     """A feed of the batches of a generator, a PyDataset or another iterable.
 
     Args:
@@ -379,7 +379,7 @@ def stream_feed(
         validating: whether this is the validation of a fit, which starts at the first batch.
     """
     own = steps_itself(type(model), kind)
-    fresh = compiled.settled is None and not own
+    fresh = compiled.resolved is None and not own
     stream = data.Stream(source, call if validating else f"{call}: x", shuffle)
     if stream.is_dataset and not len(stream) and steps is None and source.num_batches is None:
         raise ValueError(f"{call}: the number of steps must be given for a PyDataset without end")
@@ -408,10 +408,10 @@ def stream_feed(
             like_first(arrays, first, stream.name, stream.current)
         return arrays
 
-    return StreamFeed(engine, stream, check, steps, restart=validating, in_fit=in_fit)
+    return StreamIterator(engine, stream, check, steps, restart=validating, in_fit=in_fit)
 
 
-def array_feed(
+def array_iterator(
     model: TrainableModel,
     compiled: Compiled,
     arrays: AnyArrays,
@@ -419,7 +419,9 @@ def array_feed(
     batch: int,
     steps: int | None,
     **options: Any,
-) -> ArrayFeed:
-    """A feed of checked arrays in batches of at most `batch` rows; for `options` see ArrayFeed."""
+) -> ArrayIterator:
+    """Batches of at most `batch` rows of checked arrays; for `options` see ArrayIterator."""
     batch = min(batch, arrays.samples)
-    return ArrayFeed(model._engine(compiled, kind, arrays, batch), arrays, batch, steps, **options)
+    return ArrayIterator(
+        model._engine(compiled, kind, arrays, batch), arrays, batch, steps, **options
+    )

@@ -10,18 +10,18 @@ from cdl import data
 from cdl._common import clock
 from cdl.callbacks import CallbackList, History
 from cdl.trainers import arguments, epoch_iterator, not_finite
-from cdl.trainers.compile_utils import Compiled, Reported
+from cdl.trainers.compile_utils import Compiled, Logged
 from cdl.trainers.custom_step import OwnSteps, nested, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import (
     DEFAULT_BATCH,
     AnyArrays,
-    Feed,
-    array_feed,
+    EpochIterator,
+    array_iterator,
     for_step,
     in_order,
     refuse_beside_stream,
-    stream_feed,
+    stream_iterator,
 )
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.train_many import halted
@@ -64,15 +64,15 @@ def fit(
     callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0)
 
     compiled.told_not_finite = False
-    fresh = compiled.settled is None
-    feed: Feed
+    fresh = compiled.resolved is None
+    iterator: EpochIterator
     held_out = None
     if data.is_stream(x):
         only_arrays = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
         if not isinstance(x, data.PyDataset):
             only_arrays["class_weight"] = class_weight
         refuse_beside_stream("fit", x, **only_arrays, validation_split=validation_split or None)
-        feed = stream_feed(
+        iterator = stream_iterator(
             model,
             compiled,
             x,
@@ -97,7 +97,7 @@ def fit(
             if class_weight is not None:
                 held_out = held_out.without_weights()
         batch_size = batch_size or (-(-point // steps) if steps else DEFAULT_BATCH)
-        feed = array_feed(
+        iterator = array_iterator(
             model, compiled, arrays, "train", batch_size, steps, shuffle=shuffle, discard=fresh
         )
 
@@ -111,15 +111,15 @@ def fit(
             validation_steps,
         )
     callbacks.set_model(model)
-    callbacks.set_params({"verbose": verbose, "epochs": epochs, "steps": feed.target})
-    _run_epochs(model, feed, callbacks, range(initial_epoch, epochs), validation, frequency)
+    callbacks.set_params({"verbose": verbose, "epochs": epochs, "steps": iterator.target})
+    _run_epochs(model, iterator, callbacks, range(initial_epoch, epochs), validation, frequency)
     history: History = callbacks.history
     return history
 
 
 def _run_epochs(
     model: TrainableModel,
-    feed: Feed,
+    iterator: EpochIterator,
     callbacks: CallbackList,
     epochs: range,
     validation: "_Validation | None",
@@ -127,22 +127,22 @@ def _run_epochs(
 ) -> None:
     """The epochs of a fit, with their hooks."""
     chunk = model.steps_per_execution
-    _begin(model, feed)
+    _begin(model, iterator)
     try:
         if model._restore_random_state(epochs):
-            feed.draw_anew()
+            iterator.draw_anew()
         callbacks.on_train_begin()
         if model._initial_epoch is not None:
-            feed.draw_anew()
+            iterator.draw_anew()
         logs: dict[str, Any] = {}
         epoch = model._initial_epoch or epochs.start
-        alone = validation is None and callbacks.only_keep_history and feed.goes_alone
+        alone = validation is None and callbacks.only_keep_history and iterator.runs_fused
         while epoch < epochs.stop:
             start = clock.now()
-            feed.engine.reset()
+            iterator.engine.reset()
             callbacks.on_epoch_begin(epoch)
-            done = run_epoch(feed, callbacks, "train", model, chunk)
-            logs = watched(in_order(feed.engine.results()), feed, model, "fit")
+            done = run_epoch(iterator, callbacks, "train", model, chunk)
+            logs = watched(in_order(iterator.engine.results()), iterator, model, "fit")
             if validation is not None and arguments.is_due(frequency, epoch):
                 logs = in_order(logs | validation.run(callbacks, chunk))
             callbacks.on_epoch_end(epoch, dict(logs))  # what callbacks add ends with the epoch
@@ -153,31 +153,31 @@ def _run_epochs(
                 took = max(clock.now() - start, 1e-9)
                 most = int(min(SLICE / took, epochs.stop - epoch))
                 if most > 1:
-                    passes = _run_together(feed, callbacks, epoch, most)
-                    epoch, logs = epoch + len(passes), watched(passes[-1], feed, model, "fit")
+                    passes = _run_together(iterator, callbacks, epoch, most)
+                    epoch, logs = epoch + len(passes), watched(passes[-1], iterator, model, "fit")
                 if _is_stopped(model):
                     break
         if epochs.stop > 0:
             model.optimizer.finalize_variable_values(model.trainable_variables)
         callbacks.on_train_end(logs)
     finally:
-        feed.close()
+        iterator.close()
         callbacks.close()
         model.history = callbacks.history
-        model._release(feed.engine)
+        model._release(iterator.engine)
         if model._last_engine is not None:  # None if a callback has called compile
             model._last_engine.share_totals(only_held=True)
         if validation is not None:
             validation.close()
 
 
-def _begin(model: TrainableModel, feed: Feed) -> None:
+def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
     """Forget what the last run left on a model."""
     model.stop_training = False
     if halted():  # looked at last: train_many says so first, and then sets the flag
         model.stop_training = True
     model._initial_epoch = None
-    model._last_engine = feed.engine
+    model._last_engine = iterator.engine
 
 
 def _is_stopped(model: TrainableModel) -> bool:
@@ -186,12 +186,12 @@ def _is_stopped(model: TrainableModel) -> bool:
 
 
 def _run_together(
-    feed: Feed, callbacks: CallbackList, epoch: int, most: int
+    iterator: EpochIterator, callbacks: CallbackList, epoch: int, most: int
 ) -> list[dict[str, float]]:
     """Up to `most` epochs in one call; their logs, which History has also if one is interrupted."""
     passes: list[dict[str, float]] = []
     try:
-        feed.run_epochs(most, passes)
+        iterator.run_epochs(most, passes)
     finally:
         for number, logs in enumerate(passes, epoch):
             callbacks.on_epoch_begin(number)
@@ -199,13 +199,15 @@ def _run_together(
     return passes
 
 
-def watched(logs: dict[str, Any], feed: Feed, model: TrainableModel, call: str) -> dict[str, Any]:
+def watched(
+    logs: dict[str, Any], iterator: EpochIterator, model: TrainableModel, call: str
+) -> dict[str, Any]:
     """The logs; if their loss is not finite, it is said once what it comes from."""
     loss, compiled = logs.get("loss", 0.0), model._compiled
     assert compiled is not None
     if isinstance(loss, float) and not math.isfinite(loss) and not compiled.told_not_finite:
-        in_batches = isinstance(feed, epoch_iterator.StreamFeed)
-        not_finite.tell(model, compiled, feed.arrays, loss, call, in_batches)
+        in_batches = isinstance(iterator, epoch_iterator.StreamIterator)
+        not_finite.tell(model, compiled, iterator.arrays, loss, call, in_batches)
     return logs
 
 
@@ -217,10 +219,10 @@ class _Validation:
     ) -> None:
         call = "fit: validation_data"
         self._model = model
-        self.feed: Feed | None = None
+        self.iterator: EpochIterator | None = None
         if data.is_stream(given):
             self._open = functools.partial(
-                stream_feed,
+                stream_iterator,
                 model,
                 compiled,
                 given,
@@ -242,29 +244,29 @@ class _Validation:
                 )
             x, y, weight = (*given, None)[:3]
             given = for_step(model, compiled, "test", (x, y, weight), None, call)
-        self.feed = array_feed(model, compiled, given, "test", batch, steps, restart=True)
+        self.iterator = array_iterator(model, compiled, given, "test", batch, steps, restart=True)
 
     def run(self, callbacks: CallbackList, chunk: int) -> dict[str, float]:
         """Evaluate; the logs with `val_` before their names."""
-        if self.feed is None:
-            self.feed = self._open()
+        if self.iterator is None:
+            self.iterator = self._open()
         else:
-            self.feed.reset()
-        engine = self.feed.engine
+            self.iterator.reset()
+        engine = self.iterator.engine
         engine.reset()
         callbacks.on_test_begin()
-        done = run_epoch(self.feed, callbacks, "test", self._model, chunk)
+        done = run_epoch(self.iterator, callbacks, "test", self._model, chunk)
         logs = in_order(engine.results()) if done else {}
-        watched(logs, self.feed, self._model, "fit: validation_data")
+        watched(logs, self.iterator, self._model, "fit: validation_data")
         callbacks.on_test_end(logs)
         self._model._last_engine = engine
         return {f"val_{name}": value for name, value in logs.items()}
 
     def close(self) -> None:
         """Let go of the data."""
-        if self.feed is not None:
-            self.feed.close()
-            self._model._release(self.feed.engine)
+        if self.iterator is not None:
+            self.iterator.close()
+            self._model._release(self.iterator.engine)
 
 
 def evaluate(
@@ -286,29 +288,29 @@ def evaluate(
     steps = arguments.steps(steps, "evaluate: steps")
     return_dict = arguments.switch(return_dict, "evaluate: return_dict")
     callbacks = CallbackList(callbacks, add_progbar=verbose != 0)
-    feed: Feed
+    iterator: EpochIterator
     if data.is_stream(x):
         refuse_beside_stream("evaluate", x, y=y, sample_weight=sample_weight, batch_size=batch_size)
-        feed = stream_feed(model, compiled, x, "evaluate", "test", steps)
+        iterator = stream_iterator(model, compiled, x, "evaluate", "test", steps)
     else:
         parts, most = (x, y, sample_weight), batch_size or DEFAULT_BATCH
         arrays = for_step(model, compiled, "test", parts, None, "evaluate", most)
         batch = batch_size or (-(-arrays.samples // steps) if steps else DEFAULT_BATCH)
-        feed = array_feed(model, compiled, arrays, "test", batch, steps)
+        iterator = array_iterator(model, compiled, arrays, "test", batch, steps)
 
     callbacks.set_model(model)
-    callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": feed.target})
-    engine = feed.engine
+    callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": iterator.target})
+    engine = iterator.engine
     try:
         engine.reset()
         callbacks.on_test_begin()
-        run_epoch(feed, callbacks, "test", model, model.steps_per_execution)
+        run_epoch(iterator, callbacks, "test", model, model.steps_per_execution)
         results = engine.results()
         compiled.told_not_finite = False
-        watched(results, feed, model, "evaluate")
+        watched(results, iterator, model, "evaluate")
         callbacks.on_test_end(in_order(results))
     finally:
-        feed.close()
+        iterator.close()
         callbacks.close()
         model._release(engine)
         engine.share_totals(only_held=True)
@@ -370,13 +372,13 @@ def returned(results: dict[str, float], return_dict: bool, engine: Any) -> Any:
     """Results as Keras returns them: a float, a list with the loss first, or a dict by name."""
     if return_dict:
         return in_order(results)
-    metrics = () if isinstance(engine, OwnSteps) else engine.settled.metrics
+    metrics = () if isinstance(engine, OwnSteps) else engine.resolved.metrics
     values = in_list(results, metrics)
     return values[0] if len(values) == 1 else values
 
 
 def run_epoch(
-    feed: Feed, callbacks: CallbackList, kind: str, model: TrainableModel, chunk: int
+    iterator: EpochIterator, callbacks: CallbackList, kind: str, model: TrainableModel, chunk: int
 ) -> int:
     """Run a feed's next epoch and return the number of its batches.
 
@@ -384,7 +386,7 @@ def run_epoch(
     batch hook, the loop comes back after each `chunk` batches.
 
     Args:
-        feed: where batches come from.
+        iterator: where batches come from.
         callbacks: whose hooks are called.
         kind: "train" or "test".
         model: whose `stop_training` or `stop_evaluating` ends the epoch between two batches.
@@ -396,33 +398,33 @@ def run_epoch(
         end = getattr(callbacks, f"on_{kind}_batch_end")
 
     def logs() -> dict[str, float]:
-        return in_order(feed.engine.results())
+        return in_order(iterator.engine.results())
 
     stop = "stop_training" if kind == "train" else "stop_evaluating"
     model.stop_evaluating = False
-    feed.begin_epoch()
-    done, target = 0, feed.target
+    iterator.begin_epoch()
+    done, target = 0, iterator.target
     while target is None or done < target:
-        if not feed.ready():
+        if not iterator.ready():
             if target is not None or not done:
-                feed.ran_out(done, kind)
+                iterator.ran_out(done, kind)
             break
         left = chunk if target is None else target - done
         if begin is not None and end is not None:
             first = done
             begin(first)
-            done += _run_chunk(feed, min(chunk, left))
+            done += _run_chunk(iterator, min(chunk, left))
             end(first + chunk - 1, logs())
         else:
-            done += feed.run(left, SLICE)
+            done += iterator.run(left, SLICE)
         callbacks.progress(done, logs)
         if getattr(model, stop):
             break
-    feed.end_epoch()
+    iterator.end_epoch()
     return done
 
 
-def in_list(results: dict[str, float], metrics: Sequence[Reported]) -> list[float]:
+def in_list(results: dict[str, float], metrics: Sequence[Logged]) -> list[float]:
     """Results as Keras lists them: by the metrics' own names, then what the logs call otherwise.
 
     Where two metrics have one name the first one's value so comes twice, and the other's behind.
@@ -436,8 +438,8 @@ def in_list(results: dict[str, float], metrics: Sequence[Reported]) -> list[floa
     return [results[name] for name in (*names, *rest) if name in results]
 
 
-def _run_chunk(feed: Feed, steps: int) -> int:
+def _run_chunk(iterator: EpochIterator, steps: int) -> int:
     done = 0
-    while done < steps and feed.ready():
-        done += feed.run(steps - done, _ALWAYS)
+    while done < steps and iterator.ready():
+        done += iterator.run(steps - done, _ALWAYS)
     return done

@@ -1,4 +1,4 @@
-"""Gradients: the slopes of the compiled loss by each weight, for a batch.
+"""Gradients: the gradients of the compiled loss by each weight, for a batch.
 
 The core never keeps a whole gradient that it does not need: blocks of it go straight into the
 optimizer. Here the optimizer is one that waits for very many batches before its first step, so that
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from cdl._core import Executor, Parameter
 from cdl._tracing.variable import Variable
 from cdl.random import core_seed
-from cdl.trainers.compile_utils import Settled
+from cdl.trainers.compile_utils import Resolved
 from cdl.trainers.data_adapter import Arrays
-from cdl.trainers.host_functions import PythonParts, Restraints
+from cdl.trainers.host_functions import HostFunctions, WeightRules
 from cdl.trainers.lowering import Plan
 
 _NEVER = 2**30  # batches before a step is made
@@ -24,15 +24,17 @@ class Gradients:
 
     Args:
         plan: the program of a training step.
-        settled: the losses, for those in Python.
+        resolved: the losses, for those in Python.
         variables: the weights.
         rows: the most rows of a batch.
     """
 
-    def __init__(self, plan: Plan, settled: Settled, variables: list[Variable], rows: int) -> None:
+    def __init__(
+        self, plan: Plan, resolved: Resolved, variables: list[Variable], rows: int
+    ) -> None:
         self._plan = plan
-        self._parts = PythonParts(settled._replace(metrics=()), plan)
-        self._restraints = Restraints(variables, True, plan.penalized)
+        self._parts = HostFunctions(resolved._replace(metrics=()), plan)
+        self._restraints = WeightRules(variables, True, plan.penalized)
         self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         rules = {
             "penalties": self._restraints.rules["penalties"],

@@ -1,4 +1,4 @@
-"""PythonParts: the losses and metrics of a model that are Python code.
+"""HostFunctions: the losses and metrics of a model that are Python code.
 
 The core computes everything else; these see the predictions, targets and weights of each batch as
 the core gathered them, in the shapes in which the user gave them.
@@ -15,17 +15,17 @@ from cdl._core import Executor, Parameter
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.trainers.batch_loss import WholeBatches, WholeLoss
-from cdl.trainers.compile_utils import Settled
+from cdl.trainers.compile_utils import Resolved
 from cdl.trainers.lowering import WHOLE, Plan, Seen
 
 Array = NDArray[Any]
 
 
-class PythonParts:
+class HostFunctions:
     """The losses and metrics that are Python code, and what the losses have added up.
 
     Args:
-        settled: all losses and metrics.
+        resolved: all losses and metrics.
         plan: where these are found in the program.
 
     Attributes:
@@ -35,20 +35,20 @@ class PythonParts:
         untold: those of them that have run and have not been told of yet.
     """
 
-    def __init__(self, settled: Settled, plan: Plan) -> None:
-        self._heads = settled.heads
+    def __init__(self, resolved: Resolved, plan: Plan) -> None:
+        self._heads = resolved.heads
         self._seen = plan.seen
         self.losses = [
             i
-            for i, head in enumerate(settled.heads)
+            for i, head in enumerate(resolved.heads)
             if head.loss is not None and not losses.is_compiled(head.loss)
         ]
         self._whole = plan.whole
         if self._whole is not None:
             self.losses = [WHOLE]
-        self.metrics = [each for each in settled.metrics if not metrics.is_compiled(each.runs)]
-        self._wholes = {i: WholeBatches(settled.heads[i].loss) for i in self.losses if i != WHOLE}
-        own = [settled.heads[i].loss for i in self._wholes] + self.metrics
+        self.metrics = [each for each in resolved.metrics if not metrics.is_compiled(each.runs)]
+        self._wholes = {i: WholeBatches(resolved.heads[i].loss) for i in self.losses if i != WHOLE}
+        own = [resolved.heads[i].loss for i in self._wholes] + self.metrics
         self.untraced: list[Untraced] = [each.untraced for each in own if each.untraced is not None]
         self._tried: set[int] = set()  # losses that have seen a batch
         self.untold = [each.untraced for each in self.metrics if each.untraced is not None]
@@ -65,8 +65,8 @@ class PythonParts:
         """Note what targets are: metrics see class numbers as integers, as the user gave them."""
         self._dtypes = [None if y is None else y.dtype for y in targets]
 
-    def losses_of(self, executor: Executor, rows: int, slopes: bool) -> list[Array]:
-        """Add up the losses of the batch that went forward; their gradients, if `slopes`.
+    def losses_of(self, executor: Executor, rows: int, derivatives: bool) -> list[Array]:
+        """Add up the losses of the batch that went forward; their gradients, if `derivatives`.
 
         Gradients are in the order of what the program pulls.
         """
@@ -87,7 +87,7 @@ class PythonParts:
                 self._tried.add(i)
                 if head.loss.untraced and not self._wholes[i].is_traced(y, prediction):
                     self.untold.append(head.loss.untraced)
-            if slopes:
+            if derivatives:
                 gradient = self._wholes[i].gradient(y, prediction, weight)
                 if gradient is None:
                     gradient = losses.numeric_gradient(head.loss, y, prediction, weight)
@@ -101,11 +101,11 @@ class PythonParts:
             else executor.batch(place.number, rows)
             for place in loss.places
         ]
-        value, slopes = loss.of(arrays)
+        value, derivatives = loss.of(arrays)
         total, count = self.totals[WHOLE]
         self.totals[WHOLE] = total + rows * value, count + rows
         return [
-            slopes[i] if i in slopes else np.zeros_like(executor.output(i, rows))
+            derivatives[i] if i in derivatives else np.zeros_like(executor.output(i, rows))
             for i in range(len(self._heads))
         ]
 
@@ -157,7 +157,7 @@ def _masked(weight: Array | None, mask: Array | None, mean: bool = False) -> Arr
     return product
 
 
-class Restraints:
+class WeightRules:
     """The regularizers and constraints of the weights that are trained.
 
     Args:
@@ -222,12 +222,12 @@ class Restraints:
         return sum(float(each.regularizer(each.numpy())) for each in self._penalized)
 
     def before_step(self) -> float:
-        """The same, and the core knows its slopes for the coming step."""
+        """The same, and the core knows its derivatives for the coming step."""
         total = 0.0
         for variable, pull in self._penalized.items():
-            value, slope = regularizers.slope(variable.regularizer, variable.numpy())
+            value, derivative = regularizers.gradient(variable.regularizer, variable.numpy())
             total += value
-            pull.set(slope)
+            pull.set(derivative)
         return total
 
     def after_step(self) -> None:

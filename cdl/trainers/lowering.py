@@ -15,7 +15,7 @@ from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
 from cdl.trainers.batch_loss import Place, WholeLoss
-from cdl.trainers.compile_utils import Compiled, Head, Reported, Settled
+from cdl.trainers.compile_utils import Compiled, Head, Logged, Resolved
 from cdl.trainers.custom_loss import given_to_loss, lower_own_loss
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.eager_step import Calls
@@ -44,22 +44,22 @@ class Form(NamedTuple):
         return self if self.nest is None else (*self[:2], repr(self.nest))
 
 
-def form_of(arrays: Arrays, settled: Settled, own_loss: bool) -> Form:
+def form_of(arrays: Arrays, resolved: Resolved, own_loss: bool) -> Form:
     """The form of data.
 
     Args:
         arrays: the data.
-        settled: what reads them: the core only counts the elements of a row of y, unless somebody
+        resolved: what reads them: the core only counts the elements of a row of y, unless somebody
             sees its shape.
         own_loss: whether a `compute_loss` of the model's own sees all of them.
     """
     targets = weights = _NONE * len(arrays.y)
-    if not (own_loss or settled.reads_y_as_it_is or arrays.weight):
+    if not (own_loss or resolved.reads_y_as_it_is or arrays.weight):
         return _plain(len(targets))
     if own_loss:
         targets = tuple(None if y is None else y.shape[1:] for y in arrays.y)
-    elif settled.reads_y_as_it_is:
-        pairs = zip(arrays.y, [head.reads_y_as_it_is for head in settled.heads], strict=True)
+    elif resolved.reads_y_as_it_is:
+        pairs = zip(arrays.y, [head.reads_y_as_it_is for head in resolved.heads], strict=True)
         targets = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
     if arrays.weight is not None:
         weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
@@ -146,7 +146,7 @@ class Plan(NamedTuple):
     seen: tuple[Seen | None, ...]
     penalized: frozenset[int] = frozenset()
     untraced: tuple[Untraced, ...] = ()
-    observed: tuple[Reported, ...] = ()
+    observed: tuple[Logged, ...] = ()
     whole: WholeLoss | None = None
     calls: Calls | None = None
 
@@ -165,7 +165,7 @@ WHOLE = -1  # among reports, where there is a number of an output
 
 def keys_of_reports(
     program: Program, keys: dict[int, int | str]
-) -> tuple[tuple[int | str, ...], tuple[Reported, ...]]:
+) -> tuple[tuple[int | str, ...], tuple[Logged, ...]]:
     """What the reports of a program are, and the metrics among them that traced code shows values.
 
     Args:
@@ -173,7 +173,7 @@ def keys_of_reports(
         keys: what the reports are that lowering has appended, by their ids.
     """
     found: list[int | str] = []
-    observed: list[Reported] = []
+    observed: list[Logged] = []
     for report in program.reports:
         key: Any = keys.get(id(report))
         if key is None:
@@ -181,13 +181,13 @@ def keys_of_reports(
             key = program.observed[id(report)]
         if not isinstance(key, (int, str)):
             number = WHOLE - 1 - len(observed)
-            observed.append(Reported(key.name, key, weighted=False, held=True, output=number))
+            observed.append(Logged(key.name, key, weighted=False, held=True, output=number))
             key = number
         found.append(key)
     return tuple(found), tuple(observed)
 
 
-def with_others(observed: tuple[Reported, ...], held: Sequence[Any]) -> tuple[Reported, ...]:
+def with_others(observed: tuple[Logged, ...], held: Sequence[Any]) -> tuple[Logged, ...]:
     """Metrics that traced code shows values to, and those to which nothing does, in their order.
 
     As in Keras the logs have the latter too, with the values that they have by themselves.
@@ -201,7 +201,7 @@ def with_others(observed: tuple[Reported, ...], held: Sequence[Any]) -> tuple[Re
     for metric in held:
         if id(metric) not in known and _has_value(metric):
             last -= 1
-            known[id(metric)] = Reported(metric.name, metric, False, held=False, output=last)
+            known[id(metric)] = Logged(metric.name, metric, False, held=False, output=last)
     places = {id(metric): i for i, metric in enumerate(held)}
     return tuple(sorted(known.values(), key=lambda each: places.get(id(each.metric), len(places))))
 
@@ -225,14 +225,14 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
         return lower_inference(model)
     outputs = model._output_infos()
     shapes = [info.shape for info in outputs]
-    settled = compiled.settled or compiled.settle(outputs, shapes, model._output_nest())
-    if compiled.settled is None:
-        wants = [getattr(head.loss, "wants", "") for head in settled.heads]
+    resolved = compiled.resolved or compiled.resolve(outputs, shapes, model._output_nest())
+    if compiled.resolved is None:
+        wants = [getattr(head.loss, "wants", "") for head in resolved.heads]
         pairs = zip(shapes, wants, strict=True)
         shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
-        settled = compiled.settle(outputs, shapes, model._output_nest())
+        resolved = compiled.resolve(outputs, shapes, model._output_nest())
     form = Form((None,) * len(outputs), tuple(info.row for info in outputs))
-    return lower_training(model, settled, form).program
+    return lower_training(model, resolved, form).program
 
 
 def lower_inference(model: TrainableModel, training: bool = False) -> Program:
@@ -254,13 +254,13 @@ def lower_with_calls(
 
 
 def lower_training(
-    model: TrainableModel, settled: Settled, form: Form, training: bool = True
+    model: TrainableModel, resolved: Resolved, form: Form, training: bool = True
 ) -> Plan:
     """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
     Args:
         model: the model, built.
-        settled: its losses and metrics; those written in Python are left to the Engine, which
+        resolved: its losses and metrics; those written in Python are left to the Engine, which
             finds their targets among the inputs.
         form: of the data.
         training: whether dropout and the like are part of it.
@@ -269,9 +269,9 @@ def lower_training(
         ValueError: for a loss that training cannot take, or if there is none.
     """
     own, penalties = overrides(type(model), "compute_loss"), True
-    for head in settled.heads if training and not own else ():
+    for head in resolved.heads if training and not own else ():
         _check_reduces(head)
-    step = _Step(model, settled, form, training)
+    step = _Step(model, resolved, form, training)
     if own:
         penalties = step.add_own_loss()
     else:
@@ -285,14 +285,16 @@ def lower_training(
 class _Step:
     """The program of a step as it grows: the model, then what makes numbers of its outputs."""
 
-    def __init__(self, model: TrainableModel, settled: Settled, form: Form, training: bool) -> None:
+    def __init__(
+        self, model: TrainableModel, resolved: Resolved, form: Form, training: bool
+    ) -> None:
         self._model = model
-        self._heads = settled.heads
-        self._metrics = settled.metrics
+        self._heads = resolved.heads
+        self._metrics = resolved.metrics
         self._form = form
         self.program = Program(training)
         self.program.observed = {}
-        self.program.calls = [] if settled.eager else None
+        self.program.calls = [] if resolved.eager else None
         self._inputs = Inputs(self.program)
         rows = [info.row for info in model._input_infos()]
         self._xs = [self._inputs.get("x", i, row) for i, row in enumerate(rows)]
@@ -390,7 +392,7 @@ class _Step:
         return asked
 
     def _whole_loss(self, batch: list[Any], error: TypeError) -> WholeLoss:
-        """The model's own loss as one of whole batches; the error if it cannot be followed so.
+        """The model's own loss as one of whole batches; the error if it cannot be traced so.
 
         Where numbers (n,) stand beside predictions (n, 1) it is a slip that compares the samples.
         """

@@ -16,7 +16,7 @@ from cdl._common.errors import warn
 from cdl._core import Executor, Sparse
 from cdl._ir.program import Program, Value
 from cdl.layers import Layer
-from cdl.trainers.compile_utils import Compiled, Settled
+from cdl.trainers.compile_utils import Compiled, Resolved
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.signature import TrainableModel, labels, output_names
 
@@ -47,12 +47,12 @@ def tell(
         call: the place, such as "fit".
         in_batches: whether there were other batches, of which nothing is left.
     """
-    settled = compiled.settled
-    if not isinstance(arrays, Arrays) or settled is None:  # a step of the model's own
+    resolved = compiled.resolved
+    if not isinstance(arrays, Arrays) or resolved is None:  # a step of the model's own
         return
     compiled.told_not_finite = True
     reason = _in_data(model, arrays, "the last batch" if in_batches else "")
-    reason = reason or _in_layers(model, arrays, settled)
+    reason = reason or _in_layers(model, arrays, resolved)
     if reason is None:
         rate = float(model.optimizer.learning_rate)
         reason = (
@@ -133,7 +133,7 @@ def _lost_values(array: Any) -> Iterator[tuple[Array, Array, Array]]:
 # --- the layers ---
 
 
-def _in_layers(model: TrainableModel, arrays: Arrays, settled: Settled) -> str | None:
+def _in_layers(model: TrainableModel, arrays: Arrays, resolved: Resolved) -> str | None:
     """Which layer's output was the first that is not finite, or which loss's value; else None."""
     program = Program()
     program.watched = []
@@ -155,7 +155,7 @@ def _in_layers(model: TrainableModel, arrays: Arrays, settled: Settled) -> str |
                 variable.assign(_fresh(variable.name, array.shape, np.random.default_rng(seed)))
             for start in range(0, min(arrays.samples, _MOST), _AT_A_TIME):
                 batch = arrays.rows(start, start + _AT_A_TIME)
-                reason = _in_batch(executor, batch, settled, watched)
+                reason = _in_batch(executor, batch, resolved, watched)
                 if reason is not None:
                     return reason
     finally:
@@ -184,16 +184,16 @@ def _called(operation: Any, later: list[Any]) -> str:
 
 
 def _in_batch(
-    executor: Executor, batch: Arrays, settled: Settled, watched: list[str]
+    executor: Executor, batch: Arrays, resolved: Resolved, watched: list[str]
 ) -> str | None:
     """The same for a batch, by an executor that gives the outputs, then those of the layers."""
     found = executor.predict(list(batch.x), 0, 0)
-    heads = len(settled.heads)
+    heads = len(resolved.heads)
     for name, array in zip(watched, found[heads:], strict=True):
         if not np.isfinite(array).all():
             kind = "NaN" if np.isnan(array).any() else "inf"
             return f"{name} is the first to give {kind}, for data that are finite"
-    for head, y, p in zip(settled.heads, batch.y, found[:heads], strict=True):
+    for head, y, p in zip(resolved.heads, batch.y, found[:heads], strict=True):
         if _is_lost(head.loss, y, p):
             return f"the loss {head.loss.name!r} gives that for outputs and targets that are finite"
     return None

@@ -287,7 +287,7 @@ def labels(what: str, kind: str, names: Sequence[str]) -> list[str]:
     return [f"{what} for {kind} {name!r}" for name in names]
 
 
-class Ends(NamedTuple):
+class Signature(NamedTuple):
     """What the symbolic inputs and outputs of a model come to.
 
     Attributes:
@@ -311,7 +311,7 @@ class Ends(NamedTuple):
     nested: bool
 
 
-def ends_of(inputs: Any, outputs: Any, by_layers: bool) -> Ends:
+def signature_of_graph(inputs: Any, outputs: Any, by_layers: bool) -> Signature:
     """The ends of a model.
 
     Args:
@@ -324,7 +324,7 @@ def ends_of(inputs: Any, outputs: Any, by_layers: bool) -> Ends:
     if not by_layers and not isinstance(outputs, dict):
         found = [info._replace(named=False) for info in found]
     parts = list(inputs.values()) if isinstance(inputs, dict) else inputs
-    return Ends(
+    return Signature(
         of=(inputs, outputs),
         inputs=tuple(given),
         outputs=tuple(found),

@@ -10,7 +10,7 @@ from cdl._common.overriding import overrides
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
 from cdl.random import Kept
-from cdl.trainers.compile_metrics import ByHand
+from cdl.trainers.compile_metrics import LossAndMetrics
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom_loss import Added
 from cdl.trainers.custom_step import Nested, OwnSteps, flat_logs, steps_itself
@@ -19,7 +19,7 @@ from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.frame_columns import Columns
 from cdl.trainers.predict import Predictors
 from cdl.trainers.signature import PartOfModel
-from cdl.trainers.train_function import Engine, Machines
+from cdl.trainers.train_function import Engine, ExecutorCache
 
 
 def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]:
@@ -71,10 +71,10 @@ class CompiledState(PartOfModel):
     """Base of Steps and Trainer: their state, and what can be asked about it."""
 
     _compiled: Compiled | None = None
-    _machines: Machines | None = None
+    _executors: ExecutorCache | None = None
     _predictors_made: Predictors | None = None
     _last_engine: Engine | OwnSteps | None = None  # whose values `metrics` shows
-    _by_hand_made: ByHand | None = None
+    _by_hand_made: LossAndMetrics | None = None
     _columns: Columns | None = None  # of the frames that it was trained on
     _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
@@ -84,7 +84,7 @@ class CompiledState(PartOfModel):
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle or a copy holds: all but the programs, which are made again on demand."""
         state = dict(vars(self))
-        for name in ("_machines", "_predictors_made", "_last_engine", "_by_hand_made"):
+        for name in ("_executors", "_predictors_made", "_last_engine", "_by_hand_made"):
             state.pop(name, None)
         if self._last_fit is not None:
             state["_last_fit"] = dict(vars(self.history), model=None)
@@ -94,7 +94,7 @@ class CompiledState(PartOfModel):
         values = state.pop("_last_fit", None)
         vars(self).update(state)
         if self._compiled is not None:
-            self._machines = Machines(self._compiled)
+            self._executors = ExecutorCache(self._compiled)
         if values is not None:
             history = History()
             vars(history).update(values)
@@ -163,19 +163,21 @@ class CompiledState(PartOfModel):
     ) -> Engine | OwnSteps:
         if isinstance(arrays, Nested):
             return OwnSteps(self, kind)
-        machines = self._machines
+        machines = self._executors
         if machines is None or compiled is not self._compiled:
-            machines = Machines(compiled)  # a callback has called compile: the run goes on as begun
+            machines = ExecutorCache(
+                compiled
+            )  # a callback has called compile: the run goes on as begun
         return machines.take(self, kind, arrays, rows)
 
     def _release(self, engine: Engine | OwnSteps) -> None:
         engine.release()
-        if self._machines is not None and isinstance(engine, Engine):
-            self._machines.give_back(engine)
+        if self._executors is not None and isinstance(engine, Engine):
+            self._executors.give_back(engine)
 
-    def _by_hand(self, compiled: Compiled) -> ByHand:
+    def _by_hand(self, compiled: Compiled) -> LossAndMetrics:
         if self._by_hand_made is None or self._by_hand_made.compiled is not compiled:
-            self._by_hand_made = ByHand(self, compiled)
+            self._by_hand_made = LossAndMetrics(self, compiled)
         return self._by_hand_made
 
     def _counts_by_hand(self) -> bool:
@@ -208,9 +210,9 @@ class CompiledState(PartOfModel):
         """The layers have changed: nothing that was lowered from them is true any more."""
         self._predictors_made = None
         if self._compiled is not None:
-            self._compiled.settled = None
+            self._compiled.resolved = None
             self._compiled.variables = None
-            self._machines = Machines(self._compiled)
+            self._executors = ExecutorCache(self._compiled)
 
     @property
     def optimizer(self) -> Any:
@@ -242,8 +244,8 @@ class CompiledState(PartOfModel):
         if self._compiled is None:
             return []
         names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
-        settled = self._compiled.settled
-        heads = [settled.heads[i] for i in settled.logged] if settled is not None else []
+        resolved = self._compiled.resolved
+        heads = [resolved.heads[i] for i in resolved.logged] if resolved is not None else []
         names += [head.logged for head in heads if head.logged is not None]
         return names + [metric.name for metric in self._held_metrics()]
 
@@ -303,8 +305,8 @@ class CompiledState(PartOfModel):
         if isinstance(self._last_engine, Engine):
             self._last_engine.reset()
             self._last_engine.share_totals()
-        if self._machines is not None:
-            self._machines.reset_steps()
+        if self._executors is not None:
+            self._executors.reset_steps()
         if self._counts_by_hand():
             for metric in self.metrics:
                 metric.reset_state()

@@ -17,11 +17,11 @@ from cdl._core import Executor
 from cdl._tracing.untraced import Untraced
 from cdl.layers.weighted import changes
 from cdl.random import core_seed
-from cdl.trainers.compile_utils import Compiled, Reported, Settled
+from cdl.trainers.compile_utils import Compiled, Logged, Resolved
 from cdl.trainers.custom_step import names_of
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.gradients import Gradients
-from cdl.trainers.host_functions import PythonParts, Restraints
+from cdl.trainers.host_functions import HostFunctions, WeightRules
 from cdl.trainers.lowering import WHOLE, Form, Plan, form_of, lower_training
 from cdl.trainers.signature import TrainableModel
 
@@ -35,19 +35,19 @@ class Engine:
 
     Args:
         plan: the program and how it is fed.
-        settled: the losses and the metrics, for those in Python.
+        resolved: the losses and the metrics, for those in Python.
         compiled: what the model was compiled with.
         variables: the weights that training changes.
         rows: the most rows of a batch, until a larger one comes.
         training: whether `run` trains.
-        key: by which Machines knows it.
+        key: by which ExecutorCache knows it.
         only: names of what is to be in the logs, in order; None for all.
     """
 
     def __init__(
         self,
         plan: Plan,
-        settled: Settled,
+        resolved: Resolved,
         compiled: Compiled,
         variables: list[Any],
         rows: int,
@@ -59,20 +59,20 @@ class Engine:
         self.plan = plan
         self.training = training
         self.optimizer = optimizer
-        self.settled = settled
-        self.metrics = settled.metrics + plan.observed
-        self.parts = PythonParts(settled, plan)
+        self.resolved = resolved
+        self.metrics = resolved.metrics + plan.observed
+        self.parts = HostFunctions(resolved, plan)
         self._only = only
-        one = len(settled.heads) == 1
-        self._plain_metrics = [m for m in settled.metrics if one or m.name == m.metric.name]
-        self._front_metrics = [m for m in settled.metrics if m not in self._plain_metrics]
+        one = len(resolved.heads) == 1
+        self._plain_metrics = [m for m in resolved.metrics if one or m.name == m.metric.name]
+        self._front_metrics = [m for m in resolved.metrics if m not in self._plain_metrics]
         whole = WHOLE in plan.reports or plan.whole is not None
         self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
         constrains = training and not optimizer.is_written
-        restraints = Restraints(variables, training, plan.penalized, constrains)
+        restraints = WeightRules(variables, training, plan.penalized, constrains)
         self._restraints = restraints
-        self._untold = not settled.eager  # whether something in Python may not have been told of
+        self._untold = not resolved.eager  # whether something in Python may not have been told of
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
         self.in_python |= (training and optimizer.by_step) or plan.calls is not None
         self.key = key
@@ -116,7 +116,7 @@ class Engine:
         """Forget what loss and metrics have added up."""
         self.executor.reset()
         self._forget()
-        for each in self.settled.metrics:
+        for each in self.resolved.metrics:
             if each.traced is not None:
                 each.traced.reset()
         if self.in_python:
@@ -136,13 +136,13 @@ class Engine:
         return self._train(steps, seconds)
 
     @property
-    def goes_alone(self) -> bool:
+    def runs_fused(self) -> bool:
         """Whether `run_epochs` can: nothing of this model wants Python between two batches."""
         return (
             self.training
             and not self.in_python
             and self.optimizer.has_one_rate
-            and all(each.traced is None for each in self.settled.metrics)
+            and all(each.traced is None for each in self.resolved.metrics)
             and not self.plan.program.hosted
         )
 
@@ -176,7 +176,7 @@ class Engine:
         """Let the core learn from some batches, after the optimizer's step `first`; how many.
 
         Python answers signals at any call of a function. So what an answer to Ctrl-C has kept
-        from being written down, though the weights have changed, is written down once more:
+        from being recorded, though the weights have changed, is recorded once more:
         between the core's return and the loop there is no call.
         """
         executor = self.executor
@@ -251,7 +251,7 @@ class Engine:
 
     def outputs(self) -> list[NDArray[np.float32]]:
         """The outputs of the model for the last batch."""
-        return [self.executor.output(i) for i in range(len(self.settled.heads))]
+        return [self.executor.output(i) for i in range(len(self.resolved.heads))]
 
     def results(self) -> dict[str, Any]:
         """Losses and metrics since `reset`, in the order in which `evaluate` lists them.
@@ -263,16 +263,16 @@ class Engine:
 
     def _logs(self, counted: list[tuple[float, ...]], penalty: float) -> dict[str, Any]:
         """The same, from the states of the reports and the mean penalty."""
-        settled = self.settled
+        resolved = self.resolved
         states: dict[Any, Any] = dict(zip(self.plan.reports, counted, strict=True))
         if self.in_python:
             states.update(self.parts.totals)
         logs: dict[str, Any] = {"loss": 0.0}
         self._add_metrics(logs, self._plain_metrics, states)
         whole = 0.0
-        for i in settled.logged:
+        for i in resolved.logged:
             if i in states:
-                head, (total, count) = settled.heads[i], states[i]
+                head, (total, count) = resolved.heads[i], states[i]
                 value = total / count if count else 0.0
                 if self._scaled and head.scale:  # else the report is of the loss itself
                     whole += value
@@ -294,7 +294,7 @@ class Engine:
 
     @staticmethod
     def _add_metrics(
-        logs: dict[str, Any], metrics: Iterable[Reported], states: dict[Any, Any]
+        logs: dict[str, Any], metrics: Iterable[Logged], states: dict[Any, Any]
     ) -> None:
         for each in metrics:
             if each.key in states:
@@ -349,7 +349,7 @@ def _plain(value: Any) -> Any:
 _KEPT = 8
 
 
-class Machines:
+class ExecutorCache:
     """Engines by kind of run, rows of a batch, and form of the data.
 
     An engine that runs is not here, so a callback that evaluates within `fit` gets another one. No
@@ -362,27 +362,27 @@ class Machines:
         self._agreed_at = -1  # what `changes` said
         self._stepping: dict[str, Engine] = {}  # of steps that add up, by kind
         self._gradients: tuple[Any, Gradients] | None = None
-        self._token = object()  # the first part of every key, for engines of former Machines
+        self._token = object()  # the first part of every key, for engines of former ExecutorCache
 
     def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> Engine:
         """An engine for data like `arrays` in batches of `rows`, "train" or "test"."""
-        settled = self._compiled.settled
-        assert settled is not None
+        resolved = self._compiled.resolved
+        assert resolved is not None
         if kind == "train":
             self._agree_on_variables(model)
-        form = form_of(arrays, settled, self._compiled.own_loss)
+        form = form_of(arrays, resolved, self._compiled.own_loss)
         key = (self._token, kind, rows, form.key)
-        return self._idle.pop(key, None) or self._make(model, key, form, settled)
+        return self._idle.pop(key, None) or self._make(model, key, form, resolved)
 
     def _make(
-        self, model: TrainableModel, key: tuple[Any, ...], form: Form, settled: Settled
+        self, model: TrainableModel, key: tuple[Any, ...], form: Form, resolved: Resolved
     ) -> Engine:
         _, kind, rows, _ = key
         training = kind == "train"
-        plan = lower_training(model, settled, form, training)
+        plan = lower_training(model, resolved, form, training)
         only = names_of(model.metrics) if overrides(type(model), "metrics") else None
         variables = model.trainable_variables
-        engine = Engine(plan, settled, self._compiled, variables, rows, training, key, only)
+        engine = Engine(plan, resolved, self._compiled, variables, rows, training, key, only)
         if self._compiled.given["jit_compile"] is True and engine.untraced:
             parts = "\n".join(map(str, engine.untraced))
             raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")
@@ -401,17 +401,17 @@ class Machines:
             arrays: the batch.
             with_metrics: whether the metrics of `compile` are part of it.
         """
-        settled = self._compiled.settled
-        assert settled is not None
+        resolved = self._compiled.resolved
+        assert resolved is not None
         if kind == "train":
             self._agree_on_variables(model)
         if not with_metrics:
-            settled = settled._replace(metrics=())
-        form = form_of(arrays, settled, self._compiled.own_loss)
+            resolved = resolved._replace(metrics=())
+        form = form_of(arrays, resolved, self._compiled.own_loss)
         engine = self._stepping.get(kind)
         if engine is None or engine.key[3] != form.key:
             key = (self._token, kind, arrays.samples, form.key)
-            engine = self._stepping[kind] = self._make(model, key, form, settled)
+            engine = self._stepping[kind] = self._make(model, key, form, resolved)
         return engine
 
     def reset_steps(self) -> None:
@@ -421,14 +421,14 @@ class Machines:
 
     def gradients(self, model: TrainableModel, arrays: Arrays) -> Gradients:
         """What gathers gradients of batches like `arrays`; the last one is kept."""
-        settled = self._compiled.settled
-        assert settled is not None
+        resolved = self._compiled.resolved
+        assert resolved is not None
         rows, variables = arrays.samples, model.trainable_variables
-        form = form_of(arrays, settled, self._compiled.own_loss)
+        form = form_of(arrays, resolved, self._compiled.own_loss)
         key = (rows, form.key, [id(v) for v in variables])
         if self._gradients is None or self._gradients[0] != key:
-            plan = lower_training(model, settled, form)
-            self._gradients = key, Gradients(plan, settled, variables, rows)
+            plan = lower_training(model, resolved, form)
+            self._gradients = key, Gradients(plan, resolved, variables, rows)
         return self._gradients[1]
 
     def give_back(self, engine: Engine) -> None:

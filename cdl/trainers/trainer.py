@@ -20,7 +20,7 @@ from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.lowering import program_of
 from cdl.trainers.predict import FEW, MANY
 from cdl.trainers.state import CompiledState
-from cdl.trainers.train_function import Machines
+from cdl.trainers.train_function import ExecutorCache
 from cdl.utils import display
 from cdl.utils.tuples import unpack_x_y_sample_weight
 
@@ -115,8 +115,8 @@ class Steps(CompiledState):
         compiled = self._compiled_for(call, trains=kind == "train")
         arrays = training_data(self, compiled, x, y, weight, None, call)
         counts = overrides(type(self), "compute_metrics")
-        assert self._machines is not None
-        engine = self._machines.stepping(self, kind, arrays, with_metrics=not counts)
+        assert self._executors is not None
+        engine = self._executors.stepping(self, kind, arrays, with_metrics=not counts)
         try:
             engine.begin(arrays, arrays.samples)
             engine.run(1, 0.0)
@@ -156,9 +156,9 @@ class Steps(CompiledState):
         """
         compiled = self._compiled_for("gradients", trains=True)
         arrays = training_data(self, compiled, x, y, sample_weight, None, "gradients")
-        assert self._machines is not None
+        assert self._executors is not None
         step: int = compiled.optimizer.step
-        return self._machines.gradients(self, arrays).of(arrays, step)
+        return self._executors.gradients(self, arrays).of(arrays, step)
 
 
 class Trainer(OlderMethods, Steps):
@@ -234,7 +234,7 @@ class Trainer(OlderMethods, Steps):
         if jit_compile is True:
             self._check_compiles(compiled)
         self._compiled = compiled
-        self._machines = Machines(compiled)
+        self._executors = ExecutorCache(compiled)
         self._last_engine = None
         self._predictors_made = None if run_eagerly else self._predictors_made
         self.jit_compile = True if jit_compile == "auto" else jit_compile

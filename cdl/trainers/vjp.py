@@ -1,4 +1,4 @@
-"""Slopes: the derivatives of what a function or a model gives, by what goes in."""
+"""Vjp: the derivatives of what a function or a model gives, by what goes in."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ Array = NDArray[np.float32]
 _MOST = 1024  # rows of a batch
 
 
-class Slopes:
+class Vjp:
     """The derivative of the sum of (output * factor) by the inputs, as in inference.
 
     Args:
@@ -76,8 +76,8 @@ class Slopes:
         return joined[0], joined[1:]
 
 
-def of_model(model: TrainableModel, output: int | str | None = None) -> Slopes:
-    """The Slopes of one output of a model.
+def of_model(model: TrainableModel, output: int | str | None = None) -> Vjp:
+    """The Vjp of one output of a model.
 
     Args:
         model: a built model.
@@ -97,7 +97,7 @@ def of_model(model: TrainableModel, output: int | str | None = None) -> Slopes:
     def append(program: Program, values: list[Value]) -> Value:
         return model.append_all(program, values)[number]
 
-    return Slopes(append, [info.row for info in model._input_infos()])
+    return Vjp(append, [info.row for info in model._input_infos()])
 
 
 def value_and_grad(
@@ -142,8 +142,8 @@ def value_and_grad(
         def append(program: Program, values: list[Value]) -> Value:
             return graph.lower(program, values)  # type: ignore[no-any-return]
 
-        value, slopes = Slopes(append, [spec.sample_shape for spec in specs]).of(flat)
-        chosen = tuple(slopes[number] for number in numbers)
+        value, gradients = Vjp(append, [spec.sample_shape for spec in specs]).of(flat)
+        chosen = tuple(gradients[number] for number in numbers)
         return value, chosen if many else chosen[0]
 
     return differentiated

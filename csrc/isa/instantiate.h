@@ -54,8 +54,8 @@ const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
 #define X(NAME, READS, PARAMS) [CDL_ACTIVATION_##NAME] = NAME##_loop,
     .activation = {CDL_ACTIVATIONS(X)},
 #undef X
-#define X(NAME, READS, PARAMS) [CDL_ACTIVATION_##NAME] = NAME##_slope_loop,
-    .activation_slope = {CDL_ACTIVATIONS(X)},
+#define X(NAME, READS, PARAMS) [CDL_ACTIVATION_##NAME] = NAME##_gradient_loop,
+    .activation_gradient = {CDL_ACTIVATIONS(X)},
 #undef X
 #define X(NAME, ...) [CDL_LOSS_##NAME] = NAME##_loss,
     .loss = {CDL_ELEMENT_LOSSES(X) CDL_LINE_LOSSES(X)},

@@ -103,7 +103,7 @@ CDL_INLINE float f_tanh(float x, const float *p) { return (void)p, tanh_f(x); }
 CDL_INLINE float d_tanh(float x, float y, const float *p) { return (void)x, (void)p, 1.0f - y * y; }
 
 CDL_INLINE float f_softplus(float x, const float *p) { return (void)p, softplus_f(x); }
-/* From y = log(1 + e^x): the slope e^x / (1 + e^x) = 1 - e^-y. */
+/* From y = log(1 + e^x): the gradient e^x / (1 + e^x) = 1 - e^-y. */
 CDL_INLINE float d_softplus(float x, float y, const float *p) {
     return (void)x, (void)p, -expm1_f(-y);
 }
@@ -168,7 +168,7 @@ CDL_INLINE float d_hard_tanh(float x, float y, const float *p) {
 }
 
 CDL_INLINE float f_log_sigmoid(float x, const float *p) { return (void)p, -softplus_f(-x); }
-/* From y = -log(1 + e^-x): the slope 1 - sigmoid(x) = 1 - e^y. */
+/* From y = -log(1 + e^-x): the gradient 1 - sigmoid(x) = 1 - e^y. */
 CDL_INLINE float d_log_sigmoid(float x, float y, const float *p) {
     return (void)x, (void)p, -expm1_f(y);
 }

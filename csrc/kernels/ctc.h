@@ -10,7 +10,8 @@
  *
  * and the loss is -log(e^phi[n] + e^emit[n - 1]) at the end. What cannot be costs 1e5 and not
  * infinitely much, as in Keras, so that labels that do not fit into the steps have a finite loss.
- * Of a sum log(e^a + e^b) the slope by a is sigmoid(a - b): the backward pass walks the steps back.
+ * Of a sum log(e^a + e^b) the gradient by a is sigmoid(a - b): the backward pass walks the steps
+ * back.
  */
 #ifndef CDL_KERNELS_CTC_H
 #define CDL_KERNELS_CTC_H
@@ -34,7 +35,7 @@ struct ctc {
         *stay; /* what it costs to go on to the next label without a blank, and to blank */
     float *p, *phi, *emit; /* rows of the states before each step; of phi and emit after all */
     float *score;          /* a row: log y of each label in this step */
-    float *d_p, *d_phi, *d_emit, *d_next; /* slopes of the loss by them, and by the next emit */
+    float *d_p, *d_phi, *d_emit, *d_next; /* gradients of the loss by them, and by the next emit */
 };
 
 /* a - b, of which infinities that are equal have none. */
@@ -67,7 +68,7 @@ static void ctc_step(const struct ctc *c, float blank, size_t s) {
         next_phi[j + 1] = ctc_add(p[j + 1], emit[j] - c->stay[j]) + blank;
 }
 
-/* From slopes by the states after step s to those before it; adds those by log y to `dy`. */
+/* From gradients by the states after step s to those before it; adds those by log y to `dy`. */
 static void ctc_step_back(struct ctc *c, size_t s, float *dy) {
     const size_t n = c->n;
     const float *phi = c->phi + s * c->row, *emit = c->emit + s * c->row, *p = c->p + s * c->row;
@@ -99,7 +100,7 @@ static void ctc_step_back(struct ctc *c, size_t s, float *dy) {
     c->d_emit = read;
 }
 
-/* Slopes by raw scores from those by their log_softmax: d - y sum d. */
+/* Gradients by raw scores from those by their log_softmax: d - y sum d. */
 static void ctc_through_softmax(size_t n, const float *log_y, float *dy) {
     const float sum = line_total(n, dy);
     for (size_t j = 0; j < cdl_padded(n); j++)

@@ -1,8 +1,8 @@
 /* elementwise.h - what expressions over values are made of: one row and one formula a primitive.
  *
  * A row is X(name, arity), and its formula takes three numbers of which it reads `arity`. A
- * comparison gives 1 or 0; what is not 0 counts as true. Slopes stand in cdl/_ir/elementwise_grad.py, as
- * expressions in these primitives: C has no second formula.
+ * comparison gives 1 or 0; what is not 0 counts as true. Gradients stand in
+ * cdl/_ir/elementwise_grad.py, as expressions in these primitives: C has no second formula.
  */
 #ifndef CDL_KERNELS_ELEMENTWISE_H
 #define CDL_KERNELS_ELEMENTWISE_H
@@ -130,7 +130,7 @@ FORMULA(erf, erf_f(a))
 FORMULA(relu, a < 0.0f ? 0.0f : a)
 FORMULA(maximum, a > b ? a : (a != a ? a : b)) /* of a NaN and a number: NaN */
 FORMULA(minimum, a < b ? a : (a != a ? a : b))
-FORMULA(above, a > b ? 1.0f : (a == b ? 0.5f : 0.0f)) /* the slope of maximum(a, b) by a */
+FORMULA(above, a > b ? 1.0f : (a == b ? 0.5f : 0.0f)) /* the gradient of maximum(a, b) by a */
 FORMULA(floor_divide, floor_divide_f(a, b))
 FORMULA(mod, modulo_of_f(remainder_f(a, b), b))
 FORMULA(fmod, remainder_f(a, b))

@@ -25,9 +25,9 @@ enum { CDL_MAX_ROW_PARAMS = 4 };
 typedef void cdl_activation_fn(size_t rows, size_t n, const float *x, size_t ldx, float *y,
                                size_t ldy, const float *p);
 /* dx = dy * df(x, y); dx may be dy. */
-typedef void cdl_activation_slope_fn(size_t rows, size_t n, const float *x, size_t ldx,
-                                     const float *y, size_t ldy, const float *dy, size_t lddy,
-                                     float *dx, size_t lddx, const float *p);
+typedef void cdl_activation_gradient_fn(size_t rows, size_t n, const float *x, size_t ldx,
+                                        const float *y, size_t ldy, const float *dy, size_t lddy,
+                                        float *dx, size_t lddx, const float *p);
 
 /* The runs that the k of a product comes in, one for each tap of a window: n of each axis, `a` and
  * `b` floats from one to the next in the factors, and k numbers in a run. */
@@ -57,8 +57,8 @@ struct cdl_scoring {
     size_t ldt;
     const float *weight; /* line i has weight[i / lines], or 1 if NULL */
     size_t lines;        /* lines a weight */
-    float scale;         /* of the slopes, before the weight */
-    float *dy, *q;       /* out: slopes and probabilities, laid out as y; not for metrics */
+    float scale;         /* of the gradients, before the weight */
+    float *dy, *q;       /* out: gradients and probabilities, laid out as y; not for metrics */
     float *value;        /* out: one a line */
     const float *p;      /* the row's parameters */
 };
@@ -95,7 +95,7 @@ struct cdl_kernels {
 #include "kernels/kernels.def"
 #undef KERNEL
     cdl_activation_fn *activation[CDL_N_ACTIVATIONS];
-    cdl_activation_slope_fn *activation_slope[CDL_N_ACTIVATIONS];
+    cdl_activation_gradient_fn *activation_gradient[CDL_N_ACTIVATIONS];
     cdl_scoring_fn *loss[CDL_N_LOSSES];
     cdl_scoring_fn *metric[CDL_N_METRICS];
     cdl_update_fn *update[CDL_N_OPTIMIZERS];

@@ -11,16 +11,16 @@
         for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy)                       \
             for (size_t j = 0; j < width; j++) y[j] = f_##NAME(x[j], p);                           \
     }                                                                                              \
-    static void NAME##_slope_loop(size_t rows, size_t n, const float *x, size_t ldx,               \
-                                  const float *y, size_t ldy, const float *dy, size_t lddy,        \
-                                  float *dx, size_t lddx, const float *params) {                   \
+    static void NAME##_gradient_loop(size_t rows, size_t n, const float *x, size_t ldx,            \
+                                     const float *y, size_t ldy, const float *dy, size_t lddy,     \
+                                     float *dx, size_t lddx, const float *params) {                \
         const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};          \
         const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);                            \
         for (size_t r = 0; r < (n == 1 ? 1 : rows);                                                \
              r++, x += ldx, y += ldy, dy += lddy, dx += lddx)                                      \
             for (size_t j = 0; j < width; j++) {                                                   \
-                const float slope = d_##NAME(x[j], y[j], p);                                       \
-                dx[j] = slope == 0.0f ? 0.0f : dy[j] * slope; /* also of an infinite dy */         \
+                const float gradient = d_##NAME(x[j], y[j], p);                                    \
+                dx[j] = gradient == 0.0f ? 0.0f : dy[j] * gradient; /* also of an infinite dy */   \
             }                                                                                      \
     }
 CDL_ACTIVATIONS(X)
@@ -87,9 +87,9 @@ CDL_INLINE void long_line_loss(const struct cdl_scoring *s, size_t i, element_lo
                                 float *restrict q, float *restrict value) {                        \
         const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};          \
         for (size_t j = 0; j < n; j++) {                                                           \
-            float slope, seen;                                                                     \
-            value[j] = NAME(y[j], t[j], p, &slope, &seen);                                         \
-            dy[j] = slope * scale;                                                                 \
+            float gradient, seen;                                                                  \
+            value[j] = NAME(y[j], t[j], p, &gradient, &seen);                                      \
+            dy[j] = gradient * scale;                                                              \
             q[j] = seen;                                                                           \
         }                                                                                          \
     }                                                                                              \

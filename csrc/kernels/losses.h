@@ -1,13 +1,13 @@
-/* losses.h - the losses: one row and one formula with its slope each.
+/* losses.h - the losses: one row and one formula with its gradient each.
  *
- * Elementwise losses, X(name, parameters): value(y, t, p, &slope) for one element; the loss of a
+ * Elementwise losses, X(name, parameters): value(y, t, p, &gradient) for one element; the loss of a
  * line is the mean over its n elements. Losses of a whole line, X(name, target, parameters): one
  * function that fills `dz` with scale * dloss/dz and returns the loss in parts; `target` is VALUES
  * (n floats) or CLASSES (one int32). The softmax_ and sigmoid_ forms act on raw scores, where no
  * log of a small number is taken, and also deliver the probabilities, which metrics read.
  *
  * Probabilities are clipped to [1e-7, 1 - 1e-7] in float32 as Keras does (keras.losses, 3.15);
- * where clipped, the slope is 0.
+ * where clipped, the gradient is 0.
  */
 #ifndef CDL_KERNELS_LOSSES_H
 #define CDL_KERNELS_LOSSES_H
@@ -55,39 +55,40 @@ enum cdl_loss {
 #define PROBABILITY_MIN 1e-7f
 #define PROBABILITY_MAX (1.0f - 1e-7f)
 
-/* An element: the loss at y for target t; the slope by y; q, the prediction that metrics read. */
-CDL_INLINE float mean_squared_error(float y, float t, const float *p, float *slope, float *q) {
+/* An element: the loss at y for target t; the gradient by y; q, the prediction that metrics read.
+ */
+CDL_INLINE float mean_squared_error(float y, float t, const float *p, float *gradient, float *q) {
     (void)p, *q = y;
     const float e = y - t;
-    *slope = 2.0f * e;
+    *gradient = 2.0f * e;
     return e * e;
 }
 
-CDL_INLINE float mean_absolute_error(float y, float t, const float *p, float *slope, float *q) {
+CDL_INLINE float mean_absolute_error(float y, float t, const float *p, float *gradient, float *q) {
     (void)p, *q = y;
     const float e = y - t;
-    *slope = e > 0.0f ? 1.0f : (e < 0.0f ? -1.0f : e); /* 0 and NaN stay themselves */
+    *gradient = e > 0.0f ? 1.0f : (e < 0.0f ? -1.0f : e); /* 0 and NaN stay themselves */
     return abs_f(e);
 }
 
-CDL_INLINE float binary_crossentropy(float y, float t, const float *p, float *slope, float *q) {
+CDL_INLINE float binary_crossentropy(float y, float t, const float *p, float *gradient, float *q) {
     *q = y;
     const float target = t * (1.0f - p[0]) + 0.5f * p[0];
     const float low = y < PROBABILITY_MIN ? PROBABILITY_MIN : y;
     const float c = low > PROBABILITY_MAX ? PROBABILITY_MAX : low;
     const float exact = (c - target) / (c * (1.0f - c));
-    *slope = y >= PROBABILITY_MIN && y <= PROBABILITY_MAX ? exact : 0.0f * y;
+    *gradient = y >= PROBABILITY_MIN && y <= PROBABILITY_MAX ? exact : 0.0f * y;
     return -(target * log_f(c) + (1.0f - target) * log_f(1.0f - c));
 }
 
-/* With s = sigmoid(z): loss = softplus(z) - t z, slope = s - t. */
-CDL_INLINE float sigmoid_binary_crossentropy(float y, float t, const float *p, float *slope,
+/* With s = sigmoid(z): loss = softplus(z) - t z, gradient = s - t. */
+CDL_INLINE float sigmoid_binary_crossentropy(float y, float t, const float *p, float *gradient,
                                              float *q) {
     const float target = t * (1.0f - p[0]) + 0.5f * p[0];
     const float e = exp_down_f(-abs_f(y)); /* sigmoid is 1 / (1 + e) or e / (1 + e) */
     const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
     *q = s;
-    *slope = s - target;
+    *gradient = s - target;
     return (y > 0.0f ? y : 0.0f) - y * target + log1p_unit_f(e);
 }
 
@@ -154,7 +155,7 @@ softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
     return (struct line_loss){sum, 1.0f, top - z[t]};
 }
 
-/* What is left to do for losses of u = y / sum y: from their slopes by u, in dz, to those by y,
+/* What is left to do for losses of u = y / sum y: from their gradients by u, in dz, to those by y,
  * which are (dz - sum dz u) / sum y; predictions to q. */
 CDL_INLINE void through_sum(size_t n, const float *restrict y, float sum, float scale,
                             float *restrict dz, float *restrict q) {
@@ -187,9 +188,9 @@ CDL_INLINE struct line_loss categorical_crossentropy(size_t n, const float *rest
             const float u = y[at] / sum;
             const float c = within_f(u, PROBABILITY_MIN, PROBABILITY_MAX);
             const float tj = t[at] * keep + extra;
-            const float slope = c == u ? -tj / c : 0.0f * u;
+            const float gradient = c == u ? -tj / c : 0.0f * u;
             term[j] = j < left ? tj * log_f(c) : 0.0f;
-            dz[at] = j < left ? slope : 0.0f;
+            dz[at] = j < left ? gradient : 0.0f;
         }
         for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss -= vf_load(term + j);
     }

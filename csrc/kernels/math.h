@@ -78,7 +78,7 @@ CDL_INLINE float exp_curve_f(float r) {
 }
 
 /* (e^r - 1) / r */
-CDL_INLINE float exp_slope_f(float r) { return exp_curve_f(r) * r + 1.0f; }
+CDL_INLINE float exp_gradient_f(float r) { return exp_curve_f(r) * r + 1.0f; }
 
 /* For any x: 2^n is applied in two halves, since n reaches 128. */
 CDL_INLINE float exp_f(float x) {
@@ -86,7 +86,7 @@ CDL_INLINE float exp_f(float x) {
     const float r = exp_rest_f(x, shifted);
     const int32_t n = exp_power(shifted);
     const int32_t half = n >> 1;
-    const float scaled = (exp_slope_f(r) * r + 1.0f) * power_of_2(half) * power_of_2(n - half);
+    const float scaled = (exp_gradient_f(r) * r + 1.0f) * power_of_2(half) * power_of_2(n - half);
     const float above = x > 88.722839f ? INFINITY : scaled;
     return x < -87.336544f ? 0.0f : above;
 }
@@ -95,7 +95,7 @@ CDL_INLINE float exp_f(float x) {
 CDL_INLINE float exp_near_f(float x) {
     const float shifted = exp_shifted_f(x);
     const float r = exp_rest_f(x, shifted);
-    return (exp_slope_f(r) * r + 1.0f) * power_of_2(exp_power(shifted));
+    return (exp_gradient_f(r) * r + 1.0f) * power_of_2(exp_power(shifted));
 }
 
 /* For x <= 0 or NaN. */
@@ -107,7 +107,7 @@ CDL_INLINE float expm1_f(float x) {
     const float shifted = exp_shifted_f(within);
     const float r = exp_rest_f(within, shifted);
     const float scale = power_of_2(exp_power(shifted));
-    return (exp_slope_f(r) * r) * scale + (scale - 1.0f);
+    return (exp_gradient_f(r) * r) * scale + (scale - 1.0f);
 }
 
 /* log x = e ln 2 + log m, with m in [sqrt(1/2), sqrt(2)); for normal positive numbers. Of others

@@ -4,97 +4,98 @@
 #define TINY 1e-7f
 
 /* 100 |y - t| / max(|t|, tiny) */
-CDL_INLINE float mean_absolute_percentage_error(float y, float t, const float *p, float *slope,
+CDL_INLINE float mean_absolute_percentage_error(float y, float t, const float *p, float *gradient,
                                                 float *q) {
     (void)p, *q = y;
     const float e = y - t;
     const float factor = 100.0f / max_f(abs_f(t), TINY);
-    *slope = (e > 0.0f ? 1.0f : (e < 0.0f ? -1.0f : e)) * factor;
+    *gradient = (e > 0.0f ? 1.0f : (e < 0.0f ? -1.0f : e)) * factor;
     return abs_f(e) * factor;
 }
 
 /* (log(1 + max(y, tiny)) - log(1 + max(t, tiny)))^2 */
-CDL_INLINE float mean_squared_logarithmic_error(float y, float t, const float *p, float *slope,
+CDL_INLINE float mean_squared_logarithmic_error(float y, float t, const float *p, float *gradient,
                                                 float *q) {
     (void)p, *q = y;
     const float y1 = (y < TINY ? TINY : y) + 1.0f;
     const float e = log_f(y1) - log_f((t < TINY ? TINY : t) + 1.0f);
-    *slope = y < TINY ? 0.0f : 2.0f * e / y1;
+    *gradient = y < TINY ? 0.0f : 2.0f * e / y1;
     return e * e;
 }
 
 /* Huber, 1964: e e / 2 up to |e| = delta, linear beyond. */
-CDL_INLINE float huber(float y, float t, const float *p, float *slope, float *q) {
+CDL_INLINE float huber(float y, float t, const float *p, float *gradient, float *q) {
     *q = y;
     const float e = y - t;
-    *slope = within_f(e, -p[0], p[0]);
+    *gradient = within_f(e, -p[0], p[0]);
     return abs_f(e) <= p[0] ? 0.5f * e * e : p[0] * abs_f(e) - 0.5f * p[0] * p[0];
 }
 
 /* log cosh e = |e| + log(1 + e^(-2 |e|)) - log 2, which does not overflow; near 0 the three
  * terms cancel, so there 2 sinh^2(e / 2) goes through log1p: log(1 + u), u = cosh e - 1. */
-CDL_INLINE float log_cosh(float y, float t, const float *p, float *slope, float *q) {
+CDL_INLINE float log_cosh(float y, float t, const float *p, float *gradient, float *q) {
     (void)p, *q = y;
     const float e = y - t;
     const float a = abs_f(e);
     const float x2 = e * e;
     const float u = x2 * (0.5f + x2 * (4.1666668e-2f + x2 * (1.3888889e-3f + x2 * 2.4801587e-5f)));
     const float far = a + log1p_unit_f(exp_down_f(-2.0f * a)) - 0.69314718f;
-    *slope = tanh_f(e);
+    *gradient = tanh_f(e);
     return a < 0.5f ? log1p_unit_f(u) : far;
 }
 
 /* y - t log(y + tiny) */
-CDL_INLINE float poisson(float y, float t, const float *p, float *slope, float *q) {
+CDL_INLINE float poisson(float y, float t, const float *p, float *gradient, float *q) {
     (void)p, *q = y;
-    *slope = 1.0f - t / (y + TINY);
+    *gradient = 1.0f - t / (y + TINY);
     return y - t * log_f(y + TINY);
 }
 
-/* The slope of max(m, 0) by m: 1/2 in the corner, as in Keras on JAX and torch; NaN stays NaN. */
+/* The gradient of max(m, 0) by m: 1/2 in the corner, as in Keras on JAX and torch; NaN stays NaN.
+ */
 CDL_INLINE float corner_f(float m) { return m > 0.0f ? 1.0f : (m < 0.0f ? 0.0f : m + 0.5f); }
 
 /* max(1 - t y, 0) for labels -1 and 1. */
-CDL_INLINE float hinge(float y, float t, const float *p, float *slope, float *q) {
+CDL_INLINE float hinge(float y, float t, const float *p, float *gradient, float *q) {
     (void)p, *q = y;
     const float margin = 1.0f - t * y;
-    *slope = -t * corner_f(margin);
+    *gradient = -t * corner_f(margin);
     return margin < 0.0f ? 0.0f : margin;
 }
 
-CDL_INLINE float squared_hinge(float y, float t, const float *p, float *slope, float *q) {
-    const float margin = hinge(y, t, p, slope, q);
-    *slope *= 2.0f * margin;
+CDL_INLINE float squared_hinge(float y, float t, const float *p, float *gradient, float *q) {
+    const float margin = hinge(y, t, p, gradient, q);
+    *gradient *= 2.0f * margin;
     return margin * margin;
 }
 
 /* Lin et al., 2017: alpha-balanced (1 - p_t)^gamma times the crossentropy, p_t the unclipped
  * probability of the label. With f = (1 - p_t)^gamma, c the crossentropy and 1 - p_t = rest:
- * slope = f dc + gamma rest^(gamma - 1) drest c. */
+ * gradient = f dc + gamma rest^(gamma - 1) drest c. */
 CDL_INLINE float focus(float target, float rest, float d_rest, float c, float dc, const float *p,
-                       float *slope) {
+                       float *gradient) {
     const float log_rest = log_normal_f(max_f(rest, 1.17549435e-38f));
     const float factor = exp_f(p[1] * log_rest);
     const float d_factor = rest > 0.0f ? p[1] * exp_f((p[1] - 1.0f) * log_rest) * d_rest : 0.0f;
     const float balance = p[3] != 0.0f ? target * p[0] + (1.0f - target) * (1.0f - p[0]) : 1.0f;
-    *slope = balance * (factor * dc + d_factor * c);
+    *gradient = balance * (factor * dc + d_factor * c);
     return balance * factor * c;
 }
 
-CDL_INLINE float binary_focal_crossentropy(float y, float t, const float *p, float *slope,
+CDL_INLINE float binary_focal_crossentropy(float y, float t, const float *p, float *gradient,
                                            float *q) {
     const float smoothing[1] = {p[2]};
     float dc;
     const float c = binary_crossentropy(y, t, smoothing, &dc, q);
     const float target = t * (1.0f - p[2]) + 0.5f * p[2];
     const float rest = target * (1.0f - y) + (1.0f - target) * y;
-    return focus(target, rest, 1.0f - 2.0f * target, c, dc, p, slope);
+    return focus(target, rest, 1.0f - 2.0f * target, c, dc, p, gradient);
 }
 
 /* On raw scores, s = sigmoid(y): -log s = softplus(-y) and -log(1 - s) = softplus(y), clipped
  * where s would be; neither s nor 1 - s comes from a difference. */
-CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float *p, float *slope,
-                                                   float *q) {
+CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float *p,
+                                                   float *gradient, float *q) {
     const float target = t * (1.0f - p[2]) + 0.5f * p[2];
     const float e = exp_down_f(-abs_f(y));
     const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
@@ -107,12 +108,13 @@ CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float
     const float c = target * log_s + (1.0f - target) * log_r;
     const float rest = target * r + (1.0f - target) * s;
     *q = s;
-    return focus(target, rest, (1.0f - 2.0f * target) * s * r, c, (s - target) * inside, p, slope);
+    return focus(target, rest, (1.0f - 2.0f * target) * s * r, c, (s - target) * inside, p,
+                 gradient);
 }
 
 /* sum -alpha (1 - c)^gamma t log c of probabilities u, c = u clipped, and its slopes by u. */
 CDL_INLINE float focal_line(size_t n, const float *restrict u, const float *restrict t,
-                            const float *p, float *restrict slope) {
+                            const float *p, float *restrict gradient) {
     const float keep = 1.0f - p[2], extra = p[2] / (float)n;
     vf loss = vf_splat(0);
     for (size_t b = 0; b < n; b += CDL_LINE) {
@@ -127,7 +129,7 @@ CDL_INLINE float focal_line(size_t n, const float *restrict u, const float *rest
             const float d_factor = -p[0] * p[1] * exp_f((p[1] - 1.0f) * rest);
             const float d = -tj * (d_factor * log_c + factor / c);
             term[j] = j < left ? factor * tj * log_c : 0.0f;
-            slope[at] = j < left ? (c == u[at] ? d : 0.0f * u[at]) : 0.0f;
+            gradient[at] = j < left ? (c == u[at] ? d : 0.0f * u[at]) : 0.0f;
         }
         for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss -= vf_load(term + j);
     }
@@ -146,8 +148,8 @@ CDL_INLINE struct line_loss categorical_focal_crossentropy(size_t n, const float
     return (struct line_loss){1.0f, 0.0f, loss};
 }
 
-/* On raw scores: softmax in front, whose slope is y (dy - sum dy y). The probabilities sum to 1 but
- * for rounding: dividing by their sum again is left out. */
+/* On raw scores: softmax in front, whose gradient is y (dy - sum dy y). The probabilities sum to 1
+ * but for rounding: dividing by their sum again is left out. */
 CDL_INLINE struct line_loss
 softmax_categorical_focal_crossentropy(size_t n, const float *restrict z,
                                        const void *restrict target, float scale, const float *p,
@@ -184,7 +186,7 @@ CDL_INLINE struct line_loss categorical_generalized_crossentropy(size_t n, const
     return (struct line_loss){1.0f, 0.0f, (1.0f - pow_f(picked, p[0])) / p[0]};
 }
 
-/* max(1 + max (1 - t) y - sum t y, 0); classes that share the largest share its slope. */
+/* max(1 + max (1 - t) y - sum t y, 0); classes that share the largest share its gradient. */
 CDL_INLINE struct line_loss categorical_hinge(size_t n, const float *restrict y,
                                               const void *restrict target, float scale,
                                               const float *p, float *restrict dz,
@@ -219,9 +221,9 @@ CDL_INLINE struct line_loss kl_divergence(size_t n, const float *restrict y,
             const size_t at = b + (size_t)j;
             const float tj = within_f(t[at], TINY, 1.0f);
             const float yj = within_f(y[at], TINY, 1.0f);
-            const float slope = yj == y[at] ? -scale * tj / yj : 0.0f * y[at];
+            const float gradient = yj == y[at] ? -scale * tj / yj : 0.0f * y[at];
             term[j] = j < left ? tj * (log_f(tj) - log_f(yj)) : 0.0f;
-            dz[at] = j < left ? slope : 0.0f;
+            dz[at] = j < left ? gradient : 0.0f;
             q[at] = j < left ? y[at] : 0.0f;
         }
         for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss += vf_load(term + j);
@@ -229,7 +231,7 @@ CDL_INLINE struct line_loss kl_divergence(size_t n, const float *restrict y,
     return (struct line_loss){1.0f, 0.0f, vf_sum(loss)};
 }
 
-/* -sum a b with a = t / |t|, b = y / |y|, |x| = sqrt(max(sum x x, 1e-12)). The slope by y is
+/* -sum a b with a = t / |t|, b = y / |y|, |x| = sqrt(max(sum x x, 1e-12)). The gradient by y is
  * -(a - b (a . b)) / |y|, without the second term where |y| is the floor. */
 CDL_INLINE struct line_loss cosine_similarity(size_t n, const float *restrict y,
                                               const void *restrict target, float scale,

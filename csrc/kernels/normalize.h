@@ -71,8 +71,8 @@ static void line_penalties(size_t rows, size_t n, const float *x, size_t ldx, fl
     }
 }
 
-static void add_penalty_slopes(size_t rows, size_t n, const float *x, size_t ldx, float l1,
-                               float l2, const float *dy, size_t lddy, float *dx, size_t lddx) {
+static void add_penalty_gradients(size_t rows, size_t n, const float *x, size_t ldx, float l1,
+                                  float l2, const float *dy, size_t lddy, float *dx, size_t lddx) {
     const size_t width = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
         for (size_t j = 0; j < width; j++) {

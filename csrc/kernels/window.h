@@ -50,11 +50,11 @@ static void window_max(size_t m, size_t n, const struct cdl_taps *taps, const fl
 /* One register of columns of one place; `adds`: others give to dx too. */
 CDL_INLINE void give_to_first(const struct cdl_taps *taps, const float *x, const float *y,
                               const float *dy, const bool adds, float *dx) {
-    const vf best = vf_load(y), slope = vf_load(dy);
+    const vf best = vf_load(y), gradient = vf_load(dy);
     vi left = ~(vi){0};
     EACH_TAP(taps, {
         const vi hit = ~(vf_load(x + at) < best) & left;
-        const vf part = vf_select(hit, slope, vf_splat(0));
+        const vf part = vf_select(hit, gradient, vf_splat(0));
         vf_store(dx + at, adds ? vf_load(dx + at) + part : part);
         left &= ~hit;
     })
@@ -107,11 +107,11 @@ static void window_sum_backward(size_t m, size_t n, const struct cdl_taps *taps,
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, dx += ldx, dy += ldy) {
         for (size_t j = 0; j < width; j += CDL_VLEN) {
-            const vf slope = vf_load(dy + j) * vf_splat(factor);
+            const vf gradient = vf_load(dy + j) * vf_splat(factor);
             if (adds) {
-                EACH_TAP(taps, { vf_store(dx + at + j, vf_load(dx + at + j) + slope); })
+                EACH_TAP(taps, { vf_store(dx + at + j, vf_load(dx + at + j) + gradient); })
             } else {
-                EACH_TAP(taps, { vf_store(dx + at + j, slope); })
+                EACH_TAP(taps, { vf_store(dx + at + j, gradient); })
             }
         }
         if (width) continue;
@@ -165,8 +165,8 @@ static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, con
 }
 
 /* Of a run of k places: four chains. */
-CDL_INLINE void add_weights_slope(size_t k, const float *x, size_t step_x, const float *dy,
-                                  size_t step_dy, vf sum[4]) {
+CDL_INLINE void add_weights_gradient(size_t k, const float *x, size_t step_x, const float *dy,
+                                     size_t step_dy, vf sum[4]) {
     size_t p = 0;
     for (; p + 4 <= k; p += 4) {
         CDL_UNROLL for (size_t c = 0; c < 4; c++) sum[c] +=
@@ -175,13 +175,13 @@ CDL_INLINE void add_weights_slope(size_t k, const float *x, size_t step_x, const
     for (; p < k; p++) sum[0] += vf_load(x + p * step_x) * vf_load(dy + p * step_dy);
 }
 
-static void window_weights_slope(size_t n, const struct cdl_taps *taps, const float *x,
-                                 size_t step_x, const float *dy, size_t step_dy, float *g) {
+static void window_weights_gradient(size_t n, const struct cdl_taps *taps, const float *x,
+                                    size_t step_x, const float *dy, size_t step_dy, float *g) {
     const size_t vectors = cdl_padded(n) / CDL_VLEN;
     for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
         vf sum[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
         EACH_TAP(taps,
-                 { add_weights_slope(taps->k, x + at + j, step_x, dy + of + j, step_dy, sum); })
+                 { add_weights_gradient(taps->k, x + at + j, step_x, dy + of + j, step_dy, sum); })
         vf_store(g + j, vf_load(g + j) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
     }
     if (vectors) return;

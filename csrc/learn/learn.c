@@ -72,7 +72,8 @@ static void settle(const struct cdl_trained *trained, const struct cdl_context *
     if (trained->constraint == CDL_NON_NEGATIVE) kernels->clip(n, 0.0f, INFINITY, w);
 }
 
-/* Adds the penalty's slope to a block. A pad would be taken for a weight of 0, whose slope is l1.
+/* Adds the penalty's gradient to a block. A pad would be taken for a weight of 0, whose gradient is
+ * l1.
  */
 static void penalize_block(const struct cdl_trained *trained, const struct cdl_context *ctx,
                            struct cdl_block block, float *g) {

@@ -20,7 +20,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
-    ctx->kernels->activation_slope[(int)node->attribute[KIND]](
+    ctx->kernels->activation_gradient[(int)node->attribute[KIND]](
         (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
         cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld, node->row_param);
 }

@@ -1,6 +1,6 @@
 /* activity.c - a penalty on a value itself, part of the loss: (l1 sum |x| + l2 sum x x) / samples.
  *
- * The output is the memory of the input; backward adds the penalty's slope to the gradient. The
+ * The output is the memory of the input; backward adds the penalty's gradient to the gradient. The
  * penalty is kept one number a line, and added up in order after the batch.
  */
 #include "ops/op.h"
@@ -35,7 +35,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float part = 1.0f / (float)ctx->rows;
     if (!node->needs[0]) return;
-    ctx->kernels->add_penalty_slopes(
+    ctx->kernels->add_penalty_gradients(
         (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, node->attribute[L1] * part,
         node->attribute[L2] * part, cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld);
 }

@@ -9,7 +9,7 @@
  * With the last three params it is batch renormalization (Ioffe, 2017): with u = (x - mean) / s,
  * s = sqrt(variance + epsilon), and the renorm mean m and deviation t of the batches before,
  * y = gamma (r u + d) + beta for r = s / t and d = (mean - m) / t, both clipped, both constants
- * to the slope. Then the moving deviation follows, and the moving variance is made from it.
+ * to the gradient. Then the moving deviation follows, and the moving variance is made from it.
  */
 #include "learn/learn.h"
 #include "ops/op.h"
@@ -242,7 +242,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 /* With u = (x - mean) / sqrt(variance + epsilon) and N values a column:
  * dbeta = sum dy, dgamma = sum dy u, dx = factor (dy - dbeta / N - u dgamma / N); for a line that
  * does not count, dx = factor dy. With r and d, dgamma is r sum dy u + d dbeta. */
-static void set_slopes(const struct cdl_node *node, const struct cdl_context *ctx) {
+static void set_gradients(const struct cdl_node *node, const struct cdl_context *ctx) {
     const float part = part_of(node, ctx);
     add_blocks(node, ctx, 0, 1.0f, column(node, SUM_DY));
     add_blocks(node, ctx, 1, 1.0f, column(node, SUM_PRODUCT));
@@ -280,10 +280,10 @@ static void lines_backward(const struct cdl_node *node, const struct cdl_context
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    enum { SUMS, SLOPES, APPLY };
+    enum { SUMS, GRADIENTS, APPLY };
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_kernels *kernels = ctx->kernels;
-    if (ctx->stage == SLOPES && first == 0) set_slopes(node, ctx);
+    if (ctx->stage == GRADIENTS && first == 0) set_gradients(node, ctx);
     if (ctx->stage == APPLY && node->needs[0])
         lines_backward(node, ctx, first * x->lines, last * x->lines);
     for (size_t row = first; row < last && ctx->stage == SUMS; row += CDL_ROW_BLOCK) {

@@ -73,12 +73,12 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_windowing *code = node->code;
-    cdl_take_slope(node, ctx, first, last);
+    cdl_take_gradient(node, ctx, first, last);
     if (!node->needs[0]) return;
     struct cdl_convolution job =
         job_of(node, &code->window, node->in[0]->grad, node->out[0]->grad, first);
     job.spans = &code->to_image;
-    const struct cdl_epilogue epilogue = cdl_slope_of(node, first);
+    const struct cdl_epilogue epilogue = cdl_activation_gradient_of(node, first);
     cdl_convolve_back(&job, ctx, last - first, NULL, &epilogue, ctx->scratch);
 }
 
@@ -105,6 +105,6 @@ const struct cdl_op cdl_op_conv = {
     .forward = forward,
     .backward = backward,
     .update = update,
-    .absorbs_slope = true,
-    .applies_slope = cdl_always,
+    .absorbs_gradient = true,
+    .applies_gradient = cdl_always,
 };

@@ -2,7 +2,7 @@
  *
  * The numbers are outer, n, inner: x and y are, in row-major order, outer x n x inner. Backward of
  * a product: with s_j = dy_j + x_(j+1) s_(j+1), dx_j = y_(j-1) s_j; no quotient, so that zeros have
- * their slopes.
+ * their gradients.
  */
 #include "ops/lines.h"
 

@@ -67,13 +67,13 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     float *dz = cdl_grad_rows(y, first);
     if (activation != CDL_ACTIVATION_linear && !node->dy_is_dz) {
         const float *values = cdl_rows(y, first);
-        ctx->kernels->activation_slope[activation](rows, y->width, values, y->ld, values, y->ld, dz,
-                                                   y->ld, dz, y->ld, node->row_param);
+        ctx->kernels->activation_gradient[activation](rows, y->width, values, y->ld, values, y->ld,
+                                                      dz, y->ld, dz, y->ld, node->row_param);
     }
     if (!node->needs[0]) return;
     float *dx = cdl_grad_rows(x, first);
     const struct cdl_epilogue epilogue = {.activation = node->dx_activation,
-                                          .slope = true,
+                                          .gradient = true,
                                           .y = cdl_rows(x, first),
                                           .ldy = x->ld,
                                           .params = node->dx_row_param};
@@ -90,9 +90,9 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         ctx->kernels->outer(rows, x->width, dz, ctx->scratch, dx, x->ld);
     }
     if (epilogue.activation != CDL_ACTIVATION_linear) {
-        ctx->kernels->activation_slope[epilogue.activation](rows, x->width, epilogue.y, x->ld,
-                                                            epilogue.y, x->ld, dx, x->ld, dx, x->ld,
-                                                            epilogue.params);
+        ctx->kernels->activation_gradient[epilogue.activation](rows, x->width, epilogue.y, x->ld,
+                                                               epilogue.y, x->ld, dx, x->ld, dx,
+                                                               x->ld, epilogue.params);
     }
 }
 
@@ -141,7 +141,7 @@ const struct cdl_op cdl_op_dense = {
     .forward = forward,
     .backward = backward,
     .update = update,
-    .absorbs_slope = true,
-    .applies_slope = cdl_always,
+    .absorbs_gradient = true,
+    .applies_gradient = cdl_always,
     .looks = true,
 };

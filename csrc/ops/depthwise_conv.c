@@ -62,10 +62,10 @@ struct job {
 static void finish(const struct job *job, size_t rows, size_t n, float *line, size_t ld) {
     const struct cdl_kernels *kernels = job->ctx->kernels;
     const int f = job->epilogue.activation;
-    if (job->epilogue.slope) {
+    if (job->epilogue.gradient) {
         const float *y = job->epilogue.y + (line - job->to);
-        kernels->activation_slope[f](rows, n, y, ld, y, ld, line, ld, line, ld,
-                                     job->epilogue.params);
+        kernels->activation_gradient[f](rows, n, y, ld, y, ld, line, ld, line, ld,
+                                        job->epilogue.params);
     } else {
         kernels->activation[f](rows, n, line, ld, line, ld, job->epilogue.params);
     }
@@ -117,11 +117,12 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_windowing *code = node->code;
-    cdl_take_slope(node, ctx, first, last);
+    cdl_take_gradient(node, ctx, first, last);
     if (!node->needs[0]) return;
     const struct cdl_field dx = cdl_field_of(node->in[0], node->in[0]->grad, first);
     const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, first);
-    struct job job = {.ctx = ctx, .node = node, .epilogue = cdl_slope_of(node, first)};
+    struct job job = {
+        .ctx = ctx, .node = node, .epilogue = cdl_activation_gradient_of(node, first)};
     convolve(&job, &code->to_image, &dy, &dx, NULL, last - first);
 }
 
@@ -141,9 +142,9 @@ static void add_box(void *who, const struct cdl_box *box) {
     for (size_t tap = sums->first; tap < sums->last; tap++) {
         struct cdl_pairs pairs;
         if (!cdl_pairs_of(sums->window, box, tap, x, dy, &pairs)) continue;
-        sums->kernels->window_weights_slope(x->columns, &pairs.taps, x->lines + pairs.image,
-                                            pairs.image_step, from + pairs.map, pairs.map_step,
-                                            sums->g + (tap - sums->first) * cdl_padded(x->columns));
+        sums->kernels->window_weights_gradient(
+            x->columns, &pairs.taps, x->lines + pairs.image, pairs.image_step, from + pairs.map,
+            pairs.map_step, sums->g + (tap - sums->first) * cdl_padded(x->columns));
     }
 }
 
@@ -200,6 +201,6 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .forward = forward,
     .backward = backward,
     .update = update,
-    .absorbs_slope = true,
-    .applies_slope = cdl_always,
+    .absorbs_gradient = true,
+    .applies_gradient = cdl_always,
 };

@@ -1,4 +1,4 @@
-/* loss.c - a loss: its value a line, and the slopes that start the backward pass.
+/* loss.c - a loss: its value a line, and the gradients that start the backward pass.
  *
  * Inputs: prediction or raw scores, target, and (optionally) weights, one a sample or one a line.
  * Outputs: nothing, or the probabilities that a loss on raw scores computes on the way. The total
@@ -28,7 +28,7 @@ static cdl_status check(const struct cdl_node *node) {
     return q && (q->lines != y->lines || q->width != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
 }
 
-/* Values of the lines; and, where no one keeps them, a place for slopes and probabilities. */
+/* Values of the lines; and, where no one keeps them, a place for gradients and probabilities. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     const struct cdl_tensor *y = node->in[0];
     return cdl_round_up(rows * y->lines, CDL_LINE) + 2 * rows * y->lines * y->ld;
@@ -38,8 +38,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t last) {
     const struct cdl_tensor *y = node->in[0], *t = node->in[1];
     const size_t capacity = cdl_round_up(ctx->rows * y->lines, CDL_LINE);
-    float *slopes = node->scratch + capacity;
-    float *probabilities = slopes + ctx->rows * y->lines * y->ld;
+    float *gradients = node->scratch + capacity;
+    float *probabilities = gradients + ctx->rows * y->lines * y->ld;
     const size_t at = first * y->lines * y->ld;
     const double count = node->attribute[REDUCTION] != 0.0f ? 1.0 : (double)(ctx->rows * y->lines);
     const struct cdl_scoring scoring = {
@@ -53,7 +53,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         .weight = node->n_in > 2 ? cdl_rows(node->in[2], first) : NULL,
         .lines = node->n_in > 2 ? y->lines / node->in[2]->lines : 1,
         .scale = (float)((double)node->attribute[SCALE] / count),
-        .dy = ctx->training && node->needs[0] ? cdl_grad_rows(y, first) : slopes + at,
+        .dy = ctx->training && node->needs[0] ? cdl_grad_rows(y, first) : gradients + at,
         .q = node->n_out ? cdl_rows(node->out[0], first) : probabilities + at,
         .value = node->scratch + first * y->lines,
         .p = node->row_param,

@@ -1,6 +1,6 @@
 /* measure.c - a loss as a metric: the (weighted) mean over samples of a row of losses.h.
  *
- * Its slopes and probabilities are computed with it and go nowhere.
+ * Its gradients and probabilities are computed with it and go nowhere.
  */
 #include "ops/scoring.h"
 
@@ -22,7 +22,7 @@ static size_t elements(const struct cdl_node *node, size_t rows) {
     return cdl_round_up(rows * node->in[0]->lines * node->in[0]->ld, CDL_LINE);
 }
 
-/* Values of the lines (scoring.h), slopes, probabilities. */
+/* Values of the lines (scoring.h), gradients, probabilities. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return cdl_round_up(rows * node->in[0]->lines, CDL_LINE) + 2 * elements(node, rows);
 }

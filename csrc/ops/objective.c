@@ -36,24 +36,24 @@ static double count_of(const struct cdl_node *node, const struct cdl_context *ct
     return sums ? 1.0 : (double)(ctx->rows * x->lines * x->width);
 }
 
-/* The slopes, which are known before any sum. */
+/* The gradients, which are known before any sum. */
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0];
-    const float slope = (float)((double)node->attribute[SCALE] / count_of(node, ctx));
+    const float gradient = (float)((double)node->attribute[SCALE] / count_of(node, ctx));
     if (!ctx->training || !node->needs[0]) return;
     float *dx = cdl_grad_rows(x, first);
     if (weighs_elements(node)) {
         const float *w = cdl_rows(node->in[1], first);
-        for (size_t i = 0; i < (last - first) * x->lines * x->ld; i++) dx[i] = slope * w[i];
+        for (size_t i = 0; i < (last - first) * x->lines * x->ld; i++) dx[i] = gradient * w[i];
         cdl_clear_pads(x, dx, (last - first) * x->lines);
         return;
     }
-    float slopes[TOGETHER];
+    float gradients[TOGETHER];
     for (size_t line = first * x->lines; line < last * x->lines; line += TOGETHER) {
         const size_t left = last * x->lines - line, n = left < TOGETHER ? left : TOGETHER;
-        for (size_t i = 0; i < n; i++) slopes[i] = slope * weight_of(node, line + i);
-        ctx->kernels->fill_lines(n, 1, x->width, slopes, x->grad + line * x->ld, x->ld);
+        for (size_t i = 0; i < n; i++) gradients[i] = gradient * weight_of(node, line + i);
+        ctx->kernels->fill_lines(n, 1, x->width, gradients, x->grad + line * x->ld, x->ld);
     }
 }
 

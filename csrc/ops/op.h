@@ -76,9 +76,9 @@ struct cdl_node {
     bool once;                  /* shared, and no sample changes it: runs once a prediction */
     bool needs[CDL_MAX_INPUTS]; /* in[k]->grad is wanted, and there is one to give */
     bool goes_back, learns;     /* backward() and update() have something to do */
-    int dx_activation; /* its producer's activation, whose slope goes into dx; or linear */
+    int dx_activation; /* its producer's activation, whose gradient goes into dx; or linear */
     const float *dx_row_param;
-    bool dy_is_dz; /* the reader of its output has already applied the activation's slope */
+    bool dy_is_dz; /* the reader of its output has already applied the activation's gradient */
     size_t piece;  /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
     void *code;              /* code_bytes() of its op, or NULL; filled once */
@@ -122,7 +122,7 @@ struct cdl_op {
     /* Whether in[k] can get a gradient; NULL: all inputs can that `many` speaks of. */
     bool (*gives)(const struct cdl_node *node, int k);
     /* Whether backward() takes care of dx_activation. */
-    bool (*applies_slope)(const struct cdl_node *node);
+    bool (*applies_gradient)(const struct cdl_node *node);
     bool many;           /* all inputs that are floats get gradients; else the first alone */
     bool is_source;      /* reads no value */
     bool stays;          /* its outputs are written by fill() and live as long as the program */
@@ -134,8 +134,9 @@ struct cdl_op {
     bool passes_on;      /* outputs are the memory of in[0]: forward() has nothing to do */
     bool adds_up;        /* backward() adds to a gradient that is that of in[0] already */
     bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
-    bool absorbs_slope;  /* dx may carry the slope of the producer's activation (dx_activation) */
-    bool looks;          /* at the watch, between panels: it gains by many samples at a time */
+    bool absorbs_gradient; /* dx may carry the gradient of the producer's activation (dx_activation)
+                            */
+    bool looks;            /* at the watch, between panels: it gains by many samples at a time */
 };
 
 #define OP(NAME) extern const struct cdl_op cdl_op_##NAME;
@@ -144,9 +145,9 @@ struct cdl_op {
 
 static inline bool cdl_always(const struct cdl_node *node) { return (void)node, true; }
 
-/* What random numbers follow from are three attributes: `seed` and `seed_high`, a seed of 40 bits of
- * which a float holds 24, and `own`. 0 there is a seed that was drawn; k > 0 is one that the user has
- * given, and the k-th draw of its generator in the program. */
+/* What random numbers follow from are three attributes: `seed` and `seed_high`, a seed of 40 bits
+ * of which a float holds 24, and `own`. 0 there is a seed that was drawn; k > 0 is one that the
+ * user has given, and the k-th draw of its generator in the program. */
 static inline bool cdl_seed_fits(const struct cdl_node *node, int seed) {
     const float low = node->attribute[seed], high = node->attribute[seed + 1];
     const float own = node->attribute[seed + 2];

@@ -110,21 +110,21 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     walk(node, ctx, first, last, reduce);
 }
 
-/* The largest number of a window is y, so a slope of it is one of y: before the gradient is spread
- * there are fewer to take. */
-static bool applies_slope(const struct cdl_node *node) {
+/* The largest number of a window is y, so a gradient of it is one of y: before the gradient is
+ * spread there are fewer to take. */
+static bool applies_gradient(const struct cdl_node *node) {
     return (int)node->attribute[KIND] == CDL_REDUCTION_max;
 }
 
-static void take_slope(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                       size_t last) {
+static void take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last) {
     const struct cdl_tensor *y = node->out[0];
     const int f = node->dx_activation;
     if (f == CDL_ACTIVATION_linear) return;
     const float *values = cdl_rows(y, first);
     float *dy = cdl_grad_rows(y, first);
-    ctx->kernels->activation_slope[f]((last - first) * y->lines, y->width, values, y->ld, values,
-                                      y->ld, dy, y->ld, dy, y->ld, node->dx_row_param);
+    ctx->kernels->activation_gradient[f]((last - first) * y->lines, y->width, values, y->ld, values,
+                                         y->ld, dy, y->ld, dy, y->ld, node->dx_row_param);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -132,7 +132,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *x = node->in[0];
     if (!node->needs[0]) return;
-    take_slope(node, ctx, first, last);
+    take_gradient(node, ctx, first, last);
     if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
         memset(cdl_grad_rows(x, first), 0, (last - first) * x->lines * x->ld * sizeof(float));
     walk(node, ctx, first, last, give);
@@ -149,5 +149,5 @@ const struct cdl_op cdl_op_pool = {
     .fill = fill,
     .forward = forward,
     .backward = backward,
-    .applies_slope = applies_slope,
+    .applies_gradient = applies_gradient,
 };

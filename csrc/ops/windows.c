@@ -74,24 +74,24 @@ struct cdl_epilogue cdl_activation_of(const struct cdl_node *node) {
     return (struct cdl_epilogue){.activation = (int)node->attribute[0], .params = node->row_param};
 }
 
-struct cdl_epilogue cdl_slope_of(const struct cdl_node *node, size_t first) {
+struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size_t first) {
     return (struct cdl_epilogue){.activation = node->dx_activation,
-                                 .slope = true,
+                                 .gradient = true,
                                  .y = cdl_rows(node->in[0], first),
                                  .ldy = node->in[0]->ld,
                                  .params = node->dx_row_param};
 }
 
-void cdl_take_slope(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last) {
     const struct cdl_tensor *y = node->out[0];
     const int activation = (int)node->attribute[0];
     if (activation == CDL_ACTIVATION_linear || node->dy_is_dz) return;
     const float *values = cdl_rows(y, first);
     float *dz = cdl_grad_rows(y, first);
-    ctx->kernels->activation_slope[activation]((last - first) * y->lines, y->width, values, y->ld,
-                                               values, y->ld, dz, y->ld, dz, y->ld,
-                                               node->row_param);
+    ctx->kernels->activation_gradient[activation]((last - first) * y->lines, y->width, values,
+                                                  y->ld, values, y->ld, dz, y->ld, dz, y->ld,
+                                                  node->row_param);
 }
 
 size_t cdl_windowing_bytes(const struct cdl_window *window) {

@@ -34,13 +34,13 @@ bool cdl_fits_window(const struct cdl_param *w, const struct cdl_window *window,
 size_t cdl_convolution_floats(const struct cdl_convolution *job, bool back, bool training);
 
 /* The gradient of the output becomes that of what its activation, attribute 0, was taken of. */
-void cdl_take_slope(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last);
+void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last);
 
-/* What an op does with what it has written: its activation, or (to dx) the slope of that of the
+/* What an op does with what it has written: its activation, or (to dx) the gradient of that of the
  * node that gives x. */
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node);
-struct cdl_epilogue cdl_slope_of(const struct cdl_node *node, size_t first);
+struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size_t first);
 
 /* The window and its spans in both directions: a node's code. */
 struct cdl_windowing {

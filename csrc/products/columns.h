@@ -1,4 +1,4 @@
-/* columns.h - parameters that are a row, one number a column: a scale, a shift, a slope.
+/* columns.h - parameters that are a row, one number a column: a scale, a shift, a gradient.
  *
  * Their gradients are sums over all lines of the batch. backward() makes one sum of each block of
  * CDL_ROW_BLOCK samples, which no two threads share; update() adds the blocks up in order.

@@ -42,7 +42,7 @@ struct product {
     size_t ldb, read; /* read: the first column of what is read */
     size_t step;      /* from a number of a run to the next */
     float init[CDL_PANEL];
-    bool cuts, late; /* relu is done within the tile; slopes are taken when all is written */
+    bool cuts, late; /* relu is done within the tile; gradients are taken when all is written */
     const struct cdl_epilogue *epilogue;
     const float *to; /* where the first sample is written, and `y` of the epilogue begins */
     float *block;    /* ROW_GROUP x CDL_PANEL */
@@ -55,10 +55,10 @@ static void finish(const struct product *p, size_t m, size_t width, const float 
     const struct cdl_epilogue *epilogue = p->epilogue;
     const int f = epilogue->activation;
     if (f == CDL_ACTIVATION_linear || p->cuts) return;
-    if (epilogue->slope) {
+    if (epilogue->gradient) {
         const float *y = epilogue->y + (first - p->to);
-        p->ctx->kernels->activation_slope[f](m, width, y, ldy, y, ldy, c, ldc, c, ldc,
-                                             epilogue->params);
+        p->ctx->kernels->activation_gradient[f](m, width, y, ldy, y, ldy, c, ldc, c, ldc,
+                                                epilogue->params);
     } else {
         p->ctx->kernels->activation[f](m, width, c, ldc, c, ldc, epilogue->params);
     }
@@ -113,8 +113,8 @@ static struct product product_of(const struct cdl_context *ctx, const struct cdl
     const bool relu = epilogue->activation == CDL_ACTIVATION_plain_relu;
     return (struct product){.ctx = ctx,
                             .step = 1,
-                            .cuts = relu && !epilogue->slope,
-                            .late = epilogue->slope && !direct,
+                            .cuts = relu && !epilogue->gradient,
+                            .late = epilogue->gradient && !direct,
                             .epilogue = epilogue,
                             .to = to->lines,
                             .block = block};
@@ -125,7 +125,7 @@ static void set_init(struct product *p, const float *bias) {
     if (bias) memcpy(p->init + p->slice.skip, bias + p->slice.to, p->slice.live * sizeof(float));
 }
 
-/* Where some part of the lines went through a block: their pads, and slopes. */
+/* Where some part of the lines went through a block: their pads, and gradients. */
 static void finish_lines(const struct product *p, const struct cdl_field *field, size_t samples) {
     const size_t pads = cdl_padded(field->columns) - field->columns;
     const size_t lines = samples * (field->sample / field->ld);

@@ -22,9 +22,9 @@ static void finish(const struct cdl_kernels *kernels, const struct cdl_epilogue 
                    size_t rows, size_t width, size_t first_row, size_t first_column, float *c,
                    size_t ldc) {
     if (epilogue->activation == CDL_ACTIVATION_linear) return;
-    if (epilogue->slope) {
+    if (epilogue->gradient) {
         const float *y = epilogue->y + first_row * epilogue->ldy + first_column;
-        kernels->activation_slope[epilogue->activation](
+        kernels->activation_gradient[epilogue->activation](
             rows, width, y, epilogue->ldy, y, epilogue->ldy, c, ldc, c, ldc, epilogue->params);
     } else {
         kernels->activation[epilogue->activation](rows, width, c, ldc, c, ldc, epilogue->params);

@@ -12,8 +12,8 @@
 /* What happens to a block of c while it is in the L1 cache. */
 struct cdl_epilogue {
     int activation; /* CDL_ACTIVATION_linear: nothing */
-    bool slope;     /* c *= df(y) instead of c = f(c) */
-    const float *y; /* slope: where f's values are, rows ldy apart, columns as those of c */
+    bool gradient;  /* c *= df(y) instead of c = f(c) */
+    const float *y; /* gradient: where f's values are, rows ldy apart, columns as those of c */
     size_t ldy;
     const float *params;
 };

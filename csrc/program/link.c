@@ -17,7 +17,7 @@ static bool gets_gradient(const struct cdl_node *node) {
 }
 
 /* A node hands a gradient to an input if it has one and anything before the input learns. If it
- * is the only reader of another's activated output, it may take over that slope. */
+ * is the only reader of another's activated output, it may take over that gradient. */
 static void link_backward(struct cdl_program *program) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         struct cdl_node *node = &program->nodes[i];
@@ -37,9 +37,10 @@ static void link_backward(struct cdl_program *program) {
         const bool learns = node->learns && !node->op->serves_inputs;
         node->goes_back = node->op->backward && (learns || cdl_node_gives(node));
         node->dx_activation = CDL_ACTIVATION_linear;
-        if (!node->needs[0] || !node->op->applies_slope || !node->op->applies_slope(node)) continue;
+        if (!node->needs[0] || !node->op->applies_gradient || !node->op->applies_gradient(node))
+            continue;
         struct cdl_node *before = node->in[0]->giver;
-        if (before->op->absorbs_slope && node->in[0]->readers == 1) {
+        if (before->op->absorbs_gradient && node->in[0]->readers == 1) {
             node->dx_activation = (int)before->attribute[0];
             node->dx_row_param = before->row_param;
             before->dy_is_dz = true;

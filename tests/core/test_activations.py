@@ -1,4 +1,4 @@
-"""Every row of the activations, forward and slope, on every ISA."""
+"""Every row of the activations, forward and gradient, on every ISA."""
 
 import numpy as np
 import pytest
@@ -30,8 +30,8 @@ ULPS = {
     "gelu_tanh": lambda x: 6 + 4 * np.abs(inner_of_gelu_tanh(x)),
     "tanh_shrink": lambda x: 32,  # what is left of tanh's few ulps when x is taken away
 }
-# A slope is the difference of numbers of size 1 (or of x, in gelu and silu): absolute.
-SLOPE_ATOL = {"gelu_tanh": 4e-6, "silu": 2e-6}
+# A gradient is the difference of numbers of size 1 (or of x, in gelu and silu): absolute.
+GRADIENT_ATOL = {"gelu_tanh": 4e-6, "silu": 2e-6}
 
 
 def every_size():
@@ -52,7 +52,7 @@ def forward(name, parameters, x, isa, rows=1):
     return predict(program, [x.reshape(rows, -1)], isa=isa).reshape(x.shape)
 
 
-def slope(name, parameters, x, isa):
+def gradient(name, parameters, x, isa):
     """df(x): the gradient by a bias whose values are x."""
     program = Program()
     bias = weight(x)
@@ -82,13 +82,13 @@ def test_values_are_right_to_a_few_ulps_at_every_size(name, parameters, isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(("name", "parameters"), ROWS)
-def test_slopes_are_right_at_every_size(name, parameters, isa):
+def test_gradients_are_right_at_every_size(name, parameters, isa):
     x = every_size()
     np.testing.assert_allclose(
-        slope(name, parameters, x, isa),
+        gradient(name, parameters, x, isa),
         formula(name, parameters, x, 1),
         rtol=2e-6,
-        atol=SLOPE_ATOL.get(name, 4e-7),
+        atol=GRADIENT_ATOL.get(name, 4e-7),
     )
 
 

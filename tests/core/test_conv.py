@@ -104,7 +104,7 @@ def test_the_same_bits_on_any_number_of_threads_and_in_any_batch(name, way):
     check_bits(lambda: made(name, way, activation="tanh"))
 
 
-def test_an_activation_behind_it_is_fused_and_its_slope_taken_by_a_product_behind_both():
+def test_an_activation_behind_it_is_fused_and_its_gradient_taken_by_a_product_behind_both():
     program = CASES["2d_same"].program()
     (x,) = program.outputs
     x = program.emit("activation", [x], x.shape, kind="plain_relu")
@@ -167,7 +167,7 @@ def test_what_is_no_convolution_is_refused(what):
 @pytest.mark.parametrize("way", ["program", "turned"])
 @pytest.mark.parametrize("activation", ["plain_relu", "tanh"])
 @pytest.mark.parametrize("name", ["1d", "2d_wide", "2d_one_of_each", "2d_stride", "2d_groups"])
-def test_the_slope_of_an_activation_before_it_is_taken_with_the_gradient(
+def test_the_gradient_of_an_activation_before_it_is_taken_with_the_gradient(
     name, activation, way, isa
 ):
     if way == "turned" and CASES[name].groups > 1:

@@ -74,17 +74,17 @@ def test_gradient_is_that_of_the_formula(sizes, threads, isa):
         program = program_of(*sizes, weighted=True, scale=0.7, reduction=reduction)
         kernel, bias = program.variables
         z = x.astype(np.float64) @ kernel.numpy().astype(np.float64) + bias.numpy()
-        slopes = np.stack([reference.ctc(*each)[1] for each in zip(y, z, strict=True)])
-        slopes *= 0.7 * w[:, None, None] / (1 if reduction else 20)
+        derivatives = np.stack([reference.ctc(*each)[1] for each in zip(y, z, strict=True)])
+        derivatives *= 0.7 * w[:, None, None] / (1 if reduction else 20)
         found = gradients(program.fused(), [x, y, w], threads=threads, isa=isa)
-        expected = np.einsum("nti,ntj->ij", x, slopes)
+        expected = np.einsum("nti,ntj->ij", x, derivatives)
         atol = 3e-6 * np.abs(expected).max()
         np.testing.assert_allclose(found[kernel], expected, rtol=1e-4, atol=atol)
-        atol = 1e-5 * np.abs(slopes).sum()
-        np.testing.assert_allclose(found[bias], slopes.sum((0, 1)), rtol=1e-4, atol=atol)
+        atol = 1e-5 * np.abs(derivatives).sum()
+        np.testing.assert_allclose(found[bias], derivatives.sum((0, 1)), rtol=1e-4, atol=atol)
 
 
-def test_slope_is_that_of_central_differences():
+def test_gradient_is_that_of_central_differences():
     y, _ = arguments(4, 6, 4, 3)
     x = np.random.default_rng(2).normal(size=(4, 6, 3)).astype(np.float32)
     program = program_of(6, 4, 3)

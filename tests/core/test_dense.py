@@ -51,9 +51,9 @@ def check(program, x, isa, seed=0, threads=1, chain=None):
     dy = rng.normal(size=expected.shape).astype(np.float32)
     found, gradients = pull_back(program, [x], dy, isa=isa, threads=threads)
     close(found, expected, x.shape[-1])
-    slopes = oracle.backward(dy)
+    derivatives = oracle.backward(dy)
     for v in program.variables:
-        close(gradients[v], slopes[v], chain or len(x))
+        close(gradients[v], derivatives[v], chain or len(x))
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -123,7 +123,7 @@ def test_all_axes_before_the_last_are_rows(inner, bias, isa):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("n", [1, 10, 65])
 @pytest.mark.parametrize("name", FUSABLE)
-def test_an_activation_inside_and_its_slope_behind_it(name, n, isa):
+def test_an_activation_inside_and_its_gradient_behind_it(name, n, isa):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(50, 30)).astype(np.float32)
     parameters = reference.activation_parameters(name)[0]

@@ -72,7 +72,7 @@ def test_a_kernel_that_is_a_factor_of_products_or_has_other_columns_is_refused()
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("activation", ["plain_relu", "tanh"])
 @pytest.mark.parametrize("name", ["1d", "2d_two_panels", "2d_stride_one_column"])
-def test_the_slope_of_an_activation_before_it_is_taken_with_the_gradient(name, activation, isa):
+def test_the_gradient_of_an_activation_before_it_is_taken_with_the_gradient(name, activation, isa):
     program = made(name)
     program.instructions[0].attributes["activation"] = activation
     check(program, 19, isa)

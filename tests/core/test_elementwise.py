@@ -1,4 +1,4 @@
-"""Every primitive of expressions, its values and slopes, on every ISA."""
+"""Every primitive of expressions, its values and gradients, on every ISA."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from programs import ISAS, WIDTHS, predict, pull_back, scores_program
 from reference_elementwise import ELEMENTWISE, smooth_operands
 
 from cdl import _core
-from cdl._ir.elementwise_grad import FLAT, SLOPES
+from cdl._ir.elementwise_grad import FLAT, GRADIENTS
 from cdl._ir.program import Program
 
 TINY = float(np.finfo(np.float32).tiny)  # below it results are 0
@@ -91,8 +91,8 @@ def test_every_element_of_every_width_is_reached(n, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", sorted(SLOPES))
-def test_slopes_are_central_differences(name, isa):
+@pytest.mark.parametrize("name", sorted(GRADIENTS))
+def test_gradients_are_central_differences(name, isa):
     rng = np.random.default_rng(3)
     for n in (1, 7, 33):
         operands = smooth_operands(name, _core.ELEMENTWISE[name], (4, n), rng)
@@ -111,13 +111,13 @@ def test_slopes_are_central_differences(name, isa):
                 np.testing.assert_allclose(actual[v], expected, rtol=2e-5, atol=2e-6)
 
 
-def test_every_primitive_has_a_formula_and_a_slope_or_none():
+def test_every_primitive_has_a_formula_and_a_gradient_or_none():
     assert set(ELEMENTWISE) == set(_core.ELEMENTWISE)
-    assert FLAT | set(SLOPES) | {"copy"} == set(_core.ELEMENTWISE)
+    assert FLAT | set(GRADIENTS) | {"copy"} == set(_core.ELEMENTWISE)
 
 
 @pytest.mark.parametrize(
-    ("name", "at", "slopes"),
+    ("name", "at", "gradients"),
     [  # as Keras on JAX, but for abs
         ("maximum", (1, 1), (0.5, 0.5)),
         ("maximum", (np.inf, np.inf), (0.5, 0.5)),
@@ -145,8 +145,8 @@ def test_every_primitive_has_a_formula_and_a_slope_or_none():
         ("greater", (1, 1), (0, 0)),
     ],
 )
-def test_slopes_at_corners_and_poles(name, at, slopes):
-    for k, slope in enumerate(slopes):
+def test_gradients_at_corners_and_poles(name, at, gradients):
+    for k, gradient in enumerate(gradients):
 
         def emit(program, scores, k=k):
             values = [scores if j == k else program.input((1,)) for j in range(len(at))]
@@ -155,4 +155,4 @@ def test_slopes_at_corners_and_poles(name, at, slopes):
         program = scores_program(np.array([[at[k]]], np.float32), emit)
         arrays = [np.eye(1), *(np.array([[a]]) for j, a in enumerate(at) if j != k)]
         actual = pull_back(program, arrays, 1.0)[1][program.variables[0]]
-        np.testing.assert_allclose(actual, [[slope]], rtol=1e-6)
+        np.testing.assert_allclose(actual, [[gradient]], rtol=1e-6)

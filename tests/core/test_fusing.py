@@ -38,7 +38,7 @@ def net(last, loss=None, metric=None, n=5, seed=0):
 
 
 @pytest.mark.parametrize("name", [a for a, from_y in _core.ACTIVATIONS_FROM_Y.items() if from_y])
-def test_an_activation_whose_slope_its_value_tells_goes_into_dense(name):
+def test_an_activation_whose_gradient_its_value_tells_goes_into_dense(name):
     program, arrays = net(name)
     fused = program.fused()
     assert ops(fused) == ["dense"]
@@ -49,7 +49,7 @@ def test_an_activation_whose_slope_its_value_tells_goes_into_dense(name):
 @pytest.mark.parametrize(
     "name", [a for a, from_y in _core.ACTIVATIONS_FROM_Y.items() if not from_y]
 )
-def test_an_activation_whose_slope_needs_its_argument_stays_outside(name):
+def test_an_activation_whose_gradient_needs_its_argument_stays_outside(name):
     program = Program()
     y = dense(program, program.input((3,)), weight(np.ones((3, 2))))
     parameters = reference.activation_parameters(name)[-1]
@@ -146,7 +146,7 @@ def test_training_fused_and_unfused_comes_to_the_same_weights(last, loss, on_sco
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_fused_loss_has_slopes_where_probabilities_round_to_0_or_1():
+def test_a_fused_loss_has_gradients_where_probabilities_round_to_0_or_1():
     program = Program()
     kernel = weight([[200.0, 0.0]])
     y = program.emit("softmax", [dense(program, program.input((1,)), kernel)], (2,))

@@ -13,9 +13,11 @@ ROWS = 9
 
 
 def close(found, expected):
-    for v, slope in expected.items():
-        top = max(np.abs(slope).max(), 0.1)  # a bias before a normalization: exactly 0 in float64
-        np.testing.assert_allclose(found[v], slope, rtol=1e-4, atol=2e-5 * top)
+    for v, gradient in expected.items():
+        top = max(
+            np.abs(gradient).max(), 0.1
+        )  # a bias before a normalization: exactly 0 in float64
+        np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=2e-5 * top)
 
 
 def check_output(program, x, *, threads=1, isa=None):

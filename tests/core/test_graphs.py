@@ -14,9 +14,9 @@ from cdl._ir.program import Program
 
 
 def agree(found, expected):
-    for v, slope in expected.items():
-        top = max(np.abs(slope).max(), 0.1)
-        np.testing.assert_allclose(found[v], slope, rtol=2e-4, atol=5e-5 * top)
+    for v, gradient in expected.items():
+        top = max(np.abs(gradient).max(), 0.1)
+        np.testing.assert_allclose(found[v], gradient, rtol=2e-4, atol=5e-5 * top)
 
 
 @pytest.mark.parametrize("seed", range(12))

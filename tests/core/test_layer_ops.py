@@ -168,7 +168,7 @@ def learned(program):
 
 
 def close(found, expected, many=1):
-    top = max(np.abs(expected).max(), 1.0)  # a line of one number: slopes that cancel
+    top = max(np.abs(expected).max(), 1.0)  # a line of one number: derivatives that cancel
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=top * 2e-6 * np.sqrt(many))
 
 
@@ -181,11 +181,11 @@ def test_values_and_gradients(name, shape, isa):
     oracle = Oracle(program)
     expected = oracle.forward([x], training=True)[0]
     dy = rng.normal(size=expected.shape).astype(np.float32)
-    slopes = oracle.backward(dy)
+    derivatives = oracle.backward(dy)
     found, gradients = pull_back(program, [x], dy, isa=isa)
     close(found, expected)
     for v in learned(program):
-        close(gradients[v], slopes[v], many=37 * shape[-1])
+        close(gradients[v], derivatives[v], many=37 * shape[-1])
     close(predict(program, [x], isa=isa), expected)
 
 
@@ -480,11 +480,11 @@ def test_batch_statistics_leave_out_what_is_masked(shape, threads):
     oracle = Oracle(program)
     expected = oracle.forward([data], training=True)[0]
     dy = rng.normal(size=expected.shape).astype(np.float32)
-    slopes = oracle.backward(dy)
+    derivatives = oracle.backward(dy)
     learn = learned(program)
     differences = difference_gradients(program, [data], dy=dy, learn=learn, training=True)
     found, gradients_found = pull_back(program.fused(), [data], dy, threads=threads)
     close(found, expected)
     for v in learn:
-        close(slopes[v], differences[v], many=50)
-        close(gradients_found[v], slopes[v], many=50 * size)
+        close(derivatives[v], differences[v], many=50)
+        close(gradients_found[v], derivatives[v], many=50 * size)

@@ -39,12 +39,12 @@ def test_values_and_gradients(kind, shape, isa):
     oracle = Oracle(program)
     expected = oracle.forward([x, y], training=True)[0]
     dy = rng.normal(size=expected.shape).astype(np.float32)
-    slopes = oracle.backward(dy)
+    derivatives = oracle.backward(dy)
     found, gradients = pull_back(program, [x, y], dy, isa=isa)
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5 * np.abs(expected).max())
     for v in program.variables:
-        top = np.abs(slopes[v]).max()
-        np.testing.assert_allclose(gradients[v], slopes[v], rtol=1e-3, atol=2e-4 * top)
+        top = np.abs(derivatives[v]).max()
+        np.testing.assert_allclose(gradients[v], derivatives[v], rtol=1e-3, atol=2e-4 * top)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

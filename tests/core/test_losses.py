@@ -1,4 +1,4 @@
-"""Every row of the losses: value, slope, weights, reduction, on every ISA."""
+"""Every row of the losses: value, derivative, weights, reduction, on every ISA."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ BARE = [(name, reference.loss_parameters(name)[0]) for name in _core.LOSSES]
 SIZES = [(1, 1), (3, 1), (100, 1), (1, 2), (7, 3), (5, 10), (65, 16), (9, 17), (4, 64), (3, 129)]
 SIZES += [(40, 70), (3, 1000), (2, 1024), (2, 2500)]  # several lines at a time; a line in parts
 VALUE = {"rtol": reference.LOSS_RTOL, "atol": reference.LOSS_ATOL}
-SLOPE = {"rtol": reference.SLOPE_RTOL, "atol": reference.SLOPE_ATOL}
+GRADIENT = {"rtol": reference.GRADIENT_RTOL, "atol": reference.GRADIENT_ATOL}
 
 
 def classes_of(name):
@@ -87,11 +87,11 @@ def _kind(name):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("name", "parameters"), ROWS)
-def test_value_and_slope_of_every_size(name, parameters, size, isa):
+def test_value_and_gradient_of_every_size(name, parameters, size, isa):
     y, p = arguments(name, *size)
     loss, gradient = run(name, y, p, isa=isa, **parameters)
     np.testing.assert_allclose(loss, formula(name, parameters, y, p, 0).mean(), **VALUE)
-    np.testing.assert_allclose(gradient * len(p), formula(name, parameters, y, p, 1), **SLOPE)
+    np.testing.assert_allclose(gradient * len(p), formula(name, parameters, y, p, 1), **GRADIENT)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -115,7 +115,7 @@ def test_same_bits_for_any_number_of_threads(name, parameters, n):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
-    ("name", "y", "p", "slope"),
+    ("name", "y", "p", "derivative"),
     [
         ("hinge", [[1.0], [-1.0]], [[1.0], [-1.0]], [[-0.5], [0.5]]),
         ("squared_hinge", [[1.0], [-1.0]], [[1.0], [-1.0]], [[0], [0]]),
@@ -124,9 +124,9 @@ def test_same_bits_for_any_number_of_threads(name, parameters, n):
         ("mean_absolute_error", [[1.0, 2]], [[1.0, 3]], [[0, 0.5]]),
     ],
 )
-def test_slopes_in_corners(name, y, p, slope, isa):
+def test_gradients_in_corners(name, y, p, derivative, isa):
     _, gradient = run(name, *float32(np.array(y), np.array(p)), isa=isa)
-    np.testing.assert_allclose(gradient * len(y), slope, rtol=1e-6)
+    np.testing.assert_allclose(gradient * len(y), derivative, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n", [1, 5])
@@ -136,12 +136,12 @@ def test_weights_scale_and_sum(name, parameters, n):
     w = np.random.default_rng(1).uniform(0, 3, 30).astype(np.float32)
     w[::7] = 0
     weighted = w * formula(name, parameters, y, p, 0)
-    slopes = w[:, None] * formula(name, parameters, y, p, 1)
+    derivatives = w[:, None] * formula(name, parameters, y, p, 1)
     for reduction, count in (("mean", 30), ("sum", 1)):
         options = {"scale": 0.25, "reduction": reduction, **parameters}
         loss, gradient = run(name, y, p, w=w, **options)
         np.testing.assert_allclose(loss, 0.25 * weighted.sum() / count, **VALUE)
-        np.testing.assert_allclose(gradient * count, 0.25 * slopes, **SLOPE)
+        np.testing.assert_allclose(gradient * count, 0.25 * derivatives, **GRADIENT)
 
 
 @pytest.mark.parametrize("n", [1, 4])
@@ -154,8 +154,8 @@ def test_a_sample_of_many_lines_counts_their_mean(name, parameters, n):
     each = np.repeat(w, 6)
     expected = (each * formula(name, parameters, y, p, 0)).mean()
     np.testing.assert_allclose(found[0], expected, **VALUE)
-    slopes = each[:, None] * formula(name, parameters, y, p, 1) / 30
-    np.testing.assert_allclose(found[1].reshape(30, n), slopes, **SLOPE)
+    derivatives = each[:, None] * formula(name, parameters, y, p, 1) / 30
+    np.testing.assert_allclose(found[1].reshape(30, n), derivatives, **GRADIENT)
 
 
 @pytest.mark.parametrize(("name", "parameters"), BARE)
@@ -179,7 +179,9 @@ def test_batches_add_up_to_the_mean_over_all_rows_also_with_a_partial_last_one(n
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_binary_probabilities_are_clipped_where_keras_clips_and_pass_no_slope_there(smoothing, isa):
+def test_binary_probabilities_are_clipped_where_keras_clips_and_pass_no_gradient_there(
+    smoothing, isa
+):
     y = np.float32([[1], [0], [1], [0], [1], [0]])
     p = np.float32([[0], [1], [1], [0], [-0.5], [1.5]])
     parameters = {"label_smoothing": smoothing}
@@ -203,7 +205,7 @@ def test_class_probabilities_are_divided_by_their_sum_then_clipped(name, isa):
     np.testing.assert_allclose(found, formula(name, parameters, y, p, 0), rtol=1e-6, atol=2e-7)
     np.testing.assert_allclose(found[0], 16.118095, rtol=1e-6)
     _, gradient = run(name, y, p, isa=isa, **parameters)
-    np.testing.assert_allclose(gradient * 5, formula(name, parameters, y, p, 1), **SLOPE)
+    np.testing.assert_allclose(gradient * 5, formula(name, parameters, y, p, 1), **GRADIENT)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -211,19 +213,19 @@ def test_class_probabilities_are_divided_by_their_sum_then_clipped(name, isa):
 @pytest.mark.parametrize(
     "name", [name for name in _core.LOSSES if "max_" in name or "moid_" in name]
 )
-def test_raw_scores_of_any_size_give_a_finite_loss_and_slope(name, size, isa):
+def test_raw_scores_of_any_size_give_a_finite_loss_and_gradient(name, size, isa):
     y, p = arguments(name, 40, 5)
     p = (p * np.float32(size)).astype(np.float32)
     parameters = reference.loss_parameters(name)[0]
     loss, gradient = run(name, y, p, isa=isa, **parameters)
     np.testing.assert_allclose(loss, formula(name, parameters, y, p, 0).mean(), rtol=1e-5)
-    np.testing.assert_allclose(gradient * 40, formula(name, parameters, y, p, 1), **SLOPE)
+    np.testing.assert_allclose(gradient * 40, formula(name, parameters, y, p, 1), **GRADIENT)
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("n", [1, 3, 20])
 @pytest.mark.parametrize(("name", "parameters"), BARE)
-def test_a_nan_is_seen_in_the_loss_and_in_the_slope_of_its_row(name, parameters, n, isa):
+def test_a_nan_is_seen_in_the_loss_and_in_the_gradient_of_its_row(name, parameters, n, isa):
     y, p = arguments(name, 6, n)
     p[2, n // 2] = np.nan
     found = values(name, parameters, y, p, isa)
@@ -253,4 +255,4 @@ def test_targets_need_not_sum_to_1(isa):
         name = "softmax_categorical_crossentropy"
         loss, gradient = run(name, y, z, isa=isa, **parameters)
         np.testing.assert_allclose(loss, formula(name, parameters, y, z, 0).mean(), **VALUE)
-        np.testing.assert_allclose(gradient * 12, formula(name, parameters, y, z, 1), **SLOPE)
+        np.testing.assert_allclose(gradient * 12, formula(name, parameters, y, z, 1), **GRADIENT)

@@ -56,10 +56,10 @@ def test_values_and_gradients_of_a_chain_as_it_stands_and_fused(shape):
     assert sum(i.op == "map" for i in program.fused().instructions) == 1
     for form in (forked(program), program.fused()):
         for isa in ISAS:
-            value, slopes = pull_back(form, [np.eye(7)], dy, isa=isa)
+            value, gradients = pull_back(form, [np.eye(7)], dy, isa=isa)
             np.testing.assert_allclose(value, reference_chain(x, y), rtol=2e-6, atol=1e-6)
-            for v, slope in expected.items():
-                np.testing.assert_allclose(slopes[v], slope, rtol=1e-4, atol=1e-5)
+            for v, gradient in expected.items():
+                np.testing.assert_allclose(gradients[v], gradient, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 17), (3, 600)])
@@ -75,17 +75,17 @@ def test_any_number_of_threads_gives_the_same_bits(shape):
     h = dense(program, value, k)
     program.output(chain(program, h, h))
     one = predict(program, arrays, threads=1)
-    slopes = pull_back(program.fused(), arrays, 1.0, threads=1)[1]
+    gradients = pull_back(program.fused(), arrays, 1.0, threads=1)[1]
     for threads in (2, 3):
         assert (predict(program, arrays, threads=threads) == one).all()
         more = pull_back(program.fused(), arrays, 1.0, threads=threads)[1]
-        assert all((more[v] == slopes[v]).all() for v in slopes)
+        assert all((more[v] == gradients[v]).all() for v in gradients)
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("n", [1, 3, 15, 33, 601])
 def test_what_formulas_make_of_pads_is_not_seen(n, isa):
-    """1 / x, log x and the slopes of both are infinite in pads, which products read."""
+    """1 / x, log x and the gradients of both are infinite in pads, which products read."""
     program = Program()
     first, last = random_weight(RNG, 4, n), random_weight(RNG, n, 2)
     z = dense(program, program.input((4,)), first)
@@ -96,23 +96,23 @@ def test_what_formulas_make_of_pads_is_not_seen(n, isa):
     dy = RNG.normal(size=(6, 2)).astype(np.float32)
     expected = Oracle(program)
     values = expected.forward([x])[0]
-    slopes = expected.backward(dy)
+    gradients = expected.backward(dy)
     value, found = pull_back(program, [x], dy, isa=isa)
     np.testing.assert_allclose(value, values, rtol=1e-5, atol=1e-5)
-    for v, slope in slopes.items():
-        np.testing.assert_allclose(found[v], slope, rtol=1e-4, atol=1e-5)
+    for v, gradient in gradients.items():
+        np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_only_the_gradients_that_are_wanted_are_computed():
-    """Of y no one wants one, and its slope would be NaN."""
+    """Of y no one wants one, and its gradient would be NaN."""
     program = Program()
     x = dense(program, program.input((3,)), random_weight(RNG, 3, 4))
     program.output(program.map("power", [program.map("abs", [x]), program.input((4,))]))
     arrays = [RNG.normal(size=(5, 3)), np.full((5, 4), 2.0)]
     expected = difference_gradients(program, arrays, dy=1.0)
     for form in (program, program.fused()):
-        for v, slope in pull_back(form, arrays, 1.0)[1].items():
-            np.testing.assert_allclose(slope, expected[v], rtol=1e-5, atol=1e-5)
+        for v, gradient in pull_back(form, arrays, 1.0)[1].items():
+            np.testing.assert_allclose(gradient, expected[v], rtol=1e-5, atol=1e-5)
 
 
 def test_an_input_that_stands_twice_gets_both_gradients():
@@ -123,8 +123,8 @@ def test_an_input_that_stands_twice_gets_both_gradients():
     assert [i.inputs for i in program.instructions if i.op == "map"] == [(x,)]
     program.output(y)
     array = RNG.normal(size=(5, 3))
-    for v, slope in difference_gradients(program, [array], dy=1.0).items():
-        np.testing.assert_allclose(pull_back(program, [array], 1.0)[1][v], slope, 1e-4, 1e-5)
+    for v, gradient in difference_gradients(program, [array], dy=1.0).items():
+        np.testing.assert_allclose(pull_back(program, [array], 1.0)[1][v], gradient, 1e-4, 1e-5)
 
 
 @pytest.mark.parametrize("reader", ["output", "metric", "another map"])
@@ -276,5 +276,5 @@ def test_a_loss_behind_maps_is_the_loss_of_their_value():
     arrays = [RNG.normal(size=(5, 3)), RNG.normal(size=(5, 4))]
     expected = difference_gradients(program, arrays)
     for form in (forked(program), program.fused()):
-        for v, slope in gradients(form, arrays).items():
-            np.testing.assert_allclose(slope, expected[v], rtol=1e-4, atol=1e-5)
+        for v, gradient in gradients(form, arrays).items():
+            np.testing.assert_allclose(gradient, expected[v], rtol=1e-4, atol=1e-5)

@@ -362,6 +362,6 @@ def test_no_gradient_goes_through_stop():
     program = Program()
     (v,) = learning(program, [x])
     program.output(program.map("multiply", [v, emit.stop(program, v)]))
-    slope = pull_back(program.fused(), [np.eye(ROWS)], 1.0)[1][program.variables[0]]
-    np.testing.assert_allclose(slope, x, rtol=1e-6)  # and not 2 x
+    gradient = pull_back(program.fused(), [np.eye(ROWS)], 1.0)[1][program.variables[0]]
+    np.testing.assert_allclose(gradient, x, rtol=1e-6)  # and not 2 x
     assert "stop" not in str(program.fused(training=False))

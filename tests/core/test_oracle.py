@@ -1,4 +1,4 @@
-"""The judge is judged: its slopes against central differences of its values."""
+"""The judge is judged: its gradients against central differences of its values."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_every_row_of_the_tables_has_a_formula(table, formulas):
 
 
 @pytest.mark.parametrize("name", _core.ACTIVATIONS)
-def test_slopes_of_activations_are_their_differences(name):
+def test_gradients_of_activations_are_their_differences(name):
     x = np.array([-9.3, -3.1, -1.2, -0.4, -1e-3, 2e-3, 0.31, 1.1, 2.7, 5.4, 8.8])
     f, df = reference.ACTIVATIONS[name]
     for parameters in reference.activation_parameters(name):
@@ -41,30 +41,30 @@ def test_slopes_of_activations_are_their_differences(name):
 
 
 @pytest.mark.parametrize("name", _core.LOSSES)
-def test_slopes_of_losses_are_their_differences(name):
+def test_gradients_of_losses_are_their_differences(name):
     y, p = reference.loss_arguments(name, 4, 5, np.random.default_rng(3))
     if reference.takes_probabilities(name):
         p = 0.02 + 0.96 * p  # away from the poles, where differences are poor
-    value, slope = reference.LOSSES[name]
+    value, gradient = reference.LOSSES[name]
     for parameters in reference.loss_parameters(name):
 
         def total(parameters=parameters):
             return value(y, p, **parameters).sum()
 
-        agree(slope(y, p, **parameters), central_differences(total, p, 1e-6), 1e-5)
+        agree(gradient(y, p, **parameters), central_differences(total, p, 1e-6), 1e-5)
 
 
 @pytest.mark.parametrize("name", reference.ROW_ACTIVATIONS)
-def test_slopes_of_activations_of_rows_are_their_differences(name):
+def test_gradients_of_activations_of_rows_are_their_differences(name):
     rng = np.random.default_rng(4)
     x = rng.normal(size=(5, 6))
-    f, slope = reference.ROW_ACTIVATIONS[name], reference.ROW_SLOPES[name]
+    f, gradient = reference.ROW_ACTIVATIONS[name], reference.ROW_GRADIENTS[name]
     dy = rng.normal(size=f(x).shape)
 
     def total():
         return (f(x) * dy).sum()
 
-    agree(slope(x, dy), central_differences(total, x, 1e-6), 1e-5)
+    agree(gradient(x, dy), central_differences(total, x, 1e-6), 1e-5)
 
 
 def test_gradients_of_a_program_of_all_ops_are_its_differences():

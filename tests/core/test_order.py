@@ -39,7 +39,7 @@ def test_places_of_the_largest(shape, smallest):
                 [data(*shape)],
                 lambda p, v, a=axis, k=keepdims: ir_emit.arg(p, v, a, k, smallest),
                 expected,
-                slopes=False,
+                gradients=False,
             )
 
 
@@ -71,7 +71,7 @@ def test_running_sums_and_products(shape, product):
 
 @pytest.mark.parametrize("shape", [s for s in SHAPES if len(s) < 4], ids=str)
 def test_sorted_lines_and_their_gradients(shape):
-    x = np.random.default_rng(1).normal(size=(ROWS, *shape))  # no equals: slopes are differences
+    x = np.random.default_rng(1).normal(size=(ROWS, *shape))  # no equals: gradients are differences
     check([x], lambda program, v: ir_emit.sort(program, v)[0], lambda a: np.sort(a, -1))
     check([x], lambda program, v: ir_emit.sort(program, v)[1], lambda a: np.argsort(a, -1))
 
@@ -91,7 +91,7 @@ def test_equal_numbers_keep_their_order_and_nan_come_last(n):
 
 
 def test_both_outputs_of_a_sort_may_be_read():
-    """Values weighed by the places where they were: only the values have a slope."""
+    """Values weighed by the places where they were: only the values have a gradient."""
     z = np.random.default_rng(2).normal(size=(5, 7)).astype(np.float32)
 
     def emit(program, scores):
@@ -99,8 +99,8 @@ def test_both_outputs_of_a_sort_may_be_read():
 
     program = scores_program(z, emit)
     for form in (program, program.fused()):
-        slope = pull_back(form, [np.eye(5)], 1.0)[1][program.variables[0]]
-        np.testing.assert_array_equal(slope, np.broadcast_to(np.arange(7), (5, 7)))
+        gradient = pull_back(form, [np.eye(5)], 1.0)[1][program.variables[0]]
+        np.testing.assert_array_equal(gradient, np.broadcast_to(np.arange(7), (5, 7)))
 
 
 # ------------------------------------------------------------------------------------------ draws

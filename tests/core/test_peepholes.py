@@ -40,8 +40,8 @@ def same_as_built_in(emit, built_in, shape, *, row_ops):
     for threads in (1, 2):
         ours, theirs = (pull_back(p, [x], 1.0, threads=threads) for p in programs)
         np.testing.assert_array_equal(ours[0], theirs[0])
-        for v, slope in ours[1].items():
-            np.testing.assert_array_equal(slope, theirs[1][v])
+        for v, gradient in ours[1].items():
+            np.testing.assert_array_equal(gradient, theirs[1][v])
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (1,)], ids=str)
@@ -104,15 +104,15 @@ def test_what_only_looks_like_a_layer_keeps_its_value():
     x = RNG.normal(size=(ROWS, 4)).astype(np.float32)
     oracle = Oracle(program)
     expected = oracle.forward([x])[0]
-    slopes = oracle.backward(np.ones((ROWS, 4)))
+    gradients = oracle.backward(np.ones((ROWS, 4)))
     np.testing.assert_allclose(predict(program, [x]), expected, rtol=1e-5, atol=1e-5)
-    for v, slope in difference_gradients(program, [x], dy=1.0).items():
-        np.testing.assert_allclose(slopes[v], slope, rtol=1e-5, atol=1e-5)
+    for v, gradient in difference_gradients(program, [x], dy=1.0).items():
+        np.testing.assert_allclose(gradients[v], gradient, rtol=1e-5, atol=1e-5)
     for threads in (1, 3):
         value, found = pull_back(program.fused(), [x], 1.0, threads=threads)
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
-        for v, slope in slopes.items():
-            np.testing.assert_allclose(found[v], slope, rtol=1e-4, atol=1e-4)
+        for v, gradient in gradients.items():
+            np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=1e-4)
 
 
 def test_a_value_that_others_read_is_not_fused_away():
@@ -150,8 +150,8 @@ def test_the_mean_of_a_loss_is_part_of_the_objective(shape, axes, weighted, kind
     if weighted:
         arrays.append(RNG.uniform(size=ROWS))
     expected = difference_gradients(program, arrays)
-    for v, slope in gradients(fused, arrays).items():
-        np.testing.assert_allclose(slope, expected[v], rtol=1e-4, atol=1e-4)
+    for v, gradient in gradients(fused, arrays).items():
+        np.testing.assert_allclose(gradient, expected[v], rtol=1e-4, atol=1e-4)
 
 
 def test_weights_of_lines_keep_the_mean_apart():
@@ -163,8 +163,8 @@ def test_weights_of_lines_keep_the_mean_apart():
     arrays = [RNG.normal(size=(ROWS, 4)), RNG.uniform(size=(ROWS, 3))]
     expected = difference_gradients(program, arrays)
     assert "reduce" in [i.op for i in program.fused().instructions]
-    for v, slope in gradients(program.fused(), arrays).items():
-        np.testing.assert_allclose(slope, expected[v], rtol=1e-4, atol=1e-5)
+    for v, gradient in gradients(program.fused(), arrays).items():
+        np.testing.assert_allclose(gradient, expected[v], rtol=1e-4, atol=1e-5)
 
 
 def test_a_weight_that_is_assigned_stays_a_value():

@@ -104,7 +104,7 @@ def test_kinds_that_no_pool_is_of_are_refused(kind):
 @pytest.mark.parametrize("kind", ["max", "mean"])
 @pytest.mark.parametrize("activation", ["plain_relu", "tanh"])
 def test_behind_an_activation_of_a_product(activation, kind, columns, isa):
-    """The slope is taken by the pool of largest numbers, before it spreads the gradient."""
+    """The gradient is taken by the pool of largest numbers, before it spreads the gradient."""
     window = Window((6, 7), 3, stride=2, padding="same")
 
     def emit(program, x, rng):

@@ -122,17 +122,17 @@ def test_sides_that_all_samples_share(a, b, shares, turned):
     wanted = oracle.forward([np.eye(ROWS)])[0]
     dy = rng.normal(size=wanted.shape).astype(np.float32)
     expected = oracle.backward(dy)
-    if sum(slope.size for slope in expected.values()) < 100:
-        for v, slope in difference_gradients(program, [np.eye(ROWS)], dy=dy).items():
-            np.testing.assert_allclose(expected[v], slope, rtol=1e-4, atol=1e-5)
+    if sum(gradient.size for gradient in expected.values()) < 100:
+        for v, gradient in difference_gradients(program, [np.eye(ROWS)], dy=dy).items():
+            np.testing.assert_allclose(expected[v], gradient, rtol=1e-4, atol=1e-5)
     for isa in ISAS:
         bits = None
         for threads in (1, 2, 3):
             options = {"isa": isa, "threads": threads}
             value, found = pull_back(program.fused(), [np.eye(ROWS)], dy, **options)
             np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-5)
-            for v, slope in expected.items():
-                np.testing.assert_allclose(found[v], slope, rtol=1e-4, atol=1e-4)
+            for v, gradient in expected.items():
+                np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=1e-4)
             assert bits is None or all((bits[v] == found[v]).all() for v in bits)
             bits = found
 

@@ -32,19 +32,19 @@ def test_reductions_over_every_set_of_axes(kind, shape):
 
 
 @pytest.mark.parametrize("kind", ["max", "min", "prod"])
-def test_equal_ones_share_and_zeros_have_slopes(kind):
+def test_equal_ones_share_and_zeros_have_gradients(kind):
     rng = np.random.default_rng(1)
     for shape in [(6,), (3, 4), (40,)]:
         x = rng.integers(0, 3, (ROWS, *shape)).astype(float)
         # at ties central differences are no judge, but the oracle is, which shares
         program_axes = list(range(len(shape)))
         for axes in ([0], program_axes):
-            found = slopes_of(kind, x, axes)
+            found = gradients_of(kind, x, axes)
             expected = shares(kind, x, tuple(a + 1 for a in axes))
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def slopes_of(kind, x, axes):
+def gradients_of(kind, x, axes):
     from programs import pull_back, scores_program
 
     def emit(program, scores):

@@ -40,7 +40,7 @@ def test_gradients_of_every_width(name, n, isa):
     dy = rng.normal(size=(6, n)).astype(np.float32)
     program = scores_program(z, lambda p, x: p.output(p.emit(name, [x], (n,))))
     gradient = pull_back(program, [np.eye(6)], dy, isa=isa)[1][program.variables[0]]
-    expected = reference.ROW_SLOPES[name](z.astype(float), dy)
+    expected = reference.ROW_GRADIENTS[name](z.astype(float), dy)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=2e-6)
 
 

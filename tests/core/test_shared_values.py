@@ -53,9 +53,9 @@ def same(program, arrays, *, isa=None, threads=(1, 2, 3), rtol=1e-4):
         for form in (program, program.fused()):
             found = gradients(form, arrays, threads=n, isa=isa)
             first = first or found
-            for v, slope in expected.items():
-                top = max(np.abs(slope).max(), 0.1)
-                np.testing.assert_allclose(found[v], slope, rtol=rtol, atol=2e-5 * top)
+            for v, gradient in expected.items():
+                top = max(np.abs(gradient).max(), 0.1)
+                np.testing.assert_allclose(found[v], gradient, rtol=rtol, atol=2e-5 * top)
                 np.testing.assert_array_equal(found[v], first[v])
 
 
@@ -88,9 +88,9 @@ def test_a_matrix_is_read_out_of_its_panels_and_learns_in_them(n):
     program.output(program.param(w))
     program.objective(activation(program, program.param(w), "tanh"), reduction="sum")
     np.testing.assert_array_equal(predict(program, [np.ones((3, 1))]), w.numpy())
-    slope = 1 - np.tanh(w.numpy().astype(np.float64)) ** 2
+    gradient = 1 - np.tanh(w.numpy().astype(np.float64)) ** 2
     found = gradients(program.fused(), [np.ones((3, 1))])[w]
-    np.testing.assert_allclose(found, slope, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, gradient, rtol=1e-5, atol=1e-6)
 
 
 def test_a_weight_is_one_instruction_however_often_it_is_read():

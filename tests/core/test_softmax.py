@@ -33,7 +33,7 @@ def test_gradients_of_every_width(n, isa):
     z, dy = rng.normal(size=(6, n)).astype(np.float32), rng.normal(size=(6, n)).astype(np.float32)
     program = scores_program(z, emit_softmax)
     gradient = pull_back(program, [np.eye(6)], dy, isa=isa)[1][program.variables[0]]
-    expected = reference.softmax_slope(z.astype(float), dy)
+    expected = reference.softmax_gradient(z.astype(float), dy)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=3e-7)
 
 

@@ -175,7 +175,7 @@ def test_dropout_in_a_net_learns_by_the_mask_that_it_drew(threads):
 
 
 def test_a_gradient_from_outside_trains_as_the_loss_inside_does():
-    """forward(), then backward() with the slopes of the mean squared error made by NumPy."""
+    """forward(), then backward() with the gradients of the mean squared error made by NumPy."""
     results = []
     for inside in (True, False):
         rng = np.random.default_rng(9)

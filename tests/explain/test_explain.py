@@ -25,19 +25,19 @@ def model():
 
 
 def differences(f, x, step=1e-2):
-    slopes = np.zeros_like(x)
+    gradients = np.zeros_like(x)
     for j in range(x.shape[1]):
         above, below = x.copy(), x.copy()
         above[:, j] += step
         below[:, j] -= step
-        slopes[:, j] = (f(above) - f(below)) / (2 * step)
-    return slopes
+        gradients[:, j] = (f(above) - f(below)) / (2 * step)
+    return gradients
 
 
-def test_saliency_is_the_size_of_the_slope(model):
+def test_saliency_is_the_size_of_the_gradient(model):
     found = explain.saliency(model, X, target=1)
-    slopes = differences(lambda x: model.predict(x, verbose=0)[:, 1], X, 1e-3)
-    near_kink = np.abs(found - np.abs(slopes)) > 2e-3  # relu
+    gradients = differences(lambda x: model.predict(x, verbose=0)[:, 1], X, 1e-3)
+    near_kink = np.abs(found - np.abs(gradients)) > 2e-3  # relu
     assert near_kink.mean() < 0.05
 
 
@@ -136,11 +136,11 @@ def test_what_does_not_fit_is_refused(model, call, text):
 
 
 def test_grad_of_a_model_and_of_a_function(model):
-    slopes = grad(model)(X)
-    np.testing.assert_allclose(slopes, 0, atol=1e-5)  # the sum of a softmax is 1
-    value, slopes = value_and_grad(model)(X)
+    gradients = grad(model)(X)
+    np.testing.assert_allclose(gradients, 0, atol=1e-5)  # the sum of a softmax is 1
+    value, gradients = value_and_grad(model)(X)
     np.testing.assert_allclose(value, model.predict(X, verbose=0), rtol=1e-6)
-    assert slopes.shape == X.shape
+    assert gradients.shape == X.shape
     with pytest.raises(TypeError, match="must be a function or a model"):
         grad(3)
     with pytest.raises(ValueError, match="argnums"):

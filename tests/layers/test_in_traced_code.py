@@ -32,17 +32,17 @@ def net():
 
 def test_a_layer_called_on_an_array_within_a_call_learns():
     model = net()
-    slopes = model.gradients(T, Y)
+    gradients = model.gradients(T, Y)
     weights = model.get_weights()
-    assert len(weights) == len(slopes) == 4
-    for i, slope in enumerate(slopes.values()):
-        at, ends = (0,) * slope.ndim, []
+    assert len(weights) == len(gradients) == 4
+    for i, gradient in enumerate(gradients.values()):
+        at, ends = (0,) * gradient.ndim, []
         for step in (0.01, -0.01):
             moved = [w.copy() for w in weights]
             moved[i][at] += step
             model.set_weights(moved)
             ends.append(model.evaluate(T, Y, verbose=0))
-        np.testing.assert_allclose(slope[at], (ends[0] - ends[1]) / 0.02, rtol=0.02, atol=1e-5)
+        np.testing.assert_allclose(gradient[at], (ends[0] - ends[1]) / 0.02, rtol=0.02, atol=1e-5)
 
 
 def test_predictions_follow_what_such_a_layer_has_learned():

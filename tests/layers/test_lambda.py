@@ -1,4 +1,4 @@
-"""Functions of the user's own within a model: values, slopes, errors."""
+"""Functions of the user's own within a model: values, gradients, errors."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def double(x):
 
 
 def halves(x):
-    """By what cdl cannot follow: only differences give its slope."""
+    """By what cdl cannot follow: only differences give its gradient."""
     return np.stack([np.asarray(x)[:, :2].sum(1), np.asarray(x)[:, 2:].prod(1)], 1)
 
 
@@ -58,7 +58,7 @@ def test_values_in_a_model_are_those_of_the_function(name):
     np.testing.assert_allclose(model(X), model.layers[2](hidden), rtol=1e-5, atol=1e-6)
 
 
-def slopes(model, weight):
+def gradients(model, weight):
     """The gradient of the loss by a weight, by central differences."""
     values = weight.numpy()
     found = np.zeros(values.shape)
@@ -78,7 +78,7 @@ def slopes(model, weight):
 def test_training_goes_through(name):
     model = net(FUNCTIONS[name])
     kernel = model.layers[0].kernel
-    expected, before = slopes(model, kernel), kernel.numpy()
+    expected, before = gradients(model, kernel), kernel.numpy()
     model.compile(SGD(1.0), "mse")
     model.train_on_batch(X, Y)
     top = np.abs(expected).max() + 1e-3

@@ -24,8 +24,8 @@ def test_a_layer_that_stands_twice_has_its_weights_once():
     np.testing.assert_allclose(net.predict(X, verbose=0), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_its_gradient_is_the_slope_of_the_loss():
-    """Along the gradient itself, where the slope is the gradient's length."""
+def test_its_gradient_is_the_derivative_of_the_loss():
+    """Along the gradient itself, where the derivative is the gradient's length."""
     shared = Dense(5, "tanh")
     net = Sequential([Input((5,)), shared, layers.LayerNormalization(), shared, shared])
     start = [RNG.normal(size=w.shape).astype(np.float32) for w in net.get_weights()]
@@ -40,8 +40,8 @@ def test_its_gradient_is_the_slope_of_the_loss():
         shared.kernel.assign(start[0] + step * gradient / length)
         return np.square(net.predict(X, verbose=0).astype(np.float64) - Y).mean()
 
-    slope = (loss(1e-2) - loss(-1e-2)) / 2e-2
-    np.testing.assert_allclose(length, slope, rtol=5e-3)
+    derivative = (loss(1e-2) - loss(-1e-2)) / 2e-2
+    np.testing.assert_allclose(length, derivative, rtol=5e-3)
 
 
 def test_a_layer_in_two_models_learns_in_both():

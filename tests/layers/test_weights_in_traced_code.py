@@ -1,6 +1,6 @@
 """A weight learns through all that a `call` does with it.
 
-What cannot be followed is an error: a weight is never taken for what it is at the moment.
+What cannot be traced is an error: a weight is never taken for what it is at the moment.
 """
 
 import numpy as np
@@ -61,7 +61,7 @@ def model_of(function):
 
 
 @pytest.mark.parametrize("name", USES)
-def test_the_slope_passes(name):
+def test_the_gradient_passes(name):
     model, layer = model_of(USES[name])
     x, y = np.ones((4, 2), "float32"), np.zeros((4, 2), "float32")
     gradient = next(g for path, g in model.gradients(x, y).items() if path.endswith("/w"))

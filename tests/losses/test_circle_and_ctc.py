@@ -18,7 +18,7 @@ def embeddings(rows=8, width=5):
 @pytest.mark.parametrize("reduction", ["sum", "mean", "sum_over_batch_size"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("remove_diagonal", [False, True])
-def test_slope_of_circle_is_that_of_differences(reduction, weighted, remove_diagonal):
+def test_gradient_of_circle_is_that_of_differences(reduction, weighted, remove_diagonal):
     loss = losses.Circle(6.0, 0.3, remove_diagonal, reduction)
     p = embeddings().astype(np.float64) * 0.9  # no pair stands in a corner of the formula
     weight = RNG.uniform(0.5, 2, len(p)) if weighted else None

@@ -1,4 +1,4 @@
-"""A loss written in Python gets the slope that its formula has."""
+"""A loss written in Python gets the gradient that its formula has."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ SMOOTH += ["sigmoid_binary_crossentropy", "softmax_categorical_crossentropy"]
 
 def exact(name, y, p, weight):
     """The gradient of the weighted mean of the formula."""
-    slopes = references.LOSSES[name][1](y, p)
-    return slopes * (1.0 if weight is None else weight[:, None]) / len(p)
+    gradients = references.LOSSES[name][1](y, p)
+    return gradients * (1.0 if weight is None else weight[:, None]) / len(p)
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -90,7 +90,7 @@ def test_few_rows(rows):
 @pytest.mark.parametrize("axis", [None, 1, (0, 1)])
 @pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "mean_with_sample_weight"])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_overlap_losses_tell_their_slopes(axis, reduction, weighted):
+def test_overlap_losses_tell_their_gradients(axis, reduction, weighted):
     y, p = RNG.integers(0, 2, (6, 4)).astype(float), RNG.uniform(size=(6, 4))
     weight = RNG.uniform(size=6) if weighted else None
     for loss in (losses.Dice(reduction, axis=axis), losses.Tversky(0.3, 0.6, reduction, axis=axis)):

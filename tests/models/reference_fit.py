@@ -144,7 +144,7 @@ class Means:
 
 def run_batch(net, loss, metrics, weighted, x, y, w, means):
     """The loss's gradient by the output, after the batch has been added to the means."""
-    value, slope = LOSSES[loss]
+    value, gradient = LOSSES[loss]
     steps, p = net.forward(x)
     rows = len(x)
     scale = np.ones(rows) if w is None else w
@@ -154,7 +154,7 @@ def run_batch(net, loss, metrics, weighted, x, y, w, means):
         means.add(name, METRICS[name](y, p).sum(), rows)
     for name in weighted:
         means.add(f"weighted_{name}", (scale * METRICS[name](y, p)).sum(), scale.sum())
-    return steps, slope(y, p) * scale[:, None] / rows
+    return steps, gradient(y, p) * scale[:, None] / rows
 
 
 def evaluate(net, loss, x, y, w=None, metrics=(), weighted=(), batch=32):

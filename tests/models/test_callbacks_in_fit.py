@@ -117,9 +117,9 @@ def test_core_keeps_an_epoch_to_itself_unless_a_batch_hook_is_overridden(watched
             returns.append(self.engine.run(steps, 10.0))
             return returns[-1]
 
-    take = model._machines.take
-    model._machines.take = lambda *args: Engine(take(*args))
-    model._machines.give_back = lambda engine: None
+    take = model._executors.take
+    model._executors.take = lambda *args: Engine(take(*args))
+    model._executors.give_back = lambda engine: None
     model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=callbacks)
     assert returns == ([1] * 300 if watched else [100] * 3)
 

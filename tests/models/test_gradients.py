@@ -1,4 +1,4 @@
-"""model.gradients: the slopes of the loss by each weight, and nothing moves."""
+"""model.gradients: the gradients of the loss by each weight, and nothing moves."""
 
 import numpy as np
 import pytest

@@ -84,7 +84,7 @@ def test_logged_loss_is_that_of_the_batches(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_step_goes_down_the_slope(case):
+def test_step_goes_down_the_gradient(case):
     loss, x, y, w = CASES[case]
     x, y, w = next(batches(x, y, w))
     model = net(x.shape[1:])
@@ -92,11 +92,11 @@ def test_step_goes_down_the_slope(case):
     kernel, bias = model.get_weights()
     p = model.predict(x, verbose=0)
     model.train_on_batch(x, y, sample_weight=w)
-    slopes = central_differences(lambda: float(loss(y, p, sample_weight=w)), p, 1e-2)
+    gradients = central_differences(lambda: float(loss(y, p, sample_weight=w)), p, 1e-2)
     moved, moved_bias = model.get_weights()
-    expected = np.tensordot(x, slopes, (range(x.ndim - 1), range(x.ndim - 1)))
+    expected = np.tensordot(x, gradients, (range(x.ndim - 1), range(x.ndim - 1)))
     np.testing.assert_allclose(kernel - moved, expected, rtol=1e-2, atol=2e-3)
-    by_bias = slopes.sum(tuple(range(x.ndim - 1)))
+    by_bias = gradients.sum(tuple(range(x.ndim - 1)))
     np.testing.assert_allclose(bias - moved_bias, by_bias, rtol=1e-2, atol=2e-3)
 
 

@@ -69,13 +69,13 @@ def test_it_sees_penalties_of_activities_among_what_layers_add(penalty):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
             return ops.mean(ops.square(y - y_pred)) + 3 * sum(self.losses)
 
-    class ByHand(Net):
+    class LossAndMetrics(Net):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
             activity = ops.mean(ops.sum(ops.square(y_pred), axis=-1))
             return ops.mean(ops.square(y - y_pred)) + 0.03 * activity
 
     a, ours = trained(Own)
-    b, theirs = trained(ByHand)
+    b, theirs = trained(LossAndMetrics)
     np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
     np.testing.assert_allclose(ours.get_weights()[0], theirs.get_weights()[0], rtol=1e-4, atol=1e-6)
 

@@ -109,10 +109,10 @@ def test_a_constraint_holds_after_each_step(constraint):
         lambda w: ops.sum(abs(w)),
         lambda w: np.sum(np.abs(w)),
         lambda w: np.fabs(w).sum(),
-        lambda w: np.sum(np.abs(np.asarray(w))),  # not to be followed: by differences
+        lambda w: np.sum(np.abs(np.asarray(w))),  # not to be traced: by differences
     ],
 )
-def test_an_absolute_value_of_a_users_own_has_slope_0_at_0_however_it_is_written(penalty):
+def test_an_absolute_value_of_a_users_own_has_gradient_0_at_0_however_it_is_written(penalty):
     class Own(regularizers.Regularizer):
         def __call__(self, w):
             return 0.1 * penalty(w)
@@ -133,12 +133,12 @@ def test_an_absolute_value_of_a_users_own_has_slope_0_at_0_however_it_is_written
 
 
 def test_right_angles_are_pushed_as_on_jax():
-    value, slope = regularizers.slope(regularizers.OrthogonalRegularizer(0.6), np.eye(3))
+    value, gradient = regularizers.gradient(regularizers.OrthogonalRegularizer(0.6), np.eye(3))
     assert value == 0
-    np.testing.assert_allclose(slope, 0.2 * (1 - np.eye(3)), rtol=1e-6)
+    np.testing.assert_allclose(gradient, 0.2 * (1 - np.eye(3)), rtol=1e-6)
 
 
-def test_the_slope_of_a_built_in_penalty_at_0_is_1_and_pads_have_none():
+def test_the_gradient_of_a_built_in_penalty_at_0_is_1_and_pads_have_none():
     model = Sequential([Input((3,)), Dense(2, kernel_initializer="zeros", bias_regularizer="l1")])
     model.compile(SGD(0.5, clipnorm=100.0), "mse")
     model.train_on_batch(np.zeros((4, 3)), np.zeros((4, 2)))

@@ -3,14 +3,14 @@
 import pytest
 
 from cdl import losses
-from cdl.trainers.compile_utils import leaves, up_to, wanted_of
+from cdl.trainers.compile_utils import leaves, output_specs, up_to
 
 NAMES = ["p", "q"]
 NOTHING = {"loss": None, "loss_weights": None, "metrics": None, "weighted_metrics": None}
 
 
 def wanted(nest=NAMES, **given):
-    return wanted_of(NOTHING | given, NAMES, nest)
+    return output_specs(NOTHING | given, NAMES, nest)
 
 
 @pytest.mark.parametrize(

@@ -66,20 +66,20 @@ CASES = {"views": (Contrastive, [A, B]), "classes": (Alike, A, CLASSES)}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_gradient_is_the_slope_of_the_loss(name):
+def test_the_gradient_is_the_derivative_of_the_loss(name):
     cls, *data = CASES[name]
     model = built(cls, *data)
     rows = tuple([each[:6] for each in d] if isinstance(d, list) else d[:6] for d in data)
-    slopes = model.gradients(*rows)
-    for weight, slope in zip(model.trainable_weights, slopes.values(), strict=True):
-        values, at, found = weight.numpy(), (0,) * slope.ndim, []
+    gradients = model.gradients(*rows)
+    for weight, gradient in zip(model.trainable_weights, gradients.values(), strict=True):
+        values, at, found = weight.numpy(), (0,) * gradient.ndim, []
         for step in (0.01, -0.01):
             moved = values.copy()
             moved[at] += step
             weight.assign(moved)
             found.append(model.evaluate(*rows, batch_size=6, verbose=0))
         weight.assign(values)
-        assert slope[at] == pytest.approx((found[0] - found[1]) / 0.02, rel=0.03, abs=1e-3)
+        assert gradient[at] == pytest.approx((found[0] - found[1]) / 0.02, rel=0.03, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -87,12 +87,12 @@ def test_fit_makes_the_steps_that_the_gradients_say(name):
     cls, *data = CASES[name]
     model = built(cls, *data)
     whole = [each.numpy() for each in model.trainable_weights]
-    slopes = model.gradients(*data)
+    gradients = model.gradients(*data)
     before = model.evaluate(*data, batch_size=22, verbose=0)
     history = model.fit(*data, batch_size=22, epochs=1, shuffle=False, verbose=0).history
     assert history["loss"] == [pytest.approx(before, rel=1e-5)]
-    for old, slope, new in zip(whole, slopes.values(), model.trainable_weights, strict=True):
-        np.testing.assert_allclose(new.numpy(), old - 0.1 * slope, rtol=1e-4, atol=1e-6)
+    for old, gradient, new in zip(whole, gradients.values(), model.trainable_weights, strict=True):
+        np.testing.assert_allclose(new.numpy(), old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_batches_of_two_sizes_count_by_their_samples():

@@ -13,7 +13,7 @@ from cdl._ir.program import Program
 
 
 @pytest.mark.parametrize("function", TABLE, ids=lambda f: f.__name__)
-def test_a_loss_is_compiled_and_its_slope_is_its_slope(function):
+def test_a_loss_is_compiled_and_its_gradient_is_its_gradient(function):
     y, last = TABLE[function]
     y = np.asarray(y, np.float32)
     loss = losses.resolve(named(cdl, function), y.shape, (len(y), 3))

@@ -1,4 +1,4 @@
-"""What functions of `cdl.ops` give as programs, and that slopes are slopes."""
+"""What functions of `cdl.ops` give as programs, and that gradients are gradients."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,11 @@ from traced import of_samples, run, traced
 
 from cdl import ops, tree
 from cdl._ir.program import Program
-from cdl._tracing.operation import ROWS
+from cdl._tracing.operation import OP_DEFS
 
 # Calls in which a shape names the number of samples, which must be known then.
 FIXED = ("reshape", "broadcast_to", "slice")
-# Differences say nothing: the function jumps, or no gradient flows although it has a slope.
+# Differences say nothing: the function jumps, or no gradient flows although it has a gradient.
 JUMPS = {"digitize", "mod", "floor_divide", "fmod", "less", "less_equal", "greater"}
 JUMPS |= {"greater_equal", "stop_gradient", "fmax", "fmin"}
 # Likewise if two operands are the same, where the function has a corner.
@@ -52,7 +52,7 @@ def test_a_program_gives_what_arrays_give(name, function, arrays):
         np.testing.assert_allclose(y, np.asarray(wanted, np.float32), rtol=3e-5, atol=3e-6)
 
 
-def has_slopes(name, call, arrays, function):
+def has_gradients(name, call, arrays, function):
     floats = all(a.dtype == np.float32 and np.isfinite(a).all() for a in arrays)
     twice = name in CORNERS and call.args[0] is call.args[1]
     ties = any(a is TIES.array for a in arrays)
@@ -61,8 +61,8 @@ def has_slopes(name, call, arrays, function):
     return all(np.isfinite(y).all() for y in tree.flatten(function(*arrays)))
 
 
-@pytest.mark.parametrize(("name", "function", "arrays"), cases(has_slopes))
-def test_slopes_are_slopes(name, function, arrays):
+@pytest.mark.parametrize(("name", "function", "arrays"), cases(has_gradients))
+def test_gradients_are_right(name, function, arrays):
     if not is_traced(name, function, arrays):
         return
     graph = traced(function, arrays, name in FIXED)
@@ -82,16 +82,16 @@ def test_slopes_are_slopes(name, function, arrays):
         return (dy * oracle.forward([np.eye(rows)])[0]).sum()
 
     total()
-    expected = {v: slope.copy() for v, slope in oracle.backward(dy).items()}
+    expected = {v: gradient.copy() for v, gradient in oracle.backward(dy).items()}
     found = pull_back(program.fused(), [np.eye(rows)], dy.astype(np.float32))[1]
-    for v, slope in expected.items():
+    for v, gradient in expected.items():
         if v not in found:
-            assert not slope.any()
+            assert not gradient.any()
             continue
         steps = central_differences(total, oracle.weights[v])
         top = max(1.0, np.abs(steps).max())
-        np.testing.assert_allclose(slope, steps, rtol=1e-4, atol=1e-5 * top)
-        np.testing.assert_allclose(found[v], slope, rtol=2e-4, atol=2e-5 * top)
+        np.testing.assert_allclose(gradient, steps, rtol=1e-4, atol=1e-5 * top)
+        np.testing.assert_allclose(found[v], gradient, rtol=2e-4, atol=2e-5 * top)
 
 
 def _wide(values):
@@ -100,7 +100,7 @@ def _wide(values):
 
 def test_each_function_is_listed_and_has_calls():
     own = {"mish"}  # not of Keras
-    for name, row in ROWS.items():
+    for name, row in OP_DEFS.items():
         if row.eager.__module__.startswith("cdl.ops.") and row.home != "random":
             assert getattr(ops, name).row is row
             assert name in CALLS or row.untraced or name in own, f"{name}: has no calls"

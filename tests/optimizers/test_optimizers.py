@@ -97,11 +97,14 @@ def test_steps_are_those_of_the_formula(row):
 
     x, steps = RNG.normal(size=(30, 3)).astype(np.float32), RNG.normal(size=(6, 5, 4))
     executor.begin([x], 5)
-    for step, slope in enumerate(steps):
+    for step, derivative in enumerate(steps):
         executor.forward(True, step, 0)
         rate = float(optimizer.rates(step, 1)[0])
-        executor.backward(slope.astype(np.float32), rate, step)
-        gradients = [x[5 * step : 5 * step + 5].T.astype(np.float64) @ slope, slope.sum(0)]
+        executor.backward(derivative.astype(np.float32), rate, step)
+        gradients = [
+            x[5 * step : 5 * step + 5].T.astype(np.float64) @ derivative,
+            derivative.sum(0),
+        ]
         for i, gradient in enumerate(gradients):
             expected[i] = references.OPTIMIZERS[rows[i]](
                 expected[i], gradient, slots[i], step + 1, rate, **optimizer.hypers(rows[i])

@@ -9,7 +9,7 @@ from cdl import constraints, initializers, regularizers
 from cdl._common.validation import axes
 from cdl.layers.axes import permuted, reshaped
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-@family.add()
+@registry.add()
 class PReLU(SameShape):
     """``max(x, 0) + alpha * min(x, 0)`` with an `alpha` for each place of a sample, or a channel.
 

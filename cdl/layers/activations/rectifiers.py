@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import activations
 from cdl._common.errors import warn
 from cdl._common.validation import number
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-@family.add()
+@registry.add()
 class ReLU(SameShape):
     """``min(x, max_value)`` where x is above `threshold`, ``negative_slope (x - threshold)`` below.
 
@@ -66,7 +66,7 @@ class ReLU(SameShape):
         }
 
 
-@family.add()
+@registry.add()
 class LeakyReLU(SameShape):
     """``x`` where x is at least 0, ``negative_slope * x`` below.
 
@@ -100,7 +100,7 @@ class LeakyReLU(SameShape):
         return {**super().get_config(), "negative_slope": self.negative_slope}
 
 
-@family.add()
+@registry.add()
 class ELU(SameShape):
     """``x`` where x is above 0, ``alpha * (exp(x) - 1)`` below.
 

@@ -12,7 +12,7 @@ from cdl._ir import emit
 from cdl._ir.elementwise import Expression, apply, argument
 from cdl.data import as_numeric
 from cdl.layers.axes import along
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.same_shape import AlongLines
 from cdl.layers.shapes import axes_within, sizes_of
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MASKED = -1e9  # a score whose exponential is 0 beside any that counts
 
 
-@family.add()
+@registry.add()
 class Softmax(AlongLines):
     """``exp(x) / sum(exp(x))``, the sum over `axis`.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cdl._common.validation import not_yet, positive_int
 from cdl._ir import windows
 from cdl.layers.convolution.base_conv import BaseConv
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -101,7 +101,7 @@ class Conv(BaseConv):
         return {**super().get_config(), **own}
 
 
-@family.add("Convolution1D")
+@registry.add("Convolution1D")
 class Conv1D(Conv):
     """A convolution over steps: (n, steps, channels) becomes (n, steps, filters).
 
@@ -112,7 +112,7 @@ class Conv1D(Conv):
     rank = 1
 
 
-@family.add("Convolution2D")
+@registry.add("Convolution2D")
 class Conv2D(Conv):
     """A convolution over planes: (n, height, width, channels) becomes (n, height, width, filters).
 
@@ -152,7 +152,7 @@ class Conv2D(Conv):
     rank = 2
 
 
-@family.add("Convolution3D")
+@registry.add("Convolution3D")
 class Conv3D(Conv):
     """A convolution over three axes: (n, a, b, c, channels) becomes (n, a, b, c, filters).
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import whole
 from cdl._tracing.graph import operator_of
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.merging.merge import Merge, joined
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class Concatenate(Merge):
     """The inputs one behind the other along an axis.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._tracing.graph import operator_of
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.merging.merge import Merge
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class Dot(Merge):
     """``sum_k a[..., k, ...] b[..., k, ...]`` sample by sample, along an axis of a and one of b.
 

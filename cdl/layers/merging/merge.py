@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import tree
 from cdl._tracing.graph import operator_of
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -188,14 +188,14 @@ def _shown(function: str) -> Any:
     return merge
 
 
-@family.add()
+@registry.add()
 class Add(Merge):
     """The sum of the inputs."""
 
     _merge_function = _folded("add")
 
 
-@family.add()
+@registry.add()
 class Subtract(Merge):
     """The first of two inputs less the second."""
 
@@ -203,7 +203,7 @@ class Subtract(Merge):
     _merge_function = _folded("subtract")
 
 
-@family.add()
+@registry.add()
 class Multiply(MaskedMerge):
     """The product of the inputs, element by element.
 
@@ -224,7 +224,7 @@ class Multiply(MaskedMerge):
         return where(joined(masks), product, 0.0)
 
 
-@family.add()
+@registry.add()
 class Average(Merge):
     """The mean of the inputs, element by element."""
 
@@ -233,7 +233,7 @@ class Average(Merge):
         return total / float(len(inputs))
 
 
-@family.add()
+@registry.add()
 class Maximum(MaskedMerge):
     """The largest of the inputs, element by element; of those that their masks show."""
 
@@ -241,7 +241,7 @@ class Maximum(MaskedMerge):
     _merge_masked = _shown("maximum")
 
 
-@family.add()
+@registry.add()
 class Minimum(MaskedMerge):
     """The smallest of the inputs, element by element; of those that their masks show."""
 

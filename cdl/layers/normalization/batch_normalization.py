@@ -10,7 +10,7 @@ from cdl import initializers
 from cdl._common.validation import not_yet, number, whole
 from cdl.layers.axes import along
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.masks import as_lines
 from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.shapes import axes_within, sizes_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MOST = float(np.finfo(np.float32).max)
 
 
-@family.add()
+@registry.add()
 class BatchNormalization(Scaled):
     """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, by channel.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cdl._common.validation import whole
 from cdl.layers.axes import along, permuted, reshaped
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.normalization.line_normalization import BY_VARIANCE
 from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.shapes import axes_within, sizes_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-@family.add()
+@registry.add()
 class GroupNormalization(Scaled):
     """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, by group of channels.
 

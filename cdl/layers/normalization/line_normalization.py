@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import axes, flag, number
 from cdl.layers.axes import along
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.same_shape import AlongLines, SameShape
 from cdl.layers.shapes import Shape, axes_within, sizes_of
@@ -44,7 +44,7 @@ def _own_axes(layer: SameShape, shape: Shape) -> tuple[int, ...]:
     return own
 
 
-@family.add()
+@registry.add()
 class LayerNormalization(AlongLines, Scaled):
     """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, mean and variance over `axis`.
 
@@ -125,7 +125,7 @@ class LayerNormalization(AlongLines, Scaled):
         return {**super().get_config(), "axis": self.axis, "rms_scaling": self.rms_scaling}
 
 
-@family.add()
+@registry.add()
 class RMSNormalization(AlongLines):
     """``scale * x / sqrt(mean(x^2) + epsilon)``, the mean over `axis`.
 
@@ -168,7 +168,7 @@ class RMSNormalization(AlongLines):
         return {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
 
 
-@family.add()
+@registry.add()
 class UnitNormalization(AlongLines):
     """``x / sqrt(sum(x^2))``, the sum over `axis`: the length becomes 1, but for zeros, which stay.
 

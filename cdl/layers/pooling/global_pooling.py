@@ -8,7 +8,7 @@ from cdl._common.validation import flag
 from cdl._tracing.graph import operator_of
 from cdl.config import standardize_data_format
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -65,7 +65,7 @@ class GlobalPooling(Layer):
         return {**super().get_config(), **own}
 
 
-@family.add("GlobalAvgPool1D")
+@registry.add("GlobalAvgPool1D")
 class GlobalAveragePooling1D(GlobalPooling):
     """The mean over the steps: (n, steps, channels) becomes (n, channels).
 
@@ -105,21 +105,21 @@ class GlobalAveragePooling1D(GlobalPooling):
         """None: no steps are left."""
 
 
-@family.add("GlobalAvgPool2D")
+@registry.add("GlobalAvgPool2D")
 class GlobalAveragePooling2D(GlobalPooling):
     """The mean of each channel of a plane: (n, height, width, channels) becomes (n, channels)."""
 
     places, kind = 2, "mean"
 
 
-@family.add("GlobalAvgPool3D")
+@registry.add("GlobalAvgPool3D")
 class GlobalAveragePooling3D(GlobalPooling):
     """The mean of each channel over three axes: (n, a, b, c, channels) becomes (n, channels)."""
 
     places, kind = 3, "mean"
 
 
-@family.add("GlobalMaxPool1D")
+@registry.add("GlobalMaxPool1D")
 class GlobalMaxPooling1D(GlobalPooling):
     """The largest number of each channel: (n, steps, channels) becomes (n, channels).
 
@@ -129,14 +129,14 @@ class GlobalMaxPooling1D(GlobalPooling):
     places, kind = 1, "max"
 
 
-@family.add("GlobalMaxPool2D")
+@registry.add("GlobalMaxPool2D")
 class GlobalMaxPooling2D(GlobalPooling):
     """The largest number of each channel: (n, height, width, channels) becomes (n, channels)."""
 
     places, kind = 2, "max"
 
 
-@family.add("GlobalMaxPool3D")
+@registry.add("GlobalMaxPool3D")
 class GlobalMaxPooling3D(GlobalPooling):
     """The largest number of each channel: (n, a, b, c, channels) becomes (n, channels)."""
 

@@ -10,7 +10,7 @@ from cdl._ir.windows import Window
 from cdl.config import standardize_data_format
 from cdl.layers.axes import with_channels_last
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class AveragePooling(WindowPooling):
     kind = "mean"
 
 
-@family.add("MaxPool1D")
+@registry.add("MaxPool1D")
 class MaxPooling1D(MaxPooling):
     """The largest number of each channel within windows of steps.
 
@@ -130,7 +130,7 @@ class MaxPooling1D(MaxPooling):
     places = 1
 
 
-@family.add("MaxPool2D")
+@registry.add("MaxPool2D")
 class MaxPooling2D(MaxPooling):
     """The largest number of each channel within windows of (n, height, width, channels).
 
@@ -154,7 +154,7 @@ class MaxPooling2D(MaxPooling):
     places = 2
 
 
-@family.add("MaxPool3D")
+@registry.add("MaxPool3D")
 class MaxPooling3D(MaxPooling):
     """The largest number of each channel within windows over three axes.
 
@@ -164,7 +164,7 @@ class MaxPooling3D(MaxPooling):
     places = 3
 
 
-@family.add("AvgPool1D")
+@registry.add("AvgPool1D")
 class AveragePooling1D(AveragePooling):
     """The mean of each channel within windows of steps.
 
@@ -174,7 +174,7 @@ class AveragePooling1D(AveragePooling):
     places = 1
 
 
-@family.add("AvgPool2D")
+@registry.add("AvgPool2D")
 class AveragePooling2D(AveragePooling):
     """The mean of each channel within windows of (n, height, width, channels).
 
@@ -184,7 +184,7 @@ class AveragePooling2D(AveragePooling):
     places = 2
 
 
-@family.add("AvgPool3D")
+@registry.add("AvgPool3D")
 class AveragePooling3D(AveragePooling):
     """The mean of each channel within windows over three axes.
 

@@ -11,7 +11,7 @@ from cdl._ir.program import Program
 from cdl._tracing import eager
 from cdl.data import as_numeric
 from cdl.layers.axes import permuted
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class CategoryEncoding(Layer):
     """Numbers from 0 to `num_tokens` - 1 as vectors of that many elements.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cdl._common.validation import expected, not_yet, number, one_of, whole
 from cdl._tracing.variable import Variable
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-@family.add()
+@registry.add()
 class Discretization(Layer):
     """The bin of each number: 0 below the first boundary, 1 from it on, and so on.
 

@@ -12,7 +12,7 @@ from cdl._common.validation import axes, flag
 from cdl._tracing.variable import Variable
 from cdl.data import as_numeric
 from cdl.layers.axes import along
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 from cdl.layers.shapes import axes_within, sizes_of
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-@family.add()
+@registry.add()
 class Normalization(SameShape):
     """``(x - mean) / max(sqrt(variance), 1e-7)``, with the mean and variance of data seen before.
 

@@ -10,7 +10,7 @@ from cdl import config
 from cdl._common.validation import expected
 from cdl._tracing.variable import Variable
 from cdl.layers.axes import along
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-@family.add()
+@registry.add()
 class Rescaling(SameShape):
     """``x * scale + offset``.
 

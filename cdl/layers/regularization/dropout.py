@@ -11,7 +11,7 @@ from cdl._common.validation import expected, number
 from cdl.compat import renamed
 from cdl.config import standardize_data_format
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.regularization.random import Random
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class _Patterned(Random):
         )
 
 
-@family.add()
+@registry.add()
 class Dropout(_Patterned):
     """In training each number is 0 with probability `rate`, and divided by ``1 - rate`` otherwise.
 
@@ -151,7 +151,7 @@ class Dropout(_Patterned):
         }
 
 
-@family.add()
+@registry.add()
 class AlphaDropout(_Patterned):
     """Dropout for nets of `selu`: mean and variance stay what they are.
 
@@ -225,7 +225,7 @@ class _SpatialDropout(Dropout):
         return config
 
 
-@family.add()
+@registry.add()
 class SpatialDropout1D(_SpatialDropout):
     """`Dropout` of whole channels of inputs of shape ``(samples, steps, channels)``.
 
@@ -245,7 +245,7 @@ class SpatialDropout1D(_SpatialDropout):
         super().__init__(rate, seed, name, dtype)
 
 
-@family.add()
+@registry.add()
 class SpatialDropout2D(_SpatialDropout):
     """`Dropout` of whole channels of inputs of shape ``(samples, rows, columns, channels)``.
 
@@ -272,7 +272,7 @@ class SpatialDropout2D(_SpatialDropout):
         self.data_format = standardize_data_format(data_format, type(self).__name__)
 
 
-@family.add()
+@registry.add()
 class SpatialDropout3D(SpatialDropout2D):
     """`Dropout` of whole channels of inputs of shape ``(samples, a, b, c, channels)``.
 

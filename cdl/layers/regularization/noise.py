@@ -9,7 +9,7 @@ import numpy as np
 
 from cdl._common.validation import number
 from cdl.compat import renamed
-from cdl.layers.layer import family
+from cdl.layers.layer import registry
 from cdl.layers.regularization.dropout import checked_rate
 from cdl.layers.regularization.random import Random
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-@family.add()
+@registry.add()
 class GaussianNoise(Random):
     """In training ``x + stddev * z`` with a standard normal z for each number; otherwise ``x``.
 
@@ -57,7 +57,7 @@ class GaussianNoise(Random):
         return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
 
 
-@family.add()
+@registry.add()
 class GaussianDropout(Random):
     """In training ``x * (1 + s z)``, z standard normal, ``s^2 = rate / (1 - rate)``; else ``x``.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdl.config import standardize_data_format
 from cdl.layers.axes import permuted
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class Flatten(Layer):
     """The numbers of each sample in a row: ``(n, 3, 4)`` becomes ``(n, 12)``, ``(n,)`` ``(n, 1)``.
 

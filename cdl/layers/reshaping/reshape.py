@@ -10,7 +10,7 @@ import numpy as np
 from cdl._common.validation import expected
 from cdl.layers.axes import permuted
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import Layer, family
+from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@family.add()
+@registry.add()
 class Reshape(Layer):
     """The numbers of each sample, in their order, in another shape.
 
@@ -79,7 +79,7 @@ class Reshape(Layer):
         return {**super().get_config(), "target_shape": self.target_shape}
 
 
-@family.add()
+@registry.add()
 class Permute(Layer):
     """The axes of each sample in another order.
 
@@ -114,7 +114,7 @@ class Permute(Layer):
         return {**super().get_config(), "dims": self.dims}
 
 
-@family.add()
+@registry.add()
 class RepeatVector(Layer):
     """Each sample several times: ``(samples, features)`` becomes ``(samples, n, features)``.
 

@@ -1,6 +1,6 @@
 """Choices and loops whose steps are functions of the user's.
 
-On arrays they run as they stand. On symbolic tensors the steps of a loop are written down one by
+On arrays they run as they stand. On symbolic tensors the steps of a loop are recorded one by
 one, so that their number must be known, and of a choice both sides are computed.
 """
 

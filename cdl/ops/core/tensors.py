@@ -11,16 +11,16 @@ from cdl import tree
 from cdl._ir.elementwise import Expression, apply
 from cdl._ir.emit import stop
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SampleCount, symbolic_error
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, symbolic_error
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
-from cdl._tracing.term import Term
 from cdl._tracing.variable import Variable
 from cdl.config import standardize_dtype
 from cdl.ops.arrays import as_dtype, shape_of
 from cdl.ops.lowering import mapped, value_of
 from cdl.ops.numpy.joining import stack
 
-_SYMBOLIC = (KerasTensor, Term, SampleCount)
+_SYMBOLIC = (KerasTensor, LoweredTensor, SymbolicBatch)
 
 
 def _cast_form(dtype: str | None, x: Any) -> Any:
@@ -124,7 +124,7 @@ def shape(x: Any) -> tuple[Any, ...]:
     if not getattr(x, "lead", 0):
         return sizes
     at = x.batch_axis
-    return (*sizes[:at], SampleCount(x.lead), *sizes[at + 1 :])
+    return (*sizes[:at], SymbolicBatch(x.lead), *sizes[at + 1 :])
 
 
 def ndim(x: Any) -> int:
@@ -139,7 +139,7 @@ def size(x: Any) -> Any:
 
 def dtype(x: Any) -> str:
     """The name of the dtype."""
-    if isinstance(x, SampleCount):
+    if isinstance(x, SymbolicBatch):
         return "int32"
     return standardize_dtype(str(x.dtype) if hasattr(x, "dtype") else convert_to_tensor(x).dtype)
 
@@ -148,4 +148,4 @@ def is_tensor(x: Any) -> bool:
     """Whether x is an array, or a symbolic tensor in traced code; a weight is none."""
     if isinstance(x, KerasTensor):
         return graph.current_scope() is not None
-    return isinstance(x, (np.ndarray, np.generic, Term)) and not isinstance(x, Variable)
+    return isinstance(x, (np.ndarray, np.generic, LoweredTensor)) and not isinstance(x, Variable)

@@ -95,7 +95,7 @@ def negative(x: Any) -> Any:
 
 @operation(elementwise("abs"))
 def absolute(x: Any) -> Any:
-    """|x|; its slope at 0 is 0."""
+    """|x|; its gradient at 0 is 0."""
     return np.absolute(x)
 
 
@@ -141,13 +141,13 @@ def reciprocal(x: Any) -> Any:
 
 @operation(elementwise("maximum"))
 def maximum(x1: Any, x2: Any) -> Any:
-    """The larger one of two, element by element; equal ones have half the slope each."""
+    """The larger one of two, element by element; equal ones have half the gradient each."""
     return np.maximum(x1, x2)
 
 
 @operation(elementwise("minimum"))
 def minimum(x1: Any, x2: Any) -> Any:
-    """The smaller one of two, element by element; equal ones have half the slope each."""
+    """The smaller one of two, element by element; equal ones have half the gradient each."""
     return np.minimum(x1, x2)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._tracing.keras_tensor import SampleCount
+from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import operation
 from cdl.config import floatx
 from cdl.ops.arrays import as_dtype, shape_arg, sizes_for
@@ -94,7 +94,7 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
 
 
 def _sizes_only(*args: Any) -> str:
-    if any(isinstance(each, SampleCount) for each in args):
+    if any(isinstance(each, SymbolicBatch) for each in args):
         return "how many samples there are is not known: a size of the result must be a number"
     return "its arguments must be numbers"
 

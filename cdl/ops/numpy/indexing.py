@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from cdl._ir import emit
-from cdl._tracing.keras_tensor import KerasTensor, SampleCount
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
-from cdl._tracing.term import Term
 from cdl.ops.arrays import along_samples, samples_apart, shape_of
 from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
 
-_SYMBOLIC = (KerasTensor, Term)
+_SYMBOLIC = (KerasTensor, LoweredTensor)
 
 
 # --- x[key] ---
@@ -43,7 +43,7 @@ def _is_whole(part: Any, n: int | None) -> bool:
     if not isinstance(part, slice) or part.step not in (None, 1) or part.start not in (None, 0):
         return False
     stop = part.stop
-    return stop is None or isinstance(stop, SampleCount) or (n is not None and stop == n)
+    return stop is None or isinstance(stop, SymbolicBatch) or (n is not None and stop == n)
 
 
 def keyed_apart(x: Any, key: Any) -> str:
@@ -123,7 +123,7 @@ def _take_apart(x: Any, indices: Any, axis: Any) -> str:
 
 
 def _take(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:
-    if isinstance(indices, Term):
+    if isinstance(indices, LoweredTensor):
         if axis is None and len(shape_of(x)) > 1:
             x = ravel(x)
         at = 0 if axis is None else axis % len(x.shape)

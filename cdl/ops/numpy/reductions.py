@@ -63,7 +63,7 @@ def _initial(reduce: Any, choose: Any) -> Any:
 
 @operation(_initial(reduction("max"), "maximum"))
 def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
-    """The largest of x over axes; of equal ones each has its share of the slope.
+    """The largest of x over axes; of equal ones each has its share of the gradient.
 
     Args:
         x: numbers.
@@ -77,7 +77,7 @@ def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -
 
 @operation(_initial(reduction("min"), "minimum"))
 def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
-    """The smallest of x over axes; of equal ones each has its share of the slope.
+    """The smallest of x over axes; of equal ones each has its share of the gradient.
 
     Args:
         x: numbers.

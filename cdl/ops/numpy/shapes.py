@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl._tracing.keras_tensor import SampleCount
+from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import operation
 from cdl.config import standardize_dtype
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
@@ -19,7 +19,7 @@ def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:
     sizes[x.batch_axis] = rows * x.lead
     owners = np.repeat(np.arange(rows), x.lead)
     place = [-1 if axis == x.batch_axis else 1 for axis in range(len(sizes))]
-    new = [rows * n.times if isinstance(n, SampleCount) else n for n in newshape]
+    new = [rows * n.times if isinstance(n, SymbolicBatch) else n for n in newshape]
     try:
         found = np.broadcast_to(owners.reshape(place), sizes).reshape(new)
     except ValueError:

@@ -8,7 +8,7 @@ from cdl.optimizers.schedules.decay import InverseTimeDecay as InverseTimeDecay
 from cdl.optimizers.schedules.decay import PiecewiseConstantDecay as PiecewiseConstantDecay
 from cdl.optimizers.schedules.decay import PolynomialDecay as PolynomialDecay
 from cdl.optimizers.schedules.schedule import LearningRateSchedule as LearningRateSchedule
-from cdl.optimizers.schedules.schedule import family as _family
+from cdl.optimizers.schedules.schedule import registry as _family
 
 serialize, deserialize = _family.serialize, _family.deserialize
 _publish(globals())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import whole
-from cdl.optimizers.schedules.schedule import Formula, family, named
+from cdl.optimizers.schedules.schedule import Formula, named, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-@family.add()
+@registry.add()
 class CosineDecay(Formula):
     """``start * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)``, after a warm-up.
 
@@ -77,7 +77,7 @@ class CosineDecay(Formula):
         return start * ((1 - np.float32(self.alpha)) * cosine + np.float32(self.alpha))
 
 
-@family.add()
+@registry.add()
 class CosineDecayRestarts(Formula):
     """A cosine from the initial rate down, again and again (Loshchilov and Hutter, 2017).
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import flag, number, several
-from cdl.optimizers.schedules.schedule import Formula, family, named
+from cdl.optimizers.schedules.schedule import Formula, named, registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-@family.add()
+@registry.add()
 class ExponentialDecay(Formula):
     """``initial_learning_rate * decay_rate ^ (step / decay_steps)``.
 
@@ -58,7 +58,7 @@ class ExponentialDecay(Formula):
         return np.float32(self.initial_learning_rate) * np.float32(self.decay_rate) ** exponent
 
 
-@family.add()
+@registry.add()
 class InverseTimeDecay(Formula):
     """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
 
@@ -99,7 +99,7 @@ class InverseTimeDecay(Formula):
         return np.float32(self.initial_learning_rate) / (1 + np.float32(self.decay_rate) * time)
 
 
-@family.add()
+@registry.add()
 class PolynomialDecay(Formula):
     """``(initial - end) * (1 - step / decay_steps) ^ power + end``.
 
@@ -156,7 +156,7 @@ class PolynomialDecay(Formula):
         return span * (1 - part) ** np.float32(self.power) + end
 
 
-@family.add()
+@registry.add()
 class PiecewiseConstantDecay(Formula):
     """``values[i]`` from the step after ``boundaries[i - 1]`` to ``boundaries[i]``, inclusive.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected, number
-from cdl._configs.identifiers import Family
+from cdl._configs.identifiers import Registry
 from cdl._variables.state import State
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-family = Family("schedule", "keras.optimizers.schedules", snake=False)
+registry = Registry("schedule", "keras.optimizers.schedules", snake=False)
 
 
 class LearningRateSchedule(Hinting):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _local = threading.local()
 
 
-class Term:
+class LoweredTensor:
     """A value of a program, and the tensor that it is.
 
     Args:
@@ -65,7 +65,7 @@ class Term:
         return f"<Term {self.value!r} shape={self.shape}>"
 
 
-give_operators(Term)
+give_operators(LoweredTensor)
 
 
 def current_program() -> Program | None:
