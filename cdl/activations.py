@@ -93,11 +93,11 @@ class ActivationFunction:
         self.defaults = defaults
         _family.add()(self)
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array | Any:
         """The activation of each element, as a float32 array of the same shape."""
         options, x = self._bind(args, kwargs), in_traced_code(x)
         if isinstance(x, KerasTensor):
-            return applied(self, x, options)  # type: ignore[return-value]
+            return applied(self, x, options)
         array = _array(x, self.name)
         if array.size == 0:
             return np.zeros(array.shape, np.float32)
@@ -180,11 +180,11 @@ class RowActivation(ActivationFunction):
 
     by_element = False
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array:
+    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array | Any:
         """The activation along the axis, as a float32 array."""
         options, x = {**self.defaults, **self._bind(args, kwargs)}, in_traced_code(x)
         if isinstance(x, KerasTensor):
-            return along(self, x, options)  # type: ignore[no-any-return]
+            return along(self, x, options)
         axis = options["axis"]
         array = as_numeric(x, f"{self.name}: x")
         if array.size == 0:

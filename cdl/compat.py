@@ -10,7 +10,7 @@ import functools
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -107,7 +107,7 @@ def renamed(**names: str) -> Callable[[Function], Function]:
                 step_aside(error)
                 raise
 
-        return call  # type: ignore[return-value]
+        return cast(Function, call)
 
     return wrap
 

@@ -89,7 +89,9 @@ def _values(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.nda
     if isinstance(initializer, str) or callable(initializer):
         if shape is None:
             raise expected("Variable", "shape", "given beside an initializer", None)
-        values = initializers.get(initializer)(tuple(shape), dtype=standardize_dtype(dtype))  # type: ignore[misc]
+        first = initializers.get(initializer)
+        assert first is not None
+        values = first(tuple(shape), dtype=standardize_dtype(dtype))
         return np.asarray(values, standardize_dtype(dtype))
     given = np.asarray(initializer)
     if given.dtype.kind not in "biuf":

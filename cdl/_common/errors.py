@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from cdl._common.near_names import nearest
 from cdl._common.overriding import is_users
@@ -47,7 +47,7 @@ def hinted(function: Function) -> Function:
                 _say(function, args, kwargs, error)
             raise
 
-    return call  # type: ignore[return-value]
+    return cast(Function, call)
 
 
 def step_aside(error: BaseException) -> None:
@@ -97,7 +97,7 @@ def shown_as(shown: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P
     def decorate(function: Callable[..., Any]) -> Callable[P, R]:
         import inspect
 
-        function.__signature__ = inspect.signature(shown)  # type: ignore[attr-defined]
+        vars(function)["__signature__"] = inspect.signature(shown)
         return function
 
     return decorate

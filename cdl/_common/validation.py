@@ -26,7 +26,7 @@ def not_recognized(cls: type, given: Mapping[str, Any]) -> ValueError:
     import inspect
 
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    makers = [base.__init__ for base in cls.__mro__ if "__init__" in vars(base)]  # type: ignore[misc]
+    makers = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
     known = {
         each.name
         for maker in makers

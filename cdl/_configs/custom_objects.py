@@ -48,7 +48,8 @@ def register_keras_serializable(
             raise TypeError(
                 f"register_keras_serializable: it must be a class or a function, got {thing!r}"
             )
-        full = f"{package}>{name if name is not None else thing.__name__}"  # type: ignore[attr-defined]
+        named: Any = thing
+        full = f"{package}>{name if name is not None else named.__name__}"
         _objects[full] = thing
         _names[thing] = full
         return thing

@@ -37,7 +37,7 @@ def applied(activation: Any, x: KerasTensor, options: dict[str, Any]) -> KerasTe
     """The activation of a symbolic value, along its last axis if along any."""
     shape = activation.output_shape(x.shape)
     result = x.like(shape, "float32")
-    return graphs.record(Applied(activation, options), (x,), {}, result)  # type: ignore[no-any-return]
+    return graphs.record(Applied(activation, options), (x,), {}, result)
 
 
 def along(activation: Any, x: KerasTensor, options: dict[str, Any]) -> Any:
@@ -79,7 +79,8 @@ class Followed:
         Raises:
             ValueError: what the function does cannot be compiled.
         """
-        return self._graph(KerasTensor(shape)).outputs.shape  # type: ignore[no-any-return]
+        found: tuple[Any, ...] = self._graph(KerasTensor(shape)).outputs.shape
+        return found
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append what the function does."""

@@ -14,7 +14,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cdl import tree
 from cdl._tracing.keras_tensor import KerasTensor, operator_of, symbolic_error
@@ -39,6 +39,8 @@ __all__ = [
 
 _serials = itertools.count()
 _local = threading.local()
+
+T = TypeVar("T")
 
 
 class Node:
@@ -100,7 +102,7 @@ def tensors_in(structure: Any) -> list[KerasTensor]:
     return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, KerasTensor)]
 
 
-def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
+def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: T) -> T:
     """Notes a call; returns its outputs."""
     node = Node(operation, args, kwargs, outputs)
     scope = current_scope()
@@ -153,10 +155,10 @@ class Assignment:
 
     name = "assign"
 
-    def append_to(self, program: Program, variable: Any, value: Any) -> Value:
+    def append_to(self, program: Program, variable: Any, value: Value) -> Value:
         """Append it; who reads the weight behind it reads the new value."""
         program.assign(variable, value)
-        return value  # type: ignore[no-any-return]
+        return value
 
 
 def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
@@ -246,15 +248,15 @@ def _nodes_between(
         tensor = waiting.pop()
         if id(tensor) in given:
             continue
-        node = tensor.node  # type: ignore[assignment]
-        if node is None or node.is_input:
+        giver = tensor.node
+        if giver is None or giver.is_input:
             raise ValueError(
                 f"Graph disconnected: the output depends on {tensor!r}, which is none of the "
                 f"inputs {[each.name for each in inputs]}"
             )
-        if id(node) not in found:
-            found[id(node)] = node
-            waiting += node.inputs
+        if id(giver) not in found:
+            found[id(giver)] = giver
+            waiting += giver.inputs
     return sorted(found.values(), key=lambda node: node.serial)
 
 

@@ -22,7 +22,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -188,8 +188,8 @@ def operation(
                 step_aside(error)
                 raise
 
-        run.row = row  # type: ignore[attr-defined]
-        return run  # type: ignore[return-value]
+        vars(run)["row"] = row
+        return cast(F, run)
 
     return decorate
 

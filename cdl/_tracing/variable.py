@@ -83,14 +83,14 @@ class Variable(Operators, Listed):
         """As ``numpy()``; symbolic within code that is traced."""
         return self.storage.get() if current_scope() is None else in_traced_code(self)
 
-    def assign(self, value: Any) -> Array:
+    def assign(self, value: Any) -> Array | Any:
         """Sets all values, and returns them; a symbolic value is set in each step.
 
         Raises:
             ValueError: if ``value`` has another shape.
         """
         if isinstance(value, KerasTensor):
-            return graph.assign(self, value)  # type: ignore[return-value]
+            return graph.assign(self, value)
         array = np.asarray(value, dtype=np.float32)
         if array.shape != self.shape:
             raise ValueError(

@@ -52,7 +52,8 @@ def _activation(
 
 def _dense(text: "Text", i: "Instruction") -> None:
     kernel, bias = i.params
-    k, n = kernel.shape  # type: ignore[union-attr]
+    assert kernel is not None
+    k, n = kernel.shape
     lines, _ = lines_and_width(i.inputs[0].shape)
     x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
     b = "NULL" if bias is None else text.weight(bias)
@@ -256,7 +257,8 @@ def _gather(text: "Text", i: "Instruction") -> None:
         table, rows = text.ref(i.inputs[1]), math.prod(i.inputs[1].shape) // width
     else:
         variable = i.params[0]
-        table, rows = text.weight(variable), math.prod(variable.shape) // width  # type: ignore[union-attr]
+        assert variable is not None
+        table, rows = text.weight(variable), math.prod(variable.shape) // width
     index, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
     at = f"{index}[i]"
     if i.attributes["wraps"]:

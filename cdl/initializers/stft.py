@@ -82,7 +82,7 @@ class STFT(Initializer):
         if values.shape != (length,):
             raise expected("STFT", "window", f"{length} numbers, the first axis of shape", window)
         if self.scaling == "density":
-            return values / np.sqrt((values**2).sum())  # type: ignore[no-any-return]
+            values = values / np.sqrt((values**2).sum())
         return values / np.abs(values).sum() if self.scaling == "spectrum" else values
 
     def get_config(self) -> dict[str, Any]:

@@ -25,9 +25,9 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return dict(list(inspect.signature(function).parameters.items())[1:])
 
 
-def takes(cls: type, name: str) -> bool:
+def takes(cls: Any, name: str) -> bool:
     """Whether the `call` of a class has an argument of that name."""
-    return name in parameters_of(cls.call)  # type: ignore[attr-defined]
+    return name in parameters_of(cls.call)
 
 
 def require_inputs(

@@ -135,7 +135,8 @@ def Input(  # noqa: N802 - Keras's name for a function
     layer = InputLayer(
         shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name
     )
-    return layer.output  # type: ignore[no-any-return]
+    made: KerasTensor = layer.output
+    return made
 
 
 def _check_agrees(tensor: Any, shape: Any, batch_size: Any, batch_shape: Any, dtype: Any) -> None:

@@ -75,7 +75,7 @@ class TracedLoss(Loss):
             given = {1.0: weight, 2.0: mask}
             read = {bit: value for bit, value in given.items() if value is not None}
             mean = 2.0 if by_weight else 1.0 if self.reduction in MEANS else 0.0
-            shape = mask.shape if mask is not None else weight.shape  # type: ignore[union-attr]
+            shape = next(value.shape for value in (mask, weight) if value is not None)
             weight = program.emit(
                 "weigh", tuple(read.values()), shape, reads=sum(read), ignored=0.0, mean=mean
             )

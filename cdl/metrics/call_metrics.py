@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
 
 
-class Observation:
-    """The operation of a node: values are shown to a metric that is their mean.
+class _Shown:
+    """The operation of a node that shows something to a metric.
 
     Args:
-        metric: it.
+        metric: the metric.
     """
 
     acts = True
@@ -23,6 +23,10 @@ class Observation:
     def __init__(self, metric: Any) -> None:
         self.name = metric.name
         self.metric = metric
+
+
+class Observation(_Shown):
+    """The operation of a node: values are shown to a metric that is their mean."""
 
     def append_to(self, program: Program, values: Value, weight: Value | None = None) -> Value:
         """Append a report, where somebody will look at it."""
@@ -40,10 +44,10 @@ _DENSE = {
 }
 
 
-class Scoring(Observation):
+class Scoring(_Shown):
     """The operation of a node: targets and predictions are shown to a metric that the core has."""
 
-    def append_to(  # type: ignore[override]
+    def append_to(
         self, program: Program, target: Any, prediction: Value, weight: Value | None = None
     ) -> Value:
         """Append the metric, where somebody will look at it."""

@@ -123,7 +123,8 @@ class Confusion(Tally):
             if aligned.ndim < p.ndim:
                 aligned = aligned[..., None]
             weight = self.weights_for(aligned, counted)
-            weight = np.broadcast_to(weight, p.shape)  # type: ignore[arg-type]
+            assert weight is not None
+            weight = np.broadcast_to(weight, p.shape)
         width = p.shape[-1] if p.ndim > 1 or self.top_k is not None else 1
         rows = (-1, width)
         self.add(y.reshape(rows), p.reshape(rows), None if weight is None else weight.reshape(rows))

@@ -31,8 +31,8 @@ class AlongAxis(CompiledMetric):
         """The value of each line."""
         owner = type(self).__name__
         y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
-        y, p = rowwise.aligned(owner, "values", y, p)
-        y, p = rowwise.last_axis(owner, self.axis, y, p)  # type: ignore[arg-type]
+        axis: Any = self.axis
+        y, p = rowwise.last_axis(owner, axis, *rowwise.aligned(owner, "values", y, p))
         return rowwise.values_of(self.op, self.row, y, p, self.parameters())
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
     from rich.table import Table
 
     from cdl.models.model import Model
@@ -123,9 +124,9 @@ def _table(length: int, widths: list[int], show_trainable: bool, wired: bool) ->
 
     heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
     heads += ["Trainable"] * show_trainable
-    justify = {"Param #": "right", "Trainable": "center"}
+    justify: dict[str, JustifyMethod] = {"Param #": "right", "Trainable": "center"}
     columns = [
-        Column(head, justify=justify.get(head, "left"), width=width)  # type: ignore[arg-type]
+        Column(head, justify=justify.get(head, "left"), width=width)
         for head, width in zip(heads, widths, strict=False)
     ]
     return Table(*columns, width=length, show_lines=True)

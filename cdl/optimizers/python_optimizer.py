@@ -48,6 +48,7 @@ class Written(Applying):
     """
 
     is_written = False
+    by_step: bool
     iterations: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -55,7 +56,7 @@ class Written(Applying):
         super().__init_subclass__(**kwargs)
         if overrides(cls, "update_step"):
             cls.is_written = True
-            cls.by_step = True  # type: ignore[attr-defined]
+            cls.by_step = True
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Change a weight by its gradient; for a subclass of the user's own.

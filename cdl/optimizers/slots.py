@@ -159,7 +159,8 @@ class Keeping:
 
     def _own(self, variable: Any) -> Variable:
         """The Variable that stands for a weight of any kind: see applying.py."""
-        return variable  # type: ignore[no-any-return]
+        own: Variable = variable
+        return own
 
     def _new_slots(self, variable: Variable) -> list[Variable]:
         names = _core.OPTIMIZERS[self.row_of(variable)].slots

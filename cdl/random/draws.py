@@ -95,7 +95,7 @@ def _generator(owner: str, seed: Any) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(int(seed)))
 
 
-def _traced(name: str, shape: Any, seed: Any, *args: Any, **kwargs: Any) -> Any:
+def _traced(name: str, shape: Any, seed: Any, *args: Any, **kwargs: Any) -> Array | None:
     """What `cdl.ops` makes of a draw in traced code; None if it is to be drawn at once.
 
     An array that does not depend on the number of samples and has an int as its seed is the same
@@ -108,7 +108,8 @@ def _traced(name: str, shape: Any, seed: Any, *args: Any, **kwargs: Any) -> Any:
     counted = any(isinstance(n, SymbolicBatch) for n in sizes)
     if not counted and not (within and not isinstance(seed, (int, np.integer))):
         return None
-    return operator_of(f"random.{name}")(sizes, *args, seed=seed, **kwargs)
+    tensor: Array = operator_of(f"random.{name}")(sizes, *args, seed=seed, **kwargs)
+    return tensor
 
 
 def _shape(owner: str, shape: Any) -> tuple[int, ...]:
@@ -137,7 +138,7 @@ def normal(
     """
     traced = _traced("normal", shape, seed, mean, stddev, dtype)
     if traced is not None:
-        return traced  # type: ignore[no-any-return]
+        return traced
     drawn = _generator("normal", seed).standard_normal(_shape("normal", shape))
     return (mean + stddev * drawn).astype(standardize_dtype(dtype))
 
@@ -152,7 +153,7 @@ def uniform(
     """Numbers spread evenly over [minval, maxval); see `normal`."""
     traced = _traced("uniform", shape, seed, minval, maxval, dtype)
     if traced is not None:
-        return traced  # type: ignore[no-any-return]
+        return traced
     drawn = _generator("uniform", seed).random(_shape("uniform", shape))
     return (minval + (maxval - minval) * drawn).astype(standardize_dtype(dtype))
 
@@ -167,7 +168,7 @@ def truncated_normal(
     """Numbers of a normal distribution, of which none is beyond two deviations; see `normal`."""
     traced = _traced("truncated_normal", shape, seed, mean, stddev, dtype)
     if traced is not None:
-        return traced  # type: ignore[no-any-return]
+        return traced
     generator = _generator("truncated_normal", seed)
     drawn = generator.standard_normal(_shape("truncated_normal", shape))
     while (beyond := np.abs(drawn) > _LIMIT).any():
@@ -181,7 +182,7 @@ def randint(
     """Whole numbers from minval to below maxval; see `normal`."""
     traced = _traced("randint", shape, seed, minval, maxval, dtype)
     if traced is not None:
-        return traced  # type: ignore[no-any-return]
+        return traced
     drawn = _generator("randint", seed).integers(minval, maxval, _shape("randint", shape))
     return drawn.astype(standardize_dtype(dtype))
 
@@ -199,7 +200,8 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
         ValueError: logits of another number of axes, or another argument that is none of these.
     """
     if isinstance(logits, KerasTensor):
-        return operator_of("random.categorical")(logits, num_samples, dtype, seed)  # type: ignore[no-any-return]
+        tensor: Array = operator_of("random.categorical")(logits, num_samples, dtype, seed)
+        return tensor
     scores = np.asarray(logits, np.float64)
     if scores.ndim != 2:
         raise expected("categorical", "logits", "an array of 2 axes", scores)
@@ -220,7 +222,8 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     """
     if isinstance(inputs, KerasTensor):
         rate = number("dropout", "rate", rate, 0.0, 1.0, below=1.0)
-        return operator_of("random.dropout")(inputs, rate, noise_shape, seed)  # type: ignore[no-any-return]
+        tensor: Array = operator_of("random.dropout")(inputs, rate, noise_shape, seed)
+        return tensor
     x = np.asarray(inputs)
     rate = number("dropout", "rate", rate, 0.0, 1.0)
     shape = x.shape if noise_shape is None else noise_shape

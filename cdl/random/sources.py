@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -73,7 +73,7 @@ def pythons() -> Random:
     """Python's `random` with its global generator, or the thread's own."""
     import random
 
-    return _own.seeds or random  # type: ignore[return-value]
+    return _own.seeds or cast("Random", random)
 
 
 def draw_from(seed: int | None) -> None:

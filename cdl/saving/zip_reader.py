@@ -156,7 +156,7 @@ class _Stored(io.RawIOBase):
         info: of a member that the ZipFile has read.
     """
 
-    def __init__(self, file: IO[bytes], info: "zipfile.ZipInfo") -> None:
+    def __init__(self, file: Any, info: "zipfile.ZipInfo") -> None:
         file.seek(info.header_offset + _TO_LENGTHS)
         name, extra = struct.unpack("<HH", file.read(4))
         self._file = file
@@ -178,7 +178,7 @@ class _Stored(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._file.seek(self._start + self._at)
         left = max(0, self._size - self._at)
-        count = self._file.readinto(memoryview(buffer).cast("B")[:left])  # type: ignore[attr-defined]
+        count = self._file.readinto(memoryview(buffer).cast("B")[:left])
         self._at += count
         return int(count)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -55,7 +56,7 @@ def _home(name: str) -> str | None:
     return None
 
 
-class _Finder:
+class _Finder(Loader):
     """Finds the modules of Keras and of the part of TensorFlow that is there."""
 
     @staticmethod
@@ -72,7 +73,7 @@ class _Finder:
             raise ImportError(_lacks(name), name=name)
         if home is not None and not _is_there(home):
             raise ImportError(_lacks(name), name=name)
-        return ModuleSpec(name, _Finder(), is_package=True)  # type: ignore[arg-type]
+        return ModuleSpec(name, _Finder(), is_package=True)
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -45,7 +46,7 @@ MOVED = {
 }
 
 
-class Moved:
+class Moved(Loader):
     """A finder and loader of the modules that have moved."""
 
     @staticmethod
@@ -53,7 +54,7 @@ class Moved:
         """The spec of an older module, None for any other name."""
         if name not in MOVED:
             return None
-        return ModuleSpec(name, Moved(), is_package=name == "cdl.engine")  # type: ignore[arg-type]
+        return ModuleSpec(name, Moved(), is_package=name == "cdl.engine")
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType:
@@ -66,7 +67,7 @@ class Moved:
                 raise AttributeError(f"module {spec.name!r} has no attribute {name!r}")
             return getattr(importlib.import_module(now), name)
 
-        module.__getattr__ = find  # type: ignore[method-assign]
+        vars(module)["__getattr__"] = find
         return module
 
     @staticmethod

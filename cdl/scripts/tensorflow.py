@@ -110,8 +110,9 @@ def have_tensors() -> None:
     from cdl.models import Model
     from cdl.utils.timeseries import Windows
 
-    Windows.__iter__ = _giving_tensors_one_by_one(Windows.__iter__)  # type: ignore[method-assign]
-    Windows.__getattr__ = _of_data_set  # type: ignore[attr-defined]
+    given = {"__iter__": _giving_tensors_one_by_one(Windows.__iter__), "__getattr__": _of_data_set}
+    for name, method in given.items():
+        setattr(Windows, name, method)
     for cls, name in ((Layer, "__call__"), (Model, "__call__"), (Loss, "__call__")):
         setattr(cls, name, _giving_tensors(getattr(cls, name)))
     for name in ("mean", "variance"):

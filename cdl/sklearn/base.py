@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from cdl.sklearn.versions import BaseEstimator
 FORMATS = ("csr",)  # of sparse matrices, into which scikit-learn makes all others
 
 
-class Perceptron(BaseEstimator, Hinting):  # type: ignore[misc] # scikit-learn has no types
+class Perceptron(BaseEstimator, Hinting):
     """Base of the two estimators; a subclass says what its targets are and what its loss is."""
 
     model_: Any
@@ -68,7 +68,7 @@ class Perceptron(BaseEstimator, Hinting):  # type: ignore[misc] # scikit-learn h
 
     def _fit(
         self, x: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None
-    ) -> Any:
+    ) -> Self:
         settings = parameters.checked(self)
         if incremental and settings.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")

@@ -16,7 +16,7 @@ from cdl.sklearn.parameters import has_partial_fit
 from cdl.sklearn.versions import ClassifierMixin, available_if, validated
 
 
-class CDLClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc] # no types there
+class CDLClassifier(ClassifierMixin, Perceptron):
     """A net of dense layers for classes, as scikit-learn's MLPClassifier is one.
 
     It minimizes ``(sum w l + alpha / 2 |coefs|^2) / sum w`` over batches of rows, where l is the
@@ -139,9 +139,9 @@ class CDLClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc] # no typ
         Raises:
             ValueError: a parameter or data that do not fit.
         """
-        return self._fit(X, y, sample_weight, False)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, False)
 
-    @available_if(has_partial_fit)  # type: ignore[untyped-decorator]
+    @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch, going on from what has been learned.
 
@@ -155,7 +155,7 @@ class CDLClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc] # no typ
         Raises:
             ValueError: a parameter or data that do not fit.
         """
-        return self._fit(X, y, sample_weight, True, classes)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, True, classes)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The most probable label of each row; columns of 0 and 1 for several labels a row."""
@@ -170,7 +170,8 @@ class CDLClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc] # no typ
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """The logarithms of the probabilities."""
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))  # type: ignore[no-any-return]
+            logarithms: NDArray[Any] = np.log(self.predict_proba(X))
+        return logarithms
 
     # What the base asks for
 
@@ -189,7 +190,8 @@ class CDLClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc] # no typ
             )
         from sklearn.utils.class_weight import compute_sample_weight
 
-        return compute_sample_weight(self.class_weight, y)  # type: ignore[no-any-return]
+        weight: NDArray[Any] = compute_sample_weight(self.class_weight, y)
+        return weight
 
     def _targets(self, y: Any, first: bool, incremental: bool, classes: Any) -> NDArray[Any]:
         if classes is not None:

@@ -88,11 +88,14 @@ class Labels:
 
     def are_right(self, outputs: NDArray[Any], codes: NDArray[Any]) -> NDArray[np.bool_]:
         """For each row whether the most probable label, or all of several, is the encoded one."""
+        right: NDArray[np.bool_]
         if self.several:
-            return ((outputs > 0.5) == codes).all(axis=1)  # type: ignore[no-any-return]
-        if self.outputs > 1:
-            return outputs.argmax(axis=1) == codes  # type: ignore[no-any-return]
-        return (outputs[:, 0] > 0.5) == codes  # type: ignore[no-any-return]
+            right = ((outputs > 0.5) == codes).all(axis=1)
+        elif self.outputs > 1:
+            right = outputs.argmax(axis=1) == codes
+        else:
+            right = (outputs[:, 0] > 0.5) == codes
+        return right
 
     def decode(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """The most probable label of each row; columns of 0 and 1 of several labels a row."""

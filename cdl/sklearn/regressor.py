@@ -16,7 +16,7 @@ from cdl.sklearn.parameters import has_partial_fit
 from cdl.sklearn.versions import RegressorMixin, available_if, validated
 
 
-class CDLRegressor(RegressorMixin, Perceptron):  # type: ignore[misc] # no types there
+class CDLRegressor(RegressorMixin, Perceptron):
     """A net of dense layers for numbers, as scikit-learn's MLPRegressor is one.
 
     It minimizes ``(sum w l + alpha / 2 |coefs|^2) / sum w`` over batches of rows, where l is half
@@ -118,12 +118,12 @@ class CDLRegressor(RegressorMixin, Perceptron):  # type: ignore[misc] # no types
         Raises:
             ValueError: a parameter or data that do not fit.
         """
-        return self._fit(X, y, sample_weight, False)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, False)
 
-    @available_if(has_partial_fit)  # type: ignore[untyped-decorator]
+    @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch, going on from what has been learned; arguments as in `fit`."""
-        return self._fit(X, y, sample_weight, True)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, True)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """A number, or a row of them, for each row."""
@@ -154,7 +154,8 @@ class CDLRegressor(RegressorMixin, Perceptron):  # type: ignore[misc] # no types
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError("CDLRegressor: y must be at least 0 for loss='poisson'")
         self._width = outputs
-        return y  # type: ignore[no-any-return]
+        targets: NDArray[Any] = y
+        return targets
 
     def _objective(self) -> Objective:
         width = float(self._width)
@@ -167,8 +168,8 @@ class CDLRegressor(RegressorMixin, Perceptron):  # type: ignore[misc] # no types
             return None
         from scipy.special import xlogy
 
-        rows = (xlogy(y, y) - y).astype(np.float64)
-        return rows if y.ndim == 1 else rows.sum(axis=1)  # type: ignore[no-any-return]
+        rows: NDArray[np.float64] = (xlogy(y, y) - y).astype(np.float64)
+        return rows if y.ndim == 1 else rows.sum(axis=1)
 
     def _scored(self, x: Any, y: NDArray[Any], weight: Any) -> Callable[[], float]:
         from sklearn.metrics import r2_score

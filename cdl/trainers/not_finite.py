@@ -102,8 +102,10 @@ def _described(array: Any, names: tuple[str, ...] | None) -> str | None:
         return None
     where = ""
     if len(array.shape) == 2 and array.shape[1] > 1:
-        fits = names is not None and len(names) == array.shape[1]
-        shown = [repr(names[j]) if fits else str(j) for j in sorted(columns)]  # type: ignore[index]
+        if names is not None and len(names) == array.shape[1]:
+            shown = [repr(names[j]) for j in sorted(columns)]
+        else:
+            shown = [str(j) for j in sorted(columns)]
         more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
         where = f" in column{'s'[: len(shown) - 1]} {', '.join(shown[:_SHOWN])}{more}"
     kind = "NaN and inf" if nan and inf else "NaN" if nan else "inf"

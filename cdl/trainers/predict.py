@@ -19,6 +19,7 @@ from cdl.random import core_seed
 from cdl.trainers import arguments
 from cdl.trainers.custom_step import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
+from cdl.trainers.eager_step import Calls
 from cdl.trainers.epoch_iterator import warn_out_of_data
 from cdl.trainers.lowering import lower_inference, lower_with_calls
 from cdl.trainers.signature import TrainableModel
@@ -84,7 +85,7 @@ class Predictors:
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """The outputs for all rows of checked inputs."""
         if self._watching is not None:
-            return self._run_eagerly(x, batch_size or FEW)
+            return self._run_eagerly(self._watching, x, batch_size or FEW)
         n = len(x[0])
         rows = batch_size or (FEW if n <= FEW else MANY)
         if rows > MANY:  # no more than there are, and not a number of its own for each x
@@ -110,14 +111,14 @@ class Predictors:
             watching.run(outputs.__getitem__)
         return outputs[: self._own]
 
-    def _run_eagerly(self, x: list[Array], rows: int) -> list[Array]:
+    def _run_eagerly(self, watching: Calls, x: list[Array], rows: int) -> list[Array]:
         """The same batch by batch; the user's layers see each."""
         parts = []
         for at in range(0, len(x[0]), rows):
             self._calls += 1
             batch = [each[at : at + rows] for each in x]
             found = self.of(rows).predict(batch, core_seed(), self._calls)
-            self._watching.run(found.__getitem__)  # type: ignore[union-attr]
+            watching.run(found.__getitem__)
             parts.append(found[: self._own])
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 

@@ -102,7 +102,8 @@ class CompiledState(PartOfModel):
 
     def _keep_random_state(self, state: Kept) -> None:
         """Have the state of the generators from a file for a `fit` that goes on from there."""
-        self._random_state = state, int(self._compiled.optimizer.iterations)  # type: ignore[union-attr]
+        assert self._compiled is not None
+        self._random_state = state, int(self._compiled.optimizer.iterations)
 
     def _restore_random_state(self, epochs: range) -> bool:
         """Let the generators go on as in the file, if these epochs go on from there; whether.
@@ -113,9 +114,9 @@ class CompiledState(PartOfModel):
         if self._random_state is None:
             return False
         (state, step), self._random_state = self._random_state, None
-        if not epochs or not epochs.start:
+        if not epochs or not epochs.start or self._compiled is None:
             return False
-        return step == int(self._compiled.optimizer.iterations) and state.restore()  # type: ignore[union-attr]
+        return step == int(self._compiled.optimizer.iterations) and state.restore()
 
     @property
     def history(self) -> History:

@@ -104,7 +104,8 @@ class Engine:
             self._make_executor(batch)
         if self.in_python:
             self.parts.learn_dtypes(arrays.y)
-        fed: Any = [arrays[part][number] for part, number in self._feeds]  # type: ignore[index]
+        parts: tuple[Any, ...] = arrays
+        fed = [parts[part][number] for part, number in self._feeds]
         self.executor.begin(fed, batch, order)
         self._done = 0
 

@@ -140,7 +140,8 @@ def value_and_grad(
             )
 
         def append(program: Program, values: list[Value]) -> Value:
-            return graph.lower(program, values)  # type: ignore[no-any-return]
+            value: Value = graph.lower(program, values)
+            return value
 
         value, gradients = Vjp(append, [spec.sample_shape for spec in specs]).of(flat)
         chosen = tuple(gradients[number] for number in numbers)

@@ -16,7 +16,7 @@ from cdl.sklearn.versions import (
 from cdl.wrappers.wrapper import Wrapper
 
 
-class SKLearnClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc] # no types there
+class SKLearnClassifier(ClassifierMixin, Wrapper):
     """A model as a classifier of scikit-learn.
 
     The labels y may have any dtype. The model gets them as columns of 0 and 1, one for each class,
@@ -89,7 +89,7 @@ class SKLearnClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc] # no ty
         return tags
 
 
-class SKLearnRegressor(RegressorMixin, Wrapper):  # type: ignore[misc] # no types there
+class SKLearnRegressor(RegressorMixin, Wrapper):
     """A model as a regressor of scikit-learn.
 
     The model gets y in columns, also if it is only one.
@@ -139,7 +139,7 @@ class SKLearnRegressor(RegressorMixin, Wrapper):  # type: ignore[misc] # no type
         return tags
 
 
-class SKLearnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Wrapper):  # type: ignore[misc]
+class SKLearnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Wrapper):
     """A model as a transformer of scikit-learn: `transform` gives its outputs.
 
     Args:

@@ -20,7 +20,7 @@ from cdl.utils.labels import to_categorical
 _BASE: Any = needed("sklearn.base", "sklearn", "keras.wrappers.scikit_learn")
 
 
-class _Wrapper(_BASE.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+class _Wrapper(_BASE.BaseEstimator):
     """Base of the two.
 
     Args:
@@ -112,7 +112,7 @@ class _Wrapper(_BASE.BaseEstimator):  # type: ignore[misc] # scikit-learn has no
         return found
 
 
-class KerasClassifier(_BASE.ClassifierMixin, _Wrapper):  # type: ignore[misc]
+class KerasClassifier(_BASE.ClassifierMixin, _Wrapper):
     """A classifier: `predict` gives labels.
 
     Attributes:
@@ -172,7 +172,7 @@ class KerasClassifier(_BASE.ClassifierMixin, _Wrapper):  # type: ignore[misc]
         )
 
 
-class KerasRegressor(_BASE.RegressorMixin, _Wrapper):  # type: ignore[misc]
+class KerasRegressor(_BASE.RegressorMixin, _Wrapper):
     """A regressor.
 
     Attributes:

@@ -17,7 +17,7 @@ from cdl.sklearn.versions import BaseEstimator, validated
 _SEEDS = 2**31
 
 
-class Wrapper(BaseEstimator, Hinting):  # type: ignore[misc] # scikit-learn has no types
+class Wrapper(BaseEstimator, Hinting):
     """Base of the wrappers.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def checked_rate(owner: str, rate: Any) -> float:
             f"{rate / 100:g}"
         )
     number(owner, "rate", rate, 0.0, 1.0)
-    return rate  # type: ignore[return-value]
+    return cast("float", rate)
 
 
 def checked_noise_shape(owner: str, noise_shape: Any) -> tuple[int | None, ...] | None:

@@ -113,9 +113,12 @@ def scan(
     if not callable(f):
         raise TypeError(f"scan: f must be a function, got {f!r}")
     del unroll
-    if xs is None and length is None:
+    if xs is not None:
+        n = _first_axis(xs)
+    elif length is not None:
+        n = int(length)
+    else:
         raise ValueError("scan: xs or length must be given, got neither")
-    n = int(length) if xs is None else _first_axis(xs)  # type: ignore[arg-type]
     if length is not None and length != n:
         raise ValueError(f"scan: length must be the number of elements, {n}, got {length}")
     order = range(n)[::-1] if reverse else range(n)
