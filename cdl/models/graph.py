@@ -21,17 +21,19 @@ class ModelGraph(NamedTuple):
     """What a model is made of.
 
     Attributes:
+        nodes: the calls, those of the inputs included, each behind those that it reads. They come
+            first: a copy or a pickle that began at the outputs would go into one call after the
+            other, as deep as the model has layers.
         inputs: symbolic tensors, nested as they were given.
         outputs: likewise.
         graph: from the flat inputs to the outputs.
-        nodes: the calls, those of the inputs included.
         operations: layers, Inputs included, and functions of `cdl.ops`, in Keras's order.
     """
 
+    nodes: list[Node]
     inputs: Any
     outputs: Any
     graph: Graph
-    nodes: list[Node]
     operations: list[Any]
 
 
@@ -79,7 +81,7 @@ def wire(owner: str, inputs: Any, outputs: Any) -> ModelGraph:
                 f'{owner}: the name "{each.name}" is used by two layers: all layers should have '
                 "unique names, give one of them another name="
             )
-    return ModelGraph(inputs, outputs, graph, nodes, operations)
+    return ModelGraph(nodes, inputs, outputs, graph, operations)
 
 
 def _warn_of_other_names(inputs: dict[Any, Any]) -> None:

@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -122,3 +123,12 @@ def test_pickled_graph_is_read_by_a_process_that_has_done_nothing_else(run_pytho
         f"import pickle; model = pickle.load(open({str(tmp_path / 'm')!r}, 'rb')); "
         "assert model.predict([[1, 2, 3, 4, -5]], verbose=0) == 25"
     )
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, through_a_pickle])
+def test_a_chain_may_be_longer_than_python_s_stack_is_deep(again):
+    x = first = Input((5,))
+    for _ in range(sys.getrecursionlimit()):
+        x = Dense(5)(x) * 0.5
+    model = Model(first, x)
+    assert same_weights(again(model), model.get_weights())
