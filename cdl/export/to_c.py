@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import heapq
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -89,6 +91,30 @@ class Text:
         return self._known[key]
 
 
+class _Gaps:
+    """What is free of a memory without an end."""
+
+    def __init__(self) -> None:
+        self._gaps: list[tuple[float, float]] = [(0, math.inf)]  # from, to; in order, none touch
+
+    def take(self, size: int) -> int:
+        """The lowest place that is free and large enough, which is taken now."""
+        at = next(k for k, (start, end) in enumerate(self._gaps) if size <= end - start)
+        start, end = self._gaps[at]
+        self._gaps[at : at + 1] = [(start + size, end)] if start + size < end else []
+        return int(start)
+
+    def give(self, start: float, end: float) -> None:
+        """Have a place be free again."""
+        at = bisect.bisect(self._gaps, (start, end))
+        if self._gaps[at][0] == end:
+            end = self._gaps.pop(at)[1]
+        if at and self._gaps[at - 1][1] == start:
+            at -= 1
+            start = self._gaps.pop(at)[0]
+        self._gaps.insert(at, (start, end))
+
+
 class _Work:
     """Where the values that are no constants lie; two share a place if they do not live at once."""
 
@@ -120,17 +146,15 @@ class _Work:
         life[1] = at
 
     def _place(self) -> None:
-        taken: list[tuple[int, int, int]] = []  # last instruction, from, to
+        gaps = _Gaps()
+        living: list[tuple[int, int, int]] = []  # a heap: last instruction, from, to
         for key, value in self._values.items():
             first, last = self._lives[key]
+            while living and living[0][0] < first:
+                gaps.give(*heapq.heappop(living)[1:])
             size = math.prod(value.shape)
-            taken = [each for each in taken if each[0] >= first]
-            at = 0
-            for _, start, end in sorted(taken, key=lambda each: each[1]):
-                if at + size <= start:
-                    break
-                at = max(at, end)
-            taken.append((last, at, at + size))
+            at = gaps.take(size)
+            heapq.heappush(living, (last, at, at + size))
             self.places[key] = at
             self.size = max(self.size, at + size)
 

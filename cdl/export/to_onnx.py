@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.naming import FreeNames
 from cdl._common.optional_imports import needed
 from cdl.export import numbers
 
@@ -41,6 +42,7 @@ class Graph:
         self.initializers: list[Any] = []
         self.first = inputs[0]
         self._known: dict[tuple[str, bytes], str] = {}
+        self._free = FreeNames()
         self._weights: dict[int, str] = {}
         self._names: dict[int, str] = {}
         for v, name, shape, dtype in zip(program.inputs, inputs, shapes, dtypes, strict=True):
@@ -66,9 +68,7 @@ class Graph:
         key = (f"{dtype}{array.shape}", array.tobytes())
         if name is None and key in self._known:
             return self._known[key]
-        found = name or f"c{len(self._known)}"
-        while any(each.name == found for each in self.initializers):
-            found += "_"
+        found = self._free.take(name or f"c{len(self._known)}")
         self._known.setdefault(key, found)
         self.initializers.append(self._from_array(np.array(array), found))
         return found
@@ -151,7 +151,7 @@ def _names(model: TrainableModel, kind: str, count: int) -> list[str]:
     """Names of the model's inputs or outputs, each once and unlike those of nodes."""
     infos: Sequence[Any] = getattr(model, f"_{kind}_infos", tuple)()
     found = [str(info.name) for info in infos]
-    if len(set(found)) == count and not any(re.fullmatch(r"[vc]\d+_*[si]?", x) for x in found):
+    if len(set(found)) == count and not any(re.fullmatch(r"[vc]\d+(_\d+)?[si]?", x) for x in found):
         return found
     return [f"{kind}_{k}" for k in range(count)] if count != 1 else [kind]
 
