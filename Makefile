@@ -104,7 +104,7 @@ golden:  ## record what the tests compare with again from real Keras, in a .venv
 	@test -x .venv-golden/bin/python || python3 -m venv .venv-golden
 	@.venv-golden/bin/pip install -q "keras==3.15.*" jax numpy
 	.venv-golden/bin/python tests/golden/record.py
-	.venv-golden/bin/python tests/keras_names.py
+	.venv-golden/bin/python tests/helpers/keras_names.py
 	for room in layers models callbacks saving; do .venv-golden/bin/python tests/$$room/keras_cases.py || exit 1; done
 	.venv-golden/bin/python tests/models/nested_cases.py
 	.venv-golden/bin/python tests/saving/exchange.py record

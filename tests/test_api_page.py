@@ -13,7 +13,7 @@ from keras_names import divided
 
 def test_the_page_of_names_is_what_the_docstrings_say():
     if page() != PAGE.read_text():
-        pytest.fail("python tests/api_page.py writes another docs/api.md")
+        pytest.fail("python tests/helpers/api_page.py writes another docs/api.md")
 
 
 def test_what_keras_has_too_is_on_the_page():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-sys.path[0:0] = [] if __package__ else [str(HERE.parent)]
+sys.path[0:0] = [] if __package__ else [str(HERE.parent), str(HERE.parent / "helpers")]
 
 from recorded import LABELS, X, Y, cases_of, classes, fit, net, record
 

@@ -192,7 +192,7 @@ def test_a_thread_with_little_stack_runs_the_largest_expression(run_python, root
     run_python(f"""if True:
         import sys, threading
         sys.path.insert(0, {str(root / "tests" / "core")!r})
-        sys.path.insert(0, {str(root / "tests")!r})
+        sys.path[:0] = [{str(root / "tests")!r}, {str(root / "tests" / "helpers")!r}]
         import numpy as np
         from test_map import Program, wide_sum, _core
         program = Program()

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[0:0] = [] if __package__ else [str(HERE.parent)]
+sys.path[0:0] = [] if __package__ else [str(HERE.parent), str(HERE.parent / "helpers")]
 
 from recorded import record
 

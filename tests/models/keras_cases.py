@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-sys.path[0:0] = [] if __package__ else [str(HERE.parent)]
+sys.path[0:0] = [] if __package__ else [str(HERE.parent), str(HERE.parent / "helpers")]
 
 from recorded import (
     CLASS_WEIGHTS,

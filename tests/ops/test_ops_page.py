@@ -6,7 +6,7 @@ from ops_page import PAGE, function_rows, page
 
 def test_the_page_of_operations_is_what_the_tables_say():
     if page() != PAGE.read_text():
-        pytest.fail("python tests/ops_page.py writes another docs/ops.md")
+        pytest.fail("python tests/helpers/ops_page.py writes another docs/ops.md")
 
 
 def test_elementwise_chains_are_one_pass():

@@ -7,7 +7,7 @@ import pytest
 START = """if True:
     import os, signal, sys
     import numpy as np
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {tests!r} + '/helpers']
     from programs import dense, learner, random_weight, weight
     from cdl import _core
     from cdl._ir.program import Program

@@ -14,7 +14,7 @@ START = """if True:
     import gc, resource, sys, threading
     from pathlib import Path
     import numpy as np
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {tests!r} + '/helpers']
     from programs import activation, dense, learner, mlp, weight
     from cdl import _core
     from cdl._ir.program import Program

@@ -40,7 +40,7 @@ def value_in(path):
 PRELUDE = """if True:
     import errno, os, resource, signal, sys, time
     from pathlib import Path
-    sys.path.insert(0, {tests!r})
+    sys.path[:0] = [{tests!r}, {tests!r} + '/helpers']
     from saving.test_atomic import NAMES, net, save, value_in
 
     def child(act):

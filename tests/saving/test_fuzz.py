@@ -74,7 +74,7 @@ def test_no_mutant_takes_more_than_500_mb(run_python, root, tmp_path):
     run_python(
         f"""if True:
         import sys
-        sys.path[:0] = [{str(root / "tests")!r}, {str(root)!r}]
+        sys.path[:0] = [{str(root / "tests")!r}, {str(root / "tests" / "helpers")!r}, {str(root)!r}]
         import resource
         from pathlib import Path
         from saving.test_fuzz import read_mutants

@@ -106,7 +106,7 @@ def test_another_process_goes_on_too(tmp_path, run_python, root):
     whole = ran_through("dropout", "arrays", tmp_path)
     run_python(f"""if True:
         import sys
-        sys.path.insert(0, {str(root / "tests")!r})
+        sys.path[:0] = [{str(root / "tests")!r}, {str(root / "tests" / "helpers")!r}]
         import numpy as np
         from saving.test_goes_on import BREAK, go_on, load_model
         model = load_model({str(tmp_path / "2.keras")!r})

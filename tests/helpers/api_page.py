@@ -1,6 +1,6 @@
 """docs/api.md, made from the docstrings: every public name of cdl, and what it is.
 
-python tests/api_page.py        # writes it; the tests fail where it is not what the code says
+python tests/helpers/api_page.py  # the tests fail where it is not what the code says
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "api.md"
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT)]
@@ -22,7 +22,7 @@ import cdl
 TEXT = """\
 # Every public name
 
-Made by `python tests/api_page.py` from the docstrings; a test holds it to them.
+Made by `python tests/helpers/api_page.py` from the docstrings; a test holds it to them.
 `help(cdl.layers.Dense)` tells the arguments of a name, and what it raises. Names of one row are the
 same thing. `get`, `serialize` and `deserialize`, which most modules have for names and configs, are
 left out.

@@ -1,6 +1,6 @@
 """docs/ops.md, made from the tables: of functions of `cdl.ops`, primitives, core ops.
 
-    python tests/ops_page.py        # writes it; the tests fail where it is not what the tables say
+    python tests/helpers/ops_page.py  # the tests fail where it is not what the tables say
 
 What a function becomes is read from the program of its first call in tests/golden/ops_table.py
 that can be traced.
@@ -14,10 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "ops.md"
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "golden")]
+    sys.path[:0] = [
+        str(ROOT),
+        str(ROOT / "tests"),
+        str(ROOT / "tests" / "helpers"),
+        str(ROOT / "tests" / "golden"),
+    ]
 
 from ops_table import CALLS
 from programs import dense, weight
@@ -33,7 +38,7 @@ from cdl._tracing.operation import OP_DEFS
 TEXT = """\
 # Operations: what a function becomes
 
-Made by `python tests/ops_page.py` from the tables of the code; a test holds it to them.
+Made by `python tests/helpers/ops_page.py` from the tables of the code; a test holds it to them.
 
 A function of `cdl.ops` is NumPy on arrays. On symbolic values it is recorded and becomes
 instructions of the core: *forward* names them for one of the calls in `tests/golden/ops_table.py`,
