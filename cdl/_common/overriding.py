@@ -6,9 +6,9 @@ would not tell whose a method is. The class that defines it does.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
+
+from cdl._common.weak_cache import weak_cache
 
 
 def is_users(thing: Any) -> bool:
@@ -16,14 +16,11 @@ def is_users(thing: Any) -> bool:
     return not (thing.__module__ or "").startswith("cdl.")
 
 
-def _overrides(cls: type, *names: str) -> bool:
+@weak_cache  # every call with one batch asks, and the answer is always the same
+def overrides(cls: type, *names: str) -> bool:
     """Whether objects of a class have a method or property of one of these names from the user."""
     found = (next((each for each in cls.__mro__ if name in vars(each)), None) for name in names)
     return any(definer is not None and is_users(definer) for definer in found)
-
-
-# Every call with one batch asks, and the answer is always the same.
-overrides: Callable[..., bool] = functools.lru_cache(1024)(_overrides)
 
 
 def own_base(cls: type) -> type:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from cdl import tree
 from cdl._common.errors import hint
+from cdl._common.weak_cache import weak_cache
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl.data import brief
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@functools.cache
+@weak_cache
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters of a method of a class, without the first, which is the object."""
     return dict(list(inspect.signature(function).parameters.items())[1:])

@@ -8,7 +8,6 @@ symbolic tensors, and what it did becomes the instructions.
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import threading
 import weakref
@@ -46,11 +45,6 @@ _MOST_WITHIN_ITSELF = 16  # for a call that goes into itself so often and then e
 
 def is_scripted(cls: Any) -> bool:
     """Whether a class does its work in a `call` of its own, written after any `lower`."""
-    return _is_scripted(cls)
-
-
-@functools.cache
-def _is_scripted(cls: Any) -> bool:
     for each in cls.__mro__:
         if "lower" in vars(each):
             return False

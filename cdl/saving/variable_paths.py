@@ -8,11 +8,11 @@ twice is written where it is found first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.naming import snake_case
 from cdl._common.overriding import is_users
+from cdl._common.weak_cache import weak_cache
 from cdl.layers import Layer
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
@@ -94,7 +94,7 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-@cache
+@weak_cache
 def _skipped(cls: type) -> frozenset[str]:
     """Names that are those of cdl's own base classes."""
     bases = [each for each in cls.__mro__ if not is_users(each)]
