@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.central_differences import by_element, steps
 from cdl._common.errors import Hinting
 from cdl._common.public_names import publish
 from cdl._common.validation import number, one_of
 from cdl._configs.identifiers import Registry
-from cdl._tape import Traced, value_and_gradient
-from cdl._tracing.graph import Graph, KerasTensor, operator_of, trace
+from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import attempt
 from cdl._tracing.variable import in_traced_code
 from cdl.config import epsilon
@@ -79,7 +79,7 @@ class L1L2(Regularizer):
     def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
         w = _weight(x)
-        return _number(self.l1 * _sum_of("abs", w) + self.l2 * _sum_of("square", w))
+        return _number(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(np.square(w)))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -99,7 +99,7 @@ class L1(Regularizer):
 
     def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
-        return _number(self.l1 * _sum_of("abs", _weight(x)))
+        return _number(self.l1 * np.sum(np.abs(_weight(x))))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -119,7 +119,7 @@ class L2(Regularizer):
 
     def __call__(self, x: Any) -> Any:
         """The penalty of a weight, a scalar."""
-        return _number(self.l2 * _sum_of("square", _weight(x)))
+        return _number(self.l2 * np.sum(np.square(_weight(x))))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -181,47 +181,23 @@ def followed(regularizer: Any, shape: tuple[int, ...]) -> tuple[Graph | None, st
 def gradient(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
     """The penalty of a weight, and its derivative by each element.
 
-    A penalty that is written in the usual functions of NumPy is differentiated exactly. For another
-    one it is central differences in float64: two calls for each element, which is slow.
+    It is of a penalty that cannot be traced: central differences in float64, two calls for each
+    element, which is slow.
     """
     exact = w.astype(np.float64)
-    try:
-        value, gradients = value_and_gradient(regularizer, exact)
-    except (TypeError, AttributeError):
-        value, gradients = float(regularizer(exact)), _differences(regularizer, exact)
-    return value, gradients.astype(np.float32)
-
-
-def _differences(regularizer: Any, w: Array) -> Array:
-    """Central differences: the error is least for a step of the third root of the precision."""
-    precise = np.asarray(regularizer(w)).dtype.itemsize > 4
-    steps = (6e-6 if precise else 5e-3) * np.maximum(np.abs(w), 1e-2)
-    gradients = np.empty_like(w)
-    for i in np.ndindex(w.shape):
-        at, h = w[i], steps[i]
-        w[i] = at + h
-        above = float(regularizer(w))
-        w[i] = at - h
-        gradients[i] = (above - float(regularizer(w))) / (2 * h)
-        w[i] = at
-    return gradients
+    value = np.asarray(regularizer(exact))
+    gradients = by_element(regularizer, exact, steps(exact, value, 1e-2))
+    return float(value), gradients.astype(np.float32)
 
 
 def _weight(x: Any) -> Any:
-    """A weight as an array; what is symbolic, or whose derivative is being taken, stays so."""
+    """A weight as an array; what is symbolic stays so."""
     x = in_traced_code(x)
-    return x if isinstance(x, (Traced, KerasTensor)) else np.asarray(x, np.float32)
-
-
-def _sum_of(name: str, w: Any) -> Any:
-    """The sum of a function of the elements."""
-    if isinstance(w, KerasTensor):
-        return operator_of("sum")(operator_of(name)(w))
-    return getattr(np, name)(w).sum()
+    return x if isinstance(x, KerasTensor) else np.asarray(x, np.float32)
 
 
 def _number(value: Any) -> Any:
-    return value if isinstance(value, (Traced, KerasTensor)) else np.float32(value)
+    return value if isinstance(value, KerasTensor) else np.float32(value)
 
 
 publish(globals())

@@ -18,7 +18,7 @@ LINED += sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**
 # Lowest first. A room may import from those before its own `|`, and from itself. A new name needs a
 # place here first, and a line in the tree of CONTRIBUTING.md.
 PYTHON_FLOORS = """
-    _core | _common _tape | _configs _ir config datasets tree
+    _core | _common | _configs _ir config datasets tree
     | _variables constraints dtype_policies
     | _tracing | random regularizers | data initializers
     | activations compat optimizers utils variables
@@ -36,7 +36,7 @@ LOOKS_UP = {
     "cdl/_common/optional_imports.py": "packages that need not be there",
     "cdl/_common/public_names.py": "an error says where else a missing name is",
     "cdl/_configs/serialization.py": "a config names the module of its class",
-    "cdl/_tracing/keras_tensor.py": "Python's operators are functions of cdl.ops",
+    "cdl/_tracing/symbolic.py": "Python's operators are functions of cdl.ops",
     "cdl/_tracing/operation.py": "a pickled row names its module",
     "cdl/compat.py": "a module hands its own name in",
     "cdl/scripts/imports.py": "scripts name modules of Keras",

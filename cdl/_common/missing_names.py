@@ -61,7 +61,7 @@ REASONS = {
     ),
     r"layers\.(Flax|Jax|TFSM)Layer|layers\.TorchModuleWrapper": (
         "there is no other framework underneath",
-        "layers.Lambda for functions in NumPy, layers.Layer with a call that uses cdl.ops",
+        "layers.Lambda for functions in NumPy or cdl.ops, layers.Layer with a call",
     ),
     # --- data ---
     r"datasets\.(boston_housing|california_housing|cifar100?|(fashion_)?mnist|imdb|reuters)": (

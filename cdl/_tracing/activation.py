@@ -94,7 +94,7 @@ class Followed:
         except Exception as error:
             raise ValueError(
                 f"{self.owner}: activation must be a function that can be compiled, of operators "
-                f"and functions of cdl.ops, got {self.name!r}: {error}"
+                f"and functions of NumPy or cdl.ops, got {self.name!r}: {error}"
             ) from error
         if not isinstance(graph.outputs, KerasTensor):
             raise ValueError(

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cdl import tree
-from cdl._tracing.keras_tensor import KerasTensor, operator_of, symbolic_error
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.symbolic import operator_of, symbolic_error
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program, Value

@@ -6,26 +6,21 @@ that shows the user's line.
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import linecache
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdl._common.errors import Listed
+from cdl._tracing.numpy_dispatch import ArrayMethods
+from cdl._tracing.symbolic import give_operators, operator_of, symbolic_error
 
 if TYPE_CHECKING:
     from cdl._tracing.graph import Node
 
 
 Shape = tuple[int | None, ...]
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _serials = itertools.count()
-
-# What Python's operators on symbolic tensors mean, by the name of the method; `cdl.ops` fills it.
-OPERATORS: dict[str, Callable[..., Any]] = {}
+_NO_NUMBER = "the number in a symbolic tensor is not known while tracing"
 
 
 class History(NamedTuple):
@@ -36,7 +31,7 @@ class History(NamedTuple):
     tensor_index: int
 
 
-class KerasTensor(Listed):
+class KerasTensor(Listed, ArrayMethods):
     """A value that is not known yet: a shape, a dtype, and where it comes from.
 
     Args:
@@ -127,14 +122,6 @@ class KerasTensor(Listed):
         dtype = self.dtype if dtype is None else dtype
         return KerasTensor(shape, dtype, lead=self.lead, batch_axis=self.batch_axis)
 
-    def reshape(self, newshape: Any) -> Any:
-        """As `cdl.ops.reshape`."""
-        return operator_of("reshape")(self, newshape)
-
-    def squeeze(self, axis: Any = None) -> Any:
-        """As `cdl.ops.squeeze`."""
-        return operator_of("squeeze")(self, axis)
-
     @property
     def _keras_history(self) -> History:
         """The operation that gives it, which of its calls, and which of the results it is."""
@@ -164,104 +151,24 @@ class KerasTensor(Listed):
         raise symbolic_error(_NO_NUMBER, "an index of that kind is for cdl.ops.take")
 
     def __len__(self) -> int:
-        raise symbolic_error("a symbolic tensor has no len()", "use its .shape")
+        if self.lead or not self.shape or self.shape[0] is None:
+            raise symbolic_error("a symbolic tensor has no len()", "take a mean, or np.shape(x)[0]")
+        return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
-        raise symbolic_error("a symbolic tensor cannot be iterated over", "use cdl.ops.unstack")
+        if self.lead or not self.shape or self.shape[0] is None:
+            raise symbolic_error("a symbolic tensor cannot be iterated over", "use cdl.ops.unstack")
+        return (self[i] for i in range(self.shape[0]))  # type: ignore[index]
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        raise symbolic_error("a symbolic tensor is no NumPy array", "use the function of cdl.ops")
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return ufunc_of_symbols(ufunc, method, inputs, kwargs)  # an array stood left of + or *
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        raise function_of_symbols(func)
+        raise symbolic_error(
+            "a symbolic tensor is no NumPy array", "use functions of NumPy or cdl.ops on it"
+        )
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise symbolic_error(
             "a symbolic tensor cannot be assigned to", "use cdl.ops.where or cdl.ops.concatenate"
         )
-
-
-_NO_NUMBER = "the number in a symbolic tensor is not known while tracing"
-_METHOD_OF_UFUNC = {
-    "negative": "neg",
-    "positive": "pos",
-    "absolute": "abs",
-    "invert": "invert",
-    "add": "add",
-    "subtract": "sub",
-    "multiply": "mul",
-    "divide": "truediv",
-    "true_divide": "truediv",
-    "floor_divide": "floordiv",
-    "remainder": "mod",
-    "power": "pow",
-    "matmul": "matmul",
-    "equal": "eq",
-    "not_equal": "ne",
-    "less": "lt",
-    "less_equal": "le",
-    "greater": "gt",
-    "greater_equal": "ge",
-    "logical_and": "and",
-    "logical_or": "or",
-    "bitwise_and": "and",
-    "bitwise_or": "or",
-}
-_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
-_ONE_WAY = ("eq", "ne", "lt", "le", "gt", "ge", "getitem")
-_UNARY = ("neg", "abs", "pos", "invert")
-
-
-def operator_of(name: str) -> Callable[..., Any]:
-    """The function of `cdl.ops` that an operator stands for, or that has that name."""
-    ops = importlib.import_module("cdl.ops")  # which fills them
-    found: Callable[..., Any] = OPERATORS.get(name) or getattr(ops, name)
-    return found
-
-
-def ufunc_of_symbols(
-    ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """What an operator of Python means that NumPy has made one of its functions of.
-
-    Raises:
-        TypeError: the user has called a function of NumPy.
-    """
-    name = _METHOD_OF_UFUNC.get(ufunc.__name__)
-    if name is None or method != "__call__" or kwargs:
-        raise symbolic_error(
-            f"numpy.{ufunc.__name__} of a symbolic tensor", f"use cdl.ops.{ufunc.__name__}"
-        )
-    return operator_of(name)(*inputs)
-
-
-def function_of_symbols(function: Any) -> TypeError:
-    """The error for a function of NumPy that is no operator of Python."""
-    name = getattr(function, "__name__", "?")
-    return symbolic_error(f"numpy.{name} of a symbolic value", f"use cdl.ops.{name}")
-
-
-def _method(name: str, swapped: bool = False) -> Callable[..., Any]:
-    def method(self: Any, *others: Any) -> Any:
-        return (
-            operator_of(name)(*reversed(others), self)
-            if swapped
-            else operator_of(name)(self, *others)
-        )
-
-    return method
-
-
-def give_operators(cls: type) -> None:
-    """Gives a class Python's operators, as functions of `cdl.ops`."""
-    for name in (*_BINARY, *_ONE_WAY, *_UNARY):
-        setattr(cls, f"__{name}__", _method(name))
-    for name in _BINARY:
-        setattr(cls, f"__r{name}__", _method(name, swapped=True))
-    setattr(cls, "__hash__", object.__hash__)  # noqa: B010 - mypy knows no other way
 
 
 give_operators(KerasTensor)
@@ -274,16 +181,6 @@ def is_keras_tensor(x: Any) -> bool:
         x: anything.
     """
     return isinstance(x, KerasTensor)
-
-
-def symbolic_error(what: str, hint: str) -> TypeError:
-    """The error for what cannot be done to a symbolic value, with the user's line."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    path, line = frame.f_code.co_filename, frame.f_lineno
-    text = linecache.getline(path, line).strip()
-    return TypeError(f"{path}:{line}: {what}: {hint}" + (f"\n    {text}" if text else ""))
 
 
 class SymbolicBatch:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cdl._tracing.keras_tensor import KerasTensor, give_operators
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.numpy_dispatch import ArrayMethods
+from cdl._tracing.symbolic import give_operators
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 _local = threading.local()
 
 
-class LoweredTensor:
+class LoweredTensor(ArrayMethods):
     """A value of a program, and the tensor that it is.
 
     Args:

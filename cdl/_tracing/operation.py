@@ -30,9 +30,10 @@ from cdl import tree
 from cdl._common.errors import step_aside
 from cdl._common.naming import unique
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, symbolic_error
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
 from cdl._tracing.shape_inference import as_array, infer, map_args, map_kwargs, narrowed, unfit
+from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import numpy as np
 
 from cdl import tree
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, symbolic_error
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
+from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
 
 if TYPE_CHECKING:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import linecache
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
+from cdl import tree
 from cdl._common.errors import is_cdls, warn
 from cdl._tracing.graph import Graph, KerasTensor
 
@@ -35,12 +38,53 @@ def attempt(trace: Callable[..., Graph], *args: Any) -> tuple[Graph | None, str]
     """
     try:
         graph = trace(*args)
+        if isinstance(graph.outputs, KerasTensor) and not same_numbers(graph, trace(*args)):
+            return None, DRAWS
     except Exception as error:  # whatever it was: the function is tried on arrays then, and tells
         return None, reason_of(error)
     if not isinstance(graph.outputs, KerasTensor):
         kind = type(graph.outputs).__name__
         return None, f"it gives an object of type {kind} that does not depend on what it is given"
     return graph, ""
+
+
+DRAWS = (
+    "it computes with other numbers each time that it is called, which would stay as they are: "
+    "draw them with cdl.random"
+)
+
+
+def same_numbers(graph: Graph, again: Graph) -> bool:
+    """Whether two runs of a function did the same with the same numbers.
+
+    A number that it draws by NumPy, reads from a clock or counts up is a constant of the graph.
+
+    Args:
+        graph: of the first run.
+        again: of the second one.
+    """
+    if len(graph.nodes) != len(again.nodes):
+        return False
+    return all(
+        _same(*each)
+        for a, b in zip(graph.nodes, again.nodes, strict=True)
+        if not getattr(getattr(a.operation, "row", None), "draws", False)
+        for each in _pairs((a.args, a.kwargs), (b.args, b.kwargs))
+    )
+
+
+def _pairs(a: Any, b: Any) -> Iterable[tuple[Any, Any]]:
+    one, two = tree.flatten(a), tree.flatten(b)
+    return zip(one, two, strict=True) if len(one) == len(two) else [(0, 1)]
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two arguments are the same as far as they are numbers."""
+    if a is b or not isinstance(a, (bool, int, float, np.ndarray, np.generic)):
+        return True
+    return type(a) is type(b) and bool(
+        np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
+    )
 
 
 def reason_of(error: BaseException) -> str:
@@ -85,7 +129,7 @@ class Untraced:
             return
         warn(
             f"{self.what} runs in Python on each batch{self.cost}, since it could not be traced. "
-            f"What is written with cdl.ops is compiled. The reason: {self.reason}",
+            f"What uses functions of NumPy and cdl.ops is compiled. The reason: {self.reason}",
             UntracedWarning,
         )
         try:

@@ -12,12 +12,8 @@ from cdl._common.errors import Listed
 from cdl._configs import allocation_limit
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, current_scope
-from cdl._tracing.keras_tensor import (
-    function_of_symbols,
-    operator_of,
-    symbolic_error,
-    ufunc_of_symbols,
-)
+from cdl._tracing.numpy_dispatch import function_of_symbols, ufunc_of_symbols
+from cdl._tracing.symbolic import operator_of, symbolic_error
 from cdl._variables.array_like import Operators
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -115,7 +111,7 @@ class Variable(Operators, Listed):
         if current_scope() is not None:
             raise symbolic_error(
                 f"a conversion to an array of the weight {self.path}, which is being traced",
-                "go on with cdl.ops, or take numpy() of what never changes",
+                "use functions of NumPy or cdl.ops on it, or take numpy() of what never changes",
             )
         return super().__array__(dtype, copy)
 
@@ -126,7 +122,7 @@ class Variable(Operators, Listed):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if current_scope() is not None:
-            raise function_of_symbols(function)
+            return function_of_symbols(function, args, kwargs)
         return super().__array_function__(function, types, args, kwargs)
 
     def __getitem__(self, key: Any) -> Any:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import tree
+from cdl._common.central_differences import by_sample, keeps_samples_apart, steps
 from cdl._common.validation import expected
 from cdl._configs import custom_objects as registered
 from cdl._configs import serialization
-from cdl._tape import NotTracedError, Traced, value_and_gradient
 from cdl._tracing.graph import tensors_in
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
@@ -30,20 +29,16 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     from cdl.layers.arguments import LayerArguments
 
-# Where central differences have the smallest error: the cube root of the rounding error.
-_STEP = {"float64": 6e-6, "float32": 5e-3}
-
 
 @registry.add()
 class Lambda(Layer):
     """``y = function(x)``, a Python function of arrays.
 
-    A function of operators and functions of `cdl.ops` is compiled, and may take a list of inputs.
-    Another one, such as one in NumPy, the core calls once a batch, with the samples as a float32
-    array, and waits; such a model runs on one thread. Training goes through it: its derivative is
-    found by following what NumPy does (sums, products, elementwise functions, changes of shape),
-    or, where that cannot be traced, by central differences in float64, for which each sample must
-    be by itself.
+    A function of operators and functions of NumPy and `cdl.ops` is traced and compiled, and may
+    take a list of inputs. One that cannot be traced, since it looks at numbers, the core calls once
+    a batch, with the samples as a float32 array, and waits; such a model runs on one thread.
+    Training goes through it by central differences in float64, for which each sample must be by
+    itself.
 
     Args:
         function: takes an array whose first axis are the samples, and gives another with as many.
@@ -51,7 +46,7 @@ class Lambda(Layer):
             has `mask`, the mask of the inputs or None.
         output_shape: the shape of a sample of the result, or a function from shape to shape (batch
             axis included); None to try the function on two samples of ones.
-        mask: the mask of the result: a function in `cdl.ops` of the inputs and their mask (or
+        mask: the mask of the result: a function of the inputs and their mask (or
             None), or an array.
         arguments: further arguments of the function, by name.
         kwargs: see `Layer`.
@@ -154,8 +149,8 @@ class Lambda(Layer):
         """Append the call."""
         if "mask" in self._takes and (x.mask is not None or mask is not None):
             raise ValueError(
-                f"Lambda {self.name!r}: function must be written in cdl.ops to be told the mask, "
-                "and must take None for it too"
+                f"Lambda {self.name!r}: function must be one that can be traced, to be told "
+                "the mask, and must take None for it too"
             )
         shape = [n for n in self.compute_output_shape((None, *x.shape))[1:] if n is not None]
         reason = next(each for each in reversed(self._followed.values()) if each)
@@ -253,52 +248,20 @@ class _Hosted:
 
     def backward(self, x: Array, dy: Array, training: bool) -> Array:
         """The gradient by x of sum(dy * y)."""
-        dy = dy.astype(np.float64)
 
-        def function(x: Any) -> Any:
+        def function(x: Array) -> Any:
             return self.layer.call(x, training=training)
 
-        def total(x: Any) -> Any:
-            y = function(x)
-            return np.sum(y * dy) if isinstance(y, Traced) else 0.0
-
         wide = x.astype(np.float64)
-        try:
-            return value_and_gradient(total, wide)[1]
-        except (NotTracedError, AttributeError):
-            return self._by_differences(function, wide, dy)
-
-    def _by_differences(self, function: Callable[[Any], Any], x: Array, dy: Array) -> Array:
-        """One number of every sample is moved at a time."""
-        y = np.asarray(function(x))
-        step = _STEP.get(y.dtype.name, 6e-6) * np.maximum(np.abs(x), 1.0)
-        self._check_samples(function, x, y, step)
-        dx = np.zeros_like(x)
-        for place in itertools.product(*map(range, x.shape[1:])):
-            at: tuple[Any, ...] = (slice(None), *place)
-            sides = []
-            for sign in (1.0, -1.0):
-                moved = x.copy()
-                moved[at] += sign * step[at]
-                sides.append(np.asarray(function(moved), np.float64))
-            gradient = (sides[0] - sides[1]) * dy
-            dx[at] = gradient.reshape(len(x), -1).sum(1) / (2 * step[at])
-        return dx
-
-    def _check_samples(
-        self, function: Callable[[Any], Any], x: Array, y: Array, step: Array
-    ) -> None:
-        """Refuse a function that mixes samples: moving some must leave the others' results."""
-        if len(x) < 2:
-            return
-        moved = x.copy()
-        moved[::2] += step[::2] * np.linspace(0.5, 1.0, x[::2].size).reshape(x[::2].shape)
-        if not np.array_equal(np.asarray(function(moved))[1::2], y[1::2], equal_nan=True):
+        y = np.asarray(function(wide))
+        h = steps(wide, y, 1.0)
+        if not keeps_samples_apart(function, wide, y, h):
             raise ValueError(
-                f"Lambda {self.layer.name!r}: function must treat each sample by itself, or use "
-                "only what NumPy operations cdl can follow, to be trained through; the result of "
-                "one sample changed with another"
+                f"Lambda {self.layer.name!r}: function must treat each sample by itself, or be one "
+                "that can be traced, to be trained through; the result of one sample changed with "
+                f"another. {self.untraced}"
             )
+        return by_sample(function, wide, h, dy.astype(np.float64))
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:

@@ -64,8 +64,8 @@ class Layer(Weighted, Hinting):
             def call(self, inputs):
                 return inputs * self.factor
 
-    `call` uses the functions of `cdl.ops` and other layers. In a model it is run once on symbolic
-    values, and what it does is compiled; it may take `training` and `mask`.
+    `call` uses functions of `cdl.ops` or NumPy, and other layers. In a model it is run once on
+    symbolic values, and what it does is compiled; it may take `training` and `mask`.
 
     Layers of cdl's own have `compute_output_shape` and `lower`, which appends to a program, in
     place of a `call`. That method, `check_input`, `append_to`, `append_node`, `by_lines`,
@@ -73,7 +73,7 @@ class Layer(Weighted, Hinting):
 
     Args:
         activity_regularizer: a penalty on the output, divided by the number of samples: a
-            regularizer, its name, or a function in `cdl.ops` from the output to a scalar.
+            regularizer, its name, or a function from the output to a scalar.
         trainable: whether training changes the weights.
         dtype: "float32", which is also what None means.
         autocast: True; cdl always computes in float32.

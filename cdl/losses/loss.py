@@ -1,7 +1,7 @@
 """What a loss is: values of samples, and how they become one number.
 
-`Loss` is the base for the user's own: a subclass overrides `call` in NumPy. Those that the core has
-are in compiled.py.
+`Loss` is the base for the user's own: a subclass overrides `call` in NumPy or `cdl.ops`. Those that
+the core has are in core_loss.py.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Loss(Hinting):
         self.dtype = float32(owner, dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample, or one number: to be overridden, in NumPy.
+        """The loss of each sample, or one number: to be overridden, in NumPy or `cdl.ops`.
 
         Args:
             y_true: targets, a float array.

@@ -1,7 +1,7 @@
-"""Losses that users write in Python, and their gradient by central differences.
+"""Losses that users write in Python, and the gradient of those that cannot be traced.
 
 The core trains with any gradient that it is handed, so a loss that is only a Python function needs
-no formula for its gradient: the gradient is measured, in float64.
+no formula for it: it is measured by central differences.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.central_differences import by_element, by_sample, keeps_samples_apart, steps
 from cdl._common.naming import snake_case
 from cdl._configs.identifiers import serialize
 from cdl._tracing.graph import KerasTensor
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-# The step that balances the error of the difference, h^2, with that of rounding, eps / h.
-_STEP = {"float64": float(np.cbrt(np.finfo(np.float64).eps)), "float32": 0.005}
-# Below this size of a prediction the step does not shrink any more.
-_SMALL = 1e-3
+_SMALL = 1e-3  # the size of a prediction below which the step of differences does not shrink
 
 
 class LossFunctionWrapper(Loss):
@@ -141,52 +139,18 @@ def numeric_gradient(
     first = np.asarray(whole.call(y, p))
     if hasattr(whole, "gradients") and (shares := whole.shares(first, sample_weight)) is not None:
         return np.asarray(whole.gradients(y, p, shares), np.float32)
-    h = _STEP.get(first.dtype.name, _STEP["float64"]) * np.maximum(np.abs(p), _SMALL)
     if p.size == 0:
         return np.zeros(p.shape, np.float32)
-    shares = whole.shares(first, sample_weight) if _by_sample(whole, y, p, first, h) else None
+    h = steps(p, first, _SMALL)
+    per_sample = (
+        first.ndim > 0
+        and len(first) == len(p)
+        and whole.reduction not in ("none", None)
+        and keeps_samples_apart(lambda moved: whole.call(y, moved), p, first, h)
+    )
+    shares = whole.shares(first, sample_weight) if per_sample else None
     if shares is not None:
-        gradients = _columns(whole, y, p, h, shares)
+        gradients = by_sample(lambda moved: whole.call(y, moved), p, h, shares)
     else:
-        gradients = _elements(whole, y, p, h, sample_weight)
+        gradients = by_element(lambda p: whole.reduce(whole.call(y, p), sample_weight), p, h)
     return gradients.astype(np.float32)
-
-
-def _by_sample(loss: Loss, y: Array, p: Array, values: Array, h: Array) -> bool:
-    """Whether there is a value for each sample that only its own predictions change."""
-    if values.ndim == 0 or len(values) != len(p) or loss.reduction in ("none", None):
-        return False
-    if len(p) == 1:
-        return True
-    moved = p.copy()
-    moved[::2] += h[::2] * np.linspace(0.5, 1.0, p[::2].size).reshape(p[::2].shape)
-    return np.array_equal(np.asarray(loss.call(y, moved))[1::2], values[1::2], equal_nan=True)
-
-
-def _columns(loss: Loss, y: Array, p: Array, h: Array, shares: Array) -> Array:
-    rows, steps = p.reshape(len(p), -1), h.reshape(len(p), -1)
-    gradients = np.empty_like(rows)
-    for j in range(rows.shape[1]):
-        kept = rows[:, j].copy()
-        rows[:, j] = kept + steps[:, j]
-        above = np.asarray(loss.call(y, p), np.float64)
-        rows[:, j] = kept - steps[:, j]
-        below = np.asarray(loss.call(y, p), np.float64)
-        rows[:, j] = kept
-        change = ((above - below) * shares).reshape(len(p), -1).sum(1)
-        gradients[:, j] = change / (2 * steps[:, j])
-    return gradients.reshape(p.shape)
-
-
-def _elements(loss: Loss, y: Array, p: Array, h: Array, sample_weight: Any) -> Array:
-    flat, steps = p.reshape(-1), h.reshape(-1)
-    gradients = np.empty_like(flat)
-    for i in range(flat.size):
-        kept = flat[i]
-        flat[i] = kept + steps[i]
-        above = float(loss.reduce(loss.call(y, p), sample_weight))
-        flat[i] = kept - steps[i]
-        below = float(loss.reduce(loss.call(y, p), sample_weight))
-        flat[i] = kept
-        gradients[i] = (above - below) / (2 * steps[i])
-    return gradients.reshape(p.shape)

@@ -1,7 +1,7 @@
-"""Losses that users write with `cdl.ops`: run once on symbolic values, then compiled.
+"""Losses that users write with NumPy or `cdl.ops`: run once on symbolic values, then compiled.
 
 A function of ``(y_true, y_pred)``, or the `call` of a Loss, that can be traced becomes
-instructions. One that cannot, such as one in NumPy, is called once a batch (python.py).
+instructions. One that cannot is called once a batch (python_loss.py).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cdl._common.overriding import is_users, own_base
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.untraced import Untraced, reason_of
+from cdl._tracing.untraced import DRAWS, Untraced, reason_of, same_numbers
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.losses.traced_loss import follow
@@ -80,7 +80,9 @@ class TracedStates:
             vars(metric).update({name: self._swapped(value) for name, value in kept.items()})
             before = {name: _sizes(value) for name, value in vars(metric).items()}
             seen = dict(vars(metric))
-            graph = graphs.trace(metric.update_state, tensors, given, True)
+            graph, again = (
+                graphs.trace(metric.update_state, tensors, given, True) for _ in range(2)
+            )
             now = vars(metric)
             same = list(now) == list(seen) and all(now[name] is seen[name] for name in seen)
             same = same and before == {name: _sizes(value) for name, value in now.items()}
@@ -95,6 +97,8 @@ class TracedStates:
             raise NotFollowedError("update_state must change nothing but states")
         if not assigned:
             raise NotFollowedError("update_state must assign to states")
+        if not same_numbers(graph, again):
+            raise NotFollowedError(DRAWS)
         return graph
 
     def _swapped(self, value: Any) -> Any:

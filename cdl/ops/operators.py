@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdl._tracing.keras_tensor import OPERATORS
+from cdl._tracing.symbolic import OPERATORS
 from cdl.ops.numpy.arithmetic import (
     absolute,
     add,

@@ -12,9 +12,9 @@ import numpy as np
 
 from cdl._ir import emit
 from cdl._ir.elementwise import Expression, apply
-from cdl._tracing.keras_tensor import OPERATORS
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
+from cdl._tracing.symbolic import OPERATORS
 from cdl.ops.arrays import as_dtype, samples_apart, shape_arg, shape_of
 from cdl.ops.lowering import mapped
 from cdl.ops.numpy.shapes import expand_dims

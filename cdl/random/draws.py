@@ -15,7 +15,8 @@ from cdl._common.errors import Listed
 from cdl._common.validation import expected, not_recognized, number
 from cdl._configs.serialization import register_public
 from cdl._tracing.graph import KerasTensor, current_scope
-from cdl._tracing.keras_tensor import SymbolicBatch, operator_of
+from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._tracing.symbolic import operator_of
 from cdl._variables.state import State
 from cdl.config import standardize_dtype
 from cdl.random.sources import draw_seed

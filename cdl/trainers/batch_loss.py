@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 
 class WholeBatches:
-    """The gradient of a loss of the user's in Python, where `cdl.ops` is all that it uses.
+    """The gradient of a loss of the user's in Python, where it can be traced for a whole batch.
 
     Args:
         loss: it.

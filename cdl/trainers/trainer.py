@@ -194,7 +194,7 @@ class Trainer(OlderMethods, Steps):
 
         Args:
             optimizer: a name, config or Optimizer.
-            loss: a name, a Loss, or a function `f(y_true, y_pred)` in NumPy.
+            loss: a name, a Loss, or a function `f(y_true, y_pred)` in NumPy or `cdl.ops`.
             loss_weights: what the loss is multiplied by.
             metrics: names, Metrics or functions; 'accuracy' is chosen by the shapes of the data.
             weighted_metrics: the same, for metrics that sample and class weights count in.

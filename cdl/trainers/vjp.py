@@ -106,9 +106,9 @@ def value_and_grad(
     """A function that gives what `function` gives, and its derivative.
 
     Args:
-        function: of arrays whose first axis are the samples, written with `cdl.ops`, layers and
-            models; it gives one number, or numbers whose sum is differentiated. A model itself is
-            one.
+        function: of arrays whose first axis are the samples, of functions of `cdl.ops` or NumPy,
+            layers and models; it gives one number, or numbers whose sum is differentiated. A model
+            itself is one.
         argnums: the argument to differentiate by, or several.
 
     Returns:

@@ -11,7 +11,7 @@ from cdl.utils import custom_object_scope
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::cdl.UntracedWarning"
-)  # functions of NumPy are meant
+)  # functions that cannot be traced, since they ask for arrays, are meant
 
 RNG = np.random.default_rng(10)
 X = RNG.normal(size=(40, 4)).astype(np.float32)
@@ -23,7 +23,7 @@ def double(x):
 
 
 def halves(x):
-    """By what cdl cannot follow: only differences give its gradient."""
+    """By what cannot be traced: only differences give its gradient."""
     return np.stack([np.asarray(x)[:, :2].sum(1), np.asarray(x)[:, 2:].prod(1)], 1)
 
 
@@ -39,6 +39,14 @@ FUNCTIONS = {
     "differences": halves,
     "float32": lambda x: np.sort(np.asarray(x, np.float32), 1),
 }
+UNTRACED = {"constant", "differences", "float32"}
+KINDS = [(name, name not in UNTRACED) for name in FUNCTIONS]
+# The same in Python; what mixes samples is not trained through there.
+KINDS += [(name, False) for name in FUNCTIONS if name not in {"batch", *UNTRACED}]
+
+
+def in_python(function):
+    return lambda x: function(np.asarray(x))
 
 
 def net(function, **options):
@@ -50,9 +58,9 @@ def net(function, **options):
     return model
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_values_in_a_model_are_those_of_the_function(name):
-    model = net(FUNCTIONS[name])
+@pytest.mark.parametrize(("name", "traced"), KINDS)
+def test_values_in_a_model_are_those_of_the_function(name, traced):
+    model = net(FUNCTIONS[name] if traced else in_python(FUNCTIONS[name]))
     hidden = FUNCTIONS[name](model.layers[0](X))
     np.testing.assert_allclose(model.layers[1](model.layers[0](X)), hidden)
     np.testing.assert_allclose(model(X), model.layers[2](hidden), rtol=1e-5, atol=1e-6)
@@ -74,9 +82,10 @@ def gradients(model, weight):
     return found
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_training_goes_through(name):
-    model = net(FUNCTIONS[name])
+@pytest.mark.parametrize(("name", "traced"), KINDS)
+def test_training_goes_through(name, traced):
+    model = net(FUNCTIONS[name] if traced else in_python(FUNCTIONS[name]))
+    assert ("host" in str(model.program())) != traced
     kernel = model.layers[0].kernel
     expected, before = gradients(model, kernel), kernel.numpy()
     model.compile(SGD(1.0), "mse")
@@ -148,7 +157,7 @@ def test_an_error_in_the_function_ends_the_run_and_leaves_the_weights(call):
     def function(x):
         if broken and broken.pop():
             raise FailureError("on purpose")
-        return np.where(np.isnan(x), 0.0, x)  # in NumPy: to be called once a batch
+        return np.where(np.isnan(np.asarray(x)), 0.0, x)  # to be called once a batch
 
     model = net(function)
     model.compile("sgd", "mse")
@@ -164,7 +173,7 @@ def test_an_error_in_the_function_ends_the_run_and_leaves_the_weights(call):
 
 def test_a_result_of_another_shape_is_refused():
     sizes = iter([4, 2])
-    model = net(lambda x: np.where(np.isnan(x), 0.0, x)[:, : next(sizes, 2)])
+    model = net(lambda x: np.asarray(x)[:, : next(sizes, 2)])
     with pytest.raises(ValueError, match=r"expected an array of shape \(40, 4\), got \(40, 2\)"):
         model.predict(X, batch_size=40, verbose=0)
 

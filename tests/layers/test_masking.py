@@ -62,7 +62,7 @@ def test_a_sum_is_over_what_counts():
 @pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 def test_losses_and_metrics_in_python_see_the_mask():
     def loss(y, p):
-        return np.square(y - p).mean(-1)
+        return np.square(np.asarray(y) - p).mean(-1)
 
     compiled, python = net(metrics=["mse"]), net(loss=loss, metrics=[loss])
     python.set_weights(compiled.get_weights())

@@ -114,7 +114,7 @@ def test_models_are_trained_by_workers_of_joblib(tmp_path):
 
 
 def own_loss(y_true, y_pred):
-    return ((y_true - y_pred[:, :1]) ** 2).mean(-1)
+    return ((np.asarray(y_true) - y_pred[:, :1]) ** 2).mean(-1)
 
 
 @pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")

@@ -225,7 +225,7 @@ class Tripwire:
 
 
 @pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
-@pytest.mark.parametrize("loss", ["mse", lambda y, p: ((y - p) ** 2).mean(-1)])
+@pytest.mark.parametrize("loss", ["mse", lambda y, p: ((np.asarray(y) - p) ** 2).mean(-1)])
 def test_wherever_fit_is_interrupted_the_weights_are_those_of_its_steps(loss):
     x, y = X[:12], Y[:12]
     model = net((3, "tanh"), (2, "linear"))

@@ -105,7 +105,7 @@ def test_step_goes_down_the_gradient(case):
 def test_loss_that_is_not_reduced_is_evaluated_by_its_mean_and_not_trained(reduction):
     class Mine(losses.Loss):
         def call(self, y_true, y_pred):
-            return ((y_true - y_pred) ** 2).mean(-1)
+            return ((np.asarray(y_true) - y_pred) ** 2).mean(-1)
 
     model = net((5,))
     found = []

@@ -268,7 +268,7 @@ def test_weights_of_samples_and_classes(calls):
 @pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
 def test_python_code_of_one_s_own_is_called_at_each_batch(calls):
     def distance(y_true, y_pred):
-        return ((y_true - y_pred) ** 2).mean(-1)
+        return ((np.asarray(y_true) - y_pred) ** 2).mean(-1)
 
     net(loss=distance).fit(X, ONE_HOT, batch_size=8, verbose=0)
     assert calls == ["forward"] * STEPS

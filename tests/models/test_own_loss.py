@@ -94,11 +94,11 @@ def test_it_may_look_at_the_inputs_and_need_no_targets():
 def test_what_cannot_be_compiled_is_refused():
     class Bad(Net):
         def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-            return np.sum(y_pred)
+            return np.spacing(y_pred)
 
     model = Bad()
     model.compile("adam")
-    with pytest.raises(TypeError, match=r"test_own_loss.py:\d+: numpy.sum of a symbolic value"):
+    with pytest.raises(TypeError, match=r"test_own_loss.py:\d+: numpy.spacing of a symbolic"):
         model.fit(X, Y, verbose=0)
     x = Input((4,))
     Model(x, layers.Dense(1)(x))

@@ -44,7 +44,7 @@ def compare(model, optimizers, judged_arguments, loss="mean_squared_error"):
 
 
 def mine(y_true, y_pred):
-    return np.mean((y_true - y_pred) ** 2, axis=-1)
+    return np.mean((np.asarray(y_true) - y_pred) ** 2, axis=-1)
 
 
 @pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")

@@ -13,7 +13,7 @@ from cdl.optimizers import SGD, Adam
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::cdl.UntracedWarning"
-)  # functions of NumPy are meant
+)  # functions that cannot be traced, since they ask for arrays, are meant
 
 X, VALUES, LABELS, ONE_HOT = data()
 RNG = np.random.default_rng(5)
@@ -22,7 +22,7 @@ LAYERS = [(7, "tanh"), (4, "relu"), (2, "linear")]
 
 
 def mine(y_true, y_pred):
-    return np.mean((y_true - y_pred) ** 2, axis=-1)
+    return np.mean((np.asarray(y_true) - y_pred) ** 2, axis=-1)
 
 
 class Mine(Loss):
@@ -31,7 +31,7 @@ class Mine(Loss):
 
 
 def one_number(y_true, y_pred):
-    return np.mean((y_true - y_pred) ** 2)
+    return np.mean((np.asarray(y_true) - y_pred) ** 2)
 
 
 def trained(loss, optimizer, **kwargs):
@@ -65,7 +65,7 @@ def test_loss_in_python_is_weighted():
 
 def test_metric_in_python_sees_the_predictions_of_the_step():
     def mean_of_both(y_true, y_pred):
-        return np.mean(np.abs(y_true - y_pred), axis=-1)
+        return np.mean(np.abs(np.asarray(y_true) - y_pred), axis=-1)
 
     model = net(*LAYERS)
     model.compile(SGD(0.1), "mse", metrics=["mae", mean_of_both])
@@ -76,7 +76,7 @@ def test_metric_in_python_sees_the_predictions_of_the_step():
 
 def test_lambda_is_reported_as_lambda():
     model = net(*LAYERS)
-    model.compile("sgd", "mse", metrics=[lambda y, p: np.mean(y - p, axis=-1)])
+    model.compile("sgd", "mse", metrics=[lambda y, p: np.mean(np.asarray(y) - p, -1)])
     assert list(model.evaluate(X, VALUES, verbose=0, return_dict=True)) == ["lambda", "loss"]
 
 

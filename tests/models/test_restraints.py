@@ -16,6 +16,7 @@ class InPython(regularizers.Regularizer):
     """L1L2 as a user might write it."""
 
     def __call__(self, x):
+        x = np.asarray(x)
         return 0.02 * np.sum(np.abs(x)) + 0.03 * np.sum(np.square(x))
 
 
@@ -40,7 +41,7 @@ def fitted(optimizer=None, loss="mse", **arguments):
 
 
 @pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
-@pytest.mark.parametrize("loss", ["mse", lambda y, p: np.mean(np.square(y - p), -1)])
+@pytest.mark.parametrize("loss", ["mse", lambda y, p: np.mean(np.square(np.asarray(y) - p), -1)])
 def test_a_penalty_in_python_learns_as_the_compiled_one(loss):
     l1_l2 = regularizers.L1L2(0.02, 0.03)
     one, seen = fitted(kernel_regularizer=l1_l2, bias_regularizer=l1_l2)
@@ -133,8 +134,12 @@ def test_an_absolute_value_of_a_users_own_has_gradient_0_at_0_however_it_is_writ
 
 
 def test_right_angles_are_pushed_as_on_jax():
-    value, gradient = regularizers.gradient(regularizers.OrthogonalRegularizer(0.6), np.eye(3))
-    assert value == 0
+    penalty = regularizers.OrthogonalRegularizer(0.6)
+    assert penalty(np.eye(3)) == 0
+    model = Sequential([Input((3,)), Dense(3, kernel_regularizer=penalty, use_bias=False)])
+    model.set_weights([np.eye(3)])
+    model.compile("sgd", "mse")
+    (gradient,) = model.gradients(np.zeros((2, 3)), np.zeros((2, 3))).values()
     np.testing.assert_allclose(gradient, 0.2 * (1 - np.eye(3)), rtol=1e-6)
 
 

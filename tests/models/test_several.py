@@ -92,7 +92,7 @@ def test_a_batch_of_a_stream_that_does_not_fit_is_numbered():
 
 
 def squares(y, p):
-    """In NumPy: np.square of a traced value is refused, so it is called once a batch."""
+    """It asks for arrays, so that it is called once a batch."""
     return np.square(np.asarray(y) - np.asarray(p)).mean(-1)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from cdl import tree
-from cdl._tracing.keras_tensor import symbolic_error
 from cdl._tracing.operation import is_symbolic
+from cdl._tracing.symbolic import symbolic_error
 from cdl.ops.arrays import along_samples, shape_of
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.indexing import get_item

@@ -11,9 +11,10 @@ from cdl import tree
 from cdl._ir.elementwise import Expression, apply
 from cdl._ir.emit import stop
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, symbolic_error
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
+from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
 from cdl.config import standardize_dtype
 from cdl.ops.arrays import as_dtype, shape_of

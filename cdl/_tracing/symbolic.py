@@ -1,0 +1,68 @@
+"""What symbolic values have in common: Python's operators, and errors at the user's line."""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# Files that stand between an error and the user's line: cdl's own, and NumPy's.
+_INNER = tuple(
+    os.path.join(os.path.dirname(path), "")
+    for path in (os.path.dirname(os.path.abspath(__file__)), np.__file__)
+)
+
+# What Python's operators on symbolic tensors mean, by the name of the method; `cdl.ops` fills it.
+OPERATORS: dict[str, Callable[..., Any]] = {}
+
+
+_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
+_ONE_WAY = ("eq", "ne", "lt", "le", "gt", "ge", "getitem")
+_UNARY = ("neg", "abs", "pos", "invert")
+
+
+def operator_of(name: str) -> Callable[..., Any]:
+    """The function of `cdl.ops` that an operator stands for, or that has that name."""
+    ops = importlib.import_module("cdl.ops")  # which fills them
+    found: Callable[..., Any] = OPERATORS.get(name) or getattr(ops, name)
+    return found
+
+
+def _method(name: str, swapped: bool = False) -> Callable[..., Any]:
+    def method(self: Any, *others: Any) -> Any:
+        if name in _BINARY and others[0] is None:  # the first of the sizes in `shape`
+            raise symbolic_error(
+                "the number of samples is not known while tracing",
+                "take a mean, or np.shape(x)[0]",
+            )
+        return (
+            operator_of(name)(*reversed(others), self)
+            if swapped
+            else operator_of(name)(self, *others)
+        )
+
+    return method
+
+
+def give_operators(cls: type) -> None:
+    """Gives a class Python's operators, as functions of `cdl.ops`."""
+    for name in (*_BINARY, *_ONE_WAY, *_UNARY):
+        setattr(cls, f"__{name}__", _method(name))
+    for name in _BINARY:
+        setattr(cls, f"__r{name}__", _method(name, swapped=True))
+    setattr(cls, "__hash__", object.__hash__)  # noqa: B010 - mypy knows no other way
+
+
+def symbolic_error(what: str, hint: str) -> TypeError:
+    """The error for what cannot be done to a symbolic value, with the user's line."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INNER):
+        frame = frame.f_back
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(path, line).strip()
+    return TypeError(f"{path}:{line}: {what}: {hint}" + (f"\n    {text}" if text else ""))
