@@ -135,16 +135,34 @@ struct sums {
     float *g;
 };
 
-static void add_box(void *who, const struct cdl_box *box) {
-    const struct sums *sums = who;
+/* So few columns and taps at a time that what a box has of them stays in L1. */
+enum { COLUMNS = 32, TAPS = 16 };
+
+static void add_taps(const struct sums *sums, const struct cdl_box *box, size_t first, size_t n) {
     const struct cdl_field *x = &sums->x, *dy = &sums->dy;
     const float *from = dy->lines + cdl_box_offset(dy, box);
-    for (size_t tap = sums->first; tap < sums->last; tap++) {
-        struct cdl_pairs pairs;
-        if (!cdl_pairs_of(sums->window, box, tap, x, dy, &pairs)) continue;
-        sums->kernels->window_weights_gradient(
-            x->columns, &pairs.taps, x->lines + pairs.image, pairs.image_step, from + pairs.map,
-            pairs.map_step, sums->g + (tap - sums->first) * cdl_padded(x->columns));
+    struct cdl_pairs pairs[TAPS];
+    bool sees[TAPS];
+    for (size_t t = 0; t < n; t++)
+        sees[t] = cdl_pairs_of(sums->window, box, first + t, x, dy, &pairs[t]);
+    for (size_t j = 0; j < x->columns; j += COLUMNS) {
+        const size_t columns = x->columns - j < COLUMNS ? x->columns - j : COLUMNS;
+        for (size_t t = 0; t < n; t++) {
+            if (!sees[t]) continue;
+            sums->kernels->window_weights_gradient(
+                x->columns == 1 ? 1 : cdl_round_up(columns, CDL_LINE), &pairs[t].taps,
+                x->lines + pairs[t].image + (ptrdiff_t)j, pairs[t].image_step,
+                from + pairs[t].map + j, pairs[t].map_step,
+                sums->g + (first + t - sums->first) * cdl_padded(x->columns) + j);
+        }
+    }
+}
+
+static void add_box(void *who, const struct cdl_box *box) {
+    const struct sums *sums = who;
+    for (size_t tap = sums->first, n; tap < sums->last; tap += n) {
+        n = sums->last - tap < TAPS ? sums->last - tap : TAPS;
+        add_taps(sums, box, tap, n);
     }
 }
 

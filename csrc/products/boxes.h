@@ -13,10 +13,14 @@
 /* Places of a box at most: 256 lines of 64 floats of the map are 64 KB. */
 enum { CDL_BOX_PLACES = 256 };
 
-/* Samples, then places of the map's axes: [first, first + n) of each. */
+/* Samples, then places of the map's axes: [first, first + n) of each. An axis is cut only where
+ * each axis before has one number, so the lines of a box follow each other in memory. */
 struct cdl_box {
     size_t first[CDL_AXES + 1], n[CDL_AXES + 1];
 };
+static inline size_t cdl_box_places(const struct cdl_box *box) {
+    return box->n[0] * box->n[1] * box->n[2] * box->n[3];
+}
 typedef void cdl_box_fn(void *who, const struct cdl_box *box);
 
 /* All boxes of so many samples, as far as the watch lets it. */

@@ -182,7 +182,7 @@ static void multiply_box(void *who, const struct cdl_box *box) {
     const struct cdl_convolution *job = m->job;
     cdl_unroll(job->window, m->p.ctx->kernels, &job->image, box, m->lines);
     const struct cdl_places row = {.taps = {.n = {1, 1, 1}, .k = job->w->rows},
-                                   .n = box->n[0] * box->n[1] * box->n[2] * box->n[3],
+                                   .n = cdl_box_places(box),
                                    .from = m->lines,
                                    .to = job->map.lines + cdl_box_offset(&job->map, box),
                                    .from_step = 1,

@@ -31,15 +31,7 @@ struct sums {
 static void widen(struct sums *sums, const struct cdl_box *box) {
     const struct cdl_field *map = &sums->job->map;
     const float *from = map->lines + cdl_box_offset(map, box);
-    float *to = sums->wide;
-    for (size_t s = 0; s < box->n[0]; s++) {
-        for (size_t u = 0; u < box->n[1]; u++) {
-            for (size_t v = 0; v < box->n[2]; v++) {
-                const float *line = from + s * map->sample + u * map->pitch[0] + v * map->pitch[1];
-                for (size_t w = 0; w < box->n[3]; w++, to += CDL_LINE) to[0] = line[w];
-            }
-        }
-    }
+    for (size_t i = 0; i < cdl_box_places(box); i++) sums->wide[i * CDL_LINE] = from[i];
     sums->map.lines = sums->wide;
     size_t pitch = CDL_LINE;
     for (int d = CDL_AXES - 1; d >= 0; d--) {
@@ -56,8 +48,7 @@ static void multiply(const struct sums *sums, const struct cdl_box *box, size_t 
     const struct cdl_convolution *job = sums->job;
     struct cdl_pairs pairs;
     if (sums->lines) {
-        const struct cdl_taps run = {.n = {1, 1, 1},
-                                     .k = box->n[0] * box->n[1] * box->n[2] * box->n[3]};
+        const struct cdl_taps run = {.n = {1, 1, 1}, .k = cdl_box_places(box)};
         sums->kernels->gemm_pairs(
             rows, width, &run,
             sums->lines + (tap * job->image.columns + channel) * CDL_UNROLLED_LINE,
@@ -110,17 +101,10 @@ static void add_block(const struct sums *sums, const struct cdl_box *box, struct
 static void add_sums(const struct sums *sums, const struct cdl_box *box, struct cdl_block block,
                      float *sum) {
     const struct cdl_field *map = &sums->job->map;
-    const float *from = map->lines + cdl_box_offset(map, box) + block.column;
-    for (size_t s = 0; s < box->n[0]; s++) {
-        for (size_t u = 0; u < box->n[1]; u++) {
-            for (size_t v = 0; v < box->n[2]; v++) {
-                float part[CDL_PANEL];
-                const float *line = from + s * map->sample + u * map->pitch[0] + v * map->pitch[1];
-                sums->kernels->column_sums(box->n[3], block.width, line, map->ld, part);
-                for (size_t j = 0; j < block.width; j++) sum[j] += part[j];
-            }
-        }
-    }
+    float part[CDL_PANEL];
+    sums->kernels->column_sums(cdl_box_places(box), block.width,
+                               map->lines + cdl_box_offset(map, box) + block.column, map->ld, part);
+    for (size_t j = 0; j < block.width; j++) sum[j] += part[j];
 }
 
 static void add_box(void *who, const struct cdl_box *box) {
