@@ -1,6 +1,8 @@
 /* matmul.c - cache blocking around the kernels: which block is computed when. */
 #include "products/matmul.h"
 
+#include <string.h>
+
 #include "base/param.h"
 
 /* Rows that go through a panel together before their epilogue: 48 x 64 floats of c stay in L1. */
@@ -96,6 +98,7 @@ size_t cdl_turned_floats(size_t n) { return depth_at(n, 0) * CDL_PANEL; }
  * columns of a panel `width` wide. */
 static void turn(const struct cdl_kernels *kernels, size_t k, size_t n, size_t row, size_t live,
                  size_t first, size_t depth, const float *w, float *to, size_t width) {
+    if (live == 1) memset(to, 0, depth * width * sizeof(float)); /* the kernel writes no pads */
     for (size_t q = first; q < first + depth; q += CDL_PANEL) {
         const size_t w_width = cdl_panel_width(n, q);
         const size_t columns = first + depth - q < CDL_PANEL ? first + depth - q : CDL_PANEL;

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from programs import ISAS, dense, predict, weight
+from programs import ISAS, dense, gradient_keeper, kept, predict, weight
 from windows import Window, behind_weights, check, check_bits, check_judge
 
 from cdl import _core
@@ -175,3 +175,19 @@ def test_the_gradient_of_an_activation_before_it_is_taken_with_the_gradient(
     program = made(name, way)
     program.instructions[0].attributes["activation"] = activation
     check(program, 19, isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_a_gradient_is_clipped_by_the_norm_of_what_is_no_pad(name, way, isa):
+    rng = np.random.default_rng(5)
+    program = made(name, way)
+    optimizer = gradient_keeper(program.variables)
+    executor = _core.Executor(
+        program, 3, training=True, optimizer=optimizer, isa=isa, rules={"clipnorm": 1e-3}
+    )
+    executor.begin([rng.normal(size=(3, *program.inputs[0].shape)).astype(np.float32)], 3)
+    executor.forward(True)
+    executor.backward(rng.normal(size=(3, *program.outputs[0].shape)).astype(np.float32), 1.0, 0)
+    for gradient in kept(optimizer).values():
+        np.testing.assert_allclose(np.linalg.norm(gradient), 1e-3, rtol=1e-5)

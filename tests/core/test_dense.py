@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import references as reference
 from oracle import Oracle
-from programs import ISAS, WIDTHS, dense, predict, pull_back, random_weight, weight
+from programs import (
+    ISAS,
+    WIDTHS,
+    dense,
+    gradient_keeper,
+    kept,
+    predict,
+    pull_back,
+    random_weight,
+    weight,
+)
 
 from cdl import _core
 from cdl._ir.program import Program
@@ -214,3 +224,19 @@ def test_weights_that_are_set_reach_the_backward_pass_too():
     for v in program.variables:
         v.assign(rng.normal(size=v.shape))
     check(program, x, None)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("n", WIDTHS)
+def test_a_gradient_is_clipped_by_the_norm_of_what_is_no_pad(n, isa):
+    rng = np.random.default_rng(7)
+    program = stack(rng, (), [9, n, 5], bias=False)
+    optimizer = gradient_keeper(program.variables)
+    executor = _core.Executor(
+        program, 32, training=True, optimizer=optimizer, isa=isa, rules={"clipnorm": 1e-3}
+    )
+    executor.begin([rng.normal(size=(32, 9)).astype(np.float32)], 32)
+    executor.forward(True)
+    executor.backward(rng.normal(size=(32, 5)).astype(np.float32), 1.0, 0)
+    for gradient in kept(optimizer).values():
+        np.testing.assert_allclose(np.linalg.norm(gradient), 1e-3, rtol=1e-5)
