@@ -23,6 +23,7 @@ NAMES = (
     "inference",
     "wide_and_deep",
     "normalized",
+    "own_loss",
     "matmul",
     "kernels",
     "accuracy",

@@ -9,7 +9,7 @@ import pytest
 
 NAMES = (
     *("training", "inference", "matmul", "kernels", "startup"),
-    *("memory", "concurrency", "one_model", "estimators", "growth", "quick", "phases"),
+    *("memory", "concurrency", "one_model", "estimators", "growth", "quick", "phases", "own_loss"),
 )
 
 
