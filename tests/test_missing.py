@@ -8,7 +8,7 @@ from keras_names import NO_MODULES, divided, whole
 
 import cdl
 from cdl import layers, losses
-from cdl._common.missing_names import REASONS, explained
+from cdl._common.missing_names import OF_OTHERS, REASONS, explained
 
 MISSING = divided()[1]
 
@@ -37,7 +37,7 @@ def test_each_reason_is_one_of_something_that_is_missing(pattern):
     assert any(re.fullmatch(pattern, name) for name in names)
 
 
-@pytest.mark.parametrize(("why", "near"), REASONS.values())
+@pytest.mark.parametrize(("why", "near"), [*REASONS.values(), *OF_OTHERS.values()])
 def test_what_is_said_to_be_near_is_there(why, near):
     assert why or near
     for path in re.findall(
@@ -61,6 +61,13 @@ def test_what_is_said_to_be_near_is_there(why, near):
         ("cdl", "Dense", "module 'cdl' has no attribute 'Dense': it is cdl.layers.Dense"),
         ("cdl", "layer", "did you mean 'Layer'?"),
         ("cdl", "LSTM", "cdl has no LSTM: it has no recurrent layers yet"),
+        ("cdl.layers", "lstm", "cdl has no layers.lstm: it has no recurrent layers yet"),
+        ("cdl.layers", "MaxPool2d", "did you mean 'MaxPool2D'?"),
+        ("cdl.layers", "Linear", "cdl has no layers.Linear. Near: layers.Dense"),
+        ("cdl", "GradientTape", "cdl has no GradientTape: it has no tape"),
+        ("cdl.ops", "gradient", "cdl has no ops.gradient: it has no tape"),
+        ("cdl.backend", "gradients", "Near: value_and_grad and grad; model.gradients(x, y) in"),
+        ("cdl", "gradients", "Near: value_and_grad and grad"),
         ("cdl.losses", "Hubber", "did you mean 'Huber'?"),
         ("cdl.losses", "AUC", "has no attribute 'AUC': it is cdl.metrics.AUC"),
         ("cdl.ops.numpy", "arrange", "did you mean 'arange'?"),

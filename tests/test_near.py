@@ -30,6 +30,8 @@ from cdl._common.near_names import OTHER_NAMES, edits, nearest
         (activations, "ReLU", "relu"),
         (losses, "cross_entropy", "categorical_crossentropy"),
         (losses, "bce_loss", "binary_crossentropy"),
+        (losses, "l2", "mean_squared_error"),
+        (losses, "nll", "sparse_categorical_crossentropy"),
         (losses, "mean_sqared_error", "mean_squared_error"),
         (constraints, "nonneg", "NonNeg"),
     ],

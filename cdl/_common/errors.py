@@ -50,6 +50,15 @@ def hinted(function: Function) -> Function:
     return cast(Function, call)
 
 
+def cause(error: BaseException) -> BaseException | None:
+    """What an error that says more than another one is raised from: nothing, as a rule.
+
+    Python else shows the other one's traceback first, unless
+    `config.disable_traceback_filtering()` asks for all of it.
+    """
+    return None if settings["traceback_filtering"] else error
+
+
 def step_aside(error: BaseException) -> None:
     """Take the frame that has caught an error off its traceback; a bare `raise` keeps it off.
 

@@ -150,6 +150,17 @@ REASONS = {
     r"ops\.image(\..*)?": (_IMAGES, _PILLOW),
 }
 
+# The same for names that Keras does not have either, but TensorFlow and PyTorch do.
+_GRADIENTS = "value_and_grad and grad; model.gradients(x, y) in a train_step"
+OF_OTHERS = {
+    r"((backend|ops)\.)?(GradientTape|gradients?)|(backend|ops)\.grad": (
+        "it has no tape, and gradients are the core's own",
+        _GRADIENTS,
+    ),
+    r"layers\.(Linear|FullyConnected)": ("", "layers.Dense"),
+    r"optim": ("", "optimizers, layers, activations and losses"),
+}
+
 
 def explained(name: str) -> str | None:
     """What is to be said of a name below `keras` that cdl does not have; None for other names.
@@ -157,9 +168,9 @@ def explained(name: str) -> str | None:
     Args:
         name: such as "layers.Conv2D"; a layer is known without its module too.
     """
-    for each in (name, f"layers.{name}"):
-        for pattern, (why, near) in REASONS.items():
-            if re.fullmatch(pattern, each):
+    for each, flag in ((name, re.IGNORECASE), (f"layers.{name}", re.NOFLAG)):
+        for pattern, (why, near) in (*REASONS.items(), *OF_OTHERS.items()):
+            if re.fullmatch(pattern, each, flag):
                 said = f"cdl has no {name}{f': {why}' if why else ''}"
                 return f"{said}. Near: {near}" if near else said
     return None

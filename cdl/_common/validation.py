@@ -8,7 +8,7 @@ and what came.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,14 @@ from cdl._common.errors import hint
 def expected(owner: str, name: str, what: str, received: Any) -> ValueError:
     """The error itself, for checks that are nobody else's."""
     return ValueError(f"{owner}: {name} must be {what}, got {_shown(received)}")
+
+
+def unfit_matrices(owner: str, shapes: Iterable[Sequence[int | None]]) -> ValueError:
+    """The error for matrices that have no product."""
+    shown = " and ".join(str(tuple(shape)) for shape in shapes)
+    return ValueError(
+        f"{owner}: matrices must agree in the axis that is summed over, got shapes {shown}"
+    )
 
 
 def not_recognized(cls: type, given: Mapping[str, Any]) -> ValueError:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from cdl import tree
-from cdl._common.errors import step_aside
+from cdl._common.errors import cause, hint, step_aside
 from cdl._common.naming import unique
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
@@ -216,7 +216,7 @@ def call(
 ) -> Any:
     """Runs a row on arrays, notes it on symbolic tensors, or appends it to a program."""
     if kwargs or row.prepare is not None:
-        bound = signature_of(row.eager).bind(*args, **kwargs)
+        bound = _bound(row, args, kwargs)
         if row.prepare is not None:
             bound.apply_defaults()
         args, kwargs = bound.args, bound.kwargs  # a node holds them by place, as far as that goes
@@ -233,10 +233,21 @@ def call(
         except ValueError as error:
             if type(error) is not ValueError:  # LinAlgError says what it is
                 raise
-            raise unfit(row, args, kwargs, error) from error
+            raise unfit(row, args, kwargs, error) from cause(error)
         return tree.map_structure(narrowed, result)
     _refuse_untraced(row, args, kwargs)
     return graph.record(made or Operation(row), args, kwargs, infer(row, args, kwargs))
+
+
+def _bound(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+    """The arguments of a call by their names; TypeError that names the operation for others."""
+    signature = signature_of(row.eager)
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        unknown = [name for name in kwargs if name not in signature.parameters]
+        near = hint(unknown, signature.parameters)
+        raise TypeError(f"{row.name}() {error}{near}") from cause(error)
 
 
 def _refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import tree
+from cdl._common.errors import cause
+from cdl._common.validation import unfit_matrices
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
@@ -113,7 +115,7 @@ def _tried(row: OpDef, args: Any, kwargs: Any, rows: int, others: int) -> Any:
             result = row.eager(*map_args(ones, args), **map_kwargs(ones, kwargs))
             return tree.map_structure(narrowed, result)
     except (ValueError, IndexError) as error:
-        raise unfit(row, args, kwargs, error) from error
+        raise unfit(row, args, kwargs, error) from cause(error)
 
 
 def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
@@ -136,11 +138,9 @@ def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
     ]
     if len(leaves) < 2 and not any(isinstance(leaf, (KerasTensor, Variable)) for leaf in leaves):
         return ValueError(f"{row.name}: {said}")
-    shapes = " and ".join(str(tuple(leaf.shape)) for leaf in leaves)
     if "core dimension" in said:  # NumPy's words for the products of matrices
-        return ValueError(
-            f"{row.name}: matrices must agree in the axis that is summed over, got shapes {shapes}"
-        )
+        return unfit_matrices(row.name, [leaf.shape for leaf in leaves])
+    shapes = " and ".join(str(tuple(leaf.shape)) for leaf in leaves)
     remark = "" if "broadcast" in said else f" (NumPy says: {said})"
     return ValueError(f"{row.name}: arguments must go together, got shapes {shapes}{remark}")
 

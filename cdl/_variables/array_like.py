@@ -9,6 +9,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from cdl import tree
+from cdl._common.errors import cause
+from cdl._common.validation import unfit_matrices
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,7 +35,13 @@ class Operators(NDArrayOperatorsMixin):
     def __array_ufunc__(
         self, ufunc: Callable[..., Any], method: str, *inputs: Any, **kwargs: Any
     ) -> Any:
-        return getattr(ufunc, method)(*map(_plain, inputs), **kwargs)
+        arrays = [_plain(each) for each in inputs]
+        try:
+            return getattr(ufunc, method)(*arrays, **kwargs)
+        except ValueError as error:
+            if "core dimension" not in str(error):  # NumPy's words for the products of matrices
+                raise
+            raise unfit_matrices("matmul", map(np.shape, arrays)) from cause(error)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return function(*tree.map_structure(_plain, args), **tree.map_structure(_plain, kwargs))

@@ -59,6 +59,12 @@ class Model(Configured, FunctionalGraph):
             if name in kwargs:
                 raise TypeError(f"Model: {name} is not recognized; did you mean '{name}s'?")
         if cls is Model and (args or "inputs" in kwargs or "outputs" in kwargs):
+            given = ("inputs", "outputs")[: len(args)]
+            lacking = [each for each in ("inputs", "outputs") if each not in (*given, *kwargs)]
+            if lacking:
+                raise TypeError(
+                    f"Model: inputs and outputs must both be given, got no {lacking[0]}"
+                )
             from cdl.models.functional import Functional
 
             return object.__new__(Functional)  # type: ignore[return-value]

@@ -191,6 +191,18 @@ def test_arguments_of_a_model_that_lack_their_s_are_told(arguments):
 
 
 @pytest.mark.parametrize(
+    ("call", "lacks"),
+    [
+        (lambda: cdl.Model(cdl.Input((3,))), "outputs"),
+        (lambda: cdl.Model(inputs=cdl.Input((3,))), "outputs"),
+        (lambda: cdl.Model(outputs=cdl.Input((3,))), "inputs"),
+    ],
+)
+def test_a_model_that_lacks_one_end_says_which(call, lacks):
+    assert text_of(call) == f"Model: inputs and outputs must both be given, got no {lacks}"
+
+
+@pytest.mark.parametrize(
     ("call", "meant"),
     [
         (lambda: sequential().summary(line_len=100), "line_length"),

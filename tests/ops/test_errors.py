@@ -1,5 +1,6 @@
 """What cannot be traced says so, with the line and what to do instead."""
 
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +94,49 @@ def test_what_does_not_fit_names_the_shapes(do, text):
 
 
 def test_arguments_are_called_as_in_keras():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'dim'"):
+    with pytest.raises(TypeError, match=r"^sum\(\) got an unexpected keyword argument 'dim'$"):
         ops.sum(TABLE, dim=1)
-    with pytest.raises(TypeError, match="missing a required argument: 'x2'"):
+    with pytest.raises(TypeError, match="argument 'axes'; did you mean 'axis'"):
+        ops.sum(x(), axes=1)
+    with pytest.raises(TypeError, match=r"^add\(\) missing a required argument: 'x2'$"):
         ops.add(x1=TABLE)
+
+
+@pytest.mark.parametrize("function", [ops.concatenate, ops.stack])
+@pytest.mark.parametrize("given", [TABLE, Input((3,))], ids=["arrays", "tensors"])
+def test_arrays_apart_are_told_to_be_a_list(function, given):
+    with pytest.raises(TypeError, match="the arrays are one argument, a list"):
+        function(given, given)
+
+
+def test_a_weight_in_a_product_that_does_not_fit_shows_the_shapes():
+    weight = cdl.Variable(TABLE)
+    text = r"^matmul: matrices must agree .* got shapes \({}\) and \({}\)$"
+    with pytest.raises(ValueError, match=text.format("4, 3", "4, 3")):
+        weight @ TABLE
+    with pytest.raises(ValueError, match=text.format("2, 3", "4, 3")):
+        np.ones((2, 3)) @ weight
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        weight + np.ones(7)
+
+
+@pytest.mark.parametrize(
+    "do", [lambda: ops.matmul(TABLE, TABLE), lambda: ops.matmul(x(), TABLE), lambda: x() + TABLE]
+)
+def test_no_words_of_numpy_stand_above_the_error(do):
+    def above(error):
+        return "direct cause" in "".join(traceback.format_exception(error))
+
+    with pytest.raises(ValueError) as caught:
+        do()
+    assert not above(caught.value)
+    cdl.config.disable_traceback_filtering()
+    try:
+        with pytest.raises(ValueError) as caught:
+            do()
+    finally:
+        cdl.config.enable_traceback_filtering()
+    assert above(caught.value)
 
 
 def test_a_place_that_a_table_does_not_have_is_named():

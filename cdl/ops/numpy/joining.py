@@ -11,13 +11,24 @@ from cdl._ir.elementwise import argument
 from cdl._ir.emit import concat, pick
 from cdl._ir.emit import reshape as reshaped
 from cdl._tracing.operation import Saved, operation
+from cdl.data import brief
 from cdl.ops.arrays import along_samples, axis_arg, samples_apart, shape_arg, shape_of
 from cdl.ops.indexing_lowering import cut, lines, repeated
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
 
 
+def _checked_axis(name: str, axis: Any) -> int:
+    """The axis of a function of several arrays, which are one argument."""
+    if isinstance(axis, (int, np.integer)):
+        return int(axis)
+    raise TypeError(
+        f"{name}: axis must be an int, got {brief(axis)}: the arrays are one argument, a list"
+    )
+
+
 def _apart(xs: Any, axis: Any) -> str:
+    axis = _checked_axis("concatenate", axis)
     return next(filter(None, (samples_apart(x, axis) for x in xs)), "")
 
 
@@ -34,6 +45,7 @@ def concatenate(xs: Any, axis: int = 0) -> Any:
         xs: a list of them, of one shape but for that axis.
         axis: which.
     """
+    axis = _checked_axis("concatenate", axis)
     return np.concatenate([np.asarray(x) for x in xs], axis)
 
 
@@ -45,6 +57,7 @@ def stack(x: Any, axis: int = 0) -> Any:
         x: a list of them.
         axis: where it is in the result.
     """
+    axis = _checked_axis("stack", axis)
     return concatenate([expand_dims(each, axis) for each in x], axis)
 
 
