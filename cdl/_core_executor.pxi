@@ -17,6 +17,8 @@ cdef class Executor:
     cdef _Arrays held
     cdef object order, rates, source, made_of
     cdef object interrupt  # what a signal's handler raised while the core ran
+    cdef object counted
+    cdef int64_t *counter  # in `counted`: the optimizer's steps; or NULL
     cdef double work  # of a sample; not little if a function in Python is part of it
     cdef Py_buffer order_view
     cdef bint has_order, has_shared, busy, training
@@ -227,6 +229,16 @@ cdef class Executor:
             self.where.next = self.where.skipped = self.where.passed = 0
         finally:
             self.busy = False
+
+    def count_in(self, counter):
+        """Keep the optimizer's steps in an array of one int64, where handlers of signals see them.
+
+        It is written before they are called, and by nothing else here.
+        """
+        cdef int64_t[::1] view = counter
+        if view.shape[0] != 1:
+            raise ValueError(f"counter: expected one number, got {view.shape[0]}")
+        self.counted, self.counter = counter, &view[0]
 
     def train(self, size_t steps, double seconds, rates, uint64_t iteration, uint64_t seed,
               shares=None):

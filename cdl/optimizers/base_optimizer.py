@@ -214,7 +214,7 @@ class Optimizer(Rated, Familiar, Hinting):
     """
 
     _inner: tuple[str, ...] = (
-        "averages", "by_step", "decay_of", "decays", "first_values", "follow", "groups",
+        "averages", "by_step", "counter", "decay_of", "decays", "first_values", "follow", "groups",
         "has_one_rate", "hypers", "is_written", "late_slots", "own_arguments", "rates", "row",
         "row_of", "rules", "slots", "step",
     )  # fmt: skip
@@ -301,6 +301,11 @@ class Optimizer(Rated, Familiar, Hinting):
     @step.setter
     def step(self, value: int) -> None:
         self._iterations.assign(value)
+
+    @property
+    def counter(self) -> NDArray[np.int64]:
+        """The memory of `step`, as an array of one number."""
+        return self._iterations._array.reshape(1)
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss as its gradient is to be taken: times `loss_scale_factor`."""

@@ -15,6 +15,8 @@ from cdl.optimizers.base_optimizer import Optimizer, registry
 if TYPE_CHECKING:
     from typing import Self
 
+    from numpy.typing import NDArray
+
     from cdl._tracing.variable import Variable
     from cdl.optimizers.slots import Groups
 
@@ -121,6 +123,11 @@ class LossScaleOptimizer(Optimizer):
     @iterations.setter
     def iterations(self, value: Any) -> None:
         self.inner_optimizer.iterations = value
+
+    @property
+    def counter(self) -> NDArray[np.int64]:
+        """That of the inner optimizer."""
+        return self.inner_optimizer.counter
 
     @property
     def step(self) -> int:

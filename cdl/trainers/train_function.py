@@ -88,6 +88,8 @@ class Engine:
 
     def _make_executor(self, rows: int) -> None:
         self.executor = Executor(self.plan.program, rows, **self._options)
+        if self.training:
+            self.executor.count_in(self.optimizer.counter)
 
     def _forget(self) -> None:
         self._python_penalty = 0.0  # sum over batches of rows times what Python code adds

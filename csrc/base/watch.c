@@ -22,10 +22,14 @@ void cdl_watch_begin(struct cdl_watch *watch) {
     atomic_store_explicit(&watch->stopped, false, memory_order_relaxed);
 }
 
+static bool is_due(struct cdl_watch *watch, double now) {
+    if (watch->next == 0.0) watch->next = now + seconds_between;
+    return watch->ask && now >= watch->next;
+}
+
 /* The answer at the moment `now`, if it is time to ask. */
 static bool ask(struct cdl_watch *watch, double now) {
-    if (watch->next == 0.0) watch->next = now + seconds_between;
-    if (!watch->ask || now < watch->next) return false;
+    if (!is_due(watch, now)) return false;
     cdl_region_leave();
     const bool ends = watch->ask(watch->who);
     cdl_region_enter();
@@ -45,5 +49,10 @@ bool cdl_watch_tick(struct cdl_watch *watch, double end, bool waits) {
     if (now - watch->last > 2e-3 && watch->every > 1) watch->every /= 2;
     watch->last = now;
     watch->ticks = watch->every;
+    return is_due(watch, now) || now >= end;
+}
+
+bool cdl_watch_answers(struct cdl_watch *watch, double end) {
+    const double now = cdl_now();
     return ask(watch, now) || now >= end;
 }

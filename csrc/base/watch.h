@@ -38,11 +38,15 @@ void cdl_watch_begin(struct cdl_watch *watch);
  * since it looks at the clock each time. */
 bool cdl_watch_stops(struct cdl_watch *watch, bool asks);
 
-/* Asks too, by the thread that called, between pieces of any size; and is true from the moment
- * `end` on. The others are told by cdl_watch_stop only: where a barrier is between, they must not
- * know. Looks at the clock twice a millisecond, or with each piece if the thread has to wait for
- * others: beside a busy neighbour a piece may take a thousand times longer than the one before. */
+/* For the thread that called, between pieces of any size: whether it is time to ask, or the moment
+ * `end` has come; then cdl_watch_answers is to be called. Looks at the clock twice a millisecond,
+ * or with each piece if the thread has to wait for others: beside a busy neighbour a piece may take
+ * a thousand times longer than the one before. */
 bool cdl_watch_tick(struct cdl_watch *watch, double end, bool waits);
+
+/* Asks, if it is time, and is true from the moment `end` on. The others are told by cdl_watch_stop
+ * only: where a barrier is between, they must not know. */
+bool cdl_watch_answers(struct cdl_watch *watch, double end);
 
 static inline void cdl_watch_stop(struct cdl_watch *watch) {
     atomic_store_explicit(&watch->stopped, true, memory_order_relaxed);

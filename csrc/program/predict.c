@@ -125,7 +125,8 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
             copy_pieces(program, &ctx, value, base, rows, job->outputs[i] + at * sample);
         }
         if (mine.last - at <= capacity) break;
-        if (thread == 0 && cdl_watch_tick(&program->watch, INFINITY, false))
+        if (thread == 0 && cdl_watch_tick(&program->watch, INFINITY, false) &&
+            cdl_watch_answers(&program->watch, INFINITY))
             cdl_watch_stop(&program->watch);
         if (cdl_watch_stopped(&program->watch)) break;
     }

@@ -18,7 +18,7 @@ struct loop {
     size_t steps;
     double end; /* the moment from which no batch begins */
     bool training;
-    bool stop; /* written by thread 0 between two barriers */
+    bool looks, stop; /* written by thread 0 between two barriers */
 };
 
 /* The next batch; of the optimizer's steps only those count that changed something. */
@@ -31,7 +31,8 @@ static void go_on(struct cdl_pass *pass, bool training, bool learned) {
 static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct loop *loop = arg;
     struct cdl_program *program = loop->program;
-    /* Every thread counts for itself; thread 0 writes the pass back when all have finished. */
+    /* Every thread counts for itself; thread 0 writes the pass back behind each batch, so that who
+     * is asked whether to go on sees how far it is. */
     struct cdl_pass pass = *loop->pass;
     const uint64_t first = pass.iteration;
     for (size_t done = 0; done < loop->steps && pass.next * pass.batch < pass.rows; done++) {
@@ -55,23 +56,25 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         if (thread == 0) {
             if (program->settles) cdl_settle(program, &ctx);
             cdl_count_reports(program, &ctx);
-            loop->stop = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
+            loop->pass->next = pass.next;
+            loop->pass->iteration = pass.iteration;
+            loop->pass->skipped = pass.skipped;
+            loop->looks = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
         }
         cdl_barrier_wait(team, thread);
         if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
-        if (loop->stop) break;
-    }
-    if (thread == 0) {
-        loop->pass->next = pass.next;
-        loop->pass->iteration = pass.iteration;
-        loop->pass->skipped = pass.skipped;
+        if (loop->looks) { /* now that all have learned: who is asked may read the weights */
+            if (thread == 0) loop->stop = cdl_watch_answers(&program->watch, loop->end);
+            cdl_barrier_wait(team, thread);
+            if (loop->stop) break;
+        }
     }
 }
 
 /* Whether the time is up, or the caller has answered that the run is to end. */
 static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double end,
                      bool training) {
-    struct loop loop = {program, pass, steps, end, training, false};
+    struct loop loop = {program, pass, steps, end, training, false, false};
     cdl_prepare(program, training);
     cdl_region(cdl_team_size(program), loop_work, &loop);
     return loop.stop;

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from models.nets import net, same_weights
 
+import cdl
 from cdl import _core
 from cdl.callbacks import Callback
 from cdl.layers import Dense, Input
@@ -139,6 +140,8 @@ def test_a_handler_that_raises_nothing_runs_within_a_step_and_changes_nothing():
     def note(number, frame):
         heard.append(int(model.optimizer.iterations))
         model.predict(x[:3], verbose=0)
+        for weights in model.get_weights():
+            weights[...] = 0  # copies
 
     before = signal.signal(signal.SIGUSR1, note)
     _core.answer_signals(lambda: len(heard) < 20 and signal.raise_signal(signal.SIGUSR1), 0.0)
@@ -148,8 +151,136 @@ def test_a_handler_that_raises_nothing_runs_within_a_step_and_changes_nothing():
         _core.answer_signals()
         signal.signal(signal.SIGUSR1, before)
     assert len(heard) == 20
-    assert set(heard) == {0}  # within the first call of the core
+    assert set(heard) == {0}  # within the first step
     assert same_weights(model, once.get_weights())
+
+
+@pytest.fixture
+def each_look():
+    """A function that is to be called at each look of the core, as a handler of signals may be."""
+
+    def call(function):
+        _core.answer_signals(function, 0.0)
+
+    yield call
+    _core.answer_signals()
+
+
+@pytest.mark.parametrize("accumulates", [None, 3])
+@pytest.mark.parametrize("wide", [False, True], ids=["small steps", "steps that are looked into"])
+def test_a_handler_sees_the_weights_of_so_many_steps_as_the_optimizer_says(
+    wide, accumulates, each_look, tmp_path
+):
+    rows, batch = (1200, 400) if wide else (32, 4)
+    x = np.random.default_rng(1).normal(size=(rows, 400 if wide else 5)).astype(np.float32)
+    y = x if wide else x[:, :2]
+
+    def made():
+        model = large() if wide else net((16, "relu"), (2, "linear"))
+        given = {"gradient_accumulation_steps": accumulates}
+        model.compile(cdl.optimizers.Adam(0.01, **given), "mse")
+        return model
+
+    twin, states = made(), []
+    for _ in range(2):
+        for start in range(0, rows, batch):
+            states.append(twin.get_weights())
+            twin.train_on_batch(x[start : start + batch], y[start : start + batch])
+    model, seen, file = made(), set(), tmp_path / "model.keras"
+
+    def look():
+        step = int(model.optimizer.step)
+        if step < len(states) and step not in seen:
+            seen.add(step)
+            assert same_weights(model, states[step])
+            model.save(file)
+            saved = cdl.models.load_model(file)
+            assert same_weights(saved, states[step])
+            assert int(saved.optimizer.iterations) == step // (accumulates or 1)
+
+    each_look(look)
+    model.fit(x, y, batch_size=batch, epochs=2, shuffle=False, verbose=0)
+    assert seen >= set(range(1, len(states)))
+
+
+def test_a_handler_ends_fit_by_stop_training_or_an_error_of_its_own():
+    model, heard = compiled(), []
+
+    class StopError(Exception):
+        """Of the handler's own."""
+
+    def handler(number, frame):
+        heard.append(int(model.optimizer.iterations))
+        if len(heard) == 2:
+            raise StopError
+        model.stop_training = True
+
+    x, y = X[:640], Y[:640]
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        for _ in range(2):
+            looks = iter(range(1, 10**9))
+            _core.answer_signals(
+                lambda: next(looks) == 50 and signal.raise_signal(signal.SIGUSR1),  # noqa: B023
+                0.0,
+            )
+            if not heard:
+                history = model.fit(x, y, batch_size=32, epochs=10**6, verbose=0)
+                assert 3 <= len(history.epoch) < 100
+            else:
+                with pytest.raises(StopError):
+                    model.fit(x, y, batch_size=32, epochs=10**6, verbose=0)
+                assert int(model.optimizer.iterations) == heard[-1]
+                assert model.history.epoch == [0, 1]
+    finally:
+        _core.answer_signals()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate"])
+def test_ctrl_c_for_the_main_thread_leaves_a_call_in_another_one_alone(call):
+    """The call is large: it is under way when the signal comes, or not yet; both must be right."""
+    model = large()
+    x = np.random.default_rng(1).normal(size=(4000, 400)).astype(np.float32)
+
+    def run():
+        return model.predict(x, 400, 0) if call == "predict" else model.evaluate(x, x, 400, 0)
+
+    expected, results, begun, go_on = run(), [], threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        while not go_on.is_set():
+            results.append(run())
+        results.append(run())
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        begun.wait()
+        for _ in range(5):
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+                begun.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        go_on.set()
+        thread.join()
+    assert results
+    for each in results:
+        np.testing.assert_array_equal(each, expected)
+
+
+def test_a_look_asks_nobody_in_a_thread_that_is_not_the_main_one(each_look):
+    model, asked = compiled(), []
+    each_look(lambda: asked.append(threading.current_thread()))
+    thread = threading.Thread(target=lambda: model.fit(X[:400], Y[:400], batch_size=4, verbose=0))
+    thread.start()
+    thread.join()
+    assert asked == []
+    model.fit(X[:400], Y[:400], batch_size=4, verbose=0)
+    assert set(asked) == {threading.main_thread()}
 
 
 def test_the_main_thread_hears_ctrl_c_while_another_trains_which_goes_on():

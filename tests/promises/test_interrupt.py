@@ -134,6 +134,32 @@ def same(found, expected):
 # --- what has happened where ---
 
 
+@pytest.mark.parametrize("wide", [64, 384], ids=["between steps", "within them too"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("net", ["plain", "shared"])
+def test_each_look_finds_what_so_many_whole_steps_have_made(net, rules, threads, wide, looks):
+    training, states = Training(net, rules, wide=wide), []
+    for _ in range(3):
+        states.append(training.state()[0])
+        training.step()
+    states.append(training.state()[0])
+    training, counter, wrong = Training(net, rules, threads=threads, wide=wide), np.zeros(1, int), 0
+    training.executor.count_in(counter)
+
+    def look():
+        nonlocal wrong
+        looks.seen += 1
+        expected = states[training.executor.done]
+        wrong += not all(map(np.array_equal, training.state()[0], expected))
+        wrong += counter[0] != training.executor.done
+
+    _core.answer_signals(look, 0.0)
+    training.executor.train(3, 1e9, [0.01], 0, 0)
+    assert looks.seen >= 3
+    assert wrong == 0
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("net", NETS)
