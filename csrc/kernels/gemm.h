@@ -91,16 +91,17 @@ static void gemm_columns(size_t m, size_t width, size_t k, const float *a, size_
 #define PLACES_OF(NV)                                                                              \
     static void panel_places_##NV(size_t m, const struct cdl_taps *taps, const float *a,           \
                                   size_t step_i, size_t step_p, const float *b, size_t ldb,        \
-                                  const float *init, bool cuts, float *c, size_t ldc) {            \
+                                  const float *init, size_t ldi, bool cuts, float *c,              \
+                                  size_t ldc) {                                                    \
         const size_t tiles = (m + CDL_GEMM_ROWS(NV) - 1) / CDL_GEMM_ROWS(NV);                      \
         for (size_t t = 0; t < tiles; t++) {                                                       \
             const size_t mr = m / tiles + (t < m % tiles);                                         \
             if (step_p == 1) {                                                                     \
-                place_tile_of(mr, NV, taps, a, step_i, 1, b, ldb, init, cuts, c, ldc);             \
+                place_tile_of(mr, NV, taps, a, step_i, 1, b, ldb, init, ldi, cuts, c, ldc);        \
             } else {                                                                               \
-                place_tile_of(mr, NV, taps, a, 1, step_p, b, ldb, init, cuts, c, ldc);             \
+                place_tile_of(mr, NV, taps, a, 1, step_p, b, ldb, init, ldi, cuts, c, ldc);        \
             }                                                                                      \
-            a += mr * step_i, c += mr * ldc;                                                       \
+            a += mr * step_i, init += mr * ldi, c += mr * ldc;                                     \
         }                                                                                          \
     }                                                                                              \
     static void panel_pairs_##NV(size_t m, const struct cdl_taps *taps, const float *a,            \
@@ -127,14 +128,14 @@ PLACES_OF(4)
 
 static void gemm_places(size_t m, size_t width, const struct cdl_taps *taps, const float *a,
                         size_t step_i, size_t step_p, const float *b, size_t ldb, const float *init,
-                        bool cuts, float *c, size_t ldc) {
+                        size_t ldi, bool cuts, float *c, size_t ldc) {
     static void (*const panels[])(size_t, const struct cdl_taps *, const float *, size_t, size_t,
-                                  const float *, size_t, const float *, bool, float *, size_t) =
-        PANEL_FNS(panel_places);
+                                  const float *, size_t, const float *, size_t, bool, float *,
+                                  size_t) = PANEL_FNS(panel_places);
     for (size_t j = 0; j < width; j += CDL_GEMM_NV * CDL_VLEN) {
         const size_t vectors = (width - j) / CDL_VLEN;
         panels[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](
-            m, taps, a, step_i, step_p, b + j, ldb, init + j, cuts, c + j, ldc);
+            m, taps, a, step_i, step_p, b + j, ldb, init + j, ldi, cuts, c + j, ldc);
     }
 }
 

@@ -99,9 +99,9 @@ CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const struct c
  */
 CDL_INLINE void place_tile(const size_t mr, const size_t nv, const struct cdl_taps *taps,
                            const float *a, size_t step_i, size_t step_p, const float *b, size_t ldb,
-                           const float *init, bool cuts, float *c, size_t ldc) {
+                           const float *init, size_t ldi, bool cuts, float *c, size_t ldc) {
     tile_sums acc;
-    load_tile(mr, nv, init, 0, acc);
+    load_tile(mr, nv, init, ldi, acc);
     accumulate_taps(mr, nv, taps, a, step_i, step_p, b, ldb, acc);
     if (cuts) {
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
@@ -133,12 +133,13 @@ CDL_INLINE void pair_tile(const size_t mr, const size_t nv, const struct cdl_tap
 #define CASE(MR)                                                                                   \
     case MR:                                                                                       \
         if (MR <= CDL_GEMM_ROWS(nv))                                                               \
-            place_tile(MR, nv, taps, a, step_i, step_p, b, ldb, init, cuts, c, ldc);               \
+            place_tile(MR, nv, taps, a, step_i, step_p, b, ldb, init, ldi, cuts, c, ldc);          \
         break;
 
 CDL_INLINE void place_tile_of(size_t mr, const size_t nv, const struct cdl_taps *taps,
                               const float *a, size_t step_i, size_t step_p, const float *b,
-                              size_t ldb, const float *init, bool cuts, float *c, size_t ldc) {
+                              size_t ldb, const float *init, size_t ldi, bool cuts, float *c,
+                              size_t ldc) {
     switch (mr) {
         CASE(1)
         CASE(2)

@@ -97,5 +97,6 @@ const struct cdl_op cdl_op_conv_transpose = {
     .backward = backward,
     .update = update,
     .absorbs_gradient = true,
+    .looks = true,
     .applies_gradient = cdl_always,
 };

@@ -42,7 +42,8 @@ struct product {
     size_t ldb, read; /* read: the first column of what is read */
     size_t step;      /* from a number of a run to the next */
     float init[CDL_PANEL];
-    bool cuts, late; /* relu is done within the tile; gradients are taken when all is written */
+    bool begins, ends; /* the part of a run that is multiplied by: its first numbers, its last */
+    bool cuts, late;   /* relu is done within the tile; gradients are taken when all is written */
     const struct cdl_epilogue *epilogue;
     const float *to; /* where the first sample is written, and `y` of the epilogue begins */
     float *block;    /* ROW_GROUP x CDL_PANEL */
@@ -81,19 +82,32 @@ static void multiply_places(void *who, const struct cdl_places *row) {
         float *to = p->slice.direct ? first : p->block;
         const size_t ld = p->slice.direct ? row->to_step : width;
         kernels->gemm_places(m, width, taps, row->from + i * row->from_step + p->read,
-                             row->from_step, p->step, p->b + row->weights, p->ldb, p->init, p->cuts,
-                             to, ld);
-        if (!p->late) finish(p, m, width, first, to, ld, row->to_step);
+                             row->from_step, p->step, p->b + row->weights, p->ldb,
+                             p->begins ? p->init : to, p->begins ? 0 : ld, p->cuts && p->ends, to,
+                             ld);
+        if (p->ends && !p->late) finish(p, m, width, first, to, ld, row->to_step);
         if (!p->slice.direct)
             kernels->copy_columns(m, p->slice.live, to + p->slice.skip, ld, first, row->to_step);
     }
+}
+
+/* Columns of a run that go through all places before the next: their rows of a slice of the weights
+ * are 384 KB at most, and stay in L2. What goes through a block is not added to. */
+static size_t depth_of(const struct cdl_convolution *job, size_t depth, bool direct) {
+    enum { ROWS = 1536 };
+    const size_t taps = cdl_window_taps(job->window);
+    if (!direct || taps * depth <= ROWS) return depth;
+    const size_t most = ROWS / taps < CDL_LINE ? CDL_LINE : ROWS / taps;
+    const size_t parts = (depth + most - 1) / most;
+    return cdl_round_up((depth + parts - 1) / parts, CDL_LINE);
 }
 
 /* Samples that go through a slice of the weights before the next: they are to stay in L2, but to
  * outweigh the slice, which is read anew for them. */
 static size_t samples_at_a_time(const struct cdl_convolution *job) {
     enum { FLOATS = 64 * 1024 };
-    const size_t each = job->image.sample + job->map.sample, slice = job->w->rows * CDL_PANEL;
+    const size_t each = job->image.sample + job->map.sample;
+    const size_t slice = job->w->rows * least(job->w->cols, CDL_PANEL);
     const size_t floats = slice > FLOATS ? slice : FLOATS;
     return each < floats ? floats / each : 1;
 }
@@ -113,6 +127,8 @@ static struct product product_of(const struct cdl_context *ctx, const struct cdl
     const bool relu = epilogue->activation == CDL_ACTIVATION_plain_relu;
     return (struct product){.ctx = ctx,
                             .step = 1,
+                            .begins = true,
+                            .ends = true,
                             .cuts = relu && !epilogue->gradient,
                             .late = epilogue->gradient && !direct,
                             .epilogue = epilogue,
@@ -193,18 +209,25 @@ static void multiply_box(void *who, const struct cdl_box *box) {
     }
 }
 
-static void multiply_samples(struct mapping *m, size_t first, size_t samples) {
+static void multiply_samples(struct mapping *m, bool direct, size_t first, size_t samples) {
     const struct cdl_convolution *job = m->job;
-    struct cdl_walk walk = {.window = job->window,
-                            .spans = job->spans,
-                            .from = &job->image,
-                            .to = &job->map,
-                            .depth = job->image.columns / job->groups};
-    for (size_t at = 0; at < job->map.columns; at += m->p.slice.live) {
-        set_slice(m, at);
-        walk.each = walk.depth * m->p.ldb;
-        cdl_walk(&walk, first, samples, multiply_places, &m->p);
-        if (cdl_stopped(m->p.ctx)) return;
+    struct product *p = &m->p;
+    const size_t depth = job->image.columns / job->groups, part = depth_of(job, depth, direct);
+    struct cdl_walk walk = {
+        .window = job->window, .spans = job->spans, .from = &job->image, .to = &job->map};
+    for (size_t at = 0; at < job->map.columns; at += p->slice.live) {
+        for (size_t c = 0; c < depth; c += part) {
+            set_slice(m, at);
+            p->read += c;
+            p->b += c * p->ldb;
+            p->begins = c == 0;
+            p->ends = c + part >= depth;
+            walk.depth = least(part, depth - c);
+            walk.ldb = p->ldb;
+            walk.each = depth * p->ldb;
+            cdl_walk(&walk, first, samples, multiply_places, p);
+            if (cdl_stopped(p->ctx)) return;
+        }
     }
 }
 
@@ -225,23 +248,24 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
     } else {
         const size_t each = samples_at_a_time(job);
         for (size_t first = 0; first < samples && !cdl_stopped(ctx); first += each)
-            multiply_samples(&m, first, least(samples - first, each));
+            multiply_samples(&m, direct, first, least(samples - first, each));
     }
     if (!direct) finish_lines(&m.p, &job->map, samples);
 }
 
 size_t cdl_image_floats(const struct cdl_convolution *job) {
-    const size_t depth = job->map.columns / job->groups;
+    const bool direct = all_direct(&job->image, job->groups, false);
+    const size_t depth = depth_of(job, job->map.columns / job->groups, direct);
     return BLOCK_FLOATS + cdl_window_taps(job->window) * depth * CDL_PANEL;
 }
 
-/* The weights between a slice of the image's columns and its group of the map's, tap by tap
- * turned over: a row for each of the map's columns. */
+/* The weights between a slice of the image's columns and `depth` of the map's from `first` on, tap
+ * by tap turned over: a row for each of the map's columns. */
 static void turn(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
-                 const struct slice *slice, size_t depth, float *to) {
+                 const struct slice *slice, size_t first, size_t depth, float *to) {
     const struct cdl_param *w = job->w;
     const size_t each = job->image.columns / job->groups, taps = cdl_window_taps(job->window);
-    const size_t first = slice->group * depth, row = slice->to - slice->group * each;
+    const size_t row = slice->to - slice->group * each;
     memset(to, 0, taps * depth * slice->width * sizeof(float));
     for (size_t tap = 0; tap < taps; tap++) {
         for (size_t f = first, columns; f < first + depth; f += columns) {
@@ -266,22 +290,25 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
                        size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
                        float *scratch) {
     const bool direct = all_direct(&job->image, job->groups, false);
+    const size_t depth = job->map.columns / job->groups, part = depth_of(job, depth, direct);
     struct product p = product_of(ctx, &job->image, epilogue, direct, scratch);
-    struct cdl_walk walk = {.window = job->window,
-                            .spans = job->spans,
-                            .from = &job->map,
-                            .to = &job->image,
-                            .depth = job->map.columns / job->groups};
+    struct cdl_walk walk = {
+        .window = job->window, .spans = job->spans, .from = &job->map, .to = &job->image};
     for (size_t at = 0; at < job->image.columns; at += p.slice.live) {
         p.slice = slice_at(&job->image, job->groups, at, false);
-        p.read = p.slice.group * walk.depth;
-        p.ldb = p.slice.width;
+        p.ldb = walk.ldb = p.slice.width;
         p.b = scratch + BLOCK_FLOATS;
         set_init(&p, bias);
-        turn(job, ctx->kernels, &p.slice, walk.depth, scratch + BLOCK_FLOATS);
-        walk.each = walk.depth * p.ldb;
-        cdl_walk(&walk, 0, samples, multiply_places, &p);
-        if (cdl_stopped(ctx)) return;
+        for (size_t f = 0; f < depth; f += part) {
+            p.read = p.slice.group * depth + f;
+            p.begins = f == 0;
+            p.ends = f + part >= depth;
+            walk.depth = least(part, depth - f);
+            walk.each = walk.depth * p.ldb;
+            turn(job, ctx->kernels, &p.slice, p.read, walk.depth, scratch + BLOCK_FLOATS);
+            cdl_walk(&walk, 0, samples, multiply_places, &p);
+            if (cdl_stopped(ctx)) return;
+        }
     }
     if (!direct) finish_lines(&p, &job->image, samples);
 }

@@ -65,7 +65,7 @@ static void visit_box(const struct cdl_walk *walk, const struct cdl_span *const 
         row.weights += s->tap * below;
         below *= walk->window->axis[d].taps;
     }
-    if (walk->depth) join(&row.taps, walk->each / walk->depth);
+    if (walk->depth) join(&row.taps, walk->ldb);
     choose_row(&axes);
     row.n = axes.n[CDL_AXES];
     row.from_step = axes.from[CDL_AXES];

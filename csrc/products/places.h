@@ -17,13 +17,13 @@ struct cdl_field {
 };
 
 /* What is walked: the spans of what is written. Weights have a matrix for each tap, `each` floats;
- * where they are a factor of runs of `depth` numbers, taps that follow each other in both factors
- * without a gap are joined to one run. */
+ * where they are a factor of runs of `depth` numbers, with rows ldb apart, taps that follow each
+ * other in both factors without a gap are joined to one run. */
 struct cdl_walk {
     const struct cdl_window *window;
     const struct cdl_spans *spans;
     const struct cdl_field *from, *to;
-    size_t depth, each;
+    size_t each, depth, ldb;
 };
 
 struct cdl_places {
