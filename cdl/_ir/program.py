@@ -6,7 +6,7 @@ form that the core runs fastest; the core reads it once. ``print(program)`` is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +42,8 @@ class Program:
         self.observed: dict[int, Any] | None = None
         # What each layer gives, for who looks for the one that fails; None: nobody does.
         self.watched: list[tuple[Any, Value]] | None = None
-        # Calls of the user's code: object, name of the method, arguments; None: nobody asks.
-        self.calls: list[tuple[Any, str, dict[str, Any]]] | None = None
+        # Calls of the user's code: object, function of it, arguments; None: nobody asks.
+        self.calls: list[tuple[Any, Callable[..., Any], dict[str, Any]]] | None = None
         self._pulled: list[Value] | None = None
         self._is_fixed = False
         self._is_forced = False

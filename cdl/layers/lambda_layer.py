@@ -16,6 +16,7 @@ from cdl._configs import serialization
 from cdl._tracing.graph import tensors_in
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
+from cdl.layers.calling import trace_call
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Lambda(Layer):
         """Whether the function can be traced for such symbolic arguments."""
         key = tuple((t.shape, t.dtype) for t in tensors_in((args, kwargs)))
         if key not in self._followed:
-            _, self._followed[key] = attempt(self._traced, args, kwargs, False)
+            _, self._followed[key] = attempt(trace_call, self, args, kwargs, False)
         return not self._followed[key]
 
     def _looks_at(self, name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -17,15 +17,18 @@ import numpy as np
 from cdl import regularizers, tree
 from cdl._common.errors import Hinting, step_aside
 from cdl._common.naming import unique
-from cdl._common.overriding import is_users
+from cdl._common.overriding import is_users, overrides
 from cdl._common.validation import expected, float32, not_recognized, not_yet
 from cdl._configs.identifiers import Registry
 from cdl._configs.serialization import serialize
 from cdl._ir.program import Program
-from cdl._tracing import eager, graph
+from cdl._tracing import graph
 from cdl._tracing.variable import Variable, in_traced_code
 from cdl.data import as_numeric, brief
+from cdl.layers import calling, in_programs, on_arrays
+from cdl.layers.call_arguments import is_tensor, parameters_of, shapes_of
 from cdl.layers.calling import is_scripted
+from cdl.layers.in_programs import WithoutCall
 from cdl.layers.input_spec import check_specs
 from cdl.layers.kept import KeptPrograms
 from cdl.layers.running import named, path_of, training_around
@@ -167,6 +170,7 @@ class Layer(Weighted, Hinting):
             self._building = before
 
     _given: tuple[tuple[Any, ...], dict[str, Any]]
+    by_lines = False  # whether it works on each line along the last axis by itself
     takes_lists = False  # whether lists of numbers may stand for an array in a call
     takes_mask = False  # whether a call may be given a mask
 
@@ -187,34 +191,6 @@ class Layer(Weighted, Hinting):
         A subclass may still have a `build` of its own.
         """
         self.built = type(self).build is Layer.build
-
-    def save_own_variables(self, store: Any) -> None:
-        """Put the weights that no layer within holds into a store, by "0", "1" ...
-
-        A subclass may override this, and `load_own_variables` with it.
-
-        Args:
-            store: a mapping from names to arrays.
-        """
-        trained, others = self._sorted_variables()
-        for i, weight in enumerate([*trained, *others]):
-            store[str(i)] = weight.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        """Assign what `save_own_variables` put there.
-
-        Raises:
-            ValueError: another number of arrays, or another shape.
-        """
-        trained, others = self._sorted_variables()
-        own = [*trained, *others]
-        if len(store) != len(own):
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: the file must have {len(own)} variables, "
-                f"got {len(store)}"
-            )
-        for i, weight in enumerate(own):
-            weight.assign(np.asarray(store[str(i)]))
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build` was called with, for configs; None if it was not called."""
@@ -253,7 +229,7 @@ class Layer(Weighted, Hinting):
         training = args[0] if args else kwargs.get("training")
         if graph.tensors_in((inputs, args, kwargs)):
             outputs = self.compute_output_shape(inputs.shape)
-            base = Base(self, None if training is None else bool(training))
+            base = WithoutCall(self, None if training is None else bool(training))
             return graph.record(base, (inputs,), {}, graph.KerasTensor(outputs))
         return self._on_arrays(inputs, bool(training), kwargs.get("mask"))
 
@@ -263,10 +239,34 @@ class Layer(Weighted, Hinting):
             raise self._no_call()
         inputs = tree.map_shape_structure(graph.KerasTensor, input_shape)
         if not self.built:
-            self._prepare((inputs,), {})
+            calling.prepare(self, (inputs,), {})
         spec = self.compute_output_spec(inputs)
         shape: Shape = tree.map_structure(lambda each: each.shape, spec)
         return shape
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbolic tensors like the outputs, for symbolic inputs.
+
+        Args:
+            args: as in a call.
+            kwargs: likewise.
+        """
+        given = [
+            each for each in (*args, *kwargs.values()) if any(map(is_tensor, tree.flatten(each)))
+        ]
+        if len(given) == 1 and overrides(type(self), "compute_output_shape"):
+            shapes = self.compute_output_shape(shapes_of(given[0]))
+            return tree.map_shape_structure(graph.KerasTensor, shapes)
+        return calling.outputs_of(self, args, kwargs)
+
+    def _spec_of(self, *args: Any, **kwargs: Any) -> Any:
+        """The same by what the call does, unless the class has a `compute_output_spec` of its own.
+
+        Programs are made of what the call does, whatever a `compute_output_shape` says.
+        """
+        if type(self).compute_output_spec is not Layer.compute_output_spec:
+            return self.compute_output_spec(*args, **kwargs)
+        return calling.outputs_of(self, args, kwargs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """The mask of the output, given that of the input: the same, if masking is supported."""
@@ -306,16 +306,30 @@ class Layer(Weighted, Hinting):
                 "first statement in the __init__() method"
             )
         if kwargs or len(args) != 1:
-            self._check_arguments(args, kwargs)
+            calling.check_arguments(self, args, kwargs)
         if not is_scripted(type(self)):
             args, kwargs = in_traced_code((args, kwargs))
-        if self._is_noted(args, kwargs):
-            return self._note(args, kwargs)
+        if calling.is_recorded(self, args, kwargs):
+            return calling.record_call(self, args, kwargs)
         if is_scripted(type(self)):
-            return self._run_script(args, kwargs)
+            return on_arrays.run_script(self, args, kwargs)
         if len(args) < 2:
             kwargs.setdefault("training", training_around())
         return self._on_arrays(*args, **kwargs)
+
+    def _arguments(self) -> Iterable[str]:
+        """The names of what a call may be given."""
+        scripted = is_scripted(type(self))
+        return parameters_of(type(self).call if scripted else type(self)._on_arrays)
+
+    def _looks_at(self, name: str) -> bool:
+        """Whether a symbolic argument beside the inputs counts: where `lower` takes it."""
+        return name in parameters_of(type(self).lower)
+
+    def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether `call` is what the layer does with such symbolic arguments."""
+        del args, kwargs
+        return is_scripted(type(self))
 
     def _on_arrays(
         self, inputs: Any, training: bool | None = False, mask: Any = None
@@ -331,29 +345,16 @@ class Layer(Weighted, Hinting):
         if x.size == 0:
             sizes = self.compute_output_shape((len(x), *x.shape[1:]))
             return np.zeros([n for n in sizes if n is not None], np.float32)
-        arrays = [x] if mask is None else [x, self._mask_for(x, mask)]
+        arrays = [x] if mask is None else [x, on_arrays.mask_for(self, x, mask)]
         output: NDArray[Any] = self._run(arrays, bool(training))
         return output
-
-    def _mask_for(self, x: NDArray[Any], mask: Any) -> NDArray[Any]:
-        """A mask as an array with a number for each line of `x`."""
-        owner = f"{type(self).__name__} {self.name!r}"
-        if not self.takes_mask:
-            raise TypeError(f"{owner}: mask must be None, since the layer does not look at it")
-        given = as_numeric(mask, f"{owner}: mask")
-        fits = given.ndim == x.ndim - 1
-        pairs = zip(given.shape, x.shape[:-1], strict=False)
-        if not fits or any(n not in (1, m) for n, m in pairs):
-            raise ValueError(
-                f"{owner}: mask must have shape {x.shape[:-1]}, one axis less than the inputs, "
-                f"got {given.shape}"
-            )
-        return np.broadcast_to(given, x.shape[:-1])
 
     def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
         """What the layer gives for an array, and a mask if there is one."""
         key = (training, arrays[0].shape[1:], len(arrays))
-        runner = self._kept_programs.get(self, key, lambda: self._runner(arrays, training))
+        runner = self._kept_programs.get(
+            self, key, lambda: on_arrays.runner_of(self, arrays, training)
+        )
         if not training and self.activity_regularizer is None:
             return runner.rows(arrays)
         batch = runner.batch(arrays, self._calls, core_seed())
@@ -361,15 +362,71 @@ class Layer(Weighted, Hinting):
         self._activity = batch.penalty
         return batch.outputs[0]
 
-    def _runner(self, arrays: list[NDArray[Any]], training: bool) -> eager.Runner:
-        """The program of a call on such arrays."""
-        x = arrays[0]
-        program = Program(training)
-        value = program.input(x.shape[1:])
-        if len(arrays) > 1:
-            value.mask = program.input((*x.shape[1:-1], 1))
-        program.output(self.append_to(program, value))
-        return eager.Runner(program.fused(training), training)
+    def append_node(
+        self, program: Program, node: graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Append what a recorded call comes to.
+
+        Args:
+            program: to which it is appended.
+            node: the call.
+            args: its arguments, with values for the tensors.
+            kwargs: likewise.
+        """
+        return in_programs.append(self, program, (node.args, node.kwargs), args, kwargs)
+
+    def append_to(self, program: Program, *args: Any, **kwargs: Any) -> Any:
+        """Append the layer to a program: its instructions, its activity penalty, its mask.
+
+        Args:
+            program: to which it is appended.
+            args: a value, or what else `call` takes, with values for tensors.
+            kwargs: likewise; `training` holds for this layer alone.
+        """
+        specs = (in_programs.specs_of(args), in_programs.specs_of(kwargs))
+        return in_programs.append(self, program, specs, args, kwargs)
+
+    def add_loss(self, loss: Any) -> None:
+        """Add to the loss, from within `call`: the sum of what is given.
+
+        Args:
+            loss: a symbolic value or an array, or a list of them.
+
+        Raises:
+            ValueError: something that is no such value.
+        """
+        own = graph.current_scope()
+        for each in tree.flatten(loss):
+            if isinstance(each, graph.KerasTensor) and own is not None:
+                own.losses.append(each)
+            elif isinstance(each, (np.ndarray, np.generic, float, int)):
+                self._added.append(float(np.sum(each)))
+            else:
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r}: add_loss: loss must be a value that "
+                    f"call() has computed, got {each!r}"
+                )
+
+    # --- what it is connected to ---
+
+    @property
+    def input(self) -> Any:
+        """The symbolic tensors of the layer's first call in a graph.
+
+        Raises:
+            AttributeError: it was never called so.
+        """
+        node = calling.first_node(self, "input")
+        return node.args[0] if len(node.args) == 1 else list(node.args)
+
+    @property
+    def output(self) -> Any:
+        """What the layer's first call in a graph gave.
+
+        Raises:
+            AttributeError: as `input`.
+        """
+        return calling.first_node(self, "output").outputs
 
     @property
     def losses(self) -> list[float]:
@@ -433,25 +490,3 @@ class Layer(Weighted, Hinting):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-class Base:
-    """A layer without the `call` that a subclass gave it, as the operation of a node.
-
-    Args:
-        layer: the layer.
-        training: whether it behaves as in training; None: as what is around it does.
-    """
-
-    def __init__(self, layer: Layer, training: bool | None = None) -> None:
-        self.layer = layer
-        self.name = layer.name
-        self.training = training
-
-    def append_to(self, program: Program, x: Value) -> Value:
-        """Append what `lower` says."""
-        with contextlib.nullcontext() if self.training is None else program.fixed(self.training):
-            y = self.layer.lower(program, x)
-        if self.layer.supports_masking and y.mask is None:
-            y.mask = x.mask
-        return y

@@ -13,8 +13,9 @@ from cdl._common.validation import float32, not_yet
 from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy
-from cdl.layers.calling import Calling, is_scripted
+from cdl.layers.calling import is_scripted
 from cdl.layers.running import path_of
+from cdl.layers.tracking import Tracking
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,9 +51,10 @@ def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> 
     return [*args, *list(given.values())[len(args) :]]
 
 
-class Weighted(Calling):
+class Weighted(Tracking):
     """Mixin of layers: weights."""
 
+    name: str
     _trainable: bool
     _building: bool
     _path: str
@@ -264,3 +266,31 @@ class Weighted(Calling):
                 "call build(input_shape) first"
             )
         return sum(int(np.prod(weight.shape)) for weight in self.weights)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Put the weights that no layer within holds into a store, by "0", "1" ...
+
+        A subclass may override this, and `load_own_variables` with it.
+
+        Args:
+            store: a mapping from names to arrays.
+        """
+        trained, others = self._sorted_variables()
+        for i, weight in enumerate([*trained, *others]):
+            store[str(i)] = weight.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Assign what `save_own_variables` put there.
+
+        Raises:
+            ValueError: another number of arrays, or another shape.
+        """
+        trained, others = self._sorted_variables()
+        own = [*trained, *others]
+        if len(store) != len(own):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: the file must have {len(own)} variables, "
+                f"got {len(store)}"
+            )
+        for i, weight in enumerate(own):
+            weight.assign(np.asarray(store[str(i)]))

@@ -19,7 +19,8 @@ from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl.data import as_numeric, brief
 from cdl.layers import Layer
-from cdl.layers.calling import is_scripted
+from cdl.layers.calling import is_scripted, prepare, trace_call, undone_on_failure
+from cdl.layers.in_programs import append
 from cdl.models.graph import ModelGraph, check_samples_first, wire
 from cdl.trainers.compile_utils import up_to
 from cdl.trainers.signature import Info, Signature, flat, names_of_inputs, signature_of_graph
@@ -208,7 +209,7 @@ class FunctionalGraph(Layer):
         """Append the model to a program: from its flat inputs to its flat outputs."""
         args = (tree.pack_sequence_as(self._inputs_struct, values),)
         specs: Any = ((self._inputs_struct,), {})
-        return tree.flatten(self._append(program, specs, args, {}))
+        return tree.flatten(append(self, program, specs, args, {}))
 
     def lower(self, program: Program, x: Any) -> Any:
         """Append the graph, from values nested as the inputs are."""
@@ -323,9 +324,9 @@ class FunctionalGraph(Layer):
             tensor.name = spec.name
 
     def _first_trace(self, specs: Any) -> graphs.Graph:
-        with self._undone_on_failure():
-            self._prepare((specs,), {})
-            graph: graphs.Graph = self._traced((specs,), {}, False)
+        with undone_on_failure(self):
+            prepare(self, (specs,), {})
+            graph = trace_call(self, (specs,), {}, False)
         if not graphs.tensors_in(graph.outputs):
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: call() must return symbolic values, got "

@@ -12,9 +12,10 @@ from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
-from cdl.layers import Layer
+from cdl.layers import Layer, calling
 from cdl.layers.call_arguments import parameters_of
 from cdl.layers.calling import is_scripted
+from cdl.layers.on_arrays import run_script
 from cdl.models.functional_graph import FunctionalGraph
 from cdl.models.serialization import Configured
 from cdl.models.summary import html_of, print_summary
@@ -216,12 +217,12 @@ class Model(Configured, FunctionalGraph):
         """
         arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
         if not arrays and graph.tensors_in((args, kwargs)):
-            return self._note(args, kwargs)
+            return calling.record_call(self, args, kwargs)
         if not arrays:
-            self._check_arguments(args, kwargs)
+            calling.check_arguments(self, args, kwargs)
             more = any(not isinstance(each, bool) and each is not None for each in args[1:])
             if (more or kwargs.keys() - _OF_MODELS.keys()) and is_scripted(type(self)):
-                return self._run_script(args, kwargs, build=False)
+                return run_script(self, args, kwargs, build=False)
         return self._on_data(*args, **kwargs)
 
     def _arguments(self) -> Iterable[str]:

@@ -13,7 +13,7 @@ from cdl._ir.program import Program, Value
 from cdl._tracing.graph import KerasTensor
 from cdl.data import brief
 from cdl.layers import InputLayer, Layer
-from cdl.layers.calling import STACKS
+from cdl.layers.calling import STACKS, undone_on_failure
 from cdl.models.functional import Functional
 from cdl.models.model import Model
 from cdl.trainers.signature import Info, flat, single
@@ -209,7 +209,7 @@ class Sequential(Model):
         """Build the last layer, if its shape is not among those that are known."""
         with self._opened():
             for layer in self._stack[len(shapes) - 1 :]:
-                with layer._undone_on_failure():
+                with undone_on_failure(layer):
                     shapes.append(_shape_through(layer, shapes[-1], builds=True))
                     self._check_one_output(shapes[-1])
             self._finish_build(shapes)
@@ -234,7 +234,7 @@ class Sequential(Model):
                 f"{self.name} has already been configured to use input shape {given}; "
                 f"input_shape must be the same in build(), got {input_shape}"
             )
-        with self._undone_on_failure():
+        with undone_on_failure(self):
             shapes = self._shapes_through(input_shape, builds=True)
         if self._input is None:
             self._input = InputLayer(batch_shape=shapes[0])

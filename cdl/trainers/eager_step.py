@@ -32,7 +32,7 @@ class Calls:
         variables: Iterable[Variable] = (),
         traced: Collection[int] = (),
     ) -> None:
-        self._calls: list[tuple[Any, str, Any]] = []
+        self._calls: list[tuple[Any, Callable[..., Any], Any]] = []
         self._places: dict[int, int] = {}  # which output a value is, by its number
         penalized = [each for each in variables if id(each) in traced]
         self._penalized = [
@@ -40,13 +40,13 @@ class Calls:
             for each in penalized
             if each.regularizer is not None and regularizers.compiled(each.regularizer) is None
         ]
-        for owner, method, arguments in program.calls or ():
+        for owner, function, arguments in program.calls or ():
             for value in tree.flatten(arguments):
                 if isinstance(value, Value) and value.index not in self._places:
                     self._places[value.index] = len(program.outputs)
                     program.output(program.emit("stop", (value,), value.shape))
             # No engine knows its model, so that memory goes with the last reference to that.
-            self._calls.append((weakref.ref(owner), method, arguments))
+            self._calls.append((weakref.ref(owner), function, arguments))
 
     def __bool__(self) -> bool:
         return bool(self._calls or self._penalized)
@@ -61,12 +61,12 @@ class Calls:
         def array(leaf: Any) -> Any:
             return output(self._places[leaf.index]) if isinstance(leaf, Value) else leaf
 
-        for reference, method, arguments in self._calls:
+        for reference, function, arguments in self._calls:
             owner = reference()
             if owner is None:
                 continue
             kept = [(each, each.numpy()) for each in owner.weights]
-            getattr(owner, method)(**tree.map_structure(array, arguments))
+            function(owner, **tree.map_structure(array, arguments))
             for variable, value in kept:  # the program assigns what the code has assigned
                 if not np.array_equal(variable.numpy(), value, equal_nan=True):
                     variable.assign(value)

@@ -377,7 +377,7 @@ class _Step:
         self._penalized = frozenset(map(id, model.trainable_variables))
         if self.program.calls is not None:
             given = given_to_loss(model, batch, self.program.training)
-            self.program.calls.append((model, "compute_loss", given))
+            self.program.calls.append((model, type(model).compute_loss, given))
         before = list(self.program.instructions)
         try:
             loss, asked = lower_own_loss(model, self.program, batch, self.program.training)

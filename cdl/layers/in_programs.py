@@ -1,0 +1,120 @@
+"""What a layer's call becomes in a program: instructions, the activity's penalty, a mask."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._ir.program import Program
+from cdl._tracing.graph import KerasTensor
+from cdl.layers import masks
+from cdl.layers.activities import penalized
+from cdl.layers.call_arguments import parameters_of
+from cdl.layers.calling import trace_call
+from cdl.layers.on_arrays import run_script
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Value
+    from cdl.layers.layer import Layer
+
+
+def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
+    """Append a call: the layer's instructions, its activity penalty, its mask.
+
+    Args:
+        layer: the layer.
+        program: to which it is appended.
+        specs: the arguments and the named ones, with symbolic tensors.
+        args: the arguments, with values of the program.
+        kwargs: likewise, by name; `training` holds for this layer alone.
+    """
+    training = kwargs.get("training")
+    with contextlib.nullcontext() if training is None else program.fixed(bool(training)):
+        if layer._scripts(*specs):
+            y = _append_script(layer, program, specs, args, kwargs)
+        else:
+            if isinstance(args[0], np.ndarray):
+                args = (program.constant(args[0]), *args[1:])
+            more = {
+                name: each
+                for name, each in kwargs.items()
+                if name != "training" and each is not None
+            }
+            y = layer.lower(program, args[0], **more)
+        first = specs[0][0] if specs[0] else None
+        if program.watched is not None:
+            values = [each for each in tree.flatten(y) if masks.is_value(each)]
+            program.watched += [(layer, each) for each in values]
+        masks.of_outputs(layer, program, first, args[0] if args else None, y)
+        if layer.activity_regularizer is None:
+            return y
+        owner, penalty = f"{type(layer).__name__} {layer.name!r}", layer.activity_regularizer
+        return tree.map_structure(lambda each: penalized(owner, penalty, program, each), y)
+
+
+def specs_of(arguments: Any) -> Any:
+    """Arguments with a symbolic tensor for each value of a program."""
+    return tree.map_structure(_spec, arguments) if arguments else arguments
+
+
+def _spec(leaf: Any) -> Any:
+    if not masks.is_value(leaf):
+        return leaf
+    return KerasTensor(leaf.shape, lead=0) if leaf.shared else KerasTensor((None, *leaf.shape))
+
+
+def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
+    args_of, kwargs_of = specs
+    names = parameters_of(type(layer).call)
+    if any(name.endswith("mask") for name in names):
+
+        def mask_of(v: Any) -> Any:
+            return getattr(v, "mask", None) if masks.is_value(v) else None
+
+        told = masks.arguments(names, args, kwargs, mask_of, masks.is_value)
+        if any(masks.is_value(mask) for mask in tree.flatten(told)):
+            kwargs_of = {**kwargs_of, **_map(masks.tensor_of, told)}
+            kwargs = {**kwargs, **_map(lambda mask: masks.as_tensor(program, mask), told)}
+    values = [v for v in tree.flatten((args, kwargs)) if masks.is_value(v)]
+    graph = trace_call(layer, args_of, kwargs_of, program.training)
+    calls, program.calls = program.calls, None  # what it calls, it calls itself
+    if calls is not None:
+        given = {"args": args, "kwargs": {**kwargs, "training": program.training}}
+        calls.append((layer, run_script, given))
+    try:
+        return graph.lower(program, values)
+    finally:
+        program.calls = calls
+
+
+def _map(function: Callable[[Any], Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Masks, nested by argument, put through a function; None as it is."""
+    found: dict[str, Any]
+    found = tree.map_structure(lambda mask: None if mask is None else function(mask), told)
+    return found
+
+
+class WithoutCall:
+    """A layer without the `call` that a subclass gave it, as the operation of a node.
+
+    Args:
+        layer: the layer.
+        training: whether it behaves as in training; None: as what is around it does.
+    """
+
+    def __init__(self, layer: Layer, training: bool | None = None) -> None:
+        self.layer = layer
+        self.name = layer.name
+        self.training = training
+
+    def append_to(self, program: Program, x: Value) -> Value:
+        """Append what `lower` says."""
+        with contextlib.nullcontext() if self.training is None else program.fixed(self.training):
+            y = self.layer.lower(program, x)
+        if self.layer.supports_masking and y.mask is None:
+            y.mask = x.mask
+        return y

@@ -1,0 +1,88 @@
+"""A layer's call on arrays: a program of its own, or the user's `call` as it stands."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._ir.program import Program
+from cdl._tracing import eager
+from cdl.data import as_numeric
+from cdl.layers.call_arguments import check_positions, parameters_of, takes
+from cdl.layers.calling import no_masks, prepare, undone_on_failure
+from cdl.layers.running import as_float32, in_mode, named, training_around
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl.layers.layer import Layer
+
+
+def mask_for(layer: Layer, x: NDArray[Any], mask: Any) -> NDArray[Any]:
+    """A mask as an array with a number for each line of `x`."""
+    owner = f"{type(layer).__name__} {layer.name!r}"
+    if not layer.takes_mask:
+        raise TypeError(f"{owner}: mask must be None, since the layer does not look at it")
+    given = as_numeric(mask, f"{owner}: mask")
+    fits = given.ndim == x.ndim - 1
+    pairs = zip(given.shape, x.shape[:-1], strict=False)
+    if not fits or any(n not in (1, m) for n, m in pairs):
+        raise ValueError(
+            f"{owner}: mask must have shape {x.shape[:-1]}, one axis less than the inputs, "
+            f"got {given.shape}"
+        )
+    return np.broadcast_to(given, x.shape[:-1])
+
+
+def runner_of(layer: Layer, arrays: list[NDArray[Any]], training: bool) -> eager.Runner:
+    """The program of a call on such arrays."""
+    x = arrays[0]
+    program = Program(training)
+    value = program.input(x.shape[1:])
+    if len(arrays) > 1:
+        value.mask = program.input((*x.shape[1:-1], 1))
+    program.output(layer.append_to(program, value))
+    return eager.Runner(program.fused(training), training)
+
+
+def run_script(
+    layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], build: bool = True
+) -> Any:
+    """What the user's `call` gives for arrays; the first time builds the layer.
+
+    Args:
+        layer: of a class of the user's.
+        args: of the call.
+        kwargs: likewise.
+        build: False for a model, all of whose layers build themselves.
+    """
+    args, kwargs = as_float32(args), as_float32(kwargs)
+    check_positions(f"{type(layer).__name__} {layer.name!r}", args)
+    with undone_on_failure(layer):
+        if build:
+            prepare(layer, args, kwargs)
+        kwargs |= no_masks(layer, args, kwargs)
+        training = kwargs.pop("training", training_around())
+        if takes(type(layer), "training"):
+            default = parameters_of(type(layer).call)["training"].default
+            if training is None and default is not inspect.Parameter.empty:
+                training = default
+            kwargs["training"] = training
+        layer._added = []
+        with named(layer), in_mode(training):
+            outputs = layer.call(*args, **kwargs)
+        _penalize(layer, outputs)
+        return outputs
+
+
+def _penalize(layer: Layer, outputs: Any) -> None:
+    """Keep the penalty of what a call on arrays gave, by sample, for `losses`."""
+    if layer.activity_regularizer is None:
+        return
+    layer._activity = 0.0
+    for each in tree.flatten(outputs):
+        if len(each):
+            layer._activity += float(layer.activity_regularizer(each)) / len(each)
