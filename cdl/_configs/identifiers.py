@@ -1,4 +1,4 @@
-"""Families of classes and functions that are found by their Keras names.
+"""Registries of classes and functions, found by their Keras names.
 
 A `Registry` is one dictionary from every accepted name to the thing that it means. Classes enter it
 by a decorator where they are defined, so that adding one touches no list; `get`, `serialize` and

@@ -38,7 +38,7 @@ class Program:
         self.outputs: list[Value] = []
         self.reports: list[Instruction] = []
         self.training = training
-        # Metrics that traced code shows values to, by the id of the report; None: nobody looks.
+        # Metrics to which traced code reports values, by the id of the report; or None.
         self.observed: dict[int, Any] | None = None
         # What each layer gives, for who looks for the one that fails; None: nobody does.
         self.watched: list[tuple[Any, Value]] | None = None

@@ -1,7 +1,7 @@
-"""Term: a tensor while a program is made of a graph.
+"""LoweredTensor: a tensor while a graph is lowered to a program.
 
-Functions of `cdl.ops` that are made of others, such as a norm, are run on terms: each function that
-they call appends its instructions at once.
+Functions of `cdl.ops` that are made of others, such as a norm, are run on lowered tensors: each
+function that they call appends its instructions at once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _local = threading.local()
 
 
 class LoweredTensor(ArrayMethods):
-    """A value of a program, and the tensor that it is.
+    """A value of a program with the shape and dtype of its tensor.
 
     Args:
-        value: of the program.
-        spec: its shape and dtype, as Python code sees it.
-        variable: the weight that it is, if it is one.
+        value: the value of the program.
+        spec: shape and dtype, as Python code sees them.
+        variable: the weight that the value holds, or None.
     """
 
     __slots__ = ("spec", "value", "variable")

@@ -72,7 +72,7 @@ def map_args(function: Callable[[Any], Any], args: tuple[Any, ...]) -> tuple[Any
 
 
 def map_kwargs(function: Callable[[Any], Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Likewise, of arguments by name."""
+    """The keyword arguments with the function applied to each leaf."""
     return {name: tree.map_structure(function, arg) for name, arg in kwargs.items()}
 
 

@@ -85,7 +85,7 @@ class CallbackList(Listed):
 
     @property
     def only_keep_history(self) -> bool:
-        """Whether nobody but a plain History is here, which needs nothing while it is called."""
+        """Whether the list holds a plain History alone, whose hooks need not be called."""
         return [type(callback) for callback in self.callbacks] == [History]
 
     def wants_batches(self, run: str) -> bool:

@@ -12,7 +12,7 @@ from cdl.data.arrays import brief
 from cdl.data.py_dataset import PyDataset, in_order
 from cdl.random import pythons
 
-# What is all there has one of these.
+# Methods of objects that hold all their rows at once, and so are no streams.
 _OF_ARRAYS = ("__array__", "__dlpack__", "__dataframe__", "to_numpy", "toarray")
 
 

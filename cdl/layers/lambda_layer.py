@@ -232,7 +232,7 @@ class _Hosted:
     """A Lambda as the core calls it.
 
     Args:
-        layer: it.
+        layer: the Lambda.
         untraced: why it is not compiled.
     """
 

@@ -17,7 +17,7 @@ _clock = itertools.count()  # ticks where a layer is made, and where one may be 
 class Tracking:
     """Mixin of layers: what stands in the attributes, in the order in which it was put there."""
 
-    _made: int = 0  # when
+    _made: int = 0  # the order of creation among all layers
     _weights: list[Variable]
     _frozen: set[Variable]
     built: bool

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Shown:
-    """The operation of a node that shows something to a metric.
+    """The operation of a node that reports values to a metric.
 
     Args:
         metric: the metric.

@@ -1,4 +1,4 @@
-"""How operations are found in the modules in which Keras has them as well."""
+"""The functions of `cdl.ops` under the submodules that Keras has: `cdl.ops.nn.relu`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,11 @@ from cdl._tracing import operation
 
 
 def lookups(home: str, *others: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """A module's `__getattr__` and `__dir__`: they find the operations of that home in `cdl.ops`.
+    """`__getattr__` and `__dir__` of a submodule, which look its functions up in `cdl.ops`.
 
     Args:
-        home: of the rows: "numpy", "nn".
-        others: functions of another home that Keras has in this one too.
+        home: the submodule: "numpy", "nn".
+        others: functions of other submodules that Keras has in this one too.
     """
 
     def is_here(name: str) -> bool:

@@ -290,7 +290,7 @@ class Written(Applying):
 
 
 class Familiar(Written):
-    """The part of an optimizer that has these names."""
+    """Private names of Keras's optimizers that classes of users read."""
 
     @property
     def _trainable_variables(self) -> list[Variable]:

@@ -16,7 +16,7 @@ class Tensor(np.ndarray[Any, np.dtype[Any]]):
 
 
 def tensors(result: Any) -> Any:
-    """Arrays and numbers in a result as such as have `numpy()`; all else as it is."""
+    """A result whose arrays and numbers have a method `numpy()`."""
     if isinstance(result, (np.ndarray, np.generic)) and not isinstance(result, Tensor):
         return np.asarray(result).view(Tensor)
     if type(result) in (list, tuple):

@@ -29,7 +29,7 @@ class WholeBatches:
     """The gradient of a loss of the user's in Python, where it can be traced for a whole batch.
 
     Args:
-        loss: it.
+        loss: the user's loss.
     """
 
     def __init__(self, loss: Loss) -> None:

@@ -57,7 +57,7 @@ BY_NAME = ": give metrics by name, metrics=[...]"  # they come after loss_weight
 
 
 def _alike(nest: Any, given: Any) -> Any:
-    """What is nested as the outputs are, as a list of one element each; all else as it is."""
+    """`given` as a list with one element an output if it is nested as the outputs are."""
     found = up_to(nest, given)
     return given if found is None else found
 

@@ -33,7 +33,7 @@ class EpochIterator(Protocol):
         engine: what runs them: an Engine, or OwnSteps in its place.
         target: batches of an epoch, None if nobody knows.
         arrays: the data, or those of the last batch if they come batch by batch.
-        goes_alone: whether `run_epochs` can run many epochs in a call.
+        runs_fused: whether `run_epochs` can run many epochs in a call.
     """
 
     engine: Any
@@ -42,7 +42,7 @@ class EpochIterator(Protocol):
 
     @property
     def runs_fused(self) -> bool:
-        """See above."""
+        """Whether `run_epochs` can run many epochs in one call of the core."""
 
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
         """Run up to `n` epochs without a break, at least one; `logs` gets those of each.

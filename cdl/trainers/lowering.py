@@ -25,7 +25,7 @@ Rows = tuple[tuple[int, ...] | None, ...]
 
 
 class Form(NamedTuple):
-    """What a program depends on, of the data.
+    """The properties of the data on which a program depends.
 
     Attributes:
         weights: shape of one row's sample weights, output by output: one number, or one a line;
@@ -40,7 +40,7 @@ class Form(NamedTuple):
 
     @property
     def key(self) -> Any:
-        """The same, to be looked up by."""
+        """A hashable key of the form, for the executor cache."""
         return self if self.nest is None else (*self[:2], repr(self.nest))
 
 

@@ -1,4 +1,4 @@
-"""Predictions: at the core's pace if nobody looks, by batches if somebody does.
+"""Predictions: in one call of the core, or batch by batch where callbacks or a bar want it.
 
 Outputs are lists with one array an output of the model, until the model packs them for its user.
 """

@@ -288,14 +288,14 @@ def labels(what: str, kind: str, names: Sequence[str]) -> list[str]:
 
 
 class Signature(NamedTuple):
-    """What the symbolic inputs and outputs of a model come to.
+    """The inputs and outputs of a model as flat, named lists.
 
     Attributes:
-        of: the structures that these are found of.
-        inputs: infos, in the order of the flat structure.
-        outputs: likewise.
-        input_names: by which dicts of data mean them.
-        output_names: likewise.
+        of: the nested structures of inputs and outputs from which the lists are made.
+        inputs: name, shape and dtype of each input, in the order of the flat structure.
+        outputs: name, shape and dtype of each output, in the order of the flat structure.
+        input_names: the keys of the inputs in dicts of data.
+        output_names: the keys of the outputs in dicts of targets, losses and metrics.
         output_nest: the names of the outputs, nested as these are.
         one: whether the input is one tensor and no list or dict.
         nested: whether it is a structure within a structure.

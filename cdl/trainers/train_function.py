@@ -40,8 +40,8 @@ class Engine:
         variables: the weights that training changes.
         rows: the most rows of a batch, until a larger one comes.
         training: whether `run` trains.
-        key: by which ExecutorCache knows it.
-        only: names of what is to be in the logs, in order; None for all.
+        key: the engine's key in the ExecutorCache.
+        only: names of the values that the logs hold, in order; None for all.
     """
 
     def __init__(

@@ -14,6 +14,16 @@
  * one thread. Ops that say `mixes` may have values of both kinds; their functions are called even
  * for no samples, so that a thread that has none can take its part of what all have made
  * (products/blocks.h).
+ *
+ * Words, the same in all of csrc/:
+ *   sample    one element of the batch axis; row: its place in an array
+ *   line      a vector along the last axis of a sample, `width` numbers, padded to `ld`
+ *   value     a tensor of the program; node: an operation with its values and weights
+ *   shared    without a batch axis: one value for all samples
+ *   producer  the node whose output a value is; users: the nodes that read it
+ *   gradient  of the loss by a value; external if the caller gives it
+ *   panel     a block of a matrix in the order in which the micro-kernel reads it
+ *   stage     a part of a pass at whose end all threads wait for each other
  */
 #ifndef CDL_OPS_OP_H
 #define CDL_OPS_OP_H
@@ -52,9 +62,9 @@ struct cdl_tensor {
     float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
     const struct cdl_tensor *grad_owner; /* of `grad`: itself, or what a fork adds it to */
-    struct cdl_node *giver;              /* whose output it is; NULL: it is the caller's */
-    int readers;                         /* how often nodes read it */
-    bool pulled;                         /* its gradient comes from the caller */
+    struct cdl_node *producer;           /* whose output it is; NULL: it is the caller's */
+    int users;                           /* how often nodes read it */
+    bool pulled;                         /* its gradient is external */
     bool offered, needed; /* some reader could give it a gradient; one does, since it is wanted */
 };
 

@@ -75,11 +75,11 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     node->n_out = def->n_out;
     for (int i = 0; i < def->n_in; i++) {
         node->in[i] = &program->values[def->in[i]];
-        node->in[i]->readers++;
+        node->in[i]->users++;
     }
     for (int i = 0; i < def->n_out; i++) {
         node->out[i] = &program->values[def->out[i]];
-        node->out[i]->giver = node;
+        node->out[i]->producer = node;
     }
     for (int i = 0; i < def->n_out && node->op->passes_on && node->n_in; i++)
         program->values[def->out[i]].owner = node->in[0]->owner;

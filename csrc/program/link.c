@@ -28,7 +28,7 @@ static void link_backward(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
         for (int k = 0; k < node->n_in && node->has_dy; k++) {
-            const struct cdl_node *before = node->in[k]->giver;
+            const struct cdl_node *before = node->in[k]->producer;
             const bool wanted = before && (cdl_node_gives(before) || cdl_node_trains(before));
             node->needs[k] = wanted && can_give(node, k);
             node->in[k]->needed |= node->needs[k];
@@ -39,8 +39,8 @@ static void link_backward(struct cdl_program *program) {
         node->dx_activation = CDL_ACTIVATION_linear;
         if (!node->needs[0] || !node->op->applies_gradient || !node->op->applies_gradient(node))
             continue;
-        struct cdl_node *before = node->in[0]->giver;
-        if (before->op->absorbs_gradient && node->in[0]->readers == 1) {
+        struct cdl_node *before = node->in[0]->producer;
+        if (before->op->absorbs_gradient && node->in[0]->users == 1) {
             node->dx_activation = (int)before->attribute[0];
             node->dx_row_param = before->row_param;
             before->dy_is_dz = true;
@@ -82,7 +82,7 @@ static void link_shared(struct cdl_program *program) {
         struct cdl_node *node = &program->nodes[i];
         bool any_in = false, all = true, any_out = false, once = true;
         for (int k = 0; k < node->n_in; k++) {
-            const struct cdl_node *before = node->in[k]->giver;
+            const struct cdl_node *before = node->in[k]->producer;
             any_in |= !node->in[k]->shared;
             once &= before && before->once;
         }
@@ -117,7 +117,7 @@ static void link_rows(struct cdl_program *program) {
     const struct cdl_node *first = program->nodes;
     if (program->n_nodes == 0 || program->n_inputs == 0 || first->op != &cdl_op_dense) return;
     const struct cdl_tensor *x = program->inputs[0];
-    bool alone = first->in[0] == x && x->readers == 1 && x->lines == 1 && !x->shared;
+    bool alone = first->in[0] == x && x->users == 1 && x->lines == 1 && !x->shared;
     for (int i = 0; i < program->n_outputs; i++) alone &= program->outputs[i]->owner != x;
     program->reads_rows = alone && !first->shared && !first->once;
 }
