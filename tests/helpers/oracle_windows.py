@@ -200,15 +200,33 @@ def pool_backward(o, i):
         dx[at] += (part * gradient[:, None]).reshape(window.shape)
 
 
+def as_batch(formula):
+    """The formula, also of values that all samples share: they are a batch of one."""
+
+    def run(o, i):
+        if not i.outputs[0].shared:
+            formula(o, i)
+            return
+        ends = [*i.inputs, *i.outputs]
+        both = o.values, getattr(o, "value_gradients", {})
+        for arrays in both:
+            arrays.update({v: arrays[v][None] for v in ends if v in arrays})
+        formula(o, i)
+        for arrays in both:
+            arrays.update({v: arrays[v][0] for v in ends if v in arrays})
+
+    return run
+
+
 FORWARD = {
-    "conv": conv_forward,
-    "conv_transpose": conv_transpose_forward,
-    "depthwise_conv": depthwise_conv_forward,
-    "pool": pool_forward,
+    "conv": as_batch(conv_forward),
+    "conv_transpose": as_batch(conv_transpose_forward),
+    "depthwise_conv": as_batch(depthwise_conv_forward),
+    "pool": as_batch(pool_forward),
 }
 BACKWARD = {
-    "conv": conv_backward,
-    "conv_transpose": conv_transpose_backward,
-    "depthwise_conv": depthwise_conv_backward,
-    "pool": pool_backward,
+    "conv": as_batch(conv_backward),
+    "conv_transpose": as_batch(conv_transpose_backward),
+    "depthwise_conv": as_batch(depthwise_conv_backward),
+    "pool": as_batch(pool_backward),
 }

@@ -65,6 +65,23 @@ class RandomGraph:
         bias = weight(self.normal(n)) if self.rng.integers(2) else None
         return dense(self.program, x, random_weight(self.rng, x.shape[-1], n), bias)
 
+    def step_conv(self):
+        """Lines as an image of one axis, of as many places or one less."""
+        x = self.pick(lambda v: len(v.shape) == 2)
+        if x is None:
+            return None
+        size, n = int(self.rng.integers(1, 3)), self.choose(WIDTHS)
+        kernel = weight(self.normal(size, x.shape[1], n) / x.shape[1])
+        places = x.shape[0] - int(self.rng.integers(size)) if x.shape[0] > 1 else x.shape[0]
+        numbers = size, 1, 1, 0, 1
+        return self.program.emit("conv", [x], (places, n), (kernel, None), numbers=numbers)
+
+    def step_pool(self):
+        x = self.pick(lambda v: len(v.shape) == 2)
+        if x is None:
+            return None
+        return self.program.emit("pool", [x], x.shape, numbers=(2, 1, 1, 1), kind="mean")
+
     def step_activation(self):
         return activation(self.program, self.pick(), self.choose(("tanh", "sigmoid", "softplus")))
 
