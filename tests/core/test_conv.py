@@ -194,3 +194,18 @@ def test_a_gradient_is_clipped_by_the_norm_of_what_is_no_pad(name, way, isa):
     executor.backward(rng.normal(size=(3, *program.outputs[0].shape)).astype(np.float32), 1.0, 0)
     for gradient in kept(optimizer).values():
         np.testing.assert_allclose(np.linalg.norm(gradient), 1e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_windows_that_lie_anywhere(seed):
+    """Also such as no layer makes: before or behind the image, beyond it, of any stride."""
+    rng = np.random.default_rng(seed)
+    axes = int(rng.integers(1, 4))
+    case = Case(tuple(rng.integers(1, 9 - axes, axes)), *rng.choice([1, 2, 3, 5, 17, 33], 2), 1)
+    case.size, case.map = (tuple(rng.integers(1, 5, axes)) for _ in range(2))
+    stride, dilation = rng.integers(1, 5, axes), rng.integers(1, 4, axes)
+    before = rng.integers(-2, 6, axes)
+    numbers = np.stack([case.size, stride, dilation, before], 1)
+    case.numbers = [int(n) for n in numbers.ravel()]
+    check(case.program(), 3)
+    check(case.turned(), 3)
