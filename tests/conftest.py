@@ -11,6 +11,8 @@ import pytest
 import cdl
 from cdl._common import clock as common_clock
 
+HANGS = 500  # seconds after which a process is not slow, whatever else the machine does
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--slow` runs the tests marked `slow`, and only those."""
@@ -68,7 +70,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         if len(arguments) == 1:
             arguments = ("-c", *arguments)
         kwargs.setdefault("cwd", tmp_path)
-        kwargs.setdefault("timeout", 100)
+        kwargs.setdefault("timeout", HANGS)
         done = subprocess.run(
             [sys.executable, "-W", "error", *arguments],
             capture_output=True,
@@ -104,7 +106,7 @@ def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             cwd=cwd,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=HANGS,
             check=False,
         )
 

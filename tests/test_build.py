@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.builds, pytest.mark.timeout(400)]  # compiles all of the core, twice
+pytestmark = [pytest.mark.builds, pytest.mark.timeout(2000)]  # compiles all of the core, twice
 NOT_SOURCES = (".*", "build", "dist", "*.so", "*.egg-info", "__pycache__", "demo.png")
 
 

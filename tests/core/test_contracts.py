@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-pytestmark = [pytest.mark.builds, pytest.mark.timeout(400)]  # compiles all of the core
+pytestmark = [pytest.mark.builds, pytest.mark.timeout(2000)]  # compiles all of the core
 FLAGS = ["-std=c11", "-O0", "-g0", "-Wall", "-Wextra", "-Wno-format-zero-length", "-pthread"]
 
 

@@ -50,7 +50,7 @@ def test_each_model_learns_its_own_data_with_its_own_options():
 
 
 def test_workers_train_at_the_same_time():
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=500)
     meet = [LambdaCallback(on_train_begin=lambda logs: meeting.wait())]
     nets = [model(0), model(1)]
     cdl.train_many([(net, X, Y, {"callbacks": meet}) for net in nets], workers=2)
@@ -87,7 +87,7 @@ def test_interrupt_stops_a_job_that_is_still_looking_at_its_data():
 
         def __array__(self, dtype=None, copy=None):
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            for _ in range(2000):
+            for _ in range(30_000):
                 if net.stop_training:
                     break
                 time.sleep(0.01)
