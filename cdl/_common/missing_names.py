@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _FLOAT32 = "it computes in float32 only"
-_IMAGES = "it has nothing for images"
+_IMAGES = "it has no preprocessing of images yet"
 _PILLOW = "Pillow or scikit-image beforehand, or in a utils.PyDataset batch by batch"
 _IN_CALL = "in the call of a layer of your own"
 
@@ -13,10 +13,6 @@ _IN_CALL = "in the call of a layer of your own"
 # The first pattern that fits counts.
 REASONS = {
     # --- layers ---
-    r"layers\.((Separable|Depthwise)Conv(olution)?\d.*|Conv(olution)?\dDTranspose)": (
-        "it has no such convolutions yet",
-        "layers.Conv1D, layers.Conv2D and layers.Conv3D",
-    ),
     r"layers\.(Conv)?(LSTM|GRU|RNN|SimpleRNN|StackedRNN|Bidirectional|CuDNN).*": (
         "it has no recurrent layers yet",
         "layers.Flatten and layers.Dense on windows of a fixed length, "
@@ -27,10 +23,6 @@ REASONS = {
         "layers.Dense and all others that work along the last axis, without a wrapper: they take "
         "inputs of any rank",
     ),
-    r"layers\.(Adaptive(Max|Average)Pooling\dD)": (
-        "it has no pooling to a size yet",
-        "layers.GlobalMaxPooling2D and layers.GlobalAveragePooling2D, also of 1D and 3D",
-    ),
     r"layers\.(MultiHead|GroupQuery|Additive)?Attention": (
         "it has no layers of attention yet",
         f"ops.dot_product_attention {_IN_CALL}, between layers.Dense or layers.EinsumDense",
@@ -39,10 +31,6 @@ REASONS = {
         "it has no layers that look up strings and numbers",
         "sklearn.preprocessing.OrdinalEncoder or pandas.factorize beforehand, then "
         "layers.Embedding or layers.CategoryEncoding",
-    ),
-    r"layers\.(UpSampling|ZeroPadding|Cropping)\dD": (
-        "",
-        f"ops.repeat, ops.pad and slices such as x[:, 1:-1] {_IN_CALL}",
     ),
     r"layers\.(Rand.*|AugMix|AutoContrast|CenterCrop|ContrastLimited.*|CutMix|Equalization"
     r"|MaxNumBoundingBoxes|MixUp|Resizing|Solarization)": (
@@ -131,11 +119,6 @@ REASONS = {
     ),
     r"Function|Operation": ("", "Model(inputs, outputs), layers.Layer, functions of cdl.ops"),
     # --- ops ---
-    r"ops\.(nn\.)?((depthwise_|separable_)?conv(_transpose)?|fold|unfold|depth_to_space"
-    r"|space_to_depth|(adaptive_)?(average|max)_pool)": (
-        "it has no convolutions and windows yet",
-        "ops.reshape, ops.transpose, ops.max and ops.mean",
-    ),
     r"ops\.(nn\.)?ctc_(loss|decode)": (
         "",
         "losses.CTC; ops.argmax of the predictions gives the best path",

@@ -158,6 +158,10 @@ class Program:
         """The "sum", "mean", "max" or "min" over the samples of the batch, as a shared value."""
         return self.emit("over_rows", (value,), value.shape, shared=True, kind=kind)
 
+    def is_assigned(self, variable: Variable) -> bool:
+        """Whether a weight has been assigned, so that it is no longer what it was."""
+        return id(variable) in self._assigned
+
     def assign(self, variable: Variable, value: Value) -> None:
         """A weight becomes a shared value when the batch is through, in training and evaluation.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from cdl._ir.emit import permute, pick
+
 if TYPE_CHECKING:
     from cdl._ir.instruction import Value
     from cdl._ir.program import Program
@@ -60,12 +62,68 @@ class Window(NamedTuple):
         return [number for axis in axes for number in axis]
 
 
+class Transposed(NamedTuple):
+    """A window of which each place of an image gives numbers to all places that it sees.
+
+    Attributes:
+        window: how the places that it is given to would see the image.
+        output_padding: how much larger than it must be the result is along each axis; None for
+            size * stride with "same", and with "valid" for room for a stride behind each place.
+    """
+
+    window: Window
+    output_padding: Sizes | None = None
+
+    def map(self, image: Sequence[int | None]) -> OpenSizes:
+        """The sizes of the result for an image; one below 1 has no places."""
+        _, strides, _, padding = self.window
+        numbers = self.window.reach(), strides, self.output_padding or (0,) * len(strides)
+        if padding == "valid":
+            if self.output_padding is None:
+                return each_known(lambda n, ke, s, _: (n - 1) * s + max(ke, s), image, *numbers)
+            return each_known(lambda n, ke, s, more: (n - 1) * s + ke + more, image, *numbers)
+        if self.output_padding is None:
+            return each_known(lambda n, ke, s, _: n * s, image, *numbers)
+        return each_known(lambda n, ke, s, more: (n - 1) * s + ke % 2 + more, image, *numbers)
+
+    def before(self) -> Sizes:
+        """How far before the result the places begin that the first number is given to."""
+        reach, strides = self.window.reach(), self.window.stride
+        if self.window.padding == "valid":
+            return (0,) * len(reach)
+        if self.output_padding is None:
+            return tuple(max((ke - s) // 2, 0) for ke, s in zip(reach, strides, strict=True))
+        totals = [ke + ke % 2 - 2 + n for ke, n in zip(reach, self.output_padding, strict=True)]
+        return tuple(
+            ke - 1 - min((n + 1) // 2, ke - 1) for ke, n in zip(reach, totals, strict=True)
+        )
+
+
 def each_known(
     function: Callable[..., int], sizes: Sequence[int | None], *numbers: Sequence[int]
 ) -> OpenSizes:
     """What a function gives for each size and the numbers of its axis; None where no size is."""
     axes = zip(sizes, *numbers, strict=True)
     return tuple(None if size is None else function(size, *rest) for size, *rest in axes)
+
+
+def with_channels_last(
+    program: Program, x: Value, data_format: str, emit: Callable[[Value], Value], leading: int = 0
+) -> Value:
+    """What `emit` gives for an image with its channels last; brought back to its data format.
+
+    Args:
+        program: where the instructions go.
+        x: the image, (channels, sizes...) if the format is "channels_first".
+        data_format: that of `x` and of the result.
+        emit: appends what gives another image.
+        leading: how many axes the value has in front of those.
+    """
+    if data_format == "channels_last":
+        return emit(x)
+    before, n = range(leading), len(x.shape)
+    y = emit(permute(program, x, [*before, *range(leading + 1, n), leading]))
+    return permute(program, y, [*before, n - 1, *range(leading, n - 1)])
 
 
 def _mapped(window: Window, x: Value) -> tuple[list[int], list[int]]:
@@ -88,7 +146,43 @@ def conv(
     return program.emit("conv", (x,), shape, (kernel, bias), numbers=(*numbers, groups))
 
 
+def conv_transpose(
+    program: Program, x: Value, kernel: Variable, bias: Variable | None, window: Transposed
+) -> Value:
+    """The transposed one, with a kernel of shape (window..., filters, columns), a matrix."""
+    sizes = [n for n in window.map(x.shape[:-1]) if n is not None]
+    numbers = window.window.numbers(window.before())
+    shape = (*sizes, kernel.shape[-2])
+    return program.emit("conv_transpose", (x,), shape, (kernel, bias), numbers=numbers)
+
+
+def depthwise_conv(
+    program: Program, x: Value, kernel: Variable, bias: Variable | None, window: Window
+) -> Value:
+    """A convolution of each column with kernels of its own, of shape (window..., columns, m).
+
+    Column j * m + k of the map comes from column j of the image.
+    """
+    columns, multiplier = kernel.shape[-2:]
+    if multiplier > 1:
+        x = pick(program, x, -1, [j for j in range(columns) for _ in range(multiplier)])
+    sizes, numbers = _mapped(window, x)
+    shape = (*sizes, columns * multiplier)
+    return program.emit("depthwise_conv", (x,), shape, (kernel, bias), numbers=numbers)
+
+
+def pointwise(axes: int) -> Window:
+    """A window of one place."""
+    return Window(*((1,) * axes,) * 3)
+
+
 def pool(program: Program, kind: str, x: Value, window: Window) -> Value:
     """The "max", "mean" or "sum" of what each window sees, column by column."""
     sizes, numbers = _mapped(window, x)
+    return program.emit("pool", (x,), (*sizes, x.shape[-1]), numbers=numbers, kind=kind)
+
+
+def adaptive_pool(program: Program, kind: str, x: Value, sizes: Sequence[int]) -> Value:
+    """The same with windows that share the image among so many places: all that touch each."""
+    numbers = [0, 1, 1, 0] * len(sizes)
     return program.emit("pool", (x,), (*sizes, x.shape[-1]), numbers=numbers, kind=kind)

@@ -75,6 +75,8 @@ class OpDef:
             has the same name.
         prepare: from all arguments of a call to those that everything else sees.
         saved: how Keras writes it down.
+        shape: from all arguments, symbolic tensors among them, to the symbolic result; None if
+            `eager` is tried.
         known_as: Keras's class of the operation.
     """
 
@@ -87,6 +89,7 @@ class OpDef:
         draws: bool = False,
         prepare: Callable[..., tuple[Any, ...]] | None = None,
         saved: Saved | None = None,
+        shape: Callable[..., KerasTensor] | None = None,
     ) -> None:
         self.name = name
         self.eager = eager
@@ -97,6 +100,7 @@ class OpDef:
         self.home = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.HOME
         self.prepare = prepare
         self.saved = saved or Saved()
+        self.shape = shape
         self.known_as = self.saved.known_as or "".join(map(str.capitalize, name.split("_")))
 
     def __reduce__(self) -> tuple[Callable[[str, str], OpDef], tuple[str, str]]:
@@ -165,6 +169,7 @@ def operation(
     draws: bool = False,
     prepare: Callable[..., tuple[Any, ...]] | None = None,
     saved: Saved | None = None,
+    shape: Callable[..., KerasTensor] | None = None,
 ) -> Callable[[F], F]:
     """Makes a function of `cdl.ops` out of a function in NumPy, or one of other such functions.
 
@@ -174,11 +179,12 @@ def operation(
         draws: whether it is recorded in any case; see `OpDef`.
         prepare: see `OpDef`.
         saved: how Keras writes it down, if that does not follow from its name and arguments.
+        shape: how the shape of the result is known without trying it; see `OpDef`.
     """
 
     def decorate(function: F) -> F:
         row = OP_DEFS[function.__name__] = OpDef(
-            function.__name__, function, lower, untraced, draws, prepare, saved
+            function.__name__, function, lower, untraced, draws, prepare, saved, shape
         )
 
         @functools.wraps(function)

@@ -13,6 +13,18 @@ from cdl.layers.convolution.conv import Conv3D as Conv3D
 from cdl.layers.convolution.conv import Convolution1D as Convolution1D
 from cdl.layers.convolution.conv import Convolution2D as Convolution2D
 from cdl.layers.convolution.conv import Convolution3D as Convolution3D
+from cdl.layers.convolution.conv_transpose import Conv1DTranspose as Conv1DTranspose
+from cdl.layers.convolution.conv_transpose import Conv2DTranspose as Conv2DTranspose
+from cdl.layers.convolution.conv_transpose import Conv3DTranspose as Conv3DTranspose
+from cdl.layers.convolution.conv_transpose import Convolution1DTranspose as Convolution1DTranspose
+from cdl.layers.convolution.conv_transpose import Convolution2DTranspose as Convolution2DTranspose
+from cdl.layers.convolution.conv_transpose import Convolution3DTranspose as Convolution3DTranspose
+from cdl.layers.convolution.depthwise_conv import DepthwiseConv1D as DepthwiseConv1D
+from cdl.layers.convolution.depthwise_conv import DepthwiseConv2D as DepthwiseConv2D
+from cdl.layers.convolution.separable_conv import SeparableConv1D as SeparableConv1D
+from cdl.layers.convolution.separable_conv import SeparableConv2D as SeparableConv2D
+from cdl.layers.convolution.separable_conv import SeparableConvolution1D as SeparableConvolution1D
+from cdl.layers.convolution.separable_conv import SeparableConvolution2D as SeparableConvolution2D
 from cdl.layers.dense import Dense as Dense
 from cdl.layers.einsum_dense import EinsumDense as EinsumDense
 from cdl.layers.embedding import Embedding as Embedding
@@ -45,6 +57,12 @@ from cdl.layers.normalization.group_normalization import GroupNormalization as G
 from cdl.layers.normalization.line_normalization import LayerNormalization as LayerNormalization
 from cdl.layers.normalization.line_normalization import RMSNormalization as RMSNormalization
 from cdl.layers.normalization.line_normalization import UnitNormalization as UnitNormalization
+from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling1D as AdaptiveAveragePooling1D
+from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling2D as AdaptiveAveragePooling2D
+from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling3D as AdaptiveAveragePooling3D
+from cdl.layers.pooling.adaptive_pooling import AdaptiveMaxPooling1D as AdaptiveMaxPooling1D
+from cdl.layers.pooling.adaptive_pooling import AdaptiveMaxPooling2D as AdaptiveMaxPooling2D
+from cdl.layers.pooling.adaptive_pooling import AdaptiveMaxPooling3D as AdaptiveMaxPooling3D
 from cdl.layers.pooling.global_pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
 from cdl.layers.pooling.global_pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
 from cdl.layers.pooling.global_pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
@@ -83,10 +101,19 @@ from cdl.layers.regularization.dropout import SpatialDropout2D as SpatialDropout
 from cdl.layers.regularization.dropout import SpatialDropout3D as SpatialDropout3D
 from cdl.layers.regularization.noise import GaussianDropout as GaussianDropout
 from cdl.layers.regularization.noise import GaussianNoise as GaussianNoise
+from cdl.layers.reshaping.cropping import Cropping1D as Cropping1D
+from cdl.layers.reshaping.cropping import Cropping2D as Cropping2D
+from cdl.layers.reshaping.cropping import Cropping3D as Cropping3D
 from cdl.layers.reshaping.flatten import Flatten as Flatten
 from cdl.layers.reshaping.reshape import Permute as Permute
 from cdl.layers.reshaping.reshape import RepeatVector as RepeatVector
 from cdl.layers.reshaping.reshape import Reshape as Reshape
+from cdl.layers.reshaping.up_sampling import UpSampling1D as UpSampling1D
+from cdl.layers.reshaping.up_sampling import UpSampling2D as UpSampling2D
+from cdl.layers.reshaping.up_sampling import UpSampling3D as UpSampling3D
+from cdl.layers.reshaping.zero_padding import ZeroPadding1D as ZeroPadding1D
+from cdl.layers.reshaping.zero_padding import ZeroPadding2D as ZeroPadding2D
+from cdl.layers.reshaping.zero_padding import ZeroPadding3D as ZeroPadding3D
 from cdl.layers.wrapper import Wrapper as Wrapper
 
 serialize, deserialize = _family.serialize, _family.deserialize

@@ -47,21 +47,3 @@ def along(program: Program, x: Value, axes: Sequence[int], emit: Callable[[Value
     y = emit(reshaped(program, moved, (*lines, last)))
     y = reshaped(program, y, moved.shape)
     return permuted(program, y, [order.index(axis) + 1 for axis in every])
-
-
-def with_channels_last(
-    program: Program, x: Value, data_format: str, emit: Callable[[Value], Value]
-) -> Value:
-    """What `emit` gives for an image with its channels last; brought back to its data format.
-
-    Args:
-        program: where the instructions go.
-        x: the image, (channels, sizes...) if the format is "channels_first".
-        data_format: that of `x` and of the result.
-        emit: appends what gives another image.
-    """
-    if data_format == "channels_last":
-        return emit(x)
-    n = len(x.shape)
-    y = emit(permuted(program, x, [*range(2, n + 1), 1]))
-    return permuted(program, y, [n, *range(1, n)])

@@ -86,8 +86,9 @@ class Weighted(Tracking):
             constraint: what it must be after each update.
             aggregation: how it would be brought together from several processes; there is one.
             name: the last part of its path.
-            matrix: whether it is the (k, n) factor of a matrix product; None for what has two
-                axes in a layer that is written in Python.
+            matrix: whether it is the (k, n) factor of a matrix product, or the kernel of a
+                convolution; None for what has two to five axes in a layer that is written in
+                Python.
 
         Raises:
             TypeError: more than three arguments without a name.
@@ -109,7 +110,7 @@ class Weighted(Tracking):
         first = initializers.get("glorot_uniform" if initializer is None else initializer)
         assert first is not None
         if matrix is None:
-            matrix = len(shape) == 2 and is_scripted(type(self))
+            matrix = 2 <= len(shape) <= 5 and is_scripted(type(self))
         weight = Variable(
             shape,
             lambda sizes: first(sizes, dtype="float32"),

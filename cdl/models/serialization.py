@@ -31,7 +31,7 @@ _OF_CALLS = {
     *("array", "variable", "weights", "bins", "targets", "predictions", "data", "segment_ids"),
     *("query", "value", "bias", "mask", "fill_value", "q", "mean", "variance", "offset", "scale"),
     *("gamma", "beta", "start", "stop", "rtol", "atol", "start_indices", "constant_values"),
-    *("condlist", "choicelist", "default"),
+    *("condlist", "choicelist", "default", "kernel", "depthwise_kernel", "pointwise_kernel"),
 }
 
 

@@ -92,6 +92,10 @@ from cdl.ops.nn.activations import swish as swish
 from cdl.ops.nn.activations import tanh_shrink as tanh_shrink
 from cdl.ops.nn.activations import threshold as threshold
 from cdl.ops.nn.attention import dot_product_attention as dot_product_attention
+from cdl.ops.nn.convolution import conv as conv
+from cdl.ops.nn.convolution import conv_transpose as conv_transpose
+from cdl.ops.nn.convolution import depthwise_conv as depthwise_conv
+from cdl.ops.nn.convolution import separable_conv as separable_conv
 from cdl.ops.nn.crossentropy import binary_crossentropy as binary_crossentropy
 from cdl.ops.nn.crossentropy import categorical_crossentropy as categorical_crossentropy
 from cdl.ops.nn.crossentropy import multi_hot as multi_hot
@@ -105,6 +109,14 @@ from cdl.ops.nn.normalization import moments as moments
 from cdl.ops.nn.normalization import normalize as normalize
 from cdl.ops.nn.normalization import psnr as psnr
 from cdl.ops.nn.normalization import rms_normalization as rms_normalization
+from cdl.ops.nn.patches import depth_to_space as depth_to_space
+from cdl.ops.nn.patches import fold as fold
+from cdl.ops.nn.patches import space_to_depth as space_to_depth
+from cdl.ops.nn.patches import unfold as unfold
+from cdl.ops.nn.pooling import adaptive_average_pool as adaptive_average_pool
+from cdl.ops.nn.pooling import adaptive_max_pool as adaptive_max_pool
+from cdl.ops.nn.pooling import average_pool as average_pool
+from cdl.ops.nn.pooling import max_pool as max_pool
 from cdl.ops.numpy.arithmetic import abs as abs
 from cdl.ops.numpy.arithmetic import absolute as absolute
 from cdl.ops.numpy.arithmetic import add as add

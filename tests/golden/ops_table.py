@@ -358,3 +358,64 @@ add("i0", c(W))
 add("nextafter", c(W, 0.0))
 add("ldexp", c(X, 2))
 add("psnr", c(W, W + 0.1, 2.0))
+
+# Images: of one, two and three axes.
+STEPS, BLOCK = Samples(numbers(N, 7, 4, seed=30)), Samples(numbers(N, 3, 4, 3, 2, seed=31))
+PLANE = Samples(numbers(N, 5, 6, 4, seed=32))
+FIRST = {"data_format": "channels_first"}
+add(
+    "conv",
+    c(STEPS, numbers(3, 4, 5, seed=33)),
+    c(PLANE, numbers(3, 2, 4, 3, seed=34), strides=(1, 2), padding="same"),
+    c(PLANE, numbers(2, 3, 2, 4, seed=35), dilation_rate=2, padding="SAME"),
+    c(PLANE, numbers(2, 2, 5, 3, seed=36), **FIRST),
+    c(BLOCK, numbers(2, 2, 2, 2, 3, seed=37), 1, "valid"),
+    c(PLANE.array, numbers(5, 6, 4, 1, seed=38)),
+)
+add(
+    "conv_transpose",
+    c(STEPS, numbers(3, 5, 4, seed=39), 2),
+    c(PLANE, numbers(3, 2, 3, 4, seed=40), (2, 3), "same"),
+    c(PLANE, numbers(2, 2, 3, 5, seed=41), strides=2, output_padding=1, **FIRST),
+    c(PLANE, numbers(3, 3, 2, 4, seed=42), 2, "same", 0),
+    c(BLOCK, numbers(2, 2, 1, 3, 2, seed=43), dilation_rate=2),
+)
+add(
+    "depthwise_conv",
+    c(STEPS, numbers(3, 4, 1, seed=44), 2, "same"),
+    c(PLANE, numbers(3, 2, 4, 2, seed=45)),
+    c(PLANE, numbers(2, 2, 5, 1, seed=46), dilation_rate=(1, 2), **FIRST),
+)
+add(
+    "separable_conv",
+    c(STEPS, numbers(3, 4, 2, seed=47), numbers(1, 8, 3, seed=48)),
+    c(PLANE, numbers(2, 2, 4, 1, seed=49), numbers(1, 1, 4, 3, seed=50), 2, "same"),
+    c(PLANE, numbers(2, 2, 5, 1, seed=51), numbers(1, 1, 5, 3, seed=52), **FIRST),
+)
+for _name in ("max_pool", "average_pool"):
+    add(
+        _name,
+        c(STEPS, 3, 3),
+        c(PLANE, 2, 1, "same"),
+        c(PLANE, (3, 2), strides=(2, 1), padding="SAME"),
+        c(PLANE, 2, (2, 1), **FIRST),
+        c(BLOCK, 2, (1, 2, 1)),
+    )
+for _name in ("adaptive_max_pool", "adaptive_average_pool"):
+    add(_name, c(STEPS, (3,)), c(PLANE, (2, 4)), c(PLANE, (4, 3), **FIRST), c(BLOCK, 2))
+add(
+    "unfold",
+    c(PLANE, 2),
+    c(PLANE, (3, 2), dilation=(1, 2), padding=(2, 1), stride=2),
+)
+add(
+    "fold",
+    c(Samples(numbers(N, 8, 12, seed=53)), (4, 5), 2),
+    c(Samples(numbers(N, 12, 4, seed=54)), (4, 5), (3, 2), padding=(2, 0), stride=2, dilation=2),
+)
+add("depth_to_space", c(PLANE, 2), c(Samples(numbers(N, 8, 2, 3, seed=55)), 2, **FIRST))
+add(
+    "space_to_depth",
+    c(Samples(numbers(N, 4, 6, 2)), 2),
+    c(Samples(numbers(N, 2, 6, 3)), 3, **FIRST),
+)

@@ -26,6 +26,7 @@ MEANT = {
     "losses/Huber of numbers delta=0.4": "Keras leaves delta out of the config, and so loses it",
     "helpers/initializer Identity gain=2.0": "Keras leaves gain out of the config, and so loses it",
     "layers/masking": "Keras on jax loses the mask on its way to the metrics of training",
+    "places/wrong ZeroPadding2D padding=-1": "Keras looks for numbers below 0 in pairs only",
     "losses/CosineSimilarity of numbers axis=0": "Keras leaves axis out of the config as well",
 }
 # The same for single quantities of a case, the others of which are equal.

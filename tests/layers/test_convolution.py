@@ -27,23 +27,38 @@ def test_an_activation_is_part_of_the_instruction_in_either_data_format():
         (Conv2D(64, 3), (9, 9, 32), (9 * 32, 9 * 64)),
         (Conv2D(64, 3, groups=4), (9, 9, 32), (9 * 8, 9 * 64)),
         (Conv3D(32, 2), (3, 3, 3, 16), (8 * 16, 8 * 32)),
+        (layers.Conv2DTranspose(64, 3), (9, 9, 32), (9 * 64, 9 * 32)),
+        (layers.DepthwiseConv2D(5, depth_multiplier=4), (9, 9, 64), (25 * 64, 25 * 4)),
+        (layers.SeparableConv2D(64, 5), (9, 9, 128), (25 * 128, 25)),
     ],
 )
-def test_first_values_of_kernels_are_scaled_by_what_an_output_sees(layer, shape, fans):
+def test_initial_values_of_kernels_are_scaled_by_their_shape_as_in_keras(layer, shape, fans):
     layer.build((None, *shape))
-    top = np.abs(layer.kernel.numpy()).max()
+    top = np.abs(layer.weights[0].numpy()).max()
     assert 0.99 < top / np.sqrt(6 / sum(fans)) <= 1
 
 
 def test_weights_come_in_keras_order_with_its_paths():
     utils.clear_session()
-    net = Sequential([Input((7, 6, 4)), Conv2D(3, 3), Conv2D(2, 1, use_bias=False)])
-    assert [w.path.partition("/")[2] for w in net.weights] == [
-        "conv2d/kernel",
-        "conv2d/bias",
-        "conv2d_1/kernel",
-    ]
-    assert [w.shape for w in net.weights] == [(3, 3, 4, 3), (3,), (1, 1, 3, 2)]
+    net = Sequential(
+        [
+            Input((7, 6, 4)),
+            Conv2D(3, 3),
+            layers.DepthwiseConv2D(1, depth_multiplier=2, use_bias=False),
+            layers.SeparableConv2D(2, 1),
+            layers.Conv2DTranspose(5, 2),
+        ]
+    )
+    assert {w.path.partition("/")[2]: w.shape for w in net.weights} == {
+        "conv2d/kernel": (3, 3, 4, 3),
+        "conv2d/bias": (3,),
+        "depthwise_conv2d/kernel": (1, 1, 3, 2),
+        "separable_conv2d/depthwise_kernel": (1, 1, 6, 1),
+        "separable_conv2d/pointwise_kernel": (1, 1, 6, 2),
+        "separable_conv2d/bias": (2,),
+        "conv2d_transpose/kernel": (2, 2, 5, 2),
+        "conv2d_transpose/bias": (5,),
+    }
 
 
 @pytest.mark.parametrize("made", [lambda: Conv2D(3, 3), layers.MaxPooling2D])
@@ -94,6 +109,18 @@ def test_sizes_that_are_not_known_stay_unknown():
         ),
         (lambda: Conv2D(3, 3, lora_rank=2), "lora_rank=2 is not supported, only None is"),
         (
+            lambda: layers.Conv2DTranspose(3, 3, strides=2, output_padding=(1, 2)),
+            r"output_padding must be less than strides, got output_padding=\(1, 2\) and strides",
+        ),
+        (
+            lambda: layers.Conv1DTranspose(3, 2, 2, "same", output_padding=0)(X[0, :, :1]),
+            r"output_padding must leave an output, got \(0,\) with kernel_size \(2,\)",
+        ),
+        (
+            lambda: layers.DepthwiseConv2D(3, depth_multiplier=0),
+            "DepthwiseConv2D: depth_multiplier must be a positive int, got 0",
+        ),
+        (
             lambda: layers.MaxPooling2D(8, name="p")(X),
             r"MaxPooling2D 'p': pool_size must fit into the input, got \(8, 8\) with padding",
         ),
@@ -125,6 +152,9 @@ def test_a_saved_net_goes_on_as_it_was(tmp_path):
             Input((7, 6, 4)),
             Conv2D(5, 3, padding="same", groups=1, activation="gelu"),
             layers.AveragePooling2D(2, padding="same"),
+            layers.Conv2DTranspose(3, 2, strides=2, output_padding=1),
+            layers.DepthwiseConv2D(2, depth_multiplier=2),
+            layers.SeparableConv2D(3, 2, depth_multiplier=2, padding="same"),
             layers.Flatten(),
             Dense(1),
         ]
@@ -145,5 +175,24 @@ def test_pooling_takes_its_padding_in_any_case_as_convolutions_do():
 
 def test_other_names_mean_the_same_classes():
     assert layers.Convolution2D is Conv2D
+    assert layers.SeparableConvolution1D is layers.SeparableConv1D
+    assert layers.Convolution3DTranspose is layers.Conv3DTranspose
     assert layers.MaxPool3D is layers.MaxPooling3D
     assert layers.AvgPool1D is layers.AveragePooling1D
+
+
+def test_three_axes_transposed_have_the_data_format_before_the_output_padding():
+    layer = layers.Conv3DTranspose(2, 2, 2, "valid", "channels_first", 1)
+    assert (layer.data_format, layer.output_padding) == ("channels_first", (1, 1, 1))
+    assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
+    layer = layers.Conv2DTranspose(2, 2, 2, "valid", 1, "channels_first")
+    assert (layer.data_format, layer.output_padding) == ("channels_first", (1, 1))
+
+
+def test_strides_and_dilation_go_together_where_each_channel_is_by_itself():
+    layer = layers.DepthwiseConv2D(2, strides=2, dilation_rate=3, use_bias=False)
+    w = layer(X) is not None and layer.kernel.numpy()[..., 0]
+    expected = sum(
+        w[i, j] * X[:, 3 * i : 3 * i + 4 : 2, 3 * j : 3 * j + 3 : 2] for i in (0, 1) for j in (0, 1)
+    )
+    np.testing.assert_allclose(layer(X), expected, rtol=1e-5, atol=1e-6)

@@ -166,3 +166,72 @@ def test_a_loss_along_any_of_eight_axes_learns():
         expected = float(loss(y, model.predict(x, verbose=0)))
         np.testing.assert_allclose(model.train_on_batch(x, y), expected, rtol=1e-5)
         assert model.evaluate(x, y, verbose=0) < expected
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: layers.ZeroPadding2D((1, 2, 3)),
+            r"ZeroPadding2D: padding must be an int >= 0, 2 of them, or 2 pairs, got \(1, 2, 3\)",
+        ),
+        (lambda: layers.ZeroPadding1D(-1), "padding must be an int >= 0 or 2 of them, got -1"),
+        (
+            lambda: layers.Cropping2D(((1, 1), (0, 1)), name="c")(X),
+            r"Cropping2D 'c': cropping must leave something of each axis, got "
+            r"\(\(1, 1\), \(0, 1\)\) for an input of shape \(None, 2, 3, 4\)",
+        ),
+        (lambda: layers.UpSampling1D(0), "UpSampling1D: size must be a positive int, got 0"),
+        (
+            lambda: layers.UpSampling2D(interpolation="area"),
+            "interpolation must be one of 'nearest', 'bilinear', 'bicubic', 'lanczos3', 'lanczos5'",
+        ),
+    ],
+)
+def test_places_that_do_not_fit_are_refused_by_name(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
+
+
+def test_kinds_of_sizes_that_mean_nothing_are_type_errors():
+    with pytest.raises(TypeError, match=r"UpSampling1D: size must be a positive int, got 2\.5"):
+        layers.UpSampling1D(2.5)
+    with pytest.raises(TypeError, match="output_size must be an int or 2 of them, got 'a'"):
+        layers.AdaptiveMaxPooling2D("a")
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic", "lanczos3", "lanczos5"])
+def test_up_sampling_of_a_constant_is_that_constant_and_of_a_line_a_line(kind):
+    ones = np.ones((1, 3, 4, 2), np.float32)
+    np.testing.assert_allclose(layers.UpSampling2D(3, interpolation=kind)(ones), 1, rtol=1e-5)
+    line = np.arange(12, dtype=np.float32).reshape(1, 12, 1, 1)
+    y = layers.UpSampling2D((2, 1), interpolation=kind)(line)
+    np.testing.assert_allclose(np.diff(y[0, 9:-9, 0, 0]), 0.5, atol=0.04)  # lanczos's are no lines
+
+
+def test_places_move_their_gradients_along():
+    net = Sequential(
+        [
+            Input((4, 6, 1)),
+            layers.Dense(2, name="first"),
+            layers.ZeroPadding2D(((1, 0), (2, 1))),
+            layers.UpSampling2D((1, 2)),
+            layers.Cropping2D(((1, 1), (3, 2))),
+            layers.AdaptiveAveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(1),
+        ]
+    )
+    net.compile("sgd", "mse")
+    x = np.random.default_rng(1).normal(size=(5, 4, 6, 1)).astype(np.float32)
+    kernel = net.layers[0].kernel
+    gradient = next(iter(net.gradients(x, x[:, 0, 0]).values()))
+    ends = []
+    for step in (1e-2, -1e-2):
+        moved = kernel.numpy()
+        moved[0, 0] += step
+        before = kernel.numpy()
+        kernel.assign(moved)
+        ends.append(net.evaluate(x, x[:, 0, 0], verbose=0))
+        kernel.assign(before)
+    np.testing.assert_allclose(np.asarray(gradient)[0, 0], (ends[0] - ends[1]) / 0.02, rtol=1e-2)

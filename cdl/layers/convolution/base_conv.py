@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import activations, constraints, initializers, regularizers
 from cdl._common.validation import flag, one_of, per_axis
-from cdl._ir.windows import Window
+from cdl._ir.windows import Window, with_channels_last
 from cdl.config import standardize_data_format
-from cdl.layers.axes import with_channels_last
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer
 from cdl.layers.shapes import batch_of, image_of
@@ -157,14 +156,17 @@ class BaseConv(Layer):
         image, channels = image_of(shape, self.data_format)
         sizes = self._sizes(image)
         if any(size is not None and size < 1 for size in sizes):
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: kernel_size must fit into the input, got "
-                f"{self.kernel_size} with dilation_rate {self.dilation_rate} and padding "
-                f"{self.padding!r} for an input of shape {shape}"
-            )
+            raise self._unfit(shape)
         output = batch_of(shape[0], sizes, self._filters(channels), self.data_format)
         changed = getattr(self.activation, "output_shape", None)
         return changed(output) if changed is not None else output
+
+    def _unfit(self, shape: Shape) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__} {self.name!r}: kernel_size must fit into the input, got "
+            f"{self.kernel_size} with dilation_rate {self.dilation_rate} and padding "
+            f"{self.padding!r} for an input of shape {shape}"
+        )
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the convolution with the bias, then the activation."""

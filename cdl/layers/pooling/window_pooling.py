@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import windows
-from cdl._ir.windows import Window
+from cdl._ir.windows import Window, with_channels_last
 from cdl.config import standardize_data_format
-from cdl.layers.axes import with_channels_last
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of

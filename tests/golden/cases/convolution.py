@@ -74,6 +74,71 @@ CONVOLUTIONS = {
         {**THREE_AXES, "groups": {"filters": 4, "groups": 2}},
     ),
 }
+DEPTHWISE = {
+    **WINDOWS,
+    "multiplier": {"depth_multiplier": 3},
+    "multiplier, first, same": {"depth_multiplier": 2, **FIRST, **SAME},
+    "strides and dilation": {"strides": 2, "dilation_rate": 2, "kernel_size": 2},
+    "kernel's own": {
+        "depthwise_regularizer": "l2",
+        "depthwise_constraint": "max_norm",
+        "depthwise_initializer": "ones",
+    },
+}
+TRANSPOSED = {
+    **{of: options for of, options in WINDOWS.items() if of != "strides of axes, same"},
+    "strides, even": {"strides": 2, "kernel_size": 2},
+    "strides over the window": {"strides": (3, 4), "kernel_size": 2, "use_bias": True},
+    "strides of axes, same": {"strides": (2, 3), **SAME},
+    "even, strides, same": {"kernel_size": (4, 2), "strides": 2, **SAME},
+    "even, same": {"kernel_size": (4, 2), **SAME},
+    "one tap, strides, same": {"kernel_size": 1, "strides": 2, **SAME},
+    "output padding": {"strides": 2, "output_padding": 1},
+    "output padding of axes": {"strides": (3, 2), "output_padding": (2, 0)},
+    "output padding 0": {"strides": 2, "output_padding": 0},
+    "output padding, same": {"strides": 2, "output_padding": 1, **SAME},
+    "output padding 0, same": {"strides": 2, "output_padding": 0, **SAME},
+    "output padding, even, same": {
+        "strides": 3, "output_padding": (2, 1), "kernel_size": (4, 2), **SAME,
+    },
+    "kernel's own": {"kernel_regularizer": "l2", "kernel_constraint": "unit_norm"},
+}  # fmt: skip
+CONVOLUTIONS |= {
+    "DepthwiseConv1D": (
+        STEPS,
+        {"kernel_size": 3},
+        {**ONE_AXIS, "multiplier": {"depth_multiplier": 2}},
+    ),
+    "DepthwiseConv2D": (PLANE, {"kernel_size": 3}, DEPTHWISE),
+    "SeparableConv1D": (
+        STEPS,
+        {"filters": 3, "kernel_size": 3},
+        {**ONE_AXIS, "multiplier": {"depth_multiplier": 2}},
+    ),
+    "SeparableConv2D": (
+        PLANE,
+        {"filters": 3, "kernel_size": 3},
+        {
+            **DEPTHWISE,
+            "second kernel's own": {
+                "pointwise_regularizer": "l1",
+                "pointwise_constraint": "non_neg",
+                "pointwise_initializer": "he_uniform",
+            },
+        },
+    ),
+    "Conv1DTranspose": (
+        STEPS,
+        {"filters": 3, "kernel_size": 3},
+        {**ONE_AXIS, "output padding": {"strides": 3, "output_padding": 2}},
+    ),
+    "Conv2DTranspose": (PLANE, {"filters": 3, "kernel_size": 3}, TRANSPOSED),
+    "Conv3DTranspose": (
+        BLOCK,
+        {"filters": 3, "kernel_size": 2},
+        {**THREE_AXES, "output padding": {"strides": (1, 2, 3), "output_padding": (0, 1, 2)}},
+    ),
+}
 
 POOLING = {
     "plain": {},
@@ -175,6 +240,17 @@ WRONG = {
         {"filters": 6, "groups": 3},
     ],
     "Conv1D": [{"kernel_size": (3, 3)}, {"strides": (1, 1)}, {"kernel_size": 10}],
+    "Conv2DTranspose": [
+        {"filters": 0}, {"strides": 2, "output_padding": 2}, {"output_padding": 1},
+        {"output_padding": -1, "strides": 2}, {"strides": 2, "dilation_rate": 2},
+        {"padding": "causal"}, {"output_padding": (0, 0, 0)}, {"groups": 2},
+    ],
+    "DepthwiseConv2D": [
+        {"depth_multiplier": 0}, {"padding": "causal"}, {"kernel_size": 8}, {"filters": 3},
+    ],
+    "SeparableConv2D": [
+        {"filters": 0}, {"depth_multiplier": -1}, {"kernel_size": 8}, {"strides": 0},
+    ],
     "MaxPooling2D": [
         {"pool_size": 0}, {"pool_size": (2, 2, 2)}, {"strides": (1, 2, 3)}, {"padding": "causal"},
         {"pool_size": 8}, {"data_format": "last"},
@@ -187,7 +263,8 @@ def wrong(name, options):
 
     def run(k):
         shape = BUILT.get(name, (None, 7, 6, 4))
-        given = {"filters": 3, "kernel_size": 3, **options} if "Conv" in name else options
+        base = CONVOLUTIONS[name][1] if name in CONVOLUTIONS else {}
+        given = {**base, **options}
 
         def make():
             return getattr(k.layers, name)(**given)(k.Input(shape[1:]))

@@ -1,0 +1,195 @@
+"""Conv1DTranspose, Conv2DTranspose, Conv3DTranspose: convolutions the other way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import per_axis, positive_int
+from cdl._ir import windows
+from cdl._ir.windows import Transposed
+from cdl.layers.convolution.base_conv import BaseConv
+from cdl.layers.layer import registry
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._ir.program import Program, Value
+    from cdl.layers.arguments import CommonArguments
+    from cdl.layers.shapes import Shape
+
+
+class ConvTranspose(BaseConv):
+    """Base of the transposed convolutions, with the arguments of `Conv2DTranspose`."""
+
+    kernel_initializer: Any
+    kernel_regularizer: Any
+    kernel_constraint: Any
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        output_padding: Any = None,
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Unpack[CommonArguments],
+    ) -> None:
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
+        self._keep(
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+        owner = type(self).__name__
+        self.filters = positive_int(owner, "filters", filters)
+        self.output_padding = None
+        if output_padding is not None:
+            sizes = per_axis(owner, "output_padding", output_padding, self.rank, least=0)
+            self.output_padding = sizes
+            if any(n >= stride for n, stride in zip(sizes, self.strides, strict=True)):
+                raise ValueError(
+                    f"{owner}: output_padding must be less than strides, got "
+                    f"output_padding={sizes} and strides={self.strides}"
+                )
+        self._refuse_gaps_and_strides()
+
+    @property
+    def _transposed(self) -> Transposed:
+        return Transposed(self._window, self.output_padding)
+
+    def _add_kernels(self, channels: int) -> int:
+        shape = (*self.kernel_size, self.filters, channels)
+        self.kernel = self._add("kernel", "kernel", shape, matrix=True)
+        return self.filters
+
+    def _filters(self, channels: int | None) -> int:
+        return self.filters
+
+    def _sizes(self, sizes: Shape) -> Shape:
+        return self._transposed.map(sizes)
+
+    def _unfit(self, shape: Shape) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__} {self.name!r}: output_padding must leave an output, got "
+            f"{self.output_padding} with kernel_size {self.kernel_size} and strides "
+            f"{self.strides} for an input of shape {shape}"
+        )
+
+    def _convolve(self, program: Program, x: Value) -> Value:
+        return windows.conv_transpose(program, x, self.kernel, self.bias, self._transposed)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = self._config(
+            "filters",
+            "output_padding",
+            "kernel_initializer",
+            "kernel_regularizer",
+            "kernel_constraint",
+        )
+        return {**super().get_config(), **own}
+
+
+@registry.add("Convolution1DTranspose")
+class Conv1DTranspose(ConvTranspose):
+    """A transposed convolution over steps: (n, steps, channels) becomes (n, steps', filters).
+
+    Arguments as in `Conv2DTranspose`, with one number in the place of two.
+    """
+
+    rank = 1
+
+
+@registry.add("Convolution2DTranspose")
+class Conv2DTranspose(ConvTranspose):
+    """What the gradient of a convolution by its input is: a larger plane of each.
+
+    (n, height, width, channels) becomes (n, height', width', filters): each number of the input is
+    given, times the kernel, to all places of the output that a window there would see. Strides
+    widen: sizes become size * strides with "same", (size - 1) * strides + max(reach of the
+    window, strides) with "valid".
+
+    Args:
+        filters: how many channels the output has.
+        kernel_size: the height and the width of the window, or an int for both.
+        strides: how far apart the windows of neighbouring numbers are, likewise.
+        padding: "valid" or "same".
+        output_padding: how much is added to each size, less than the strides, where sizes are
+            counted as (size - 1) * strides + reach with "valid" and as (size - 1) * strides plus 1
+            for an odd reach with "same"; None for the sizes above.
+        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
+            channels, height, width), for which the axes are moved; None is the configured one.
+        dilation_rate: how far apart the places are that a window sees, as `strides`.
+        activation: a name, one of `cdl.activations`, or None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initial values of the kernel, of shape (height, width, filters,
+            channels).
+        bias_initializer: initial values of the bias, of shape (filters,).
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output; see `Layer`.
+        kernel_constraint: what the kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: an argument with a wrong value, strides together with dilation, or an
+            `output_padding` that is not less than the strides.
+    """
+
+    rank = 2
+
+
+@registry.add("Convolution3DTranspose")
+class Conv3DTranspose(ConvTranspose):
+    """A transposed convolution over three axes: (n, a, b, c, channels) becomes (n, ..., filters).
+
+    Arguments as in `Conv2DTranspose`, with three numbers in the place of two, and with
+    `data_format` before `output_padding`.
+    """
+
+    rank = 3
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        output_padding: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            filters, kernel_size, strides, padding, output_padding, data_format, *args, **kwargs
+        )
+
+
+Convolution1DTranspose = Conv1DTranspose
+Convolution2DTranspose = Conv2DTranspose
+Convolution3DTranspose = Conv3DTranspose

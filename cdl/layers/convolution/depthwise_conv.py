@@ -1,0 +1,131 @@
+"""DepthwiseConv1D, DepthwiseConv2D: convolutions of each channel by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import positive_int
+from cdl._ir import windows
+from cdl.layers.convolution.base_conv import BaseConv
+from cdl.layers.layer import registry
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._ir.program import Program, Value
+    from cdl.layers.arguments import CommonArguments
+
+
+class DepthwiseConv(BaseConv):
+    """Base of the depthwise convolutions, with the arguments of `DepthwiseConv2D`."""
+
+    depthwise_initializer: Any
+    depthwise_regularizer: Any
+    depthwise_constraint: Any
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Unpack[CommonArguments],
+    ) -> None:
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
+        self._keep(
+            depthwise_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
+        )
+        owner = type(self).__name__
+        self.depth_multiplier = positive_int(owner, "depth_multiplier", depth_multiplier)
+
+    def _add_kernels(self, channels: int) -> int:
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.kernel = self._add("kernel", "depthwise", shape)
+        return channels * self.depth_multiplier
+
+    def _filters(self, channels: int | None) -> int | None:
+        return None if channels is None else channels * self.depth_multiplier
+
+    def _convolve(self, program: Program, x: Value) -> Value:
+        return windows.depthwise_conv(program, x, self.kernel, self.bias, self._window)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = self._config(
+            "depth_multiplier",
+            "depthwise_initializer",
+            "depthwise_regularizer",
+            "depthwise_constraint",
+        )
+        return {**super().get_config(), **own}
+
+
+@registry.add()
+class DepthwiseConv1D(DepthwiseConv):
+    """A convolution of each channel over its steps: (n, steps, c) becomes (n, steps, c * m).
+
+    Arguments as in `DepthwiseConv2D`, with one number in the place of two.
+    """
+
+    rank = 1
+
+
+@registry.add()
+class DepthwiseConv2D(DepthwiseConv):
+    """A convolution of each channel by itself.
+
+    (n, height, width, c) becomes (n, height, width, c * m), of which channel ``j * m + k`` is
+    channel j of the input with kernel ``kernel[:, :, j, k]``. Strides and dilation may both be
+    above 1.
+
+    Args:
+        kernel_size: the height and the width of the window, or an int for both.
+        strides: how far apart the windows of neighbouring outputs are, likewise.
+        padding: "valid" or "same", as in `Conv2D`.
+        depth_multiplier: m, how many outputs each channel has.
+        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
+            channels, height, width), for which the axes are moved; None is the configured one.
+        dilation_rate: how far apart the numbers are that a window sees, as `strides`.
+        activation: a name, one of `cdl.activations`, or None for none.
+        use_bias: whether a bias is added.
+        depthwise_initializer: initial values of the kernel, of shape (height, width, c, m).
+        bias_initializer: initial values of the bias, of shape (c * m,).
+        depthwise_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output; see `Layer`.
+        depthwise_constraint: what the kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: an argument with a wrong value; when built, an input that is smaller than the
+            window.
+    """
+
+    rank = 2

@@ -1,0 +1,162 @@
+"""SeparableConv1D, SeparableConv2D: each channel by itself, then all channels at each place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import positive_int
+from cdl._ir import windows
+from cdl.layers.convolution.base_conv import BaseConv
+from cdl.layers.layer import registry
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
+    from cdl.layers.arguments import CommonArguments
+
+
+class SeparableConv(BaseConv):
+    """Base of the separable convolutions, with the arguments of `SeparableConv2D`."""
+
+    depthwise_kernel: Variable
+    pointwise_kernel: Variable
+    depthwise_initializer: Any
+    depthwise_regularizer: Any
+    depthwise_constraint: Any
+    pointwise_initializer: Any
+    pointwise_regularizer: Any
+    pointwise_constraint: Any
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Unpack[CommonArguments],
+    ) -> None:
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
+        self._keep(
+            depthwise_initializer=depthwise_initializer,
+            pointwise_initializer=pointwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            pointwise_regularizer=pointwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
+            bias_constraint=bias_constraint,
+        )
+        owner = type(self).__name__
+        self.filters = positive_int(owner, "filters", filters)
+        self.depth_multiplier = positive_int(owner, "depth_multiplier", depth_multiplier)
+
+    def _add_kernels(self, channels: int) -> int:
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.depthwise_kernel = self._add("depthwise_kernel", "depthwise", shape)
+        shape = (*(1,) * self.rank, channels * self.depth_multiplier, self.filters)
+        self.pointwise_kernel = self._add("pointwise_kernel", "pointwise", shape, matrix=True)
+        return self.filters
+
+    def _filters(self, channels: int | None) -> int:
+        return self.filters
+
+    def _convolve(self, program: Program, x: Value) -> Value:
+        y = windows.depthwise_conv(program, x, self.depthwise_kernel, None, self._window)
+        one = windows.pointwise(self.rank)
+        return windows.conv(program, y, self.pointwise_kernel, self.bias, one)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = self._config(
+            "filters",
+            "depth_multiplier",
+            "depthwise_initializer",
+            "depthwise_regularizer",
+            "depthwise_constraint",
+            "pointwise_initializer",
+            "pointwise_regularizer",
+            "pointwise_constraint",
+        )
+        return {**super().get_config(), **own}
+
+
+@registry.add("SeparableConvolution1D")
+class SeparableConv1D(SeparableConv):
+    """A separable convolution over steps: (n, steps, channels) becomes (n, steps, filters).
+
+    Arguments as in `SeparableConv2D`, with one number in the place of two.
+    """
+
+    rank = 1
+
+
+@registry.add("SeparableConvolution2D")
+class SeparableConv2D(SeparableConv):
+    """A convolution of each channel by itself, as `DepthwiseConv2D`, and of one place of them all.
+
+    (n, height, width, channels) becomes (n, height, width, filters). Bias and activation come
+    behind both. Strides and dilation may both be above 1.
+
+    Args:
+        filters: how many channels the output has.
+        kernel_size: the height and the width of the window, or an int for both.
+        strides: how far apart the windows of neighbouring outputs are, likewise.
+        padding: "valid" or "same", as in `Conv2D`.
+        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
+            channels, height, width), for which the axes are moved; None is the configured one.
+        dilation_rate: how far apart the numbers are that a window sees, as `strides`.
+        depth_multiplier: m, how many channels between each channel of the input has.
+        activation: a name, one of `cdl.activations`, or None for none.
+        use_bias: whether a bias is added.
+        depthwise_initializer: initial values of the first kernel, of shape (height, width,
+            channels, m).
+        pointwise_initializer: initial values of the second kernel, of shape (1, 1, channels * m,
+            filters).
+        bias_initializer: initial values of the bias, of shape (filters,).
+        depthwise_regularizer: a penalty on the first kernel.
+        pointwise_regularizer: a penalty on the second kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output; see `Layer`.
+        depthwise_constraint: what the first kernel must be after each update.
+        pointwise_constraint: what the second kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: an argument with a wrong value; when built, an input that is smaller than the
+            window.
+    """
+
+    rank = 2
+
+
+SeparableConvolution1D = SeparableConv1D
+SeparableConvolution2D = SeparableConv2D

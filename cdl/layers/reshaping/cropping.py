@@ -1,0 +1,124 @@
+"""Cropping1D, Cropping2D, Cropping3D: images without their borders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl.layers.layer import registry
+from cdl.layers.reshaping.places import Pairs, Places, both_ends
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.shapes import Shape
+
+
+class Cropping(Places):
+    """Base of the layers that leave out places at the ends of each axis of an image."""
+
+    _pairs: Pairs
+
+    def __init__(
+        self, cropping: Any, data_format: str | None, **kwargs: Unpack[LayerArguments]
+    ) -> None:
+        super().__init__(data_format, **kwargs)
+        self._pairs = both_ends(type(self).__name__, "cropping", cropping, self.places)
+
+    @property
+    def cropping(self) -> Any:
+        """How many are left out before and behind each axis, a pair; pairs of several axes."""
+        return self._pairs if self.places > 1 else self._pairs[0]
+
+    def _size(self, axis: int, n: int) -> int:
+        return n - sum(self._pairs[axis])
+
+    def _taken(self, axis: int, n: int) -> range:
+        before, behind = self._pairs[axis]
+        return range(before, n - behind)
+
+    def _unfit(self, shape: Shape) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__} {self.name!r}: cropping must leave something of each axis, "
+            f"got {self.cropping} for an input of shape {shape}"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"cropping": self.cropping, "data_format": self.data_format}
+        return {**super().get_config(), **own}
+
+
+@registry.add()
+class Cropping1D(Cropping):
+    """The steps of (n, steps, channels) without the first and last ones.
+
+    Args:
+        cropping: how many at each end, an int or two.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: when called, an input of which nothing would be left.
+    """
+
+    places = 1
+
+    def __init__(self, cropping: Any = (1, 1), **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(cropping, "channels_last", **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = super().get_config()
+        del config["data_format"]
+        return config
+
+
+@registry.add()
+class Cropping2D(Cropping):
+    """The planes of (n, height, width, channels) without their borders.
+
+    Args:
+        cropping: how wide they are: an int; two, for height and width; or two pairs, ``((top,
+            bottom), (left, right))``.
+        data_format: "channels_last", or "channels_first" for (n, channels, height, width); None is
+            the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: when called, an input of which nothing would be left.
+    """
+
+    places = 2
+
+    def __init__(
+        self,
+        cropping: Any = ((0, 0), (0, 0)),
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(cropping, data_format, **kwargs)
+
+
+@registry.add()
+class Cropping3D(Cropping):
+    """(n, a, b, c, channels) without its borders.
+
+    Args:
+        cropping: how wide they are: an int, three, or three pairs.
+        data_format: "channels_last", or "channels_first" for (n, channels, a, b, c); None is the
+            configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: when called, an input of which nothing would be left.
+    """
+
+    places = 3
+
+    def __init__(
+        self,
+        cropping: Any = ((1, 1), (1, 1), (1, 1)),
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(cropping, data_format, **kwargs)

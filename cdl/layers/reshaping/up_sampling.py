@@ -1,0 +1,143 @@
+"""UpSampling1D, UpSampling2D, UpSampling3D: each place of an image several times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._common.validation import expected, one_of, per_axis
+from cdl._ir import resizing
+from cdl._ir.windows import with_channels_last
+from cdl.layers.layer import registry
+from cdl.layers.reshaping.places import Places
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._ir.program import Program, Value
+    from cdl.layers.arguments import LayerArguments
+
+
+class UpSampling(Places):
+    """Base of the layers that repeat each place of an image along its axes."""
+
+    _times: tuple[int, ...]
+
+    @property
+    def size(self) -> Any:
+        """How often each place is there, for each axis."""
+        return self._times
+
+    def _size(self, axis: int, n: int) -> int:
+        return n * self._times[axis]
+
+    def _taken(self, axis: int, n: int) -> list[int]:
+        return [place for place in range(n) for _ in range(self._times[axis])]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"size": self.size, "data_format": self.data_format}
+        return {**super().get_config(), **own}
+
+
+@registry.add()
+class UpSampling1D(UpSampling):
+    """Each step of (n, steps, channels) several times.
+
+    Args:
+        size: how often.
+        kwargs: see `Layer`.
+
+    Raises:
+        TypeError: `size` is no int.
+        ValueError: it is below 1.
+    """
+
+    places = 1
+
+    def __init__(self, size: int = 2, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__("channels_last", **kwargs)
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+            raise TypeError(f"UpSampling1D: size must be a positive int, got {size!r}")
+        if size < 1:
+            raise expected("UpSampling1D", "size", "a positive int", size)
+        self._times = (int(size),)
+
+    @property
+    def size(self) -> int:
+        """How often each step is there."""
+        return self._times[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = super().get_config()
+        del config["data_format"]
+        return config
+
+
+@registry.add()
+class UpSampling2D(UpSampling):
+    """Planes of (n, height, width, channels) with `size` times as many rows and columns.
+
+    Args:
+        size: how many times as many, an int or two.
+        data_format: "channels_last", or "channels_first" for (n, channels, height, width); None is
+            the configured one.
+        interpolation: what stands at the new places: "nearest" repeats, "bilinear", "bicubic",
+            "lanczos3" and "lanczos5" weigh the places around.
+        kwargs: see `Layer`.
+    """
+
+    places = 2
+
+    def __init__(
+        self,
+        size: Any = (2, 2),
+        data_format: str | None = None,
+        interpolation: str = "nearest",
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **kwargs)
+        self._times = per_axis("UpSampling2D", "size", size, 2)
+        lower = interpolation.lower() if isinstance(interpolation, str) else interpolation
+        kinds = ("nearest", *resizing.KERNELS)
+        self.interpolation = one_of("UpSampling2D", "interpolation", lower, kinds)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append what repeats the places, or weighs those around."""
+        if self.interpolation == "nearest":
+            return super().lower(program, x)
+
+        def emit(image: Value) -> Value:
+            sizes = [n * times for n, times in zip(image.shape, self._times, strict=False)]
+            return resizing.resize(program, image, sizes, self.interpolation)
+
+        return with_channels_last(program, x, self.data_format, emit)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "interpolation": self.interpolation}
+
+
+@registry.add()
+class UpSampling3D(UpSampling):
+    """Each place of (n, a, b, c, channels) several times along each axis.
+
+    Args:
+        size: how often, an int or three.
+        data_format: "channels_last", or "channels_first" for (n, channels, a, b, c); None is the
+            configured one.
+        kwargs: see `Layer`.
+    """
+
+    places = 3
+
+    def __init__(
+        self,
+        size: Any = (2, 2, 2),
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **kwargs)
+        self._times = per_axis("UpSampling3D", "size", size, 3)

@@ -1,0 +1,106 @@
+"""ZeroPadding1D, ZeroPadding2D, ZeroPadding3D: zeros around images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl.layers.layer import registry
+from cdl.layers.reshaping.places import Pairs, Places, both_ends
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
+
+
+class ZeroPadding(Places):
+    """Base of the layers that put zeros around an image."""
+
+    _pairs: Pairs
+
+    def __init__(
+        self, padding: Any, data_format: str | None, **kwargs: Unpack[LayerArguments]
+    ) -> None:
+        super().__init__(data_format, **kwargs)
+        self._pairs = both_ends(type(self).__name__, "padding", padding, self.places)
+
+    @property
+    def padding(self) -> Any:
+        """How many zeros there are before and behind each axis, a pair; pairs of several axes."""
+        return self._pairs if self.places > 1 else self._pairs[0]
+
+    def _size(self, axis: int, n: int) -> int:
+        return n + sum(self._pairs[axis])
+
+    def _taken(self, axis: int, n: int) -> list[int]:
+        before, behind = self._pairs[axis]
+        return [*[-1] * before, *range(n), *[-1] * behind]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"padding": self.padding, "data_format": self.data_format}
+        return {**super().get_config(), **own}
+
+
+@registry.add()
+class ZeroPadding1D(ZeroPadding):
+    """Steps of zeros before and behind (n, steps, channels).
+
+    Args:
+        padding: how many steps at each end, an int or two.
+        data_format: "channels_last", or "channels_first" for (n, channels, steps); None is the
+            configured one.
+        kwargs: see `Layer`.
+    """
+
+    places = 1
+
+    def __init__(
+        self, padding: Any = 1, data_format: str | None = None, **kwargs: Unpack[LayerArguments]
+    ) -> None:
+        super().__init__(padding, data_format, **kwargs)
+
+
+@registry.add()
+class ZeroPadding2D(ZeroPadding):
+    """Zeros around the planes of (n, height, width, channels).
+
+    Args:
+        padding: how many at each end: an int; two, for height and width; or two pairs, ``((top,
+            bottom), (left, right))``.
+        data_format: "channels_last", or "channels_first" for (n, channels, height, width); None is
+            the configured one.
+        kwargs: see `Layer`.
+    """
+
+    places = 2
+
+    def __init__(
+        self,
+        padding: Any = (1, 1),
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(padding, data_format, **kwargs)
+
+
+@registry.add()
+class ZeroPadding3D(ZeroPadding):
+    """Zeros around (n, a, b, c, channels).
+
+    Args:
+        padding: how many at each end: an int, three, or three pairs.
+        data_format: "channels_last", or "channels_first" for (n, channels, a, b, c); None is the
+            configured one.
+        kwargs: see `Layer`.
+    """
+
+    places = 3
+
+    def __init__(
+        self,
+        padding: Any = ((1, 1), (1, 1), (1, 1)),
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(padding, data_format, **kwargs)

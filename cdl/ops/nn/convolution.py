@@ -1,0 +1,448 @@
+"""Convolutions: sums of what a window sees of an image, weighed by a kernel.
+
+In compiled code a kernel that is a weight of a layer, or an array, is an instruction of the core,
+as in the layers; one that is computed is taken apart tap by tap (cdl/_ir/taps.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._common.validation import one_of, per_axis
+from cdl._ir import taps, windows
+from cdl._ir.program import Program
+from cdl._ir.windows import Transposed, Window, with_channels_last
+from cdl._tracing import eager
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.operation import operation
+from cdl._tracing.variable import Variable
+from cdl.config import standardize_data_format
+from cdl.ops.arrays import real, shape_of
+from cdl.ops.lowering import value_of
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Value
+
+Emit = Callable[[Any, Any, Any], Any]  # of a program, an image and a kernel
+
+
+# --- arguments ---
+
+
+def axes_of_images(name: str, inputs: Any) -> int:
+    """How many axes the images of a batch have: 1 to 3.
+
+    Raises:
+        ValueError: inputs of another rank.
+    """
+    shape = shape_of(inputs)
+    if not 3 <= len(shape) <= 5:
+        raise ValueError(f"{name}: inputs must have 3 to 5 axes, got shape {shape}")
+    return len(shape) - 2
+
+
+def _padding(name: str, padding: Any) -> str:
+    lower = padding.lower() if isinstance(padding, str) else padding
+    return str(one_of(name, "padding", lower, ("valid", "same")))
+
+
+def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
+    """The arguments of a convolution with what has a default of its own resolved."""
+
+    def prepare(
+        inputs: Any, kernel: Any, strides: Any, padding: Any, *rest: Any
+    ) -> tuple[Any, ...]:
+        *others, data_format, dilation_rate = rest
+        form = standardize_data_format(data_format, name)
+        return inputs, kernel, strides, _padding(name, padding), *others, form, dilation_rate
+
+    return prepare
+
+
+def _window(name: str, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Window:
+    """The window of a kernel, with a number for each axis of the images."""
+    size = shape_of(kernel)[:-2]
+    return Window(
+        size,
+        per_axis(name, "strides", strides, len(size)),
+        per_axis(name, "dilation_rate", dilation_rate, len(size)),
+        padding,
+    )
+
+
+def _samples_first(inputs: Any, *rest: Any) -> str:
+    """Why a symbolic image cannot be convolved; "" if it can."""
+    if getattr(inputs, "lead", 0) and inputs.batch_axis:
+        return "its samples must be along its first axis: use cdl.ops.moveaxis"
+    if any(getattr(each, "lead", 0) for each in rest):
+        return "its kernel must be the same for all samples"
+    return ""
+
+
+def _channels(name: str, inputs: Any, kernel: Any, data_format: str, axis: int = -2) -> int:
+    """The channels of the images, for which the kernel must be."""
+    shape, of_kernel = shape_of(inputs), shape_of(kernel)
+    axes_of_images(name, inputs)
+    if len(of_kernel) != len(shape):
+        raise ValueError(
+            f"{name}: kernel must have as many axes as inputs, got shape {of_kernel} for inputs "
+            f"of shape {shape}"
+        )
+    channels = shape[-1] if data_format == "channels_last" else shape[1]
+    if name == "conv":
+        fits = channels is not None and channels % of_kernel[axis] == 0
+        fits = fits and of_kernel[-1] % (channels // of_kernel[axis]) == 0
+    else:
+        fits = channels == of_kernel[axis]
+    if not fits:
+        raise ValueError(
+            f"{name}: kernel must fit the channels of inputs, got shape {of_kernel} for inputs "
+            f"of shape {shape} with data_format={data_format!r}"
+        )
+    return int(channels)
+
+
+def spec_of(
+    name: str,
+    inputs: Any,
+    data_format: str,
+    sizes: Callable[[Any], Any],
+    channels: int | None = None,
+) -> tuple[Any, ...]:
+    """The shape of what `sizes` makes of images.
+
+    Args:
+        name: of the function, for errors.
+        inputs: of any kind.
+        data_format: theirs.
+        sizes: from the sizes of the images to those of the results.
+        channels: how many the results have; None for as many as the inputs.
+
+    Raises:
+        ValueError: nothing would be left.
+    """
+    shape = tuple(inputs.shape) if hasattr(inputs, "shape") else np.shape(inputs)
+    last = data_format == "channels_last"
+    new = sizes(shape[1:-1] if last else shape[2:])
+    if any(n is not None and n < 1 for n in new):
+        raise ValueError(
+            f"{name}: windows must fit into inputs, got sizes {tuple(new)} of the result for "
+            f"inputs of shape {shape}"
+        )
+    own = shape[-1 if last else 1] if channels is None else channels
+    return (shape[0], *new, own) if last else (shape[0], own, *new)
+
+
+def symbolic(inputs: Any, shape: tuple[Any, ...]) -> KerasTensor:
+    """A symbolic result whose samples lie as those of the inputs."""
+    if isinstance(inputs, KerasTensor):
+        return inputs.like(shape, "float32")
+    return KerasTensor(shape, lead=0)
+
+
+# --- values ---
+
+
+def on_images(program: Any, inputs: Any, data_format: str, emit: Any) -> Value:
+    """What `emit` gives for images with their channels last, brought back to their format."""
+    leading = int(getattr(inputs, "lead", 0) != 1)
+    return with_channels_last(program, value_of(program, inputs), data_format, emit, leading)
+
+
+def _convolved(
+    program: Any,
+    inputs: Any,
+    kernel: Any,
+    data_format: str,
+    matrix: bool,
+    at_once: Emit,
+    by_taps: Emit,
+) -> Value:
+    """One instruction if the kernel is a weight in its layout, or an array; else tap by tap."""
+    weight: Variable | None = getattr(kernel, "variable", None)
+    if isinstance(kernel, np.ndarray):
+        weight = frozen(kernel, matrix)
+    whole = getattr(inputs, "lead", 0) == 1 and weight is not None
+    if whole and weight.storage.matrix == matrix and not program.is_assigned(weight):  # type: ignore[union-attr]
+
+        def emit(x: Value) -> Value:
+            return at_once(program, x, weight)  # type: ignore[no-any-return]
+
+    else:
+        factor = value_of(program, kernel)
+
+        def emit(x: Value) -> Value:
+            return by_taps(program, x, factor)  # type: ignore[no-any-return]
+
+    return on_images(program, inputs, data_format, emit)
+
+
+def frozen(kernel: Any, matrix: bool) -> Variable:
+    """Numbers as a weight that nobody trains."""
+    array = real(kernel)
+    return Variable(array.shape, lambda _: array, name="constant", trainable=False, matrix=matrix)
+
+
+def run_on_images(inputs: Any, shape: tuple[Any, ...], data_format: str, emit: Any) -> Any:
+    """What `emit` gives for images of arrays, with their channels last, at once."""
+    x = real(inputs)
+    if 0 in shape or x.size == 0:
+        return np.zeros(shape, np.float32)
+    program = Program()
+    value = program.input(x.shape[1:])
+    program.output(with_channels_last(program, value, data_format, lambda v: emit(program, v)))
+    return eager.run(program, [x])
+
+
+# --- the functions ---
+
+
+def _conv_shape(
+    inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
+) -> tuple[Any, ...]:
+    _channels("conv", inputs, kernel, data_format)
+    window = _window("conv", kernel, strides, padding, dilation_rate)
+    return spec_of("conv", inputs, data_format, window.map, shape_of(kernel)[-1])
+
+
+def _conv(
+    program: Any,
+    spec: Any,
+    inputs: Any,
+    kernel: Any,
+    strides: Any,
+    padding: str,
+    data_format: str,
+    dilation_rate: Any,
+) -> Value:
+    window = _window("conv", kernel, strides, padding, dilation_rate)
+    groups = _channels("conv", inputs, kernel, data_format) // shape_of(kernel)[-2]
+    return _convolved(
+        program,
+        inputs,
+        kernel,
+        data_format,
+        True,
+        lambda p, x, weight: windows.conv(p, x, weight, None, window, groups),
+        lambda p, x, value: taps.conv(p, x, value, window),
+    )
+
+
+@operation(
+    _conv,
+    prepare=_prepared("conv"),
+    untraced=lambda inputs, kernel, *_: _samples_first(inputs, kernel),
+    shape=lambda inputs, *rest: symbolic(inputs, _conv_shape(inputs, *rest)),
+)
+def conv(
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """A convolution over one to three axes, as of `layers.Conv2D` without bias and activation.
+
+    Args:
+        inputs: images of shape (n, sizes..., channels), or (n, channels, sizes...).
+        kernel: of shape (window..., channels / groups, filters).
+        strides: how far apart windows are, an int or one for each axis.
+        padding: "valid" or "same".
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        dilation_rate: how far apart the numbers are that a window sees, as `strides`.
+    """
+    shape = _conv_shape(inputs, kernel, strides, padding, str(data_format), dilation_rate)
+    weight, window = frozen(kernel, True), _window("conv", kernel, strides, padding, dilation_rate)
+    groups = _channels("conv", inputs, kernel, str(data_format)) // weight.shape[-2]
+    return run_on_images(
+        inputs,
+        shape,
+        str(data_format),
+        lambda p, x: windows.conv(p, x, weight, None, window, groups),
+    )
+
+
+def _transposed(
+    kernel: Any, strides: Any, padding: str, output_padding: Any, dilation_rate: Any
+) -> Transposed:
+    name = "conv_transpose"
+    window = _window(name, kernel, strides, padding, dilation_rate)
+    if output_padding is None:
+        return Transposed(window)
+    sizes = per_axis(name, "output_padding", output_padding, len(window.size), least=0)
+    return Transposed(window, sizes)
+
+
+def _transpose_shape(
+    inputs: Any,
+    kernel: Any,
+    strides: Any,
+    padding: str,
+    output_padding: Any,
+    data_format: str,
+    dilation_rate: Any,
+) -> tuple[Any, ...]:
+    _channels("conv_transpose", inputs, kernel, data_format, -1)
+    window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
+    return spec_of("conv_transpose", inputs, data_format, window.map, shape_of(kernel)[-2])
+
+
+def _conv_transpose(
+    program: Any,
+    spec: Any,
+    inputs: Any,
+    kernel: Any,
+    strides: Any,
+    padding: str,
+    output_padding: Any,
+    data_format: str,
+    dilation_rate: Any,
+) -> Value:
+    window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
+    return _convolved(
+        program,
+        inputs,
+        kernel,
+        data_format,
+        True,
+        lambda p, x, weight: windows.conv_transpose(p, x, weight, None, window),
+        lambda p, x, value: taps.conv_transpose(p, x, value, window),
+    )
+
+
+@operation(
+    _conv_transpose,
+    prepare=_prepared("conv_transpose"),
+    untraced=lambda inputs, kernel, *_: _samples_first(inputs, kernel),
+    shape=lambda inputs, *rest: symbolic(inputs, _transpose_shape(inputs, *rest)),
+)
+def conv_transpose(
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    output_padding: Any = None,
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """A transposed convolution, as of `layers.Conv2DTranspose` without bias and activation.
+
+    Args:
+        inputs: as of `conv`.
+        kernel: of shape (window..., filters, channels).
+        strides: how far apart the windows of neighbouring numbers are.
+        padding: as of `conv`.
+        output_padding: how much is added to each size; None for the sizes of the layer.
+        data_format: as of `conv`.
+        dilation_rate: as of `conv`.
+    """
+    weight = frozen(kernel, True)
+    shape = _transpose_shape(
+        inputs, kernel, strides, padding, output_padding, str(data_format), dilation_rate
+    )
+    window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
+    return run_on_images(
+        inputs,
+        shape,
+        str(data_format),
+        lambda p, x: windows.conv_transpose(p, x, weight, None, window),
+    )
+
+
+def _depthwise_shape(
+    inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
+) -> tuple[Any, ...]:
+    channels = _channels("depthwise_conv", inputs, kernel, data_format)
+    window, multiplier = (
+        _window("depthwise_conv", kernel, strides, padding, dilation_rate),
+        shape_of(kernel)[-1],
+    )
+    return spec_of("depthwise_conv", inputs, data_format, window.map, channels * multiplier)
+
+
+def _depthwise_conv(
+    program: Any,
+    spec: Any,
+    inputs: Any,
+    kernel: Any,
+    strides: Any,
+    padding: str,
+    data_format: str,
+    dilation_rate: Any,
+) -> Value:
+    window = _window("depthwise_conv", kernel, strides, padding, dilation_rate)
+    return _convolved(
+        program,
+        inputs,
+        kernel,
+        data_format,
+        False,
+        lambda p, x, weight: windows.depthwise_conv(p, x, weight, None, window),
+        lambda p, x, value: taps.depthwise_conv(p, x, value, window),
+    )
+
+
+@operation(
+    _depthwise_conv,
+    prepare=_prepared("depthwise_conv"),
+    untraced=lambda inputs, kernel, *_: _samples_first(inputs, kernel),
+    shape=lambda inputs, *rest: symbolic(inputs, _depthwise_shape(inputs, *rest)),
+)
+def depthwise_conv(
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """A convolution of each channel by itself, as of `layers.DepthwiseConv2D`.
+
+    Args:
+        inputs: as of `conv`.
+        kernel: of shape (window..., channels, multiplier).
+        strides: as of `conv`.
+        padding: as of `conv`.
+        data_format: as of `conv`.
+        dilation_rate: as of `conv`.
+    """
+    shape = _depthwise_shape(inputs, kernel, strides, padding, str(data_format), dilation_rate)
+    weight, window = (
+        frozen(kernel, False),
+        _window("depthwise_conv", kernel, strides, padding, dilation_rate),
+    )
+    return run_on_images(
+        inputs,
+        shape,
+        str(data_format),
+        lambda p, x: windows.depthwise_conv(p, x, weight, None, window),
+    )
+
+
+@operation()
+def separable_conv(
+    inputs: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """`depthwise_conv`, and `conv` with a window of one place.
+
+    Args:
+        inputs: as of `conv`.
+        depthwise_kernel: of shape (window..., channels, multiplier).
+        pointwise_kernel: of shape (1..., channels * multiplier, filters).
+        strides: as of `conv`, of the first.
+        padding: as of `conv`.
+        data_format: as of `conv`.
+        dilation_rate: as of `conv`, of the first.
+    """
+    y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
+    return conv(y, pointwise_kernel, data_format=data_format)

@@ -1,0 +1,236 @@
+"""The largest number, or the mean, of each channel within windows over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import one_of, per_axis
+from cdl._ir import windows
+from cdl._ir.emit import reshape
+from cdl._ir.windows import Window
+from cdl._tracing.operation import operation
+from cdl.config import standardize_data_format
+from cdl.ops.nn.convolution import axes_of_images, on_images, run_on_images, spec_of, symbolic
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+
+Pool = Callable[[Any, Any, int], Any]  # of a program, a value (n, columns), and the axis it is of
+
+
+def _samples_first(inputs: Any, *_: Any) -> str:
+    if getattr(inputs, "lead", 0) and inputs.batch_axis:
+        return "its samples must be along its first axis: use cdl.ops.moveaxis"
+    return ""
+
+
+def _by_axis(program: Program, x: Value, axes: int, pool: Pool) -> Value:
+    """A pooling axis by axis, of values whose images have an axis in front of theirs."""
+    for axis in range(axes):
+        before, n, behind = x.shape[: axis + 1], x.shape[axis + 1], x.shape[axis + 2 :]
+        y = pool(program, reshape(program, x, (prod(before), n, prod(behind))), axis)
+        x = reshape(program, y, (*before, y.shape[1], *behind))
+    return x
+
+
+# --- windows of one size ---
+
+
+def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
+    """The arguments of a pooling with what has a default of its own resolved."""
+
+    def prepare(
+        inputs: Any, pool_size: Any, strides: Any, padding: Any, data_format: Any
+    ) -> tuple[Any, ...]:
+        lower = padding.lower() if isinstance(padding, str) else padding
+        padding = one_of(name, "padding", lower, ("valid", "same"))
+        return inputs, pool_size, strides, padding, standardize_data_format(data_format, name)
+
+    return prepare
+
+
+def _window(name: str, inputs: Any, pool_size: Any, strides: Any, padding: str) -> Window:
+    """The window, with a number for each axis of the images."""
+    axes = axes_of_images(name, inputs)
+    size = per_axis(name, "pool_size", pool_size, axes)
+    steps = size if strides is None else per_axis(name, "strides", strides, axes)
+    return Window(size, steps, (1,) * axes, padding)
+
+
+def _shape(name: str) -> Callable[..., tuple[Any, ...]]:
+    def shape(
+        inputs: Any, size: Any, strides: Any, padding: str, data_format: str
+    ) -> tuple[Any, ...]:
+        window = _window(name, inputs, size, strides, padding)
+        return spec_of(name, inputs, data_format, window.map)
+
+    return shape
+
+
+def _lowered(name: str, kind: str) -> Callable[..., Value]:
+    def lower(
+        program: Any,
+        spec: Any,
+        inputs: Any,
+        pool_size: Any,
+        strides: Any,
+        padding: str,
+        data_format: str,
+    ) -> Value:
+        window = _window(name, inputs, pool_size, strides, padding)
+
+        def along(program: Any, x: Value, axis: int) -> Value:
+            one = Window((1, window.size[axis]), (1, window.stride[axis]), (1, 1), padding)
+            return windows.pool(program, kind, x, one)
+
+        def emit(x: Value) -> Value:
+            if len(x.shape) == len(window.size) + 1:
+                return windows.pool(program, kind, x, window)
+            return _by_axis(program, x, len(window.size), along)
+
+        return on_images(program, inputs, data_format, emit)
+
+    return lower
+
+
+def _pooled(
+    name: str, kind: str, inputs: Any, size: Any, strides: Any, padding: str, data_format: Any
+) -> Any:
+    shape = _shape(name)(inputs, size, strides, padding, data_format)
+    window = _window(name, inputs, size, strides, padding)
+    return run_on_images(inputs, shape, data_format, lambda p, x: windows.pool(p, kind, x, window))
+
+
+@operation(
+    _lowered("max_pool", "max"),
+    prepare=_prepared("max_pool"),
+    untraced=_samples_first,
+    shape=lambda inputs, *rest: symbolic(inputs, _shape("max_pool")(inputs, *rest)),
+)
+def max_pool(
+    inputs: Any,
+    pool_size: Any,
+    strides: Any = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
+    """The largest number of each channel within windows.
+
+    Args:
+        inputs: images of shape (n, sizes..., channels), or (n, channels, sizes...).
+        pool_size: the size of the window, an int or one for each axis.
+        strides: how far apart windows are, likewise; None for `pool_size`.
+        padding: "valid" or "same".
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+    """
+    return _pooled("max_pool", "max", inputs, pool_size, strides, padding, data_format)
+
+
+@operation(
+    _lowered("average_pool", "mean"),
+    prepare=_prepared("average_pool"),
+    untraced=_samples_first,
+    shape=lambda inputs, *rest: symbolic(inputs, _shape("average_pool")(inputs, *rest)),
+)
+def average_pool(
+    inputs: Any,
+    pool_size: Any,
+    strides: Any = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
+    """The mean of each channel within windows, of what lies within the image.
+
+    Args:
+        inputs: as of `max_pool`.
+        pool_size: as of `max_pool`.
+        strides: as of `max_pool`.
+        padding: as of `max_pool`.
+        data_format: as of `max_pool`.
+    """
+    return _pooled("average_pool", "mean", inputs, pool_size, strides, padding, data_format)
+
+
+# --- windows that share the image ---
+
+
+def _sized(name: str) -> Callable[..., tuple[Any, ...]]:
+    def prepare(inputs: Any, output_size: Any, data_format: Any) -> tuple[Any, ...]:
+        return inputs, output_size, standardize_data_format(data_format, name)
+
+    return prepare
+
+
+def _sizes(name: str, inputs: Any, output_size: Any) -> tuple[int, ...]:
+    return per_axis(name, "output_size", output_size, axes_of_images(name, inputs))
+
+
+def _sized_shape(name: str) -> Callable[..., tuple[Any, ...]]:
+    def shape(inputs: Any, output_size: Any, data_format: str) -> tuple[Any, ...]:
+        size = _sizes(name, inputs, output_size)
+        return spec_of(name, inputs, data_format, lambda _: size)
+
+    return shape
+
+
+def _lowered_to(name: str, kind: str) -> Callable[..., Value]:
+    def lower(program: Any, spec: Any, inputs: Any, output_size: Any, data_format: str) -> Value:
+        size = _sizes(name, inputs, output_size)
+
+        def along(program: Any, x: Value, axis: int) -> Value:
+            return windows.adaptive_pool(program, kind, x, (x.shape[0], size[axis]))
+
+        def emit(x: Value) -> Value:
+            if len(x.shape) == len(size) + 1:
+                return windows.adaptive_pool(program, kind, x, size)
+            return _by_axis(program, x, len(size), along)
+
+        return on_images(program, inputs, data_format, emit)
+
+    return lower
+
+
+def _pooled_to(name: str, kind: str, inputs: Any, output_size: Any, data_format: Any) -> Any:
+    shape = _sized_shape(name)(inputs, output_size, data_format)
+    size = _sizes(name, inputs, output_size)
+    return run_on_images(
+        inputs, shape, data_format, lambda p, x: windows.adaptive_pool(p, kind, x, size)
+    )
+
+
+@operation(
+    _lowered_to("adaptive_max_pool", "max"),
+    prepare=_sized("adaptive_max_pool"),
+    untraced=_samples_first,
+    shape=lambda inputs, *rest: symbolic(inputs, _sized_shape("adaptive_max_pool")(inputs, *rest)),
+)
+def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """The largest number of each channel within windows that share the image.
+
+    Args:
+        inputs: as of `max_pool`.
+        output_size: how many windows there are along an axis, an int or one for each axis.
+        data_format: as of `max_pool`.
+    """
+    return _pooled_to("adaptive_max_pool", "max", inputs, output_size, data_format)
+
+
+@operation(
+    _lowered_to("adaptive_average_pool", "mean"),
+    prepare=_sized("adaptive_average_pool"),
+    untraced=_samples_first,
+    shape=lambda inputs, *rest: symbolic(
+        inputs, _sized_shape("adaptive_average_pool")(inputs, *rest)
+    ),
+)
+def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """The mean of each channel within windows that share the image.
+
+    Args:
+        inputs: as of `max_pool`.
+        output_size: as of `adaptive_max_pool`.
+        data_format: as of `max_pool`.
+    """
+    return _pooled_to("adaptive_average_pool", "mean", inputs, output_size, data_format)
