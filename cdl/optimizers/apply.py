@@ -26,7 +26,7 @@ class Applying(Keeping):
     step: int
 
     def rates(self, first: int, n: int) -> Any:
-        """The rates of steps: see `Rated`."""
+        """The rates of steps: see `Optimizer`."""
         raise NotImplementedError
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> State:

@@ -1,12 +1,11 @@
 """What an optimizer is: a row of the core's table, its numbers, its slots.
 
-The core makes the steps. Here stand the arguments that all optimizers share, the learning rate in
-its three forms (a number, a schedule, a function), and the variables that belong to the optimizer.
+The core makes the steps. Here stand the arguments that all optimizers share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,146 +15,21 @@ from cdl._common.naming import unique
 from cdl._common.validation import (
     expected,
     flag,
-    is_real,
     not_recognized,
     number,
     positive_int,
     whole,
 )
-from cdl._configs.identifiers import Registry, serialize
+from cdl._configs.identifiers import Registry
 from cdl._variables.state import State
 from cdl.optimizers import schedules
+from cdl.optimizers.learning_rate import LearningRate
 from cdl.optimizers.python_optimizer import Familiar
-from cdl.optimizers.schedules import LearningRateSchedule
-from cdl.optimizers.schedules.schedule import Formula
 
 if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
-
-
-# A call in Python costs microseconds, and of the rates of a time slice that ends early the rest is
-# lost: with so many that is at most a few percent of the 50 ms.
-_ASKED = 256
-
-
-class Rate(State):
-    """The learning rate as a variable, which is never negative, whoever assigns to it."""
-
-    def assign(self, value: Any) -> NDArray[Any]:
-        """Keep `value` from now on; ValueError for one that is negative or NaN."""
-        before = self.value
-        super().assign(value)
-        if not self._array >= 0:
-            self._array[...] = before
-            refuse_negative(self.path.removesuffix("/learning_rate"), float(value))
-        return self.value
-
-
-class Rated:
-    """The part of an optimizer that knows the rate of each step."""
-
-    name: str
-    decay: float
-    _iterations: State
-    _rate: Rate | LearningRateSchedule | Callable[[], Any]
-
-    def _begin_rate(self, rate: Any) -> None:
-        """Take the rate that the constructor was given."""
-        rate = checked_rate(type(self).__name__, rate)
-        self._rate = self._rate_state(rate) if isinstance(rate, float) else rate
-
-    @property
-    def learning_rate(self) -> Any:
-        """The rate of the next step: a variable, or what the schedule or function gives."""
-        if isinstance(self._rate, State):
-            return self._rate
-        if isinstance(self._rate, LearningRateSchedule):
-            return self._rate(int(self._iterations))
-        return self._rate()
-
-    @learning_rate.setter
-    def learning_rate(self, value: Any) -> None:
-        if isinstance(value, LearningRateSchedule) or is_function(value):
-            self._rate = value
-        elif isinstance(self._rate, LearningRateSchedule):
-            raise TypeError(
-                f"{type(self).__name__}: learning_rate cannot be set to {value!r}: This optimizer "
-                "was created with a `LearningRateSchedule`; give it a float to make it settable"
-            )
-        elif isinstance(self._rate, State):
-            self._rate.assign(value)
-        else:
-            self._rate = self._rate_state(value)
-
-    lr = learning_rate
-
-    @property
-    def has_one_rate(self) -> bool:
-        """Whether the rate stays what it is until somebody sets it."""
-        return not self.decay and isinstance(self._rate, State)
-
-    def rates(self, first: int, n: int) -> NDArray[np.float32]:
-        """The rates of steps `first` to `first + n - 1`: one each, or one for all.
-
-        A user's own schedule or function is asked for fewer steps at a time than `n` may be.
-        """
-        if self.has_one_rate:
-            return np.array([float(self.learning_rate)], np.float32)
-        if not isinstance(self._rate, (State, Formula)):
-            n = min(n, _ASKED)
-        steps = np.arange(first, first + n)
-        if isinstance(self._rate, State):
-            rates = np.full(n, float(self._rate))
-        elif isinstance(self._rate, Formula):
-            rates = np.asarray(self._rate(steps), np.float64)
-        elif isinstance(self._rate, LearningRateSchedule):
-            rates = np.array([float(self._rate(int(step))) for step in steps])
-        else:
-            rates = np.array([float(self._rate()) for _ in steps])
-        if not (rates >= 0).all():  # NaN is no rate either
-            bad = int(np.argmin(rates >= 0))
-            refuse_negative(f"{self.name}, step {first + bad}", rates[bad], _named(self._rate))
-        if self.decay:
-            rates = rates / (1.0 + self.decay * steps)
-        return rates.astype(np.float32)
-
-    def _rate_state(self, value: Any) -> Rate:
-        rate = Rate(name="learning_rate", owner=self.name)
-        rate.assign(value)
-        return rate
-
-
-def checked_rate(owner: str, rate: Any) -> Any:
-    """A number as a float, a schedule or a function; ValueError for anything else.
-
-    A rate may come as a whole number or a number of NumPy, which Keras refuses.
-    """
-    if isinstance(rate, LearningRateSchedule) or is_function(rate):
-        return rate
-    if not is_real(rate):
-        what = "a number, a LearningRateSchedule or a function without arguments"
-        raise expected(owner, "learning_rate", what, rate)
-    refuse_negative(owner, rate)
-    return float(rate)
-
-
-def refuse_negative(owner: str, rate: Any, source: str = "") -> None:
-    """ValueError for a rate that is negative or NaN; `source` is what gave it."""
-    if not rate >= 0:
-        must = "not be negative" if rate < 0 else "be a number"
-        given = f" from {source}" if source else ""
-        raise ValueError(f"{owner}: learning_rate must {must}, got {rate:g}{given}")
-
-
-def _named(source: Any) -> str:
-    return getattr(source, "__name__", type(source).__name__)
-
-
-def is_function(value: Any) -> bool:
-    """Whether a rate may be had by calling `value`."""
-    return callable(value) and not isinstance(value, type)
 
 
 def from_older_name(cls: type, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
@@ -181,7 +55,7 @@ registry = Registry(
 )
 
 
-class Optimizer(Rated, Familiar, Hinting):
+class Optimizer(Familiar, Hinting):
     """Base of optimizers; a subclass names its row of the core's table.
 
     One of your own has an `update_step` instead, in Python, and adds what it keeps in `build`: see
@@ -254,7 +128,7 @@ class Optimizer(Rated, Familiar, Hinting):
         self._check_shared(owner)
         self.name = name or unique(type(self))
         self._iterations = State(0, dtype="int64", name="iteration", owner=self.name)
-        self._begin_rate(learning_rate)
+        self._learning_rate = LearningRate(owner, self.name, learning_rate)
         self._begin_keeping()
 
     def _check_shared(self, owner: str) -> None:
@@ -277,6 +151,26 @@ class Optimizer(Rated, Familiar, Hinting):
         steps = self.gradient_accumulation_steps
         if steps is not None and (whole(owner, "gradient_accumulation_steps", steps) < 2):
             raise expected(owner, "gradient_accumulation_steps", "an int >= 2", steps)
+
+    @property
+    def learning_rate(self) -> Any:
+        """The rate of the next step: a variable, or what the schedule or function gives."""
+        return self._learning_rate.at(int(self._iterations))
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._learning_rate.set(value)
+
+    lr = learning_rate
+
+    @property
+    def has_one_rate(self) -> bool:
+        """Whether the rate stays what it is until somebody sets it."""
+        return not self.decay and bool(self._learning_rate.variables)
+
+    def rates(self, first: int, n: int) -> NDArray[np.float32]:
+        """The rates of steps `first` to `first + n - 1`: one each, or one for all."""
+        return self._learning_rate.rates(first, n, self.decay)
 
     @property
     def iterations(self) -> State:
@@ -315,10 +209,9 @@ class Optimizer(Rated, Familiar, Hinting):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        rate: Any = self._rate
         config = {
             "name": self.name,
-            "learning_rate": float(rate) if isinstance(rate, State) else serialize(rate),
+            "learning_rate": self._learning_rate.config(),
             "weight_decay": self.weight_decay,
             "clipnorm": self.clipnorm,
             "global_clipnorm": self.global_clipnorm,

@@ -168,7 +168,7 @@ class LossScaleOptimizer(Optimizer):
     @property
     def variables(self) -> list[Any]:
         """Own ones that Keras has (step_counter and dynamic_scale once built), then the inner's."""
-        own: list[Any] = [self._iterations, self._rate]
+        own: list[Any] = [self._iterations, *self._learning_rate.variables]
         if self.built:
             own += [self.step_counter, self.dynamic_scale]
         return own + self.inner_optimizer.variables

@@ -16,6 +16,8 @@ from cdl._variables.state import State
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cdl.optimizers.learning_rate import LearningRate
+
     Slots = Mapping[Variable, Sequence[_core.Parameter]]
     Groups = list[tuple[str, Mapping[str, float], Slots]]
 
@@ -42,7 +44,7 @@ class Keeping:
     ema_overwrite_frequency: int | None
     gradient_accumulation_steps: int | None
     _iterations: State
-    _rate: Any
+    _learning_rate: LearningRate
 
     def _begin_keeping(self) -> None:
         self.built = False
@@ -187,14 +189,14 @@ class Keeping:
     @property
     def variables(self) -> list[State | Variable]:
         """iteration, learning_rate (unless scheduled), averages, sums of gradients, slots."""
-        scalars = [self._rate] if isinstance(self._rate, State) else []
+        scalars = [self._iterations, *self._learning_rate.variables]
         kept = [*self._averages.values(), *self._accumulators.values()]
         early: list[State | Variable] = []
         late: dict[str, list[State | Variable]] = {name: [] for name in self.late_slots}
         for variable in self._slots:
             for name, slot in self._slots_as_listed(variable):
                 late.get(name, early).append(slot)
-        return [self._iterations, *scalars, *kept, *early, *chain(*late.values())]
+        return [*scalars, *kept, *early, *chain(*late.values())]
 
     def _slots_as_listed(self, variable: Variable) -> list[tuple[str, State | Variable]]:
         """Name and value of each slot of a weight, as `variables` lists them."""

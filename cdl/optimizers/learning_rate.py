@@ -1,0 +1,163 @@
+"""The learning rate that an optimizer has: a number, a schedule or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._common.validation import expected, is_real
+from cdl._configs.identifiers import serialize
+from cdl._variables.state import State
+from cdl.optimizers.schedules import LearningRateSchedule
+from cdl.optimizers.schedules.schedule import Formula
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# A call in Python costs microseconds, and of the rates of a time slice that ends early the rest is
+# lost: with so many that is at most a few percent of the 50 ms.
+_ASKED = 256
+
+
+class Rate(State):
+    """The learning rate as a variable, which is never negative, whoever assigns to it."""
+
+    def assign(self, value: Any) -> NDArray[Any]:
+        """Keep `value` from now on; ValueError for one that is negative or NaN."""
+        before = self.value
+        super().assign(value)
+        if not self._array >= 0:
+            self._array[...] = before
+            refuse_negative(self.path.removesuffix("/learning_rate"), float(value))
+        return self.value
+
+
+class LearningRate:
+    """The learning rate of each step.
+
+    Args:
+        owner: class of the optimizer, for errors.
+        name: of the optimizer.
+        given: a number, a LearningRateSchedule or a function without arguments.
+
+    Attributes:
+        source: a number is in a variable, whoever set it; a schedule or function is as it came.
+
+    Raises:
+        ValueError: the rate is none of these, or negative.
+    """
+
+    source: Rate | LearningRateSchedule | Callable[[], Any]
+
+    def __init__(self, owner: str, name: str, given: Any) -> None:
+        self._owner = owner
+        self._name = name
+        given = checked_rate(owner, given)
+        self.source = self._variable(given) if isinstance(given, float) else given
+
+    def at(self, step: int) -> Any:
+        """The rate of a step: a variable, or what the schedule or function gives."""
+        if isinstance(self.source, Rate):
+            return self.source
+        if isinstance(self.source, LearningRateSchedule):
+            return self.source(step)
+        return self.source()
+
+    def set(self, value: Any) -> None:
+        """Take another number, schedule or function.
+
+        Raises:
+            TypeError: a number in the place of a schedule.
+        """
+        if isinstance(value, LearningRateSchedule) or is_function(value):
+            self.source = value
+        elif isinstance(self.source, LearningRateSchedule):
+            raise TypeError(
+                f"{self._owner}: learning_rate cannot be set to {value!r}: This optimizer "
+                "was created with a `LearningRateSchedule`; give it a float to make it settable"
+            )
+        elif isinstance(self.source, Rate):
+            self.source.assign(value)
+        else:
+            self.source = self._variable(value)
+
+    @property
+    def variables(self) -> list[Rate]:
+        """The variable that has the number; none for a schedule or function."""
+        return [self.source] if isinstance(self.source, Rate) else []
+
+    def rates(self, first: int, n: int, decay: float) -> NDArray[np.float32]:
+        """The rates of steps `first` to `first + n - 1`: one each, or one for all.
+
+        A user's own schedule or function is asked for fewer steps at a time than `n` may be.
+
+        Args:
+            first: the first step, counted from 0.
+            n: how many steps.
+            decay: the rate of a step is divided by ``1 + decay * step``.
+
+        Raises:
+            ValueError: a schedule or function gives a negative rate or NaN.
+        """
+        source = self.source
+        if isinstance(source, Rate) and not decay:
+            return np.array([float(source)], np.float32)
+        if not isinstance(source, (Rate, Formula)):
+            n = min(n, _ASKED)
+        steps = np.arange(first, first + n)
+        if isinstance(source, Rate):
+            rates = np.full(n, float(source))
+        elif isinstance(source, Formula):
+            rates = np.asarray(source(steps), np.float64)
+        elif isinstance(source, LearningRateSchedule):
+            rates = np.array([float(source(int(step))) for step in steps])
+        else:
+            rates = np.array([float(source()) for _ in steps])
+        if not (rates >= 0).all():  # NaN is no rate either
+            bad = int(np.argmin(rates >= 0))
+            refuse_negative(f"{self._name}, step {first + bad}", rates[bad], _named(source))
+        if decay:
+            rates = rates / (1.0 + decay * steps)
+        return rates.astype(np.float32)
+
+    def config(self) -> Any:
+        """The rate as configs have it."""
+        return float(self.source) if isinstance(self.source, Rate) else serialize(self.source)
+
+    def _variable(self, value: Any) -> Rate:
+        rate = Rate(name="learning_rate", owner=self._name)
+        rate.assign(value)
+        return rate
+
+
+def checked_rate(owner: str, rate: Any) -> Any:
+    """A number as a float, a schedule or a function; ValueError for anything else.
+
+    A rate may come as a whole number or a number of NumPy, which Keras refuses.
+    """
+    if isinstance(rate, LearningRateSchedule) or is_function(rate):
+        return rate
+    if not is_real(rate):
+        what = "a number, a LearningRateSchedule or a function without arguments"
+        raise expected(owner, "learning_rate", what, rate)
+    refuse_negative(owner, rate)
+    return float(rate)
+
+
+def refuse_negative(owner: str, rate: Any, source: str = "") -> None:
+    """ValueError for a rate that is negative or NaN; `source` is what gave it."""
+    if not rate >= 0:
+        must = "not be negative" if rate < 0 else "be a number"
+        given = f" from {source}" if source else ""
+        raise ValueError(f"{owner}: learning_rate must {must}, got {rate:g}{given}")
+
+
+def _named(source: Any) -> str:
+    return getattr(source, "__name__", type(source).__name__)
+
+
+def is_function(value: Any) -> bool:
+    """Whether a rate may be had by calling `value`."""
+    return callable(value) and not isinstance(value, type)
