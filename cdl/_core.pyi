@@ -110,6 +110,7 @@ class Executor:
         rules: Mapping[str, Any] | None = ...,
         isa: str | None = ...,
         threads: int = ...,
+        after: Executor | None = ...,
     ) -> Executor: ...
     @property
     def rows(self) -> int: ...

@@ -9,13 +9,14 @@ cdef class Executor:
     """A lowered program and its memory for batches of up to `rows` rows.
 
     One call at a time: predict() from several threads works on copies that share the weights; a
-    second training call meanwhile is an error.
+    second training call meanwhile is an error. `after` is an Executor of a program of weights alone:
+    it runs once after each batch of training, when all weights have learned.
     """
 
     cdef cdl_program *program
     cdef cdl_pass where
     cdef _Arrays held
-    cdef object order, rates, source, made_of
+    cdef object order, rates, source, made_of, after
     cdef object interrupt  # what a signal's handler raised while the core ran
     cdef object counted
     cdef int64_t *counter  # in `counted`: the optimizer's steps; or NULL
@@ -29,7 +30,7 @@ cdef class Executor:
     cdef readonly str isa
 
     def __cinit__(self, program, size_t rows, *, bint training=False, optimizer=None, rules=None,
-                  isa=None, int threads=0):
+                  isa=None, int threads=0, Executor after=None):
         cdef int fault = -1
         if rows < 1:
             raise ValueError("rows must be at least 1")
@@ -39,6 +40,9 @@ cdef class Executor:
             program, rows, training, optimizer, rules or {}, isa, threads)
         definition.definition.ask = _is_to_end
         definition.definition.who = <void *>self
+        if after is not None:
+            definition.definition.after = after.program
+        self.after = after
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &fault)
         check(status, fault)
         self.hosts = definition.hosts

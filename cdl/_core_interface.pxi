@@ -113,6 +113,8 @@ cdef extern from "cdl.h" nogil:
     struct cdl_group_def:
         int optimizer
         double hypers[12]
+    struct cdl_program:
+        pass
     struct cdl_program_def:
         size_t rows
         bint training
@@ -133,11 +135,10 @@ cdef extern from "cdl.h" nogil:
         int n_groups
         cdl_group_def groups[2]
         cdl_rules rules
+        cdl_program *after
         c_bool (*ask)(void *who) noexcept
         void *who
     void cdl_watch_every(double seconds)
-    struct cdl_program:
-        pass
     cdl_status cdl_program_create(const cdl_program_def *definition, cdl_program **out, int *fault)
     void cdl_program_destroy(cdl_program *program)
     int cdl_program_threads(const cdl_program *program)

@@ -1,6 +1,7 @@
 """What a weight must be after each update: one short class each.
 
-Calling one projects an array in NumPy; in training the core does so after the optimizer's step.
+Calling one projects an array in NumPy; in training the core does so after the optimizer's step,
+by its own kernels or by what the call does when it is traced.
 Norms are over `axis`: axis 0 of a Dense kernel takes the incoming weights of each unit.
 """
 
@@ -14,6 +15,8 @@ from cdl._common.errors import Hinting
 from cdl._common.public_names import publish
 from cdl._common.validation import axes, number
 from cdl._configs.identifiers import Registry
+from cdl._tracing.graph import Graph, KerasTensor, trace
+from cdl._tracing.untraced import attempt
 from cdl.config import epsilon
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ class MaxNorm(Constraint):
         self.max_value = max_value
         self.axis = axes("MaxNorm", "axis", axis)
 
-    def __call__(self, w: Any) -> Array:
+    def __call__(self, w: Any) -> Any:
         """The weight, scaled where its norm is too large."""
         weight, norm = _norm(w, self.axis)
         return weight * (np.clip(norm, 0, np.float32(self.max_value)) / _divisor(norm))
@@ -89,9 +92,9 @@ class MaxNorm(Constraint):
 class NonNeg(Constraint):
     """``max(w, 0)``."""
 
-    def __call__(self, w: Any) -> Array:
+    def __call__(self, w: Any) -> Any:
         """The weight with 0 in place of what is negative."""
-        return np.maximum(np.asarray(w, np.float32), np.float32(0))
+        return np.maximum(_weight(w), np.float32(0))
 
 
 @_family.add()
@@ -105,7 +108,7 @@ class UnitNorm(Constraint):
     def __init__(self, axis: int | tuple[int, ...] = 0) -> None:
         self.axis = axes("UnitNorm", "axis", axis)
 
-    def __call__(self, w: Any) -> Array:
+    def __call__(self, w: Any) -> Any:
         """The weight with norms of 1."""
         weight, norm = _norm(w, self.axis)
         return weight / _divisor(norm)
@@ -143,12 +146,12 @@ class MinMaxNorm(Constraint):
         self.rate = rate
         self.axis = axes("MinMaxNorm", "axis", axis)
 
-    def __call__(self, w: Any) -> Array:
+    def __call__(self, w: Any) -> Any:
         """The weight with norms nearer to the bounds."""
         weight, norm = _norm(w, self.axis)
         inside = np.clip(norm, np.float32(self.min_value), np.float32(self.max_value))
         rate = np.float32(self.rate)
-        desired: Array = rate * inside + (np.float32(1) - rate) * norm
+        desired = rate * inside + (np.float32(1) - rate) * norm
         return weight * (desired / _divisor(norm))
 
     def get_config(self) -> dict[str, Any]:
@@ -192,12 +195,25 @@ def compiled(
     return "norm", (float(low), float(constraint.max_value), float(rate))
 
 
-def _norm(w: Any, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
-    array = np.asarray(w, np.float32)
-    return array, np.sqrt(np.square(array).sum(axis, keepdims=True))
+def traced(constraint: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
+    """What another constraint does with a weight; or None, and why it cannot be traced."""
+    graph, reason = attempt(trace, constraint, (KerasTensor(shape, lead=0),), {}, True)
+    if graph is not None and graph.outputs.shape != shape:
+        return None, f"it makes a weight of shape {shape} one of shape {graph.outputs.shape}"
+    return graph, reason
 
 
-def _divisor(norm: Array) -> Array:
+def _weight(w: Any) -> Any:
+    """A weight as an array; what is symbolic stays so."""
+    return w if isinstance(w, KerasTensor) else np.asarray(w, np.float32)
+
+
+def _norm(w: Any, axis: int | tuple[int, ...]) -> tuple[Any, Any]:
+    weight = _weight(w)
+    return weight, np.sqrt(np.square(weight).sum(axis, keepdims=True))
+
+
+def _divisor(norm: Any) -> Any:
     return norm + np.float32(epsilon())
 
 

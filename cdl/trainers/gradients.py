@@ -34,7 +34,7 @@ class Gradients:
     ) -> None:
         self._plan = plan
         self._parts = HostFunctions(resolved._replace(metrics=()), plan)
-        self._restraints = WeightRules(variables, True, plan.penalized)
+        self._restraints = WeightRules(variables, True, plan.penalized, constrains=False)
         self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         rules = {
             "penalties": self._restraints.rules["penalties"],

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cdl import constraints, losses, metrics, regularizers
 from cdl._core import Executor, Parameter
+from cdl._ir.program import Program
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.trainers.batch_loss import WholeBatches, WholeLoss
@@ -165,10 +166,13 @@ class WeightRules:
         training: whether they are trained now, or a loss is only measured.
         compiled: ids of those whose penalties are left to the program.
         constrains: whether constraints are kept here, and not by an optimizer in Python.
+        traces: whether constraints of the user's are traced.
 
     Attributes:
         rules: of an Executor: what the core knows of them.
+        after: of an Executor: keeps the constraints that were traced; None if there are none.
         in_python: whether something has to be done around every step.
+        untraced: the constraints that are Python code.
     """
 
     def __init__(
@@ -177,11 +181,14 @@ class WeightRules:
         training: bool,
         compiled: Collection[int] = (),
         constrains: bool = True,
+        traces: bool = True,
     ) -> None:
         penalties: dict[Variable, tuple[float, float]] = {}
         limits: dict[Variable, Any] = {}
         self._penalized: dict[Variable, Parameter] = {}
         self._constrained: list[Variable] = []
+        self.untraced: list[Untraced] = []
+        after = Program()
         for variable in variables:
             factors = regularizers.compiled(variable.regularizer)
             if id(variable) in compiled:
@@ -198,24 +205,26 @@ class WeightRules:
             )
             if limit is not None:
                 limits[variable] = limit
-            elif variable.constraint is not None:
+            elif variable.constraint is not None and not (traces and self._traced(variable, after)):
                 self._constrained.append(variable)
+        self.after = Executor(after.fused(training=False), 1) if after.instructions else None
         self.rules: dict[str, Any] = {"penalties": penalties}
         if training:
             self.rules.update(constraints=limits, pulls=self._penalized)
         self.in_python = training and bool(self._penalized or self._constrained)
 
-    @property
-    def untraced(self) -> list[Untraced]:
-        """The constraints that are Python code."""
-        return [
-            Untraced(
-                f"constraint {type(each.constraint).__name__!r} of {each.path!r}",
-                each.constraint,
-                "constraints of one's own are called on arrays after each step",
-            )
-            for each in self._constrained
-        ]
+    def _traced(self, variable: Variable, after: Program) -> bool:
+        """Append the constraint of a weight to a program, if it can be traced."""
+        constraint = variable.constraint
+        graph, reason = constraints.traced(constraint, variable.shape)
+        if graph is None:
+            function = constraint if hasattr(constraint, "__code__") else type(constraint).__call__
+            name = getattr(constraint, "__name__", type(constraint).__name__)
+            what = f"constraint {name!r} of {variable.path!r}"
+            self.untraced.append(Untraced(what, function, reason))
+            return False
+        after.assign(variable, graph.lower(after, [after.param(variable)]))
+        return True
 
     def penalty(self) -> float:
         """What the regularizers that are Python code give for the weights as they are now."""

@@ -70,7 +70,8 @@ class Engine:
         self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
         constrains = training and not optimizer.is_written
-        restraints = WeightRules(variables, training, plan.penalized, constrains)
+        traces = not resolved.eager
+        restraints = WeightRules(variables, training, plan.penalized, constrains, traces)
         self._restraints = restraints
         self._untold = not resolved.eager  # whether something in Python may not have been told of
         self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
@@ -83,6 +84,7 @@ class Engine:
         if training:
             self._options["optimizer"] = optimizer.groups(variables)
             self._options["rules"].update(optimizer.rules(variables))
+            self._options["after"] = restraints.after
         self._make_executor(rows)
         self._forget()
 
@@ -228,7 +230,8 @@ class Engine:
     def _tell(self) -> None:
         """Say of code of the user's that it runs in Python, now that it has done so once."""
         self._untold = False
-        for each in (*self.parts.untold, *(self.plan.untraced if self.training else ())):
+        of_training = (*self.plan.untraced, *self._restraints.untraced) if self.training else ()
+        for each in (*self.parts.untold, *of_training):
             each.tell()
 
     @property

@@ -236,6 +236,13 @@ static cdl_status make_report(struct cdl_program *program, struct cdl_node *node
     return CDL_OK;
 }
 
+/* Whether it has one sample only, that nobody feeds: so it may run after the batches of another. */
+static bool stands_alone(const struct cdl_program *program) {
+    bool alone = program->n_inputs == 0 && program->n_hosts == 0 && !program->training;
+    for (int i = 0; i < program->n_nodes; i++) alone &= program->nodes[i].shared;
+    return alone;
+}
+
 static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
                         int *fault) {
     program->kernels = cdl_isa_choose(def->isa);
@@ -247,6 +254,9 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->rules = def->rules;
     program->watch.ask = def->ask;
     program->watch.who = def->who;
+    if (def->after && !(def->training && stands_alone(def->after))) return CDL_ERR_PROGRAM;
+    program->after = def->after;
+    program->settles = def->after != NULL;
     CDL_TRY(allocate(program, def));
     CDL_TRY(make_values(program, def));
     for (int i = 0; i < def->n_trained; i++) CDL_TRY(make_trained(program, def, i));

@@ -70,6 +70,10 @@ struct cdl_program_def {
     int n_groups; /* 0: nothing learns */
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
+    /* What runs once after each batch of training, when all have learned, such as constraints: a
+     * program of shared values alone, whose nodes assign to weights. The caller keeps it. Or NULL.
+     */
+    struct cdl_program *after;
     cdl_ask_fn *ask; /* whether a run is to end early (base/watch.h), or NULL */
     void *who;
 };

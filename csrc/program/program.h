@@ -33,13 +33,14 @@ struct cdl_program {
     int n_groups;
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
+    struct cdl_program *after; /* run once all have learned, or NULL */
     bool whole;        /* gradients are kept, and nothing learns before all of them are there */
     bool reaches;      /* some parameter's step depends on lengths (learn/whole.h) */
     bool limits_norms; /* some parameter's columns do not grow beyond a norm */
     bool may_fail;     /* a host or a fault may end a run */
-    bool settles;      /* a node has something to do once all have learned */
-    bool mixes_rows;   /* samples see each other in predictions too */
-    bool reads_rows;   /* the first node is dense, and alone reads the first input, line by line */
+    bool settles;    /* a node, or a program after it, has something to do once all have learned */
+    bool mixes_rows; /* samples see each other in predictions too */
+    bool reads_rows; /* the first node is dense, and alone reads the first input, line by line */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     bool is_long;      /* a batch takes so long that the watch is looked at within it */
     size_t piece;      /* samples that are gathered or copied out between two looks */

@@ -48,6 +48,7 @@ void cdl_prepare(const struct cdl_program *program, bool training) {
         const struct cdl_node *node = &program->nodes[i];
         if (node->op->prepare) node->op->prepare(node, training);
     }
+    if (program->after) cdl_prepare(program->after, false);
 }
 
 struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,
@@ -197,12 +198,29 @@ bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl
     return cdl_learn_kept(program, ctx, team);
 }
 
-void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx) {
+static void settle_nodes(const struct cdl_program *program, const struct cdl_context *ctx) {
     const struct cdl_context one = alone(ctx);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (node->op->settle) node->op->settle(node, node->shared ? &one : ctx);
     }
+}
+
+/* It reads the weights as they have become; what it computes is short, and does not end early. */
+static void run_after(struct cdl_program *after) {
+    const struct cdl_pass pass = {.rows = 1, .batch = 1};
+    struct cdl_context ctx = cdl_context_of(after, &pass, false, 0, 1);
+    ctx.watch = NULL;
+    for (int i = 0; i < after->n_nodes; i++) {
+        const struct cdl_node *node = &after->nodes[i];
+        cdl_run_shared(node->op->forward, node->op->forward_stages, node, &ctx);
+    }
+    settle_nodes(after, &ctx);
+}
+
+void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx) {
+    settle_nodes(program, ctx);
+    if (program->after && ctx->training) run_after(program->after);
 }
 
 /* The penalties that the last step saw, or those of the weights as they are. */

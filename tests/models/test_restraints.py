@@ -1,8 +1,9 @@
-"""Regularizers and constraints in fit and evaluate, compiled and in Python."""
+"""Regularizers and constraints in fit and evaluate, compiled, traced and in Python."""
 
 import numpy as np
 import pytest
 
+import cdl
 from cdl import Sequential, constraints, ops, regularizers
 from cdl.layers import Dense, Input
 from cdl.optimizers import SGD
@@ -20,10 +21,22 @@ class InPython(regularizers.Regularizer):
         return 0.02 * np.sum(np.abs(x)) + 0.03 * np.sum(np.square(x))
 
 
-class ColumnsInPython(constraints.Constraint):
+class Columns(constraints.Constraint):
+    """MaxNorm as a user might write it."""
+
     def __call__(self, w):
         norm = np.sqrt(np.sum(np.square(w), axis=0, keepdims=True))
         return w * (np.clip(norm, 0, 0.5) / (1e-7 + norm))
+
+
+class ColumnsInPython(Columns):
+    def __call__(self, w):
+        return super().__call__(np.asarray(w))
+
+
+def columns_in_ops(w):
+    norm = ops.sqrt(ops.sum(ops.square(w), axis=0, keepdims=True))
+    return w * (ops.clip(norm, 0, 0.5) / (1e-7 + norm))
 
 
 def net(**arguments):
@@ -70,11 +83,60 @@ def test_frozen_weights_have_no_penalty():
     assert model.evaluate(X, Y, verbose=0) == pytest.approx(plain, rel=1e-6)
 
 
-def test_a_constraint_in_python_is_the_compiled_one():
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
+@pytest.mark.parametrize("own", [Columns(), columns_in_ops, ColumnsInPython()])
+def test_a_constraint_of_a_users_own_is_the_compiled_one(own):
     one, seen = fitted(kernel_constraint=constraints.MaxNorm(0.5))
-    other, also = fitted(kernel_constraint=ColumnsInPython())
+    other, also = fitted(kernel_constraint=own)
+    assert other._last_engine.in_python == isinstance(own, ColumnsInPython)
     np.testing.assert_allclose(also, seen, rtol=1e-6)
     np.testing.assert_allclose(one.get_weights()[0], other.get_weights()[0], rtol=1e-5, atol=1e-7)
+
+
+def test_several_constraints_of_a_users_own_are_kept_at_once():
+    other, _ = fitted(kernel_constraint=Columns(), bias_constraint=lambda w: np.abs(w) + 0.5)
+    norms = np.linalg.norm(other.get_weights()[0], axis=0)
+    assert (norms <= 0.5 + 1e-6).all()
+    assert (other.get_weights()[1] >= 0.5).all()
+    other.compile(SGD(0.1), "mse", jit_compile=True)
+    other.fit(X, Y, epochs=40, batch_size=8, verbose=0)  # epochs together in one call
+    assert (other.get_weights()[1] >= 0.5).all()
+
+
+def test_a_constraint_that_cannot_be_traced_says_so_once_and_may_be_refused():
+    class Own(constraints.Constraint):
+        def __call__(self, w):
+            return np.abs(np.asarray(w))
+
+    with pytest.warns(cdl.UntracedWarning, match=r"(?s)constraint 'Own' of .*kernel' runs") as told:
+        fitted(kernel_constraint=Own())
+    assert len(told) == 1
+    fitted(kernel_constraint=Own())
+    model = net(kernel_constraint=Own())
+    model.compile("sgd", "mse", jit_compile=True)
+    with pytest.raises(ValueError, match="constraint 'Own'"):
+        model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
+def test_a_constraint_that_changes_the_shape_is_refused():
+    model = net(kernel_constraint=lambda w: np.sum(w, axis=0))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"must have shape \(3, 2\), got \(2,\)"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_run_eagerly_calls_constraints_with_arrays():
+    seen = []
+
+    def constraint(w):
+        seen.append(isinstance(w, np.ndarray))
+        return np.abs(w)
+
+    model = net(kernel_constraint=constraint)
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(X, Y, batch_size=10, verbose=0)
+    assert seen == [True, True]
 
 
 @pytest.mark.parametrize(
