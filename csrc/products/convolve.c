@@ -105,7 +105,7 @@ static size_t depth_of(const struct cdl_convolution *job, size_t depth, bool dir
 /* Samples that go through a slice of the weights before the next: they are to stay in L2, but to
  * outweigh the slice, which is read anew for them. */
 static size_t samples_at_a_time(const struct cdl_convolution *job) {
-    enum { FLOATS = 64 * 1024 };
+    enum { FLOATS = 128 * 1024 };
     const size_t each = job->image.sample + job->map.sample;
     const size_t slice = job->w->rows * least(job->w->cols, CDL_PANEL);
     const size_t floats = slice > FLOATS ? slice : FLOATS;

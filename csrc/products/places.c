@@ -1,8 +1,8 @@
 /* places.c - boxes of places, one for each span of each axis, and the rows in them. */
 #include "products/places.h"
 
-/* Fewer places in a row than this leave a tile half empty: another axis is looked for. */
-enum { FEW = 6 };
+/* Rows of the widest tiles. */
+enum { TILE = 6 };
 
 /* The axes of what is written, samples first: how many, and floats from one to the next. */
 struct axes {
@@ -15,8 +15,13 @@ static void exchange(struct axes *axes, int d, int e) {
     axes->n[e] = old.n[d], axes->from[e] = old.from[d], axes->to[e] = old.to[d];
 }
 
+/* Rows that so many places leave to a tile, on average: what is loaded for it serves as many. */
+static double height_of(size_t places) {
+    return (double)places / (double)((places + TILE - 1) / TILE);
+}
+
 /* The last axis becomes the row: joined with those that go on in the same steps, or another one if
- * it is short. */
+ * that fills tiles better by far, as when 7 places would be tiles of 4 and 3. */
 static void choose_row(struct axes *axes) {
     const int last = CDL_AXES;
     for (int d = last - 1; d >= 0; d--) {
@@ -30,9 +35,12 @@ static void choose_row(struct axes *axes) {
         axes->n[last] *= axes->n[d];
         axes->n[d] = 1;
     }
-    int most = last;
-    for (int d = 0; d < last; d++) most = axes->n[d] > axes->n[most] ? d : most;
-    if (axes->n[last] < FEW && most != last) exchange(axes, most, last);
+    int best = last;
+    for (int d = last - 1; d >= 0; d--) {
+        const double factor = best == last ? 1.25 : 1.0;
+        if (height_of(axes->n[d]) > factor * height_of(axes->n[best])) best = d;
+    }
+    if (best != last) exchange(axes, best, last);
 }
 
 static void join(struct cdl_taps *taps, size_t width) {
