@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if ("slow" in item.keywords) is wanted]
 
 
+_states: dict[int, Any] = {}  # of the modules' generators, as they were once all was imported
+
+
 @pytest.fixture(autouse=True)
-def seeded() -> None:
-    """Start each test from the same random numbers, whichever tests ran before it."""
+def seeded(request: pytest.FixtureRequest) -> None:
+    """Start each test from the same random numbers, whichever tests ran before it.
+
+    Those of cdl and of NumPy, and the generator `RNG` of the test's module.
+    """
     cdl.utils.set_random_seed(7)
+    generator = getattr(request.module, "RNG", None)
+    if generator is not None:
+        bits = generator.bit_generator
+        bits.state = _states.setdefault(id(generator), bits.state)
 
 
 class SetClock:
