@@ -1,6 +1,7 @@
 """`fit` calls the core once an epoch, whatever the net is made of."""
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -118,6 +119,11 @@ def stack_of(name):
         return [layer], (6,), X
     if name == "CategoryEncoding":
         return [made(4)], (6,), RNG.integers(0, 4, (48, 6)).astype(np.float32)
+    if windows := re.match(r"(\w*Conv|Adaptive|Av|Max|Zero|Cropping|UpSampling)\D*(\d)D", name):
+        x = RNG.normal(size=(48, *[4] * int(windows[2]), 2)).astype(np.float32)
+        of_family = {"Adaptive": (2,), "Av": (2,), "DepthwiseConv": (2,)}
+        arguments = of_family.get(windows[1], (3, 2) if "Conv" in windows[1] else ())
+        return [made(*arguments), *lines], x.shape[1:], x
     arguments = MADE.get(name, ())
     return None if arguments is None else ([Dense(6), made(*arguments)], (6,), X)
 
