@@ -193,7 +193,7 @@ def _refuse_others(
         default = (defaults or {}).get(name, _NO_VALUE)
         same = same or (plain and type(default) is type(value) and default == value)
         if name not in _ANYTHING and not same:
-            raise symbolic_error(f"{shown} of a symbolic tensor with {name}=", f"leave {name} out")
+            raise symbolic_error(f"{shown} of a symbolic tensor with {name}=", "call it without")
 
 
 def _float32(dtype: Any) -> Any:

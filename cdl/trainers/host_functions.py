@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cdl import constraints, losses, metrics, regularizers
 from cdl._core import Executor, Parameter
 from cdl._ir.program import Program
+from cdl._tracing.graph import Graph
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.trainers.batch_loss import WholeBatches, WholeLoss
@@ -188,7 +189,7 @@ class WeightRules:
         self._penalized: dict[Variable, Parameter] = {}
         self._constrained: list[Variable] = []
         self.untraced: list[Untraced] = []
-        after = Program()
+        traced: list[tuple[Variable, Graph]] = []
         for variable in variables:
             factors = regularizers.compiled(variable.regularizer)
             if id(variable) in compiled:
@@ -205,16 +206,18 @@ class WeightRules:
             )
             if limit is not None:
                 limits[variable] = limit
-            elif variable.constraint is not None and not (traces and self._traced(variable, after)):
+            elif variable.constraint is not None and not traces:
                 self._constrained.append(variable)
-        self.after = Executor(after.fused(training=False), 1) if after.instructions else None
+            elif variable.constraint is not None and (graph := self._traced(variable)):
+                traced.append((variable, graph))
+        self.after = _after(traced) if traced else None
         self.rules: dict[str, Any] = {"penalties": penalties}
         if training:
             self.rules.update(constraints=limits, pulls=self._penalized)
         self.in_python = training and bool(self._penalized or self._constrained)
 
-    def _traced(self, variable: Variable, after: Program) -> bool:
-        """Append the constraint of a weight to a program, if it can be traced."""
+    def _traced(self, variable: Variable) -> Graph | None:
+        """What the constraint of a weight does; None if it is to be called."""
         constraint = variable.constraint
         graph, reason = constraints.traced(constraint, variable.shape)
         if graph is None:
@@ -222,9 +225,8 @@ class WeightRules:
             name = getattr(constraint, "__name__", type(constraint).__name__)
             what = f"constraint {name!r} of {variable.path!r}"
             self.untraced.append(Untraced(what, function, reason))
-            return False
-        after.assign(variable, graph.lower(after, [after.param(variable)]))
-        return True
+            self._constrained.append(variable)
+        return graph
 
     def penalty(self) -> float:
         """What the regularizers that are Python code give for the weights as they are now."""
@@ -243,3 +245,11 @@ class WeightRules:
         """Bring the weights back to where constraints that are Python code want them."""
         for variable in self._constrained:
             variable.assign(np.asarray(variable.constraint(variable.numpy())))
+
+
+def _after(constrained: Iterable[tuple[Variable, Graph]]) -> Executor:
+    """What makes each weight what its constraint says."""
+    program = Program()
+    for variable, graph in constrained:
+        program.assign(variable, graph.lower(program, [program.param(variable)]))
+    return Executor(program.fused(training=False), 1)
