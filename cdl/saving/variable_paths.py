@@ -79,19 +79,18 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
     cls: Any = type(thing)
     if getattr(thing, "_stack", None) is not None or getattr(thing, "operations", None):
         yield "layers", thing.layers
-    for name in sorted(
-        object.__dir__(thing), key=lambda name: f"~{name}" if name.startswith("_") else name
-    ):
-        hidden = name.startswith("__") or name in _KEPT or name in _skipped(cls)
-        if name == "layers" and isinstance(thing, Layer):
-            # Of a model with a `call`: between its attributes, as in Keras.
-            yield name, getattr(thing, "layers")  # noqa: B009
-        elif not hidden and (is_users(cls) or not name.startswith("_")):
-            try:
-                value = getattr(thing, name)
-            except Exception:  # a property of the user's that is of no use now
-                continue
-            yield name, value
+    there = set(object.__dir__(thing))
+    names = there - _KEPT - _skipped(cls)
+    if isinstance(thing, Layer):  # of a model with a `call`: between its attributes, as in Keras
+        names |= there & {"layers"}
+    for name in sorted(names, key=lambda name: f"~{name}" if name.startswith("_") else name):
+        if name.startswith("__" if is_users(cls) else "_"):
+            continue
+        try:
+            value = getattr(thing, name)
+        except Exception:  # a property of the user's that is of no use now
+            continue
+        yield name, value
 
 
 @weak_cache
