@@ -5,11 +5,13 @@ The core makes the steps. Here stand the arguments that all optimizers share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl import _core
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.validation import (
@@ -21,15 +23,20 @@ from cdl._common.validation import (
     whole,
 )
 from cdl._configs.identifiers import Registry
+from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers import schedules
+from cdl.optimizers.apply import ForeignWeights, apply, stateless_apply
 from cdl.optimizers.learning_rate import LearningRate
-from cdl.optimizers.python_optimizer import Familiar
+from cdl.optimizers.python_optimizer import OwnOptimizer, PythonSteps
+from cdl.optimizers.slots import Slots
 
 if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
+
+    Groups = list[tuple[str, Mapping[str, float], Mapping[Variable, Sequence[_core.Parameter]]]]
 
 
 def from_older_name(cls: type, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
@@ -55,11 +62,11 @@ registry = Registry(
 )
 
 
-class Optimizer(Familiar, Hinting):
+class Optimizer(OwnOptimizer, Hinting):
     """Base of optimizers; a subclass names its row of the core's table.
 
     One of your own has an `update_step` instead, in Python, and adds what it keeps in `build`: see
-    `Written`.
+    `OwnOptimizer`.
 
     Args:
         learning_rate: a number >= 0, a LearningRateSchedule, or a function without
@@ -92,8 +99,10 @@ class Optimizer(Familiar, Hinting):
         "has_one_rate", "hypers", "is_written", "late_slots", "own_arguments", "rates", "row",
         "row_of", "rules", "slots", "step",
     )  # fmt: skip
+    row = ""  # of the core's table; if weights do not all learn alike `row_of` is overridden
+    # Slots that come after all the others in `variables`, one after the other, as Keras has them.
+    late_slots: tuple[str, ...] = ()
     own_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
-    by_step = False  # whether `follow` is to be called after each batch
 
     def __init__(
         self,
@@ -128,8 +137,14 @@ class Optimizer(Familiar, Hinting):
         self._check_shared(owner)
         self.name = name or unique(type(self))
         self._iterations = State(0, dtype="int64", name="iteration", owner=self.name)
-        self._learning_rate = LearningRate(owner, self.name, learning_rate)
-        self._begin_keeping()
+        self._rate = LearningRate(owner, self.name, learning_rate)
+        self.built = False
+        self._slots = Slots(self)
+        self._python = PythonSteps()
+        self._foreign = ForeignWeights(f"{owner} {self.name!r}")
+        self._executors: dict[tuple[Variable, ...], _core.Executor] = {}
+        self._excluded: set[Variable] = set()
+        self._excluded_names: re.Pattern[str] | None = None
 
     def _check_shared(self, owner: str) -> None:
         """The numbers of the shared arguments are numbers, and whole where they count steps."""
@@ -155,22 +170,22 @@ class Optimizer(Familiar, Hinting):
     @property
     def learning_rate(self) -> Any:
         """The rate of the next step: a variable, or what the schedule or function gives."""
-        return self._learning_rate.at(int(self._iterations))
+        return self._rate.at(int(self._iterations))
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        self._learning_rate.set(value)
+        self._rate.set(value)
 
     lr = learning_rate
 
     @property
     def has_one_rate(self) -> bool:
         """Whether the rate stays what it is until somebody sets it."""
-        return not self.decay and bool(self._learning_rate.variables)
+        return not self.decay and bool(self._rate.variables)
 
     def rates(self, first: int, n: int) -> NDArray[np.float32]:
         """The rates of steps `first` to `first + n - 1`: one each, or one for all."""
-        return self._learning_rate.rates(first, n, self.decay)
+        return self._rate.rates(first, n, self.decay)
 
     @property
     def iterations(self) -> State:
@@ -205,13 +220,220 @@ class Optimizer(Familiar, Hinting):
         """The loss as its gradient is to be taken: times `loss_scale_factor`."""
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
+    # How the weights learn: what the core reads
+
+    def row_of(self, variable: Variable) -> str:
+        """The row of the core's table by which a weight learns."""
+        del variable
+        return self.row
+
+    def hypers(self, row: str) -> dict[str, float]:
+        """The row's hyper-parameters: attributes of their names."""
+        return {name: float(getattr(self, name)) for name in _core.OPTIMIZERS[row].hypers}
+
+    def groups(self, variables: Iterable[Variable]) -> Groups:
+        """Those weights by row: the row, its hyper-parameters, and the slots of each weight."""
+        if self.is_written:
+            return [("sgd", {}, {each: [] for each in variables})]
+        found: dict[str, dict[Variable, list[_core.Parameter]]] = {}
+        for variable in variables:
+            row = found.setdefault(self.row_of(variable), {})
+            row[variable] = self._slots.storages(variable)
+        return [(row, self.hypers(row), slots) for row, slots in found.items()]
+
+    def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
+        """What stands around the update of those weights, as the core's Executor takes it."""
+        variables = list(variables)
+        if self.is_written:  # where the step is in Python, so is what stands around it
+            return self._python.rules(variables)
+        return {
+            "weight_decay": {each: self.decay_of(each) for each in variables},
+            "clipnorm": self.clipnorm,
+            "clipvalue": self.clipvalue,
+            "global_clipnorm": self.global_clipnorm,
+            "ema_momentum": self.ema_momentum,
+            "ema_overwrite_frequency": self.ema_overwrite_frequency if self.use_ema else None,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            **self._slots.rules(variables),
+        }
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Leave weights out of the weight decay; a second call forgets the first.
+
+        Args:
+            var_list: weights.
+            var_names: patterns that are searched for in the weights' names, such as "bias".
+
+        Raises:
+            ValueError: the optimizer is built, so that it has begun to learn.
+        """
+        if self.built:
+            raise ValueError(
+                f"{type(self).__name__}: exclude_from_weight_decay must be called before the "
+                "optimizer is built, which the first training does"
+            )
+        self._excluded = {self._foreign.own(each) for each in var_list or ()}
+        names = set(var_names or ())
+        self._excluded_names = re.compile("|".join(names)) if names else None
+
+    def decays(self, variable: Variable) -> bool:
+        """Whether a weight is not left out of the weight decay."""
+        names = self._excluded_names
+        return variable not in self._excluded and not (names and names.search(variable.name))
+
+    def decay_of(self, variable: Variable) -> float:
+        """The weight decay of a weight; 0 for none."""
+        return (self.weight_decay or 0.0) if self.decays(variable) else 0.0
+
+    # Variables
+
+    @property
+    def slots(self) -> dict[Variable, list[_core.Parameter]]:
+        """What is kept for each weight, in the order of its row."""
+        return {each: self._slots.storages(each) for each in self._slots.of_weights}
+
+    @property
+    def averages(self) -> dict[Variable, Variable]:
+        """With `use_ema` the moving average of each weight, once this is built."""
+        return dict(self._slots.averages)
+
+    def build(self, var_list: Sequence[Variable]) -> None:
+        """Make what is kept for the weights that are to be trained; again for the same is nothing.
+
+        Raises:
+            ValueError: a weight that was not there when this was called first.
+        """
+        if self.row not in _core.OPTIMIZERS and not self.is_written:
+            raise NotImplementedError(
+                f"{type(self).__name__} must have an update_step(gradient, variable, "
+                "learning_rate) of its own"
+            )
+        variables = [self._foreign.own(each) for each in var_list]
+        if not self.built:
+            if self.is_written:
+                self._python.build(self, variables)
+            self._slots = Slots(self, variables)
+            self.built = True
+        for variable in variables:
+            if variable not in self._slots.of_weights:
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r}: variables must be those that it was "
+                    f"built with, got {variable.path!r}; make a new optimizer for other variables"
+                )
+
+    def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
+        """What a slot of a weight begins with; None is 0."""
+        del slot, variable
+        return None
+
+    def _like(self, variable: Variable, name: str) -> Variable:
+        """A variable of the shape and layout of a weight, and named after it."""
+        full = f"{variable.path.replace('/', '_')}_{name}"
+        matrix = variable.storage.matrix
+        own = Variable(variable.shape, None, name=full, trainable=False, matrix=matrix)
+        own.path = f"{self.name}/{full}"
+        return own
+
+    def _slots_as_listed(self, variable: Variable) -> list[tuple[str, State | Variable]]:
+        """Name and value of each slot of a weight, as `variables` lists them."""
+        slots = self._slots.of_weights[variable]
+        names = _core.OPTIMIZERS[self.row_of(variable)].slots if slots else ()
+        return list(zip(names, slots, strict=True))
+
+    @property
+    def variables(self) -> list[State | Variable]:
+        """iteration, learning_rate (unless scheduled), averages, sums of gradients, slots.
+
+        Then come those that a class of the user's has added.
+        """
+        own = [self._iterations, *self._rate.variables]
+        return [*own, *self._slots.listed(self), *self._python.added]
+
+    def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
+        """The end of training: with `use_ema` the weights become their moving averages."""
+        if self.use_ema and int(self._iterations):
+            for variable in var_list:
+                average = self._slots.averages.get(self._foreign.own(variable))
+                if average is not None:
+                    variable.assign(average.numpy())
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign `variables`, in their order.
+
+        Raises:
+            ValueError: the optimizer is not built, or another number or shape of arrays.
+        """
+        owner, variables = f"{type(self).__name__} {self.name!r}: set_weights", self.variables
+        if not self.built:
+            raise ValueError(f"{owner}: call build(variables) first")
+        if len(weights) != len(variables):
+            raise ValueError(
+                f"{owner}: weights must be {len(variables)} arrays, got {len(weights)}"
+            )
+        for variable, weight in zip(variables, weights, strict=True):
+            variable.assign(np.asarray(weight))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: all but what can be made anew."""
+        return {**self.__dict__, "_executors": {}}
+
+    # Steps
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> State:
+        """As `apply`, from pairs of a gradient and a weight; returns `iterations`."""
+        pairs = list(grads_and_vars)
+        self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+        return self._iterations
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """One step of the weights by gradients.
+
+        Args:
+            grads: arrays of the shapes of the weights; None for a weight that is to stay.
+            trainable_variables: the weights; None for those that the optimizer was built with.
+
+        Raises:
+            ValueError: another number of gradients than weights, another shape, no gradient at all,
+                or weights that the optimizer does not know.
+        """
+        apply(self, grads, trainable_variables)
+
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Any
+    ) -> tuple[list[Any], list[Any]]:
+        """One step from values and to values; weights and optimizer stay as they are.
+
+        Args:
+            optimizer_variables: a value for each of `variables`.
+            grads: as in `apply`.
+            trainable_variables: a value for each weight that the optimizer was built with.
+
+        Returns:
+            The new values of the weights, and of `variables`.
+
+        Raises:
+            ValueError: the optimizer is not built, or another number of values.
+        """
+        return stateless_apply(self, optimizer_variables, grads, trainable_variables)
+
+    def follow(self, learned: bool) -> None:
+        """A batch of training is over; where Python makes the steps, it makes one.
+
+        Args:
+            learned: whether the batch counts.
+        """
+        if self.is_written:
+            self._python.follow(self, learned)
+
     # Configuration
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         config = {
             "name": self.name,
-            "learning_rate": self._learning_rate.config(),
+            "learning_rate": self._rate.config(),
             "weight_decay": self.weight_decay,
             "clipnorm": self.clipnorm,
             "global_clipnorm": self.global_clipnorm,

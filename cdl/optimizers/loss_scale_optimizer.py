@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdl._tracing.variable import Variable
-    from cdl.optimizers.slots import Groups
+    from cdl.optimizers.base_optimizer import Groups
 
 # What configs of older versions say of the shared arguments, which this one does not have.
 _SHARED = {
@@ -168,7 +168,7 @@ class LossScaleOptimizer(Optimizer):
     @property
     def variables(self) -> list[Any]:
         """Own ones that Keras has (step_counter and dynamic_scale once built), then the inner's."""
-        own: list[Any] = [self._iterations, *self._learning_rate.variables]
+        own: list[Any] = [self._iterations, *self._rate.variables]
         if self.built:
             own += [self.step_counter, self.dynamic_scale]
         return own + self.inner_optimizer.variables

@@ -15,14 +15,14 @@ from cdl import initializers
 from cdl._common.overriding import overrides
 from cdl._common.validation import float32, not_yet
 from cdl._tracing.variable import Variable
-from cdl.optimizers.apply import Applying
-from cdl.optimizers.slots import storages
+from cdl.optimizers.slots import storages_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._variables.state import State
-    from cdl.optimizers.slots import Groups
+    from cdl.optimizers.apply import ForeignWeights
+    from cdl.optimizers.base_optimizer import Optimizer
+    from cdl.optimizers.slots import Slots
 
     Gradients = Mapping[Variable, NDArray[np.float32]]
 
@@ -30,8 +30,112 @@ if TYPE_CHECKING:
 _NEVER = 2**30  # batches before the core makes a step by itself
 
 
-class Written(Applying):
-    """The part of an optimizer that lets a subclass of the user's make the steps::
+class PythonSteps:
+    """What such an optimizer has beside its slots, and the steps that it makes.
+
+    Attributes:
+        gathered: by weight, the gradients that the core has gathered since the last step.
+        added: the variables that the class of the user's has added.
+    """
+
+    def __init__(self) -> None:
+        self.gathered: dict[Variable, Variable] = {}
+        self.added: list[Variable] = []
+
+    def build(self, optimizer: Optimizer, weights: Iterable[Variable]) -> None:
+        """Make what the core gathers into."""
+        self.gathered = {each: optimizer._like(each, "gathered") for each in weights}
+
+    def rules(self, weights: Iterable[Variable]) -> dict[str, Any]:
+        """What the core reads: an optimizer that gathers and never makes its step."""
+        return {
+            "gradient_accumulation_steps": _NEVER,
+            "accumulators": storages_of(self.gathered, weights),
+        }
+
+    def follow(self, optimizer: Optimizer, learned: bool) -> None:
+        """Make the step of the gradients that the core has gathered, if the batch counts."""
+        gradients = {each: own.numpy() for each, own in self.gathered.items()}
+        for own in self.gathered.values():
+            own.assign(np.zeros(own.shape, np.float32))
+        if learned:
+            optimizer.step -= 1  # as the step sees it
+            _step(optimizer, gradients)
+            optimizer.step += 1
+
+    @staticmethod
+    def apply(optimizer: Optimizer, gradients: Gradients) -> None:
+        """Make a step of gradients that the caller has computed."""
+        foreign = optimizer._foreign
+        foreign.read(foreign.given)
+        before = {each: each.numpy() for each in foreign.given}
+        _step(optimizer, gradients)
+        optimizer.step += 1
+        # A step of the user's own, or an average, may change weights without a gradient too.
+        same = [each for each in before if np.array_equal(each.numpy(), before[each])]
+        foreign.write(foreign.given.keys() - same)
+
+
+def _step(optimizer: Optimizer, gradients: Gradients) -> None:
+    """One step in Python, and what Keras has around it, in its order."""
+    rate = np.float32(optimizer.rates(optimizer.step, 1)[0])
+    every, accumulators = optimizer.gradient_accumulation_steps, optimizer._slots.accumulators
+    if every:
+        for each, gradient in gradients.items():
+            optimizer.assign_add(accumulators[each], gradient)
+        if (optimizer.step + 1) % every == 0:
+            sums = {each: accumulators[each] for each in gradients}
+            mean = np.float32(1 / every)
+            _update(optimizer, {each: own.numpy() * mean for each, own in sums.items()}, rate)
+            for own in sums.values():
+                own.assign(np.zeros(own.shape, np.float32))
+    else:
+        _update(optimizer, gradients, rate)
+    if optimizer.use_ema:
+        _average(optimizer)
+    for variable in gradients:
+        if variable.constraint is not None:
+            variable.assign(np.asarray(variable.constraint(variable.numpy())))
+
+
+def _update(optimizer: Optimizer, gradients: Gradients, rate: np.float32) -> None:
+    clipped = _clipped(optimizer, gradients)
+    for variable in clipped:
+        if decay := optimizer.decay_of(variable):
+            optimizer.assign_sub(variable, variable.numpy() * np.float32(decay) * rate)
+    for variable, gradient in clipped.items():
+        optimizer.update_step(gradient, variable, rate)
+
+
+def _clipped(optimizer: Optimizer, gradients: Gradients) -> Gradients:
+    if optimizer.clipvalue is not None:
+        bound = np.float32(optimizer.clipvalue)
+        return {each: np.minimum(np.maximum(g, -bound), bound) for each, g in gradients.items()}
+    if optimizer.clipnorm is not None:
+        most = optimizer.clipnorm
+        return {
+            each: g * np.float32(most / max(float(np.linalg.norm(g)), most))
+            for each, g in gradients.items()
+        }
+    if optimizer.global_clipnorm is not None:
+        norm = float(np.sqrt(sum(float(np.sum(np.square(g))) for g in gradients.values())))
+        factor = np.float32(optimizer.global_clipnorm / max(norm, optimizer.global_clipnorm))
+        return {each: g * factor for each, g in gradients.items()}
+    return gradients
+
+
+def _average(optimizer: Optimizer) -> None:
+    """Move the averages on; the first step begins them."""
+    momentum = np.float32(optimizer.ema_momentum if optimizer.step else 0.0)
+    for variable, average in optimizer._slots.averages.items():
+        average.assign(momentum * average.numpy() + (1 - momentum) * variable.numpy())
+        each = optimizer.ema_overwrite_frequency
+        if each and (int(optimizer.iterations) + 1) % each == 0:
+            variable.assign(average.numpy())
+
+
+class OwnOptimizer:
+    """Base of Optimizer: what a class of the user's overrides and calls to make its own steps::
 
         class Plain(cdl.optimizers.Optimizer):
             def build(self, variables):
@@ -47,9 +151,16 @@ class Written(Applying):
     `fit` then comes back from the core after each batch.
     """
 
-    is_written = False
-    by_step: bool
-    iterations: Any
+    is_written = False  # whether a class of the user's makes the steps
+    by_step = False  # whether `follow` is to be called after each batch
+
+    name: str
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    _python: PythonSteps
+    _slots: Slots
+    _foreign: ForeignWeights
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Notes an `update_step` of the user's own."""
@@ -67,16 +178,6 @@ class Written(Applying):
             learning_rate: of this step.
         """
         raise NotImplementedError(f"{type(self).__name__}: the core makes the steps")
-
-    # What such a class keeps
-
-    def build(self, var_list: Sequence[Variable]) -> None:
-        """As `Keeping.build`; the slots are what the subclass adds."""
-        if self.is_written and not self.built:
-            variables = [self._own(each) for each in var_list]
-            self._gathered = {each: self._like(each, "gathered") for each in variables}
-            self._added: list[Variable] = []
-        super().build(var_list)
 
     def add_variable(
         self,
@@ -105,11 +206,11 @@ class Written(Applying):
         variable = Variable(
             tuple(shape),
             lambda sizes: first(sizes, dtype="float32"),
-            name=name or f"variable_{len(self._added)}",
+            name=name or f"variable_{len(self._python.added)}",
             trainable=False,
         )
         variable.path = f"{self.name}/{variable.name}"
-        self._added.append(variable)
+        self._python.added.append(variable)
         return variable
 
     def add_variable_from_reference(
@@ -149,8 +250,8 @@ class Written(Applying):
 
     def _get_variable_index(self, variable: Any) -> int:
         """The place of a weight among those that the optimizer was built with."""
-        own = self._own(variable)
-        return next(place for place, each in enumerate(self._slots) if each is own)
+        own = self._foreign.own(variable)
+        return next(place for place, each in enumerate(self._slots.of_weights) if each is own)
 
     @staticmethod
     def assign(variable: Any, value: Any) -> None:
@@ -167,130 +268,12 @@ class Written(Applying):
         """Take from a variable."""
         variable.assign(np.asarray(variable) - np.asarray(value))
 
+    # Private names of Keras's optimizers that classes of users read
+
     @property
-    def variables(self) -> list[State | Variable]:
-        """As `Keeping.variables`, then what the subclass has added."""
-        return [*super().variables, *(self._added if self.is_written and self.built else ())]
-
-    def _new_slots(self, variable: Variable) -> list[Variable]:
-        return [] if self.is_written else super()._new_slots(variable)
-
-    def _slots_as_listed(self, variable: Variable) -> list[tuple[str, State | Variable]]:
-        return [] if self.is_written else super()._slots_as_listed(variable)
-
-    # What the core reads: an optimizer that gathers and never makes its step
-
-    def groups(self, variables: Iterable[Variable]) -> Groups:
-        """As `Keeping.groups`."""
-        if self.is_written:
-            return [("sgd", {}, {each: [] for each in variables})]
-        return super().groups(variables)
-
-    def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
-        """As `Keeping.rules`; where the step is in Python, so is what stands around it."""
-        if not self.is_written:
-            return super().rules(variables)
-        return {
-            "gradient_accumulation_steps": _NEVER,
-            "accumulators": storages(self._gathered, list(variables)),
-        }
-
-    # The step
-
-    def follow(self, learned: bool) -> None:
-        """A batch of training is over: make the step of the gradients that the core has gathered.
-
-        Args:
-            learned: whether the batch counts.
-        """
-        if not self.is_written:
-            return
-        gradients = {each: own.numpy() for each, own in self._gathered.items()}
-        for own in self._gathered.values():
-            own.assign(np.zeros(own.shape, np.float32))
-        if learned:
-            self.step -= 1  # as the step sees it
-            self._make_step(gradients)
-            self.step += 1
-
-    def _step(self, owner: str, gradients: dict[Variable, Any]) -> None:
-        if not self.is_written:
-            super()._step(owner, gradients)
-            return
-        for variable, foreign in self._foreign.items():
-            variable.assign(foreign)
-        scale = np.float32(self.loss_scale_factor or 1.0)
-        arrays = {each: np.asarray(g, np.float32) / scale for each, g in gradients.items()}
-        for each, array in arrays.items():
-            if array.shape != each.shape:
-                raise ValueError(
-                    f"{owner}: the gradient of {each.path!r} must have shape {each.shape}, got "
-                    f"{array.shape}"
-                )
-        before = {each: each.numpy() for each in self._foreign}
-        self._make_step(arrays)
-        self.step += 1
-        # A step of the user's own, or an average, may change weights without a gradient too.
-        same = [each for each in before if np.array_equal(each.numpy(), before[each])]
-        self._write_back(self._foreign.keys() - same)
-
-    def _make_step(self, gradients: Gradients) -> None:
-        """One step in Python, and what Keras has around it, in its order."""
-        rate = np.float32(self.rates(self.step, 1)[0])
-        every = self.gradient_accumulation_steps
-        if every:
-            for each, gradient in gradients.items():
-                self.assign_add(self._accumulators[each], gradient)
-            if (self.step + 1) % every == 0:
-                sums = {each: self._accumulators[each] for each in gradients}
-                mean = np.float32(1 / every)
-                self._update({each: own.numpy() * mean for each, own in sums.items()}, rate)
-                for own in sums.values():
-                    own.assign(np.zeros(own.shape, np.float32))
-        else:
-            self._update(gradients, rate)
-        if self.use_ema:
-            self._average()
-        for variable in gradients:
-            if variable.constraint is not None:
-                variable.assign(np.asarray(variable.constraint(variable.numpy())))
-
-    def _update(self, gradients: Gradients, rate: np.float32) -> None:
-        clipped = self._clipped(gradients)
-        for variable in clipped:
-            if decay := self.decay_of(variable):
-                self.assign_sub(variable, variable.numpy() * np.float32(decay) * rate)
-        for variable, gradient in clipped.items():
-            self.update_step(gradient, variable, rate)
-
-    def _clipped(self, gradients: Gradients) -> Gradients:
-        if self.clipvalue is not None:
-            bound = np.float32(self.clipvalue)
-            return {each: np.minimum(np.maximum(g, -bound), bound) for each, g in gradients.items()}
-        if self.clipnorm is not None:
-            most = self.clipnorm
-            return {
-                each: g * np.float32(most / max(float(np.linalg.norm(g)), most))
-                for each, g in gradients.items()
-            }
-        if self.global_clipnorm is not None:
-            norm = float(np.sqrt(sum(float(np.sum(np.square(g))) for g in gradients.values())))
-            factor = np.float32(self.global_clipnorm / max(norm, self.global_clipnorm))
-            return {each: g * factor for each, g in gradients.items()}
-        return gradients
-
-    def _average(self) -> None:
-        """Move the averages on; the first step begins them."""
-        momentum = np.float32(self.ema_momentum if self.step else 0.0)
-        for variable, average in self._averages.items():
-            average.assign(momentum * average.numpy() + (1 - momentum) * variable.numpy())
-            each = self.ema_overwrite_frequency
-            if each and (int(self.iterations) + 1) % each == 0:
-                variable.assign(average.numpy())
-
-
-class Familiar(Written):
-    """Private names of Keras's optimizers that classes of users read."""
+    def _learning(self) -> list[Variable]:
+        """The weights that the optimizer was built with."""
+        return list(self._slots.of_weights)
 
     @property
     def _trainable_variables(self) -> list[Variable]:
@@ -298,11 +281,11 @@ class Familiar(Written):
 
     @property
     def _model_variables_moving_average(self) -> list[Variable]:
-        return list(self._averages.values())
+        return list(self._slots.averages.values())
 
     @property
     def _accumulated_gradients(self) -> list[Variable]:
-        return list(self._accumulators.values())
+        return list(self._slots.accumulators.values())
 
     def _clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
         """Gradients as `clipnorm`, `global_clipnorm` or `clipvalue` leaves them; None stays."""
