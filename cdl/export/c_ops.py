@@ -13,8 +13,9 @@ import numpy as np
 from cdl import _core
 from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
+from cdl.export import c_windows
 from cdl.export.formulas import ACTIVATIONS, ELEMENTWISE
-from cdl.export.numbers import Product, blocks, inference_scale, positions
+from cdl.export.numbers import Product, blocks, inference_scale, places, steps
 
 if TYPE_CHECKING:
     from cdl._ir.instruction import Instruction
@@ -58,9 +59,26 @@ def _dense(text: "Text", i: "Instruction") -> None:
     x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
     b = "NULL" if bias is None else text.weight(bias)
     text.call("dense", lines, k, n, x, text.weight(kernel), b, y)
-    kind = str(i.attributes.get("activation", "linear"))
+    _activated(text, i)
+
+
+def _activated(text: "Text", i: "Instruction") -> None:
+    """The activation of an op that takes one along, on its output."""
+    kind, y = str(i.attributes.get("activation", "linear")), text.ref(i.outputs[0])
     if kind != "linear":
-        _activation(text, kind, i.attributes, y, y, lines * n)
+        _activation(text, kind, i.attributes, y, y, math.prod(i.outputs[0].shape))
+
+
+def _windowed(
+    write: Callable[["Text", "Instruction"], None],
+) -> Callable[["Text", "Instruction"], None]:
+    """The row of an op whose windows move over an image."""
+
+    def row(text: "Text", i: "Instruction") -> None:
+        write(text, i)
+        _activated(text, i)
+
+    return row
 
 
 def _of_elements(text: "Text", i: "Instruction") -> None:
@@ -163,14 +181,30 @@ def _mask(text: "Text", i: "Instruction") -> None:
     text.write("}")
 
 
+def _pick(text: "Text", i: "Instruction") -> None:
+    outer, n, inner = blocks(i)
+    picked = places(i)
+    m, x, y = len(picked), text.ref(i.inputs[0]), text.ref(i.outputs[0])
+    table = text.table(picked, "int")
+    text.write(f"for (i = 0; i < {outer * m}; i++) {{")
+    text.write(f"    const int at = {table}[i % {m}];")
+    text.write(f"    for (j = 0; j < {inner}; j++)")
+    some = f"{x}[(i / {m} * {n} + (size_t)at) * {inner} + j]"
+    some = f"at < 0 ? 0.0f : {some}" if (picked < 0).any() else some
+    text.write(f"        {y}[i * {inner} + j] = {some};")
+    text.write("}")
+
+
 def _moved(text: "Text", i: "Instruction") -> None:
-    """Any op that only says which element of x each element of y is; -1 for none."""
-    at = positions(i)
+    """An op whose result has elements of the input along axes of its own."""
     x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
-    table = text.table(at, "int")
-    text.write(f"for (i = 0; i < {at.size}; i++)")
-    some = f"{table}[i] < 0 ? 0.0f : {x}[{table}[i]]" if (at < 0).any() else f"{x}[{table}[i]]"
-    text.write(f"    {y}[i] = {some};")
+    sizes = i.outputs[0].shape
+    terms = [
+        f"i / {math.prod(sizes[axis + 1 :])} % {n} * {step}"
+        for axis, (n, step) in enumerate(zip(sizes, steps(i), strict=True))
+        if step and n > 1
+    ]
+    text.write(f"for (i = 0; i < {math.prod(sizes)}; i++) {y}[i] = {x}[{' + '.join(terms) or 0}];")
 
 
 def _concat(text: "Text", i: "Instruction") -> None:
@@ -330,7 +364,7 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "broadcast": _moved,
     "permute": _moved,
     "repeat": _moved,
-    "pick": _moved,
+    "pick": _pick,
     "reduce": _reduced,
     "concat": _concat,
     "arg": _arg,
@@ -347,4 +381,5 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "prelu": _prelu,
     "bucketize": _bucketize,
     "encode": _encode,
+    **{op: _windowed(write) for op, write in c_windows.ROWS.items()},
 }

@@ -4,6 +4,8 @@ A row is an expression in `x` (an activation, with its parameters in braces) or 
 primitive of expressions). `HELPERS` are the functions that some of them call.
 """
 
+from cdl.export import c_windows
+
 ACTIVATIONS = {
     "linear": "x",
     "relu": "relu(x, {negative_slope}, {max_value}, {threshold})",
@@ -266,5 +268,6 @@ static float bucketize(float x, size_t n, const float *bounds) {
 }
 """,
 }
+HELPERS |= c_windows.HELPERS
 # Which of these call others.
-CALLS = {"glu": ("sigmoid",)}
+CALLS = {"glu": ("sigmoid",), **c_windows.CALLS}

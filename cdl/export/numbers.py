@@ -1,7 +1,7 @@
 """What an instruction's numbers, attributes and weights come to in `predict`.
 
-Shared by all formats: positions of elements that an op only moves, and the columns of an op whose
-statistics are known.
+Shared by all formats: where the elements lie that an op only moves, the windows of ops that have
+some, and the columns of an op whose statistics are known.
 """
 
 from __future__ import annotations
@@ -110,20 +110,65 @@ class Product:
         self.many = [count > 1 for count in counts]
 
 
-def positions(i: Instruction) -> NDArray[np.int64]:
-    """For each element of the result, which element of the input it is; -1 for a zero."""
+class Windows:
+    """The windows of an instruction over an image, of one to three axes, a number for each.
+
+    Attributes:
+        image: how many places the image has.
+        map: how many places there are that have a window.
+        taps: how many places a window sees; 0 if the windows share the axis evenly.
+        stride: how far apart the windows of neighbours are.
+        dilation: how far apart the taps are.
+        before: how far before the image the first window begins.
+        left_over: how many places of the image are behind the last window; below 0: how many of
+            the window are behind the image.
+        shares: for each axis that the windows share evenly the places that each of them sees; else
+            nothing.
+    """
+
+    def __init__(self, i: Instruction, image: Any, map: Any) -> None:
+        count = len(image.shape) - 1
+        each = [int(n) for n in i.numbers[: 4 * count]]
+        self.image, self.map = list(image.shape[:-1]), list(map.shape[:-1])
+        self.taps, self.stride = each[::4], each[1::4]
+        self.dilation, self.before = each[2::4], each[3::4]
+        places = zip(self.image, self.map, strict=True)
+        self.left_over = [
+            n - ((m - 1) * s + (k - 1) * r + 1 - p)
+            for (n, m), k, s, r, p in zip(
+                places, self.taps, self.stride, self.dilation, self.before, strict=True
+            )
+        ]
+        self.shares = [
+            [] if k else [list(range(o * n // m, -(-(o + 1) * n // m))) for o in range(m)]
+            for n, m, k in zip(self.image, self.map, self.taps, strict=True)
+        ]
+
+    def table(self) -> NDArray[np.int64]:
+        """Six numbers for each of three axes: image, map, taps, stride, dilation, before.
+
+        The stride is 0, and the taps are the most that a window has, where the windows share an
+        axis.
+        """
+        axes = [[1, 1, 1, 1, 1, 0]] * (3 - len(self.image))
+        columns = (self.image, self.map, self.taps, self.stride, self.dilation, self.before)
+        axes += [list(axis) for axis in zip(*columns, strict=True)]
+        for axis, seen in zip(axes[::-1], self.shares[::-1], strict=False):
+            if seen:
+                axis[2:4] = max(map(len, seen)), 0
+        return np.array(axes)
+
+
+def steps(i: Instruction) -> list[int]:
+    """How far apart neighbours along each axis of the result lie in the input; 0: it is one."""
     x, y = i.inputs[0].shape, i.outputs[0].shape
-    every = np.arange(math.prod(x))
+    own = [math.prod(x[axis + 1 :]) for axis in range(len(x))]
     if i.op == "permute":
-        return every.reshape(x).transpose(axes(i)).reshape(-1)
+        return [own[axis] for axis in axes(i)]
     if i.op == "repeat":
-        return np.tile(every, y[0])
-    if i.op == "broadcast":
-        return np.broadcast_to(every.reshape(x), y).reshape(-1)
-    outer, n, inner = blocks(i)
-    picked = places(i)
-    taken = every.reshape(outer, n, inner)[:, picked]
-    return np.where(picked[:, None] < 0, -1, taken).reshape(-1)
+        return [0, *own]
+    apart = [step if n > 1 else 0 for n, step in zip(x, own, strict=True)]  # "broadcast"
+    return [0] * (len(y) - len(x)) + apart
 
 
 def inference_scale(i: Instruction, width: int) -> tuple[NDArray[Any], ...]:

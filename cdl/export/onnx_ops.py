@@ -11,6 +11,7 @@ import numpy as np
 
 from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
+from cdl.export import onnx_windows
 from cdl.export.numbers import Product, axes, blocks, inference_scale, places
 from cdl.export.onnx_formulas import ELEMENTWISE, activation
 
@@ -342,4 +343,5 @@ ROWS: dict[str, Row] = {
     "prelu": _gives(_prelu),
     "bucketize": _gives(_bucketize),
     "encode": _gives(_encode),
+    **{op: _gives(write) for op, write in onnx_windows.ROWS.items()},
 }

@@ -71,6 +71,35 @@ LAYERS = {
     "category counts": ((3,), lambda: layers.CategoryEncoding(4, "count")),
     "category one hot": ((1,), lambda: layers.CategoryEncoding(4, "one_hot")),
     "activity regularization": ((4,), lambda: layers.ActivityRegularization(0.1)),
+    "conv of steps": ((7, 3), lambda: layers.Conv1D(4, 3, 2, "causal", activation="relu")),
+    "conv": ((6, 5, 3), lambda: layers.Conv2D(4, (3, 2), (2, 1), "same", activation="tanh")),
+    "conv first": ((3, 6, 5), lambda: layers.Conv2D(4, 3, data_format="channels_first")),
+    "conv of groups": ((5, 5, 4), lambda: layers.Conv2D(6, 2, groups=2, use_bias=False)),
+    "conv dilated": ((7, 5, 2), lambda: layers.Conv2D(3, 2, dilation_rate=(3, 2), padding="same")),
+    "conv of blocks": ((3, 4, 5, 2), lambda: layers.Conv3D(3, 2, strides=(1, 2, 1))),
+    "conv with places left over": ((8, 7, 2), lambda: layers.Conv2D(3, 2, strides=3)),
+    "conv softmax": ((4, 4, 2), lambda: layers.Conv2D(3, 2, activation="softmax")),
+    "transposed": ((4, 3, 2), lambda: layers.Conv2DTranspose(3, 3, 2, "same", activation="elu")),
+    "transposed valid": ((4, 3, 2), lambda: layers.Conv2DTranspose(3, (2, 3), (3, 2))),
+    "transposed more": ((4, 2), lambda: layers.Conv1DTranspose(3, 4, 3, "same", output_padding=2)),
+    "transposed blocks": ((2, 3, 2, 2), lambda: layers.Conv3DTranspose(2, 2, dilation_rate=2)),
+    "depthwise": ((6, 5, 3), lambda: layers.DepthwiseConv2D(3, 2, "same", 2, activation="relu")),
+    "depthwise of steps": ((7, 3), lambda: layers.DepthwiseConv1D(3, use_bias=False)),
+    "separable": ((6, 5, 3), lambda: layers.SeparableConv2D(4, 3, padding="same")),
+    "largest of windows": ((7, 5, 3), lambda: layers.MaxPooling2D(3, 2, "same")),
+    "largest first": ((3, 7, 5), lambda: layers.MaxPooling2D(2, data_format="channels_first")),
+    "largest of windows of steps": ((7, 3), lambda: layers.MaxPooling1D(2)),
+    "mean of windows": ((7, 5, 3), lambda: layers.AveragePooling2D((3, 2), (2, 1), "same")),
+    "mean of windows of blocks": ((4, 3, 4, 2), lambda: layers.AveragePooling3D(2, 1)),
+    "mean of shares": ((7, 5, 3), lambda: layers.AdaptiveAveragePooling2D((3, 2))),
+    "largest of shares": ((7, 5, 3), lambda: layers.AdaptiveMaxPooling2D((2, 6))),
+    "zero padding": ((3, 4, 2), lambda: layers.ZeroPadding2D(((1, 0), (2, 1)))),
+    "cropping": ((4, 5, 2), lambda: layers.Cropping2D(((1, 0), (2, 1)))),
+    "up sampling": ((2, 3, 2), lambda: layers.UpSampling2D((2, 3))),
+    "up sampling bilinear": (
+        (2, 3, 2),
+        lambda: layers.UpSampling2D(2, interpolation="bilinear"),
+    ),
 }
 INTEGERS = ("category multi hot", "category counts", "category one hot")
 
@@ -132,6 +161,24 @@ def classifier():
     return model, x
 
 
+def images():
+    """Convolutions, normalization of channels, pooling, skips: trained."""
+    x = Input((12, 12, 2))
+    y = layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
+    y = layers.Activation("relu")(layers.BatchNormalization()(y))
+    skip = y = layers.SpatialDropout2D(0.2)(layers.MaxPooling2D(2)(y))
+    y = layers.SeparableConv2D(4, 3, padding="same", activation="swish")(y)
+    y = layers.Add()([skip, layers.DepthwiseConv2D(3, padding="same")(y)])
+    y = layers.Conv2DTranspose(3, 2, 2, activation="relu")(y)
+    y = layers.Concatenate()([x, layers.UpSampling2D(2)(layers.AveragePooling2D(2)(y))])
+    y = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, 2, activation="gelu")(y))
+    model = Model(x, Dense(3, "softmax")(y))
+    images = RNG.normal(size=(8, 12, 12, 2)).astype(np.float32)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(images, RNG.integers(0, 3, 8), epochs=2, batch_size=4, verbose=0)
+    return model, images
+
+
 def wide():
     model = Sequential([Input((300,)), Dense(700, "swish"), Dense(50, "tanh"), Dense(1)])
     return model, RNG.normal(size=(3, 300)).astype(np.float32)
@@ -182,6 +229,7 @@ def operations():
 
 NETS = {
     "classifier": classifier,
+    "images": images,
     "wide": wide,
     "merging": merging,
     "embedding": embedding,
