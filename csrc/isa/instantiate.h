@@ -39,6 +39,7 @@
 #include "kernels/running.h"
 #include "kernels/draw.h"
 #include "kernels/window.h"
+#include "kernels/winograd.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "products/turned.h"
 #include "products/unroll.h"
+#include "products/winograd.h"
 
 /* Places that go through a panel together before their activation, as in matmul.c. */
 enum { ROW_GROUP = 48 };
@@ -53,16 +55,8 @@ struct product {
 /* m places of c, a slice or all columns, that belong to `first` and what follows it. */
 static void finish(const struct product *p, size_t m, size_t width, const float *first, float *c,
                    size_t ldc, size_t ldy) {
-    const struct cdl_epilogue *epilogue = p->epilogue;
-    const int f = epilogue->activation;
-    if (f == CDL_ACTIVATION_linear || p->cuts) return;
-    if (epilogue->gradient) {
-        const float *y = epilogue->y + (first - p->to);
-        p->ctx->kernels->activation_gradient[f](m, width, y, ldy, y, ldy, c, ldc, c, ldc,
-                                                epilogue->params);
-    } else {
-        p->ctx->kernels->activation[f](m, width, c, ldc, c, ldc, epilogue->params);
-    }
+    if (p->cuts) return;
+    cdl_finish(p->ctx->kernels, p->epilogue, m, width, (size_t)(first - p->to), c, ldc, ldy);
 }
 
 static void multiply_places(void *who, const struct cdl_places *row) {
@@ -168,6 +162,7 @@ static bool unrolls(const struct cdl_convolution *job) {
 }
 
 size_t cdl_map_floats(const struct cdl_convolution *job) {
+    if (cdl_winograds(job, false)) return cdl_winograd_floats(job, false);
     const size_t lines = unrolls(job) ? cdl_unrolled_floats(job->window, job->image.columns) : 0;
     return BLOCK_FLOATS + wide_floats(job->w) + lines;
 }
@@ -233,6 +228,10 @@ static void multiply_samples(struct mapping *m, bool direct, size_t first, size_
 
 void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *ctx, size_t samples,
                   const float *bias, const struct cdl_epilogue *epilogue, float *scratch) {
+    if (cdl_winograds(job, false)) {
+        cdl_winograd(job, false, ctx, samples, bias, epilogue, scratch);
+        return;
+    }
     const struct cdl_param *w = job->w;
     const bool direct = all_direct(&job->map, job->groups, true);
     float *wide = scratch + BLOCK_FLOATS;
@@ -254,41 +253,19 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
 }
 
 size_t cdl_image_floats(const struct cdl_convolution *job) {
+    if (cdl_winograds(job, true)) return cdl_winograd_floats(job, true);
     const bool direct = all_direct(&job->image, job->groups, false);
     const size_t depth = depth_of(job, job->map.columns / job->groups, direct);
     return BLOCK_FLOATS + cdl_window_taps(job->window) * depth * CDL_PANEL;
 }
 
-/* The weights between a slice of the image's columns and `depth` of the map's from `first` on, tap
- * by tap turned over: a row for each of the map's columns. */
-static void turn(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
-                 const struct slice *slice, size_t first, size_t depth, float *to) {
-    const struct cdl_param *w = job->w;
-    const size_t each = job->image.columns / job->groups, taps = cdl_window_taps(job->window);
-    const size_t row = slice->to - slice->group * each;
-    memset(to, 0, taps * depth * slice->width * sizeof(float));
-    for (size_t tap = 0; tap < taps; tap++) {
-        for (size_t f = first, columns; f < first + depth; f += columns) {
-            const size_t panel = f / CDL_PANEL * CDL_PANEL;
-            const size_t width = cdl_panel_width(w->cols, panel);
-            columns = least(first + depth, panel + CDL_PANEL) - f;
-            const float *from = w->w + panel * w->rows + (tap * each + row) * width + (f - panel);
-            if (f % CDL_LINE == 0) {
-                kernels->transpose(slice->live, columns, from, width, to, slice->width);
-            } else { /* the kernel reads whole registers, of which the last may end behind w */
-                for (size_t i = 0; i < columns * slice->live; i++) {
-                    const size_t c = i / slice->live, r = i % slice->live;
-                    to[c * slice->width + r] = from[r * width + c];
-                }
-            }
-            to += columns * slice->width;
-        }
-    }
-}
-
 void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_context *ctx,
                        size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
                        float *scratch) {
+    if (cdl_winograds(job, true)) {
+        cdl_winograd(job, true, ctx, samples, bias, epilogue, scratch);
+        return;
+    }
     const bool direct = all_direct(&job->image, job->groups, false);
     const size_t depth = job->map.columns / job->groups, part = depth_of(job, depth, direct);
     struct product p = product_of(ctx, &job->image, epilogue, direct, scratch);
@@ -305,7 +282,8 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
             p.ends = f + part >= depth;
             walk.depth = least(part, depth - f);
             walk.each = walk.depth * p.ldb;
-            turn(job, ctx->kernels, &p.slice, p.read, walk.depth, scratch + BLOCK_FLOATS);
+            cdl_turn_weights(job, ctx->kernels, at, p.slice.live, p.ldb, p.read, walk.depth,
+                             scratch + BLOCK_FLOATS);
             cdl_walk(&walk, 0, samples, multiply_places, &p);
             if (cdl_stopped(ctx)) return;
         }

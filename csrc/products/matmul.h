@@ -18,6 +18,21 @@ struct cdl_epilogue {
     const float *params;
 };
 
+/* What it does to a block of c, where y begins at y + offset. */
+static inline void cdl_finish(const struct cdl_kernels *kernels,
+                              const struct cdl_epilogue *epilogue, size_t rows, size_t width,
+                              size_t offset, float *c, size_t ldc, size_t ldy) {
+    const int f = epilogue->activation;
+    if (f == CDL_ACTIVATION_linear) return;
+    if (epilogue->gradient) {
+        const float *y = epilogue->y + offset;
+        kernels->activation_gradient[f](rows, width, y, ldy, y, ldy, c, ldc, c, ldc,
+                                        epilogue->params);
+    } else {
+        kernels->activation[f](rows, width, c, ldc, c, ldc, epilogue->params);
+    }
+}
+
 /* c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL. far: a lies in
  * memory where other rows follow, and no cache has them yet. */
 void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
