@@ -5,6 +5,7 @@ input, and what a model was compiled with stands apart. `modern` and `modern_com
 configs into today's form, `legacy` and `legacy_compile` go the other way.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,16 @@ _SHORT = {
 _WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")
 # Classes whose names are not just those of their functions without the underscores.
 _METRICS = {"kl_divergence": "KLDivergence", "logcosh": "LogCoshError", "log_cosh": "LogCoshError"}
+# What Keras 2 wrote of classes that have it from their base and do nothing with it.
+_UNUSED = {
+    r"DepthwiseConv\dD|Conv\dDTranspose": ("groups",),
+    r"SeparableConv\dD": (
+        "groups",
+        "kernel_initializer",
+        "kernel_regularizer",
+        "kernel_constraint",
+    ),
+}
 _KERNELS = "keras.initializers"  # the only objects of which Keras 2 wrote a dtype that is gone
 
 
@@ -80,6 +91,9 @@ def _modern_layer(name: Any, inner: Mapping[str, Any]) -> dict[str, Any]:
         config["dtype"] = dict(dtype.get("config") or {}).get("name")
     if name == "LeakyReLU" and "alpha" in config:
         config["negative_slope"] = config.pop("alpha")
+    for pattern, arguments in _UNUSED.items():
+        if re.fullmatch(pattern, str(name)) and config.get("groups", 1) == 1:
+            config = {key: value for key, value in config.items() if key not in arguments}
     if name == "Lambda":
         for argument in _LAMBDA_ARGUMENTS:
             config.pop(argument, None)

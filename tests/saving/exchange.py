@@ -169,6 +169,34 @@ def functional(K):
     return model
 
 
+def images(K):
+    """Every kind of convolution, in both data formats, and pooling."""
+    layers = K.layers
+    model = K.Sequential(
+        [
+            K.Input((6,)),
+            layers.Dense(48, "tanh"),
+            layers.Reshape((4, 4, 3)),
+            layers.Conv2D(6, 3, padding="same", groups=3, use_bias=False, kernel_regularizer="l2"),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.UpSampling2D(2),
+            layers.MaxPooling2D(3, strides=2, padding="same"),
+            layers.SeparableConv2D(4, 2, depth_multiplier=2, depthwise_constraint="max_norm"),
+            layers.DepthwiseConv2D(2, use_bias=False, data_format="channels_first"),
+            layers.Conv2DTranspose(3, 2, 2, activation="elu"),
+            layers.Permute((3, 1, 2)),
+            layers.AveragePooling2D(2, data_format="channels_first"),
+            layers.Reshape((3, 6)),
+            layers.Conv1D(5, 2, padding="causal", activation="tanh", data_format="channels_first"),
+            layers.GlobalMaxPooling1D(),
+            layers.Dense(2),
+        ]
+    )
+    model.compile(K.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    return model
+
+
 def layer_of_one_s_own(K):
     """Layers within it in a list, a dict and attributes, also a private one."""
     block = custom_objects(K)["Block"]
@@ -273,6 +301,7 @@ NETS = (
     frozen_and_shaped,
     things_of_one_s_own,
     functional,
+    images,
     layer_of_one_s_own,
     model_of_one_s_own,
 )

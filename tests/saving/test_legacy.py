@@ -90,6 +90,40 @@ def test_weights_of_keras_2_are_read_by_place_and_by_name():
         assert np.array_equal(other.get_weights()[0], before[0])
 
 
+def test_what_convolutions_of_keras_2_have_from_their_base_is_left_out(tmp_path):
+    layers = cdl.layers
+    model = Sequential(
+        [
+            Input((6, 5, 2)),
+            layers.DepthwiseConv2D(2),
+            layers.SeparableConv2D(3, 2),
+            layers.Conv2DTranspose(2, 3),
+            layers.Flatten(),
+            Dense(1),
+        ]
+    )
+    model.save(tmp_path / "a.h5")
+    base = {"kernel_initializer": "zeros", "kernel_regularizer": None, "kernel_constraint": None}
+
+    def rewrite(groups):
+        with h5py.File(tmp_path / "a.h5", "r+") as file:
+            config = json.loads(file.attrs["model_config"])
+            for layer in config["config"]["layers"]:
+                if "Conv" in layer["class_name"]:
+                    layer["config"]["groups"] = groups
+                if layer["class_name"] == "SeparableConv2D":
+                    layer["config"] |= base
+            file.attrs["model_config"] = json.dumps(config)
+
+    rewrite(1)
+    x = np.random.default_rng(1).normal(size=(3, 6, 5, 2)).astype(np.float32)
+    again = load_model(tmp_path / "a.h5")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    rewrite(2)
+    with pytest.raises((TypeError, ValueError), match="groups"):
+        load_model(tmp_path / "a.h5")
+
+
 # --- cdl's own ---
 
 

@@ -73,7 +73,7 @@ class BaseConv(Layer):
         self.data_format = standardize_data_format(data_format, owner)
         self.activation = activations.compiled(owner, activation)
         self.use_bias = flag(owner, "use_bias", use_bias)
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        self.input_spec = InputSpec(min_ndim=self.rank + 2)
 
     def _checked_padding(self, padding: Any) -> str:
         lower = padding.lower() if isinstance(padding, str) else padding
@@ -114,7 +114,7 @@ class BaseConv(Layer):
         if self.use_bias:
             self.bias = self._add("bias", "bias", (filters,))
         axis = -1 if self.data_format == "channels_last" else 1
-        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+        self.input_spec = InputSpec(min_ndim=self.rank + 2, axes={axis: channels})
         super().build(input_shape)
 
     def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
@@ -143,6 +143,15 @@ class BaseConv(Layer):
     def _sizes(self, sizes: Shape) -> Shape:
         """The sizes of the output for those of an image."""
         return self._window.map(sizes)
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse an input that has another number of axes, or of channels than the kernels."""
+        if len(shape) != self.rank + 2:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: the input must have {self.rank + 2} axes, "
+                f"got shape {shape}"
+            )
+        super().check_input(shape)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the output, in the layer's data format.
