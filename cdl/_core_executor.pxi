@@ -235,9 +235,9 @@ cdef class Executor:
             self.busy = False
 
     def count_in(self, counter):
-        """Keep the optimizer's steps in an array of one int64, where handlers of signals see them.
+        """Count the optimizer's steps in an array of one int64.
 
-        It is written before they are called, and by nothing else here.
+        Whatever makes steps writes it before any Python code runs, such as a handler of a signal.
         """
         cdef int64_t[::1] view = counter
         if view.shape[0] != 1:
@@ -270,6 +270,7 @@ cdef class Executor:
             try:
                 with nogil:
                     cdl_train(self.program, &self.where, steps, seconds)
+                self._count()
                 self._raise(self.where.order)
             finally:
                 self.where.rates = NULL
@@ -310,6 +311,7 @@ cdef class Executor:
             with nogil:
                 done = cdl_train_epochs(self.program, &self.where, &seen[0, 0], passes,
                                         &found[0, 0])
+            self._count()
             self._raise(self.where.order)
         finally:
             self.where.order = before
@@ -375,6 +377,7 @@ cdef class Executor:
             self.where.n_rates = 1
             with nogil:
                 cdl_backward(self.program, &self.where, gradients)
+            self._count()
             self._raise(self.where.order)
         finally:
             self.where.rates = NULL
@@ -411,6 +414,11 @@ cdef class Executor:
     def skipped(self):
         """Batches since begin() that changed nothing, by the rule finite_only."""
         return self.where.skipped
+
+    cdef void _count(self) noexcept:
+        """Writes down the optimizer's steps."""
+        if self.counter != NULL:
+            self.counter[0] = <int64_t>self.where.iteration
 
     cdef size_t _live(self):
         """Rows of the batch that a forward() has just run."""

@@ -35,9 +35,8 @@ cdef c_bool _is_to_end(void *who) noexcept nogil:
 
 cdef c_bool _answer_signals(void *who) noexcept with gil:
     cdef Executor executor = <Executor>who
-    if executor.counter != NULL and executor.where.rates != NULL:  # it trains
-        # Not by Python code, which would answer signals itself before it writes.
-        executor.counter[0] = <int64_t>executor.where.iteration
+    if executor.where.rates != NULL:  # it trains
+        executor._count()
     try:
         if _answer is None:
             PyErr_CheckSignals()

@@ -79,7 +79,6 @@ class Engine:
         self.key = key
         self._nothing = plan.nothing()
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
-        self._done = 0  # batches of the pass
         self._options: dict[str, Any] = {"training": training, "rules": restraints.rules}
         if training:
             self._options["optimizer"] = optimizer.groups(variables)
@@ -111,7 +110,6 @@ class Engine:
         parts: tuple[Any, ...] = arrays
         fed = [parts[part][number] for part, number in self._feeds]
         self.executor.begin(fed, batch, order)
-        self._done = 0
 
     def release(self) -> None:
         """Let go of the data."""
@@ -136,8 +134,8 @@ class Engine:
         if self.in_python:
             return self._run_in_python(steps, seconds)
         if not self.training:
-            before, self._done = self._done, self.executor.test(steps, seconds)
-            return self._done - before
+            before = self.executor.done
+            return self.executor.test(steps, seconds) - before
         return self._train(steps, seconds)
 
     @property
@@ -165,7 +163,7 @@ class Engine:
         passes: list[Any] = []
         train = self.executor.train_epochs
         try:
-            self._learn(first, lambda: train(orders, rate, first, core_seed(), passes))
+            self._learn(lambda: train(orders, rate, first, core_seed(), passes))
         finally:
             logs += [self._logs(states, _mean(*penalty)) for states, penalty in passes]
 
@@ -175,34 +173,17 @@ class Engine:
         if len(rates) > 1:
             steps = len(rates)
         train = self.executor.train
-        return self._learn(first, lambda: train(steps, seconds, rates, first, core_seed()))
+        return self._learn(lambda: train(steps, seconds, rates, first, core_seed()))
 
-    def _learn(self, first: int, run: Callable[[], object]) -> int:
-        """Let the core learn from some batches, after the optimizer's step `first`; how many.
-
-        Python answers signals at any call of a function. So what an answer to Ctrl-C has kept
-        from being recorded, though the weights have changed, is recorded once more:
-        between the core's return and the loop there is no call.
-        """
+    def _learn(self, run: Callable[[], object]) -> int:
+        """Let the core learn from some batches; how many. It counts the steps itself."""
         executor = self.executor
         before, skipped = executor.done, executor.skipped
-        late: BaseException | None = None
-        try:
-            run()
-        finally:
-            for _ in (1, 2, 3):
-                try:
-                    self._done = executor.done
-                    skips = executor.skipped - skipped
-                    self.optimizer.step = first + self._done - before - skips
-                    break
-                except BaseException as error:
-                    late = error
-        if late is not None:
-            raise late
-        if self.optimizer.by_step and self._done > before:
-            self.optimizer.follow(skips == 0)
-        return self._done - before
+        run()
+        done = executor.done - before
+        if self.optimizer.by_step and done:
+            self.optimizer.follow(executor.skipped == skipped)
+        return done
 
     def _run_in_python(self, steps: int, seconds: float) -> int:
         """The same batch by batch, with the Python parts between."""
@@ -216,7 +197,7 @@ class Engine:
             elif self.training:
                 self._train(1, 0.0)
             else:
-                self._done = self.executor.test(1, 0.0)
+                self.executor.test(1, 0.0)
             if restrained:
                 self._python_penalty += penalty * len(self.executor.output(0))
                 self._restraints.after_step()
@@ -250,10 +231,9 @@ class Engine:
         gradients = self.parts.losses_of(executor, rows, self.training)
         if self.training:
             rate = float(optimizer.rates(step, 1)[0])
-            self._learn(step, lambda: executor.backward(gradients, rate, step))
+            self._learn(lambda: executor.backward(gradients, rate, step))
         else:
             executor.skip()
-            self._done += 1
 
     def outputs(self) -> list[NDArray[np.float32]]:
         """The outputs of the model for the last batch."""
