@@ -9,8 +9,8 @@ cdef class Executor:
     """A lowered program and its memory for batches of up to `rows` rows.
 
     One call at a time: predict() from several threads works on copies that share the weights; a
-    second training call meanwhile is an error. `after` is an Executor of a program of weights alone:
-    it runs once after each batch of training, when all weights have learned.
+    second training call meanwhile is an error. `after` is an Executor of a program of weights
+    alone: it runs once after each batch of training, when all weights have learned.
     """
 
     cdef cdl_program *program

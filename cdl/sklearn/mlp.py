@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._core import Executor
 from cdl._ir.program import Program
 from cdl.layers import Dense, Input
 from cdl.losses.core_loss import CompiledLoss
@@ -20,6 +19,7 @@ from cdl.models import Sequential
 from cdl.optimizers import SGD, Adam
 from cdl.sklearn.batches import Epoch
 from cdl.sklearn.parameters import Settings
+from cdl.trainers.train_function import learner
 
 _SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C has its turn
 
@@ -106,13 +106,8 @@ class Trainer:
         self._inputs = program.inputs
         dense = [layer for layer in model.layers if isinstance(layer, Dense)]
         penalties = {layer.kernel: (0.0, 0.5 * alpha) for layer in dense} if alpha else {}
-        self._executor = Executor(
-            program,
-            rows,
-            training=True,
-            optimizer=optimizer.groups(variables),
-            rules={"penalties": penalties},
-        )
+        rules = {"penalties": penalties}
+        self._executor = learner(program, rows, optimizer, variables, rules)
 
     def epoch(
         self,
@@ -136,15 +131,12 @@ class Trainer:
         executor, optimizer = self._executor, self.optimizer
         arrays = [x, y] if epoch.weight is None else [x, y, epoch.weight]
         rates = np.array([rate], np.float32)
-        batches, done, first = len(epoch.shares), 0, optimizer.step
+        batches, done = len(epoch.shares), 0
         executor.reset()
         executor.begin(arrays, batch, epoch.order)
-        try:
-            while done < batches:
-                step = first + done
-                done = executor.train(batches - done, _SLICE, rates, step, 0, epoch.shares)
-        finally:
-            optimizer.step = first + done
+        while done < batches:
+            step = optimizer.step
+            done = executor.train(batches - done, _SLICE, rates, step, 0, epoch.shares)
         (loss,) = executor.results()
         penalty, rows = executor.penalty()
         constant = 0.0 if lacking is None else epoch.mean(lacking)

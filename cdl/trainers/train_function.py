@@ -4,7 +4,7 @@ As long as all is compiled, `run` is one call of the core for as many batches as
 a metric in Python makes it a loop over batches, in which the core still does everything else.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from cdl._common import clock
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
 from cdl._core import Executor
+from cdl._ir.program import Program
 from cdl._tracing.untraced import Untraced
+from cdl._tracing.variable import Variable
 from cdl.layers.weighted import changes
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Logged, Resolved
@@ -28,6 +30,36 @@ from cdl.trainers.signature import TrainableModel
 # Rates of a schedule are made for so many steps at a time: a few microseconds of NumPy, and at
 # most 32 KB, however long the epoch is.
 _RATES = 8192
+
+
+def learner(
+    program: Program,
+    rows: int,
+    optimizer: Any,
+    variables: Sequence[Variable],
+    rules: Mapping[str, Any],
+    after: Executor | None = None,
+) -> Executor:
+    """An executor that trains weights by an optimizer, whose steps it counts.
+
+    Args:
+        program: with a loss, or with gradients that are handed to `backward`.
+        rows: the most rows of a batch.
+        optimizer: built for the weights.
+        variables: the weights that are trained.
+        rules: what stands around the update, beside what the optimizer says.
+        after: what runs on the weights behind each step.
+    """
+    executor = Executor(
+        program,
+        rows,
+        training=True,
+        optimizer=optimizer.groups(variables),
+        rules={**rules, **optimizer.rules(variables)},
+        after=after,
+    )
+    executor.count_in(optimizer.counter)
+    return executor
 
 
 class Engine:
@@ -79,18 +111,17 @@ class Engine:
         self.key = key
         self._nothing = plan.nothing()
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
-        self._options: dict[str, Any] = {"training": training, "rules": restraints.rules}
-        if training:
-            self._options["optimizer"] = optimizer.groups(variables)
-            self._options["rules"].update(optimizer.rules(variables))
-            self._options["after"] = restraints.after
+        self._variables = variables
         self._make_executor(rows)
         self._forget()
 
     def _make_executor(self, rows: int) -> None:
-        self.executor = Executor(self.plan.program, rows, **self._options)
+        program, rules = self.plan.program, self._restraints.rules
         if self.training:
-            self.executor.count_in(self.optimizer.counter)
+            after = self._restraints.after
+            self.executor = learner(program, rows, self.optimizer, self._variables, rules, after)
+        else:
+            self.executor = Executor(program, rows, rules=rules)
 
     def _forget(self) -> None:
         self._python_penalty = 0.0  # sum over batches of rows times what Python code adds
