@@ -18,7 +18,7 @@ Dense()  # wrong
 Dense(32, activaton="relu")  # wrong
 layers.Dropout(0.5, sed=7)  # wrong
 layers.Flatten(nme="f")  # wrong
-layers.Conv2D(32, 3)  # wrong
+layers.Conv2D(32, 3, stride=2)  # wrong
 Dense(3).untis  # wrong
 
 model.fit(x, x, epoch=3)  # wrong
