@@ -33,6 +33,7 @@ NAMES = (
     "one_model",
     "estimators",
     "growth",
+    "builds",
 )
 PLOTTING = ("training", "growth")
 README = machine.ROOT / "benchmarks" / "README.md"

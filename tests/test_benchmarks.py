@@ -9,7 +9,17 @@ import pytest
 
 NAMES = (
     *("training", "inference", "matmul", "kernels", "startup"),
-    *("memory", "concurrency", "one_model", "estimators", "growth", "quick", "phases", "own_loss"),
+    *(
+        "memory",
+        "concurrency",
+        "one_model",
+        "estimators",
+        "growth",
+        "builds",
+        "quick",
+        "phases",
+        "own_loss",
+    ),
 )
 
 

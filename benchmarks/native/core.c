@@ -185,7 +185,7 @@ static void run_once(struct kernel *k) {
     if (strcmp(k->table, "activations") == 0) {
         kernels->activation[k->row](k->rows, k->n, x, k->ld, y, k->ld, k->params);
     } else if (strcmp(k->table, "slopes") == 0) {
-        kernels->activation_slope[k->row](k->rows, k->n, x, k->ld, x, k->ld, t, k->ld, y, k->ld,
+        kernels->activation_gradient[k->row](k->rows, k->n, x, k->ld, x, k->ld, t, k->ld, y, k->ld,
                                           k->params);
     } else if (strcmp(k->table, "losses") == 0) {
         kernels->loss[k->row](&scoring);
