@@ -81,6 +81,15 @@ def test_bad_input_is_refused(jobs, options, text):
     assert text in str(caught.value)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as a terminal has it, also where a shell's `&` has the process ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_stops_a_job_that_is_still_looking_at_its_data():
     class Slow:
         """Data that are there once Ctrl-C has been heard."""
