@@ -430,8 +430,10 @@ def in_list(results: dict[str, float], metrics: Sequence[Logged]) -> list[float]
     Where two metrics have one name the first one's value so comes twice, and the other's behind.
     """
     names = [each.metric.name for each in metrics]
-    twice = len(set(names)) < len(names) and Counter(names)  # which costs a batch 5 %
-    if not (twice and any(twice[name] > 1 for name in results)):
+    if len(set(names)) == len(names):  # as nearly always: `Counter` would cost a batch 5 %
+        return list(results.values())
+    counts = Counter(names)
+    if not any(counts[name] > 1 for name in results):
         return list(results.values())
     names.insert(0, "loss")
     rest = sorted(results.keys() - names)
