@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cdl.models.model import Model
 
 _SEEDS = 2**32
-_WAKING = 0.1  # seconds
 
 
 class _Job(threading.local):
@@ -68,10 +67,7 @@ def train_many(jobs: Iterable[Any], *, workers: int | None = None, **fit: Any) -
             pool.submit(_run, *call, seed, halt) for call, seed in zip(calls, seeds, strict=True)
         ]
         try:
-            # This thread would take turns with the others if it woke for each. It wakes now and
-            # then, since a signal that comes just before it sleeps does not wake it.
-            while wait(futures, _WAKING).not_done:
-                pass
+            wait(futures)  # this thread would take turns with the others if it woke for each
             errors = [(i, future.exception()) for i, future in enumerate(futures)]
         except BaseException:  # Ctrl-C: what has not begun does not begin
             halt.set()  # before the flags, which a fit that begins takes back
