@@ -7,7 +7,7 @@ as in the layers; one that is computed is taken apart tap by tap (cdl/_ir/taps.p
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,22 @@ if TYPE_CHECKING:
     from cdl._ir.program import Value
 
 Emit = Callable[[Any, Any, Any], Any]  # of a program, an image and a kernel
+
+
+class _Kind(NamedTuple):
+    """How a convolution becomes instructions.
+
+    Attributes:
+        data_format: of the images.
+        matrix: whether a weight of it is kept as a matrix.
+        at_once: emits the one instruction that reads a weight.
+        by_taps: emits what a kernel needs that is a value of the program.
+    """
+
+    data_format: str
+    matrix: bool
+    at_once: Emit
+    by_taps: Emit
 
 
 # --- arguments ---
@@ -152,32 +168,32 @@ def on_images(program: Any, inputs: Any, data_format: str, emit: Any) -> Value:
     return with_channels_last(program, value_of(program, inputs), data_format, emit, leading)
 
 
-def _convolved(
-    program: Any,
-    inputs: Any,
-    kernel: Any,
-    data_format: str,
-    matrix: bool,
-    at_once: Emit,
-    by_taps: Emit,
-) -> Value:
+def _convolved(program: Any, inputs: Any, kernel: Any, kind: _Kind) -> Value:
     """One instruction if the kernel is a weight in its layout, or an array; else tap by tap."""
     weight: Variable | None = getattr(kernel, "variable", None)
     if isinstance(kernel, np.ndarray):
-        weight = frozen(kernel, matrix)
+        weight = frozen(kernel, kind.matrix)
     whole = getattr(inputs, "lead", 0) == 1 and weight is not None
-    if whole and weight.storage.matrix == matrix and not program.is_assigned(weight):  # type: ignore[union-attr]
+    if whole and weight.storage.matrix == kind.matrix and not program.is_assigned(weight):  # type: ignore[union-attr]
 
         def emit(x: Value) -> Value:
-            return at_once(program, x, weight)  # type: ignore[no-any-return]
+            return kind.at_once(program, x, weight)  # type: ignore[no-any-return]
 
     else:
         factor = value_of(program, kernel)
 
         def emit(x: Value) -> Value:
-            return by_taps(program, x, factor)  # type: ignore[no-any-return]
+            return kind.by_taps(program, x, factor)  # type: ignore[no-any-return]
 
-    return on_images(program, inputs, data_format, emit)
+    return on_images(program, inputs, kind.data_format, emit)
+
+
+def _on_arrays(inputs: Any, kernel: Any, shape: Any, kind: _Kind) -> Any:
+    """A convolution of arrays by an array, at once."""
+    weight = frozen(kernel, kind.matrix)
+    return run_on_images(
+        inputs, shape, kind.data_format, lambda program, x: kind.at_once(program, x, weight)
+    )
 
 
 def frozen(kernel: Any, matrix: bool) -> Variable:
@@ -208,27 +224,21 @@ def _conv_shape(
     return spec_of("conv", inputs, data_format, window.map, shape_of(kernel)[-1])
 
 
-def _conv(
-    program: Any,
-    spec: Any,
-    inputs: Any,
-    kernel: Any,
-    strides: Any,
-    padding: str,
-    data_format: str,
-    dilation_rate: Any,
-) -> Value:
+def _conv_kind(
+    inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
+) -> _Kind:
     window = _window("conv", kernel, strides, padding, dilation_rate)
     groups = _channels("conv", inputs, kernel, data_format) // shape_of(kernel)[-2]
-    return _convolved(
-        program,
-        inputs,
-        kernel,
+    return _Kind(
         data_format,
         True,
         lambda p, x, weight: windows.conv(p, x, weight, None, window, groups),
         lambda p, x, value: taps.conv(p, x, value, window),
     )
+
+
+def _conv(program: Any, spec: Any, inputs: Any, kernel: Any, *rest: Any) -> Value:
+    return _convolved(program, inputs, kernel, _conv_kind(inputs, kernel, *rest))
 
 
 @operation(
@@ -255,15 +265,8 @@ def conv(
         data_format: "channels_last" or "channels_first"; None is the configured one.
         dilation_rate: how far apart the numbers are that a window sees, as `strides`.
     """
-    shape = _conv_shape(inputs, kernel, strides, padding, str(data_format), dilation_rate)
-    weight, window = frozen(kernel, True), _window("conv", kernel, strides, padding, dilation_rate)
-    groups = _channels("conv", inputs, kernel, str(data_format)) // weight.shape[-2]
-    return run_on_images(
-        inputs,
-        shape,
-        str(data_format),
-        lambda p, x: windows.conv(p, x, weight, None, window, groups),
-    )
+    given = (inputs, kernel, strides, padding, str(data_format), dilation_rate)
+    return _on_arrays(inputs, kernel, _conv_shape(*given), _conv_kind(*given))
 
 
 def _transposed(
@@ -291,6 +294,15 @@ def _transpose_shape(
     return spec_of("conv_transpose", inputs, data_format, window.map, shape_of(kernel)[-2])
 
 
+def _transpose_kind(window: Transposed, data_format: str) -> _Kind:
+    return _Kind(
+        data_format,
+        True,
+        lambda p, x, weight: windows.conv_transpose(p, x, weight, None, window),
+        lambda p, x, value: taps.conv_transpose(p, x, value, window),
+    )
+
+
 def _conv_transpose(
     program: Any,
     spec: Any,
@@ -303,15 +315,7 @@ def _conv_transpose(
     dilation_rate: Any,
 ) -> Value:
     window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
-    return _convolved(
-        program,
-        inputs,
-        kernel,
-        data_format,
-        True,
-        lambda p, x, weight: windows.conv_transpose(p, x, weight, None, window),
-        lambda p, x, value: taps.conv_transpose(p, x, value, window),
-    )
+    return _convolved(program, inputs, kernel, _transpose_kind(window, data_format))
 
 
 @operation(
@@ -340,50 +344,36 @@ def conv_transpose(
         data_format: as of `conv`.
         dilation_rate: as of `conv`.
     """
-    weight = frozen(kernel, True)
     shape = _transpose_shape(
         inputs, kernel, strides, padding, output_padding, str(data_format), dilation_rate
     )
     window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
-    return run_on_images(
-        inputs,
-        shape,
-        str(data_format),
-        lambda p, x: windows.conv_transpose(p, x, weight, None, window),
-    )
+    return _on_arrays(inputs, kernel, shape, _transpose_kind(window, str(data_format)))
 
 
 def _depthwise_shape(
     inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
 ) -> tuple[Any, ...]:
     channels = _channels("depthwise_conv", inputs, kernel, data_format)
-    window, multiplier = (
-        _window("depthwise_conv", kernel, strides, padding, dilation_rate),
-        shape_of(kernel)[-1],
-    )
-    return spec_of("depthwise_conv", inputs, data_format, window.map, channels * multiplier)
-
-
-def _depthwise_conv(
-    program: Any,
-    spec: Any,
-    inputs: Any,
-    kernel: Any,
-    strides: Any,
-    padding: str,
-    data_format: str,
-    dilation_rate: Any,
-) -> Value:
     window = _window("depthwise_conv", kernel, strides, padding, dilation_rate)
-    return _convolved(
-        program,
-        inputs,
-        kernel,
+    filters = channels * shape_of(kernel)[-1]
+    return spec_of("depthwise_conv", inputs, data_format, window.map, filters)
+
+
+def _depthwise_kind(
+    inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
+) -> _Kind:
+    window = _window("depthwise_conv", kernel, strides, padding, dilation_rate)
+    return _Kind(
         data_format,
         False,
         lambda p, x, weight: windows.depthwise_conv(p, x, weight, None, window),
         lambda p, x, value: taps.depthwise_conv(p, x, value, window),
     )
+
+
+def _depthwise_conv(program: Any, spec: Any, inputs: Any, kernel: Any, *rest: Any) -> Value:
+    return _convolved(program, inputs, kernel, _depthwise_kind(inputs, kernel, *rest))
 
 
 @operation(
@@ -410,17 +400,8 @@ def depthwise_conv(
         data_format: as of `conv`.
         dilation_rate: as of `conv`.
     """
-    shape = _depthwise_shape(inputs, kernel, strides, padding, str(data_format), dilation_rate)
-    weight, window = (
-        frozen(kernel, False),
-        _window("depthwise_conv", kernel, strides, padding, dilation_rate),
-    )
-    return run_on_images(
-        inputs,
-        shape,
-        str(data_format),
-        lambda p, x: windows.depthwise_conv(p, x, weight, None, window),
-    )
+    given = (inputs, kernel, strides, padding, str(data_format), dilation_rate)
+    return _on_arrays(inputs, kernel, _depthwise_shape(*given), _depthwise_kind(*given))
 
 
 @operation()
