@@ -23,60 +23,33 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)x->lines * (double)node->param[KERNEL]->rows * (double)x->width;
 }
 
-static size_t code_bytes(const struct cdl_node *node) {
-    const struct cdl_window window = cdl_window_of(node, node->out[0], node->in[0]);
-    return cdl_windowing_bytes(&window);
-}
+static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, true); }
 
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
-    cdl_fill_windowing(node->code, cdl_window_of(node, node->out[0], node->in[0]));
-}
-
-static struct cdl_convolution job_of(const struct cdl_node *node, const struct cdl_window *window,
-                                     const float *x, const float *y, size_t first) {
-    return (struct cdl_convolution){.window = window,
-                                    .image = cdl_field_of(node->out[0], y, first),
-                                    .map = cdl_field_of(node->in[0], x, first),
-                                    .groups = 1,
-                                    .w = node->param[KERNEL]};
+    cdl_fill_windowing(node, true);
 }
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     (void)rows;
-    const struct cdl_window window = cdl_window_of(node, node->out[0], node->in[0]);
-    const struct cdl_convolution job = job_of(node, &window, NULL, NULL, 0);
-    return cdl_convolution_floats(&job, true, training);
+    return cdl_convolution_floats(node, 1, true, training);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    const struct cdl_windowing *code = node->code;
-    const struct cdl_param *b = node->param[BIAS];
-    struct cdl_convolution job =
-        job_of(node, &code->window, node->in[0]->data, node->out[0]->data, first);
-    job.spans = &code->to_image;
-    const struct cdl_epilogue epilogue = cdl_activation_of(node);
-    cdl_convolve_back(&job, ctx, last - first, b ? b->w : NULL, &epilogue, ctx->scratch);
+    cdl_convolution_forward(node, ctx, 1, true, first, last);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    const struct cdl_windowing *code = node->code;
-    cdl_take_gradient(node, ctx, first, last);
-    if (!node->needs[0]) return;
-    struct cdl_convolution job =
-        job_of(node, &code->window, node->in[0]->grad, node->out[0]->grad, first);
-    job.spans = &code->to_map;
-    const struct cdl_epilogue epilogue = cdl_activation_gradient_of(node, first);
-    cdl_convolve(&job, ctx, last - first, NULL, &epilogue, ctx->scratch);
+    cdl_convolution_backward(node, ctx, 1, true, first, last);
 }
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                    int thread, int n_threads) {
     const struct cdl_windowing *code = node->code;
     const struct cdl_convolution job =
-        job_of(node, &code->window, node->in[0]->data, node->out[0]->grad, 0);
+        cdl_convolution_of(node, &code->window, 1, true, node->in[0]->data, node->out[0]->grad, 0);
     if (node->trained[KERNEL])
         cdl_learn_pairs(&job, ctx, node->trained[KERNEL], NULL, scratch, thread, n_threads);
     cdl_learn_columns(node->trained[BIAS], ctx, &job.image, scratch, thread, n_threads);

@@ -28,14 +28,11 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)node->out[0]->lines * (double)node->param[KERNEL]->cols;
 }
 
-static size_t code_bytes(const struct cdl_node *node) {
-    const struct cdl_window window = cdl_window_of(node, node->in[0], node->out[0]);
-    return cdl_windowing_bytes(&window);
-}
+static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
 
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
-    cdl_fill_windowing(node->code, cdl_window_of(node, node->in[0], node->out[0]));
+    cdl_fill_windowing(node, false);
 }
 
 static size_t taps_of(const struct cdl_node *node) {

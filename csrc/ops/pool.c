@@ -18,14 +18,11 @@ static cdl_status check(const struct cdl_node *node) {
     return cdl_has_window(node, x, y, 0) ? CDL_OK : CDL_ERR_PROGRAM;
 }
 
-static size_t code_bytes(const struct cdl_node *node) {
-    const struct cdl_window window = cdl_window_of(node, node->in[0], node->out[0]);
-    return cdl_windowing_bytes(&window);
-}
+static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
 
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
-    cdl_fill_windowing(node->code, cdl_window_of(node, node->in[0], node->out[0]));
+    cdl_fill_windowing(node, false);
 }
 
 /* Whether a number may lie in several windows; whether one may lie in none. */

@@ -63,13 +63,6 @@ bool cdl_fits_window(const struct cdl_param *w, const struct cdl_window *window,
     return w && w->matrix && rows >= 1.0 && (double)w->rows == rows && w->cols == columns;
 }
 
-size_t cdl_convolution_floats(const struct cdl_convolution *job, bool back, bool training) {
-    const size_t map = cdl_map_floats(job), image = cdl_image_floats(job);
-    if (!training) return back ? image : map;
-    const size_t both = map > image ? map : image, pairs = cdl_pairs_floats(job);
-    return both > pairs ? both : pairs;
-}
-
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node) {
     return (struct cdl_epilogue){.activation = (int)node->attribute[0], .params = node->row_param};
 }
@@ -94,14 +87,81 @@ void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ct
                                                   node->row_param);
 }
 
-size_t cdl_windowing_bytes(const struct cdl_window *window) {
-    const size_t spans = cdl_count_spans(window, false) + cdl_count_spans(window, true);
+static struct cdl_window window_of(const struct cdl_node *node, bool back) {
+    const struct cdl_tensor *in = node->in[0], *out = node->out[0];
+    return cdl_window_of(node, back ? out : in, back ? in : out);
+}
+
+size_t cdl_windowing_bytes(const struct cdl_node *node, bool back) {
+    const struct cdl_window window = window_of(node, back);
+    const size_t spans = cdl_count_spans(&window, false) + cdl_count_spans(&window, true);
     return sizeof(struct cdl_windowing) + spans * sizeof(struct cdl_span);
 }
 
-void cdl_fill_windowing(struct cdl_windowing *windowing, struct cdl_window window) {
-    windowing->window = window;
-    cdl_find_spans(&window, false, windowing->spans, &windowing->to_map);
-    cdl_find_spans(&window, true, windowing->spans + cdl_count_spans(&window, false),
+void cdl_fill_windowing(const struct cdl_node *node, bool back) {
+    struct cdl_windowing *windowing = node->code;
+    windowing->window = window_of(node, back);
+    const struct cdl_window *window = &windowing->window;
+    cdl_find_spans(window, false, windowing->spans, &windowing->to_map);
+    cdl_find_spans(window, true, windowing->spans + cdl_count_spans(window, false),
                    &windowing->to_image);
+}
+
+enum { KERNEL, BIAS }; /* params */
+
+struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
+                                          const struct cdl_window *window, size_t groups, bool back,
+                                          const float *in, const float *out, size_t first) {
+    const struct cdl_field x = cdl_field_of(node->in[0], in, first);
+    const struct cdl_field y = cdl_field_of(node->out[0], out, first);
+    return (struct cdl_convolution){.window = window,
+                                    .image = back ? y : x,
+                                    .map = back ? x : y,
+                                    .groups = groups,
+                                    .w = node->param[KERNEL]};
+}
+
+size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back,
+                              bool training) {
+    const struct cdl_window window = window_of(node, back);
+    const struct cdl_convolution job =
+        cdl_convolution_of(node, &window, groups, back, NULL, NULL, 0);
+    const size_t map = cdl_map_floats(&job), image = cdl_image_floats(&job);
+    if (!training) return back ? image : map;
+    const size_t both = map > image ? map : image, pairs = cdl_pairs_floats(&job);
+    return both > pairs ? both : pairs;
+}
+
+/* From the image to the map, or back. */
+static void convolve(const struct cdl_windowing *code, struct cdl_convolution job, bool back,
+                     const struct cdl_context *ctx, size_t samples, const float *init,
+                     const struct cdl_epilogue *epilogue) {
+    job.spans = back ? &code->to_image : &code->to_map;
+    if (back)
+        cdl_convolve_back(&job, ctx, samples, init, epilogue, ctx->scratch);
+    else
+        cdl_convolve(&job, ctx, samples, init, epilogue, ctx->scratch);
+}
+
+void cdl_convolution_forward(const struct cdl_node *node, const struct cdl_context *ctx,
+                             size_t groups, bool back, size_t first, size_t last) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_param *b = node->param[BIAS];
+    const struct cdl_epilogue epilogue = cdl_activation_of(node);
+    convolve(code,
+             cdl_convolution_of(node, &code->window, groups, back, node->in[0]->data,
+                                node->out[0]->data, first),
+             back, ctx, last - first, b ? b->w : NULL, &epilogue);
+}
+
+void cdl_convolution_backward(const struct cdl_node *node, const struct cdl_context *ctx,
+                              size_t groups, bool back, size_t first, size_t last) {
+    const struct cdl_windowing *code = node->code;
+    cdl_take_gradient(node, ctx, first, last);
+    if (!node->needs[0]) return;
+    const struct cdl_epilogue epilogue = cdl_activation_gradient_of(node, first);
+    convolve(code,
+             cdl_convolution_of(node, &code->window, groups, back, node->in[0]->grad,
+                                node->out[0]->grad, first),
+             !back, ctx, last - first, NULL, &epilogue);
 }

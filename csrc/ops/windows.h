@@ -30,9 +30,6 @@ static inline const double *cdl_behind_window(const struct cdl_node *node) {
 bool cdl_fits_window(const struct cdl_param *w, const struct cdl_window *window, size_t read,
                      size_t columns);
 
-/* What thread_floats() of an op is that gives the map of an image or (back) the image of a map. */
-size_t cdl_convolution_floats(const struct cdl_convolution *job, bool back, bool training);
-
 /* The gradient of the output becomes that of what its activation, attribute 0, was taken of. */
 void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                        size_t last);
@@ -49,7 +46,20 @@ struct cdl_windowing {
     struct cdl_span spans[];
 };
 
-size_t cdl_windowing_bytes(const struct cdl_window *window);
-void cdl_fill_windowing(struct cdl_windowing *windowing, struct cdl_window window);
+/* code_bytes() and fill() of an op; `back` if its output is the image, and not the map. */
+size_t cdl_windowing_bytes(const struct cdl_node *node, bool back);
+void cdl_fill_windowing(const struct cdl_node *node, bool back);
+
+/* A convolution, or (back) a transposed one, with the kernel and the bias as params 0 and 1 and the
+ * activation as attribute 0: the functions of its op, and what they run, for arrays that stand for
+ * its input and its output from sample `first` on. */
+struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
+                                          const struct cdl_window *window, size_t groups, bool back,
+                                          const float *in, const float *out, size_t first);
+size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back, bool training);
+void cdl_convolution_forward(const struct cdl_node *node, const struct cdl_context *ctx,
+                             size_t groups, bool back, size_t first, size_t last);
+void cdl_convolution_backward(const struct cdl_node *node, const struct cdl_context *ctx,
+                              size_t groups, bool back, size_t first, size_t last);
 
 #endif
