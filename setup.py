@@ -79,8 +79,6 @@ def mode_flags() -> tuple[list[str], list[str]]:
     if switched_on("CDL_COVERAGE"):
         linking = [*linking, "--coverage"]
         compiling += ["--coverage", "-fprofile-update=atomic", "-O1"]
-    if not compiling and sys.platform.startswith("linux"):
-        linking = ["-Wl,--strip-all"]  # of names that only debuggers read: 27 KB of the wheel
     return compiling, linking
 
 
@@ -106,11 +104,18 @@ class BuildCore(build_ext):
             own = os.path.join(sys.exec_prefix, "include")
             self.include_dirs = [path for path in self.include_dirs if path != own]
 
+    def run(self) -> None:
+        self.in_the_tree = self.inplace or self.editable_mode  # run() of setuptools unsets the first
+        super().run()
+
     def build_extension(self, ext: Extension) -> None:
         compiler = self.compiler
         command = [word for word in compiler.compiler_so if not NOT_PYTHONS.match(word)]
         compiler.set_executables(compiler_so=command)
         compiling, linking = mode_flags()
+        if not (compiling or self.in_the_tree) and sys.platform.startswith("linux"):
+            # A wheel goes without the names that only debuggers and benchmarks/phases.py read: 27 KB.
+            linking = ["-Wl,--strip-all"]
         if has_openmp(command):
             compiling.append("-fopenmp")
             linking.append("-fopenmp")
