@@ -105,7 +105,8 @@ class BuildCore(build_ext):
             self.include_dirs = [path for path in self.include_dirs if path != own]
 
     def run(self) -> None:
-        self.in_the_tree = self.inplace or self.editable_mode  # run() of setuptools unsets the first
+        # Asked now, since run() of setuptools unsets `inplace`.
+        self.in_the_tree = self.inplace or self.editable_mode
         super().run()
 
     def build_extension(self, ext: Extension) -> None:
@@ -114,7 +115,7 @@ class BuildCore(build_ext):
         compiler.set_executables(compiler_so=command)
         compiling, linking = mode_flags()
         if not (compiling or self.in_the_tree) and sys.platform.startswith("linux"):
-            # A wheel goes without the names that only debuggers and benchmarks/phases.py read: 27 KB.
+            # A wheel is stripped: only debuggers and benchmarks/phases.py read symbols (27 KB).
             linking = ["-Wl,--strip-all"]
         if has_openmp(command):
             compiling.append("-fopenmp")
