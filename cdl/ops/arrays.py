@@ -53,6 +53,18 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def count_arg(function: str, argument: str, n: Any, most: int | None = None) -> int:
+    """A count from 0 to `most`, as an int.
+
+    Raises:
+        ValueError: it is no whole number, or not in this range.
+    """
+    if not isinstance(n, (int, np.integer)) or n < 0 or (most is not None and n > most):
+        range_ = "an int of at least 0" if most is None else f"an int from 0 to {most}"
+        raise ValueError(f"{function}: {argument} must be {range_}, got {n!r}")
+    return int(n)
+
+
 def axis_arg(axis: Any) -> Any:
     """An axis, or several, as NumPy takes it."""
     return tuple(axis) if isinstance(axis, list) else axis

@@ -10,7 +10,7 @@ import numpy as np
 from cdl._ir.elementwise import apply
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import Saved, operation
-from cdl.ops.arrays import axes_of, real, samples_apart, shape_of
+from cdl.ops.arrays import axes_of, count_arg, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast, stop_gradient
 from cdl.ops.indexing_lowering import sorted_along
 from cdl.ops.lowering import elementwise
@@ -102,13 +102,20 @@ def _top_k(program: Any, spec: Any, x: Any, k: int, sorted: bool) -> Any:
     return take_along_axis(x, first, -1), first
 
 
-@operation(_top_k, untraced=lambda x, k, sorted: samples_apart(x, -1))
+def _counted(x: Any, k: Any, sorted: bool) -> tuple[Any, ...]:
+    lines = shape_of(x)
+    if not lines:
+        raise ValueError("top_k: x must have at least one axis, got a number")
+    return x, count_arg("top_k", "k", k, most=lines[-1]), sorted
+
+
+@operation(_top_k, untraced=lambda x, k, sorted: samples_apart(x, -1), prepare=_counted)
 def top_k(x: Any, k: int, sorted: bool = True) -> Any:
     """The k largest numbers of each line, along the last axis, and their places.
 
     Args:
         x: numbers.
-        k: how many.
+        k: how many, at most the size of the last axis.
         sorted: they are sorted either way, the largest first.
     """
     del sorted

@@ -1,5 +1,6 @@
 """What cannot be traced says so, with the line and what to do instead."""
 
+import re
 import traceback
 from pathlib import Path
 
@@ -228,3 +229,44 @@ def test_shapes_that_do_not_go_together_are_shown(name):
 def test_a_matrix_without_an_inverse_is_told_by_its_own_error():
     with pytest.raises(np.linalg.LinAlgError, match="Singular"):
         ops.inv(np.zeros((2, 2)))
+
+
+REFUSED = {
+    "more than there are": (
+        lambda t: ops.top_k(t, 4),
+        "top_k: k must be an int from 0 to 3, got 4",
+    ),
+    "fewer than none": (lambda t: ops.top_k(t, -1), "top_k: k must be an int from 0 to 3, got -1"),
+    "a part of a class": (lambda t: ops.one_hot(t, 2.5), "one_hot: num_classes must be an int"),
+    "no class at all": (lambda t: ops.one_hot(t, -1), "of at least 0, got -1"),
+    "no class of several": (
+        lambda t: ops.multi_hot(t, -1),
+        "multi_hot: num_classes must be an int",
+    ),
+    "a norm of order 0": (
+        lambda t: ops.normalize(t, order=0),
+        "order must be an int of at least 1",
+    ),
+    "a part past the end": (lambda t: ops.slice(t, (0, 1), (-1, 3)), "must stay within inputs"),
+    "a part before it": (lambda t: ops.slice(t, (0, -4), (-1, 1)), "must stay within inputs"),
+    "a part of other axes": (lambda t: ops.slice(t, (0,), (-1,)), "a number for each axis"),
+    "below a vector": (lambda t: ops.tril(t[:, 0]), "tril: x must have at least 2 axes"),
+    "above a vector": (lambda t: ops.triu(t[:, 0]), "triu: x must have at least 2 axes"),
+}
+
+
+@pytest.mark.parametrize("given", [x, lambda: TABLE], ids=["symbolic", "array"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_keras_refuses_is_not_cut_off(name, given):
+    do, text = REFUSED[name]
+    with pytest.raises(ValueError, match=re.escape(text)):
+        do(given())
+
+
+def test_a_part_counted_from_the_end_is_that_part():
+    np.testing.assert_array_equal(ops.slice(TABLE, (1, -2), (2, 2)), TABLE[1:3, 1:])
+
+
+def test_text_is_no_tensor():
+    with pytest.raises(ValueError, match="convert_to_tensor: x must hold numbers, got dtype <U3"):
+        ops.convert_to_tensor("abc")

@@ -35,14 +35,40 @@ def _key(start_indices: Any, shape: Any) -> tuple[builtins.slice, ...]:
     return tuple(parts)
 
 
-@operation(untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)))
+def _within(inputs: Any, start_indices: Any, shape: Any) -> tuple[Any, ...]:
+    sizes, starts = shape_of(inputs), []
+    if not len(sizes) == len(start_indices) == len(shape):
+        raise ValueError(
+            "slice: start_indices and shape must have a number for each axis of inputs, of shape "
+            f"{sizes}, got {start_indices} and {shape}"
+        )
+    for size, start, n in zip(sizes, start_indices, shape, strict=True):
+        begin = int(start)
+        if isinstance(size, int):
+            begin += size if begin < 0 else 0
+            count = n if isinstance(n, (int, np.integer)) and n != -1 else 0
+            if not 0 <= begin <= begin + count <= size:
+                raise ValueError(
+                    f"slice: start_indices and shape must stay within inputs, of shape {sizes}, "
+                    f"got {start_indices} and {shape}"
+                )
+        starts.append(begin)
+    return inputs, starts, shape
+
+
+@operation(
+    untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)), prepare=_within
+)
 def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     """The part of an array that begins at some place and has some shape.
 
     Args:
         inputs: an array.
-        start_indices: the first place along each axis.
+        start_indices: the first place along each axis; negative ones count from its end.
         shape: how many along each axis; -1 for all that are left.
+
+    Raises:
+        ValueError: the part is not within the array, or there is not a number for each axis.
     """
     return get_item(inputs, _key(start_indices, shape))
 

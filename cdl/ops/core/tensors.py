@@ -63,7 +63,10 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any
         sparse: not supported.
         ragged: not supported.
     """
-    return as_dtype(np.asarray(x), dtype)
+    array = np.asarray(x)
+    if array.dtype.kind in "OUS":
+        raise ValueError(f"convert_to_tensor: x must hold numbers, got dtype {array.dtype}")
+    return as_dtype(array, dtype)
 
 
 def convert_to_numpy(x: Any) -> Any:

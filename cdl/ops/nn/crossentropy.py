@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from cdl._tracing.operation import operation
 from cdl.config import epsilon, floatx
-from cdl.ops.arrays import as_dtype, samples_apart, shape_of
+from cdl.ops.arrays import as_dtype, count_arg, samples_apart, shape_of
 from cdl.ops.core.tensors import cast
 from cdl.ops.indexing_lowering import one_hot_lines
 from cdl.ops.nn.activations import log_sigmoid, log_softmax
@@ -24,11 +25,15 @@ def _one_hot(program: Any, spec: Any, x: Any, num_classes: int, axis: int, *_: A
     return moveaxis(one_hot_lines(program, x, int(num_classes)), -1, axis)
 
 
-def _typed(x: Any, num_classes: Any, axis: int, dtype: Any, sparse: bool) -> Any:
-    return x, num_classes, axis, dtype or floatx(), sparse
+def _prepared(function: str) -> Callable[..., tuple[Any, ...]]:
+    def prepare(x: Any, num_classes: Any, axis: int, dtype: Any, sparse: bool) -> tuple[Any, ...]:
+        classes = count_arg(function, "num_classes", num_classes)
+        return x, classes, axis, dtype or floatx(), sparse
+
+    return prepare
 
 
-@operation(_one_hot, prepare=_typed)
+@operation(_one_hot, prepare=_prepared("one_hot"))
 def one_hot(
     x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
@@ -48,7 +53,7 @@ def one_hot(
     return as_dtype(np.moveaxis(lines, -1, axis), dtype or floatx())
 
 
-@operation(prepare=_typed)
+@operation(prepare=_prepared("multi_hot"))
 def multi_hot(
     inputs: Any, num_classes: Any = None, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
@@ -61,8 +66,6 @@ def multi_hot(
         dtype: float32 unless given.
         sparse: not supported.
     """
-    if num_classes is None:
-        raise ValueError("multi_hot: num_classes must be an int, got None")
     return largest(
         one_hot(inputs, num_classes, axis, dtype, sparse), 1 if len(shape_of(inputs)) > 1 else 0
     )

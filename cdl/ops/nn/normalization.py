@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from cdl._tracing.operation import Saved, operation
 from cdl.config import epsilon as default_epsilon
 from cdl.ops.arrays import axes_of, shape_of
@@ -33,14 +35,20 @@ def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = Fals
     return mean_of(x, axes, keepdims), var(x, axes, keepdims)
 
 
-@operation()
+def _order(x: Any, axis: Any, order: Any, epsilon: Any) -> tuple[Any, ...]:
+    if not isinstance(order, (int, np.integer)) or order < 1:
+        raise ValueError(f"normalize: order must be an int of at least 1, got {order!r}")
+    return x, axis, order, epsilon
+
+
+@operation(prepare=_order)
 def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: Any = None) -> Any:
     """x over its norm along an axis, which counts as `epsilon` at least.
 
     Args:
         x: numbers.
         axis: along which, or several.
-        order: of the norm, see `cdl.ops.norm`.
+        order: p of the p-norm, an int of at least 1.
         epsilon: 1e-7 unless given.
     """
     least = default_epsilon() if epsilon is None else epsilon

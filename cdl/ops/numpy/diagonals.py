@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,18 @@ def _masked(keep: Any) -> Any:
     return lower
 
 
-@operation(_masked(np.tri), untraced=lambda x, k: samples_apart(x, (-2, -1)))
+def _matrices(function: str) -> Callable[..., tuple[Any, ...]]:
+    def prepare(x: Any, k: int) -> tuple[Any, ...]:
+        if len(shape_of(x)) < 2:
+            raise ValueError(f"{function}: x must have at least 2 axes, got shape {shape_of(x)}")
+        return x, k
+
+    return prepare
+
+
+@operation(
+    _masked(np.tri), prepare=_matrices("tril"), untraced=lambda x, k: samples_apart(x, (-2, -1))
+)
 def tril(x: Any, k: int = 0) -> Any:
     """A matrix, the last two axes of x, with zeros above a diagonal.
 
@@ -41,6 +53,7 @@ def tril(x: Any, k: int = 0) -> Any:
 
 @operation(
     _masked(lambda n, m, k: 1 - np.tri(n, m, k - 1)),
+    prepare=_matrices("triu"),
     untraced=lambda x, k: samples_apart(x, (-2, -1)),
 )
 def triu(x: Any, k: int = 0) -> Any:
