@@ -31,7 +31,7 @@ cdef class Executor:
 
     def __cinit__(self, program, size_t rows, *, bint training=False, optimizer=None, rules=None,
                   isa=None, int threads=0, Executor after=None):
-        cdef int fault = -1
+        cdef cdl_misfit misfit
         if rows < 1:
             raise ValueError("rows must be at least 1")
         if isa is not None and isa not in available_isas():
@@ -43,8 +43,8 @@ cdef class Executor:
         if after is not None:
             definition.definition.after = after.program
         self.after = after
-        cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &fault)
-        check(status, fault)
+        cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &misfit)
+        check(status, &misfit)
         self.hosts = definition.hosts
         self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
         self.labels = definition.labels

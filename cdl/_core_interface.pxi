@@ -139,7 +139,12 @@ cdef extern from "cdl.h" nogil:
         c_bool (*ask)(void *who) noexcept
         void *who
     void cdl_watch_every(double seconds)
-    cdl_status cdl_program_create(const cdl_program_def *definition, cdl_program **out, int *fault)
+    struct cdl_misfit:
+        int instruction
+        const char *op
+        const char *reason
+    cdl_status cdl_program_create(const cdl_program_def *definition, cdl_program **out,
+                                  cdl_misfit *misfit)
     void cdl_program_destroy(cdl_program *program)
     int cdl_program_threads(const cdl_program *program)
     size_t cdl_program_bytes(const cdl_program *program, size_t *least)

@@ -142,13 +142,17 @@ def limit_threads(int most):
     return cdl_limit_threads(most)
 
 
-cdef int check(cdl_status status, int fault=-1) except -1:
+cdef int check(cdl_status status, const cdl_misfit *misfit=NULL) except -1:
     """Raise what a C status means; every fallible call goes through here."""
     if status == CDL_OK:
         return 0
     if status == CDL_ERR_NO_MEMORY:
         raise MemoryError("cdl: out of memory while building the program")
-    raise ValueError(f"cdl: instruction {fault} of the program is not well formed")
+    reason = misfit.reason.decode()
+    if misfit.instruction < 0:
+        raise ValueError(reason)
+    op = f" ({misfit.op.decode()})" if misfit.op != NULL else ""
+    raise ValueError(f"instruction {misfit.instruction}{op}: {reason}")
 
 
 cdef tuple _shape(shape, int least, what):

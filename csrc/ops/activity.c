@@ -7,9 +7,8 @@
 
 enum { L1, L2 }; /* attributes */
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    return cdl_check_alike(node->in[0], node->out[0]);
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {

@@ -12,13 +12,13 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return cdl_column_floats(node->in[0]->width) * (2 + 2 * cdl_row_blocks(rows));
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (x->is_int || x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
-    for (int i = CENTER; i <= SHIFT; i++) {
-        if (node->param[i] && !cdl_is_row(node->param[i], x->width)) return CDL_ERR_PROGRAM;
-    }
-    return CDL_OK;
+    CDL_CHECK(cdl_check_alike(x, y));
+    for (int i = CENTER; i <= SHIFT; i++)
+        CDL_CHECK(cdl_check_row(node->param[i], x->width,
+                                "center, scale, shift: expected a number for each column of x"));
+    return NULL;
 }
 
 static float *zeros(const struct cdl_node *node) { return node->scratch; }

@@ -4,9 +4,7 @@
 
 enum { SMALLEST }; /* attributes */
 
-static cdl_status check(const struct cdl_node *node) {
-    return cdl_can_cut(node) ? CDL_OK : CDL_ERR_PROGRAM;
-}
+static const char *check(const struct cdl_node *node) { return cdl_check_cut(node); }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {

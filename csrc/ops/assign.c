@@ -4,12 +4,14 @@
 
 enum { WEIGHT }; /* params */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0];
     const struct cdl_param *w = node->param[WEIGHT];
-    if (node->n_in != 1 || node->n_out != 0 || !w || !x->shared) return CDL_ERR_PROGRAM;
-    if (w->matrix) return x->lines == w->rows && x->width == w->cols ? CDL_OK : CDL_ERR_PROGRAM;
-    return x->lines * x->width == w->cols ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(node->n_in == 1 && node->n_out == 0, "expected one input and no output");
+    CDL_EXPECT(w, "weight: expected one");
+    CDL_EXPECT(x->shared, "x: expected a value that all samples share");
+    CDL_EXPECT(cdl_holds(w, x), "x: expected the shape of the weight");
+    return NULL;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -46,20 +46,26 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
 
 static bool renormalizes(const struct cdl_node *node) { return node->n_numbers > 0; }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
-    if (node->n_in > 1 && (node->in[1]->lines != x->lines || node->in[1]->width != 1))
-        return CDL_ERR_PROGRAM;
     const bool renorm = renormalizes(node);
-    if (renorm && node->n_numbers != N_OF_RENORM) return CDL_ERR_PROGRAM;
+    CDL_CHECK(cdl_check_alike(x, y));
+    if (node->n_in > 1)
+        CDL_EXPECT(node->in[1]->lines == x->lines && node->in[1]->width == 1,
+                   "mask: expected a number for each line of x");
+    CDL_EXPECT(!renorm || node->n_numbers == N_OF_RENORM,
+               "numbers: expected none, or momentum and limits of the renormalization");
     for (int i = GAMMA; i < N_PARAMS; i++) {
         const struct cdl_param *param = node->param[i];
-        const bool needed = i > VARIANCE ? renorm : i >= MEAN;
-        if (param ? param->matrix || param->cols != x->width : needed) return CDL_ERR_PROGRAM;
-        if (param && i > VARIANCE && !renorm) return CDL_ERR_PROGRAM;
+        CDL_EXPECT(param || (i > VARIANCE ? !renorm : i < MEAN),
+                   "mean, variance: expected both, and what renormalization keeps if it is used");
+        CDL_EXPECT(
+            !param || i <= VARIANCE || renorm,
+            "deviation, renorm_mean, renorm_deviation: expected none without renormalization");
+        CDL_CHECK(
+            cdl_check_row(param, x->width, "weights: expected a number for each column of x"));
     }
-    return CDL_OK;
+    return NULL;
 }
 
 static bool uses_batch(const struct cdl_node *node, const struct cdl_context *ctx) {

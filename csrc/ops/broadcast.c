@@ -20,14 +20,15 @@ static size_t size_of(const struct cdl_tensor *x, const struct cdl_tensor *y, in
     return own < 0 ? 1 : x->dims[own];
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (x->is_int || x->n_dims > y->n_dims) return CDL_ERR_PROGRAM;
+    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(x->n_dims <= y->n_dims, "x: expected no more axes than the output");
     for (int d = 0; d < y->n_dims; d++) {
         const size_t n = size_of(x, y, d);
-        if (n != 1 && n != y->dims[d]) return CDL_ERR_PROGRAM;
+        CDL_EXPECT(n == 1 || n == y->dims[d], "x: expected axes of the output's sizes, or of 1");
     }
-    return CDL_OK;
+    return NULL;
 }
 
 static struct walk walk_of(const struct cdl_tensor *x, const struct cdl_tensor *y) {

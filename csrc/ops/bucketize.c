@@ -4,10 +4,10 @@
 
 enum { BOUNDARIES }; /* params; missing if there are none */
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (node->param[BOUNDARIES] && node->param[BOUNDARIES]->matrix) return CDL_ERR_PROGRAM;
-    return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_param *boundaries = node->param[BOUNDARIES];
+    CDL_EXPECT(!boundaries || !boundaries->matrix, "boundaries: expected no matrix");
+    return cdl_check_alike(node->in[0], node->out[0]);
 }
 
 static size_t bin_of(float x, const float *boundaries, size_t n) {

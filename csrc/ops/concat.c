@@ -5,20 +5,22 @@ enum { AXIS }; /* attributes */
 
 static int axis_of(const struct cdl_node *node) { return (int)node->attribute[AXIS]; }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
     const float axis = node->attribute[AXIS];
     size_t size = 0;
-    if (!(axis >= 0.0f && axis < (float)y->n_dims)) return CDL_ERR_PROGRAM;
+    CDL_EXPECT(axis >= 0.0f && axis < (float)y->n_dims, "axis: expected one of the output");
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
-        if (x->is_int || x->n_dims != y->n_dims) return CDL_ERR_PROGRAM;
-        for (int d = 0; d < y->n_dims; d++) {
-            if (d != axis_of(node) && x->dims[d] != y->dims[d]) return CDL_ERR_PROGRAM;
-        }
+        CDL_EXPECT(!x->is_int, "inputs: expected floats");
+        CDL_EXPECT(x->n_dims == y->n_dims, "inputs: expected as many axes as the output");
+        for (int d = 0; d < y->n_dims; d++)
+            CDL_EXPECT(d == axis_of(node) || x->dims[d] == y->dims[d],
+                       "inputs: expected the output's sizes on all axes but `axis`");
         size += x->dims[axis_of(node)];
     }
-    return size == y->dims[axis_of(node)] ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(size == y->dims[axis_of(node)], "inputs: expected sizes that add up along `axis`");
+    return NULL;
 }
 
 /* Lines of a block of a value, which stand together: those of one index of the axes before. */

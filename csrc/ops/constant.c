@@ -1,10 +1,13 @@
 /* constant.c - numbers that belong to the program, as a value that all samples share. */
 #include "ops/op.h"
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
-    if (node->n_out != 1 || !y->shared || y->is_int) return CDL_ERR_PROGRAM;
-    return node->n_numbers == y->lines * y->width ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(node->n_out == 1 && y->shared && !y->is_int,
+               "output: expected floats that all samples share");
+    CDL_EXPECT(node->n_numbers == y->lines * y->width,
+               "numbers: expected as many as elements of the output");
+    return NULL;
 }
 
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {

@@ -14,17 +14,18 @@ static size_t groups_of(const struct cdl_node *node) {
     return (size_t)cdl_behind_window(node)[GROUPS];
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
-    if (!cdl_has_window(node, x, y, MORE)) return CDL_ERR_PROGRAM;
+    CDL_CHECK(cdl_check_window(node, x, y, MORE));
     const double groups = cdl_behind_window(node)[GROUPS];
-    if (!(groups >= 1.0 && groups <= (double)x->width)) return CDL_ERR_PROGRAM;
+    CDL_EXPECT(groups >= 1.0 && groups <= (double)x->width, "groups: expected 1 to columns of x");
     const size_t g = (size_t)groups;
-    if ((double)g != groups || x->width % g || y->width % g) return CDL_ERR_PROGRAM;
+    CDL_EXPECT((double)g == groups && x->width % g == 0 && y->width % g == 0,
+               "groups: expected a divisor of the columns of x and of the output");
     const struct cdl_window window = cdl_window_of(node, x, y);
-    if (!cdl_fits_window(w, &window, x->width / g, y->width)) return CDL_ERR_PROGRAM;
-    return b && (b->matrix || b->cols != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
+    CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, x->width / g, y->width));
+    return cdl_check_row(node->param[BIAS], y->width,
+                         "bias: expected a number for each column of the output");
 }
 
 static double flops(const struct cdl_node *node) {

@@ -9,13 +9,13 @@
 
 enum { KERNEL, BIAS }; /* params */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
-    if (!cdl_has_window(node, y, x, 0)) return CDL_ERR_PROGRAM;
+    CDL_CHECK(cdl_check_window(node, y, x, 0));
     const struct cdl_window window = cdl_window_of(node, y, x);
-    if (!cdl_fits_window(w, &window, y->width, x->width)) return CDL_ERR_PROGRAM;
-    return b && (b->matrix || b->cols != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
+    CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, y->width, x->width));
+    return cdl_check_row(node->param[BIAS], y->width,
+                         "bias: expected a number for each column of the output");
 }
 
 static double flops(const struct cdl_node *node) {

@@ -10,14 +10,15 @@
 
 enum { SCALE, REDUCTION }; /* attributes; REDUCTION: 0 mean over samples, 1 sum */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->in[0], *v = node->out[0];
-    if (node->n_in < 2 || y->is_int || !node->in[1]->is_int) return CDL_ERR_PROGRAM;
-    if (node->n_in > 2) {
-        const struct cdl_tensor *w = node->in[2];
-        if (w->lines != 1 || w->width != 1 || w->is_int) return CDL_ERR_PROGRAM;
-    }
-    return v && (v->lines != 1 || v->width != 1 || v->is_int) ? CDL_ERR_PROGRAM : CDL_OK;
+    CDL_EXPECT(node->n_in >= 2, "expected predictions and labels");
+    CDL_EXPECT(!y->is_int, "predictions: expected floats");
+    CDL_EXPECT(node->in[1]->is_int, "labels: expected int32");
+    if (node->n_in > 2)
+        CDL_EXPECT(cdl_is_one(node->in[2]), "weights: expected a float for each sample");
+    CDL_EXPECT(!v || cdl_is_one(v), "output: expected a float for each sample");
+    return NULL;
 }
 
 static size_t sample_floats(const struct cdl_node *node) {

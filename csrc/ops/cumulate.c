@@ -9,16 +9,19 @@
 enum { PRODUCT };                  /* attributes */
 enum { OUTER, N, INNER, NUMBERS }; /* numbers */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const double *n = node->numbers;
-    if (x->is_int || x->lines != y->lines || x->width != y->width || node->n_numbers != NUMBERS)
-        return CDL_ERR_PROGRAM;
-    if (!(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0)) return CDL_ERR_PROGRAM;
-    if (n[OUTER] * n[N] * n[INNER] != (double)x->lines * (double)x->width) return CDL_ERR_PROGRAM;
+    CDL_CHECK(cdl_check_alike(x, y));
+    CDL_EXPECT(node->n_numbers == NUMBERS, "numbers: expected outer, n, inner");
+    CDL_EXPECT(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0,
+               "outer, n, inner: expected at least 1");
+    CDL_EXPECT(n[OUTER] * n[N] * n[INNER] == (double)x->lines * (double)x->width,
+               "outer, n, inner: expected the elements of x as their product");
     const size_t inner = (size_t)n[INNER];
-    return inner % x->width == 0 || (inner == 1 && n[N] == (double)x->width) ? CDL_OK
-                                                                             : CDL_ERR_PROGRAM;
+    CDL_EXPECT(inner % x->width == 0 || (inner == 1 && n[N] == (double)x->width),
+               "inner: expected whole lines, or 1 with n the columns of x");
+    return NULL;
 }
 
 /* `count` runs of n steps of `floats`, a run's beginnings `apart`: lines, or along each line. */

@@ -18,16 +18,22 @@ struct cdl_cut {
     size_t count, lines, n;
 };
 
-static inline bool cdl_can_cut(const struct cdl_node *node) {
+static inline const char *cdl_check_cut(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const double *n = node->numbers, width = (double)x->width;
-    if (x->is_int || node->n_numbers != CDL_CUT) return false;
-    if (!(n[CDL_OUTER] >= 1.0 && n[CDL_N] >= 1.0 && n[CDL_INNER] >= 1.0)) return false;
-    if (n[CDL_OUTER] * n[CDL_N] * n[CDL_INNER] != (double)x->lines * width) return false;
-    if (n[CDL_OUTER] * n[CDL_INNER] != (double)y->lines * (double)y->width) return false;
+    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(node->n_numbers == CDL_CUT, "numbers: expected outer, n, inner");
+    CDL_EXPECT(n[CDL_OUTER] >= 1.0 && n[CDL_N] >= 1.0 && n[CDL_INNER] >= 1.0,
+               "outer, n, inner: expected at least 1");
+    CDL_EXPECT(n[CDL_OUTER] * n[CDL_N] * n[CDL_INNER] == (double)x->lines * width,
+               "outer, n, inner: expected the elements of x as their product");
+    CDL_EXPECT(n[CDL_OUTER] * n[CDL_INNER] == (double)y->lines * (double)y->width,
+               "output: expected outer times inner elements");
     const size_t size = (size_t)n[CDL_INNER];
-    if (size == 1) return (size_t)n[CDL_N] % x->width == 0;
-    return size % x->width == 0 && y->width == x->width;
+    CDL_EXPECT(size > 1 || (size_t)n[CDL_N] % x->width == 0, "n: expected whole lines of x");
+    CDL_EXPECT(size == 1 || size % x->width == 0, "inner: expected 1, or whole lines of x");
+    CDL_EXPECT(size == 1 || y->width == x->width, "output: expected lines as wide as those of x");
+    return NULL;
 }
 
 static inline struct cdl_cut cdl_cut_of(const struct cdl_node *node) {

@@ -14,13 +14,15 @@
 enum { ACTIVATION };   /* attributes */
 enum { KERNEL, BIAS }; /* params */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
-    if (!w || !w->matrix || w->rows != x->width || w->cols != y->width || x->lines != y->lines) {
-        return CDL_ERR_PROGRAM;
-    }
-    return b && (b->matrix || b->cols != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
+    const struct cdl_param *w = node->param[KERNEL];
+    CDL_EXPECT(w && w->matrix, "kernel: expected a matrix");
+    CDL_EXPECT(w->rows == x->width, "kernel: expected a row for each column of x");
+    CDL_EXPECT(w->cols == y->width, "kernel: expected a column for each of the output");
+    CDL_EXPECT(x->lines == y->lines, "output: expected as many lines as x");
+    return cdl_check_row(node->param[BIAS], y->width,
+                         "bias: expected a number for each column of the output");
 }
 
 static double flops(const struct cdl_node *node) {

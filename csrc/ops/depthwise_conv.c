@@ -13,15 +13,18 @@
 
 enum { KERNEL, BIAS }; /* params */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
-    if (!cdl_has_window(node, x, y, 0) || x->width != y->width) return CDL_ERR_PROGRAM;
+    const struct cdl_param *w = node->param[KERNEL];
+    CDL_CHECK(cdl_check_window(node, x, y, 0));
+    CDL_EXPECT(x->width == y->width, "output: expected as many columns as x");
     const struct cdl_window window = cdl_window_of(node, x, y);
     double numbers = (double)x->width;
     for (int d = 0; d < CDL_AXES; d++) numbers *= (double)window.axis[d].taps;
-    if (!w || w->matrix || numbers < 1.0 || (double)w->cols != numbers) return CDL_ERR_PROGRAM;
-    return b && (b->matrix || b->cols != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
+    CDL_EXPECT(w && !w->matrix && numbers >= 1.0 && (double)w->cols == numbers,
+               "kernel: expected a number for each tap and column");
+    return cdl_check_row(node->param[BIAS], y->width,
+                         "bias: expected a number for each column of the output");
 }
 
 static double flops(const struct cdl_node *node) {

@@ -9,9 +9,9 @@
 
 enum { KIND, SEED, SEED_HIGH, OWN, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
 
-static cdl_status check(const struct cdl_node *node) {
-    if (node->n_out != 1 || node->out[0]->is_int) return CDL_ERR_PROGRAM;
-    return cdl_seed_fits(node, SEED) ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    CDL_EXPECT(node->n_out == 1 && !node->out[0]->is_int, "output: expected floats");
+    return cdl_check_seed(node, SEED);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

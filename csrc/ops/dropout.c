@@ -6,11 +6,11 @@
 
 enum { RATE, SEED, SEED_HIGH, OWN }; /* attributes */
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+static const char *check(const struct cdl_node *node) {
     const float rate = node->attribute[RATE];
-    if (!(rate >= 0.0f && rate <= 1.0f) || !cdl_seed_fits(node, SEED)) return CDL_ERR_PROGRAM;
-    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(rate >= 0.0f && rate <= 1.0f, "rate: expected 0 to 1");
+    CDL_CHECK(cdl_check_seed(node, SEED));
+    return cdl_check_alike(node->in[0], node->out[0]);
 }
 
 static void mask(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

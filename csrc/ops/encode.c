@@ -10,14 +10,16 @@
 
 enum { ONE_HOT, COUNTS }; /* attributes */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_tensor *weight = node->n_in > 1 ? node->in[1] : NULL;
     const size_t lines = node->attribute[ONE_HOT] != 0.0f ? x->lines * x->width : x->lines;
-    if (x->is_int || y->lines != lines) return CDL_ERR_PROGRAM;
-    if (weight && (weight->lines != x->lines || weight->width != x->width || weight->is_int))
-        return CDL_ERR_PROGRAM;
-    return CDL_OK;
+    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(y->lines == lines,
+               "output: expected a line for each line of x, or (one_hot) number");
+    CDL_EXPECT(!weight || (cdl_same_shape(weight, x) && !weight->is_int),
+               "weights: expected floats of the shape of x");
+    return NULL;
 }
 
 /* Column j of y for a number, or y's width if there is none. */

@@ -22,13 +22,15 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return N_COLUMNS * cdl_column_floats(node->in[0]->width);
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (x->is_int || x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
+    CDL_CHECK(cdl_check_alike(x, y));
     for (int i = MEAN; i <= VARIANCE; i++) {
-        if (!node->param[i] || !cdl_is_row(node->param[i], x->width)) return CDL_ERR_PROGRAM;
+        CDL_EXPECT(node->param[i], "mean, variance: expected both");
+        CDL_CHECK(cdl_check_row(node->param[i], x->width,
+                                "mean, variance: expected a number for each column of x"));
     }
-    return CDL_OK;
+    return NULL;
 }
 
 static void prepare(const struct cdl_node *node, bool training) {

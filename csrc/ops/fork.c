@@ -5,14 +5,10 @@
  */
 #include "ops/op.h"
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0];
-    if (node->n_out != 2 || x->is_int) return CDL_ERR_PROGRAM;
-    for (int i = 0; i < 2; i++) {
-        if (node->out[i]->lines != x->lines || node->out[i]->width != x->width)
-            return CDL_ERR_PROGRAM;
-    }
-    return CDL_OK;
+static const char *check(const struct cdl_node *node) {
+    CDL_EXPECT(node->n_out == 2, "expected two outputs");
+    for (int i = 0; i < 2; i++) CDL_CHECK(cdl_check_alike(node->in[0], node->out[i]));
+    return NULL;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -27,19 +27,23 @@ static size_t rows_of_table(const struct cdl_node *node) {
                               : node->param[TABLE]->cols / size_of_row(node);
 }
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *y = node->out[0];
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->out[0], *index = node->in[INDEX];
     const struct cdl_param *w = node->param[TABLE];
-    if (y->is_int || y->lines != indices(node) || y->shared != node->in[INDEX]->shared)
-        return CDL_ERR_PROGRAM;
-    if (node->n_in <= VALUE && !w) return CDL_ERR_PROGRAM;
-    if (rows_of_table(node) > CDL_EXACT) return CDL_ERR_PROGRAM;
-    if (node->n_in > VALUE) {
-        const struct cdl_tensor *table = node->in[VALUE];
-        return !w && table->shared && !table->is_int && table->width == y->width ? CDL_OK
-                                                                                 : CDL_ERR_PROGRAM;
+    CDL_EXPECT(!y->is_int && y->lines == indices(node),
+               "output: expected a line of floats an index");
+    CDL_EXPECT(y->shared == index->shared, "output: expected it to be shared as the index is");
+    CDL_EXPECT((node->n_in > VALUE) != (w != NULL), "table: expected a weight, or a second input");
+    CDL_EXPECT(rows_of_table(node) <= CDL_EXACT, "table: expected at most 2^24 rows");
+    if (w) {
+        CDL_EXPECT(!w->matrix && w->cols % y->width == 0,
+                   "table: expected rows of the output's width, and no matrix of panels");
+        return NULL;
     }
-    return !w->matrix && w->cols % y->width == 0 ? CDL_OK : CDL_ERR_PROGRAM;
+    const struct cdl_tensor *table = node->in[VALUE];
+    CDL_EXPECT(table->shared && !table->is_int && table->width == y->width,
+               "table: expected shared floats, in rows of the output's width");
+    return NULL;
 }
 
 /* The number that index i of the batch is. */

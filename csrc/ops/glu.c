@@ -1,9 +1,11 @@
 /* glu.c - y = a sigmoid(b), a and b the halves of the last axis (Dauphin et al., 2017). */
 #include "ops/op.h"
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    return x->lines == y->lines && x->width == 2 * y->width ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(x->lines == y->lines && x->width == 2 * y->width,
+               "output: expected the lines of x, and half its columns");
+    return NULL;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

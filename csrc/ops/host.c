@@ -15,8 +15,10 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return rows * (2 * sample_floats(node->in[0]) + sample_floats(node->out[0]));
 }
 
-static cdl_status check(const struct cdl_node *node) {
-    return node->host && !node->in[0]->is_int ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    CDL_EXPECT(node->host, "function: expected one");
+    CDL_EXPECT(!node->in[0]->is_int, "x: expected floats");
+    return NULL;
 }
 
 static void pack(const struct cdl_tensor *value, const float *from, size_t lines, float *to) {

@@ -17,15 +17,17 @@ static const bool is_classes[CDL_N_LOSSES] = {
 #undef X
 };
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *y = node->in[0], *t = node->in[1];
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->in[0], *t = node->in[1], *q = node->out[0];
     const int kind = (int)node->attribute[KIND];
-    if (node->n_in < 2) return CDL_ERR_PROGRAM;
-    if (is_classes[kind] != t->is_int || t->lines != y->lines) return CDL_ERR_PROGRAM;
-    if (!t->is_int && t->width != y->width) return CDL_ERR_PROGRAM;
-    if (node->n_in > 2 && !cdl_weights_fit(y, node->in[2])) return CDL_ERR_PROGRAM;
-    const struct cdl_tensor *q = node->out[0];
-    return q && (q->lines != y->lines || q->width != y->width) ? CDL_ERR_PROGRAM : CDL_OK;
+    CDL_EXPECT(node->n_in >= 2, "expected predictions and targets");
+    CDL_EXPECT(t->is_int == is_classes[kind],
+               is_classes[kind] ? "targets: expected int32 classes" : "targets: expected floats");
+    CDL_EXPECT(t->lines == y->lines && (t->is_int || t->width == y->width),
+               "targets: expected the shape of the predictions, or a class a line");
+    if (node->n_in > 2) CDL_CHECK(cdl_check_weights(y, node->in[2]));
+    CDL_EXPECT(!q || cdl_same_shape(q, y), "output: expected the shape of the predictions");
+    return NULL;
 }
 
 /* Values of the lines; and, where no one keeps them, a place for gradients and probabilities. */

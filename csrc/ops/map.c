@@ -54,7 +54,7 @@ static bool can_write(const struct cdl_node *node, bool backward, int o, unsigne
     return k >= 0 && k < (backward ? node->n_in : 1) && mask == 1U << k;
 }
 
-static bool is_code(const struct cdl_node *node, bool backward) {
+static const char *check_code(const struct cdl_node *node, bool backward) {
     static const int arity[] = {
 #define X(NAME, ARITY) ARITY,
         CDL_ELEMENTWISE(X)
@@ -62,29 +62,28 @@ static bool is_code(const struct cdl_node *node, bool backward) {
     };
     const double *steps = steps_of(node, backward);
     for (size_t s = 0; s < n_steps_of(node, backward); s++) {
-        if (!is_count(steps[s], 0x1p48)) return false;
+        CDL_EXPECT(is_count(steps[s], 0x1p48), "steps: expected whole numbers of 48 bits");
         const struct word step = word_of(steps[s]);
-        if (step.primitive >= CDL_N_ELEMENTWISE) return false;
-        if (!can_write(node, backward, step.to, step.mask)) return false;
-        for (int j = 0; j < arity[step.primitive]; j++) {
-            if (!can_read(node, backward, step.from[j])) return false;
-        }
+        CDL_EXPECT(step.primitive < CDL_N_ELEMENTWISE, "steps: expected primitives of the table");
+        CDL_EXPECT(can_write(node, backward, step.to, step.mask),
+                   "steps: expected results in a register or an output of their own");
+        for (int j = 0; j < arity[step.primitive]; j++)
+            CDL_EXPECT(can_read(node, backward, step.from[j]),
+                       "steps: expected operands that there are in this direction");
     }
-    return true;
+    return NULL;
 }
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *y = node->out[0];
+static const char *check(const struct cdl_node *node) {
     const double *n = node->numbers;
-    for (int k = 0; k < node->n_in; k++) {
-        const struct cdl_tensor *x = node->in[k];
-        if (x->is_int || x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
-    }
-    if (node->n_numbers < CONSTANTS || !is_count(n[N_CONSTANTS], CDL_MAP_CONSTANTS) ||
-        !is_count(n[N_FORWARD], CDL_MAP_STEPS) || !is_count(n[N_BACKWARD], CDL_MAP_STEPS) ||
-        (double)node->n_numbers != CONSTANTS + n[N_CONSTANTS] + n[N_FORWARD] + n[N_BACKWARD])
-        return CDL_ERR_PROGRAM;
-    return is_code(node, false) && is_code(node, true) ? CDL_OK : CDL_ERR_PROGRAM;
+    for (int k = 0; k < node->n_in; k++) CDL_CHECK(cdl_check_alike(node->in[k], node->out[0]));
+    CDL_EXPECT(node->n_numbers >= CONSTANTS && is_count(n[N_CONSTANTS], CDL_MAP_CONSTANTS) &&
+                   is_count(n[N_FORWARD], CDL_MAP_STEPS) && is_count(n[N_BACKWARD], CDL_MAP_STEPS),
+               "numbers: expected how many constants, steps forward and steps backward there are");
+    CDL_EXPECT((double)node->n_numbers == CONSTANTS + n[N_CONSTANTS] + n[N_FORWARD] + n[N_BACKWARD],
+               "numbers: expected as many constants and steps as they say");
+    CDL_CHECK(check_code(node, false));
+    return check_code(node, true);
 }
 
 /* Some 4 flops an element and step: a function takes about 20, a sum 1. */

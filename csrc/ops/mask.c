@@ -7,11 +7,14 @@
 enum { VALUE };    /* attributes */
 enum { KEPT, OF }; /* outputs */
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[KEPT], *mask = node->out[OF];
-    if (x->is_int || node->n_out != 2 || x->lines != y->lines || x->width != y->width)
-        return CDL_ERR_PROGRAM;
-    return mask->lines == x->lines && mask->width == 1 ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_tensor *mask = node->out[OF];
+    CDL_EXPECT(node->n_out == 2, "expected two outputs");
+    CDL_CHECK(cdl_check_alike(x, y));
+    CDL_EXPECT(mask->lines == x->lines && mask->width == 1,
+               "second output: expected a number for each line of x");
+    return NULL;
 }
 
 static bool counts(const float *line, size_t n, float value) {

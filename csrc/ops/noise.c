@@ -6,10 +6,10 @@
 
 enum { STDDEV, MULTIPLIES, SEED, SEED_HIGH, OWN }; /* attributes */
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (!(node->attribute[STDDEV] >= 0.0f) || !cdl_seed_fits(node, SEED)) return CDL_ERR_PROGRAM;
-    return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    CDL_EXPECT(node->attribute[STDDEV] >= 0.0f, "stddev: expected at least 0");
+    CDL_CHECK(cdl_check_seed(node, SEED));
+    return cdl_check_alike(node->in[0], node->out[0]);
 }
 
 static void add_noise(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

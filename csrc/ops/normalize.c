@@ -25,15 +25,15 @@ static float *sums(const struct cdl_node *node, const struct cdl_context *ctx, i
     return plain(node, 2) + (size_t)which * blocks * cdl_column_floats(node->in[0]->width);
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float measure = node->attribute[MEASURE];
-    if (x->is_int || x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
-    if (!(measure >= CDL_BY_VARIANCE && measure <= CDL_BY_NORM)) return CDL_ERR_PROGRAM;
-    for (int i = GAMMA; i <= BETA; i++) {
-        if (node->param[i] && !cdl_is_row(node->param[i], x->width)) return CDL_ERR_PROGRAM;
-    }
-    return CDL_OK;
+    CDL_CHECK(cdl_check_alike(x, y));
+    CDL_EXPECT(measure >= CDL_BY_VARIANCE && measure <= CDL_BY_NORM, "measure: expected 0 to 2");
+    for (int i = GAMMA; i <= BETA; i++)
+        CDL_CHECK(cdl_check_row(node->param[i], x->width,
+                                "gamma, beta: expected a number for each column of x"));
+    return NULL;
 }
 
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {

@@ -14,9 +14,12 @@ static bool weights_fit(const struct cdl_tensor *x, const struct cdl_tensor *w) 
     return w->width == 1 || (w->width == x->width && w->lines == x->lines);
 }
 
-static cdl_status check(const struct cdl_node *node) {
-    if (node->n_in > 2 || node->n_out != 0 || node->in[0]->is_int) return CDL_ERR_PROGRAM;
-    return node->n_in == 1 || weights_fit(node->in[0], node->in[1]) ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    CDL_EXPECT(node->n_in <= 2 && node->n_out == 0, "expected one or two inputs and no output");
+    CDL_EXPECT(!node->in[0]->is_int, "x: expected floats");
+    CDL_EXPECT(node->n_in == 1 || weights_fit(node->in[0], node->in[1]),
+               "weights: expected a float for each sample, line or element of x");
+    return NULL;
 }
 
 static bool weighs_elements(const struct cdl_node *node) {

@@ -5,12 +5,14 @@
  */
 #include "ops/op.h"
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *v = node->in[0], *w = node->in[1];
-    if (node->n_in < 1 || node->n_in > 2 || node->n_out || v->is_int) return CDL_ERR_PROGRAM;
-    if (node->n_in == 1) return CDL_OK;
-    const bool fits = w->lines == 1 || w->lines == v->lines * v->width;
-    return w->width == 1 && fits && !w->is_int ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(node->n_in <= 2 && node->n_out == 0, "expected one or two inputs and no output");
+    CDL_EXPECT(!v->is_int, "values: expected floats");
+    if (node->n_in == 1) return NULL;
+    CDL_EXPECT(w->width == 1 && (w->lines == 1 || w->lines == v->lines * v->width) && !w->is_int,
+               "weights: expected a float for each sample or value");
+    return NULL;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -1,9 +1,10 @@
 /* op.h - what an operation is: a row of functions, and the node that they work on.
  *
  * An op's file ends in its `const struct cdl_op`; ops.def lists it. check() runs while the program
- * is built and is the only one that may fail. forward() and backward() work on the samples
- * [first, last) of the batch and touch no other, so that threads split rows; update() takes the
- * share of one thread in the node's parameters, after all rows of all nodes are done.
+ * is built and is the only one that may fail: it says what it expected instead. forward() and
+ * backward() work on the samples [first, last) of the batch and touch no other, so that threads
+ * split rows; update() takes the share of one thread in the node's parameters, after all rows of
+ * all nodes are done.
  *
  * An op that needs sums over the whole batch (normalization) has several stages in training (some
  * in evaluation too, none in prediction): all threads finish one before any begins the next. It
@@ -102,7 +103,7 @@ struct cdl_op {
     const char *params;     /* comma-separated names */
     const char *table;      /* of the row that attribute 0 names: "activations", ... or NULL */
     int table_rows;         /* how many it has */
-    cdl_status (*check)(const struct cdl_node *node);
+    const char *(*check)(const struct cdl_node *node); /* NULL, or what does not fit, and why */
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
     size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which fill() writes */
     /* Once, when the program is built and linked: what stays in code or outputs for good. */
@@ -153,16 +154,58 @@ struct cdl_op {
 #include "ops/ops.def"
 #undef OP
 
+/* A check ends at the first thing that is not as expected: `reason` names it and says what was. */
+#define CDL_EXPECT(CONDITION, REASON)                                                              \
+    do {                                                                                           \
+        if (!(CONDITION)) return (REASON);                                                         \
+    } while (0)
+#define CDL_CHECK(CALL)                                                                            \
+    do {                                                                                           \
+        const char *cdl_reason_ = (CALL);                                                          \
+        if (cdl_reason_) return cdl_reason_;                                                       \
+    } while (0)
+
+static inline bool cdl_same_shape(const struct cdl_tensor *a, const struct cdl_tensor *b) {
+    return a->lines == b->lines && a->width == b->width;
+}
+
+/* Whether a value is one float for each sample. */
+static inline bool cdl_is_one(const struct cdl_tensor *value) {
+    return value->lines == 1 && value->width == 1 && !value->is_int;
+}
+
+/* Whether a weight has the elements of a value, line by line if it is a matrix. */
+static inline bool cdl_holds(const struct cdl_param *w, const struct cdl_tensor *value) {
+    return w->matrix ? value->lines == w->rows && value->width == w->cols
+                     : value->lines * value->width == w->cols;
+}
+
+/* Of an op whose output has the shape of its input. */
+static inline const char *cdl_check_alike(const struct cdl_tensor *x, const struct cdl_tensor *y) {
+    CDL_EXPECT(!x->is_int && !y->is_int, "x, output: expected floats");
+    CDL_EXPECT(cdl_same_shape(x, y), "output: expected the shape of x");
+    return NULL;
+}
+
+/* Of a weight that an op may have: a row of so many numbers, or the reason. */
+static inline const char *cdl_check_row(const struct cdl_param *param, size_t width,
+                                        const char *reason) {
+    CDL_EXPECT(!param || (!param->matrix && param->cols == width), reason);
+    return NULL;
+}
+
 static inline bool cdl_always(const struct cdl_node *node) { return (void)node, true; }
 
 /* What random numbers follow from are three attributes: `seed` and `seed_high`, a seed of 40 bits
  * of which a float holds 24, and `own`. 0 there is a seed that was drawn; k > 0 is one that the
  * user has given, and the k-th draw of its generator in the program. */
-static inline bool cdl_seed_fits(const struct cdl_node *node, int seed) {
+static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) {
     const float low = node->attribute[seed], high = node->attribute[seed + 1];
     const float own = node->attribute[seed + 2];
-    return low >= 0.0f && low < 0x1p24f && high >= 0.0f && high < 0x1p16f && own >= 0.0f &&
-           own < 0x1p24f;
+    CDL_EXPECT(low >= 0.0f && low < 0x1p24f && high >= 0.0f && high < 0x1p16f,
+               "seed: expected 0 to 2^40 - 1");
+    CDL_EXPECT(own >= 0.0f && own < 0x1p24f, "own: expected 0 to 2^24 - 1");
+    return NULL;
 }
 
 static inline uint64_t cdl_node_seed(const struct cdl_node *node, int seed) {

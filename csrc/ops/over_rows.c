@@ -15,11 +15,12 @@ static bool is_extreme(const struct cdl_node *node) {
     return kind_of(node) == CDL_REDUCTION_max || kind_of(node) == CDL_REDUCTION_min;
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (node->n_in != 1 || node->n_out != 1 || x->is_int || y->is_int) return CDL_ERR_PROGRAM;
-    if (x->shared || !y->shared || kind_of(node) == CDL_REDUCTION_prod) return CDL_ERR_PROGRAM;
-    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(node->n_in == 1 && node->n_out == 1, "expected one input and one output");
+    CDL_EXPECT(!x->shared && y->shared, "expected an input of each sample, and a shared output");
+    CDL_EXPECT(kind_of(node) != CDL_REDUCTION_prod, "kind: expected any but prod");
+    return cdl_check_alike(x, y);
 }
 
 /* What blocks come to; then how many are equal to the extreme: by block, and in all. */

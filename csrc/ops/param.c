@@ -5,12 +5,14 @@
 
 enum { WEIGHT }; /* params */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
     const struct cdl_param *w = node->param[WEIGHT];
-    if (node->n_out != 1 || !w || !y->shared || y->is_int) return CDL_ERR_PROGRAM;
-    if (w->matrix) return y->lines == w->rows && y->width == w->cols ? CDL_OK : CDL_ERR_PROGRAM;
-    return y->lines * y->width == w->cols ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(w, "weight: expected one");
+    CDL_EXPECT(node->n_out == 1 && y->shared && !y->is_int,
+               "output: expected floats that all samples share");
+    CDL_EXPECT(cdl_holds(w, y), "output: expected the shape of the weight");
+    return NULL;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -11,12 +11,14 @@
 
 enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED, SEED_HIGH, OWN }; /* attributes */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float rate = node->attribute[RATE], common = node->attribute[COMMON];
-    if (!(rate >= 0.0f && rate <= 1.0f) || !cdl_seed_fits(node, SEED)) return CDL_ERR_PROGRAM;
-    if (!(common >= 0.0f && common < (float)(2 << x->n_dims))) return CDL_ERR_PROGRAM;
-    return !x->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(rate >= 0.0f && rate <= 1.0f, "rate: expected 0 to 1");
+    CDL_CHECK(cdl_check_seed(node, SEED));
+    CDL_EXPECT(common >= 0.0f && common < (float)(2 << x->n_dims),
+               "common: expected a bit for the batch and for each axis");
+    return cdl_check_alike(x, y);
 }
 
 /* The line of the pattern that a line of a sample reads: common axes count as 0. */

@@ -23,16 +23,17 @@ static bool is_permutation(const double *order, int n) {
     return seen == (1 << n) - 1;
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const double *order = node->numbers;
-    if (x->is_int || x->n_dims != y->n_dims || x->n_dims == 0) return CDL_ERR_PROGRAM;
-    if (node->n_numbers != (size_t)x->n_dims || !is_permutation(order, x->n_dims))
-        return CDL_ERR_PROGRAM;
-    for (int d = 0; d < x->n_dims; d++) {
-        if (y->dims[d] != x->dims[(int)order[d]]) return CDL_ERR_PROGRAM;
-    }
-    return CDL_OK;
+    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(x->n_dims == y->n_dims && x->n_dims > 0, "output: expected as many axes as x");
+    CDL_EXPECT(node->n_numbers == (size_t)x->n_dims && is_permutation(order, x->n_dims),
+               "numbers: expected each axis of x once");
+    for (int d = 0; d < x->n_dims; d++)
+        CDL_EXPECT(y->dims[d] == x->dims[(int)order[d]],
+                   "output: expected the sizes of its axes in x");
+    return NULL;
 }
 
 static void strides_of(const struct cdl_tensor *value, size_t strides[CDL_MAX_DIMS]) {

@@ -34,24 +34,31 @@ static bool columns(const struct cdl_node *node) {
            (x->width > 1 || y->width > 1);
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const double *n = node->numbers;
-    if (x->is_int || node->n_numbers < RUNS + RUN || (node->n_numbers - RUNS) % RUN)
-        return CDL_ERR_PROGRAM;
-    if (!(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0)) return CDL_ERR_PROGRAM;
+    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(node->n_numbers >= RUNS + RUN && (node->n_numbers - RUNS) % RUN == 0,
+               "numbers: expected outer, n, inner and runs of start, count, step");
+    CDL_EXPECT(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0,
+               "outer, n, inner: expected at least 1");
     double picked = 0.0;
     for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
-        if (!is_run(n + i, n[N])) return CDL_ERR_PROGRAM;
+        CDL_EXPECT(is_run(n + i, n[N]), "runs: expected counts of at least 1, and places below n");
         picked += n[i + 1];
     }
     const double width = (double)x->width, lines = (double)x->lines;
-    if (n[OUTER] * n[N] * n[INNER] != lines * width) return CDL_ERR_PROGRAM;
-    if (columns(node))
-        return picked == (double)y->width && x->lines == y->lines ? CDL_OK : CDL_ERR_PROGRAM;
-    if (y->width != x->width || n[OUTER] * picked * n[INNER] != (double)y->lines * width)
-        return CDL_ERR_PROGRAM;
-    return (size_t)n[INNER] % x->width == 0 ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(n[OUTER] * n[N] * n[INNER] == lines * width,
+               "outer, n, inner: expected the elements of x as their product");
+    if (columns(node)) {
+        CDL_EXPECT(picked == (double)y->width && x->lines == y->lines,
+                   "output: expected the lines of x, and a column for each place");
+        return NULL;
+    }
+    CDL_EXPECT(y->width == x->width && n[OUTER] * picked * n[INNER] == (double)y->lines * width,
+               "output: expected lines as wide as those of x, of each place");
+    CDL_EXPECT((size_t)n[INNER] % x->width == 0, "inner: expected whole lines of x");
+    return NULL;
 }
 
 /* Floats from one element of the axis to the next, where whole lines are picked. */

@@ -10,12 +10,13 @@
 
 enum { KIND }; /* attributes: a row of kernels/reduce.h, but for min and prod */
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const int kind = (int)node->attribute[KIND];
-    if (kind == CDL_REDUCTION_min || kind == CDL_REDUCTION_prod) return CDL_ERR_PROGRAM;
-    if (x->width != y->width) return CDL_ERR_PROGRAM;
-    return cdl_has_window(node, x, y, 0) ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(kind != CDL_REDUCTION_min && kind != CDL_REDUCTION_prod,
+               "kind: expected sum, mean or max");
+    CDL_EXPECT(x->width == y->width, "output: expected as many columns as x");
+    return cdl_check_window(node, x, y, 0);
 }
 
 static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }

@@ -9,11 +9,12 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return cdl_column_floats(node->in[0]->width) * cdl_row_blocks(rows);
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (x->is_int || x->lines != y->lines || x->width != y->width) return CDL_ERR_PROGRAM;
-    const struct cdl_param *alpha = node->param[ALPHA];
-    return alpha && cdl_is_row(alpha, x->width) ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_CHECK(cdl_check_alike(x, y));
+    CDL_EXPECT(node->param[ALPHA], "alpha: expected one");
+    return cdl_check_row(node->param[ALPHA], x->width,
+                         "alpha: expected a number for each column of x");
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -7,10 +7,9 @@
 
 #include <string.h>
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (node->n_in != 1 || node->n_out != 1 || x->is_int) return CDL_ERR_PROGRAM;
-    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    CDL_EXPECT(node->n_in == 1 && node->n_out == 1, "expected one input and one output");
+    return cdl_check_alike(node->in[0], node->out[0]);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

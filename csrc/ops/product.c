@@ -43,19 +43,23 @@ static struct shape shape_of(const struct cdl_node *node) {
     return shape;
 }
 
-static cdl_status check(const struct cdl_node *node) {
-    if (node->n_in != SIDES) return CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    CDL_EXPECT(node->n_in == SIDES, "expected two inputs");
     const struct cdl_tensor *a = node->in[A], *b = node->in[B], *y = node->out[0];
     const bool ta = is_turned(node, A), tb = is_turned(node, B);
     const size_t m = ta ? a->width : height_of(a), k = ta ? height_of(a) : a->width;
     const size_t n = tb ? height_of(b) : b->width, k_b = tb ? b->width : height_of(b);
-    if (a->is_int || b->is_int || k != k_b || m != height_of(y) || n != y->width)
-        return CDL_ERR_PROGRAM;
+    CDL_EXPECT(!a->is_int && !b->is_int, "a, b: expected floats");
+    CDL_EXPECT(k == k_b, "b: expected as many rows as a has columns");
+    CDL_EXPECT(m == height_of(y) && n == y->width,
+               "output: expected the rows of a, the columns of b");
     for (int s = 0; s < SIDES; s++) {
         const size_t matrices = node->in[s]->lines / height_of(node->in[s]);
-        if (matrices != 1 && matrices != y->lines / m) return CDL_ERR_PROGRAM;
+        CDL_EXPECT(matrices == 1 || matrices == y->lines / m,
+                   "a, b: expected as many matrices as the output, or one");
     }
-    return y->shared && !(a->shared && b->shared) ? CDL_ERR_PROGRAM : CDL_OK;
+    CDL_EXPECT(!y->shared || (a->shared && b->shared), "output: expected it shared if a and b are");
+    return NULL;
 }
 
 /* The gradient of a side that samples share: a sum for each block of them. */

@@ -7,9 +7,7 @@ static enum cdl_reduction kind_of(const struct cdl_node *node) {
     return (enum cdl_reduction)node->attribute[KIND];
 }
 
-static cdl_status check(const struct cdl_node *node) {
-    return cdl_can_cut(node) ? CDL_OK : CDL_ERR_PROGRAM;
-}
+static const char *check(const struct cdl_node *node) { return cdl_check_cut(node); }
 
 static double flops(const struct cdl_node *node) {
     return (double)(node->in[0]->lines * node->in[0]->width);

@@ -3,9 +3,11 @@
 
 #include <string.h>
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    return !x->is_int && x->lines == 1 && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(!x->is_int && x->lines == 1, "x: expected one line of floats");
+    CDL_EXPECT(x->width == y->width, "output: expected lines as wide as x");
+    return NULL;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -8,25 +8,38 @@
  * line. */
 enum cdl_target { CDL_TARGET_IS_VALUES, CDL_TARGET_IS_CLASSES, CDL_TARGET_IS_NUMBERS };
 
-static inline bool cdl_target_fits(enum cdl_target kind, const struct cdl_tensor *y,
-                                   const struct cdl_tensor *t) {
-    if (t->lines != y->lines || t->is_int != (kind == CDL_TARGET_IS_CLASSES)) return false;
-    return t->is_int || t->width == (kind == CDL_TARGET_IS_VALUES ? y->width : 1);
+static inline const char *cdl_check_target(enum cdl_target kind, const struct cdl_tensor *y,
+                                           const struct cdl_tensor *t) {
+    CDL_EXPECT(t->lines == y->lines, "targets: expected as many lines as predictions");
+    if (kind == CDL_TARGET_IS_CLASSES) {
+        CDL_EXPECT(t->is_int, "targets: expected int32 classes");
+        return NULL;
+    }
+    CDL_EXPECT(!t->is_int, "targets: expected floats");
+    CDL_EXPECT(t->width == (kind == CDL_TARGET_IS_VALUES ? y->width : 1),
+               kind == CDL_TARGET_IS_VALUES ? "targets: expected the shape of the predictions"
+                                            : "targets: expected a number for each line");
+    return NULL;
 }
 
 /* Weights: one a sample or one a line. */
-static inline bool cdl_weights_fit(const struct cdl_tensor *y, const struct cdl_tensor *w) {
-    return w->width == 1 && (w->lines == 1 || w->lines == y->lines) && !w->is_int;
+static inline const char *cdl_check_weights(const struct cdl_tensor *y,
+                                            const struct cdl_tensor *w) {
+    CDL_EXPECT(w->width == 1 && (w->lines == 1 || w->lines == y->lines) && !w->is_int,
+               "weights: expected a float for each sample or line");
+    return NULL;
 }
 
 /* Of nodes that give a value a line: (prediction, target, weights) in, and out, if
  * anybody wants them, the values. */
-static inline cdl_status cdl_check_mean(const struct cdl_node *node, enum cdl_target kind) {
+static inline const char *cdl_check_mean(const struct cdl_node *node, enum cdl_target kind) {
     const struct cdl_tensor *y = node->in[0], *w = node->in[2], *v = node->out[0];
-    if (!cdl_target_fits(kind, y, node->in[1])) return CDL_ERR_PROGRAM;
-    if (node->n_in > 2 && !cdl_weights_fit(y, w)) return CDL_ERR_PROGRAM;
-    return node->n_out && (v->lines != y->lines || v->width != 1 || v->is_int) ? CDL_ERR_PROGRAM
-                                                                               : CDL_OK;
+    CDL_EXPECT(node->n_in >= 2, "expected predictions and targets");
+    CDL_CHECK(cdl_check_target(kind, y, node->in[1]));
+    if (node->n_in > 2) CDL_CHECK(cdl_check_weights(y, w));
+    CDL_EXPECT(node->n_out == 0 || (v->lines == y->lines && v->width == 1 && !v->is_int),
+               "output: expected a float for each line");
+    return NULL;
 }
 
 static inline float *cdl_line_values(const struct cdl_node *node) {

@@ -1,9 +1,8 @@
 /* softmax.c - y = exp(x) / sum exp(x) over the last axis. */
 #include "ops/op.h"
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+static const char *check(const struct cdl_node *node) {
+    return cdl_check_alike(node->in[0], node->out[0]);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -9,14 +9,12 @@
 enum { VALUES, PLACES };
 enum { RUN = 16 };
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0];
-    if (node->n_out != 2 || x->is_int || x->width > 1U << 24) return CDL_ERR_PROGRAM;
-    for (int i = VALUES; i <= PLACES; i++) {
-        if (node->out[i]->lines != x->lines || node->out[i]->width != x->width)
-            return CDL_ERR_PROGRAM;
-    }
-    return CDL_OK;
+    CDL_EXPECT(node->n_out == 2, "expected two outputs");
+    CDL_EXPECT(x->width <= CDL_EXACT, "x: expected at most 2^24 columns");
+    for (int i = VALUES; i <= PLACES; i++) CDL_CHECK(cdl_check_alike(x, node->out[i]));
+    return NULL;
 }
 
 /* For each sample two lines of keys. */

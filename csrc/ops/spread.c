@@ -7,11 +7,11 @@
 
 enum { SUM, ADD, STAGES };
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    if (node->n_in != 1 || node->n_out != 1 || x->is_int || y->is_int) return CDL_ERR_PROGRAM;
-    if (!x->shared || y->shared) return CDL_ERR_PROGRAM;
-    return x->lines == y->lines && x->width == y->width ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(node->n_in == 1 && node->n_out == 1, "expected one input and one output");
+    CDL_EXPECT(x->shared && !y->shared, "expected a shared input, and an output of each sample");
+    return cdl_check_alike(x, y);
 }
 
 /* Sums of blocks. */

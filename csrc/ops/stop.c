@@ -1,10 +1,11 @@
 /* stop.c - a value that gives no gradient to what it is made of. */
 #include "ops/op.h"
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    return x->is_int == y->is_int && x->lines == y->lines && x->width == y->width ? CDL_OK
-                                                                                  : CDL_ERR_PROGRAM;
+    CDL_EXPECT(x->is_int == y->is_int && cdl_same_shape(x, y),
+               "output: expected the shape and the dtype of x");
+    return NULL;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -11,16 +11,21 @@ enum { OUTER, N, INNER, NUMBERS }; /* numbers */
 
 static size_t elements(const struct cdl_tensor *value) { return value->lines * value->width; }
 
-static cdl_status check(const struct cdl_node *node) {
-    const struct cdl_tensor *y = node->out[0];
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *index = node->in[1], *y = node->out[0];
     const double *n = node->numbers;
-    if (node->n_in != 2 || node->n_numbers != NUMBERS) return CDL_ERR_PROGRAM;
-    const struct cdl_tensor *x = node->in[0], *index = node->in[1];
-    if (x->is_int || index->lines != y->lines || index->width != y->width) return CDL_ERR_PROGRAM;
-    if (!(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0)) return CDL_ERR_PROGRAM;
-    if (n[N] > CDL_EXACT) return CDL_ERR_PROGRAM;
-    if (n[OUTER] * n[N] * n[INNER] != (double)elements(x)) return CDL_ERR_PROGRAM;
-    return elements(y) % ((size_t)n[OUTER] * (size_t)n[INNER]) == 0 ? CDL_OK : CDL_ERR_PROGRAM;
+    CDL_EXPECT(node->n_in == 2, "expected values and an index");
+    CDL_EXPECT(node->n_numbers == NUMBERS, "numbers: expected outer, n, inner");
+    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(cdl_same_shape(index, y), "index: expected the shape of the output");
+    CDL_EXPECT(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0,
+               "outer, n, inner: expected at least 1");
+    CDL_EXPECT(n[N] <= CDL_EXACT, "n: expected at most 2^24");
+    CDL_EXPECT(n[OUTER] * n[N] * n[INNER] == (double)elements(x),
+               "outer, n, inner: expected the elements of x as their product");
+    CDL_EXPECT(elements(y) % ((size_t)n[OUTER] * (size_t)n[INNER]) == 0,
+               "output: expected a multiple of outer times inner elements");
+    return NULL;
 }
 
 /* Where element e of a sample is, from its first. */

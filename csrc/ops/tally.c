@@ -48,13 +48,18 @@ static size_t confusion_doubles(const struct cdl_node *node) {
     return 2 * labels * (n_thresholds(node) + 1);
 }
 
-static bool confusion_fits(const struct cdl_node *node) {
-    const struct cdl_param *thresholds = node->param[THRESHOLDS], *w = node->param[LABEL_WEIGHTS];
+static const char *check_confusion(const struct cdl_node *node) {
+    const struct cdl_param *thresholds = node->param[THRESHOLDS];
     const size_t n = node->in[0]->width;
-    if (!thresholds || thresholds->matrix || thresholds->cols < 1) return false;
-    if (w && (w->matrix || w->cols != n)) return false;
-    return node->row_param[CLASS_ID] >= -1.0f && node->row_param[CLASS_ID] < (float)n &&
-           node->row_param[TOP_K] >= 0.0f && confusion_doubles(node) < INT32_MAX;
+    CDL_EXPECT(thresholds && !thresholds->matrix && thresholds->cols >= 1,
+               "thresholds: expected at least one");
+    CDL_CHECK(cdl_check_row(node->param[LABEL_WEIGHTS], n,
+                            "label_weights: expected a number for each label"));
+    CDL_EXPECT(node->row_param[CLASS_ID] >= -1.0f && node->row_param[CLASS_ID] < (float)n,
+               "class_id: expected a column of the predictions, or -1");
+    CDL_EXPECT(node->row_param[TOP_K] >= 0.0f, "top_k: expected at least 0");
+    CDL_EXPECT(confusion_doubles(node) < INT32_MAX, "thresholds: expected fewer, or fewer labels");
+    return NULL;
 }
 
 static size_t bucket(size_t n, const float *thresholds, float p) {
@@ -137,8 +142,10 @@ static size_t matrix_doubles(const struct cdl_node *node) {
     return n * n;
 }
 
-static bool matrix_fits(const struct cdl_node *node) {
-    return node->row_param[CLASSES] >= 1.0f && node->row_param[CLASSES] < 32768.0f;
+static const char *check_matrix(const struct cdl_node *node) {
+    CDL_EXPECT(node->row_param[CLASSES] >= 1.0f && node->row_param[CLASSES] < 32768.0f,
+               "classes: expected 1 to 32767");
+    return NULL;
 }
 
 /* Whether a number is a class; if `whole`, it is first cut off towards 0, as by a cast. */
@@ -230,16 +237,17 @@ static void add_r2_score(const struct cdl_node *node, size_t line, double *state
  */
 
 static const struct row {
-    bool (*fits)(const struct cdl_node *node); /* or NULL */
+    const char *(*check)(const struct cdl_node *node); /* or NULL */
     size_t (*doubles)(const struct cdl_node *node);
     void (*note)(const struct cdl_node *node, const float *y, const float *t, int32_t *notes);
     void (*add)(const struct cdl_node *node, size_t line, double *state);
 } rows[CDL_N_TALLIES] = {
-    [CDL_TALLY_confusion] = {confusion_fits, confusion_doubles, note_confusion, add_confusion},
-    [CDL_TALLY_even_confusion] = {confusion_fits, confusion_doubles, note_confusion, add_confusion},
-    [CDL_TALLY_class_matrix] = {matrix_fits, matrix_doubles, note_classes, add_matrix},
-    [CDL_TALLY_one_hot_matrix] = {matrix_fits, matrix_doubles, note_largest, add_matrix},
-    [CDL_TALLY_number_matrix] = {matrix_fits, matrix_doubles, note_largest, add_matrix},
+    [CDL_TALLY_confusion] = {check_confusion, confusion_doubles, note_confusion, add_confusion},
+    [CDL_TALLY_even_confusion] = {check_confusion, confusion_doubles, note_confusion,
+                                  add_confusion},
+    [CDL_TALLY_class_matrix] = {check_matrix, matrix_doubles, note_classes, add_matrix},
+    [CDL_TALLY_one_hot_matrix] = {check_matrix, matrix_doubles, note_largest, add_matrix},
+    [CDL_TALLY_number_matrix] = {check_matrix, matrix_doubles, note_largest, add_matrix},
     [CDL_TALLY_f_score] = {NULL, f_score_doubles, note_positive, add_f_score},
     [CDL_TALLY_r2_score] = {NULL, r2_score_doubles, NULL, add_r2_score},
 };
@@ -254,14 +262,13 @@ static const struct row *row_of(const struct cdl_node *node) {
     return &rows[(int)node->attribute[KIND]];
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const int kind = (int)node->attribute[KIND];
-    if (node->n_in < 2 || node->n_out) return CDL_ERR_PROGRAM;
     const struct cdl_tensor *y = node->in[0], *w = node->in[2];
-    if (!cdl_target_fits(targets[kind], y, node->in[1])) return CDL_ERR_PROGRAM;
-    if (node->n_in > 2 && !cdl_weights_fit(y, w) && !(w->lines == y->lines && w->width == y->width))
-        return CDL_ERR_PROGRAM;
-    return rows[kind].fits && !rows[kind].fits(node) ? CDL_ERR_PROGRAM : CDL_OK;
+    CDL_EXPECT(node->n_in >= 2 && node->n_out == 0, "expected predictions and targets, no output");
+    CDL_CHECK(cdl_check_target(targets[kind], y, node->in[1]));
+    if (node->n_in > 2 && !(cdl_same_shape(w, y) && !w->is_int)) CDL_CHECK(cdl_check_weights(y, w));
+    return rows[kind].check ? rows[kind].check(node) : NULL;
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t n_rows) {

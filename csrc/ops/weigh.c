@@ -25,20 +25,24 @@ static const struct cdl_tensor *input(const struct cdl_node *node, int which) {
     return reads & which ? node->in[at] : NULL;
 }
 
-static cdl_status check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node) {
     const int reads = (int)node->attribute[READS], mean = (int)node->attribute[MEAN];
     const struct cdl_tensor *out = node->out[0];
-    if (reads < 1 || reads > 7 || mean < OVER_LINES || mean > OVER_SUM_OF_WEIGHTS)
-        return CDL_ERR_PROGRAM;
-    if (node->n_in != (reads & 1) + (reads / 2 & 1) + reads / 4) return CDL_ERR_PROGRAM;
-    if (node->n_out != 1 || out->width != 1 || out->is_int) return CDL_ERR_PROGRAM;
+    CDL_EXPECT(reads >= 1 && reads <= 7, "reads: expected 1 to 7");
+    CDL_EXPECT(mean >= OVER_LINES && mean <= OVER_SUM_OF_WEIGHTS, "mean: expected 0 to 2");
+    CDL_EXPECT(node->n_in == (reads & 1) + (reads / 2 & 1) + reads / 4,
+               "expected the inputs that `reads` names");
+    CDL_EXPECT(node->n_out == 1 && out->width == 1 && !out->is_int,
+               "output: expected a float for each line");
     for (int i = 0; i < node->n_in; i++) {
         const struct cdl_tensor *in = node->in[i];
         const bool one_a_sample = i == 0 && reads & READS_WEIGHTS && in->lines == 1;
-        if (in->width != 1 || (in->lines != out->lines && !one_a_sample)) return CDL_ERR_PROGRAM;
-        if (in->is_int != (in == input(node, READS_CLASSES))) return CDL_ERR_PROGRAM;
+        CDL_EXPECT(in->width == 1 && (in->lines == out->lines || one_a_sample),
+                   "inputs: expected a number for each line, or (weights) sample");
+        CDL_EXPECT(in->is_int == (in == input(node, READS_CLASSES)),
+                   "inputs: expected int32 classes, and all else floats");
     }
-    return CDL_OK;
+    return NULL;
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {

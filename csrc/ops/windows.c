@@ -8,19 +8,24 @@ static bool is_integer(double n, double low) {
     return n >= low && n <= LARGEST && n == (double)(int64_t)n;
 }
 
-bool cdl_has_window(const struct cdl_node *node, const struct cdl_tensor *image,
-                    const struct cdl_tensor *map, size_t more) {
+const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tensor *image,
+                             const struct cdl_tensor *map, size_t more) {
     const int axes = image->n_dims - 1;
-    if (image->is_int || map->is_int || axes < 1 || axes > CDL_AXES || map->n_dims != image->n_dims)
-        return false;
-    if (node->n_numbers != (size_t)axes * CDL_AXIS_NUMBERS + more) return false;
+    CDL_EXPECT(!image->is_int && !map->is_int, "x, output: expected floats");
+    CDL_EXPECT(axes >= 1 && axes <= CDL_AXES, "x: expected one to three axes and columns");
+    CDL_EXPECT(map->n_dims == image->n_dims, "output: expected as many axes as x");
+    CDL_EXPECT(node->n_numbers == (size_t)axes * CDL_AXIS_NUMBERS + more,
+               "numbers: expected size, stride, dilation and place of each axis");
     for (int d = 0; d < axes; d++) {
         const double *n = node->numbers + (size_t)d * CDL_AXIS_NUMBERS;
-        if (!is_integer(n[CDL_SIZE], 0) || !is_integer(n[CDL_STRIDE], 1)) return false;
-        if (!is_integer(n[CDL_DILATION], 1) || !is_integer(n[CDL_BEFORE], -LARGEST)) return false;
-        if ((double)image->dims[d] > LARGEST || (double)map->dims[d] > LARGEST) return false;
+        CDL_EXPECT(is_integer(n[CDL_SIZE], 0), "sizes of the window: expected 0 to 2^30");
+        CDL_EXPECT(is_integer(n[CDL_STRIDE], 1), "strides: expected 1 to 2^30");
+        CDL_EXPECT(is_integer(n[CDL_DILATION], 1), "dilations: expected 1 to 2^30");
+        CDL_EXPECT(is_integer(n[CDL_BEFORE], -LARGEST), "places: expected -2^30 to 2^30");
+        CDL_EXPECT((double)image->dims[d] <= LARGEST && (double)map->dims[d] <= LARGEST,
+                   "x, output: expected axes of at most 2^30");
     }
-    return true;
+    return NULL;
 }
 
 struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_tensor *image,
@@ -56,11 +61,15 @@ struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data,
     return field;
 }
 
-bool cdl_fits_window(const struct cdl_param *w, const struct cdl_window *window, size_t read,
-                     size_t columns) {
+const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window *window,
+                             size_t read, size_t columns) {
     double rows = (double)read;
     for (int d = 0; d < CDL_AXES; d++) rows *= (double)window->axis[d].taps;
-    return w && w->matrix && rows >= 1.0 && (double)w->rows == rows && w->cols == columns;
+    CDL_EXPECT(w && w->matrix, "kernel: expected a matrix");
+    CDL_EXPECT(rows >= 1.0 && (double)w->rows == rows,
+               "kernel: expected a row for each tap and each column that it reads");
+    CDL_EXPECT(w->cols == columns, "kernel: expected a column for each that it gives");
+    return NULL;
 }
 
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node) {

@@ -11,9 +11,9 @@
 
 enum { CDL_SIZE, CDL_STRIDE, CDL_DILATION, CDL_BEFORE, CDL_AXIS_NUMBERS };
 
-/* Whether a node has a window between two values of as many axes; `more` numbers follow. */
-bool cdl_has_window(const struct cdl_node *node, const struct cdl_tensor *image,
-                    const struct cdl_tensor *map, size_t more);
+/* Of a node with a window between two values of as many axes; `more` numbers follow. */
+const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tensor *image,
+                             const struct cdl_tensor *map, size_t more);
 
 struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_tensor *image,
                                 const struct cdl_tensor *map);
@@ -26,9 +26,9 @@ static inline const double *cdl_behind_window(const struct cdl_node *node) {
     return node->numbers + (size_t)(node->in[0]->n_dims - 1) * CDL_AXIS_NUMBERS;
 }
 
-/* Whether a weight has a row for each tap and each of `read` columns of the image. */
-bool cdl_fits_window(const struct cdl_param *w, const struct cdl_window *window, size_t read,
-                     size_t columns);
+/* Of a weight with a row for each tap and each of `read` columns of the image. */
+const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window *window,
+                             size_t read, size_t columns);
 
 /* The gradient of the output becomes that of what its activation, attribute 0, was taken of. */
 void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

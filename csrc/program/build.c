@@ -14,26 +14,34 @@ const struct cdl_op *const cdl_ops[] = {
 };
 const int cdl_n_ops = sizeof cdl_ops / sizeof cdl_ops[0];
 
+static cdl_status refuse(const char **to, const char *reason) {
+    *to = reason;
+    return CDL_ERR_PROGRAM;
+}
+
 /* Sizes are products of what the caller states: refused before any of them wraps around.
  * Predictions have rows for each of the threads, whose number is not known yet. */
-static cdl_status check_size(const struct cdl_program_def *def, const struct cdl_value_def *shape) {
+static cdl_status check_size(const struct cdl_program_def *def, const struct cdl_value_def *shape,
+                             const char **reason) {
     const double most = 1e15 / (def->training ? 1 : CDL_MAX_THREADS);
     double floats = CDL_LINE * (double)def->rows; /* a line of a few floats is as long as this */
     bool empty = false;
-    if (shape->n_dims < 0 || shape->n_dims > CDL_MAX_DIMS) return CDL_ERR_PROGRAM;
+    if (shape->n_dims < 0 || shape->n_dims > CDL_MAX_DIMS)
+        return refuse(reason, "values: expected at most 8 axes");
     for (int d = 0; d < shape->n_dims; d++) {
         floats *= shape->dims[d] ? (double)shape->dims[d] : 1.0;
         empty |= shape->dims[d] == 0;
     }
-    if (empty) return CDL_ERR_PROGRAM;
+    if (empty) return refuse(reason, "values: expected axes of at least 1");
     return floats > most ? CDL_ERR_NO_MEMORY : CDL_OK;
 }
 
-static cdl_status make_values(struct cdl_program *program, const struct cdl_program_def *def) {
+static cdl_status make_values(struct cdl_program *program, const struct cdl_program_def *def,
+                              const char **reason) {
     for (int v = 0; v < def->n_values; v++) {
         struct cdl_tensor *value = &program->values[v];
         const struct cdl_value_def *shape = &def->values[v];
-        CDL_TRY(check_size(def, shape));
+        CDL_TRY(check_size(def, shape, reason));
         value->owner = value->grad_owner = value;
         value->n_dims = shape->n_dims;
         value->lines = value->width = 1;
@@ -67,9 +75,19 @@ static bool mixes(const struct cdl_node *node) {
     return differ;
 }
 
+/* What holds for every op, then the op's own check. */
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_op *op = node->op;
+    CDL_EXPECT(!op->table || names_a_row(node), "kind: expected a row of its table");
+    CDL_EXPECT(op->is_source || node->n_in > 0, "expected an input");
+    CDL_EXPECT(!op->is_source || node->n_in == 0, "expected no input");
+    CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
+    return op->check(node);
+}
+
 static cdl_status make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
-                            struct cdl_node *node) {
-    if (def->op < 0 || def->op >= cdl_n_ops) return CDL_ERR_PROGRAM;
+                            struct cdl_node *node, const char **reason) {
+    if (def->op < 0 || def->op >= cdl_n_ops) return refuse(reason, "expected an op of the table");
     node->op = cdl_ops[def->op];
     node->n_in = def->n_in;
     node->n_out = def->n_out;
@@ -100,9 +118,8 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         node->host = &program->hosts[program->n_hosts++];
         *node->host = def->host;
     }
-    if (node->op->table && !names_a_row(node)) return CDL_ERR_PROGRAM;
-    if ((node->n_in == 0) != node->op->is_source) return CDL_ERR_PROGRAM;
-    if (mixes(node) && !node->op->mixes) return CDL_ERR_PROGRAM;
+    *reason = check(node);
+    if (*reason) return CDL_ERR_PROGRAM;
     if (node->op->may_fault) {
         node->fault = &program->faults[program->n_faults++];
         node->fault->instruction = node->index;
@@ -112,7 +129,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     program->may_fail |= node->host || node->fault;
     program->settles |= node->op->settle != NULL;
     program->n_penalties += node->op->penalty != NULL;
-    return node->op->check(node);
+    return CDL_OK;
 }
 
 /* Threads that a batch is worth. With two, a step takes about half its time plus two barriers and
@@ -244,9 +261,10 @@ static bool stands_alone(const struct cdl_program *program) {
 }
 
 static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
-                        int *fault) {
+                        struct cdl_misfit *misfit) {
     program->kernels = cdl_isa_choose(def->isa);
-    if (!program->kernels) return CDL_ERR_PROGRAM;
+    if (!program->kernels)
+        return refuse(&misfit->reason, "isa: expected one that this machine runs");
     program->training = def->training;
     program->rows = def->rows;
     program->n_groups = def->n_groups;
@@ -254,18 +272,22 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->rules = def->rules;
     program->watch.ask = def->ask;
     program->watch.who = def->who;
-    if (def->after && !(def->training && stands_alone(def->after))) return CDL_ERR_PROGRAM;
+    if (def->after && !(def->training && stands_alone(def->after)))
+        return refuse(&misfit->reason, "after: expected training, and a program of shared values");
     program->after = def->after;
     program->settles = def->after != NULL;
     CDL_TRY(allocate(program, def));
-    CDL_TRY(make_values(program, def));
+    CDL_TRY(make_values(program, def, &misfit->reason));
     for (int i = 0; i < def->n_trained; i++) CDL_TRY(make_trained(program, def, i));
     for (int i = 0; i < def->n_instructions; i++) {
-        program->nodes[i].index = *fault = i;
-        CDL_TRY(make_node(program, &def->instructions[i], &program->nodes[i]));
-        if (program->nodes[i].op->report) CDL_TRY(make_report(program, &program->nodes[i]));
+        struct cdl_node *node = &program->nodes[i];
+        node->index = misfit->instruction = i;
+        const cdl_status status = make_node(program, &def->instructions[i], node, &misfit->reason);
+        misfit->op = node->op ? node->op->name : NULL;
+        CDL_TRY(status);
+        if (node->op->report) CDL_TRY(make_report(program, node));
     }
-    *fault = -1;
+    misfit->instruction = -1;
     for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
     for (int i = 0; i < def->n_outputs; i++)
         program->outputs[i] = &program->values[def->outputs[i]];
@@ -292,11 +314,11 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
 }
 
 cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_program **out,
-                              int *fault) {
+                              struct cdl_misfit *misfit) {
     struct cdl_program *program = calloc(1, sizeof *program);
     if (!program) return CDL_ERR_NO_MEMORY;
-    *fault = -1;
-    cdl_status status = build(program, def, fault);
+    *misfit = (struct cdl_misfit){.instruction = -1};
+    cdl_status status = build(program, def, misfit);
     if (status != CDL_OK) {
         cdl_program_destroy(program);
         return status;

@@ -80,9 +80,16 @@ struct cdl_program_def {
 
 struct cdl_program;
 
-/* On CDL_ERR_PROGRAM `*fault` is the number of the instruction that does not fit. */
+/* What is wrong with a program's description. */
+struct cdl_misfit {
+    int instruction;    /* its number; -1: it is none */
+    const char *op;     /* its name; NULL: there is no such op */
+    const char *reason; /* what does not fit, and what was expected; stays for good */
+};
+
+/* On CDL_ERR_PROGRAM `*misfit` says why. */
 cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_program **out,
-                              int *fault);
+                              struct cdl_misfit *misfit);
 void cdl_program_destroy(struct cdl_program *program);
 int cdl_program_threads(const struct cdl_program *program);
 /* Bytes that the program's values, gradients and scratch take; and how many no plan could save. */

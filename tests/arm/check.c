@@ -174,9 +174,10 @@ static size_t train(const char *isa, int threads, float *to) {
         .groups = {{.optimizer = CDL_OPTIMIZER_adam, .hypers = {0.9, 0.999, 1e-7}}},
     };
     struct cdl_program *program = NULL;
-    int fault = -1;
-    if (cdl_program_create(&def, &program, &fault) != CDL_OK) {
-        printf("the program does not build: instruction %d\n", fault);
+    struct cdl_misfit misfit;
+    if (cdl_program_create(&def, &program, &misfit) != CDL_OK) {
+        printf("instruction %d: %s\n", misfit.instruction,
+               misfit.reason ? misfit.reason : "no memory");
         exit(2);
     }
     const struct cdl_array arrays[2] = {{.data = (const char *)x,

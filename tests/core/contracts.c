@@ -22,8 +22,9 @@ static void expect(bool right, const char *what, double got) {
 
 static cdl_status create(const struct cdl_program_def *def) {
     struct cdl_program *program = NULL;
-    int fault = -1;
-    const cdl_status status = cdl_program_create(def, &program, &fault);
+    struct cdl_misfit misfit;
+    const cdl_status status = cdl_program_create(def, &program, &misfit);
+    expect((status == CDL_ERR_PROGRAM) == (misfit.reason != NULL), "a reason of a status", status);
     if (status == CDL_OK) cdl_program_destroy(program);
     return status;
 }

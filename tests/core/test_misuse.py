@@ -1,5 +1,8 @@
 """What does not fit is refused by an exception: nothing crashes, hangs or lies."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from programs import gradient_keeper, learner, mlp, weight
@@ -8,6 +11,7 @@ from cdl import _core
 from cdl._ir.program import Instruction, Program, Value
 
 ONES = np.ones((4, 3), np.float32)
+CSRC = Path(__file__).parents[2] / "csrc"
 
 
 def regression(rng=None):
@@ -77,6 +81,21 @@ def with_weights(*params, n=3, **attributes):
     return program
 
 
+def with_window(*window):
+    program = Program()
+    program.emit("conv", [program.input((8, 3))], (8, 3), (SQUARE,), numbers=(*window, 1))
+    return program
+
+
+def with_a_shared_output():
+    program = Program()
+    values = [program.value((3,), shared=True), program.value((1,))]
+    program.instructions.append(
+        Instruction("mask", [program.input((3,))], values, (), {"value": 0})
+    )
+    return program
+
+
 def scored(op, shapes, out=None, **attributes):
     program = Program()
     inputs = [program.input(shape) for shape in shapes]
@@ -92,6 +111,10 @@ MALFORMED = {
     "no input": lambda: with_instruction("softmax", 0, 1),
     "nine inputs": lambda: with_instruction("softmax", 9, 1),
     "thousands of inputs": lambda: with_instruction("softmax", 5000, 1),
+    "no input of an op that finds faults": lambda: with_instruction("gather", 0, 1, wraps=0.0),
+    "an input of a source": lambda: with_instruction(
+        "draw", 1, 1, kind="uniform", seed=0, own=0.0, fixed=0.0
+    ),
     "no output": lambda: with_instruction("softmax", 1, 0),
     "three outputs": lambda: with_instruction("softmax", 1, 3),
     "an op that is none": lambda: with_instruction("conv9", 1, 1),
@@ -117,6 +140,9 @@ MALFORMED = {
     "a loss with wide sample weights": lambda: scored("loss", [(3,), (3,), (3,)], **LOSS),
     "a loss with an output of another shape": lambda: scored("loss", [(3,), (3,)], (1,), **LOSS),
     "a metric with wide sample weights": lambda: scored("metric", [(3,), (3,), (3,)], **MSE),
+    "a window without a stride": lambda: with_window(3, 0, 1, 0),
+    "a window of two and a half": lambda: with_window(2.5, 1, 1, 0),
+    "a shared value beside others": with_a_shared_output,
     "an axis of length 0": lambda: softmax_program((0,)),
     "an outer axis of length 0": lambda: softmax_program((0, 3)),
     "nine axes": lambda: softmax_program((1,) * 9),
@@ -129,11 +155,38 @@ def test_a_malformed_program_is_refused(what):
         _core.Executor(MALFORMED[what](), 4)
 
 
-def test_the_error_names_the_instruction_that_does_not_fit():
-    program = softmax_program()
-    program.emit("softmax", program.outputs, (4,))
-    with pytest.raises(ValueError, match="instruction 1"):
+REASONS = {
+    "no input": "softmax): expected an input",
+    "no input of an op that finds faults": "gather): expected an input",
+    "an input of a source": "draw): expected no input",
+    "no weights": "dense): kernel: expected a matrix",
+    "a kernel of another width": "dense): kernel: expected a column for each of the output",
+    "a bias of another width": "dense): bias: expected a number for each column of the output",
+    "another shape behind softmax": "softmax): output: expected the shape of x",
+    "another size behind reshape": "reshape): output: expected as many elements as x",
+    "a loss with a target of another width": "loss): targets: expected the shape of the",
+    "a loss with wide sample weights": "loss): weights: expected a float for each sample or line",
+    "a window without a stride": "conv): strides: expected 1 to 2^30",
+    "a window of two and a half": "conv): sizes of the window: expected 0 to 2^30",
+    "a shared value beside others": "mask): expected all values to be shared, or none",
+}
+
+
+@pytest.mark.parametrize("what", REASONS)
+def test_the_error_names_the_instruction_its_op_and_what_was_expected(what):
+    program = MALFORMED[what]()
+    before = Instruction("softmax", [x := program.input((2,))], [program.value(x.shape)], (), {})
+    program.instructions.insert(0, before)
+    with pytest.raises(ValueError, match=re.escape(f"instruction 1 ({REASONS[what]}")):
         _core.Executor(program, 4)
+
+
+def test_every_reason_says_what_was_expected():
+    sources = [path.read_text() for path in sorted((CSRC / "ops").glob("*.[ch]"))]
+    calls = [c for s in sources for c in re.findall(r"CDL_EXPECT\((.*?)\);", s, re.DOTALL)]
+    reasons = [r for c in calls for r in re.findall(r'"([^"]*)"', c)]
+    assert len(reasons) > 150
+    assert [r for r in reasons if "expected " not in r or r.endswith(".")] == []
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan])

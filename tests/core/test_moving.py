@@ -120,7 +120,7 @@ def test_elements_at_places_along_an_axis(shape, axis, places):
 def test_places_that_are_none_are_refused(numbers):
     program = Program()
     program.output(program.emit("pick", [program.input((5,))], (3,), numbers=numbers))
-    with pytest.raises(ValueError, match="not well formed"):
+    with pytest.raises(ValueError, match=r"instruction 0 \(pick\): .*expected"):
         _core.Executor(program, 1)
 
 

@@ -173,7 +173,7 @@ def test_a_shape_that_does_not_fit_is_refused():
         program = Program()
         x = program.input((4,))
         program.output(program.emit(op, [x], shape, numbers=(1, 4, 1), **attributes))
-        with pytest.raises(ValueError, match="not well formed"):
+        with pytest.raises(ValueError, match=rf"instruction 0 \({op}\): .*expected"):
             _core.Executor(program, 1)
     assert set(REDUCE) == {"sum", "mean", "max", "min", "prod"}
 

@@ -148,7 +148,7 @@ def test_matrices_that_do_not_fit_are_refused():
         wrong = Program()
         values = [wrong.input(v.shape) for v in inputs]
         wrong.output(wrong.emit("product", values, shape, turned_a=0.0, turned_b=0.0))
-        with pytest.raises(ValueError, match="not well formed"):
+        with pytest.raises(ValueError, match=r"instruction 0 \(product\): .*expected"):
             _core.Executor(wrong, 1)
 
 

@@ -171,20 +171,20 @@ def test_top_k_leaves_out_nan_and_takes_all_if_there_are_no_more():
 )
 def test_what_does_not_fit_is_refused(row, parameters, thresholds):
     y, p = arguments(row, 5, 3)
-    with pytest.raises(ValueError, match="not well formed"):
+    with pytest.raises(ValueError, match=r"instruction 0 \(tally\): .*expected"):
         tally(row, parameters, y, p, thresholds=thresholds)
 
 
 @pytest.mark.parametrize("shape", [(2,), (3, 1), (2, 3)])
 def test_weights_of_other_shapes_are_refused(shape):
     y, p = arguments("r2_score", 6, 3)
-    with pytest.raises(ValueError, match="not well formed"):
+    with pytest.raises(ValueError, match=r"instruction 0 \(tally\): .*expected"):
         tally("r2_score", {}, y, p, np.ones((6, *shape)))
 
 
 def test_label_weights_of_another_length_are_refused():
     y, p = arguments("confusion", 5, 3)
-    with pytest.raises(ValueError, match="not well formed"):
+    with pytest.raises(ValueError, match=r"instruction 0 \(tally\): .*expected"):
         tally("confusion", PLAIN, y, p, thresholds=[0.5], labels=[1.0, 2.0])
 
 

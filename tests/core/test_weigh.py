@@ -183,5 +183,5 @@ def test_what_does_not_fit_is_refused(inputs, attributes):
     given = [values[name]() for name in inputs]
     attributes = {"reads": 1.0, "ignored": 0.0, "mean": 0.0, **attributes}
     program.output(program.emit("weigh", given, (3, 1), **attributes))
-    with pytest.raises(ValueError, match="not well formed"):
+    with pytest.raises(ValueError, match=r"instruction 0 \(weigh\): .*expected"):
         _core.Executor(program, 4)
