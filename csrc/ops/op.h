@@ -63,6 +63,7 @@ struct cdl_tensor {
     float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
     const struct cdl_tensor *grad_owner; /* of `grad`: itself, or what a fork adds it to */
+    const struct cdl_node *grad_writer;  /* the first that writes it, backward, or NULL */
     struct cdl_node *producer;           /* whose output it is; NULL: it is the caller's */
     int users;                           /* how often nodes read it */
     bool pulled;                         /* its gradient is external */
@@ -87,6 +88,7 @@ struct cdl_node {
     bool once;                  /* shared, and no sample changes it: runs once a prediction */
     bool needs[CDL_MAX_INPUTS]; /* in[k]->grad is wanted, and there is one to give */
     bool goes_back, learns;     /* backward() and update() have something to do */
+    bool adds;                  /* backward() adds to in[0]->grad, which has been written before */
     int dx_activation; /* its producer's activation, whose gradient goes into dx; or linear */
     const float *dx_row_param;
     bool dy_is_dz; /* the reader of its output has already applied the activation's gradient */
@@ -144,6 +146,7 @@ struct cdl_op {
     bool wants_gradient; /* whoever made the program reads the gradient of its output */
     bool passes_on;      /* outputs are the memory of in[0]: forward() has nothing to do */
     bool adds_up;        /* backward() adds to a gradient that is that of in[0] already */
+    bool can_add;        /* backward() knows node->adds: its gradient is zero at most places */
     bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
     bool absorbs_gradient; /* dx may carry the gradient of the producer's activation (dx_activation)
                             */

@@ -129,7 +129,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const float *dy = cdl_grad_rows(y, first);
     float *dx = cdl_grad_rows(x, first);
     const size_t lines = (last - first) * x->lines;
-    memset(dx, 0, lines * x->ld * sizeof(float));
+    if (!node->adds) memset(dx, 0, lines * x->ld * sizeof(float));
     if (!columns(node)) {
         add_lines(node, ctx->kernels, (last - first) * (size_t)node->numbers[OUTER], dy, dx);
         return;
@@ -149,4 +149,5 @@ const struct cdl_op cdl_op_pick = {
     .check = check,
     .forward = forward,
     .backward = backward,
+    .can_add = true,
 };

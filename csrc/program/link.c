@@ -48,14 +48,42 @@ static void link_backward(struct cdl_program *program) {
     }
 }
 
-/* Gradients that are added up are one memory, which the last reader writes first. */
+/* Of a fork the output whose gradient is the memory to which the other's is added. */
+static int kept_output(const struct cdl_node *fork) {
+    const struct cdl_tensor *behind = fork->out[fork->n_out - 1];
+    return behind->pulled || behind->needed ? fork->n_out - 1 : 0;
+}
+
+static void find_writers(struct cdl_program *program) {
+    for (int i = program->n_nodes - 1; i >= 0; i--) {
+        struct cdl_node *node = &program->nodes[i];
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->needs[k])
+                node->in[k]->grad_writer =
+                    node->op->adds_up ? node->out[kept_output(node)]->grad_writer : node;
+        }
+    }
+}
+
+/* Gradients that are added up are one memory, which the last reader writes first. A reader before
+ * it whose gradient is zero at most places adds the others to that memory by itself: n slices of
+ * one value would else be n gradients as large as the value, all alive until the forks add them. */
 static void link_sums(struct cdl_program *program) {
+    find_writers(program);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (!node->op->adds_up || !node->needs[0]) continue;
-        const struct cdl_tensor *behind = node->out[node->n_out - 1];
-        const int last = behind->pulled || behind->needed ? node->n_out - 1 : 0;
-        node->out[last]->grad_owner = node->in[0]->grad_owner;
+        const int kept = kept_output(node);
+        const struct cdl_node *first = node->out[kept]->grad_writer;
+        node->out[kept]->grad_owner = node->in[0]->grad_owner;
+        for (int o = 0; o < node->n_out; o++) {
+            const struct cdl_node *writer = node->out[o]->grad_writer;
+            if (o == kept || !writer || !writer->op->can_add || writer->in[0] != node->out[o])
+                continue;
+            if (!first || writer > first) continue;
+            program->nodes[writer - program->nodes].adds = true;
+            node->out[o]->grad_owner = node->in[0]->grad_owner;
+        }
     }
 }
 

@@ -17,7 +17,7 @@ from programs import (
 )
 
 from cdl import _core
-from cdl._ir.program import Program
+from cdl._ir.program import Instruction, Program
 
 RNG = np.random.default_rng(3)
 ROWS = 50
@@ -98,6 +98,97 @@ def test_what_leads_to_no_loss_gives_no_gradient_and_does_not_learn():
         assert not np.any(gradients_of.get(beside, 0.0))
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[0], seen[2])
+
+
+# Runs of places along an axis of 12: start, count, step; None is a reader of all of it.
+READERS = {
+    "slices": [(0, 4, 1), (4, 4, 1), (8, 4, 1)],
+    "overlapping slices": [(0, 8, 1), (2, 5, 2), (11, 12, -1)],
+    "a slice in front of all": [(3, 6, 1), None],
+    "a slice behind all": [None, (3, 6, 1)],
+    "slices between others": [None, (1, 2, 1), None, (5, 3, 2), (0, 12, 1), None],
+    "an equal slice twice": [(2, 3, 1), (2, 3, 1)],
+}
+
+
+def reading(trunk, heads, readers, axis):
+    """x -> trunk, of which each reader takes a part for a head and loss of its own."""
+    program = Program()
+    h = dense(program, program.input((7,)), trunk)
+    lines = (12, 1) if axis == "lines" else (1, 12)
+    h = program.emit("reshape", (h,), lines)
+    for head, run in zip(heads, readers, strict=True):
+        count = 12 if run is None else run[1]
+        shape = (count, 1) if axis == "lines" else (1, count)
+        part = h if run is None else program.emit("pick", (h,), shape, numbers=(1, 12, 1, *run))
+        y = dense(program, program.emit("reshape", (part,), (count,)), head)
+        program.loss("mean_squared_error", program.input((2,), role="y"), y)
+    return program.fused()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("axis", ["lines", "columns"])
+@pytest.mark.parametrize("readers", READERS.values(), ids=READERS)
+def test_slices_of_a_value_add_to_one_gradient(readers, axis, isa):
+    rng = np.random.default_rng(7)
+    trunk, targets = random_weight(rng, 7, 12), rng.normal(size=(len(readers), ROWS, 2))
+    heads = [random_weight(rng, 12 if run is None else run[1], 2) for run in readers]
+    program = reading(trunk, heads, readers, axis)
+    found = gradients(program, [X, *targets.astype(np.float32)], isa=isa)
+    h, dh = X.astype(np.float64) @ trunk.numpy(), np.zeros((ROWS, 12))
+    for head, target, run in zip(heads, targets, readers, strict=True):
+        start, count, step = (0, 12, 1) if run is None else run
+        places = start + step * np.arange(count)
+        v = head.numpy().astype(np.float64)
+        dy = 2 * (h[:, places] @ v - target) / target.size
+        np.add.at(dh, (slice(None), places), dy @ v.T)
+        np.testing.assert_allclose(found[head], h[:, places].T @ dy, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[trunk], X.T.astype(np.float64) @ dh, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("sliced", [0, 1])
+@pytest.mark.parametrize("first", ["slice", "all"])
+def test_a_slice_adds_only_to_what_has_been_written(sliced, first):
+    """Whichever output of a fork is sliced, and before or behind the reader of the other one."""
+    trunk, head = random_weight(RNG, 7, 12), random_weight(RNG, 12, 3)
+    target = np.zeros((ROWS, 3), np.float32)
+    program = Program()
+    h = dense(program, program.input((7,)), trunk)
+    both = [program.value(h.shape) for _ in range(2)]
+    program.instructions.append(Instruction("fork", (h,), tuple(both), (), {}))
+
+    def read(slices):
+        x = both[sliced if slices else 1 - sliced]
+        if slices:
+            y = program.emit("pick", (x,), (3,), numbers=(1, 12, 1, 2, 3, 1))
+        else:
+            y = dense(program, x, head)
+        program.loss("mean_squared_error", program.input((3,), role="y"), y)
+
+    read(first == "slice")
+    read(first != "slice")
+    found = gradients(program, [X, target, target])
+    x, w, v = (each.astype(np.float64) for each in (X, trunk.numpy(), head.numpy()))
+    dh = 2 * (x @ w @ v) / target.size @ v.T
+    dh[:, 2:5] += 2 * (x @ w)[:, 2:5] / target.size
+    np.testing.assert_allclose(found[trunk], x.T @ dh, rtol=1e-4, atol=1e-6)
+
+
+def test_slices_of_a_value_take_the_memory_of_one_gradient():
+    def memory(n):
+        trunk, head = random_weight(RNG, 7, 16 * n), random_weight(RNG, 16, 1)
+        program = Program()
+        h = dense(program, program.input((7,)), trunk)
+        for i in range(n):
+            part = program.emit("pick", (h,), (16,), numbers=(1, 16 * n, 1, 16 * i, 16, 1))
+            program.loss(
+                "mean_squared_error", program.input((1,), role="y"), dense(program, part, head)
+            )
+        optimizer = gradient_keeper([trunk, head])
+        executor = _core.Executor(program.fused(), 64, training=True, optimizer=optimizer)
+        return executor.memory()[1]
+
+    assert memory(300) - memory(200) < 1.1 * (memory(200) - memory(100))
 
 
 def chain(first, second):
