@@ -32,10 +32,10 @@ REASONS = {
         "sklearn.preprocessing.OrdinalEncoder or pandas.factorize beforehand, then "
         "layers.Embedding or layers.CategoryEncoding",
     ),
-    r"layers\.(Rand.*|AugMix|AutoContrast|CenterCrop|ContrastLimited.*|CutMix|Equalization"
-    r"|MaxNumBoundingBoxes|MixUp|Resizing|Solarization)": (
+    r"layers\.(Rand.*|AugMix|AutoContrast|ContrastLimited.*|CutMix|Equalization"
+    r"|MaxNumBoundingBoxes|MixUp|Solarization)": (
         _IMAGES,
-        f"layers.Rescaling; for all else {_PILLOW}",
+        f"layers.Resizing, layers.CenterCrop and layers.Rescaling; for all else {_PILLOW}",
     ),
     r"layers\.Pipeline": ("", "Sequential"),
     r"layers\.(Mel|STFT)Spectrogram": ("", "scipy.signal.stft, beforehand"),
@@ -130,7 +130,7 @@ REASONS = {
         "ops.stop_gradient, grad and value_and_grad",
     ),
     r"ops\.rearrange": ("", "ops.reshape and ops.transpose"),
-    r"ops\.image(\..*)?": (_IMAGES, _PILLOW),
+    r"ops\.image\.(?!resize$).*": ("", _PILLOW),
 }
 
 # The same for names that Keras does not have either, but TensorFlow and PyTorch do.

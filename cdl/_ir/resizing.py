@@ -41,27 +41,55 @@ KERNELS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def weights(kind: str, size: int, new: int) -> Array:
+def weights(
+    kind: str,
+    size: int,
+    new: int,
+    antialias: bool = False,
+    scale: float | None = None,
+    translation: float = 0.0,
+) -> Array:
     """What each place along an axis of `size` counts for each of `new` ones: (new, size).
 
     The centres of the first and the last place are half a place from the ends of the axis. What
-    lies beyond the ends counts for nothing, and the rest for more.
+    lies beyond the ends counts for nothing, and the rest for more; a place of the new axis that
+    lies beyond them itself is 0.
+
+    Args:
+        kind: one of `KERNELS`.
+        size: how many places there are.
+        new: how many there are to be.
+        antialias: whether the kernel is as wide as a new place is, where that is wider.
+        scale: how many new places there are to one; None: so that all fill the new axis.
+        translation: where the beginning of the axis lies on the new one.
     """
-    centres = (np.arange(new) + 0.5) * (size / new) - 0.5
-    found = KERNELS[kind](np.abs(centres[:, None] - np.arange(size)))
-    found /= found.sum(1, keepdims=True)
+    inverse = size / new if scale is None else 1.0 / scale
+    centres = (np.arange(new) + 0.5 - translation) * inverse - 0.5
+    reach = max(inverse, 1.0) if antialias else 1.0
+    found: Array = KERNELS[kind](np.abs(centres[:, None] - np.arange(size)) / reach)
+    total = found.sum(1, keepdims=True)
+    found = np.divide(found, total, out=np.zeros_like(found), where=np.abs(total) > 1e-4)
+    found[(centres < -0.5) | (centres > size - 0.5)] = 0.0
     return found
+
+
+def nearest(size: int, new: int) -> list[int]:
+    """The places along an axis of `size` that lie nearest to those of an axis of `new`."""
+    return [(2 * i + 1) * size // (2 * new) for i in range(new)]
+
+
+def weigh(program: Program, image: Value, axis: int, factor: Array) -> Value:
+    """Along an axis, sums of places, weighed by the rows of a matrix."""
+    shape = image.shape
+    lines = math.prod(shape[axis + 1 :])
+    flat = reshape(program, image, (*shape[: axis + 1], lines))
+    flat = product(program, program.constant(factor), flat)
+    return reshape(program, flat, (*shape[:axis], len(factor), *shape[axis + 1 :]))
 
 
 def resize(program: Program, image: Value, sizes: Sequence[int], kind: str) -> Value:
     """An image, (sizes..., columns), in other sizes, by one of `KERNELS`."""
     for axis, new in enumerate(sizes):
-        shape = image.shape
-        if shape[axis] == new:
-            continue
-        lines = math.prod(shape[axis + 1 :])
-        flat = reshape(program, image, (*shape[: axis + 1], lines))
-        factor = program.constant(weights(kind, shape[axis], new))
-        image = product(program, factor, flat)
-        image = reshape(program, image, (*shape[:axis], new, *shape[axis + 1 :]))
+        if image.shape[axis] != new:
+            image = weigh(program, image, axis, weights(kind, image.shape[axis], new))
     return image

@@ -89,6 +89,8 @@ from cdl.layers.pooling.window_pooling import MaxPooling2D as MaxPooling2D
 from cdl.layers.pooling.window_pooling import MaxPooling3D as MaxPooling3D
 from cdl.layers.preprocessing.category_encoding import CategoryEncoding as CategoryEncoding
 from cdl.layers.preprocessing.discretization import Discretization as Discretization
+from cdl.layers.preprocessing.image.resizing import CenterCrop as CenterCrop
+from cdl.layers.preprocessing.image.resizing import Resizing as Resizing
 from cdl.layers.preprocessing.normalization import Normalization as Normalization
 from cdl.layers.preprocessing.rescaling import Rescaling as Rescaling
 from cdl.layers.regularization.activity_regularization import (

@@ -32,6 +32,8 @@ _OF_CALLS = {
     *("query", "value", "bias", "mask", "fill_value", "q", "mean", "variance", "offset", "scale"),
     *("gamma", "beta", "start", "stop", "rtol", "atol", "start_indices", "constant_values"),
     *("condlist", "choicelist", "default", "kernel", "depthwise_kernel", "pointwise_kernel"),
+    *("images", "image1", "image2", "transform", "start_points", "end_points", "coordinates"),
+    *("output_shape", "translation"),
 }
 
 

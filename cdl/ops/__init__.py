@@ -5,6 +5,7 @@ of a layer is given while a model is made, they are recorded, and run compiled.
 """
 
 from cdl._common.public_names import publish as _publish
+from cdl.ops import image as image
 from cdl.ops import operators as operators
 from cdl.ops import random as random
 from cdl.ops.core.loops import associative_scan as associative_scan
@@ -328,4 +329,4 @@ from cdl.ops.numpy.statistics import median as median
 from cdl.ops.numpy.statistics import percentile as percentile
 from cdl.ops.numpy.statistics import quantile as quantile
 
-_publish(globals(), "linalg", "nn", "numpy")
+_publish(globals(), "image", "linalg", "nn", "numpy")

@@ -6,6 +6,7 @@ same for all samples.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,11 @@ class Call(NamedTuple):
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+
+def named(module: Any, name: str) -> Any:
+    """A function of `ops`, or of a module within, by its name: "image.resize"."""
+    return functools.reduce(getattr, name.split("."), module)
 
 
 def c(*args: Any, **kwargs: Any) -> Call:
@@ -418,4 +424,24 @@ add(
     "space_to_depth",
     c(Samples(numbers(N, 4, 6, 2)), 2),
     c(Samples(numbers(N, 2, 6, 3)), 3, **FIRST),
+)
+
+PICTURES = Samples(shares(N, 5, 7, 3, seed=60))
+BYTES = Samples((PICTURES.array * 255).astype("uint8"))
+ONE = PICTURES.array[0]
+add(
+    "image.resize",
+    c(PICTURES, (3, 4)),
+    c(PICTURES, (8, 4), "nearest"),
+    c(PICTURES, (8, 5), interpolation="bicubic"),
+    c(PICTURES, (3, 9), "lanczos3", True),
+    c(PICTURES, (4, 4), "lanczos5", antialias=True),
+    c(PICTURES, (3, 4), antialias=True, crop_to_aspect_ratio=True),
+    c(PICTURES, (2, 6), pad_to_aspect_ratio=True, fill_value=2.0),
+    c(PICTURES, (6, 2), "nearest", pad_to_aspect_ratio=True),
+    c(PICTURES, (3, 4), **FIRST),
+    c(PICTURES, (4, 6), crop_to_aspect_ratio=True, **FIRST),
+    c(BYTES, (3, 4)),
+    c(BYTES, (8, 9), "bicubic"),
+    c(ONE, (3, 4)),
 )

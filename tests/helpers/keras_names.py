@@ -21,8 +21,8 @@ MODULES = (
 HIDDEN = {"src"}  # public by its letters only
 # Modules of which cdl has nothing.
 NO_MODULES = {
-    "applications", "distillation", "distribution", "legacy", "ops.image", "preprocessing.image",
-    "quantizers", "visualization",
+    "applications", "distillation", "distribution", "legacy", "preprocessing.image", "quantizers",
+    "visualization",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ if __name__ == "__main__":
         str(ROOT / "tests" / "golden"),
     ]
 
-from ops_table import CALLS
+from ops_table import CALLS, named
 from programs import dense, weight
 from traced import of_samples, traced
 
@@ -85,7 +85,7 @@ def traced_call(name):
 
     One of floats if there is any.
     """
-    calls = [of_samples(getattr(ops, name), call) for call in CALLS.get(name, ())]
+    calls = [of_samples(named(ops, name), call) for call in CALLS.get(name, ())]
     calls = [(function, arrays) for function, arrays in calls if arrays]
     calls.sort(key=lambda call: any(a.dtype.kind != "f" for a in call[1]))
     for function, arrays in calls:
@@ -112,7 +112,8 @@ def function_rows():
     """By home: name, forward, fused, backward of each function that can be traced."""
     found = {}
     for name, row in sorted(OP_DEFS.items()):
-        call = traced_call(name) if row.eager.__module__.startswith("cdl.ops") else None
+        path = f"image.{name}" if row.home == "image" else name
+        call = traced_call(path) if row.eager.__module__.startswith("cdl.ops") else None
         if call is None:
             continue
         program, values = learning_program(*call)

@@ -1,7 +1,7 @@
 """Functions of `ops` on arrays: the table of calls, and what Keras gives for them."""
 
 import numpy as np
-from ops_table import CALLS, N, Samples
+from ops_table import CALLS, N, Samples, named
 from registry import add, config_of
 
 
@@ -27,14 +27,19 @@ def of(name, call):
     def run(k):
         args = [plain(arg) for arg in call.args]
         kwargs = {key: plain(arg) for key, arg in call.kwargs.items()}
-        return seen(getattr(k.ops, name)(*args, **kwargs))
+        return seen(named(k.ops, name)(*args, **kwargs))
 
     return run
 
 
+def area(name):
+    """Of functions of images by themselves."""
+    return "image_ops" if name.startswith("image.") else "ops"
+
+
 for _name, _calls in CALLS.items():
     for _i, _call in enumerate(_calls):
-        add("ops", f"{_name} {_i}", of(_name, _call))
+        add(area(_name), f"{_name} {_i}", of(_name, _call))
 
 
 # Over samples, which cdl does not trace; or with defaults that Keras alone writes.
@@ -60,7 +65,7 @@ def config(name, call):
         made = {}
         args = tensors_for(k, call.args, made)
         kwargs = {key: tensors_for(k, arg, made) for key, arg in call.kwargs.items()}
-        model = k.Model(list(made.values()), getattr(k.ops, name)(*args, **kwargs), name="m")
+        model = k.Model(list(made.values()), named(k.ops, name)(*args, **kwargs), name="m")
         again = k.Model.from_config(model.get_config())
         return {"config": config_of(model), "same": config_of(again) == config_of(model)}
 
@@ -84,4 +89,4 @@ def first_for_samples(calls):
 for _name, _calls in CALLS.items():
     _call = first_for_samples(_calls)
     if _call is not None and _name not in WITHOUT:
-        add("ops", f"config {_name}", config(_name, _call))
+        add(area(_name), f"config {_name}", config(_name, _call))

@@ -1,0 +1,189 @@
+"""ImageLayer: base of the layers that make images of images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import one_of
+from cdl._ir.program import Program
+from cdl._tracing.eager import Runner
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
+from cdl.config import standardize_data_format
+from cdl.data import as_numeric
+from cdl.layers.layer import Layer
+from cdl.layers.shapes import batch_of, image_of
+from cdl.random import core_seed
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import NDArray
+
+    from cdl._ir.program import Value
+    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.shapes import Shape
+
+_PARTS = ("images", "labels", "segmentation_masks")
+
+
+class ImageLayer(Layer):
+    """A layer from images to images: what it does stands in `transform`, in `cdl.ops`.
+
+    A call on arrays takes one image too, without the axis of the samples; or a dict of images and
+    what belongs to them: "labels", which stay as they are, and "segmentation_masks", which go
+    where the images go.
+
+    Args:
+        data_format: "channels_last" for images of shape (height, width, channels),
+            "channels_first" for (channels, height, width); None is the configured one.
+        bounding_box_format: kept for configs; boxes are not moved with the images.
+        kwargs: see `Layer`.
+    """
+
+    _inner: tuple[str, ...] = ("draws", "transform", "transform_masks")
+    takes_lists = True
+
+    def __init__(
+        self,
+        data_format: str | None = None,
+        bounding_box_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format, type(self).__name__)
+        self.bounding_box_format = bounding_box_format
+        self._build_at_init()
+
+    # --- what it does ---
+
+    def draws(self, images: Any) -> Any:
+        """What is drawn for a batch of images: tensors, the same for what belongs to them."""
+        del images
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """What becomes of a batch of images, by functions of `cdl.ops`."""
+        raise NotImplementedError
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """What becomes of class numbers of the places of the images."""
+        del drawn
+        return masks
+
+    def _changes(self, program: Program) -> bool:
+        """Whether the layer does anything in a program."""
+        del program
+        return True
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append what `transform` does."""
+        return self._lower_all(program, [x])[0]
+
+    def _lower_all(self, program: Program, values: list[Value]) -> list[Value]:
+        """The same for images and, if there are any, their masks."""
+        if not self._changes(program):
+            return values
+        terms = [LoweredTensor(v, KerasTensor((None, *v.shape))) for v in values]
+        with appending_to(program):
+            drawn = self.draws(terms[0])
+            outputs = [self.transform(terms[0], drawn)]
+            outputs += [self.transform_masks(term, drawn) for term in terms[1:]]
+        return [term.value for term in outputs]
+
+    # --- shapes ---
+
+    def check_input(self, shape: Shape) -> None:
+        """Refuse what is no batch of images.
+
+        Raises:
+            ValueError: it has not four axes.
+        """
+        super().check_input(shape)
+        if len(shape) != 4:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: inputs must be images, with 4 axes, got "
+                f"shape {tuple(shape)}"
+            )
+
+    def _size(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
+        """Height and width of what comes out."""
+        return height, width
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The shape of the output, for a batch of images or for one.
+
+        Raises:
+            ValueError: the input has another number of axes.
+        """
+        shape = tuple(input_shape)
+        if len(shape) == 3:
+            return self.compute_output_shape((None, *shape))[1:]
+        self.check_input(shape)
+        (height, width), channels = image_of(shape, self.data_format)
+        return batch_of(shape[0], self._size(height, width), channels, self.data_format)
+
+    # --- arrays ---
+
+    def _on_arrays(
+        self, inputs: Any, training: bool | None = None, mask: Any = None
+    ) -> NDArray[Any]:
+        if training is None:
+            training = self.training_by_default
+        owner = f"{type(self).__name__} {self.name!r}"
+        if isinstance(inputs, dict):
+            return self._on_parts(owner, inputs, bool(training))  # type: ignore[return-value]
+        x = as_numeric(inputs, f"{owner}: inputs")
+        if x.ndim == 3:
+            one: NDArray[Any] = self._finished(x, super()._on_arrays(x[None], training, mask)[0])
+            return one
+        return self._finished(x, super()._on_arrays(x, training, mask))
+
+    def _finished(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+        """The result for an array, in the dtype that it is to have."""
+        del x
+        return y
+
+    def _on_parts(self, owner: str, parts: dict[str, Any], training: bool) -> dict[str, Any]:
+        """What becomes of images and what belongs to them."""
+        if "images" not in parts:
+            raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
+        for name in parts:
+            one_of(owner, "each key of inputs", name, _PARTS)
+        names = [name for name in ("images", "segmentation_masks") if name in parts]
+        given = [as_numeric(parts[name], f"{owner}: {name}") for name in names]
+        if len(given) == 1:
+            return {**parts, "images": self._on_arrays(given[0], training)}
+        alone = given[0].ndim == 3
+        arrays = [x[None] for x in given] if alone else given
+        for x in arrays:
+            self.check_input(x.shape)
+        found = self._run(arrays, training)
+        found = [y[0] for y in found] if alone else found
+        done = [self._finished(x, y) for x, y in zip(given, found, strict=True)]
+        return {**parts, **dict(zip(names, done, strict=True))}
+
+    def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
+        """What the layer gives for images, or for images and their masks."""
+        if len(arrays) == 1:
+            return super()._run(arrays, training)
+
+        def make() -> Runner:
+            program = Program(training)
+            values = [program.input(x.shape[1:]) for x in arrays]
+            for value in self._lower_all(program, values):
+                program.output(value)
+            return Runner(program.fused(training), training)
+
+        key = (training, *(x.shape[1:] for x in arrays))
+        runner = self._kept_programs.get(self, key, make)
+        outputs = runner.batch(arrays, self._calls, core_seed()).outputs
+        self._calls += training
+        return outputs
+
+    # --- configuration ---
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        boxes = self.bounding_box_format
+        config = {**super().get_config(), "data_format": self.data_format}
+        return config if boxes is None else {**config, "bounding_box_format": boxes}

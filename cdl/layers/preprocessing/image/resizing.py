@@ -1,0 +1,179 @@
+"""Resizing, CenterCrop: images of a size that is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import flag, number, one_of, positive_int
+from cdl.layers.layer import registry
+from cdl.layers.preprocessing.image.image_layer import ImageLayer
+from cdl.layers.shapes import image_of
+from cdl.ops.image.resizing import KINDS, as_before, resize
+from cdl.ops.numpy.indexing import get_item
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import NDArray
+
+    from cdl.layers.arguments import LayerArguments
+
+
+class OfSize(ImageLayer):
+    """A layer that gives images of one size."""
+
+    height: int
+    width: int
+
+    def _set_size(self, height: Any, width: Any) -> None:
+        owner = type(self).__name__
+        self.height = positive_int(owner, "height", height)
+        self.width = positive_int(owner, "width", width)
+
+    def _size(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
+        return self.height, self.width
+
+
+@registry.add()
+class Resizing(OfSize):
+    """Images in another size, in training and outside.
+
+    Whole numbers stay whole where the layer is called on arrays.
+
+    Args:
+        height: of the output.
+        width: of the output.
+        interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5".
+        crop_to_aspect_ratio: whether the largest part in the middle that has the new shape is
+            taken, so that nothing is distorted.
+        pad_to_aspect_ratio: whether `fill_value` is put around for that.
+        fill_mode: "constant".
+        fill_value: what is put around.
+        antialias: whether shrinking weighs all that a new place covers.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a size or a name that is none, or both ways to keep the shape.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        antialias: bool = False,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **kwargs)
+        self._set_size(height, width)
+        self.interpolation = one_of("Resizing", "interpolation", interpolation, KINDS)
+        self.crop_to_aspect_ratio = flag("Resizing", "crop_to_aspect_ratio", crop_to_aspect_ratio)
+        self.pad_to_aspect_ratio = flag("Resizing", "pad_to_aspect_ratio", pad_to_aspect_ratio)
+        if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
+            raise ValueError(
+                "Resizing: pad_to_aspect_ratio must be False with crop_to_aspect_ratio"
+            )
+        self.fill_mode = one_of("Resizing", "fill_mode", fill_mode, ("constant",))
+        number("Resizing", "fill_value", fill_value)
+        self.fill_value = fill_value
+        self.antialias = bool(antialias)
+
+    def _resized(self, images: Any, interpolation: str) -> Any:
+        return resize(
+            images,
+            (self.height, self.width),
+            interpolation,
+            self.antialias,
+            self.crop_to_aspect_ratio,
+            self.pad_to_aspect_ratio,
+            self.fill_mode,
+            self.fill_value,
+            self.data_format,
+        )
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images in the other size."""
+        return self._resized(images, self.interpolation)
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """Class numbers: those of the nearest places."""
+        return self._resized(masks, "nearest")
+
+    def _finished(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = as_before(y, x)
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "height": self.height,
+            "width": self.width,
+            "interpolation": self.interpolation,
+            "crop_to_aspect_ratio": self.crop_to_aspect_ratio,
+            "pad_to_aspect_ratio": self.pad_to_aspect_ratio,
+            "fill_mode": self.fill_mode,
+            "fill_value": self.fill_value,
+            "antialias": self.antialias,
+        }
+
+
+@registry.add()
+class CenterCrop(OfSize):
+    """The middle of images, in training and outside.
+
+    Of images that are smaller, along either axis, the largest part in the middle that has the
+    output's shape, in the output's size (bilinear).
+
+    Args:
+        height: of the output.
+        width: of the output.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **kwargs)
+        self._set_size(height, width)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The middle of the images."""
+        (rows, columns), _ = image_of(tuple(images.shape), self.data_format)
+        assert rows is not None and columns is not None
+        if rows < self.height or columns < self.width:
+            return resize(
+                images,
+                (self.height, self.width),
+                crop_to_aspect_ratio=True,
+                data_format=self.data_format,
+            )
+        top, left = (rows - self.height) // 2, (columns - self.width) // 2
+        return part_of(images, self.data_format, (top, left), (self.height, self.width))
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """Their middle."""
+        return self.transform(masks, drawn)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "height": self.height, "width": self.width}
+
+
+def part_of(images: Any, data_format: str, start: tuple[int, int], size: tuple[int, int]) -> Any:
+    """A part of a batch of images, from a place on."""
+    places = [slice(first, first + n) for first, n in zip(start, size, strict=True)]
+    every = slice(None)
+    last = data_format == "channels_last"
+    return get_item(images, (every, *places, every) if last else (every, every, *places))
