@@ -12,6 +12,9 @@ enum { CDL_LINE = 16 };
 float *cdl_alloc(size_t floats);
 void cdl_free(void *memory);
 
+static inline size_t cdl_min(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t cdl_max(size_t a, size_t b) { return a > b ? a : b; }
+
 static inline size_t cdl_round_up(size_t n, size_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }

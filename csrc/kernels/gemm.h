@@ -4,50 +4,42 @@
  */
 #include "base/param.h"
 
-/* Rows are dealt evenly over the fewest tiles that hold them (32 rows, tiles of 6: 6 6 5 5 5 5). */
-#define COLUMNS_OF(NV)                                                                             \
-    static void panel_rows_##NV(size_t m, size_t k, const float *a, size_t lda, const float *b,    \
-                                size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) { \
-        const size_t tiles = (m + CDL_GEMM_ROWS(NV) - 1) / CDL_GEMM_ROWS(NV);                      \
-        for (size_t t = 0; t < tiles; t++) {                                                       \
-            const size_t mr = m / tiles + (t < m % tiles);                                         \
-            tile_of(mr, NV, k, a, lda, 1, b, ldb, init, ldi, c, ldc);                              \
-            a += mr * lda, init += mr * ldi, c += mr * ldc;                                        \
-        }                                                                                          \
-    }                                                                                              \
-    static void panel_columns_##NV(size_t m, size_t k, const float *a, size_t lda, const float *b, \
-                                   size_t ldb, const float *init, size_t ldi, float *c,            \
-                                   size_t ldc) {                                                   \
-        const size_t tiles = (m + CDL_GEMM_ROWS(NV) - 1) / CDL_GEMM_ROWS(NV);                      \
-        for (size_t t = 0; t < tiles; t++) {                                                       \
-            const size_t mr = m / tiles + (t < m % tiles);                                         \
-            tile_of(mr, NV, k, a, 1, lda, b, ldb, init, ldi, c, ldc);                              \
-            a += mr, init += mr * ldi, c += mr * ldc;                                              \
-        }                                                                                          \
-    }
-COLUMNS_OF(1)
-COLUMNS_OF(2)
+/* Panels of a product in each form and width. */
 #if CDL_GEMM_NV == 4
-COLUMNS_OF(3)
-COLUMNS_OF(4)
-#define PANEL_FNS(NAME) {NAME##_1, NAME##_2, NAME##_3, NAME##_4}
+#define WIDTHS(X, FORM) X(1, FORM) X(2, FORM) X(3, FORM) X(4, FORM)
 #else
-#define PANEL_FNS(NAME) {NAME##_1, NAME##_2}
+#define WIDTHS(X, FORM) X(1, FORM) X(2, FORM)
 #endif
-#undef COLUMNS_OF
+#define PANEL(NV, FORM)                                                                            \
+    static void panel_##FORM##_##NV(const struct product *p, size_t j) { panel(NV, FORM, p, j); }
+WIDTHS(PANEL, PLAIN)
+WIDTHS(PANEL, PLACES)
+WIDTHS(PANEL, PAIRS)
+#undef PANEL
 
-typedef void panel_fn(size_t m, size_t k, const float *a, size_t lda, const float *b, size_t ldb,
-                      const float *init, size_t ldi, float *c, size_t ldc);
-static panel_fn *const panel_rows[] = PANEL_FNS(panel_rows);
-static panel_fn *const panel_columns[] = PANEL_FNS(panel_columns);
+/* `width` columns. */
+CDL_INLINE void multiply(const enum form form, size_t width, const struct product *p) {
+    enum { WIDEST = CDL_GEMM_NV };
+#define PANEL(NV, FORM) panel_##FORM##_##NV,
+    static void (*const panels[][WIDEST])(const struct product *, size_t) = {
+        {WIDTHS(PANEL, PLAIN)}, {WIDTHS(PANEL, PLACES)}, {WIDTHS(PANEL, PAIRS)}};
+#undef PANEL
+    for (size_t j = 0; j < width; j += WIDEST * CDL_VLEN)
+        panels[form][cdl_min((width - j) / CDL_VLEN, WIDEST) - 1](p, j);
+}
+#undef WIDTHS
 
 static void gemm_lines(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
                        size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) {
-    for (size_t j = 0; j < width; j += CDL_GEMM_NV * CDL_VLEN) {
-        const size_t vectors = (width - j) / CDL_VLEN;
-        panel_rows[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](m, k, a, lda, b + j, ldb,
-                                                                        init + j, ldi, c + j, ldc);
-    }
+    const struct product p = {m, k, NULL, a, lda, 1, b, ldb, init, ldi, false, c, ldc};
+    multiply(PLAIN, width, &p);
+}
+
+static void gemm_columns(size_t m, size_t width, size_t k, const float *a, size_t lda,
+                         const float *b, size_t ldb, const float *init, size_t ldi, float *c,
+                         size_t ldc) {
+    const struct product p = {m, k, NULL, a, 1, lda, b, ldb, init, ldi, false, c, ldc};
+    multiply(PLAIN, width, &p);
 }
 
 static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
@@ -55,100 +47,44 @@ static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t l
     gemm_lines(m, width, k, a, lda, b, width, init, ldi, c, ldc);
 }
 
-/* Each tile asks for k lines of what lies between `ask` and `end`. */
+/* Each tile prefetches k lines of what lies between `ask` and `end`. */
 static void gemm_rows_asking(size_t m, size_t k, const float *a, size_t lda, const float *b,
                              const float *init, size_t ldi, float *c, size_t ldc, const float *ask,
                              const float *end) {
-    enum { TILE = CDL_GEMM_NV * CDL_VLEN, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
+    enum { NV = CDL_GEMM_NV, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
     const size_t tiles = (m + ROWS - 1) / ROWS;
-    for (size_t j = 0; j < CDL_PANEL; j += TILE) {
+    for (size_t j = 0; j < CDL_PANEL; j += NV * CDL_VLEN) {
         for (size_t t = 0, i = 0, mr; t < tiles; t++, i += mr) {
             mr = m / tiles + (t < m % tiles);
-            const float *x = a + i * lda, *y = b + j, *from = init + i * ldi + j;
-            float *to = c + i * ldc + j;
+            const struct product p = {mr,          k,         NULL,
+                                      a + i * lda, lda,       1,
+                                      b + j,       CDL_PANEL, init + i * ldi + j,
+                                      ldi,         false,     c + i * ldc + j,
+                                      ldc};
             if (ask < end && mr == ROWS) {
-                tile(ROWS, CDL_GEMM_NV, k, x, lda, 1, y, CDL_PANEL, from, ldi, to, ldc, ask);
+                tile(ROWS, NV, PLAIN, &p, ask);
             } else if (ask < end && mr == ROWS - 1) {
-                tile(ROWS - 1, CDL_GEMM_NV, k, x, lda, 1, y, CDL_PANEL, from, ldi, to, ldc, ask);
+                tile(ROWS - 1, NV, PLAIN, &p, ask);
             } else {
-                tile_of(mr, CDL_GEMM_NV, k, x, lda, 1, y, CDL_PANEL, from, ldi, to, ldc);
+                tile_of(mr, NV, PLAIN, &p);
             }
             ask += k * CDL_LINE;
         }
     }
 }
 
-static void gemm_columns(size_t m, size_t width, size_t k, const float *a, size_t lda,
-                         const float *b, size_t ldb, const float *init, size_t ldi, float *c,
-                         size_t ldc) {
-    for (size_t j = 0; j < width; j += CDL_GEMM_NV * CDL_VLEN) {
-        const size_t vectors = (width - j) / CDL_VLEN;
-        panel_columns[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](
-            m, k, a, lda, b + j, ldb, init + j, ldi, c + j, ldc);
-    }
-}
-
-#define PLACES_OF(NV)                                                                              \
-    static void panel_places_##NV(size_t m, const struct cdl_taps *taps, const float *a,           \
-                                  size_t step_i, size_t step_p, const float *b, size_t ldb,        \
-                                  const float *init, size_t ldi, bool cuts, float *c,              \
-                                  size_t ldc) {                                                    \
-        const size_t tiles = (m + CDL_GEMM_ROWS(NV) - 1) / CDL_GEMM_ROWS(NV);                      \
-        for (size_t t = 0; t < tiles; t++) {                                                       \
-            const size_t mr = m / tiles + (t < m % tiles);                                         \
-            if (step_p == 1) {                                                                     \
-                place_tile_of(mr, NV, taps, a, step_i, 1, b, ldb, init, ldi, cuts, c, ldc);        \
-            } else {                                                                               \
-                place_tile_of(mr, NV, taps, a, 1, step_p, b, ldb, init, ldi, cuts, c, ldc);        \
-            }                                                                                      \
-            a += mr * step_i, init += mr * ldi, c += mr * ldc;                                     \
-        }                                                                                          \
-    }                                                                                              \
-    static void panel_pairs_##NV(size_t m, const struct cdl_taps *taps, const float *a,            \
-                                 size_t step_i, size_t step_p, const float *b, size_t ldb,         \
-                                 float *c, size_t ldc) {                                           \
-        const size_t tiles = (m + CDL_GEMM_ROWS(NV) - 1) / CDL_GEMM_ROWS(NV);                      \
-        for (size_t t = 0; t < tiles; t++) {                                                       \
-            const size_t mr = m / tiles + (t < m % tiles);                                         \
-            if (step_i == 1) {                                                                     \
-                pair_tile_of(mr, NV, taps, a, 1, step_p, b, ldb, c, ldc);                          \
-            } else {                                                                               \
-                pair_tile_of(mr, NV, taps, a, step_i, 1, b, ldb, c, ldc);                          \
-            }                                                                                      \
-            a += mr * step_i, c += mr * ldc;                                                       \
-        }                                                                                          \
-    }
-PLACES_OF(1)
-PLACES_OF(2)
-#if CDL_GEMM_NV == 4
-PLACES_OF(3)
-PLACES_OF(4)
-#endif
-#undef PLACES_OF
-
 static void gemm_places(size_t m, size_t width, const struct cdl_taps *taps, const float *a,
                         size_t step_i, size_t step_p, const float *b, size_t ldb, const float *init,
                         size_t ldi, bool cuts, float *c, size_t ldc) {
-    static void (*const panels[])(size_t, const struct cdl_taps *, const float *, size_t, size_t,
-                                  const float *, size_t, const float *, size_t, bool, float *,
-                                  size_t) = PANEL_FNS(panel_places);
-    for (size_t j = 0; j < width; j += CDL_GEMM_NV * CDL_VLEN) {
-        const size_t vectors = (width - j) / CDL_VLEN;
-        panels[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](
-            m, taps, a, step_i, step_p, b + j, ldb, init + j, ldi, cuts, c + j, ldc);
-    }
+    const struct product p = {m, 0, taps, a, step_i, step_p, b, ldb, init, ldi, cuts, c, ldc};
+    multiply(PLACES, width, &p);
 }
 
 static void gemm_pairs(size_t m, size_t width, const struct cdl_taps *taps, const float *a,
                        size_t step_i, size_t step_p, const float *b, size_t ldb, float *c,
                        size_t ldc) {
-    static void (*const panels[])(size_t, const struct cdl_taps *, const float *, size_t, size_t,
-                                  const float *, size_t, float *, size_t) = PANEL_FNS(panel_pairs);
-    for (size_t j = 0; j < width; j += CDL_GEMM_NV * CDL_VLEN) {
-        const size_t vectors = (width - j) / CDL_VLEN;
-        panels[(vectors < CDL_GEMM_NV ? vectors : CDL_GEMM_NV) - 1](m, taps, a, step_i, step_p,
-                                                                    b + j, ldb, c + j, ldc);
-    }
+    const struct product p = {m, 0, taps, a, step_i, step_p, b, ldb, c, 0, false, c, ldc};
+    multiply(PAIRS, width, &p);
 }
 
 /* The first n floats of a row that is no longer than a register, whose other lanes hold anything.

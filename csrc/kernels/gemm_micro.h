@@ -8,7 +8,6 @@
  *   dy W^T   the same, with the transposed copy as b    (gemm_rows)
  *   x^T dy   A = x^T: k apart by lda, rows contiguous   (gemm_columns)
  * Those of a convolution are the same with k in runs  (gemm_places, gemm_pairs).
- * `ask`, unless it is NULL: a line of memory is asked for at each step of k, from there on.
  * Each element is a single chain of k fused multiply-adds in ascending order, whichever tile it
  * falls in: how rows are split among tiles and threads never changes a bit.
  */
@@ -20,147 +19,115 @@
 #define KEEP_FUSED(ACC) (void)(ACC)
 #endif
 
+/* What a product is. PLAIN: c = init + a b. PLACES: k comes in runs, rows of a are places of a
+ * window, and what is negative becomes 0 if it `cuts`. PAIRS: k is places of a window, c += a b;
+ * the sum begins at 0, so that its error does not grow with what c holds. */
+enum form { PLAIN, PLACES, PAIRS };
+
+/* a[i, p] is a[i step_i + p step_p], of which steps one is 1; rows of b are ldb apart. */
+struct product {
+    size_t m, k;
+    const struct cdl_taps *taps; /* in place of k, but for a plain product */
+    const float *a;
+    size_t step_i, step_p;
+    const float *b;
+    size_t ldb;
+    const float *init;
+    size_t ldi;
+    bool cuts;
+    float *c;
+    size_t ldc;
+};
+
 typedef vf tile_sums[CDL_GEMM_ROWS(1)][CDL_GEMM_NV];
 
-CDL_INLINE void load_tile(const size_t mr, const size_t nv, const float *init, size_t ldi,
-                          tile_sums acc) {
-    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
-            vf_load(init + i * ldi + j * CDL_VLEN);
-    }
-}
-
-CDL_INLINE void accumulate(const size_t mr, const size_t nv, size_t k, const float *a,
-                           size_t step_i, size_t step_p, const float *b, size_t ldb, tile_sums acc,
-                           const float *ask) {
-    for (size_t p = 0; p < k; p++) {
+/* `ask`, unless it is NULL: a line of memory is prefetched at each step of k, from there on. */
+CDL_INLINE void accumulate(const size_t mr, const size_t nv, const struct product *p, size_t k,
+                           const float *a, const float *b, const float *ask, tile_sums acc) {
+    for (size_t q = 0; q < k; q++) {
         vf row[CDL_GEMM_NV];
         CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(b + j * CDL_VLEN);
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-            const vf s = vf_splat(a[i * step_i]);
+            const vf s = vf_splat(a[i * p->step_i]);
             CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] += s * row[j];
         }
         if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
-        if (ask) __builtin_prefetch(ask + p * CDL_LINE, 0, 2);
-        a += step_p;
-        b += ldb;
+        if (ask) __builtin_prefetch(ask + q * CDL_LINE, 0, 2);
+        a += p->step_p;
+        b += p->ldb;
     }
 }
-
-CDL_INLINE void store_tile(const size_t mr, const size_t nv, const tile_sums acc, float *c,
-                           size_t ldc) {
-    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(c + i * ldc + j * CDL_VLEN, acc[i][j]);
-    }
-}
-
-CDL_INLINE void tile(const size_t mr, const size_t nv, size_t k, const float *a, size_t step_i,
-                     size_t step_p, const float *b, size_t ldb, const float *init, size_t ldi,
-                     float *c, size_t ldc, const float *ask) {
-    tile_sums acc;
-    load_tile(mr, nv, init, ldi, acc);
-    accumulate(mr, nv, k, a, step_i, step_p, b, ldb, acc, ask);
-    store_tile(mr, nv, acc, c, ldc);
-}
-
-#define CASE(MR)                                                                                   \
-    case MR:                                                                                       \
-        if (MR <= CDL_GEMM_ROWS(nv))                                                               \
-            tile(MR, nv, k, a, step_i, step_p, b, ldb, init, ldi, c, ldc, NULL);                   \
-        break;
-
-static inline __attribute__((always_inline)) void
-tile_of(size_t mr, const size_t nv, size_t k, const float *a, size_t step_i, size_t step_p,
-        const float *b, size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) {
-    switch (mr) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
-    }
-}
-#undef CASE
 
 /* The same where k comes in runs: each of a window's taps has one. */
-CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const struct cdl_taps *taps,
-                                const float *a, size_t step_i, size_t step_p, const float *b,
-                                size_t ldb, tile_sums acc) {
+CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const struct product *p,
+                                tile_sums acc) {
+    const struct cdl_taps *taps = p->taps;
+    const float *a = p->a, *b = p->b;
     for (size_t u = 0; u < taps->n[0]; u++, a += taps->a[0], b += taps->b[0]) {
         const float *a_v = a, *b_v = b;
         for (size_t v = 0; v < taps->n[1]; v++, a_v += taps->a[1], b_v += taps->b[1]) {
             const float *a_w = a_v, *b_w = b_v;
             for (size_t w = 0; w < taps->n[2]; w++, a_w += taps->a[2], b_w += taps->b[2])
-                accumulate(mr, nv, taps->k, a_w, step_i, step_p, b_w, ldb, acc, NULL);
+                accumulate(mr, nv, p, taps->k, a_w, b_w, NULL, acc);
         }
     }
 }
 
-/* Rows of a are places of a window: c = init + the sum, or 0 where that is negative and it `cuts`.
- */
-CDL_INLINE void place_tile(const size_t mr, const size_t nv, const struct cdl_taps *taps,
-                           const float *a, size_t step_i, size_t step_p, const float *b, size_t ldb,
-                           const float *init, size_t ldi, bool cuts, float *c, size_t ldc) {
+CDL_INLINE void tile(const size_t mr, const size_t nv, const enum form form,
+                     const struct product *p, const float *ask) {
     tile_sums acc;
-    load_tile(mr, nv, init, ldi, acc);
-    accumulate_taps(mr, nv, taps, a, step_i, step_p, b, ldb, acc);
-    if (cuts) {
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
+            form == PAIRS ? vf_splat(0) : vf_load(p->init + i * p->ldi + j * CDL_VLEN);
+    }
+    if (form == PLAIN)
+        accumulate(mr, nv, p, p->k, p->a, p->b, ask, acc);
+    else
+        accumulate_taps(mr, nv, p, acc);
+    if (form == PLACES && p->cuts) {
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
             CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
                 vf_select(acc[i][j] < vf_splat(0), vf_splat(0), acc[i][j]);
         }
     }
-    store_tile(mr, nv, acc, c, ldc);
-}
-
-/* k is places of a window: c += the sum, which begins at 0, so that its error does not grow with
- * what c holds. */
-CDL_INLINE void pair_tile(const size_t mr, const size_t nv, const struct cdl_taps *taps,
-                          const float *a, size_t step_i, size_t step_p, const float *b, size_t ldb,
-                          float *c, size_t ldc) {
-    tile_sums acc;
-    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_splat(0);
-    }
-    accumulate_taps(mr, nv, taps, a, step_i, step_p, b, ldb, acc);
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) {
-            float *to = c + i * ldc + j * CDL_VLEN;
-            vf_store(to, vf_load(to) + acc[i][j]);
+            float *to = p->c + i * p->ldc + j * CDL_VLEN;
+            vf_store(to, form == PAIRS ? vf_load(to) + acc[i][j] : acc[i][j]);
         }
     }
 }
 
-#define CASE(MR)                                                                                   \
-    case MR:                                                                                       \
-        if (MR <= CDL_GEMM_ROWS(nv))                                                               \
-            place_tile(MR, nv, taps, a, step_i, step_p, b, ldb, init, ldi, cuts, c, ldc);          \
-        break;
-
-CDL_INLINE void place_tile_of(size_t mr, const size_t nv, const struct cdl_taps *taps,
-                              const float *a, size_t step_i, size_t step_p, const float *b,
-                              size_t ldb, const float *init, size_t ldi, bool cuts, float *c,
-                              size_t ldc) {
+/* The first mr rows. */
+// clang-format off
+#define CASE(MR) case MR: if (MR <= CDL_GEMM_ROWS(nv)) tile(MR, nv, form, p, NULL); break;
+CDL_INLINE void tile_of(size_t mr, const size_t nv, const enum form form, const struct product *p) {
     switch (mr) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)
+        CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
     }
 }
 #undef CASE
-#define CASE(MR)                                                                                   \
-    case MR:                                                                                       \
-        if (MR <= CDL_GEMM_ROWS(nv)) pair_tile(MR, nv, taps, a, step_i, step_p, b, ldb, c, ldc);   \
-        break;
+// clang-format on
 
-CDL_INLINE void pair_tile_of(size_t mr, const size_t nv, const struct cdl_taps *taps,
-                             const float *a, size_t step_i, size_t step_p, const float *b,
-                             size_t ldb, float *c, size_t ldc) {
-    switch (mr) {
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+/* nv registers of columns from `column` on. Rows are dealt evenly over the fewest tiles that hold
+ * them (32 rows, tiles of 6: 6 6 5 5 5 5). */
+CDL_INLINE void panel(const size_t nv, const enum form form, const struct product *all,
+                      size_t column) {
+    const size_t m = all->m, tiles = (m + CDL_GEMM_ROWS(nv) - 1) / CDL_GEMM_ROWS(nv);
+    struct product p = *all;
+    p.b += column, p.init += column, p.c += column;
+    for (size_t t = 0; t < tiles; t++) {
+        const size_t mr = m / tiles + (t < m % tiles);
+        if (p.step_p == 1) {
+            struct product rows = p;
+            rows.step_p = 1;
+            tile_of(mr, nv, form, &rows);
+        } else {
+            struct product columns = p;
+            columns.step_i = 1;
+            tile_of(mr, nv, form, &columns);
+        }
+        p.a += mr * p.step_i, p.init += mr * p.ldi, p.c += mr * p.ldc;
     }
 }
-#undef CASE
