@@ -28,6 +28,8 @@ class OptimizerRow:
     def __init__(self, hypers: tuple[str, ...], slots: tuple[str, ...]) -> None: ...
 
 class OpRow:
+    signature: str
+    meaning: str
     attributes: tuple[str, ...]
     params: tuple[str, ...]
     table: str | None
@@ -37,8 +39,8 @@ class OpRow:
     reports: bool
     def __init__(
         self,
-        attributes: tuple[str, ...],
-        params: tuple[str, ...],
+        signature: str,
+        meaning: str,
         table: str | None,
         gives_gradient: bool,
         many: bool,

@@ -31,18 +31,23 @@ class OptimizerRow:
 class OpRow:
     """A row of the table of operations.
 
-    Names of attributes and of weights, the table that attribute 0 names a row of, whether the
-    first input gets a gradient from it, whether all others do too, whether it does more than give
-    its outputs, and whether it has a state that is reported.
+    Its signature and meaning as in csrc/ops/ops.def, names of attributes and of weights in the
+    order of the signature, the table that attribute 0 names a row of, whether the first input gets
+    a gradient from it, whether all others do too, whether it does more than give its outputs, and
+    whether it has a state that is reported.
     """
 
     __slots__ = (
-        "attributes", "effects", "gives_gradient", "many", "params", "reports", "table"
+        "attributes", "effects", "gives_gradient", "many", "meaning", "params", "reports",
+        "signature", "table",
     )
 
-    def __init__(self, attributes, params, table, gives_gradient, many, effects, reports):
-        self.attributes = attributes
-        self.params = params
+    def __init__(self, signature, meaning, table, gives_gradient, many, effects, reports):
+        self.signature = signature
+        self.meaning = meaning
+        _, params, attributes = (signature.split("->")[0] + ";;").split(";")[:3]
+        self.params = tuple([name for name in _words(params) if name])
+        self.attributes = tuple([name for name in _words(attributes) if "..." not in name])
         self.table = table
         self.gives_gradient = gives_gradient
         self.many = many
@@ -50,8 +55,12 @@ class OpRow:
         self.reports = reports
 
 
-cdef tuple _names(const char *text):
-    return tuple(text.decode().split(",")) if text != NULL and text[0] else ()
+cdef tuple _names(text):
+    return tuple(text.split(",")) if text else ()
+
+
+cdef list _words(str names):
+    return [word.strip(" []") for word in names.split(",") if word.strip()]
 
 
 cdef list _rows(str table):
@@ -60,7 +69,8 @@ cdef list _rows(str table):
     cdef bytes name = table.encode()
     found = []
     while cdl_table_row(name, len(found), &row):
-        found.append((row.name.decode(), _names(row.params), _names(row.more),
+        texts = (row.params.decode(), row.more.decode())
+        found.append((row.name.decode(), *(texts if table == "ops" else map(_names, texts)),
                       row.table.decode() if row.table != NULL else None,
                       bool(row.gives_gradient), bool(row.many), bool(row.effects),
                       bool(row.reports)))
@@ -151,8 +161,9 @@ cdef int check(cdl_status status, const cdl_misfit *misfit=NULL) except -1:
     reason = misfit.reason.decode()
     if misfit.instruction < 0:
         raise ValueError(reason)
-    op = f" ({misfit.op.decode()})" if misfit.op != NULL else ""
-    raise ValueError(f"instruction {misfit.instruction}{op}: {reason}")
+    op = misfit.op.decode()
+    signature = OPS[op].signature
+    raise ValueError(f"instruction {misfit.instruction} ({op}): {reason}; signature: {signature}")
 
 
 cdef tuple _shape(shape, int least, what):

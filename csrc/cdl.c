@@ -91,10 +91,10 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
     if (row < 0) return false;
     if (strcmp(table, "ops") == 0) {
         if (row >= cdl_n_ops) return false;
-        const struct cdl_op *op = cdl_ops[row];
-        *out = (struct cdl_row){.name = op->name,
-                                .params = op->attributes,
-                                .more = op->params,
+        const struct cdl_op *op = cdl_ops[row].op;
+        *out = (struct cdl_row){.name = cdl_ops[row].name,
+                                .params = cdl_ops[row].signature,
+                                .more = cdl_ops[row].meaning,
                                 .table = op->table,
                                 .gives_gradient = op->backward || op->is_loss,
                                 .many = op->many,

@@ -23,8 +23,8 @@
 
 struct cdl_row {
     const char *name;
-    const char *params;  /* comma-separated names of the row's parameters, or an op's attributes */
-    const char *more;    /* ops: parameters; optimizers: slots; losses, metrics, tallies:
+    const char *params;  /* comma-separated names of the row's parameters, or an op's signature */
+    const char *more;    /* ops: the meaning; optimizers: slots; losses, metrics, tallies:
                             "values", "classes" or "numbers"; activations: "x" or "y", what the
                             gradient is computed from */
     const char *table;   /* ops: the table that attribute 0 names a row of, or NULL */

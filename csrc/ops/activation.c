@@ -25,9 +25,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_activation = {
-    .name = "activation",
-    .attributes = "kind",
-    .params = "",
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,

@@ -40,9 +40,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_activity = {
-    .name = "activity",
-    .attributes = "l1,l2",
-    .params = "",
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

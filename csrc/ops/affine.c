@@ -79,9 +79,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_affine = {
-    .name = "affine",
-    .attributes = "",
-    .params = "center,scale,shift",
     .check = check,
     .scratch_floats = scratch_floats,
     .fill = fill,

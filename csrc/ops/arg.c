@@ -28,9 +28,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_arg = {
-    .name = "arg",
-    .attributes = "smallest",
-    .params = "",
     .check = check,
     .forward = forward,
 };

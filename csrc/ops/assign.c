@@ -7,7 +7,6 @@ enum { WEIGHT }; /* params */
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0];
     const struct cdl_param *w = node->param[WEIGHT];
-    CDL_EXPECT(node->n_in == 1 && node->n_out == 0, "expected one input and no output");
     CDL_EXPECT(w, "weight: expected one");
     CDL_EXPECT(x->shared, "x: expected a value that all samples share");
     CDL_EXPECT(cdl_holds(w, x), "x: expected the shape of the weight");
@@ -26,9 +25,6 @@ static void settle(const struct cdl_node *node, const struct cdl_context *ctx) {
 }
 
 const struct cdl_op cdl_op_assign = {
-    .name = "assign",
-    .attributes = "",
-    .params = "weight",
     .check = check,
     .forward = forward,
     .settle = settle,

@@ -19,8 +19,8 @@
 
 enum { MOMENTUM, EPSILON, FROZEN };                         /* attributes */
 enum { RENORM_MOMENTUM, R_MIN, R_MAX, D_MAX, N_OF_RENORM }; /* numbers */
-/* Params; the first two may be missing, and so may the last three. */
 enum { GAMMA, BETA, MEAN, VARIANCE, DEVIATION, RENORM_MEAN, RENORM_DEVIATION, N_PARAMS };
+/* params */
 
 /* Scratch: columns of statistics, then the sums of blocks of samples. */
 enum { MU, SPREAD, FACTOR, SHIFT, INVERSE, SUM_DY, SUM_PRODUCT, DX_A, DX_B, DX_C, R, D, N_COLUMNS };
@@ -323,9 +323,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_batch_norm = {
-    .name = "batch_norm",
-    .attributes = "momentum,epsilon,frozen",
-    .params = "gamma,beta,mean,variance,deviation,renorm_mean,renorm_deviation",
     .check = check,
     .scratch_floats = scratch_floats,
     .prepare = prepare,

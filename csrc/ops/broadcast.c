@@ -124,9 +124,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_broadcast = {
-    .name = "broadcast",
-    .attributes = "",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

@@ -38,9 +38,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_bucketize = {
-    .name = "bucketize",
-    .attributes = "",
-    .params = "boundaries",
     .check = check,
     .forward = forward,
 };

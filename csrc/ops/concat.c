@@ -87,9 +87,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_concat = {
-    .name = "concat",
-    .attributes = "axis",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

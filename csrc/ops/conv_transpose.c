@@ -56,9 +56,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_conv_transpose = {
-    .name = "conv_transpose",
-    .attributes = "activation",
-    .params = "kernel,bias",
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,

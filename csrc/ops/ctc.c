@@ -12,7 +12,6 @@ enum { SCALE, REDUCTION }; /* attributes; REDUCTION: 0 mean over samples, 1 sum 
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->in[0], *v = node->out[0];
-    CDL_EXPECT(node->n_in >= 2, "expected predictions and labels");
     CDL_EXPECT(!y->is_int, "predictions: expected floats");
     CDL_EXPECT(node->in[1]->is_int, "labels: expected int32");
     if (node->n_in > 2)
@@ -59,9 +58,6 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 }
 
 const struct cdl_op cdl_op_ctc = {
-    .name = "ctc",
-    .attributes = "scale,reduction",
-    .params = "",
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

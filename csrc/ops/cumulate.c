@@ -62,9 +62,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_cumulate = {
-    .name = "cumulate",
-    .attributes = "product",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

@@ -132,9 +132,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_dense = {
-    .name = "dense",
-    .attributes = "activation",
-    .params = "kernel,bias",
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,

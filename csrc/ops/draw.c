@@ -10,7 +10,7 @@
 enum { KIND, SEED, SEED_HIGH, OWN, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
 
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(node->n_out == 1 && !node->out[0]->is_int, "output: expected floats");
+    CDL_EXPECT(!node->out[0]->is_int, "output: expected floats");
     return cdl_check_seed(node, SEED);
 }
 
@@ -26,12 +26,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_draw = {
-    .name = "draw",
-    .attributes = "kind,seed,seed_high,own,fixed",
-    .params = "",
     .table = "draws",
     .table_rows = CDL_N_DRAWS,
     .check = check,
     .forward = forward,
-    .is_source = true,
 };

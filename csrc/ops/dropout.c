@@ -43,9 +43,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_dropout = {
-    .name = "dropout",
-    .attributes = "rate,seed,seed_high,own",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

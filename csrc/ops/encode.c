@@ -51,9 +51,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_encode = {
-    .name = "encode",
-    .attributes = "one_hot,counts",
-    .params = "",
     .check = check,
     .forward = forward,
 };

@@ -62,9 +62,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_feature_norm = {
-    .name = "feature_norm",
-    .attributes = "invert",
-    .params = "mean,variance",
     .check = check,
     .scratch_floats = scratch_floats,
     .prepare = prepare,

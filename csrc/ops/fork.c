@@ -6,7 +6,6 @@
 #include "ops/op.h"
 
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(node->n_out == 2, "expected two outputs");
     for (int i = 0; i < 2; i++) CDL_CHECK(cdl_check_alike(node->in[0], node->out[i]));
     return NULL;
 }
@@ -29,9 +28,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_fork = {
-    .name = "fork",
-    .attributes = "",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

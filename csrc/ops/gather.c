@@ -194,9 +194,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_gather = {
-    .name = "gather",
-    .attributes = "wraps",
-    .params = "table",
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -68,9 +68,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_host = {
-    .name = "host",
-    .attributes = "",
-    .params = "",
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -13,7 +13,6 @@ static const enum cdl_target targets[CDL_N_LOSSES] = {
 };
 
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(node->n_in == 2 && node->n_out == 1, "expected two inputs and an output");
     return cdl_check_mean(node, targets[(int)node->attribute[KIND]]);
 }
 
@@ -55,9 +54,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_line_loss = {
-    .name = "line_loss",
-    .attributes = "kind",
-    .params = "",
     .table = "losses",
     .table_rows = CDL_N_LOSSES,
     .check = check,

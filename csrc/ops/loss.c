@@ -20,7 +20,6 @@ static const bool is_classes[CDL_N_LOSSES] = {
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->in[0], *t = node->in[1], *q = node->out[0];
     const int kind = (int)node->attribute[KIND];
-    CDL_EXPECT(node->n_in >= 2, "expected predictions and targets");
     CDL_EXPECT(t->is_int == is_classes[kind],
                is_classes[kind] ? "targets: expected int32 classes" : "targets: expected floats");
     CDL_EXPECT(t->lines == y->lines && (t->is_int || t->width == y->width),
@@ -81,9 +80,6 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 }
 
 const struct cdl_op cdl_op_loss = {
-    .name = "loss",
-    .attributes = "kind,scale,reduction",
-    .params = "",
     .table = "losses",
     .table_rows = CDL_N_LOSSES,
     .check = check,

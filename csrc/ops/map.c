@@ -182,9 +182,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_map = {
-    .name = "map",
-    .attributes = "",
-    .params = "",
     .check = check,
     .code_bytes = code_bytes,
     .fill = fill,

@@ -36,9 +36,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_measure = {
-    .name = "measure",
-    .attributes = "kind",
-    .params = "",
     .table = "losses",
     .table_rows = CDL_N_LOSSES,
     .check = check,

@@ -24,9 +24,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_metric = {
-    .name = "metric",
-    .attributes = "kind",
-    .params = "",
     .table = "metrics",
     .table_rows = CDL_N_METRICS,
     .check = check,

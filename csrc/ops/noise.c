@@ -45,9 +45,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_noise = {
-    .name = "noise",
-    .attributes = "stddev,multiplies,seed,seed_high,own",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

@@ -89,9 +89,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_normalize = {
-    .name = "normalize",
-    .attributes = "measure,subtracts_mean,epsilon",
-    .params = "gamma,beta",
     .check = check,
     .scratch_floats = scratch_floats,
     .fill = fill,

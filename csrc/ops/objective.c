@@ -15,7 +15,6 @@ static bool weights_fit(const struct cdl_tensor *x, const struct cdl_tensor *w) 
 }
 
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(node->n_in <= 2 && node->n_out == 0, "expected one or two inputs and no output");
     CDL_EXPECT(!node->in[0]->is_int, "x: expected floats");
     CDL_EXPECT(node->n_in == 1 || weights_fit(node->in[0], node->in[1]),
                "weights: expected a float for each sample, line or element of x");
@@ -104,9 +103,6 @@ static double penalty(const struct cdl_node *node, const struct cdl_context *ctx
 }
 
 const struct cdl_op cdl_op_objective = {
-    .name = "objective",
-    .attributes = "scale,reduction,counts",
-    .params = "",
     .check = check,
     .forward = forward,
     .report = report,

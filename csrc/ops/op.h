@@ -78,7 +78,7 @@ struct cdl_node {
     int n_in, n_out;
     struct cdl_param *param[CDL_MAX_PARAMS];
     struct cdl_trained *trained[CDL_MAX_PARAMS];
-    float attribute[CDL_MAX_ATTRIBUTES]; /* in the order of op->attributes */
+    float attribute[CDL_MAX_ATTRIBUTES]; /* in the order of the signature (ops.def) */
     float row_param[CDL_MAX_ROW_PARAMS]; /* of the table row that the op names */
     bool waits_forward, waits_backward;  /* all threads wait behind it: what it gives is shared */
     bool has_dy;                         /* something gives an output a gradient */
@@ -100,11 +100,8 @@ struct cdl_node {
 };
 
 struct cdl_op {
-    const char *name;
-    const char *attributes; /* comma-separated names */
-    const char *params;     /* comma-separated names */
-    const char *table;      /* of the row that attribute 0 names: "activations", ... or NULL */
-    int table_rows;         /* how many it has */
+    const char *table; /* of the row that attribute 0 names: "activations", ... or NULL */
+    int table_rows;    /* how many it has */
     const char *(*check)(const struct cdl_node *node); /* NULL, or what does not fit, and why */
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
     size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which fill() writes */
@@ -137,7 +134,6 @@ struct cdl_op {
     /* Whether backward() takes care of dx_activation. */
     bool (*applies_gradient)(const struct cdl_node *node);
     bool many;           /* all inputs that are floats get gradients; else the first alone */
-    bool is_source;      /* reads no value */
     bool stays;          /* its outputs are written by fill() and live as long as the program */
     bool follows;        /* forward() changes parameters in training */
     bool may_fault;      /* has a fault to note (fault.h) */
@@ -153,7 +149,7 @@ struct cdl_op {
     bool looks;            /* at the watch, between panels: it gains by many samples at a time */
 };
 
-#define OP(NAME) extern const struct cdl_op cdl_op_##NAME;
+#define OP(NAME, SIGNATURE, MEANING) extern const struct cdl_op cdl_op_##NAME;
 #include "ops/ops.def"
 #undef OP
 

@@ -17,7 +17,6 @@ static bool is_extreme(const struct cdl_node *node) {
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_EXPECT(node->n_in == 1 && node->n_out == 1, "expected one input and one output");
     CDL_EXPECT(!x->shared && y->shared, "expected an input of each sample, and a shared output");
     CDL_EXPECT(kind_of(node) != CDL_REDUCTION_prod, "kind: expected any but prod");
     return cdl_check_alike(x, y);
@@ -122,9 +121,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_over_rows = {
-    .name = "over_rows",
-    .attributes = "kind",
-    .params = "",
     .table = "reductions",
     .table_rows = CDL_N_REDUCTIONS,
     .check = check,

@@ -9,8 +9,7 @@ static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
     const struct cdl_param *w = node->param[WEIGHT];
     CDL_EXPECT(w, "weight: expected one");
-    CDL_EXPECT(node->n_out == 1 && y->shared && !y->is_int,
-               "output: expected floats that all samples share");
+    CDL_EXPECT(y->shared && !y->is_int, "output: expected floats that all samples share");
     CDL_EXPECT(cdl_holds(w, y), "output: expected the shape of the weight");
     return NULL;
 }
@@ -51,11 +50,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_param = {
-    .name = "param",
-    .attributes = "",
-    .params = "weight",
     .check = check,
     .forward = forward,
     .update = update,
-    .is_source = true,
 };

@@ -71,9 +71,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_patterned_dropout = {
-    .name = "patterned_dropout",
-    .attributes = "rate,common,scale,shift,dropped,seed,seed_high,own",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

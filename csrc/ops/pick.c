@@ -143,9 +143,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_pick = {
-    .name = "pick",
-    .attributes = "",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

@@ -42,9 +42,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_prelu = {
-    .name = "prelu",
-    .attributes = "",
-    .params = "alpha",
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -8,7 +8,6 @@
 #include <string.h>
 
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(node->n_in == 1 && node->n_out == 1, "expected one input and one output");
     return cdl_check_alike(node->in[0], node->out[0]);
 }
 
@@ -27,9 +26,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_probe = {
-    .name = "probe",
-    .attributes = "",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

@@ -44,7 +44,6 @@ static struct shape shape_of(const struct cdl_node *node) {
 }
 
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(node->n_in == SIDES, "expected two inputs");
     const struct cdl_tensor *a = node->in[A], *b = node->in[B], *y = node->out[0];
     const bool ta = is_turned(node, A), tb = is_turned(node, B);
     const size_t m = ta ? a->width : height_of(a), k = ta ? height_of(a) : a->width;
@@ -187,9 +186,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_product = {
-    .name = "product",
-    .attributes = "turned_a,turned_b",
-    .params = "",
     .check = check,
     .scratch_floats = scratch_floats,
     .flops = flops,

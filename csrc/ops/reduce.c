@@ -64,9 +64,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_reduce = {
-    .name = "reduce",
-    .attributes = "kind",
-    .params = "",
     .table = "reductions",
     .table_rows = CDL_N_REDUCTIONS,
     .check = check,

@@ -34,9 +34,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_repeat = {
-    .name = "repeat",
-    .attributes = "",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

@@ -56,9 +56,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_reshape = {
-    .name = "reshape",
-    .attributes = "",
-    .params = "",
     .check = check,
     .forward = forward,
     .backward = backward,

@@ -34,7 +34,6 @@ static inline const char *cdl_check_weights(const struct cdl_tensor *y,
  * anybody wants them, the values. */
 static inline const char *cdl_check_mean(const struct cdl_node *node, enum cdl_target kind) {
     const struct cdl_tensor *y = node->in[0], *w = node->in[2], *v = node->out[0];
-    CDL_EXPECT(node->n_in >= 2, "expected predictions and targets");
     CDL_CHECK(cdl_check_target(kind, y, node->in[1]));
     if (node->n_in > 2) CDL_CHECK(cdl_check_weights(y, w));
     CDL_EXPECT(node->n_out == 0 || (v->lines == y->lines && v->width == 1 && !v->is_int),

@@ -49,9 +49,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_signs = {
-    .name = "signs",
-    .attributes = "",
-    .params = "",
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -14,9 +14,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_stop = {
-    .name = "stop",
-    .attributes = "",
-    .params = "",
     .check = check,
     .forward = forward,
     .passes_on = true,

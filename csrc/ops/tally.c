@@ -11,8 +11,8 @@
 
 #include "ops/scoring.h"
 
-enum { KIND };                                      /* attribute */
-enum { THRESHOLDS, LABEL_WEIGHTS };                 /* parameters, of the confusions only */
+enum { KIND };                                      /* attributes */
+enum { THRESHOLDS, LABEL_WEIGHTS };                 /* params, of the confusions only */
 enum { TOP_K, CLASS_ID, BY_LABEL, FROM_LOGITS };    /* of their rows */
 enum { CLASSES, IGNORED, WHOLE, MATRIX_THRESHOLD }; /* of the matrices' rows */
 
@@ -265,7 +265,6 @@ static const struct row *row_of(const struct cdl_node *node) {
 static const char *check(const struct cdl_node *node) {
     const int kind = (int)node->attribute[KIND];
     const struct cdl_tensor *y = node->in[0], *w = node->in[2];
-    CDL_EXPECT(node->n_in >= 2 && node->n_out == 0, "expected predictions and targets, no output");
     CDL_CHECK(cdl_check_target(targets[kind], y, node->in[1]));
     if (node->n_in > 2 && !(cdl_same_shape(w, y) && !w->is_int)) CDL_CHECK(cdl_check_weights(y, w));
     return rows[kind].check ? rows[kind].check(node) : NULL;
@@ -293,9 +292,6 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 static size_t state_doubles(const struct cdl_node *node) { return row_of(node)->doubles(node); }
 
 const struct cdl_op cdl_op_tally = {
-    .name = "tally",
-    .attributes = "kind",
-    .params = "thresholds,label_weights",
     .table = "tallies",
     .table_rows = CDL_N_TALLIES,
     .check = check,

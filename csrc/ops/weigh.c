@@ -32,8 +32,7 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(mean >= OVER_LINES && mean <= OVER_SUM_OF_WEIGHTS, "mean: expected 0 to 2");
     CDL_EXPECT(node->n_in == (reads & 1) + (reads / 2 & 1) + reads / 4,
                "expected the inputs that `reads` names");
-    CDL_EXPECT(node->n_out == 1 && out->width == 1 && !out->is_int,
-               "output: expected a float for each line");
+    CDL_EXPECT(out->width == 1 && !out->is_int, "output: expected a float for each line");
     for (int i = 0; i < node->n_in; i++) {
         const struct cdl_tensor *in = node->in[i];
         const bool one_a_sample = i == 0 && reads & READS_WEIGHTS && in->lines == 1;
@@ -104,9 +103,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_weigh = {
-    .name = "weigh",
-    .attributes = "reads,ignored,mean",
-    .params = "",
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -1,4 +1,6 @@
 /* build.c - from a description to a program: all that can fail fails here. */
+#include <ctype.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,8 +9,8 @@
 #include "learn/whole.h"
 #include "program/program.h"
 
-const struct cdl_op *const cdl_ops[] = {
-#define OP(NAME) &cdl_op_##NAME,
+const struct cdl_op_row cdl_ops[] = {
+#define OP(NAME, SIGNATURE, MEANING) {#NAME, SIGNATURE, MEANING, &cdl_op_##NAME},
 #include "ops/ops.def"
 #undef OP
 };
@@ -75,20 +77,37 @@ static bool mixes(const struct cdl_node *node) {
     return differ;
 }
 
+/* Whether there are as many values as the names up to `;` or `->` in a signature. */
+static bool counts_fit(const char *names, int count) {
+    int least = 0, most = 0;
+    bool begins = true;
+    for (; *names && *names != ';' && *names != '-'; names++) {
+        const bool many = strncmp(names, "...", 3) == 0;
+        if (begins && (*names == '[' || isalpha((unsigned char)*names))) {
+            least += *names != '[';
+            most++;
+            begins = false;
+        }
+        if (many) most = INT_MAX;
+        begins |= *names == ',';
+    }
+    return count >= least && count <= most;
+}
+
 /* What holds for every op, then the op's own check. */
-static const char *check(const struct cdl_node *node) {
+static const char *check(const struct cdl_node *node, const char *signature) {
     const struct cdl_op *op = node->op;
+    CDL_EXPECT(counts_fit(signature, node->n_in), "inputs: expected as many as the op reads");
+    CDL_EXPECT(counts_fit(strstr(signature, "->") + 2, node->n_out),
+               "outputs: expected as many as the op gives");
     CDL_EXPECT(!op->table || names_a_row(node), "kind: expected a row of its table");
-    CDL_EXPECT(op->is_source || node->n_in > 0, "expected an input");
-    CDL_EXPECT(!op->is_source || node->n_in == 0, "expected no input");
     CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
     return op->check(node);
 }
 
 static cdl_status make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
                             struct cdl_node *node, const char **reason) {
-    if (def->op < 0 || def->op >= cdl_n_ops) return refuse(reason, "expected an op of the table");
-    node->op = cdl_ops[def->op];
+    node->op = cdl_ops[def->op].op;
     node->n_in = def->n_in;
     node->n_out = def->n_out;
     for (int i = 0; i < def->n_in; i++) {
@@ -118,7 +137,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         node->host = &program->hosts[program->n_hosts++];
         *node->host = def->host;
     }
-    *reason = check(node);
+    *reason = check(node, cdl_ops[def->op].signature);
     if (*reason) return CDL_ERR_PROGRAM;
     if (node->op->may_fault) {
         node->fault = &program->faults[program->n_faults++];
@@ -281,10 +300,12 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     for (int i = 0; i < def->n_trained; i++) CDL_TRY(make_trained(program, def, i));
     for (int i = 0; i < def->n_instructions; i++) {
         struct cdl_node *node = &program->nodes[i];
+        const int op = def->instructions[i].op;
+        if (op < 0 || op >= cdl_n_ops)
+            return refuse(&misfit->reason, "instructions: expected ops of the table");
         node->index = misfit->instruction = i;
-        const cdl_status status = make_node(program, &def->instructions[i], node, &misfit->reason);
-        misfit->op = node->op ? node->op->name : NULL;
-        CDL_TRY(status);
+        misfit->op = cdl_ops[op].name;
+        CDL_TRY(make_node(program, &def->instructions[i], node, &misfit->reason));
         if (node->op->report) CDL_TRY(make_report(program, node));
     }
     misfit->instruction = -1;

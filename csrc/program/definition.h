@@ -83,7 +83,7 @@ struct cdl_program;
 /* What is wrong with a program's description. */
 struct cdl_misfit {
     int instruction;    /* its number; -1: it is none */
-    const char *op;     /* its name; NULL: there is no such op */
+    const char *op;     /* its op's name */
     const char *reason; /* what does not fit, and what was expected; stays for good */
 };
 

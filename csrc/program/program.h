@@ -85,7 +85,10 @@ static inline bool cdl_node_gives(const struct cdl_node *node) {
     return any;
 }
 
-extern const struct cdl_op *const cdl_ops[];
+extern const struct cdl_op_row {
+    const char *name, *signature, *meaning; /* as in ops.def */
+    const struct cdl_op *op;
+} cdl_ops[];
 extern const int cdl_n_ops;
 
 #endif
