@@ -112,6 +112,7 @@ class Executor:
         rules: Mapping[str, Any] | None = ...,
         isa: str | None = ...,
         threads: int = ...,
+        lockstep: bool | None = ...,
         after: Executor | None = ...,
     ) -> Executor: ...
     @property

@@ -113,7 +113,7 @@ cdef class _Definition:
     cdef list keep, hosts, labels  # labels: by which a fault names its instruction
 
     def __cinit__(self, program, size_t rows, bint training, optimizer, dict rules, str isa,
-                  int threads):
+                  int threads, lockstep):
         memset(&self.definition, 0, sizeof(self.definition))
         self.keep = []
         self.hosts = []
@@ -121,6 +121,7 @@ cdef class _Definition:
         self.definition.rows = rows
         self.definition.training = training
         self.definition.threads = threads
+        self.definition.lockstep = 0 if lockstep is None else 2 if lockstep else 1
         name = (isa or _default_isa).encode()
         self.keep.append(name)
         self.definition.isa = name

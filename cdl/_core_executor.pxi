@@ -9,8 +9,8 @@ cdef class Executor:
     """A lowered program and its memory for batches of up to `rows` rows.
 
     One call at a time: predict() from several threads works on copies that share the weights; a
-    second training call meanwhile is an error. `after` is an Executor of a program of weights
-    alone: it runs once after each batch of training, when all weights have learned.
+    second training call meanwhile is an error. `after`, an Executor of weights alone, runs once
+    after each batch of training. lockstep: whether threads share each instruction, None if worth it.
     """
 
     cdef cdl_program *program
@@ -30,14 +30,14 @@ cdef class Executor:
     cdef readonly str isa
 
     def __cinit__(self, program, size_t rows, *, bint training=False, optimizer=None, rules=None,
-                  isa=None, int threads=0, Executor after=None):
+                  isa=None, int threads=0, lockstep=None, Executor after=None):
         cdef cdl_misfit misfit
         if rows < 1:
             raise ValueError("rows must be at least 1")
         if isa is not None and isa not in available_isas():
             raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
         cdef _Definition definition = _Definition(
-            program, rows, training, optimizer, rules or {}, isa, threads)
+            program, rows, training, optimizer, rules or {}, isa, threads, lockstep)
         definition.definition.ask = _is_to_end
         definition.definition.who = <void *>self
         if after is not None:
@@ -49,7 +49,7 @@ cdef class Executor:
         self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
         self.labels = definition.labels
         self.training = training
-        self.made_of = (program, rows, isa, threads)
+        self.made_of = (program, rows, isa, threads, lockstep)
         self.source = [v.storage for v in program.variables], optimizer, rules
         self.rows = rows
         self.threads = cdl_program_threads(self.program)
@@ -146,8 +146,8 @@ cdef class Executor:
             if self.spare:
                 other = self.spare.pop()
             else:
-                program, rows, isa, threads = self.made_of
-                other = Executor(program, rows, isa=isa, threads=threads)
+                program, rows, isa, threads, lockstep = self.made_of
+                other = Executor(program, rows, isa=isa, threads=threads, lockstep=lockstep)
             try:
                 return other.predict(arrays, seed, call)
             finally:

@@ -120,6 +120,7 @@ cdef extern from "cdl.h" nogil:
         bint training
         const char *isa
         int threads
+        int lockstep
         int n_values
         int n_instructions
         int n_inputs

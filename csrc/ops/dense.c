@@ -8,6 +8,7 @@
 
 #include "products/gradient.h"
 #include "learn/learn.h"
+#include "products/grid.h"
 #include "products/matmul.h"
 #include "ops/op.h"
 
@@ -41,50 +42,58 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     return back > learn ? back : learn;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+/* Lines [line, line + rows) of a product, and some of its columns, from a panel's first on. The
+ * last panel counts with its pads: by itself it may have a single column. */
+struct part {
+    size_t line, rows, column, columns;
+};
+
+static struct part all_of(const struct cdl_tensor *to, size_t first, size_t last) {
+    return (struct part){first * to->lines, (last - first) * to->lines, 0, cdl_padded(to->width)};
+}
+
+static void multiply(const struct cdl_node *node, const struct cdl_context *ctx, struct part part) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
-    const size_t rows = (last - first) * x->lines;
     const int activation = (int)node->attribute[ACTIVATION];
+    const float *from = x->data + part.line * x->ld;
+    float *out = y->data + part.line * y->ld + part.column;
+    const size_t rows = part.rows;
     if (y->width == 1) {
-        float *out = cdl_rows(y, first);
-        ctx->kernels->dot_rows(rows, x->width, cdl_rows(x, first), x->ld, !x->far, w->w,
-                               b ? b->w[0] : 0.0f, out);
+        ctx->kernels->dot_rows(rows, x->width, from, x->ld, !x->far, w->w, b ? b->w[0] : 0.0f, out);
         if (activation != CDL_ACTIVATION_linear) {
             ctx->kernels->activation[activation](rows, 1, out, 1, out, 1, node->row_param);
         }
         return;
     }
     const struct cdl_epilogue epilogue = {.activation = activation, .params = node->row_param};
-    cdl_matmul(ctx, rows, x->width, y->width, cdl_rows(x, first), x->ld, w->w, b ? b->w : NULL,
-               cdl_rows(y, first), y->ld, &epilogue, x->far);
+    cdl_matmul(ctx, rows, x->width, part.columns, from, x->ld, w->w + part.column * w->rows,
+               b ? b->w + part.column : NULL, out, y->ld, &epilogue, x->far);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    multiply(node, ctx, all_of(node->out[0], first, last));
+}
+
+/* dx of those lines, and those columns. */
+static void give(const struct cdl_node *node, const struct cdl_context *ctx, struct part part) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t rows = (last - first) * x->lines;
-    const int activation = (int)node->attribute[ACTIVATION];
-    float *dz = cdl_grad_rows(y, first);
-    if (activation != CDL_ACTIVATION_linear && !node->dy_is_dz) {
-        const float *values = cdl_rows(y, first);
-        ctx->kernels->activation_gradient[activation](rows, y->width, values, y->ld, values, y->ld,
-                                                      dz, y->ld, dz, y->ld, node->row_param);
-    }
-    if (!node->needs[0]) return;
-    float *dx = cdl_grad_rows(x, first);
+    const size_t rows = part.rows;
+    const float *dz = y->grad + part.line * y->ld;
+    float *dx = x->grad + part.line * x->ld;
     const struct cdl_epilogue epilogue = {.activation = node->dx_activation,
                                           .gradient = true,
-                                          .y = cdl_rows(x, first),
+                                          .y = x->data + part.line * x->ld,
                                           .ldy = x->ld,
                                           .params = node->dx_row_param};
     const float *w = node->param[KERNEL]->w;
     if (x->width == 1) { /* one input: its weights are a single row of W */
         ctx->kernels->dot_rows(rows, y->width, dz, y->ld, true, w, 0.0f, dx);
     } else if (y->width > 1) {
-        cdl_matmul_transposed(ctx, rows, y->width, x->width, dz, y->ld, w, dx, x->ld, &epilogue,
-                              cdl_few_rows(ctx->rows * x->lines, y->width), ctx->scratch);
+        cdl_matmul_transposed(ctx, rows, y->width, x->width, part.column, part.columns, dz, y->ld,
+                              w, dx, x->ld, &epilogue, cdl_few_rows(ctx->rows * x->lines, y->width),
+                              ctx->scratch);
         return;
     } else {
         memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));
@@ -96,6 +105,68 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                                                                epilogue.y, x->ld, dx, x->ld, dx,
                                                                x->ld, epilogue.params);
     }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    cdl_take_gradient(node, ctx, first, last);
+    if (node->needs[0]) give(node, ctx, all_of(node->in[0], first, last));
+}
+
+/* ---- pieces: blocks of lines by panels of columns ---------------------------------------------
+ */
+
+struct grid {
+    size_t lines, columns, blocks, panels;
+    bool by_panels; /* a thread takes some panels of all lines, else some lines of all panels */
+};
+
+/* What all threads read is to be the smaller factor. A single column, or input, is no product of
+ * panels. */
+static struct grid grid_of(const struct cdl_node *node, size_t rows, bool back) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0], *to = back ? x : y;
+    struct grid grid = {.lines = rows * x->lines, .columns = cdl_padded(to->width), .panels = 1};
+    grid.blocks = cdl_row_blocks(grid.lines);
+    if (x->width > 1 && y->width > 1) grid.panels = (to->width + CDL_PANEL - 1) / CDL_PANEL;
+    grid.by_panels = grid.lines < to->width;
+    return grid;
+}
+
+static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
+    if (back && !node->needs[0]) return 0;
+    const struct grid grid = grid_of(node, rows, back);
+    return grid.blocks * grid.panels;
+}
+
+static void each_part(const struct cdl_node *node, const struct cdl_context *ctx, bool back,
+                      size_t first, size_t last,
+                      void (*visit)(const struct cdl_node *node, const struct cdl_context *ctx,
+                                    struct part part)) {
+    const struct grid grid = grid_of(node, ctx->rows, back);
+    while (first < last) {
+        const struct cdl_rectangle at =
+            cdl_next_rectangle(&first, last, grid.by_panels ? grid.blocks : grid.panels);
+        const size_t block = grid.by_panels ? at.inner : at.outer;
+        const size_t block_end = grid.by_panels ? at.inner_end : at.outer_end;
+        const size_t panel = grid.by_panels ? at.outer : at.inner;
+        const size_t panel_end = grid.by_panels ? at.outer_end : at.inner_end;
+        struct part part = {.line = block * CDL_ROW_BLOCK, .column = panel * CDL_PANEL};
+        const size_t line_end = block_end * CDL_ROW_BLOCK;
+        part.rows = (line_end < grid.lines ? line_end : grid.lines) - part.line;
+        part.columns = panel_end == grid.panels ? grid.columns - part.column
+                                                : panel_end * CDL_PANEL - part.column;
+        visit(node, ctx, part);
+    }
+}
+
+static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                           size_t last) {
+    each_part(node, ctx, false, first, last, multiply);
+}
+
+static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last) {
+    each_part(node, ctx, true, first, last, give);
 }
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
@@ -140,6 +211,10 @@ const struct cdl_op cdl_op_dense = {
     .forward = forward,
     .backward = backward,
     .update = update,
+    .pieces = pieces,
+    .forward_pieces = forward_pieces,
+    .backward_pieces = backward_pieces,
+    .take_gradient = cdl_take_gradient,
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
     .looks = true,

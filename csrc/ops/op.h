@@ -99,6 +99,10 @@ struct cdl_node {
     struct cdl_fault *fault; /* of an op that may find one in its inputs, or NULL */
 };
 
+/* Samples, or pieces, [first, last) of a node. */
+typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                         size_t last);
+
 struct cdl_op {
     const char *table; /* of the row that attribute 0 names: "activations", ... or NULL */
     int table_rows;    /* how many it has */
@@ -119,6 +123,13 @@ struct cdl_op {
                      size_t last);
     void (*update)(const struct cdl_node *node, const struct cdl_context *ctx,
                    float *thread_scratch, int thread, int n_threads);
+    /* Where all threads share each node (program/lockstep.c): the number of pieces into which its
+     * forward pass, or (back) its backward pass, over so many samples falls, and pieces [first,
+     * last) of them. No two pieces share a sum, so the bits are those of forward() and backward().
+     * NULL: pieces are samples. Before backward_pieces() stands take_gradient(), over samples: the
+     * gradient of the output becomes that of what the node's activation was taken of. */
+    size_t (*pieces)(const struct cdl_node *node, size_t rows, bool back);
+    cdl_pass_fn *forward_pieces, *backward_pieces, *take_gradient;
     /* Losses and metrics: adds this batch to `state`, in a fixed order. state[0] is a total and
      * state[1] a count unless the op says otherwise by a longer state. */
     void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *state);
@@ -146,6 +157,7 @@ struct cdl_op {
     bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
     bool absorbs_gradient; /* dx may carry the gradient of the producer's activation (dx_activation)
                             */
+    bool any_samples;      /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
     bool looks;            /* at the watch, between panels: it gains by many samples at a time */
 };
 
@@ -221,11 +233,29 @@ static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
     return cdl_key_of(both, ctx->step, own ? own - 1 : (uint64_t)node->index);
 }
 
+/* Whether the gradient of the output is not yet that of what the activation, attribute 0, was taken
+ * of. */
+static inline bool cdl_takes_gradient(const struct cdl_node *node) {
+    return (int)node->attribute[0] != CDL_ACTIVATION_linear && !node->dy_is_dz;
+}
+
 static inline float *cdl_rows(const struct cdl_tensor *t, size_t first) {
     return t->data + first * t->row_floats;
 }
 static inline float *cdl_grad_rows(const struct cdl_tensor *t, size_t first) {
     return t->grad + first * t->row_floats;
+}
+
+/* The gradient of the output becomes that of what the activation was taken of: a function of it. */
+static inline void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx,
+                                     size_t first, size_t last) {
+    const struct cdl_tensor *y = node->out[0];
+    if (!cdl_takes_gradient(node)) return;
+    const float *values = cdl_rows(y, first);
+    float *dz = cdl_grad_rows(y, first);
+    ctx->kernels->activation_gradient[(int)node->attribute[0]]((last - first) * y->lines, y->width,
+                                                               values, y->ld, values, y->ld, dz,
+                                                               y->ld, dz, y->ld, node->row_param);
 }
 
 #endif

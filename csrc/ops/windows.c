@@ -84,18 +84,6 @@ struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size
                                  .params = node->dx_row_param};
 }
 
-void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                       size_t last) {
-    const struct cdl_tensor *y = node->out[0];
-    const int activation = (int)node->attribute[0];
-    if (activation == CDL_ACTIVATION_linear || node->dy_is_dz) return;
-    const float *values = cdl_rows(y, first);
-    float *dz = cdl_grad_rows(y, first);
-    ctx->kernels->activation_gradient[activation]((last - first) * y->lines, y->width, values,
-                                                  y->ld, values, y->ld, dz, y->ld, dz, y->ld,
-                                                  node->row_param);
-}
-
 static struct cdl_window window_of(const struct cdl_node *node, bool back) {
     const struct cdl_tensor *in = node->in[0], *out = node->out[0];
     return cdl_window_of(node, back ? out : in, back ? in : out);

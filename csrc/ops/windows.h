@@ -30,10 +30,6 @@ static inline const double *cdl_behind_window(const struct cdl_node *node) {
 const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window *window,
                              size_t read, size_t columns);
 
-/* The gradient of the output becomes that of what its activation, attribute 0, was taken of. */
-void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                       size_t last);
-
 /* What an op does with what it has written: its activation, or (to dx) the gradient of that of the
  * node that gives x. */
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node);

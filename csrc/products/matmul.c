@@ -101,10 +101,11 @@ static void turn(const struct cdl_kernels *kernels, size_t k, size_t n, size_t r
 bool cdl_few_rows(size_t m, size_t n) { return m <= 4 && n >= 32 * m; }
 
 void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, size_t k,
-                           const float *dz, size_t ldz, const float *w, float *dx, size_t lddx,
+                           size_t first, size_t columns, const float *dz, size_t ldz,
+                           const float *w, float *dx, size_t lddx,
                            const struct cdl_epilogue *epilogue, bool few, float *scratch) {
     const struct cdl_kernels *kernels = ctx->kernels;
-    for (size_t column = 0; column < k; column += CDL_PANEL) {
+    for (size_t column = first; column < first + columns; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(k, column);
         const size_t live = k - column < CDL_PANEL ? k - column : CDL_PANEL;
         if (few) {

@@ -7,6 +7,7 @@
 #include "isa/isa.h"
 #include "learn/learn.h"
 #include "learn/whole.h"
+#include "program/lockstep.h"
 #include "program/program.h"
 
 const struct cdl_op_row cdl_ops[] = {
@@ -319,7 +320,8 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (def->training) make_parts(program);
     cdl_link(program);
     program->threads = gate(program, def);
-    program->learns_later = program->threads > 1 || program->n_hosts;
+    program->lockstep = cdl_keeps_step(program, def->lockstep);
+    program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));
     if (!def->training) program->rows *= (size_t)program->threads;
     CDL_TRY(cdl_plan(program));

@@ -56,11 +56,15 @@ struct cdl_group_def {
     double hypers[CDL_MAX_HYPERS];
 };
 
+/* Whether all threads share each node: where nodes are worth it, or as the caller says. */
+enum cdl_lockstep { CDL_LOCKSTEP_WORTH, CDL_LOCKSTEP_NEVER, CDL_LOCKSTEP_ALWAYS };
+
 struct cdl_program_def {
     size_t rows; /* capacity: the largest batch; for each thread when not training */
     bool training;
     const char *isa; /* or NULL */
     int threads;     /* or 0: the gate decides */
+    enum cdl_lockstep lockstep;
     int n_values, n_instructions, n_inputs, n_outputs, n_pulled, n_trained;
     const struct cdl_value_def *values;
     const struct cdl_instruction_def *instructions;

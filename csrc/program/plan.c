@@ -1,11 +1,11 @@
 /* plan.c - the memory of a program, planned once: one arena, buffers reused when dead.
  *
  * Time runs over the schedule: node i computes at time i, its backward pass at 2 n - 1 - i, its
- * parameters learn in the same moment when one thread runs alone, and after all rows (time 2 n)
- * when several do. A buffer lives from the first moment that writes it to the last that reads it;
- * two buffers may share memory if their lives do not meet. Inputs live always: their pads are
- * zeroed once. Where several threads run, all live to the end, since one may be at another node
- * than the next.
+ * parameters learn in the same moment when one thread runs alone or all run in lockstep, and after
+ * all rows (time 2 n) when each thread goes on by itself. A buffer lives from the first moment that
+ * writes it to the last that reads it; two buffers may share memory if their lives do not meet.
+ * Inputs live always: their pads are zeroed once. Where threads go on by themselves, all live to
+ * the end, since one may be at another node than the next.
  */
 #include <stdlib.h>
 
@@ -105,7 +105,8 @@ static size_t thread_floats(const struct cdl_program *program) {
 /* Values and gradients, as long as they live; `lives` has room for one a value of each. */
 static void add_values(struct plan *plan, struct cdl_program *program, struct life *lives) {
     const int end = 2 * program->n_nodes;
-    const bool always = program->threads > 1; /* others may be at another node */
+    /* Others may be at another node. */
+    const bool always = program->threads > 1 && !program->lockstep;
     struct life *of_gradients = lives + program->n_values;
     find_lives(program, lives);
     if (program->training) find_lives_of_gradients(program, of_gradients);

@@ -15,6 +15,7 @@ struct cdl_program {
     bool training;
     int threads;
     bool forced;      /* the caller chose the number of threads */
+    bool lockstep;    /* all threads share each node (lockstep.h) */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
     int n_pulled, n_once, n_faults, n_penalties, n_untaught;

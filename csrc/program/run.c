@@ -28,6 +28,14 @@ static void go_on(struct cdl_pass *pass, bool training, bool learned) {
     pass->skipped += training && !learned;
 }
 
+/* Whether a step is void before anything has learned, where nodes learn as the backward pass goes:
+ * alone, or in lockstep, where all threads must decide alike and the watch may be asked meanwhile.
+ */
+static bool ends_here(const struct cdl_program *program, const struct cdl_team *team) {
+    if (team->size == 1) return cdl_is_void(program);
+    return program->lockstep && cdl_has_failed(program);
+}
+
 static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct loop *loop = arg;
     struct cdl_program *program = loop->program;
@@ -40,8 +48,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         const struct cdl_share rows = cdl_share_of(ctx.rows, thread, team->size);
         if (loop->training && thread == 0) cdl_step_begins(program);
         cdl_forward_rows(program, &ctx, &pass, team, rows);
-        /* Alone, nodes learn as the backward pass goes; else nothing has before the barrier. */
-        if (loop->training && !(team->size == 1 && cdl_is_void(program))) {
+        if (loop->training && !ends_here(program, team)) {
             cdl_prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
             cdl_backward_rows(program, &ctx, team, rows);
         }
@@ -175,6 +182,7 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
     const struct cdl_share rows = cdl_share_of(ctx.rows, thread, team->size);
     for (int i = 0; i < program->n_pulled; i++)
         copy_in(program->pulled[i], rows, half->gradients[i]);
+    if (program->lockstep) cdl_barrier_wait(team, thread);
     cdl_backward_rows(program, &ctx, team, rows);
     cdl_barrier_wait(team, thread);
     const bool learned = cdl_update(program, &ctx, team);

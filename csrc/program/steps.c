@@ -9,6 +9,7 @@
 
 #include "learn/learn.h"
 #include "learn/whole.h"
+#include "program/lockstep.h"
 #include "program/steps.h"
 
 void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
@@ -99,7 +100,7 @@ static struct cdl_context alone(const struct cdl_context *ctx) {
     return one;
 }
 
-void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
+void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                     const struct cdl_context *ctx) {
     struct cdl_context one = alone(ctx);
     const bool all = ctx->training || node->op->stages_always;
@@ -107,7 +108,7 @@ void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node
         phase(node, &one, 0, 1);
 }
 
-void cdl_run_pieces(cdl_phase_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
+void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
                     size_t first, size_t last) {
     do {
         const size_t end = last - first < node->piece ? last : first + node->piece;
@@ -117,9 +118,7 @@ void cdl_run_pieces(cdl_phase_fn *phase, const struct cdl_node *node, const stru
     } while (first < last);
 }
 
-/* One op on the thread's rows, stage by stage; a thread without rows still keeps the others' time,
- * and has its share in what an op that mixes makes of all rows. */
-static inline void run(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
+static inline void run(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                        struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
     if (node->shared) {
         if (ctx->thread == 0 && !cdl_stopped(ctx)) cdl_run_shared(phase, stages, node, ctx);
@@ -132,6 +131,11 @@ static inline void run(cdl_phase_fn *phase, int stages, const struct cdl_node *n
         if (rows.first < rows.last || node->op->mixes)
             cdl_run_pieces(phase, node, ctx, rows.first, rows.last);
     }
+}
+
+void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
+                  struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
+    run(phase, stages, node, ctx, team, rows);
 }
 
 void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
@@ -148,6 +152,12 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
     const size_t start = pass->next * pass->batch;
     for (int i = 0; i < program->n_inputs; i++)
         cdl_feed_pieces(program, ctx, i, pass, start, rows.first, rows.last);
+    if (program->lockstep) {
+        cdl_barrier_wait(team, ctx->thread);
+        for (int i = 0; i < program->n_nodes; i++)
+            cdl_forward_lockstep(&program->nodes[i], ctx, team);
+        return;
+    }
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         run(node->op->forward, node->op->forward_stages, node, ctx, team, rows);
@@ -165,8 +175,17 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, fl
     }
 }
 
+void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx) {
+    learn(node, ctx, ctx->scratch, ctx->thread, ctx->threads);
+}
+
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                        struct cdl_team *team, struct cdl_share rows) {
+    if (program->lockstep) {
+        for (int i = program->n_nodes - 1; i >= 0; i--)
+            cdl_backward_lockstep(program, &program->nodes[i], ctx, team);
+        return;
+    }
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
         if (node->goes_back)
@@ -182,8 +201,7 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
 static void update_share(const struct cdl_program *program, const struct cdl_context *ctx) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->learns && !cdl_stopped(ctx))
-            learn(node, ctx, ctx->scratch, ctx->thread, ctx->threads);
+        if (node->learns && !cdl_stopped(ctx)) cdl_learn_node(node, ctx);
     }
 }
 

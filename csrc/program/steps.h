@@ -22,11 +22,14 @@ struct cdl_share {
     size_t first, last;
 };
 
-/* The rows of one thread: whole blocks of CDL_ROW_BLOCK. */
+/* The rows of one thread: whole blocks of so many, as evenly as they go. */
+static inline struct cdl_share cdl_share_by(size_t block, size_t rows, int thread, int threads) {
+    const size_t blocks = (rows + block - 1) / block, n = (size_t)threads, t = (size_t)thread;
+    const size_t first = blocks * t / n * block, last = blocks * (t + 1) / n * block;
+    return (struct cdl_share){first, last < rows ? last : rows};
+}
 static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads) {
-    const size_t each = cdl_round_up((rows + (size_t)threads - 1) / (size_t)threads, CDL_ROW_BLOCK);
-    const size_t first = (size_t)thread * each < rows ? (size_t)thread * each : rows;
-    return (struct cdl_share){first, first + each < rows ? first + each : rows};
+    return cdl_share_by(CDL_ROW_BLOCK, rows, thread, threads);
 }
 
 /* Once a run, by one thread, before the region. */
@@ -51,13 +54,19 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
                        struct cdl_team *team, struct cdl_share rows);
 
 /* One node that is shared, by one thread, all its stages. */
-typedef void cdl_phase_fn(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last);
-void cdl_run_shared(cdl_phase_fn *phase, int stages, const struct cdl_node *node,
+void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                     const struct cdl_context *ctx);
 
+/* A node on a thread's samples, stage by stage; a thread without samples still keeps the others'
+ * time, and has its share in what an op that mixes makes of all of them. */
+void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
+                  struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows);
+
+/* A thread's share of what the node's parameters learn. */
+void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx);
+
 /* A node's samples [first, last), piece by piece, as far as the watch lets it. */
-void cdl_run_pieces(cdl_phase_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
+void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
                     size_t first, size_t last);
 
 /* One thread keeps what the ops of a training step change as they go forward, and brings it back if

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 from oracle import Oracle, difference_gradients
-from programs import ISAS, activation, dense, gradients, learner, predict, random_weight, train
+from programs import (
+    ISAS,
+    TEAMS,
+    activation,
+    dense,
+    gradients,
+    learner,
+    predict,
+    random_weight,
+    train,
+)
 from programs import weight as weight_of
 from random_graphs import RandomGraph
 
@@ -36,7 +46,7 @@ def test_random_graphs_give_what_numpy_gives_and_the_same_bits_on_any_number_of_
     oracle.forward(graph.arrays, training=True)
     expected, first = oracle.backward(), None
     fused = graph.program.fused()
-    for options in ({"threads": 1}, {"threads": 2}, {"threads": 3}):
+    for options in ({"threads": 1}, *TEAMS):
         found = gradients(fused, graph.arrays, **options)
         first = first or found
         agree(found, expected)
@@ -61,16 +71,16 @@ def test_predictions_of_random_graphs_do_not_depend_on_what_memory_they_share(se
             np.testing.assert_allclose(alone.predict(graph.arrays), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("threads", [2, 3])
-def test_many_steps_of_a_graph_give_the_same_bits_on_any_number_of_threads(threads):
-    def run(n):
+@pytest.mark.parametrize("team", TEAMS)
+def test_many_steps_of_a_graph_give_the_same_bits_on_any_number_of_threads(team):
+    def run(options):
         graph = RandomGraph(7, size=30, rows=100)
         optimizer = learner("adam", graph.program.variables, beta_1=0.9, beta_2=0.999, epsilon=1e-7)
         fused = graph.program.fused()
-        logs = train(fused, graph.arrays, optimizer, batch=33, epochs=4, threads=n)
+        logs = train(fused, graph.arrays, optimizer, batch=33, epochs=4, **options)
         return [logs, *(v.numpy() for v in graph.program.variables)]
 
-    for a, b in zip(run(1), run(threads), strict=True):
+    for a, b in zip(run({"threads": 1}), run(team), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -121,10 +131,10 @@ def test_so_does_that_of_a_graph_of_thousands_of_instructions(training):
     assert least <= taken <= 1.05 * least
 
 
-def memory(program, learn=(), training=True):
-    """Bytes that a program takes for batches of 64 rows on one thread."""
+def memory(program, learn=(), training=True, **options):
+    """Bytes that a program takes for batches of 64 rows, if not told otherwise on one thread."""
     optimizer = learner("sgd", learn) if training else None
-    options = {"training": training, "optimizer": optimizer, "threads": 1}
+    options = {"training": training, "optimizer": optimizer, "threads": 1, **options}
     return _core.Executor(program.fused(training), 64, **options).memory()[0]
 
 
@@ -132,6 +142,15 @@ def memory(program, learn=(), training=True):
 def test_a_deeper_graph_takes_no_more_memory_to_predict(net):
     few, many = (memory(net(n), training=False) for n in (20, 60))
     assert many == few
+
+
+def test_threads_in_lockstep_take_little_more_memory_than_one():
+    program = tower(40)
+    program.objective(program.outputs[0])
+    alone, scratch = memory(program, program.variables), 64 * 64 * 4
+    together = memory(program, program.variables, threads=2, lockstep=True)
+    assert alone < together <= alone + 2 * scratch
+    assert memory(program, program.variables, threads=2, lockstep=False) > 1.5 * alone
 
 
 def test_a_value_that_many_read_has_two_gradients_however_many_they_are():

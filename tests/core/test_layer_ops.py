@@ -5,6 +5,7 @@ import pytest
 from oracle import Oracle, difference_gradients
 from programs import (
     ISAS,
+    TEAMS,
     WIDTHS,
     dense,
     gradients,
@@ -204,20 +205,20 @@ def test_the_judge_agrees_with_central_differences(name):
         np.testing.assert_allclose(found[v], expected[v], rtol=1e-5, atol=1e-6 * top)
 
 
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("team", TEAMS)
 @pytest.mark.parametrize("name", CASES)
-def test_the_same_bits_on_any_number_of_threads(name, threads):
+def test_the_same_bits_on_any_number_of_threads(name, team):
     rng = np.random.default_rng(3)
     x = rng.normal(size=(70, 3)).astype(np.float32)
     shape = CASES[name][1][-1]
     outcomes = []
-    for n in (1, threads):
+    for options in ({"threads": 1}, team):
         program = behind_weights(name, shape)
         output = program.outputs[0]
         target = np.random.default_rng(4).normal(size=(70, *output.shape)).astype(np.float32)
         program.loss("mean_squared_error", program.input(output.shape, role="y"), output)
         optimizer = learner("adam", learned(program), beta_1=0.9, beta_2=0.99, epsilon=1e-7)
-        logs = train(program, [x, target], optimizer, batch=33, epochs=2, threads=n)
+        logs = train(program, [x, target], optimizer, batch=33, epochs=2, **options)
         outcomes.append([np.array(logs), *[v.numpy() for v in program.variables]])
     for a, b in zip(*outcomes, strict=True):
         np.testing.assert_array_equal(a, b)

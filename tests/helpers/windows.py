@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from oracle import Oracle, difference_gradients
-from programs import dense, learner, predict, pull_back, train, weight
+from programs import TEAMS, dense, learner, predict, pull_back, train, weight
 
 from cdl._ir.program import Program
 
@@ -85,7 +85,7 @@ def check_judge(program):
 def check_bits(make):
     """The same weights after training on any number of threads, predictions in any batch."""
     outcomes = []
-    for threads in (1, 2, 3):
+    for team in ({"threads": 1}, *TEAMS):
         program = make()
         (y,) = program.outputs
         rng = np.random.default_rng(3)
@@ -93,10 +93,10 @@ def check_bits(make):
         target = rng.normal(size=(40, *y.shape)).astype(np.float32)
         once = predict(program, [x])
         for rows in (1, 5, 33):
-            np.testing.assert_array_equal(predict(program, [x], rows=rows, threads=threads), once)
+            np.testing.assert_array_equal(predict(program, [x], rows=rows, **team), once)
         program.loss("mean_squared_error", program.input(y.shape, role="y"), y)
         optimizer = learner("adam", program.variables, beta_1=0.9, beta_2=0.99, epsilon=1e-7)
-        train(program, [x, target], optimizer, batch=40, epochs=3, threads=threads)
+        train(program, [x, target], optimizer, batch=40, epochs=3, **team)
         outcomes.append([v.numpy() for v in program.variables])
     for outcome in outcomes[1:]:
         for found, expected in zip(outcome, outcomes[0], strict=True):

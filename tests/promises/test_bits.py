@@ -1,13 +1,14 @@
 """The same bits at any number of threads, from the same seed, however a run is cut.
 
 Alone, a thread lets each layer learn in the middle of its backward pass and reuses the memory of
-what is dead; several threads work in phases and keep it. So this tests the memory's plan too.
+what is dead; so do several threads that share each instruction, in lockstep. Where instructions are
+too short for that, threads work in phases and keep all memory. So this tests the memory's plan too.
 """
 
 import numpy as np
 import pytest
 import references as reference
-from programs import ISAS, activation, dense, learner, random_weight, weight
+from programs import ISAS, TEAMS, activation, dense, learner, random_weight, weight
 
 from cdl import _core
 from cdl._ir.program import Program
@@ -55,7 +56,19 @@ def deep_net(loss="softmax_sparse_categorical_crossentropy", n=10, shape=(), row
     return program, [rng.normal(size=(rows, *shape, 12)), t, rng.uniform(0, 2, rows)]
 
 
-def run(make, batch, *, row="adam", threads=1, seed=3, slices=None, steps=6, isa=None, rules=None):
+def run(
+    make,
+    batch,
+    *,
+    row="adam",
+    threads=1,
+    seed=3,
+    slices=None,
+    steps=6,
+    isa=None,
+    rules=None,
+    lockstep=None,
+):
     """Everything that a training leaves behind, as one list of arrays."""
     program, arrays = make()
     learn = [v for v in program.variables if v not in statistics_of(program)]
@@ -67,6 +80,7 @@ def run(make, batch, *, row="adam", threads=1, seed=3, slices=None, steps=6, isa
         optimizer=optimizer,
         rules=rules(learn) if rules else None,
         threads=threads,
+        lockstep=lockstep,
         isa=isa,
     )
     executor.begin(arrays, batch)
@@ -93,8 +107,8 @@ def assert_same(a, b):
 def test_all_operations_learn_the_same_bits_at_1_2_and_3_threads(batch, isa):
     alone = run(deep_net, batch, isa=isa)
     assert all(np.isfinite(x).all() for x in alone)
-    for threads in (2, 3):
-        assert_same(run(deep_net, batch, threads=threads, isa=isa), alone)
+    for team in TEAMS:
+        assert_same(run(deep_net, batch, **team, isa=isa), alone)
 
 
 @pytest.mark.parametrize("n", [1, 5])
@@ -104,15 +118,15 @@ def test_every_loss_learns_the_same_bits_at_1_2_and_3_threads(loss, n):
         return deep_net(loss, n)
 
     alone = run(make, 49)
-    for threads in (2, 3):
-        assert_same(run(make, 49, threads=threads), alone)
+    for team in TEAMS:
+        assert_same(run(make, 49, **team), alone)
 
 
 @pytest.mark.parametrize("row", _core.OPTIMIZERS)
 def test_every_optimizer_learns_the_same_bits_at_1_2_and_3_threads(row):
     alone = run(deep_net, 33, row=row)
-    for threads in (2, 3):
-        assert_same(run(deep_net, 33, row=row, threads=threads), alone)
+    for team in TEAMS:
+        assert_same(run(deep_net, 33, row=row, **team), alone)
 
 
 @pytest.mark.parametrize("name", _core.ACTIVATIONS)
@@ -131,8 +145,8 @@ def test_every_activation_learns_the_same_bits_at_1_2_and_3_threads(name):
         return program, [rng.normal(size=(150, 9)), rng.normal(size=(150, 3))]
 
     alone = run(make, 49)
-    for threads in (2, 3):
-        assert_same(run(make, 49, threads=threads), alone)
+    for team in TEAMS:
+        assert_same(run(make, 49, **team), alone)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 2)])
@@ -141,8 +155,8 @@ def test_samples_of_several_lines_learn_the_same_bits_at_1_2_and_3_threads(shape
         return deep_net(shape=shape, rows=80)
 
     alone = run(make, 19, steps=4)
-    for threads in (2, 3):
-        assert_same(run(make, 19, threads=threads, steps=4), alone)
+    for team in TEAMS:
+        assert_same(run(make, 19, **team, steps=4), alone)
 
 
 def wide_net():
@@ -167,8 +181,8 @@ def twice_net():
 
 def test_blocks_of_a_large_product_learn_the_same_bits_at_1_2_and_3_threads():
     alone = run(wide_net, 280, steps=1)
-    for threads in (2, 3):
-        assert_same(run(wide_net, 280, threads=threads, steps=1), alone)
+    for team in TEAMS:
+        assert_same(run(wide_net, 280, **team, steps=1), alone)
 
 
 def beside(weights):
@@ -204,8 +218,12 @@ def test_gradients_that_are_kept_learn_the_same_bits_at_1_to_4_threads(make, rul
     options = {"row": row, "rules": KEEPING_RULES[rule], "steps": 3}
     alone = run(make, 60, **options)
     assert all(np.isfinite(x).all() for x in alone)
-    for threads in (2, 3, 4):
-        assert_same(run(make, 60, threads=threads, **options), alone)
+    for team in (
+        {"threads": 3},
+        {"threads": 2, "lockstep": True},
+        {"threads": 4, "lockstep": True},
+    ):
+        assert_same(run(make, 60, **team, **options), alone)
 
 
 @pytest.mark.parametrize("isa", ISAS)
