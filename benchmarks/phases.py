@@ -27,8 +27,8 @@ MOST = 200_000
 # file and a function, either of which may be a part of the name or empty.
 PHASES = (
     ("optimizer", "", "_loop_update"),
-    ("backward products", "", "cdl_matmul_transposed"),  # behind it: what it calls to turn
-    ("turning weights over", "", "transpose"),
+    ("backward products", "", "cdl_matmul_transposed"),  # behind it: what it calls to transpose
+    ("transposing weights", "", "transpose"),
     ("gradients", "", "_gradient_loop"),
     ("activations", "", "_loop"),
     ("gather", "", "cdl_feed"),

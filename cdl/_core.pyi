@@ -34,7 +34,7 @@ class OpRow:
     params: tuple[str, ...]
     table: str | None
     gives_gradient: bool
-    many: bool
+    all_inputs: bool
     effects: bool
     reports: bool
     def __init__(
@@ -43,7 +43,7 @@ class OpRow:
         meaning: str,
         table: str | None,
         gives_gradient: bool,
-        many: bool,
+        all_inputs: bool,
         effects: bool,
         reports: bool,
     ) -> None: ...

@@ -15,7 +15,7 @@ cdef dict _defined(program):
             if id(v) in given:
                 raise ValueError(f"instruction {k}: {v!r} is given a second time: {i!r}")
             given[id(v)] = v
-    for v in [*program.outputs, *program.pulled]:
+    for v in [*program.outputs, *program.external_grads]:
         if id(v) not in given:
             raise ValueError(f"nothing gives output {v!r}")
     there = {id(i) for i in program.instructions} if program.reports else ()
@@ -28,7 +28,7 @@ cdef dict _defined(program):
 cdef _check_gradients(program):
     """ValueError where a value gets a gradient more than once: a fork must stand between."""
     given = {id(v): 0 for i in program.instructions for v in i.outputs}
-    for v in [*program.pulled, *(i.inputs[k] for i, k in program.producers())]:
+    for v in [*program.external_grads, *(i.inputs[k] for i, k in program.producers())]:
         if id(v) in given:
             given[id(v)] += 1
             if given[id(v)] > 1:
@@ -151,15 +151,15 @@ cdef class _Definition:
             values[k].shared = v.shared
             for d, n in enumerate(_shape(v.shape, 1, f"value {v!r}")):
                 values[k].dims[d] = n
-        pulled = program.pulled if self.definition.training else []
+        external_grads = program.external_grads if self.definition.training else []
         self.definition.n_values = len(used)
         self.definition.values = values
         self.definition.n_inputs = len(program.inputs)
         self.definition.inputs = self._numbers_of(program.inputs, number)
         self.definition.n_outputs = len(program.outputs)
         self.definition.outputs = self._numbers_of(program.outputs, number)
-        self.definition.n_pulled = len(pulled)
-        self.definition.pulled = self._numbers_of(pulled, number)
+        self.definition.n_external_grads = len(external_grads)
+        self.definition.external_grads = self._numbers_of(external_grads, number)
         return number
 
     cdef int *_numbers_of(self, list values, dict number) except NULL:
@@ -215,7 +215,7 @@ cdef class _Definition:
         to.l1, to.l2 = rules.get("penalties", {}).get(variable, (0.0, 0.0))
         decay = rules.get("weight_decay") or 0.0
         to.decay = decay.get(variable, 0.0) if isinstance(decay, dict) else decay
-        to.pull = _beside(rules.get("pulls", {}).get(variable), storage)
+        to.added_grad = _beside(rules.get("added_gradients", {}).get(variable), storage)
         kind, limits = rules.get("constraints", {}).get(variable, (None, (0.0, 0.0, 0.0)))
         to.constraint = {None: 0, "non_negative": 1, "norm": 2}[kind]
         to.low, to.high, to.rate = limits

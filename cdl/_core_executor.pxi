@@ -23,7 +23,7 @@ cdef class Executor:
     cdef double work  # of a sample; not little if a function in Python is part of it
     cdef Py_buffer order_view
     cdef bint has_order, has_shared, busy, training
-    cdef list shapes, sample_sizes, pulled_shapes, input_shapes, input_dtypes
+    cdef list shapes, sample_sizes, external_grad_shapes, input_shapes, input_dtypes
     cdef list report_rows, spare, learning, hosts, labels
     cdef readonly size_t rows
     cdef readonly int threads
@@ -38,7 +38,7 @@ cdef class Executor:
             raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
         cdef _Definition definition = _Definition(
             program, rows, training, optimizer, rules or {}, isa, threads, lockstep)
-        definition.definition.ask = _is_to_end
+        definition.definition.poll = _is_to_end
         definition.definition.who = <void *>self
         if after is not None:
             definition.definition.after = after.program
@@ -57,7 +57,7 @@ cdef class Executor:
         self.shapes = [v.shape for v in program.outputs]
         self.sample_sizes = [0 if v.shared else math.prod(v.shape) for v in program.outputs]
         self.has_shared = 0 in self.sample_sizes
-        self.pulled_shapes = [v.shape for v in program.pulled]
+        self.external_grad_shapes = [v.shape for v in program.external_grads]
         self.input_shapes = [v.shape for v in program.inputs]
         self.input_dtypes = [np.int32 if v.dtype == "int32" else np.float32 for v in program.inputs]
         rows_of = {id(i): k for k, i in
@@ -351,17 +351,15 @@ cdef class Executor:
         self.where.next += 1
 
     def backward(self, gradient, float rate, uint64_t iteration):
-        """From the gradient of the loss by what the program pulls: backward, update, next batch.
-
-        Without a loss in the program that is output 0; of several, a list.
-        """
+        """From the external gradients, of several a list: backward, update, next batch."""
         cdef size_t rows = self._live()
         given = gradient if isinstance(gradient, (list, tuple)) else [gradient]
         self._check_training()
-        if len(given) != len(self.pulled_shapes):
-            raise ValueError(f"expected {len(self.pulled_shapes)} gradients, got {len(given)}")
+        shapes = self.external_grad_shapes
+        if len(given) != len(shapes):
+            raise ValueError(f"expected {len(shapes)} gradients, got {len(given)}")
         given = [np.ascontiguousarray(g, np.float32) for g in given]
-        for g, shape in zip(given, self.pulled_shapes):
+        for g, shape in zip(given, shapes):
             if g.size != rows * math.prod(shape):
                 raise ValueError(f"expected a gradient of shape {(rows, *shape)}, got {g.shape}")
         cdef _Arrays held = _Arrays(given)

@@ -12,7 +12,7 @@ cdef extern from "cdl.h" nogil:
         const char *more
         const char *table
         bint gives_gradient
-        bint many
+        bint all_inputs
         bint effects
         bint reports
     enum:
@@ -94,7 +94,7 @@ cdef extern from "cdl.h" nogil:
         cdl_param *slots[3]
         float l1
         float l2
-        cdl_param *pull
+        cdl_param *added_grad
         float decay
         int constraint
         float low
@@ -125,19 +125,19 @@ cdef extern from "cdl.h" nogil:
         int n_instructions
         int n_inputs
         int n_outputs
-        int n_pulled
+        int n_external_grads
         int n_trained
         const cdl_value_def *values
         const cdl_instruction_def *instructions
         const int *inputs
         const int *outputs
-        const int *pulled
+        const int *external_grads
         const cdl_trained_def *trained
         int n_groups
         cdl_group_def groups[2]
         cdl_rules rules
         cdl_program *after
-        c_bool (*ask)(void *who) noexcept
+        c_bool (*poll)(void *who) noexcept
         void *who
     void cdl_watch_every(double seconds)
     struct cdl_misfit:

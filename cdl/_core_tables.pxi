@@ -38,11 +38,11 @@ class OpRow:
     """
 
     __slots__ = (
-        "attributes", "effects", "gives_gradient", "many", "meaning", "params", "reports",
+        "attributes", "effects", "gives_gradient", "all_inputs", "meaning", "params", "reports",
         "signature", "table",
     )
 
-    def __init__(self, signature, meaning, table, gives_gradient, many, effects, reports):
+    def __init__(self, signature, meaning, table, gives_gradient, all_inputs, effects, reports):
         self.signature = signature
         self.meaning = meaning
         _, params, attributes = (signature.split("->")[0] + ";;").split(";")[:3]
@@ -50,7 +50,7 @@ class OpRow:
         self.attributes = tuple([name for name in _words(attributes) if "..." not in name])
         self.table = table
         self.gives_gradient = gives_gradient
-        self.many = many
+        self.all_inputs = all_inputs
         self.effects = effects
         self.reports = reports
 
@@ -64,7 +64,7 @@ cdef list _words(str names):
 
 
 cdef list _rows(str table):
-    """(name, params, more, table, gives_gradient, many, effects, reports) of each."""
+    """(name, params, more, table, gives_gradient, all_inputs, effects, reports) of each."""
     cdef cdl_row row
     cdef bytes name = table.encode()
     found = []
@@ -72,7 +72,7 @@ cdef list _rows(str table):
         texts = (row.params.decode(), row.more.decode())
         found.append((row.name.decode(), *(texts if table == "ops" else map(_names, texts)),
                       row.table.decode() if row.table != NULL else None,
-                      bool(row.gives_gradient), bool(row.many), bool(row.effects),
+                      bool(row.gives_gradient), bool(row.all_inputs), bool(row.effects),
                       bool(row.reports)))
     return found
 
@@ -147,7 +147,7 @@ def info():
 
 
 def limit_threads(int most):
-    """At most so many threads in what the calling thread builds from now on, 0 for no limit; the
+    """At most so all_inputs threads in what the calling thread builds from now on, 0 for no limit; the
     limit before."""
     return cdl_limit_threads(most)
 

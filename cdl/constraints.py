@@ -197,7 +197,7 @@ def compiled(
 
 def traced(constraint: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
     """What another constraint does with a weight; or None, and why it cannot be traced."""
-    graph, reason = attempt(trace, constraint, (KerasTensor(shape, lead=0),), {}, True)
+    graph, reason = attempt(trace, constraint, (KerasTensor(shape, rows_per_sample=0),), {}, True)
     if graph is not None and graph.outputs.shape != shape:
         return None, f"it makes a weight of shape {shape} one of shape {graph.outputs.shape}"
     return graph, reason

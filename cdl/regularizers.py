@@ -175,7 +175,7 @@ def compiled(regularizer: Any) -> tuple[float, float] | None:
 
 def followed(regularizer: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
     """What a penalty of the user's does with a weight; or None, and why it cannot be traced."""
-    return attempt(trace, regularizer, (KerasTensor(shape, lead=0),), {}, True)
+    return attempt(trace, regularizer, (KerasTensor(shape, rows_per_sample=0),), {}, True)
 
 
 def gradient(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:

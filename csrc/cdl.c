@@ -97,8 +97,9 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                                 .more = cdl_ops[row].meaning,
                                 .table = op->table,
                                 .gives_gradient = op->backward || op->is_loss,
-                                .many = op->many,
-                                .effects = op->report || op->settle || op->penalty || op->follows,
+                                .all_inputs = op->all_inputs,
+                                .effects =
+                                    op->report || op->settle || op->penalty || op->changes_params,
                                 .reports = op->report != NULL};
         return true;
     }
@@ -117,7 +118,7 @@ const char *cdl_isa_row(int row, bool *runs) {
 
 void cdl_start(void) { cdl_threads_init(); }
 int cdl_threads_limit(void) { return cdl_threads_available(); }
-int cdl_limit_threads(int most) { return cdl_threads_limit_own(most); }
+int cdl_limit_threads(int most) { return cdl_threads_limit_caller(most); }
 const char *cdl_threads_why(void) { return cdl_threads_reason(); }
 bool cdl_has_openmp(void) { return cdl_threads_have_openmp(); }
 

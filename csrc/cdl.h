@@ -29,7 +29,7 @@ struct cdl_row {
                             gradient is computed from */
     const char *table;   /* ops: the table that attribute 0 names a row of, or NULL */
     bool gives_gradient; /* ops: whether in[0] gets a gradient from it */
-    bool many;           /* ops: and all its other inputs that are floats too */
+    bool all_inputs;     /* ops: and all its other inputs that are floats too */
     bool effects;        /* ops: does more than give its outputs */
     bool reports;        /* ops: has a state for cdl_report, and needs no output */
 };

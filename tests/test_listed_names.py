@@ -36,7 +36,7 @@ def test_an_object_lists_what_those_of_keras_have(family, cls):
     [
         (MODEL, {"fit", "layers", "program"}, {"lower", "append_all"}),
         (MODEL.weights[0], {"assign", "shape", "trainable"}, {"storage"}),
-        (MODEL.inputs[0], {"shape", "dtype", "name"}, {"lead", "like", "node"}),
+        (MODEL.inputs[0], {"shape", "dtype", "name"}, {"rows_per_sample", "like", "node"}),
         (cdl.optimizers.Adam(), {"learning_rate", "beta_1", "apply"}, {"slots", "row", "rates"}),
         (cdl.metrics.AUC(), {"result", "update_state", "thresholds"}, {"sums", "tables", "row"}),
     ],

@@ -101,7 +101,7 @@ def draw(
     shape: Iterable[int],
     seed: int = 0,
     *,
-    own: int = 0,
+    user_draw: int = 0,
     fixed: bool = False,
     shared: bool = False,
 ) -> Value:
@@ -112,18 +112,18 @@ def draw(
         kind: the distribution.
         shape: of the value.
         seed: what they follow from, besides that of the run.
-        own: 0, or that the seed is one that the user has given: see `Program.draw_of`.
+        user_draw: 0, or that the seed is one that the user has given: see `Program.draw_of`.
         fixed: whether they are the same in each step, and follow from this seed alone.
         shared: whether they are the same for all samples of a batch.
     """
-    numbers = {"seed": seed, "own": float(own), "fixed": float(fixed)}
+    numbers = {"seed": seed, "user_draw": float(user_draw), "fixed": float(fixed)}
     return program.emit("draw", [], shape, (), shared=shared, kind=kind, **numbers)
 
 
 def product(
-    program: Program, a: Value, b: Value, turned_a: bool = False, turned_b: bool = False
+    program: Program, a: Value, b: Value, transpose_a: bool = False, transpose_b: bool = False
 ) -> Value:
-    """The product of matrices, which are the last two axes; either may be turned first.
+    """The product of matrices, which are the last two axes; either may be transposed first.
 
     Leading axes broadcast. A value of one axis is one row. Either may be shared, and of a shared
     one with a single matrix no copy is made.
@@ -131,12 +131,15 @@ def product(
     Raises:
         ValueError: if the sizes do not fit.
     """
-    turned = turned_a, turned_b
+    transposed = transpose_a, transpose_b
     rows, columns = ((1, *v.shape)[-2 : len(v.shape) + 1] for v in (a, b))
-    (m, k), (k_b, n) = (s[::-1] if t else s for s, t in zip((rows, columns), turned, strict=True))
+    (m, k), (k_b, n) = (
+        s[::-1] if t else s for s, t in zip((rows, columns), transposed, strict=True)
+    )
     if k != k_b:
         shapes = [
-            f"{v.shape}{', transposed' if t else ''}" for v, t in zip((a, b), turned, strict=True)
+            f"{v.shape}{', transposed' if t else ''}"
+            for v, t in zip((a, b), transposed, strict=True)
         ]
         raise ValueError(
             "product: matrices must agree in the axis that is summed over, got shapes "
@@ -148,13 +151,13 @@ def product(
         v if math.prod(s) in (1, math.prod(batch)) else broadcast(program, v, batch + v.shape[-2:])
         for v, s in zip((a, b), leading, strict=True)
     ]
-    one_row = len(a.shape) == 1 and not turned_a and not batch
+    one_row = len(a.shape) == 1 and not transpose_a and not batch
     return program.emit(
         "product",
         values,
         (n,) if one_row else (*batch, m, n),
-        turned_a=float(turned_a),
-        turned_b=float(turned_b),
+        transpose_a=float(transpose_a),
+        transpose_b=float(transpose_b),
     )
 
 
@@ -350,12 +353,12 @@ def drawn(program: Program, op: str, x: Value, attributes: dict[str, float]) -> 
     shape = [1 if pattern >> (k + 1) & 1 else n for k, n in enumerate(x.shape)]
     kind = "normal" if op == "noise" else "uniform"
     shared = x.shared or bool(pattern & 1)
-    seed, own = int(attributes["seed"]), int(attributes["own"])
-    numbers = draw(program, kind, shape, seed, own=own, shared=shared)
+    seed, user_draw = int(attributes["seed"]), int(attributes["user_draw"])
+    numbers = draw(program, kind, shape, seed, user_draw=user_draw, shared=shared)
     if tuple(shape) != x.shape:
         numbers = broadcast(program, numbers, x.shape)
     if not x.shared:
-        numbers = program.spread(numbers)
+        numbers = program.broadcast_batch(numbers)
     return program.map(_formula(op, attributes), [x, numbers])
 
 

@@ -29,7 +29,7 @@ class Rewriter:
         self.instructions = InstructionList(program.instructions)
         self.inputs = EndValues(program.inputs)
         self.outputs = EndValues(program.outputs)
-        self.pulled = EndValues(program.pulled)
+        self.external_grads = EndValues(program.external_grads)
         self.assigned = {id(i.params[0]) for i in program.instructions if i.op == "assign"}
         self.replaced: dict[int, tuple[Instruction, Instruction]] = {}  # by id: the old and the new
 
@@ -42,7 +42,7 @@ class Rewriter:
     def read_once(self, value: Value) -> bool:
         """Whether one instruction reads a value, once, and no caller reads it or its gradient."""
         user = self.instructions.only_reader(value)
-        if user is None or value in self.outputs or value in self.pulled:
+        if user is None or value in self.outputs or value in self.external_grads:
             return False
         return sum(v is value for v in user.inputs) == 1
 
@@ -61,7 +61,7 @@ class Rewriter:
             inputs = [new if v is old else v for v in i.inputs]
             self.swap(i, i.reading(inputs))
         self.outputs.replace(old, new)
-        self.pulled.replace(old, new)
+        self.external_grads.replace(old, new)
 
     def drop(self, *ops: str) -> None:
         for i in self.instructions.of(*ops):
@@ -78,7 +78,7 @@ class Rewriter:
 
     def cut_dead(self, training: bool) -> None:
         """Leaves out what leads to no output, no report and no other effect."""
-        live = set(map(id, (*self.outputs, *self.pulled)))
+        live = set(map(id, (*self.outputs, *self.external_grads)))
         for i in reversed(self.instructions):
             follows = i.op != "batch_norm" or (training and not i.attributes.get("frozen"))
             has_effect = _core.OPS[i.op].effects and follows
@@ -117,7 +117,7 @@ class Rewriter:
     def _has_other_gradient(self, value: Value, loss: Instruction) -> bool:
         """Whether anybody but a loss gives a value a gradient: another reader, or the caller."""
         others = [i for i in self.users(value) if i is not loss]
-        return value in self.pulled or any(_core.OPS[i.op].gives_gradient for i in others)
+        return value in self.external_grads or any(_core.OPS[i.op].gives_gradient for i in others)
 
     def put_first(self, values: Iterable[Value]) -> bool:
         """Makes values before all others; False if they are made of others themselves."""
@@ -159,7 +159,10 @@ class Rewriter:
             producers.setdefault(id(i.inputs[k]), []).append((i, k))
         for value in [v for i in self.instructions for v in i.outputs]:
             takers: list[Callable[[Value], None]]
-            takers = [partial(self.pulled.put, place) for place in self.pulled.places(value)]
+            takers = [
+                partial(self.external_grads.put, place)
+                for place in self.external_grads.places(value)
+            ]
             takers += [partial(self.read, i, k) for i, k in producers.get(id(value), [])]
             rest = value
             for take in takers[:-1]:
@@ -192,7 +195,7 @@ class Rewriter:
         program.inputs = list(self.inputs)
         program.outputs = list(self.outputs)
         program.reports = [self.current(report) for report in self.program.reports]
-        program.pulled = list(self.pulled)
+        program.external_grads = list(self.external_grads)
         return program
 
 

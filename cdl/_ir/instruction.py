@@ -85,7 +85,9 @@ class Instruction:
             return False
         if self.op == "gather" and k == 0:  # the numbers of the rows
             return False
-        return row.gives_gradient and self.inputs[k].dtype == "float32" and (row.many or k == 0)
+        return (
+            row.gives_gradient and self.inputs[k].dtype == "float32" and (row.all_inputs or k == 0)
+        )
 
     def __repr__(self) -> str:
         left = ", ".join(f"{v!r}" for v in self.outputs)

@@ -67,7 +67,7 @@ def merge(program: Rewriter) -> None:
     found = program.instructions.of("map")
     if len(found) < 2:
         return
-    kept = {id(v) for v in (*program.outputs, *program.pulled)}
+    kept = {id(v) for v in (*program.outputs, *program.external_grads)}
     users: dict[int, int] = {}
     for i in program.instructions:
         for v in i.inputs:

@@ -49,8 +49,8 @@ def _fuse_products(program: Rewriter) -> None:
     for i in program.instructions.of("product"):
         x, factor = i.inputs
         kernel = _parameter(program, factor)
-        turned = i.attributes["turned_a"] or i.attributes["turned_b"]
-        if kernel is None or turned or x.shared or len(kernel.shape) != 2:
+        transposed = i.attributes["transpose_a"] or i.attributes["transpose_b"]
+        if kernel is None or transposed or x.shared or len(kernel.shape) != 2:
             continue
         if kernel.storage.matrix and i.outputs[0].shape == (*x.shape[:-1], kernel.shape[1]):
             program.swap(i, Instruction("dense", [x], i.outputs, (kernel, None), {}))
@@ -84,7 +84,7 @@ def _bias(program: Rewriter, value: Value) -> Variable | None:
         if source.inputs[0].shape[-1:] != value.shape[-1:]:
             return None
         source = program.producer(source.inputs[0])
-    if source is None or source.op != "spread":
+    if source is None or source.op != "broadcast_batch":
         return None
     weight = _parameter(program, source.inputs[0])
     one_axis = weight is not None and weight.shape == value.shape[-1:]

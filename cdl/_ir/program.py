@@ -44,7 +44,7 @@ class Program:
         self.watched: list[tuple[Any, Value]] | None = None
         # Calls of the user's code: object, function of it, arguments; None: nobody asks.
         self.calls: list[tuple[Any, Callable[..., Any], dict[str, Any]]] | None = None
-        self._pulled: list[Value] | None = None
+        self._external_grads: list[Value] | None = None
         self._is_fixed = False
         self._is_forced = False
         self._read: dict[int, Value] = {}  # what a weight is, by its id
@@ -133,14 +133,14 @@ class Program:
         given = np.asarray(array, np.float32)
         return self.emit("constant", (), given.shape, shared=True, numbers=given.ravel().tolist())
 
-    def spread(self, value: Value) -> Value:
+    def broadcast_batch(self, value: Value) -> Value:
         """A shared value, given to each sample; any other as it is."""
         if not value.shared:
             return value
-        return self.emit("spread", (value,), value.shape, shared=False)
+        return self.emit("broadcast_batch", (value,), value.shape, shared=False)
 
     def draw_of(self, generator: Any) -> int:
-        """The attribute `own` of an instruction that draws from a generator.
+        """The attribute `user_draw` of an instruction that draws from a generator.
 
         A seed that was given is all that counts, whatever else is in the program: the number of
         this draw of its generator, from 1. One that was drawn is mixed with that of the run and
@@ -154,9 +154,9 @@ class Program:
         self._draws[generator] = self._draws.get(generator, 0) + 1
         return self._draws[generator]
 
-    def over_rows(self, value: Value, kind: str) -> Value:
+    def batch_reduce(self, value: Value, kind: str) -> Value:
         """The "sum", "mean", "max" or "min" over the samples of the batch, as a shared value."""
-        return self.emit("over_rows", (value,), value.shape, shared=True, kind=kind)
+        return self.emit("batch_reduce", (value,), value.shape, shared=True, kind=kind)
 
     def is_assigned(self, variable: Variable) -> bool:
         """Whether a weight has been assigned, so that it is no longer what it was."""
@@ -330,29 +330,29 @@ class Program:
         return list(seen.values())
 
     @property
-    def pulled(self) -> list[Value]:
+    def external_grads(self) -> list[Value]:
         """The values whose gradients the caller gives; without a loss that is output 0.
 
         What is a loss but does not count, as penalties do not, leaves the output to the caller.
         """
-        if self._pulled is not None:
-            return self._pulled
+        if self._external_grads is not None:
+            return self._external_grads
         rows = _core.OPS
         losses = [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
         scored = any(i.attributes.get("counts", 1.0) for i in losses)
         return [] if scored else self.outputs[:1]
 
-    @pulled.setter
-    def pulled(self, values: list[Value]) -> None:
-        self._pulled = values
+    @external_grads.setter
+    def external_grads(self, values: list[Value]) -> None:
+        self._external_grads = values
 
     def producers(self) -> list[tuple[Instruction, int]]:
         """Who gives which of its inputs a gradient, in order: instructions, and numbers of inputs.
 
-        They are the losses and what leads to them or to a pulled value. What only metrics read has
-        none to give.
+        They are the losses and what leads to them or to a value of `external_grads`. What only
+        metrics read has none to give.
         """
-        wanted = set(map(id, self.pulled))
+        wanted = set(map(id, self.external_grads))
         producers = []
         for i in reversed(self.instructions):
             row = _core.OPS[i.op]

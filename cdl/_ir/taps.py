@@ -90,7 +90,7 @@ def conv_transpose(program: Program, x: Value, kernel: Value, transposed: Transp
     before, sizes = transposed.before(), _sizes(transposed.map(image))
     *taps, filters, columns = kernel.shape
     kernel = reshape(program, kernel, (prod(taps) * filters, columns))
-    every_tap = product(program, x, kernel, turned_b=True)
+    every_tap = product(program, x, kernel, transpose_b=True)
     parts = []
     for i, tap in enumerate(_taps(window)):
         part = _columns(program, every_tap, i * filters, filters)
@@ -111,6 +111,6 @@ def depthwise_conv(program: Program, x: Value, kernel: Value, window: Window) ->
         row = reshape(program, pick(program, kernel, 0, [i]), (columns * multiplier,))
         factor = broadcast(program, row, seen.shape)
         if not seen.shared:
-            factor = program.spread(factor)
+            factor = program.broadcast_batch(factor)
         parts.append(program.map("multiply", [seen, factor]))
     return _total(program, parts)

@@ -174,12 +174,12 @@ def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
             f"{variable.name}: a symbolic value can be assigned only in the call() of a layer",
             "assign arrays elsewhere",
         )
-    if tensor.lead or tensor.shape != variable.shape:
+    if tensor.rows_per_sample or tensor.shape != variable.shape:
         raise ValueError(
             f"{variable.path}: the value to assign must have shape {variable.shape} and be shared "
             f"by all samples, got {tensor!r}"
         )
-    record(Assignment(), (variable, tensor), {}, KerasTensor(tensor.shape, lead=0))
+    record(Assignment(), (variable, tensor), {}, KerasTensor(tensor.shape, rows_per_sample=0))
     return tensor
 
 

@@ -41,9 +41,8 @@ class KerasTensor(Listed, ArrayMethods):
         ragged: only False.
         record_history: accepted, as Keras has it.
         name: None makes one.
-        lead: how many lines of a sample one step along the first axis of `shape` is worth: 1 if
-            that is the batch axis, m if the batch and an axis of size m have been made one, 0 if
-            the tensor has no batch axis.
+        rows_per_sample: how many steps along the batch axis make one sample: 1, or m if the batch
+            axis and an axis of size m have been merged; 0 if the tensor has no batch axis.
         batch_axis: which axis is the batch axis, if there is one; after `transpose` and `stack`
             that may be another one than the first.
 
@@ -51,7 +50,9 @@ class KerasTensor(Listed, ArrayMethods):
         ValueError: `sparse` or `ragged` is true.
     """
 
-    _inner: tuple[str, ...] = ("batch_axis", "lead", "like", "node", "sample_shape", "tensor_index")
+    _inner: tuple[str, ...] = (
+        "batch_axis", "like", "node", "rows_per_sample", "sample_shape", "tensor_index"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class KerasTensor(Listed, ArrayMethods):
         record_history: bool = True,
         name: str | None = None,
         *,
-        lead: int = 1,
+        rows_per_sample: int = 1,
         batch_axis: int = 0,
     ) -> None:
         del record_history
@@ -73,7 +74,7 @@ class KerasTensor(Listed, ArrayMethods):
         self.dtype = str(dtype)
         self.name = name if name is not None else f"keras_tensor_{next(_serials)}"
         self.sparse = self.ragged = False
-        self.lead = lead if self.shape else 0
+        self.rows_per_sample = rows_per_sample if self.shape else 0
         self.batch_axis = batch_axis
         self.node: Node | None = None
         self.tensor_index = 0
@@ -96,10 +97,10 @@ class KerasTensor(Listed, ArrayMethods):
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """The shape of the value that a program has for it: of a sample, or of all of it."""
-        if not self.lead:
+        if not self.rows_per_sample:
             sizes = self.shape
-        elif self.lead > 1:
-            sizes = (self.lead, *self.shape[1:])
+        elif self.rows_per_sample > 1:
+            sizes = (self.rows_per_sample, *self.shape[1:])
         else:
             sizes = self.shape[: self.batch_axis] + self.shape[self.batch_axis + 1 :]
         if None in sizes:
@@ -120,7 +121,9 @@ class KerasTensor(Listed, ArrayMethods):
         """
         shape = self.shape if shape is None else shape
         dtype = self.dtype if dtype is None else dtype
-        return KerasTensor(shape, dtype, lead=self.lead, batch_axis=self.batch_axis)
+        return KerasTensor(
+            shape, dtype, rows_per_sample=self.rows_per_sample, batch_axis=self.batch_axis
+        )
 
     @property
     def _keras_history(self) -> History:
@@ -151,12 +154,12 @@ class KerasTensor(Listed, ArrayMethods):
         raise symbolic_error(_NO_NUMBER, "an index of that kind is for cdl.ops.take")
 
     def __len__(self) -> int:
-        if self.lead or not self.shape or self.shape[0] is None:
+        if self.rows_per_sample or not self.shape or self.shape[0] is None:
             raise symbolic_error("a symbolic tensor has no len()", "take a mean, or np.shape(x)[0]")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
-        if self.lead or not self.shape or self.shape[0] is None:
+        if self.rows_per_sample or not self.shape or self.shape[0] is None:
             raise symbolic_error("a symbolic tensor cannot be iterated over", "use cdl.ops.unstack")
         return (self[i] for i in range(self.shape[0]))  # type: ignore[index]
 

@@ -54,9 +54,9 @@ class LoweredTensor(ArrayMethods):
         return self.spec.dtype
 
     @property
-    def lead(self) -> int:
+    def rows_per_sample(self) -> int:
         """See `KerasTensor`."""
-        return self.spec.lead
+        return self.spec.rows_per_sample
 
     @property
     def batch_axis(self) -> int:

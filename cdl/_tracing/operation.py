@@ -271,7 +271,7 @@ def _refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def _spec_of(leaf: Any) -> Any:
     """A weight as what it is in traced code: a tensor that all samples share."""
-    return KerasTensor(leaf.shape, lead=0) if isinstance(leaf, Variable) else leaf
+    return KerasTensor(leaf.shape, rows_per_sample=0) if isinstance(leaf, Variable) else leaf
 
 
 def _has_terms(*structures: Any) -> bool:
@@ -298,7 +298,7 @@ def appended(
     def term(leaf: Any) -> Any:
         if not isinstance(leaf, Variable):
             return leaf
-        return LoweredTensor(program.param(leaf), KerasTensor(leaf.shape, lead=0), leaf)
+        return LoweredTensor(program.param(leaf), KerasTensor(leaf.shape, rows_per_sample=0), leaf)
 
     args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
     with appending_to(program):
@@ -320,9 +320,9 @@ def _finished(program: Program, row: OpDef, spec: Any, result: Any) -> Any:
         value = program.constant(np.broadcast_to(np.asarray(result, np.float32), spec.sample_shape))
     else:
         value = result.value if isinstance(result, LoweredTensor) else result
-    if value.shared and spec.lead:
-        value = program.spread(value)
-    if value.shape != spec.sample_shape or value.shared == bool(spec.lead):
+    if value.shared and spec.rows_per_sample:
+        value = program.broadcast_batch(value)
+    if value.shape != spec.sample_shape or value.shared == bool(spec.rows_per_sample):
         raise RuntimeError(
             f"{row.name}: the result must have the shape of {spec!r}, got {value.shape} in the "
             "program; this is a fault of cdl"

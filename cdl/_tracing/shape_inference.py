@@ -85,13 +85,13 @@ def _spec_of(leaf: Any) -> Any:
 def _others(tensor: KerasTensor) -> tuple[int | None, ...]:
     """The sizes of all axes but that of the samples."""
     at = tensor.batch_axis
-    return tensor.shape[:at] + tensor.shape[at + 1 :] if tensor.lead else tensor.shape
+    return tensor.shape[:at] + tensor.shape[at + 1 :] if tensor.rows_per_sample else tensor.shape
 
 
 def _batch_of(tensors: list[KerasTensor]) -> int | None:
     """The number of samples, if the tensors have a fixed one."""
-    sizes = [(t.shape[t.batch_axis], t.lead) for t in tensors if t.lead]
-    found = {n // lead for n, lead in sizes if n is not None}
+    sizes = [(t.shape[t.batch_axis], t.rows_per_sample) for t in tensors if t.rows_per_sample]
+    found = {n // rows_per_sample for n, rows_per_sample in sizes if n is not None}
     return found.pop() if len(found) == 1 else None
 
 
@@ -101,8 +101,8 @@ def _tried(row: OpDef, args: Any, kwargs: Any, rows: int, others: int) -> Any:
     def ones(leaf: Any) -> Any:
         if isinstance(leaf, KerasTensor):
             sizes = [others if n is None else n for n in leaf.shape]
-            if leaf.lead:
-                sizes[leaf.batch_axis] = rows * leaf.lead
+            if leaf.rows_per_sample:
+                sizes[leaf.batch_axis] = rows * leaf.rows_per_sample
             one = _ONES.get(leaf.dtype)
             return np.broadcast_to(np.zeros((), leaf.dtype) if one is None else one, sizes)
         if isinstance(leaf, Variable):
@@ -157,20 +157,20 @@ def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None) -> Any:
         raise symbolic_error(
             f"{row.name}: the number of axes depends on the number of samples", "keep them apart"
         )
-    lead, at, sizes = 0, 0, list(shapes[0])
+    rows_per_sample, at, sizes = 0, 0, list(shapes[0])
     for axis, (two, three) in enumerate(zip(shapes[0], shapes[1], strict=True)):
         if two == three:
             continue
-        if lead or 2 * three != 3 * two or (axis and two != 2):
+        if rows_per_sample or 2 * three != 3 * two or (axis and two != 2):
             raise symbolic_error(
                 f"{row.name}: the samples must stay along one axis, got results of shape "
                 f"{shapes[0]} for 2 samples and {shapes[1]} for 3",
                 "work on each sample, sum over them, or compare samples in a loss given to "
                 "compile() or in a compute_loss that reads no weights, which see whole batches",
             )
-        lead, at = two // 2, axis
-        sizes[axis] = None if batch is None else batch * lead
+        rows_per_sample, at = two // 2, axis
+        sizes[axis] = None if batch is None else batch * rows_per_sample
     for axis in range(len(sizes)):
         if len(shapes) > 2 and shapes[0][axis] != shapes[2][axis]:
             sizes[axis] = None
-    return KerasTensor(sizes, first.dtype.name, lead=lead, batch_axis=at)
+    return KerasTensor(sizes, first.dtype.name, rows_per_sample=rows_per_sample, batch_axis=at)

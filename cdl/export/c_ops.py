@@ -138,8 +138,8 @@ def _product(text: "Text", i: "Instruction") -> None:
     sizes = (p.m * p.k * p.many[0], p.k * p.n * p.many[1])
     steps = [f"({many}) * (i / {p.m})" for many in sizes]
     row, y = f"(i % {p.m})", text.ref(i.outputs[0])
-    left = f"j * {p.m} + {row}" if p.turned[0] else f"{row} * {p.k} + j"
-    right = f"c * {p.k} + j" if p.turned[1] else f"j * {p.n} + c"
+    left = f"j * {p.m} + {row}" if p.transposed[0] else f"{row} * {p.k} + j"
+    right = f"c * {p.k} + j" if p.transposed[1] else f"j * {p.n} + c"
     text.write(f"for (i = 0; i < {p.batch * p.m}; i++) {{")
     text.write("    size_t c;")
     text.write(f"    for (c = 0; c < {p.n}; c++) {{")
@@ -357,7 +357,7 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "reshape": _same,
     "stop": _same,
     "fork": _same,
-    "spread": _same,
+    "broadcast_batch": _same,
     "param": _same,
     "constant": _same,
     "map": _map,

@@ -34,15 +34,15 @@ NOT_IN_PREDICT = frozenset(
         "probe",
         "signs",
         "tally",
-        "weigh",
+        "mask_weights",
     }
 )
 # Ops that give one of their inputs, perhaps in another shape, or the weight or numbers they have.
-SAME = frozenset(("reshape", "stop", "fork", "spread"))
+SAME = frozenset(("reshape", "stop", "fork", "broadcast_batch"))
 # Why the others cannot leave.
 REASONS = {
     "host": "it is Python code (a Lambda, or an activation of one's own)",
-    "over_rows": "it mixes the samples of a batch",
+    "batch_reduce": "it mixes the samples of a batch",
     "draw": "it draws random numbers",
 }
 
@@ -95,15 +95,15 @@ class Product:
         n: columns of b and y.
         batch: how many matrices y has.
         many: whether a, and b, have as many, or one.
-        turned: whether a, and b, lie transposed.
+        transposed: whether a, and b, lie transposed.
     """
 
     def __init__(self, i: Instruction) -> None:
         shapes = [v.shape if len(v.shape) > 1 else (1, *v.shape) for v in i.inputs]
-        self.turned = [bool(i.attributes[name]) for name in ("turned_a", "turned_b")]
+        self.transposed = [bool(i.attributes[name]) for name in ("transpose_a", "transpose_b")]
         (self.m, self.k), (_, self.n) = (
-            shape[-2:][::-1] if turned else shape[-2:]
-            for shape, turned in zip(shapes, self.turned, strict=True)
+            shape[-2:][::-1] if transposed else shape[-2:]
+            for shape, transposed in zip(shapes, self.transposed, strict=True)
         )
         counts = [math.prod(shape[:-2]) for shape in shapes]
         self.batch = math.prod(i.outputs[0].shape) // (self.m * self.n)

@@ -82,7 +82,7 @@ def _reshape(g: "Graph", i: "Instruction") -> str:
     return g.reshaped(g.ref(i.inputs[0]), y.shape, y.shared)
 
 
-def _spread(g: "Graph", i: "Instruction") -> str:
+def _broadcast_batch(g: "Graph", i: "Instruction") -> str:
     rows = g.node("Shape", g.first)
     rows = g.node("Slice", rows, g.constant([0], "int64"), g.constant([1], "int64"))
     sizes = g.node("Concat", rows, g.constant(i.outputs[0].shape, "int64"), axis=0)
@@ -203,15 +203,15 @@ def _product(g: "Graph", i: "Instruction") -> str:
     p = Product(i)
     sizes = ((p.m, p.k), (p.k, p.n))
     sides = []
-    for v, size, many, turned in zip(i.inputs, sizes, p.many, p.turned, strict=True):
-        lies = size[::-1] if turned else size
+    for v, size, many, transposed in zip(i.inputs, sizes, p.many, p.transposed, strict=True):
+        lies = size[::-1] if transposed else size
         shape = (p.batch if many else 1, *lies)
         side = g.reshaped(g.ref(v), shape, v.shared)
-        sides.append(_turned(g, side, len(shape) + (not v.shared)) if turned else side)
+        sides.append(_transposed(g, side, len(shape) + (not v.shared)) if transposed else side)
     return _out_of_blocks(g, i, g.node("MatMul", *sides))
 
 
-def _turned(g: "Graph", x: str, rank: int) -> str:
+def _transposed(g: "Graph", x: str, rank: int) -> str:
     order = [*range(rank - 2), rank - 1, rank - 2]
     return g.node("Transpose", x, perm=order)
 
@@ -319,7 +319,7 @@ ROWS: dict[str, Row] = {
     "reshape": _gives(_reshape),
     "stop": _same,
     "fork": _same,
-    "spread": _gives(_spread),
+    "broadcast_batch": _gives(_broadcast_batch),
     "param": _gives(_param),
     "constant": _gives(_constant),
     "map": _gives(_map),

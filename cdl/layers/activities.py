@@ -35,7 +35,7 @@ def penalized(owner: str, regularizer: Any, program: Program, y: Value) -> Value
 
     graph = trace(_of_a_sample, (regularizer, KerasTensor((None, *y.shape))), {}, program.training)
     penalty = graph.outputs
-    if not isinstance(penalty, KerasTensor) or penalty.shape or penalty.lead:
+    if not isinstance(penalty, KerasTensor) or penalty.shape or penalty.rows_per_sample:
         raise ValueError(
             f"{owner}: activity_regularizer must give a scalar that depends on the output, "
             f"got {penalty!r}"

@@ -107,7 +107,7 @@ def shapes_of(structure: Any) -> Any:
     """The shapes of arrays and tensors, batch axis first, nested as those are."""
 
     def shape(leaf: Any) -> Shape:
-        if isinstance(leaf, KerasTensor) and not leaf.lead:
+        if isinstance(leaf, KerasTensor) and not leaf.rows_per_sample:
             return (None, *leaf.shape[1:])
         if isinstance(leaf, (KerasTensor, Variable)):
             return leaf.shape

@@ -58,14 +58,16 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         check_positions(f"{type(layer).__name__} {layer.name!r}", args)
     else:
         args, kwargs = _by_name(layer, args, kwargs)
-    lead = _lead_of(layer, args, kwargs)
+    rows_per_sample = _rows_per_sample_of(layer, args, kwargs)
     with undone_on_failure(layer):
         prepare(layer, args, kwargs)
         outputs = layer._spec_of(*args, **kwargs)
-    if lead != 1 and not is_scripted(type(layer)):
+    if rows_per_sample != 1 and not is_scripted(type(layer)):
         given = args[0] if args else next(iter(kwargs.values()))
-        first = () if lead else (getattr(given, "shape", None) or np.shape(given))[:1]
-        outputs = KerasTensor((*first, *outputs.shape[len(first) :]), outputs.dtype, lead=lead)
+        first = () if rows_per_sample else (getattr(given, "shape", None) or np.shape(given))[:1]
+        outputs = KerasTensor(
+            (*first, *outputs.shape[len(first) :]), outputs.dtype, rows_per_sample=rows_per_sample
+        )
     return graphs.record(layer, args, kwargs, outputs)
 
 
@@ -108,24 +110,24 @@ def _by_name(
     return (inputs,), given
 
 
-def _lead_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+def _rows_per_sample_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     """How many lines of a sample one step along the first axis of the inputs is; 0 for arrays.
 
     Raises:
         ValueError: the layer needs each sample as a whole, as the first axis of its inputs.
     """
     tensors = graphs.tensors_in((args, kwargs))
-    lead = tensors[0].lead if tensors else 0
+    rows_per_sample = tensors[0].rows_per_sample if tensors else 0
     if is_scripted(type(layer)):  # what it calls tells
-        return lead
+        return rows_per_sample
     by_lines = layer.by_lines and layer.activity_regularizer is None
-    wrong = [t for t in tensors if t.batch_axis or not (t.lead == 1 or by_lines)]
+    wrong = [t for t in tensors if t.batch_axis or not (t.rows_per_sample == 1 or by_lines)]
     if wrong or not (tensors or by_lines):
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r}: inputs must have the samples as their first "
             f"axis, got {wrong[0] if wrong else 'an array in code that is traced'}"
         )
-    return lead
+    return rows_per_sample
 
 
 def prepare(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -64,7 +64,11 @@ def specs_of(arguments: Any) -> Any:
 def _spec(leaf: Any) -> Any:
     if not masks.is_value(leaf):
         return leaf
-    return KerasTensor(leaf.shape, lead=0) if leaf.shared else KerasTensor((None, *leaf.shape))
+    return (
+        KerasTensor(leaf.shape, rows_per_sample=0)
+        if leaf.shared
+        else KerasTensor((None, *leaf.shape))
+    )
 
 
 def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:

@@ -107,7 +107,7 @@ class CompiledLoss(Loss):
             raise ValueError(
                 f"{type(self).__name__}: axis must be the last one in training, got {self.axis}"
             )
-        weight = self._weigh(program, target, prediction, weight, mask)
+        weight = self._mask_weights(program, target, prediction, weight, mask)
         target, prediction = self.operands(program, target, prediction)
         reduction = "sum" if self.reduction == "sum" else "mean"
         return program.loss(
@@ -143,7 +143,7 @@ class CompiledLoss(Loss):
             )
         return place
 
-    def _weigh(
+    def _mask_weights(
         self,
         program: Program,
         target: Value,
@@ -163,7 +163,7 @@ class CompiledLoss(Loss):
         shape = (*self.lines(prediction.shape), 1)
         reads = sum(given)
         return program.emit(
-            "weigh", tuple(given.values()), shape, reads=reads, ignored=ignored, mean=mean
+            "mask_weights", tuple(given.values()), shape, reads=reads, ignored=ignored, mean=mean
         )
 
 

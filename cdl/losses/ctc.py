@@ -103,7 +103,7 @@ class CTC(CompiledLoss):
         if mask is not None:
             raise ValueError("CTC: the model's output must have no mask: all its steps count")
         if self.reduction == "mean_with_sample_weight" and weight is not None:
-            weight = program.emit("weigh", (weight,), (1,), reads=1.0, ignored=0.0, mean=2.0)
+            weight = program.emit("mask_weights", (weight,), (1,), reads=1.0, ignored=0.0, mean=2.0)
         inputs = (prediction, target) if weight is None else (prediction, target, weight)
         reduction = 1.0 if self.reduction == "sum" else 0.0
         return program.score("ctc", inputs, scale=float(scale), reduction=reduction)

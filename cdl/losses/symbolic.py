@@ -40,7 +40,8 @@ class LinesOf:
             program.constant(x) if isinstance(x, np.ndarray) else x for x in (target, prediction)
         )
         if not (target.shared and prediction.shared):
-            target, prediction = program.spread(target), program.spread(prediction)
+            target = program.broadcast_batch(target)
+            prediction = program.broadcast_batch(prediction)
         loss, row, width = self.loss, self.loss.row, prediction.shape[-1]
         if row in _DENSE:
             row = _DENSE[row]
@@ -83,7 +84,7 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
             f"{type(loss).__name__}: y_true must have shape {shape} to fit the predictions, got "
             f"{y.shape}"
         )
-    result = KerasTensor(p.shape[:-1], lead=p.lead)
+    result = KerasTensor(p.shape[:-1], rows_per_sample=p.rows_per_sample)
     return graph.record(LinesOf(loss), (y, p), {}, result)
 
 

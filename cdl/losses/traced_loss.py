@@ -45,7 +45,7 @@ class TracedLoss(Loss):
         """The shape of a sample's losses."""
         del shape
         result = self.graph.outputs
-        return result.sample_shape if result.lead else ()
+        return result.sample_shape if result.rows_per_sample else ()
 
     def lower(
         self,
@@ -62,7 +62,8 @@ class TracedLoss(Loss):
             target = program.emit("reshape", (target,), wanted)
         values = self.graph.lower(program, [target, prediction])
         if values.shared and (weight is not None or mask is not None):
-            values, mask = program.spread(values), None  # each sample weighs the one number
+            values = program.broadcast_batch(values)  # each sample weighs the one number
+            mask = None
         if mask is not None and mask.shape[:-1] != values.shape[: len(mask.shape) - 1]:
             raise ValueError(
                 f"{self.name}: the loss must be one for each of {mask.shape[:-1]} steps, since the "
@@ -77,7 +78,7 @@ class TracedLoss(Loss):
             mean = 2.0 if by_weight else 1.0 if self.reduction in MEANS else 0.0
             shape = next(value.shape for value in (mask, weight) if value is not None)
             weight = program.emit(
-                "weigh", tuple(read.values()), shape, reads=sum(read), ignored=0.0, mean=mean
+                "mask_weights", tuple(read.values()), shape, reads=sum(read), ignored=0.0, mean=mean
             )
         reduction = "sum" if self.reduction == "sum" else "mean"
         return program.objective(values, weight, scale, reduction)

@@ -55,7 +55,7 @@ class Scoring(_Shown):
             return prediction
         metric, row = self.metric, _DENSE.get(self.metric.row)
         if not isinstance(target, type(prediction)):
-            target = program.spread(program.constant(target))
+            target = program.broadcast_batch(program.constant(target))
         wanted = prediction.shape
         if row is not None:
             wanted = (*prediction.shape[:-1], 1)
@@ -79,7 +79,7 @@ def score(metric: Any, y_true: Any, y_pred: KerasTensor, sample_weight: Any) -> 
         TypeError: this is not within code that is traced, or a metric that cannot be had there.
     """
     known = metric.wants == "values" or metric.row in _DENSE
-    if graph.current_scope() is None or not known or y_pred.lead != 1:
+    if graph.current_scope() is None or not known or y_pred.rows_per_sample != 1:
         raise symbolic_error(
             f"{metric.name}: a {type(metric).__name__} cannot be shown symbolic values here",
             "show it arrays, or use a metric of one value a sample, such as Mean",

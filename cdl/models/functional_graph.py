@@ -162,8 +162,8 @@ class FunctionalGraph(Layer):
 
     def _packed_outputs(self, outputs: list[Any]) -> Any:
         for i, tensor in enumerate(tree.flatten(self._outputs_struct)):
-            lead = getattr(tensor, "lead", 0)  # above 1: samples and another axis made one
-            if lead > 1 and isinstance(outputs[i], np.ndarray):
+            rows_per_sample = getattr(tensor, "rows_per_sample", 0)
+            if rows_per_sample > 1 and isinstance(outputs[i], np.ndarray):
                 outputs[i] = outputs[i].reshape(-1, *tensor.shape[1:])
         if isinstance(self._outputs_struct, KerasTensor):
             return outputs[0]
@@ -243,10 +243,10 @@ class FunctionalGraph(Layer):
         if is_scripted(type(self)) or self._model_graph is None:
             return super().compute_output_spec(*args, **kwargs)
         given = graphs.tensors_in((args, kwargs))
-        rows = given[0].shape[:1] if given and given[0].lead == 1 else (None,)
+        rows = given[0].shape[:1] if given and given[0].rows_per_sample == 1 else (None,)
 
         def like(t: KerasTensor) -> KerasTensor:
-            return t.like((*rows, *t.shape[1:]) if t.lead == 1 else None)
+            return t.like((*rows, *t.shape[1:]) if t.rows_per_sample == 1 else None)
 
         spec = tree.map_structure(like, self._outputs_struct)
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec

@@ -110,8 +110,8 @@ def _by_name(row: OpDef, node: Node) -> dict[str, Any]:
 
 def _as_size(node: Node) -> Callable[[Any], Any]:
     """How the number of samples is written: as it is, if the inputs have a fixed one; else None."""
-    sizes = [(t.shape[t.batch_axis], t.lead) for t in node.inputs if t.lead]
-    fixed = [n // lead for n, lead in sizes if n is not None]
+    sizes = [(t.shape[t.batch_axis], t.rows_per_sample) for t in node.inputs if t.rows_per_sample]
+    fixed = [n // rows_per_sample for n, rows_per_sample in sizes if n is not None]
 
     def write(leaf: Any) -> Any:
         if not isinstance(leaf, SymbolicBatch):

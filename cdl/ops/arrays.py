@@ -31,7 +31,7 @@ def shape_of(x: Any) -> tuple[Any, ...]:
     """The shape of a tensor of any kind, None for sizes that are not known and for the samples."""
     if not hasattr(x, "shape"):
         return np.shape(x)
-    if not getattr(x, "lead", 0):
+    if not getattr(x, "rows_per_sample", 0):
         return tuple(x.shape)
     return (*x.shape[: x.batch_axis], None, *x.shape[x.batch_axis + 1 :])
 
@@ -88,10 +88,10 @@ def sizes_for(x: Any, shape: Any) -> Any:
         return shape
     tensor = x.spec if isinstance(x, LoweredTensor) else x
     first = shape[0]
-    if isinstance(tensor, KerasTensor) and tensor.lead and not tensor.batch_axis:
+    if isinstance(tensor, KerasTensor) and tensor.rows_per_sample and not tensor.batch_axis:
         known = tensor.shape[0]
         if first is None or (isinstance(first, int) and first == known):
-            first = SymbolicBatch(1 if first is None else tensor.lead)
+            first = SymbolicBatch(1 if first is None else tensor.rows_per_sample)
     elif first is None and graph.current_scope() is not None:
         first = SymbolicBatch()
     return (first, *shape[1:])
@@ -99,7 +99,7 @@ def sizes_for(x: Any, shape: Any) -> Any:
 
 def along_samples(x: Any, axis: Any) -> bool:
     """Whether one of the axes of a symbolic tensor is that of the samples; None is all axes."""
-    return bool(getattr(x, "lead", 0)) and x.batch_axis in axes_of(axis, len(x.shape))
+    return bool(getattr(x, "rows_per_sample", 0)) and x.batch_axis in axes_of(axis, len(x.shape))
 
 
 def samples_apart(x: Any, axis: Any) -> str:

@@ -60,7 +60,7 @@ def one_hot_lines(program: Program, x: Any, n: int) -> LoweredTensor:
     y = program.emit("encode", (value,), (*value.shape, n), one_hot=1.0, counts=0.0)
     if isinstance(x, LoweredTensor):
         return LoweredTensor(y, x.spec.like((*x.shape, n)))
-    return LoweredTensor(y, KerasTensor(y.shape, lead=0))
+    return LoweredTensor(y, KerasTensor(y.shape, rows_per_sample=0))
 
 
 def repeated(program: Program, value: Value, axis: int, count: int) -> Value:
@@ -82,9 +82,9 @@ def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
         a = _without(program, a, x2.batch_axis - m + n, n)
     if not a.shared:
         b = _without(program, b, x1.batch_axis - n + m, m)
-    if getattr(x1, "lead", 0) == 1 and 0 < x1.batch_axis == n - 2 and m > 2:
+    if getattr(x1, "rows_per_sample", 0) == 1 and 0 < x1.batch_axis == n - 2 and m > 2:
         a = emit.reshape(program, a, (*a.shape[:-1], 1, a.shape[-1]))  # a sample is a row
-    if m == 1 or (getattr(x2, "lead", 0) == 1 and x2.batch_axis == m - 1):  # or a column
+    if m == 1 or (getattr(x2, "rows_per_sample", 0) == 1 and x2.batch_axis == m - 1):  # or a column
         b = emit.reshape(program, b, (*b.shape, 1))
     return emit.reshape(program, emit.product(program, a, b), spec.sample_shape)
 

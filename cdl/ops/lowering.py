@@ -29,8 +29,8 @@ def value_of(program: Program, operand: Any) -> Value:
     if isinstance(operand, LoweredTensor):
         return operand.value
     if isinstance(operand, SymbolicBatch):
-        one = program.spread(program.constant(np.float32(operand.times)))
-        return program.over_rows(one, "sum")
+        one = program.broadcast_batch(program.constant(np.float32(operand.times)))
+        return program.batch_reduce(one, "sum")
     return program.constant(np.asarray(operand, np.float32))
 
 
@@ -43,14 +43,14 @@ def broadcast(program: Program, spec: KerasTensor, operand: Any) -> Value:
         operand: a term, an array or a number.
     """
     shape, value = spec.sample_shape, value_of(program, operand)
-    if value.shared and spec.lead == 1:
+    if value.shared and spec.rows_per_sample == 1:
         at = spec.batch_axis - (len(spec.shape) - len(value.shape))
         if at >= 0:  # an axis of 1 along the samples
             value = ir_emit.reshape(program, value, value.shape[:at] + value.shape[at + 1 :])
-    if value.shared and spec.lead:
+    if value.shared and spec.rows_per_sample:
         if value.shape != shape[len(shape) - len(value.shape) :]:
             value = ir_emit.broadcast(program, value, shape)
-        value = program.spread(value)  # as it is, a bias is told from other sums
+        value = program.broadcast_batch(value)  # as it is, a bias is told from other sums
     return ir_emit.broadcast(program, value, shape)
 
 
@@ -114,13 +114,15 @@ def as_shape(program: Program, spec: KerasTensor, x: Any, *_: Any) -> Value:
 def sample_axis(x: Any, axis: int) -> int:
     """The axis of the value that an axis of a term, not that of the samples, is."""
     axis %= len(x.shape)
-    return axis - (getattr(x, "lead", 0) == 1 and axis > x.batch_axis)
+    return axis - (getattr(x, "rows_per_sample", 0) == 1 and axis > x.batch_axis)
 
 
 def moved(program: Program, x: Any, order: Iterable[int]) -> Value:
     """The axes of a term in another order."""
     return permute(
-        program, x.value, [sample_axis(x, a) for a in order if x.lead != 1 or a != x.batch_axis]
+        program,
+        x.value,
+        [sample_axis(x, a) for a in order if x.rows_per_sample != 1 or a != x.batch_axis],
     )
 
 
@@ -151,13 +153,13 @@ def reduction(kind: str, of_truths: bool = False) -> Callable[..., Value]:
         value = value_of(program, x)
         if of_truths:
             value = program.map(apply("not_equal", argument(0), 0.0), [value])
-        lead = getattr(x, "lead", 0)
-        axes = axes_of(axis, len(value.shape) + (lead == 1))
-        own = [sample_axis(x, a) for a in axes if lead != 1 or a != x.batch_axis]
+        rows_per_sample = getattr(x, "rows_per_sample", 0)
+        axes = axes_of(axis, len(value.shape) + (rows_per_sample == 1))
+        own = [sample_axis(x, a) for a in axes if rows_per_sample != 1 or a != x.batch_axis]
         if own:
             value = ir_emit.reduce(program, kind, value, own)
         if along_samples(x, axis):
-            value = program.over_rows(value, kind)
+            value = program.batch_reduce(value, kind)
         return ir_emit.reshape(program, value, spec.sample_shape)
 
     return lower

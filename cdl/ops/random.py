@@ -26,9 +26,9 @@ def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> LoweredTensor:
     fixed = isinstance(seed, (int, np.integer))
     start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**32
     own = 1 if fixed else program.draw_of(seed)
-    shared = not spec.lead
+    shared = not spec.rows_per_sample
     shape = spec.sample_shape
-    y = emit.draw(program, kind, shape, start, own=own, fixed=fixed, shared=shared)
+    y = emit.draw(program, kind, shape, start, user_draw=own, fixed=fixed, shared=shared)
     return LoweredTensor(y, spec)
 
 

@@ -65,7 +65,7 @@ class WholeBatches:
         return gradient
 
     def _follow(self, y_shape: Sequence[int], p_shape: Sequence[int]) -> Vjp | None:
-        specs = tuple(KerasTensor(shape, lead=0) for shape in (y_shape, p_shape))
+        specs = tuple(KerasTensor(shape, rows_per_sample=0) for shape in (y_shape, p_shape))
         graph, _ = attempt(graphs.trace, self._loss.call, specs, {}, True)
         if graph is None or graph.losses:
             return None
@@ -76,8 +76,8 @@ def _gradients_of(graph: graphs.Graph, shapes: list[tuple[int, ...]]) -> Vjp:
     """The gradients of a function of whole batches, each of which is the one sample of an input."""
 
     def append(program: Program, values: list[Value]) -> Value:
-        whole = [program.over_rows(value, "sum") for value in values]  # of the one sample
-        return program.spread(graph.lower(program, whole))
+        whole = [program.batch_reduce(value, "sum") for value in values]  # of the one sample
+        return program.broadcast_batch(graph.lower(program, whole))
 
     return Vjp(append, shapes)
 
@@ -131,7 +131,8 @@ class WholeLoss:
         return float(value[0]), {p.number: s[0] for p, s in pairs if p.is_output}
 
     def _follow(self, shapes: tuple[tuple[int, ...], ...]) -> Vjp:
-        model, specs = self._model(), iter([KerasTensor(shape, lead=0) for shape in shapes])
+        model = self._model()
+        specs = iter([KerasTensor(shape, rows_per_sample=0) for shape in shapes])
         assert model is not None
         losses = Added([], [])
         parts = tree.map_structure(lambda leaf: None if leaf is None else next(specs), self._batch)

@@ -126,7 +126,7 @@ def traced_own_loss(
 
 def _like(value: Value) -> KerasTensor:
     if value.shared:
-        return KerasTensor(value.shape, lead=0)
+        return KerasTensor(value.shape, rows_per_sample=0)
     return KerasTensor((None, *value.shape))
 
 

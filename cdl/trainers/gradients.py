@@ -38,7 +38,7 @@ class Gradients:
         self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         rules = {
             "penalties": self._restraints.rules["penalties"],
-            "pulls": self._restraints.rules["pulls"],
+            "added_gradients": self._restraints.rules["added_gradients"],
             "gradient_accumulation_steps": _NEVER,
             "accumulators": self._sums,
         }

@@ -70,7 +70,7 @@ class HostFunctions:
     def losses_of(self, executor: Executor, rows: int, derivatives: bool) -> list[Array]:
         """Add up the losses of the batch that went forward; their gradients, if `derivatives`.
 
-        Gradients are in the order of what the program pulls.
+        Gradients are in the order of the program's `external_grads`.
         """
         if self._whole is not None:
             return self._of_whole(self._whole, executor, rows)
@@ -213,7 +213,7 @@ class WeightRules:
         self.after = _after(traced) if traced else None
         self.rules: dict[str, Any] = {"penalties": penalties}
         if training:
-            self.rules.update(constraints=limits, pulls=self._penalized)
+            self.rules.update(constraints=limits, added_gradients=self._penalized)
         self.in_python = training and bool(self._penalized or self._constrained)
 
     def _traced(self, variable: Variable) -> Graph | None:
@@ -235,10 +235,10 @@ class WeightRules:
     def before_step(self) -> float:
         """The same, and the core knows its derivatives for the coming step."""
         total = 0.0
-        for variable, pull in self._penalized.items():
+        for variable, added in self._penalized.items():
             value, derivative = regularizers.gradient(variable.regularizer, variable.numpy())
             total += value
-            pull.set(derivative)
+            added.set(derivative)
         return total
 
     def after_step(self) -> None:

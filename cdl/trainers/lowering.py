@@ -334,37 +334,37 @@ class _Step:
         """Those of `compile`, and what layers add."""
         for number in range(len(self._heads)):
             self._weight(number)
-        pulled = []
+        external_grads = []
         for i, (head, y) in enumerate(zip(self._heads, self._outputs, strict=True)):
             if head.loss is None:
                 continue
             if not losses.is_compiled(head.loss):
-                pulled.append(y)
+                external_grads.append(y)
                 continue
             scale, target = head.scale, self._target(i, head.loss.wants)
             if scale == 0.0:  # it is logged all the same
                 scale, y = 1.0, _stopped(self.program, y)
             loss = head.loss.lower(self.program, target, y, self._weight(i), scale, y.mask)
             self._keys[id(loss)] = i
-        self.program.pulled = pulled
+        self.program.external_grads = external_grads
         weights = self._model.trainable_variables
         self._penalized, self._untraced = _lower_penalties(self.program, weights)
 
     def has_loss(self) -> bool:
         """Whether there is something to learn from: a loss, or what layers add."""
         ops = [_core.OPS[each.op] for each in self.program.instructions]
-        return bool(self.program.pulled) or any(op.reports and op.gives_gradient for op in ops)
+        scored = any(op.reports and op.gives_gradient for op in ops)
+        return scored or bool(self.program.external_grads)
 
     def add_own_loss(self) -> bool:
         """The model's `compute_loss`; whether what layers add is part of it."""
-        ys = [
-            None if shape is None else self._inputs.get("y", i, shape)
-            for i, shape in enumerate(self._form.targets)
-        ]
-        weights = [
-            None if shape is None else self._inputs.get("weight", i, shape)
-            for i, shape in enumerate(self._form.weights)
-        ]
+        ys, weights = (
+            [
+                None if shape is None else self._inputs.get(kind, i, shape)
+                for i, shape in enumerate(shapes)
+            ]
+            for kind, shapes in (("y", self._form.targets), ("weight", self._form.weights))
+        )
         model, nest = self._model, self._form.nest
         batch: list[Any] = [model._packed_inputs(self._xs), None, None, None]
         batch[2] = model._packed_outputs(self._outputs)
@@ -385,10 +385,10 @@ class _Step:
             if self.program.instructions != before:  # layers add to the loss
                 raise
             self._whole = self._whole_loss(batch, error)
-            self.program.pulled = list(self._outputs)
+            self.program.external_grads = list(self._outputs)
             return False
         self._keys[id(loss)] = WHOLE
-        self.program.pulled = []
+        self.program.external_grads = []
         return asked
 
     def _whole_loss(self, batch: list[Any], error: TypeError) -> WholeLoss:
@@ -402,9 +402,8 @@ class _Step:
         places = inputs | {id(y): Place(True, i) for i, y in enumerate(self._outputs)}
         batch = tree.map_structure(lambda leaf: None if leaf is None else places[id(leaf)], batch)
         loss = WholeLoss(self._model, batch, self.program.training)
-        values = [
-            self._outputs if place.is_output else self._inputs.values for place in loss.places
-        ]
+        fed, given = self._inputs.values, self._outputs
+        values = [given if place.is_output else fed for place in loss.places]
         pairs = zip(loss.places, values, strict=True)
         try:
             loss.of([np.ones((2, *each[place.number].shape), np.float32) for place, each in pairs])
@@ -497,4 +496,5 @@ def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value
     """What a metric weighs lines by: the weights, and 0 for those that are masked."""
     if weight is None or mask is None:
         return weight if mask is None else mask
-    return program.emit("weigh", (weight, mask), mask.shape, (), reads=3.0, ignored=0.0, mean=0.0)
+    how = {"reads": 3.0, "ignored": 0.0, "mean": 0.0}
+    return program.emit("mask_weights", (weight, mask), mask.shape, (), **how)

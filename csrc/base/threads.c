@@ -102,17 +102,17 @@ bool cdl_threads_have_openmp(void) {
 #endif
 }
 
-static _Thread_local int own_limit;
+static _Thread_local int caller_limit;
 
-int cdl_threads_limit_own(int most) {
-    const int before = own_limit;
-    own_limit = most;
+int cdl_threads_limit_caller(int most) {
+    const int before = caller_limit;
+    caller_limit = most;
     return before;
 }
 
 int cdl_threads_available(void) {
     if (atomic_load(&forked)) return 1;
-    return own_limit > 0 && own_limit < limit ? own_limit : limit;
+    return caller_limit > 0 && caller_limit < limit ? caller_limit : limit;
 }
 
 int cdl_threads_now(int planned) {

@@ -34,7 +34,7 @@ const char *cdl_threads_reason(void);
 
 /* At most `most` for programs that the calling thread builds, 0 for no limit of its own: a pool of
  * workers shares the cores by giving each worker one. Returns the limit before. */
-int cdl_threads_limit_own(int most);
+int cdl_threads_limit_caller(int most);
 bool cdl_threads_have_openmp(void);
 
 /* Runs work(arg, team, thread) on up to `size` threads and returns when all have; denormals are

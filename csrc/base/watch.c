@@ -24,21 +24,21 @@ void cdl_watch_begin(struct cdl_watch *watch) {
 
 static bool is_due(struct cdl_watch *watch, double now) {
     if (watch->next == 0.0) watch->next = now + seconds_between;
-    return watch->ask && now >= watch->next;
+    return watch->poll && now >= watch->next;
 }
 
 /* The answer at the moment `now`, if it is time to ask. */
-static bool ask(struct cdl_watch *watch, double now) {
+static bool poll(struct cdl_watch *watch, double now) {
     if (!is_due(watch, now)) return false;
     cdl_region_leave();
-    const bool ends = watch->ask(watch->who);
+    const bool ends = watch->poll(watch->who);
     cdl_region_enter();
     watch->next = cdl_now() + seconds_between;
     return ends;
 }
 
 bool cdl_watch_stops(struct cdl_watch *watch, bool asks) {
-    if (asks && !cdl_watch_stopped(watch) && ask(watch, cdl_now())) cdl_watch_stop(watch);
+    if (asks && !cdl_watch_stopped(watch) && poll(watch, cdl_now())) cdl_watch_stop(watch);
     return cdl_watch_stopped(watch);
 }
 
@@ -54,5 +54,5 @@ bool cdl_watch_tick(struct cdl_watch *watch, double end, bool waits) {
 
 bool cdl_watch_answers(struct cdl_watch *watch, double end) {
     const double now = cdl_now();
-    return ask(watch, now) || now >= end;
+    return poll(watch, now) || now >= end;
 }

@@ -1,6 +1,6 @@
 /* watch.h - whether a run is to end before its time, as when somebody presses Ctrl-C.
  *
- * The caller says who knows (`ask`), which may cost a lock of its language's: so the thread that
+ * The caller says who knows (`poll`), which may cost a lock of its language's: so the thread that
  * called asks, no other, and some twenty times a second. It does so between pieces of work after
  * which nothing that outlives the run has changed, and the others read what it was told: all leave
  * their work, keep each other's time at barriers, and the run ends as if the batch had not begun.
@@ -13,10 +13,10 @@
 #include <stddef.h>
 
 /* Whether the run is to end. */
-typedef bool cdl_ask_fn(void *who);
+typedef bool cdl_poll_fn(void *who);
 
 struct cdl_watch {
-    cdl_ask_fn *ask; /* NULL: nobody knows, and no run ends early */
+    cdl_poll_fn *poll; /* NULL: nobody knows, and no run ends early */
     void *who;
     double next; /* when to ask, 0: unknown yet; and the rest by the calling thread alone: */
     size_t every, ticks; /* cdl_watch_tick looks at the clock in each `every`-th */

@@ -2,8 +2,8 @@
  *
  * Part of the ISA template. Rows are padded lines, or single columns (n == 1).
  */
-static void column_spread(size_t rows, size_t n, const float *x, size_t ldx, const float *mean,
-                          float *restrict s) {
+static void column_deviations(size_t rows, size_t n, const float *x, size_t ldx, const float *mean,
+                              float *restrict s) {
     const size_t width = cdl_padded(n);
     for (size_t j = 0; j < width; j++) s[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, x += ldx) {

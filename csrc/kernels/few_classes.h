@@ -1,7 +1,7 @@
 /* few_classes.h - softmax, its losses and accuracy where a row is no more than a line.
  *
  * Part of the ISA template. A reduction along a row of ten costs more than the arithmetic, so as
- * many rows as a register has floats are turned over, and class j of all of them is one register:
+ * many rows as a register has floats are transposed, and class j of all of them is one register:
  * no lane meets another, hence a row's result does not depend on the rows beside it. What is left
  * over by less than FEW_ROWS is done line by line; sums are taken in line_sum's order, so that a
  * row has the same probabilities either way.

@@ -47,10 +47,10 @@ static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t l
     gemm_lines(m, width, k, a, lda, b, width, init, ldi, c, ldc);
 }
 
-/* Each tile prefetches k lines of what lies between `ask` and `end`. */
-static void gemm_rows_asking(size_t m, size_t k, const float *a, size_t lda, const float *b,
-                             const float *init, size_t ldi, float *c, size_t ldc, const float *ask,
-                             const float *end) {
+/* Each tile prefetches k lines of what lies between `prefetch` and `end`. */
+static void gemm_rows_prefetch(size_t m, size_t k, const float *a, size_t lda, const float *b,
+                               const float *init, size_t ldi, float *c, size_t ldc,
+                               const float *prefetch, const float *end) {
     enum { NV = CDL_GEMM_NV, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
     const size_t tiles = (m + ROWS - 1) / ROWS;
     for (size_t j = 0; j < CDL_PANEL; j += NV * CDL_VLEN) {
@@ -61,14 +61,14 @@ static void gemm_rows_asking(size_t m, size_t k, const float *a, size_t lda, con
                                       b + j,       CDL_PANEL, init + i * ldi + j,
                                       ldi,         false,     c + i * ldc + j,
                                       ldc};
-            if (ask < end && mr == ROWS) {
-                tile(ROWS, NV, PLAIN, &p, ask);
-            } else if (ask < end && mr == ROWS - 1) {
-                tile(ROWS - 1, NV, PLAIN, &p, ask);
+            if (prefetch < end && mr == ROWS) {
+                tile(ROWS, NV, PLAIN, &p, prefetch);
+            } else if (prefetch < end && mr == ROWS - 1) {
+                tile(ROWS - 1, NV, PLAIN, &p, prefetch);
             } else {
                 tile_of(mr, NV, PLAIN, &p);
             }
-            ask += k * CDL_LINE;
+            prefetch += k * CDL_LINE;
         }
     }
 }
@@ -96,7 +96,7 @@ CDL_INLINE vf vf_short(size_t n, const float *x, const float *end) {
     return vf_load(few);
 }
 
-/* Rows no longer than a register, as many as it has lanes, turned over: one chain of sums a row. */
+/* Rows no longer than a register, as many as it has lanes, transposed: one chain of sums a row. */
 static void dot_short(size_t rows, size_t k, const float *a, size_t lda, const float *end,
                       const float *w, float bias, float *c) {
     vf v[CDL_VLEN], sum = vf_splat(bias);
@@ -139,7 +139,7 @@ static __attribute__((noinline)) void dot_four(size_t k, const float *const a[4]
     CDL_UNROLL for (size_t r = 0; r < 4; r++) sum[r] = part[r][0] + part[r][1];
 }
 
-/* Longer rows: their registers of sums turned over and added up, as vf_sum adds the lanes of one.
+/* Longer rows: their registers of sums transposed and added up, as vf_sum adds the lanes of one.
  */
 static void dot_long(size_t rows, size_t k, const float *a, size_t lda, const float *w,
                      const vf *rest, float bias, float *c) {
@@ -180,8 +180,8 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded
     }
 }
 
-/* One register of sums a row of w, as many rows as a register has lanes: turned over and added up
- * they are a register of c. w is read once a row of a, and turned over is n times less. */
+/* One register of sums a row of w, as many rows as a register has lanes: transposed and added up
+ * they are a register of c. w is read once a row of a, and transposed is n times less. */
 static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, const float *a,
                        size_t lda, const float *w, float *c, size_t ldc) {
     for (size_t r = 0; r < cdl_round_up(rows, CDL_LINE); r += CDL_VLEN) {

@@ -41,9 +41,10 @@ struct product {
 
 typedef vf tile_sums[CDL_GEMM_ROWS(1)][CDL_GEMM_NV];
 
-/* `ask`, unless it is NULL: a line of memory is prefetched at each step of k, from there on. */
+/* `prefetch`, unless it is NULL: a line of memory is prefetched at each step of k, from there on.
+ */
 CDL_INLINE void accumulate(const size_t mr, const size_t nv, const struct product *p, size_t k,
-                           const float *a, const float *b, const float *ask, tile_sums acc) {
+                           const float *a, const float *b, const float *prefetch, tile_sums acc) {
     for (size_t q = 0; q < k; q++) {
         vf row[CDL_GEMM_NV];
         CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(b + j * CDL_VLEN);
@@ -52,7 +53,7 @@ CDL_INLINE void accumulate(const size_t mr, const size_t nv, const struct produc
             CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] += s * row[j];
         }
         if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
-        if (ask) __builtin_prefetch(ask + q * CDL_LINE, 0, 2);
+        if (prefetch) __builtin_prefetch(prefetch + q * CDL_LINE, 0, 2);
         a += p->step_p;
         b += p->ldb;
     }
@@ -74,14 +75,14 @@ CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const struct p
 }
 
 CDL_INLINE void tile(const size_t mr, const size_t nv, const enum form form,
-                     const struct product *p, const float *ask) {
+                     const struct product *p, const float *prefetch) {
     tile_sums acc;
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
             form == PAIRS ? vf_splat(0) : vf_load(p->init + i * p->ldi + j * CDL_VLEN);
     }
     if (form == PLAIN)
-        accumulate(mr, nv, p, p->k, p->a, p->b, ask, acc);
+        accumulate(mr, nv, p, p->k, p->a, p->b, prefetch, acc);
     else
         accumulate_taps(mr, nv, p, acc);
     if (form == PLACES && p->cuts) {

@@ -7,8 +7,8 @@
  * float as there: 1 - 0.999f is not 0.001f but 1.3e-5 less, and the rate of Adam's first steps
  * shows it.
  *
- * Rows of csrc/ops/whole.c need all of a parameter to know how far to go: their update returns the
- * direction, not the weight.
+ * Rows of learn/tensorwise.c need all of a parameter to know how far to go: their update returns
+ * the direction, not the weight.
  */
 #ifndef CDL_KERNELS_OPTIMIZERS_H
 #define CDL_KERNELS_OPTIMIZERS_H
@@ -363,7 +363,7 @@ CDL_INLINE float adafactor_update(float w, float g, float *slot, const float *s)
     slot[0] = s[0] * slot[0] + s[1] * (g * g + s[2]);
     return (void)w, over_root_f(g, sqrtf(slot[0]));
 }
-/* The factors belong to rows and columns: whole.c does all of it. */
+/* The factors belong to rows and columns: tensorwise.c does all of it. */
 CDL_INLINE float adafactor_factored_update(float w, float g, float *slot, const float *s) {
     return (void)slot, (void)s, (void)g, w;
 }

@@ -24,26 +24,26 @@ typedef int32_t vi __attribute__((vector_size(CDL_VLEN * 4)));
 
 #if CDL_VLEN == 16
 #define VF_LANES ((vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
-#define VF_TURN8(V)                                                                                \
+#define VF_ROTATE8(V)                                                                              \
     __builtin_shufflevector(V, V, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
-#define VF_TURN4(V)                                                                                \
+#define VF_ROTATE4(V)                                                                              \
     __builtin_shufflevector(V, V, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3)
-#define VF_TURN2(V)                                                                                \
+#define VF_ROTATE2(V)                                                                              \
     __builtin_shufflevector(V, V, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1)
-#define VF_TURN1(V)                                                                                \
+#define VF_ROTATE1(V)                                                                              \
     __builtin_shufflevector(V, V, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0)
 #elif CDL_VLEN == 8
 #define VF_LANES ((vi){0, 1, 2, 3, 4, 5, 6, 7})
-#define VF_TURN8(V) (V)
-#define VF_TURN4(V) __builtin_shufflevector(V, V, 4, 5, 6, 7, 0, 1, 2, 3)
-#define VF_TURN2(V) __builtin_shufflevector(V, V, 2, 3, 4, 5, 6, 7, 0, 1)
-#define VF_TURN1(V) __builtin_shufflevector(V, V, 1, 2, 3, 4, 5, 6, 7, 0)
+#define VF_ROTATE8(V) (V)
+#define VF_ROTATE4(V) __builtin_shufflevector(V, V, 4, 5, 6, 7, 0, 1, 2, 3)
+#define VF_ROTATE2(V) __builtin_shufflevector(V, V, 2, 3, 4, 5, 6, 7, 0, 1)
+#define VF_ROTATE1(V) __builtin_shufflevector(V, V, 1, 2, 3, 4, 5, 6, 7, 0)
 #else
 #define VF_LANES ((vi){0, 1, 2, 3})
-#define VF_TURN8(V) (V)
-#define VF_TURN4(V) (V)
-#define VF_TURN2(V) __builtin_shufflevector(V, V, 2, 3, 0, 1)
-#define VF_TURN1(V) __builtin_shufflevector(V, V, 1, 2, 3, 0)
+#define VF_ROTATE8(V) (V)
+#define VF_ROTATE4(V) (V)
+#define VF_ROTATE2(V) __builtin_shufflevector(V, V, 2, 3, 0, 1)
+#define VF_ROTATE1(V) __builtin_shufflevector(V, V, 1, 2, 3, 0)
 #endif
 
 /* a where the mask's lane is -1, b where it is 0 (what comparisons of vectors give). */
@@ -61,22 +61,22 @@ static inline __attribute__((always_inline)) vi vf_below(size_t n, size_t from) 
 }
 
 static inline __attribute__((always_inline)) float vf_sum(vf v) {
-    if (CDL_VLEN > 8) v += VF_TURN8(v);
-    if (CDL_VLEN > 4) v += VF_TURN4(v);
-    v += VF_TURN2(v);
-    v += VF_TURN1(v);
+    if (CDL_VLEN > 8) v += VF_ROTATE8(v);
+    if (CDL_VLEN > 4) v += VF_ROTATE4(v);
+    v += VF_ROTATE2(v);
+    v += VF_ROTATE1(v);
     return v[0];
 }
 
 static inline __attribute__((always_inline)) float vf_top(vf v) {
-    if (CDL_VLEN > 8) v = vf_max(v, VF_TURN8(v));
-    if (CDL_VLEN > 4) v = vf_max(v, VF_TURN4(v));
-    v = vf_max(v, VF_TURN2(v));
-    v = vf_max(v, VF_TURN1(v));
+    if (CDL_VLEN > 8) v = vf_max(v, VF_ROTATE8(v));
+    if (CDL_VLEN > 4) v = vf_max(v, VF_ROTATE4(v));
+    v = vf_max(v, VF_ROTATE2(v));
+    v = vf_max(v, VF_ROTATE1(v));
     return v[0];
 }
 
-/* ---- a square of lanes turned over ------------------------------------------------------------
+/* ---- a square of lanes transposed ------------------------------------------------------------
  */
 
 /* Within each four lanes: a and b one by one (first or last two), or two by two; and of whole

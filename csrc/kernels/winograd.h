@@ -4,7 +4,7 @@
  * Part of the ISA template. d are numbers of an image, g weights: y = A' [(G g G') (B' d B)] A,
  * element by element within the brackets. Columns of each number go by registers.
  */
-CDL_INLINE void spread_four(const vf d[4], vf v[4]) { /* B' d */
+CDL_INLINE void transform_four(const vf d[4], vf v[4]) { /* B' d */
     v[0] = d[0] - d[2];
     v[1] = d[1] + d[2];
     v[2] = d[2] - d[1];
@@ -18,18 +18,18 @@ static void winograd_image(size_t n, const float *const d[16], float *v, size_t 
         CDL_UNROLL for (size_t x = 0; x < 4; x++) {
             vf column[4];
             CDL_UNROLL for (size_t y = 0; y < 4; y++) column[y] = vf_load(d[4 * y + x] + j);
-            spread_four(column, t[x]);
+            transform_four(column, t[x]);
         }
         CDL_UNROLL for (size_t y = 0; y < 4; y++) {
             vf row[4];
             CDL_UNROLL for (size_t x = 0; x < 4; x++) row[x] = t[x][y];
-            spread_four(row, rows[y]);
+            transform_four(row, rows[y]);
         }
         CDL_UNROLL for (size_t e = 0; e < 16; e++) vf_store(v + e * step + j, rows[e / 4][e % 4]);
     }
 }
 
-CDL_INLINE void spread_three(const vf g[3], vf u[4]) { /* G g */
+CDL_INLINE void transform_three(const vf g[3], vf u[4]) { /* G g */
     const vf half = vf_splat(0.5f), ends = g[0] + g[2];
     u[0] = g[0];
     u[1] = (ends + g[1]) * half;
@@ -43,12 +43,12 @@ CDL_INLINE void change_weights(const float *g, ptrdiff_t tap_step, float *u, siz
         vf column[3];
         CDL_UNROLL for (ptrdiff_t y = 0; y < 3; y++) column[y] =
             vf_load(g + (3 * y + x) * tap_step);
-        spread_three(column, t[x]);
+        transform_three(column, t[x]);
     }
     CDL_UNROLL for (size_t y = 0; y < 4; y++) {
         const vf row[3] = {t[0][y], t[1][y], t[2][y]};
         vf out[4];
-        spread_three(row, out);
+        transform_three(row, out);
         CDL_UNROLL for (size_t x = 0; x < 4; x++) vf_store(u + (4 * y + x) * step, out[x]);
     }
 }

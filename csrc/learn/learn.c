@@ -1,7 +1,7 @@
 /* learn.c - what happens between a gradient and the new weights, in Keras's order: penalty,
  * accumulation, clipping, weight decay, update, moving average, constraint. */
 #include "learn/learn.h"
-#include "learn/whole.h"
+#include "learn/tensorwise.h"
 
 #include <math.h>
 #include <string.h>
@@ -121,7 +121,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         return;
     }
     if (trained->penalty) penalize_block(trained, ctx, block, g);
-    if (trained->pull) kernels->add(n, trained->pull + offset, g);
+    if (trained->added_grad) kernels->add(n, trained->added_grad + offset, g);
     if (trained->gradient) {
         keep(trained, ctx, block, offset, g);
         return;
@@ -165,23 +165,23 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
     cdl_learn(trained, ctx, block, g);
 }
 
-bool cdl_learn_rests(const struct cdl_trained *trained, const struct cdl_context *ctx) {
+bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx) {
     const struct cdl_group *group = &ctx->optimizer.groups[trained->group];
     const bool plain = group->update == ctx->kernels->update[CDL_OPTIMIZER_sgd] ||
                        group->update == ctx->kernels->update[CDL_OPTIMIZER_adagrad];
     return plain && !trained->is_part && !trained->gradient && !trained->penalty &&
-           !trained->pull && !trained->accumulated && !trained->average && trained->decay == 0.0f &&
-           trained->constraint == CDL_FREE;
+           !trained->added_grad && !trained->accumulated && !trained->average &&
+           trained->decay == 0.0f && trained->constraint == CDL_FREE;
 }
 
 bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_step *step) {
-    const struct cdl_whole *whole = step->groups[trained->group].whole;
-    return (whole && whole->reach) || step->clip_norm > 0.0f || step->global_clip_norm > 0.0f ||
+    const struct cdl_tensorwise *rule = step->groups[trained->group].tensorwise;
+    return (rule && rule->reach) || step->clip_norm > 0.0f || step->global_clip_norm > 0.0f ||
            step->finite_only;
 }
 
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {
-    return step->groups[trained->group].whole || trained->constraint == CDL_NORM ||
+    return step->groups[trained->group].tensorwise || trained->constraint == CDL_NORM ||
            cdl_learn_asks_norms(trained, step);
 }
 
@@ -196,8 +196,8 @@ void cdl_learn_sum(const struct cdl_trained *trained, const struct cdl_context *
 }
 
 /* The direction goes where the gradient was. */
-static void turn(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
-                 size_t offset, size_t n, float *d) {
+static void to_direction(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
+                         size_t offset, size_t n, float *d) {
     struct cdl_squares *squares = &trained->squares[i];
     update(trained, ctx, offset, n, trained->gradient + offset, d);
     ctx->kernels->blend(n, 0.0f, d, trained->gradient + offset);
@@ -214,8 +214,8 @@ void cdl_learn_block(struct cdl_trained *trained, const struct cdl_context *ctx,
     if (ctx->optimizer.apply) {
         if (factor != 1.0f) ctx->kernels->scale(n, factor, gradient);
         prepare(trained, ctx, offset, n, gradient);
-        if (ctx->optimizer.groups[trained->group].whole) {
-            turn(trained, ctx, i, offset, n, g);
+        if (ctx->optimizer.groups[trained->group].tensorwise) {
+            to_direction(trained, ctx, i, offset, n, g);
             return;
         }
         update(trained, ctx, offset, n, gradient, trained->param->w + offset);
@@ -232,13 +232,13 @@ void cdl_learn_move(struct cdl_trained *trained, const struct cdl_context *ctx, 
     settle(trained, ctx, offset, n);
 }
 
-void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
-                     float *scratch) {
+void cdl_learn_tensor(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
+                      float *scratch) {
     const size_t n = cdl_param_floats(trained->param);
     if (ctx->optimizer.apply) {
         if (factor != 1.0f) ctx->kernels->scale(n, factor, trained->gradient);
         prepare(trained, ctx, 0, n, trained->gradient);
-        ctx->optimizer.groups[trained->group].whole->learn(trained, ctx, scratch);
+        ctx->optimizer.groups[trained->group].tensorwise->learn(trained, ctx, scratch);
     }
     settle(trained, ctx, 0, n);
 }

@@ -28,23 +28,23 @@ void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g);
 
 /* Whether a gradient of 0 would change nothing: then blocks that have one may be left out. */
-bool cdl_learn_rests(const struct cdl_trained *trained, const struct cdl_context *ctx);
+bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx);
 
 /* Whether the gradient of a parameter is kept, and whether sums of squares are. */
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
 bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_step *step);
 
 /* Second part, for kept gradients: block i learns from its gradient times `factor`. Where the step
- * has a reach (whole.h), the gradient becomes the direction, for which g has room, and the block
- * learns by cdl_learn_move when all blocks of the parameter have come so far. */
+ * has a reach (tensorwise.h), the gradient becomes the direction, for which g has room, and the
+ * block learns by cdl_learn_move when all blocks of the parameter have come so far. */
 void cdl_learn_block(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
                      float factor, float *g);
 void cdl_learn_move(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
                     float reach);
 
-/* The same at once for all of a parameter, whose optimizer asks for that (whole.h). */
-void cdl_learn_whole(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
-                     float *scratch);
+/* The same at once for all of a parameter, whose optimizer asks for that (tensorwise.h). */
+void cdl_learn_tensor(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
+                      float *scratch);
 
 /* Where kept gradients are accumulated, before the step: block i of their sum, which cdl_learn
  * leaves as it is since the step may still be void, becomes what was kept, or 0 once applied. */

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "learn/whole.h"
+#include "learn/tensorwise.h"
 
 /* What muon_step derives. */
 enum { MOMENTUM, NESTEROV, RATE, RMS_RATE, A, B, C, STEPS };
@@ -92,7 +92,7 @@ static void round_of(const struct cdl_context *ctx, struct rounds *r) {
 /* Between the parameter's layout and rows of X: d to x times `factor`, or x to d. */
 static void carry(const struct cdl_trained *trained, const struct rounds *r, float factor,
                   bool back) {
-    const bool turned = trained->height > trained->width;
+    const bool transposed = trained->height > trained->width;
     struct cdl_piece piece;
     for (size_t column = 0; column < trained->width; column += piece.live) {
         piece = cdl_piece_at(trained, 0, column);
@@ -100,7 +100,7 @@ static void carry(const struct cdl_trained *trained, const struct rounds *r, flo
             for (size_t j = 0; j < piece.live; j++) {
                 float *of_d = r->d + piece.offset + i * piece.ld + j;
                 float *of_x =
-                    turned ? r->x + (column + j) * r->ld + i : r->x + i * r->ld + column + j;
+                    transposed ? r->x + (column + j) * r->ld + i : r->x + i * r->ld + column + j;
                 if (back)
                     *of_d = *of_x;
                 else
@@ -132,5 +132,5 @@ static void learn(const struct cdl_trained *trained, const struct cdl_context *c
     kernels->add(n, r.d, trained->param->w);
 }
 
-const struct cdl_whole cdl_whole_muon = {
+const struct cdl_tensorwise cdl_tensorwise_muon = {
     .learn = learn, .scratch_floats = scratch_floats, .flops = flops};

@@ -14,7 +14,8 @@
  * has low = 0 and UnitNorm low = high = 1). */
 enum cdl_constraint { CDL_FREE, CDL_NON_NEGATIVE, CDL_NORM };
 
-/* Sums of squares over a block: of the gradient, of the weights, of the direction (whole.h). */
+/* Sums of squares over a block: of the gradient, of the weights, of the direction (tensorwise.h).
+ */
 struct cdl_squares {
     double g, w, d;
 };
@@ -24,10 +25,10 @@ struct cdl_trained {
     struct cdl_param *param;
     size_t outer, height, width; /* what it is: `outer` matrices; a vector is one row */
     float *slots[CDL_MAX_SLOTS];
-    int group;    /* of parameters that learn by the same row of the table of optimizers */
-    float l1, l2; /* penalty l1 sum |w| + l2 sum w w, part of the loss */
-    float *pull;  /* what is added to the gradient, or NULL: penalties computed elsewhere */
-    float decay;  /* weight decay, to be multiplied by the rate */
+    int group;         /* of parameters that learn by the same row of the table of optimizers */
+    float l1, l2;      /* penalty l1 sum |w| + l2 sum w w, part of the loss */
+    float *added_grad; /* what is added to the gradient, or NULL: penalties computed elsewhere */
+    float decay;       /* weight decay, to be multiplied by the rate */
     enum cdl_constraint constraint;
     float low, high, rate;
     float *average;     /* moving average of the weights, or NULL */
@@ -40,7 +41,7 @@ struct cdl_trained {
     struct cdl_trained *parts, *next;
     int users; /* how often instructions have it */
     bool is_part;
-    bool untaught; /* no instruction hands it a gradient: it learns from zeros */
+    bool gradientless; /* no instruction hands it a gradient: it learns from zeros */
 };
 
 /* What one step of the optimizer needs beside the gradients: by group, and for all parameters. */
@@ -48,7 +49,7 @@ enum { CDL_MAX_GROUPS = 2 };
 
 struct cdl_group {
     cdl_update_fn *update;
-    const struct cdl_whole *whole; /* or NULL: update is all */
+    const struct cdl_tensorwise *tensorwise; /* or NULL: update is all */
     float derived[CDL_MAX_DERIVED];
 };
 

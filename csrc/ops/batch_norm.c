@@ -23,7 +23,21 @@ enum { GAMMA, BETA, MEAN, VARIANCE, DEVIATION, RENORM_MEAN, RENORM_DEVIATION, N_
 /* params */
 
 /* Scratch: columns of statistics, then the sums of blocks of samples. */
-enum { MU, SPREAD, FACTOR, SHIFT, INVERSE, SUM_DY, SUM_PRODUCT, DX_A, DX_B, DX_C, R, D, N_COLUMNS };
+enum {
+    MU,
+    BATCH_VARIANCE,
+    FACTOR,
+    SHIFT,
+    INVERSE,
+    SUM_DY,
+    SUM_PRODUCT,
+    DX_A,
+    DX_B,
+    DX_C,
+    R,
+    D,
+    N_COLUMNS
+};
 
 static size_t column_floats(const struct cdl_node *node) {
     return cdl_round_up(node->in[0]->width, CDL_LINE);
@@ -140,7 +154,7 @@ static void sum_lines(const struct cdl_node *node, const struct cdl_context *ctx
     const float *from = x->data + run.first * x->ld;
     const size_t lines = run.last - run.first;
     if (mean)
-        ctx->kernels->column_spread(lines, x->width, from, x->ld, mean, sums);
+        ctx->kernels->column_deviations(lines, x->width, from, x->ld, mean, sums);
     else
         ctx->kernels->column_sums(lines, x->width, from, x->ld, sums);
 }
@@ -204,7 +218,7 @@ static void follow_batch(const struct cdl_node *node) {
         const float mean = column(node, MU)[j], deviation = 1.0f / column(node, INVERSE)[j];
         follow(param[MEAN], j, keep, mean);
         if (!renormalizes(node)) {
-            follow(param[VARIANCE], j, keep, column(node, SPREAD)[j]);
+            follow(param[VARIANCE], j, keep, column(node, BATCH_VARIANCE)[j]);
             continue;
         }
         follow(param[RENORM_MEAN], j, renorm, mean);
@@ -218,7 +232,7 @@ static void follow_batch(const struct cdl_node *node) {
 /* The first thread adds up what all have summed in the stage before. */
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    enum { SUMS, MEANS, SPREADS, MAP, APPLY };
+    enum { SUMS, MEANS, VARIANCES, MAP, APPLY };
     if (!uses_batch(node, ctx)) {
         if (ctx->stage == 0) apply(node, ctx, first, last);
         return;
@@ -230,13 +244,13 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     case MEANS:
         if (first == 0) add_blocks(node, ctx, 0, part_of(node, ctx), column(node, MU));
         break;
-    case SPREADS:
+    case VARIANCES:
         sum_blocks(node, ctx, first, last, column(node, MU));
         break;
     case MAP:
         if (first > 0) break;
-        add_blocks(node, ctx, 0, part_of(node, ctx), column(node, SPREAD));
-        set_map(node, column(node, MU), column(node, SPREAD));
+        add_blocks(node, ctx, 0, part_of(node, ctx), column(node, BATCH_VARIANCE));
+        set_map(node, column(node, MU), column(node, BATCH_VARIANCE));
         if (renormalizes(node)) renormalize(node);
         follow_batch(node);
         break;
@@ -330,6 +344,6 @@ const struct cdl_op cdl_op_batch_norm = {
     .forward_stages = 5,
     .backward = backward,
     .backward_stages = 3,
-    .follows = true,
+    .changes_params = true,
     .update = update,
 };

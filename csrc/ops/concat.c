@@ -90,5 +90,5 @@ const struct cdl_op cdl_op_concat = {
     .check = check,
     .forward = forward,
     .backward = backward,
-    .many = true,
+    .all_inputs = true,
 };

@@ -31,12 +31,12 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)x->lines * (double)x->width * (double)y->width;
 }
 
-/* backward(): a part of W turned over, or W's one column with pads. update(): a block, and copies.
+/* backward(): a part of W transposed, or W's one column with pads. update(): a block, and copies.
  */
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     if (!training) return 0;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t back = y->width == 1 ? cdl_padded(x->width) : cdl_turned_floats(y->width);
+    const size_t back = y->width == 1 ? cdl_padded(x->width) : cdl_transposed_floats(y->width);
     const size_t learn = CDL_THREAD_SCRATCH +
                          cdl_gradient_floats(node->param[KERNEL], rows * x->lines, x->ld, y->ld);
     return back > learn ? back : learn;
@@ -60,7 +60,8 @@ static void multiply(const struct cdl_node *node, const struct cdl_context *ctx,
     float *out = y->data + part.line * y->ld + part.column;
     const size_t rows = part.rows;
     if (y->width == 1) {
-        ctx->kernels->dot_rows(rows, x->width, from, x->ld, !x->far, w->w, b ? b->w[0] : 0.0f, out);
+        ctx->kernels->dot_rows(rows, x->width, from, x->ld, !x->uncached, w->w, b ? b->w[0] : 0.0f,
+                               out);
         if (activation != CDL_ACTIVATION_linear) {
             ctx->kernels->activation[activation](rows, 1, out, 1, out, 1, node->row_param);
         }
@@ -68,7 +69,7 @@ static void multiply(const struct cdl_node *node, const struct cdl_context *ctx,
     }
     const struct cdl_epilogue epilogue = {.activation = activation, .params = node->row_param};
     cdl_matmul(ctx, rows, x->width, part.columns, from, x->ld, w->w + part.column * w->rows,
-               b ? b->w + part.column : NULL, out, y->ld, &epilogue, x->far);
+               b ? b->w + part.column : NULL, out, y->ld, &epilogue, x->uncached);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -92,8 +93,8 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx, str
         ctx->kernels->dot_rows(rows, y->width, dz, y->ld, true, w, 0.0f, dx);
     } else if (y->width > 1) {
         cdl_matmul_transposed(ctx, rows, y->width, x->width, part.column, part.columns, dz, y->ld,
-                              w, dx, x->ld, &epilogue, cdl_few_rows(ctx->rows * x->lines, y->width),
-                              ctx->scratch);
+                              w, dx, x->ld, &epilogue,
+                              cdl_is_small_m(ctx->rows * x->lines, y->width), ctx->scratch);
         return;
     } else {
         memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));

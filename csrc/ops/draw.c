@@ -7,7 +7,7 @@
  */
 #include "ops/op.h"
 
-enum { KIND, SEED, SEED_HIGH, OWN, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
+enum { KIND, SEED, SEED_HIGH, USER_DRAW, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
 
 static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(!node->out[0]->is_int, "output: expected floats");

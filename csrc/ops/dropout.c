@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { RATE, SEED, SEED_HIGH, OWN }; /* attributes */
+enum { RATE, SEED, SEED_HIGH, USER_DRAW }; /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     const float rate = node->attribute[RATE];

@@ -185,11 +185,11 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
     const size_t n = size_of_row(node), limit = rows_of_table(node);
     const size_t low = share.first * CDL_PANEL / n, end = share.last * CDL_PANEL / n;
     const size_t high = share.last < cdl_blocks(node->param[TABLE]) ? end : limit;
-    const bool rests = cdl_learn_rests(node->trained[TABLE], ctx);
-    if (rests) mark(node, ctx, low, high);
+    const bool skips_zero = cdl_learn_skips_zero(node->trained[TABLE], ctx);
+    if (skips_zero) mark(node, ctx, low, high);
     add_share(node, ctx, low, high, node->scratch, n);
     for (size_t b = share.first; b < share.last; b++) {
-        if (!rests || marks_of(node)[b] != 0.0f) learn_block(node, ctx, b);
+        if (!skips_zero || marks_of(node)[b] != 0.0f) learn_block(node, ctx, b);
     }
 }
 
@@ -201,7 +201,7 @@ const struct cdl_op cdl_op_gather = {
     .update = update,
     .backward_stages = STAGES,
     .gives = gives,
-    .many = true,
+    .all_inputs = true,
     .mixes = true,
     .may_fault = true,
     .serves_inputs = true,

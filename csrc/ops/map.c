@@ -189,5 +189,5 @@ const struct cdl_op cdl_op_map = {
     .forward = forward,
     .backward = backward,
     .gives = gives,
-    .many = true,
+    .all_inputs = true,
 };

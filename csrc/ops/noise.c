@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { STDDEV, MULTIPLIES, SEED, SEED_HIGH, OWN }; /* attributes */
+enum { STDDEV, MULTIPLIES, SEED, SEED_HIGH, USER_DRAW }; /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(node->attribute[STDDEV] >= 0.0f, "stddev: expected at least 0");

@@ -57,8 +57,8 @@ struct cdl_tensor {
     size_t lines, width, ld;
     size_t row_floats; /* from a sample to the next: lines * ld, or 0 if it is shared */
     bool shared;
-    bool is_int; /* int32, one a line, lines contiguous: class numbers */
-    bool far;    /* the caller's memory: no cache has it yet, and a line has no pads */
+    bool is_int;   /* int32, one a line, lines contiguous: class numbers */
+    bool uncached; /* the caller's memory: no cache has it yet, and a line has no pads */
     const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
     float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
@@ -66,8 +66,9 @@ struct cdl_tensor {
     const struct cdl_node *grad_writer;  /* the first that writes it, backward, or NULL */
     struct cdl_node *producer;           /* whose output it is; NULL: it is the caller's */
     int users;                           /* how often nodes read it */
-    bool pulled;                         /* its gradient is external */
-    bool offered, needed; /* some reader could give it a gradient; one does, since it is wanted */
+    bool external_grad;                  /* its gradient is external */
+    bool grad_possible,
+        needed; /* some reader could give it a gradient; one does, since it is wanted */
 };
 
 struct cdl_node {
@@ -140,13 +141,13 @@ struct cdl_op {
     bool stages_always;                  /* forward: in evaluation too */
     /* Activity regularizers: the penalty of this batch, which the loss counts beside its own. */
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
-    /* Whether in[k] can get a gradient; NULL: all inputs can that `many` speaks of. */
+    /* Whether in[k] can get a gradient; NULL: all inputs can that `all_inputs` speaks of. */
     bool (*gives)(const struct cdl_node *node, int k);
     /* Whether backward() takes care of dx_activation. */
     bool (*applies_gradient)(const struct cdl_node *node);
-    bool many;           /* all inputs that are floats get gradients; else the first alone */
+    bool all_inputs;     /* all inputs that are floats get gradients; else the first alone */
     bool stays;          /* its outputs are written by fill() and live as long as the program */
-    bool follows;        /* forward() changes parameters in training */
+    bool changes_params; /* forward() changes parameters in training */
     bool may_fault;      /* has a fault to note (fault.h) */
     bool mixes;          /* some of what it reads and gives may be shared and some not */
     bool is_loss;        /* forward() gives in[0] its gradient in training */
@@ -208,14 +209,14 @@ static inline const char *cdl_check_row(const struct cdl_param *param, size_t wi
 static inline bool cdl_always(const struct cdl_node *node) { return (void)node, true; }
 
 /* What random numbers follow from are three attributes: `seed` and `seed_high`, a seed of 40 bits
- * of which a float holds 24, and `own`. 0 there is a seed that was drawn; k > 0 is one that the
- * user has given, and the k-th draw of its generator in the program. */
+ * of which a float holds 24, and `user_draw`. 0 there is a seed that was drawn; k > 0 is one that
+ * the user has given, and the k-th draw of its generator in the program. */
 static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) {
     const float low = node->attribute[seed], high = node->attribute[seed + 1];
-    const float own = node->attribute[seed + 2];
+    const float user_draw = node->attribute[seed + 2];
     CDL_EXPECT(low >= 0.0f && low < 0x1p24f && high >= 0.0f && high < 0x1p16f,
                "seed: expected 0 to 2^40 - 1");
-    CDL_EXPECT(own >= 0.0f && own < 0x1p24f, "own: expected 0 to 2^24 - 1");
+    CDL_EXPECT(user_draw >= 0.0f && user_draw < 0x1p24f, "user_draw: expected 0 to 2^24 - 1");
     return NULL;
 }
 
@@ -228,9 +229,9 @@ static inline uint64_t cdl_node_seed(const struct cdl_node *node, int seed) {
  * neither of these counts, only which draw of its generator this is. */
 static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
                                           const struct cdl_context *ctx, int seed) {
-    const uint64_t own = (uint64_t)node->attribute[seed + 2];
-    const uint64_t both = cdl_mix64(own ? 0 : ctx->seed) ^ cdl_node_seed(node, seed);
-    return cdl_key_of(both, ctx->step, own ? own - 1 : (uint64_t)node->index);
+    const uint64_t user_draw = (uint64_t)node->attribute[seed + 2];
+    const uint64_t both = cdl_mix64(user_draw ? 0 : ctx->seed) ^ cdl_node_seed(node, seed);
+    return cdl_key_of(both, ctx->step, user_draw ? user_draw - 1 : (uint64_t)node->index);
 }
 
 /* Whether the gradient of the output is not yet that of what the activation, attribute 0, was taken

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED, SEED_HIGH, OWN }; /* attributes */
+enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED, SEED_HIGH, USER_DRAW }; /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];

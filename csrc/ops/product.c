@@ -1,4 +1,4 @@
-/* product.c - y = a b over the last two axes, of values; either may be turned (transposed).
+/* product.c - y = a b over the last two axes, of values; either may be transposed.
  *
  * Leading axes are a batch of matrices: as many in a, b and y, or one. A side may be shared by all
  * samples: its gradient is the sum over blocks of them, which no two threads share, and then over
@@ -8,7 +8,7 @@
 #include "ops/lines.h"
 #include "products/matmul_values.h"
 
-enum { TURNED_A, TURNED_B }; /* attributes */
+enum { TRANSPOSE_A, TRANSPOSE_B }; /* attributes */
 enum { A, B, SIDES };
 enum { SUM, ADD, STAGES }; /* backward */
 
@@ -23,14 +23,14 @@ static size_t height_of(const struct cdl_tensor *value) {
     return value->n_dims > 1 ? value->dims[value->n_dims - 2] : 1;
 }
 
-static bool is_turned(const struct cdl_node *node, int side) {
+static bool is_transposed(const struct cdl_node *node, int side) {
     return node->attribute[side] != 0.0f;
 }
 
 static struct shape shape_of(const struct cdl_node *node) {
     const struct cdl_tensor *a = node->in[A], *b = node->in[B], *y = node->out[0];
     struct shape shape = {.m = height_of(y), .n = y->width};
-    shape.k = is_turned(node, A) ? height_of(a) : a->width;
+    shape.k = is_transposed(node, A) ? height_of(a) : a->width;
     shape.matrices = y->lines / shape.m;
     for (int s = 0; s < SIDES; s++) {
         const struct cdl_tensor *x = node->in[s];
@@ -38,14 +38,14 @@ static struct shape shape_of(const struct cdl_node *node) {
     }
     shape.step_y = shape.m * y->ld;
     /* One b for all matrices of a, which lie one below the other. */
-    if (!is_turned(node, A) && a->lines == y->lines && b->lines == height_of(b))
+    if (!is_transposed(node, A) && a->lines == y->lines && b->lines == height_of(b))
         shape.m = y->lines, shape.matrices = 1;
     return shape;
 }
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *a = node->in[A], *b = node->in[B], *y = node->out[0];
-    const bool ta = is_turned(node, A), tb = is_turned(node, B);
+    const bool ta = is_transposed(node, A), tb = is_transposed(node, B);
     const size_t m = ta ? a->width : height_of(a), k = ta ? height_of(a) : a->width;
     const size_t n = tb ? height_of(b) : b->width, k_b = tb ? b->width : height_of(b);
     CDL_EXPECT(!a->is_int && !b->is_int, "a, b: expected floats");
@@ -88,11 +88,11 @@ static double flops(const struct cdl_node *node) {
 static struct cdl_side side_of(const struct cdl_node *node, int side, size_t i, size_t step,
                                size_t j) {
     const struct cdl_tensor *x = node->in[side];
-    return (struct cdl_side){cdl_rows(x, i) + j * step, x->ld, is_turned(node, side)};
+    return (struct cdl_side){cdl_rows(x, i) + j * step, x->ld, is_transposed(node, side)};
 }
 
-static struct cdl_side turned(struct cdl_side side) {
-    side.turned = !side.turned;
+static struct cdl_side transposed(struct cdl_side side) {
+    side.transposed = !side.transposed;
     return side;
 }
 
@@ -101,7 +101,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *y = node->out[0];
     struct shape s = shape_of(node);
     size_t together = 1; /* samples */
-    if (s.matrices == 1 && !is_turned(node, A) && node->in[B]->shared && !node->in[A]->shared)
+    if (s.matrices == 1 && !is_transposed(node, A) && node->in[B]->shared && !node->in[A]->shared)
         together = last - first;
     for (size_t i = first; i < last; i += together) {
         for (size_t j = 0; j < s.matrices; j++) {
@@ -123,14 +123,14 @@ static void gradient(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_side a = side_of(node, A, i, s.step[A], j),
                           b = side_of(node, B, i, s.step[B], j),
                           dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false};
-    if (side == A && !a.turned)
-        cdl_matmul_values(ctx->kernels, m, s.n, s.k, dy, turned(b), to, ld, add);
+    if (side == A && !a.transposed)
+        cdl_matmul_values(ctx->kernels, m, s.n, s.k, dy, transposed(b), to, ld, add);
     else if (side == A)
-        cdl_matmul_values(ctx->kernels, s.k, s.n, m, b, turned(dy), to, ld, add);
-    else if (!b.turned)
-        cdl_matmul_values(ctx->kernels, s.k, m, s.n, turned(a), dy, to, ld, add);
+        cdl_matmul_values(ctx->kernels, s.k, s.n, m, b, transposed(dy), to, ld, add);
+    else if (!b.transposed)
+        cdl_matmul_values(ctx->kernels, s.k, m, s.n, transposed(a), dy, to, ld, add);
     else
-        cdl_matmul_values(ctx->kernels, s.n, m, s.k, turned(dy), a, to, ld, add);
+        cdl_matmul_values(ctx->kernels, s.n, m, s.k, transposed(dy), a, to, ld, add);
 }
 
 /* A side that each sample has its own of. */
@@ -139,7 +139,7 @@ static void own_gradients(const struct cdl_node *node, const struct cdl_context 
     const struct cdl_tensor *x = node->in[side];
     const struct shape s = shape_of(node);
     size_t together = 1;
-    if (s.matrices == 1 && side == A && !is_turned(node, A) && node->in[B]->shared)
+    if (s.matrices == 1 && side == A && !is_transposed(node, A) && node->in[B]->shared)
         together = last > first ? last - first : 1;
     for (size_t i = first; i < last; i += together) {
         for (size_t j = 0; j < s.matrices; j++)
@@ -155,7 +155,7 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     const struct cdl_tensor *x = node->in[side];
     const struct shape s = shape_of(node);
     const bool one_below =
-        s.matrices == 1 && side == B && !is_turned(node, A) && !node->in[A]->shared;
+        s.matrices == 1 && side == B && !is_transposed(node, A) && !node->in[A]->shared;
     for (size_t block = first; block < last; block += CDL_ROW_BLOCK) {
         const size_t end = last - block < CDL_ROW_BLOCK ? last : block + CDL_ROW_BLOCK;
         const size_t together = one_below ? end - block : 1;
@@ -192,6 +192,6 @@ const struct cdl_op cdl_op_product = {
     .forward = forward,
     .backward = backward,
     .backward_stages = STAGES,
-    .many = true,
+    .all_inputs = true,
     .mixes = true,
 };

@@ -3,7 +3,7 @@
  */
 #include "ops/op.h"
 
-enum { LOOK, TURN, STAGES };
+enum { LOOK, CONVERT, STAGES };
 
 static const char *check(const struct cdl_node *node) {
     return cdl_check_alike(node->in[0], node->out[0]);
@@ -24,7 +24,8 @@ static bool has_another(const struct cdl_tensor *x, size_t first, size_t last) {
     return found;
 }
 
-static void turn(const struct cdl_node *node, size_t first, size_t last, float scale, float shift) {
+static void convert(const struct cdl_node *node, size_t first, size_t last, float scale,
+                    float shift) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     for (size_t line = first * x->lines; line < last * x->lines; line++) {
         const float *from = x->data + line * x->ld;
@@ -45,7 +46,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
     bool others = false;
     for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) others |= node->scratch[b] != 0.0f;
-    turn(node, first, last, others ? 1.0f : 2.0f, others ? 0.0f : -1.0f);
+    convert(node, first, last, others ? 1.0f : 2.0f, others ? 0.0f : -1.0f);
 }
 
 const struct cdl_op cdl_op_signs = {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
-#include "products/turned.h"
+#include "products/transposed.h"
 #include "products/unroll.h"
 #include "products/winograd.h"
 
@@ -282,8 +282,8 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
             p.ends = f + part >= depth;
             walk.depth = least(part, depth - f);
             walk.each = walk.depth * p.ldb;
-            cdl_turn_weights(job, ctx->kernels, at, p.slice.live, p.ldb, p.read, walk.depth,
-                             scratch + BLOCK_FLOATS);
+            cdl_transpose_weights(job, ctx->kernels, at, p.slice.live, p.ldb, p.read, walk.depth,
+                                  scratch + BLOCK_FLOATS);
             cdl_walk(&walk, 0, samples, multiply_places, &p);
             if (cdl_stopped(ctx)) return;
         }

@@ -43,9 +43,9 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
         gradient->x_copy = room;
         room += samples * CDL_CHUNK;
     }
-    const bool far = copies_dy(w, samples, gradient->ldy);
+    const bool copies = copies_dy(w, samples, gradient->ldy);
     for (size_t s = 0; s < CDL_STRIP; s++) {
-        gradient->dy_copy[s] = far ? room + s * samples * CDL_PANEL : NULL;
+        gradient->dy_copy[s] = copies ? room + s * samples * CDL_PANEL : NULL;
         gradient->dy_copied[s] = 0;
     }
 }

@@ -23,7 +23,7 @@ static const float zeros[CDL_PANEL];
 /* Rows of the caller's memory are asked for this long before they are read, so that they come while
  * the tiles work: 8,192 predictions of 100-64-10 took 18 % longer without. Whoever reads past the
  * last row of all asks for nothing. */
-enum { FAR_GROUP = 6, FAR_AHEAD = 36 };
+enum { UNCACHED_GROUP = 6, UNCACHED_AHEAD = 36 };
 
 static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
     for (size_t r = 0; r < rows; r++) {
@@ -34,25 +34,26 @@ static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
 /* With few rows, fetching large weights takes as long as multiplying by them, so the tiles ask for
  * the next panel as they go. Predictions of 32 rows of 784-512-512-10, whose weights are more than
  * L2 holds, took 9 % longer without; with one tile of rows, and with many, asking costs more. */
-enum { ASK_TILE = 6, ASK_MOST = 64, ASK_FLOATS = 32 * 1024 };
+enum { PREFETCH_TILE = 6, PREFETCH_MOST = 64, PREFETCH_FLOATS = 32 * 1024 };
 
 /* What the panel of c that starts at `column` gets from `depth` rows of a panel of b: the first of
  * them is row p of all k. */
 static void add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size_t p, size_t depth,
                      size_t column, size_t width, const float *a, size_t lda, const float *b,
                      const float *bias, float *c, size_t ldc, const struct cdl_epilogue *epilogue,
-                     bool far, bool ask) {
+                     bool uncached, bool prefetch) {
     const float *next = b + depth * width;
-    const size_t group = far ? FAR_GROUP : ROW_GROUP;
+    const size_t group = uncached ? UNCACHED_GROUP : ROW_GROUP;
     for (size_t row = 0; row < m; row += group) {
         const size_t rows = m - row < group ? m - row : group;
-        if (far) fetch(rows, depth, a + (row + FAR_AHEAD) * lda + p, lda);
+        if (uncached) fetch(rows, depth, a + (row + UNCACHED_AHEAD) * lda + p, lda);
         float *block = c + row * ldc + column;
         const float *init = p ? block : (bias ? bias + column : zeros);
-        const size_t asked = row / ASK_TILE * CDL_LINE;
-        if (ask && asked < width) {
-            kernels->gemm_rows_asking(rows, depth, a + row * lda + p, lda, b, init, p ? ldc : 0,
-                                      block, ldc, next + asked * depth, next + width * depth);
+        const size_t prefetched = row / PREFETCH_TILE * CDL_LINE;
+        if (prefetch && prefetched < width) {
+            kernels->gemm_rows_prefetch(rows, depth, a + row * lda + p, lda, b, init, p ? ldc : 0,
+                                        block, ldc, next + prefetched * depth,
+                                        next + width * depth);
         } else {
             kernels->gemm_rows(rows, width, depth, a + row * lda + p, lda, b, init, p ? ldc : 0,
                                block, ldc);
@@ -67,26 +68,28 @@ static size_t depth_at(size_t k, size_t p) { return k - p < K_BLOCK ? k - p : K_
 
 void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
-                const struct cdl_epilogue *epilogue, bool far) {
+                const struct cdl_epilogue *epilogue, bool uncached) {
     const struct cdl_kernels *kernels = ctx->kernels;
-    const bool asks = m > ASK_TILE && m <= ASK_MOST && k * n >= ASK_FLOATS;
+    const bool prefetches = m > PREFETCH_TILE && m <= PREFETCH_MOST && k * n >= PREFETCH_FLOATS;
     for (size_t column = 0; column < n; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(n, column);
-        const bool ask = asks && column + 2 * CDL_PANEL <= n;
+        const bool prefetch = prefetches && column + 2 * CDL_PANEL <= n;
         for (size_t p = 0; p == 0 || p < k; p += K_BLOCK) {
             if (cdl_stopped(ctx)) return;
             add_rows(kernels, m, k, p, depth_at(k, p), column, width, a, lda,
-                     b + column * k + p * width, bias, c, ldc, epilogue, far && column == 0, ask);
+                     b + column * k + p * width, bias, c, ldc, epilogue, uncached && column == 0,
+                     prefetch);
         }
     }
 }
 
-size_t cdl_turned_floats(size_t n) { return depth_at(n, 0) * CDL_PANEL; }
+size_t cdl_transposed_floats(size_t n) { return depth_at(n, 0) * CDL_PANEL; }
 
 /* Rows [row, row + live) of columns [first, first + depth) of w (k rows, n columns in panels) as
  * columns of a panel `width` wide. */
-static void turn(const struct cdl_kernels *kernels, size_t k, size_t n, size_t row, size_t live,
-                 size_t first, size_t depth, const float *w, float *to, size_t width) {
+static void transpose_block(const struct cdl_kernels *kernels, size_t k, size_t n, size_t row,
+                            size_t live, size_t first, size_t depth, const float *w, float *to,
+                            size_t width) {
     if (live == 1) memset(to, 0, depth * width * sizeof(float)); /* the kernel writes no pads */
     for (size_t q = first; q < first + depth; q += CDL_PANEL) {
         const size_t w_width = cdl_panel_width(n, q);
@@ -96,19 +99,19 @@ static void turn(const struct cdl_kernels *kernels, size_t k, size_t n, size_t r
     }
 }
 
-/* By turning w over a row of 784 x 512 took 4 times as long, 4 rows 1.7 times, 16 rows 0.7 times,
+/* By transposing w a row of 784 x 512 took 4 times as long, 4 rows 1.7 times, 16 rows 0.7 times,
  * and 4 rows of 64 x 33 0.6 times. */
-bool cdl_few_rows(size_t m, size_t n) { return m <= 4 && n >= 32 * m; }
+bool cdl_is_small_m(size_t m, size_t n) { return m <= 4 && n >= 32 * m; }
 
 void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, size_t k,
                            size_t first, size_t columns, const float *dz, size_t ldz,
                            const float *w, float *dx, size_t lddx,
-                           const struct cdl_epilogue *epilogue, bool few, float *scratch) {
+                           const struct cdl_epilogue *epilogue, bool small_m, float *scratch) {
     const struct cdl_kernels *kernels = ctx->kernels;
     for (size_t column = first; column < first + columns; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(k, column);
         const size_t live = k - column < CDL_PANEL ? k - column : CDL_PANEL;
-        if (few) {
+        if (small_m) {
             kernels->dot_panels(m, column, live, k, n, dz, ldz, w, dx + column, lddx);
             cdl_finish(kernels, epilogue, m, width, column, dx + column, lddx, epilogue->ldy);
             continue;
@@ -116,7 +119,7 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, si
         for (size_t p = 0; p == 0 || p < n; p += K_BLOCK) {
             if (cdl_stopped(ctx)) return;
             const size_t depth = depth_at(n, p);
-            turn(kernels, k, n, column, live, p, depth, w, scratch, width);
+            transpose_block(kernels, k, n, column, live, p, depth, w, scratch, width);
             add_rows(kernels, m, n, p, depth, column, width, dz, ldz, scratch, NULL, dx, lddx,
                      epilogue, false, false);
         }

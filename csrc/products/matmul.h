@@ -33,23 +33,23 @@ static inline void cdl_finish(const struct cdl_kernels *kernels,
     }
 }
 
-/* c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL. far: a lies in
- * memory where other rows follow, and no cache has them yet. */
+/* c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL. uncached: a
+ * lies in memory where other rows follow, and no cache has them yet. */
 void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
-                const struct cdl_epilogue *epilogue, bool far);
+                const struct cdl_epilogue *epilogue, bool uncached);
 
 /* Columns [first, first + columns) of dx[m, k] = dz[m, n] w^T, first a panel's, w (k rows, n
- * columns) in panels. They are turned over panel by panel of dx, into `scratch` of
- * cdl_turned_floats(n): read again each time, which costs less than a second copy of all weights
- * that every update has to write. `few`: for so few rows that to turn w over costs more than to add
- * up products along its rows. */
-bool cdl_few_rows(size_t m, size_t n);
-size_t cdl_turned_floats(size_t n);
+ * columns) in panels. They are transposed panel by panel of dx, into `scratch` of
+ * cdl_transposed_floats(n): read again each time, which costs less than a second copy of all
+ * weights that every update has to write. `small_m`: for so few rows that to transpose w costs more
+ * than to add up products along its rows. */
+bool cdl_is_small_m(size_t m, size_t n);
+size_t cdl_transposed_floats(size_t n);
 void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, size_t k,
                            size_t first, size_t columns, const float *dz, size_t ldz,
                            const float *w, float *dx, size_t lddx,
-                           const struct cdl_epilogue *epilogue, bool few, float *scratch);
+                           const struct cdl_epilogue *epilogue, bool small_m, float *scratch);
 
 /* g[rows_of_w, width] = a^T b for one block of a weight's gradient: a and b are `samples` rows. */
 void cdl_matmul_gradient(const struct cdl_context *ctx, size_t samples, size_t rows_of_w,

@@ -1,7 +1,7 @@
 /* matmul_values.c - the same kernels as for weights, on matrices that no one has packed.
  *
  * Lines of b of up to 64 columns are a panel as they lie; of wider ones 64 columns are, rows ldb
- * apart. A turned b is turned piece by piece: 64 x 64 floats on the stack.
+ * apart. A transposed b is transposed piece by piece: 64 x 64 floats on the stack.
  */
 #include "products/matmul_values.h"
 
@@ -13,13 +13,13 @@ enum { PIECE = 64 };
 
 static const float zeros[CDL_PANEL];
 
-/* A single column: b is k numbers in a row, whichever way it is turned. */
+/* A single column: b is k numbers in a row, whichever way it is transposed. */
 static void column(const struct cdl_kernels *kernels, size_t m, size_t k, struct cdl_side a,
                    const float *b, float *c, bool add) {
     float part[PIECE];
     for (size_t i = 0; i < m; i += PIECE) {
         const size_t rows = m - i < PIECE ? m - i : PIECE;
-        if (a.turned)
+        if (a.transposed)
             kernels->weighted_sum(k, rows, a.lines + i, a.ld, b, part);
         else
             kernels->dot_rows(rows, k, a.lines + i * a.ld, a.ld, true, b, 0.0f, part);
@@ -33,7 +33,7 @@ static void panel(const struct cdl_kernels *kernels, size_t m, size_t depth, siz
                   bool add) {
     const float *init = add ? c : zeros;
     const size_t ldi = add ? ldc : 0;
-    if (a.turned)
+    if (a.transposed)
         kernels->gemm_columns(m, width, depth, a.lines + p * a.ld, a.ld, b, ldb, init, ldi, c, ldc);
     else
         kernels->gemm_lines(m, width, depth, a.lines + p, a.ld, b, ldb, init, ldi, c, ldc);
@@ -48,7 +48,7 @@ void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, si
     for (size_t j = 0; j < n; j += CDL_PANEL) {
         const size_t live = n - j < CDL_PANEL ? n - j : CDL_PANEL;
         const size_t width = cdl_round_up(live, CDL_LINE);
-        if (!b.turned) {
+        if (!b.transposed) {
             panel(kernels, m, k, width, a, 0, b.lines + j, b.ld, c + j, ldc, add);
             continue;
         }

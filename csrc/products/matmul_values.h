@@ -1,4 +1,5 @@
-/* matmul_values.h - products of matrices that are values: lines as they lie, either side turned. */
+/* matmul_values.h - products of matrices that are values: lines as they lie, either side
+ * transposed. */
 #ifndef CDL_PRODUCTS_MATMUL_VALUES_H
 #define CDL_PRODUCTS_MATMUL_VALUES_H
 
@@ -10,7 +11,7 @@
 struct cdl_side {
     const float *lines;
     size_t ld;
-    bool turned;
+    bool transposed;
 };
 
 /* c[m, n] = a[m, k] b[k, n], or added to c; what is in pads of c after is finite, if all else is.

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
-#include "products/turned.h"
+#include "products/transposed.h"
 
 enum { ELEMENTS = 16, SIDE = 4 };
 
@@ -17,8 +17,8 @@ enum { LEAST_COLUMNS = 32, MANY_COLUMNS = 128, MOST_COLUMNS = 256 };
 static size_t blocks_of(size_t read) { return read > MANY_COLUMNS ? 12 : 24; }
 static size_t panel_of(size_t read) { return read > MANY_COLUMNS ? CDL_PANEL / 2 : CDL_PANEL; }
 
-/* Rows of turned weights at a time. */
-enum { TURNED = 16 };
+/* Rows of transposed weights at a time. */
+enum { TRANSPOSED = 16 };
 
 /* Arithmetic between two looks at the watch: some 0.2 ms. */
 #define LOOK_FLOPS 2e7
@@ -152,7 +152,7 @@ static void multiply(const struct job *job, size_t first, size_t n) {
 /* The weights from `depth` columns that are read to `width` that are given, from `at` on. */
 static void change_weights(const struct cdl_convolution *job, bool back,
                            const struct cdl_kernels *kernels, size_t at, size_t live, size_t width,
-                           float *turned, float *to) {
+                           float *transposed, float *to) {
     const size_t depth = read_by(job, back);
     const size_t step = depth * width;
     if (!back) {
@@ -162,10 +162,11 @@ static void change_weights(const struct cdl_convolution *job, bool back,
         return;
     }
     for (size_t f = 0, rows; f < depth; f += rows) { /* what is seen last comes first */
-        rows = least(depth - f, TURNED);
+        rows = least(depth - f, TRANSPOSED);
         const ptrdiff_t tap = (ptrdiff_t)(rows * width);
-        cdl_turn_weights(job, kernels, at, live, width, f, rows, turned);
-        kernels->winograd_weights(rows, width, turned + 8 * tap, width, -tap, to + f * width, step);
+        cdl_transpose_weights(job, kernels, at, live, width, f, rows, transposed);
+        kernels->winograd_weights(rows, width, transposed + 8 * tap, width, -tap, to + f * width,
+                                  step);
     }
 }
 
@@ -175,7 +176,7 @@ size_t cdl_winograd_floats(const struct cdl_convolution *job, bool back) {
     if (!cdl_winograds(job, back)) return 0;
     const size_t read = read_by(job, back);
     const size_t lines = ELEMENTS * blocks_of(read) * (cdl_stride(read) + CDL_PANEL);
-    return weights_floats(read) + lines + (back ? 9 * TURNED * CDL_PANEL : 0);
+    return weights_floats(read) + lines + (back ? 9 * TRANSPOSED * CDL_PANEL : 0);
 }
 
 void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cdl_context *ctx,
@@ -202,12 +203,12 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
     }
     job.numbers = weights + weights_floats(read);
     job.products = job.numbers + ELEMENTS * job.together * job.ld;
-    float *turned = job.products + ELEMENTS * job.together * CDL_PANEL;
+    float *transposed = job.products + ELEMENTS * job.together * CDL_PANEL;
     const size_t blocks = samples * axis[0].image * blocks_along(&job, 0) * blocks_along(&job, 1);
     for (size_t live; job.at < job.to->columns; job.at += live) {
         live = least(job.to->columns - job.at, panel);
         job.width = cdl_round_up(live, CDL_LINE);
-        change_weights(conv, back, ctx->kernels, job.at, live, job.width, turned, weights);
+        change_weights(conv, back, ctx->kernels, job.at, live, job.width, transposed, weights);
         memset(init, 0, sizeof init);
         if (bias) memcpy(init, bias + job.at, live * sizeof(float));
         double work = 0.0;

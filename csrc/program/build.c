@@ -6,7 +6,7 @@
 
 #include "isa/isa.h"
 #include "learn/learn.h"
-#include "learn/whole.h"
+#include "learn/tensorwise.h"
 #include "program/lockstep.h"
 #include "program/program.h"
 
@@ -175,13 +175,14 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->n_nodes = def->n_instructions;
     program->n_inputs = def->n_inputs;
     program->n_outputs = def->n_outputs;
-    program->n_pulled = def->n_pulled;
+    program->n_external_grads = def->n_external_grads;
     program->n_trained = def->n_trained;
     program->values = calloc((size_t)def->n_values + 1, sizeof *program->values);
     program->nodes = calloc((size_t)def->n_instructions + 1, sizeof *program->nodes);
     program->inputs = calloc((size_t)def->n_inputs + 1, sizeof *program->inputs);
     program->outputs = calloc((size_t)def->n_outputs + 1, sizeof *program->outputs);
-    program->pulled = calloc((size_t)def->n_pulled + 1, sizeof *program->pulled);
+    program->external_grads =
+        calloc((size_t)def->n_external_grads + 1, sizeof *program->external_grads);
     program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
     program->parts =
         calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->parts);
@@ -191,8 +192,9 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->states = calloc((size_t)def->n_instructions + 1, sizeof *program->states);
     program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
     return program->values && program->nodes && program->inputs && program->outputs &&
-                   program->pulled && program->trained && program->parts && program->hosts &&
-                   program->faults && program->reports && program->states && program->state_sizes
+                   program->external_grads && program->trained && program->parts &&
+                   program->hosts && program->faults && program->reports && program->states &&
+                   program->state_sizes
                ? CDL_OK
                : CDL_ERR_NO_MEMORY;
 }
@@ -209,7 +211,7 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
         .group = from->group,
         .l1 = from->l1,
         .l2 = from->l2,
-        .pull = from->pull ? from->pull->w : NULL,
+        .added_grad = from->added_grad ? from->added_grad->w : NULL,
         .decay = from->decay,
         .constraint = (enum cdl_constraint)from->constraint,
         .low = from->low,
@@ -224,13 +226,13 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
                              .global_clip_norm = (float)def->rules.global_clip_norm,
                              .finite_only = def->rules.finite_only};
     if (def->n_groups) {
-        const struct cdl_whole *whole = cdl_wholes[def->groups[to->group].optimizer];
-        rules.groups[to->group].whole = whole;
-        const size_t floats = whole && whole->learn ? whole->scratch_floats(to) : 0;
-        if (floats > program->whole_floats) program->whole_floats = floats;
-        program->reaches |= whole && whole->reach;
+        const struct cdl_tensorwise *rule = cdl_tensorwise_rules[def->groups[to->group].optimizer];
+        rules.groups[to->group].tensorwise = rule;
+        const size_t floats = rule && rule->learn ? rule->scratch_floats(to) : 0;
+        if (floats > program->tensorwise_floats) program->tensorwise_floats = floats;
+        program->reaches |= rule && rule->reach;
     }
-    program->whole |= cdl_learn_keeps(to, &rules);
+    program->keeps_grads |= cdl_learn_keeps(to, &rules);
     program->limits_norms |= to->constraint == CDL_NORM;
     if (cdl_learn_asks_norms(to, &rules)) {
         to->squares = calloc(cdl_blocks(to->param), sizeof *to->squares);
@@ -290,7 +292,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->n_groups = def->n_groups;
     memcpy(program->groups, def->groups, sizeof program->groups);
     program->rules = def->rules;
-    program->watch.ask = def->ask;
+    program->watch.poll = def->poll;
     program->watch.who = def->who;
     if (def->after && !(def->training && stands_alone(def->after)))
         return refuse(&misfit->reason, "after: expected training, and a program of shared values");
@@ -313,9 +315,9 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
     for (int i = 0; i < def->n_outputs; i++)
         program->outputs[i] = &program->values[def->outputs[i]];
-    for (int i = 0; i < def->n_pulled; i++) {
-        program->pulled[i] = &program->values[def->pulled[i]];
-        program->pulled[i]->pulled = true;
+    for (int i = 0; i < def->n_external_grads; i++) {
+        program->external_grads[i] = &program->values[def->external_grads[i]];
+        program->external_grads[i]->external_grad = true;
     }
     if (def->training) make_parts(program);
     cdl_link(program);
@@ -365,7 +367,7 @@ void cdl_program_destroy(struct cdl_program *program) {
     free(program->nodes);
     free(program->inputs);
     free(program->outputs);
-    free(program->pulled);
+    free(program->external_grads);
     free(program->trained);
     free(program->parts);
     free(program->hosts);
@@ -374,6 +376,6 @@ void cdl_program_destroy(struct cdl_program *program) {
     for (int i = 0; i < program->n_reports; i++) free(program->states[i]);
     free(program->states);
     free(program->state_sizes);
-    free(program->followed);
+    free(program->saved_params);
     free(program);
 }

@@ -35,9 +35,9 @@ struct cdl_trained_def {
     int group;                   /* below n_groups */
     struct cdl_param *slots[CDL_MAX_SLOTS];
     float l1, l2;
-    struct cdl_param *pull; /* what is added to the gradient, or NULL */
-    float decay;            /* weight decay; the rate is multiplied to it */
-    int constraint;         /* 0 none, 1 not negative, 2 norms: low, high, rate */
+    struct cdl_param *added_grad; /* what is added to the gradient, or NULL */
+    float decay;                  /* weight decay; the rate is multiplied to it */
+    int constraint;               /* 0 none, 1 not negative, 2 norms: low, high, rate */
     float low, high, rate;
     struct cdl_param *average, *accumulated; /* or NULL */
 };
@@ -65,11 +65,11 @@ struct cdl_program_def {
     const char *isa; /* or NULL */
     int threads;     /* or 0: the gate decides */
     enum cdl_lockstep lockstep;
-    int n_values, n_instructions, n_inputs, n_outputs, n_pulled, n_trained;
+    int n_values, n_instructions, n_inputs, n_outputs, n_external_grads, n_trained;
     const struct cdl_value_def *values;
     const struct cdl_instruction_def *instructions;
     const int *inputs, *outputs;
-    const int *pulled; /* values whose gradients cdl_backward is given */
+    const int *external_grads; /* values whose gradients cdl_backward is given */
     const struct cdl_trained_def *trained;
     int n_groups; /* 0: nothing learns */
     struct cdl_group_def groups[CDL_MAX_GROUPS];
@@ -78,7 +78,7 @@ struct cdl_program_def {
      * program of shared values alone, whose nodes assign to weights. The caller keeps it. Or NULL.
      */
     struct cdl_program *after;
-    cdl_ask_fn *ask; /* whether a run is to end early (base/watch.h), or NULL */
+    cdl_poll_fn *poll; /* whether a run is to end early (base/watch.h), or NULL */
     void *who;
 };
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "learn/learn.h"
-#include "learn/whole.h"
+#include "learn/tensorwise.h"
 #include "program/steps.h"
 
 /* A walk over parameters: floats of those behind it, and of all. */
@@ -48,8 +48,8 @@ static struct blocks next_blocks(struct walk *walk, const struct cdl_trained *tr
 }
 
 /* Whether the thread takes the next parameter as a whole: its middle lies in the share. */
-static bool next_whole(struct walk *walk, const struct cdl_trained *trained,
-                       const struct cdl_context *ctx) {
+static bool next_tensor(struct walk *walk, const struct cdl_trained *trained,
+                        const struct cdl_context *ctx) {
     const size_t middle = walk->passed + floats_of(trained) / 2;
     walk->passed += floats_of(trained);
     return middle >= share_begin(walk, ctx->thread, ctx->threads) &&
@@ -60,12 +60,12 @@ static bool next_whole(struct walk *walk, const struct cdl_trained *trained,
  */
 
 static bool has_parts(const struct cdl_trained *trained) {
-    return trained->parts || trained->untaught;
+    return trained->parts || trained->gradientless;
 }
 
 void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
                     struct cdl_team *team) {
-    if (!program->n_parts && !program->n_untaught) return;
+    if (!program->n_parts && !program->n_gradientless) return;
     struct walk walk = {0};
     for (int i = 0; i < program->n_trained; i++)
         walk.all += has_parts(&program->trained[i]) ? floats_of(&program->trained[i]) : 0;
@@ -113,13 +113,13 @@ static float factor_of(const struct cdl_trained *trained, const struct cdl_step 
     return 1.0f;
 }
 
-static const struct cdl_whole *whole_of(const struct cdl_trained *trained,
-                                        const struct cdl_context *ctx) {
-    return ctx->optimizer.groups[trained->group].whole;
+static const struct cdl_tensorwise *rule_of(const struct cdl_trained *trained,
+                                            const struct cdl_context *ctx) {
+    return ctx->optimizer.groups[trained->group].tensorwise;
 }
 
 static bool reaches(const struct cdl_trained *trained, const struct cdl_context *ctx) {
-    return whole_of(trained, ctx) && whole_of(trained, ctx)->reach;
+    return rule_of(trained, ctx) && rule_of(trained, ctx)->reach;
 }
 
 /* From gradients to new weights; where a parameter's step depends on the lengths of its weights and
@@ -127,15 +127,15 @@ static bool reaches(const struct cdl_trained *trained, const struct cdl_context 
  * or of all others. */
 static void learn(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk,
                   double all_squares, bool takes_long) {
-    float *scratch = program->whole_scratch + (size_t)ctx->thread * program->whole_floats;
+    float *scratch = program->tensorwise_scratch + (size_t)ctx->thread * program->tensorwise_floats;
     for (int i = 0; i < program->n_trained; i++) {
         struct cdl_trained *trained = &program->trained[i];
-        const struct cdl_whole *whole = whole_of(trained, ctx);
-        const bool wanted = takes_long == (whole && whole->flops);
-        if (whole && !whole->reach) {
-            if (next_whole(&walk, trained, ctx) && wanted)
-                cdl_learn_whole(trained, ctx, factor_of(trained, &ctx->optimizer, all_squares),
-                                scratch);
+        const struct cdl_tensorwise *rule = rule_of(trained, ctx);
+        const bool wanted = takes_long == (rule && rule->flops);
+        if (rule && !rule->reach) {
+            if (next_tensor(&walk, trained, ctx) && wanted)
+                cdl_learn_tensor(trained, ctx, factor_of(trained, &ctx->optimizer, all_squares),
+                                 scratch);
             continue;
         }
         const struct blocks mine = next_blocks(&walk, trained, ctx);
@@ -147,10 +147,11 @@ static void learn(struct cdl_program *program, const struct cdl_context *ctx, st
 }
 
 size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained) {
-    const struct cdl_whole *whole = cdl_wholes[program->groups[trained->group].optimizer];
+    const struct cdl_tensorwise *rule =
+        cdl_tensorwise_rules[program->groups[trained->group].optimizer];
     size_t arrays = trained->average ? 2 : 1;
     for (int s = 0; s < CDL_MAX_SLOTS; s++) arrays += trained->slots[s] != NULL;
-    return whole && whole->flops ? arrays * floats_of(trained) : 0;
+    return rule && rule->flops ? arrays * floats_of(trained) : 0;
 }
 
 /* Keeps what such steps change, of the parameters that the thread takes, or brings it back. */
@@ -164,7 +165,7 @@ static void copy_for_undo(struct cdl_program *program, const struct cdl_context 
                                  trained->slots[1], trained->slots[2]};
         float *at = kept;
         kept += all;
-        if (!next_whole(&walk, trained, ctx) || !all) continue;
+        if (!next_tensor(&walk, trained, ctx) || !all) continue;
         for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++) {
             if (!arrays[a]) continue;
             memcpy(back ? arrays[a] : at, back ? at : arrays[a], n * sizeof *at);
@@ -206,10 +207,10 @@ static void move(struct cdl_program *program, const struct cdl_context *ctx, str
         const struct blocks mine = next_blocks(&walk, trained, ctx);
         if (mine.first >= mine.last || !reaches(trained, ctx)) continue;
         const struct cdl_squares squares = squares_of(trained);
-        const float far =
-            whole_of(trained, ctx)
+        const float reach =
+            rule_of(trained, ctx)
                 ->reach(trained, ctx->optimizer.groups[trained->group].derived, &squares);
-        for (size_t b = mine.first; b < mine.last; b++) cdl_learn_move(trained, ctx, b, far);
+        for (size_t b = mine.first; b < mine.last; b++) cdl_learn_move(trained, ctx, b, reach);
     }
 }
 
@@ -228,7 +229,7 @@ static void limit_norms(struct cdl_program *program, const struct cdl_context *c
 }
 
 bool cdl_learn_kept(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team) {
-    if (!program->whole) return true;
+    if (!program->keeps_grads) return true;
     struct walk walk = {0};
     double all_squares = 0.0;
     cdl_barrier_wait(team, ctx->thread);

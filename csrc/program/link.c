@@ -5,14 +5,15 @@
 static bool can_give(const struct cdl_node *node, int k) {
     const bool has_one = node->op->is_loss || node->op->backward;
     if (node->op->gives && !node->op->gives(node, k)) return false;
-    return has_one && !node->in[k]->is_int && (k == 0 || node->op->many);
+    return has_one && !node->in[k]->is_int && (k == 0 || node->op->all_inputs);
 }
 
 /* Whether an output of a node gets a gradient (a loss starts by itself): from a later node that has
  * one to give, which has said so, or from the caller. */
 static bool gets_gradient(const struct cdl_node *node) {
     bool any = node->op->is_loss;
-    for (int o = 0; o < node->n_out; o++) any |= node->out[o]->pulled || node->out[o]->offered;
+    for (int o = 0; o < node->n_out; o++)
+        any |= node->out[o]->external_grad || node->out[o]->grad_possible;
     return any;
 }
 
@@ -23,7 +24,7 @@ static void link_backward(struct cdl_program *program) {
         struct cdl_node *node = &program->nodes[i];
         node->has_dy = gets_gradient(node);
         for (int k = 0; k < node->n_in && node->has_dy; k++)
-            node->in[k]->offered |= can_give(node, k);
+            node->in[k]->grad_possible |= can_give(node, k);
     }
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
@@ -51,7 +52,7 @@ static void link_backward(struct cdl_program *program) {
 /* Of a fork the output whose gradient is the memory to which the other's is added. */
 static int kept_output(const struct cdl_node *fork) {
     const struct cdl_tensor *behind = fork->out[fork->n_out - 1];
-    return behind->pulled || behind->needed ? fork->n_out - 1 : 0;
+    return behind->external_grad || behind->needed ? fork->n_out - 1 : 0;
 }
 
 static void find_writers(struct cdl_program *program) {
@@ -89,18 +90,18 @@ static void link_sums(struct cdl_program *program) {
 
 /* Parameters to which no gradient leads: they learn all the same, since penalties and decay move
  * weights too. */
-static void link_untaught(struct cdl_program *program) {
+static void link_gradientless(struct cdl_program *program) {
     if (!program->n_groups) return;
     for (int t = 0; t < program->n_trained; t++)
-        program->trained[t].untaught = !program->trained[t].parts;
+        program->trained[t].gradientless = !program->trained[t].parts;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         for (int p = 0; p < CDL_MAX_PARAMS && node->learns; p++) {
-            if (node->trained[p]) node->trained[p]->untaught = false;
+            if (node->trained[p]) node->trained[p]->gradientless = false;
         }
     }
     for (int t = 0; t < program->n_trained; t++)
-        program->n_untaught += program->trained[t].untaught;
+        program->n_gradientless += program->trained[t].gradientless;
 }
 
 /* What one thread does for all, what of it no sample changes, and whether samples see each other.
@@ -154,7 +155,7 @@ void cdl_link(struct cdl_program *program) {
     link_shared(program);
     if (program->training) link_backward(program);
     link_sums(program);
-    link_untaught(program);
+    link_gradientless(program);
     link_waits(program);
     link_rows(program);
 }

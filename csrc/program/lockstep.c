@@ -47,7 +47,7 @@ void cdl_forward_lockstep(const struct cdl_node *node, struct cdl_context *ctx,
 /* Whether the step is to be finished from here on: the same for all threads. A barrier is just
  * behind, and who asks has not asked since. */
 static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx) {
-    if (program->whole)
+    if (program->keeps_grads)
         return !cdl_stopped(ctx); /* nothing changes before all gradients are there */
     if (!ctx->watch) return true;
     if (cdl_watch_stopped(&program->watch)) return false;

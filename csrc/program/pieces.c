@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "learn/whole.h"
+#include "learn/tensorwise.h"
 #include "program/steps.h"
 
 /* A batch with less arithmetic and fewer numbers takes a few milliseconds at most: it is watched
@@ -95,19 +95,20 @@ static double update_flops(const struct cdl_program *program) {
     double flops = 0.0;
     for (int i = 0; i < program->n_trained && program->n_groups; i++) {
         const struct cdl_trained *trained = &program->trained[i];
-        const struct cdl_whole *whole = cdl_wholes[program->groups[trained->group].optimizer];
-        if (whole && whole->flops) flops += whole->flops(trained);
+        const struct cdl_tensorwise *rule =
+            cdl_tensorwise_rules[program->groups[trained->group].optimizer];
+        if (rule && rule->flops) flops += rule->flops(trained);
     }
     return flops;
 }
 
 /* Calls visit() for each parameter that an op changes as it goes forward. */
-static size_t each_followed(const struct cdl_program *program,
-                            void (*visit)(struct cdl_param *param, float *kept), float *kept) {
+static size_t each_changed_param(const struct cdl_program *program,
+                                 void (*visit)(struct cdl_param *param, float *kept), float *kept) {
     size_t floats = 0;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        for (int p = 0; p < CDL_MAX_PARAMS && node->op->follows; p++) {
+        for (int p = 0; p < CDL_MAX_PARAMS && node->op->changes_params; p++) {
             if (!node->param[p] || node->trained[p]) continue;
             if (visit) visit(node->param[p], kept + floats);
             floats += cdl_param_floats(node->param[p]);
@@ -129,13 +130,13 @@ cdl_status cdl_cut(struct cdl_program *program) {
     program->piece =
         program->is_long ? in_row_blocks(PIECE_WORK / WORK_OF_A_FLOAT / most) : all_samples;
     if (!program->training) return CDL_OK;
-    program->whole |= program->is_long && keeps_gradients(program);
+    program->keeps_grads |= program->is_long && keeps_gradients(program);
     for (int i = 0; i < program->n_trained && updates_long; i++)
         program->undo_floats += cdl_undo_floats(program, &program->trained[i]);
-    const size_t followed = each_followed(program, NULL, NULL);
-    if (!followed || !(program->is_long || program->may_fail)) return CDL_OK;
-    program->followed = calloc(followed, sizeof(float));
-    return program->followed ? CDL_OK : CDL_ERR_NO_MEMORY;
+    const size_t floats = each_changed_param(program, NULL, NULL);
+    if (!floats || !(program->is_long || program->may_fail)) return CDL_OK;
+    program->saved_params = calloc(floats, sizeof(float));
+    return program->saved_params ? CDL_OK : CDL_ERR_NO_MEMORY;
 }
 
 static void save(struct cdl_param *param, float *kept) {
@@ -147,9 +148,9 @@ static void restore(struct cdl_param *param, float *kept) {
 }
 
 void cdl_step_begins(const struct cdl_program *program) {
-    if (program->followed) each_followed(program, save, program->followed);
+    if (program->saved_params) each_changed_param(program, save, program->saved_params);
 }
 
 void cdl_step_is_void(const struct cdl_program *program) {
-    if (program->followed) each_followed(program, restore, program->followed);
+    if (program->saved_params) each_changed_param(program, restore, program->saved_params);
 }

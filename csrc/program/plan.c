@@ -82,8 +82,8 @@ static void find_lives_of_gradients(const struct cdl_program *program, struct li
             life->death = node->op->wants_gradient ? end : last_use(program, i);
         }
     }
-    for (int i = 0; i < program->n_pulled; i++) {
-        struct life *life = life_of(lives, program, program->pulled[i]->grad_owner);
+    for (int i = 0; i < program->n_external_grads; i++) {
+        struct life *life = life_of(lives, program, program->external_grads[i]->grad_owner);
         if (life->birth > n) life->birth = n; /* from the caller */
     }
 }
@@ -132,7 +132,7 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         const size_t rows = node->shared ? 1 : program->rows;
         add(plan, &node->scratch, node->op->scratch_floats(node, rows), 0, end);
     }
-    for (int i = 0; i < program->n_trained && program->whole; i++) {
+    for (int i = 0; i < program->n_trained && program->keeps_grads; i++) {
         struct cdl_trained *trained = &program->trained[i];
         add(plan, &trained->gradient, cdl_param_floats(trained->param), 0, end);
     }
@@ -142,9 +142,9 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
     }
     const size_t threads = (size_t)program->threads;
     program->thread_floats = thread_floats(program);
-    program->whole_floats = cdl_round_up(program->whole_floats, CDL_LINE);
+    program->tensorwise_floats = cdl_round_up(program->tensorwise_floats, CDL_LINE);
     add(plan, &program->thread_scratch, threads * program->thread_floats, 0, end);
-    add(plan, &program->whole_scratch, threads * program->whole_floats, 0, end);
+    add(plan, &program->tensorwise_scratch, threads * program->tensorwise_floats, 0, end);
     add(plan, &program->undo, program->undo_floats, 0, end);
 }
 

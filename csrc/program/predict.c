@@ -62,7 +62,7 @@ static void look_at(const struct cdl_program *program, const struct cdl_array *a
     direct->node = program->nodes[0];
     direct->x = *program->inputs[0];
     direct->x.ld = direct->x.row_floats = (size_t)array->strides[0] / sizeof(float);
-    direct->x.far = true;
+    direct->x.uncached = true;
     direct->node.in[0] = &direct->x;
 }
 

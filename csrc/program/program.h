@@ -18,11 +18,11 @@ struct cdl_program {
     bool lockstep;    /* all threads share each node (lockstep.h) */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
-    int n_pulled, n_once, n_faults, n_penalties, n_untaught;
+    int n_external_grads, n_once, n_faults, n_penalties, n_gradientless;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
     struct cdl_tensor **inputs, **outputs;
-    struct cdl_tensor **pulled; /* that get their gradients from the caller */
+    struct cdl_tensor **external_grads; /* that get their gradients from the caller */
     struct cdl_trained *trained;
     struct cdl_host *hosts;    /* one an instruction that has one */
     struct cdl_fault *faults;  /* one an instruction that may have one */
@@ -35,8 +35,8 @@ struct cdl_program {
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     struct cdl_program *after; /* run once all have learned, or NULL */
-    bool whole;        /* gradients are kept, and nothing learns before all of them are there */
-    bool reaches;      /* some parameter's step depends on lengths (learn/whole.h) */
+    bool keeps_grads;  /* gradients are kept, and nothing learns before all of them are there */
+    bool reaches;      /* some parameter's step depends on lengths (learn/tensorwise.h) */
     bool limits_norms; /* some parameter's columns do not grow beyond a norm */
     bool may_fail;     /* a host or a fault may end a run */
     bool settles;    /* a node, or a program after it, has something to do once all have learned */
@@ -48,13 +48,13 @@ struct cdl_program {
     struct cdl_watch watch;
     float *undo; /* undo_floats: what parameters were whose step takes long (kept.c) */
     size_t undo_floats;
-    float *followed; /* what the parameters were that ops change as they go forward, or NULL */
+    float *saved_params; /* what the parameters were that ops change as they go forward, or NULL */
     float *arena;
     size_t floats, least_floats; /* of the arena; of what lives at one moment */
     float *thread_scratch; /* thread_floats a thread: CDL_THREAD_SCRATCH, or what an op asks for */
     size_t thread_floats;
-    float *whole_scratch; /* whole_floats a thread, for rows of learn/whole.h */
-    size_t whole_floats;
+    float *tensorwise_scratch; /* tensorwise_floats a thread, for rows of learn/tensorwise.h */
+    size_t tensorwise_floats;
 };
 
 /* Arithmetic that is worth waking threads for: about 60 us on one core. */

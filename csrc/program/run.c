@@ -180,8 +180,8 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
     struct cdl_program *program = half->program;
     struct cdl_context ctx = seen(half, team, thread);
     const struct cdl_share rows = cdl_share_of(ctx.rows, thread, team->size);
-    for (int i = 0; i < program->n_pulled; i++)
-        copy_in(program->pulled[i], rows, half->gradients[i]);
+    for (int i = 0; i < program->n_external_grads; i++)
+        copy_in(program->external_grads[i], rows, half->gradients[i]);
     if (program->lockstep) cdl_barrier_wait(team, thread);
     cdl_backward_rows(program, &ctx, team, rows);
     cdl_barrier_wait(team, thread);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "learn/learn.h"
-#include "learn/whole.h"
+#include "learn/tensorwise.h"
 #include "program/lockstep.h"
 #include "program/steps.h"
 
@@ -27,7 +27,7 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
     for (int i = 0; i < program->n_groups; i++) {
         const struct cdl_group_def *group = &program->groups[i];
         step->groups[i].update = program->kernels->update[group->optimizer];
-        step->groups[i].whole = cdl_wholes[group->optimizer];
+        step->groups[i].tensorwise = cdl_tensorwise_rules[group->optimizer];
         steps[group->optimizer](rate, (double)t, group->hypers, step->groups[i].derived);
     }
     step->rate = (float)rate;
@@ -193,7 +193,7 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
         if (program->learns_later || !node->learns) continue;
         if (cdl_stopped(ctx)) return;
-        if (!program->whole) ctx->watch = NULL; /* from here on the step is finished */
+        if (!program->keeps_grads) ctx->watch = NULL; /* from here on the step is finished */
         learn(node, ctx, ctx->scratch, 0, 1);
     }
 }
@@ -207,7 +207,7 @@ static void update_share(const struct cdl_program *program, const struct cdl_con
 
 bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team) {
     if (cdl_has_failed(program)) return false;
-    if (!program->whole) {
+    if (!program->keeps_grads) {
         if (cdl_watch_stopped(&program->watch)) return false;
         ctx->watch = NULL;
     }

@@ -10,7 +10,7 @@
 #include "base/threads.h"
 #include "cdl.h"
 #include "ops/op.h"
-#include "learn/whole.h"
+#include "learn/tensorwise.h"
 
 static int failures;
 
@@ -98,7 +98,7 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     instruction.in[1] = classes ? CLASS : T;
     instruction.n_out = scores && strcmp(row->name, "line_loss") != 0 ? 0 : 1;
     instruction.out[0] = scores || strcmp(row->name, "reduce") == 0 ? ONE
-                         : strcmp(row->name, "over_rows") == 0      ? SUM
+                         : strcmp(row->name, "batch_reduce") == 0      ? SUM
                                                                     : Y;
     const bool groups = strcmp(row->name, "conv") == 0;
     const bool moves = groups || strcmp(row->name, "conv_transpose") == 0;

@@ -29,7 +29,7 @@ class Case(Window):
 
         return behind_weights((*self.image, self.c), emit)
 
-    def turned(self, bias=True, **attributes):
+    def transposed(self, bias=True, **attributes):
         """The transposed one: the map is given."""
 
         def emit(program, x, rng):
@@ -86,7 +86,7 @@ CASES = {
 
 
 WAYS = [(name, "program") for name in CASES]
-WAYS += [(name, "turned") for name, case in CASES.items() if case.groups == 1]
+WAYS += [(name, "transposed") for name, case in CASES.items() if case.groups == 1]
 
 
 def made(name, way, **options):
@@ -124,7 +124,7 @@ def test_an_activation_behind_it_is_fused_and_its_gradient_taken_by_a_product_be
 
 def test_numbers_of_a_transposed_one_that_no_window_sees_are_its_bias():
     case = Case((12,), 3, 2, 2, stride=5)  # windows see 0 1, 5 6, 10 11
-    program = case.turned(activation="tanh")
+    program = case.transposed(activation="tanh")
     check(program, 3)
     bias = program.variables[-1].numpy()
     y = predict(program, [np.ones((1, 3, 2), np.float32)])
@@ -172,13 +172,13 @@ def test_what_is_no_convolution_is_refused(what):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("way", ["program", "turned"])
+@pytest.mark.parametrize("way", ["program", "transposed"])
 @pytest.mark.parametrize("activation", ["plain_relu", "tanh"])
 @pytest.mark.parametrize("name", ["1d", "2d_wide", "2d_one_of_each", "2d_stride", "2d_groups"])
 def test_the_gradient_of_an_activation_before_it_is_taken_with_the_gradient(
     name, activation, way, isa
 ):
-    if way == "turned" and CASES[name].groups > 1:
+    if way == "transposed" and CASES[name].groups > 1:
         return
     program = made(name, way)
     program.instructions[0].attributes["activation"] = activation
@@ -213,4 +213,4 @@ def test_windows_that_lie_anywhere(seed):
     numbers = np.stack([case.size, stride, dilation, before], 1)
     case.numbers = [int(n) for n in numbers.ravel()]
     check(case.program(), 3)
-    check(case.turned(), 3)
+    check(case.transposed(), 3)

@@ -92,7 +92,7 @@ def test_blocks_of_k_and_of_samples_are_added_up(isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
-def test_gradients_of_few_rows_need_no_turned_weights(rows, isa):
+def test_gradients_of_few_rows_need_no_transposed_weights(rows, isa):
     rng = np.random.default_rng(rows)
     x = rng.normal(size=(rows, 9)).astype(np.float32)
     dy = rng.normal(size=(rows, 3)).astype(np.float32)

@@ -12,7 +12,7 @@ def dropout_program(shape, rate, seed=0.0, layers=1):
     program = Program()
     x = program.input(shape)
     for _ in range(layers):
-        x = program.emit("dropout", [x], shape, rate=rate, seed=seed, own=0.0)
+        x = program.emit("dropout", [x], shape, rate=rate, seed=seed, user_draw=0.0)
     program.output(x)
     return program
 
@@ -69,7 +69,7 @@ def test_the_gradient_passes_where_the_value_passed(n):
     z, dy = rng.normal(size=(50, n)), rng.normal(size=(50, n)).astype(np.float32)
 
     def emit(program, scores):
-        program.output(program.emit("dropout", [scores], (n,), rate=0.4, seed=3.0, own=0.0))
+        program.output(program.emit("dropout", [scores], (n,), rate=0.4, seed=3.0, user_draw=0.0))
 
     program = scores_program(z, emit)
     output, gradients = pull_back(program, [np.eye(50)], dy, iteration=5, seed=9)

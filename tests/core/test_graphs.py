@@ -234,7 +234,7 @@ def test_the_caller_may_give_the_gradients_of_several_values():
     h = activation(program, dense(program, program.input((4,)), trunk), "tanh")
     program.output(dense(program, h, left))
     program.output(dense(program, h, right))
-    program.pulled = list(program.outputs)
+    program.external_grads = list(program.outputs)
     x, *dy = (rng.normal(size=(20, 4)).astype(np.float32) for _ in range(3))
     optimizer = learner("sgd_momentum", program.variables, momentum=0.0)
     executor = _core.Executor(program.fused(), 20, training=True, optimizer=optimizer)

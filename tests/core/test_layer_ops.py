@@ -282,7 +282,7 @@ def test_the_penalty_of_an_activity_is_its_mean_over_the_samples_of_each_batch(b
 def noisy(shape, op="noise", **attributes):
     program = Program()
     x = program.input(shape)
-    program.output(program.emit(op, [x], shape, **{"own": 0.0} | attributes))
+    program.output(program.emit(op, [x], shape, **{"user_draw": 0.0} | attributes))
     return program
 
 
@@ -346,7 +346,7 @@ DRAWING = {
 @pytest.mark.parametrize("op", DRAWING)
 def test_a_seed_of_its_own_leaves_out_that_of_the_run(op):
     x = np.ones((40, 9), np.float32)
-    own = noisy((9,), op, seed=2.0**30, own=1.0, **DRAWING[op])
+    own = noisy((9,), op, seed=2.0**30, user_draw=1.0, **DRAWING[op])
     of_the_run = noisy((9,), op, seed=2.0**30, **DRAWING[op])
     first = in_training(own, x, seed=0)
     np.testing.assert_array_equal(in_training(own, x, seed=2**32 - 1), first)
@@ -364,7 +364,7 @@ def test_the_gradient_of_noise(n, multiplies, isa):
     z, dy = rng.normal(size=(20, n)) + 3, rng.normal(size=(20, n)).astype(np.float32)
     program, w = Program(), weight(z)
     x = dense(program, program.input((20,)), w)
-    x = program.emit("noise", [x], (n,), stddev=0.3, multiplies=multiplies, seed=2.0, own=0.0)
+    x = program.emit("noise", [x], (n,), stddev=0.3, multiplies=multiplies, seed=2.0, user_draw=0.0)
     program.output(x)
     y, gradients = pull_back(program, [np.eye(20)], dy, iteration=5, seed=9, isa=isa)
     expected = dy * (y / z) if multiplies else dy
@@ -407,7 +407,9 @@ def test_what_is_dropped_becomes_a_number_and_the_rest_a_line(n):
     program, w = Program(), weight(z)
     x = dense(program, program.input((30,)), w)
     attributes = {"rate": 0.5, "common": 0.0, "scale": 2.0, "shift": 0.25, "dropped": -9.0}
-    program.output(program.emit("patterned_dropout", [x], (n,), seed=0.0, own=0.0, **attributes))
+    program.output(
+        program.emit("patterned_dropout", [x], (n,), seed=0.0, user_draw=0.0, **attributes)
+    )
     np.testing.assert_array_equal(predict(program, [np.eye(30)]), w.numpy())
     y, gradients = pull_back(program, [np.eye(30)], dy)
     dropped = y == -9

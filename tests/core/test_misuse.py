@@ -113,7 +113,7 @@ MALFORMED = {
     "thousands of inputs": lambda: with_instruction("softmax", 5000, 1),
     "no input of an op that finds faults": lambda: with_instruction("gather", 0, 1, wraps=0.0),
     "an input of a source": lambda: with_instruction(
-        "draw", 1, 1, kind="uniform", seed=0, own=0.0, fixed=0.0
+        "draw", 1, 1, kind="uniform", seed=0, user_draw=0.0, fixed=0.0
     ),
     "no output": lambda: with_instruction("softmax", 1, 0),
     "two outputs of an op of one": lambda: with_instruction("softmax", 1, 2),
@@ -194,7 +194,7 @@ def test_every_reason_says_what_was_expected():
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan])
 def test_a_dropout_rate_outside_0_1_is_refused(rate):
     with pytest.raises(ValueError):
-        _core.Executor(with_instruction("dropout", 1, 1, rate=rate, seed=0.0, own=0.0), 4)
+        _core.Executor(with_instruction("dropout", 1, 1, rate=rate, seed=0.0, user_draw=0.0), 4)
 
 
 def test_two_readers_that_give_a_gradient_are_refused_without_a_fork():

@@ -76,7 +76,7 @@ def test_gradients_of_a_program_of_all_ops_are_its_differences():
     attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
     x = program.emit("batch_norm", [x], x.shape, statistics, **attributes)
     x = program.emit(
-        "dropout", [activation(program, x, "tanh")], x.shape, rate=0.5, seed=0.0, own=0.0
+        "dropout", [activation(program, x, "tanh")], x.shape, rate=0.5, seed=0.0, user_draw=0.0
     )
     x = program.emit("reshape", [x], (9, 2))
     x = dense(program, program.emit("softmax", [x], (9, 2)), random_weight(rng, 2, 5))

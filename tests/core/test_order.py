@@ -182,7 +182,7 @@ def test_draws_that_all_samples_share_are_one_and_fixed_ones_stay():
     for form in ({"shared": True}, {"fixed": True}):
         program = Program()
         x = program.input((3,))
-        noise = program.spread(ir_emit.draw(program, "uniform", (3,), 5, **form))
+        noise = program.broadcast_batch(ir_emit.draw(program, "uniform", (3,), 5, **form))
         program.output(program.map("add", [x, noise]))
         executor = _core.Executor(program, 20)
         a, b = (executor.predict([np.zeros((40, 3))], 1, call) for call in (0, 1))

@@ -16,7 +16,7 @@ def by_hand(program, x, kernel, bias=None, kind=None):
     """A dense layer as ops write it: a product, a sum with what is spread, a primitive."""
     y = ir_emit.product(program, x, program.param(kernel))
     if bias is not None:
-        b = program.spread(program.param(bias))
+        b = program.broadcast_batch(program.param(bias))
         y = program.map("add", [y, ir_emit.broadcast(program, b, y.shape)])
     return y if kind is None else program.map(kind, [y])
 
@@ -91,9 +91,11 @@ def others(program, x):
     y = by_hand(program, x, kernel, bias)
     shared = program.map("square", [program.param(kernel)])
     z = ir_emit.product(program, x, shared)  # the factor is no weight
-    z = program.map("add", [z, program.spread(program.map("exp", [program.param(row)]))])
-    w = ir_emit.product(program, program.map("add", [y, z]), program.param(kernel), turned_b=True)
-    both = program.map("subtract", [w, program.spread(program.param(bias))])
+    z = program.map("add", [z, program.broadcast_batch(program.map("exp", [program.param(row)]))])
+    w = ir_emit.product(
+        program, program.map("add", [y, z]), program.param(kernel), transpose_b=True
+    )
+    both = program.map("subtract", [w, program.broadcast_batch(program.param(bias))])
     both = program.map("add", [both, both])
     return program.map("add", [both, y])  # y is read twice, so it keeps its value
 
@@ -119,7 +121,7 @@ def test_a_value_that_others_read_is_not_fused_away():
     kernel, bias = layer(4, 3)
     program = Program()
     y = by_hand(program, program.input((4,)), kernel)
-    program.output(program.map("add", [y, program.spread(program.param(bias))]))
+    program.output(program.map("add", [y, program.broadcast_batch(program.param(bias))]))
     program.output(y)
     x = RNG.normal(size=(ROWS, 4)).astype(np.float32)
     z = x @ kernel.numpy()
@@ -188,6 +190,6 @@ def test_a_branch_that_leads_nowhere_keeps_nothing_apart():
     program = Program()
     y = by_hand(program, program.input((4,)), kernel)
     program.map("tanh", [y])
-    b = program.spread(program.param(bias))
+    b = program.broadcast_batch(program.param(bias))
     program.output(program.map("relu", [program.map("add", [y, b])]))
     assert [i.op for i in program.fused().instructions] == ["dense"]

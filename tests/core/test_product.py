@@ -1,4 +1,4 @@
-"""Products of values: either side turned, shared, or a batch of matrices."""
+"""Products of values: either side transposed, shared, or a batch of matrices."""
 
 import numpy as np
 import pytest
@@ -10,50 +10,50 @@ from cdl import _core
 from cdl._ir import emit
 from cdl._ir.program import Program
 
-# m, k, n: round the panels and the pieces that are turned, and single rows and columns
+# m, k, n: round the panels and the pieces that are transposed, and single rows and columns
 SIZES = [(2, 3, 4), (1, 1, 1), (3, 1, 5), (1, 4, 1), (5, 2, 1), (1, 3, 4), (4, 70, 3), (3, 5, 66)]
 SIZES += [(17, 16, 33), (66, 2, 65), (65, 66, 1)]
-TURNED = [(False, False), (True, False), (False, True), (True, True)]
+TRANSPOSED = [(False, False), (True, False), (False, True), (True, True)]
 
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def sides(m, k, n, turned, batch=()):
-    a = normal(ROWS, *batch, *((k, m) if turned[0] else (m, k)))
-    b = normal(ROWS, *batch, *((n, k) if turned[1] else (k, n)), seed=1)
+def sides(m, k, n, transposed, batch=()):
+    a = normal(ROWS, *batch, *((k, m) if transposed[0] else (m, k)))
+    b = normal(ROWS, *batch, *((n, k) if transposed[1] else (k, n)), seed=1)
     return [a, b]
 
 
-def matmul(turned):
+def matmul(transposed):
     def f(*sides):
-        a, b = (np.swapaxes(x, -1, -2) if t else x for x, t in zip(sides, turned, strict=True))
+        a, b = (np.swapaxes(x, -1, -2) if t else x for x, t in zip(sides, transposed, strict=True))
         return a @ b
 
     return f
 
 
-@pytest.mark.parametrize("turned", TURNED, ids=str)
+@pytest.mark.parametrize("transposed", TRANSPOSED, ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_matrices_of_each_sample(size, turned):
+def test_matrices_of_each_sample(size, transposed):
     check(
-        sides(*size, turned),
-        lambda program, a, b: emit.product(program, a, b, *turned),
-        matmul(turned),
+        sides(*size, transposed),
+        lambda program, a, b: emit.product(program, a, b, *transposed),
+        matmul(transposed),
         rtol=1e-5,
         atol=1e-5,
     )
 
 
-@pytest.mark.parametrize("turned", TURNED, ids=str)
+@pytest.mark.parametrize("transposed", TRANSPOSED, ids=str)
 @pytest.mark.parametrize(
     ("a", "b"),
     [((2,), (2,)), ((2, 3), (2, 3)), ((2,), ()), ((), (2,)), ((2, 1), (1, 3)), ((1,), (2,))],
     ids=str,
 )
-def test_batches_of_matrices_broadcast(a, b, turned):
-    x, y = sides(3, 4, 5, turned)
+def test_batches_of_matrices_broadcast(a, b, transposed):
+    x, y = sides(3, 4, 5, transposed)
     x, y = (
         normal(ROWS, *batch, *s.shape[1:], seed=i)
         for i, (batch, s) in enumerate(zip((a, b), (x, y), strict=True))
@@ -64,11 +64,11 @@ def test_batches_of_matrices_broadcast(a, b, turned):
             s.reshape(ROWS, *(1,) * (max(len(a), len(b)) + 3 - s.ndim), *s.shape[1:])
             for s in (x, y)
         )
-        return matmul(turned)(x, y)
+        return matmul(transposed)(x, y)
 
     check(
         [x, y],
-        lambda program, x, y: emit.product(program, x, y, *turned),
+        lambda program, x, y: emit.product(program, x, y, *transposed),
         expected,
         rtol=1e-5,
         atol=1e-5,
@@ -93,15 +93,15 @@ SHARED = [
 ]
 
 
-@pytest.mark.parametrize("turned", TURNED, ids=str)
+@pytest.mark.parametrize("transposed", TRANSPOSED, ids=str)
 @pytest.mark.parametrize("shares", ["a", "b", "both"])
 @pytest.mark.parametrize(("a", "b"), SHARED, ids=str)
-def test_sides_that_all_samples_share(a, b, shares, turned):
+def test_sides_that_all_samples_share(a, b, shares, transposed):
     """Both sides learn, one of them as a weight read as a value."""
     rng = np.random.default_rng(2)
-    a = (a[:-2] + a[:-3:-1]) if turned[0] and len(a) > 1 else a
-    b = (b[:-2] + b[:-3:-1]) if turned[1] else b
-    if turned[0] and len(a) == 1:
+    a = (a[:-2] + a[:-3:-1]) if transposed[0] and len(a) > 1 else a
+    b = (b[:-2] + b[:-3:-1]) if transposed[1] else b
+    if transposed[0] and len(a) == 1:
         return
     program = Program()
     eye = program.input((ROWS,))
@@ -114,9 +114,9 @@ def test_sides_that_all_samples_share(a, b, shares, turned):
             flat = weight(rng.normal(size=(ROWS, int(np.prod(shape)))))
             flat = program.emit("dense", [eye], (flat.shape[1],), (flat, None))
             values.append(emit.reshape(program, flat, shape))
-    y = emit.product(program, *values, *turned)
+    y = emit.product(program, *values, *transposed)
     if shares == "both":
-        y = program.spread(y)
+        y = program.broadcast_batch(y)
     program.output(y)
     oracle = Oracle(program)
     wanted = oracle.forward([np.eye(ROWS)])[0]
@@ -147,7 +147,7 @@ def test_matrices_that_do_not_fit_are_refused():
     for inputs, shape in [((a, b), (2, 5)), ((a,), (2, 3)), ((a, a), (2, 3)), ((a, a), (3, 3))]:
         wrong = Program()
         values = [wrong.input(v.shape) for v in inputs]
-        wrong.output(wrong.emit("product", values, shape, turned_a=0.0, turned_b=0.0))
+        wrong.output(wrong.emit("product", values, shape, transpose_a=0.0, transpose_b=0.0))
         with pytest.raises(ValueError, match=r"instruction 0 \(product\): .*expected"):
             _core.Executor(wrong, 1)
 
@@ -158,6 +158,6 @@ def test_what_stands_in_pads_does_not_count():
     program = Program()
     v = program.input((3, 5))
     v = program.map("reciprocal", [v])
-    program.output(emit.product(program, v, v, turned_b=True))
+    program.output(emit.product(program, v, v, transpose_b=True))
     expected = 1 / x.astype(float) @ np.swapaxes(1 / x.astype(float), 1, 2)
     np.testing.assert_allclose(predict(program, [x]), expected, rtol=1e-5)

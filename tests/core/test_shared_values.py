@@ -70,7 +70,7 @@ def test_a_weight_as_a_value_learns_from_what_all_samples_make_of_it(shape, matr
     w = weight(values) if matrix else plain(values)
     program = Program()
     x = program.input((2,))
-    y = program.spread(activation(program, program.param(w), "tanh"))
+    y = program.broadcast_batch(activation(program, program.param(w), "tanh"))
     scored(program, y)
     program.metric("mean_squared_error", x, x)
     arrays = [data(rng, 2), data(rng, *(shape or (1,)))]
@@ -106,7 +106,7 @@ def test_a_constant_is_what_it_was_given(shape):
     program.input((1,))
     shared = program.constant(values)
     program.output(shared)
-    program.output(program.spread(shared))
+    program.output(program.broadcast_batch(shared))
     alone, spread = predict(program.fused(training=False), [np.ones((5, 1))], rows=2)
     np.testing.assert_array_equal(alone, values)
     np.testing.assert_array_equal(spread, values[None].repeat(5, 0))
@@ -120,8 +120,8 @@ def test_over_the_rows_of_a_batch(shape, kind, isa):
     program = Program()
     x = program.input((*shape[:-1], 4))
     h = dense(program, x, random_weight(rng, 4, shape[-1]), weight(rng.normal(size=shape[-1])))
-    summary = program.over_rows(h, kind)
-    spread = program.spread(activation(program, summary, "tanh"))
+    summary = program.batch_reduce(h, kind)
+    spread = program.broadcast_batch(activation(program, summary, "tanh"))
     program = scored(program, spread)
     same(program, [data(rng, *shape[:-1], 4), data(rng, *shape)], isa=isa)
 
@@ -131,7 +131,7 @@ def test_equal_extremes_share_the_gradient_and_nan_is_extreme(kind):
     def net(x_values, factor):
         program = Program()
         x = dense(program, program.input((1,)), factor)
-        top = program.over_rows(x, kind)
+        top = program.batch_reduce(x, kind)
         program.output(top)
         program.objective(top)
         return program, np.reshape(x_values, (-1, 1)).astype(np.float32)
@@ -147,8 +147,8 @@ def test_equal_extremes_share_the_gradient_and_nan_is_extreme(kind):
 def test_predictions_see_batches_of_the_executors_rows(rows):
     program = Program()
     x = program.input((3,))
-    mean = program.over_rows(x, "mean")
-    program.output(program.spread(mean))
+    mean = program.batch_reduce(x, "mean")
+    program.output(program.broadcast_batch(mean))
     x = data(np.random.default_rng(4), 3)
     found = _core.Executor(program, rows, threads=3).predict([x])
     for at in range(0, ROWS, rows):
@@ -196,7 +196,7 @@ def test_an_objective_is_the_weighted_mean_or_sum_of_a_value(shape, weights, red
 
 def test_an_objective_that_does_not_count_is_a_penalty_and_leaves_the_output_to_the_caller():
     program, arrays = objective(counts=False)
-    assert program.reports == [] and program.pulled == program.outputs
+    assert program.reports == [] and program.external_grads == program.outputs
     fused = program.fused()
     executor = _core.Executor(fused, ROWS, training=True)
     executor.begin(arrays, ROWS)
@@ -224,7 +224,7 @@ def test_what_the_caller_pulls_and_what_objectives_give_add_up():
 def test_a_shared_objective_counts_all_rows_of_each_batch():
     rng = np.random.default_rng(6)
     program = Program()
-    mean = program.over_rows(program.input((1,)), "mean")
+    mean = program.batch_reduce(program.input((1,)), "mean")
     program.objective(mean, scale=2.0)
     x = data(rng, 1)
     for threads in (1, 2):
@@ -242,8 +242,8 @@ def moving_mean(keep=0.75):
     program, moving = Program(), plain(np.zeros(3))
     x = program.input((3,))
     before = program.param(moving)
-    program.output(program.spread(before))
-    mean = program.over_rows(x, "mean")
+    program.output(program.broadcast_batch(before))
+    mean = program.batch_reduce(x, "mean")
     now = program.emit("activation", [mean], (3,), kind="tanh")
     program.assign(moving, now)
     return program, moving, before, now
@@ -275,7 +275,8 @@ def test_predictions_assign_nothing():
     executor = _core.Executor(program.fused(training=False), 16)
     executor.predict([data(np.random.default_rng(8), 3)])
     np.testing.assert_array_equal(moving.numpy(), np.zeros(3))
-    assert [i.op for i in program.fused(False, penalties=False).instructions] == ["param", "spread"]
+    fused = program.fused(False, penalties=False)
+    assert [i.op for i in fused.instructions] == ["param", "broadcast_batch"]
 
 
 def test_only_the_last_of_several_assignments_holds():
@@ -349,14 +350,14 @@ def test_many_steps_give_the_same_bits_on_any_number_of_threads():
         moving = plain(np.zeros(7))
         program = Program()
         h = dense(program, program.input((5,)), kernel)
-        mean = program.over_rows(h, "mean")
+        mean = program.batch_reduce(h, "mean")
         program.assign(moving, mean)
         summary = activation(program, mean, "tanh")
         program.objective(summary, counts=False, scale=0.1)
         t = program.input((7,), role="y")
         program.loss("mean_squared_error", t, h)
-        program.loss("mean_squared_error", t, program.spread(program.param(scale)))
-        program.loss("mean_absolute_error", t, program.spread(summary))
+        program.loss("mean_squared_error", t, program.broadcast_batch(program.param(scale)))
+        program.loss("mean_absolute_error", t, program.broadcast_batch(summary))
         optimizer = learner("adam", [scale, kernel], beta_1=0.9, beta_2=0.999, epsilon=1e-7)
         arrays = [data(rng, 5, rows=100), data(rng, 7, rows=100)]
         logs = train(program.fused(), arrays, optimizer, batch=33, epochs=3, threads=threads)
@@ -374,7 +375,7 @@ def test_ops_that_know_nothing_of_it_work_on_shared_values(isa):
     program = Program()
     x = program.input((5,))
     h = dense(program, x, random_weight(rng, 5, 6), weight(rng.normal(size=6)))
-    y = program.over_rows(h, "mean")
+    y = program.batch_reduce(h, "mean")
     y = dense(program, y, random_weight(rng, 6, 8), weight(rng.normal(size=8)), activation="tanh")
     y = program.emit("reshape", [y], (2, 4))
     line = [plain(rng.uniform(0.5, 2, 4)), plain(rng.normal(size=4))]
@@ -383,7 +384,7 @@ def test_ops_that_know_nothing_of_it_work_on_shared_values(isa):
     y = program.emit("permute", [program.emit("softmax", [y], (2, 4))], (4, 2), numbers=[1, 0])
     y = dense(program, y, random_weight(rng, 2, 3), weight(np.zeros(3)))
     assert y.shared
-    scored(program, program.spread(y))
+    scored(program, program.broadcast_batch(y))
     same(program, [data(rng, 5), data(rng, 4, 3)], isa=isa)
 
 

@@ -65,9 +65,9 @@ def test_an_evaluation_counts_the_penalty_of_weights_as_they_are(per_call, threa
     for assigns in (False, True):
         program = Program()
         h, moving = program.input((3,)), weight(np.ones(3))
-        program.output(program.spread(program.param(moving)))
+        program.output(program.broadcast_batch(program.param(moving)))
         if assigns:
-            program.assign(moving, program.over_rows(h, "mean"))
+            program.assign(moving, program.batch_reduce(h, "mean"))
         executor = _core.Executor(
             program.fused(), 4, rules={"penalties": {moving: (0.0, L2)}}, threads=threads
         )

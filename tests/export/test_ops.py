@@ -46,7 +46,7 @@ def constant_sum(p, x):
     value.shared = True
     p.instructions.append(_instruction("constant", [], [value], [], numbers=(0.5, -1.5, 2.0)))
     spread = p.value((3,))
-    p.instructions.append(_instruction("spread", [value], [spread], []))
+    p.instructions.append(_instruction("broadcast_batch", [value], [spread], []))
     return p.emit("concat", [x, spread], (6,), axis=0.0)
 
 
@@ -88,22 +88,30 @@ CASES = {
     "cumulate sum": ([(2, 5, 3)], emit("cumulate", (2, 5, 3), (2, 5, 3), product=0.0), None),
     "cumulate product": ([(2, 5)], emit("cumulate", (2, 5), (2, 5, 1), product=1.0), None),
     "sort": ([(2, 9)], both_of_sort, None),
-    "product": ([(2, 3), (3, 4)], emit("product", (2, 4), turned_a=0.0, turned_b=0.0), None),
-    "product turned": ([(3, 2), (4, 3)], emit("product", (2, 4), turned_a=1.0, turned_b=1.0), None),
+    "product": ([(2, 3), (3, 4)], emit("product", (2, 4), transpose_a=0.0, transpose_b=0.0), None),
+    "product transposed": (
+        [(3, 2), (4, 3)],
+        emit("product", (2, 4), transpose_a=1.0, transpose_b=1.0),
+        None,
+    ),
     "product of many": (
         [(5, 2, 3), (5, 4, 3)],
-        emit("product", (5, 2, 4), turned_a=0.0, turned_b=1.0),
+        emit("product", (5, 2, 4), transpose_a=0.0, transpose_b=1.0),
         None,
     ),
     "product by one": (
         [(5, 2, 3), (3, 4)],
-        emit("product", (5, 2, 4), turned_a=0.0, turned_b=0.0),
+        emit("product", (5, 2, 4), transpose_a=0.0, transpose_b=0.0),
         None,
     ),
-    "product of a row": ([(3,), (3, 4)], emit("product", (4,), turned_a=0.0, turned_b=0.0), None),
+    "product of a row": (
+        [(3,), (3, 4)],
+        emit("product", (4,), transpose_a=0.0, transpose_b=0.0),
+        None,
+    ),
     "product with a weight": (
         [(2, 3)],
-        shared((3, 4), emit("product", (2, 4), turned_a=0.0, turned_b=0.0)),
+        shared((3, 4), emit("product", (2, 4), transpose_a=0.0, transpose_b=0.0)),
         None,
     ),
     "constant": ([(3,)], constant_sum, None),

@@ -44,11 +44,12 @@ A function of `cdl.ops` is NumPy on arrays. On symbolic values it is recorded an
 instructions of the core: *forward* names them for one of the calls in `tests/golden/ops_table.py`,
 *fused* what `Program.fused()` makes of them. A `map` is one pass over memory, however many
 primitives its expression has, and takes neighbouring maps along; what only moves a value
-(`reshape`) or gives it to each sample (`spread`) is not listed. *Backward*: whether the operands
-that are floats get a gradient; the tests hold it to central differences. A function that has no row
-runs on arrays alone: traced, it raises a `TypeError` that says what to use.
+(`reshape`) or gives it to each sample (`broadcast_batch`) is not listed. *Backward*: whether the
+operands that are floats get a gradient; the tests hold it to central differences. A function that
+has no row runs on arrays alone: traced, it raises a `TypeError` that says what to use.
 """
-PLAIN = {"param", "constant", "spread", "reshape"}  # how values come about, not what is computed
+# how values come about, not what is computed
+PLAIN = {"param", "constant", "broadcast_batch", "reshape"}
 
 
 def learning_program(function, arrays, fixed):
@@ -62,8 +63,8 @@ def learning_program(function, arrays, fixed):
         values.append(program.emit("reshape", [made], a.shape[1:]))
     outputs = tree.flatten(graph.lower(program, values))
     for value in outputs:
-        program.output(program.spread(value))
-    program.pulled = list(program.outputs)
+        program.output(program.broadcast_batch(value))
+    program.external_grads = list(program.outputs)
     return program, values
 
 
@@ -100,7 +101,9 @@ def traced_call(name):
 
 def backward(program, values, arrays):
     """Which operands get a gradient: yes, none, or the numbers of those."""
-    producers = {id(i.inputs[k]) for i, k in program.producers()} | {id(v) for v in program.pulled}
+    producers = {id(i.inputs[k]) for i, k in program.producers()} | {
+        id(v) for v in program.external_grads
+    }
     floats = [k for k, a in enumerate(arrays) if a.dtype.kind == "f"]
     gets = [k for k in floats if id(values[k]) in producers]
     if not gets:
@@ -147,7 +150,7 @@ def op_rows():
             r"/\* \S+ - (.*?[.:;]) *(?:\n|[A-Z(]|\*/| )", source.read_text(), re.DOTALL
         )
         about = " ".join(first.group(1).replace("\n *", " ").split()).rstrip(".:;")
-        gives = "all inputs" if row.many else "the first input"
+        gives = "all inputs" if row.all_inputs else "the first input"
         gives = {"map": "inputs with a gradient", "gather": "the table"}.get(name, gives)
         rows.append((f"`{name}`", about, gives if row.gives_gradient else "none"))
     return rows

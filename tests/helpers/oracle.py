@@ -176,7 +176,7 @@ def line_weights(o, i, lines):
     return np.broadcast_to(weights, lines)
 
 
-def weigh_forward(o, i):
+def mask_weights_forward(o, i):
     """What lines count: weights, a mask, classes that are not ignored, and what divides."""
     shape = o.values[i.inputs[0]].shape[:1] + i.outputs[0].shape
     given = [o.values[v] for v in i.inputs]
@@ -329,7 +329,7 @@ FORWARD = {
     "dropout": dropout_forward,
     "reshape": reshape_forward,
     "batch_norm": batch_norm_forward,
-    "weigh": weigh_forward,
+    "mask_weights": mask_weights_forward,
     "signs": signs_forward,
     "loss": loss_forward,
     "metric": metric_forward,
@@ -350,7 +350,7 @@ BACKWARD = {
     "dropout": dropout_backward,
     "reshape": reshape_backward,
     "batch_norm": batch_norm_backward,
-    "weigh": lambda o, i: None,
+    "mask_weights": lambda o, i: None,
     "signs": lambda o, i: None,
     "loss": loss_backward,
     "metric": lambda o, i: None,

@@ -20,20 +20,20 @@ def constant_forward(o, i):
     o.values[i.outputs[0]] = np.reshape(i.numbers, i.outputs[0].shape)
 
 
-def spread_forward(o, i):
+def broadcast_batch_forward(o, i):
     x = o.values[i.inputs[0]]
     o.values[i.outputs[0]] = np.broadcast_to(x, (o.rows, *x.shape)).copy()
 
 
-def spread_backward(o, i):
+def broadcast_batch_backward(o, i):
     o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]].sum(0)
 
 
-def over_rows_forward(o, i):
+def batch_reduce_forward(o, i):
     o.values[i.outputs[0]] = getattr(np, i.attributes["kind"])(o.values[i.inputs[0]], axis=0)
 
 
-def over_rows_backward(o, i):
+def batch_reduce_backward(o, i):
     x, dy = o.values[i.inputs[0]], o.value_gradients[i.outputs[0]]
     kind = i.attributes["kind"]
     if kind in ("sum", "mean"):
@@ -71,16 +71,16 @@ def assign_all(o):
 FORWARD = {
     "param": param_forward,
     "constant": constant_forward,
-    "spread": spread_forward,
-    "over_rows": over_rows_forward,
+    "broadcast_batch": broadcast_batch_forward,
+    "batch_reduce": batch_reduce_forward,
     "assign": lambda o, i: None,
     "objective": objective_forward,
 }
 BACKWARD = {
     "param": param_backward,
     "constant": lambda o, i: None,
-    "spread": spread_backward,
-    "over_rows": over_rows_backward,
+    "broadcast_batch": broadcast_batch_backward,
+    "batch_reduce": batch_reduce_backward,
     "assign": lambda o, i: None,
     "objective": objective_backward,
 }

@@ -90,9 +90,9 @@ def reduce_backward(o, i):
 
 
 def matrices_of(o, i, values):
-    """The two sides, turned, with room for the batch where they have none."""
+    """The two sides, transposed, with room for the batch where they have none."""
     found = []
-    for v, x, name in zip(i.inputs, values, ("turned_a", "turned_b"), strict=True):
+    for v, x, name in zip(i.inputs, values, ("transpose_a", "transpose_b"), strict=True):
         x = x.reshape(*x.shape[:-1], 1, x.shape[-1]) if len(v.shape) == 1 else x
         matrices = len(i.outputs[0].shape) - 2
         if not v.shared and not i.outputs[0].shared:
@@ -111,7 +111,9 @@ def product_backward(o, i):
     a, b = matrices_of(o, i, [o.values[v] for v in i.inputs])
     dy = o.value_gradients[i.outputs[0]].reshape(np.matmul(a, b).shape)
     gradients = dy @ np.swapaxes(b, -1, -2), np.swapaxes(a, -1, -2) @ dy
-    for v, x, g, name in zip(i.inputs, (a, b), gradients, ("turned_a", "turned_b"), strict=True):
+    for v, x, g, name in zip(
+        i.inputs, (a, b), gradients, ("transpose_a", "transpose_b"), strict=True
+    ):
         lacking = g.ndim - x.ndim
         axes = tuple(range(lacking))
         axes += tuple(d for d in range(lacking, g.ndim) if x.shape[d - lacking] == 1 != g.shape[d])

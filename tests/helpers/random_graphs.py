@@ -109,11 +109,11 @@ class RandomGraph:
 
     def step_over_rows(self):
         x = self.pick(lambda v: not v.shared)
-        return self.program.over_rows(x, self.choose(("sum", "mean")))
+        return self.program.batch_reduce(x, self.choose(("sum", "mean")))
 
     def step_spread(self):
         x = self.pick(lambda v: v.shared)
-        return None if x is None else self.program.spread(x)
+        return None if x is None else self.program.broadcast_batch(x)
 
     def step_param(self):
         shape = self.choose(((), (3,), (2, 3)))

@@ -242,13 +242,13 @@ def muon(
 ) -> Array:
     m = slots["momentum"] = momentum * slots["momentum"] + g
     x = np.atleast_2d(g + momentum * m if nesterov else m)
-    turned = x.shape[0] > x.shape[1]
-    x = (x.T if turned else x) / (norm(x) + 1e-7)
+    transposed = x.shape[0] > x.shape[1]
+    x = (x.T if transposed else x) / (norm(x) + 1e-7)
     for _ in range(int(ns_steps)):
         a = x @ x.T
         x = muon_a * x + (muon_b * a + muon_c * a @ a) @ x
     longer = 1.0 if rms_rate < 0 else rms_rate * math.sqrt(max(x.shape))
-    return w - lr * longer * (x.T if turned else x).reshape(w.shape)
+    return w - lr * longer * (x.T if transposed else x).reshape(w.shape)
 
 
 def muon_adam(

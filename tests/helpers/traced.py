@@ -23,7 +23,7 @@ def lowered(graph, arrays):
     program = Program()
     values = [program.input(a.shape[1:]) for a in arrays]
     for value in tree.flatten(graph.lower(program, values)):
-        program.output(program.spread(value))
+        program.output(program.broadcast_batch(value))
     return program
 
 
@@ -42,10 +42,10 @@ def run(function, arrays, fixed=False):
     results = []
     for spec, y in zip(tree.flatten(graph.outputs), found, strict=True):
         assert isinstance(spec, KerasTensor)
-        if not spec.lead:
+        if not spec.rows_per_sample:
             assert (y == y[:1]).all() or np.isnan(y).any()
             y = y[0]
-        elif spec.lead > 1:
+        elif spec.rows_per_sample > 1:
             y = y.reshape(-1, *y.shape[2:])
         assert y.ndim == len(spec.shape)
         results.append((spec, y))

@@ -106,7 +106,7 @@ def test_traced_is_as_on_arrays(function, array):
         found = run(function, [array], fixed)
         for (spec, y), wanted in zip(found, expected, strict=True):
             assert spec.ndim == np.ndim(wanted)
-            if spec.lead == 1 and spec.batch_axis:
+            if spec.rows_per_sample == 1 and spec.batch_axis:
                 y = np.moveaxis(y, 0, spec.batch_axis)
             np.testing.assert_allclose(y, np.asarray(wanted, np.float32), rtol=2e-5, atol=2e-6)
 
@@ -125,7 +125,7 @@ LINES = {
 def test_layers_that_work_on_lines_take_samples_and_steps_as_one_axis(make):
     t, layer = Input((5, 4)), make()
     y = layer(ops.reshape(t, (-1, 4)))
-    assert y.shape[0] is None and y.lead == 5
+    assert y.shape[0] is None and y.rows_per_sample == 5
     model = Model(t, ops.reshape(y, (-1, 5, y.shape[-1])))
     np.testing.assert_allclose(model.predict(T, verbose=0), layer(T), rtol=1e-6, atol=1e-6)
     model.compile("sgd", "mse")

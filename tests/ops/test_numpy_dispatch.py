@@ -142,7 +142,7 @@ def test_it_goes_into_a_model_of_tensors():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-x, w = KerasTensor((None, 4)), KerasTensor((3, 4), lead=0)
+x, w = KerasTensor((None, 4)), KerasTensor((3, 4), rows_per_sample=0)
 REFUSED = {
     "no such function": (lambda: np.unwrap(x), "numpy.unwrap of .*: cdl.ops has no such function"),
     "of linear algebra": (lambda: np.linalg.cond(x), "numpy.linalg.cond of .*no such function"),
@@ -254,7 +254,9 @@ def value_and_gradient(function, w):
     assert graph is not None, reason
 
     def append(program, values):
-        return program.spread(graph.lower(program, [program.over_rows(values[0], "sum")]))
+        return program.broadcast_batch(
+            graph.lower(program, [program.batch_reduce(values[0], "sum")])
+        )
 
     value, (gradient,) = Vjp(append, [w.shape]).of([w[None]])
     return float(value[0]), gradient[0]

@@ -28,7 +28,7 @@ def test_a_loss_is_compiled_and_its_gradient_is_its_gradient(function):
         value = program.emit("activation", (value,), value.shape, kind=last)
     target = program.input(y.shape[1:])
     total = loss.graph.lower(program, [target, value])
-    program.output(program.spread(total))
+    program.output(program.broadcast_batch(total))
     oracle, arrays = Oracle(program), [np.eye(rows), y]
     dy = np.full((rows, *total.shape), 1.0 / rows)
     oracle.forward(arrays)

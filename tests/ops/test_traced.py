@@ -72,7 +72,7 @@ def test_gradients_are_right(name, function, arrays):
     values = [
         program.emit("reshape", [v], a.shape[1:]) for v, a in zip(values, arrays, strict=True)
     ]
-    outputs = [program.spread(v) for v in tree.flatten(graph.lower(program, values))]
+    outputs = [program.broadcast_batch(v) for v in tree.flatten(graph.lower(program, values))]
     flat = [program.emit("reshape", [v], (int(np.prod(v.shape)),)) for v in outputs]
     program.output(flat[0] if len(flat) == 1 else program.emit("concat", flat, _wide(flat), axis=0))
     dy = np.random.default_rng(1).normal(size=(rows, *program.outputs[0].shape))

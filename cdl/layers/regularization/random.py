@@ -31,4 +31,4 @@ class Random(SameShape):
     def _draws(self, program: Program) -> dict[str, Any]:
         """What the next instruction of a program draws by."""
         generator = self.seed_generator
-        return {"seed": generator.seed, "own": program.draw_of(generator)}
+        return {"seed": generator.seed, "user_draw": program.draw_of(generator)}

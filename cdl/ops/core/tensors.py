@@ -125,10 +125,10 @@ def shape(x: Any) -> tuple[Any, ...]:
     arithmetic as a number.
     """
     sizes = shape_of(x)
-    if not getattr(x, "lead", 0):
+    if not getattr(x, "rows_per_sample", 0):
         return sizes
     at = x.batch_axis
-    return (*sizes[:at], SymbolicBatch(x.lead), *sizes[at + 1 :])
+    return (*sizes[:at], SymbolicBatch(x.rows_per_sample), *sizes[at + 1 :])
 
 
 def ndim(x: Any) -> int:

@@ -44,7 +44,7 @@ def plane_of(name: str, images: Any, data_format: str | None, argument: str = "i
         ValueError: images of another rank than 3 or 4, or an axis whose size is not known.
     """
     shape = shape_of(images)
-    alone = len(shape) == 3 and not getattr(images, "lead", 0)
+    alone = len(shape) == 3 and not getattr(images, "rows_per_sample", 0)
     if len(shape) != 4 and not alone:
         raise ValueError(
             f"{name}: {argument} must have 4 axes, or 3 for one image, got shape {shape}"

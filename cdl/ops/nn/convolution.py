@@ -91,9 +91,9 @@ def _window(name: str, kernel: Any, strides: Any, padding: str, dilation_rate: A
 
 def _samples_first(inputs: Any, *rest: Any) -> str:
     """Why a symbolic image cannot be convolved; "" if it can."""
-    if getattr(inputs, "lead", 0) and inputs.batch_axis:
+    if getattr(inputs, "rows_per_sample", 0) and inputs.batch_axis:
         return "its samples must be along its first axis: use cdl.ops.moveaxis"
-    if any(getattr(each, "lead", 0) for each in rest):
+    if any(getattr(each, "rows_per_sample", 0) for each in rest):
         return "its kernel must be the same for all samples"
     return ""
 
@@ -156,7 +156,7 @@ def symbolic(inputs: Any, shape: tuple[Any, ...]) -> KerasTensor:
     """A symbolic result whose samples lie as those of the inputs."""
     if isinstance(inputs, KerasTensor):
         return inputs.like(shape, "float32")
-    return KerasTensor(shape, lead=0)
+    return KerasTensor(shape, rows_per_sample=0)
 
 
 # --- values ---
@@ -164,7 +164,7 @@ def symbolic(inputs: Any, shape: tuple[Any, ...]) -> KerasTensor:
 
 def on_images(program: Any, inputs: Any, data_format: str, emit: Any) -> Value:
     """What `emit` gives for images with their channels last, brought back to their format."""
-    leading = int(getattr(inputs, "lead", 0) != 1)
+    leading = int(getattr(inputs, "rows_per_sample", 0) != 1)
     return with_channels_last(program, value_of(program, inputs), data_format, emit, leading)
 
 
@@ -173,7 +173,7 @@ def _convolved(program: Any, inputs: Any, kernel: Any, kind: _Kind) -> Value:
     weight: Variable | None = getattr(kernel, "variable", None)
     if isinstance(kernel, np.ndarray):
         weight = frozen(kernel, kind.matrix)
-    whole = getattr(inputs, "lead", 0) == 1 and weight is not None
+    whole = getattr(inputs, "rows_per_sample", 0) == 1 and weight is not None
     if whole and weight.storage.matrix == kind.matrix and not program.is_assigned(weight):  # type: ignore[union-attr]
 
         def emit(x: Value) -> Value:

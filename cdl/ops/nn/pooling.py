@@ -21,7 +21,7 @@ Pool = Callable[[Any, Any, int], Any]  # of a program, a value (n, columns), and
 
 
 def _samples_first(inputs: Any, *_: Any) -> str:
-    if getattr(inputs, "lead", 0) and inputs.batch_axis:
+    if getattr(inputs, "rows_per_sample", 0) and inputs.batch_axis:
         return "its samples must be along its first axis: use cdl.ops.moveaxis"
     return ""
 

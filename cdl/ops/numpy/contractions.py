@@ -88,13 +88,15 @@ def _pair(a: Any, la: str, b: Any, lb: str, kept: str) -> tuple[Any, str]:
     left = [c for c in la if c not in lb]
     right = [c for c in lb if c not in la]
     sizes = dict(zip(la + lb, shape_of(a) + shape_of(b), strict=True))
-    if not over or any(getattr(x, "lead", 0) and n[0] in over for x, n in ((a, la), (b, lb))):
+    if not over or any(
+        getattr(x, "rows_per_sample", 0) and n[0] in over for x, n in ((a, la), (b, lb))
+    ):
         # nothing to sum, or samples, over which only `sum` can
-        first = [n[0] for x, n in ((a, la), (b, lb)) if getattr(x, "lead", 0)][:1]
+        first = [n[0] for x, n in ((a, la), (b, lb)) if getattr(x, "rows_per_sample", 0)][:1]
         order = "".join(dict.fromkeys([*first, *batch, *left, *right, *over]))
         y = multiply(_aligned(a, la, order), _aligned(b, lb, order))
         return _summed(y, order, kept)
-    if getattr(b, "lead", 0) and lb[0] in right:  # the samples lead the result
+    if getattr(b, "rows_per_sample", 0) and lb[0] in right:  # the samples lead the result
         a, la, b, lb, left, right = b, lb, a, la, right, left
     x = _merged(a, la, [batch, left, over], sizes)
     y = _merged(b, lb, [batch, over, right], sizes)

@@ -17,7 +17,11 @@ from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
 
 
 def _of_samples(x: Any, *_: Any) -> str:
-    return "it is of one matrix, not of one for each sample" if getattr(x, "lead", 0) else ""
+    return (
+        "it is of one matrix, not of one for each sample"
+        if getattr(x, "rows_per_sample", 0)
+        else ""
+    )
 
 
 def _masked(keep: Any) -> Any:

@@ -56,7 +56,7 @@ def keyed_apart(x: Any, key: Any) -> str:
             return "how many are true is not known: use cdl.ops.where"
     own = [part for part in parts if part is not None]
     at = getattr(x, "batch_axis", 0)
-    if getattr(x, "lead", 0) and not _is_whole(own[at], x.shape[at]):
+    if getattr(x, "rows_per_sample", 0) and not _is_whole(own[at], x.shape[at]):
         return "samples cannot be chosen by their place: weight them, as by cdl.ops.where"
     if any(isinstance(part, _SYMBOLIC) for part in own):
         return "" if len(parts) == 1 else "use cdl.ops.take, or cdl.ops.take_along_axis"
@@ -75,7 +75,7 @@ def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
         return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
     own = [part for part in parts if part is not None]
-    if getattr(x, "lead", 0) == 1:
+    if getattr(x, "rows_per_sample", 0) == 1:
         own.pop(x.batch_axis)
     value = value_of(program, x)
     for axis, part in enumerate(own):
@@ -119,7 +119,11 @@ def _take_apart(x: Any, indices: Any, axis: Any) -> str:
         return "samples cannot be chosen by their place"
     if not isinstance(indices, _SYMBOLIC):
         return ""
-    return "use cdl.ops.take_along_axis to choose for each sample" if getattr(x, "lead", 0) else ""
+    return (
+        "use cdl.ops.take_along_axis to choose for each sample"
+        if getattr(x, "rows_per_sample", 0)
+        else ""
+    )
 
 
 def _take(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:

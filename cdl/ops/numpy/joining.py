@@ -158,7 +158,7 @@ def dsplit(x: Any, indices_or_sections: Any) -> Any:
 
 
 def _tile_apart(x: Any, repeats: Any) -> str:
-    if not getattr(x, "lead", 0):
+    if not getattr(x, "rows_per_sample", 0):
         return ""
     counts, ndim = list(shape_arg(repeats)), len(x.shape)
     counts = [1] * (ndim - len(counts)) + counts
@@ -168,7 +168,7 @@ def _tile_apart(x: Any, repeats: Any) -> str:
 def _tile(program: Any, spec: Any, x: Any, repeats: Any) -> Any:
     value, counts = value_of(program, x), list(shape_arg(repeats))
     counts = [1] * (len(spec.shape) - len(counts)) + counts
-    if spec.lead == 1 or (spec.lead and value.shared):
+    if spec.rows_per_sample == 1 or (spec.rows_per_sample and value.shared):
         counts.pop(spec.batch_axis)  # 1, or a shared value repeated for each sample
     shape = (1,) * (len(counts) - len(value.shape)) + value.shape
     value = reshaped(program, value, shape)
@@ -192,7 +192,7 @@ def tile(x: Any, repeats: Any) -> Any:
 def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
     if np.ndim(repeats) and np.size(repeats) > 1:
         return "give one number of repeats for all"
-    return samples_apart(x, axis) if axis is None or x.lead > 1 or x.batch_axis else ""
+    return samples_apart(x, axis) if axis is None or x.rows_per_sample > 1 or x.batch_axis else ""
 
 
 def _repeat(program: Any, spec: Any, x: Any, repeats: Any, axis: Any) -> Any:
@@ -286,7 +286,7 @@ def _widths(x: Any, pad_width: Any) -> list[tuple[int, int]]:
 def _pad_apart(x: Any, pad_width: Any, mode: str, constant_values: Any) -> str:
     if mode not in ("constant", "edge"):
         return "mode must be 'constant' or 'edge'"
-    whole = not x.lead or _widths(x, pad_width)[x.batch_axis] == (0, 0)
+    whole = not x.rows_per_sample or _widths(x, pad_width)[x.batch_axis] == (0, 0)
     return "" if whole else samples_apart(x, None)
 
 
@@ -295,7 +295,7 @@ def _pad(program: Any, spec: Any, x: Any, pad_width: Any, mode: str, constant_va
     if number:  # zeros are what is there without places
         value = program.map(argument(0) - number, [value])
     widths = _widths(x, pad_width)
-    if x.lead == 1:
+    if x.rows_per_sample == 1:
         widths.pop(x.batch_axis)
     for axis, (before, behind) in enumerate(widths):
         n = value.shape[axis]

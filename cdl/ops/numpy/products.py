@@ -30,14 +30,16 @@ def _matmul(program: Any, spec: Any, x1: Any, x2: Any) -> Any:
     row, column = x1.value.shape, x2.value.shape  # of a sample, whose outer product is summed
     a = reshaped(program, x1.value, (prod(row), 1))
     b = reshaped(program, x2.value, (1, prod(column)))
-    y = program.over_rows(emit.product(program, a, b), "sum")
+    y = program.batch_reduce(emit.product(program, a, b), "sum")
     return reshaped(program, y, spec.shape)
 
 
 def _over_samples(x1: Any, x2: Any) -> str:
     n, m = len(shape_of(x1)), len(shape_of(x2))
     over = along_samples(x1, -1), along_samples(x2, max(-2, -m))
-    if not any(over) or (all(over) and max(n, m) <= 2 and x1.lead == x2.lead == 1):
+    if not any(over) or (
+        all(over) and max(n, m) <= 2 and x1.rows_per_sample == x2.rows_per_sample == 1
+    ):
         return ""
     return "a sum over the samples is cdl.ops.sum of products, over axis 0"
 

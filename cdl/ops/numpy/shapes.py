@@ -16,8 +16,8 @@ from cdl.ops.lowering import as_shape, broadcast, moved, value_of
 def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:
     """Whether the samples follow each other along one axis of the result."""
     sizes = [4 if n is None else n for n in x.shape]
-    sizes[x.batch_axis] = rows * x.lead
-    owners = np.repeat(np.arange(rows), x.lead)
+    sizes[x.batch_axis] = rows * x.rows_per_sample
+    owners = np.repeat(np.arange(rows), x.rows_per_sample)
     place = [-1 if axis == x.batch_axis else 1 for axis in range(len(sizes))]
     new = [rows * n.times if isinstance(n, SymbolicBatch) else n for n in newshape]
     try:
@@ -31,7 +31,7 @@ def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:
 
 def _keeps_order(x: Any, newshape: Any = -1) -> str:
     """What to do instead, if the numbers of a sample would not stay together."""
-    if not getattr(x, "lead", 0):
+    if not getattr(x, "rows_per_sample", 0):
         return ""
     if all(_keeps(x, shape_arg(newshape), rows) for rows in (3, 5)):
         return ""

@@ -1,15 +1,16 @@
-/* whole.h - optimizers whose step depends on all of a parameter: norms, means of rows, products.
+/* tensorwise.h - optimizers whose step depends on all of a parameter: norms, means of rows,
+ * products.
  *
  * They are rows of the table of optimizers as the others are, and have a function beside.
  */
-#ifndef CDL_LEARN_WHOLE_H
-#define CDL_LEARN_WHOLE_H
+#ifndef CDL_LEARN_TENSORWISE_H
+#define CDL_LEARN_TENSORWISE_H
 
 #include <assert.h>
 
 #include "learn/context.h"
 
-struct cdl_whole {
+struct cdl_tensorwise {
     /* Block by block, by many threads: the row's update gives the direction d, and when all of it
      * is there w -= reach() d, from the sums of the squares of all w and all d. */
     float (*reach)(const struct cdl_trained *trained, const float *derived,
@@ -25,9 +26,9 @@ struct cdl_whole {
 };
 
 /* By row of the table of optimizers; NULL for the elementwise ones. */
-extern const struct cdl_whole *const cdl_wholes[CDL_N_OPTIMIZERS];
+extern const struct cdl_tensorwise *const cdl_tensorwise_rules[CDL_N_OPTIMIZERS];
 
-extern const struct cdl_whole cdl_whole_muon;
+extern const struct cdl_tensorwise cdl_tensorwise_muon;
 
 /* A parameter is `outer` matrices of height x width, one below the other, and each of them lies in
  * pieces of `live` columns from `column` on, its rows `ld` apart: panels, or all of it. */

@@ -1,4 +1,4 @@
-/* weigh.c - what each line counts in the mean of a batch's losses.
+/* mask_weights.c - what each line counts in the mean of a batch's losses.
  *
  * Inputs, as many as READS says and in this order: weights, one a sample or one a line; a mask, one
  * number a line, of which 0 means that the line does not count; class numbers, of which IGNORED
@@ -54,7 +54,7 @@ static struct sums *sums_of(const struct cdl_node *node) {
 }
 
 /* The weights of one block of samples, as they are, and their sums. */
-static struct sums weigh(const struct cdl_node *node, size_t first, size_t last) {
+static struct sums weights_of(const struct cdl_node *node, size_t first, size_t last) {
     const struct cdl_tensor *weights = input(node, READS_WEIGHTS), *out = node->out[0];
     const struct cdl_tensor *mask = input(node, READS_MASK);
     const struct cdl_tensor *classes = input(node, READS_CLASSES);
@@ -93,7 +93,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     if (ctx->stage == SUM) {
         for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
             const size_t end = last - row < CDL_ROW_BLOCK ? last : row + CDL_ROW_BLOCK;
-            sums_of(node)[row / CDL_ROW_BLOCK] = weigh(node, row, end);
+            sums_of(node)[row / CDL_ROW_BLOCK] = weights_of(node, row, end);
         }
     } else if ((int)node->attribute[MEAN] != OVER_LINES) {
         const double factor = factor_of(node, ctx->rows);
@@ -102,7 +102,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
 }
 
-const struct cdl_op cdl_op_weigh = {
+const struct cdl_op cdl_op_mask_weights = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -1,6 +1,6 @@
-/* over_rows.c - one value of all samples of a batch, element by element: their sum, mean, largest
- * or smallest. The output is shared. Of equal largest or smallest ones each gets its part of the
- * gradient; a NaN among them is the largest and the smallest.
+/* batch_reduce.c - one value of all samples of a batch, element by element: their sum, mean,
+ * largest or smallest. The output is shared. Of equal largest or smallest ones each gets its part
+ * of the gradient; a NaN among them is the largest and the smallest.
  */
 #include "ops/op.h"
 #include "products/blocks.h"
@@ -120,7 +120,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         cdl_add_blocks(blocks, n, cdl_part_of(ctx, n), counts, 1.0, counts + blocks * n);
 }
 
-const struct cdl_op cdl_op_over_rows = {
+const struct cdl_op cdl_op_batch_reduce = {
     .table = "reductions",
     .table_rows = CDL_N_REDUCTIONS,
     .check = check,

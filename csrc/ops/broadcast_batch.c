@@ -1,5 +1,5 @@
-/* spread.c - a shared value given to each sample: y = x. Backward adds up the samples' gradients:
- * blocks of them first, which no two threads share, then the blocks in order. */
+/* broadcast_batch.c - a shared value given to each sample: y = x. Backward adds up the samples'
+ * gradients: blocks of them first, which no two threads share, then the blocks in order. */
 #include "ops/op.h"
 #include "products/blocks.h"
 
@@ -42,7 +42,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     cdl_add_blocks(cdl_row_blocks(ctx->rows), n, part, node->scratch, 1.0, x->grad);
 }
 
-const struct cdl_op cdl_op_spread = {
+const struct cdl_op cdl_op_broadcast_batch = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

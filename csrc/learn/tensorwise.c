@@ -1,5 +1,5 @@
-/* whole.c - Lamb and Adafactor. */
-#include "learn/whole.h"
+/* tensorwise.c - Lamb and Adafactor. */
+#include "learn/tensorwise.h"
 
 #include <math.h>
 
@@ -77,14 +77,14 @@ static void adafactor_factored(const struct cdl_trained *trained, const struct c
     kernels->add(n, trained->gradient, trained->param->w);
 }
 
-static const struct cdl_whole lamb_row = {.reach = lamb};
-static const struct cdl_whole adafactor_row = {.reach = adafactor};
-static const struct cdl_whole adafactor_factored_row = {.learn = adafactor_factored,
-                                                        .scratch_floats = factors_floats};
+static const struct cdl_tensorwise lamb_row = {.reach = lamb};
+static const struct cdl_tensorwise adafactor_row = {.reach = adafactor};
+static const struct cdl_tensorwise adafactor_factored_row = {.learn = adafactor_factored,
+                                                             .scratch_floats = factors_floats};
 
-const struct cdl_whole *const cdl_wholes[CDL_N_OPTIMIZERS] = {
+const struct cdl_tensorwise *const cdl_tensorwise_rules[CDL_N_OPTIMIZERS] = {
     [CDL_OPTIMIZER_lamb] = &lamb_row,
     [CDL_OPTIMIZER_adafactor] = &adafactor_row,
     [CDL_OPTIMIZER_adafactor_factored] = &adafactor_factored_row,
-    [CDL_OPTIMIZER_muon] = &cdl_whole_muon,
+    [CDL_OPTIMIZER_muon] = &cdl_tensorwise_muon,
 };

@@ -1,11 +1,11 @@
-/* turned.c - weights of windows turned over, panel by panel. */
-#include "products/turned.h"
+/* transposed.c - weights of windows transposed, panel by panel. */
+#include "products/transposed.h"
 
 #include <string.h>
 
-void cdl_turn_weights(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
-                      size_t column, size_t live, size_t width, size_t first, size_t depth,
-                      float *to) {
+void cdl_transpose_weights(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
+                           size_t column, size_t live, size_t width, size_t first, size_t depth,
+                           float *to) {
     const struct cdl_param *w = job->w;
     const size_t each = job->image.columns / job->groups, taps = cdl_window_taps(job->window);
     memset(to, 0, taps * depth * width * sizeof(float));
