@@ -30,4 +30,5 @@ const struct cdl_op cdl_op_activation = {
     .check = check,
     .forward = forward,
     .backward = backward,
+    .any_samples = true,
 };

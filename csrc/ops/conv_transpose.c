@@ -45,6 +45,20 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     cdl_convolution_backward(node, ctx, 1, true, first, last);
 }
 
+static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
+    return cdl_convolution_pieces(node, 1, true, rows, back);
+}
+
+static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                           size_t last) {
+    cdl_convolution_forward_pieces(node, ctx, 1, true, first, last);
+}
+
+static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last) {
+    cdl_convolution_backward_pieces(node, ctx, 1, true, first, last);
+}
+
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                    int thread, int n_threads) {
     const struct cdl_windowing *code = node->code;
@@ -66,6 +80,11 @@ const struct cdl_op cdl_op_conv_transpose = {
     .forward = forward,
     .backward = backward,
     .update = update,
+    .pieces = pieces,
+    .forward_pieces = forward_pieces,
+    .backward_pieces = backward_pieces,
+    .take_gradient = cdl_take_gradient,
+    .any_samples = true,
     .absorbs_gradient = true,
     .looks = true,
     .applies_gradient = cdl_always,

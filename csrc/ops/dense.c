@@ -216,6 +216,7 @@ const struct cdl_op cdl_op_dense = {
     .forward_pieces = forward_pieces,
     .backward_pieces = backward_pieces,
     .take_gradient = cdl_take_gradient,
+    .any_samples = true,
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
     .looks = true,

@@ -85,45 +85,74 @@ static void multiply(void *who, const struct cdl_places *row) {
     for (size_t i = 0; i < row->n; i++) finish(job, 1, 1, row->to + i * row->to_step, 1);
 }
 
-/* From one field to the other, with the weights as they are. */
-static void convolve(struct job *job, const struct cdl_spans *spans, const struct cdl_field *from,
-                     const struct cdl_field *to, const float *bias, size_t samples) {
-    const struct cdl_windowing *code = job->node->code;
-    const struct cdl_param *w = job->node->param[KERNEL];
-    const size_t n = from->columns, each = cdl_padded(n), taps = taps_of(job->node);
-    float *scratch = job->ctx->scratch;
+/* A pass over the node: what convolve() sees of it. */
+struct pass {
+    const struct cdl_node *node;
+    const struct cdl_context *ctx;
+    bool back;
+};
+
+/* Samples [first, last), or a band of one, from one field to the other. */
+static void convolve(const void *who, size_t first, size_t last, const struct cdl_band *band) {
+    const struct pass *pass = who;
+    const struct cdl_node *node = pass->node;
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_field image = cdl_field_of(x, pass->back ? x->grad : x->data, first);
+    const struct cdl_field map = cdl_field_of(y, pass->back ? y->grad : y->data, first);
+    const struct cdl_param *w = node->param[KERNEL], *b = pass->back ? NULL : node->param[BIAS];
+    const size_t n = x->width, each = cdl_padded(n), taps = taps_of(node);
+    float *scratch = pass->ctx->scratch;
     memset(scratch, 0, (taps + 1) * each * sizeof(float));
     for (size_t t = 0; t < taps; t++) memcpy(scratch + t * each, w->w + t * n, n * sizeof(float));
-    if (bias) memcpy(scratch + taps * each, bias, n * sizeof(float));
-    job->to = to->lines;
-    job->weights = scratch;
-    job->init = scratch + taps * each;
-    const struct cdl_walk walk = {
-        .window = &code->window, .spans = spans, .from = from, .to = to, .each = each};
-    for (size_t i = 0; i < samples && !cdl_stopped(job->ctx); i++)
-        cdl_walk(&walk, i, 1, multiply, job);
+    if (b) memcpy(scratch + taps * each, b->w, n * sizeof(float));
+    struct job job = {.ctx = pass->ctx,
+                      .node = node,
+                      .init = scratch + taps * each,
+                      .weights = scratch,
+                      .epilogue = pass->back ? cdl_activation_gradient_of(node, first)
+                                             : cdl_activation_of(node),
+                      .to = pass->back ? image.lines : map.lines};
+    const struct cdl_walk walk = {.window = &code->window,
+                                  .spans = pass->back ? &code->to_image : &code->to_map,
+                                  .from = pass->back ? &map : &image,
+                                  .to = pass->back ? &image : &map,
+                                  .each = each,
+                                  .band = band};
+    for (size_t i = 0; i < last - first && !cdl_stopped(pass->ctx); i++)
+        cdl_walk(&walk, i, 1, multiply, &job);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    const struct cdl_windowing *code = node->code;
-    const struct cdl_param *b = node->param[BIAS];
-    const struct cdl_field x = cdl_field_of(node->in[0], node->in[0]->data, first);
-    const struct cdl_field y = cdl_field_of(node->out[0], node->out[0]->data, first);
-    struct job job = {.ctx = ctx, .node = node, .epilogue = cdl_activation_of(node)};
-    convolve(&job, &code->to_map, &x, &y, b ? b->w : NULL, last - first);
+    convolve(&(struct pass){node, ctx, false}, first, last, NULL);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    const struct cdl_windowing *code = node->code;
     cdl_take_gradient(node, ctx, first, last);
-    if (!node->needs[0]) return;
-    const struct cdl_field dx = cdl_field_of(node->in[0], node->in[0]->grad, first);
-    const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, first);
-    struct job job = {
-        .ctx = ctx, .node = node, .epilogue = cdl_activation_gradient_of(node, first)};
-    convolve(&job, &code->to_image, &dy, &dx, NULL, last - first);
+    if (node->needs[0]) convolve(&(struct pass){node, ctx, true}, first, last, NULL);
+}
+
+static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
+    const struct cdl_windowing *code = node->code;
+    return back && !node->needs[0] ? 0 : rows * cdl_window_bands(&code->window, back, rows).n;
+}
+
+static void run_pieces(const struct pass *pass, size_t first, size_t last) {
+    const struct cdl_windowing *code = pass->node->code;
+    cdl_each_band(cdl_window_bands(&code->window, pass->back, pass->ctx->rows), &code->window,
+                  pass->back, first, last, convolve, pass);
+}
+
+static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                           size_t last) {
+    run_pieces(&(struct pass){node, ctx, false}, first, last);
+}
+
+static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last) {
+    run_pieces(&(struct pass){node, ctx, true}, first, last);
 }
 
 /* Sums of the weights of taps [first, last). */
@@ -181,7 +210,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx,
                         .last = (end + n - 1) / n,
                         .g = scratch + CDL_THREAD_SCRATCH};
     memset(sums.g, 0, (sums.last - sums.first) * each * sizeof(float));
-    cdl_each_box(window, ctx, ctx->rows, add_box, &sums);
+    cdl_each_box(window, ctx, ctx->rows, NULL, add_box, &sums);
     if (cdl_stopped(ctx)) return;
     for (size_t i = first; i < last; i++) {
         const struct cdl_block block = cdl_block_at(w, i);
@@ -216,6 +245,11 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .forward = forward,
     .backward = backward,
     .update = update,
+    .pieces = pieces,
+    .forward_pieces = forward_pieces,
+    .backward_pieces = backward_pieces,
+    .take_gradient = cdl_take_gradient,
+    .any_samples = true,
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
 };

@@ -188,6 +188,7 @@ const struct cdl_op cdl_op_map = {
     .flops = flops,
     .forward = forward,
     .backward = backward,
+    .any_samples = true,
     .gives = gives,
     .all_inputs = true,
 };

@@ -91,21 +91,42 @@ static void give(void *who, const struct cdl_places *row) {
                                           job->adds, dx, row->from_step);
 }
 
-static void walk(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                 size_t last, cdl_places_fn *visit) {
+struct pass {
+    const struct cdl_node *node;
+    const struct cdl_context *ctx;
+    cdl_places_fn *visit;
+};
+
+/* Samples [first, last), or a band of one. */
+static void walk(const void *who, size_t first, size_t last, const struct cdl_band *band) {
+    const struct pass *pass = who;
+    const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
     const struct cdl_field image = cdl_field_of(node->in[0], node->in[0]->data, first);
     const struct cdl_field map = cdl_field_of(node->out[0], node->out[0]->data, first);
     const struct cdl_walk walk = {
-        .window = &code->window, .spans = &code->to_map, .from = &image, .to = &map};
-    struct job job = {node, ctx->kernels, overlap(&code->window)};
-    for (size_t i = 0; i < last - first && !cdl_stopped(ctx); i++)
-        cdl_walk(&walk, i, 1, visit, &job);
+        .window = &code->window, .spans = &code->to_map, .from = &image, .to = &map, .band = band};
+    struct job job = {node, pass->ctx->kernels, overlap(&code->window)};
+    for (size_t i = 0; i < last - first && !cdl_stopped(pass->ctx); i++)
+        cdl_walk(&walk, i, 1, pass->visit, &job);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    walk(node, ctx, first, last, reduce);
+    walk(&(struct pass){node, ctx, reduce}, first, last, NULL);
+}
+
+/* Backward windows may overlap: pieces are samples. */
+static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
+    const struct cdl_windowing *code = node->code;
+    return back ? rows : rows * cdl_window_bands(&code->window, false, rows).n;
+}
+
+static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                           size_t last) {
+    const struct cdl_windowing *code = node->code;
+    cdl_each_band(cdl_window_bands(&code->window, false, ctx->rows), &code->window, false, first,
+                  last, walk, &(struct pass){node, ctx, reduce});
 }
 
 /* The largest number of a window is y, so a gradient of it is one of y: before the gradient is
@@ -133,7 +154,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     take_gradient(node, ctx, first, last);
     if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
         memset(cdl_grad_rows(x, first), 0, (last - first) * x->lines * x->ld * sizeof(float));
-    walk(node, ctx, first, last, give);
+    walk(&(struct pass){node, ctx, give}, first, last, NULL);
 }
 
 const struct cdl_op cdl_op_pool = {
@@ -144,5 +165,8 @@ const struct cdl_op cdl_op_pool = {
     .fill = fill,
     .forward = forward,
     .backward = backward,
+    .pieces = pieces,
+    .forward_pieces = forward_pieces,
+    .any_samples = true,
     .applies_gradient = applies_gradient,
 };

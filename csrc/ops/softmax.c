@@ -24,4 +24,5 @@ const struct cdl_op cdl_op_softmax = {
     .check = check,
     .forward = forward,
     .backward = backward,
+    .any_samples = true,
 };

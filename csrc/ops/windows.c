@@ -1,6 +1,8 @@
 /* windows.c - windows as instructions state them. */
 #include "ops/windows.h"
 
+#include "products/grid.h"
+
 /* Places and numbers that are multiplied stay far from 2^63. */
 #define LARGEST 0x1p30
 
@@ -129,36 +131,96 @@ size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool b
     return both > pairs ? both : pairs;
 }
 
-/* From the image to the map, or back. */
-static void convolve(const struct cdl_windowing *code, struct cdl_convolution job, bool back,
-                     const struct cdl_context *ctx, size_t samples, const float *init,
-                     const struct cdl_epilogue *epilogue) {
-    job.spans = back ? &code->to_image : &code->to_map;
-    if (back)
-        cdl_convolve_back(&job, ctx, samples, init, epilogue, ctx->scratch);
-    else
-        cdl_convolve(&job, ctx, samples, init, epilogue, ctx->scratch);
+/* A pass of a convolution: `image` if it writes its image. */
+struct pass {
+    const struct cdl_node *node;
+    const struct cdl_context *ctx;
+    size_t groups;
+    bool back, image, forward;
+};
+
+static void convolve(const void *who, size_t first, size_t last, const struct cdl_band *band) {
+    const struct pass *pass = who;
+    const struct cdl_node *node = pass->node;
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_tensor *in = node->in[0], *out = node->out[0];
+    const struct cdl_param *b = pass->forward ? node->param[BIAS] : NULL;
+    const struct cdl_epilogue epilogue =
+        pass->forward ? cdl_activation_of(node) : cdl_activation_gradient_of(node, first);
+    struct cdl_convolution job = cdl_convolution_of(node, &code->window, pass->groups, pass->back,
+                                                    pass->forward ? in->data : in->grad,
+                                                    pass->forward ? out->data : out->grad, first);
+    job.spans = pass->image ? &code->to_image : &code->to_map;
+    job.band = band;
+    (pass->image ? cdl_convolve_back : cdl_convolve)(&job, pass->ctx, last - first, b ? b->w : NULL,
+                                                     &epilogue, pass->ctx->scratch);
 }
 
 void cdl_convolution_forward(const struct cdl_node *node, const struct cdl_context *ctx,
                              size_t groups, bool back, size_t first, size_t last) {
-    const struct cdl_windowing *code = node->code;
-    const struct cdl_param *b = node->param[BIAS];
-    const struct cdl_epilogue epilogue = cdl_activation_of(node);
-    convolve(code,
-             cdl_convolution_of(node, &code->window, groups, back, node->in[0]->data,
-                                node->out[0]->data, first),
-             back, ctx, last - first, b ? b->w : NULL, &epilogue);
+    const struct pass pass = {node, ctx, groups, back, back, true};
+    convolve(&pass, first, last, NULL);
 }
 
 void cdl_convolution_backward(const struct cdl_node *node, const struct cdl_context *ctx,
                               size_t groups, bool back, size_t first, size_t last) {
-    const struct cdl_windowing *code = node->code;
+    const struct pass pass = {node, ctx, groups, back, !back, false};
     cdl_take_gradient(node, ctx, first, last);
-    if (!node->needs[0]) return;
-    const struct cdl_epilogue epilogue = cdl_activation_gradient_of(node, first);
-    convolve(code,
-             cdl_convolution_of(node, &code->window, groups, back, node->in[0]->grad,
-                                node->out[0]->grad, first),
-             !back, ctx, last - first, NULL, &epilogue);
+    if (node->needs[0]) convolve(&pass, first, last, NULL);
+}
+
+/* ---- pieces -----------------------------------------------------------------------------------
+ */
+
+/* Samples from which on they are not cut. */
+enum { MANY = 64 };
+
+struct cdl_bands cdl_window_bands(const struct cdl_window *window, bool back, size_t rows) {
+    const size_t numbers = cdl_band_numbers(window, back);
+    return rows < MANY ? (struct cdl_bands){numbers, 1} : (struct cdl_bands){1, numbers};
+}
+
+void cdl_each_band(struct cdl_bands bands, const struct cdl_window *window, bool back, size_t first,
+                   size_t last, cdl_band_fn *visit, const void *who) {
+    const size_t all = cdl_band_numbers(window, back);
+    while (first < last) {
+        const struct cdl_rectangle at = cdl_next_rectangle(&first, last, bands.n);
+        const size_t end = at.inner_end * bands.numbers;
+        const struct cdl_band band = {cdl_band_axis(window, back), at.inner * bands.numbers,
+                                      end < all ? end : all};
+        const bool whole = at.inner == 0 && at.inner_end == bands.n;
+        visit(who, at.outer, at.outer_end, whole ? NULL : &band);
+    }
+}
+
+static struct cdl_bands bands_of(const struct pass *pass, size_t rows) {
+    const struct cdl_node *node = pass->node;
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_convolution job =
+        cdl_convolution_of(node, &code->window, pass->groups, pass->back, NULL, NULL, 0);
+    return rows < MANY ? cdl_convolution_bands(&job, pass->image) : (struct cdl_bands){1, 0};
+}
+
+size_t cdl_convolution_pieces(const struct cdl_node *node, size_t groups, bool back, size_t rows,
+                              bool pass_back) {
+    const struct pass pass = {node, NULL, groups, back, back != pass_back, !pass_back};
+    return pass_back && !node->needs[0] ? 0 : rows * bands_of(&pass, rows).n;
+}
+
+static void run_pieces(const struct pass *pass, size_t first, size_t last) {
+    const struct cdl_windowing *code = pass->node->code;
+    cdl_each_band(bands_of(pass, pass->ctx->rows), &code->window, pass->image, first, last,
+                  convolve, pass);
+}
+
+void cdl_convolution_forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
+                                    size_t groups, bool back, size_t first, size_t last) {
+    const struct pass pass = {node, ctx, groups, back, back, true};
+    run_pieces(&pass, first, last);
+}
+
+void cdl_convolution_backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
+                                     size_t groups, bool back, size_t first, size_t last) {
+    const struct pass pass = {node, ctx, groups, back, !back, false};
+    run_pieces(&pass, first, last);
 }

@@ -58,4 +58,21 @@ void cdl_convolution_forward(const struct cdl_node *node, const struct cdl_conte
 void cdl_convolution_backward(const struct cdl_node *node, const struct cdl_context *ctx,
                               size_t groups, bool back, size_t first, size_t last);
 
+/* Pieces of a pass over samples: bands of what is written of each. With many samples they are
+ * whole, since what is made ready for a call is made for each band. */
+size_t cdl_convolution_pieces(const struct cdl_node *node, size_t groups, bool back, size_t rows,
+                              bool pass_back);
+void cdl_convolution_forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
+                                    size_t groups, bool back, size_t first, size_t last);
+void cdl_convolution_backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
+                                     size_t groups, bool back, size_t first, size_t last);
+
+/* Calls visit() for what pieces [first, last) cover: whole samples, or (band) a band of one. */
+typedef void cdl_band_fn(const void *who, size_t first, size_t last, const struct cdl_band *band);
+void cdl_each_band(struct cdl_bands bands, const struct cdl_window *window, bool back, size_t first,
+                   size_t last, cdl_band_fn *visit, const void *who);
+
+/* The same for ops that write each number of a window's map, or image, by itself. */
+struct cdl_bands cdl_window_bands(const struct cdl_window *window, bool back, size_t rows);
+
 #endif

@@ -17,18 +17,22 @@ struct cdl_box cdl_largest_box(const struct cdl_window *window, size_t samples) 
 }
 
 void cdl_each_box(const struct cdl_window *window, const struct cdl_context *ctx, size_t samples,
-                  cdl_box_fn *visit, void *who) {
-    const struct cdl_axis *axis = window->axis;
+                  const struct cdl_band *band, cdl_box_fn *visit, void *who) {
+    size_t first[CDL_AXES], end[CDL_AXES];
+    for (int d = 0; d < CDL_AXES; d++) {
+        first[d] = band && band->axis == d ? band->first : 0;
+        end[d] = band && band->axis == d ? band->end : window->axis[d].map;
+    }
     const struct cdl_box all = cdl_largest_box(window, samples);
     for (size_t s = 0; s < samples; s += all.n[0]) {
-        for (size_t u = 0; u < axis[0].map; u += all.n[1]) {
+        for (size_t u = first[0]; u < end[0]; u += all.n[1]) {
             if (cdl_stopped(ctx)) return;
-            for (size_t v = 0; v < axis[1].map; v += all.n[2]) {
-                for (size_t w = 0; w < axis[2].map; w += all.n[3]) {
+            for (size_t v = first[1]; v < end[1]; v += all.n[2]) {
+                for (size_t w = first[2]; w < end[2]; w += all.n[3]) {
                     const struct cdl_box box = {
                         {s, u, v, w},
-                        {least(samples - s, all.n[0]), least(axis[0].map - u, all.n[1]),
-                         least(axis[1].map - v, all.n[2]), least(axis[2].map - w, all.n[3])}};
+                        {least(samples - s, all.n[0]), least(end[0] - u, all.n[1]),
+                         least(end[1] - v, all.n[2]), least(end[2] - w, all.n[3])}};
                     visit(who, &box);
                 }
             }

@@ -23,9 +23,10 @@ static inline size_t cdl_box_places(const struct cdl_box *box) {
 }
 typedef void cdl_box_fn(void *who, const struct cdl_box *box);
 
-/* All boxes of so many samples, as far as the watch lets it. */
+/* All boxes of so many samples, of a band of the map unless that is NULL, as far as the watch lets
+ * it. */
 void cdl_each_box(const struct cdl_window *window, const struct cdl_context *ctx, size_t samples,
-                  cdl_box_fn *visit, void *who);
+                  const struct cdl_band *band, cdl_box_fn *visit, void *who);
 
 /* The largest box of a walk over so many samples; numbers are dealt evenly over boxes. */
 struct cdl_box cdl_largest_box(const struct cdl_window *window, size_t samples);

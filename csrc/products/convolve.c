@@ -151,6 +151,18 @@ static void widen(const struct cdl_param *w, float *to) {
     for (size_t r = 0; r < w->rows; r++) to[r * CDL_LINE] = w->w[r];
 }
 
+/* Lines that go through a block are finished sample by sample; by Winograd's way places are written
+ * two by two. */
+struct cdl_bands cdl_convolution_bands(const struct cdl_convolution *job, bool back) {
+    const size_t numbers = cdl_band_numbers(job->window, back);
+    if (cdl_winograds(job, back)) {
+        const bool along = cdl_band_axis(job->window, back) == 1;
+        return along ? (struct cdl_bands){(numbers + 1) / 2, 2} : (struct cdl_bands){1, numbers};
+    }
+    const bool direct = all_direct(back ? &job->image : &job->map, job->groups, !back);
+    return direct ? (struct cdl_bands){numbers, 1} : (struct cdl_bands){1, numbers};
+}
+
 enum { BLOCK_FLOATS = ROW_GROUP * CDL_PANEL };
 
 static size_t wide_floats(const struct cdl_param *w) {
@@ -208,8 +220,11 @@ static void multiply_samples(struct mapping *m, bool direct, size_t first, size_
     const struct cdl_convolution *job = m->job;
     struct product *p = &m->p;
     const size_t depth = job->image.columns / job->groups, part = depth_of(job, depth, direct);
-    struct cdl_walk walk = {
-        .window = job->window, .spans = job->spans, .from = &job->image, .to = &job->map};
+    struct cdl_walk walk = {.window = job->window,
+                            .spans = job->spans,
+                            .from = &job->image,
+                            .to = &job->map,
+                            .band = job->band};
     for (size_t at = 0; at < job->map.columns; at += p->slice.live) {
         for (size_t c = 0; c < depth; c += part) {
             set_slice(m, at);
@@ -243,7 +258,7 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
     if (w->cols == 1) widen(w, wide);
     if (unrolls(job)) {
         m.p.step = CDL_UNROLLED_LINE;
-        cdl_each_box(job->window, ctx, samples, multiply_box, &m);
+        cdl_each_box(job->window, ctx, samples, job->band, multiply_box, &m);
     } else {
         const size_t each = samples_at_a_time(job);
         for (size_t first = 0; first < samples && !cdl_stopped(ctx); first += each)
@@ -269,8 +284,11 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
     const bool direct = all_direct(&job->image, job->groups, false);
     const size_t depth = job->map.columns / job->groups, part = depth_of(job, depth, direct);
     struct product p = product_of(ctx, &job->image, epilogue, direct, scratch);
-    struct cdl_walk walk = {
-        .window = job->window, .spans = job->spans, .from = &job->map, .to = &job->image};
+    struct cdl_walk walk = {.window = job->window,
+                            .spans = job->spans,
+                            .from = &job->map,
+                            .to = &job->image,
+                            .band = job->band};
     for (size_t at = 0; at < job->image.columns; at += p.slice.live) {
         p.slice = slice_at(&job->image, job->groups, at, false);
         p.ldb = walk.ldb = p.slice.width;

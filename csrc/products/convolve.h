@@ -22,7 +22,14 @@ struct cdl_convolution {
     struct cdl_field image, map;
     size_t groups;
     const struct cdl_param *w;
+    const struct cdl_band *band; /* of what is written; NULL: all of it */
 };
+
+/* Into how many bands of how many numbers each what is written of a sample may be cut, or 1. */
+struct cdl_bands {
+    size_t n, numbers;
+};
+struct cdl_bands cdl_convolution_bands(const struct cdl_convolution *job, bool back);
 
 /* map = bias + the windows' products, of so many samples, and what the epilogue says (matmul.h),
  * where `y` is laid out as what is written; bias, a row of the map's columns, may be NULL.

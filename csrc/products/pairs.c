@@ -158,7 +158,7 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
     for (; sums.first < end; sums.first += sums.n) {
         sums.n = least(end - sums.first, BLOCKS);
         memset(sums.g, 0, (size_t)(sums.block - sums.g) * sizeof(float));
-        cdl_each_box(job->window, ctx, ctx->rows, add_box, &sums);
+        cdl_each_box(job->window, ctx, ctx->rows, NULL, add_box, &sums);
         if (cdl_stopped(ctx)) return;
         for (size_t i = 0; i < sums.n; i++) {
             const struct cdl_block block = cdl_block_at(job->w, sums.first + i);

@@ -52,6 +52,33 @@ static void join(struct cdl_taps *taps, size_t width) {
     }
 }
 
+int cdl_band_axis(const struct cdl_window *window, bool back) {
+    int d = 0;
+    while (d < CDL_AXES - 1 && (back ? window->axis[d].image : window->axis[d].map) == 1) d++;
+    return d;
+}
+
+size_t cdl_band_numbers(const struct cdl_window *window, bool back) {
+    const struct cdl_axis *axis = &window->axis[cdl_band_axis(window, back)];
+    return back ? axis->image : axis->map;
+}
+
+/* Numbers of a span that are smaller than `end`. */
+static size_t below_end(const struct cdl_span *span, size_t end) {
+    const size_t n = end > span->first ? (end - span->first + span->step - 1) / span->step : 0;
+    return n < span->count ? n : span->count;
+}
+
+/* The part of a span that lies in a band. */
+static struct cdl_span cut(const struct cdl_span *span, const struct cdl_band *band) {
+    const size_t skipped = below_end(span, band->first);
+    struct cdl_span part = *span;
+    part.first += skipped * span->step;
+    part.source += (ptrdiff_t)skipped * span->source_step;
+    part.count = below_end(span, band->end) - skipped;
+    return part;
+}
+
 static void visit_box(const struct cdl_walk *walk, const struct cdl_span *const spans[CDL_AXES],
                       size_t first, size_t samples, cdl_places_fn *visit, void *who) {
     const struct cdl_field *from = walk->from, *to = walk->to;
@@ -59,8 +86,14 @@ static void visit_box(const struct cdl_walk *walk, const struct cdl_span *const 
     struct axes axes = {.n = {samples}, .from = {from->sample}, .to = {to->sample}};
     size_t below = walk->each, at = first * to->sample;
     ptrdiff_t source = (ptrdiff_t)(first * from->sample);
+    struct cdl_span within;
     for (int d = CDL_AXES - 1; d >= 0; d--) {
         const struct cdl_span *s = spans[d];
+        if (walk->band && walk->band->axis == d) {
+            within = cut(s, walk->band);
+            s = &within;
+            if (s->count == 0) return;
+        }
         const ptrdiff_t pitch = (ptrdiff_t)from->pitch[d];
         source += s->source * pitch;
         at += s->first * to->pitch[d];

@@ -16,14 +16,27 @@ struct cdl_field {
     size_t pitch[CDL_AXES]; /* floats from a number of an axis to the next */
 };
 
-/* What is walked: the spans of what is written. Weights have a matrix for each tap, `each` floats;
- * where they are a factor of runs of `depth` numbers, with rows ldb apart, taps that follow each
- * other in both factors without a gap are joined to one run. */
+/* Numbers [first, end) of an axis of what is written: other threads take the others. */
+struct cdl_band {
+    int axis;
+    size_t first, end;
+};
+
+/* The axis along which a sample is cut into bands, its outermost of more than one number, and how
+ * many numbers it has, in the map or (back) in the image. */
+int cdl_band_axis(const struct cdl_window *window, bool back);
+size_t cdl_band_numbers(const struct cdl_window *window, bool back);
+
+/* What is walked: the spans of what is written, or of a band of it unless that is NULL. Weights
+ * have a matrix for each tap, `each` floats; where they are a factor of runs of `depth` numbers,
+ * with rows ldb apart, taps that follow each other in both factors without a gap are joined to one
+ * run. */
 struct cdl_walk {
     const struct cdl_window *window;
     const struct cdl_spans *spans;
     const struct cdl_field *from, *to;
     size_t each, depth, ldb;
+    const struct cdl_band *band;
 };
 
 struct cdl_places {

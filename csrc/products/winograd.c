@@ -72,7 +72,8 @@ bool cdl_winograds(const struct cdl_convolution *job, bool back) {
 struct job {
     const struct cdl_context *ctx;
     const struct cdl_field *from, *to;
-    size_t size[2], places[2]; /* of the two axes: what is read, what is written */
+    size_t size[2], places[2]; /* of the two axes: what is read, the end of what is written */
+    size_t first;              /* of the first axis: where that begins */
     ptrdiff_t before[2];
     const struct cdl_epilogue *epilogue;
     const float *init;
@@ -88,11 +89,13 @@ struct block {
     size_t sample, y, x;
 };
 
-static size_t blocks_along(const struct job *job, int d) { return (job->places[d] + 1) / 2; }
+static size_t blocks_along(const struct job *job, int d) {
+    return (job->places[d] - (d == 0 ? job->first : 0) + 1) / 2;
+}
 
 static struct block block_at(const struct job *job, size_t i) {
     const size_t across = blocks_along(job, 1), down = blocks_along(job, 0);
-    return (struct block){i / (across * down), i / across % down * 2, i % across * 2};
+    return (struct block){i / (across * down), job->first + i / across % down * 2, i % across * 2};
 }
 
 /* What a block sees becomes 16 lines, as many lines apart as there are blocks at a time. */
@@ -200,6 +203,10 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
         job.size[d] = back ? a->map : a->image;
         job.places[d] = back ? a->image : a->map;
         job.before[d] = back ? 2 - a->before : a->before;
+    }
+    if (conv->band) { /* of the first axis: samples have one such image each */
+        job.first = conv->band->first;
+        job.places[0] = conv->band->end;
     }
     job.numbers = weights + weights_floats(read);
     job.products = job.numbers + ELEMENTS * job.together * job.ld;

@@ -69,8 +69,10 @@ void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_n
 }
 
 bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted) {
-    if (program->threads == 1 || program->n_nodes == 0 || !program->training) return false;
+    if (program->threads == 1 || program->n_nodes == 0) return false;
     if (wanted != CDL_LOCKSTEP_WORTH) return wanted == CDL_LOCKSTEP_ALWAYS;
-    const double work = cdl_program_work(program) * (double)program->rows;
-    return work >= NODE_WORK * program->threads * program->n_nodes;
+    /* To predict, so many rows are a thread's. */
+    const double threads = program->training ? program->threads : 1.0;
+    return cdl_program_work(program) * (double)program->rows >=
+           NODE_WORK * threads * program->n_nodes;
 }

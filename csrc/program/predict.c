@@ -1,11 +1,13 @@
 /* predict.c - the program's outputs for any number of rows.
  *
  * Each thread walks its own rows, a block at a time through all nodes, so that the activations of a
- * block stay in its cache. A program in which samples see each other (a mean over the batch) runs
- * on one thread, in batches of the rows that it was built for.
+ * block stay in its cache; in lockstep all threads walk the same ones. A program in which samples
+ * see each other (a mean over the batch) runs on one thread, in batches of the rows that it was
+ * built for.
  */
 #include <math.h>
 
+#include "program/lockstep.h"
 #include "program/steps.h"
 
 struct prediction {
@@ -66,6 +68,12 @@ static void look_at(const struct cdl_program *program, const struct cdl_array *a
     direct->node.in[0] = &direct->x;
 }
 
+/* Row r of the program's memory is to be row r + shift of the array. */
+static void shift_to(const struct prediction *job, struct direct *direct, ptrdiff_t shift) {
+    const struct cdl_array *array = &job->arrays[0];
+    direct->x.data = (float *)(uintptr_t)(array->data + shift * array->strides[0]);
+}
+
 /* An output's rows to the caller's memory, piece by piece, as far as the watch lets it. */
 static void copy_pieces(const struct cdl_program *program, const struct cdl_context *ctx,
                         const struct cdl_tensor *value, size_t first, size_t rows, float *to) {
@@ -85,6 +93,47 @@ static bool is_settled(const struct cdl_program *program, size_t at) {
     return fault ? cdl_fault_sample(fault) < at : cdl_has_failed(program);
 }
 
+/* A block of rows from row `at` on, each node by all threads. */
+static void predict_block(const struct prediction *job, struct cdl_context *ctx,
+                          struct cdl_team *team, struct direct *direct, size_t at) {
+    struct cdl_program *program = job->program;
+    const struct cdl_pass whole = {.arrays = job->arrays};
+    const struct cdl_share mine = cdl_share_of(ctx->rows, ctx->thread, ctx->threads);
+    if (job->in_place) shift_to(job, direct, (ptrdiff_t)at);
+    for (int i = job->in_place; i < program->n_inputs; i++)
+        cdl_feed_pieces(program, ctx, i, &whole, at, mine.first, mine.last);
+    cdl_barrier_wait(team, ctx->thread);
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (i == 0 && job->in_place) node = &direct->node;
+        if (!node->once) cdl_forward_lockstep(node, ctx, team);
+    }
+    for (int i = 0; i < program->n_outputs; i++) {
+        const struct cdl_tensor *value = program->outputs[i];
+        if (value->shared && ctx->thread > 0) continue; /* the first copies it */
+        const size_t sample = value->shared ? 0 : value->lines * value->width;
+        const struct cdl_share rows = value->shared ? (struct cdl_share){0, 1} : mine;
+        copy_pieces(program, ctx, value, rows.first, rows.last - rows.first,
+                    job->outputs[i] + (at + rows.first) * sample);
+    }
+    cdl_barrier_wait(team, ctx->thread);
+}
+
+/* Who is told to stop skips its work, but not the barriers. */
+static void predict_in_lockstep(const struct prediction *job, struct cdl_context *ctx,
+                                struct cdl_team *team) {
+    struct direct direct;
+    if (job->in_place) look_at(job->program, &job->arrays[0], &direct);
+    ctx->threads = team->size;
+    ctx->watch = &job->program->watch;
+    for (size_t at = 0; at < job->rows; at += job->program->rows) {
+        const size_t left = job->rows - at;
+        ctx->rows = ctx->batch = left < job->program->rows ? left : job->program->rows;
+        ctx->start = job->draws.first + at;
+        predict_block(job, ctx, team, &direct, at);
+    }
+}
+
 static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const struct prediction *job = arg;
     struct cdl_program *program = job->program;
@@ -92,6 +141,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const size_t base = (size_t)thread * capacity;
     const struct cdl_share mine = cdl_share_of(job->rows, thread, team->size);
     struct cdl_context ctx = {.kernels = program->kernels,
+                              .thread = program->lockstep ? thread : 0,
                               .threads = 1,
                               .scratch = cdl_scratch_of(program, thread),
                               .seed = job->draws.seed,
@@ -99,9 +149,13 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
                               .watch = program->is_long ? &program->watch : NULL,
                               .asks = thread == 0};
     const struct cdl_pass whole = {.arrays = job->arrays};
+    run_once(program, &ctx, team, thread);
+    if (program->lockstep) {
+        predict_in_lockstep(job, &ctx, team);
+        return;
+    }
     struct direct direct;
     if (job->in_place) look_at(program, &job->arrays[0], &direct);
-    run_once(program, &ctx, team, thread);
     for (size_t at = mine.first; at < mine.last; at += capacity) {
         if (is_settled(program, job->draws.first + at)) break;
         const size_t rows = mine.last - at < capacity ? mine.last - at : capacity;
@@ -109,9 +163,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
         ctx.start = job->draws.first + at - base;
         /* Row base + r of the buffer is row at + r of the array. */
         if (job->in_place) {
-            const ptrdiff_t shift = (ptrdiff_t)at - (ptrdiff_t)base;
-            direct.x.data =
-                (float *)(uintptr_t)(job->arrays[0].data + shift * job->arrays[0].strides[0]);
+            shift_to(job, &direct, (ptrdiff_t)at - (ptrdiff_t)base);
             run_node(&direct.node, &ctx, base, base + rows);
         }
         for (int i = job->in_place; i < program->n_inputs; i++)

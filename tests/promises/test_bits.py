@@ -10,6 +10,7 @@ import pytest
 import references as reference
 from programs import ISAS, TEAMS, activation, dense, learner, random_weight, weight
 
+import cdl
 from cdl import _core
 from cdl._ir.program import Program
 
@@ -233,9 +234,94 @@ def test_predictions_are_the_same_bits_at_any_threads_and_any_block_of_rows(rows
     program = program.fused(training=False)
     expected = _core.Executor(program, rows, threads=1, isa=isa).predict(arrays)
     for block in (1, 7, 16, 64):
-        for threads in (1, 2, 3):
-            found = _core.Executor(program, block, threads=threads, isa=isa).predict(arrays)
+        for team in ({"threads": 1}, *TEAMS):
+            found = _core.Executor(program, block, **team, isa=isa).predict(arrays)
             np.testing.assert_array_equal(found, expected)
+
+
+def image_net(image=(13, 10, 3)):
+    """Layers of few columns, by Winograd's way, with strides, overlaps and groups."""
+    layers = cdl.layers
+    cdl.utils.set_random_seed(1)
+    return cdl.Sequential(
+        [
+            cdl.Input(image),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(3, strides=2),
+            layers.Conv2D(40, 3, padding="same", activation="gelu"),
+            layers.DepthwiseConv2D(3, padding="same", activation="relu"),
+            layers.Conv2D(24, (1, 2), strides=2, activation="tanh"),
+            layers.Conv2DTranspose(20, 3, strides=2, activation="relu"),
+            layers.Conv2D(12, 3, groups=4),
+            layers.BatchNormalization(),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(7),
+        ]
+    )
+
+
+def series_net():
+    layers = cdl.layers
+    cdl.utils.set_random_seed(1)
+    return cdl.Sequential(
+        [
+            cdl.Input((31, 9)),
+            layers.Conv1D(33, 3, padding="causal", activation="relu"),
+            layers.AveragePooling1D(2),
+            layers.Conv1D(1, 5, strides=2),
+            layers.Flatten(),
+            layers.Dense(70, activation="silu"),
+            layers.Dense(1),
+        ]
+    )
+
+
+def volume_net():
+    layers = cdl.layers
+    cdl.utils.set_random_seed(1)
+    return cdl.Sequential(
+        [
+            cdl.Input((5, 6, 7, 2)),
+            layers.Conv3D(8, 2, activation="relu"),
+            layers.MaxPooling3D(2),
+            layers.Flatten(),
+            layers.Dense(4),
+        ]
+    )
+
+
+def as_training(model, rows):
+    program = model.program()
+    program.pulled = []  # the loss is within
+    y = program.outputs[0]
+    program.loss("mean_squared_error", program.input(y.shape, role="y"), y)
+    rng = np.random.default_rng(0)
+    return program, [rng.normal(size=(rows, *v.shape)) for v in program.inputs]
+
+
+@pytest.mark.parametrize("batch", [1, 5, 65])
+@pytest.mark.parametrize("make", [image_net, series_net, volume_net])
+def test_whole_nets_of_images_learn_the_same_bits_at_1_to_4_threads(make, batch):
+    def net():
+        return as_training(make(), 2 * batch)
+
+    alone = run(net, batch, steps=2)
+    assert all(np.isfinite(x).all() for x in alone)
+    for team in (*TEAMS, {"threads": 4, "lockstep": True}):
+        assert_same(run(net, batch, steps=2, **team), alone)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("rows", [1, 3, 70])
+@pytest.mark.parametrize("make", [image_net, series_net, volume_net])
+def test_predictions_of_images_are_the_same_bits_at_1_to_4_threads(make, rows, isa):
+    program = make().program()
+    x = np.random.default_rng(2).normal(size=(rows, *program.inputs[0].shape))
+    alone = _core.Executor(program, 32, threads=1, isa=isa).predict([x])
+    for threads in (2, 3, 4):
+        together = _core.Executor(program, 32, threads=threads, lockstep=True, isa=isa)
+        np.testing.assert_array_equal(together.predict([x]), alone)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
