@@ -293,7 +293,7 @@ def volume_net():
 
 def as_training(model, rows):
     program = model.program()
-    program.pulled = []  # the loss is within
+    program.external_grads = []  # the loss is within
     y = program.outputs[0]
     program.loss("mean_squared_error", program.input(y.shape, role="y"), y)
     rng = np.random.default_rng(0)
