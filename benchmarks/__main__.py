@@ -21,6 +21,7 @@ NAMES = (
     "training",
     "phases",
     "inference",
+    "images",
     "wide_and_deep",
     "normalized",
     "own_loss",

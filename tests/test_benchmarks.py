@@ -8,7 +8,7 @@ import sys
 import pytest
 
 NAMES = (
-    *("training", "inference", "matmul", "kernels", "startup"),
+    *("training", "inference", "images", "matmul", "kernels", "startup"),
     *(
         "memory",
         "concurrency",
@@ -57,3 +57,12 @@ def test_cdl_and_numpy_reach_the_same_loss(run_python, root):
     assert "left out" not in done.stdout, done.stdout
     assert ", the others'" not in done.stdout, done.stdout
     assert "of the roofline" in done.stdout
+
+
+@pytest.mark.measures
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on PATH")
+def test_nets_of_convolutions_predict_alike_in_cdl_and_onnx_runtime(run_python, root):
+    words = ["--nets", "small_cnn", "--threads", "1", "--rounds", "1", "--seconds", "0.001"]
+    done = run_python("-m", "benchmarks.images", *words, "--peers", "cdl", "onnxruntime", cwd=root)
+    assert "differ" not in done.stdout, done.stdout
+    assert "cdl / best peer" in done.stdout, done.stdout

@@ -49,6 +49,9 @@ static bool leave_gaps(const struct cdl_window *window) {
     return any;
 }
 
+/* Floats of small images that are walked together, so that a row of them is worth a call. */
+enum { AT_A_TIME = 4096 };
+
 struct job {
     const struct cdl_node *node;
     const struct cdl_kernels *kernels;
@@ -107,8 +110,11 @@ static void walk(const void *who, size_t first, size_t last, const struct cdl_ba
     const struct cdl_walk walk = {
         .window = &code->window, .spans = &code->to_map, .from = &image, .to = &map, .band = band};
     struct job job = {node, pass->ctx->kernels, overlap(&code->window)};
-    for (size_t i = 0; i < last - first && !cdl_stopped(pass->ctx); i++)
-        cdl_walk(&walk, i, 1, pass->visit, &job);
+    const size_t most = image.sample < AT_A_TIME ? AT_A_TIME / image.sample : 1;
+    for (size_t i = 0, n; i < last - first && !cdl_stopped(pass->ctx); i += n) {
+        n = last - first - i < most ? last - first - i : most;
+        cdl_walk(&walk, i, n, pass->visit, &job);
+    }
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -151,13 +151,14 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
     sums.block = sums.by_column + BLOCKS * CDL_PANEL;
     sums.wide = sums.block + BLOCK_FLOATS;
     if (unrolls(job)) sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
-    memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
+    if (job->map.columns == 1) memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
     const size_t blocks = cdl_blocks(job->w),
                  end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
     sums.first = blocks * (size_t)thread / (size_t)n_threads;
     for (; sums.first < end; sums.first += sums.n) {
         sums.n = least(end - sums.first, BLOCKS);
-        memset(sums.g, 0, (size_t)(sums.block - sums.g) * sizeof(float));
+        memset(sums.g, 0, sums.n * BLOCK_FLOATS * sizeof(float));
+        memset(sums.by_column, 0, sums.n * CDL_PANEL * sizeof(float));
         cdl_each_box(job->window, ctx, ctx->rows, NULL, add_box, &sums);
         if (cdl_stopped(ctx)) return;
         for (size_t i = 0; i < sums.n; i++) {
