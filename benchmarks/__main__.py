@@ -24,7 +24,7 @@ NAMES = (
     "images",
     "wide_and_deep",
     "normalized",
-    "own_loss",
+    "custom_loss",
     "matmul",
     "kernels",
     "accuracy",

@@ -123,8 +123,8 @@ cdef class _Arrays:
     """The caller's arrays of one run, held while it lasts."""
 
     cdef list held  # of sparse arrays
-    cdef Py_buffer own_views[8]
-    cdef cdl_array own_arrays[8]
+    cdef Py_buffer inline_views[8]
+    cdef cdl_array inline_arrays[8]
     cdef Py_buffer *views   # the own ones, or if there are more arrays such from the heap
     cdef cdl_array *arrays
     cdef int n
@@ -132,8 +132,8 @@ cdef class _Arrays:
 
     def __cinit__(self, arrays):
         self.n = 0
-        self.views = self.own_views
-        self.arrays = self.own_arrays
+        self.views = self.inline_views
+        self.arrays = self.inline_arrays
         cdef size_t many = len(arrays)
         if many > 8:
             self.views = <Py_buffer *>PyMem_Malloc(many * sizeof(Py_buffer))
@@ -156,9 +156,9 @@ cdef class _Arrays:
         cdef int i
         for i in range(self.n):
             PyBuffer_Release(&self.views[i])
-        if self.views != self.own_views:
+        if self.views != self.inline_views:
             PyMem_Free(self.views)
-        if self.arrays != self.own_arrays:
+        if self.arrays != self.inline_arrays:
             PyMem_Free(self.arrays)
 
 

@@ -174,10 +174,10 @@ cdef class Executor:
         return np.zeros(shape, np.float32)  # without rows nothing computes it
 
     cdef int _predict(self, _Arrays held, list outputs, cdl_draws draws) except -1:
-        cdef Py_buffer own_views[8]
-        cdef float *own_to[8]
-        cdef Py_buffer *views = own_views
-        cdef float **to = own_to
+        cdef Py_buffer inline_views[8]
+        cdef float *inline_to[8]
+        cdef Py_buffer *views = inline_views
+        cdef float **to = inline_to
         cdef int i, n = len(outputs), opened = 0
         if held.rows == 0:
             return 0
@@ -199,9 +199,9 @@ cdef class Executor:
         finally:
             for i in range(opened):
                 PyBuffer_Release(&views[i])
-            if views != own_views:
+            if views != inline_views:
                 PyMem_Free(views)
-            if to != own_to:
+            if to != inline_to:
                 PyMem_Free(to)
         return 0
 

@@ -15,7 +15,7 @@ from cdl._common.public_names import publish
 from cdl._configs import identifiers
 from cdl._ir.program import Program
 from cdl._tracing import eager
-from cdl._tracing.activation import Followed, along, applied
+from cdl._tracing.activation import TracedActivation, along, applied
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import in_traced_code
 from cdl.data import as_numeric
@@ -277,9 +277,9 @@ def compiled(owner: str, identifier: Any) -> Any:
     """
     activation = get(identifier)
     if not hasattr(activation, "lower"):
-        followed = Followed(activation, owner)
-        followed.output_shape((None, 2, 2))
-        return followed
+        traced = TracedActivation(activation, owner)
+        traced.output_shape((None, 2, 2))
+        return traced
     build = getattr(type(activation), "build", None)
     if build is not None and build.__module__ != "cdl.layers.layer":
         raise ValueError(
@@ -309,7 +309,7 @@ def serialize(activation: Any) -> Any:
     """
     if isinstance(activation, ActivationFunction):
         return activation.name
-    if isinstance(activation, Followed):
+    if isinstance(activation, TracedActivation):
         activation = activation.function
     return identifiers.serialize(activation)
 

@@ -192,8 +192,8 @@ def _up_to(shallow: Any, structure: Any) -> Iterator[Any]:
         or len(shallow) != len(structure)
     ):
         raise ValueError(f"the structures must be alike, got {shallow!r} and {structure!r}")
-    for part, own in zip(_parts(shallow), _parts(structure), strict=True):
-        yield from _up_to(part, own)
+    for part, matching in zip(_parts(shallow), _parts(structure), strict=True):
+        yield from _up_to(part, matching)
 
 
 class MAP_TO_NONE:  # noqa: N801 - Keras's name

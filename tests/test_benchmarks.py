@@ -18,7 +18,7 @@ NAMES = (
         "builds",
         "quick",
         "phases",
-        "own_loss",
+        "custom_loss",
     ),
 )
 

@@ -65,10 +65,10 @@ def run(seconds: float = 1.0, beside: Sequence[str] | None = None) -> int:
         f"{'net':<20}{'batch':>6}{'us/step':>10}{'reference':>10}{'trained/s':>12}{'us for 1':>9}"
         f"{'predicted/s':>12}"
     )
-    own = []
+    cdl_steps = []
     for name, widths, batch, rows in NETS:
         step, trained, one, predicted = measure(widths, batch, rows, seconds)
-        own.append(step)
+        cdl_steps.append(step)
         print(
             f"{_label(name, widths):<20}{batch:>6}{_us(step):>10}{_us(REFERENCE[name][0]):>10}"
             f"{trained:>12,.0f}{_us(one):>9}{predicted:>12,.0f}"
@@ -81,11 +81,12 @@ def run(seconds: float = 1.0, beside: Sequence[str] | None = None) -> int:
         print(f"{'net':<20}{'cdl':>10}" + "".join(f"{peer:>16}" for peer in columns))
         for k, (name, widths, _, _) in enumerate(NETS):
             cells = [
-                "failed" if found is None else f"{_us(found[k])} ({found[k] / own[k]:.1f}x)"
+                "failed" if found is None else f"{_us(found[k])} ({found[k] / cdl_steps[k]:.1f}x)"
                 for found in columns.values()
             ]
             print(
-                f"{_label(name, widths):<20}{_us(own[k]):>10}" + "".join(f"{c:>16}" for c in cells)
+                f"{_label(name, widths):<20}{_us(cdl_steps[k]):>10}"
+                + "".join(f"{c:>16}" for c in cells)
             )
     return 0
 

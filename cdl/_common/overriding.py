@@ -23,6 +23,6 @@ def overrides(cls: type, *names: str) -> bool:
     return any(definer is not None and is_users(definer) for definer in found)
 
 
-def own_base(cls: type) -> type:
+def cdl_base(cls: type) -> type:
     """The nearest class of cdl's own among the bases of a class, or the class itself."""
     return next(each for each in cls.__mro__ if not is_users(each))

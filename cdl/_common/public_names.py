@@ -60,9 +60,9 @@ def publish(there: dict[str, Any], *modules: str) -> None:
 def _name_mixins_plainly(there: dict[str, Any]) -> None:
     """Leave the names of bases that are not public out of Python's errors."""
     names = there["__dir__"]()
-    own = [each for name, each in there.items() if isinstance(each, type) and name in names]
-    _CLASSES.update(own)
-    for base in {base for each in own for base in each.__mro__} - _CLASSES:
+    classes = [each for name, each in there.items() if isinstance(each, type) and name in names]
+    _CLASSES.update(classes)
+    for base in {base for each in classes for base in each.__mro__} - _CLASSES:
         if not is_users(base):
             name_plainly(base)
 

@@ -55,9 +55,9 @@ class Registry:
         """A decorator that enters a class or function under its own name and under `names`."""
 
         def enter(thing: Thing) -> Thing:
-            own = thing.__name__
-            snake = [snake_case(own)] if self.snake and isinstance(thing, type) else []
-            for name in (own, *snake, *names):
+            exact = thing.__name__
+            snake = [snake_case(exact)] if self.snake and isinstance(thing, type) else []
+            for name in (exact, *snake, *names):
                 self._things.setdefault(self.key(name), thing)
             serialization.register_public(self.module, thing)
             return thing
@@ -73,9 +73,9 @@ class Registry:
 
     def find(self, name: str, error: type[Exception] = ValueError) -> Any:
         """The class or function of that name; an error that suggests a near one otherwise."""
-        own = get_registered_object(name)
-        if own is not None:
-            return own
+        exact = get_registered_object(name)
+        if exact is not None:
+            return exact
         try:
             return self._things[self.key(name)]
         except KeyError:

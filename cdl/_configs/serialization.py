@@ -46,7 +46,7 @@ _KINDS_OF_ARRAYS = "fiubc"
 _SHOWN = 200  # characters of what an error shows of a config
 
 _public: dict[str, dict[str, Any]] = {module: {} for module in _MODULES}
-_homes: dict[Any, str] = {}  # what cdl itself defines, and the Keras module that has it
+_keras_modules: dict[Any, str] = {}  # what cdl itself defines, and the Keras module that has it
 
 
 class UnknownObjectError(BothError, TypeError, ValueError):
@@ -56,12 +56,12 @@ class UnknownObjectError(BothError, TypeError, ValueError):
 def register_public(module: str, thing: Any) -> None:
     """Enter a class or function as that of its name in one of Keras's modules."""
     _public.setdefault(module, {}).setdefault(thing.__name__, thing)
-    _homes[thing] = module
+    _keras_modules[thing] = module
 
 
-def home_of(thing: Any) -> str | None:
+def keras_module_of(thing: Any) -> str | None:
     """The Keras module of one of cdl's own classes or functions."""
-    return _homes.get(thing)
+    return _keras_modules.get(thing)
 
 
 # --- writing ---
@@ -120,12 +120,12 @@ def _object_config(thing: Any) -> dict[str, Any]:
     config = thing.get_config()
     if not isinstance(config, dict):
         raise TypeError(f"{cls.__name__}: get_config must return a dict, got {config!r}")
-    home = _homes.get(cls)
+    keras_module = _keras_modules.get(cls)
     written = {
-        "module": home or _module_of(cls),
+        "module": keras_module or _module_of(cls),
         "class_name": cls.__name__,
         "config": serialize(config),
-        "registered_name": None if home else registered.get_registered_name(cls),
+        "registered_name": None if keras_module else registered.get_registered_name(cls),
     }
     for part in ("build_config", "compile_config"):
         state = getattr(thing, f"get_{part}", lambda: None)()

@@ -166,8 +166,8 @@ class Rewriter:
             takers += [partial(self.read, i, k) for i, k in producers.get(id(value), [])]
             rest = value
             for take in takers[:-1]:
-                own, rest = self.fork(rest)
-                take(own)
+                branch, rest = self.fork(rest)
+                take(branch)
             if rest is not value:
                 takers[-1](rest)
 

@@ -77,10 +77,10 @@ def conv(program: Program, x: Value, kernel: Value, window: Window) -> Value:
     seen = [_seen(program, x, window, before, sizes, tap, first) for tap in _taps(window)]
     outputs = []
     for group in range(groups):
-        own = [_columns(program, part, group * each, each) for part in seen]
+        columns = [_columns(program, part, group * each, each) for part in seen]
         n = filters // groups
         factor = _columns(program, kernel, group * n, n)
-        outputs.append(product(program, concat(program, own, -1), factor))
+        outputs.append(product(program, concat(program, columns, -1), factor))
     return concat(program, outputs, -1)
 
 

@@ -56,7 +56,7 @@ def along(activation: Any, x: KerasTensor, options: dict[str, Any]) -> Any:
     return move(applied(activation, move(x, axis, -1), options), -1, axis)
 
 
-class Followed:
+class TracedActivation:
     """An activation that the user wrote in Python, as a layer has it.
 
     Args:

@@ -62,8 +62,8 @@ class Node:
         self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any
     ) -> None:
         self.operation = operation
-        self.args = tuple(map(_own, args))
-        self.kwargs = {name: _own(value) for name, value in kwargs.items()}
+        self.args = tuple(map(_copied, args))
+        self.kwargs = {name: _copied(value) for name, value in kwargs.items()}
         self.outputs = outputs
         self.inputs = tensors_in((args, kwargs))
         self.serial = next(_serials)
@@ -93,7 +93,7 @@ class Node:
         return [tensor.node for tensor in self.inputs if tensor.node is not None]
 
 
-def _own(value: Any) -> Any:
+def _copied(value: Any) -> Any:
     """A structure of the same leaves that nobody else changes; a leaf itself."""
     return tree.map_structure(lambda leaf: leaf, value) if tree.is_nested(value) else value
 
@@ -144,9 +144,9 @@ def current_scope() -> Scope | None:
 def scope(training: bool) -> Iterator[Scope]:
     """Runs the body within a scope of its own."""
     before = current_scope()
-    _local.scope = own = Scope(training)
+    _local.scope = current = Scope(training)
     try:
-        yield own
+        yield current
     finally:
         _local.scope = before
 
@@ -168,8 +168,8 @@ def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
     Raises:
         TypeError: this is not within the `call` of a layer or model.
     """
-    own = current_scope()
-    if own is None:
+    current = current_scope()
+    if current is None:
         raise symbolic_error(
             f"{variable.name}: a symbolic value can be assigned only in the call() of a layer",
             "assign arrays elsewhere",
@@ -249,15 +249,15 @@ def _nodes_between(
         tensor = waiting.pop()
         if id(tensor) in given:
             continue
-        giver = tensor.node
-        if giver is None or giver.is_input:
+        producer = tensor.node
+        if producer is None or producer.is_input:
             raise ValueError(
                 f"Graph disconnected: the output depends on {tensor!r}, which is none of the "
                 f"inputs {[each.name for each in inputs]}"
             )
-        if id(giver) not in found:
-            found[id(giver)] = giver
-            waiting += giver.inputs
+        if id(producer) not in found:
+            found[id(producer)] = producer
+            waiting += producer.inputs
     return sorted(found.values(), key=lambda node: node.serial)
 
 
@@ -272,6 +272,6 @@ def trace(
         kwargs: likewise, by name.
         training: whether the graph is that of training.
     """
-    with scope(training) as own:
+    with scope(training) as current:
         outputs = function(*args, **kwargs)
-    return Graph(tensors_in((args, kwargs)), outputs, own)
+    return Graph(tensors_in((args, kwargs)), outputs, current)

@@ -40,7 +40,7 @@ _OF_TRUTHS = {
     "invert": "logical_not",
 }
 # The rooms of `cdl.ops` that have the functions of a module of NumPy, and what means another thing.
-_HOMES = {"numpy": ("numpy", "core"), "numpy.linalg": ("linalg", "numpy")}
+_SUBMODULES = {"numpy": ("numpy", "core"), "numpy.linalg": ("linalg", "numpy")}
 _OTHERS = {"numpy.linalg.diagonal", "numpy.linalg.trace", "numpy.select", "numpy.unstack"}
 _WITHOUT_ROW = ("shape", "ndim", "size")
 # What `ufunc.reduce` computes, by the name of the ufunc.
@@ -119,13 +119,13 @@ def _counterpart(module: str, name: str) -> Callable[..., Any]:
     Raises:
         TypeError: there is none.
     """
-    shown, own = f"{module}.{name}", _RENAMED.get(name, name)
+    shown, cdl_name = f"{module}.{name}", _RENAMED.get(name, name)
     try:
-        found = operator_of(own)
+        found = operator_of(cdl_name)
     except AttributeError:
         found = None
-    home = getattr(getattr(found, "row", None), "home", None)
-    known = home in _HOMES.get(module, ()) or (module == "numpy" and name in _WITHOUT_ROW)
+    submodule = getattr(getattr(found, "row", None), "submodule", None)
+    known = submodule in _SUBMODULES.get(module, ()) or (module == "numpy" and name in _WITHOUT_ROW)
     if found is None or not known or shown in _OTHERS:
         raise symbolic_error(f"{shown} of a symbolic tensor", "cdl.ops has no such function")
     return found
@@ -158,8 +158,8 @@ def _translated(
     named: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, parameter in theirs.parameters.items():
-        own = renamed.get(name, name)
-        at = ours.parameters.get(own)
+        cdl_name = renamed.get(name, name)
+        at = ours.parameters.get(cdl_name)
         default = parameter.default
         if parameter.kind is parameter.VAR_POSITIONAL:
             places += given.get(name, ())
@@ -168,11 +168,11 @@ def _translated(
                 (named if each in ours.parameters else others)[each] = value
         elif name not in given:
             if at is not None and default is not _NO_VALUE and at.default != default:
-                named[own] = default
+                named[cdl_name] = default
         elif default is parameter.empty:
             places.append(given[name])
         elif at is not None:
-            named[own] = given[name]
+            named[cdl_name] = given[name]
         elif given[name] is not default and given[name] is not _NO_VALUE:
             others[name] = given[name]
     dtype = others.pop("dtype", None)

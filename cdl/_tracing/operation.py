@@ -71,8 +71,8 @@ class OpDef:
         untraced: what to do instead, if it cannot be traced; else "". Or a function that says so
             for some arguments.
         draws: whether it gives something else each time, so that it is recorded in any case.
-        home: the module of Keras's operations that has it: "numpy", "nn", "math", "core"; cdl's
-            has the same name.
+        submodule: of Keras's operations, which has it: "numpy", "nn", "math", "core"; cdl's has
+            the same name.
         prepare: from all arguments of a call to those that everything else sees.
         saved: how Keras writes it down.
         shape: from all arguments, symbolic tensors among them, to the symbolic result; None if
@@ -97,7 +97,7 @@ class OpDef:
         self.untraced = untraced
         self.draws = draws
         parts = eager.__module__.split(".")
-        self.home = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.HOME
+        self.submodule = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.SUBMODULE
         self.prepare = prepare
         self.saved = saved or Saved()
         self.shape = shape

@@ -130,8 +130,9 @@ def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
         error: what NumPy or the function itself said.
     """
     said = str(error)
-    own = said.startswith(f"{row.name}: ") and "gufunc" not in said  # so NumPy speaks of matmul
-    if own or re.match(r"\w+: .* must ", said):
+    # NumPy's own text about matmul begins with the name too.
+    from_row = said.startswith(f"{row.name}: ") and "gufunc" not in said
+    if from_row or re.match(r"\w+: .* must ", said):
         return ValueError(said)
     leaves = [
         leaf

@@ -90,10 +90,12 @@ def _same(a: Any, b: Any) -> bool:
 def reason_of(error: BaseException) -> str:
     """Why a function could not be traced: the error, with the line of the user's that raised it."""
     text = str(error)
-    own = [each for each in traceback.extract_tb(error.__traceback__) if not is_cdls(each.filename)]
-    if not own or text.startswith(own[-1].filename):  # as errors of symbolic tensors begin
+    frames = traceback.extract_tb(error.__traceback__)
+    user_frames = [each for each in frames if not is_cdls(each.filename)]
+    # Errors of symbolic tensors begin with the line already.
+    if not user_frames or text.startswith(user_frames[-1].filename):
         return text
-    path, line = own[-1].filename, own[-1].lineno or 0
+    path, line = user_frames[-1].filename, user_frames[-1].lineno or 0
     code = linecache.getline(path, line).strip()
     shown = f"{path}:{line}: {type(error).__name__}: {text}"
     return f"{shown}\n    {code}" if code else shown

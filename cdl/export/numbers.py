@@ -162,12 +162,12 @@ class Windows:
 def steps(i: Instruction) -> list[int]:
     """How far apart neighbours along each axis of the result lie in the input; 0: it is one."""
     x, y = i.inputs[0].shape, i.outputs[0].shape
-    own = [math.prod(x[axis + 1 :]) for axis in range(len(x))]
+    steps = [math.prod(x[axis + 1 :]) for axis in range(len(x))]
     if i.op == "permute":
-        return [own[axis] for axis in axes(i)]
+        return [steps[axis] for axis in axes(i)]
     if i.op == "repeat":
-        return [0, *own]
-    apart = [step if n > 1 else 0 for n, step in zip(x, own, strict=True)]  # "broadcast"
+        return [0, *steps]
+    apart = [step if n > 1 else 0 for n, step in zip(x, steps, strict=True)]  # "broadcast"
     return [0] * (len(y) - len(x)) + apart
 
 

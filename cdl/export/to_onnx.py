@@ -47,8 +47,8 @@ class Graph:
         self._names: dict[int, str] = {}
         for v, name, shape, dtype in zip(program.inputs, inputs, shapes, dtypes, strict=True):
             x = name if dtype == "float32" else self.number(name)
-            own = tuple(v.shape) == tuple(shape)
-            self._names[id(v)] = x if own else self.reshaped(x, v.shape)
+            is_same = tuple(v.shape) == tuple(shape)
+            self._names[id(v)] = x if is_same else self.reshaped(x, v.shape)
 
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         """Append a node, and return the name of its result."""

@@ -29,7 +29,7 @@ from cdl.layers.call_arguments import (
     shapes_of,
     takes,
 )
-from cdl.layers.running import named
+from cdl.layers.running import name_scope
 
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
@@ -135,7 +135,7 @@ def prepare(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None
     shapes = shapes_of(args[0] if args else next(iter(kwargs.values())))
     layer.check_input(shapes)
     if not layer.built:
-        with named(layer):
+        with name_scope(layer):
             _build_on(layer, shapes, args, kwargs)
 
 
@@ -177,8 +177,8 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 def _training_of(kwargs: dict[str, Any]) -> bool:
     """Whether a symbolic call is one of training: as it says, or as the code around it is."""
     given = kwargs.get("training")
-    own = graphs.current_scope()
-    return bool(own is not None and own.training) if given is None else bool(given)
+    current = graphs.current_scope()
+    return bool(current is not None and current.training) if given is None else bool(given)
 
 
 def trace_call(
@@ -191,9 +191,9 @@ def trace_call(
     if takes(type(layer), "training"):
         given["training"] = training
     given |= no_masks(layer, args, given)
-    with _entered(layer), named(layer), graphs.scope(training) as own:
+    with _entered(layer), name_scope(layer), graphs.scope(training) as current:
         outputs = layer.call(*args, **given)
-    return graphs.Graph(graphs.tensors_in((args, kwargs)), outputs, own)
+    return graphs.Graph(graphs.tensors_in((args, kwargs)), outputs, current)
 
 
 def no_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -129,14 +129,14 @@ class EinsumDense(Layer):
             )
         sizes = dict(zip(of_x, input_shape, strict=True))
         wanted = self.partial_output_shape
-        own = of_y
+        letters = of_y
         if "..." in self.equation:  # whose axes are as those of the input
-            _, _, own = re.split(r",|->", self.equation.replace(" ", "").replace("...", ""))
-        inner = own[max(0, len(own) - len(wanted)) :]
+            _, _, letters = re.split(r",|->", self.equation.replace(" ", "").replace("...", ""))
+        inner = letters[max(0, len(letters) - len(wanted)) :]
         if len(inner) != len(wanted):
             raise ValueError(
-                f"EinsumDense {self.name!r}: output_shape must have at most {len(own)} sizes for "
-                f"{self.equation!r}, got {wanted}"
+                f"EinsumDense {self.name!r}: output_shape must have at most {len(letters)} sizes "
+                f"for {self.equation!r}, got {wanted}"
             )
         for letter, n in zip(inner, wanted, strict=True):
             if n is None:

@@ -143,13 +143,13 @@ def _check_agrees(tensor: Any, shape: Any, batch_size: Any, batch_shape: Any, dt
     """ValueError for what is given beside a tensor and is not so."""
     if not isinstance(tensor, KerasTensor):
         raise expected("Input", "tensor", "a symbolic tensor", tensor)
-    own = {
+    attributes = {
         "shape": (shape, tuple(tensor.shape[1:])),
         "batch_size": (batch_size, tensor.shape[0] if tensor.shape else None),
         "batch_shape": (batch_shape, tuple(tensor.shape)),
         "dtype": (dtype, tensor.dtype),
     }
-    for name, (given, has) in own.items():
+    for name, (given, has) in attributes.items():
         same = tuple(given) == has if isinstance(given, (list, tuple)) else given == has
         if given is not None and not same:
             raise expected("Input", name, f"{has}, as the tensor has it,", given)

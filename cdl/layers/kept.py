@@ -17,8 +17,9 @@ from cdl.layers.tracking import things_in
 
 # Attributes that calls themselves change, and what a model keeps of its compilation and runs.
 _PASSING = frozenset(
-    ("_activity", "_added", "_calls", "_inbound_nodes", "_kept_programs", "_compiled", "_executors",
-     "_predictors_made", "_last_engine", "_by_hand_made", "_added_to_loss", "_last_fit")
+    ("_activity", "_added", "_added_to_loss", "_calls", "_compiled", "_executors", "_inbound_nodes",
+     "_kept_programs", "_last_fit", "_last_train_function", "_loss_and_metrics_made",
+     "_predictors_made")
 )  # fmt: skip
 _LONG = 256  # of longer lists and dicts what is in them is not looked at
 _MOST = 4  # programs of one layer: shapes that came once must not pile up
@@ -33,12 +34,12 @@ class Snapshot:
 
     def __init__(self, layer: Any) -> None:
         inner = layer._flatten_layers(include_self=False)
-        self._own = _Attributes(layer)
+        self._attributes = _Attributes(layer)
         self._inner = [(each, _Attributes(each)) for each in inner]
 
     def holds(self, layer: Any) -> bool:
         """Whether the layer, that of before, has them still."""
-        if not self._own.are_those_of(layer):
+        if not self._attributes.are_those_of(layer):
             return False
         for each, attributes in self._inner:  # noqa: SIM110 - half the time of all()
             if not attributes.are_those_of(each):

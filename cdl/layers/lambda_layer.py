@@ -75,7 +75,7 @@ class Lambda(Layer):
         self.supports_masking = mask is not None
         self._output_shape = output_shape
         # By shapes: why the function cannot be compiled, "" if it can.
-        self._followed: dict[Any, str] = {}
+        self._untraced_why: dict[Any, str] = {}
         self._tried: dict[Shape, Shape] = {}  # shapes of samples: of the input, of the result
         self._takes = set(_parameters(function))
         self._build_at_init()
@@ -89,9 +89,9 @@ class Lambda(Layer):
     def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the function can be traced for such symbolic arguments."""
         key = tuple((t.shape, t.dtype) for t in tensors_in((args, kwargs)))
-        if key not in self._followed:
-            _, self._followed[key] = attempt(trace_call, self, args, kwargs, False)
-        return not self._followed[key]
+        if key not in self._untraced_why:
+            _, self._untraced_why[key] = attempt(trace_call, self, args, kwargs, False)
+        return not self._untraced_why[key]
 
     def _looks_at(self, name: str) -> bool:
         return name in self._takes
@@ -154,7 +154,7 @@ class Lambda(Layer):
                 "the mask, and must take None for it too"
             )
         shape = [n for n in self.compute_output_shape((None, *x.shape))[1:] if n is not None]
-        reason = next(each for each in reversed(self._followed.values()) if each)
+        reason = next(each for each in reversed(self._untraced_why.values()) if each)
         untraced = Untraced(f"Lambda {self.name!r}", self.function, reason, ", on one thread")
         return program.emit("host", (x,), shape, (), function=_Hosted(self, untraced))
 
@@ -211,10 +211,10 @@ class Lambda(Layer):
         del safe_mode
         named = ("function", "output_shape", "mask")
         custom = registered.all_custom_objects(custom_objects)
-        own = custom.get(str(config.get("name"))) or custom.get("<lambda>")
+        function = custom.get(str(config.get("name"))) or custom.get("<lambda>")
         read = {
-            name: own
-            if own is not None and _is_code(config[name])
+            name: function
+            if function is not None and _is_code(config[name])
             else serialization.deserialize(config[name], custom_objects)
             for name in named
             if name in config

@@ -31,7 +31,7 @@ from cdl.layers.calling import is_scripted
 from cdl.layers.in_programs import WithoutCall
 from cdl.layers.input_spec import check_specs
 from cdl.layers.kept import KeptPrograms
-from cdl.layers.running import named, path_of, training_around
+from cdl.layers.running import name_scope, path_of, training_around
 from cdl.layers.shapes import given_input_shape
 from cdl.layers.tracking import now
 from cdl.layers.weighted import Weighted
@@ -163,7 +163,7 @@ class Layer(Weighted, Hinting):
         before = self._building
         self._building = before or not self.built
         try:
-            with named(self):
+            with name_scope(self):
                 self._path = path_of(self)
                 yield
             self.built = True
@@ -398,10 +398,10 @@ class Layer(Weighted, Hinting):
         Raises:
             ValueError: something that is no such value.
         """
-        own = graph.current_scope()
+        current = graph.current_scope()
         for each in tree.flatten(loss):
-            if isinstance(each, graph.KerasTensor) and own is not None:
-                own.losses.append(each)
+            if isinstance(each, graph.KerasTensor) and current is not None:
+                current.losses.append(each)
             elif isinstance(each, (np.ndarray, np.generic, float, int)):
                 self._added.append(float(np.sum(each)))
             else:

@@ -13,7 +13,7 @@ from cdl._tracing import eager
 from cdl.data import as_numeric
 from cdl.layers.call_arguments import check_positions, parameters_of, takes
 from cdl.layers.calling import no_masks, prepare, undone_on_failure
-from cdl.layers.running import as_float32, in_mode, named, training_around
+from cdl.layers.running import as_float32, call_context, name_scope, training_around
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def run_script(
                 training = default
             kwargs["training"] = training
         layer._added = []
-        with named(layer), in_mode(training):
+        with name_scope(layer), call_context(training):
             outputs = layer.call(*args, **kwargs)
         _penalize(layer, outputs)
         return outputs

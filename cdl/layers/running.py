@@ -15,7 +15,7 @@ _RUNNING = threading.local()  # its names: of the layers that build or run; its 
 
 
 @contextlib.contextmanager
-def named(layer: Any) -> Iterator[None]:
+def name_scope(layer: Any) -> Iterator[None]:
     """While the body builds or runs a layer, its name is in front of those of what it makes."""
     stack = _RUNNING.__dict__.setdefault("names", [])
     if stack and stack[-1] is layer:
@@ -41,7 +41,7 @@ def training_around() -> bool | None:
 
 
 @contextlib.contextmanager
-def in_mode(training: bool | None) -> Iterator[None]:
+def call_context(training: bool | None) -> Iterator[None]:
     """Calls on arrays in the body are of this mode, unless they say otherwise."""
     before = training_around()
     _RUNNING.training = training

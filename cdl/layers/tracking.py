@@ -48,7 +48,7 @@ class Tracking:
                         found.setdefault(id(thing), (max(last, thing._made), thing))
         return [thing for _, thing in sorted(found.values(), key=lambda pair: pair[0])]
 
-    def _own_metrics(self) -> list[Metric]:
+    def _direct_metrics(self) -> list[Metric]:
         """The metrics in attributes, also in lists and dicts there, each once."""
         found = {
             id(thing): thing
@@ -65,24 +65,24 @@ class Tracking:
         if not is_users(type(self)):
             return []
         inner = [metric for layer in self._sublayers() for metric in layer.metrics]
-        return [*self._own_metrics(), *inner]
+        return [*self._direct_metrics(), *inner]
 
     @property
     def metrics_variables(self) -> list[Any]:
         """The states of these metrics."""
         return [variable for metric in self.metrics for variable in metric.variables]
 
-    def _own_variables(self) -> list[Variable]:
+    def _direct_variables(self) -> list[Variable]:
         """The weights of `add_weight`, and those that were made otherwise and kept."""
         if not is_users(type(self)):
             return self._weights
-        own = {id(weight): weight for weight in self._weights}
+        found = {id(weight): weight for weight in self._weights}
         for name, value in vars(self).items():
             if name not in ("_weights", "_frozen", *self._not_owned):
                 for thing in things_in(value):
                     if isinstance(thing, Variable):
-                        own.setdefault(id(thing), thing)
-        return list(own.values())
+                        found.setdefault(id(thing), thing)
+        return list(found.values())
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Any]:
         """The layer itself and all layers within it, at whatever depth, each once.

@@ -157,7 +157,7 @@ class Weighted(Tracking):
     def _sorted_variables(self) -> tuple[list[Variable], list[Variable]]:
         """The layer's own weights: those that can be trained, and the others."""
         sides: tuple[list[Variable], list[Variable]] = ([], [])
-        for weight in self._own_variables():
+        for weight in self._direct_variables():
             sides[self._is_frozen(weight)].append(weight)
         return sides
 
@@ -165,9 +165,9 @@ class Weighted(Tracking):
         """Whether a weight of the layer's own is one that is never trained."""
         return weight in self._frozen
 
-    def _gathered(self, what: str, *own: list[Variable]) -> list[Variable]:
+    def _gathered(self, what: str, *variables: list[Variable]) -> list[Variable]:
         """The layer's own weights, and those of the layers within it, each once."""
-        found = {id(weight): weight for part in own for weight in part}
+        found = {id(weight): weight for part in variables for weight in part}
         for layer in self._sublayers():
             for weight in getattr(layer, what):
                 found.setdefault(id(weight), weight)
@@ -225,7 +225,7 @@ class Weighted(Tracking):
     def trainable(self, value: Any) -> None:
         self._trainable = bool(value)
         _has_changed()
-        for weight in self._own_variables():
+        for weight in self._direct_variables():
             weight.trainable = self._trainable and not self._is_frozen(weight)
         for layer in self._sublayers():
             layer.trainable = value
@@ -240,19 +240,19 @@ class Weighted(Tracking):
         Raises:
             ValueError: another number of arrays, or another shape; nothing is assigned then.
         """
-        own, owner = self.weights, f"{type(self).__name__} {self.name!r}"
+        variables, owner = self.weights, f"{type(self).__name__} {self.name!r}"
         arrays = arrays_of_weights(weights, f"{owner}: set_weights")
-        if len(weights) != len(own):
+        if len(weights) != len(variables):
             raise ValueError(
-                f"{owner}: set_weights: weights must be {len(own)} arrays, got {len(weights)}"
+                f"{owner}: set_weights: weights must be {len(variables)} arrays, got {len(weights)}"
             )
-        for weight, array in zip(own, arrays, strict=True):
+        for weight, array in zip(variables, arrays, strict=True):
             if weight.shape != array.shape:
                 raise ValueError(
                     f"{owner}: set_weights: {weight.name} must have shape {weight.shape}, "
                     f"got {array.shape}"
                 )
-        for weight, array in zip(own, arrays, strict=True):
+        for weight, array in zip(variables, arrays, strict=True):
             weight.assign(array)
 
     def count_params(self) -> int:
@@ -287,11 +287,11 @@ class Weighted(Tracking):
             ValueError: another number of arrays, or another shape.
         """
         trained, others = self._sorted_variables()
-        own = [*trained, *others]
-        if len(store) != len(own):
+        variables = [*trained, *others]
+        if len(store) != len(variables):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r}: the file must have {len(own)} variables, "
-                f"got {len(store)}"
+                f"{type(self).__name__} {self.name!r}: the file must have {len(variables)} "
+                f"variables, got {len(store)}"
             )
-        for i, weight in enumerate(own):
+        for i, weight in enumerate(variables):
             weight.assign(np.asarray(store[str(i)]))

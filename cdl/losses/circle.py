@@ -116,8 +116,8 @@ class Circle(Loss):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {name: getattr(self, name) for name in ("gamma", "margin", "remove_diagonal")}
-        return {**super().get_config(), **own}
+        arguments = {name: getattr(self, name) for name in ("gamma", "margin", "remove_diagonal")}
+        return {**super().get_config(), **arguments}
 
 
 def _pairs_of(mask: Array, exponent: Array, gradient: Array) -> _Pairs:

@@ -181,7 +181,7 @@ def is_compiled(loss: Any) -> bool:
     return not overrides(type(loss), "call", "__call__")
 
 
-def untouched(thing: Any, base: type, *methods: str) -> bool:
+def overrides_none(thing: Any, base: type, *methods: str) -> bool:
     """Whether no class of a user's own stands between `thing` and `base` with one of `methods`."""
     classes = type(thing).__mro__
     return not any(

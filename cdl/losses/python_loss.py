@@ -16,7 +16,7 @@ from cdl._common.naming import snake_case
 from cdl._configs.identifiers import serialize
 from cdl._tracing.graph import KerasTensor
 from cdl.data.arrays import REAL_KINDS, brief
-from cdl.losses.core_loss import untouched
+from cdl.losses.core_loss import overrides_none
 from cdl.losses.loss import Loss, class_of, registry
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class LossFunctionWrapper(Loss):
         dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        own = snake_case(getattr(fn, "__name__", type(fn).__name__))
-        super().__init__(name or own, reduction, dtype)
+        derived = snake_case(getattr(fn, "__name__", type(fn).__name__))
+        super().__init__(name or derived, reduction, dtype)
         self.fn = fn
         self.kwargs = kwargs
 
@@ -105,8 +105,8 @@ class CalledLoss(Loss):
 def as_loss(identifier: Any, name: str | None = None) -> Loss:
     """A Loss itself, one of cdl's functions as its class, any other function wrapped."""
     if isinstance(identifier, Loss):
-        own = untouched(identifier, Loss, "__call__")
-        return identifier if own or isinstance(identifier, CalledLoss) else CalledLoss(identifier)
+        plain = overrides_none(identifier, Loss, "__call__")
+        return identifier if plain or isinstance(identifier, CalledLoss) else CalledLoss(identifier)
     cls = class_of(identifier)
     if cls is not None:
         return cls(name=name or identifier.__name__)

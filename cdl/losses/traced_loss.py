@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.overriding import own_base
+from cdl._common.overriding import cdl_base
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.losses.core_loss import CompiledLoss, is_compiled
@@ -107,7 +107,7 @@ def traced(
         function = type(loss.loss).__call__
         reason = "it overrides __call__: override call(y_true, y_pred) instead"
     elif isinstance(loss, CompiledLoss) and not loss.by_formula:
-        base = own_base(type(loss)).__name__
+        base = cdl_base(type(loss)).__name__
         reason = f"its class is derived from {base}: derive it from Loss instead"
     else:
         graph, reason = follow(loss.call, y_shape, output_shape)

@@ -213,8 +213,8 @@ def resolve(
         if isinstance(compiled, CompiledLoss):
             return MeanOfLoss(compiled, name)
     elif isinstance(metric, FunctionType) and not is_users(metric):
-        own: Metric = registry.find(name)(name=name)  # a function that a class stands for
-        return own
+        shared: Metric = registry.find(name)(name=name)  # a function that a class stands for
+        return shared
     mean = MeanMetricWrapper(metric, name=name)
     return traced(mean, y_shape, output_shape) if traces else mean
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.overriding import is_users, own_base
+from cdl._common.overriding import cdl_base, is_users
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.untraced import DRAWS, Untraced, reason_of, same_numbers
@@ -166,7 +166,7 @@ def with_states(
         return None, None
     try:
         if isinstance(metric, (Compiled, Mean)):
-            base = own_base(cls).__name__
+            base = cdl_base(cls).__name__
             raise NotFollowedError(
                 f"its class is derived from {base}: derive it from Metric instead"
             )

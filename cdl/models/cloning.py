@@ -143,8 +143,8 @@ class _Cloner:
             given = zip(tree.flatten(node.outputs), tree.flatten(outputs), strict=True)
             fresh.update({id(old): new for old, new in given})
         outputs = tree.map_structure(swap, model.output)
-        own = type(model).__init__ in (Model.__init__, Functional.__init__)
-        clone = (type(model) if own else Functional)(inputs, outputs, name=model.name)
+        plain_init = type(model).__init__ in (Model.__init__, Functional.__init__)
+        clone = (type(model) if plain_init else Functional)(inputs, outputs, name=model.name)
         if not model.trainable:
             clone.trainable = False
         return clone

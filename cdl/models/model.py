@@ -153,19 +153,20 @@ class Model(Configured, FunctionalGraph):
         Raises:
             ValueError: if there are too few or too many, or one has another shape.
         """
-        own = self.weights
+        variables = self.weights
         arrays = arrays_of_weights(weights, f"{self.name}: set_weights")
-        if len(weights) != len(own):
+        if len(weights) != len(variables):
             raise ValueError(
-                f"{self.name}: set_weights needs {len(own)} arrays, got a list of {len(weights)}"
+                f"{self.name}: set_weights needs {len(variables)} arrays, got a list of "
+                f"{len(weights)}"
             )
-        for weight, array in zip(own, arrays, strict=True):
+        for weight, array in zip(variables, arrays, strict=True):
             if array.shape != weight.shape:
                 raise ValueError(
                     f"{self.name}: set_weights needs shape {weight.shape} for {weight.path}, "
                     f"got {array.shape}"
                 )
-        for weight, array in zip(own, arrays, strict=True):
+        for weight, array in zip(variables, arrays, strict=True):
             weight.assign(array)
 
     def count_params(self) -> int:

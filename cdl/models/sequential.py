@@ -295,9 +295,9 @@ class Sequential(Model):
 
     def check_input(self, shape: Any) -> None:
         """Refuse an input whose shape, batch axis included, does not fit; ValueError."""
-        own = self._shapes[0][1:] if self._shapes else None
-        if own is not None and tuple(shape[1:]) != own:
-            raise ValueError(f"{self.name}: input must have shape {(None, *own)}, got {shape}")
+        expected = self._shapes[0][1:] if self._shapes else None
+        if expected is not None and tuple(shape[1:]) != expected:
+            raise ValueError(f"{self.name}: input must have shape {(None, *expected)}, got {shape}")
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The output's shape for an input of that shape; the model need not be built."""

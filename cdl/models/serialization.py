@@ -42,17 +42,17 @@ _OF_CALLS = {
 
 def config_of(model_graph: ModelGraph) -> dict[str, Any]:
     """The keys "layers", "input_layers" and "output_layers" of a model's config."""
-    own = {id(node) for node in model_graph.nodes}
+    known = {id(node) for node in model_graph.nodes}
     numbers: dict[int, int] = {}
     for operation in model_graph.operations:
         count = 1 if _counts_from_one(operation) else 0
         for node in operation._inbound_nodes:
-            if id(node) in own:
+            if id(node) in known:
                 numbers[id(node)] = count
                 count += 1
     layers = []
     for operation in model_graph.operations:
-        nodes = [node for node in operation._inbound_nodes if id(node) in own]
+        nodes = [node for node in operation._inbound_nodes if id(node) in known]
         written = _operation_config(operation)
         written["name"] = operation.name
         written["inbound_nodes"] = [_node_config(n, numbers) for n in nodes if not n.is_input]
@@ -83,7 +83,7 @@ def _operation_config(operation: Any) -> dict[str, Any]:
     given = _by_name(row, node)
     statics = {k: v for k, v in given.items() if not _is_of_call(row, k)}
     return {
-        "module": f"keras.src.ops.{row.home}",
+        "module": f"keras.src.ops.{row.submodule}",
         "class_name": row.known_as,
         "config": {**serialization.serialize(statics), "name": operation.name},
         "registered_name": row.known_as,
@@ -221,11 +221,11 @@ def _statics(row: OpDef, config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an argument that the function does not have, and that would change something.
     """
-    own = signature_of(row.eager).parameters
+    known = signature_of(row.eager).parameters
     for name, value in config.items():
-        if name not in own and name not in ("name", "dtype", "trainable") and value:
+        if name not in known and name not in ("name", "dtype", "trainable") and value:
             raise ValueError(f"{row.name}: config must have arguments of its own, got {name!r}")
-    return {name: value for name, value in config.items() if name in own}
+    return {name: value for name, value in config.items() if name in known}
 
 
 class _NotMadeError(Exception):
@@ -263,10 +263,10 @@ def _call_all(
             nodes.popleft()
             if getattr(layer, "row", None) is not None and layer.row.name == "get_item":
                 args[1:] = [tuple(key) if isinstance(key, list) else key for key in args[1:]]
-            before, own = len(layer._inbound_nodes), made[id(layer)]
+            before, known = len(layer._inbound_nodes), made[id(layer)]
             layer(*args, **kwargs)
-            own += layer._inbound_nodes[before:]
-            ready += waiting.pop((id(layer), len(own) - 1), ())
+            known += layer._inbound_nodes[before:]
+            ready += waiting.pop((id(layer), len(known) - 1), ())
     left = [layer.name for layer, nodes in calls if nodes]
     if left:
         raise ValueError(f"the layers {left} of the config are in a circle, or disconnected")

@@ -155,9 +155,9 @@ def reduction(kind: str, of_truths: bool = False) -> Callable[..., Value]:
             value = program.map(apply("not_equal", argument(0), 0.0), [value])
         rows_per_sample = getattr(x, "rows_per_sample", 0)
         axes = axes_of(axis, len(value.shape) + (rows_per_sample == 1))
-        own = [sample_axis(x, a) for a in axes if rows_per_sample != 1 or a != x.batch_axis]
-        if own:
-            value = ir_emit.reduce(program, kind, value, own)
+        inner = [sample_axis(x, a) for a in axes if rows_per_sample != 1 or a != x.batch_axis]
+        if inner:
+            value = ir_emit.reduce(program, kind, value, inner)
         if along_samples(x, axis):
             value = program.batch_reduce(value, kind)
         return ir_emit.reshape(program, value, spec.sample_shape)

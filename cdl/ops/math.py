@@ -133,8 +133,8 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
         predictions: for each target a line with a number for each class.
         k: how many count; of equal predictions all do.
     """
-    own = take_along_axis(predictions, expand_dims(cast(targets, "int32"), -1), -1)
-    better = total(cast(greater(predictions, own), "int32"), -1)
+    target_scores = take_along_axis(predictions, expand_dims(cast(targets, "int32"), -1), -1)
+    better = total(cast(greater(predictions, target_scores), "int32"), -1)
     return logical_and(less(better, k), each(isfinite(predictions), -1))
 
 

@@ -25,10 +25,10 @@ def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> LoweredTensor:
     """Numbers of a distribution in the shape of a result."""
     fixed = isinstance(seed, (int, np.integer))
     start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**32
-    own = 1 if fixed else program.draw_of(seed)
+    user_draw = 1 if fixed else program.draw_of(seed)
     shared = not spec.rows_per_sample
     shape = spec.sample_shape
-    y = emit.draw(program, kind, shape, start, user_draw=own, fixed=fixed, shared=shared)
+    y = emit.draw(program, kind, shape, start, user_draw=user_draw, fixed=fixed, shared=shared)
     return LoweredTensor(y, spec)
 
 

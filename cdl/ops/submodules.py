@@ -6,11 +6,11 @@ from typing import Any
 from cdl._tracing import operation
 
 
-def lookups(home: str, *others: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lookups(submodule: str, *others: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a submodule, which look its functions up in `cdl.ops`.
 
     Args:
-        home: the submodule: "numpy", "nn".
+        submodule: the submodule: "numpy", "nn".
         others: functions of other submodules that Keras has in this one too.
     """
 
@@ -19,7 +19,7 @@ def lookups(home: str, *others: str) -> tuple[Callable[[str], Any], Callable[[],
 
         function = vars(ops).get(name)
         row = operation.OP_DEFS.get(getattr(function, "__name__", ""))
-        return name in others or (row is not None and row.home == home)
+        return name in others or (row is not None and row.submodule == submodule)
 
     def get(name: str) -> Any:
         from cdl import ops

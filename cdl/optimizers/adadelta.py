@@ -23,7 +23,7 @@ class Adadelta(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("rho", "epsilon")
+    extra_arguments = ("rho", "epsilon")
 
     row = "adadelta"
 

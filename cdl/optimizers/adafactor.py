@@ -32,7 +32,7 @@ class Adafactor(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step")
+    extra_arguments = ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step")
 
     row = "adafactor"
 

@@ -29,7 +29,7 @@ class Adagrad(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("initial_accumulator_value", "epsilon")
+    extra_arguments = ("initial_accumulator_value", "epsilon")
 
     row = "adagrad"
 

@@ -25,7 +25,7 @@ class Adam(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("beta_1", "beta_2", "epsilon", "amsgrad")
+    extra_arguments = ("beta_1", "beta_2", "epsilon", "amsgrad")
     late_slots = ("velocity_hat",)
 
     def __init__(

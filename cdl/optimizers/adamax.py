@@ -24,7 +24,7 @@ class Adamax(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("beta_1", "beta_2", "epsilon")
+    extra_arguments = ("beta_1", "beta_2", "epsilon")
 
     row = "adamax"
 

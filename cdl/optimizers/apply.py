@@ -31,7 +31,7 @@ class ForeignWeights:
         self._owner = owner
         self.given: dict[Variable, Any] = {}
 
-    def own(self, variable: Any) -> Variable:
+    def mirror_of(self, variable: Any) -> Variable:
         """The Variable that stands for a weight of any kind; a Variable itself.
 
         Raises:
@@ -39,20 +39,20 @@ class ForeignWeights:
         """
         if isinstance(variable, Variable):
             return variable
-        for own, foreign in self.given.items():
+        for mirror, foreign in self.given.items():
             if foreign is variable:
-                return own
+                return mirror
         if not hasattr(variable, "assign") and not isinstance(variable, np.ndarray):
             raise TypeError(
                 f"{self._owner}: a weight must be a Variable or an array, got {variable!r}"
             )
         values = np.asarray(variable, np.float32)
         name = str(getattr(variable, "name", "variable"))
-        own = Variable(values.shape, lambda _: values, name=name)
-        own.path = str(getattr(variable, "path", name))
-        own.constraint = getattr(variable, "constraint", None)
-        self.given[own] = variable
-        return own
+        mirror = Variable(values.shape, lambda _: values, name=name)
+        mirror.path = str(getattr(variable, "path", name))
+        mirror.constraint = getattr(variable, "constraint", None)
+        self.given[mirror] = variable
+        return mirror
 
     def read(self, variables: Iterable[Variable]) -> None:
         """Give the Variables among those that stand for weights the values of these."""
@@ -80,7 +80,7 @@ def apply(
             raise ValueError(f"{owner}: trainable_variables must be given before build()")
         variables = list(optimizer._slots.of_weights)
     else:
-        variables = [optimizer._foreign.own(variable) for variable in trainable_variables]
+        variables = [optimizer._foreign.mirror_of(variable) for variable in trainable_variables]
         optimizer.build(variables)
     if len(grads) != len(variables):
         raise ValueError(
@@ -164,24 +164,24 @@ def stateless_apply(
     owner = f"{type(optimizer).__name__} {optimizer.name!r}: stateless_apply"
     if not optimizer.built:
         raise ValueError(f"{owner}: call build(trainable_variables) first")
-    foreign, own = optimizer._foreign.given, optimizer.variables
+    foreign, state = optimizer._foreign.given, optimizer.variables
     weights = [foreign.get(each, each) for each in optimizer._learning]
     for name, values, of in (
-        ("optimizer_variables", optimizer_variables, own),
+        ("optimizer_variables", optimizer_variables, state),
         ("trainable_variables", trainable_variables, weights),
     ):
         if len(values) != len(of):
             raise ValueError(f"{owner}: {name} must be {len(of)} arrays, got {len(values)}")
-    kept = [np.array(each) for each in (*weights, *own)]
+    kept = [np.array(each) for each in (*weights, *state)]
     try:
         for variable, value in zip(
-            (*weights, *own), (*trainable_variables, *optimizer_variables), strict=True
+            (*weights, *state), (*trainable_variables, *optimizer_variables), strict=True
         ):
             _write(variable, np.asarray(value))
         optimizer.apply(grads, weights)
-        return [np.array(each) for each in weights], [np.array(each) for each in own]
+        return [np.array(each) for each in weights], [np.array(each) for each in state]
     finally:
-        for variable, value in zip((*weights, *own), kept, strict=True):
+        for variable, value in zip((*weights, *state), kept, strict=True):
             _write(variable, value)
 
 

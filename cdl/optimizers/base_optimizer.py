@@ -96,13 +96,13 @@ class Optimizer(OwnOptimizer, Hinting):
 
     _inner: tuple[str, ...] = (
         "averages", "by_step", "counter", "decay_of", "decays", "first_values", "follow", "groups",
-        "has_one_rate", "hypers", "is_written", "late_slots", "own_arguments", "rates", "row",
+        "has_one_rate", "hypers", "is_written", "late_slots", "extra_arguments", "rates", "row",
         "row_of", "rules", "slots", "step",
     )  # fmt: skip
     row = ""  # of the core's table; if weights do not all learn alike `row_of` is overridden
     # Slots that come after all the others in `variables`, one after the other, as Keras has them.
     late_slots: tuple[str, ...] = ()
-    own_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
+    extra_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
 
     def __init__(
         self,
@@ -274,7 +274,7 @@ class Optimizer(OwnOptimizer, Hinting):
                 f"{type(self).__name__}: exclude_from_weight_decay must be called before the "
                 "optimizer is built, which the first training does"
             )
-        self._excluded = {self._foreign.own(each) for each in var_list or ()}
+        self._excluded = {self._foreign.mirror_of(each) for each in var_list or ()}
         names = set(var_names or ())
         self._excluded_names = re.compile("|".join(names)) if names else None
 
@@ -310,7 +310,7 @@ class Optimizer(OwnOptimizer, Hinting):
                 f"{type(self).__name__} must have an update_step(gradient, variable, "
                 "learning_rate) of its own"
             )
-        variables = [self._foreign.own(each) for each in var_list]
+        variables = [self._foreign.mirror_of(each) for each in var_list]
         if not self.built:
             if self.is_written:
                 self._python.build(self, variables)
@@ -332,9 +332,9 @@ class Optimizer(OwnOptimizer, Hinting):
         """A variable of the shape and layout of a weight, and named after it."""
         full = f"{variable.path.replace('/', '_')}_{name}"
         matrix = variable.storage.matrix
-        own = Variable(variable.shape, None, name=full, trainable=False, matrix=matrix)
-        own.path = f"{self.name}/{full}"
-        return own
+        slot = Variable(variable.shape, None, name=full, trainable=False, matrix=matrix)
+        slot.path = f"{self.name}/{full}"
+        return slot
 
     def _slots_as_listed(self, variable: Variable) -> list[tuple[str, State | Variable]]:
         """Name and value of each slot of a weight, as `variables` lists them."""
@@ -348,14 +348,14 @@ class Optimizer(OwnOptimizer, Hinting):
 
         Then come those that a class of the user's has added.
         """
-        own = [self._iterations, *self._rate.variables]
-        return [*own, *self._slots.listed(self), *self._python.added]
+        shared = [self._iterations, *self._rate.variables]
+        return [*shared, *self._slots.listed(self), *self._python.added]
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """The end of training: with `use_ema` the weights become their moving averages."""
         if self.use_ema and int(self._iterations):
             for variable in var_list:
-                average = self._slots.averages.get(self._foreign.own(variable))
+                average = self._slots.averages.get(self._foreign.mirror_of(variable))
                 if average is not None:
                     variable.assign(average.numpy())
 
@@ -446,7 +446,7 @@ class Optimizer(OwnOptimizer, Hinting):
         }
         if self.decay:  # Keras has no such key any more
             config["decay"] = self.decay
-        return config | {name: getattr(self, name) for name in self.own_arguments}
+        return config | {name: getattr(self, name) for name in self.extra_arguments}
 
     @classmethod
     def from_config(

@@ -37,7 +37,7 @@ class Ftrl(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = (
+    extra_arguments = (
         "learning_rate_power",
         "initial_accumulator_value",
         "l1_regularization_strength",

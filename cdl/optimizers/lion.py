@@ -22,7 +22,7 @@ class Lion(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("beta_1", "beta_2")
+    extra_arguments = ("beta_1", "beta_2")
 
     row = "lion"
 

@@ -168,10 +168,10 @@ class LossScaleOptimizer(Optimizer):
     @property
     def variables(self) -> list[Any]:
         """Own ones that Keras has (step_counter and dynamic_scale once built), then the inner's."""
-        own: list[Any] = [self._iterations, *self._rate.variables]
+        variables: list[Any] = [self._iterations, *self._rate.variables]
         if self.built:
-            own += [self.step_counter, self.dynamic_scale]
-        return own + self.inner_optimizer.variables
+            variables += [self.step_counter, self.dynamic_scale]
+        return variables + self.inner_optimizer.variables
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """As the inner optimizer does."""

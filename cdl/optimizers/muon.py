@@ -42,7 +42,7 @@ class Muon(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = (
+    extra_arguments = (
         "adam_beta_1",
         "adam_beta_2",
         "epsilon",
@@ -138,8 +138,8 @@ class Muon(Optimizer):
         """The weight decay of a weight; 0 for none."""
         if not self.decays(variable):
             return 0.0
-        own = self.weight_decay if self.row_of(variable) == "muon" else self.adam_weight_decay
-        return own or 0.0
+        decay = self.weight_decay if self.row_of(variable) == "muon" else self.adam_weight_decay
+        return decay or 0.0
 
     def hypers(self, row: str) -> dict[str, float]:
         """The row's hyper-parameters; the core knows None as a negative number."""

@@ -29,7 +29,7 @@ class Nadam(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("beta_1", "beta_2", "epsilon")
+    extra_arguments = ("beta_1", "beta_2", "epsilon")
 
     row = "nadam"
 

@@ -55,9 +55,9 @@ class PythonSteps:
 
     def follow(self, optimizer: Optimizer, learned: bool) -> None:
         """Make the step of the gradients that the core has gathered, if the batch counts."""
-        gradients = {each: own.numpy() for each, own in self.gathered.items()}
-        for own in self.gathered.values():
-            own.assign(np.zeros(own.shape, np.float32))
+        gradients = {each: mirror.numpy() for each, mirror in self.gathered.items()}
+        for mirror in self.gathered.values():
+            mirror.assign(np.zeros(mirror.shape, np.float32))
         if learned:
             optimizer.step -= 1  # as the step sees it
             _step(optimizer, gradients)
@@ -86,9 +86,9 @@ def _step(optimizer: Optimizer, gradients: Gradients) -> None:
         if (optimizer.step + 1) % every == 0:
             sums = {each: accumulators[each] for each in gradients}
             mean = np.float32(1 / every)
-            _update(optimizer, {each: own.numpy() * mean for each, own in sums.items()}, rate)
-            for own in sums.values():
-                own.assign(np.zeros(own.shape, np.float32))
+            _update(optimizer, {each: mirror.numpy() * mean for each, mirror in sums.items()}, rate)
+            for mirror in sums.values():
+                mirror.assign(np.zeros(mirror.shape, np.float32))
     else:
         _update(optimizer, gradients, rate)
     if optimizer.use_ema:
@@ -250,8 +250,8 @@ class OwnOptimizer:
 
     def _get_variable_index(self, variable: Any) -> int:
         """The place of a weight among those that the optimizer was built with."""
-        own = self._foreign.own(variable)
-        return next(place for place, each in enumerate(self._slots.of_weights) if each is own)
+        mirror = self._foreign.mirror_of(variable)
+        return next(place for place, each in enumerate(self._slots.of_weights) if each is mirror)
 
     @staticmethod
     def assign(variable: Any, value: Any) -> None:

@@ -26,7 +26,7 @@ class RMSprop(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("rho", "momentum", "epsilon", "centered")
+    extra_arguments = ("rho", "momentum", "epsilon", "centered")
     late_slots = ("momentum", "average_gradient")
 
     def __init__(

@@ -33,7 +33,7 @@ class ScheduleFreeAdamW(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    own_arguments = ("beta_1", "beta_2", "epsilon", "warmup_steps")
+    extra_arguments = ("beta_1", "beta_2", "epsilon", "warmup_steps")
 
     row = "schedule_free_adamw"
 

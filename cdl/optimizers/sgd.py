@@ -26,7 +26,7 @@ class SGD(Optimizer):
         ValueError: a momentum that is no such float, or what `Optimizer` refuses.
     """
 
-    own_arguments = ("momentum", "nesterov")
+    extra_arguments = ("momentum", "nesterov")
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ def set_random_seed(seed: int) -> None:
     _seedings += 1
 
 
-class _Own(threading.local):
+class _ThreadState(threading.local):
     """What a thread draws from instead of the process's generators."""
 
     bits: np.random.BitGenerator | None = None
@@ -49,7 +49,7 @@ class _Own(threading.local):
     kept: WeakKeyDictionary[Any, np.random.RandomState] | None = None  # by who draws
 
 
-_own = _Own()
+_thread = _ThreadState()
 
 
 def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
@@ -59,21 +59,21 @@ def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
     """
     from numpy.random.mtrand import get_bit_generator
 
-    return _core.permutation(n, _own.bits or get_bit_generator())
+    return _core.permutation(n, _thread.bits or get_bit_generator())
 
 
 def numpys() -> np.random.RandomState:
     """NumPy's global generator, or the thread's own."""
     from numpy.random import mtrand
 
-    return mtrand._rand if _own.bits is None or _own.spare is None else _own.spare[1]
+    return mtrand._rand if _thread.bits is None or _thread.spare is None else _thread.spare[1]
 
 
 def pythons() -> Random:
     """Python's `random` with its global generator, or the thread's own."""
     import random
 
-    return _own.seeds or cast("Random", random)
+    return _thread.seeds or cast("Random", random)
 
 
 def draw_from(seed: int | None) -> None:
@@ -82,17 +82,17 @@ def draw_from(seed: int | None) -> None:
     What the core draws still starts from the process's seed.
     """
     if seed is None:
-        _own.bits = _own.seeds = _own.kept = None
+        _thread.bits = _thread.seeds = _thread.kept = None
         return
     import random
 
-    if _own.spare is None:  # to make one takes 80 us, to seed it 1
+    if _thread.spare is None:  # to make one takes 80 us, to seed it 1
         made = np.random.MT19937()
-        _own.spare = made, np.random.RandomState(made)
-    _own.bits, by_seed = _own.spare
+        _thread.spare = made, np.random.RandomState(made)
+    _thread.bits, by_seed = _thread.spare
     by_seed.seed(seed)
-    _own.seeds = random.Random(seed)
-    _own.kept = WeakKeyDictionary()
+    _thread.seeds = random.Random(seed)
+    _thread.kept = WeakKeyDictionary()
 
 
 def generator_within(drawer: Any, seed: int) -> np.random.RandomState | None:
@@ -108,11 +108,11 @@ def generator_within(drawer: Any, seed: int) -> np.random.RandomState | None:
     Returns:
         The generator, or None where this thread draws from the global ones.
     """
-    if _own.kept is None:
+    if _thread.kept is None:
         return None
-    if drawer not in _own.kept:
-        _own.kept[drawer] = np.random.RandomState(seed)
-    return _own.kept[drawer]
+    if drawer not in _thread.kept:
+        _thread.kept[drawer] = np.random.RandomState(seed)
+    return _thread.kept[drawer]
 
 
 def state() -> dict[str, Any]:
@@ -135,10 +135,10 @@ def set_state(state: dict[str, Any]) -> None:
         kind = numpys_state["bit_generator"]
         raise ValueError(f"set_state: np.random must draw from {kind}, as it did") from error
     pythons().setstate(pythons_state)
-    if _own.core_seed is None:
+    if _thread.core_seed is None:
         _core_seed = seed
     else:
-        _own.core_seed = seed
+        _thread.core_seed = seed
 
 
 class Kept:
@@ -154,11 +154,11 @@ class Kept:
     def __init__(self, state: Any) -> None:
         _checked(state)
         self._state = state
-        self._seedings = _seedings, _own.core_seed
+        self._seedings = _seedings, _thread.core_seed
 
     def restore(self) -> bool:
         """Go on from the state; whether it was done."""
-        if self._seedings != (_seedings, _own.core_seed):
+        if self._seedings != (_seedings, _thread.core_seed):
             return False
         set_state(self._state)
         return True
@@ -215,20 +215,20 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    before = _own.bits, _own.seeds, _own.kept, _own.core_seed, _own.spare
-    if _own.bits is not None:
-        _own.spare = None  # it is in use, and goes on afterwards
+    before = _thread.bits, _thread.seeds, _thread.kept, _thread.core_seed, _thread.spare
+    if _thread.bits is not None:
+        _thread.spare = None  # it is in use, and goes on afterwards
     draw_from(seed)
-    _own.core_seed = seed
+    _thread.core_seed = seed
     try:
         yield
     finally:
-        _own.bits, _own.seeds, _own.kept, _own.core_seed, _own.spare = before
+        _thread.bits, _thread.seeds, _thread.kept, _thread.core_seed, _thread.spare = before
 
 
 def core_seed() -> int:
     """The seed that the core's counter-based draws start from: 0 until `set_random_seed`."""
-    return _core_seed if _own.core_seed is None else _own.core_seed
+    return _core_seed if _thread.core_seed is None else _thread.core_seed
 
 
 def draw_seed() -> int:

@@ -158,18 +158,18 @@ def _values(
     all_or_none: bool = False,
 ) -> Values:
     """The weights of a layer with what the file has for them."""
-    own = weights_of(layer)
-    if len(own) != len(names):
+    variables = weights_of(layer)
+    if len(variables) != len(names):
         text = (
             f"Weight count mismatch for layer {layer.name!r} (in the file {saved_as!r}): it has "
-            f"{len(own)} weights, the file {len(names)}"
+            f"{len(variables)} weights, the file {len(names)}"
         )
         if all_or_none or not skip_mismatch:
             raise ValueError(text)
         warn(f"{text}: it was left out")
         return []
     found: Values = []
-    for variable, name in zip(own, names, strict=True):
+    for variable, name in zip(variables, names, strict=True):
         try:
             data = hdf5.within(group, name)
             found.append((variable, hdf5.numbers(data, tuple(variable.shape), variable.path)))

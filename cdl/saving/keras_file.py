@@ -98,10 +98,10 @@ def save_model(
 def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
     """Whether to include the optimizer, of further arguments; refuses all others."""
     form = kwargs.pop("save_format", None)
-    own = ("h5", "hdf5") if older_one else ("keras",)
-    if form not in (None, *own):
+    forms = ("h5", "hdf5") if older_one else ("keras",)
+    if form not in (None, *forms):
         raise ValueError(
-            f"save_model: save_format must be {own[0]!r}, as the suffix says, got {form!r}"
+            f"save_model: save_format must be {forms[0]!r}, as the suffix says, got {form!r}"
         )
     include = kwargs.pop("include_optimizer", True)
     if not isinstance(include, bool) or (not include and not older_one):

@@ -51,7 +51,7 @@ def _parts(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any, li
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    yield path, thing, _own_variables(thing)
+    yield path, thing, _direct_variables(thing)
     prefix = f"{path}/" if path else ""
     for name, child in _children(thing):
         if _is_part(child):
@@ -66,7 +66,7 @@ def _is_part(thing: Any) -> bool:
     return isinstance(thing, (Layer, Metric, Optimizer))
 
 
-def _own_variables(thing: Any) -> list[Any]:
+def _direct_variables(thing: Any) -> list[Any]:
     """The variables that no part within holds: those that can be trained first."""
     if isinstance(thing, Layer):
         trained, others = thing._sorted_variables()

@@ -240,8 +240,8 @@ def _values(part: Any, variables: list[Any], group: Any) -> list[tuple[Any, NDAr
     return found
 
 
-def _warn_of_optimizer(optimizer: Any, own: int, there: int) -> None:
+def _warn_of_optimizer(optimizer: Any, expected: int, there: int) -> None:
     warn(
-        f"Skipping variable loading for optimizer {optimizer.name!r}, because it has {own} "
+        f"Skipping variable loading for optimizer {optimizer.name!r}, because it has {expected} "
         f"variables whereas the saved optimizer has {there} variables."
     )

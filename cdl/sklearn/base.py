@@ -15,7 +15,7 @@ from cdl.sklearn import parameters, training
 from cdl.sklearn.batches import Batches
 from cdl.sklearn.mlp import Objective, Trainer, new_model, new_optimizer
 from cdl.sklearn.parameters import Settings
-from cdl.sklearn.thread_share import own_share
+from cdl.sklearn.thread_share import shared_threads
 from cdl.sklearn.versions import BaseEstimator
 
 FORMATS = ("csr",)  # of sparse matrices, into which scikit-learn makes all others
@@ -83,7 +83,7 @@ class Perceptron(BaseEstimator, Hinting):
         if of_classes is not None:
             weight = of_classes if weight is None else weight * of_classes
         y = self._targets(y, first, incremental, classes)
-        with own_share():
+        with shared_threads():
             self._train(settings, x, y, weight, first, incremental)
         if not all(np.isfinite(each).all() for each in self.model_.get_weights()):
             raise ValueError(
@@ -200,7 +200,7 @@ class Perceptron(BaseEstimator, Hinting):
         return self._outputs_for(x)
 
     def _outputs_for(self, x: Any) -> NDArray[Any]:
-        with own_share():
+        with shared_threads():
             outputs: NDArray[Any] = self.model_.predict(x, verbose=0)
         if x.dtype in (np.float32, np.float16):
             return outputs

@@ -18,7 +18,7 @@ from cdl import _core
 
 
 @contextmanager
-def own_share() -> Iterator[None]:
+def shared_threads() -> Iterator[None]:
     """Within this, what the calling thread builds and runs keeps to its share of the cores."""
     before = _core.limit_threads(1) if _is_one_of_many() else None
     try:

@@ -18,14 +18,14 @@ from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.untraced import attempt
 from cdl.losses import Loss
-from cdl.trainers.custom_loss import Added, traced_own_loss
+from cdl.trainers.custom_loss import Added, trace_custom_loss
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.vjp import Vjp
 
 Array = NDArray[Any]
 
 
-class WholeBatches:
+class BatchLoss:
     """The gradient of a loss of the user's in Python, where it can be traced for a whole batch.
 
     Args:
@@ -43,7 +43,7 @@ class WholeBatches:
     def _gradients(self, y: Array, p: Array) -> Vjp | None:
         key = y.shape, p.shape
         if key not in self._made:
-            self._made[key] = self._follow(y.shape, p.shape)
+            self._made[key] = self._trace(y.shape, p.shape)
         return self._made[key]
 
     def gradient(self, y: Array, p: Array, weight: Array | None) -> Array | None:
@@ -64,7 +64,7 @@ class WholeBatches:
         gradient: Array = gradients.of(arrays, shares[None])[1][1][0]
         return gradient
 
-    def _follow(self, y_shape: Sequence[int], p_shape: Sequence[int]) -> Vjp | None:
+    def _trace(self, y_shape: Sequence[int], p_shape: Sequence[int]) -> Vjp | None:
         specs = tuple(KerasTensor(shape, rows_per_sample=0) for shape in (y_shape, p_shape))
         graph, _ = attempt(graphs.trace, self._loss.call, specs, {}, True)
         if graph is None or graph.losses:
@@ -94,7 +94,7 @@ class Place:
         self.is_output, self.number = is_output, number
 
 
-class WholeLoss:
+class ModelLoss:
     """A `compute_loss` of a model's own that sees whole batches.
 
     It may read no weights that are trained, since their gradients would be lost, nor show values to
@@ -124,19 +124,19 @@ class WholeLoss:
         """
         shapes = tuple(each.shape for each in arrays)
         if shapes not in self._made:
-            self._made[shapes] = self._follow(shapes)
+            self._made[shapes] = self._trace(shapes)
         whole = [each[None].astype(np.float32) for each in arrays]
         value, gradients = self._made[shapes].of(whole)
         pairs = zip(self.places, gradients, strict=True)
         return float(value[0]), {p.number: s[0] for p, s in pairs if p.is_output}
 
-    def _follow(self, shapes: tuple[tuple[int, ...], ...]) -> Vjp:
+    def _trace(self, shapes: tuple[tuple[int, ...], ...]) -> Vjp:
         model = self._model()
         specs = iter([KerasTensor(shape, rows_per_sample=0) for shape in shapes])
         assert model is not None
         losses = Added([], [])
         parts = tree.map_structure(lambda leaf: None if leaf is None else next(specs), self._batch)
-        graph = traced_own_loss(model, parts, losses, self._training)
+        graph = trace_custom_loss(model, parts, losses, self._training)
         if losses.asked or any(getattr(node.operation, "acts", False) for node in graph.nodes):
             raise TypeError("compute_loss asks for losses of layers or shows values to metrics")
         gradients = _gradients_of(graph, list(shapes))

@@ -99,7 +99,7 @@ class LossAndMetrics:
         return [self.loss, *compile_metrics, *self.losses.values()]
 
     def load(self, results: dict[str, Any]) -> None:
-        """Take over the losses that an engine has measured."""
+        """Take over the losses that a train function has measured."""
         if "loss" in results:
             self._set(self.loss, results["loss"])
         for name in self._names():
@@ -113,8 +113,8 @@ class LossAndMetrics:
 
     def _names(self) -> list[str]:
         resolved = self.resolved
-        heads = [] if resolved is None else [resolved.heads[i] for i in resolved.logged]
-        return [head.logged for head in heads if head.logged is not None]
+        per_output = [] if resolved is None else [resolved.per_output[i] for i in resolved.logged]
+        return [entry.logged for entry in per_output if entry.logged is not None]
 
     def flat(
         self, y: Any, y_pred: Any, sample_weight: Any, call: str
@@ -149,18 +149,18 @@ class LossAndMetrics:
             return None
         resolved, ys, predictions, weights = self.flat(y, y_pred, sample_weight, "compute_loss")
         total: Any = None
-        for i, head in enumerate(resolved.heads):
-            if head.loss is None:
+        for i, entry in enumerate(resolved.per_output):
+            if entry.loss is None:
                 continue
             if ys[i] is None:
-                raise ValueError(f"compute_loss: y must be given for the loss {head.loss.name!r}")
-            value = head.loss(ys[i], predictions[i], weights[i])
+                raise ValueError(f"compute_loss: y must be given for the loss {entry.loss.name!r}")
+            value = entry.loss(ys[i], predictions[i], weights[i])
             if isinstance(value, KerasTensor):
-                if head.logged is not None:
+                if entry.logged is not None:
                     log_loss(i, value)
-            elif head.logged is not None and np.ndim(value) == 0:
-                mean = self.losses.setdefault(head.logged, metrics.Mean(name=head.logged))
+            elif entry.logged is not None and np.ndim(value) == 0:
+                mean = self.losses.setdefault(entry.logged, metrics.Mean(name=entry.logged))
                 mean.update_state(value, sample_weight=len(predictions[i]))
-            value = value if head.scale == 1.0 else value * np.float32(head.scale)
+            value = value if entry.scale == 1.0 else value * np.float32(entry.scale)
             total = value if total is None else total + value
         return total

@@ -223,7 +223,7 @@ def _lists(given: Any, name: str, names: Sequence[str]) -> list[list[Any]]:
     return [_checked([m for m in each if m is not None], name) for each in lists]
 
 
-AS_IT_IS = "as it is"
+RAW = "raw"
 
 
 class Logged(NamedTuple):
@@ -248,7 +248,7 @@ class Logged(NamedTuple):
         return self.name if self.output >= 0 else self.output
 
 
-class Head(NamedTuple):
+class OutputLoss(NamedTuple):
     """The loss of an output, and what reads its targets."""
 
     loss: Any  # or None
@@ -256,16 +256,16 @@ class Head(NamedTuple):
     logged: str | None  # the name of its own value in the logs, where there are several losses
     readers: tuple[tuple[str, str], ...]  # who reads y, as what: "values", "classes", "labels" ...
     in_python: bool  # whether some of them are the user's Python
-    reads_y_as_it_is: bool  # whether the shape of a row of y matters: to Python code, or to labels
+    needs_raw_y: bool  # whether the shape of a row of y matters: to Python code, or to labels
 
 
 class Resolved(NamedTuple):
     """Loss and metrics, all known, and what they need."""
 
-    heads: tuple[Head, ...]  # one an output
+    per_output: tuple[OutputLoss, ...]  # one an output
     metrics: tuple[Logged, ...]
     logged: tuple[int, ...]  # heads, in the order in which their losses are listed
-    reads_y_as_it_is: bool  # whether that is so of some head
+    needs_raw_y: bool  # whether that is so of some head
     eager: bool = False  # whether code of the user's is to see the numbers of each batch
 
 
@@ -276,7 +276,7 @@ class Compiled:
         given: the arguments by name, as they came.
         names: the names of the model's outputs, None if they are not known yet.
         nest: the names, nested as the model puts out.
-        own_loss: whether the model has a `compute_loss` of its own.
+        custom_loss: whether the model has a `compute_loss` of its own.
 
     Attributes:
         optimizer: the Optimizer.
@@ -292,14 +292,14 @@ class Compiled:
         given: dict[str, Any],
         names: Sequence[str] | None,
         nest: Any = None,
-        own_loss: bool = False,
+        custom_loss: bool = False,
     ) -> None:
         self.given = given
-        self.own_loss = own_loss
+        self.custom_loss = custom_loss
         self.optimizer: Any = optimizers.get(given["optimizer"])
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
-        self._wanted = None if names is None else output_specs(given, names, nest)
+        self._specs = None if names is None else output_specs(given, names, nest)
         self.resolved: Resolved | None = None
         self.told_not_finite = False
         self.variables: list[Any] | None = None  # what training changes, once it has begun
@@ -318,11 +318,11 @@ class Compiled:
             if isinstance(identifier, str) and not _by_shape(identifier):
                 metrics.get(identifier)
 
-    def wanted(self, names: Sequence[str], nest: Any = None) -> tuple[OutputSpec, ...]:
+    def specs(self, names: Sequence[str], nest: Any = None) -> tuple[OutputSpec, ...]:
         """What was said about each output; ValueError if it does not fit their names."""
-        if self._wanted is None:
-            self._wanted = output_specs(self.given, names, nest)
-        return self._wanted
+        if self._specs is None:
+            self._specs = output_specs(self.given, names, nest)
+        return self._specs
 
     def resolve(
         self, outputs: Sequence[Info], y_shapes: Sequence[Shape], nest: Any = None
@@ -336,31 +336,31 @@ class Compiled:
         """
         if self.resolved is not None:
             return self.resolved
-        wanted = self.wanted([info.name for info in outputs], nest)
+        specs = self.specs([info.name for info in outputs], nest)
         eager = self.given["run_eagerly"]
         shapes = list(zip(y_shapes, [info.shape for info in outputs], strict=True))
         found = [
             None if each.loss is None else losses.resolve(each.loss, *shapes[i], not eager)
-            for i, each in enumerate(wanted)
+            for i, each in enumerate(specs)
         ]
-        reported = _reported(wanted, outputs, shapes, eager)
+        logged_metrics = _logged_metrics(specs, outputs, shapes, eager)
         several = sum(loss is not None for loss in found) > 1
         by_output: list[list[Logged]] = [[] for _ in found]
-        for each in reported:
+        for each in logged_metrics:
             by_output[each.output].append(each)
         names = FreeNames()
-        heads: list[Head] = []
+        per_output: list[OutputLoss] = []
         for i, loss in enumerate(found):
             logged = _logged(loss, outputs[i], names) if several and loss is not None else None
             readers = [_reader("loss", loss.name, loss, losses)] if loss is not None else []
             readers += [_reader("metric", each.name, each.runs, metrics) for each in by_output[i]]
             wants = {want for _, want in readers}
-            shaped = not wants.isdisjoint((AS_IT_IS, "labels", "traced"))
-            scale = wanted[i].scale
-            heads.append(Head(loss, scale, logged, tuple(readers), AS_IT_IS in wants, shaped))
+            shaped = not wants.isdisjoint((RAW, "labels", "traced"))
+            scale = specs[i].scale
+            per_output.append(OutputLoss(loss, scale, logged, tuple(readers), RAW in wants, shaped))
         order = _order(outputs, self.given["loss"], nest)
-        shaped = any(head.reads_y_as_it_is for head in heads)
-        return Resolved(tuple(heads), tuple(reported), tuple(order), shaped, eager)
+        shaped = any(entry.needs_raw_y for entry in per_output)
+        return Resolved(tuple(per_output), tuple(logged_metrics), tuple(order), shaped, eager)
 
 
 def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
@@ -374,11 +374,11 @@ def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
 
 def _logged(loss: Any, output: Info, names: FreeNames) -> str:
     """The name of the loss of one output among several."""
-    return f"{output.name}_loss" if output.named else names.take(f"{loss.name}_loss")
+    return f"{output.name}_loss" if output.has_name else names.take(f"{loss.name}_loss")
 
 
-def _reported(
-    wanted: Sequence[OutputSpec],
+def _logged_metrics(
+    specs: Sequence[OutputSpec],
     outputs: Sequence[Info],
     shapes: Sequence[tuple[Shape, Shape]],
     eager: bool,
@@ -387,8 +387,8 @@ def _reported(
     found: list[Logged] = []
     names = FreeNames("loss")
     for weighted in (False, True):
-        for i, each in enumerate(wanted):
-            front = f"{outputs[i].name}_" if len(outputs) > 1 and outputs[i].named else ""
+        for i, each in enumerate(specs):
+            front = f"{outputs[i].name}_" if len(outputs) > 1 and outputs[i].has_name else ""
             for identifier in each.weighted if weighted else each.metrics:
                 metric = metrics.resolve(identifier, *shapes[i], not eager)
                 other = f"{front}weighted_{metric.name}" if weighted else ""
@@ -402,7 +402,7 @@ def _reported(
 
 
 def _reader(kind: str, name: str, thing: Any, module: Any) -> tuple[str, str]:
-    return f"{kind} {name!r}", thing.wants if module.is_compiled(thing) else AS_IT_IS
+    return f"{kind} {name!r}", thing.wants if module.is_compiled(thing) else RAW
 
 
 def _by_shape(identifier: Any) -> bool:

@@ -64,7 +64,7 @@ def _adding(model: TrainableModel, added: Added) -> Iterator[None]:
         model._added_to_loss = None
 
 
-def lower_own_loss(
+def lower_custom_loss(
     model: TrainableModel, program: Program, batch: Sequence[Any], training: bool
 ) -> tuple[Instruction, bool]:
     """Append the model's own loss to a program; it, and whether what layers add is part of it.
@@ -83,7 +83,7 @@ def lower_own_loss(
     added = _take_added(program)
     parts = tree.map_structure(lambda leaf: None if leaf is None else _like(leaf), list(batch))
     losses = Added([_like(value) for value in added], model.trainable_variables)
-    graph = traced_own_loss(model, parts, losses, training)
+    graph = trace_custom_loss(model, parts, losses, training)
     value = graph.lower(program, [*values, *added])
     return program.objective(value, reduction="sum"), losses.asked
 
@@ -97,7 +97,7 @@ def given_to_loss(model: TrainableModel, batch: Sequence[Any], training: bool) -
     return given
 
 
-def traced_own_loss(
+def trace_custom_loss(
     model: TrainableModel, parts: list[Any], losses: Added, training: bool
 ) -> graphs.Graph:
     """What the model's own loss does with symbolic x, y, y_pred and sample weights.

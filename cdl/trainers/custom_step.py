@@ -1,8 +1,8 @@
 """Running a model by a step of its own: `train_step`, `test_step`, `predict_step`.
 
 Such a model gets batch after batch in the structure in which the user handed data in, as NumPy
-arrays, and says itself what becomes of them. What runs it is in the place of an Engine, so that
-epochs, hooks and validation are the same for it.
+arrays, and says itself what becomes of them. What runs it stands in the place of a TrainFunction,
+so that epochs, hooks and validation are the same for it.
 """
 
 import re
@@ -22,7 +22,7 @@ from cdl.utils.tuples import pack_x_y_sample_weight
 
 Array = NDArray[Any]
 
-_OWN = {
+_STEP_METHODS = {
     "train": ("train_step", "compute_metrics"),
     "test": ("test_step", "compute_metrics"),
     "predict": ("predict_step",),
@@ -33,7 +33,7 @@ _OF_TAPES = re.compile("has no attribute '(_id|backward|requires_grad_?)'")
 
 def steps_itself(cls: Any, kind: str) -> bool:
     """Whether models of a class say themselves what becomes of a batch: see Steps."""
-    return overrides(cls, *_OWN[kind])
+    return overrides(cls, *_STEP_METHODS[kind])
 
 
 class Nested:
@@ -111,8 +111,8 @@ def arrays_in(structure: Any, name: str) -> Any:
     return None if structure is None else data.as_numeric(structure, name)
 
 
-class OwnSteps:
-    """Calls a model's own step for each batch; in the place of an Engine.
+class CustomSteps:
+    """Calls a model's own step for each batch; in the place of a TrainFunction.
 
     Args:
         model: whose step it is.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cdl import _core, data, losses, tree
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
-from cdl.trainers.compile_utils import Compiled, Head, Resolved
+from cdl.trainers.compile_utils import Compiled, OutputLoss, Resolved
 from cdl.trainers.custom_step import arrays_in
 from cdl.trainers.frame_columns import notice
 from cdl.trainers.signature import Info, Shape, TrainableModel, labels, output_names
@@ -28,8 +28,8 @@ def by_output(model: TrainableModel, compiled: Compiled, given: Any, name: str) 
     """
     names = output_names(model)
     if len(names) > 1 and given is not None and not isinstance(given, Mapping):
-        wanted = compiled.wanted(names, model._output_nest())
-        read = [i for i, each in enumerate(wanted) if each.reads_target]
+        specs = compiled.specs(names, model._output_nest())
+        read = [i for i, each in enumerate(specs) if each.reads_target]
         parts = list(given) if isinstance(given, (list, tuple)) else [given]
         if len(parts) == len(read) < len(names):
             placed = dict(zip(read, parts, strict=True))
@@ -80,10 +80,12 @@ def fit_weights(
     """Sample weights in the shape that the core's loss and weighted metrics take; ValueError."""
     names = labels(f"{call}: sample_weight", "output", [info.name for info in outputs])
     fitted: list[Array | None] = []
-    for i, (weight, head, info) in enumerate(zip(weights, resolved.heads, outputs, strict=True)):
+    for i, (weight, entry, info) in enumerate(
+        zip(weights, resolved.per_output, outputs, strict=True)
+    ):
         lines = [info.row[:-1] for each in resolved.metrics if each.weighted and each.output == i]
-        if head.loss is not None and losses.is_compiled(head.loss):
-            lines.append(head.loss.lines(info.row))
+        if entry.loss is not None and losses.is_compiled(entry.loss):
+            lines.append(entry.loss.lines(info.row))
         for shape in lines if weight is not None else ():
             assert weight is not None
             weight = data.of_lines(weight, shape, names[i])
@@ -92,16 +94,16 @@ def fit_weights(
 
 
 def checked_targets(
-    y: Array | None, head: Head, output: tuple[int, ...], name: str
+    y: Array | None, entry: OutputLoss, output: tuple[int, ...], name: str
 ) -> Array | None:
     """The targets of an output checked against all that reads them."""
     if y is None:
-        if head.readers:
-            raise ValueError(f"{name} must be given for the {head.readers[0][0]}, got None")
+        if entry.readers:
+            raise ValueError(f"{name} must be given for the {entry.readers[0][0]}, got None")
         return None
     checked = False
-    ignored = getattr(head.loss, "ignore_class", None)
-    for why, wants in head.readers:
+    ignored = getattr(entry.loss, "ignore_class", None)
+    for why, wants in entry.readers:
         if wants == "values":
             y = data.fit_values(y, output, name, why)
         elif wants == "classes":
@@ -119,22 +121,22 @@ def checked_targets(
     return y
 
 
-def warn_of_no_probabilities(y: Array | None, head: Head, name: str) -> None:
+def warn_of_no_probabilities(y: Array | None, entry: OutputLoss, name: str) -> None:
     """Warn of targets that a crossentropy cannot be of: it has no least value then.
 
     Keras trains on them without a word; so do calls with one batch.
     """
-    row = getattr(head.loss, "row", "")
+    row = getattr(entry.loss, "row", "")
     if y is None or not row.endswith(("binary_crossentropy", "categorical_crossentropy")):
         return
     if "sparse" in row or not y.size or y.dtype.kind == "b":
         return
     low, high = y.min(), y.max()
     if low < 0 or high > 1:
-        assert head.loss is not None
+        assert entry.loss is not None
         warn(
-            f"{name} should hold numbers from 0 to 1 for loss {head.loss.name!r}, got numbers from "
-            f"{low:g} to {high:g}: the loss can fall without end"
+            f"{name} should hold numbers from 0 to 1 for loss {entry.loss.name!r}, got numbers "
+            f"from {low:g} to {high:g}: the loss can fall without end"
         )
 
 
@@ -252,7 +254,7 @@ def training_data(
     if len(flat) > 1 or type(flat[0]) is not np.ndarray:
         notice(model, flat, of_x, call, trains)
     if not compiled.reads_targets and overrides(type(model), "compute_loss"):
-        return _for_own_loss(model, compiled, xs, of_x, (y, sample_weight, class_weight), call)
+        return _for_custom_loss(model, compiled, xs, of_x, (y, sample_weight, class_weight), call)
     ys = by_output(model, compiled, y, f"{call}: y")
     if len(ys) == 1 and isinstance(ys[0], (list, tuple)):
         ys = [_only_target(ys[0], len(xs[0]), f"{call}: y")]
@@ -272,10 +274,10 @@ def training_data(
         model._check_has_layers()
         outputs = model._outputs_for([each.shape for each in xs])
     resolved = compiled.resolved or compiled.resolve(outputs, _shapes(ys), model._output_nest())
-    for i, head in enumerate(resolved.heads):
-        ys[i] = checked_targets(ys[i], head, outputs[i].row, f"{call}: {of_y[i]}")
+    for i, entry in enumerate(resolved.per_output):
+        ys[i] = checked_targets(ys[i], entry, outputs[i].row, f"{call}: {of_y[i]}")
         if call in ("fit", "evaluate"):
-            warn_of_no_probabilities(ys[i], head, f"{call}: {of_y[i]}")
+            warn_of_no_probabilities(ys[i], entry, f"{call}: {of_y[i]}")
     if sample_weight is not None:
         weights = fit_weights(weights, resolved, outputs, call)
     if class_weight is not None:
@@ -287,7 +289,7 @@ def training_data(
     return Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
 
 
-def _for_own_loss(
+def _for_custom_loss(
     model: TrainableModel,
     compiled: Compiled,
     xs: list[Array],

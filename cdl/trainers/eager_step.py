@@ -45,7 +45,7 @@ class Calls:
                 if isinstance(value, Value) and value.index not in self._places:
                     self._places[value.index] = len(program.outputs)
                     program.output(program.emit("stop", (value,), value.shape))
-            # No engine knows its model, so that memory goes with the last reference to that.
+            # The model is not held, so that its memory goes with the last reference to it.
             self._calls.append((weakref.ref(owner), function, arguments))
 
     def __bool__(self) -> bool:

@@ -27,16 +27,16 @@ _ORDERS = 1 << 14
 
 
 class EpochIterator(Protocol):
-    """Batches for an engine.
+    """Batches for a train function.
 
     Attributes:
-        engine: what runs them: an Engine, or OwnSteps in its place.
+        train_function: what runs them: a TrainFunction, or CustomSteps in its place.
         target: batches of an epoch, None if nobody knows.
         arrays: the data, or those of the last batch if they come batch by batch.
         runs_fused: whether `run_epochs` can run many epochs in a call.
     """
 
-    engine: Any
+    train_function: Any
     target: int | None
     arrays: Any
 
@@ -79,7 +79,7 @@ class ArrayIterator:
     """Passes over arrays, each in a fresh order if they are shuffled.
 
     Args:
-        engine: what runs the batches.
+        train_function: what runs the batches.
         arrays: the data.
         batch: rows of a batch; the last one of a pass may be smaller.
         steps: batches of an epoch, None for one pass.
@@ -91,7 +91,7 @@ class ArrayIterator:
 
     def __init__(
         self,
-        engine: Any,
+        train_function: Any,
         arrays: Arrays | Nested,
         batch: int,
         steps: int | None = None,
@@ -99,7 +99,7 @@ class ArrayIterator:
         shuffle: bool | str = False,
         discard: bool = False,
     ) -> None:
-        self.engine = engine
+        self.train_function = train_function
         self.arrays = arrays
         self._batch = batch
         self._rows = arrays.samples
@@ -114,7 +114,7 @@ class ArrayIterator:
             isinstance(each, np.ndarray) for each in given
         )
         self._to_fetch = np.empty(0, np.int64)
-        self._fetched = 0  # batches that the engine has and has not run
+        self._fetched = 0  # batches that the train function has and has not run
         self.target: int | None = steps or self._per_pass
         if discard and shuffle:
             permutation(min(batch, self._rows) if shuffle == "batch" else self._rows)
@@ -127,7 +127,7 @@ class ArrayIterator:
             if self._fetches and order is not None:
                 self._to_fetch, self._fetched = order, 0
             else:
-                self.engine.begin(self.arrays, self._batch, order)
+                self.train_function.begin(self.arrays, self._batch, order)
 
     def _fetch(self) -> None:
         """Copy the rows of the next batches out of files that are mapped into memory."""
@@ -135,16 +135,16 @@ class ArrayIterator:
         size = sum(each.dtype.itemsize * math.prod(each.shape[1:]) for each in arrays.all())
         batches = max(1, FETCHED // max(1, size * self._batch))
         rows, self._to_fetch = np.split(self._to_fetch, [batches * self._batch])
-        self.engine.release()  # before the next rows take their place
+        self.train_function.release()  # before the next rows take their place
         parts = arrays.each(lambda each: self._mapped.rows(each, rows))
-        self.engine.begin(parts, self._batch)
+        self.train_function.begin(parts, self._batch)
         self._fetched = -(-len(rows) // self._batch)
 
     @property
     def runs_fused(self) -> bool:
         """Whether `run_epochs` can: the whole arrays are shuffled, and so is nothing else."""
         plain = self._restart and not self._mapped and self._shuffle and self._shuffle != "batch"
-        return bool(plain) and self.engine.runs_fused
+        return bool(plain) and self.train_function.runs_fused
 
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
         """Run up to `n` epochs without a break, at least one; `logs` gets those of each."""
@@ -156,7 +156,7 @@ class ArrayIterator:
             order[:] = permutation(self._rows)
         passes: list[dict[str, float]] = []
         try:
-            self.engine.run_epochs(self.arrays, self._batch, orders, passes)
+            self.train_function.run_epochs(self.arrays, self._batch, orders, passes)
         finally:
             logs += map(in_order, passes)
 
@@ -199,7 +199,7 @@ class ArrayIterator:
             if not self._fetched:
                 self._fetch()
             steps = min(steps, self._fetched)
-        ran: int = self.engine.run(min(steps, self._left), seconds)
+        ran: int = self.train_function.run(min(steps, self._left), seconds)
         self._fetched -= ran
         self._left -= ran
         self._mapped.trim()
@@ -210,7 +210,7 @@ class StreamIterator:
     """The batches of a generator or another iterable, each of its own size.
 
     Args:
-        engine: what runs the batches.
+        train_function: what runs the batches.
         stream: where they come from.
         check: makes checked Arrays of what the stream yields.
         steps: batches of an epoch, None for all that there are.
@@ -220,14 +220,14 @@ class StreamIterator:
 
     def __init__(
         self,
-        engine: Any,
+        train_function: Any,
         stream: Stream,
         check: Callable[[tuple[Any, ...]], Arrays | Nested],
         steps: int | None = None,
         restart: bool = False,
         in_fit: bool = False,
     ) -> None:
-        self.engine = engine
+        self.train_function = train_function
         self._in_fit = in_fit
         self._stream = stream
         self._check = check
@@ -292,8 +292,8 @@ class StreamIterator:
         """Run one batch; the caller's loop brings the next one."""
         del steps, seconds
         self.arrays = arrays = self._check(self._stream.take())
-        self.engine.begin(arrays, arrays.samples)
-        ran: int = self.engine.run(1, 0.0)
+        self.train_function.begin(arrays, arrays.samples)
+        ran: int = self.train_function.run(1, 0.0)
         return ran
 
 
@@ -378,8 +378,8 @@ def stream_iterator(
         in_fit: whether a generator that ends early is an error.
         validating: whether this is the validation of a fit, which starts at the first batch.
     """
-    own = steps_itself(type(model), kind)
-    fresh = compiled.resolved is None and not own
+    custom = steps_itself(type(model), kind)
+    fresh = compiled.resolved is None and not custom
     stream = data.Stream(source, call if validating else f"{call}: x", shuffle)
     if stream.is_dataset and not len(stream) and steps is None and source.num_batches is None:
         raise ValueError(f"{call}: the number of steps must be given for a PyDataset without end")
@@ -389,14 +389,14 @@ def stream_iterator(
     def checked(batch: tuple[Any, ...]) -> AnyArrays:
         x, y, weight = (*batch, None, None)[:3]
         where = f"{call}: batch {stream.current}"
-        if own:
+        if custom:
             return nested(x, y, weight, class_weight, where, 0 if stream.bare else len(batch))
         return training_data(
             model, compiled, x, y, weight, class_weight, where, trains=kind == "train"
         )
 
     first = checked(stream.peek())
-    engine = model._engine(compiled, kind, first, first.samples)
+    train_function = model._train_function(compiled, kind, first, first.samples)
     if stream.is_dataset and fresh:
         # As Keras does, which first builds with one batch of an epoch of its own.
         stream.end_epoch()
@@ -408,7 +408,7 @@ def stream_iterator(
             like_first(arrays, first, stream.name, stream.current)
         return arrays
 
-    return StreamIterator(engine, stream, check, steps, restart=validating, in_fit=in_fit)
+    return StreamIterator(train_function, stream, check, steps, restart=validating, in_fit=in_fit)
 
 
 def array_iterator(
@@ -423,5 +423,5 @@ def array_iterator(
     """Batches of at most `batch` rows of checked arrays; for `options` see ArrayIterator."""
     batch = min(batch, arrays.samples)
     return ArrayIterator(
-        model._engine(compiled, kind, arrays, batch), arrays, batch, steps, **options
+        model._train_function(compiled, kind, arrays, batch), arrays, batch, steps, **options
     )

@@ -11,7 +11,7 @@ from cdl._common import clock
 from cdl.callbacks import CallbackList, History
 from cdl.trainers import arguments, epoch_iterator, not_finite
 from cdl.trainers.compile_utils import Compiled, Logged
-from cdl.trainers.custom_step import OwnSteps, nested, steps_itself
+from cdl.trainers.custom_step import CustomSteps, nested, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import (
     DEFAULT_BATCH,
@@ -139,10 +139,10 @@ def _run_epochs(
         alone = validation is None and callbacks.only_keep_history and iterator.runs_fused
         while epoch < epochs.stop:
             start = clock.now()
-            iterator.engine.reset()
+            iterator.train_function.reset()
             callbacks.on_epoch_begin(epoch)
             done = run_epoch(iterator, callbacks, "train", model, chunk)
-            logs = watched(in_order(iterator.engine.results()), iterator, model, "fit")
+            logs = watched(in_order(iterator.train_function.results()), iterator, model, "fit")
             if validation is not None and arguments.is_due(frequency, epoch):
                 logs = in_order(logs | validation.run(callbacks, chunk))
             callbacks.on_epoch_end(epoch, dict(logs))  # what callbacks add ends with the epoch
@@ -164,9 +164,9 @@ def _run_epochs(
         iterator.close()
         callbacks.close()
         model.history = callbacks.history
-        model._release(iterator.engine)
-        if model._last_engine is not None:  # None if a callback has called compile
-            model._last_engine.share_totals(only_held=True)
+        model._release(iterator.train_function)
+        if model._last_train_function is not None:  # None if a callback has called compile
+            model._last_train_function.share_totals(only_held=True)
         if validation is not None:
             validation.close()
 
@@ -177,7 +177,7 @@ def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
     if halted():  # looked at last: train_many says so first, and then sets the flag
         model.stop_training = True
     model._initial_epoch = None
-    model._last_engine = iterator.engine
+    model._last_train_function = iterator.train_function
 
 
 def _is_stopped(model: TrainableModel) -> bool:
@@ -252,21 +252,21 @@ class _Validation:
             self.iterator = self._open()
         else:
             self.iterator.reset()
-        engine = self.iterator.engine
-        engine.reset()
+        train_function = self.iterator.train_function
+        train_function.reset()
         callbacks.on_test_begin()
         done = run_epoch(self.iterator, callbacks, "test", self._model, chunk)
-        logs = in_order(engine.results()) if done else {}
+        logs = in_order(train_function.results()) if done else {}
         watched(logs, self.iterator, self._model, "fit: validation_data")
         callbacks.on_test_end(logs)
-        self._model._last_engine = engine
+        self._model._last_train_function = train_function
         return {f"val_{name}": value for name, value in logs.items()}
 
     def close(self) -> None:
         """Let go of the data."""
         if self.iterator is not None:
             self.iterator.close()
-            self._model._release(self.iterator.engine)
+            self._model._release(self.iterator.train_function)
 
 
 def evaluate(
@@ -300,22 +300,22 @@ def evaluate(
 
     callbacks.set_model(model)
     callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": iterator.target})
-    engine = iterator.engine
+    train_function = iterator.train_function
     try:
-        engine.reset()
+        train_function.reset()
         callbacks.on_test_begin()
         run_epoch(iterator, callbacks, "test", model, model.steps_per_execution)
-        results = engine.results()
+        results = train_function.results()
         compiled.told_not_finite = False
         watched(results, iterator, model, "evaluate")
         callbacks.on_test_end(in_order(results))
     finally:
         iterator.close()
         callbacks.close()
-        model._release(engine)
-        engine.share_totals(only_held=True)
-        model._last_engine = engine
-    return returned(results, return_dict, engine)
+        model._release(train_function)
+        train_function.share_totals(only_held=True)
+        model._last_train_function = train_function
+    return returned(results, return_dict, train_function)
 
 
 def on_batch(
@@ -332,26 +332,26 @@ def on_batch(
     compiled = model._compiled_for(call, trains=kind == "train")
     return_dict = arguments.switch(return_dict, f"{call}: return_dict")
     if steps_itself(type(model), kind):
-        return _own_on_batch(model, kind, (x, y, sample_weight), class_weight, return_dict)
+        return _custom_on_batch(model, kind, (x, y, sample_weight), class_weight, return_dict)
     trains = kind == "train"
     arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call, trains=trains)
     rows = arrays.samples
-    engine: Any = model._engine(compiled, kind, arrays, rows)
+    train_function: Any = model._train_function(compiled, kind, arrays, rows)
     try:
-        engine.reset()
-        engine.begin(arrays, rows)
-        engine.run(1, 0.0)
-        results = engine.results()
+        train_function.reset()
+        train_function.begin(arrays, rows)
+        train_function.run(1, 0.0)
+        results = train_function.results()
         if not math.isfinite(results["loss"]) and not compiled.told_not_finite:
             not_finite.tell(model, compiled, arrays, results["loss"], call)
     finally:
-        model._release(engine)
-        engine.share_totals(only_held=True)
-        model._last_engine = engine
-    return returned(results, return_dict, engine)
+        model._release(train_function)
+        train_function.share_totals(only_held=True)
+        model._last_train_function = train_function
+    return returned(results, return_dict, train_function)
 
 
-def _own_on_batch(
+def _custom_on_batch(
     model: TrainableModel,
     kind: str,
     parts: tuple[Any, Any, Any],
@@ -360,19 +360,19 @@ def _own_on_batch(
 ) -> Any:
     """The same by the model's own step."""
     batch = nested(*parts, class_weight, f"{kind}_on_batch")
-    steps = OwnSteps(model, kind)
+    steps = CustomSteps(model, kind)
     steps.reset()
     steps.begin(batch, batch.samples)
     steps.run(1, 0.0)
-    model._last_engine = steps
+    model._last_train_function = steps
     return returned(steps.results(), return_dict, steps)
 
 
-def returned(results: dict[str, float], return_dict: bool, engine: Any) -> Any:
+def returned(results: dict[str, float], return_dict: bool, train_function: Any) -> Any:
     """Results as Keras returns them: a float, a list with the loss first, or a dict by name."""
     if return_dict:
         return in_order(results)
-    metrics = () if isinstance(engine, OwnSteps) else engine.resolved.metrics
+    metrics = () if isinstance(train_function, CustomSteps) else train_function.resolved.metrics
     values = in_list(results, metrics)
     return values[0] if len(values) == 1 else values
 
@@ -398,7 +398,7 @@ def run_epoch(
         end = getattr(callbacks, f"on_{kind}_batch_end")
 
     def logs() -> dict[str, float]:
-        return in_order(iterator.engine.results())
+        return in_order(iterator.train_function.results())
 
     stop = "stop_training" if kind == "train" else "stop_evaluating"
     model.stop_evaluating = False

@@ -34,11 +34,11 @@ class Gradients:
     ) -> None:
         self._plan = plan
         self._parts = HostFunctions(resolved._replace(metrics=()), plan)
-        self._restraints = WeightRules(variables, True, plan.penalized, constrains=False)
+        self._weight_rules = WeightRules(variables, True, plan.penalized, constrains=False)
         self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         rules = {
-            "penalties": self._restraints.rules["penalties"],
-            "added_gradients": self._restraints.rules["added_gradients"],
+            "penalties": self._weight_rules.rules["penalties"],
+            "added_gradients": self._weight_rules.rules["added_gradients"],
             "gradient_accumulation_steps": _NEVER,
             "accumulators": self._sums,
         }
@@ -58,7 +58,7 @@ class Gradients:
         executor, step = self._executor, step % (_NEVER - 1)
         for total in self._sums.values():
             total.set(np.zeros(total.shape, np.float32))
-        self._restraints.before_step()
+        self._weight_rules.before_step()
         # Statistics of batches, which the training mode moves.
         kept = [(variable, variable.numpy()) for variable in self._others]
         executor.begin(self._plan.fed(arrays), arrays.samples)

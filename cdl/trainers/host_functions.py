@@ -16,9 +16,9 @@ from cdl._ir.program import Program
 from cdl._tracing.graph import Graph
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
-from cdl.trainers.batch_loss import WholeBatches, WholeLoss
+from cdl.trainers.batch_loss import BatchLoss, ModelLoss
 from cdl.trainers.compile_utils import Resolved
-from cdl.trainers.lowering import WHOLE, Plan, Seen
+from cdl.trainers.lowering import MODEL_LOSS, Plan, PythonInputs
 
 Array = NDArray[Any]
 
@@ -38,20 +38,24 @@ class HostFunctions:
     """
 
     def __init__(self, resolved: Resolved, plan: Plan) -> None:
-        self._heads = resolved.heads
-        self._seen = plan.seen
+        self._per_output = resolved.per_output
+        self._python_inputs = plan.python_inputs
         self.losses = [
             i
-            for i, head in enumerate(resolved.heads)
-            if head.loss is not None and not losses.is_compiled(head.loss)
+            for i, entry in enumerate(resolved.per_output)
+            if entry.loss is not None and not losses.is_compiled(entry.loss)
         ]
-        self._whole = plan.whole
-        if self._whole is not None:
-            self.losses = [WHOLE]
+        self._model_loss = plan.model_loss
+        if self._model_loss is not None:
+            self.losses = [MODEL_LOSS]
         self.metrics = [each for each in resolved.metrics if not metrics.is_compiled(each.runs)]
-        self._wholes = {i: WholeBatches(resolved.heads[i].loss) for i in self.losses if i != WHOLE}
-        own = [resolved.heads[i].loss for i in self._wholes] + self.metrics
-        self.untraced: list[Untraced] = [each.untraced for each in own if each.untraced is not None]
+        self._batch_losses = {
+            i: BatchLoss(resolved.per_output[i].loss) for i in self.losses if i != MODEL_LOSS
+        }
+        user_code = [resolved.per_output[i].loss for i in self._batch_losses] + self.metrics
+        self.untraced: list[Untraced] = [
+            each.untraced for each in user_code if each.untraced is not None
+        ]
         self._tried: set[int] = set()  # losses that have seen a batch
         self.untold = [each.untraced for each in self.metrics if each.untraced is not None]
         self._dtypes: Sequence[Any] = ()
@@ -72,31 +76,31 @@ class HostFunctions:
 
         Gradients are in the order of the program's `external_grads`.
         """
-        if self._whole is not None:
-            return self._of_whole(self._whole, executor, rows)
+        if self._model_loss is not None:
+            return self._of_model_loss(self._model_loss, executor, rows)
         gradients = []
         for i in self.losses:
-            head = self._heads[i]
+            entry = self._per_output[i]
             y, weight = self._targets(executor, i, rows)
             prediction = executor.output(i, rows)
-            mean = head.loss.reduction in ("mean", "sum_over_batch_size")
+            mean = entry.loss.reduction in ("mean", "sum_over_batch_size")
             weight = _masked(weight, self._mask(executor, i, rows), mean)
             # Scaled, as the core reports losses; but where the scale is 0, the loss itself.
-            value = (head.scale or 1.0) * float(np.mean(head.loss(y, prediction, weight)))
+            value = (entry.scale or 1.0) * float(np.mean(entry.loss(y, prediction, weight)))
             total, count = self.totals[i]
             self.totals[i] = total + rows * value, count + rows
             if i not in self._tried:
                 self._tried.add(i)
-                if head.loss.untraced and not self._wholes[i].is_traced(y, prediction):
-                    self.untold.append(head.loss.untraced)
+                if entry.loss.untraced and not self._batch_losses[i].is_traced(y, prediction):
+                    self.untold.append(entry.loss.untraced)
             if derivatives:
-                gradient = self._wholes[i].gradient(y, prediction, weight)
+                gradient = self._batch_losses[i].gradient(y, prediction, weight)
                 if gradient is None:
-                    gradient = losses.numeric_gradient(head.loss, y, prediction, weight)
-                gradients.append((head.scale * gradient).astype(np.float32))
+                    gradient = losses.numeric_gradient(entry.loss, y, prediction, weight)
+                gradients.append((entry.scale * gradient).astype(np.float32))
         return gradients
 
-    def _of_whole(self, loss: WholeLoss, executor: Executor, rows: int) -> list[Array]:
+    def _of_model_loss(self, loss: ModelLoss, executor: Executor, rows: int) -> list[Array]:
         arrays = [
             executor.output(place.number, rows)
             if place.is_output
@@ -104,11 +108,11 @@ class HostFunctions:
             for place in loss.places
         ]
         value, derivatives = loss.of(arrays)
-        total, count = self.totals[WHOLE]
-        self.totals[WHOLE] = total + rows * value, count + rows
+        total, count = self.totals[MODEL_LOSS]
+        self.totals[MODEL_LOSS] = total + rows * value, count + rows
         return [
             derivatives[i] if i in derivatives else np.zeros_like(executor.output(i, rows))
-            for i in range(len(self._heads))
+            for i in range(len(self._per_output))
         ]
 
     def update_metrics(self, executor: Executor) -> None:
@@ -119,16 +123,16 @@ class HostFunctions:
             if dtype is not None and dtype.kind in "iub":
                 y = y.astype(dtype)  # class numbers are still good to index with
             prediction = executor.output(each.output)
-            own = weight if each.weighted else None
+            counted = weight if each.weighted else None
             if each.metric.heeds_masks:
-                own = _masked(own, self._mask(executor, each.output, None))
-            if each.weighted or own is not None:
-                each.metric.update_state(y, prediction, sample_weight=own)
+                counted = _masked(counted, self._mask(executor, each.output, None))
+            if each.weighted or counted is not None:
+                each.metric.update_state(y, prediction, sample_weight=counted)
             else:
                 each.metric.update_state(y, prediction)
 
-    def _of(self, output: int) -> Seen:
-        seen = self._seen[output]
+    def _of(self, output: int) -> PythonInputs:
+        seen = self._python_inputs[output]
         assert seen is not None
         return seen
 

@@ -14,9 +14,9 @@ from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
-from cdl.trainers.batch_loss import Place, WholeLoss
-from cdl.trainers.compile_utils import Compiled, Head, Logged, Resolved
-from cdl.trainers.custom_loss import given_to_loss, lower_own_loss
+from cdl.trainers.batch_loss import ModelLoss, Place
+from cdl.trainers.compile_utils import Compiled, Logged, OutputLoss, Resolved
+from cdl.trainers.custom_loss import given_to_loss, lower_custom_loss
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.eager_step import Calls
 from cdl.trainers.signature import TrainableModel
@@ -44,22 +44,22 @@ class Form(NamedTuple):
         return self if self.nest is None else (*self[:2], repr(self.nest))
 
 
-def form_of(arrays: Arrays, resolved: Resolved, own_loss: bool) -> Form:
+def form_of(arrays: Arrays, resolved: Resolved, custom_loss: bool) -> Form:
     """The form of data.
 
     Args:
         arrays: the data.
         resolved: what reads them: the core only counts the elements of a row of y, unless somebody
             sees its shape.
-        own_loss: whether a `compute_loss` of the model's own sees all of them.
+        custom_loss: whether a `compute_loss` of the model's own sees all of them.
     """
     targets = weights = _NONE * len(arrays.y)
-    if not (own_loss or resolved.reads_y_as_it_is or arrays.weight):
+    if not (custom_loss or resolved.needs_raw_y or arrays.weight):
         return _plain(len(targets))
-    if own_loss:
+    if custom_loss:
         targets = tuple(None if y is None else y.shape[1:] for y in arrays.y)
-    elif resolved.reads_y_as_it_is:
-        pairs = zip(arrays.y, [head.reads_y_as_it_is for head in resolved.heads], strict=True)
+    elif resolved.needs_raw_y:
+        pairs = zip(arrays.y, [entry.needs_raw_y for entry in resolved.per_output], strict=True)
         targets = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
     if arrays.weight is not None:
         weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
@@ -116,7 +116,7 @@ class Inputs:
         return tuple(self._values)
 
 
-class Seen(NamedTuple):
+class PythonInputs(NamedTuple):
     """Where Python code finds what belongs to an output: numbers of the program's slots."""
 
     y: int
@@ -132,22 +132,22 @@ class Plan(NamedTuple):
         slots: what feeds its inputs.
         reports: what each of its reports is: the number of an output, whose loss it is; WHOLE, if
             it is the whole loss; or the key of a metric.
-        seen: of each output whose loss or metrics are Python code; None for the others.
+        python_inputs: of each output whose loss or metrics are Python code; None for the others.
         penalized: ids of the weights whose regularizers are left to the program.
         untraced: regularizers that are not.
         observed: metrics that traced code shows values to.
-        whole: a loss of the model's own that sees whole batches, if it has such.
+        model_loss: a loss of the model's own that sees whole batches, if it has such.
         calls: the user's layers, if they are to see the numbers of each batch.
     """
 
     program: Program
     slots: tuple[Slot, ...]
     reports: tuple[int | str, ...]
-    seen: tuple[Seen | None, ...]
+    python_inputs: tuple[PythonInputs | None, ...]
     penalized: frozenset[int] = frozenset()
     untraced: tuple[Untraced, ...] = ()
     observed: tuple[Logged, ...] = ()
-    whole: WholeLoss | None = None
+    model_loss: ModelLoss | None = None
     calls: Calls | None = None
 
     def fed(self, arrays: Arrays) -> list[Any]:
@@ -160,7 +160,7 @@ class Plan(NamedTuple):
         return [np.empty((0, *slot.shape), np.float32) for slot in self.slots]
 
 
-WHOLE = -1  # among reports, where there is a number of an output
+MODEL_LOSS = -1  # among reports, where there is a number of an output
 
 
 def keys_of_reports(
@@ -180,7 +180,7 @@ def keys_of_reports(
             assert program.observed is not None
             key = program.observed[id(report)]
         if not isinstance(key, (int, str)):
-            number = WHOLE - 1 - len(observed)
+            number = MODEL_LOSS - 1 - len(observed)
             observed.append(Logged(key.name, key, weighted=False, held=True, output=number))
             key = number
         found.append(key)
@@ -197,7 +197,7 @@ def with_others(observed: tuple[Logged, ...], held: Sequence[Any]) -> tuple[Logg
         held: the Metrics that a model and its layers have as attributes.
     """
     known = {id(each.metric): each for each in observed}
-    last = WHOLE - len(observed)
+    last = MODEL_LOSS - len(observed)
     for metric in held:
         if id(metric) not in known and _has_value(metric):
             last -= 1
@@ -227,7 +227,7 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     shapes = [info.shape for info in outputs]
     resolved = compiled.resolved or compiled.resolve(outputs, shapes, model._output_nest())
     if compiled.resolved is None:
-        wants = [getattr(head.loss, "wants", "") for head in resolved.heads]
+        wants = [getattr(entry.loss, "wants", "") for entry in resolved.per_output]
         pairs = zip(shapes, wants, strict=True)
         shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
         resolved = compiled.resolve(outputs, shapes, model._output_nest())
@@ -268,12 +268,12 @@ def lower_training(
     Raises:
         ValueError: for a loss that training cannot take, or if there is none.
     """
-    own, penalties = overrides(type(model), "compute_loss"), True
-    for head in resolved.heads if training and not own else ():
-        _check_reduces(head)
+    custom, penalties = overrides(type(model), "compute_loss"), True
+    for entry in resolved.per_output if training and not custom else ():
+        _check_reduces(entry)
     step = _Step(model, resolved, form, training)
-    if own:
-        penalties = step.add_own_loss()
+    if custom:
+        penalties = step.add_custom_loss()
     else:
         step.add_losses()
         if training and not step.has_loss():
@@ -289,7 +289,7 @@ class _Step:
         self, model: TrainableModel, resolved: Resolved, form: Form, training: bool
     ) -> None:
         self._model = model
-        self._heads = resolved.heads
+        self._per_output = resolved.per_output
         self._metrics = resolved.metrics
         self._form = form
         self.program = Program(training)
@@ -307,7 +307,7 @@ class _Step:
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
         self._penalized: frozenset[int] = frozenset()
         self._untraced: tuple[Untraced, ...] = ()
-        self._whole: WholeLoss | None = None
+        self._model_loss: ModelLoss | None = None
 
     def _weight(self, number: int) -> Value | None:
         """The sample weights of an output, one a sample or one a line."""
@@ -332,19 +332,19 @@ class _Step:
 
     def add_losses(self) -> None:
         """Those of `compile`, and what layers add."""
-        for number in range(len(self._heads)):
+        for number in range(len(self._per_output)):
             self._weight(number)
         external_grads = []
-        for i, (head, y) in enumerate(zip(self._heads, self._outputs, strict=True)):
-            if head.loss is None:
+        for i, (entry, y) in enumerate(zip(self._per_output, self._outputs, strict=True)):
+            if entry.loss is None:
                 continue
-            if not losses.is_compiled(head.loss):
+            if not losses.is_compiled(entry.loss):
                 external_grads.append(y)
                 continue
-            scale, target = head.scale, self._target(i, head.loss.wants)
+            scale, target = entry.scale, self._target(i, entry.loss.wants)
             if scale == 0.0:  # it is logged all the same
                 scale, y = 1.0, _stopped(self.program, y)
-            loss = head.loss.lower(self.program, target, y, self._weight(i), scale, y.mask)
+            loss = entry.loss.lower(self.program, target, y, self._weight(i), scale, y.mask)
             self._keys[id(loss)] = i
         self.program.external_grads = external_grads
         weights = self._model.trainable_variables
@@ -356,7 +356,7 @@ class _Step:
         scored = any(op.reports and op.gives_gradient for op in ops)
         return scored or bool(self.program.external_grads)
 
-    def add_own_loss(self) -> bool:
+    def add_custom_loss(self) -> bool:
         """The model's `compute_loss`; whether what layers add is part of it."""
         ys, weights = (
             [
@@ -380,18 +380,18 @@ class _Step:
             self.program.calls.append((model, type(model).compute_loss, given))
         before = list(self.program.instructions)
         try:
-            loss, asked = lower_own_loss(model, self.program, batch, self.program.training)
+            loss, asked = lower_custom_loss(model, self.program, batch, self.program.training)
         except TypeError as error:
             if self.program.instructions != before:  # layers add to the loss
                 raise
-            self._whole = self._whole_loss(batch, error)
+            self._model_loss = self._traced_model_loss(batch, error)
             self.program.external_grads = list(self._outputs)
             return False
-        self._keys[id(loss)] = WHOLE
+        self._keys[id(loss)] = MODEL_LOSS
         self.program.external_grads = []
         return asked
 
-    def _whole_loss(self, batch: list[Any], error: TypeError) -> WholeLoss:
+    def _traced_model_loss(self, batch: list[Any], error: TypeError) -> ModelLoss:
         """The model's own loss as one of whole batches; the error if it cannot be traced so.
 
         Where numbers (n,) stand beside predictions (n, 1) it is a slip that compares the samples.
@@ -401,7 +401,7 @@ class _Step:
         inputs = {id(value): Place(False, i) for i, value in enumerate(self._inputs.values)}
         places = inputs | {id(y): Place(True, i) for i, y in enumerate(self._outputs)}
         batch = tree.map_structure(lambda leaf: None if leaf is None else places[id(leaf)], batch)
-        loss = WholeLoss(self._model, batch, self.program.training)
+        loss = ModelLoss(self._model, batch, self.program.training)
         fed, given = self._inputs.values, self._outputs
         values = [given if place.is_output else fed for place in loss.places]
         pairs = zip(loss.places, values, strict=True)
@@ -423,7 +423,7 @@ class _Step:
                 report = each.runs.lower(self.program, target, y, weight)
                 self._keys[id(report)] = each.name
 
-    def _seen(self, number: int) -> Seen:
+    def _python_inputs(self, number: int) -> PythonInputs:
         """Let Python code see what belongs to an output: y and weights in the user's own shape."""
         at, mask = None, self._outputs[number].mask
         if mask is not None:
@@ -432,13 +432,12 @@ class _Step:
         y = self._inputs.place("y", number, self._form.targets[number] or ())
         shape = self._form.weights[number]
         weight = None if shape is None else self._inputs.place("weight", number, shape)
-        return Seen(y, weight, at)
+        return PythonInputs(y, weight, at)
 
     def plan(self, penalties: bool) -> Plan:
         """All of it; without `penalties` what activities cost is left out."""
-        seen = tuple(
-            self._seen(i) if head.in_python else None for i, head in enumerate(self._heads)
-        )
+        in_python = [entry.in_python for entry in self._per_output]
+        seen = tuple(self._python_inputs(i) if each else None for i, each in enumerate(in_python))
         calls = None
         if self.program.calls is not None:
             calls = Calls(self.program, self._model.trainable_variables, self._penalized) or None
@@ -446,7 +445,7 @@ class _Step:
         observed = with_others(observed, self._model._held_metrics())
         program = self.program.fused(self.program.training, penalties)
         slots = self._inputs.slots
-        parts = (self._penalized, self._untraced, observed, self._whole, calls)
+        parts = (self._penalized, self._untraced, observed, self._model_loss, calls)
         return Plan(program, slots, reports, seen, *parts)
 
 
@@ -483,8 +482,8 @@ def _stopped(program: Program, value: Value) -> Value:
     return stopped
 
 
-def _check_reduces(head: Head) -> None:
-    loss = head.loss
+def _check_reduces(entry: OutputLoss) -> None:
+    loss = entry.loss
     if loss is not None and loss.reduction in (None, "none"):
         raise ValueError(
             f"loss {loss.name!r} must make one number of a batch to be trained with, "

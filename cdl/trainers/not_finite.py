@@ -190,14 +190,16 @@ def _in_batch(
 ) -> str | None:
     """The same for a batch, by an executor that gives the outputs, then those of the layers."""
     found = executor.predict(list(batch.x), 0, 0)
-    heads = len(resolved.heads)
-    for name, array in zip(watched, found[heads:], strict=True):
+    n_outputs = len(resolved.per_output)
+    for name, array in zip(watched, found[n_outputs:], strict=True):
         if not np.isfinite(array).all():
             kind = "NaN" if np.isnan(array).any() else "inf"
             return f"{name} is the first to give {kind}, for data that are finite"
-    for head, y, p in zip(resolved.heads, batch.y, found[:heads], strict=True):
-        if _is_lost(head.loss, y, p):
-            return f"the loss {head.loss.name!r} gives that for outputs and targets that are finite"
+    for entry, y, p in zip(resolved.per_output, batch.y, found[:n_outputs], strict=True):
+        if _is_lost(entry.loss, y, p):
+            return (
+                f"the loss {entry.loss.name!r} gives that for outputs and targets that are finite"
+            )
     return None
 
 

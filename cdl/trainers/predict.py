@@ -47,8 +47,8 @@ class Predictors:
         self.row_shape: tuple[int, ...] | None = None
         if len(self.program.inputs) == len(self.program.outputs) == 1 and not self._draws:
             packed = model._packed_outputs(self.program.outputs)
-            own = steps_itself(type(model), "predict")
-            if packed is self.program.outputs[0] and not own:
+            custom = steps_itself(type(model), "predict")
+            if packed is self.program.outputs[0] and not custom:
                 self.row_shape = model._input_infos()[0].row
         self.few = Executor(self.program, FEW)
         self._others: dict[int, Executor] = {}
@@ -131,7 +131,7 @@ def predict(
     batch_size = arguments.optional_whole(batch_size, f"{call}: batch_size")
     verbose = arguments.verbosity(verbose, f"{call}: verbose")
     steps = arguments.steps(steps, f"{call}: steps")
-    own = steps_itself(type(model), "predict")
+    custom = steps_itself(type(model), "predict")
     if data.is_stream(x):
         if batch_size is not None:
             raise ValueError(f"{call}: batch_size must be None for a generator, got {batch_size}")
@@ -140,35 +140,37 @@ def predict(
         if target is None and stream.is_dataset:
             raise ValueError(f"{call}: steps must be given for a PyDataset without end")
         stream.peek()
-        batches = _batches(model, stream, steps, own)
-        return _watched(model, batches, 1, target, verbose, callbacks, own)
+        batches = _batches(model, stream, steps, custom)
+        return _watched(model, batches, 1, target, verbose, callbacks, custom)
 
-    arrays: Any = nested(x, None, None, None, call) if own else inputs(model, x, call, batch_size)
-    rows = arrays.samples if own else len(arrays[0])
+    arrays: Any = (
+        nested(x, None, None, None, call) if custom else inputs(model, x, call, batch_size)
+    )
+    rows = arrays.samples if custom else len(arrays[0])
     batch = batch_size or (-(-rows // steps) if steps else FEW)
     if steps is not None:
         if steps * batch >= rows + batch:
             warn_out_of_data("predict", -(-rows // batch), steps)
         rows = min(rows, steps * batch)
-        arrays = arrays if own else [each[:rows] for each in arrays]
-    mapped = data.Mapped([] if own else arrays)
+        arrays = arrays if custom else [each[:rows] for each in arrays]
+    mapped = data.Mapped([] if custom else arrays)
     unseen = callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched()))
-    if unseen and not own:
+    if unseen and not custom:
         predictors: Predictors = model._predictors()
         if mapped:
             return model._packed_outputs(_from_files(predictors, arrays, mapped))
         return model._packed_outputs(predictors.run(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
-    hooked = own or CallbackList(callbacks).wants_batches("predict")
+    hooked = custom or CallbackList(callbacks).wants_batches("predict")
     each = max(1, 16 * MANY // batch)
     if hooked:
-        each = 1 if own else model.steps_per_execution
+        each = 1 if custom else model.steps_per_execution
     slices = (slice(at, min(rows, at + each * batch)) for at in range(0, rows, each * batch))
     parts: Iterator[Any] = (
-        arrays.step(part) if own else [array[part] for array in arrays] for part in slices
+        arrays.step(part) if custom else [array[part] for array in arrays] for part in slices
     )
     return _watched(
-        model, _trimmed(parts, mapped), each, -(-rows // batch), verbose, callbacks, own
+        model, _trimmed(parts, mapped), each, -(-rows // batch), verbose, callbacks, custom
     )
 
 
@@ -193,7 +195,7 @@ def _trimmed(parts: Iterator[Any], mapped: data.Mapped) -> Iterator[Any]:
 
 
 def _batches(
-    model: TrainableModel, stream: data.Stream, steps: int | None, own: bool
+    model: TrainableModel, stream: data.Stream, steps: int | None, custom: bool
 ) -> Iterator[Any]:
     """The x of each batch of a stream; the whole batch for a step of the model's own."""
     stream.expect(steps)
@@ -201,7 +203,7 @@ def _batches(
         while (steps is None or stream.taken < steps) and stream.ready():
             batch = stream.take()
             given = batch[0] if stream.bare else batch
-            yield given if own else inputs(model, batch[0], f"predict: batch {stream.current}")
+            yield given if custom else inputs(model, batch[0], f"predict: batch {stream.current}")
     finally:
         stream.close()
     if steps is not None and stream.taken < steps:
@@ -216,7 +218,7 @@ def _watched(
     target: int | None,
     verbose: Any,
     callbacks: Any,
-    own: bool,
+    custom: bool,
 ) -> Any:
     """Predictions part by part, of `each` batches, with hooks and a bar."""
     watchers = CallbackList(
@@ -230,7 +232,7 @@ def _watched(
         for i, x in enumerate(parts):
             if hooked:
                 watchers.on_predict_batch_begin(each * i)
-            if own:
+            if custom:
                 outputs.append(model.predict_step(x))
             else:
                 outputs.append(model._packed_outputs(model._predictors().run(x)))

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from cdl.random import Kept
     from cdl.trainers.compile_utils import Compiled
     from cdl.trainers.custom_loss import Added
-    from cdl.trainers.custom_step import Nested, OwnSteps
+    from cdl.trainers.custom_step import CustomSteps, Nested
     from cdl.trainers.data_adapter import Arrays
     from cdl.trainers.frame_columns import Columns
     from cdl.trainers.predict import Predictors
-    from cdl.trainers.train_function import Engine
+    from cdl.trainers.train_function import TrainFunction
 
 Shape = tuple[int | None, ...]
 
@@ -39,14 +39,14 @@ class Info(NamedTuple):
         name: by which dicts of data, losses and metrics mean it, and logs show it.
         shape: with the batch axis.
         dtype: of the arrays.
-        named: whether logs show the name; not if it is only a number that code of the user's gave
-            no name for.
+        has_name: whether logs show the name; not if it is only a number, since the user's code
+            gave no name.
     """
 
     name: str
     shape: Shape
     dtype: str = "float32"
-    named: bool = True
+    has_name: bool = True
 
     @property
     def row(self) -> tuple[int, ...]:
@@ -143,7 +143,7 @@ class TrainableModel(Protocol):
     _compiled: Compiled | None
     _columns: Columns | None
     _initial_epoch: int | None
-    _last_engine: Engine | OwnSteps | None
+    _last_train_function: TrainFunction | CustomSteps | None
     _added_to_loss: Added | None
     _predictors_made: Predictors | None
 
@@ -170,13 +170,13 @@ class TrainableModel(Protocol):
     def _predictors(self) -> Predictors:
         """The executors of its predictions."""
 
-    def _engine(
+    def _train_function(
         self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
-    ) -> Engine | OwnSteps:
+    ) -> TrainFunction | CustomSteps:
         """What runs such batches; to be given back by `_release`."""
 
-    def _release(self, engine: Engine | OwnSteps) -> None:
-        """Take back what `_engine` gave."""
+    def _release(self, train_function: TrainFunction | CustomSteps) -> None:
+        """Take back what `_train_function` gave."""
 
     def _keep_random_state(self, state: Kept) -> None:
         """Have the state of the generators from a file for a `fit` that goes on from there."""
@@ -322,7 +322,7 @@ def signature_of_graph(inputs: Any, outputs: Any, by_layers: bool) -> Signature:
     given = [] if inputs is None else _infos(names_of_inputs(inputs), inputs)
     found = [] if outputs is None else _infos(_names_of_outputs(outputs, by_layers), outputs)
     if not by_layers and not isinstance(outputs, dict):
-        found = [info._replace(named=False) for info in found]
+        found = [info._replace(has_name=False) for info in found]
     parts = list(inputs.values()) if isinstance(inputs, dict) else inputs
     return Signature(
         of=(inputs, outputs),

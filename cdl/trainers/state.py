@@ -13,13 +13,13 @@ from cdl.random import Kept
 from cdl.trainers.compile_metrics import LossAndMetrics
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom_loss import Added
-from cdl.trainers.custom_step import Nested, OwnSteps, flat_logs, steps_itself
+from cdl.trainers.custom_step import CustomSteps, Nested, flat_logs, steps_itself
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.frame_columns import Columns
 from cdl.trainers.predict import Predictors
 from cdl.trainers.signature import PartOfModel
-from cdl.trainers.train_function import Engine, ExecutorCache
+from cdl.trainers.train_function import ExecutorCache, TrainFunction
 
 
 def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]:
@@ -73,8 +73,8 @@ class CompiledState(PartOfModel):
     _compiled: Compiled | None = None
     _executors: ExecutorCache | None = None
     _predictors_made: Predictors | None = None
-    _last_engine: Engine | OwnSteps | None = None  # whose values `metrics` shows
-    _by_hand_made: LossAndMetrics | None = None
+    _last_train_function: TrainFunction | CustomSteps | None = None  # whose values `metrics` shows
+    _loss_and_metrics_made: LossAndMetrics | None = None
     _columns: Columns | None = None  # of the frames that it was trained on
     _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
@@ -84,7 +84,12 @@ class CompiledState(PartOfModel):
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle or a copy holds: all but the programs, which are made again on demand."""
         state = dict(vars(self))
-        for name in ("_executors", "_predictors_made", "_last_engine", "_by_hand_made"):
+        for name in (
+            "_executors",
+            "_predictors_made",
+            "_last_train_function",
+            "_loss_and_metrics_made",
+        ):
             state.pop(name, None)
         if self._last_fit is not None:
             state["_last_fit"] = dict(vars(self.history), model=None)
@@ -159,11 +164,11 @@ class CompiledState(PartOfModel):
             return True
         return any(is_scripted(type(layer)) for layer in self._flatten_layers())
 
-    def _engine(
+    def _train_function(
         self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
-    ) -> Engine | OwnSteps:
+    ) -> TrainFunction | CustomSteps:
         if isinstance(arrays, Nested):
-            return OwnSteps(self, kind)
+            return CustomSteps(self, kind)
         machines = self._executors
         if machines is None or compiled is not self._compiled:
             machines = ExecutorCache(
@@ -171,23 +176,26 @@ class CompiledState(PartOfModel):
             )  # a callback has called compile: the run goes on as begun
         return machines.take(self, kind, arrays, rows)
 
-    def _release(self, engine: Engine | OwnSteps) -> None:
-        engine.release()
-        if self._executors is not None and isinstance(engine, Engine):
-            self._executors.give_back(engine)
+    def _release(self, train_function: TrainFunction | CustomSteps) -> None:
+        train_function.release()
+        if self._executors is not None and isinstance(train_function, TrainFunction):
+            self._executors.give_back(train_function)
 
-    def _by_hand(self, compiled: Compiled) -> LossAndMetrics:
-        if self._by_hand_made is None or self._by_hand_made.compiled is not compiled:
-            self._by_hand_made = LossAndMetrics(self, compiled)
-        return self._by_hand_made
+    def _loss_and_metrics(self, compiled: Compiled) -> LossAndMetrics:
+        if (
+            self._loss_and_metrics_made is None
+            or self._loss_and_metrics_made.compiled is not compiled
+        ):
+            self._loss_and_metrics_made = LossAndMetrics(self, compiled)
+        return self._loss_and_metrics_made
 
-    def _counts_by_hand(self) -> bool:
+    def _counts_in_python(self) -> bool:
         """Whether metrics are counted by the model's own Python, and not by the core."""
         return any(steps_itself(type(self), kind) for kind in ("train", "test"))
 
-    def _metrics_by_hand(self) -> list[Any]:
+    def _python_metrics(self) -> list[Any]:
         """Loss and metrics of `compile`, and those that the model and its layers have."""
-        found = [] if self._compiled is None else self._by_hand(self._compiled).all()
+        found = [] if self._compiled is None else self._loss_and_metrics(self._compiled).all()
         return list({id(metric): metric for metric in found + self._held_metrics()}.values())
 
     def _held_metrics(self) -> list[Any]:
@@ -195,7 +203,7 @@ class CompiledState(PartOfModel):
 
         What has a `compile` of its own counts for itself.
         """
-        return self._own_metrics() + [
+        return self._direct_metrics() + [
             metric
             for layer in self.layers
             if not isinstance(layer, CompiledState)
@@ -229,10 +237,10 @@ class CompiledState(PartOfModel):
         Then come the losses of several outputs, and the Metrics that the model and its layers have
         as attributes. They have the values of the last run.
         """
-        if isinstance(self._last_engine, Engine) and self._compiled is not None:
-            self._last_engine.share_totals()
-            self._by_hand(self._compiled).load(self._last_engine.results())
-        return self._metrics_by_hand()
+        if isinstance(self._last_train_function, TrainFunction) and self._compiled is not None:
+            self._last_train_function.share_totals()
+            self._loss_and_metrics(self._compiled).load(self._last_train_function.results())
+        return self._python_metrics()
 
     @property
     def metrics_names(self) -> list[str]:
@@ -246,15 +254,17 @@ class CompiledState(PartOfModel):
             return []
         names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
         resolved = self._compiled.resolved
-        heads = [resolved.heads[i] for i in resolved.logged] if resolved is not None else []
-        names += [head.logged for head in heads if head.logged is not None]
+        per_output = (
+            [resolved.per_output[i] for i in resolved.logged] if resolved is not None else []
+        )
+        names += [entry.logged for entry in per_output if entry.logged is not None]
         return names + [metric.name for metric in self._held_metrics()]
 
     def get_metrics_result(self) -> dict[str, float]:
         """Loss and metrics of the last run, by name."""
-        if self._counts_by_hand():
+        if self._counts_in_python():
             return in_order(flat_logs({each.name: each.result() for each in self.metrics}))
-        return in_order(self._last_engine.results()) if self._last_engine else {}
+        return in_order(self._last_train_function.results()) if self._last_train_function else {}
 
     def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
         """The values of all variables, nested by their paths.
@@ -292,23 +302,23 @@ class CompiledState(PartOfModel):
             assign_nested(parts[name], values)
 
     def _state_parts(self) -> dict[str, list[Any]]:
-        own: Any = self
+        holder: Any = self
         optimizer = [] if self._compiled is None else self.optimizer.variables
         return {
-            "trainable_variables": own.trainable_variables,
-            "non_trainable_variables": own.non_trainable_variables,
+            "trainable_variables": holder.trainable_variables,
+            "non_trainable_variables": holder.non_trainable_variables,
             "optimizer_variables": optimizer,
-            "metrics_variables": own.metrics_variables,
+            "metrics_variables": holder.metrics_variables,
         }
 
     def reset_metrics(self) -> None:
         """Forget what loss and metrics have added up; every run does this itself."""
-        if isinstance(self._last_engine, Engine):
-            self._last_engine.reset()
-            self._last_engine.share_totals()
+        if isinstance(self._last_train_function, TrainFunction):
+            self._last_train_function.reset()
+            self._last_train_function.share_totals()
         if self._executors is not None:
             self._executors.reset_steps()
-        if self._counts_by_hand():
+        if self._counts_in_python():
             for metric in self.metrics:
                 metric.reset_state()
 

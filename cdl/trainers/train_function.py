@@ -24,7 +24,7 @@ from cdl.trainers.custom_step import names_of
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.gradients import Gradients
 from cdl.trainers.host_functions import HostFunctions, WeightRules
-from cdl.trainers.lowering import WHOLE, Form, Plan, form_of, lower_training
+from cdl.trainers.lowering import MODEL_LOSS, Form, Plan, form_of, lower_training
 from cdl.trainers.signature import TrainableModel
 
 # Rates of a schedule are made for so many steps at a time: a few microseconds of NumPy, and at
@@ -62,7 +62,7 @@ def learner(
     return executor
 
 
-class Engine:
+class TrainFunction:
     """Runs the batches of one program, in training or in evaluation.
 
     Args:
@@ -72,7 +72,7 @@ class Engine:
         variables: the weights that training changes.
         rows: the most rows of a batch, until a larger one comes.
         training: whether `run` trains.
-        key: the engine's key in the ExecutorCache.
+        key: the train function's key in the ExecutorCache.
         only: names of the values that the logs hold, in order; None for all.
     """
 
@@ -95,18 +95,18 @@ class Engine:
         self.metrics = resolved.metrics + plan.observed
         self.parts = HostFunctions(resolved, plan)
         self._only = only
-        one = len(resolved.heads) == 1
+        one = len(resolved.per_output) == 1
         self._plain_metrics = [m for m in resolved.metrics if one or m.name == m.metric.name]
         self._front_metrics = [m for m in resolved.metrics if m not in self._plain_metrics]
-        whole = WHOLE in plan.reports or plan.whole is not None
+        whole = MODEL_LOSS in plan.reports or plan.model_loss is not None
         self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
         constrains = training and not optimizer.is_written
         traces = not resolved.eager
-        restraints = WeightRules(variables, training, plan.penalized, constrains, traces)
-        self._restraints = restraints
+        weight_rules = WeightRules(variables, training, plan.penalized, constrains, traces)
+        self._weight_rules = weight_rules
         self._untold = not resolved.eager  # whether something in Python may not have been told of
-        self.in_python = bool(self.parts.losses or self.parts.metrics) or restraints.in_python
+        self.in_python = bool(self.parts.losses or self.parts.metrics) or weight_rules.in_python
         self.in_python |= (training and optimizer.by_step) or plan.calls is not None
         self.key = key
         self._nothing = plan.nothing()
@@ -116,9 +116,9 @@ class Engine:
         self._forget()
 
     def _make_executor(self, rows: int) -> None:
-        program, rules = self.plan.program, self._restraints.rules
+        program, rules = self.plan.program, self._weight_rules.rules
         if self.training:
-            after = self._restraints.after
+            after = self._weight_rules.after
             self.executor = learner(program, rows, self.optimizer, self._variables, rules, after)
         else:
             self.executor = Executor(program, rows, rules=rules)
@@ -218,11 +218,11 @@ class Engine:
 
     def _run_in_python(self, steps: int, seconds: float) -> int:
         """The same batch by batch, with the Python parts between."""
-        restrained = self._restraints.in_python
+        restrained = self._weight_rules.in_python
         end = clock.now() + seconds
         done = 0
         while done < steps and (not done or clock.now() < end):
-            penalty = self._restraints.before_step() if restrained else 0.0
+            penalty = self._weight_rules.before_step() if restrained else 0.0
             if self.parts.losses or self.plan.calls is not None:
                 self._step_in_halves()
             elif self.training:
@@ -231,7 +231,7 @@ class Engine:
                 self.executor.test(1, 0.0)
             if restrained:
                 self._python_penalty += penalty * len(self.executor.output(0))
-                self._restraints.after_step()
+                self._weight_rules.after_step()
             if self.parts.metrics:
                 self.parts.update_metrics(self.executor)
             done += 1
@@ -242,7 +242,7 @@ class Engine:
     def _tell(self) -> None:
         """Say of code of the user's that it runs in Python, now that it has done so once."""
         self._untold = False
-        of_training = (*self.plan.untraced, *self._restraints.untraced) if self.training else ()
+        of_training = (*self.plan.untraced, *self._weight_rules.untraced) if self.training else ()
         for each in (*self.parts.untold, *of_training):
             each.tell()
 
@@ -250,7 +250,7 @@ class Engine:
     def untraced(self) -> list[Untraced]:
         """What of the user's code runs in Python."""
         hosted = self.plan.program.hosted
-        return [*self.parts.untraced, *self.plan.untraced, *hosted, *self._restraints.untraced]
+        return [*self.parts.untraced, *self.plan.untraced, *hosted, *self._weight_rules.untraced]
 
     def _step_in_halves(self) -> None:
         """One batch, with Python between the forward and the backward pass."""
@@ -268,7 +268,7 @@ class Engine:
 
     def outputs(self) -> list[NDArray[np.float32]]:
         """The outputs of the model for the last batch."""
-        return [self.executor.output(i) for i in range(len(self.resolved.heads))]
+        return [self.executor.output(i) for i in range(len(self.resolved.per_output))]
 
     def results(self) -> dict[str, Any]:
         """Losses and metrics since `reset`, in the order in which `evaluate` lists them.
@@ -289,15 +289,15 @@ class Engine:
         whole = 0.0
         for i in resolved.logged:
             if i in states:
-                head, (total, count) = resolved.heads[i], states[i]
+                entry, (total, count) = resolved.per_output[i], states[i]
                 value = total / count if count else 0.0
-                if self._scaled and head.scale:  # else the report is of the loss itself
+                if self._scaled and entry.scale:  # else the report is of the loss itself
                     whole += value
-                    value /= head.scale
-                if head.logged is not None:
-                    logs[head.logged] = value
+                    value /= entry.scale
+                if entry.logged is not None:
+                    logs[entry.logged] = value
         if not self._scaled:
-            total, count = states[WHOLE]
+            total, count = states[MODEL_LOSS]
             whole = total / count if count else 0.0
         logs["loss"] = whole + penalty
         self._add_metrics(logs, self.plan.observed, states)
@@ -331,7 +331,7 @@ class Engine:
         total, rows = total + self._earlier_penalty[0], rows + self._earlier_penalty[1]
         total += self._python_penalty
         if not self.training:  # the weights have been the same all the time
-            total += rows * self._restraints.penalty()
+            total += rows * self._weight_rules.penalty()
         return _mean(total, rows)
 
     def _states(self) -> list[tuple[float, ...]]:
@@ -367,50 +367,52 @@ _KEPT = 8
 
 
 class ExecutorCache:
-    """Engines by kind of run, rows of a batch, and form of the data.
+    """Train functions by kind of run, rows of a batch, and form of the data.
 
-    An engine that runs is not here, so a callback that evaluates within `fit` gets another one. No
-    engine knows its model, so that a model's memory goes with the last reference to it.
+    One that runs is not here, so a callback that evaluates within `fit` gets another one. None
+    holds its model, so that a model's memory goes with the last reference to it.
     """
 
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
-        self._idle: dict[Any, Engine] = {}
+        self._idle: dict[Any, TrainFunction] = {}
         self._agreed_at = -1  # what `changes` said
-        self._stepping: dict[str, Engine] = {}  # of steps that add up, by kind
+        self._stepping: dict[str, TrainFunction] = {}  # of steps that add up, by kind
         self._gradients: tuple[Any, Gradients] | None = None
         self._token = object()  # the first part of every key, for engines of former ExecutorCache
 
-    def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> Engine:
-        """An engine for data like `arrays` in batches of `rows`, "train" or "test"."""
+    def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> TrainFunction:
+        """A train function for data like `arrays` in batches of `rows`, "train" or "test"."""
         resolved = self._compiled.resolved
         assert resolved is not None
         if kind == "train":
             self._agree_on_variables(model)
-        form = form_of(arrays, resolved, self._compiled.own_loss)
+        form = form_of(arrays, resolved, self._compiled.custom_loss)
         key = (self._token, kind, rows, form.key)
         return self._idle.pop(key, None) or self._make(model, key, form, resolved)
 
     def _make(
         self, model: TrainableModel, key: tuple[Any, ...], form: Form, resolved: Resolved
-    ) -> Engine:
+    ) -> TrainFunction:
         _, kind, rows, _ = key
         training = kind == "train"
         plan = lower_training(model, resolved, form, training)
         only = names_of(model.metrics) if overrides(type(model), "metrics") else None
         variables = model.trainable_variables
-        engine = Engine(plan, resolved, self._compiled, variables, rows, training, key, only)
-        if self._compiled.given["jit_compile"] is True and engine.untraced:
-            parts = "\n".join(map(str, engine.untraced))
+        train_function = TrainFunction(
+            plan, resolved, self._compiled, variables, rows, training, key, only
+        )
+        if self._compiled.given["jit_compile"] is True and train_function.untraced:
+            parts = "\n".join(map(str, train_function.untraced))
             raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")
         for each in plan.program.hosted:
             each.tell()
-        return engine
+        return train_function
 
     def stepping(
         self, model: TrainableModel, kind: str, arrays: Arrays, with_metrics: bool
-    ) -> Engine:
-        """An engine that one batch after the other goes through, and that is not reset between.
+    ) -> TrainFunction:
+        """The train function of single batches, which is not reset between them.
 
         Args:
             model: the model.
@@ -424,34 +426,34 @@ class ExecutorCache:
             self._agree_on_variables(model)
         if not with_metrics:
             resolved = resolved._replace(metrics=())
-        form = form_of(arrays, resolved, self._compiled.own_loss)
-        engine = self._stepping.get(kind)
-        if engine is None or engine.key[3] != form.key:
+        form = form_of(arrays, resolved, self._compiled.custom_loss)
+        train_function = self._stepping.get(kind)
+        if train_function is None or train_function.key[3] != form.key:
             key = (self._token, kind, arrays.samples, form.key)
-            engine = self._stepping[kind] = self._make(model, key, form, resolved)
-        return engine
+            train_function = self._stepping[kind] = self._make(model, key, form, resolved)
+        return train_function
 
     def reset_steps(self) -> None:
         """Forget what the batches of `stepping` have added up."""
-        for engine in self._stepping.values():
-            engine.reset()
+        for train_function in self._stepping.values():
+            train_function.reset()
 
     def gradients(self, model: TrainableModel, arrays: Arrays) -> Gradients:
         """What gathers gradients of batches like `arrays`; the last one is kept."""
         resolved = self._compiled.resolved
         assert resolved is not None
         rows, variables = arrays.samples, model.trainable_variables
-        form = form_of(arrays, resolved, self._compiled.own_loss)
+        form = form_of(arrays, resolved, self._compiled.custom_loss)
         key = (rows, form.key, [id(v) for v in variables])
         if self._gradients is None or self._gradients[0] != key:
             plan = lower_training(model, resolved, form)
             self._gradients = key, Gradients(plan, resolved, variables, rows)
         return self._gradients[1]
 
-    def give_back(self, engine: Engine) -> None:
-        """Keep an engine for the next run, if it is one of these."""
-        if engine.key[0] is self._token:
-            self._idle[engine.key] = engine
+    def give_back(self, train_function: TrainFunction) -> None:
+        """Keep a train function for the next run, if it is one of these."""
+        if train_function.key[0] is self._token:
+            self._idle[train_function.key] = train_function
             while len(self._idle) > _KEPT:
                 del self._idle[next(iter(self._idle))]
 

@@ -73,7 +73,7 @@ class Steps(CompiledState):
             ValueError: before `compile`, without any loss, or for data that do not fit.
         """
         compiled = self._compiled_for("compute_loss")
-        losses = [self._by_hand(compiled).compute_loss(y, y_pred, sample_weight)]
+        losses = [self._loss_and_metrics(compiled).compute_loss(y, y_pred, sample_weight)]
         losses = [each for each in (*losses, *self.losses) if each is not None]
         if not losses:
             raise ValueError("compute_loss: the model must be compiled with a loss, got loss=None")
@@ -103,10 +103,10 @@ class Steps(CompiledState):
             y_pred: what the model has put out.
             sample_weight: weights of samples.
         """
-        by_hand = self._by_hand(self._compiled_for("compute_metrics"))
-        if by_hand.has_metrics:
-            by_hand.metrics.update_state(y, y_pred, sample_weight)
-        return flat_logs({each.name: each.result() for each in self._metrics_by_hand()})
+        loss_and_metrics = self._loss_and_metrics(self._compiled_for("compute_metrics"))
+        if loss_and_metrics.has_metrics:
+            loss_and_metrics.metrics.update_state(y, y_pred, sample_weight)
+        return flat_logs({each.name: each.result() for each in self._python_metrics()})
 
     def _default_step(self, kind: str, data: Any) -> dict[str, Any]:
         """One batch through the core, as `train_on_batch` does it, without forgetting the last."""
@@ -116,17 +116,17 @@ class Steps(CompiledState):
         arrays = training_data(self, compiled, x, y, weight, None, call)
         counts = overrides(type(self), "compute_metrics")
         assert self._executors is not None
-        engine = self._executors.stepping(self, kind, arrays, with_metrics=not counts)
+        train_function = self._executors.stepping(self, kind, arrays, with_metrics=not counts)
         try:
-            engine.begin(arrays, arrays.samples)
-            engine.run(1, 0.0)
-            logs = engine.results()
+            train_function.begin(arrays, arrays.samples)
+            train_function.run(1, 0.0)
+            logs = train_function.results()
             if counts:
-                self._by_hand(compiled).load(logs)
-                y_pred = self._packed_outputs(engine.outputs())
+                self._loss_and_metrics(compiled).load(logs)
+                y_pred = self._packed_outputs(train_function.outputs())
                 logs = flat_logs(self.compute_metrics(x, y, y_pred, weight))
         finally:
-            engine.release()
+            train_function.release()
         return in_order(logs)
 
     def gradients(
@@ -229,13 +229,13 @@ class Trainer(OlderMethods, Steps):
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
         }
-        own_loss = overrides(type(self), "compute_loss")
-        compiled = Compiled(given, self._output_names(), self._output_nest(), own_loss)
+        custom_loss = overrides(type(self), "compute_loss")
+        compiled = Compiled(given, self._output_names(), self._output_nest(), custom_loss)
         if jit_compile is True:
             self._check_compiles(compiled)
         self._compiled = compiled
         self._executors = ExecutorCache(compiled)
-        self._last_engine = None
+        self._last_train_function = None
         self._predictors_made = None if run_eagerly else self._predictors_made
         self.jit_compile = True if jit_compile == "auto" else jit_compile
         self.steps_per_execution = steps_per_execution
@@ -256,8 +256,8 @@ class Trainer(OlderMethods, Steps):
     def _check_compiles(self, compiled: Compiled) -> None:
         """ValueError for steps that are Python code; what else is one is known with the data."""
         cls, optimizer = type(self), compiled.optimizer
-        own = [f"{kind}_step" for kind in ("train", "test") if steps_itself(cls, kind)]
-        parts = [f"{cls.__name__}.{name}" for name in own]
+        custom = [f"{kind}_step" for kind in ("train", "test") if steps_itself(cls, kind)]
+        parts = [f"{cls.__name__}.{name}" for name in custom]
         if optimizer.is_written:
             parts.append(f"{type(optimizer).__name__}.update_step")
         if parts:

@@ -11,7 +11,7 @@ from cdl._common.errors import Hinting
 from cdl.callbacks import History
 from cdl.models import Model, clone_model
 from cdl.random import seeded
-from cdl.sklearn.thread_share import own_share
+from cdl.sklearn.thread_share import shared_threads
 from cdl.sklearn.versions import BaseEstimator, validated
 
 _SEEDS = 2**31
@@ -71,7 +71,7 @@ class Wrapper(BaseEstimator, Hinting):
         options = {**(self.fit_kwargs or {}), **kwargs}
         X, y = validated(self, X, y, accept_sparse=("csr",), **self._accepts())
         y = self._encoded(y, options.get("sample_weight"))
-        with seeded(self._seed()), own_share():
+        with seeded(self._seed()), shared_threads():
             model = self._model_for(X, y)
             if not model.compiled or not model.loss or not model.optimizer:
                 raise RuntimeError(
@@ -120,7 +120,7 @@ class Wrapper(BaseEstimator, Hinting):
 
         check_is_fitted(self)
         x = validated(self, x, accept_sparse=("csr",), reset=False)
-        with own_share():
+        with shared_threads():
             outputs: NDArray[Any] = self.model_.predict(x, verbose=0)
         return outputs
 

@@ -5,7 +5,7 @@ import os
 from cdl import _core
 from cdl.layers import Dense, Dropout, Input
 from cdl.models import Sequential
-from cdl.sklearn.thread_share import own_share
+from cdl.sklearn.thread_share import shared_threads
 
 
 def net(X, y, loss, units=(20,), activation="softmax", dropout=0.0):
@@ -19,7 +19,7 @@ def net(X, y, loss, units=(20,), activation="softmax", dropout=0.0):
 
 def threads_limit():
     """What a job may use: the limit of its thread, and that of its process."""
-    with own_share():
+    with shared_threads():
         own = _core.limit_threads(0)
         _core.limit_threads(own)
     return own, _core.info()["threads"], os.environ.get("OMP_NUM_THREADS")

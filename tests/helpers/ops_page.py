@@ -115,7 +115,7 @@ def function_rows():
     """By home: name, forward, fused, backward of each function that can be traced."""
     found = {}
     for name, row in sorted(OP_DEFS.items()):
-        path = f"image.{name}" if row.home == "image" else name
+        path = f"image.{name}" if row.submodule == "image" else name
         call = traced_call(path) if row.eager.__module__.startswith("cdl.ops") else None
         if call is None:
             continue
@@ -123,7 +123,7 @@ def function_rows():
         fused = words(program.fused().instructions) or "nothing"
         forward = words(program.instructions) or "nothing"
         line = (f"`{name}`", forward, fused, backward(program, values, call[1]))
-        found.setdefault(row.home, []).append(line)
+        found.setdefault(row.submodule, []).append(line)
     return found
 
 

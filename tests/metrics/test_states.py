@@ -78,7 +78,7 @@ def test_an_epoch_does_not_come_back_to_them():
     before = Hits.calls
     net.fit(X, Y, epochs=5, batch_size=4, verbose=0)
     assert Hits.calls == before
-    assert not net._last_engine.in_python
+    assert not net._last_train_function.in_python
 
 
 def test_the_metric_stays_the_user_s_object():
@@ -107,7 +107,7 @@ class Unweighted(metrics.Metric):
 def test_one_that_knows_no_weights_is_compiled_where_there_are_none():
     _, last, net = fitted(Unweighted())
     np.testing.assert_allclose(last["unweighted"], net.predict(X, verbose=0).max(), rtol=1e-6)
-    assert not net._last_engine.in_python
+    assert not net._last_train_function.in_python
 
 
 class Keeps(Hits):

@@ -106,7 +106,7 @@ def test_core_keeps_an_epoch_to_itself_unless_a_batch_hook_is_overridden(watched
     callbacks = [Record()] if watched else [EarlyStopping("loss", patience=9), Callback()]
     returns = []
 
-    class Engine:
+    class TrainFunction:
         def __init__(self, engine):
             self.engine = engine
 
@@ -118,7 +118,7 @@ def test_core_keeps_an_epoch_to_itself_unless_a_batch_hook_is_overridden(watched
             return returns[-1]
 
     take = model._executors.take
-    model._executors.take = lambda *args: Engine(take(*args))
+    model._executors.take = lambda *args: TrainFunction(take(*args))
     model._executors.give_back = lambda engine: None
     model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=callbacks)
     assert returns == ([1] * 300 if watched else [100] * 3)

@@ -64,7 +64,7 @@ def test_it_is_the_same_as_the_loss_of_compile(options):
 def test_an_epoch_is_one_call():
     model = model_of(Squares, metrics=["mae"])
     fit(model)
-    assert not model._last_engine.in_python
+    assert not model._last_train_function.in_python
 
 
 def test_it_sees_training_as_a_switch():
@@ -239,7 +239,7 @@ def test_symbolic_values_are_shown_within_traced_code_only():
         cdl.metrics.Mean(name="error").update_state(cdl.Input((3,)))
 
 
-def test_dropout_and_the_own_loss_go_together():
+def test_dropout_and_a_custom_loss_go_together():
     model = model_of(Squares, Dropout(0.5, seed=1))
     plain = model_of(cdl.Model, Dropout(0.5, seed=1), loss="mse")
     np.testing.assert_allclose(fit(model)["loss"], fit(plain)["loss"], rtol=1e-5)

@@ -30,8 +30,8 @@ def together(monkeypatch):
         real(self, arrays, batch, orders, logs)
         made.append(len(logs))
 
-    real = train_function.Engine.run_epochs
-    monkeypatch.setattr(train_function.Engine, "run_epochs", run_epochs)
+    real = train_function.TrainFunction.run_epochs
+    monkeypatch.setattr(train_function.TrainFunction, "run_epochs", run_epochs)
     monkeypatch.setattr(fit_loop, "SLICE", 1e9)  # a busy machine must not matter
     return made
 
@@ -130,7 +130,7 @@ def test_a_fault_ends_the_call_before_its_step(together):
     model.fit(table, np.zeros(64), epochs=9, verbose=0)
     assert together
     steps = int(model.optimizer.iterations)
-    executor = model._last_engine.executor
+    executor = model._last_train_function.executor
     kept = model.get_weights()
     table[17, 1] = 10
     arrays = [table, np.zeros((64, 1), np.float32)]
@@ -147,7 +147,7 @@ def test_a_fault_ends_the_call_before_its_step(together):
 def test_orders_are_checked():
     model = net()
     fit(model)
-    executor = model._last_engine.executor
+    executor = model._last_train_function.executor
     executor.begin([X, Y], 30)
     order, passes = np.arange(150), []
     for orders in (order, order[None, :149], np.stack([order, order + 1]), order[None] - 1):

@@ -6,7 +6,7 @@ from models.nets import net
 
 from cdl import losses, metrics
 from cdl.callbacks import Callback
-from cdl.trainers.train_function import Engine
+from cdl.trainers.train_function import TrainFunction
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(90, 5)).astype(np.float32)
@@ -105,14 +105,14 @@ def test_evaluate_gives_what_the_metrics_give_by_themselves(layers, y, loss, mak
 @pytest.mark.parametrize(("layers", "y", "loss", "make"), JOBS, ids=IDS)
 def test_fit_returns_to_python_once_an_epoch(layers, y, loss, make, monkeypatch):
     runs = []
-    run = Engine.run
+    run = TrainFunction.run
 
     def counted(self, steps, seconds):
         del seconds
         runs.append(run(self, steps, 1e9))
         return runs[-1]
 
-    monkeypatch.setattr(Engine, "run", counted)
+    monkeypatch.setattr(TrainFunction, "run", counted)
     model = net(*layers, inputs=5)
     model.compile("sgd", loss, metrics=make())
     looks = [Callback()]  # else several epochs would be one call

@@ -145,14 +145,14 @@ def test_error_in_a_python_loss_leaves_the_weights_of_the_last_whole_step():
 
 
 def test_python_parts_give_the_bar_its_turn_too(monkeypatch):
-    from cdl.trainers.train_function import Engine
+    from cdl.trainers.train_function import TrainFunction
 
     model = net(*LAYERS)
     model.compile("sgd", mine)
     returned = []
-    run = Engine.run
+    run = TrainFunction.run
     monkeypatch.setattr(
-        Engine, "run", lambda self, steps, seconds: returned.append(run(self, steps, 0)) or 1
+        TrainFunction, "run", lambda self, steps, seconds: returned.append(run(self, steps, 0)) or 1
     )
     model.fit(X, VALUES, batch_size=10, verbose=0)
     assert returned == [1] * 7

@@ -119,7 +119,7 @@ def test_an_epoch_of_several_outputs_is_one_call():
     calls = []
     batches = {"on_train_batch_end": lambda batch, logs: calls.append(batch)}
     model.fit([A, B], [P, Q], epochs=2, verbose=0)
-    engine = model._last_engine
+    engine = model._last_train_function
     assert not engine.in_python
     model.fit([A, B], [P, Q], verbose=0, callbacks=[cdl.callbacks.LambdaCallback(**batches)])
     assert calls == [0, 1]

@@ -5,7 +5,7 @@ import pytest
 
 from cdl import Input, Model, Sequential, layers, losses, ops
 from cdl.optimizers import Adam
-from cdl.trainers.batch_loss import WholeBatches
+from cdl.trainers.batch_loss import BatchLoss
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(22, 5)).astype(np.float32)
@@ -44,7 +44,7 @@ def of(function, reduction="sum_over_batch_size"):
 def test_the_gradient_is_that_of_central_differences(function, weighted):
     p, y = RNG.normal(size=(7, 4)).astype(np.float32), CLASSES[:7].astype(np.float32)
     weight = np.linspace(0.5, 2.0, 7).astype(np.float32) if weighted else None
-    exact = WholeBatches(of(function)).gradient(y, p, weight)
+    exact = BatchLoss(of(function)).gradient(y, p, weight)
     measured = np.zeros(p.shape)
     for at in np.ndindex(p.shape):
         for step in (0.01, -0.01):
@@ -68,7 +68,7 @@ def test_what_cannot_be_followed_is_none():
         return np.square(np.asarray(p)).sum()
 
     p = np.ones((3, 2), np.float32)
-    assert WholeBatches(of(in_numpy)).gradient(p, p, None) is None
+    assert BatchLoss(of(in_numpy)).gradient(p, p, None) is None
 
 
 def test_in_a_layer_the_error_names_the_way_out():

@@ -101,9 +101,9 @@ def _wide(values):
 def test_each_function_is_listed_and_has_calls():
     own = {"mish"}  # not of Keras
     for name, row in OP_DEFS.items():
-        inner = name.startswith("_") or row.home == "random"  # functions call it, not users
+        inner = name.startswith("_") or row.submodule == "random"  # functions call it, not users
         if row.eager.__module__.startswith("cdl.ops.") and not inner:
-            path = f"image.{name}" if row.home == "image" else name
+            path = f"image.{name}" if row.submodule == "image" else name
             assert named(ops, path).row is row
             assert path in CALLS or row.untraced or name in own, f"{name}: has no calls"
 

@@ -44,14 +44,14 @@ def optimizer_of(name, options):
 @pytest.mark.parametrize("options", [{}, *OPTIONS], ids="-".join)
 def test_fit_comes_back_once_an_epoch(monkeypatch, name, options):
     calls = []
-    train = engines.Engine._train
+    train = engines.TrainFunction._train
 
     def counted(self, steps, seconds):
         done = train(self, steps, 1e9)
         calls.append(done)
         return done
 
-    monkeypatch.setattr(engines.Engine, "_train", counted)
+    monkeypatch.setattr(engines.TrainFunction, "_train", counted)
     model = net(kernel_regularizer="l2", bias_constraint="max_norm")
     model.compile(optimizer_of(name, options), "mse")
     looks = [callbacks.Callback()]  # else several epochs would be one call

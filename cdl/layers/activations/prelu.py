@@ -73,8 +73,8 @@ class PReLU(SameShape):
             constraint=self.alpha_constraint,
             name="alpha",
         )
-        own = {a: input_shape[a] for a in range(1, len(input_shape)) if a not in shared}
-        self.input_spec = InputSpec(ndim=len(input_shape), axes=own if shared else None)
+        sizes = {a: input_shape[a] for a in range(1, len(input_shape)) if a not in shared}
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=sizes if shared else None)
         super().build(input_shape)
 
     def lower(self, program: Program, x: Value) -> Value:

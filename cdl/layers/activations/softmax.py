@@ -84,12 +84,12 @@ class Softmax(AlongLines):
     def lower(self, program: Program, x: Value, mask: Value | None = None) -> Value:
         """Append the softmax of lines that have the axis as their last; `mask` as on arrays."""
         owner, shape = f"Softmax {self.name!r}", (None, *x.shape)
-        own = axes_within(owner, self.axis, shape)
-        sizes_of(owner, own, shape)
+        axes = axes_within(owner, self.axis, shape)
+        sizes_of(owner, axes, shape)
         if mask is not None:
             mask = _broadcast(program, owner, mask, x)
             x = program.map(_shown(_MASKED), [x, mask])
-        y = along(program, x, own, lambda lines: program.emit("softmax", (lines,), lines.shape))
+        y = along(program, x, axes, lambda lines: program.emit("softmax", (lines,), lines.shape))
         return y if mask is None else program.map(_shown(0.0), [y, mask])
 
     def get_config(self) -> dict[str, Any]:

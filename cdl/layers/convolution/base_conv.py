@@ -204,7 +204,7 @@ class BaseConv(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = self._config(
+        arguments = self._config(
             "kernel_size",
             "strides",
             "padding",
@@ -217,4 +217,4 @@ class BaseConv(Layer):
             "activity_regularizer",
             "bias_constraint",
         )
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **arguments}

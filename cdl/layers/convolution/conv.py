@@ -95,10 +95,10 @@ class Conv(BaseConv):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = self._config(
+        arguments = self._config(
             "filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
         )
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **arguments}
 
 
 @registry.add("Convolution1D")

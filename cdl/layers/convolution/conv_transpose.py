@@ -104,14 +104,14 @@ class ConvTranspose(BaseConv):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = self._config(
+        arguments = self._config(
             "filters",
             "output_padding",
             "kernel_initializer",
             "kernel_regularizer",
             "kernel_constraint",
         )
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **arguments}
 
 
 @registry.add("Convolution1DTranspose")

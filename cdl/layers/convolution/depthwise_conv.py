@@ -77,13 +77,13 @@ class DepthwiseConv(BaseConv):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = self._config(
+        arguments = self._config(
             "depth_multiplier",
             "depthwise_initializer",
             "depthwise_regularizer",
             "depthwise_constraint",
         )
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **arguments}
 
 
 @registry.add()

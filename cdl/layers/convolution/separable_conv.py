@@ -95,7 +95,7 @@ class SeparableConv(BaseConv):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = self._config(
+        arguments = self._config(
             "filters",
             "depth_multiplier",
             "depthwise_initializer",
@@ -105,7 +105,7 @@ class SeparableConv(BaseConv):
             "pointwise_regularizer",
             "pointwise_constraint",
         )
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **arguments}
 
 
 @registry.add("SeparableConvolution1D")

@@ -25,23 +25,23 @@ BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0.0, 1.0, 2.0
 def normalized(
     program: Program,
     x: Value,
-    own: tuple[int, ...],
+    axes: tuple[int, ...],
     params: tuple[Variable | None, Variable | None],
     **attributes: float,
 ) -> Value:
-    """The op on lines that have the axes `own` as their last."""
+    """The op on lines that have the axes `axes` as their last."""
 
     def emit(lines: Value) -> Value:
         return program.emit("normalize", (lines,), lines.shape, params, **attributes)
 
-    return along(program, x, own, emit)
+    return along(program, x, axes, emit)
 
 
-def _own_axes(layer: SameShape, shape: Shape) -> tuple[int, ...]:
+def _normalized_axes(layer: SameShape, shape: Shape) -> tuple[int, ...]:
     owner = f"{type(layer).__name__} {layer.name!r}"
-    own = axes_within(owner, layer.axis, shape)
-    sizes_of(owner, own, shape)
-    return own
+    axes = axes_within(owner, layer.axis, shape)
+    sizes_of(owner, axes, shape)
+    return axes
 
 
 @registry.add()
@@ -103,21 +103,21 @@ class LayerNormalization(AlongLines, Scaled):
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs with those sizes of the axes."""
         shape = tuple(input_shape)
-        own = _own_axes(self, shape)
+        axes = _normalized_axes(self, shape)
         self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
         center, scale = self.center, self.scale
         if self.rms_scaling:
             self.center, self.scale = False, True
-        self.add_scale(sizes_of(self.name, own, shape))
+        self.add_scale(sizes_of(self.name, axes, shape))
         self.center, self.scale = center, scale
         super().build(input_shape)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the normalization."""
-        own = _own_axes(self, (None, *x.shape))
+        axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_VARIANCE, "subtracts_mean": float(not self.rms_scaling)}
         return normalized(
-            program, x, own, (self.gamma, self.beta), epsilon=self.epsilon, **attributes
+            program, x, axes, (self.gamma, self.beta), epsilon=self.epsilon, **attributes
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -151,17 +151,17 @@ class RMSNormalization(AlongLines):
     def build(self, input_shape: Any) -> None:
         """Make the scale for inputs with those sizes of the axes."""
         shape = tuple(input_shape)
-        own = _own_axes(self, shape)
+        axes = _normalized_axes(self, shape)
         several = isinstance(self.axis, (list, tuple))
         self.axis = sorted(self.axis) if several else [self.axis]
-        self.scale = self.add_weight(sizes_of(self.name, own, shape), "ones", name="scale")
+        self.scale = self.add_weight(sizes_of(self.name, axes, shape), "ones", name="scale")
         super().build(input_shape)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the normalization."""
-        own = _own_axes(self, (None, *x.shape))
+        axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_MEAN_SQUARE, "subtracts_mean": 0.0, "epsilon": self.epsilon}
-        return normalized(program, x, own, (self.scale, None), **attributes)
+        return normalized(program, x, axes, (self.scale, None), **attributes)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; of a layer that is built, the axes as a list."""
@@ -187,9 +187,9 @@ class UnitNormalization(AlongLines):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the normalization."""
-        own = _own_axes(self, (None, *x.shape))
+        axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_NORM, "subtracts_mean": 0.0, "epsilon": 1e-12}
-        return normalized(program, x, own, (None, None), **attributes)
+        return normalized(program, x, axes, (None, None), **attributes)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -72,8 +72,8 @@ class AdaptivePooling(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"output_size": self.output_size, "data_format": self.data_format}
-        return {**super().get_config(), **own}
+        arguments = {"output_size": self.output_size, "data_format": self.data_format}
+        return {**super().get_config(), **arguments}
 
 
 class AdaptiveAveragePooling(AdaptivePooling):

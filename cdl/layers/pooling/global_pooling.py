@@ -61,8 +61,8 @@ class GlobalPooling(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"data_format": self.data_format, "keepdims": self.keepdims}
-        return {**super().get_config(), **own}
+        arguments = {"data_format": self.data_format, "keepdims": self.keepdims}
+        return {**super().get_config(), **arguments}
 
 
 @registry.add("GlobalAvgPool1D")

@@ -137,8 +137,8 @@ class Normalization(SameShape):
                 continue
             # Means and squares of two parts make those of the whole (Chan, Golub, LeVeque, 1979).
             count, part = count + n, n / (count + n)
-            own = x.mean(over, dtype=np.float64)
-            step = own - mean
+            batch_mean = x.mean(over, dtype=np.float64)
+            step = batch_mean - mean
             mean = mean + step * part
             variance = (1 - part) * (variance + part * step**2) + part * x.var(
                 over, dtype=np.float64

@@ -75,14 +75,14 @@ class _Patterned(Random):
             )
         # As in broadcasting, a shorter shape belongs to the last axes.
         given = (1,) * (len(shape) - len(self.noise_shape)) + self.noise_shape
-        for size, own in zip(given, shape, strict=True):
-            if None not in (size, own) and size not in (1, own):
+        for size, of_x in zip(given, shape, strict=True):
+            if None not in (size, of_x) and size not in (1, of_x):
                 raise ValueError(
                     f"{owner}: noise_shape must have a 1, a None or the input's size for each "
                     f"axis, got {self.noise_shape} for an input of shape {shape}"
                 )
         pairs = enumerate(zip(given, shape, strict=True))
-        return float(sum(1 << k for k, (size, own) in pairs if size == 1 and own != 1))
+        return float(sum(1 << k for k, (size, of_x) in pairs if size == 1 and of_x != 1))
 
     def _emit(
         self, program: Program, x: Value, scale: float, shift: float = 0.0, dropped: float = 0.0

@@ -45,8 +45,8 @@ class Cropping(Places):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"cropping": self.cropping, "data_format": self.data_format}
-        return {**super().get_config(), **own}
+        arguments = {"cropping": self.cropping, "data_format": self.data_format}
+        return {**super().get_config(), **arguments}
 
 
 @registry.add()

@@ -37,8 +37,8 @@ class UpSampling(Places):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"size": self.size, "data_format": self.data_format}
-        return {**super().get_config(), **own}
+        arguments = {"size": self.size, "data_format": self.data_format}
+        return {**super().get_config(), **arguments}
 
 
 @registry.add()

@@ -38,8 +38,8 @@ class ZeroPadding(Places):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"padding": self.padding, "data_format": self.data_format}
-        return {**super().get_config(), **own}
+        arguments = {"padding": self.padding, "data_format": self.data_format}
+        return {**super().get_config(), **arguments}
 
 
 @registry.add()

@@ -148,8 +148,8 @@ def spec_of(
             f"{name}: windows must fit into inputs, got sizes {tuple(new)} of the result for "
             f"inputs of shape {shape}"
         )
-    own = shape[-1 if last else 1] if channels is None else channels
-    return (shape[0], *new, own) if last else (shape[0], own, *new)
+    n_channels = shape[-1 if last else 1] if channels is None else channels
+    return (shape[0], *new, n_channels) if last else (shape[0], n_channels, *new)
 
 
 def symbolic(inputs: Any, shape: tuple[Any, ...]) -> KerasTensor:

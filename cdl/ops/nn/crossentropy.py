@@ -166,5 +166,5 @@ def sparse_categorical_crossentropy(
         raise ValueError(
             f"sparse_categorical_crossentropy: target must have shape {lines}, got {given}"
         )
-    own = one_hot(cast(target, "int32"), shape[axis], axis)
-    return negative(total(multiply(own, _log_probabilities(output, from_logits, axis)), axis))
+    targets = one_hot(cast(target, "int32"), shape[axis], axis)
+    return negative(total(multiply(targets, _log_probabilities(output, from_logits, axis)), axis))

@@ -60,8 +60,8 @@ def _check_sizes(subscripts: str, terms: list[str], shapes: list[tuple[Any, ...]
 
 def _aligned(x: Any, letters: str, order: str) -> Any:
     """x with its axes in an order, and axes of size 1 for the letters that it lacks."""
-    own = [c for c in order if c in letters]
-    x = transpose(x, [letters.index(c) for c in own])
+    present = [c for c in order if c in letters]
+    x = transpose(x, [letters.index(c) for c in present])
     for place, c in enumerate(order):
         if c not in letters:
             x = expand_dims(x, place)

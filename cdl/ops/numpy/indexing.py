@@ -54,13 +54,13 @@ def keyed_apart(x: Any, key: Any) -> str:
             return "a part whose bounds are not known has no shape: use cdl.ops.where"
         if isinstance(part, _SYMBOLIC) and part.dtype == "bool":
             return "how many are true is not known: use cdl.ops.where"
-    own = [part for part in parts if part is not None]
+    indices = [part for part in parts if part is not None]
     at = getattr(x, "batch_axis", 0)
-    if getattr(x, "rows_per_sample", 0) and not _is_whole(own[at], x.shape[at]):
+    if getattr(x, "rows_per_sample", 0) and not _is_whole(indices[at], x.shape[at]):
         return "samples cannot be chosen by their place: weight them, as by cdl.ops.where"
-    if any(isinstance(part, _SYMBOLIC) for part in own):
+    if any(isinstance(part, _SYMBOLIC) for part in indices):
         return "" if len(parts) == 1 else "use cdl.ops.take, or cdl.ops.take_along_axis"
-    lists = [part for part in own if isinstance(part, (list, np.ndarray)) and np.ndim(part)]
+    lists = [part for part in indices if isinstance(part, (list, np.ndarray)) and np.ndim(part)]
     if len(lists) > 1:
         return "it has one list of places at most: use cdl.ops.take_along_axis"
     return ""
@@ -74,11 +74,11 @@ def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
     if isinstance(key, _SYMBOLIC):
         return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
-    own = [part for part in parts if part is not None]
+    indices = [part for part in parts if part is not None]
     if getattr(x, "rows_per_sample", 0) == 1:
-        own.pop(x.batch_axis)
+        indices.pop(x.batch_axis)
     value = value_of(program, x)
-    for axis, part in enumerate(own):
+    for axis, part in enumerate(indices):
         if isinstance(part, slice):
             if not _is_whole(part, None):
                 value = cut(program, value, axis, *_bounds(part))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import whole
-from cdl.optimizers.schedules.schedule import Formula, named, registry
+from cdl.optimizers.schedules.schedule import Formula, checked_name, registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class CosineDecay(Formula):
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
         self.alpha = alpha
-        self.name = named("CosineDecay", name)
+        self.name = checked_name("CosineDecay", name)
         self.warmup_target = warmup_target
         self.warmup_steps = whole("CosineDecay", "warmup_steps", warmup_steps)
         self.check(
@@ -106,7 +106,7 @@ class CosineDecayRestarts(Formula):
         self.t_mul = t_mul
         self.m_mul = m_mul
         self.alpha = alpha
-        self.name = named("CosineDecayRestarts", name)
+        self.name = checked_name("CosineDecayRestarts", name)
         self.check(
             "first_decay_steps",
             initial_learning_rate=initial_learning_rate,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import flag, number, several
-from cdl.optimizers.schedules.schedule import Formula, named, registry
+from cdl.optimizers.schedules.schedule import Formula, checked_name, registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class ExponentialDecay(Formula):
         self.decay_steps = decay_steps
         self.decay_rate = decay_rate
         self.staircase = flag("ExponentialDecay", "staircase", staircase)
-        self.name = named("ExponentialDecay", name)
+        self.name = checked_name("ExponentialDecay", name)
         self.check(
             "decay_steps",
             initial_learning_rate=initial_learning_rate,
@@ -84,7 +84,7 @@ class InverseTimeDecay(Formula):
         self.decay_steps = decay_steps
         self.decay_rate = decay_rate
         self.staircase = flag("InverseTimeDecay", "staircase", staircase)
-        self.name = named("InverseTimeDecay", name)
+        self.name = checked_name("InverseTimeDecay", name)
         self.check(
             "decay_steps",
             initial_learning_rate=initial_learning_rate,
@@ -135,7 +135,7 @@ class PolynomialDecay(Formula):
         self.end_learning_rate = end_learning_rate
         self.power = power
         self.cycle = flag("PolynomialDecay", "cycle", cycle)
-        self.name = named("PolynomialDecay", name)
+        self.name = checked_name("PolynomialDecay", name)
         self.check(
             "decay_steps",
             initial_learning_rate=initial_learning_rate,
@@ -193,7 +193,7 @@ class PiecewiseConstantDecay(Formula):
             raise ValueError(f"{owner}: boundaries must rise, got {boundaries}")
         self.boundaries = boundaries
         self.values = values
-        self.name = named("PiecewiseConstantDecay", name)
+        self.name = checked_name("PiecewiseConstantDecay", name)
 
     def rate(self, step: Array) -> Any:
         """The formula."""

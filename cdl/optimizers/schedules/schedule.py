@@ -43,7 +43,7 @@ class LearningRateSchedule(Hinting):
         return cls(**config)
 
 
-def named(owner: str, name: Any) -> str:
+def checked_name(owner: str, name: Any) -> str:
     """A name that is a string without '/', for None that of the class; ValueError for any other."""
     if name is None:  # as Keras 2 wrote it
         return owner

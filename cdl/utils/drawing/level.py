@@ -77,26 +77,26 @@ class _Level:
     def __init__(self, boxes: Sequence[Box], links: Sequence[Link]) -> None:
         self.boxes = boxes
         home: dict[str | None, int] = {key: i for i, box in enumerate(boxes) for key in _keys(box)}
-        own: list[Link] = []
+        placed: list[Link] = []
         within: list[list[Link]] = [[] for _ in boxes]
         self.loops: list[tuple[int, int]] = []  # arrow, box
         for link in links:
             start, end = home.get(link.start), home.get(link.end)
             if start is None or start != end:
-                own.append(link)
+                placed.append(link)
             elif boxes[start].within:
                 within[start].append(link)
             else:
                 self.loops.append((link.arrow, start))
-        pairs = [(home[a], home[b]) for _, a, b in own if a is not None and b is not None]
+        pairs = [(home[a], home[b]) for _, a, b in placed if a is not None and b is not None]
         self.order = forward_order(len(boxes), pairs)
         turn = {box: n for n, box in enumerate(self.order)}
         self.flipped = {
             arrow
-            for arrow, a, b in own
+            for arrow, a, b in placed
             if a is not None and b is not None and turn[home[a]] > turn[home[b]]
         }
-        self.links = [Link(n, b, a) if n in self.flipped else Link(n, a, b) for n, a, b in own]
+        self.links = [Link(n, b, a) if n in self.flipped else Link(n, a, b) for n, a, b in placed]
         self.ends = [(home.get(a), home.get(b)) for _, a, b in self.links]
         for (arrow, a, b), (upper, lower) in zip(self.links, self.ends, strict=True):
             if upper is not None and boxes[upper].within:

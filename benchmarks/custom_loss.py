@@ -1,6 +1,6 @@
 """A training step with a loss of one's own: in NumPy, in cdl.ops, and one that cannot be traced.
 
-    python -m benchmarks.own_loss [--cases mnist seed] [--rounds 40] [--keep]
+    python -m benchmarks.custom_loss [--cases mnist seed] [--rounds 40] [--keep]
 
 The loss is the crossentropy of one-hot targets, on one thread; the four ways to write it take turns
 of an epoch. A loss in NumPy is traced and compiled like one in `cdl.ops`; one that asks for arrays
@@ -72,7 +72,7 @@ def measure(options: argparse.Namespace) -> list[dict]:
     for case in cases.find(options.cases):
         words = ["--inside", case.name, "--rounds", str(options.rounds)]
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.own_loss", *words],
+            [sys.executable, "-m", "benchmarks.custom_loss", *words],
             env=machine.environment(1),
             cwd=machine.ROOT,
             stdout=subprocess.PIPE,
@@ -105,7 +105,7 @@ def tables(found: list[dict]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.own_loss", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.custom_loss", description=__doc__)
     command.add_options(parser, rounds=40, threads=False)
     parser.add_argument("--cases", nargs="+", default=["mnist", "seed"], metavar="CASE")
     parser.add_argument("--inside", metavar="CASE", help=argparse.SUPPRESS)
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.inside:
         print(json.dumps(inside(options.inside, options.rounds)))
     else:
-        command.run("own_loss", lambda: measure(options), tables, options)
+        command.run("custom_loss", lambda: measure(options), tables, options)
 
 
 if __name__ == "__main__":

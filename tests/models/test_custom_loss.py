@@ -98,7 +98,7 @@ def test_what_cannot_be_compiled_is_refused():
 
     model = Bad()
     model.compile("adam")
-    with pytest.raises(TypeError, match=r"test_own_loss.py:\d+: numpy.spacing of a symbolic"):
+    with pytest.raises(TypeError, match=r"test_custom_loss.py:\d+: numpy.spacing of a symbolic"):
         model.fit(X, Y, verbose=0)
     x = Input((4,))
     Model(x, layers.Dense(1)(x))

@@ -88,7 +88,7 @@ def test_frozen_weights_have_no_penalty():
 def test_a_constraint_of_a_users_own_is_the_compiled_one(own):
     one, seen = fitted(kernel_constraint=constraints.MaxNorm(0.5))
     other, also = fitted(kernel_constraint=own)
-    assert other._last_engine.in_python == isinstance(own, ColumnsInPython)
+    assert other._last_train_function.in_python == isinstance(own, ColumnsInPython)
     np.testing.assert_allclose(also, seen, rtol=1e-6)
     np.testing.assert_allclose(one.get_weights()[0], other.get_weights()[0], rtol=1e-5, atol=1e-7)
 
