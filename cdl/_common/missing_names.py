@@ -130,7 +130,6 @@ REASONS = {
         "ops.stop_gradient, grad and value_and_grad",
     ),
     r"ops\.rearrange": ("", "ops.reshape and ops.transpose"),
-    r"ops\.image\.(?!resize$).*": ("", _PILLOW),
 }
 
 # The same for names that Keras does not have either, but TensorFlow and PyTorch do.

@@ -1,4 +1,4 @@
-"""Images of other sizes: each place of the result is a weighted mean of places around it."""
+"""Images of other sizes and places: each place of the result is a mean of places around it."""
 
 from __future__ import annotations
 
@@ -93,3 +93,35 @@ def resize(program: Program, image: Value, sizes: Sequence[int], kind: str) -> V
         if image.shape[axis] != new:
             image = weigh(program, image, axis, weights(kind, image.shape[axis], new))
     return image
+
+
+# What stands beyond the ends of an axis, in the core's order.
+FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
+
+
+def resample(
+    program: Program,
+    image: Value,
+    at: Value,
+    sizes: Sequence[int],
+    *,
+    linear: bool,
+    fill: str = "constant",
+    value: float = 0.0,
+) -> Value:
+    """An image, (axes..., columns), at other places.
+
+    Args:
+        program: where the instruction goes.
+        image: of one to three axes beside the columns.
+        at: where each new place lies, (axes, new places).
+        sizes: of the axes of the result.
+        linear: whether places are weighed by how near they are; else the nearest counts.
+        fill: one of `FILLS`.
+        value: what stands there with "constant".
+    """
+    shape = (*sizes, image.shape[-1])
+    kind = float(FILLS.index(fill))
+    return program.emit(
+        "resample", (image, at), shape, linear=float(linear), fill=kind, value=float(value)
+    )

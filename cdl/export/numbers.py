@@ -44,6 +44,7 @@ REASONS = {
     "host": "it is Python code (a Lambda, or an activation of one's own)",
     "batch_reduce": "it mixes the samples of a batch",
     "draw": "it draws random numbers",
+    "resample": "it takes places of an image from between others",
 }
 
 

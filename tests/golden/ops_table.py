@@ -4,39 +4,11 @@ An array in `Samples` has the samples along its first axis: traced, it is symbol
 same for all samples.
 """
 
-from __future__ import annotations
-
-import functools
-from typing import Any, NamedTuple
-
+import image_calls  # noqa: F401 - enters calls of its own
 import numpy as np
 from nets import bits, classes, numbers, one_hot, shares
+from ops_calls import FIRST, N, Samples, add, c
 
-
-class Samples:
-    """An array with a row for each sample."""
-
-    def __init__(self, array: Any) -> None:
-        self.array = array
-
-
-class Call(NamedTuple):
-    """The arguments of a call."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-
-def named(module: Any, name: str) -> Any:
-    """A function of `ops`, or of a module within, by its name: "image.resize"."""
-    return functools.reduce(getattr, name.split("."), module)
-
-
-def c(*args: Any, **kwargs: Any) -> Call:
-    return Call(args, kwargs)
-
-
-N = 6
 X, Y = Samples(numbers(N, 4)), Samples(numbers(N, 4, seed=1))
 T, T2 = Samples(numbers(N, 3, 4, seed=197)), Samples(numbers(N, 3, 4, seed=3))
 Q = Samples(numbers(N, 4, 5, seed=4))
@@ -92,14 +64,6 @@ _BINARY = (
 _REDUCTIONS = (
     "sum mean max min amax amin prod var std any all count_nonzero ptp median logsumexp average"
 )
-CALLS: dict[str, list[Call]] = {}
-
-
-def add(name: str, *calls: Call) -> None:
-    """Enter calls of a function."""
-    CALLS.setdefault(name, []).extend(calls)
-
-
 for _x, _names in _UNARY:
     for _name in _names.split():
         add(_name, c(_x))
@@ -368,7 +332,6 @@ add("psnr", c(W, W + 0.1, 2.0))
 # Images: of one, two and three axes.
 STEPS, BLOCK = Samples(numbers(N, 7, 4, seed=30)), Samples(numbers(N, 3, 4, 3, 2, seed=31))
 PLANE = Samples(numbers(N, 5, 6, 4, seed=32))
-FIRST = {"data_format": "channels_first"}
 add(
     "conv",
     c(STEPS, numbers(3, 4, 5, seed=33)),
@@ -424,24 +387,4 @@ add(
     "space_to_depth",
     c(Samples(numbers(N, 4, 6, 2)), 2),
     c(Samples(numbers(N, 2, 6, 3)), 3, **FIRST),
-)
-
-PICTURES = Samples(shares(N, 5, 7, 3, seed=60))
-BYTES = Samples((PICTURES.array * 255).astype("uint8"))
-ONE = PICTURES.array[0]
-add(
-    "image.resize",
-    c(PICTURES, (3, 4)),
-    c(PICTURES, (8, 4), "nearest"),
-    c(PICTURES, (8, 5), interpolation="bicubic"),
-    c(PICTURES, (3, 9), "lanczos3", True),
-    c(PICTURES, (4, 4), "lanczos5", antialias=True),
-    c(PICTURES, (3, 4), antialias=True, crop_to_aspect_ratio=True),
-    c(PICTURES, (2, 6), pad_to_aspect_ratio=True, fill_value=2.0),
-    c(PICTURES, (6, 2), "nearest", pad_to_aspect_ratio=True),
-    c(PICTURES, (3, 4), **FIRST),
-    c(PICTURES, (4, 6), crop_to_aspect_ratio=True, **FIRST),
-    c(BYTES, (3, 4)),
-    c(BYTES, (8, 9), "bicubic"),
-    c(ONE, (3, 4)),
 )

@@ -200,6 +200,69 @@ def pool_backward(o, i):
         dx[at] += (part * gradient[:, None]).reshape(window.shape)
 
 
+FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
+
+
+def place(k, n, fill):
+    """The place that stands for one along an axis of n, or None."""
+    turned = {"wrap": n, "mirror": max(2 * n - 2, 1), "reflect": 2 * n}
+    if 0 <= k < n or fill == "constant":
+        return k if 0 <= k < n else None
+    if fill == "nearest":
+        return 0 if k < 0 else n - 1
+    k %= turned[fill]
+    return k if k < n else turned[fill] - k - (fill == "reflect")
+
+
+def resampled(o, i):
+    """Of each place of the result: sample, place, parts of the image and what they count.
+
+    A part is an index of the image or None, its weight, and that weight's slope by each coordinate.
+    """
+    x, at = (o.values[v] for v in i.inputs)
+    fill, sizes = FILLS[int(i.attributes["fill"])], x.shape[1:-1]
+    linear = i.attributes["linear"] != 0
+    for n, p in np.ndindex(len(at), at.shape[2]):
+        c = at[n, :, p]
+        below = np.floor(c) if linear else np.trunc(c + np.copysign(0.5, c))
+        parts = []
+        for corner in np.ndindex(*(1 + linear,) * len(sizes)):
+            near = [
+                c[d] - below[d] if side else 1 - c[d] + below[d] for d, side in enumerate(corner)
+            ]
+            near = near if linear else [1.0] * len(sizes)
+            slopes = [
+                (1 if side else -1) * np.prod(near[:d] + near[d + 1 :]) * linear
+                for d, side in enumerate(corner)
+            ]
+            places = [
+                place(int(k) + s, m, fill) for k, s, m in zip(below, corner, sizes, strict=True)
+            ]
+            index = None if None in places else (n, *places)
+            parts.append((index, np.prod(near), slopes))
+        yield n, p, parts
+
+
+def resample_forward(o, i):
+    x, (out,) = o.values[i.inputs[0]], i.outputs
+    y = np.zeros((len(x), i.inputs[1].shape[1], x.shape[-1]))
+    for n, p, parts in resampled(o, i):
+        for index, weight, _ in parts:
+            y[n, p] += weight * (i.attributes["value"] if index is None else x[index])
+    o.values[out] = y.reshape(-1, *out.shape)
+
+
+def resample_backward(o, i):
+    x, (dx, dat) = o.values[i.inputs[0]], (o.value_gradients[v] for v in i.inputs)
+    dy = o.value_gradients[i.outputs[0]].reshape(len(x), -1, x.shape[-1])
+    for n, p, parts in resampled(o, i):
+        for index, weight, slopes in parts:
+            if index is not None:
+                dx[index] += weight * dy[n, p]
+            seen = i.attributes["value"] if index is None else x[index]
+            dat[n, :, p] += np.array(slopes) * (seen * dy[n, p]).sum()
+
+
 def as_batch(formula):
     """The formula, also of values that all samples share: they are a batch of one."""
 
@@ -223,10 +286,12 @@ FORWARD = {
     "conv_transpose": as_batch(conv_transpose_forward),
     "depthwise_conv": as_batch(depthwise_conv_forward),
     "pool": as_batch(pool_forward),
+    "resample": as_batch(resample_forward),
 }
 BACKWARD = {
     "conv": as_batch(conv_backward),
     "conv_transpose": as_batch(conv_transpose_backward),
     "depthwise_conv": as_batch(depthwise_conv_backward),
     "pool": as_batch(pool_backward),
+    "resample": as_batch(resample_backward),
 }

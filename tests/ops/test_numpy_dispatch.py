@@ -5,7 +5,8 @@ import warnings
 
 import numpy as np
 import pytest
-from ops_table import CALLS, K, P, Q, T, W, X, Y
+from ops_calls import CALLS
+from ops_table import K, P, Q, T, W, X, Y
 from traced import of_samples, run, traced
 
 import cdl

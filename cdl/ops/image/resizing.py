@@ -127,3 +127,69 @@ def as_before(new: Any, before: Any) -> Any:
         return new
     limits = np.iinfo(dtype)
     return cast(clip(round_to_even(new), limits.min, limits.max), dtype.name)
+
+
+# --- scaled and moved ---
+
+_METHODS = {
+    **{name: "bilinear" for name in ("linear", "bilinear", "trilinear")},
+    **{name: "bicubic" for name in ("cubic", "bicubic", "tricubic")},
+    "lanczos3": "lanczos3",
+    "lanczos5": "lanczos5",
+}
+
+
+def _whole_shape(images: Any, output_shape: Any, scale: Any, translation: Any, *_: Any) -> str:
+    """Why it cannot be traced; "" if it can."""
+    if any(hasattr(each, "rows_per_sample") for each in (scale, translation)):
+        return "its scale and translation must be known: use cdl.ops.image.affine_transform"
+    return ""
+
+
+@operation(untraced=_whole_shape)
+def scale_and_translate(
+    images: Any,
+    output_shape: Any,
+    scale: Any,
+    translation: Any,
+    spatial_dims: Any,
+    method: str,
+    antialias: bool = True,
+) -> Any:
+    """An array made larger or smaller along some axes, and moved.
+
+    Place x comes to ``x * scale + translation``; what comes from beyond the ends is 0.
+
+    Args:
+        images: an array of any shape.
+        output_shape: of the result.
+        scale: how much larger, a number for each of `spatial_dims`.
+        translation: how far it is moved along each of them.
+        spatial_dims: the axes.
+        method: "linear", "cubic" (also "bilinear", "trilinear", "bicubic", "tricubic"), "lanczos3"
+            or "lanczos5".
+        antialias: whether shrinking weighs all that a new place covers.
+
+    Raises:
+        ValueError: another method, or numbers that are not one for each axis.
+    """
+    name = "scale_and_translate"
+    kind = _METHODS[one_of(name, "method", method, tuple(_METHODS))]
+    axes = [int(axis) % len(images.shape) for axis in spatial_dims]
+    scales, moves = (np.asarray(each, np.float64).ravel() for each in (scale, translation))
+    if not len(axes) == len(scales) == len(moves):
+        raise ValueError(
+            f"{name}: scale and translation must have a number for each of spatial_dims, got "
+            f"{len(scales)} and {len(moves)} for {len(axes)}"
+        )
+    sizes = tuple(output_shape)
+    if len(sizes) != len(images.shape):
+        raise ValueError(
+            f"{name}: output_shape must have a size for each axis of images, got {sizes} for shape "
+            f"{tuple(images.shape)}"
+        )
+    for axis, by, move in zip(axes, scales.tolist(), moves.tolist(), strict=True):
+        n, new = int(images.shape[axis]), int(sizes[axis])
+        factor = resizing.weights(kind, n, new, bool(antialias), by, move)
+        images = _sums_along(images, axis, factor)
+    return images

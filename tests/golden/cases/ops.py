@@ -1,7 +1,8 @@
 """Functions of `ops` on arrays: the table of calls, and what Keras gives for them."""
 
 import numpy as np
-from ops_table import CALLS, N, Samples, named
+import ops_table  # noqa: F401 - enters the calls
+from ops_calls import CALLS, N, Samples, named
 from registry import add, config_of
 
 
@@ -46,6 +47,7 @@ for _name, _calls in CALLS.items():
 WITHOUT = {
     *("erfinv", "nanmedian", "prod", "median", "cumsum", "nanprod", "nanargmax", "nanargmin"),
     *("nancumsum", "nancumprod", "slice", "convert_to_tensor", "layer_normalization", "isclose"),
+    *("image.extract_patches", "image.extract_patches_3d"),
 }
 
 
