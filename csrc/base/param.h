@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/memory.h"
 #include "base/status.h"
@@ -22,6 +23,7 @@ struct cdl_param {
     size_t rows, cols;
     bool matrix;
     float *w;
+    uint64_t changes; /* counts whatever may have changed w: writes, and runs in which it learns */
 };
 
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out);

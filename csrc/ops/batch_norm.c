@@ -118,7 +118,8 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
 }
 
 /* Before a run that may use the moving statistics: their map is made once, by one thread. */
-static void prepare(const struct cdl_node *node, bool training) {
+static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
+    (void)kernels;
     if (training && node->attribute[FROZEN] == 0.0f) return;
     set_map(node, node->param[MEAN]->w, node->param[VARIANCE]->w);
 }

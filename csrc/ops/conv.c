@@ -40,6 +40,16 @@ static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels)
     cdl_fill_windowing(node, false);
 }
 
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    (void)rows;
+    return cdl_convolution_scratch_floats(node, groups_of(node));
+}
+
+static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
+    (void)training;
+    cdl_convolution_prepare(node, kernels, groups_of(node));
+}
+
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     (void)rows;
     return cdl_convolution_floats(node, groups_of(node), false, training);
@@ -84,6 +94,8 @@ const struct cdl_op cdl_op_conv = {
     .check = check,
     .code_bytes = code_bytes,
     .fill = fill,
+    .scratch_floats = scratch_floats,
+    .prepare = prepare,
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,

@@ -33,8 +33,8 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void prepare(const struct cdl_node *node, bool training) {
-    (void)training;
+static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
+    (void)kernels, (void)training;
     const bool invert = node->attribute[INVERT] != 0.0f;
     for (size_t j = 0; j < node->in[0]->width; j++) {
         const float mean = node->param[MEAN]->w[j], root = sqrtf(node->param[VARIANCE]->w[j]);

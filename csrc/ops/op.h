@@ -112,8 +112,9 @@ struct cdl_op {
     size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which fill() writes */
     /* Once, when the program is built and linked: what stays in code or outputs for good. */
     void (*fill)(const struct cdl_node *node, const struct cdl_kernels *kernels);
-    void (*prepare)(const struct cdl_node *node, bool training); /* once a run, by one thread */
-    double (*flops)(const struct cdl_node *node);                /* of one sample, forward */
+    /* Once a run, by one thread. */
+    void (*prepare)(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training);
+    double (*flops)(const struct cdl_node *node); /* of one sample, forward */
     /* That its functions need, a thread; in training update() has CDL_THREAD_SCRATCH anyway. */
     size_t (*thread_floats)(const struct cdl_node *node, size_t rows, bool training);
     void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -1,6 +1,8 @@
 /* windows.c - windows as instructions state them. */
 #include "ops/windows.h"
 
+#include "products/winograd.h"
+
 #include "products/grid.h"
 
 /* Places and numbers that are multiplied stay far from 2^63. */
@@ -120,6 +122,26 @@ struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
                                     .w = node->param[KERNEL]};
 }
 
+/* A kernel that learns has other weights in each step. */
+size_t cdl_convolution_scratch_floats(const struct cdl_node *node, size_t groups) {
+    if (node->trained[KERNEL]) return 0;
+    const struct cdl_window window = window_of(node, false);
+    const struct cdl_convolution job =
+        cdl_convolution_of(node, &window, groups, false, NULL, NULL, 0);
+    return cdl_winograd_weights_floats(&job);
+}
+
+void cdl_convolution_prepare(const struct cdl_node *node, const struct cdl_kernels *kernels,
+                             size_t groups) {
+    struct cdl_windowing *code = node->code;
+    const uint64_t changes = node->param[KERNEL]->changes;
+    if (code->made_of == changes || !cdl_convolution_scratch_floats(node, groups)) return;
+    const struct cdl_convolution job =
+        cdl_convolution_of(node, &code->window, groups, false, NULL, NULL, 0);
+    cdl_winograd_weights(&job, kernels, node->scratch);
+    code->made_of = changes;
+}
+
 size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back,
                               bool training) {
     const struct cdl_window window = window_of(node, back);
@@ -152,6 +174,7 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
                                                     pass->forward ? out->data : out->grad, first);
     job.spans = pass->image ? &code->to_image : &code->to_map;
     job.band = band;
+    if (code->made_of == node->param[KERNEL]->changes) job.winograd_weights = node->scratch;
     (pass->image ? cdl_convolve_back : cdl_convolve)(&job, pass->ctx, last - first, b ? b->w : NULL,
                                                      &epilogue, pass->ctx->scratch);
 }

@@ -35,9 +35,11 @@ const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window 
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node);
 struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size_t first);
 
-/* The window and its spans in both directions: a node's code. */
+/* The window and its spans in both directions: a node's code. And of which state of its kernel
+ * (cdl_param.changes) its scratch holds Winograd's weights; 0: of none. */
 struct cdl_windowing {
     struct cdl_window window;
+    uint64_t made_of;
     struct cdl_spans to_map, to_image;
     struct cdl_span spans[];
 };
@@ -52,6 +54,9 @@ void cdl_fill_windowing(const struct cdl_node *node, bool back);
 struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
                                           const struct cdl_window *window, size_t groups, bool back,
                                           const float *in, const float *out, size_t first);
+size_t cdl_convolution_scratch_floats(const struct cdl_node *node, size_t groups);
+void cdl_convolution_prepare(const struct cdl_node *node, const struct cdl_kernels *kernels,
+                             size_t groups);
 size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back, bool training);
 void cdl_convolution_forward(const struct cdl_node *node, const struct cdl_context *ctx,
                              size_t groups, bool back, size_t first, size_t last);

@@ -23,6 +23,8 @@ struct cdl_convolution {
     size_t groups;
     const struct cdl_param *w;
     const struct cdl_band *band; /* of what is written; NULL: all of it */
+    const float
+        *winograd_weights; /* as cdl_winograd_weights writes them; NULL: made in each call */
 };
 
 /* Into how many bands of how many numbers each what is written of a sample may be cut, or 1. */

@@ -182,12 +182,27 @@ size_t cdl_winograd_floats(const struct cdl_convolution *job, bool back) {
     return weights_floats(read) + lines + (back ? 9 * TRANSPOSED * CDL_PANEL : 0);
 }
 
+size_t cdl_winograd_weights_floats(const struct cdl_convolution *job) {
+    return cdl_winograds(job, false) ? ELEMENTS * job->image.columns * cdl_padded(job->map.columns)
+                                     : 0;
+}
+
+void cdl_winograd_weights(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
+                          float *to) {
+    const size_t read = job->image.columns, panel = panel_of(read), all = job->map.columns;
+    for (size_t at = 0; at < all; at += panel) {
+        const size_t live = least(all - at, panel), width = cdl_round_up(live, CDL_LINE);
+        change_weights(job, false, kernels, at, live, width, NULL, to + ELEMENTS * read * at);
+    }
+}
+
 void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cdl_context *ctx,
                   size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
                   float *scratch) {
     const struct cdl_axis *axis = conv->window->axis;
     const size_t read = read_by(conv, back), panel = panel_of(read);
-    float init[CDL_PANEL], *weights = scratch;
+    const float *made = back ? NULL : conv->winograd_weights;
+    float init[CDL_PANEL];
     struct job job = {.ctx = ctx,
                       .from = back ? &conv->map : &conv->image,
                       .to = back ? &conv->image : &conv->map,
@@ -195,7 +210,6 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
                       .init = init,
                       .cuts =
                           epilogue->activation == CDL_ACTIVATION_plain_relu && !epilogue->gradient,
-                      .weights = weights,
                       .ld = cdl_stride(read),
                       .together = blocks_of(read)};
     for (int d = 0; d < 2; d++) {
@@ -208,14 +222,16 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
         job.first = conv->band->first;
         job.places[0] = conv->band->end;
     }
-    job.numbers = weights + weights_floats(read);
+    job.numbers = scratch + weights_floats(read);
     job.products = job.numbers + ELEMENTS * job.together * job.ld;
     float *transposed = job.products + ELEMENTS * job.together * CDL_PANEL;
     const size_t blocks = samples * axis[0].image * blocks_along(&job, 0) * blocks_along(&job, 1);
     for (size_t live; job.at < job.to->columns; job.at += live) {
         live = least(job.to->columns - job.at, panel);
         job.width = cdl_round_up(live, CDL_LINE);
-        change_weights(conv, back, ctx->kernels, job.at, live, job.width, transposed, weights);
+        job.weights = made ? made + ELEMENTS * read * job.at : scratch;
+        if (!made)
+            change_weights(conv, back, ctx->kernels, job.at, live, job.width, transposed, scratch);
         memset(init, 0, sizeof init);
         if (bias) memcpy(init, bias + job.at, live * sizeof(float));
         double work = 0.0;

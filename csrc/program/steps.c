@@ -47,9 +47,21 @@ void cdl_prepare(const struct cdl_program *program, bool training) {
     for (int i = 0; i < program->n_faults; i++) cdl_fault_clear(&program->faults[i]);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->op->prepare) node->op->prepare(node, training);
+        if (node->op->prepare) node->op->prepare(node, program->kernels, training);
     }
     if (program->after) cdl_prepare(program->after, false);
+}
+
+void cdl_count_changes(const struct cdl_program *program) {
+    for (int i = 0; i < program->n_trained; i++) program->trained[i].param->changes++;
+    if (!program->settles) return;
+    for (int i = 0; i < program->n_nodes; i++) {
+        for (int k = 0; k < CDL_MAX_PARAMS; k++) {
+            struct cdl_param *param = program->nodes[i].param[k];
+            if (param) param->changes++;
+        }
+    }
+    if (program->after) cdl_count_changes(program->after);
 }
 
 struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,

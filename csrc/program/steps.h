@@ -35,6 +35,9 @@ static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads
 /* Once a run, by one thread, before the region. */
 void cdl_prepare(const struct cdl_program *program, bool training);
 
+/* Weights that a run changes have changed, or are about to: what was made of one is made anew. */
+void cdl_count_changes(const struct cdl_program *program);
+
 /* What a thread's ops see of the batch at which a pass stands; `threads` is how many there are. */
 struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,
                                   bool training, int thread, int threads);
