@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
@@ -15,13 +16,13 @@ from cdl.config import standardize_dtype
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def real(x: Any) -> Array:
+def real(x: ArrayLike) -> Array:
     """An array of floating-point numbers: whole ones become float32."""
     array = np.asarray(x)
     return array if array.dtype.kind in "fc" else array.astype(np.float32)
 
 
-def as_dtype(x: Any, dtype: Any) -> Array:
+def as_dtype(x: ArrayLike, dtype: Any) -> Array:
     """An array of a dtype; None leaves it."""
     array = np.asarray(x)
     return array if dtype is None else array.astype(standardize_dtype(dtype))
@@ -53,7 +54,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def count_arg(function: str, argument: str, n: Any, most: int | None = None) -> int:
+def count_arg(function: str, argument: str, n: ArrayLike, most: int | None = None) -> int:
     """A count from 0 to `most`, as an int.
 
     Raises:

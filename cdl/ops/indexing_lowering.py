@@ -6,6 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir import emit
 from cdl._ir.emit import permute
@@ -44,7 +45,9 @@ def gathered(program: Program, x: Any, indices: LoweredTensor, axis: int, label:
     return permute(program, y, order)
 
 
-def taken_along(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: int) -> Value:
+def taken_along(
+    program: Program, spec: KerasTensor, x: Any, indices: ArrayLike, axis: int
+) -> Value:
     """Of each line of x along an axis what stands at the places of its own."""
     at = axis % len(spec.shape)
     whole = list(spec.shape)
@@ -96,7 +99,7 @@ def _without(program: Program, value: Value, axis: int, n: int) -> Value:
     return emit.reshape(program, value, value.shape[:axis] + value.shape[axis + 1 :])
 
 
-def cumulated(program: Program, spec: KerasTensor, x: Any, axis: Any, kind: str) -> Value:
+def cumulated(program: Program, spec: KerasTensor, x: ArrayLike, axis: Any, kind: str) -> Value:
     """The sums or products ("sum" or "prod") of all numbers up to each one along an axis."""
     value = value_of(program, x)
     if axis is None:

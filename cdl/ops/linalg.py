@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.public_names import publish
 from cdl._tracing.operation import Saved, operation
@@ -75,7 +77,9 @@ def _of_spectrum(x: Any, order: Any, axis: Any, keepdims: bool) -> str:
 
 
 @operation(untraced=_of_spectrum)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def norm(
+    x: ArrayLike, ord: Any = None, axis: int | Sequence[int] | None = None, keepdims: bool = False
+) -> Any:
     """The norm of vectors or of matrices.
 
     Args:
@@ -113,7 +117,7 @@ def _square(name: str, x: Any) -> Any:
 
 
 @operation(untraced=_MATRICES)
-def cholesky(x: Any, upper: bool = False) -> Any:
+def cholesky(x: ArrayLike, upper: bool = False) -> Any:
     """The triangular matrix l with l l^T = x, of a positive definite x.
 
     Args:
@@ -125,7 +129,7 @@ def cholesky(x: Any, upper: bool = False) -> Any:
 
 
 @operation(untraced=_MATRICES)
-def cholesky_inverse(x: Any, upper: bool = False) -> Any:
+def cholesky_inverse(x: ArrayLike, upper: bool = False) -> Any:
     """The inverse of the matrix of which x is the `cholesky` factor."""
     whole = _square("cholesky_inverse", x)
     factor = np.swapaxes(np.triu(whole), -1, -2) if upper else np.tril(whole)
@@ -133,43 +137,43 @@ def cholesky_inverse(x: Any, upper: bool = False) -> Any:
 
 
 @operation(untraced=_MATRICES)
-def det(x: Any) -> Any:
+def det(x: ArrayLike) -> Any:
     """The determinants of square matrices."""
     return np.linalg.det(_square("det", x))
 
 
 @operation(untraced=_MATRICES)
-def slogdet(x: Any) -> Any:
+def slogdet(x: ArrayLike) -> Any:
     """The signs of the determinants, and the logarithms of their sizes."""
     return tuple(np.linalg.slogdet(_square("slogdet", x)))
 
 
 @operation(untraced=_MATRICES)
-def logdet(x: Any) -> Any:
+def logdet(x: ArrayLike) -> Any:
     """The logarithms of the determinants of positive definite matrices."""
     return np.linalg.slogdet(_square("logdet", x))[1]
 
 
 @operation(untraced=_MATRICES)
-def inv(x: Any) -> Any:
+def inv(x: ArrayLike) -> Any:
     """The inverses of square matrices."""
     return np.linalg.inv(_square("inv", x))
 
 
 @operation(untraced=_MATRICES)
-def pinv(x: Any, rcond: Any = None) -> Any:
+def pinv(x: ArrayLike, rcond: Any = None) -> Any:
     """The pseudo-inverses of matrices; singular values up to `rcond` of the largest count as 0."""
     return np.linalg.pinv(real(x)) if rcond is None else np.linalg.pinv(real(x), rcond)
 
 
 @operation(untraced=_MATRICES)
-def matrix_rank(x: Any, tol: Any = None) -> Any:
+def matrix_rank(x: ArrayLike, tol: Any = None) -> Any:
     """How many singular values are above `tol`."""
     return np.linalg.matrix_rank(real(x), tol)
 
 
 @operation(untraced=_MATRICES)
-def solve(a: Any, b: Any) -> Any:
+def solve(a: Any, b: ArrayLike) -> Any:
     """The x with a x = b.
 
     Args:
@@ -183,14 +187,14 @@ def solve(a: Any, b: Any) -> Any:
 
 
 @operation(untraced=_MATRICES)
-def solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
+def solve_triangular(a: ArrayLike, b: ArrayLike, lower: bool = False) -> Any:
     """As `solve`, of the upper or lower triangle of a."""
     a = _square("solve_triangular", a)
     return solve(np.tril(a) if lower else np.triu(a), b)
 
 
 @operation(untraced=_MATRICES)
-def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
+def lstsq(a: ArrayLike, b: ArrayLike, rcond: Any = None) -> Any:
     """The x for which a x is nearest to b, the smallest of them.
 
     Args:
@@ -202,7 +206,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
 
 @operation(untraced=_MATRICES)
-def qr(x: Any, mode: Any = "reduced") -> Any:
+def qr(x: ArrayLike, mode: Any = "reduced") -> Any:
     """Matrices as q r, q orthogonal and r triangular.
 
     Args:
@@ -215,7 +219,7 @@ def qr(x: Any, mode: Any = "reduced") -> Any:
 
 
 @operation(untraced=_MATRICES, saved=Saved("SVD"))
-def svd(x: Any, full_matrices: Any = True, compute_uv: Any = True) -> Any:
+def svd(x: ArrayLike, full_matrices: Any = True, compute_uv: Any = True) -> Any:
     """Matrices as u diag(s) v, with the singular values s.
 
     Args:
@@ -228,20 +232,20 @@ def svd(x: Any, full_matrices: Any = True, compute_uv: Any = True) -> Any:
 
 
 @operation(untraced=_MATRICES)
-def eigh(x: Any) -> Any:
+def eigh(x: ArrayLike) -> Any:
     """The eigenvalues, from the smallest on, and eigenvectors of symmetric matrices."""
     return tuple(np.linalg.eigh(_square("eigh", x)))
 
 
 @operation(untraced=_MATRICES)
-def eig(x: Any) -> Any:
+def eig(x: ArrayLike) -> Any:
     """The eigenvalues and eigenvectors of square matrices, as complex numbers."""
     values, vectors = np.linalg.eig(_square("eig", x))
     return values.astype(np.complex64), vectors.astype(np.complex64)
 
 
 @operation(untraced=_MATRICES)
-def lu_factor(x: Any) -> Any:
+def lu_factor(x: ArrayLike) -> Any:
     """The triangular factors of a square matrix in one, and which row each one was swapped with."""
     lu = _square("lu_factor", x).astype(np.float64)
     n = lu.shape[-1]

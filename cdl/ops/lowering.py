@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir import emit as ir_emit
 from cdl._ir.elementwise import Expression, apply, argument, constant
@@ -106,7 +107,7 @@ def _expression(found: Any) -> Expression:
 # --- shapes ---
 
 
-def as_shape(program: Program, spec: KerasTensor, x: Any, *_: Any) -> Value:
+def as_shape(program: Program, spec: KerasTensor, x: ArrayLike, *_: Any) -> Value:
     """The lowering of what keeps the numbers in their order."""
     return ir_emit.reshape(program, value_of(program, x), spec.sample_shape)
 

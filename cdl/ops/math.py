@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import apply
 from cdl._tracing.lowered_tensor import LoweredTensor
@@ -25,13 +27,13 @@ from cdl.ops.numpy.shapes import expand_dims, squeeze
 
 
 @operation(elementwise("erf"))
-def erf(x: Any) -> Any:
+def erf(x: ArrayLike) -> Any:
     """The error function: 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     return _erf(real(x))
 
 
 @operation(elementwise(lambda x: 1.0 - apply("erf", x)))
-def erfc(x: Any) -> Any:
+def erfc(x: ArrayLike) -> Any:
     """1 - erf(x)."""
     x = real(x)
     return np.vectorize(math.erfc, otypes=[x.dtype])(x)
@@ -42,7 +44,7 @@ def _erf(x: Any) -> Any:
 
 
 @operation(untraced="it has no instruction: work on arrays")
-def erfinv(x: Any) -> Any:
+def erfinv(x: ArrayLike) -> Any:
     """The number whose error function is x; infinite at -1 and 1, NaN beyond."""
     x = real(x).astype(np.float64)
     guess = _first_inverse(x)
@@ -63,7 +65,7 @@ def _first_inverse(x: Any) -> Any:
 
 
 @operation(elementwise("rsqrt"))
-def rsqrt(x: Any) -> Any:
+def rsqrt(x: ArrayLike) -> Any:
     """1 / sqrt(x)."""
     return np.reciprocal(np.sqrt(real(x)))
 
@@ -77,7 +79,7 @@ def _top(x: Any, axis: Any) -> Any:
 
 
 @operation()
-def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def logsumexp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over axes, without exponentials that are too large.
 
     Args:
@@ -110,7 +112,7 @@ def _counted(x: Any, k: Any, sorted: bool) -> tuple[Any, ...]:
 
 
 @operation(_top_k, untraced=lambda x, k, sorted: samples_apart(x, -1), prepare=_counted)
-def top_k(x: Any, k: int, sorted: bool = True) -> Any:
+def top_k(x: ArrayLike, k: int, sorted: bool = True) -> Any:
     """The k largest numbers of each line, along the last axis, and their places.
 
     Args:
@@ -125,7 +127,7 @@ def top_k(x: Any, k: int, sorted: bool = True) -> Any:
 
 
 @operation()
-def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
+def in_top_k(targets: ArrayLike, predictions: ArrayLike, k: int) -> Any:
     """Whether the prediction for the right class is one of the k largest.
 
     Args:
@@ -164,7 +166,9 @@ _ROWS_ONLY = "its segments would mix samples: use cdl.ops.matmul with cdl.ops.on
 
 
 @operation(untraced=_ROWS_ONLY)
-def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+def segment_sum(
+    data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
+) -> Any:
     """The sums of the rows of each segment.
 
     Args:
@@ -178,26 +182,30 @@ def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: b
 
 @operation(untraced=_ROWS_ONLY)
 def segment_prod(
-    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+    data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
     """The products of the rows of each segment; arguments as of `segment_sum`."""
     return _segments("segment_prod", np.multiply, lambda _: 1, data, segment_ids, num_segments)
 
 
 @operation(untraced=_ROWS_ONLY)
-def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+def segment_max(
+    data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
+) -> Any:
     """The largest of the rows of each segment, minus infinity if it has none."""
     return _segments("segment_max", np.maximum, _lowest, data, segment_ids, num_segments)
 
 
 @operation(untraced=_ROWS_ONLY)
-def segment_min(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+def segment_min(
+    data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
+) -> Any:
     """The smallest of the rows of each segment, infinity if it has none."""
     return _segments("segment_min", np.minimum, _highest, data, segment_ids, num_segments)
 
 
 @operation(saved=Saved("CDist"))
-def cdist(x: Any, y: Any) -> Any:
+def cdist(x: ArrayLike, y: ArrayLike) -> Any:
     """The Euclidean distances of all rows of x from all rows of y.
 
     Args:
@@ -209,7 +217,7 @@ def cdist(x: Any, y: Any) -> Any:
 
 
 @operation(untraced="work on arrays")
-def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Any:
+def extract_sequences(x: ArrayLike, sequence_length: int, sequence_stride: int) -> Any:
     """Windows of the last axis, as rows.
 
     Args:

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._ir import emit
 from cdl._ir.elementwise import Expression, apply
@@ -20,8 +22,12 @@ from cdl.ops.lowering import mapped
 from cdl.ops.numpy.shapes import expand_dims
 from cdl.ops.numpy.sorting import argmax
 
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
 
-def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> LoweredTensor:
+
+def _drawn(program: Program, spec: KerasTensor, kind: str, seed: Any) -> LoweredTensor:
     """Numbers of a distribution in the shape of a result."""
     fixed = isinstance(seed, (int, np.integer))
     start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**32
@@ -32,7 +38,7 @@ def _drawn(program: Any, spec: Any, kind: str, seed: Any) -> LoweredTensor:
     return LoweredTensor(y, spec)
 
 
-def _zeros(shape: Any, dtype: Any) -> Any:
+def _zeros(shape: Any, dtype: DTypeLike) -> Any:
     return as_dtype(np.zeros(shape_arg(shape)), dtype or "float32")
 
 
@@ -40,7 +46,13 @@ def _scaled(kind: str) -> Any:
     """The lowering of shift + factor * number."""
 
     def lower(
-        program: Any, spec: Any, shape: Any, shift: Any, factor: Any, dtype: Any, seed: Any
+        program: Program,
+        spec: KerasTensor,
+        shape: Any,
+        shift: Any,
+        factor: Any,
+        dtype: DTypeLike,
+        seed: Any,
     ) -> Any:
         number = _drawn(program, spec, kind, seed)
         return mapped(program, spec, lambda z, a, b: a + b * z, number, shift, factor)
@@ -50,7 +62,11 @@ def _scaled(kind: str) -> Any:
 
 @operation(_scaled("normal"), draws=True)
 def random_normal(
-    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
+    shape: int | Sequence[int],
+    mean: ArrayLike = 0.0,
+    stddev: Any = 1.0,
+    dtype: Any = None,
+    seed: Any = None,
 ) -> Any:
     """As `cdl.random.normal`, traced."""
     return _zeros(shape, dtype)
@@ -58,14 +74,24 @@ def random_normal(
 
 @operation(_scaled("truncated_normal"), draws=True)
 def random_truncated_normal(
-    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
+    shape: int | Sequence[int],
+    mean: ArrayLike = 0.0,
+    stddev: Any = 1.0,
+    dtype: Any = None,
+    seed: Any = None,
 ) -> Any:
     """As `cdl.random.truncated_normal`, traced."""
     return _zeros(shape, dtype)
 
 
 def _uniform(
-    program: Any, spec: Any, shape: Any, low: Any, high: Any, dtype: Any, seed: Any
+    program: Program,
+    spec: KerasTensor,
+    shape: Any,
+    low: Any,
+    high: Any,
+    dtype: DTypeLike,
+    seed: Any,
 ) -> Any:
     number = _drawn(program, spec, "uniform", seed)
     return mapped(program, spec, lambda u, a, b: a + (b - a) * u, number, low, high)
@@ -73,14 +99,24 @@ def _uniform(
 
 @operation(_uniform, draws=True)
 def random_uniform(
-    shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
+    shape: int | Sequence[int],
+    minval: Any = 0.0,
+    maxval: Any = 1.0,
+    dtype: Any = None,
+    seed: Any = None,
 ) -> Any:
     """As `cdl.random.uniform`, traced."""
     return _zeros(shape, dtype)
 
 
 def _randint(
-    program: Any, spec: Any, shape: Any, low: Any, high: Any, dtype: Any, seed: Any
+    program: Program,
+    spec: KerasTensor,
+    shape: Any,
+    low: Any,
+    high: Any,
+    dtype: DTypeLike,
+    seed: Any,
 ) -> Any:
     def form(u: Expression, a: Expression, b: Expression) -> Expression:
         return apply("minimum", apply("floor", a + (b - a) * u), b - 1.0)
@@ -90,13 +126,19 @@ def _randint(
 
 @operation(_randint, draws=True)
 def random_randint(
-    shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None
+    shape: int | Sequence[int],
+    minval: Any,
+    maxval: Any,
+    dtype: DTypeLike = "int32",
+    seed: Any = None,
 ) -> Any:
     """As `cdl.random.randint`, traced."""
     return _zeros(shape, dtype)
 
 
-def _dropout(program: Any, spec: Any, inputs: Any, rate: float, shape: Any, seed: Any) -> Any:
+def _dropout(
+    program: Program, spec: KerasTensor, inputs: Any, rate: float, shape: Any, seed: Any
+) -> Any:
     number = _drawn(program, spec, "uniform", seed)
 
     def form(x: Expression, u: Expression) -> Expression:
@@ -106,7 +148,9 @@ def _dropout(program: Any, spec: Any, inputs: Any, rate: float, shape: Any, seed
 
 
 @operation(_dropout, untraced=lambda inputs, rate, noise_shape, seed: _whole_noise(noise_shape))
-def random_dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
+def random_dropout(
+    inputs: ArrayLike, rate: float, noise_shape: Any = None, seed: Any = None
+) -> Any:
     """As `cdl.random.dropout`, traced."""
     return np.asarray(inputs)
 
@@ -116,7 +160,7 @@ def _whole_noise(noise_shape: Any) -> str:
 
 
 def _categorical(
-    program: Any, spec: Any, logits: Any, num_samples: int, dtype: Any, seed: Any
+    program: Any, spec: KerasTensor, logits: Any, num_samples: int, dtype: DTypeLike, seed: Any
 ) -> Any:
     whole = spec.like((*spec.shape, shape_of(logits)[-1]))
     number = _drawn(program, whole, "uniform", seed)
@@ -131,7 +175,7 @@ def _categorical(
 
 @operation(_categorical, untraced=lambda logits, *_: samples_apart(logits, -1))
 def random_categorical(
-    logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None
+    logits: ArrayLike, num_samples: int, dtype: DTypeLike = "int32", seed: Any = None
 ) -> Any:
     """As `cdl.random.categorical`, traced."""
     return _zeros((shape_of(logits)[0], num_samples), dtype)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import tree
 from cdl._tracing.operation import is_symbolic
@@ -84,7 +85,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
     return _stacked([f(_element(xs, i)) for i in range(_first_axis(xs))])
 
 
-def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
+def vectorized_map(function: Callable[[Any], Any], elements: ArrayLike) -> Any:
     """As `map`."""
     return map(function, elements)
 

@@ -6,6 +6,7 @@ import builtins
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import operation
 from cdl.ops.arrays import axes_of, samples_apart, shape_of
@@ -13,7 +14,7 @@ from cdl.ops.numpy.indexing import get_item, keyed_apart
 
 
 @operation(untraced=lambda x, num, axis: samples_apart(x, axis))
-def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
+def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> Any:
     """The parts of x along an axis, as a list.
 
     Args:
@@ -59,7 +60,7 @@ def _within(inputs: Any, start_indices: Any, shape: Any) -> tuple[Any, ...]:
 @operation(
     untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)), prepare=_within
 )
-def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
+def slice(inputs: ArrayLike, start_indices: Any, shape: Any) -> Any:
     """The part of an array that begins at some place and has some shape.
 
     Args:
@@ -77,7 +78,7 @@ _WRITES = "a program has no assignment to a part: use cdl.ops.where or cdl.ops.c
 
 
 @operation(untraced=_WRITES)
-def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
+def slice_update(inputs: ArrayLike, start_indices: Any, updates: Any) -> Any:
     """A copy of an array with another array in some place.
 
     Args:
@@ -93,7 +94,7 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
 
 
 @operation(untraced=_WRITES)
-def scatter(indices: Any, values: Any, shape: Any) -> Any:
+def scatter(indices: ArrayLike, values: ArrayLike, shape: Any) -> Any:
     """Zeros with numbers in some places; those of one place are added up.
 
     Args:
@@ -115,7 +116,9 @@ _UPDATES = {
 
 
 @operation(untraced=_WRITES)
-def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Any:
+def scatter_update(
+    inputs: ArrayLike, indices: ArrayLike, updates: Any, reduction: str | None = None
+) -> Any:
     """A copy of an array with numbers in some places.
 
     Args:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl import tree
 from cdl._ir.elementwise import Expression, apply
@@ -20,6 +21,10 @@ from cdl.config import standardize_dtype
 from cdl.ops.arrays import as_dtype, shape_of
 from cdl.ops.lowering import mapped, value_of
 from cdl.ops.numpy.joining import stack
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+
 
 _SYMBOLIC = (KerasTensor, LoweredTensor, SymbolicBatch)
 
@@ -38,7 +43,7 @@ def _cast_form(dtype: str | None, x: Any) -> Any:
     return form
 
 
-def _cast(program: Any, spec: Any, x: Any, *_: Any) -> Any:
+def _cast(program: Program, spec: KerasTensor, x: Any, *_: Any) -> Any:
     return mapped(program, spec, _cast_form(spec.dtype, x), x)
 
 
@@ -54,7 +59,9 @@ def _converting(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = Non
 
 
 @operation(_cast, prepare=_converting)
-def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
+def convert_to_tensor(
+    x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any = None
+) -> Any:
     """x as an array, or as the symbolic tensor that it is.
 
     Args:
@@ -69,7 +76,7 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any
     return as_dtype(array, dtype)
 
 
-def convert_to_numpy(x: Any) -> Any:
+def convert_to_numpy(x: ArrayLike) -> Any:
     """x as a NumPy array.
 
     Raises:
@@ -80,13 +87,13 @@ def convert_to_numpy(x: Any) -> Any:
     return np.array(convert_to_tensor(x))
 
 
-def array(x: Any, dtype: Any = None) -> Any:
+def array(x: ArrayLike, dtype: Any = None) -> Any:
     """x as an array, as `convert_to_tensor`."""
     return convert_to_tensor(x, dtype)
 
 
 @operation(_cast)
-def cast(x: Any, dtype: Any) -> Any:
+def cast(x: ArrayLike, dtype: DTypeLike) -> Any:
     """x with its numbers as another dtype.
 
     Args:
@@ -98,7 +105,7 @@ def cast(x: Any, dtype: Any) -> Any:
 
 
 @operation(untraced="use cdl.ops.clip and cdl.ops.cast")
-def saturate_cast(x: Any, dtype: Any) -> Any:
+def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Any:
     """As `cast`, numbers that the dtype does not have becoming the nearest that it has."""
     name = standardize_dtype(dtype)
     kind = np.dtype(name)
@@ -131,12 +138,12 @@ def shape(x: Any) -> tuple[Any, ...]:
     return (*sizes[:at], SymbolicBatch(x.rows_per_sample), *sizes[at + 1 :])
 
 
-def ndim(x: Any) -> int:
+def ndim(x: ArrayLike) -> int:
     """The number of axes."""
     return len(shape_of(x))
 
 
-def size(x: Any) -> Any:
+def size(x: ArrayLike) -> Any:
     """The number of elements; of a symbolic tensor a multiple of the number of samples."""
     return prod(shape(x), start=1) if shape_of(x) else 1
 
@@ -148,7 +155,7 @@ def dtype(x: Any) -> str:
     return standardize_dtype(str(x.dtype) if hasattr(x, "dtype") else convert_to_tensor(x).dtype)
 
 
-def is_tensor(x: Any) -> bool:
+def is_tensor(x: ArrayLike) -> bool:
     """Whether x is an array, or a symbolic tensor in traced code; a weight is none."""
     if isinstance(x, KerasTensor):
         return graph.current_scope() is not None

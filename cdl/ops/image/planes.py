@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from numpy.typing import ArrayLike
+
 from cdl._common.validation import positive_int
 from cdl.config import standardize_data_format
 from cdl.ops.arrays import shape_of
@@ -31,7 +33,9 @@ class Plane(NamedTuple):
     depth: int
 
 
-def plane_of(name: str, images: Any, data_format: str | None, argument: str = "images") -> Plane:
+def plane_of(
+    name: str, images: ArrayLike, data_format: str | None, argument: str = "images"
+) -> Plane:
     """The axes of images.
 
     Args:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import flag, number, one_of
 from cdl._ir import resizing
@@ -18,13 +20,18 @@ from cdl.ops.numpy.joining import pad
 from cdl.ops.numpy.rounding import clip
 from cdl.ops.numpy.rounding import round as round_to_even
 
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
+
+
 KINDS = ("nearest", *resizing.KERNELS)
 
 
 # --- one axis ---
 
 
-def _weighed(program: Any, spec: Any, x: Any, axis: int, factor: Any) -> Any:
+def _weighed(program: Program, spec: KerasTensor, x: Any, axis: int, factor: Any) -> Any:
     return resizing.weigh(program, value_of(program, x), sample_axis(x, axis), factor)
 
 
@@ -68,8 +75,8 @@ def _padded(images: Any, plane: Plane, height: int, width: int, value: float) ->
 
 @operation(saved=Saved(statics=("fill_value",)))
 def resize(
-    images: Any,
-    size: Any,
+    images: ArrayLike,
+    size: int | Sequence[int],
     interpolation: str = "bilinear",
     antialias: bool = False,
     crop_to_aspect_ratio: bool = False,

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import not_yet
 from cdl._tracing.operation import Saved, operation
@@ -22,12 +23,12 @@ _LOWEST = -0.7 * float(np.finfo(np.float32).max)
 
 @operation(saved=Saved(by_name=("bias", "mask", "scale")))
 def dot_product_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    bias: Any = None,
-    mask: Any = None,
-    scale: Any = None,
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    bias: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
     is_causal: bool = False,
     flash_attention: Any = None,
     attn_logits_soft_cap: Any = None,

@@ -6,10 +6,11 @@ as in the layers; one that is computed is taken apart tap by tap (cdl/_ir/taps.p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import taps, windows
@@ -48,7 +49,7 @@ class _Kind(NamedTuple):
 # --- arguments ---
 
 
-def axes_of_images(name: str, inputs: Any) -> int:
+def axes_of_images(name: str, inputs: ArrayLike) -> int:
     """How many axes the images of a batch have: 1 to 3.
 
     Raises:
@@ -78,7 +79,13 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
     return prepare
 
 
-def _window(name: str, kernel: Any, strides: Any, padding: str, dilation_rate: Any) -> Window:
+def _window(
+    name: str,
+    kernel: Any,
+    strides: int | Sequence[int],
+    padding: str,
+    dilation_rate: int | Sequence[int],
+) -> Window:
     """The window of a kernel, with a number for each axis of the images."""
     size = shape_of(kernel)[:-2]
     return Window(
@@ -123,7 +130,7 @@ def _channels(name: str, inputs: Any, kernel: Any, data_format: str, axis: int =
 
 def spec_of(
     name: str,
-    inputs: Any,
+    inputs: ArrayLike,
     data_format: str,
     sizes: Callable[[Any], Any],
     channels: int | None = None,
@@ -152,7 +159,7 @@ def spec_of(
     return (shape[0], *new, n_channels) if last else (shape[0], n_channels, *new)
 
 
-def symbolic(inputs: Any, shape: tuple[Any, ...]) -> KerasTensor:
+def symbolic(inputs: ArrayLike, shape: tuple[Any, ...]) -> KerasTensor:
     """A symbolic result whose samples lie as those of the inputs."""
     if isinstance(inputs, KerasTensor):
         return inputs.like(shape, "float32")
@@ -162,7 +169,7 @@ def symbolic(inputs: Any, shape: tuple[Any, ...]) -> KerasTensor:
 # --- values ---
 
 
-def on_images(program: Any, inputs: Any, data_format: str, emit: Any) -> Value:
+def on_images(program: Program, inputs: ArrayLike, data_format: str, emit: Any) -> Value:
     """What `emit` gives for images with their channels last, brought back to their format."""
     leading = int(getattr(inputs, "rows_per_sample", 0) != 1)
     return with_channels_last(program, value_of(program, inputs), data_format, emit, leading)
@@ -196,13 +203,13 @@ def _on_arrays(inputs: Any, kernel: Any, shape: Any, kind: _Kind) -> Any:
     )
 
 
-def frozen(kernel: Any, matrix: bool) -> Variable:
+def frozen(kernel: ArrayLike, matrix: bool) -> Variable:
     """Numbers as a weight that nobody trains."""
     array = real(kernel)
     return Variable(array.shape, lambda _: array, name="constant", trainable=False, matrix=matrix)
 
 
-def run_on_images(inputs: Any, shape: tuple[Any, ...], data_format: str, emit: Any) -> Any:
+def run_on_images(inputs: ArrayLike, shape: tuple[Any, ...], data_format: str, emit: Any) -> Any:
     """What `emit` gives for images of arrays, with their channels last, at once."""
     x = real(inputs)
     if 0 in shape or x.size == 0:
@@ -217,7 +224,12 @@ def run_on_images(inputs: Any, shape: tuple[Any, ...], data_format: str, emit: A
 
 
 def _conv_shape(
-    inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
+    inputs: Any,
+    kernel: Any,
+    strides: int | Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: int | Sequence[int],
 ) -> tuple[Any, ...]:
     _channels("conv", inputs, kernel, data_format)
     window = _window("conv", kernel, strides, padding, dilation_rate)
@@ -225,7 +237,12 @@ def _conv_shape(
 
 
 def _conv_kind(
-    inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
+    inputs: Any,
+    kernel: Any,
+    strides: int | Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: int | Sequence[int],
 ) -> _Kind:
     window = _window("conv", kernel, strides, padding, dilation_rate)
     groups = _channels("conv", inputs, kernel, data_format) // shape_of(kernel)[-2]
@@ -237,7 +254,7 @@ def _conv_kind(
     )
 
 
-def _conv(program: Any, spec: Any, inputs: Any, kernel: Any, *rest: Any) -> Value:
+def _conv(program: Program, spec: KerasTensor, inputs: Any, kernel: Any, *rest: Any) -> Value:
     return _convolved(program, inputs, kernel, _conv_kind(inputs, kernel, *rest))
 
 
@@ -248,12 +265,12 @@ def _conv(program: Any, spec: Any, inputs: Any, kernel: Any, *rest: Any) -> Valu
     shape=lambda inputs, *rest: symbolic(inputs, _conv_shape(inputs, *rest)),
 )
 def conv(
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
+    strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
+    dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
     """A convolution over one to three axes, as of `layers.Conv2D` without bias and activation.
 
@@ -270,7 +287,11 @@ def conv(
 
 
 def _transposed(
-    kernel: Any, strides: Any, padding: str, output_padding: Any, dilation_rate: Any
+    kernel: Any,
+    strides: int | Sequence[int],
+    padding: str,
+    output_padding: Any,
+    dilation_rate: int | Sequence[int],
 ) -> Transposed:
     name = "conv_transpose"
     window = _window(name, kernel, strides, padding, dilation_rate)
@@ -283,11 +304,11 @@ def _transposed(
 def _transpose_shape(
     inputs: Any,
     kernel: Any,
-    strides: Any,
+    strides: int | Sequence[int],
     padding: str,
-    output_padding: Any,
+    output_padding: int | Sequence[int],
     data_format: str,
-    dilation_rate: Any,
+    dilation_rate: int | Sequence[int],
 ) -> tuple[Any, ...]:
     _channels("conv_transpose", inputs, kernel, data_format, -1)
     window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
@@ -304,15 +325,15 @@ def _transpose_kind(window: Transposed, data_format: str) -> _Kind:
 
 
 def _conv_transpose(
-    program: Any,
-    spec: Any,
+    program: Program,
+    spec: KerasTensor,
     inputs: Any,
     kernel: Any,
-    strides: Any,
+    strides: int | Sequence[int],
     padding: str,
-    output_padding: Any,
+    output_padding: int | Sequence[int],
     data_format: str,
-    dilation_rate: Any,
+    dilation_rate: int | Sequence[int],
 ) -> Value:
     window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
     return _convolved(program, inputs, kernel, _transpose_kind(window, data_format))
@@ -325,13 +346,13 @@ def _conv_transpose(
     shape=lambda inputs, *rest: symbolic(inputs, _transpose_shape(inputs, *rest)),
 )
 def conv_transpose(
-    inputs: Any,
-    kernel: Any,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
     strides: Any = 1,
     padding: str = "valid",
     output_padding: Any = None,
     data_format: str | None = None,
-    dilation_rate: Any = 1,
+    dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
     """A transposed convolution, as of `layers.Conv2DTranspose` without bias and activation.
 
@@ -352,7 +373,12 @@ def conv_transpose(
 
 
 def _depthwise_shape(
-    inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
+    inputs: Any,
+    kernel: Any,
+    strides: int | Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: int | Sequence[int],
 ) -> tuple[Any, ...]:
     channels = _channels("depthwise_conv", inputs, kernel, data_format)
     window = _window("depthwise_conv", kernel, strides, padding, dilation_rate)
@@ -361,7 +387,12 @@ def _depthwise_shape(
 
 
 def _depthwise_kind(
-    inputs: Any, kernel: Any, strides: Any, padding: str, data_format: str, dilation_rate: Any
+    inputs: Any,
+    kernel: Any,
+    strides: int | Sequence[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: int | Sequence[int],
 ) -> _Kind:
     window = _window("depthwise_conv", kernel, strides, padding, dilation_rate)
     return _Kind(
@@ -372,7 +403,9 @@ def _depthwise_kind(
     )
 
 
-def _depthwise_conv(program: Any, spec: Any, inputs: Any, kernel: Any, *rest: Any) -> Value:
+def _depthwise_conv(
+    program: Program, spec: KerasTensor, inputs: Any, kernel: Any, *rest: Any
+) -> Value:
     return _convolved(program, inputs, kernel, _depthwise_kind(inputs, kernel, *rest))
 
 
@@ -383,12 +416,12 @@ def _depthwise_conv(program: Any, spec: Any, inputs: Any, kernel: Any, *rest: An
     shape=lambda inputs, *rest: symbolic(inputs, _depthwise_shape(inputs, *rest)),
 )
 def depthwise_conv(
-    inputs: Any,
-    kernel: Any,
-    strides: Any = 1,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
+    strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
+    dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
     """A convolution of each channel by itself, as of `layers.DepthwiseConv2D`.
 
@@ -406,13 +439,13 @@ def depthwise_conv(
 
 @operation()
 def separable_conv(
-    inputs: Any,
+    inputs: ArrayLike,
     depthwise_kernel: Any,
     pointwise_kernel: Any,
-    strides: Any = 1,
+    strides: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
+    dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
     """`depthwise_conv`, and `conv` with a window of one place.
 

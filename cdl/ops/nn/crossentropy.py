@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._tracing.operation import operation
 from cdl.config import epsilon, floatx
@@ -20,13 +21,18 @@ from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.rounding import clip
 from cdl.ops.numpy.shapes import moveaxis, squeeze
 
+if TYPE_CHECKING:
+    from cdl._tracing.keras_tensor import KerasTensor
 
-def _one_hot(program: Any, spec: Any, x: Any, num_classes: int, axis: int, *_: Any) -> Any:
+
+def _one_hot(program: Any, spec: KerasTensor, x: Any, num_classes: int, axis: int, *_: Any) -> Any:
     return moveaxis(one_hot_lines(program, x, int(num_classes)), -1, axis)
 
 
 def _prepared(function: str) -> Callable[..., tuple[Any, ...]]:
-    def prepare(x: Any, num_classes: Any, axis: int, dtype: Any, sparse: bool) -> tuple[Any, ...]:
+    def prepare(
+        x: Any, num_classes: Any, axis: int, dtype: DTypeLike, sparse: bool
+    ) -> tuple[Any, ...]:
         classes = count_arg(function, "num_classes", num_classes)
         return x, classes, axis, dtype or floatx(), sparse
 
@@ -35,7 +41,7 @@ def _prepared(function: str) -> Callable[..., tuple[Any, ...]]:
 
 @operation(_one_hot, prepare=_prepared("one_hot"))
 def one_hot(
-    x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
+    x: ArrayLike, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
     """For each class number a line of zeros with a 1 in its place.
 
@@ -55,7 +61,11 @@ def one_hot(
 
 @operation(prepare=_prepared("multi_hot"))
 def multi_hot(
-    inputs: Any, num_classes: Any = None, axis: int = -1, dtype: Any = None, sparse: bool = False
+    inputs: ArrayLike,
+    num_classes: Any = None,
+    axis: int = -1,
+    dtype: Any = None,
+    sparse: bool = False,
 ) -> Any:
     """For each line of class numbers a line of zeros with a 1 in the place of each of them.
 
@@ -95,7 +105,7 @@ def _apart(name: str) -> Any:
 
 
 @operation(untraced=lambda target, output, _: _same_shape("binary_crossentropy", target, output))
-def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+def binary_crossentropy(target: ArrayLike, output: ArrayLike, from_logits: bool = False) -> Any:
     """-t log p - (1 - t) log(1 - p), element by element.
 
     Args:
@@ -122,7 +132,7 @@ def _log_probabilities(output: Any, from_logits: bool, axis: int) -> Any:
 
 @operation(untraced=_apart("categorical_crossentropy"))
 def categorical_crossentropy(
-    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+    target: ArrayLike, output: ArrayLike, from_logits: bool = False, axis: int = -1
 ) -> Any:
     """-sum(t log p) over an axis.
 
@@ -142,7 +152,7 @@ def categorical_crossentropy(
 
 @operation(untraced=lambda target, output, from_logits, axis: samples_apart(output, axis))
 def sparse_categorical_crossentropy(
-    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+    target: ArrayLike, output: ArrayLike, from_logits: bool = False, axis: int = -1
 ) -> Any:
     """-log p of the right class.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import Saved, operation
 from cdl.config import epsilon as default_epsilon
@@ -21,7 +23,9 @@ from cdl.ops.numpy.shapes import reshape
 
 
 @operation()
-def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
+def moments(
+    x: ArrayLike, axes: int | Sequence[int], keepdims: bool = False, synchronized: bool = False
+) -> Any:
     """The mean and the variance over axes.
 
     Args:
@@ -42,7 +46,7 @@ def _order(x: Any, axis: Any, order: Any, epsilon: Any) -> tuple[Any, ...]:
 
 
 @operation(prepare=_order)
-def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: Any = None) -> Any:
+def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: Any = None) -> Any:
     """x over its norm along an axis, which counts as `epsilon` at least.
 
     Args:
@@ -64,12 +68,12 @@ def _placed(part: Any, axes: tuple[int, ...], ndim: int, shape: Any) -> Any:
 
 @operation(saved=Saved("BatchNorm"))
 def batch_normalization(
-    x: Any,
-    mean: Any,
-    variance: Any,
+    x: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
     axis: int,
-    offset: Any = None,
-    scale: Any = None,
+    offset: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
     epsilon: float = 1e-3,
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * scale + offset.
@@ -98,7 +102,11 @@ def batch_normalization(
 
 @operation(saved=Saved("LayerNorm"))
 def layer_normalization(
-    x: Any, gamma: Any = None, beta: Any = None, axis: Any = -1, epsilon: Any = None
+    x: ArrayLike,
+    gamma: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    axis: int = -1,
+    epsilon: Any = None,
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta, of each sample by itself.
 
@@ -120,7 +128,9 @@ def layer_normalization(
 
 
 @operation(saved=Saved("RMSNorm", by_name=("scale",)))
-def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: Any = None) -> Any:
+def rms_normalization(
+    x: ArrayLike, scale: ArrayLike | None = None, axis: int = -1, epsilon: Any = None
+) -> Any:
     """x / sqrt(mean(x^2) + epsilon) * scale.
 
     Args:
@@ -137,7 +147,7 @@ def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: Any = 
 
 
 @operation(saved=Saved("PSNR"))
-def psnr(x1: Any, x2: Any, max_val: float) -> Any:
+def psnr(x1: ArrayLike, x2: ArrayLike, max_val: float) -> Any:
     """The peak signal-to-noise ratio: 20 log10(max_val) - 10 log10(mean((x1 - x2)^2)).
 
     Args:

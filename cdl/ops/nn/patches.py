@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import per_axis, whole
 from cdl._tracing.operation import operation
@@ -18,7 +21,13 @@ class _Patches:
     """Where patches lie: arguments of `unfold` and `fold`, checked, and how many there are."""
 
     def __init__(
-        self, name: str, size: Any, sizes: Any, dilation: Any, padding: Any, stride: Any
+        self,
+        name: str,
+        size: int | Sequence[int],
+        sizes: Any,
+        dilation: Any,
+        padding: Any,
+        stride: Any,
     ) -> None:
         self.size = per_axis(name, "kernel_size", size, 2)
         self.dilation = per_axis(name, "dilation", dilation, 2)
@@ -46,7 +55,9 @@ class _Patches:
 
 
 @operation()
-def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+def unfold(
+    x: ArrayLike, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Any:
     """Patches of images, each as a column.
 
     Args:
@@ -72,7 +83,7 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride
 
 @operation()
 def fold(
-    x: Any,
+    x: ArrayLike,
     output_size: Any,
     kernel_size: Any,
     dilation: Any = 1,
@@ -145,7 +156,7 @@ def _blocks(name: str, x: Any, block_size: Any, data_format: Any) -> tuple[int, 
 
 
 @operation()
-def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
+def depth_to_space(x: ArrayLike, block_size: int, data_format: str = "channels_last") -> Any:
     """Images with fewer channels, of which each place becomes a block of places.
 
     Args:
@@ -173,7 +184,7 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
 
 
 @operation()
-def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
+def space_to_depth(x: ArrayLike, block_size: int, data_format: str = "channels_last") -> Any:
     """The way back from `depth_to_space`: blocks of places become channels.
 
     Args:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import windows
@@ -16,6 +18,7 @@ from cdl.ops.nn.convolution import axes_of_images, on_images, run_on_images, spe
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
+    from cdl._tracing.keras_tensor import KerasTensor
 
 Pool = Callable[[Any, Any, int], Any]  # of a program, a value (n, columns), and the axis it is of
 
@@ -51,7 +54,13 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
     return prepare
 
 
-def _window(name: str, inputs: Any, pool_size: Any, strides: Any, padding: str) -> Window:
+def _window(
+    name: str,
+    inputs: Any,
+    pool_size: int | Sequence[int],
+    strides: int | Sequence[int],
+    padding: str,
+) -> Window:
     """The window, with a number for each axis of the images."""
     axes = axes_of_images(name, inputs)
     size = per_axis(name, "pool_size", pool_size, axes)
@@ -71,8 +80,8 @@ def _shape(name: str) -> Callable[..., tuple[Any, ...]]:
 
 def _lowered(name: str, kind: str) -> Callable[..., Value]:
     def lower(
-        program: Any,
-        spec: Any,
+        program: Program,
+        spec: KerasTensor,
         inputs: Any,
         pool_size: Any,
         strides: Any,
@@ -81,7 +90,7 @@ def _lowered(name: str, kind: str) -> Callable[..., Value]:
     ) -> Value:
         window = _window(name, inputs, pool_size, strides, padding)
 
-        def along(program: Any, x: Value, axis: int) -> Value:
+        def along(program: Program, x: Value, axis: int) -> Value:
             one = Window((1, window.size[axis]), (1, window.stride[axis]), (1, 1), padding)
             return windows.pool(program, kind, x, one)
 
@@ -96,7 +105,13 @@ def _lowered(name: str, kind: str) -> Callable[..., Value]:
 
 
 def _pooled(
-    name: str, kind: str, inputs: Any, size: Any, strides: Any, padding: str, data_format: Any
+    name: str,
+    kind: str,
+    inputs: Any,
+    size: int | Sequence[int],
+    strides: int | Sequence[int],
+    padding: str,
+    data_format: Any,
 ) -> Any:
     shape = _shape(name)(inputs, size, strides, padding, data_format)
     window = _window(name, inputs, size, strides, padding)
@@ -110,8 +125,8 @@ def _pooled(
     shape=lambda inputs, *rest: symbolic(inputs, _shape("max_pool")(inputs, *rest)),
 )
 def max_pool(
-    inputs: Any,
-    pool_size: Any,
+    inputs: ArrayLike,
+    pool_size: int | Sequence[int],
     strides: Any = None,
     padding: str = "valid",
     data_format: str | None = None,
@@ -135,8 +150,8 @@ def max_pool(
     shape=lambda inputs, *rest: symbolic(inputs, _shape("average_pool")(inputs, *rest)),
 )
 def average_pool(
-    inputs: Any,
-    pool_size: Any,
+    inputs: ArrayLike,
+    pool_size: int | Sequence[int],
     strides: Any = None,
     padding: str = "valid",
     data_format: str | None = None,
@@ -176,10 +191,12 @@ def _sized_shape(name: str) -> Callable[..., tuple[Any, ...]]:
 
 
 def _lowered_to(name: str, kind: str) -> Callable[..., Value]:
-    def lower(program: Any, spec: Any, inputs: Any, output_size: Any, data_format: str) -> Value:
+    def lower(
+        program: Program, spec: KerasTensor, inputs: Any, output_size: Any, data_format: str
+    ) -> Value:
         size = _sizes(name, inputs, output_size)
 
-        def along(program: Any, x: Value, axis: int) -> Value:
+        def along(program: Program, x: Value, axis: int) -> Value:
             return windows.adaptive_pool(program, kind, x, (x.shape[0], size[axis]))
 
         def emit(x: Value) -> Value:
@@ -206,7 +223,7 @@ def _pooled_to(name: str, kind: str, inputs: Any, output_size: Any, data_format:
     untraced=_samples_first,
     shape=lambda inputs, *rest: symbolic(inputs, _sized_shape("adaptive_max_pool")(inputs, *rest)),
 )
-def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+def adaptive_max_pool(inputs: ArrayLike, output_size: Any, data_format: str | None = None) -> Any:
     """The largest number of each channel within windows that share the image.
 
     Args:
@@ -225,7 +242,9 @@ def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = N
         inputs, _sized_shape("adaptive_average_pool")(inputs, *rest)
     ),
 )
-def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+def adaptive_average_pool(
+    inputs: ArrayLike, output_size: Any, data_format: str | None = None
+) -> Any:
     """The mean of each channel within windows that share the image.
 
     Args:

@@ -6,46 +6,51 @@ a reciprocal of them is float32.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
 from cdl._tracing.operation import operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise, mapped
 
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
 
-def _add(program: Any, spec: Any, x1: Any, x2: Any) -> Any:
+
+def _add(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Any:
     return mapped(program, spec, "logical_or" if spec.dtype == "bool" else "add", x1, x2)
 
 
 @operation(_add)
-def add(x1: Any, x2: Any) -> Any:
+def add(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 + x2, element by element."""
     return np.add(x1, x2)
 
 
 @operation(elementwise("subtract"))
-def subtract(x1: Any, x2: Any) -> Any:
+def subtract(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 - x2, element by element."""
     return np.subtract(x1, x2)
 
 
 @operation(elementwise("multiply"))
-def multiply(x1: Any, x2: Any) -> Any:
+def multiply(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 * x2, element by element."""
     return np.multiply(x1, x2)
 
 
 @operation(elementwise("divide"))
-def divide(x1: Any, x2: Any) -> Any:
+def divide(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 / x2, element by element, as floating-point numbers."""
     return np.true_divide(x1, x2)
 
 
 @operation(elementwise("divide"))
-def true_divide(x1: Any, x2: Any) -> Any:
+def true_divide(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 / x2, as `divide`."""
     return np.true_divide(x1, x2)
 
@@ -56,7 +61,7 @@ def _divide_no_nan(a: Expression, b: Expression) -> Expression:
 
 
 @operation(elementwise(_divide_no_nan))
-def divide_no_nan(x1: Any, x2: Any) -> Any:
+def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 / x2, and 0 where x2 is 0."""
     a, b = real(x1), real(x2)
     quotient = np.true_divide(a, np.where(b == 0, 1, b).astype(b.dtype))
@@ -64,37 +69,37 @@ def divide_no_nan(x1: Any, x2: Any) -> Any:
 
 
 @operation(elementwise("floor_divide"))
-def floor_divide(x1: Any, x2: Any) -> Any:
+def floor_divide(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The largest whole number up to x1 / x2, element by element."""
     return np.floor_divide(x1, x2)
 
 
 @operation(elementwise("mod"))
-def mod(x1: Any, x2: Any) -> Any:
+def mod(x1: ArrayLike, x2: ArrayLike) -> Any:
     """What is left of x1 after `floor_divide`; it has the sign of x2."""
     return np.mod(x1, x2)
 
 
 @operation(elementwise("fmod"))
-def fmod(x1: Any, x2: Any) -> Any:
+def fmod(x1: ArrayLike, x2: ArrayLike) -> Any:
     """What is left of x1 after dividing it by x2 and cutting; it has the sign of x1."""
     return np.fmod(x1, x2)
 
 
 @operation(elementwise("power"))
-def power(x1: Any, x2: Any) -> Any:
+def power(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 to the power of x2, element by element."""
     return np.power(x1, x2)
 
 
 @operation(elementwise("negative"))
-def negative(x: Any) -> Any:
+def negative(x: ArrayLike) -> Any:
     """-x."""
     return np.negative(x)
 
 
 @operation(elementwise("abs"))
-def absolute(x: Any) -> Any:
+def absolute(x: ArrayLike) -> Any:
     """|x|; its gradient at 0 is 0."""
     return np.absolute(x)
 
@@ -103,50 +108,50 @@ abs = absolute
 
 
 @operation(elementwise("abs"))
-def fabs(x: Any) -> Any:
+def fabs(x: ArrayLike) -> Any:
     """|x| as a floating-point number."""
     return np.fabs(real(x))
 
 
 @operation(elementwise("sign"))
-def sign(x: Any) -> Any:
+def sign(x: ArrayLike) -> Any:
     """1 above 0, -1 below, 0 at it."""
     return np.sign(x)
 
 
 @operation(elementwise("square"))
-def square(x: Any) -> Any:
+def square(x: ArrayLike) -> Any:
     """x * x."""
     array = np.asarray(x)
     return np.square(array.astype(np.int32) if array.dtype == bool else array)
 
 
 @operation(elementwise("sqrt"))
-def sqrt(x: Any) -> Any:
+def sqrt(x: ArrayLike) -> Any:
     """The square root; NaN below 0."""
     return np.sqrt(real(x))
 
 
 @operation(elementwise("cbrt"))
-def cbrt(x: Any) -> Any:
+def cbrt(x: ArrayLike) -> Any:
     """The cube root, also of negative numbers."""
     return np.cbrt(real(x))
 
 
 @operation(elementwise("reciprocal"))
-def reciprocal(x: Any) -> Any:
+def reciprocal(x: ArrayLike) -> Any:
     """1 / x, as a floating-point number."""
     return np.reciprocal(real(x))
 
 
 @operation(elementwise("maximum"))
-def maximum(x1: Any, x2: Any) -> Any:
+def maximum(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The larger one of two, element by element; equal ones have half the gradient each."""
     return np.maximum(x1, x2)
 
 
 @operation(elementwise("minimum"))
-def minimum(x1: Any, x2: Any) -> Any:
+def minimum(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The smaller one of two, element by element; equal ones have half the gradient each."""
     return np.minimum(x1, x2)
 
@@ -160,19 +165,19 @@ def _fmin(a: Expression, b: Expression) -> Expression:
 
 
 @operation(elementwise(_fmax))
-def fmax(x1: Any, x2: Any) -> Any:
+def fmax(x1: ArrayLike, x2: ArrayLike) -> Any:
     """As `maximum`, but of a number and a NaN it is the number."""
     return np.fmax(x1, x2)
 
 
 @operation(elementwise(_fmin))
-def fmin(x1: Any, x2: Any) -> Any:
+def fmin(x1: ArrayLike, x2: ArrayLike) -> Any:
     """As `minimum`, but of a number and a NaN it is the number."""
     return np.fmin(x1, x2)
 
 
 @operation(elementwise(lambda a, b: apply("sqrt", apply("square", a) + apply("square", b))))
-def hypot(x1: Any, x2: Any) -> Any:
+def hypot(x1: ArrayLike, x2: ArrayLike) -> Any:
     """sqrt(x1^2 + x2^2)."""
     return np.hypot(real(x1), real(x2))
 
@@ -183,6 +188,6 @@ def _heaviside(a: Expression, b: Expression) -> Expression:
 
 
 @operation(elementwise(_heaviside))
-def heaviside(x1: Any, x2: Any) -> Any:
+def heaviside(x1: ArrayLike, x2: ArrayLike) -> Any:
     """0 where x1 is below 0, 1 where it is above, x2 where it is 0."""
     return np.heaviside(real(x1), real(x2))

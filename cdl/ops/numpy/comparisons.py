@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
 from cdl._tracing.operation import Saved, operation
@@ -17,103 +18,103 @@ from cdl.ops.lowering import elementwise
 
 
 @operation(elementwise("equal"))
-def equal(x1: Any, x2: Any) -> Any:
+def equal(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 == x2."""
     return np.equal(x1, x2)
 
 
 @operation(elementwise("not_equal"))
-def not_equal(x1: Any, x2: Any) -> Any:
+def not_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 != x2."""
     return np.not_equal(x1, x2)
 
 
 @operation(elementwise("less"))
-def less(x1: Any, x2: Any) -> Any:
+def less(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 < x2."""
     return np.less(x1, x2)
 
 
 @operation(elementwise("less_equal"))
-def less_equal(x1: Any, x2: Any) -> Any:
+def less_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 <= x2."""
     return np.less_equal(x1, x2)
 
 
 @operation(elementwise("greater"))
-def greater(x1: Any, x2: Any) -> Any:
+def greater(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 > x2."""
     return np.greater(x1, x2)
 
 
 @operation(elementwise("greater_equal"))
-def greater_equal(x1: Any, x2: Any) -> Any:
+def greater_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 >= x2."""
     return np.greater_equal(x1, x2)
 
 
 @operation(elementwise("logical_and"))
-def logical_and(x1: Any, x2: Any) -> Any:
+def logical_and(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Whether both are true."""
     return np.logical_and(x1, x2)
 
 
 @operation(elementwise("logical_or"))
-def logical_or(x1: Any, x2: Any) -> Any:
+def logical_or(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Whether one of both is true."""
     return np.logical_or(x1, x2)
 
 
 @operation(elementwise("logical_xor"))
-def logical_xor(x1: Any, x2: Any) -> Any:
+def logical_xor(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Whether just one of both is true."""
     return np.logical_xor(x1, x2)
 
 
 @operation(elementwise("logical_not"))
-def logical_not(x: Any) -> Any:
+def logical_not(x: ArrayLike) -> Any:
     """Whether x is not true."""
     return np.logical_not(x)
 
 
 @operation(elementwise("isnan"))
-def isnan(x: Any) -> Any:
+def isnan(x: ArrayLike) -> Any:
     """Whether x is no number."""
     return np.isnan(x)
 
 
 @operation(elementwise("isinf"))
-def isinf(x: Any) -> Any:
+def isinf(x: ArrayLike) -> Any:
     """Whether x is infinity or minus infinity."""
     return np.isinf(x)
 
 
 @operation(elementwise("isfinite"))
-def isfinite(x: Any) -> Any:
+def isfinite(x: ArrayLike) -> Any:
     """Whether x is a number, and not infinite."""
     return np.isfinite(x)
 
 
 @operation(elementwise(lambda x: apply("equal", x, float("inf"))))
-def isposinf(x: Any) -> Any:
+def isposinf(x: ArrayLike) -> Any:
     """Whether x is infinity."""
     return np.isposinf(real(x))
 
 
 @operation(elementwise(lambda x: apply("equal", x, float("-inf"))))
-def isneginf(x: Any) -> Any:
+def isneginf(x: ArrayLike) -> Any:
     """Whether x is minus infinity."""
     return np.isneginf(real(x))
 
 
 @operation(elementwise(lambda x: apply("equal", x, x) + apply("isnan", x)))
-def isreal(x: Any) -> Any:
+def isreal(x: ArrayLike) -> Any:
     """Whether x has no imaginary part: always, since there are no complex numbers."""
     return np.isreal(np.asarray(x))
 
 
 @operation(elementwise(lambda x: apply("less", x, 0.0)))
-def signbit(x: Any) -> Any:
+def signbit(x: ArrayLike) -> Any:
     """Whether x is below 0."""
     return np.signbit(x)
 
@@ -130,7 +131,7 @@ def _isclose(a: Expression, b: Expression, rtol: Any, atol: Any, equal_nan: Any)
 
 @operation(elementwise(_isclose))
 def isclose(
-    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
     """Whether |x1 - x2| <= atol + rtol |x2|.
 
@@ -147,7 +148,7 @@ def isclose(
 @operation(
     untraced="compare with each number, and take cdl.ops.logical_or of them", saved=Saved("IsIn")
 )
-def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
+def isin(x1: ArrayLike, x2: ArrayLike, assume_unique: bool = False, invert: bool = False) -> Any:
     """Whether an element is one of x2.
 
     Args:
@@ -164,7 +165,7 @@ def _indices_only(condition: Any, x1: Any = None, x2: Any = None) -> str:
 
 
 @operation(elementwise("where"), untraced=_indices_only)
-def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
+def where(condition: Any, x1: ArrayLike | None = None, x2: Any = None) -> Any:
     """x1 where the condition holds, x2 where it does not.
 
     Args:
@@ -207,7 +208,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 @operation(untraced="use cdl.ops.all of cdl.ops.isclose", saved=Saved("AllClose"))
 def allclose(
-    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
     """Whether all elements are close; arguments as of `isclose`."""
     return np.bool_(np.allclose(x1, x2, rtol, atol, equal_nan))

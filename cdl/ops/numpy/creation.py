@@ -5,15 +5,21 @@ A shape whose first size is `cdl.ops.shape(x)[0]` is one for each sample.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import operation
 from cdl.config import floatx
 from cdl.ops.arrays import as_dtype, shape_arg, sizes_for
 from cdl.ops.lowering import broadcast
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _shaped(shape: Any, *rest: Any) -> tuple[Any, ...]:
@@ -26,29 +32,31 @@ def _full_of(number: float) -> Any:
 
 
 @operation(_full_of(0.0), prepare=_shaped)
-def zeros(shape: Any, dtype: Any = None) -> Any:
+def zeros(shape: int | Sequence[int], dtype: Any = None) -> Any:
     """An array of zeros, float32 unless another dtype is given."""
     return as_dtype(np.zeros(shape_arg(shape)), dtype or floatx())
 
 
 @operation(_full_of(1.0), prepare=_shaped)
-def ones(shape: Any, dtype: Any = None) -> Any:
+def ones(shape: int | Sequence[int], dtype: Any = None) -> Any:
     """An array of ones, float32 unless another dtype is given."""
     return as_dtype(np.ones(shape_arg(shape)), dtype or floatx())
 
 
 @operation(_full_of(0.0), prepare=_shaped)
-def empty(shape: Any, dtype: Any = None) -> Any:
+def empty(shape: int | Sequence[int], dtype: Any = None) -> Any:
     """An array for numbers to come; here it is one of zeros."""
     return as_dtype(np.zeros(shape_arg(shape)), dtype or floatx())
 
 
-def _full(program: Any, spec: Any, shape: Any, fill_value: Any, dtype: Any) -> Any:
+def _full(
+    program: Program, spec: KerasTensor, shape: Any, fill_value: Any, dtype: DTypeLike
+) -> Any:
     return broadcast(program, spec, fill_value)
 
 
 @operation(_full, prepare=_shaped)
-def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: Any = None) -> Any:
     """An array of one number.
 
     Args:
@@ -60,29 +68,31 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
 
 
 @operation(_full_of(0.0))
-def zeros_like(x: Any, dtype: Any = None) -> Any:
+def zeros_like(x: ArrayLike, dtype: Any = None) -> Any:
     """Zeros of the shape of x, and of its dtype unless another is given."""
     return as_dtype(np.zeros_like(x), dtype)
 
 
 @operation(_full_of(1.0))
-def ones_like(x: Any, dtype: Any = None) -> Any:
+def ones_like(x: ArrayLike, dtype: Any = None) -> Any:
     """Ones of the shape of x, and of its dtype unless another is given."""
     return as_dtype(np.ones_like(x), dtype)
 
 
 @operation(_full_of(0.0))
-def empty_like(x: Any, dtype: Any = None) -> Any:
+def empty_like(x: ArrayLike, dtype: Any = None) -> Any:
     """An array of the shape of x for numbers to come; here it is one of zeros."""
     return as_dtype(np.zeros_like(x), dtype)
 
 
-def _full_like(program: Any, spec: Any, x: Any, fill_value: Any, dtype: Any) -> Any:
+def _full_like(
+    program: Program, spec: KerasTensor, x: Any, fill_value: Any, dtype: DTypeLike
+) -> Any:
     return broadcast(program, spec, fill_value)
 
 
 @operation(_full_like)
-def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
+def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: Any = None) -> Any:
     """One number in the shape of x.
 
     Args:
@@ -232,7 +242,7 @@ def kaiser(x: int, beta: float) -> Any:
 
 
 @operation(untraced=_sizes_only)
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Any:
     """The powers of x, a row for each number.
 
     Args:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import as_dtype, samples_apart, shape_of
@@ -14,20 +15,24 @@ from cdl.ops.numpy.comparisons import isnan, where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
 
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
 
-def _apart(x: Any, axis: Any, dtype: Any) -> str:
+
+def _apart(x: Any, axis: Any, dtype: DTypeLike) -> str:
     return samples_apart(x, axis)
 
 
 def _running(kind: str) -> Any:
-    def lower(program: Any, spec: Any, x: Any, axis: Any, dtype: Any) -> Any:
+    def lower(program: Program, spec: KerasTensor, x: Any, axis: Any, dtype: DTypeLike) -> Any:
         return cumulated(program, spec, x, axis, kind)
 
     return lower
 
 
 @operation(_running("sum"), untraced=_apart)
-def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """The sums of all numbers up to each one, along an axis.
 
     Args:
@@ -39,7 +44,7 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
 
 
 @operation(_running("prod"), untraced=_apart)
-def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """The products of all numbers up to each one, along an axis; arguments as of `cumsum`."""
     return as_dtype(np.cumprod(_counted(x), axis), dtype)
 
@@ -50,13 +55,13 @@ def _counted(x: Any) -> Any:
 
 
 @operation(untraced=_apart)
-def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+def nancumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """As `cumsum`, a NaN counting as 0."""
     return cumsum(where(isnan(x), 0, x), axis, dtype)
 
 
 @operation(untraced=_apart)
-def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+def nancumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """As `cumprod`, a NaN counting as 1."""
     return cumprod(where(isnan(x), 1, x), axis, dtype)
 
@@ -67,7 +72,7 @@ def _part(x: Any, axis: int, part: slice) -> Any:
 
 
 @operation(untraced=lambda a, n, axis: samples_apart(a, axis))
-def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
+def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> Any:
     """Each number less the one before it, along an axis.
 
     Args:
@@ -81,7 +86,7 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
 
 
 @operation(untraced=lambda y, x, dx, axis: samples_apart(y, axis), saved=Saved(statics=("x",)))
-def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: int = -1) -> Any:
     """The integral along an axis of what lies straight between the numbers.
 
     Args:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import samples_apart, shape_of
@@ -14,6 +15,10 @@ from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _of_samples(x: Any, *_: Any) -> str:
@@ -27,7 +32,7 @@ def _of_samples(x: Any, *_: Any) -> str:
 def _masked(keep: Any) -> Any:
     """The lowering of a matrix with zeros where `keep(rows, columns, k)` has some."""
 
-    def lower(program: Any, spec: Any, x: Any, k: int) -> Any:
+    def lower(program: Program, spec: KerasTensor, x: Any, k: int) -> Any:
         return where(keep(*x.shape[-2:], k), x, 0.0)
 
     return lower
@@ -45,7 +50,7 @@ def _matrices(function: str) -> Callable[..., tuple[Any, ...]]:
 @operation(
     _masked(np.tri), prepare=_matrices("tril"), untraced=lambda x, k: samples_apart(x, (-2, -1))
 )
-def tril(x: Any, k: int = 0) -> Any:
+def tril(x: ArrayLike, k: int = 0) -> Any:
     """A matrix, the last two axes of x, with zeros above a diagonal.
 
     Args:
@@ -60,12 +65,12 @@ def tril(x: Any, k: int = 0) -> Any:
     prepare=_matrices("triu"),
     untraced=lambda x, k: samples_apart(x, (-2, -1)),
 )
-def triu(x: Any, k: int = 0) -> Any:
+def triu(x: ArrayLike, k: int = 0) -> Any:
     """A matrix, the last two axes of x, with zeros below a diagonal; arguments as of `tril`."""
     return np.triu(x, k)
 
 
-def _diag(program: Any, spec: Any, x: Any, k: int) -> Any:
+def _diag(program: Program, spec: Any, x: Any, k: int) -> Any:
     if x.ndim == 2:
         return _diagonal(x, k, 0, 1)
     rows = spec.shape[0]
@@ -75,7 +80,7 @@ def _diag(program: Any, spec: Any, x: Any, k: int) -> Any:
 
 
 @operation(_diag, untraced=_of_samples)
-def diag(x: Any, k: int = 0) -> Any:
+def diag(x: ArrayLike, k: int = 0) -> Any:
     """The diagonal of a matrix, or the matrix that has a vector as its diagonal.
 
     Args:
@@ -86,7 +91,7 @@ def diag(x: Any, k: int = 0) -> Any:
 
 
 @operation(untraced=_of_samples)
-def diagflat(x: Any, k: int = 0) -> Any:
+def diagflat(x: ArrayLike, k: int = 0) -> Any:
     """The matrix that has the numbers of x as its diagonal; arguments as of `diag`."""
     return np.diagflat(x, k)
 
@@ -106,12 +111,12 @@ def _diagonal(x: Any, offset: int, axis1: int, axis2: int) -> Any:
     return get_item(flat, (Ellipsis, slice(first, first + size * (m + 1), m + 1)))
 
 
-def _lower_diagonal(program: Any, spec: Any, *args: Any) -> Any:
+def _lower_diagonal(program: Program, spec: KerasTensor, *args: Any) -> Any:
     return _diagonal(*args)
 
 
 @operation(_lower_diagonal, untraced=_keeps_samples, saved=Saved(statics=("offset",)))
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonals of the matrices that two axes are, along a new last axis.
 
     Args:
@@ -124,6 +129,6 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 
 @operation(saved=Saved(statics=("offset",)))
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def trace(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of `diagonal`."""
     return total(diagonal(x, offset, axis1, axis2), -1)

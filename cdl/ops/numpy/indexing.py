@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir import emit
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
@@ -15,6 +17,10 @@ from cdl.ops.arrays import along_samples, samples_apart, shape_of
 from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+
 
 _SYMBOLIC = (KerasTensor, LoweredTensor)
 
@@ -46,7 +52,7 @@ def _is_whole(part: Any, n: int | None) -> bool:
     return stop is None or isinstance(stop, SymbolicBatch) or (n is not None and stop == n)
 
 
-def keyed_apart(x: Any, key: Any) -> str:
+def keyed_apart(x: Any, key: ArrayLike) -> str:
     """Why a symbolic tensor has no such part; "" if it has one."""
     parts = [key] if isinstance(key, _SYMBOLIC) else _expanded(key, len(shape_of(x)))
     for part in parts:
@@ -70,7 +76,7 @@ def _bounds(part: slice) -> tuple[Any, Any, Any]:
     return part.start, part.stop, part.step
 
 
-def _get_item(program: Any, spec: Any, x: Any, key: Any) -> Any:
+def _get_item(program: Program, spec: KerasTensor, x: Any, key: Any) -> Any:
     if isinstance(key, _SYMBOLIC):
         return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
@@ -126,7 +132,7 @@ def _take_apart(x: Any, indices: Any, axis: Any) -> str:
     )
 
 
-def _take(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:
+def _take(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: Any) -> Any:
     if isinstance(indices, LoweredTensor):
         if axis is None and len(shape_of(x)) > 1:
             x = ravel(x)
@@ -142,7 +148,7 @@ def _take(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:
 
 
 @operation(_take, untraced=_take_apart)
-def take(x: Any, indices: Any, axis: Any = None) -> Any:
+def take(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
     """The elements of x at some places along an axis.
 
     Args:
@@ -165,14 +171,14 @@ def _along_apart(x: Any, indices: Any, axis: Any) -> str:
     return samples_apart(x, axis)
 
 
-def _take_along(program: Any, spec: Any, x: Any, indices: Any, axis: Any) -> Any:
+def _take_along(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: Any) -> Any:
     if axis is None:
         x, axis = ravel(x), 0
     return taken_along(program, spec, x, indices, axis)
 
 
 @operation(_take_along, untraced=_along_apart)
-def take_along_axis(x: Any, indices: Any, axis: Any = None) -> Any:
+def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
     """Of each line of x along an axis the elements at the places of its own.
 
     Args:
@@ -194,14 +200,14 @@ def nonzero(x: Any) -> Any:
 
 @operation(untraced="how many there are is not known")
 def unique(
-    x: Any,
+    x: ArrayLike,
     sorted: bool = True,
     return_index: bool = False,
     return_inverse: bool = False,
     return_counts: bool = False,
     axis: int | None = None,
     size: int | None = None,
-    fill_value: Any = None,
+    fill_value: ArrayLike | None = None,
 ) -> Any:
     """The different numbers of x, in order.
 
@@ -233,7 +239,7 @@ def unique(
 
 
 @operation(untraced="work on arrays")
-def unravel_index(indices: Any, shape: Any) -> Any:
+def unravel_index(indices: ArrayLike, shape: int | Sequence[int]) -> Any:
     """The places along each axis of what stands at some places of an array of that shape."""
     places = np.unravel_index(np.asarray(indices), shape)
     return tuple(np.asarray(each, np.int32) for each in places)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import argument
 from cdl._ir.emit import concat, pick
@@ -16,6 +18,10 @@ from cdl.ops.arrays import along_samples, axis_arg, samples_apart, shape_arg, sh
 from cdl.ops.indexing_lowering import cut, lines, repeated
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _checked_axis(name: str, axis: Any) -> int:
@@ -32,7 +38,7 @@ def _apart(xs: Any, axis: Any) -> str:
     return next(filter(None, (samples_apart(x, axis) for x in xs)), "")
 
 
-def _concatenate(program: Any, spec: Any, xs: Any, axis: int) -> Any:
+def _concatenate(program: Program, spec: KerasTensor, xs: Any, axis: int) -> Any:
     values = [value_of(program, x) for x in xs]
     return concat(program, values, sample_axis(spec, axis))
 
@@ -82,7 +88,7 @@ def dstack(xs: Any) -> Any:
 
 
 @operation()
-def append(x1: Any, x2: Any, axis: Any = None) -> Any:
+def append(x1: ArrayLike, x2: ArrayLike, axis: Any = None) -> Any:
     """x2 behind x1 along an axis.
 
     Args:
@@ -108,14 +114,14 @@ def _cuts(x: Any, sections: Any, axis: int) -> list[int]:
     return [0, *(i % n if i < 0 else i for i in places), n]
 
 
-def _split(program: Any, spec: Any, x: Any, indices_or_sections: Any, axis: int) -> Any:
+def _split(program: Program, spec: KerasTensor, x: Any, indices_or_sections: Any, axis: int) -> Any:
     places = _cuts(x, indices_or_sections, axis)
     at = sample_axis(x, axis)
     return [cut(program, x.value, at, *pair) for pair in itertools.pairwise(places)]
 
 
 @operation(_split, untraced=lambda x, indices_or_sections, axis: samples_apart(x, axis))
-def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+def split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> Any:
     """x as a list of parts along an axis.
 
     Args:
@@ -134,25 +140,25 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
 
 
 @operation(untraced="use cdl.ops.split with a list of places")
-def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+def array_split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> Any:
     """As `split`, but the parts need not be of one size: the first ones are larger by one."""
     return np.array_split(np.asarray(x), indices_or_sections, axis)
 
 
 @operation()
-def hsplit(x: Any, indices_or_sections: Any) -> Any:
+def hsplit(x: ArrayLike, indices_or_sections: Any) -> Any:
     """As `split`, along the second axis, or the only one."""
     return split(x, indices_or_sections, 0 if len(shape_of(x)) == 1 else 1)
 
 
 @operation()
-def vsplit(x: Any, indices_or_sections: Any) -> Any:
+def vsplit(x: ArrayLike, indices_or_sections: Any) -> Any:
     """As `split`, along the first axis."""
     return split(x, indices_or_sections, 0)
 
 
 @operation()
-def dsplit(x: Any, indices_or_sections: Any) -> Any:
+def dsplit(x: ArrayLike, indices_or_sections: Any) -> Any:
     """As `split`, along the third axis."""
     return split(x, indices_or_sections, 2)
 
@@ -165,7 +171,7 @@ def _tile_apart(x: Any, repeats: Any) -> str:
     return "" if counts[len(counts) - ndim + x.batch_axis] == 1 else samples_apart(x, None)
 
 
-def _tile(program: Any, spec: Any, x: Any, repeats: Any) -> Any:
+def _tile(program: Program, spec: KerasTensor, x: Any, repeats: Any) -> Any:
     value, counts = value_of(program, x), list(shape_arg(repeats))
     counts = [1] * (len(spec.shape) - len(counts)) + counts
     if spec.rows_per_sample == 1 or (spec.rows_per_sample and value.shared):
@@ -179,7 +185,7 @@ def _tile(program: Any, spec: Any, x: Any, repeats: Any) -> Any:
 
 
 @operation(_tile, untraced=_tile_apart)
-def tile(x: Any, repeats: Any) -> Any:
+def tile(x: ArrayLike, repeats: Any) -> Any:
     """x several times, one behind the other, along each axis.
 
     Args:
@@ -195,7 +201,7 @@ def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
     return samples_apart(x, axis) if axis is None or x.rows_per_sample > 1 or x.batch_axis else ""
 
 
-def _repeat(program: Any, spec: Any, x: Any, repeats: Any, axis: Any) -> Any:
+def _repeat(program: Program, spec: KerasTensor, x: Any, repeats: Any, axis: Any) -> Any:
     value, count = x.value, int(np.asarray(repeats).reshape(()))
     at = -1 if along_samples(x, axis) else sample_axis(x, axis)  # -1: of a sample several lines
     value = reshaped(program, value, (*value.shape[: at + 1], 1, *value.shape[at + 1 :]))
@@ -203,7 +209,7 @@ def _repeat(program: Any, spec: Any, x: Any, repeats: Any, axis: Any) -> Any:
 
 
 @operation(_repeat, untraced=_repeat_apart)
-def repeat(x: Any, repeats: Any, axis: Any = None) -> Any:
+def repeat(x: ArrayLike, repeats: Any, axis: Any = None) -> Any:
     """Each element of x several times, one behind the other, along an axis.
 
     Args:
@@ -218,7 +224,7 @@ def _flip_apart(x: Any, axis: Any = None) -> str:
     return samples_apart(x, axis)
 
 
-def _flip(program: Any, spec: Any, x: Any, axis: Any) -> Any:
+def _flip(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
     value = x.value
     several = axis_arg(axis)
     for each in several if isinstance(several, tuple) else (several,):
@@ -227,24 +233,24 @@ def _flip(program: Any, spec: Any, x: Any, axis: Any) -> Any:
 
 
 @operation(_flip, untraced=_flip_apart)
-def flip(x: Any, axis: Any = None) -> Any:
+def flip(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     """x from the end to the start along an axis, several, or all (None)."""
     return np.flip(x, axis_arg(axis))
 
 
 @operation()
-def fliplr(x: Any) -> Any:
+def fliplr(x: ArrayLike) -> Any:
     """x from right to left: flipped along the second axis."""
     return flip(x, 1)
 
 
 @operation()
-def flipud(x: Any) -> Any:
+def flipud(x: ArrayLike) -> Any:
     """x upside down: flipped along the first axis."""
     return flip(x, 0)
 
 
-def _roll(program: Any, spec: Any, x: Any, shift: Any, axis: Any) -> Any:
+def _roll(program: Program, spec: KerasTensor, x: Any, shift: Any, axis: Any) -> Any:
     value = x.value
     for n, each in zip(shape_arg(shift), shape_arg(axis), strict=True):
         at = sample_axis(x, each)
@@ -257,7 +263,7 @@ def _roll(program: Any, spec: Any, x: Any, shift: Any, axis: Any) -> Any:
 
 
 @operation(_roll, untraced=lambda x, shift, axis: samples_apart(x, axis))
-def roll(x: Any, shift: Any, axis: Any = None) -> Any:
+def roll(x: ArrayLike, shift: Any, axis: int | Sequence[int] | None = None) -> Any:
     """x moved along an axis, what leaves it at the end coming in at the start.
 
     Args:
@@ -290,7 +296,9 @@ def _pad_apart(x: Any, pad_width: Any, mode: str, constant_values: Any) -> str:
     return "" if whole else samples_apart(x, None)
 
 
-def _pad(program: Any, spec: Any, x: Any, pad_width: Any, mode: str, constant_values: Any) -> Any:
+def _pad(
+    program: Program, spec: KerasTensor, x: Any, pad_width: Any, mode: str, constant_values: Any
+) -> Any:
     value, number = value_of(program, x), float(constant_values or 0.0)
     if number:  # zeros are what is there without places
         value = program.map(argument(0) - number, [value])
@@ -307,7 +315,7 @@ def _pad(program: Any, spec: Any, x: Any, pad_width: Any, mode: str, constant_va
 
 
 @operation(_pad, untraced=_pad_apart, saved=Saved(by_name=("constant_values",)))
-def pad(x: Any, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> Any:
+def pad(x: ArrayLike, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> Any:
     """x with more numbers at the ends of its axes.
 
     Args:

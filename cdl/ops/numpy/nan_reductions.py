@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import operation
 from cdl.ops.arrays import axis_arg, real, samples_apart
@@ -24,59 +26,59 @@ _INFINITY = float("inf")
 
 
 @operation()
-def nansum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nansum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The sum of the numbers."""
     return total(where(isnan(x), 0, x), axis, keepdims)
 
 
 @operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
-def nanprod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nanprod(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The product of the numbers."""
     return prod(where(isnan(x), 1, x), axis, keepdims)
 
 
 @operation()
-def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nanmean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean of the numbers; NaN if there is none."""
     count = total(logical_not(isnan(x)), axis, keepdims)
     return divide(nansum(x, axis, keepdims), count)
 
 
 @operation()
-def nanvar(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nanvar(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The variance of the numbers; NaN if there is none."""
     return nanmean(square(subtract(x, nanmean(x, axis, True))), axis, keepdims)
 
 
 @operation()
-def nanstd(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nanstd(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The square root of `nanvar`."""
     return sqrt(nanvar(x, axis, keepdims))
 
 
 @operation()
-def nanmax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nanmax(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The largest number; NaN if there is none."""
     found = largest(where(isnan(x), -_INFINITY, multiply(x, 1.0)), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
 
 
 @operation()
-def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nanmin(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The smallest number; NaN if there is none."""
     found = smallest(where(isnan(x), _INFINITY, multiply(x, 1.0)), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
 
 
 @operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
-def nanargmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def nanargmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest number; -1 if there is none."""
     found = argmax(where(isnan(x), -_INFINITY, x), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), -1, found)
 
 
 @operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
-def nanargmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def nanargmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest number; -1 if there is none."""
     found = argmin(where(isnan(x), _INFINITY, x), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), -1, found)
@@ -84,7 +86,7 @@ def nanargmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 @operation(untraced="work on arrays")
 def nanquantile(
-    x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
+    x: ArrayLike, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """As `quantile`, of the numbers."""
     return np.nanquantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
@@ -92,13 +94,13 @@ def nanquantile(
 
 @operation(untraced="work on arrays")
 def nanpercentile(
-    x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
+    x: ArrayLike, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """As `percentile`, of the numbers."""
     return np.nanpercentile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
 @operation(untraced="work on arrays")
-def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nanmedian(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """As `median`, of the numbers."""
     return np.nanmedian(real(x), axis_arg(axis), keepdims=keepdims)

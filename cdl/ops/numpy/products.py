@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir import emit
 from cdl._ir.emit import reshape as reshaped
@@ -18,13 +19,16 @@ from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, ravel, reshape, transpose
 
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+
 
 def _real_enough(x: Any) -> Any:
     array = np.asarray(x)
     return array.astype(np.int32) if array.dtype == bool else array
 
 
-def _matmul(program: Any, spec: Any, x1: Any, x2: Any) -> Any:
+def _matmul(program: Program, spec: Any, x1: Any, x2: Any) -> Any:
     if not along_samples(x1, -1):
         return product(program, spec, x1, x2)
     row, column = x1.value.shape, x2.value.shape  # of a sample, whose outer product is summed
@@ -45,7 +49,7 @@ def _over_samples(x1: Any, x2: Any) -> str:
 
 
 @operation(_matmul, untraced=_over_samples)
-def matmul(x1: Any, x2: Any) -> Any:
+def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The product of matrices, the last two axes of both; a vector is a row, or a column behind.
 
     Args:
@@ -59,7 +63,7 @@ def matmul(x1: Any, x2: Any) -> Any:
 
 
 @operation()
-def dot(x1: Any, x2: Any) -> Any:
+def dot(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The sum of products over the last axis of x1 and the last but one of x2.
 
     Args:
@@ -75,13 +79,13 @@ def dot(x1: Any, x2: Any) -> Any:
 
 
 @operation()
-def vdot(x1: Any, x2: Any) -> Any:
+def vdot(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The sum of all products of elements of two arrays of as many."""
     return total(multiply(ravel(x1), ravel(x2)))
 
 
 @operation()
-def inner(x1: Any, x2: Any) -> Any:
+def inner(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The sum of products over the last axes of both."""
     first, second = shape_of(x1), shape_of(x2)
     if not first or not second:
@@ -90,7 +94,7 @@ def inner(x1: Any, x2: Any) -> Any:
 
 
 @operation()
-def outer(x1: Any, x2: Any) -> Any:
+def outer(x1: ArrayLike, x2: ArrayLike) -> Any:
     """All products of an element of one and an element of the other, as a matrix."""
     return multiply(reshape(x1, (-1, 1)), reshape(x2, (1, -1)))
 
@@ -112,7 +116,7 @@ def _tensordot_apart(x1: Any, x2: Any, axes: Any) -> str:
 
 
 @operation(untraced=_tensordot_apart)
-def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
+def tensordot(x1: ArrayLike, x2: ArrayLike, axes: Any = 2) -> Any:
     """The sum of products over axes of both.
 
     Args:
@@ -167,7 +171,12 @@ def _leading(x: Any, shape: Any, axes: list[int]) -> tuple[Any, ...]:
 
 @operation()
 def cross(
-    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+    x1: ArrayLike,
+    x2: Any,
+    axisa: int = -1,
+    axisb: int = -1,
+    axisc: int = -1,
+    axis: int | None = None,
 ) -> Any:
     """The vector product of vectors of 2 or 3 numbers.
 
@@ -201,7 +210,7 @@ def cross(
 
 
 @operation()
-def kron(x1: Any, x2: Any) -> Any:
+def kron(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Each number of x1 times all of x2, in its place."""
     n, m = shape_of(x1), shape_of(x2)
     ndim = max(len(n), len(m))

@@ -6,9 +6,11 @@ axis of the samples a sum, a mean, a largest or a smallest is one of the whole b
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._ir.elementwise import apply, argument
 from cdl._tracing.operation import Saved, operation
@@ -18,6 +20,10 @@ from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import not_equal
 from cdl.ops.numpy.shapes import reshape
 
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
+
 
 def _counted(x: Any) -> Any:
     """Truths as numbers."""
@@ -26,7 +32,7 @@ def _counted(x: Any) -> Any:
 
 
 @operation(reduction("sum"))
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def sum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The sum of x over axes.
 
     Args:
@@ -38,7 +44,7 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @operation(reduction("mean"))
-def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def mean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean of x over axes.
 
     Args:
@@ -52,7 +58,9 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 def _initial(reduce: Any, choose: Any) -> Any:
     """The lowering of max or min that starts with a number."""
 
-    def lower(program: Any, spec: Any, x: Any, axis: Any, keepdims: bool, initial: Any) -> Any:
+    def lower(
+        program: Program, spec: KerasTensor, x: Any, axis: Any, keepdims: bool, initial: Any
+    ) -> Any:
         value = reduce(program, spec, x, axis, keepdims)
         if initial is None:
             return value
@@ -62,7 +70,12 @@ def _initial(reduce: Any, choose: Any) -> Any:
 
 
 @operation(_initial(reduction("max"), "maximum"))
-def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
+def max(
+    x: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+) -> Any:
     """The largest of x over axes; of equal ones each has its share of the gradient.
 
     Args:
@@ -76,7 +89,12 @@ def max(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -
 
 
 @operation(_initial(reduction("min"), "minimum"))
-def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
+def min(
+    x: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+) -> Any:
     """The smallest of x over axes; of equal ones each has its share of the gradient.
 
     Args:
@@ -90,29 +108,33 @@ def min(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -
 
 
 @operation(reduction("max"))
-def amax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def amax(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The largest of x over axes, as `max`."""
     return np.max(x, axis_arg(axis), keepdims=keepdims)
 
 
 @operation(reduction("min"))
-def amin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def amin(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The smallest of x over axes, as `min`."""
     return np.min(x, axis_arg(axis), keepdims=keepdims)
 
 
 @operation()
-def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def ptp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The largest less the smallest, over axes as in `sum`."""
     return subtract(amax(x, axis, keepdims), amin(x, axis, keepdims))
 
 
-def _prod(program: Any, spec: Any, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Any:
+def _prod(
+    program: Program, spec: KerasTensor, x: Any, axis: Any, keepdims: bool, dtype: DTypeLike
+) -> Any:
     return reduction("prod")(program, spec, x, axis, keepdims)
 
 
 @operation(_prod, untraced=lambda x, axis, *_: samples_apart(x, axis))
-def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
+def prod(
+    x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False, dtype: Any = None
+) -> Any:
     """The product of x over axes, but not that of the samples.
 
     Args:
@@ -126,37 +148,37 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) ->
 
 
 @operation()
-def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def var(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean of (x - mean(x))^2 over axes as in `sum`."""
     return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)
 
 
 @operation()
-def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def std(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The square root of `var`."""
     return sqrt(var(x, axis, keepdims))
 
 
 @operation(reduction("max", of_truths=True))
-def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def any(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """Whether one of x is true, over axes as in `sum`."""
     return np.any(x, axis_arg(axis), keepdims=keepdims)
 
 
 @operation(reduction("min", of_truths=True))
-def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def all(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """Whether each of x is true, over axes as in `sum`."""
     return np.all(x, axis_arg(axis), keepdims=keepdims)
 
 
 @operation()
-def count_nonzero(x: Any, axis: Any = None) -> Any:
+def count_nonzero(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     """How many of x are not 0, over axes as in `sum`."""
     return sum(not_equal(x, 0), axis)
 
 
 @operation(saved=Saved(by_name=("weights",)))
-def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
+def average(x: ArrayLike, axis: Any = None, weights: Any = None) -> Any:
     """The mean of x, each number as often as its weight says.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
 from cdl._tracing.operation import operation
@@ -13,7 +14,7 @@ from cdl.ops.lowering import elementwise
 
 
 @operation(elementwise(lambda x, low, high: apply("minimum", apply("maximum", x, low), high)))
-def clip(x: Any, x_min: Any, x_max: Any) -> Any:
+def clip(x: ArrayLike, x_min: ArrayLike, x_max: Any) -> Any:
     """x within [x_min, x_max].
 
     Args:
@@ -31,25 +32,25 @@ def _round(x: Expression, decimals: Expression) -> Expression:
 
 
 @operation(elementwise(_round))
-def round(x: Any, decimals: int = 0) -> Any:
+def round(x: ArrayLike, decimals: int = 0) -> Any:
     """The nearest number with so many decimals; of two that are as near, the even one."""
     return np.round(np.asarray(x), decimals)
 
 
 @operation(elementwise("floor"))
-def floor(x: Any) -> Any:
+def floor(x: ArrayLike) -> Any:
     """The largest whole number up to x, as a floating-point number."""
     return np.floor(real(x))
 
 
 @operation(elementwise("ceil"))
-def ceil(x: Any) -> Any:
+def ceil(x: ArrayLike) -> Any:
     """The smallest whole number from x, as a floating-point number."""
     return np.ceil(real(x))
 
 
 @operation(elementwise("trunc"))
-def trunc(x: Any) -> Any:
+def trunc(x: ArrayLike) -> Any:
     """x without what is behind the decimal point."""
     return np.trunc(x)
 
@@ -64,7 +65,7 @@ def _nan_to_num(x: Expression, nan: Expression, posinf: Any, neginf: Any) -> Exp
 
 
 @operation(elementwise(_nan_to_num))
-def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     """x with numbers for what is none.
 
     Args:

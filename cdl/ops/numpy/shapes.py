@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import operation
 from cdl.config import standardize_dtype
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:
@@ -43,7 +49,7 @@ def _keeps_order(x: Any, newshape: Any = -1) -> str:
     prepare=lambda x, newshape: (x, sizes_for(x, newshape)),
     untraced=_keeps_order,
 )
-def reshape(x: Any, newshape: Any) -> Any:
+def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Any:
     """The numbers of x, in order, in another shape.
 
     Args:
@@ -58,13 +64,13 @@ def reshape(x: Any, newshape: Any) -> Any:
 
 
 @operation(as_shape, untraced=_keeps_order)
-def ravel(x: Any) -> Any:
+def ravel(x: ArrayLike) -> Any:
     """The numbers of x, in order, along one axis."""
     return np.ravel(x)
 
 
 @operation(as_shape)
-def expand_dims(x: Any, axis: Any) -> Any:
+def expand_dims(x: ArrayLike, axis: Any) -> Any:
     """x with one more axis of size 1, or several.
 
     Args:
@@ -75,7 +81,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
 
 
 @operation(as_shape)
-def squeeze(x: Any, axis: Any = None) -> Any:
+def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     """x without axes of size 1.
 
     Args:
@@ -88,13 +94,13 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     return np.squeeze(x, axis_arg(axis))
 
 
-def _transpose(program: Any, spec: Any, x: Any, axes: Any) -> Any:
+def _transpose(program: Program, spec: KerasTensor, x: Any, axes: Any) -> Any:
     order = range(x.ndim)[::-1] if axes is None else [axis % x.ndim for axis in axes]
     return moved(program, x, order)
 
 
 @operation(_transpose)
-def transpose(x: Any, axes: Any = None) -> Any:
+def transpose(x: ArrayLike, axes: int | Sequence[int] | None = None) -> Any:
     """The axes of x in another order.
 
     Args:
@@ -105,19 +111,19 @@ def transpose(x: Any, axes: Any = None) -> Any:
     return np.transpose(x, axis_arg(axes))
 
 
-def _swapaxes(program: Any, spec: Any, x: Any, axis1: int, axis2: int) -> Any:
+def _swapaxes(program: Program, spec: KerasTensor, x: Any, axis1: int, axis2: int) -> Any:
     order = list(range(x.ndim))
     order[axis1], order[axis2] = order[axis2], order[axis1]
     return moved(program, x, order)
 
 
 @operation(_swapaxes)
-def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Any:
     """x with two axes in each other's place."""
     return np.swapaxes(x, axis1, axis2)
 
 
-def _moveaxis(program: Any, spec: Any, x: Any, source: Any, destination: Any) -> Any:
+def _moveaxis(program: Program, spec: KerasTensor, x: Any, source: Any, destination: Any) -> Any:
     order = np.moveaxis(np.empty(range(x.ndim)), source, destination).shape
     return moved(program, x, order)
 
@@ -134,12 +140,12 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     return np.moveaxis(np.asarray(x), source, destination)
 
 
-def _broadcast_to(program: Any, spec: Any, x: Any, shape: Any) -> Any:
+def _broadcast_to(program: Program, spec: KerasTensor, x: Any, shape: Any) -> Any:
     return broadcast(program, spec, x)
 
 
 @operation(_broadcast_to, prepare=lambda x, shape: (x, sizes_for(x, shape)))
-def broadcast_to(x: Any, shape: Any) -> Any:
+def broadcast_to(x: ArrayLike, shape: int | Sequence[int]) -> Any:
     """x repeated along axes of size 1, and along new ones in front.
 
     Args:
@@ -153,12 +159,12 @@ def broadcast_to(x: Any, shape: Any) -> Any:
 
 
 @operation(lambda program, spec, x: value_of(program, x))
-def copy(x: Any) -> Any:
+def copy(x: ArrayLike) -> Any:
     """A copy of x."""
     return np.array(x)
 
 
 @operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
-def view(x: Any, dtype: Any = None) -> Any:
+def view(x: ArrayLike, dtype: Any = None) -> Any:
     """The bits of x as those of another dtype."""
     return np.asarray(x).view(None if dtype is None else standardize_dtype(dtype))

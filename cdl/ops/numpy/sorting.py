@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import samples_apart
 from cdl.ops.indexing_lowering import argued, sorted_along
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Program
+    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _apart(x: Any, axis: Any, *_: Any) -> str:
@@ -16,7 +21,7 @@ def _apart(x: Any, axis: Any, *_: Any) -> str:
 
 
 def _arg(smallest: bool) -> Any:
-    def lower(program: Any, spec: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    def lower(program: Program, spec: KerasTensor, x: Any, axis: Any, keepdims: bool) -> Any:
         return argued(program, spec, x, axis, smallest)
 
     return lower
@@ -35,7 +40,7 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 @operation(_arg(True), untraced=_apart)
-def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest number along an axis, the first of equal ones.
 
     Args:
@@ -46,16 +51,16 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmin(x, axis, keepdims=keepdims)
 
 
-def _sort(program: Any, spec: Any, x: Any, axis: Any) -> Any:
+def _sort(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
     return sorted_along(program, x, axis)[0]
 
 
-def _argsort(program: Any, spec: Any, x: Any, axis: Any) -> Any:
+def _argsort(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
     return sorted_along(program, x, axis)[1]
 
 
 @operation(_sort, untraced=_apart)
-def sort(x: Any, axis: int | None = -1) -> Any:
+def sort(x: ArrayLike, axis: int | None = -1) -> Any:
     """The numbers along an axis, from the smallest on.
 
     Args:
@@ -66,7 +71,7 @@ def sort(x: Any, axis: int | None = -1) -> Any:
 
 
 @operation(_argsort, untraced=_apart)
-def argsort(x: Any, axis: int | None = -1) -> Any:
+def argsort(x: ArrayLike, axis: int | None = -1) -> Any:
     """The places of the numbers along an axis, that of the smallest first; equal ones in order.
 
     Args:
@@ -77,7 +82,7 @@ def argsort(x: Any, axis: int | None = -1) -> Any:
 
 
 @operation(untraced="use cdl.ops.argsort")
-def argpartition(x: Any, kth: int, axis: int = -1) -> Any:
+def argpartition(x: ArrayLike, kth: int, axis: int = -1) -> Any:
     """The places of the numbers along an axis, those of the kth smallest in front.
 
     Args:
@@ -90,7 +95,7 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Any:
 
 
 @operation(untraced="work on arrays", saved=Saved("SearchSorted"))
-def searchsorted(sorted_sequence: Any, values: Any, side: Any = "left") -> Any:
+def searchsorted(sorted_sequence: Any, values: ArrayLike, side: Any = "left") -> Any:
     """Where values would have to stand in a sorted vector.
 
     Args:

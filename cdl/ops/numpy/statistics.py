@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import operation
 from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of
@@ -53,7 +55,7 @@ def _quantiles(x: Any, q: float, axis: Any, method: str, keepdims: bool) -> Any:
     untraced=_quantile_apart,
 )
 def quantile(
-    x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
+    x: ArrayLike, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
 ) -> Any:
     """The number below which a share q of the numbers over some axes are.
 
@@ -72,14 +74,18 @@ def quantile(
 
 @operation(untraced=_quantile_apart)
 def percentile(
-    x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
+    x: ArrayLike,
+    q: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    method: Any = "linear",
+    keepdims: Any = False,
 ) -> Any:
     """As `quantile`, with q from 0 to 100."""
     return quantile(x, np.asarray(q) / 100.0, axis, method, keepdims)
 
 
 @operation(untraced=_line_apart)
-def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def median(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The number in the middle over some axes, or the mean of the two there.
 
     Args:
@@ -91,7 +97,7 @@ def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @operation(untraced="how many there will be is not known: use cdl.ops.sum of cdl.ops.one_hot")
-def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:
+def bincount(x: ArrayLike, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:
     """How often each whole number from 0 on is there, along the last axis.
 
     Args:
@@ -114,7 +120,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
 
 
 @operation(untraced="work on arrays")
-def histogram(x: Any, bins: int = 10, range: Any = None) -> Any:
+def histogram(x: ArrayLike, bins: int = 10, range: Any = None) -> Any:
     """How many numbers are in each of some ranges of one size, and the borders of these.
 
     Args:
@@ -129,13 +135,13 @@ def histogram(x: Any, bins: int = 10, range: Any = None) -> Any:
 
 
 @operation(untraced="work on arrays")
-def corrcoef(x: Any) -> Any:
+def corrcoef(x: ArrayLike) -> Any:
     """The correlations of variables, which are the rows of a matrix, with each other."""
     return np.corrcoef(real(x))
 
 
 @operation(untraced="work on arrays")
-def correlate(x1: Any, x2: Any, mode: Any = "valid") -> Any:
+def correlate(x1: ArrayLike, x2: ArrayLike, mode: Any = "valid") -> Any:
     """The sums of products of two vectors, one moved along the other.
 
     Args:
