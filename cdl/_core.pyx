@@ -15,6 +15,7 @@ import itertools
 import math
 import operator
 import os
+import re
 import threading
 
 import numpy as np

@@ -22,7 +22,11 @@ cdef extern from "cdl.h" nogil:
     bint cdl_table_row(const char *table, int row, cdl_row *out)
     ctypedef bint c_bool "bool"  # Cython's own bint is an int, which a bool * must not point to
     const char *cdl_isa_row(int row, c_bool *runs)
-    void cdl_start()
+    struct cdl_caches:
+        size_t l1, l2, l3
+    void cdl_start(const cdl_caches *caches)
+    void cdl_find_caches(cdl_caches *caches)
+    const char *cdl_caches_why()
     int cdl_threads_limit()
     int cdl_limit_threads(int most)
     const char *cdl_threads_why()

@@ -131,18 +131,50 @@ cdef str _forced_isa():
     return forced or available_isas()[0]
 
 
-cdl_start()
+def _parse_caches(str text):
+    """Bytes of three sizes such as 48K,2M,30M; None if they are not that."""
+    words = re.fullmatch(",".join([r"\s*(\d{1,12})([KMG]?)\s*"] * 3), text.upper(), re.ASCII)
+    if words is None:
+        return None
+    found = words.groups()
+    sizes = [int(found[k]) << 10 * " KMG".index(found[k + 1] or " ") for k in (0, 2, 4)]
+    fits = 4096 <= sizes[0] <= sizes[1] <= sizes[2] <= 1 << 40
+    return sizes if fits else None
+
+
+cdef int _start() except -1:
+    """Sets the core up, with the caches that CDL_CACHE tells in place of the machine's."""
+    cdef cdl_caches caches
+    text = os.environ.get("CDL_CACHE", "")
+    if not text:
+        cdl_start(NULL)
+        return 0
+    sizes = _parse_caches(text)
+    if sizes is None:
+        raise ImportError("CDL_CACHE: expected the sizes of L1, L2 and L3, from 4K to 1024G and "
+                          f"none less than the one before, such as 48K,2M,30M, got {text!r}")
+    caches.l1, caches.l2, caches.l3 = sizes
+    cdl_start(&caches)
+    return 0
+
+
+_start()
 cdef str _default_isa = _forced_isa()
 
 
 def info():
-    """What this build is and what it found: isa, compiler, openmp, threads and why that number."""
+    """What this build is and what it found: isa, compiler, openmp, threads and why that number,
+    the bytes of the caches L1, L2 and L3 and who told."""
+    cdef cdl_caches caches
+    cdl_find_caches(&caches)
     return {
         "isa": _default_isa,
         "compiler": cdl_compiler().decode(),
         "openmp": bool(cdl_has_openmp()),
         "threads": cdl_threads_limit(),
         "threads_reason": cdl_threads_why().decode(),
+        "caches": (caches.l1, caches.l2, caches.l3),
+        "caches_reason": cdl_caches_why().decode(),
     }
 
 

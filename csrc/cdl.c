@@ -116,7 +116,14 @@ const char *cdl_isa_row(int row, bool *runs) {
     return cdl_isa_name(row);
 }
 
-void cdl_start(void) { cdl_threads_init(); }
+void cdl_start(const struct cdl_caches *caches) {
+    cdl_threads_init();
+    cdl_caches_init(caches);
+    cdl_isa_block(cdl_caches());
+}
+void cdl_find_caches(struct cdl_caches *caches) { *caches = *cdl_caches(); }
+const char *cdl_caches_why(void) { return cdl_caches_reason(); }
+
 int cdl_threads_limit(void) { return cdl_threads_available(); }
 int cdl_limit_threads(int most) { return cdl_threads_limit_caller(most); }
 const char *cdl_threads_why(void) { return cdl_threads_reason(); }

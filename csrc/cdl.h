@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/caches.h"
 #include "base/param.h"
 #include "base/status.h"
 #include "base/watch.h"
@@ -40,7 +41,11 @@ struct cdl_row {
 bool cdl_table_row(const char *table, int row, struct cdl_row *out);
 
 const char *cdl_isa_row(int row, bool *runs);
-void cdl_start(void); /* once, at import */
+
+/* Once, at import. caches: NULL, or what to take for the caches of this machine. */
+void cdl_start(const struct cdl_caches *caches);
+void cdl_find_caches(struct cdl_caches *caches);
+const char *cdl_caches_why(void);
 int cdl_threads_limit(void);
 int cdl_limit_threads(int most); /* of programs that the calling thread builds; 0: no limit */
 const char *cdl_threads_why(void);

@@ -11,26 +11,31 @@ pytest.importorskip("matplotlib")
 
 def test_info_names_what_a_bug_report_needs(run_python):
     lines = run_python("-m", "cdl", "info").stdout.splitlines()
-    names = [line.split(":")[0] for line in lines if not line.startswith("caches:")]
-    assert " ".join(names) == "version python machine isa threads openmp compiler"
+    names = [line.split(":")[0] for line in lines]
+    assert " ".join(names) == "version python machine isa threads openmp compiler caches"
     assert re.search(r"\d+\.\d+\.\d+", lines[0])
     assert re.search(r"threads:\s+\d+ \(.+\)", lines[4])
 
 
-def test_info_names_the_caches_that_linux_tells_of_and_no_others(tmp_path, monkeypatch):
-    from cdl._cli import info
+def test_info_shows_the_caches_that_were_given_or_found(run_python, monkeypatch):
+    found = run_python("-m", "cdl", "info").stdout.splitlines()[-1]
+    assert re.match(r"caches: +L1 [\d.]+ KB, L2 [\d.]+ [KM]B, L3 [\d.]+ [KM]B \(.+\)$", found)
+    monkeypatch.setenv("CDL_CACHE", "32k, 1M,1536K")
+    given = run_python("-m", "cdl", "info").stdout.splitlines()[-1]
+    assert given == "caches:   L1 32 KB, L2 1 MB, L3 1536 KB (CDL_CACHE)"
 
-    monkeypatch.setattr(info, "_CACHES", tmp_path)
-    assert "caches" not in info.report()
-    kinds = [("1", "Data", "48K"), ("1", "Instruction", "64K"), ("2", "Unified", "2048K")]
-    for k, (level, kind, size) in enumerate(kinds):
-        folder = tmp_path / f"index{k}"
-        folder.mkdir()
-        (folder / "level").write_text(level + "\n")
-        (folder / "type").write_text(kind + "\n")
-        (folder / "size").write_text(size + "\n")
-    (tmp_path / "index3").mkdir()  # as some virtual machines have it: nothing within
-    assert info.report().endswith("\ncaches:   L1d 48 KB, L2 2048 KB")
+
+@pytest.mark.parametrize(
+    "sizes",
+    ["48K", "48K,2M", "48K,2M,30M,1", "48K,2M,x", "48K,-2M,30M", "2M,48K,30M", "1K,2M,3M", ",,"],
+)
+def test_sizes_of_caches_that_make_no_sense_are_refused(run_python, monkeypatch, sizes):
+    monkeypatch.setenv("CDL_CACHE", sizes)
+    done = run_python("from cdl import _core", check=False)
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("ImportError: CDL_CACHE: expected the sizes of L1, L2 and L3")
+    assert said.endswith(f"such as 48K,2M,30M, got {sizes!r}")
 
 
 def test_info_shows_the_isa_that_was_asked_for(run_python, monkeypatch):

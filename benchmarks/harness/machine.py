@@ -76,7 +76,7 @@ def facts() -> dict[str, object]:
         "cpu": cpu(),
         "cores": len(cores()),
         "isa": core["isa"],
-        "caches": info.caches() or "caches unknown",
+        "caches": info.caches(),
         "compiler": core["compiler"],
         "python": platform.python_version(),
         "versions": peers.versions(),

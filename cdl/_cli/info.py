@@ -2,28 +2,21 @@
 
 import platform
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 
 from cdl import _core
 
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+def size(n: int) -> str:
+    """`48 KB`, `30 MB`."""
+    return f"{n >> 20} MB" if n >= 1 << 20 and n % (1 << 20) == 0 else f"{n / 1024:.5g} KB"
 
 
 def caches() -> str:
-    """`L1d 48 KB, L2 1024 KB, L3 32768 KB` of the first core; empty where Linux does not tell."""
-    found = []
-    for index in sorted(_CACHES.glob("index*")):
-        try:
-            level, kind, size = (
-                (index / name).read_text().strip() for name in ("level", "type", "size")
-            )
-        except OSError:
-            continue
-        if kind != "Instruction":
-            found.append(f"L{level}{'d' * (kind == 'Data')} {size.removesuffix('K')} KB")
-    return ", ".join(found)
+    """`L1 48 KB, L2 2 MB, L3 30 MB`: what the sizes of blocks follow from."""
+    sizes = _core.info()["caches"]
+    return ", ".join(f"L{level} {size(n)}" for level, n in enumerate(sizes, 1))
 
 
 def report() -> str:
@@ -37,8 +30,7 @@ def report() -> str:
         "threads": f"{core['threads']} ({core['threads_reason']})",
         "openmp": "yes" if core["openmp"] else "no, so the core runs on one thread",
         "compiler": core["compiler"],
+        "caches": f"{caches()} ({core['caches_reason']})",
     }
-    if known := caches():
-        facts["caches"] = known
     width = max(map(len, facts)) + 1
     return "\n".join(f"{name + ':':<{width}} {value}" for name, value in facts.items())

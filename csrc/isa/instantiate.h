@@ -46,9 +46,13 @@
 #define CDL_TABLE_(X) cdl_kernels_##X
 #define CDL_TABLE(X) CDL_TABLE_(X)
 
+static struct cdl_blocking blocking; /* isa/blocking.c sets it */
+
 extern const struct cdl_kernels CDL_TABLE(CDL_ISA);
 const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
     .isa = CDL_STRING(CDL_ISA),
+    .tile_rows = CDL_GEMM_ROWS(CDL_GEMM_NV),
+    .blocking = &blocking,
 #define KERNEL(NAME, ARGS) .NAME = NAME,
 #include "kernels/kernels.def"
 #undef KERNEL

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "base/caches.h"
 #include "kernels/kernels.h"
 
 /* Row i of isa.def: its name, or NULL past the end; whether this machine runs it; its kernels. */
@@ -13,5 +14,8 @@ const struct cdl_kernels *cdl_isa_kernels(int i);
 
 /* The first ISA that runs here; with a name, that one; NULL if it is unknown or cannot run. */
 const struct cdl_kernels *cdl_isa_choose(const char *name);
+
+/* Sets the blocks of all of them. Once, at import. */
+void cdl_isa_block(const struct cdl_caches *caches);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "base/rng.h"
+#include "kernels/blocking.h"
 #include "kernels/activations.h"
 #include "kernels/convert.h"
 #include "kernels/draw.h"
@@ -91,6 +92,8 @@ typedef void cdl_convert_int_fn(size_t n, const char *from, ptrdiff_t step, int3
 
 struct cdl_kernels {
     const char *isa;
+    size_t tile_rows; /* of the widest tile */
+    struct cdl_blocking *blocking;
 #define KERNEL(NAME, ARGS) void(*NAME) ARGS;
 #include "kernels/kernels.def"
 #undef KERNEL

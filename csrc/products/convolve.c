@@ -8,9 +8,6 @@
 #include "products/unroll.h"
 #include "products/winograd.h"
 
-/* Places that go through a panel together before their activation, as in matmul.c. */
-enum { ROW_GROUP = 48 };
-
 /* Arithmetic between two looks at the watch: some 0.2 ms. */
 #define LOOK_FLOPS 2e7
 
@@ -48,7 +45,7 @@ struct product {
     bool cuts, late;   /* relu is done within the tile; gradients are taken when all is written */
     const struct cdl_epilogue *epilogue;
     const float *to; /* where the first sample is written, and `y` of the epilogue begins */
-    float *block;    /* ROW_GROUP x CDL_PANEL */
+    float *block;    /* CDL_MOST_ROWS x CDL_PANEL */
     double work;     /* since the last look at the watch */
 };
 
@@ -70,8 +67,9 @@ static void multiply_places(void *who, const struct cdl_places *row) {
         if (cdl_stopped(p->ctx)) return;
         p->work = 0.0;
     }
-    for (size_t i = 0; i < row->n; i += ROW_GROUP) {
-        const size_t m = least(row->n - i, ROW_GROUP);
+    const size_t together = kernels->blocking->rows;
+    for (size_t i = 0; i < row->n; i += together) {
+        const size_t m = least(row->n - i, together);
         float *first = row->to + i * row->to_step + p->slice.to;
         float *to = p->slice.direct ? first : p->block;
         const size_t ld = p->slice.direct ? row->to_step : width;
@@ -86,7 +84,8 @@ static void multiply_places(void *who, const struct cdl_places *row) {
 }
 
 /* Columns of a run that go through all places before the next: their rows of a slice of the weights
- * are 384 KB at most, and stay in L2. What goes through a block is not added to. */
+ * are 384 KB at most, and stay in L2. The order of sums follows from this number, which is the same
+ * for all caches. What goes through a block is not added to. */
 static size_t depth_of(const struct cdl_convolution *job, size_t depth, bool direct) {
     enum { ROWS = 1536 };
     const size_t taps = cdl_window_taps(job->window);
@@ -98,11 +97,10 @@ static size_t depth_of(const struct cdl_convolution *job, size_t depth, bool dir
 
 /* Samples that go through a slice of the weights before the next: they are to stay in L2, but to
  * outweigh the slice, which is read anew for them. */
-static size_t samples_at_a_time(const struct cdl_convolution *job) {
-    enum { FLOATS = 128 * 1024 };
+static size_t samples_at_a_time(const struct cdl_convolution *job, size_t most) {
     const size_t each = job->image.sample + job->map.sample;
     const size_t slice = job->w->rows * least(job->w->cols, CDL_PANEL);
-    const size_t floats = slice > FLOATS ? slice : FLOATS;
+    const size_t floats = slice > most ? slice : most;
     return each < floats ? floats / each : 1;
 }
 
@@ -163,7 +161,7 @@ struct cdl_bands cdl_convolution_bands(const struct cdl_convolution *job, bool b
     return direct ? (struct cdl_bands){numbers, 1} : (struct cdl_bands){1, numbers};
 }
 
-enum { BLOCK_FLOATS = ROW_GROUP * CDL_PANEL };
+enum { BLOCK_FLOATS = CDL_MOST_ROWS * CDL_PANEL };
 
 static size_t wide_floats(const struct cdl_param *w) {
     return w->cols == 1 ? w->rows * CDL_LINE : 0;
@@ -260,7 +258,7 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
         m.p.step = CDL_UNROLLED_LINE;
         cdl_each_box(job->window, ctx, samples, job->band, multiply_box, &m);
     } else {
-        const size_t each = samples_at_a_time(job);
+        const size_t each = samples_at_a_time(job, ctx->kernels->blocking->sample_floats);
         for (size_t first = 0; first < samples && !cdl_stopped(ctx); first += each)
             multiply_samples(&m, direct, first, least(samples - first, each));
     }

@@ -5,16 +5,6 @@
 
 #include "base/param.h"
 
-/* Rows that go through a panel together before their epilogue: 48 x 64 floats of c stay in L1. */
-enum { ROW_GROUP = 48 };
-
-/* A panel's block of k: 1,024 x 64 floats are 256 KB, which L2 keeps while all rows pass. */
-enum { K_BLOCK = 1024 };
-
-/* Samples of a gradient's block: 128 rows of 64 floats are 32 KB, which L1 keeps for all tiles.
- * With 256 a gradient of 256 x 256 took 10 % longer. */
-enum { SAMPLE_BLOCK = 128 };
-
 /* Blocks of samples between two looks at the watch: they take at most 1 ms. */
 enum { LOOK_BLOCKS = 64 };
 
@@ -43,7 +33,7 @@ static void add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size
                      const float *bias, float *c, size_t ldc, const struct cdl_epilogue *epilogue,
                      bool uncached, bool prefetch) {
     const float *next = b + depth * width;
-    const size_t group = uncached ? UNCACHED_GROUP : ROW_GROUP;
+    const size_t group = uncached ? UNCACHED_GROUP : kernels->blocking->rows;
     for (size_t row = 0; row < m; row += group) {
         const size_t rows = m - row < group ? m - row : group;
         if (uncached) fetch(rows, depth, a + (row + UNCACHED_AHEAD) * lda + p, lda);
@@ -64,7 +54,7 @@ static void add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size
     }
 }
 
-static size_t depth_at(size_t k, size_t p) { return k - p < K_BLOCK ? k - p : K_BLOCK; }
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
@@ -74,16 +64,16 @@ void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, con
     for (size_t column = 0; column < n; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(n, column);
         const bool prefetch = prefetches && column + 2 * CDL_PANEL <= n;
-        for (size_t p = 0; p == 0 || p < k; p += K_BLOCK) {
+        for (size_t p = 0, depth; p < k; p += depth) {
             if (cdl_stopped(ctx)) return;
-            add_rows(kernels, m, k, p, depth_at(k, p), column, width, a, lda,
-                     b + column * k + p * width, bias, c, ldc, epilogue, uncached && column == 0,
-                     prefetch);
+            depth = least(k - p, kernels->blocking->depth);
+            add_rows(kernels, m, k, p, depth, column, width, a, lda, b + column * k + p * width,
+                     bias, c, ldc, epilogue, uncached && column == 0, prefetch);
         }
     }
 }
 
-size_t cdl_transposed_floats(size_t n) { return depth_at(n, 0) * CDL_PANEL; }
+size_t cdl_transposed_floats(size_t n) { return least(n, CDL_MOST_DEPTH) * CDL_PANEL; }
 
 /* Rows [row, row + live) of columns [first, first + depth) of w (k rows, n columns in panels) as
  * columns of a panel `width` wide. */
@@ -116,9 +106,9 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, si
             cdl_finish(kernels, epilogue, m, width, column, dx + column, lddx, epilogue->ldy);
             continue;
         }
-        for (size_t p = 0; p == 0 || p < n; p += K_BLOCK) {
+        for (size_t p = 0, depth; p < n; p += depth) {
             if (cdl_stopped(ctx)) return;
-            const size_t depth = depth_at(n, p);
+            depth = least(n - p, kernels->blocking->depth);
             transpose_block(kernels, k, n, column, live, p, depth, w, scratch, width);
             add_rows(kernels, m, n, p, depth, column, width, dz, ldz, scratch, NULL, dx, lddx,
                      epilogue, false, false);
@@ -129,9 +119,10 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, si
 void cdl_matmul_gradient(const struct cdl_context *ctx, size_t samples, size_t rows_of_w,
                          size_t width, const float *a, size_t lda, const float *b, size_t ldb,
                          float *g) {
-    for (size_t s = 0; s == 0 || s < samples; s += SAMPLE_BLOCK) {
-        if (s && s % (LOOK_BLOCKS * SAMPLE_BLOCK) == 0 && cdl_stopped(ctx)) return;
-        const size_t depth = samples - s < SAMPLE_BLOCK ? samples - s : SAMPLE_BLOCK;
+    const size_t block = ctx->kernels->blocking->samples;
+    for (size_t s = 0; s == 0 || s < samples; s += block) {
+        if (s && s % (LOOK_BLOCKS * block) == 0 && cdl_stopped(ctx)) return;
+        const size_t depth = least(samples - s, block);
         ctx->kernels->gemm_columns(rows_of_w, width, depth, a + s * lda, lda, b + s * ldb, ldb,
                                    s ? g : zeros, s ? width : 0, g, width);
     }

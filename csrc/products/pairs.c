@@ -12,8 +12,8 @@
 #include "products/convolve.h"
 #include "products/unroll.h"
 
-/* Blocks of 64 x 64 weights that a thread sums at a time: 256 KB. */
-enum { BLOCKS = 16, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
+/* Blocks of 64 x 64 weights that a thread sums at a time: blocking.h says how many of these. */
+enum { BLOCKS = CDL_MOST_PAIR_BLOCKS, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -156,7 +156,7 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
                  end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
     sums.first = blocks * (size_t)thread / (size_t)n_threads;
     for (; sums.first < end; sums.first += sums.n) {
-        sums.n = least(end - sums.first, BLOCKS);
+        sums.n = least(end - sums.first, ctx->kernels->blocking->pair_blocks);
         memset(sums.g, 0, sums.n * BLOCK_FLOATS * sizeof(float));
         memset(sums.by_column, 0, sums.n * CDL_PANEL * sizeof(float));
         cdl_each_box(job->window, ctx, ctx->rows, NULL, add_box, &sums);

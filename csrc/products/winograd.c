@@ -12,8 +12,8 @@ enum { ELEMENTS = 16, SIDE = 4 };
 enum { LEAST_COLUMNS = 32, MANY_COLUMNS = 128, MOST_COLUMNS = 256 };
 
 /* Blocks of places at a time, rows of the products, and columns that are written: the weights are
- * to stay in L2 beside what the products read and give. With 64 columns that are read they are 256
- * KB, the rest 200 KB; with 128 and more 512 KB and 200 to 300. */
+ * to stay in L2, of 2 MB, beside what the products read and give. With 64 columns that are read
+ * they are 256 KB, the rest 200 KB; with 128 and more 512 KB and 200 to 300. */
 static size_t blocks_of(size_t read) { return read > MANY_COLUMNS ? 12 : 24; }
 static size_t panel_of(size_t read) { return read > MANY_COLUMNS ? CDL_PANEL / 2 : CDL_PANEL; }
 
@@ -187,9 +187,18 @@ size_t cdl_winograd_weights_floats(const struct cdl_convolution *job) {
                                      : 0;
 }
 
+/* The same where the L2 cache is smaller than 2 MB. */
+static size_t panel_here(const struct cdl_kernels *kernels, size_t read) {
+    size_t panel = panel_of(read);
+    while (panel > CDL_LINE && ELEMENTS * read * panel > kernels->blocking->changed_floats)
+        panel /= 2;
+    return panel;
+}
+
 void cdl_winograd_weights(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
                           float *to) {
-    const size_t read = job->image.columns, panel = panel_of(read), all = job->map.columns;
+    const size_t read = job->image.columns, panel = panel_here(kernels, read);
+    const size_t all = job->map.columns;
     for (size_t at = 0; at < all; at += panel) {
         const size_t live = least(all - at, panel), width = cdl_round_up(live, CDL_LINE);
         change_weights(job, false, kernels, at, live, width, NULL, to + ELEMENTS * read * at);
@@ -200,7 +209,7 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
                   size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
                   float *scratch) {
     const struct cdl_axis *axis = conv->window->axis;
-    const size_t read = read_by(conv, back), panel = panel_of(read);
+    const size_t read = read_by(conv, back), panel = panel_here(ctx->kernels, read);
     const float *made = back ? NULL : conv->winograd_weights;
     float init[CDL_PANEL];
     struct job job = {.ctx = ctx,

@@ -5,6 +5,11 @@ what is dead; so do several threads that share each instruction, in lockstep. Wh
 too short for that, threads work in phases and keep all memory. So this tests the memory's plan too.
 """
 
+import hashlib
+import os
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import references as reference
@@ -334,6 +339,21 @@ def test_evaluations_are_the_same_bits_at_any_threads(threads):
     alone.begin(arrays, 49)
     alone.test(10**6, 1e9)
     assert executor.totals() == alone.totals()
+
+
+def left_by_all_nets():
+    """What nets of every kind of product leave behind, as one number."""
+    nets = [wide_net, lambda: as_training(image_net(), 12), lambda: as_training(series_net(), 12)]
+    left = [run(net, 12, steps=1, threads=n) for net in nets for n in (1, 2)]
+    return hashlib.sha256(b"".join(a.tobytes() for each in left for a in each)).hexdigest()
+
+
+@pytest.mark.parametrize("caches", ["4K,16K,16K", "32K,1M,32M", "1M,64M,1G"])
+def test_the_bits_do_not_depend_on_the_caches(run_python, monkeypatch, caches):
+    code = "import test_bits; print(test_bits.left_by_all_nets())"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    monkeypatch.setenv("CDL_CACHE", caches)
+    assert run_python(code).stdout.strip() == left_by_all_nets()
 
 
 # ----------------------------------------------------------------------------------- seeds and cuts

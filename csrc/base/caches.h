@@ -1,0 +1,19 @@
+/* caches.h - how large the caches are that a core of this machine sees. */
+#ifndef CDL_BASE_CACHES_H
+#define CDL_BASE_CACHES_H
+
+#include <stddef.h>
+
+/* Bytes; where there is no third level, l3 is as large as l2. */
+struct cdl_caches {
+    size_t l1, l2, l3;
+};
+
+/* What Linux tells (sysfs), else the processor (CPUID), else a guess. Unless `given` is NULL: that.
+ * Called once, at import. */
+void cdl_caches_init(const struct cdl_caches *given);
+
+const struct cdl_caches *cdl_caches(void);
+const char *cdl_caches_reason(void); /* who has told */
+
+#endif
