@@ -77,7 +77,7 @@ class Rewriter:
                 self.instructions.remove(i)
 
     def cut_dead(self, training: bool) -> None:
-        """Leaves out what leads to no output, no report and no other effect."""
+        """Drops instructions that lead to no output, report or other effect."""
         live = set(map(id, (*self.outputs, *self.external_grads)))
         for i in reversed(self.instructions):
             follows = i.op != "batch_norm" or (training and not i.attributes.get("frozen"))
@@ -150,9 +150,9 @@ class Rewriter:
             self.instructions.replace(product, fused)
 
     def fork_values(self) -> None:
-        """Where a value gets a gradient more than once, each giver has another output of a fork.
+        """Gives each user that contributes a gradient to a value an output of a fork.
 
-        The caller, each time that it gives one, comes first; then the readers in order.
+        External gradients come first, then those of the users in order.
         """
         producers: dict[int, list[tuple[Instruction, int]]] = {}
         for i, k in self.result().producers():

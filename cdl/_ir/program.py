@@ -347,10 +347,10 @@ class Program:
         self._external_grads = values
 
     def producers(self) -> list[tuple[Instruction, int]]:
-        """Who gives which of its inputs a gradient, in order: instructions, and numbers of inputs.
+        """The instructions that give inputs a gradient, and numbers of those inputs, in order.
 
-        They are the losses and what leads to them or to a value of `external_grads`. What only
-        metrics read has none to give.
+        They are the losses, and all that leads to them or to a value of `external_grads`; not what
+        only metrics read.
         """
         wanted = set(map(id, self.external_grads))
         producers = []

@@ -17,8 +17,8 @@ class Applied:
     """One of cdl's activations as the operation of a node.
 
     Args:
-        activation: has `lower`, and `output_shape` if that is not the input's.
-        options: its arguments behind x.
+        activation: has `lower`, and `output_shape` if the shape changes.
+        options: its arguments after x.
     """
 
     def __init__(self, activation: Any, options: dict[str, Any]) -> None:

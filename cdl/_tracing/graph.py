@@ -74,7 +74,7 @@ class Node:
 
     @property
     def is_input(self) -> bool:
-        """Whether it is that of an Input."""
+        """Whether this is the node of an Input."""
         return not self.inputs and getattr(self.operation, "batch_shape", None) is not None
 
     @property
@@ -94,7 +94,7 @@ class Node:
 
 
 def _copied(value: Any) -> Any:
-    """A structure of the same leaves that nobody else changes; a leaf itself."""
+    """A copy of a structure, with the same leaves; a leaf itself."""
     return tree.map_structure(lambda leaf: leaf, value) if tree.is_nested(value) else value
 
 
@@ -104,7 +104,7 @@ def tensors_in(structure: Any) -> list[KerasTensor]:
 
 
 def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: T) -> T:
-    """Notes a call; returns its outputs."""
+    """Records a call; returns its outputs."""
     node = Node(operation, args, kwargs, outputs)
     scope = current_scope()
     if scope is not None:
@@ -157,13 +157,13 @@ class Assignment:
     name = "assign"
 
     def append_to(self, program: Program, variable: Any, value: Value) -> Value:
-        """Append it; who reads the weight behind it reads the new value."""
+        """Append the assignment: instructions after it read the new value."""
         program.assign(variable, value)
         return value
 
 
 def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
-    """Notes that a weight is given a symbolic value; returns that.
+    """Records that a weight is assigned a symbolic value; returns the value.
 
     Raises:
         TypeError: this is not within the `call` of a layer or model.
@@ -231,7 +231,7 @@ class Graph:
 
 
 def _acts(node: Node) -> bool:
-    """Whether a node matters though nobody reads what it gives."""
+    """Whether a node has an effect beside its outputs."""
     return isinstance(node.operation, Assignment) or getattr(node.operation, "acts", False)
 
 
@@ -270,7 +270,7 @@ def trace(
         function: the user's.
         args: its arguments; the tensors in them are the graph's inputs.
         kwargs: likewise, by name.
-        training: whether the graph is that of training.
+        training: whether the graph is for training.
     """
     with scope(training) as current:
         outputs = function(*args, **kwargs)

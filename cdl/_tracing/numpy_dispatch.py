@@ -32,7 +32,7 @@ _RENAMED = {
 }
 # The same of arguments that have a default.
 _ARGUMENTS = {"reshape": {"shape": "newshape"}, "where": {"x": "x1", "y": "x2"}}
-# Functions of bits, which are those of truths for truths, as `a & b` is.
+# Functions of bits; on booleans they are the logical functions, as `a & b` is.
 _OF_TRUTHS = {
     "bitwise_and": "logical_and",
     "bitwise_or": "logical_or",
@@ -117,7 +117,7 @@ def _counterpart(module: str, name: str) -> Callable[..., Any]:
     """The function of `cdl.ops` that one of NumPy is.
 
     Raises:
-        TypeError: there is none.
+        TypeError: `cdl.ops` has no such function.
     """
     shown, cdl_name = f"{module}.{name}", _RENAMED.get(name, name)
     try:
@@ -197,7 +197,7 @@ def _refuse_others(
 
 
 def _float32(dtype: Any) -> Any:
-    """A dtype with 32 bits a float, which is what programs compute in."""
+    """The dtype with floats of 32 bits, in which programs compute."""
     name = np.dtype(dtype).name
     return "float32" if name == "float64" else name
 

@@ -45,12 +45,12 @@ OP_DEFS: dict[str, OpDef] = {}
 
 
 class Saved(NamedTuple):
-    """How Keras writes an operation down.
+    """How an operation appears in a config of Keras.
 
     Attributes:
-        known_as: its class, if that is not the name in camel case.
-        statics: arguments that are the operation's own, though others of that name are operands.
-        by_name: operands that a call hands by name.
+        known_as: its class, if not the name in camel case.
+        statics: arguments kept with the operation, though others of that name are operands.
+        by_name: operands that a call passes by name.
     """
 
     known_as: str = ""
@@ -129,7 +129,7 @@ class Operation:
         self._inbound_nodes: list[graph.Node] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Note a call, or compute on arrays."""
+        """Record a call on symbolic tensors, or compute on arrays."""
         parameters = signature_of(self.row.eager).parameters
         left = [name for name in parameters if name not in self.statics]
         if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
@@ -270,7 +270,7 @@ def _refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _spec_of(leaf: Any) -> Any:
-    """A weight as what it is in traced code: a tensor that all samples share."""
+    """The tensor that stands for a weight in traced code: shared by all samples."""
     return KerasTensor(leaf.shape, rows_per_sample=0) if isinstance(leaf, Variable) else leaf
 
 

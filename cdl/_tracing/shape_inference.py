@@ -96,7 +96,7 @@ def _batch_of(tensors: list[KerasTensor]) -> int | None:
 
 
 def _tried(row: OpDef, args: Any, kwargs: Any, rows: int, others: int) -> Any:
-    """What the row gives for arrays of ones with so many samples."""
+    """The result of the function for arrays of ones with `rows` samples."""
 
     def ones(leaf: Any) -> Any:
         if isinstance(leaf, KerasTensor):

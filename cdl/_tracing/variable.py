@@ -147,7 +147,7 @@ class Variable(Operators, Listed):
 
 
 def in_traced_code(structure: Any) -> Any:
-    """The weights in a structure as symbolic values, if code is being traced; all else as it is."""
+    """A structure with its weights as symbolic values while code is being traced."""
     if current_scope() is None:
         return structure
     if not any(isinstance(leaf, Variable) for leaf in tree.flatten(structure)):

@@ -153,7 +153,7 @@ def _ordered(inputs: list[KerasTensor], outputs: list[KerasTensor], nodes: list[
 
 
 def _walk_back(outputs: list[KerasTensor], of_graph: set[int]) -> tuple[list[Node], dict[int, int]]:
-    """The nodes, each after its parents, and when each operation was first met from behind."""
+    """The nodes, each after its parents, and the order in which the walk first met operations."""
     finished: list[Node] = []
     seen: set[int] = set()
     met: dict[int, int] = {}

@@ -108,7 +108,7 @@ class Model(Configured, FunctionalGraph):
         """The layer of that name, or at that place among `layers`.
 
         Raises:
-            ValueError: if there is none, or not exactly one of the two was given.
+            ValueError: no such layer, or not exactly one of the two was given.
         """
         layers = self.layers
         if (name is None) == (index is None):

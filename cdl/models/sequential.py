@@ -131,7 +131,7 @@ class Sequential(Model):
         return any(each is not layer and each.name == layer.name for each in self._stack)
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Take the last layer off, and return it; IndexError if there is none."""
+        """Remove the last layer and return it; IndexError if the model is empty."""
         if not self._stack:
             raise IndexError(f"{self.name}: pop() needs a layer, the model has none")
         layer: Layer = self._stack.pop()

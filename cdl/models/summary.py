@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LENGTH, _TRAINABLE_LENGTH = 88, 12  # of a line, and what the column `Trainable` adds
 _WIRED_LENGTH = 108  # of a line, with the column `Connected to`
 _POSITIONS = (0.45, 0.80, 1.0)  # where columns end, in parts of the line
-_WIRED_POSITIONS = (0.3, 0.56, 0.74, 1.0)  # likewise, of a model that is no straight line
+_WIRED_POSITIONS = (0.3, 0.56, 0.74, 1.0)  # of a model with branches
 
 
 def print_summary(

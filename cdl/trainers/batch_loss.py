@@ -1,8 +1,8 @@
 """Losses that compare the samples of a batch with each other.
 
-The core lets samples go their own ways, so the similarity of each sample with each other one, as
-contrastive losses have it, is no value of a model's program. But a batch as a whole can be the one
-sample of a program of its own, which gives the exact gradient.
+In a model's program samples are independent, so a similarity between samples, as contrastive losses
+need it, cannot be a value there. But a whole batch can be the single sample of a second program,
+which gives the exact gradient.
 """
 
 import weakref
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 
 class BatchLoss:
-    """The gradient of a loss of the user's in Python, where it can be traced for a whole batch.
+    """The gradient of a user's loss in Python that can be traced for a whole batch.
 
     Args:
         loss: the user's loss.
@@ -37,7 +37,7 @@ class BatchLoss:
         self._made: dict[Any, Vjp | None] = {}  # by the shapes of a batch
 
     def is_traced(self, y: Array, p: Array) -> bool:
-        """Whether there is a gradient of such a batch."""
+        """Whether the loss could be traced for a batch of these shapes."""
         return self._gradients(y, p) is not None
 
     def _gradients(self, y: Array, p: Array) -> Vjp | None:
@@ -97,8 +97,8 @@ class Place:
 class ModelLoss:
     """A `compute_loss` of a model's own that sees whole batches.
 
-    It may read no weights that are trained, since their gradients would be lost, nor show values to
-    metrics, nor ask for what layers add to the loss.
+    It may not read trainable weights, since their gradients would be lost, nor show values to
+    metrics, nor read the losses that layers add.
 
     Args:
         model: whose loss it is.

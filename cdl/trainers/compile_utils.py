@@ -1,4 +1,4 @@
-"""Compiled: what `compile` was given, and what it comes to once shapes are known.
+"""Compiled: what `compile` was given, resolved once shapes are known.
 
 Keras decides by the shapes of targets and output which accuracy 'accuracy' means, and which
 crossentropy 'crossentropy' means. So `compile` checks all that needs no shapes, and the first data
@@ -65,8 +65,8 @@ def _alike(nest: Any, given: Any) -> Any:
 def up_to(nest: Any, given: Any) -> list[Any] | None:
     """The parts of `given` where `nest` has its leaves; None if they are not alike.
 
-    It is also None where `nest` has no structure within its structure: then there are names, and
-    lists of other lengths, and errors that say what is wrong.
+    None, too, if no part of `nest` is nested itself: names, and lists of other lengths, are checked
+    elsewhere, with errors that say what is wrong.
     """
     parts = nest.values() if isinstance(nest, dict) else nest
     if not tree.is_nested(nest) or not any(map(tree.is_nested, parts)):

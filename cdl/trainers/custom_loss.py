@@ -152,7 +152,7 @@ def _of_activity(y: KerasTensor, l1: float, l2: float) -> Any:
 
 
 class _Logged:
-    """The operation of a node: the loss of an output, which is to be logged too.
+    """The operation of a node that logs the loss of an output.
 
     Args:
         number: of the output.

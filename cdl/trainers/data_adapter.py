@@ -159,8 +159,8 @@ class Arrays(NamedTuple):
 
     Attributes:
         x: one array an input of the model.
-        y: one an output, or None where nobody reads it.
-        weight: likewise, or None; None where all samples weigh 1.
+        y: one an output, or None if nothing reads it.
+        weight: one an output, None where all samples weigh 1; or None.
         nest: how y is nested, with its numbers as leaves, where it is not one array an output: for
             a `compute_loss` of the model's own.
     """
@@ -357,7 +357,7 @@ def _only_target(given: Any, rows: int, name: str) -> Any:
 
 
 def _ranks(given: Any) -> list[int]:
-    """The numbers of axes of a list of arrays; an empty list if it is none."""
+    """The numbers of axes of a list of arrays; an empty list for anything else."""
     arrays = all(hasattr(each, "shape") and len(each.shape) for each in given)
     return [len(each.shape) for each in given] if arrays else []
 

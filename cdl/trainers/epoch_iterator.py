@@ -31,7 +31,7 @@ class EpochIterator(Protocol):
 
     Attributes:
         train_function: what runs them: a TrainFunction, or CustomSteps in its place.
-        target: batches of an epoch, None if nobody knows.
+        target: batches of an epoch, None if unknown.
         arrays: the data, or those of the last batch if they come batch by batch.
         runs_fused: whether `run_epochs` can run many epochs in a call.
     """

@@ -425,9 +425,10 @@ def run_epoch(
 
 
 def in_list(results: dict[str, float], metrics: Sequence[Logged]) -> list[float]:
-    """Results as Keras lists them: by the metrics' own names, then what the logs call otherwise.
+    """Results as Keras lists them: by the metrics' names, then those with other names in the logs.
 
-    Where two metrics have one name the first one's value so comes twice, and the other's behind.
+    If two metrics share a name, the value of the first is listed twice, and that of the second at
+    the end.
     """
     names = [each.metric.name for each in metrics]
     if len(set(names)) == len(names):  # as nearly always: `Counter` would cost a batch 5 %

@@ -27,7 +27,7 @@ class Columns:
         self._told: set[tuple[int, Names]] = set()
 
     def compare(self, number: int, names: Names, part: str) -> None:
-        """Warn, once, of names that are not those of the training.
+        """Warn once if the names are not those of the training.
 
         Args:
             number: of the input.

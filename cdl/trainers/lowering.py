@@ -71,7 +71,7 @@ _NONE: Rows = (None,)
 
 @functools.lru_cache(64)
 def _plain(outputs: int) -> Form:
-    """That of data without weights, whose shapes nobody sees: the usual one."""
+    """The usual form: data without weights, of which no Python code sees the shape."""
     return Form(_NONE * outputs, _NONE * outputs)
 
 
@@ -318,7 +318,7 @@ class _Step:
         return self._inputs.get("weight", number, line_by_line)
 
     def _target(self, number: int, wants: str) -> Value:
-        """The input that holds y as it is wanted: values, one number a line, or labels."""
+        """The input with y as the loss needs it: values, one number a line, or labels."""
         prediction, shape = self._outputs[number], self._form.targets[number] or ()
         if wants == "labels":
             return self._inputs.get("y", number, shape, "int32")

@@ -28,7 +28,7 @@ from cdl.utils.display import is_watched
 Array = NDArray[Any]
 
 FEW = 32  # rows of the executor for few rows: Keras's batch size
-MANY = 256  # rows of the one for many, where nobody can see the batches
+MANY = 256  # rows of the executor for many rows, if no callback sees the batches
 _PART = 32 * MANY  # rows of files that are read between two looks at the memory
 
 

@@ -57,7 +57,7 @@ class Info(NamedTuple):
 class TrainableModel(Protocol):
     """A model as those see it that fit, evaluate, lower, save or explain it.
 
-    A model that is not built when data come either builds itself in `_flat_inputs`, or answers
+    A model that is not built yet when it gets data builds itself in `_flat_inputs`, or implements
     `_outputs_for` and `_build_for`.
     """
 

@@ -291,7 +291,7 @@ class CompiledState(PartOfModel):
             state_tree: the values.
 
         Raises:
-            ValueError: a key that is none of those.
+            ValueError: another key.
         """
         parts = self._state_parts()
         for name, values in state_tree.items():

@@ -27,8 +27,8 @@ from cdl.trainers.host_functions import HostFunctions, WeightRules
 from cdl.trainers.lowering import MODEL_LOSS, Form, Plan, form_of, lower_training
 from cdl.trainers.signature import TrainableModel
 
-# Rates of a schedule are made for so many steps at a time: a few microseconds of NumPy, and at
-# most 32 KB, however long the epoch is.
+# Steps for which the rates of a schedule are computed at once: a few microseconds of NumPy, at most
+# 32 KB, however long the epoch is.
 _RATES = 8192
 
 
@@ -47,8 +47,8 @@ def learner(
         rows: the most rows of a batch.
         optimizer: built for the weights.
         variables: the weights that are trained.
-        rules: what stands around the update, beside what the optimizer says.
-        after: what runs on the weights behind each step.
+        rules: what is done around the update, beside the optimizer's arguments.
+        after: a program that runs on the weights after each step.
     """
     executor = Executor(
         program,
@@ -157,7 +157,7 @@ class TrainFunction:
             self.parts.forget()
 
     def run(self, steps: int, seconds: float) -> int:
-        """Run up to `steps` batches or for about `seconds`; returns how many it was.
+        """Run up to `steps` batches or for about `seconds`; returns how many it ran.
 
         If this is interrupted, the weights, the optimizer and the metrics are those of the last
         whole batch.

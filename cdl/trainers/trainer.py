@@ -134,8 +134,8 @@ class Steps(CompiledState):
     ) -> dict[str, NDArray[np.float32]]:
         """The gradient of the loss of a batch by each trainable weight; nothing is changed.
 
-        The loss is that of `compile`, with what regularizers add, as the next training step would
-        see it: with dropout, if there is some. ::
+        The loss is that of `compile` and of the regularizers, as in the next training step: with
+        dropout, if the model has any. ::
 
             gradients = model.gradients(x, y)
             model.optimizer.apply_gradients(
@@ -243,7 +243,7 @@ class Trainer(OlderMethods, Steps):
 
     @property
     def run_eagerly(self) -> bool:
-        """Whether code of one's own sees the arrays of each batch: see `compile`."""
+        """Whether the user's code sees the arrays of each batch: see `compile`."""
         return self._compiled is not None and self._compiled.given["run_eagerly"]
 
     @run_eagerly.setter

@@ -154,16 +154,16 @@ static fpu_mode fpu_enter(void) { return 0; }
 static void fpu_leave(fpu_mode mode) { (void)mode; }
 #endif
 
-/* OpenMP's own barriers are invisible to ThreadSanitizer: what happened before `said` has happened
- * after `heard`. */
+/* ThreadSanitizer does not see OpenMP's barriers: what happened before a release() has happened
+ * for every thread after its acquire(). */
 #ifdef __SANITIZE_THREAD__
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
-static void said(struct cdl_team *team) { __tsan_release(team); }
-static void heard(struct cdl_team *team) { __tsan_acquire(team); }
+static void release(struct cdl_team *team) { __tsan_release(team); }
+static void acquire(struct cdl_team *team) { __tsan_acquire(team); }
 #else
-static void said(struct cdl_team *team) { (void)team; }
-static void heard(struct cdl_team *team) { (void)team; }
+static void release(struct cdl_team *team) { (void)team; }
+static void acquire(struct cdl_team *team) { (void)team; }
 #endif
 
 /* The mode in which this thread came into the region that it is in. */
@@ -185,21 +185,21 @@ void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *ar
 #ifdef _OPENMP
     if (size > 1 && !atomic_load(&forked)) {
         struct cdl_team team = {.size = 0};
-        said(&team);
+        release(&team);
 #pragma omp parallel num_threads(size) shared(team)
         {
             /* Every thread writes the same size: the region may be smaller than asked for. */
-            heard(&team);
+            acquire(&team);
 #pragma omp single
             {
                 team.size = omp_get_num_threads();
-                said(&team);
+                release(&team);
             }
-            heard(&team);
+            acquire(&team);
             run(work, arg, &team, omp_get_thread_num());
-            said(&team);
+            release(&team);
         }
-        heard(&team);
+        acquire(&team);
         return;
     }
 #endif

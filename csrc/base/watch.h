@@ -1,9 +1,9 @@
 /* watch.h - whether a run is to end before its time, as when somebody presses Ctrl-C.
  *
- * The caller says who knows (`poll`), which may cost a lock of its language's: so the thread that
- * called asks, no other, and some twenty times a second. It does so between pieces of work after
- * which nothing that outlives the run has changed, and the others read what it was told: all leave
- * their work, keep each other's time at barriers, and the run ends as if the batch had not begun.
+ * The caller's `poll` knows, and may take a lock of its language to answer: so only the thread that
+ * called asks it, some twenty times a second, between pieces of work after which nothing that
+ * outlives the run has changed. The other threads read the answer: all leave their work, still meet
+ * at the barriers, and the run ends as if the batch had not begun.
  */
 #ifndef CDL_BASE_WATCH_H
 #define CDL_BASE_WATCH_H
@@ -27,8 +27,8 @@ struct cdl_watch {
 /* Seconds since some moment. */
 double cdl_now(void);
 
-/* For tests: seconds between two questions, 0.05 if nobody says otherwise, which is half of what a
- * hand at the keyboard takes for at once. With 0 each look asks. */
+/* For tests: seconds between two questions. The default, 0.05, is half of what a user at the
+ * keyboard takes for at once; with 0 each look asks. */
 void cdl_watch_every(double seconds);
 
 /* A run begins. */

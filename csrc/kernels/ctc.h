@@ -38,7 +38,7 @@ struct ctc {
     float *d_p, *d_phi, *d_emit, *d_next; /* gradients of the loss by them, and by the next emit */
 };
 
-/* a - b, of which infinities that are equal have none. */
+/* a - b; 0 for infinities that are equal. */
 CDL_INLINE float ctc_lead(float a, float b) { return a == b ? 0.0f : a - b; }
 CDL_INLINE float ctc_add(float a, float b) {
     return max_f(a, b) + log1p_unit_f(exp_down_f(-abs_f(ctc_lead(a, b))));

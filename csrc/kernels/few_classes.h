@@ -1,9 +1,9 @@
 /* few_classes.h - softmax, its losses and accuracy where a row is no more than a line.
  *
  * Part of the ISA template. A reduction along a row of ten costs more than the arithmetic, so as
- * many rows as a register has floats are transposed, and class j of all of them is one register:
- * no lane meets another, hence a row's result does not depend on the rows beside it. What is left
- * over by less than FEW_ROWS is done line by line; sums are taken in line_sum's order, so that a
+ * many rows as a register has floats are transposed, and class j of all of them is one register.
+ * Lanes never mix, so a row's result does not depend on the rows beside it. Fewer than FEW_ROWS
+ * rows that are left over are done line by line; sums are taken in line_sum's order, so that a
  * row has the same probabilities either way.
  */
 enum { FEW_ROWS = 4 };
@@ -13,7 +13,7 @@ typedef struct {
     _Alignas(64) float at[CDL_LINE][CDL_VLEN];
 } columns;
 
-/* How many of so many rows, from row i on, make the next block; 0 if those left are too few. */
+/* The number of rows in the block that begins at row i; 0 if too few are left. */
 CDL_INLINE size_t few_rows(size_t rows, size_t i) {
     const size_t left = rows - i;
     return left >= CDL_VLEN ? CDL_VLEN : (left >= FEW_ROWS ? left : 0);

@@ -180,8 +180,9 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded
     }
 }
 
-/* One register of sums a row of w, as many rows as a register has lanes: transposed and added up
- * they are a register of c. w is read once a row of a, and transposed is n times less. */
+/* Each row of w has one register of sums; those of as many rows as a register has lanes, transposed
+ * and added up, are a register of c. For each row of a, w is read once, while only a register in
+ * n is transposed. */
 static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, const float *a,
                        size_t lda, const float *w, float *c, size_t ldc) {
     for (size_t r = 0; r < cdl_round_up(rows, CDL_LINE); r += CDL_VLEN) {

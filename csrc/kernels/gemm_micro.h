@@ -5,7 +5,7 @@
  *
  * All products of a dense layer are c = init + A b with b a panel of rows of `width` floats:
  *   x W      A = x, rows apart by lda, k contiguous     (gemm_rows)
- *   dy W^T   the same, with the transposed copy as b    (gemm_rows)
+ *   dy W^T   the same, b: a panel of w transposed in scratch    (gemm_rows)
  *   x^T dy   A = x^T: k apart by lda, rows contiguous   (gemm_columns)
  * Those of a convolution are the same with k in runs  (gemm_places, gemm_pairs).
  * Each element is a single chain of k fused multiply-adds in ascending order, whichever tile it

@@ -137,7 +137,7 @@ CDL_INLINE struct line_loss softmax_categorical_crossentropy(size_t n, const flo
     return (struct line_loss){sum, total, -vf_sum(dot)};
 }
 
-/* A target that is none of the n classes, one that the loss is to ignore, has the loss 0. */
+/* The loss is 0 for a target outside the n classes, which the loss is to ignore. */
 CDL_INLINE int is_class_of(size_t n, int32_t t) { return t >= 0 && (size_t)t < n; }
 
 CDL_INLINE struct line_loss

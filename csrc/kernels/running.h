@@ -1,6 +1,6 @@
 /* running.h - sums and products up to each number; places of the largest.
  *
- * Part of the ISA template. A step is `width` numbers, of which each goes its own way.
+ * Part of the ISA template. A step is `width` independent numbers.
  */
 static void running(bool product, size_t n, size_t width, const float *x, float *restrict y) {
     for (size_t j = 0; j < width; j++) y[j] = x[j];

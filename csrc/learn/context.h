@@ -10,8 +10,8 @@
 #include "kernels/kernels.h"
 #include "learn/step.h"
 
-/* Threads cut a batch at multiples of this: sums of blocks are nobody's to share, and a kernel's
- * vectors and tail fall on the same rows however many threads there are. */
+/* Threads cut a batch at multiples of this: no two threads share the sum of a block, and a kernel's
+ * vectors and tail fall on the same rows at any number of threads. */
 enum { CDL_ROW_BLOCK = 16 };
 
 static inline size_t cdl_row_blocks(size_t rows) {

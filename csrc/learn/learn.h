@@ -18,16 +18,16 @@ struct cdl_block {
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
                float *g);
 
-/* For a parameter with parts: their sum in the order of the list, which g has room for, goes
- * through cdl_learn. Without parts that is 0. */
+/* For a parameter with parts: cdl_learn of their sum, in the order of the list; of 0 without parts.
+ * g has room for the sum. */
 void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
                      struct cdl_block block, float *g);
 
-/* cdl_learn of all blocks, from a whole gradient that is laid out as the parameter. */
+/* cdl_learn of all blocks of a gradient that is laid out as the parameter. */
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g);
 
-/* Whether a gradient of 0 would change nothing: then blocks that have one may be left out. */
+/* Whether a gradient of 0 changes nothing, so that blocks whose gradient is 0 may be skipped. */
 bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx);
 
 /* Whether the gradient of a parameter is kept, and whether sums of squares are. */
@@ -42,7 +42,7 @@ void cdl_learn_block(struct cdl_trained *trained, const struct cdl_context *ctx,
 void cdl_learn_move(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
                     float reach);
 
-/* The same at once for all of a parameter, whose optimizer asks for that (tensorwise.h). */
+/* The same for a whole parameter at once, if its optimizer needs that (tensorwise.h). */
 void cdl_learn_tensor(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
                       float *scratch);
 

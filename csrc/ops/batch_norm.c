@@ -124,7 +124,7 @@ static void prepare(const struct cdl_node *node, const struct cdl_kernels *kerne
     set_map(node, node->param[MEAN]->w, node->param[VARIANCE]->w);
 }
 
-/* Lines [first, last), of which all count or none does. */
+/* Lines [first, last): either all of them count or none. */
 struct run {
     size_t first, last;
     bool counts;

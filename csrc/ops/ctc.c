@@ -1,4 +1,4 @@
-/* ctc.c - the loss of a sequence of labels that nobody has aligned with the steps (kernels/ctc.h).
+/* ctc.c - the loss of label sequences that are not aligned with the steps (kernels/ctc.h).
  *
  * Inputs: raw scores, a line a step; labels, int32, as many for each sample, padded by 0;
  * (optionally) a weight a sample. Output: nothing, or the loss of each sample. The total of a batch

@@ -1,7 +1,7 @@
-/* fault.h - what an op finds wrong in its inputs while it runs, such as a row number that is none.
+/* fault.h - what an op finds wrong in its inputs while it runs, such as no such row.
  *
- * It must go on without harm; the run ends before the weights of this batch have changed, and the
- * caller is told. Of several the one in the first sample counts, whichever thread finds it.
+ * The op goes on without harm; the run ends before the weights of this batch have changed, and the
+ * caller is told. Of several faults that of the first sample counts, whichever thread finds it.
  */
 #ifndef CDL_OPS_FAULT_H
 #define CDL_OPS_FAULT_H
@@ -26,13 +26,14 @@ static inline void cdl_fault_clear(struct cdl_fault *fault) {
     atomic_store_explicit(&fault->first, UINT64_MAX, memory_order_relaxed);
 }
 
-/* Number of the first sample that has one; SIZE_MAX: none. */
+/* Number of the first sample with a fault; SIZE_MAX if there is none. */
 static inline size_t cdl_fault_sample(const struct cdl_fault *fault) {
     const uint64_t first = atomic_load_explicit(&fault->first, memory_order_relaxed);
     return first == UINT64_MAX ? SIZE_MAX : (size_t)(first >> 32);
 }
 
-/* Samples are counted over the whole run; of two values in one the first that is noted stays. */
+/* Samples are counted over the whole run; of two faults in one sample the first that is recorded
+ * stays. */
 static inline void cdl_fault_note(struct cdl_fault *fault, size_t sample, float value,
                                   size_t limit) {
     uint32_t bits;

@@ -1,12 +1,13 @@
 /* gather.c - rows of a table by number: y[e] = table[index e]. Embedding, take.
  *
- * Inputs: numbers of rows, a line of y for each; and the table, if it is no parameter: a shared
- * value whose lines are the rows. A number that is none is a fault, and its row is zeros; with
- * `wraps` negative ones count from the end.
+ * Inputs: row numbers, a line of y for each; and the table, unless it is a parameter: a shared
+ * value whose lines are the rows. A number outside the table is a fault and gives a row of zeros;
+ * with `wraps` negative numbers count from the end.
  *
- * The gradient of a row is the sum of those of its lines in y, in their order. Each thread takes
- * the rows of its share of the table out of the whole batch, so that any number of threads gives
- * the same bits. Where a gradient of 0 changes nothing, only rows that were read learn.
+ * The gradient of a row is the sum of the gradients of its lines in y, in their order. Each thread
+ * looks through the whole batch for the rows of its share of the table, so that any number of
+ * threads gives the same bits. Where a gradient of 0 changes nothing, only rows that were read
+ * learn.
  */
 #include "ops/lines.h"
 
@@ -53,7 +54,7 @@ static float number_at(const struct cdl_node *node, size_t i) {
     return index->is_int ? (float)((const int32_t *)(void *)index->data)[at] : index->data[at];
 }
 
-/* Those of `count` indices from `first` on are no row's numbers where `rows` is negative. */
+/* Of the indices [first, first + count), those with a negative `rows` are outside the table. */
 static void note_faults(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                         size_t count, const int32_t *rows) {
     const size_t limit = rows_of_table(node);

@@ -1,6 +1,6 @@
-/* line_loss.c - a loss as a value: that of each line, for whatever is computed from it.
+/* line_loss.c - the loss of each line as a value, from which more can be computed.
  *
- * The gradients of a row of losses.h are the loss's own with the gradient of the value as a weight.
+ * The gradients are those of the row of losses.h, weighted by the gradient of the value.
  */
 #include "ops/scoring.h"
 
@@ -20,7 +20,7 @@ static size_t elements(const struct cdl_node *node, size_t rows) {
     return cdl_round_up(rows * node->in[0]->lines * node->in[0]->ld, CDL_LINE);
 }
 
-/* Gradients that nobody wants and probabilities, and values that are there already. */
+/* Room for gradients that are not needed, for probabilities, and for the values once more. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return 2 * elements(node, rows) + cdl_round_up(rows * node->in[0]->lines, CDL_LINE);
 }

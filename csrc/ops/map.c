@@ -1,9 +1,9 @@
 /* map.c - y = an expression of up to eight values of one shape, element by element.
  *
  * The numbers are its byte code (cdl/_ir/bytecode.py writes and explains it), forward and backward:
- * how many constants and steps there are, constants, steps. It is decoded once, when the program is
- * built, without the steps that serve only gradients that nobody wants. What the registers hold
- * stays in the L1 cache; backward computes again what it needs of it.
+ * the counts of constants and steps, the constants, the steps. It is decoded once, when the program
+ * is built, without steps that only unneeded gradients use. Registers stay in the L1 cache;
+ * backward computes again what it needs of them.
  */
 #include "ops/op.h"
 

@@ -1,10 +1,10 @@
-/* mask_weights.c - what each line counts in the mean of a batch's losses.
+/* mask_weights.c - the weight of each line in the mean of a batch's losses.
  *
- * Inputs, as many as READS says and in this order: weights, one a sample or one a line; a mask, one
- * number a line, of which 0 means that the line does not count; class numbers, of which IGNORED
- * does not count. Output: one weight a line, the product of what there is. A loss divides by the
- * number of lines; what a batch is to be divided by instead goes into the weights, by MEAN: the
- * lines that count (+ 1e-7, as Keras has it), or the sum of the weights (all 0 gives 0).
+ * Inputs, those that READS names, in this order: weights, one a sample or one a line; a mask, one
+ * number a line, 0 for a line that does not count; class numbers, of which IGNORED does not count.
+ * Output: one weight a line, the product of the inputs. A loss divides by the number of lines;
+ * where MEAN says otherwise the weights make up for it: the divisor is the number of lines that
+ * count (+ 1e-7, as in Keras), or the sum of the weights (all 0 gives 0).
  */
 #include "ops/op.h"
 

@@ -17,6 +17,7 @@
  * (products/blocks.h).
  *
  * Words, the same in all of csrc/:
+ *   fork      hands a value to two users and adds their gradients (dataflow compilers' word)
  *   sample    one element of the batch axis; row: its place in an array
  *   line      a vector along the last axis of a sample, `width` numbers, padded to `ld`
  *   value     a tensor of the program; node: an operation with its values and weights
@@ -142,7 +143,7 @@ struct cdl_op {
     bool stages_always;                  /* forward: in evaluation too */
     /* Activity regularizers: the penalty of this batch, which the loss counts beside its own. */
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
-    /* Whether in[k] can get a gradient; NULL: all inputs can that `all_inputs` speaks of. */
+    /* Whether in[k] can get a gradient; NULL: as `all_inputs` says. */
     bool (*gives)(const struct cdl_node *node, int k);
     /* Whether backward() takes care of dx_activation. */
     bool (*applies_gradient)(const struct cdl_node *node);
@@ -200,7 +201,7 @@ static inline const char *cdl_check_alike(const struct cdl_tensor *x, const stru
     return NULL;
 }
 
-/* Of a weight that an op may have: a row of so many numbers, or the reason. */
+/* NULL if an optional weight is a row of `width` numbers, else the reason. */
 static inline const char *cdl_check_row(const struct cdl_param *param, size_t width,
                                         const char *reason) {
     CDL_EXPECT(!param || (!param->matrix && param->cols == width), reason);

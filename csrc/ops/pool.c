@@ -1,8 +1,8 @@
-/* pool.c - the largest, the sum or the mean of what a window sees, each column by itself.
+/* pool.c - the largest, the sum or the mean of each column within a window.
  *
- * The numbers are the window's (windows.h); a size of 0 has the places share the axis evenly, as
- * adaptive pooling does. What lies outside the image counts for nothing, also in a mean. The
- * gradient of a largest number goes to the first that is equal to it.
+ * The numbers are the window's (windows.h); with size 0 the places share the axis evenly, as in
+ * adaptive pooling. Nothing outside the image counts, not even in a mean. The gradient of a maximum
+ * goes to the first number that is equal to it.
  */
 #include <string.h>
 

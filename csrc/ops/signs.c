@@ -1,5 +1,5 @@
 /* signs.c - labels 0 and 1 as -1 and 1: y = 2 x - 1 if all of the batch's labels are 0 or 1, else
- * y = x. The hinge losses ask for it.
+ * y = x. For the hinge losses.
  */
 #include "ops/op.h"
 

@@ -1,9 +1,9 @@
-/* take_along.c - y[o, j, i] = x[o, index[o, j, i], i]: along one axis, an element for each place of
- * y, by numbers that the samples give.
+/* take_along.c - y[o, j, i] = x[o, index[o, j, i], i]: the element of x
+ * along one axis that the samples' numbers choose for each place of y.
  *
  * The numbers are outer, n, inner: x is, in row-major order, outer x n x inner, index and y are
- * outer x m x inner. Negative numbers count from the end; one that is none is a fault, and gives 0.
- * Backward adds up: an element may be taken several times.
+ * outer x m x inner. Negative numbers count from the end; one outside the axis is a fault and gives
+ * 0. Backward adds up: an element may be taken several times.
  */
 #include "ops/lines.h"
 

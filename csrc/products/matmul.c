@@ -10,9 +10,9 @@ enum { LOOK_BLOCKS = 64 };
 
 static const float zeros[CDL_PANEL];
 
-/* Rows of the caller's memory are asked for this long before they are read, so that they come while
- * the tiles work: 8,192 predictions of 100-64-10 took 18 % longer without. Whoever reads past the
- * last row of all asks for nothing. */
+/* Rows of the caller's memory are prefetched this long before they are read, while the tiles work:
+ * 8,192 predictions of 100-64-10 took 18 % longer without. A prefetch past the last row does
+ * nothing. */
 enum { UNCACHED_GROUP = 6, UNCACHED_AHEAD = 36 };
 
 static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
@@ -21,9 +21,9 @@ static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
     }
 }
 
-/* With few rows, fetching large weights takes as long as multiplying by them, so the tiles ask for
- * the next panel as they go. Predictions of 32 rows of 784-512-512-10, whose weights are more than
- * L2 holds, took 9 % longer without; with one tile of rows, and with many, asking costs more. */
+/* With few rows, fetching large weights takes as long as multiplying by them, so the tiles prefetch
+ * the next panel. Predictions of 32 rows of 784-512-512-10, whose weights are more than L2 holds,
+ * took 9 % longer without; with one tile of rows, and with many, prefetching costs more. */
 enum { PREFETCH_TILE = 6, PREFETCH_MOST = 64, PREFETCH_FLOATS = 32 * 1024 };
 
 /* What the panel of c that starts at `column` gets from `depth` rows of a panel of b: the first of

@@ -13,7 +13,7 @@ bool cdl_unrolls(const struct cdl_window *window, size_t columns) {
     return columns <= MOST_COLUMNS && cdl_window_taps(window) <= MOST_LINES / columns;
 }
 
-/* Numbers of an axis that so many places see. */
+/* The number of elements of an axis that a number of neighbouring places see. */
 static size_t reach(const struct cdl_axis *axis, size_t places) {
     return (places - 1) * axis->stride + (axis->taps - 1) * axis->dilation + 1;
 }

@@ -1,8 +1,7 @@
 /* feed.c - rows of the caller's arrays, of any type and strides, into the program's inputs.
  *
- * A sample is walked in C order: runs along its last axes, as many as lie evenly spaced, are
- * converted and cut into the lines of the input. Nothing of the array is copied beyond the rows of
- * the batch.
+ * A sample is walked in C order: runs along its last axes, as far as these are evenly spaced, are
+ * converted and cut into the lines of the input. Only the rows of the batch are copied.
  */
 #include <string.h>
 

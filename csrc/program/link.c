@@ -1,15 +1,15 @@
 /* link.c - which gradients flow between the nodes of a program, and what is shared by all rows. */
 #include "program/program.h"
 
-/* Whether a node can hand a gradient to input k. What only metrics read gets none. */
+/* Whether a node can give input k a gradient. A value that only metrics read gets none. */
 static bool can_give(const struct cdl_node *node, int k) {
     const bool has_one = node->op->is_loss || node->op->backward;
     if (node->op->gives && !node->op->gives(node, k)) return false;
     return has_one && !node->in[k]->is_int && (k == 0 || node->op->all_inputs);
 }
 
-/* Whether an output of a node gets a gradient (a loss starts by itself): from a later node that has
- * one to give, which has said so, or from the caller. */
+/* Whether an output of a node gets a gradient: from the caller, or from a later node that can give
+ * one. A loss needs none. */
 static bool gets_gradient(const struct cdl_node *node) {
     bool any = node->op->is_loss;
     for (int o = 0; o < node->n_out; o++)
@@ -66,9 +66,9 @@ static void find_writers(struct cdl_program *program) {
     }
 }
 
-/* Gradients that are added up are one memory, which the last reader writes first. A reader before
- * it whose gradient is zero at most places adds the others to that memory by itself: n slices of
- * one value would else be n gradients as large as the value, all alive until the forks add them. */
+/* Gradients of one value share one memory, which the last user writes first. An earlier user whose
+ * gradient is mostly zero adds it to that memory directly: otherwise n slices of one value would be
+ * n gradients as large as the value, all alive until the forks add them. */
 static void link_sums(struct cdl_program *program) {
     find_writers(program);
     for (int i = 0; i < program->n_nodes; i++) {

@@ -9,13 +9,12 @@
 #include "learn/tensorwise.h"
 #include "program/steps.h"
 
-/* A batch with less arithmetic and fewer numbers takes a few milliseconds at most: it is watched
- * from outside. */
+/* A batch with less arithmetic and fewer numbers takes a few milliseconds at most: the watch is
+ * looked at between batches only. */
 #define LONG_FLOPS 3e7
 #define LONG_FLOATS 0x1p18
 
-/* Of a piece: some 2 ms. A number that is moved, drawn or sorted counts as much as 16 operations.
- */
+/* Work of a piece, some 2 ms. A number that is moved, drawn or sorted counts as 16 operations. */
 #define PIECE_WORK 4e7
 #define WORK_OF_A_FLOAT 16.0
 
@@ -73,8 +72,8 @@ static bool is_long(const struct cdl_program *program) {
            program->row_flops * (double)program->rows * passes >= LONG_FLOPS;
 }
 
-/* Whether gradients are kept, though no optimizer asks for it, since the products that they are
- * made by take too long to wait for. */
+/* Whether gradients are kept although no optimizer needs it, since the products that make them take
+ * too long to wait for. */
 static bool keeps_gradients(const struct cdl_program *program) {
     const double flops = program->row_flops * (double)program->rows; /* forward as for gradients */
     double weights = 1.0;

@@ -1,11 +1,10 @@
-/* place.c - first fit: each buffer, one after the other, goes to the lowest offset that is free
- * while it lives; in three orders, of which the one that takes least counts.
+/* place.c - first fit: each buffer in turn goes to the lowest offset that is free while it lives.
+ * Three orders are tried; the one that needs least memory is taken.
  *
- * In order of birth, which is best for nets that are straight lines, what is free is a matter of
- * the moment: gaps that are taken and given back as time goes on (gaps.h), n log n. So it is with
- * time running backward, which is often better for training nets that branch. Large ones first is
- * better still for some, but has to look at all that a buffer meets: it is left out for more than
- * MOST_BY_SIZE of them.
+ * By birth, best for nets without branches: gaps are taken and given back as time goes on (gaps.h),
+ * n log n. By death, the same with time running backward, often better for training nets that
+ * branch. By size, the largest first, better still for some nets, but each buffer is compared with
+ * all that live beside it: it is not tried with more than MOST_BY_SIZE buffers.
  */
 #include "program/place.h"
 

@@ -4,8 +4,8 @@
  * parameters learn in the same moment when one thread runs alone or all run in lockstep, and after
  * all rows (time 2 n) when each thread goes on by itself. A buffer lives from the first moment that
  * writes it to the last that reads it; two buffers may share memory if their lives do not meet.
- * Inputs live always: their pads are zeroed once. Where threads go on by themselves, all live to
- * the end, since one may be at another node than the next.
+ * Inputs live always: their pads are zeroed once. Where threads do not wait for each other, all
+ * buffers live to the end, since threads may be at different nodes.
  */
 #include <stdlib.h>
 
@@ -105,7 +105,7 @@ static size_t thread_floats(const struct cdl_program *program) {
 /* Values and gradients, as long as they live; `lives` has room for one a value of each. */
 static void add_values(struct plan *plan, struct cdl_program *program, struct life *lives) {
     const int end = 2 * program->n_nodes;
-    /* Others may be at another node. */
+    /* Other threads may be at another node. */
     const bool always = program->threads > 1 && !program->lockstep;
     struct life *of_gradients = lives + program->n_values;
     find_lives(program, lives);

@@ -1,9 +1,9 @@
 /* shuffle.c - Fisher and Yates's shuffle with NumPy's draws, at half its time.
  *
- * For i from n - 1 down to 1 the element i changes places with element j, drawn from [0, i]: the
- * lowest bits of a draw, as many as i has, and another draw while they exceed i. A quarter of all
- * draws is thrown away so, on average, and no processor foresees which: with a branch that costs
- * more than the rest. Here a draw that does not fit changes i with itself.
+ * For i from n - 1 down to 1 element i is swapped with element j, drawn from [0, i]: the lowest
+ * bits of a draw, as many as i has; a draw above i is rejected. On average a quarter of the draws
+ * is rejected, unpredictably: a branch would cost more than all the rest. Here a rejected draw
+ * swaps i with itself.
  */
 #include "program/shuffle.h"
 

@@ -12,7 +12,7 @@ static inline int cdl_team_size(const struct cdl_program *program) {
     return program->forced ? program->threads : cdl_threads_now(program->threads);
 }
 
-/* Where a thread's ops may write what nobody reads later. */
+/* A thread's scratch, for numbers that no other node reads. */
 static inline float *cdl_scratch_of(const struct cdl_program *program, int thread) {
     return program->thread_scratch + (size_t)thread * program->thread_floats;
 }
@@ -22,7 +22,7 @@ struct cdl_share {
     size_t first, last;
 };
 
-/* The rows of one thread: whole blocks of so many, as evenly as they go. */
+/* The rows of one thread: whole blocks of `block` rows, dealt as evenly as possible. */
 static inline struct cdl_share cdl_share_by(size_t block, size_t rows, int thread, int threads) {
     const size_t blocks = (rows + block - 1) / block, n = (size_t)threads, t = (size_t)thread;
     const size_t first = blocks * t / n * block, last = blocks * (t + 1) / n * block;
@@ -72,20 +72,19 @@ void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx);
 void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
                     size_t first, size_t last);
 
-/* One thread keeps what the ops of a training step change as they go forward, and brings it back if
- * nothing may come of the batch (pieces.c). */
+/* One thread saves the parameters that forward() changes in training, and restores them if the
+ * batch is void (pieces.c). */
 void cdl_step_begins(const struct cdl_program *program);
 void cdl_step_is_void(const struct cdl_program *program);
 
-/* Whether something went wrong that one may hear of after the run only, in a function of the
- * caller's or in what an op reads: nothing may come of this batch. */
+/* Whether a function of the caller or an op's input has failed, which is told after the run: the
+ * batch is void. */
 bool cdl_has_failed(const struct cdl_program *program);
 
-/* The same, or the watch has ended the run: behind a barrier all threads are told the same. */
+/* The same, or the watch has ended the run. Behind a barrier all threads get the same answer. */
 bool cdl_is_void(const struct cdl_program *program);
 
-/* What was found in the first sample, by the first instruction that found something in it; or NULL.
- */
+/* The fault of the first sample, by the first instruction that found one in it; or NULL. */
 const struct cdl_fault *cdl_first_fault(const struct cdl_program *program);
 
 /* After the backward pass of all rows (a barrier): the parameters learn. False if none does, since
