@@ -52,7 +52,7 @@ def _is_whole(part: Any, n: int | None) -> bool:
     return stop is None or isinstance(stop, SymbolicBatch) or (n is not None and stop == n)
 
 
-def keyed_apart(x: Any, key: ArrayLike) -> str:
+def keyed_apart(x: Any, key: Any) -> str:
     """Why a symbolic tensor has no such part; "" if it has one."""
     parts = [key] if isinstance(key, _SYMBOLIC) else _expanded(key, len(shape_of(x)))
     for part in parts:
