@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _FLOAT32 = "it computes in float32 only"
-_IMAGES = "it has no preprocessing of images yet"
+_IMAGES = "it reads no files of images"
 _PILLOW = "Pillow or scikit-image beforehand, or in a utils.PyDataset batch by batch"
 _IN_CALL = "in the call of a layer of your own"
 
@@ -32,10 +32,10 @@ REASONS = {
         "sklearn.preprocessing.OrdinalEncoder or pandas.factorize beforehand, then "
         "layers.Embedding or layers.CategoryEncoding",
     ),
-    r"layers\.(Rand.*|AugMix|AutoContrast|ContrastLimited.*|CutMix|Equalization"
-    r"|MaxNumBoundingBoxes|MixUp|Solarization)": (
-        _IMAGES,
-        f"layers.Resizing, layers.CenterCrop and layers.Rescaling; for all else {_PILLOW}",
+    r"layers\.(RandAugment|AugMix|Random(ElasticTransform|GaussianBlur)|ContrastLimited.*|CutMix"
+    r"|Equalization|MaxNumBoundingBoxes|MixUp)": (
+        "",
+        "layers.RandomFlip and its sisters, ops.image.elastic_transform and gaussian_blur",
     ),
     r"layers\.Pipeline": ("", "Sequential"),
     r"layers\.(Mel|STFT)Spectrogram": ("", "scipy.signal.stft, beforehand"),

@@ -184,6 +184,11 @@ class Program:
         self._assigned[id(variable)] = instruction
         self._read[id(variable)] = value
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether what is emitted now is as in training, with noise."""
+        return self.training or self._is_forced
+
     @contextmanager
     def fixed(self, training: bool = False) -> Iterator[None]:
         """What is emitted meanwhile is as in inference: no noise, no statistics of the batch.

@@ -89,8 +89,30 @@ from cdl.layers.pooling.window_pooling import MaxPooling2D as MaxPooling2D
 from cdl.layers.pooling.window_pooling import MaxPooling3D as MaxPooling3D
 from cdl.layers.preprocessing.category_encoding import CategoryEncoding as CategoryEncoding
 from cdl.layers.preprocessing.discretization import Discretization as Discretization
+from cdl.layers.preprocessing.image.coloring import RandomBrightness as RandomBrightness
+from cdl.layers.preprocessing.image.coloring import (
+    RandomColorDegeneration as RandomColorDegeneration,
+)
+from cdl.layers.preprocessing.image.coloring import RandomColorJitter as RandomColorJitter
+from cdl.layers.preprocessing.image.coloring import RandomContrast as RandomContrast
+from cdl.layers.preprocessing.image.coloring import RandomGrayscale as RandomGrayscale
+from cdl.layers.preprocessing.image.coloring import RandomHue as RandomHue
+from cdl.layers.preprocessing.image.coloring import RandomInvert as RandomInvert
+from cdl.layers.preprocessing.image.coloring import RandomSaturation as RandomSaturation
+from cdl.layers.preprocessing.image.moving import RandomFlip as RandomFlip
+from cdl.layers.preprocessing.image.moving import RandomPerspective as RandomPerspective
+from cdl.layers.preprocessing.image.moving import RandomRotation as RandomRotation
+from cdl.layers.preprocessing.image.moving import RandomShear as RandomShear
+from cdl.layers.preprocessing.image.moving import RandomTranslation as RandomTranslation
+from cdl.layers.preprocessing.image.moving import RandomZoom as RandomZoom
+from cdl.layers.preprocessing.image.random_crop import RandomCrop as RandomCrop
 from cdl.layers.preprocessing.image.resizing import CenterCrop as CenterCrop
 from cdl.layers.preprocessing.image.resizing import Resizing as Resizing
+from cdl.layers.preprocessing.image.toning import AutoContrast as AutoContrast
+from cdl.layers.preprocessing.image.toning import RandomErasing as RandomErasing
+from cdl.layers.preprocessing.image.toning import RandomPosterization as RandomPosterization
+from cdl.layers.preprocessing.image.toning import RandomSharpness as RandomSharpness
+from cdl.layers.preprocessing.image.toning import Solarization as Solarization
 from cdl.layers.preprocessing.normalization import Normalization as Normalization
 from cdl.layers.preprocessing.rescaling import Rescaling as Rescaling
 from cdl.layers.regularization.activity_regularization import (

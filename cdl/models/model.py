@@ -16,6 +16,7 @@ from cdl.layers import Layer, calling
 from cdl.layers.call_arguments import parameters_of
 from cdl.layers.calling import is_scripted
 from cdl.layers.on_arrays import run_script
+from cdl.layers.running import training_around
 from cdl.models.functional_graph import FunctionalGraph
 from cdl.models.serialization import Configured
 from cdl.models.summary import html_of, print_summary
@@ -232,7 +233,20 @@ class Model(Configured, FunctionalGraph):
     def _on_data(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if mask is not None:
             raise ValueError(f"{self.name}: mask must be None, no layer of the model takes one")
+        if training is None:
+            training = self._mode()
         return predict.call(self, inputs, bool(training))
+
+    def _mode(self) -> bool | None:
+        """Whether a call that says nothing is one of training: as its first layer says that does.
+
+        What is around the call comes first.
+        """
+        around = training_around()
+        if around is not None:
+            return around
+        defaults = (each.training_by_default for each in self._flatten_layers(include_self=False))
+        return next((each for each in defaults if each is not None), None)
 
     @hinted
     def summary(

@@ -36,7 +36,12 @@ MEANT_OF = {
 }
 # By quantity: float32 on both sides, sums in another order.
 # Whole numbers of images are rounded: where the sum lies in the middle, up or down.
-TOLERANCE = {"weights": (2e-4, 2e-5), "history": (2e-4, 2e-5), "whole": (0, 1)}
+TOLERANCE = {
+    "weights": (2e-4, 2e-5),
+    "history": (2e-4, 2e-5),
+    "whole": (0, 1),
+    "moved": (1e-4, 2e-5),  # by coordinates, which are rounded first
+}
 DEFAULT = (2e-5, 2e-6)
 
 

@@ -22,6 +22,8 @@ class Random(SameShape):
         kwargs: see `Layer`.
     """
 
+    training_by_default = False
+
     def __init__(self, seed: int | None, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.seed = checked_seed(type(self).__name__, seed)

@@ -138,6 +138,24 @@ def grid(height: int, width: int) -> Any:
     return np.stack([rows, columns, np.ones_like(rows)]).astype(np.float32)
 
 
+def moved_places(rows: list[Any], columns: list[Any], height: int, width: int) -> Any:
+    """Rows and columns as sums of row, column and 1, for each image: (n, 2, height * width).
+
+    Args:
+        rows: what a row is made of: numbers of rows, columns and 1, each (n, 1).
+        columns: likewise.
+        height: of the images.
+        width: of the images.
+    """
+    matrix = reshape(concatenate([*rows, *columns], -1), (-1, 2, 3))
+    return matmul(matrix, grid(height, width))
+
+
+def parts_at(images: Any, at: Any, sizes: tuple[int, int]) -> Any:
+    """Parts of images, (n, height, width, channels), at whole places, which may be drawn."""
+    return _resampled(images, at, sizes, False)
+
+
 # --- affine ---
 
 

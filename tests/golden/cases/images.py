@@ -2,7 +2,7 @@
 
 import numpy as np
 from nets import shares
-from registry import add, error_of, label
+from registry import add, config_of, error_of, label
 
 from cases.layers import on_arrays
 
@@ -67,6 +67,131 @@ for _name, _rows in ALWAYS.items():
     for _options in (_rows[0], _rows[-1]):
         add("images", f"{_name} of parts {label(_options)}", parts(_name, _options))
 
+
+# In training, of ranges that are one number; what is drawn else, or has two outcomes, is in
+# tests/layers/test_images.py.
+POINT = (0.3, 0.3)
+IN_TRAINING = {
+    "RandomFlip": [],
+    "RandomRotation": [
+        {"factor": (0.1, 0.1)},
+        {"factor": (-0.23, -0.23), "fill_mode": "constant", "fill_value": 0.4},
+        {"factor": (0.4, 0.4), "fill_mode": "wrap", "interpolation": "nearest"},
+        {"factor": (0.55, 0.55), "fill_mode": "nearest", **FIRST},
+    ],
+    "RandomTranslation": [
+        {"height_factor": POINT, "width_factor": (-0.2, -0.2)},
+        {"height_factor": (0.9, 0.9), "width_factor": POINT, "fill_mode": "wrap"},
+        {"height_factor": 0, "width_factor": POINT, "fill_mode": "constant", **FIRST},
+    ],
+    "RandomZoom": [
+        {"height_factor": POINT},
+        {"height_factor": (-0.4, -0.4), "width_factor": (0.7, 0.7), "fill_mode": "nearest"},
+        {"height_factor": POINT, "interpolation": "nearest", **FIRST},
+    ],
+    "RandomShear": [{}],
+    "RandomPerspective": [{"scale": 0.0}],
+    "RandomCrop": [
+        {"height": 5, "width": 4, "seed": 1},
+        {"height": 2, "width": 7, "seed": 1, **FIRST},
+        {"height": 6, "width": 3, "seed": 1},
+        {"height": 8, "width": 9, "seed": 1},
+    ],
+    "RandomBrightness": [{"factor": POINT}, {"factor": (-0.4, -0.4), "value_range": (1, 0)}],
+    "RandomContrast": [
+        {"factor": (-0.5, 0.5), "value_range": (0, 1)},
+        {"factor": (-0.5, 0.5), "value_range": [0.1, 0.9], **FIRST},
+    ],
+    "RandomSaturation": [{"factor": POINT}, {"factor": (0.6, 0.6), **FIRST}],
+    "RandomHue": [{"factor": 0, "value_range": (0, 1)}],
+    "RandomGrayscale": [{"factor": 1.0}, {"factor": 0.0, **FIRST}],
+    "RandomInvert": [{"factor": (1, 1), "value_range": (0, 1)}, {"factor": 0, **FIRST}],
+    "RandomColorDegeneration": [{"factor": POINT}, {"factor": (0.8, 0.8), **FIRST}],
+    "RandomColorJitter": [
+        {"value_range": (0, 1)},
+        {
+            "value_range": (0, 1), "brightness_factor": (0.1, 0.1), "contrast_factor": (-0.2, 0.2),
+            "saturation_factor": (0.4, 0.4), "hue_factor": (0, 0),
+        },
+    ],
+    "RandomSharpness": [
+        {"factor": (0.1, 0.1), "value_range": (0, 1)},
+        {"factor": (0.9, 0.9), "value_range": (0, 1)},
+    ],
+    "RandomPosterization": [{"factor": (3, 3), "value_range": (0, 1)}],
+    "Solarization": [{"value_range": (0, 1)}],
+    "AutoContrast": [{"value_range": (0, 1)}, {}],
+    "RandomErasing": [
+        {"factor": (1, 1), "scale": (1, 1), "fill_value": 0.3},
+        {"factor": 0, "fill_value": 1},
+    ],
+}  # fmt: skip
+
+
+def in_training(name, options):
+    def run(k):
+        layer = getattr(k.layers, name)(**options)
+        x = pictures(options) / np.float32(255)
+        net = k.Sequential([k.layers.Input(x.shape[1:]), layer])
+        seen = {
+            "moved": np.asarray(layer(x, training=True)),
+            "moved one": np.asarray(layer(x[0], training=True)),
+            "moved by default": np.asarray(layer(x)),
+            "shape": list(layer.compute_output_shape((None, *x.shape[1:]))),
+            "config": config_of(layer),
+            "config again": config_of(type(layer).from_config(layer.get_config())),
+            "name": layer.name,
+        }
+        if name != "RandomCrop":
+            seen["predicted"] = net.predict(x, verbose=0)
+        return seen
+
+    return run
+
+
+for _name, _rows in IN_TRAINING.items():
+    for _options in _rows:
+        add("images", f"{_name} {label(_options)} in training", in_training(_name, _options))
+
+
+# Configs of what is drawn, and of ranges given as one number.
+CONFIGS = [
+    ("RandomFlip", {}),
+    ("RandomFlip", {"mode": "vertical", "seed": 3, **FIRST}),
+    ("RandomRotation", {"factor": 0.2, "seed": 4}),
+    ("RandomRotation", {"factor": [0.3, -0.1]}),
+    ("RandomTranslation", {"height_factor": 0.2, "width_factor": [-0.1, 0.3]}),
+    ("RandomZoom", {"height_factor": 0.2}),
+    ("RandomShear", {"x_factor": 0.2, "y_factor": (0.1, 0.3)}),
+    ("RandomPerspective", {"factor": 0.6, "scale": 0.3, "seed": 5}),
+    ("RandomCrop", {"height": 3, "width": 2, "seed": 6}),
+    ("RandomBrightness", {"factor": 0.3}),
+    ("RandomContrast", {"factor": 0.3}),
+    ("RandomSaturation", {"factor": 0.3}),
+    ("RandomHue", {"factor": 0.3}),
+    ("RandomGrayscale", {}),
+    ("RandomInvert", {}),
+    ("RandomColorDegeneration", {"factor": 0.3}),
+    ("RandomColorJitter", {"brightness_factor": 0.3, "hue_factor": (0.1, 0.2), "seed": 7}),
+    ("RandomSharpness", {"factor": 0.3}),
+    ("RandomPosterization", {"factor": 4}),
+    ("Solarization", {"addition_factor": 0.3, "threshold_factor": (0.1, 0.4)}),
+    ("AutoContrast", {}),
+    ("RandomErasing", {"scale": 0.3}),
+]
+
+
+def config(name, options):
+    def run(k):
+        layer = getattr(k.layers, name)(**options)
+        return {"config": config_of(layer)}
+
+    return run
+
+
+for _name, _options in CONFIGS:
+    add("images", f"config {_name} {label(_options)}", config(_name, _options))
+
 WRONG = {
     "Resizing": [
         {"height": 3, "width": 3, "interpolation": "cubic"},
@@ -74,7 +199,29 @@ WRONG = {
         {"height": 3, "width": 3, "data_format": "channels_middle"},
     ],
     "CenterCrop": [{"height": 3, "width": 3, "data_format": "first"}],
-}
+    "RandomRotation": [
+        {"factor": 1.5}, {"factor": (1, 2, 3)}, {"factor": "much"}, {"factor": (1.5, 2)},
+        {"factor": 0.1, "fill_mode": "mirror"}, {"factor": 0.1, "interpolation": "bicubic"},
+    ],
+    "RandomTranslation": [
+        {"height_factor": 1.5, "width_factor": 0}, {"height_factor": 0, "width_factor": (0, 2)},
+        {"height_factor": 0, "width_factor": 0, "fill_mode": "edge"},
+    ],
+    "RandomZoom": [{"height_factor": -1}, {"height_factor": (0, 1.5)}],
+    "RandomShear": [{"x_factor": -0.1}, {"y_factor": 1.1}, {"x_factor": (0.1, -0.2)}],
+    "RandomPerspective": [{"scale": 1.5}, {"factor": 2}, {"interpolation": "cubic"}],
+    "RandomBrightness": [
+        {"factor": 1.5}, {"factor": 0.1, "value_range": 255}, {"factor": 0.1, "value_range": [1]},
+    ],
+    "RandomContrast": [{"factor": -0.1}, {"factor": 1.1}],
+    "RandomHue": [{"factor": -0.1}],
+    "RandomGrayscale": [{"factor": 1.1}, {"factor": -0.1}],
+    "RandomInvert": [{"factor": 1.1}],
+    "RandomSharpness": [{"factor": 1.1}, {"factor": 0.1, "value_range": 1}],
+    "RandomPosterization": [{"factor": 0}, {"factor": 9}],
+    "Solarization": [{"addition_factor": -0.1}, {"threshold_factor": 1.1}],
+    "RandomErasing": [{"factor": 1.1}, {"scale": 1.1}, {"fill_value": (1, 2)}],
+}  # fmt: skip
 
 
 def wrong(name, options):

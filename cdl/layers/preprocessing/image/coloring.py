@@ -1,0 +1,397 @@
+"""Layers that change brightness, contrast and colours of images by chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import number
+from cdl.config import epsilon
+from cdl.layers.layer import registry
+from cdl.layers.preprocessing.image.random_image import (
+    RandomImage,
+    checked_range,
+    checked_values,
+    chosen,
+    scaled,
+)
+from cdl.ops.image.colors import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
+from cdl.ops.numpy.comparisons import where
+from cdl.ops.numpy.indexing import get_item
+from cdl.ops.numpy.joining import concatenate
+from cdl.ops.numpy.reductions import mean
+from cdl.ops.numpy.rounding import clip
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
+
+
+class Colored(RandomImage):
+    """A layer that changes colours by a number that is drawn for each image from `factor`.
+
+    Args:
+        value_range: the lowest and the highest number of images.
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+    """
+
+    factor: Any
+    value_range: Any
+
+    def __init__(
+        self,
+        value_range: Any,
+        seed: int | None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        self._values = checked_values(self, value_range)
+        self.value_range = value_range
+
+    def draws(self, images: Any) -> Any:
+        """A number for each image."""
+        return self._uniform(*self.factor)
+
+    def _within(self, images: Any) -> Any:
+        """The images without what is below or above their range."""
+        return clip(images, float(self._values[0]), float(self._values[1]))
+
+    def _channels(self, images: Any) -> tuple[int, list[Any]]:
+        """The axis of the channels, and these one by one."""
+        axis = 3 if self.data_format == "channels_last" else 1
+        found = []
+        for channel in range(3):
+            key = [slice(None)] * 4
+            key[axis] = slice(channel, channel + 1)
+            found.append(get_item(images, tuple(key)))
+        return axis, found
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"factor": self.factor, "value_range": self.value_range}
+        return {**super().get_config(), **own}
+
+
+@registry.add()
+class RandomBrightness(Colored):
+    """In training images made brighter or darker.
+
+    Args:
+        factor: what is added, as a part of the range of values: a number f for -f to f, or two.
+        value_range: the lowest and the highest number of images; what is beyond is cut.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor beyond -1 to 1, or a range that is none.
+    """
+
+    def __init__(
+        self,
+        factor: Any,
+        value_range: Any = (0, 255),
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(value_range, seed, **kwargs)
+        self.factor = checked_range(self, "factor", factor, -1.0, 1.0)
+        self.value_range = list(self._values)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images and what is added."""
+        return self._within(images + drawn * float(self._values[1] - self._values[0]))
+
+
+@registry.add()
+class RandomContrast(Colored):
+    """In training images with more or less contrast: ``(x - mean) * q + mean``, by channel.
+
+    Args:
+        factor: of a pair (a, b), q is drawn between 1 - a and 1 + b; a number f means (0, f), so
+            that contrast only grows.
+        value_range: the lowest and the highest number of images; what is beyond is cut.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor beyond 0 to 1, or a range that is none.
+    """
+
+    def __init__(
+        self,
+        factor: Any,
+        value_range: Any = (0, 255),
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(value_range, seed, **kwargs)
+        self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
+
+    def draws(self, images: Any) -> Any:
+        """How much more contrast each image gets."""
+        return self._uniform(1.0 - self.factor[0], 1.0 + self.factor[1])
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images with more contrast."""
+        places = (1, 2) if self.data_format == "channels_last" else (2, 3)
+        middle = mean(images, places, keepdims=True)
+        return self._within((images - middle) * drawn + middle)
+
+
+@registry.add()
+class RandomSaturation(Colored):
+    """In training images of paler or stronger colours: their saturation times ``u / (1 - u)``.
+
+    Args:
+        factor: u: 0 for grey, 0.5 for no change, towards 1 for stronger; two numbers, or one, f,
+            for -f to f, where what is below 0 counts as 0.
+        value_range: the lowest and the highest number of images.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor beyond -1 to 1, or a range that is none.
+    """
+
+    def __init__(
+        self,
+        factor: Any,
+        value_range: Any = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(value_range, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, -1.0, 1.0)
+        self.value_range = list(self._values)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, of other saturation."""
+        times = drawn / (1.0 - drawn + epsilon())
+        axis, (hue, saturation, value) = self._channels(rgb_to_hsv(images, self.data_format))
+        saturation = self._within(saturation * times)
+        return hsv_to_rgb(concatenate([hue, saturation, value], axis), self.data_format)
+
+
+@registry.add()
+class RandomHue(Colored):
+    """In training images of other hues: moved by up to half of the circle of colours.
+
+    Args:
+        factor: how far, as a part of half of the circle, one way or the other: two numbers, or one,
+            f, for 0 to f.
+        value_range: the lowest and the highest number of images.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor beyond 0 to 1, or a range that is none.
+    """
+
+    def __init__(
+        self,
+        factor: Any,
+        value_range: Any = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(value_range, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
+
+    def draws(self, images: Any) -> Any:
+        """How far each image's hues are moved."""
+        way = where(self._uniform(0.0, 1.0) > 0.5, -0.5, 0.5)
+        return way * self._uniform(*self.factor)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, of other hues."""
+        images = scaled(images, self.value_range, (0, 1))
+        axis, (hue, saturation, value) = self._channels(rgb_to_hsv(images, self.data_format))
+        hue = hue + drawn
+        hue = where(hue > 1.0, hue - 1.0, hue)
+        hue = where(hue < 0.0, hue + 1.0, hue)
+        found = hsv_to_rgb(concatenate([hue, saturation, value], axis), self.data_format)
+        return scaled(clip(found, 0.0, 1.0), (0, 1), self.value_range)
+
+
+@registry.add()
+class RandomGrayscale(RandomImage):
+    """In training some images in grey, still of three channels.
+
+    Args:
+        factor: how probable that is for an image, from 0 to 1.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor beyond 0 to 1.
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.5,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        number("RandomGrayscale", "factor", factor, 0.0, 1.0)
+        self.factor = factor
+
+    def draws(self, images: Any) -> Any:
+        """Which images become grey."""
+        return self._uniform(0.0, 1.0) < float(self.factor)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, some of them grey."""
+        return chosen(drawn, rgb_to_grayscale(images, self.data_format), images)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, without the seed: as in Keras."""
+        config = {**super().get_config(), "factor": self.factor}
+        del config["seed"]
+        return config
+
+
+@registry.add()
+class RandomInvert(Colored):
+    """In training some images with their colours inverted: the highest value less each number.
+
+    Args:
+        factor: how probable that is: the probability is drawn between 0 and a number, or between
+            two; (1, 1) means always.
+        value_range: the lowest and the highest number of images.
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor beyond 0 to 1, or a range that is none.
+    """
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        value_range: Any = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(value_range, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
+
+    def draws(self, images: Any) -> Any:
+        """Which images are inverted."""
+        return self._chance(self.factor)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, some of them inverted."""
+        return chosen(drawn, float(self.value_range[1]) - images, images)
+
+
+@registry.add()
+class RandomColorDegeneration(Colored):
+    """In training images of duller colours: some way towards grey.
+
+    Args:
+        factor: how far: 0 for no change, 1 for grey; two numbers, or one, f, for -f to f.
+        value_range: the lowest and the highest number of images; what is beyond is cut.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor beyond -1 to 1, or a range that is none.
+    """
+
+    def __init__(
+        self,
+        factor: Any,
+        value_range: Any = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(value_range, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, -1.0, 1.0)
+        self.value_range = list(self._values)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, of duller colours."""
+        grey = rgb_to_grayscale(images, self.data_format)
+        return self._within(images + drawn * (grey - images))
+
+
+@registry.add()
+class RandomColorJitter(RandomImage):
+    """In training brightness, contrast, saturation and hue changed, in this order.
+
+    Args:
+        value_range: the lowest and the highest number of images.
+        brightness_factor: as of `RandomBrightness`; None for no change.
+        contrast_factor: as of `RandomContrast`.
+        saturation_factor: as of `RandomSaturation`.
+        hue_factor: as of `RandomHue`.
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        value_range: Any = (0, 255),
+        brightness_factor: Any = None,
+        contrast_factor: Any = None,
+        saturation_factor: Any = None,
+        hue_factor: Any = None,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        self.value_range = value_range
+        self.brightness_factor = brightness_factor
+        self.contrast_factor = contrast_factor
+        self.saturation_factor = saturation_factor
+        self.hue_factor = hue_factor
+        each: Any = (
+            (RandomBrightness, brightness_factor),
+            (RandomContrast, contrast_factor),
+            (RandomSaturation, saturation_factor),
+            (RandomHue, hue_factor),
+        )
+        self._steps: list[Any] = [
+            cls(factor, value_range=value_range, seed=seed, data_format=self.data_format)
+            for cls, factor in each
+            if factor is not None
+        ]
+        for step in self._steps:
+            step.seed_generator = self.seed_generator  # one after the other draws from it
+
+    def draws(self, images: Any) -> Any:
+        """What each of the layers draws."""
+        return [step.draws(images) for step in self._steps]
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images through one layer after the other."""
+        for step, numbers in zip(self._steps, drawn, strict=True):
+            images = step.transform(images, numbers)
+        return images
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "value_range": self.value_range,
+            "brightness_factor": self.brightness_factor,
+            "contrast_factor": self.contrast_factor,
+            "saturation_factor": self.saturation_factor,
+            "hue_factor": self.hue_factor,
+        }

@@ -1,0 +1,407 @@
+"""Layers that flip, turn, move, zoom and shear images by chance."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._common.validation import is_real, number, one_of
+from cdl.layers.layer import registry
+from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range, chosen
+from cdl.layers.shapes import image_of
+from cdl.ops.image.warping import grid, homography, moved_places, warped
+from cdl.ops.numpy.comparisons import where
+from cdl.ops.numpy.elementary import cos, sin
+from cdl.ops.numpy.indexing import get_item
+from cdl.ops.numpy.joining import concatenate, flip
+from cdl.ops.numpy.products import matmul
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
+
+_MODES = ("horizontal", "vertical", "horizontal_and_vertical")
+_FILLS = ("reflect", "wrap", "constant", "nearest")
+_KINDS = ("nearest", "bilinear")
+
+
+@registry.add()
+class RandomFlip(RandomImage):
+    """In training about half of the images turned over.
+
+    With "horizontal_and_vertical" an image is turned over both ways or not at all.
+
+    Args:
+        mode: "horizontal" (left becomes right), "vertical" or "horizontal_and_vertical".
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        self.mode = one_of("RandomFlip", "mode", mode, _MODES)
+
+    def draws(self, images: Any) -> Any:
+        """Which images are turned over."""
+        return self._uniform(0.0, 1.0) <= 0.5
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, some of them turned over."""
+        rows = 1 if self.data_format == "channels_last" else 2
+        axes = {"vertical": (rows,), "horizontal": (rows + 1,)}.get(self.mode, (rows, rows + 1))
+        return chosen(drawn, flip(images, axes), images)
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """The masks of the same images turned over."""
+        return self.transform(masks, drawn)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "mode": self.mode}
+
+
+class Moved(RandomImage):
+    """A layer whose images are taken from other places of themselves.
+
+    Args:
+        fill_mode: what stands beyond their borders: "reflect" (the image turned round), "wrap"
+            (the image again), "constant" or "nearest" (the last place).
+        interpolation: "bilinear", or "nearest".
+        fill_value: what stands there with "constant".
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        NotImplementedError: another fill mode or interpolation.
+    """
+
+    def __init__(
+        self,
+        fill_mode: str,
+        interpolation: str,
+        fill_value: float,
+        seed: int | None,
+        data_format: str | None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        for name, value, known in (
+            ("fill_mode", fill_mode, _FILLS),
+            ("interpolation", interpolation, _KINDS),
+        ):
+            if value not in known:
+                raise NotImplementedError(
+                    f"{type(self).__name__}: {name} must be one of {known}, got {value!r}"
+                )
+        number(type(self).__name__, "fill_value", fill_value)
+        self.fill_mode = fill_mode
+        self.interpolation = interpolation
+        self.fill_value = fill_value
+
+    def _plane(self, images: Any) -> tuple[int, int]:
+        (height, width), _ = image_of(tuple(images.shape), self.data_format)
+        assert height is not None and width is not None
+        return height, width
+
+    def _places(self, height: int, width: int) -> Any:
+        """From where the places are taken: rows and columns, (n, 2, height * width)."""
+        raise NotImplementedError
+
+    def draws(self, images: Any) -> Any:
+        """From where each place of each image is taken."""
+        return self._places(*self._plane(images))
+
+    def _warped(self, images: Any, at: Any, interpolation: str) -> Any:
+        name = type(self).__name__
+        how = (interpolation, self.fill_mode, self.fill_value)
+        return warped(images, at, self.data_format, name, *how)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, moved."""
+        return self._warped(images, drawn, self.interpolation)
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """Class numbers: those of the nearest places."""
+        return self._warped(masks, drawn, "nearest")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "fill_mode": self.fill_mode,
+            "interpolation": self.interpolation,
+            "fill_value": self.fill_value,
+        }
+
+
+@registry.add()
+class RandomRotation(Moved):
+    """In training images turned about their middle.
+
+    Args:
+        factor: by how much of a whole turn, counter-clockwise: a number f for -f to f, or two.
+        fill_mode: what stands beyond the borders: "reflect", "wrap", "constant" or "nearest".
+        interpolation: "bilinear", or "nearest".
+        seed: an int, or None for one drawn now.
+        fill_value: what stands there with "constant".
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        NotImplementedError: another fill mode or interpolation.
+        ValueError: a factor beyond -1 to 1.
+    """
+
+    def __init__(
+        self,
+        factor: Any,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(fill_mode, interpolation, fill_value, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, -1.0, 1.0)
+
+    def _places(self, height: int, width: int) -> Any:
+        low, high = (2.0 * math.pi * each for each in self.factor)
+        angle = self._uniform(low, high, 1)
+        c, s, (x, y) = cos(angle), sin(angle), ((width - 1) / 2, (height - 1) / 2)
+        rows = [c, s, y - (s * x + c * y)]
+        columns = [-s, c, x - (c * x - s * y)]
+        return moved_places(rows, columns, height, width)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "factor": self.factor}
+
+
+@registry.add()
+class RandomTranslation(Moved):
+    """In training images moved down and to the right.
+
+    Args:
+        height_factor: how far down, as a part of the height: a number f for -f to f, or two.
+        width_factor: how far to the right, likewise.
+        fill_mode: what stands beyond the borders: "reflect", "wrap", "constant" or "nearest".
+        interpolation: "bilinear", or "nearest".
+        seed: an int, or None for one drawn now.
+        fill_value: what stands there with "constant".
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        NotImplementedError: another fill mode or interpolation.
+        ValueError: a factor beyond -1 to 1.
+    """
+
+    def __init__(
+        self,
+        height_factor: Any,
+        width_factor: Any,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(fill_mode, interpolation, fill_value, seed, data_format, **kwargs)
+        self.height_factor, self.width_factor = height_factor, width_factor
+        limits: Any = {"low": -1.0, "high": 1.0, "strict": True}
+        self._down = checked_range(self, "height_factor", height_factor, **limits)
+        self._right = checked_range(self, "width_factor", width_factor, **limits)
+
+    def _places(self, height: int, width: int) -> Any:
+        down = self._uniform(*self._down, 1, 1) * float(height)
+        right = self._uniform(*self._right, 1, 1) * float(width)
+        return grid(height, width)[:2] - concatenate([down, right], 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"height_factor": self.height_factor, "width_factor": self.width_factor}
+        return {**super().get_config(), **own}
+
+
+@registry.add()
+class RandomZoom(Moved):
+    """In training images made larger or smaller about their middle.
+
+    Args:
+        height_factor: by how much more of the image is seen from top to bottom: 0.2 shows a fifth
+            more, so all is smaller, -0.2 less. A number f for -f to f, or two.
+        width_factor: the same from left to right; None for the number drawn for the height.
+        fill_mode: what stands beyond the borders: "reflect", "wrap", "constant" or "nearest".
+        interpolation: "bilinear", or "nearest".
+        seed: an int, or None for one drawn now.
+        fill_value: what stands there with "constant".
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        NotImplementedError: another fill mode or interpolation.
+        ValueError: a factor of -1 or less, or above 1.
+    """
+
+    def __init__(
+        self,
+        height_factor: Any,
+        width_factor: Any = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(fill_mode, interpolation, fill_value, seed, data_format, **kwargs)
+        self.height_factor, self.width_factor = height_factor, width_factor
+        limits: Any = {"low": -1.0, "high": 1.0, "strict": True, "above": True}
+        self._rows = checked_range(self, "height_factor", height_factor, **limits)
+        if width_factor is not None:
+            self._columns = checked_range(self, "width_factor", width_factor, **limits)
+
+    def _places(self, height: int, width: int) -> Any:
+        zoom = self._uniform(1.0 + self._rows[0], 1.0 + self._rows[1], 1, 1)
+        across = zoom
+        if self.width_factor is not None:
+            across = self._uniform(1.0 + self._columns[0], 1.0 + self._columns[1], 1, 1)
+        both = concatenate([zoom, across], 1)
+        middle = np.array([[(height - 1) / 2], [(width - 1) / 2]], np.float32)
+        return grid(height, width)[:2] * both + middle * (1.0 - both)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"height_factor": self.height_factor, "width_factor": self.width_factor}
+        return {**super().get_config(), **own}
+
+
+@registry.add()
+class RandomShear(Moved):
+    """In training images sheared: rows moved along themselves, and columns likewise.
+
+    Args:
+        x_factor: how far rows are moved for each row down, a number f for -f to f, or two; of
+            both factors the sign is changed for half of the images.
+        y_factor: how far columns are moved for each column to the right, likewise.
+        interpolation: "bilinear", or "nearest".
+        fill_mode: what stands beyond the borders: "reflect", "wrap", "constant" or "nearest".
+        fill_value: what stands there with "constant".
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        NotImplementedError: another fill mode or interpolation.
+        ValueError: a factor beyond 0 to 1.
+    """
+
+    def __init__(
+        self,
+        x_factor: Any = 0.0,
+        y_factor: Any = 0.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(fill_mode, interpolation, fill_value, seed, data_format, **kwargs)
+        self.x_factor = self._both_ways("x_factor", x_factor)
+        self.y_factor = self._both_ways("y_factor", y_factor)
+
+    def _both_ways(self, name: str, factor: Any) -> tuple[float, float]:
+        if isinstance(factor, (tuple, list)):
+            of_number = len(factor) == 2 and is_real(factor[1]) and factor[0] == -factor[1]
+            if not of_number:  # as a config has it
+                return checked_range(self, name, factor, 0.0, 1.0, strict=True)
+            factor = factor[1]
+        _, high = checked_range(self, name, factor, 0.0, 1.0)
+        return -high, high
+
+    def _places(self, height: int, width: int) -> Any:
+        sign = where(self._uniform(0.0, 1.0, 1) > 0.5, -1.0, 1.0)
+        x, y = (self._uniform(*each, 1) * sign for each in (self.x_factor, self.y_factor))
+        one, zero = x * 0.0 + 1.0, x * 0.0
+        return moved_places([one, y, zero], [x, one, zero], height, width)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "x_factor": self.x_factor, "y_factor": self.y_factor}
+
+
+@registry.add()
+class RandomPerspective(Moved):
+    """In training images as seen from elsewhere: their corners are moved.
+
+    Args:
+        factor: how probable that is: the probability is drawn between 0 and a number, or between
+            two; (1, 1) means always.
+        scale: how far corners are moved, from 0 to 1.
+        interpolation: "bilinear", or "nearest".
+        fill_value: what stands beyond the borders.
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        NotImplementedError: another interpolation.
+        ValueError: a factor or a scale beyond 0 to 1.
+    """
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        scale: float = 1.0,
+        interpolation: str = "bilinear",
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__("constant", interpolation, fill_value, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
+        number("RandomPerspective", "scale", scale, 0.0, 1.0)
+        self.scale = scale
+
+    def draws(self, images: Any) -> Any:
+        """Which images are moved, and from where."""
+        height, width = self._plane(images)
+        start = np.array(
+            [[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], np.float32
+        )
+        end = start + self._uniform(-0.5 * self.scale, 0.5 * self.scale, 4, 2) * start
+        places = grid(height, width)[[1, 0, 2]]
+        at = matmul(homography(start[None] + end * 0.0, end), places)
+        columns, rows, depth = (get_item(at, (slice(None), slice(k, k + 1))) for k in range(3))
+        return self._chance(self.factor), concatenate([rows / depth, columns / depth], 1)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, some of them from elsewhere."""
+        happens, at = drawn
+        return chosen(happens, super().transform(images, at), images)
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """The masks of the same images."""
+        happens, at = drawn
+        return chosen(happens, super().transform_masks(masks, at), masks)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        config = {**super().get_config(), "factor": self.factor, "scale": self.scale}
+        del config["fill_mode"]
+        return config

@@ -1,0 +1,112 @@
+"""RandomCrop: a part of images from anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._ir import emit
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.lowered_tensor import LoweredTensor, current_program
+from cdl.layers.layer import registry
+from cdl.layers.preprocessing.image.random_image import RandomImage
+from cdl.layers.preprocessing.image.resizing import OfSize, part_of
+from cdl.layers.shapes import image_of
+from cdl.ops.image.resizing import resize
+from cdl.ops.image.warping import grid, parts_at
+from cdl.ops.numpy.rounding import floor
+from cdl.ops.numpy.shapes import moveaxis
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._ir.program import Program
+    from cdl.layers.arguments import LayerArguments
+
+
+@registry.add()
+class RandomCrop(RandomImage, OfSize):
+    """In training a part of the images, the same for all of a batch; otherwise their middle.
+
+    Images that are not larger than the part, on both axes, are cut to its shape as far as they go
+    and brought to its size (bilinear).
+
+    Args:
+        height: of the output.
+        width: of the output.
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        self._set_size(height, width)
+
+    def _changes(self, program: Program) -> bool:
+        return True
+
+    def draws(self, images: Any) -> Any:
+        """How many rows and columns are left out before the part; None for the middle."""
+        program = current_program()
+        assert program is not None
+        left = [n - m for n, m in zip(self._sizes(images), (self.height, self.width), strict=True)]
+        if not program.is_noisy or min(left) < 1:
+            return None
+        generator = self.seed_generator
+        numbers = emit.draw(
+            program,
+            "uniform",
+            (2, 1),
+            generator.seed,
+            user_draw=program.draw_of(generator),
+            shared=True,
+        )
+        share: Any = LoweredTensor(numbers, KerasTensor((2, 1), rows_per_sample=0))
+        return floor(share * np.array([[n + 1.0] for n in left], np.float32))
+
+    def _sizes(self, images: Any) -> tuple[int, int]:
+        (rows, columns), _ = image_of(tuple(images.shape), self.data_format)
+        assert rows is not None and columns is not None
+        return rows, columns
+
+    def _fixed(self, images: Any) -> Any:
+        """The middle of images, or of what has the shape of the part."""
+        rows, columns = self._sizes(images)
+        size = (self.height, self.width)
+        if rows >= self.height and columns >= self.width:
+            top, left = (rows - self.height) // 2, (columns - self.width) // 2
+            return part_of(images, self.data_format, (top, left), size)
+        kept = (
+            min(rows, int(columns * self.height / self.width)),
+            min(columns, int(rows * self.width / self.height)),
+        )
+        start = (rows - max(kept[0], 1)) // 2, (columns - max(kept[1], 1)) // 2
+        length = min(self.height, rows - start[0]), min(self.width, columns - start[1])
+        part = part_of(images, self.data_format, start, length)
+        return resize(part, size, data_format=self.data_format)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The part."""
+        if drawn is None:
+            return self._fixed(images)
+        at = (grid(self.height, self.width)[:2] + drawn)[None]
+        channels = 3 if self.data_format == "channels_last" else 1
+        last = moveaxis(images, channels, -1)
+        return moveaxis(parts_at(last, at, (self.height, self.width)), -1, channels)
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """The same part."""
+        return self.transform(masks, drawn)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "height": self.height, "width": self.width}

@@ -1,0 +1,133 @@
+"""RandomImage: base of the layers that change images by chance, in training alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import is_real
+from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl.layers.preprocessing.image.image_layer import ImageLayer
+from cdl.ops.numpy.comparisons import where
+from cdl.ops.random import random_uniform
+from cdl.random import SeedGenerator, checked_seed
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._ir.program import Program
+    from cdl.layers.arguments import LayerArguments
+
+Range = tuple[float, float]
+
+
+class RandomImage(ImageLayer):
+    """A layer that changes each image by numbers of its own; outside training it does nothing.
+
+    The numbers follow from the seed, the step and the place of the image in the batch, not from
+    threads. A call on arrays that says nothing about training is one of training.
+
+    Args:
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `ImageLayer`.
+    """
+
+    training_by_default = True
+
+    def __init__(
+        self,
+        seed: int | None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **kwargs)
+        self.seed = checked_seed(type(self).__name__, seed)
+        self.seed_generator = SeedGenerator(self.seed)
+
+    def _changes(self, program: Program) -> bool:
+        return program.is_noisy
+
+    def _uniform(self, low: float, high: float, *shape: int) -> Any:
+        """Numbers between two others for each image: (n, *shape), or one that fits its axes."""
+        sizes = (SymbolicBatch(), *(shape or (1, 1, 1)))
+        return random_uniform(sizes, float(low), float(high), seed=self.seed_generator)
+
+    def _chance(self, factor: Range) -> Any:
+        """For each image whether something happens, by a probability that is drawn itself."""
+        return self._uniform(0.0, 1.0) < self._uniform(*factor)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the seed as it was given."""
+        return {**super().get_config(), "seed": self.seed}
+
+
+def checked_range(
+    layer: Any,
+    name: str,
+    factor: Any,
+    low: float,
+    high: float,
+    *,
+    least: float | None = None,
+    strict: bool = False,
+    above: bool = False,
+) -> Range:
+    """A range out of a number, or of two.
+
+    Args:
+        layer: whose argument it is.
+        name: of the argument.
+        factor: a number f for the range from -f, or `low`, to f; or two numbers, in either order.
+        low: what the numbers must not be below.
+        high: what they must not be above.
+        least: where the range of a single number begins; None for -f, but not below `low`.
+        strict: whether both of two numbers must lie within; else the range must reach inside.
+        above: whether `low` itself is too low.
+
+    Raises:
+        ValueError: something else.
+    """
+    pair = isinstance(factor, (tuple, list))
+    numbers = list(factor) if pair else [factor]
+    fits = len(numbers) == (2 if pair else 1) and all(map(is_real, numbers))
+    if fits and pair and not strict:
+        fits = numbers[0] <= high and numbers[1] >= low
+    elif fits:
+        fits = all((low < n if above else low <= n) and n <= high for n in numbers)
+    if not fits:
+        limits = f"{'(' if above else '['}{low:g}, {high:g}]"
+        raise ValueError(
+            f"{type(layer).__name__}: {name} must be a number or two in {limits}, got {factor!r}"
+        )
+    if pair:
+        first, last = sorted(numbers)
+        return first, last
+    size = abs(numbers[0])
+    return (max(-size, low) if least is None else least), size
+
+
+def checked_values(layer: Any, value_range: Any) -> Range:
+    """The lowest and the highest number of images, in order.
+
+    Raises:
+        ValueError: something else than two numbers.
+    """
+    if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
+        raise ValueError(
+            f"{type(layer).__name__}: value_range must be two numbers, got {value_range!r}"
+        )
+    low, high = sorted(value_range)
+    return low, high
+
+
+def scaled(images: Any, source: Any, target: Any) -> Any:
+    """Numbers of one range as those of another."""
+    if source[0] == target[0] and source[1] == target[1]:
+        return images
+    factor = (target[1] - target[0]) / (source[1] - source[0])
+    return (images - source[0]) * factor + target[0]
+
+
+def chosen(condition: Any, changed: Any, images: Any) -> Any:
+    """The changed images where a condition holds, (n, 1, 1, 1), else those before."""
+    return where(condition, changed, images)
