@@ -87,7 +87,9 @@ class Predictors:
         if self._watching is not None:
             return self._run_eagerly(self._watching, x, batch_size or FEW)
         n = len(x[0])
-        rows = batch_size or (FEW if n <= FEW else MANY)
+        rows = batch_size or MANY
+        if n <= min(rows, FEW):  # one batch, which threads share, also if it has one row
+            rows = FEW
         if rows > MANY:  # no more than there are, and not a number of its own for each x
             rows = min(rows, -(-n // MANY) * MANY)
         if self._draws:

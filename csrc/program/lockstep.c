@@ -12,6 +12,9 @@
  * 256-256-256-10 and 64 samples a step on two threads took 3 to 7 % longer in lockstep. */
 #define NODE_WORK 3e6
 
+/* Rows from which on a prediction has blocks for all threads. */
+enum { MANY_ROWS = 64 };
+
 static bool is_aligned(const struct cdl_node *node) {
     bool all = true;
     for (int k = 0; k < node->n_in; k++) all &= node->in[k]->row_floats % CDL_LINE == 0;
@@ -71,6 +74,11 @@ void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_n
 bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted) {
     if (program->threads == 1 || program->n_nodes == 0) return false;
     if (wanted != CDL_LOCKSTEP_WORTH) return wanted == CDL_LOCKSTEP_ALWAYS;
+    /* Predictions of many rows that go through in blocks: each thread has its own, and nothing to
+     * wait for. */
+    if (!program->training && program->n_reports == 0 && program->rows >= MANY_ROWS &&
+        cdl_block_of_rows(program, program->rows) < program->rows)
+        return false;
     /* To predict, so many rows are a thread's. */
     const double threads = program->training ? program->threads : 1.0;
     return cdl_program_work(program) * (double)program->rows >=

@@ -9,6 +9,7 @@
 
 #include "learn/learn.h"
 #include "learn/tensorwise.h"
+#include "base/caches.h"
 #include "program/lockstep.h"
 #include "program/steps.h"
 
@@ -50,6 +51,24 @@ void cdl_prepare(const struct cdl_program *program, bool training) {
         if (node->op->prepare) node->op->prepare(node, program->kernels, training);
     }
     if (program->after) cdl_prepare(program->after, false);
+}
+
+/* What a node reads and writes is to fill half of the L2 cache at most. The weights, which each
+ * block reads anew, are not to be more than its values by far. */
+size_t cdl_block_of_rows(const struct cdl_program *program, size_t most) {
+    size_t values = 1, weights = 0;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        size_t floats = 0;
+        for (int k = 0; k < node->n_in; k++) floats += node->in[k]->row_floats;
+        for (int k = 0; k < node->n_out; k++) floats += node->out[k]->row_floats;
+        if (floats > values) values = floats;
+        for (int k = 0; k < CDL_MAX_PARAMS; k++)
+            weights += node->param[k] ? cdl_param_floats(node->param[k]) : 0;
+    }
+    const size_t floats_of_block = cdl_caches()->l2 / (2 * sizeof(float));
+    const size_t block = floats_of_block > values ? floats_of_block / values : 1;
+    return program->mixes_rows || block >= most || weights > 2 * block * values ? most : block;
 }
 
 void cdl_count_changes(const struct cdl_program *program) {

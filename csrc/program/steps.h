@@ -35,6 +35,10 @@ static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads
 /* Once a run, by one thread, before the region. */
 void cdl_prepare(const struct cdl_program *program, bool training);
 
+/* Rows, of so many that there is memory for, that a prediction takes through all nodes: images of
+ * which a node reads and writes more than fits in a cache go through a few at a time. */
+size_t cdl_block_of_rows(const struct cdl_program *program, size_t most);
+
 /* Weights that a run changes have changed, or are about to: what was made of one is made anew. */
 void cdl_count_changes(const struct cdl_program *program);
 

@@ -1,4 +1,4 @@
-"""What a prediction keeps of a convolution's kernel follows every change of the kernel."""
+"""Predictions of images: kernels that are kept ready follow every change; rows go in blocks."""
 
 import numpy as np
 import pytest
@@ -101,3 +101,25 @@ def test_weights_averaged_over_steps_are_seen():
     model.predict(X, verbose=0)
     model.fit(X, Y, verbose=0, callbacks=[cdl.callbacks.SwapEMAWeights()])
     np.testing.assert_array_equal(model.predict(X, verbose=0), afresh(model))
+
+
+def large_images():
+    return cdl.Sequential(
+        [
+            cdl.Input((40, 40, 3)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(32, 3, padding="same"),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(3),
+        ]
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 33, 100])
+def test_images_go_through_in_blocks_as_one_by_one(rows):
+    model = large_images()
+    x = RNG.standard_normal((rows, 40, 40, 3)).astype(np.float32)
+    together = model.predict(x, batch_size=256, verbose=0)
+    alone = np.concatenate([model.predict(x[i : i + 1], verbose=0) for i in range(rows)])
+    np.testing.assert_array_equal(together, alone)
