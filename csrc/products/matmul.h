@@ -40,10 +40,10 @@ void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, con
                 const struct cdl_epilogue *epilogue, bool uncached);
 
 /* Columns [first, first + columns) of dx[m, k] = dz[m, n] w^T, first a panel's, w (k rows, n
- * columns) in panels. They are transposed panel by panel of dx, into `scratch` of
- * cdl_transposed_floats(n): read again each time, which costs less than a second copy of all
- * weights that every update has to write. `small_m`: for so few rows that to transpose w costs more
- * than to add up products along its rows. */
+ * columns) in panels. What moves less is transposed into `scratch` of cdl_transposed_floats(n): w,
+ * panel by panel of dx, which is read again each time, since a second copy of all weights that
+ * every update has to write costs more; or dz and dx. `small_m`: for so few rows that either costs
+ * more than to add up products along the rows of w. */
 bool cdl_is_small_m(size_t m, size_t n);
 size_t cdl_transposed_floats(size_t n);
 void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, size_t k,

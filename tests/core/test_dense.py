@@ -106,6 +106,29 @@ def test_gradients_of_few_rows_need_no_transposed_weights(rows, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("k", "n"), [(130, 200), (129, 300), (64, 257), (300, 131)])
+def test_dx_is_the_same_bits_whichever_factor_is_transposed(k, n, isa):
+    """Of few rows dy is, of many W: each row of the identity has its dx as a row of a gradient."""
+    rng = np.random.default_rng(k)
+    rows, few = 320, (5, 33, 65)
+    seen, dy = rng.normal(size=(rows, k)), rng.normal(size=(rows, n)).astype(np.float32)
+    kernel = random_weight(rng, k, n)
+
+    def dx(m):
+        program = Program()
+        z = weight(seen[:m])
+        x = dense(program, program.input((m,)), z, activation="tanh")
+        program.output(dense(program, x, kernel))
+        return pull_back(program, [np.eye(m)], dy[:m], isa=isa, threads=1)[1][z]
+
+    many = dx(rows)
+    exact = (dy.astype(float) @ kernel.numpy().astype(float).T) / np.cosh(seen) ** 2
+    np.testing.assert_allclose(many, exact, rtol=1e-4, atol=1e-4)
+    for m in few:
+        np.testing.assert_array_equal(dx(m), many[:m])
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rows", [90, 310])
 def test_wide_layers_learn_from_copies_of_their_columns(rows, isa):
     """Rows of dy, or of both, so far apart that 64 columns are copied (products/gradient.c)."""
