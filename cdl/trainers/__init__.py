@@ -14,9 +14,7 @@ Who owns what on the way of a batch, from the user's call to the core:
 - fit_loop.py: epochs, callbacks, validation, time slices, Ctrl-C.
 - state.py: what a model remembers of all this from one call to the next.
 
-`predict` goes from trainer.py to predict.py, and to the core. What users override runs from
-custom_step.py (`train_step`), custom_loss.py (`compute_loss`), host_functions.py and batch_loss.py
-(losses and metrics in Python), compile_metrics.py (by hand, on arrays) and eager_step.py
-(`run_eagerly`). gradients.py and vjp.py give derivatives; train_many.py trains many models at once;
+`predict` goes from trainer.py to predict.py, and to the core. What users override runs
+from custom/. gradients.py and vjp.py give derivatives; train_many.py trains many models at once;
 signature.py is a model as all of these see it: flat lists of inputs and outputs.
 """

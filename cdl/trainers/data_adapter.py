@@ -14,7 +14,7 @@ from cdl import _core, data, losses, tree
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
 from cdl.trainers.compile_utils import Compiled, OutputLoss, Resolved
-from cdl.trainers.custom_step import arrays_in
+from cdl.trainers.custom.steps import arrays_in
 from cdl.trainers.frame_columns import notice
 from cdl.trainers.signature import Info, Shape, TrainableModel, labels, output_names
 

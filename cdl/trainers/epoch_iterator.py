@@ -18,7 +18,7 @@ from cdl.data.mapped import FETCHED
 from cdl.data.mapped import SLICE as MAPPED_SLICE
 from cdl.random import permutation
 from cdl.trainers.compile_utils import Compiled
-from cdl.trainers.custom_step import Nested, nested, steps_itself
+from cdl.trainers.custom.steps import Nested, nested, steps_itself
 from cdl.trainers.data_adapter import Arrays, like_first, training_data
 from cdl.trainers.signature import TrainableModel
 

@@ -11,7 +11,7 @@ from cdl._common import clock
 from cdl.callbacks import CallbackList, History
 from cdl.trainers import arguments, epoch_iterator, not_finite
 from cdl.trainers.compile_utils import Compiled, Logged
-from cdl.trainers.custom_step import CustomSteps, nested, steps_itself
+from cdl.trainers.custom.steps import CustomSteps, nested, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import (
     DEFAULT_BATCH,

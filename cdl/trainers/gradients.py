@@ -12,8 +12,8 @@ from cdl._core import Executor, Parameter
 from cdl._tracing.variable import Variable
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Resolved
+from cdl.trainers.custom.host_functions import HostFunctions, WeightRules
 from cdl.trainers.data_adapter import Arrays
-from cdl.trainers.host_functions import HostFunctions, WeightRules
 from cdl.trainers.lowering import Plan
 
 _NEVER = 2**30  # batches before a step is made

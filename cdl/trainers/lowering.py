@@ -14,11 +14,10 @@ from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
-from cdl.trainers.batch_loss import ModelLoss, Place
 from cdl.trainers.compile_utils import Compiled, Logged, OutputLoss, Resolved
-from cdl.trainers.custom_loss import given_to_loss, lower_custom_loss
+from cdl.trainers.custom.eager_step import Calls
+from cdl.trainers.custom.losses import ModelLoss, Place, given_to_loss, lower_custom_loss
 from cdl.trainers.data_adapter import Arrays
-from cdl.trainers.eager_step import Calls
 from cdl.trainers.signature import TrainableModel
 
 Rows = tuple[tuple[int, ...] | None, ...]

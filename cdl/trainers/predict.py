@@ -17,9 +17,9 @@ from cdl.data.arrays import REAL_KINDS
 from cdl.layers.kept import KeptPrograms
 from cdl.random import core_seed
 from cdl.trainers import arguments
-from cdl.trainers.custom_step import nested, steps_itself
+from cdl.trainers.custom.eager_step import Calls
+from cdl.trainers.custom.steps import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
-from cdl.trainers.eager_step import Calls
 from cdl.trainers.epoch_iterator import warn_out_of_data
 from cdl.trainers.lowering import lower_inference, lower_with_calls
 from cdl.trainers.signature import TrainableModel

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cdl.callbacks import History
     from cdl.random import Kept
     from cdl.trainers.compile_utils import Compiled
-    from cdl.trainers.custom_loss import Added
-    from cdl.trainers.custom_step import CustomSteps, Nested
+    from cdl.trainers.custom.losses import Added
+    from cdl.trainers.custom.steps import CustomSteps, Nested
     from cdl.trainers.data_adapter import Arrays
     from cdl.trainers.frame_columns import Columns
     from cdl.trainers.predict import Predictors

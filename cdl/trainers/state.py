@@ -10,10 +10,10 @@ from cdl._common.overriding import overrides
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
 from cdl.random import Kept
-from cdl.trainers.compile_metrics import LossAndMetrics
 from cdl.trainers.compile_utils import Compiled
-from cdl.trainers.custom_loss import Added
-from cdl.trainers.custom_step import CustomSteps, Nested, flat_logs, steps_itself
+from cdl.trainers.custom.compile_metrics import LossAndMetrics
+from cdl.trainers.custom.losses import Added
+from cdl.trainers.custom.steps import CustomSteps, Nested, flat_logs, steps_itself
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.frame_columns import Columns

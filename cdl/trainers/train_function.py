@@ -20,10 +20,10 @@ from cdl._tracing.variable import Variable
 from cdl.layers.weighted import changes
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Logged, Resolved
-from cdl.trainers.custom_step import names_of
+from cdl.trainers.custom.host_functions import HostFunctions, WeightRules
+from cdl.trainers.custom.steps import names_of
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.gradients import Gradients
-from cdl.trainers.host_functions import HostFunctions, WeightRules
 from cdl.trainers.lowering import MODEL_LOSS, Form, Plan, form_of, lower_training
 from cdl.trainers.signature import TrainableModel
 

@@ -14,7 +14,7 @@ from cdl.compat import OlderMethods, renamed
 from cdl.data.arrays import REAL_KINDS
 from cdl.trainers import arguments, fit_loop, predict
 from cdl.trainers.compile_utils import Compiled
-from cdl.trainers.custom_step import flat_logs, steps_itself
+from cdl.trainers.custom.steps import flat_logs, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.lowering import program_of

@@ -5,7 +5,7 @@ import pytest
 
 from cdl import Input, Model, Sequential, layers, losses, ops
 from cdl.optimizers import Adam
-from cdl.trainers.batch_loss import BatchLoss
+from cdl.trainers.custom.losses import BatchLoss
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(22, 5)).astype(np.float32)

@@ -16,8 +16,8 @@ from cdl._ir.program import Program
 from cdl._tracing.graph import Graph
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
-from cdl.trainers.batch_loss import BatchLoss, ModelLoss
 from cdl.trainers.compile_utils import Resolved
+from cdl.trainers.custom.losses import BatchLoss, ModelLoss
 from cdl.trainers.lowering import MODEL_LOSS, Plan, PythonInputs
 
 Array = NDArray[Any]

@@ -12,8 +12,8 @@ import numpy as np
 from cdl import metrics
 from cdl._tracing.graph import KerasTensor
 from cdl.trainers.compile_utils import Compiled, Resolved
-from cdl.trainers.custom_loss import log_loss
-from cdl.trainers.custom_step import flat_logs
+from cdl.trainers.custom.losses import log_loss
+from cdl.trainers.custom.steps import flat_logs
 from cdl.trainers.signature import Info, TrainableModel
 
 

@@ -1,0 +1,6 @@
+"""What runs code of the user's own in training, beside what the core has.
+
+steps.py calls `train_step`, `test_step`, `predict_step`; losses.py traces `compute_loss` and losses
+across samples; host_functions.py calls losses, metrics, regularizers and constraints that cannot be
+traced; compile_metrics.py is loss and metrics on arrays, for steps; eager_step.py is `run_eagerly`.
+"""
