@@ -44,6 +44,8 @@ class Program:
         self.watched: list[tuple[Any, Value]] | None = None
         # Calls of the user's code: object, function of it, arguments; None: nobody asks.
         self.calls: list[tuple[Any, Callable[..., Any], dict[str, Any]]] | None = None
+        # A layer, and what it gives, whose gradients somebody reads; None: nobody does.
+        self.probed: tuple[Any, list[Value]] | None = None
         self._external_grads: list[Value] | None = None
         self._is_fixed = False
         self._is_forced = False

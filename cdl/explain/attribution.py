@@ -36,7 +36,7 @@ def saliency(model: Model, x: Any, target: Any = None, output: Any = None) -> An
     Raises:
         ValueError: data or a target that do not fit the model.
     """
-    task = _Task(model, x, target, output, "saliency")
+    task = Task(model, x, target, output, "saliency")
     found = task.gradients.of(task.arrays, task.factor)[1]
     return task.packed([np.abs(each) for each in found])
 
@@ -73,7 +73,7 @@ def integrated_gradients(
         ValueError: data, a baseline or a target that do not fit the model.
     """
     steps = whole(steps, "integrated_gradients: steps", 1)
-    task = _Task(model, x, target, output, "integrated_gradients")
+    task = Task(model, x, target, output, "integrated_gradients")
     bases = _baselines(baseline, task.arrays)
     ends = task.values(task.arrays) - task.values(bases)
     found = [np.zeros_like(each) for each in task.arrays]
@@ -89,7 +89,7 @@ def integrated_gradients(
             return task.packed(found)
 
 
-def _midpoints(task: _Task, bases: list[Array], rows: NDArray[Any], steps: int) -> list[Array]:
+def _midpoints(task: Task, bases: list[Array], rows: NDArray[Any], steps: int) -> list[Array]:
     """The contributions in some rows by so many points."""
     x = [each[rows] for each in task.arrays]
     b = [each[rows] for each in bases]
@@ -126,10 +126,12 @@ def _baselines(given: Any, arrays: list[Array]) -> list[Array]:
     return found
 
 
-class _Task:
+class Task:
     """A model, samples, and which number of each is to be explained."""
 
-    def __init__(self, model: Model, x: Any, target: Any, output: Any, call: str) -> None:
+    def __init__(
+        self, model: Model, x: Any, target: Any, output: Any, call: str, layer: Any = None
+    ) -> None:
         flat = model._flat_inputs(x, call)
         names = labels(f"{call}: x", "input", model._input_names())
         infos = model._input_infos()
@@ -138,7 +140,7 @@ class _Task:
             np.array(data.fit_input(data.as_numeric(a, name), i.row, name), np.float32)
             for a, i, name in triples
         ]
-        self.gradients = vjp.of_model(model, output)
+        self.gradients = vjp.of_model(model, output, layer)
         self.factor: Array | None = None
         values = self.gradients.of(self.arrays)[0]
         if values[:1].size > 1:

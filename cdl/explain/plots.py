@@ -1,4 +1,4 @@
-"""Importances as a bar chart, and what made one sample's decision."""
+"""Importances as a bar chart, what made one sample's decision, and where in an image."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from cdl.config import standardize_data_format
 
 
 def plot_importance(
@@ -66,6 +68,67 @@ def plot_sample(
         pairs = zip(names, np.asarray(x).reshape(-1), strict=True)
         names = [f"{name} = {value:.4g}" for name, value in pairs]
     return _bars(heights, None, names, top, ax, "Contributions to one prediction", "contribution")
+
+
+def plot_image(
+    attributions: Any, x: Any = None, ax: Any = None, data_format: str | None = None
+) -> Any:
+    """Where in an image something matters: as colours, over the image if it is given.
+
+    What is never below 0, as maps of `grad_cam` and `saliency`, goes from dark to bright; what has
+    both signs, as `integrated_gradients`, from blue for less to red for more.
+
+    Args:
+        attributions: of one image: a map (height, width), or a number for each of its numbers,
+            which are added up over the channels.
+        x: the image itself, of 1 or 3 channels, in any range of numbers.
+        ax: axes of matplotlib to draw in; None makes a figure.
+        data_format: where the channels are; None is the configured one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: there is no matplotlib.
+        ValueError: no image.
+    """
+    heat = np.asarray(attributions, np.float64)
+    last = standardize_data_format(data_format, "plot_image") == "channels_last"
+    if heat.ndim == 3:
+        heat = heat.sum(-1 if last else 0)
+    if heat.ndim != 2:
+        raise ValueError(
+            "plot_image: attributions must be those of one image, with 2 or 3 axes, got shape "
+            f"{np.shape(attributions)}"
+        )
+    ax = _axes(ax, 12)
+    if x is not None:
+        ax.imshow(_picture(np.asarray(x, np.float64), heat.shape, last), cmap="gray")
+    most = float(np.abs(heat).max()) or 1.0
+    signed = bool((heat < 0).any())
+    ax.imshow(
+        heat,
+        cmap="RdBu_r" if signed else "inferno",
+        vmin=-most if signed else 0.0,
+        vmax=most,
+        alpha=None if x is None else 0.6,
+    )
+    ax.set_axis_off()
+    return ax
+
+
+def _picture(image: Any, size: tuple[int, ...], last: bool) -> Any:
+    """An image as matplotlib draws it, its numbers from 0 to 1."""
+    if image.ndim == 3:
+        image = image if last else np.moveaxis(image, 0, -1)
+        image = image[..., 0] if image.shape[-1] == 1 else image
+    if image.shape[:2] != size or (image.ndim > 2 and image.shape[2] != 3):
+        raise ValueError(
+            f"plot_image: x must be an image of {size} places and 1 or 3 channels, got shape "
+            f"{image.shape}"
+        )
+    low, high = image.min(), image.max()
+    return (image - low) / (high - low if high > low else 1.0)
 
 
 def _bars(heights: Any, errors: Any, names: Any, top: int, ax: Any, title: str, label: str) -> Any:

@@ -49,6 +49,9 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
         if program.watched is not None:
             values = [each for each in tree.flatten(y) if masks.is_value(each)]
             program.watched += [(layer, each) for each in values]
+        if program.probed is not None and program.probed[0] is layer and masks.is_value(y):
+            y = program.emit("probe", (y,), y.shape)
+            program.probed[1].append(y)
         masks.of_outputs(layer, program, first, args[0] if args else None, y)
         if layer.activity_regularizer is None:
             return y

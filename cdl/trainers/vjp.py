@@ -23,6 +23,7 @@ class Vjp:
     Args:
         append: appends the function to a program: from values of the inputs to the output.
         shapes: of one sample of each input.
+        layer: one that is called on the way, for `of_layer`.
 
     Attributes:
         shape: of one sample of the output; None if it is one number for all samples.
@@ -30,9 +31,13 @@ class Vjp:
     """
 
     def __init__(
-        self, append: Callable[[Program, list[Value]], Value], shapes: Sequence[tuple[int, ...]]
+        self,
+        append: Callable[[Program, list[Value]], Value],
+        shapes: Sequence[tuple[int, ...]],
+        layer: Any = None,
     ) -> None:
         program = Program()
+        program.probed = None if layer is None else (layer, [])
         given = [program.input(shape) for shape in shapes]
         probes = [program.emit("probe", (value,), value.shape) for value in given]
         with program.fixed(training=False):
@@ -44,8 +49,9 @@ class Vjp:
             total = program.map("multiply", [y, program.input(y.shape, role="y")])
         program.objective(total, reduction="sum")
         program.output(y)
-        for probe in probes:
+        for probe in probes + (program.probed[1] if program.probed else []):
             program.output(probe)
+        self._inputs = len(probes)
         self._program = program.fused(training=True)
         self.variables = self._program.variables
         self._executor: Executor | None = None
@@ -57,6 +63,30 @@ class Vjp:
             arrays: the inputs.
             factor: of each element of the output; None for 1.
         """
+        joined = self._run(arrays, factor, [0], range(1, 1 + self._inputs))
+        return joined[0], joined[1:]
+
+    def of_layer(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, Array]:
+        """What the layer gives, and the derivative by it.
+
+        Args:
+            arrays: the inputs.
+            factor: as in `of`.
+
+        Raises:
+            ValueError: the layer is not called, or more than once.
+        """
+        last = 1 + self._inputs
+        if len(self._program.outputs) != last + 1:
+            calls = len(self._program.outputs) - last
+            raise ValueError(f"layer must be one that is called once on the way, got {calls} calls")
+        values, gradients = self._run(arrays, factor, [last], [last])
+        return values, gradients
+
+    def _run(
+        self, arrays: Sequence[Any], factor: Any, values: Sequence[int], gradients: Sequence[int]
+    ) -> list[Array]:
+        """Some outputs of the program, and the gradients of some."""
         rows = len(arrays[0])
         if self.shape is not None:
             ones = np.ones((rows, *self.shape), np.float32)
@@ -64,24 +94,24 @@ class Vjp:
         batch = max(1, rows if self._mixes else min(rows, _MOST))
         if self._executor is None or self._executor.rows != batch:
             self._executor = Executor(self._program, batch, training=True)
-        executor, n = self._executor, len(self._program.outputs)
+        executor = self._executor
         executor.begin(arrays, batch)
-        parts: list[list[Array]] = [[] for _ in range(n)]
+        parts: list[list[Array]] = [[] for _ in (*values, *gradients)]
         for _ in range(-(-rows // batch)):
             executor.train(1, 0.0, np.zeros(1, np.float32), 0, 0)
-            parts[0].append(executor.output(0))
-            for i in range(1, n):
-                parts[i].append(executor.gradient(i))
-        joined = [np.concatenate(each) if each[0].ndim else each[0] for each in parts]
-        return joined[0], joined[1:]
+            found = [executor.output(i) for i in values] + [executor.gradient(i) for i in gradients]
+            for part, each in zip(parts, found, strict=True):
+                part.append(each)
+        return [np.concatenate(each) if each[0].ndim else each[0] for each in parts]
 
 
-def of_model(model: TrainableModel, output: int | str | None = None) -> Vjp:
+def of_model(model: TrainableModel, output: int | str | None = None, layer: Any = None) -> Vjp:
     """The Vjp of one output of a model.
 
     Args:
         model: a built model.
         output: its number or name; None if there is one.
+        layer: one of the model's, for `of_layer`.
 
     Raises:
         ValueError: a model that is not built, or has no such output.
@@ -97,7 +127,7 @@ def of_model(model: TrainableModel, output: int | str | None = None) -> Vjp:
     def append(program: Program, values: list[Value]) -> Value:
         return model.append_all(program, values)[number]
 
-    return Vjp(append, [info.row for info in model._input_infos()])
+    return Vjp(append, [info.row for info in model._input_infos()], layer)
 
 
 def value_and_grad(
