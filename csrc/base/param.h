@@ -43,8 +43,7 @@ static inline size_t cdl_param_floats(const struct cdl_param *param) {
 
 /* Columns, pads included, of the panel that starts at column `first`. */
 static inline size_t cdl_panel_width(size_t cols, size_t first) {
-    size_t left = cdl_padded(cols) - first;
-    return left < CDL_PANEL ? left : CDL_PANEL;
+    return cdl_min(cdl_padded(cols) - first, CDL_PANEL);
 }
 
 #endif

@@ -8,7 +8,7 @@ static void penalize(size_t n, const float *restrict w, float *restrict g, float
         if (g) g[i] += (w[i] >= 0.0f ? l1 : -l1) + 2.0f * l2 * w[i];
     }
     for (size_t b = 0; b < n; b += CDL_LINE) {
-        const size_t live = n - b < CDL_LINE ? n - b : CDL_LINE;
+        const size_t live = cdl_min(n - b, CDL_LINE);
         float absolute = 0.0f, squares = 0.0f;
         for (size_t i = 0; i < live; i++) {
             absolute += abs_f(w[b + i]);
@@ -32,10 +32,7 @@ static void shrink(size_t n, float part, float *x) {
 }
 
 static void clip(size_t n, float low, float high, float *x) {
-    for (size_t i = 0; i < n; i++) {
-        const float above = x[i] < low ? low : x[i];
-        x[i] = above > high ? high : above;
-    }
+    for (size_t i = 0; i < n; i++) x[i] = within_f(x[i], low, high);
 }
 
 static void blend(size_t n, float keep, const float *restrict x, float *restrict y) {

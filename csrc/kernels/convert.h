@@ -37,10 +37,6 @@ enum cdl_dtype {
 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
 
-#define CDL_READ_PLAIN(V) (V)
-#define CDL_READ_TRUTH(V) ((V) != 0)
-#define CDL_READ_HALF(V) half_f(V)
-
 /* Shifted into a float's place the exponent is off by 112; inf and NaN need the top exponent,
  * subnormal halves are (0.5 + mantissa) - 0.5 in suitable units. */
 CDL_INLINE float half_f(uint16_t h) {
@@ -54,28 +50,45 @@ CDL_INLINE float half_f(uint16_t h) {
     return float_of_bits(bits_of_float(value) | sign);
 }
 
+/* An element anywhere in memory. */
+#define CDL_READ_PLAIN(V) (V)
+#define CDL_READ_TRUTH(V) ((V) != 0)
+#define CDL_READ_HALF(V) half_f(V)
+#define X(NAME, TYPE, HOW)                                                                         \
+    typedef TYPE any_##NAME __attribute__((aligned(1), may_alias));                                \
+    CDL_INLINE float float_of_##NAME(const char *p) {                                              \
+        return (float)CDL_READ_##HOW(*(const any_##NAME *)p);                                      \
+    }                                                                                              \
+    CDL_INLINE int32_t int_of_##NAME(const char *p) {                                              \
+        return (int32_t)CDL_READ_##HOW(*(const any_##NAME *)p);                                    \
+    }
+CDL_DTYPES(X)
+#undef X
+
+typedef float float_of_fn(const char *p);
+typedef int32_t int_of_fn(const char *p);
+
 /* Contiguous elements have a loop of their own, which vectorises. */
+CDL_INLINE void convert_floats(float_of_fn *float_of, const size_t size, size_t n, const char *from,
+                               ptrdiff_t step, float *restrict to) {
+    if (step == (ptrdiff_t)size) {
+        for (size_t i = 0; i < n; i++) to[i] = float_of(from + i * size);
+    } else {
+        for (size_t i = 0; i < n; i++, from += step) to[i] = float_of(from);
+    }
+}
+
+CDL_INLINE void convert_ints(int_of_fn *int_of, size_t n, const char *from, ptrdiff_t step,
+                             int32_t *to) {
+    for (size_t i = 0; i < n; i++, from += step) to[i] = int_of(from);
+}
+
 #define X(NAME, TYPE, HOW)                                                                         \
     static void convert_##NAME(size_t n, const char *from, ptrdiff_t step, float *restrict to) {   \
-        TYPE v;                                                                                    \
-        if (step == (ptrdiff_t)sizeof v) {                                                         \
-            for (size_t i = 0; i < n; i++) {                                                       \
-                memcpy(&v, from + i * sizeof v, sizeof v);                                         \
-                to[i] = (float)CDL_READ_##HOW(v);                                                  \
-            }                                                                                      \
-            return;                                                                                \
-        }                                                                                          \
-        for (size_t i = 0; i < n; i++, from += step) {                                             \
-            memcpy(&v, from, sizeof v);                                                            \
-            to[i] = (float)CDL_READ_##HOW(v);                                                      \
-        }                                                                                          \
+        convert_floats(float_of_##NAME, sizeof(TYPE), n, from, step, to);                          \
     }                                                                                              \
     static void convert_int_##NAME(size_t n, const char *from, ptrdiff_t step, int32_t *to) {      \
-        for (size_t i = 0; i < n; i++, from += step) {                                             \
-            TYPE v;                                                                                \
-            memcpy(&v, from, sizeof v);                                                            \
-            to[i] = (int32_t)CDL_READ_##HOW(v);                                                    \
-        }                                                                                          \
+        convert_ints(int_of_##NAME, n, from, step, to);                                            \
     }
 CDL_DTYPES(X)
 #undef X

@@ -174,7 +174,7 @@ CDL_INLINE size_t few_classes_loss(enum cdl_loss kind, const struct cdl_scoring 
     return 0;
 }
 
-/* Numbers of the largest elements, the first of equals; a NaN counts as largest (line_argmax). */
+/* cdl_argmax of each row. */
 CDL_INLINE vi columns_argmax(size_t n, const columns *x) {
     vf top = column(x, 0);
     vi best = {0};

@@ -172,7 +172,7 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded
     if (k > CDL_VLEN)
         rest = vf_select(~vf_below(CDL_VLEN - k % CDL_VLEN, 0), vf_load(w + k - CDL_VLEN), rest);
     for (size_t i = 0, rows; i < m; i += rows) {
-        rows = m - i < CDL_VLEN ? m - i : CDL_VLEN;
+        rows = cdl_min(m - i, CDL_VLEN);
         if (k <= CDL_VLEN)
             dot_short(rows, k, a + i * lda, lda, end, w, bias, c + i);
         else
@@ -186,7 +186,7 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded
 static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, const float *a,
                        size_t lda, const float *w, float *c, size_t ldc) {
     for (size_t r = 0; r < cdl_round_up(rows, CDL_LINE); r += CDL_VLEN) {
-        const size_t left = r < rows ? rows - r : 0, live = left < CDL_VLEN ? left : CDL_VLEN;
+        const size_t left = r < rows ? rows - r : 0, live = cdl_min(left, CDL_VLEN);
         for (size_t i = 0; i < m; i++) {
             vf sum[CDL_VLEN];
             CDL_UNROLL for (size_t t = 0; t < CDL_VLEN; t++) sum[t] = vf_splat(0);

@@ -19,6 +19,7 @@
 #include "kernels/metrics.h"
 #include "kernels/optimizers.h"
 #include "kernels/reduce.h"
+#include "kernels/search.h"
 
 enum { CDL_MAX_ROW_PARAMS = 4 };
 
@@ -48,6 +49,10 @@ struct cdl_unrolling {
     float *y;
     size_t ldy;
 };
+
+/* What a row's target is: as many numbers as predictions, a class (an int32) a line, a float a
+ * line. */
+enum cdl_target { CDL_TARGET_IS_VALUES, CDL_TARGET_IS_CLASSES, CDL_TARGET_IS_NUMBERS };
 
 /* One call of a loss or metric kernel: `rows` lines of n predictions y against targets t. */
 struct cdl_scoring {

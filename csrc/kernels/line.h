@@ -43,15 +43,9 @@ CDL_INLINE float line_total(size_t n, const float *x) {
     return vf_sum(sum);
 }
 
-/* Index of the largest element, the first of equals, as numpy.argmax; a NaN counts as largest. */
+/* cdl_argmax of a line. */
 CDL_INLINE size_t line_argmax(size_t n, const float *y) {
-    if (n <= 2 * CDL_VLEN) { /* few classes: a scan costs less than the reductions */
-        size_t best = 0;
-        for (size_t j = 1; j < n; j++) {
-            best = y[j] > y[best] || (y[j] != y[j] && y[best] == y[best]) ? j : best;
-        }
-        return best;
-    }
+    if (n <= 2 * CDL_VLEN) return cdl_argmax(n, y); /* costs less than the reductions */
     const float top = line_top(n, y);
     for (size_t j = 0; j < n; j++) {
         if (y[j] != y[j]) return j;

@@ -3,25 +3,41 @@
  * Part of the ISA template. A batch of single columns is one contiguous row, so each loop treats
  * n == 1 as one row of `rows` elements; else rows are whole lines and there is no scalar tail.
  */
+typedef float element_fn(float x, const float *p);
+typedef float element_gradient_fn(float x, float y, const float *p);
+
+CDL_INLINE void activate(element_fn *f, size_t rows, size_t n, const float *x, size_t ldx, float *y,
+                         size_t ldy, const float *params) {
+    const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
+    const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);
+    for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy)
+        for (size_t j = 0; j < width; j++) y[j] = f(x[j], p);
+}
+
+CDL_INLINE void activate_backward(element_gradient_fn *d, size_t rows, size_t n, const float *x,
+                                  size_t ldx, const float *y, size_t ldy, const float *dy,
+                                  size_t lddy, float *dx, size_t lddx, const float *params) {
+    const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
+    const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);
+    for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy, dy += lddy, dx += lddx)
+        for (size_t j = 0; j < width; j++) {
+            const float gradient = d(x[j], y[j], p);
+            dx[j] = gradient == 0.0f ? 0.0f : dy[j] * gradient; /* also of an infinite dy */
+        }
+}
+
 #define X(NAME, READS, PARAMS)                                                                     \
     static void NAME##_loop(size_t rows, size_t n, const float *x, size_t ldx, float *y,           \
-                            size_t ldy, const float *params) {                                     \
-        const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};          \
-        const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);                            \
-        for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy)                       \
-            for (size_t j = 0; j < width; j++) y[j] = f_##NAME(x[j], p);                           \
-    }                                                                                              \
+                            size_t ldy, const float *p) {                                          \
+        activate(f_##NAME, rows, n, x, ldx, y, ldy, p);                                            \
+    }
+CDL_ACTIVATIONS(X)
+#undef X
+#define X(NAME, READS, PARAMS)                                                                     \
     static void NAME##_gradient_loop(size_t rows, size_t n, const float *x, size_t ldx,            \
                                      const float *y, size_t ldy, const float *dy, size_t lddy,     \
-                                     float *dx, size_t lddx, const float *params) {                \
-        const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};          \
-        const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);                            \
-        for (size_t r = 0; r < (n == 1 ? 1 : rows);                                                \
-             r++, x += ldx, y += ldy, dy += lddy, dx += lddx)                                      \
-            for (size_t j = 0; j < width; j++) {                                                   \
-                const float gradient = d_##NAME(x[j], y[j], p);                                    \
-                dx[j] = gradient == 0.0f ? 0.0f : dy[j] * gradient; /* also of an infinite dy */   \
-            }                                                                                      \
+                                     float *dx, size_t lddx, const float *p) {                     \
+        activate_backward(d_##NAME, rows, n, x, ldx, y, ldy, dy, lddy, dx, lddx, p);               \
     }
 CDL_ACTIVATIONS(X)
 #undef X
@@ -30,11 +46,32 @@ CDL_ACTIVATIONS(X)
  * included, run several at a time; a long one in parts. The values of a line are added up after. */
 enum { LOSS_ELEMENTS = 1024 };
 
-typedef void element_loss_fn(size_t n, const float *y, const float *t, float scale, const float *p,
-                             float *dy, float *q, float *value);
+/* A formula of losses.h, and its loop over n predictions y: gradients times `scale` to dy,
+ * predictions that metrics read to q. */
+typedef float element_loss_fn(float y, float t, const float *p, float *gradient, float *q);
+struct elements {
+    size_t n;
+    const float *y, *t;
+    float scale;
+    const float *p;
+    float *dy, *q, *value;
+};
+typedef void elements_fn(const struct elements *e);
 
-CDL_INLINE void column_loss(const struct cdl_scoring *s, element_loss_fn *elements) {
-    elements(s->rows, s->y, s->t, s->scale, s->p, s->dy, s->q, s->value);
+CDL_INLINE void each_loss(element_loss_fn *loss, size_t n, const float *restrict y,
+                          const float *restrict t, float scale, const float *params,
+                          float *restrict dy, float *restrict q, float *restrict value) {
+    const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
+    for (size_t j = 0; j < n; j++) {
+        float gradient, seen;
+        value[j] = loss(y[j], t[j], p, &gradient, &seen);
+        dy[j] = gradient * scale;
+        q[j] = seen;
+    }
+}
+
+CDL_INLINE void column_loss(const struct cdl_scoring *s, elements_fn *elements) {
+    elements(&(struct elements){s->rows, s->y, s->t, s->scale, s->p, s->dy, s->q, s->value});
     if (!s->weight) return;
     const float *restrict weight = s->weight;
     float *restrict dy = s->dy;
@@ -53,13 +90,14 @@ CDL_INLINE void finish_line(const struct cdl_scoring *s, size_t i) {
     for (size_t j = s->n; j < s->ldy; j++) dy[j] = q[j] = 0.0f;
 }
 
-CDL_INLINE void short_lines_loss(const struct cdl_scoring *s, element_loss_fn *elements) {
+CDL_INLINE void short_lines_loss(const struct cdl_scoring *s, elements_fn *elements) {
     const size_t ld = s->ldy, together = LOSS_ELEMENTS / ld;
     float value[LOSS_ELEMENTS];
     for (size_t first = 0; first < s->rows; first += together) {
-        const size_t lines = s->rows - first < together ? s->rows - first : together;
-        elements(lines * ld, s->y + first * ld, (const float *)s->t + first * ld,
-                 s->scale / (float)s->n, s->p, s->dy + first * ld, s->q + first * ld, value);
+        const size_t lines = cdl_min(s->rows - first, together);
+        elements(&(struct elements){lines * ld, s->y + first * ld, (const float *)s->t + first * ld,
+                                    s->scale / (float)s->n, s->p, s->dy + first * ld,
+                                    s->q + first * ld, value});
         for (size_t l = 0; l < lines; l++) {
             s->value[first + l] = line_total(s->n, value + l * ld) / (float)s->n;
             finish_line(s, first + l);
@@ -67,110 +105,126 @@ CDL_INLINE void short_lines_loss(const struct cdl_scoring *s, element_loss_fn *e
     }
 }
 
-CDL_INLINE void long_line_loss(const struct cdl_scoring *s, size_t i, element_loss_fn *elements) {
+CDL_INLINE void long_line_loss(const struct cdl_scoring *s, size_t i, elements_fn *elements) {
     const float *y = s->y + i * s->ldy, *t = (const float *)s->t + i * s->ldt;
     float value[LOSS_ELEMENTS];
     float sum = 0.0f;
     for (size_t at = 0; at < s->n; at += LOSS_ELEMENTS) {
-        const size_t n = s->n - at < LOSS_ELEMENTS ? s->n - at : LOSS_ELEMENTS;
-        elements(cdl_round_up(n, CDL_LINE), y + at, t + at, s->scale / (float)s->n, s->p,
-                 s->dy + i * s->ldy + at, s->q + i * s->ldy + at, value);
+        const size_t n = cdl_min(s->n - at, LOSS_ELEMENTS);
+        elements(&(struct elements){cdl_round_up(n, CDL_LINE), y + at, t + at,
+                                    s->scale / (float)s->n, s->p, s->dy + i * s->ldy + at,
+                                    s->q + i * s->ldy + at, value});
         sum += line_total(n, value);
     }
     s->value[i] = sum / (float)s->n;
     finish_line(s, i);
 }
 
-#define X(NAME, PARAMS)                                                                            \
-    static void NAME##_elements(size_t n, const float *restrict y, const float *restrict t,        \
-                                float scale, const float *params, float *restrict dy,              \
-                                float *restrict q, float *restrict value) {                        \
-        const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};          \
-        for (size_t j = 0; j < n; j++) {                                                           \
-            float gradient, seen;                                                                  \
-            value[j] = NAME(y[j], t[j], p, &gradient, &seen);                                      \
-            dy[j] = gradient * scale;                                                              \
-            q[j] = seen;                                                                           \
-        }                                                                                          \
-    }                                                                                              \
-    static void NAME##_loss(const struct cdl_scoring *s) {                                         \
-        if (s->n == 1) {                                                                           \
-            column_loss(s, NAME##_elements);                                                       \
-        } else if (s->ldy == s->ldt && s->ldy <= LOSS_ELEMENTS) {                                  \
-            short_lines_loss(s, NAME##_elements);                                                  \
-        } else {                                                                                   \
-            for (size_t i = 0; i < s->rows; i++) long_line_loss(s, i, NAME##_elements);            \
-        }                                                                                          \
+CDL_INLINE void element_loss(const struct cdl_scoring *s, elements_fn *elements) {
+    if (s->n == 1) {
+        column_loss(s, elements);
+    } else if (s->ldy == s->ldt && s->ldy <= LOSS_ELEMENTS) {
+        short_lines_loss(s, elements);
+    } else {
+        for (size_t i = 0; i < s->rows; i++) long_line_loss(s, i, elements);
     }
+}
+
+#define X(NAME, PARAMS)                                                                            \
+    static void NAME##_elements(const struct elements *e) {                                        \
+        each_loss(NAME, e->n, e->y, e->t, e->scale, e->p, e->dy, e->q, e->value);                  \
+    }                                                                                              \
+    static void NAME##_loss(const struct cdl_scoring *s) { element_loss(s, NAME##_elements); }
 CDL_ELEMENT_LOSSES(X)
 #undef X
+
+CDL_INLINE const void *target_of(const struct cdl_scoring *s, size_t i, const enum cdl_target is) {
+    if (is == CDL_TARGET_IS_CLASSES) return (const int32_t *)s->t + i;
+    return (const float *)s->t + (is == CDL_TARGET_IS_VALUES ? i * s->ldt : i);
+}
 
 /* Losses of a line, in blocks of lines whose logarithms are taken together. Single columns are
  * copied to a line of their own, which has room for pads. */
 enum { LOSS_BLOCK = 64 };
+typedef struct line_loss line_loss_fn(size_t n, const float *y, const void *target, float scale,
+                                      const float *p, float *dz, float *q);
+
+CDL_INLINE void line_losses(const struct cdl_scoring *s, const enum cdl_loss kind,
+                            const enum cdl_target target, line_loss_fn *loss_of) {
+    const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};
+    for (size_t block = few_classes_loss(kind, s); block < s->rows; block += LOSS_BLOCK) {
+        const size_t lines = cdl_min(s->rows - block, LOSS_BLOCK);
+        float sum[LOSS_BLOCK], total[LOSS_BLOCK], rest[LOSS_BLOCK];
+        for (size_t l = 0; l < lines; l++) {
+            const size_t i = block + l;
+            const float scale = s->scale * line_weight(s, i);
+            const void *t = target_of(s, i, target);
+            struct line_loss loss;
+            if (s->n == 1) {
+                float y[CDL_LINE] = {s->y[i]}, one[CDL_LINE] = {0};
+                float dy[CDL_LINE], q[CDL_LINE];
+                memcpy(one, t, sizeof one[0]);
+                loss = loss_of(1, y, one, scale, p, dy, q);
+                s->dy[i] = dy[0], s->q[i] = q[0];
+            } else {
+                loss = loss_of(s->n, s->y + i * s->ldy, t, scale, p, s->dy + i * s->ldy,
+                               s->q + i * s->ldy);
+            }
+            sum[l] = loss.sum, total[l] = loss.total, rest[l] = loss.rest;
+        }
+        for (size_t l = 0; l < lines; l++) s->value[block + l] = total[l] * log_f(sum[l]) + rest[l];
+    }
+}
 
 #define X(NAME, TARGET, PARAMS)                                                                    \
     static void NAME##_loss(const struct cdl_scoring *s) {                                         \
-        const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
-        const size_t done = few_classes_loss(CDL_LOSS_##NAME, s);                                  \
-        for (size_t block = done; block < s->rows; block += LOSS_BLOCK) {                          \
-            const size_t lines = s->rows - block < LOSS_BLOCK ? s->rows - block : LOSS_BLOCK;      \
-            float sum[LOSS_BLOCK], total[LOSS_BLOCK], rest[LOSS_BLOCK];                            \
-            for (size_t l = 0; l < lines; l++) {                                                   \
-                const size_t i = block + l;                                                        \
-                const float scale = s->scale * line_weight(s, i);                                  \
-                const void *t = CDL_TARGET_##TARGET(s, i);                                         \
-                struct line_loss loss;                                                             \
-                if (s->n == 1) {                                                                   \
-                    float y[CDL_LINE] = {s->y[i]}, one[CDL_LINE] = {0};                            \
-                    float dy[CDL_LINE], q[CDL_LINE];                                               \
-                    memcpy(one, t, sizeof one[0]);                                                 \
-                    loss = NAME(1, y, one, scale, p, dy, q);                                       \
-                    s->dy[i] = dy[0], s->q[i] = q[0];                                              \
-                } else {                                                                           \
-                    loss = NAME(s->n, s->y + i * s->ldy, t, scale, p, s->dy + i * s->ldy,          \
-                                s->q + i * s->ldy);                                                \
-                }                                                                                  \
-                sum[l] = loss.sum, total[l] = loss.total, rest[l] = loss.rest;                     \
-            }                                                                                      \
-            for (size_t l = 0; l < lines; l++)                                                     \
-                s->value[block + l] = total[l] * log_f(sum[l]) + rest[l];                          \
-        }                                                                                          \
+        line_losses(s, CDL_LOSS_##NAME, CDL_TARGET_IS_##TARGET, NAME);                             \
     }
-#define CDL_TARGET_VALUES(S, I) ((const float *)(S)->t + (I) * (S)->ldt)
-#define CDL_TARGET_CLASSES(S, I) ((const int32_t *)(S)->t + (I))
-#define CDL_TARGET_NUMBERS(S, I) ((const float *)(S)->t + (I))
 CDL_LINE_LOSSES(X)
 #undef X
 
+typedef float metric_fn(size_t n, const float *y, const void *target, const float *p);
+
+CDL_INLINE void line_metrics(const struct cdl_scoring *s, const enum cdl_metric kind,
+                             const enum cdl_target target, metric_fn *metric) {
+    const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};
+    for (size_t i = few_classes_metric(kind, s); i < s->rows; i++)
+        s->value[i] = metric(s->n, s->y + i * s->ldy, target_of(s, i, target), p);
+}
+
 #define X(NAME, TARGET, PARAMS)                                                                    \
     static void NAME##_metric(const struct cdl_scoring *s) {                                       \
-        const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};                  \
-        for (size_t i = few_classes_metric(CDL_METRIC_##NAME, s); i < s->rows; i++)                \
-            s->value[i] = metric_##NAME(s->n, s->y + i * s->ldy, CDL_TARGET_##TARGET(s, i), p);    \
+        line_metrics(s, CDL_METRIC_##NAME, CDL_TARGET_IS_##TARGET, metric_##NAME);                 \
     }
 CDL_METRICS(X)
 #undef X
 
 /* Updates run over whole lines, pads included: a pad's gradient is 0, so it stays 0. */
+typedef float update_fn(float w, float g, float *slot, const float *s);
+
+CDL_INLINE void update_all(const int n_slots, update_fn *update, size_t n, float *restrict w,
+                           const float *restrict g, float *const *slots, const float *derived) {
+    float s[CDL_MAX_DERIVED];
+    for (int i = 0; i < CDL_MAX_DERIVED; i++) s[i] = derived[i];
+    float *restrict slot0 = n_slots > 0 ? slots[0] : NULL;
+    float *restrict slot1 = n_slots > 1 ? slots[1] : NULL;
+    float *restrict slot2 = n_slots > 2 ? slots[2] : NULL;
+    for (size_t i = 0; i < n; i++) {
+        float slot[CDL_MAX_SLOTS];
+        if (n_slots > 0) slot[0] = slot0[i];
+        if (n_slots > 1) slot[1] = slot1[i];
+        if (n_slots > 2) slot[2] = slot2[i];
+        w[i] = update(w[i], g[i], slot, s);
+        if (n_slots > 0) slot0[i] = slot[0];
+        if (n_slots > 1) slot1[i] = slot[1];
+        if (n_slots > 2) slot2[i] = slot[2];
+    }
+}
+
 #define X(NAME, N_SLOTS, HYPERS, SLOTS)                                                            \
-    static void NAME##_loop_update(size_t n, float *restrict w, const float *restrict g,           \
-                                   float *const *slots, const float *derived) {                    \
-        float s[CDL_MAX_DERIVED];                                                                  \
-        for (int i = 0; i < CDL_MAX_DERIVED; i++) s[i] = derived[i];                               \
-        float *restrict slot0 = N_SLOTS > 0 ? slots[0] : NULL;                                     \
-        float *restrict slot1 = N_SLOTS > 1 ? slots[1] : NULL;                                     \
-        float *restrict slot2 = N_SLOTS > 2 ? slots[2] : NULL;                                     \
-        for (size_t i = 0; i < n; i++) {                                                           \
-            float slot[CDL_MAX_SLOTS];                                                             \
-            if (N_SLOTS > 0) slot[0] = slot0[i];                                                   \
-            if (N_SLOTS > 1) slot[1] = slot1[i];                                                   \
-            if (N_SLOTS > 2) slot[2] = slot2[i];                                                   \
-            w[i] = NAME##_update(w[i], g[i], slot, s);                                             \
-            if (N_SLOTS > 0) slot0[i] = slot[0];                                                   \
-            if (N_SLOTS > 1) slot1[i] = slot[1];                                                   \
-            if (N_SLOTS > 2) slot2[i] = slot[2];                                                   \
-        }                                                                                          \
+    static void NAME##_loop_update(size_t n, float *w, const float *g, float *const *slots,        \
+                                   const float *s) {                                               \
+        update_all(N_SLOTS, NAME##_update, n, w, g, slots, s);                                     \
     }
 CDL_OPTIMIZERS(X)
 #undef X

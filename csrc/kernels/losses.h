@@ -74,8 +74,7 @@ CDL_INLINE float mean_absolute_error(float y, float t, const float *p, float *gr
 CDL_INLINE float binary_crossentropy(float y, float t, const float *p, float *gradient, float *q) {
     *q = y;
     const float target = t * (1.0f - p[0]) + 0.5f * p[0];
-    const float low = y < PROBABILITY_MIN ? PROBABILITY_MIN : y;
-    const float c = low > PROBABILITY_MAX ? PROBABILITY_MAX : low;
+    const float c = within_f(y, PROBABILITY_MIN, PROBABILITY_MAX);
     const float exact = (c - target) / (c * (1.0f - c));
     *gradient = y >= PROBABILITY_MIN && y <= PROBABILITY_MAX ? exact : 0.0f * y;
     return -(target * log_f(c) + (1.0f - target) * log_f(1.0f - c));
@@ -89,7 +88,7 @@ CDL_INLINE float sigmoid_binary_crossentropy(float y, float t, const float *p, f
     const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
     *q = s;
     *gradient = s - target;
-    return (y > 0.0f ? y : 0.0f) - y * target + log1p_unit_f(e);
+    return max_f(y, 0.0f) - y * target + log1p_unit_f(e);
 }
 
 /* A line's loss is total * log(sum) + rest: the loops take the logarithms of many lines together.

@@ -3,36 +3,54 @@
  *
  * Part of the ISA template.
  */
+typedef float element_of_three_fn(float a, float b, float c);
+
+CDL_INLINE void formula_loop(const int arity, element_of_three_fn *f, size_t n, float *y,
+                             const float *a, const float *b, const float *c) {
+    for (size_t i = 0; i < n; i++) y[i] = f(a[i], arity > 1 ? b[i] : 0.0f, arity > 2 ? c[i] : 0.0f);
+}
+
 #define X(NAME, ARITY)                                                                             \
     static void NAME##_formula(size_t n, float *y, const float *a, const float *b,                 \
                                const float *c) {                                                   \
-        for (size_t i = 0; i < n; i++)                                                             \
-            y[i] = element_##NAME(a[i], ARITY > 1 ? b[i] : 0.0f, ARITY > 2 ? c[i] : 0.0f);         \
+        formula_loop(ARITY, element_##NAME, n, y, a, b, c);                                        \
     }
 CDL_ELEMENTWISE(X)
 #undef X
 
-/* y may be an operand, so the operands are kept until what is beyond the formula is mended. */
+/* Whether arguments are beyond a formula, and the result instead. */
 #define X(NAME, BEYOND, INSTEAD)                                                                   \
-    static void NAME##_mended(size_t n, float *y, const float *from_a, const float *from_b,        \
-                              const float *c) {                                                    \
-        float kept_a[CDL_MAP_CHUNK], kept_b[CDL_MAP_CHUNK];                                        \
-        memcpy(kept_a, from_a, n * sizeof(float));                                                 \
-        memcpy(kept_b, from_b, n * sizeof(float));                                                 \
-        NAME##_formula(n, y, from_a, from_b, c);                                                   \
-        for (size_t i = 0; i < n; i++) {                                                           \
-            const float a = kept_a[i], b = kept_b[i];                                              \
-            if ((void)b, BEYOND) y[i] = INSTEAD;                                                   \
-        }                                                                                          \
-    }                                                                                              \
-    static void NAME##_checked(size_t n, float *y, const float *from_a, const float *from_b,       \
+    CDL_INLINE bool NAME##_is_beyond(float a, float b) { return (void)a, (void)b, BEYOND; }        \
+    CDL_INLINE float NAME##_beyond(float a, float b) { return (void)a, (void)b, INSTEAD; }
+CDL_ELEMENTWISE_BEYOND(X)
+#undef X
+typedef bool is_beyond_fn(float a, float b);
+typedef float beyond_fn(float a, float b);
+
+/* y may be an operand, so the operands are kept until what is beyond the formula is mended. */
+static void mend(cdl_elementwise_fn *formula, is_beyond_fn *is_beyond, beyond_fn *beyond, size_t n,
+                 float *y, const float *a, const float *b, const float *c) {
+    float kept_a[CDL_MAP_CHUNK], kept_b[CDL_MAP_CHUNK];
+    memcpy(kept_a, a, n * sizeof(float));
+    memcpy(kept_b, b, n * sizeof(float));
+    formula(n, y, a, b, c);
+    for (size_t i = 0; i < n; i++)
+        if (is_beyond(kept_a[i], kept_b[i])) y[i] = beyond(kept_a[i], kept_b[i]);
+}
+
+CDL_INLINE bool any_beyond(is_beyond_fn *is_beyond, size_t n, const float *a, const float *b) {
+    int any = 0;
+    for (size_t i = 0; i < n; i++) any |= is_beyond(a[i], b[i]);
+    return any;
+}
+
+#define X(NAME, BEYOND, INSTEAD)                                                                   \
+    static void NAME##_checked(size_t n, float *y, const float *a, const float *b,                 \
                                const float *c) {                                                   \
-        int beyond = 0;                                                                            \
-        for (size_t i = 0; i < n; i++) {                                                           \
-            const float a = from_a[i], b = from_b[i];                                              \
-            beyond |= ((void)b, BEYOND);                                                           \
-        }                                                                                          \
-        (beyond ? NAME##_mended : NAME##_formula)(n, y, from_a, from_b, c);                        \
+        if (any_beyond(NAME##_is_beyond, n, a, b))                                                 \
+            mend(NAME##_formula, NAME##_is_beyond, NAME##_beyond, n, y, a, b, c);                  \
+        else                                                                                       \
+            NAME##_formula(n, y, a, b, c);                                                         \
     }
 CDL_ELEMENTWISE_BEYOND(X)
 #undef X
@@ -102,7 +120,7 @@ static void map(const struct cdl_map *m) {
     if (m->ld <= chunk) {
         const size_t together = chunk / m->ld;
         for (size_t l = 0; l < m->lines; l += together) {
-            const size_t lines = m->lines - l < together ? m->lines - l : together;
+            const size_t lines = cdl_min(m->lines - l, together);
             map_chunk(m, place, l * m->ld, lines * m->ld, lines);
         }
         return;
@@ -110,7 +128,7 @@ static void map(const struct cdl_map *m) {
     const size_t padded = cdl_padded(m->width);
     for (size_t l = 0; l < m->lines; l++) {
         for (size_t j = 0; j < padded; j += chunk) {
-            const size_t n = padded - j < chunk ? padded - j : chunk;
+            const size_t n = cdl_min(padded - j, chunk);
             map_chunk(m, place, l * m->ld + j, n, 0);
         }
         for (int k = 0; k < 8; k++) {

@@ -199,7 +199,7 @@ CDL_INLINE float log1p_unit_f(float x) {
 }
 
 CDL_INLINE float softplus_f(float x) {
-    return (x > 0.0f ? x : 0.0f) + log1p_unit_f(exp_down_f(-abs_f(x)));
+    return max_f(x, 0.0f) + log1p_unit_f(exp_down_f(-abs_f(x)));
 }
 
 /* The normal distribution function, and its density; both stay from |x| = 13.1 on. Near 0 it is

@@ -102,8 +102,8 @@ CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float
     const float r = (y >= 0.0f ? e : 1.0f) / (1.0f + e);
     const float both = log1p_unit_f(e);
     const float least = 1.0f - PROBABILITY_MAX;
-    const float log_s = within_f(both - (y < 0.0f ? y : 0.0f), least, 16.118095f);
-    const float log_r = within_f(both + (y > 0.0f ? y : 0.0f), PROBABILITY_MIN, 15.942385f);
+    const float log_s = within_f(both - min_f(y, 0.0f), least, 16.118095f);
+    const float log_r = within_f(both + max_f(y, 0.0f), PROBABILITY_MIN, 15.942385f);
     const float inside = s >= PROBABILITY_MIN && r >= least ? 1.0f : 0.0f * y;
     const float c = target * log_s + (1.0f - target) * log_r;
     const float rest = target * r + (1.0f - target) * s;

@@ -1,11 +1,11 @@
 /* optimizers.h - the optimizers' updates: one row, one function of the step, one of the element.
  *
  * X(name, slots, hyper-parameters, names of slots): `NAME_step(rate, t, h, s)` derives what one
- * step needs (t = 1 for the first step, h the hyper-parameters in the row's order) into s[0], s[1]
- * ...; `NAME_update(w, g, slot, s)` returns the new weight and updates the slots. Formulas are
- * Keras's (keras.optimizers, 3.15), which differ from the papers in where epsilon stands, and in
- * float as there: 1 - 0.999f is not 0.001f but 1.3e-5 less, and the rate of Adam's first steps
- * shows it.
+ * step needs (t = 1 for the first step, h the hyper-parameters in the row's order) into s, whose
+ * places the enum before it names; `NAME_update(w, g, slot, s)` returns the new weight and updates
+ * the slots. Formulas are Keras's (keras.optimizers, 3.15), which differ from the papers in where
+ * epsilon stands, and in float as there: 1 - 0.999f is not 0.001f but 1.3e-5 less, and the rate of
+ * Adam's first steps shows it.
  *
  * Rows of learn/tensorwise.c need all of a parameter to know how far to go: their update returns
  * the direction, not the weight.
@@ -73,31 +73,36 @@ static inline float bias_left(double b, double t) {
     return t * (1.0 - base) > 20.0 ? 1.0f : 1.0f - (float)pow(base, t);
 }
 
+enum { SGD_RATE, SGD_MOMENTUM };
 static inline void sgd_step(double rate, double t, const double *h, float *s) {
     (void)t, (void)h;
-    s[0] = (float)rate;
+    s[SGD_RATE] = (float)rate;
 }
 static inline void sgd_momentum_step(double rate, double t, const double *h, float *s) {
     (void)t;
-    s[0] = (float)rate, s[1] = (float)h[0];
+    const double momentum = h[0];
+    s[SGD_RATE] = (float)rate, s[SGD_MOMENTUM] = (float)momentum;
 }
 static inline void sgd_nesterov_step(double rate, double t, const double *h, float *s) {
     sgd_momentum_step(rate, t, h, s);
 }
 
+enum { RMSPROP_RATE, RMSPROP_KEEP, RMSPROP_TAKE, RMSPROP_EPSILON, RMSPROP_MOMENTUM };
 static inline void rmsprop_step(double rate, double t, const double *h, float *s) {
     (void)t;
-    s[0] = (float)rate;
-    s[1] = (float)h[0];
-    s[2] = (float)(1.0 - h[0]);
-    s[3] = tiny_at_least(h[1]);
+    const double rho = h[0], epsilon = h[1];
+    s[RMSPROP_RATE] = (float)rate;
+    s[RMSPROP_KEEP] = (float)rho;
+    s[RMSPROP_TAKE] = (float)(1.0 - rho);
+    s[RMSPROP_EPSILON] = tiny_at_least(epsilon);
 }
 static inline void rmsprop_centered_step(double rate, double t, const double *h, float *s) {
     rmsprop_step(rate, t, h, s);
 }
 static inline void rmsprop_momentum_step(double rate, double t, const double *h, float *s) {
+    const double momentum = h[2];
     rmsprop_step(rate, t, h, s);
-    s[4] = (float)h[2];
+    s[RMSPROP_MOMENTUM] = (float)momentum;
 }
 static inline void rmsprop_centered_momentum_step(double rate, double t, const double *h,
                                                   float *s) {
@@ -106,22 +111,26 @@ static inline void rmsprop_centered_momentum_step(double rate, double t, const d
 
 /* Kingma and Ba, 2014, section 2's last form: both bias corrections go into the rate, epsilon
  * is added to the uncorrected root ("epsilon hat"). */
+enum { ADAM_RATE, ADAM_TAKE_1, ADAM_TAKE_2, ADAM_EPSILON };
 static inline void adam_step(double rate, double t, const double *h, float *s) {
-    s[0] = (float)rate * sqrtf(bias_left(h[1], t)) / bias_left(h[0], t);
-    s[1] = (float)(1.0 - h[0]);
-    s[2] = (float)(1.0 - h[1]);
-    s[3] = tiny_at_least(h[2]);
+    const double beta_1 = h[0], beta_2 = h[1], epsilon = h[2];
+    s[ADAM_RATE] = (float)rate * sqrtf(bias_left(beta_2, t)) / bias_left(beta_1, t);
+    s[ADAM_TAKE_1] = (float)(1.0 - beta_1);
+    s[ADAM_TAKE_2] = (float)(1.0 - beta_2);
+    s[ADAM_EPSILON] = tiny_at_least(epsilon);
 }
 static inline void adam_amsgrad_step(double rate, double t, const double *h, float *s) {
     adam_step(rate, t, h, s);
 }
 
 /* The same paper, section 7.1. */
+enum { ADAMAX_RATE, ADAMAX_TAKE_1, ADAMAX_KEEP_2, ADAMAX_EPSILON };
 static inline void adamax_step(double rate, double t, const double *h, float *s) {
-    s[0] = (float)rate / bias_left(h[0], t);
-    s[1] = (float)(1.0 - h[0]);
-    s[2] = (float)h[1];
-    s[3] = tiny_at_least(h[2]);
+    const double beta_1 = h[0], beta_2 = h[1], epsilon = h[2];
+    s[ADAMAX_RATE] = (float)rate / bias_left(beta_1, t);
+    s[ADAMAX_TAKE_1] = (float)(1.0 - beta_1);
+    s[ADAMAX_KEEP_2] = (float)beta_2;
+    s[ADAMAX_EPSILON] = tiny_at_least(epsilon);
 }
 
 /* Dozat, 2016: u_i = beta_1 (1 - 0.5 * 0.96^i) is the momentum of step i. From CONSTANT on it is
@@ -141,89 +150,122 @@ static inline double nadam_product(double beta, double t) {
     }
     return t < NADAM_CONSTANT ? product : product * pow(beta, t - (NADAM_CONSTANT - 1));
 }
+enum { NADAM_RATE, NADAM_GRADIENT_RATE, NADAM_UNBIAS_2, NADAM_TAKE_1, NADAM_TAKE_2, NADAM_EPSILON };
 static inline void nadam_step(double rate, double t, const double *h, float *s) {
-    const double product = nadam_product(h[0], t);
-    const double u = nadam_momentum(h[0], t), next = nadam_momentum(h[0], t + 1.0);
-    s[0] = (float)(rate * next / (1.0 - product * next));
-    s[1] = (float)(rate * (1.0 - u) / (1.0 - product));
-    s[2] = 1.0f / bias_left(h[1], t);
-    s[3] = 1.0f - (float)h[0];
-    s[4] = 1.0f - (float)h[1];
-    s[5] = tiny_at_least(h[2]);
+    const double beta_1 = h[0], beta_2 = h[1], epsilon = h[2];
+    const double product = nadam_product(beta_1, t);
+    const double u = nadam_momentum(beta_1, t), next = nadam_momentum(beta_1, t + 1.0);
+    s[NADAM_RATE] = (float)(rate * next / (1.0 - product * next));
+    s[NADAM_GRADIENT_RATE] = (float)(rate * (1.0 - u) / (1.0 - product));
+    s[NADAM_UNBIAS_2] = 1.0f / bias_left(beta_2, t);
+    s[NADAM_TAKE_1] = 1.0f - (float)beta_1;
+    s[NADAM_TAKE_2] = 1.0f - (float)beta_2;
+    s[NADAM_EPSILON] = tiny_at_least(epsilon);
 }
 
+enum { ADAGRAD_RATE, ADAGRAD_EPSILON };
 static inline void adagrad_step(double rate, double t, const double *h, float *s) {
     (void)t;
-    s[0] = (float)rate, s[1] = tiny_at_least(h[0]);
+    const double epsilon = h[0];
+    s[ADAGRAD_RATE] = (float)rate, s[ADAGRAD_EPSILON] = tiny_at_least(epsilon);
 }
 
 static inline void adadelta_step(double rate, double t, const double *h, float *s) {
     rmsprop_step(rate, t, h, s);
 }
 
+enum { FTRL_RATE, FTRL_POWER, FTRL_L1, FTRL_TWICE_L2, FTRL_TWICE_SHRINKAGE, FTRL_PER_RATE };
 static inline void ftrl_step(double rate, double t, const double *h, float *s) {
     (void)t;
-    s[0] = (float)rate;
-    s[1] = (float)-h[0];
-    s[2] = (float)h[1];
-    s[3] = 2.0f * ((float)h[2] + (float)h[4] / (2.0f * (float)rate));
-    s[4] = (float)(2.0 * h[3]);
-    s[5] = 1.0f / (float)rate;
+    const double power = h[0], l1 = h[1], l2 = h[2], shrinkage = h[3], beta = h[4];
+    s[FTRL_RATE] = (float)rate;
+    s[FTRL_POWER] = (float)-power;
+    s[FTRL_L1] = (float)l1;
+    s[FTRL_TWICE_L2] = 2.0f * ((float)l2 + (float)beta / (2.0f * (float)rate));
+    s[FTRL_TWICE_SHRINKAGE] = (float)(2.0 * shrinkage);
+    s[FTRL_PER_RATE] = 1.0f / (float)rate;
 }
 static inline void ftrl_power_step(double rate, double t, const double *h, float *s) {
     ftrl_step(rate, t, h, s);
 }
 
+enum { LION_RATE, LION_KEEP_1, LION_TAKE_1, LION_KEEP_2, LION_TAKE_2 };
 static inline void lion_step(double rate, double t, const double *h, float *s) {
     (void)t;
-    s[0] = (float)rate;
-    s[1] = (float)h[0], s[2] = 1.0f - (float)h[0];
-    s[3] = (float)h[1], s[4] = 1.0f - (float)h[1];
+    const double beta_1 = h[0], beta_2 = h[1];
+    s[LION_RATE] = (float)rate;
+    s[LION_KEEP_1] = (float)beta_1, s[LION_TAKE_1] = 1.0f - (float)beta_1;
+    s[LION_KEEP_2] = (float)beta_2, s[LION_TAKE_2] = 1.0f - (float)beta_2;
 }
 
 /* Defazio et al., 2024, with weights 1/t. */
+enum {
+    FREE_RATE,
+    FREE_BETA_1,
+    FREE_TAKE_2,
+    FREE_UNBIAS_2,
+    FREE_EPSILON,
+    FREE_WEIGHT,
+    FREE_PER_BETA_1
+};
 static inline void schedule_free_adamw_step(double rate, double t, const double *h, float *s) {
-    s[0] = (float)rate * (t < h[3] ? (float)t / (float)h[3] : 1.0f);
-    s[1] = (float)h[0];
-    s[2] = 1.0f - (float)h[1];
-    s[3] = 1.0f / bias_left(h[1], t);
-    s[4] = tiny_at_least(h[2]);
-    s[5] = 1.0f / (float)t;
-    s[6] = 1.0f / (float)h[0];
+    const double beta_1 = h[0], beta_2 = h[1], epsilon = h[2], warmup = h[3];
+    s[FREE_RATE] = (float)rate * (t < warmup ? (float)t / (float)warmup : 1.0f);
+    s[FREE_BETA_1] = (float)beta_1;
+    s[FREE_TAKE_2] = 1.0f - (float)beta_2;
+    s[FREE_UNBIAS_2] = 1.0f / bias_left(beta_2, t);
+    s[FREE_EPSILON] = tiny_at_least(epsilon);
+    s[FREE_WEIGHT] = 1.0f / (float)t;
+    s[FREE_PER_BETA_1] = 1.0f / (float)beta_1;
 }
 
+enum { LAMB_UNBIAS_1, LAMB_TAKE_1, LAMB_TAKE_2, LAMB_EPSILON, LAMB_UNBIAS_2, LAMB_RATE };
 static inline void lamb_step(double rate, double t, const double *h, float *s) {
-    s[0] = 1.0f / bias_left(h[0], t);
-    s[1] = (float)(1.0 - h[0]);
-    s[2] = (float)(1.0 - h[1]);
-    s[3] = tiny_at_least(h[2]);
-    s[4] = 1.0f / bias_left(h[1], t);
-    s[5] = (float)rate;
+    const double beta_1 = h[0], beta_2 = h[1], epsilon = h[2];
+    s[LAMB_UNBIAS_1] = 1.0f / bias_left(beta_1, t);
+    s[LAMB_TAKE_1] = (float)(1.0 - beta_1);
+    s[LAMB_TAKE_2] = (float)(1.0 - beta_2);
+    s[LAMB_EPSILON] = tiny_at_least(epsilon);
+    s[LAMB_UNBIAS_2] = 1.0f / bias_left(beta_2, t);
+    s[LAMB_RATE] = (float)rate;
 }
 
+enum {
+    ADAFACTOR_KEEP,
+    ADAFACTOR_TAKE,
+    ADAFACTOR_EPSILON_1,
+    ADAFACTOR_RATE,
+    ADAFACTOR_EPSILON_2,
+    ADAFACTOR_CLIP
+};
 static inline void adafactor_step(double rate, double t, const double *h, float *s) {
+    const double decay = h[0], epsilon_1 = h[1], epsilon_2 = h[2], clip = h[3];
     const float root = 1.0f / sqrtf((float)t);
-    s[0] = 1.0f - (float)pow(t, h[0]);
-    s[1] = 1.0f - s[0];
-    s[2] = tiny_at_least(h[1]);
-    s[3] = (float)rate < root ? (float)rate : root;
-    s[4] = (float)h[2];
-    s[5] = (float)h[3];
+    s[ADAFACTOR_KEEP] = 1.0f - (float)pow(t, decay);
+    s[ADAFACTOR_TAKE] = 1.0f - s[ADAFACTOR_KEEP];
+    s[ADAFACTOR_EPSILON_1] = tiny_at_least(epsilon_1);
+    s[ADAFACTOR_RATE] = (float)rate < root ? (float)rate : root;
+    s[ADAFACTOR_EPSILON_2] = (float)epsilon_2;
+    s[ADAFACTOR_CLIP] = (float)clip;
 }
 static inline void adafactor_factored_step(double rate, double t, const double *h, float *s) {
     adafactor_step(rate, t, h, s);
 }
 
-/* s[2] is the rate; a negative rms_rate leaves it as it is, whatever the matrix. */
+/* A negative rms_rate leaves the rate as it is, whatever the matrix. */
+enum { MUON_MOMENTUM, MUON_NESTEROV, MUON_RATE, MUON_RMS_RATE, MUON_A, MUON_B, MUON_C, MUON_STEPS };
 static inline void muon_step(double rate, double t, const double *h, float *s) {
     (void)t;
-    s[0] = (float)h[0], s[1] = (float)h[1];
-    s[2] = (float)rate, s[3] = (float)h[2];
-    s[4] = (float)h[3], s[5] = (float)h[4], s[6] = (float)h[5];
-    s[7] = (float)h[6];
+    const double momentum = h[0], nesterov = h[1], rms_rate = h[2], a = h[3], b = h[4], c = h[5],
+                 steps = h[6];
+    s[MUON_MOMENTUM] = (float)momentum, s[MUON_NESTEROV] = (float)nesterov;
+    s[MUON_RATE] = (float)rate, s[MUON_RMS_RATE] = (float)rms_rate;
+    s[MUON_A] = (float)a, s[MUON_B] = (float)b, s[MUON_C] = (float)c;
+    s[MUON_STEPS] = (float)steps;
 }
 static inline void muon_adam_step(double rate, double t, const double *h, float *s) {
-    adam_step(rate * h[3], t, h, s);
+    const double ratio = h[3];
+    adam_step(rate * ratio, t, h, s);
 }
 
 #endif
@@ -231,87 +273,92 @@ static inline void muon_adam_step(double rate, double t, const double *h, float 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
 
 CDL_INLINE float sgd_update(float w, float g, float *slot, const float *s) {
-    return (void)slot, w - s[0] * g;
+    return (void)slot, w - s[SGD_RATE] * g;
 }
 
 CDL_INLINE float sgd_momentum_update(float w, float g, float *slot, const float *s) {
-    slot[0] = slot[0] * s[1] - s[0] * g;
+    slot[0] = slot[0] * s[SGD_MOMENTUM] - s[SGD_RATE] * g;
     return w + slot[0];
 }
 
 CDL_INLINE float sgd_nesterov_update(float w, float g, float *slot, const float *s) {
-    slot[0] = slot[0] * s[1] - s[0] * g;
-    return w + (slot[0] * s[1] - s[0] * g);
+    slot[0] = slot[0] * s[SGD_MOMENTUM] - s[SGD_RATE] * g;
+    return w + (slot[0] * s[SGD_MOMENTUM] - s[SGD_RATE] * g);
 }
 
 CDL_INLINE float rmsprop_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[1] * slot[0] + s[2] * (g * g);
-    return w - over_root_f(s[0] * g, sqrtf(slot[0] + s[3]));
+    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
+    return w - over_root_f(s[RMSPROP_RATE] * g, sqrtf(slot[0] + s[RMSPROP_EPSILON]));
 }
 
 CDL_INLINE float rmsprop_momentum_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[1] * slot[0] + s[2] * (g * g);
-    slot[1] = s[4] * slot[1] + over_root_f(s[0] * g, sqrtf(slot[0] + s[3]));
+    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
+    slot[1] = s[RMSPROP_MOMENTUM] * slot[1] +
+              over_root_f(s[RMSPROP_RATE] * g, sqrtf(slot[0] + s[RMSPROP_EPSILON]));
     return w - slot[1];
 }
 
 CDL_INLINE float rmsprop_centered_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[1] * slot[0] + s[2] * (g * g);
-    slot[1] = s[1] * slot[1] + s[2] * g;
-    return w - over_root_f(s[0] * g, sqrtf(slot[0] - slot[1] * slot[1] + s[3]));
+    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
+    slot[1] = s[RMSPROP_KEEP] * slot[1] + s[RMSPROP_TAKE] * g;
+    return w - over_root_f(s[RMSPROP_RATE] * g,
+                           sqrtf(slot[0] - slot[1] * slot[1] + s[RMSPROP_EPSILON]));
 }
 
 CDL_INLINE float rmsprop_centered_momentum_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[1] * slot[0] + s[2] * (g * g);
-    slot[2] = s[1] * slot[2] + s[2] * g;
-    slot[1] = s[4] * slot[1] + over_root_f(s[0] * g, sqrtf(slot[0] - slot[2] * slot[2] + s[3]));
+    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
+    slot[2] = s[RMSPROP_KEEP] * slot[2] + s[RMSPROP_TAKE] * g;
+    slot[1] =
+        s[RMSPROP_MOMENTUM] * slot[1] +
+        over_root_f(s[RMSPROP_RATE] * g, sqrtf(slot[0] - slot[2] * slot[2] + s[RMSPROP_EPSILON]));
     return w - slot[1];
 }
 
 CDL_INLINE float adam_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[1];
-    slot[1] += (g * g - slot[1]) * s[2];
-    return w - over_root_f(slot[0] * s[0], sqrtf(slot[1]) + s[3]);
+    slot[0] += (g - slot[0]) * s[ADAM_TAKE_1];
+    slot[1] += (g * g - slot[1]) * s[ADAM_TAKE_2];
+    return w - over_root_f(slot[0] * s[ADAM_RATE], sqrtf(slot[1]) + s[ADAM_EPSILON]);
 }
 
 CDL_INLINE float adam_amsgrad_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[1];
-    slot[1] += (g * g - slot[1]) * s[2];
+    slot[0] += (g - slot[0]) * s[ADAM_TAKE_1];
+    slot[1] += (g * g - slot[1]) * s[ADAM_TAKE_2];
     slot[2] = max_f(slot[2], slot[1]);
-    return w - over_root_f(slot[0] * s[0], sqrtf(slot[2]) + s[3]);
+    return w - over_root_f(slot[0] * s[ADAM_RATE], sqrtf(slot[2]) + s[ADAM_EPSILON]);
 }
 
 CDL_INLINE float adamax_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[1];
-    slot[1] = max_f(s[2] * slot[1], abs_f(g));
-    return w - slot[0] * s[0] / (slot[1] + s[3]);
+    slot[0] += (g - slot[0]) * s[ADAMAX_TAKE_1];
+    slot[1] = max_f(s[ADAMAX_KEEP_2] * slot[1], abs_f(g));
+    return w - slot[0] * s[ADAMAX_RATE] / (slot[1] + s[ADAMAX_EPSILON]);
 }
 
 CDL_INLINE float nadam_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[3];
-    slot[1] += (g * g - slot[1]) * s[4];
-    return w - over_root_f(s[0] * slot[0] + s[1] * g, sqrtf(slot[1] * s[2]) + s[5]);
+    slot[0] += (g - slot[0]) * s[NADAM_TAKE_1];
+    slot[1] += (g * g - slot[1]) * s[NADAM_TAKE_2];
+    return w - over_root_f(s[NADAM_RATE] * slot[0] + s[NADAM_GRADIENT_RATE] * g,
+                           sqrtf(slot[1] * s[NADAM_UNBIAS_2]) + s[NADAM_EPSILON]);
 }
 
 CDL_INLINE float adagrad_update(float w, float g, float *slot, const float *s) {
     slot[0] += g * g;
-    return w - over_root_f(s[0] * g, sqrtf(slot[0] + s[1]));
+    return w - over_root_f(s[ADAGRAD_RATE] * g, sqrtf(slot[0] + s[ADAGRAD_EPSILON]));
 }
 
 CDL_INLINE float adadelta_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[1] * slot[0] + s[2] * (g * g);
-    const float delta = over_root_f(sqrtf(slot[1] + s[3]) * g, sqrtf(slot[0] + s[3]));
-    slot[1] = s[1] * slot[1] + s[2] * (delta * delta);
-    return w - s[0] * delta;
+    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
+    const float delta =
+        over_root_f(sqrtf(slot[1] + s[RMSPROP_EPSILON]) * g, sqrtf(slot[0] + s[RMSPROP_EPSILON]));
+    slot[1] = s[RMSPROP_KEEP] * slot[1] + s[RMSPROP_TAKE] * (delta * delta);
+    return w - s[RMSPROP_RATE] * delta;
 }
 
-/* McMahan et al., 2013; `before` and `after` are the accumulator to the power, s[3] is twice the
- * L2 strength, s[4] twice the shrinkage. */
+/* McMahan et al., 2013; `before` and `after` are the accumulator to the power. */
 CDL_INLINE float ftrl_weight(float w, float g, float *slot, const float *s, float before,
                              float after) {
-    slot[1] += g + s[4] * w - (after - before) * s[5] * w;
-    const float quadratic = after * s[5] + s[3];
-    const float clipped = max_f(min_f(slot[1], s[2]), -s[2]);
+    slot[1] += g + s[FTRL_TWICE_SHRINKAGE] * w - (after - before) * s[FTRL_PER_RATE] * w;
+    const float quadratic = after * s[FTRL_PER_RATE] + s[FTRL_TWICE_L2];
+    const float clipped = max_f(min_f(slot[1], s[FTRL_L1]), -s[FTRL_L1]);
     return quadratic == 0.0f ? 0.0f : (clipped - slot[1]) / quadratic;
 }
 
@@ -333,34 +380,36 @@ CDL_INLINE float power_f(float x, float p) {
 CDL_INLINE float ftrl_power_update(float w, float g, float *slot, const float *s) {
     const float before = slot[0];
     slot[0] += g * g;
-    return ftrl_weight(w, g, slot, s, power_f(before, s[1]), power_f(slot[0], s[1]));
+    return ftrl_weight(w, g, slot, s, power_f(before, s[FTRL_POWER]),
+                       power_f(slot[0], s[FTRL_POWER]));
 }
 
 CDL_INLINE float lion_update(float w, float g, float *slot, const float *s) {
-    const float c = slot[0] * s[1] + g * s[2];
-    slot[0] = slot[0] * s[3] + g * s[4];
-    return w - (c > 0.0f ? s[0] : (c < 0.0f ? -s[0] : 0.0f * c));
+    const float c = slot[0] * s[LION_KEEP_1] + g * s[LION_TAKE_1];
+    slot[0] = slot[0] * s[LION_KEEP_2] + g * s[LION_TAKE_2];
+    return w - (c > 0.0f ? s[LION_RATE] : (c < 0.0f ? -s[LION_RATE] : 0.0f * c));
 }
 
 /* Keras keeps y, where the gradient is taken, as the weight, and z as its "momentum"; the mean x
  * follows from the two. */
 CDL_INLINE float schedule_free_adamw_update(float w, float g, float *slot, const float *s) {
-    const float x = (w - (1.0f - s[1]) * slot[0]) * s[6];
-    slot[1] += (g * g - slot[1]) * s[2];
-    slot[0] -= over_root_f(s[0] * g, sqrtf(slot[1] * s[3]) + s[4]);
-    const float mean = (1.0f - s[5]) * x + s[5] * slot[0];
-    return (1.0f - s[1]) * slot[0] + s[1] * mean;
+    const float x = (w - (1.0f - s[FREE_BETA_1]) * slot[0]) * s[FREE_PER_BETA_1];
+    slot[1] += (g * g - slot[1]) * s[FREE_TAKE_2];
+    slot[0] -= over_root_f(s[FREE_RATE] * g, sqrtf(slot[1] * s[FREE_UNBIAS_2]) + s[FREE_EPSILON]);
+    const float mean = (1.0f - s[FREE_WEIGHT]) * x + s[FREE_WEIGHT] * slot[0];
+    return (1.0f - s[FREE_BETA_1]) * slot[0] + s[FREE_BETA_1] * mean;
 }
 
 CDL_INLINE float lamb_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[1];
-    slot[1] += (g * g - slot[1]) * s[2];
-    return (void)w, over_root_f(slot[0] * s[0], sqrtf(slot[1] * s[4]) + s[3]);
+    slot[0] += (g - slot[0]) * s[LAMB_TAKE_1];
+    slot[1] += (g * g - slot[1]) * s[LAMB_TAKE_2];
+    return (void)w, over_root_f(slot[0] * s[LAMB_UNBIAS_1],
+                                sqrtf(slot[1] * s[LAMB_UNBIAS_2]) + s[LAMB_EPSILON]);
 }
 
 /* Shazeer and Stern, 2018, for what has less than two axes. */
 CDL_INLINE float adafactor_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[0] * slot[0] + s[1] * (g * g + s[2]);
+    slot[0] = s[ADAFACTOR_KEEP] * slot[0] + s[ADAFACTOR_TAKE] * (g * g + s[ADAFACTOR_EPSILON_1]);
     return (void)w, over_root_f(g, sqrtf(slot[0]));
 }
 /* The factors belong to rows and columns: tensorwise.c does all of it. */
@@ -369,8 +418,8 @@ CDL_INLINE float adafactor_factored_update(float w, float g, float *slot, const 
 }
 
 CDL_INLINE float muon_update(float w, float g, float *slot, const float *s) {
-    slot[0] += g + slot[0] * (s[0] - 1.0f);
-    return (void)w, s[1] != 0.0f ? g + s[0] * slot[0] : slot[0];
+    slot[0] += g + slot[0] * (s[MUON_MOMENTUM] - 1.0f);
+    return (void)w, s[MUON_NESTEROV] != 0.0f ? g + s[MUON_MOMENTUM] * slot[0] : slot[0];
 }
 
 CDL_INLINE float muon_adam_update(float w, float g, float *slot, const float *s) {

@@ -81,22 +81,19 @@ CDL_INLINE float reduced(enum cdl_reduction kind, size_t lines, size_t n, const 
     return all;
 }
 
-#define X(NAME)                                                                                    \
-    static void NAME##_of_lines(size_t count, size_t lines, size_t n, const float *x, size_t ldx,  \
-                                float *y) {                                                        \
-        for (size_t i = 0; i < count; i++, x += lines * ldx)                                       \
-            y[i] = reduced(CDL_REDUCTION_##NAME, lines, n, x, ldx);                                \
-    }                                                                                              \
-    static void NAME##_of_columns(size_t rows, size_t width, const float *x, size_t ldx,           \
-                                  float *restrict y) {                                             \
-        for (size_t j = 0; j < width; j++) y[j] = x[j];                                            \
-        for (size_t r = 1; r < rows; r++) {                                                        \
-            x += ldx;                                                                              \
-            for (size_t j = 0; j < width; j++) y[j] = pair_f(CDL_REDUCTION_##NAME, y[j], x[j]);    \
-        }                                                                                          \
+CDL_INLINE void lines_to(const enum cdl_reduction kind, size_t count, size_t lines, size_t n,
+                         const float *x, size_t ldx, float *y) {
+    for (size_t i = 0; i < count; i++, x += lines * ldx) y[i] = reduced(kind, lines, n, x, ldx);
+}
+
+CDL_INLINE void columns_to(const enum cdl_reduction kind, size_t rows, size_t width, const float *x,
+                           size_t ldx, float *restrict y) {
+    for (size_t j = 0; j < width; j++) y[j] = x[j];
+    for (size_t r = 1; r < rows; r++) {
+        x += ldx;
+        for (size_t j = 0; j < width; j++) y[j] = pair_f(kind, y[j], x[j]);
     }
-CDL_REDUCTIONS(X)
-#undef X
+}
 
 static void fill_lines(size_t count, size_t lines, size_t n, const float *x, float *y, size_t ldy) {
     const size_t padded = cdl_padded(n);
@@ -109,24 +106,20 @@ static void fill_lines(size_t count, size_t lines, size_t n, const float *x, flo
 
 static void reduce_lines(enum cdl_reduction kind, size_t count, size_t lines, size_t n,
                          const float *x, size_t ldx, float *y) {
-    static void (*const of_lines[])(size_t, size_t, size_t, const float *, size_t, float *) = {
-#define X(NAME) NAME##_of_lines,
-        CDL_REDUCTIONS(X)
+#define X(NAME)                                                                                    \
+    if (kind == CDL_REDUCTION_##NAME) lines_to(CDL_REDUCTION_##NAME, count, lines, n, x, ldx, y);
+    CDL_REDUCTIONS(X)
 #undef X
-    };
-    of_lines[kind](count, lines, n, x, ldx, y);
     const float all = (float)(lines * n);
     for (size_t i = 0; i < count && kind == CDL_REDUCTION_mean; i++) y[i] /= all;
 }
 
 static void reduce_columns(enum cdl_reduction kind, size_t rows, size_t width, const float *x,
-                           size_t ldx, float *y) {
-    static void (*const of_columns[])(size_t, size_t, const float *, size_t, float *) = {
-#define X(NAME) NAME##_of_columns,
-        CDL_REDUCTIONS(X)
+                           size_t ldx, float *restrict y) {
+#define X(NAME)                                                                                    \
+    if (kind == CDL_REDUCTION_##NAME) columns_to(CDL_REDUCTION_##NAME, rows, width, x, ldx, y);
+    CDL_REDUCTIONS(X)
 #undef X
-    };
-    of_columns[kind](rows, width, x, ldx, y);
     for (size_t j = 0; j < width && kind == CDL_REDUCTION_mean; j++) y[j] /= (float)rows;
 }
 
@@ -213,7 +206,7 @@ static void reduce_columns_backward(enum cdl_reduction kind, size_t rows, size_t
         return;
     }
     for (size_t j = 0; j < width; j += CDL_LINE) {
-        const size_t some = width - j < CDL_LINE ? width - j : CDL_LINE;
+        const size_t some = cdl_min(width - j, CDL_LINE);
         few_columns_backward(kind, rows, some, x + j, ld, y + j, dy + j, dx + j);
     }
 }

@@ -31,13 +31,10 @@ CDL_INLINE void few_running_backward(bool product, size_t n, size_t width, size_
 static void running_backward(bool product, size_t n, size_t width, const float *x, const float *y,
                              const float *dy, float *dx) {
     for (size_t j = 0; j < width; j += CDL_LINE) {
-        const size_t some = width - j < CDL_LINE ? width - j : CDL_LINE;
+        const size_t some = cdl_min(width - j, CDL_LINE);
         few_running_backward(product, n, some, width, x + j, y + j, dy + j, dx + j);
     }
 }
-
-/* Whether b is further up than the best so far, a; a NaN is above all but another. */
-CDL_INLINE int is_above(float b, float a) { return b > a || (b != b && a == a); }
 
 static void top_of_lines(float sign, size_t count, size_t lines, size_t n, const float *x,
                          size_t ldx, float *y) {
@@ -47,7 +44,7 @@ static void top_of_lines(float sign, size_t count, size_t lines, size_t n, const
         for (size_t l = 0; l < lines; l++, x += ldx) {
             for (size_t j = 0; j < n; j++) {
                 const float value = sign * x[j];
-                if (is_above(value, best)) best = value, place = l * n + j;
+                if (cdl_is_above(value, best)) best = value, place = l * n + j;
             }
         }
         y[i] = (float)place;
@@ -57,13 +54,13 @@ static void top_of_lines(float sign, size_t count, size_t lines, size_t n, const
 static void top_of_columns(float sign, size_t rows, size_t width, const float *x, size_t ldx,
                            float *y) {
     for (size_t j = 0; j < width; j += CDL_LINE) {
-        const size_t some = width - j < CDL_LINE ? width - j : CDL_LINE;
+        const size_t some = cdl_min(width - j, CDL_LINE);
         float best[CDL_LINE], place[CDL_LINE];
         for (size_t c = 0; c < some; c++) best[c] = sign * x[j + c], place[c] = 0.0f;
         for (size_t r = 1; r < rows; r++) {
             for (size_t c = 0; c < some; c++) {
                 const float value = sign * x[r * ldx + j + c];
-                const int above = is_above(value, best[c]);
+                const bool above = cdl_is_above(value, best[c]);
                 place[c] = above ? (float)r : place[c];
                 best[c] = above ? value : best[c];
             }

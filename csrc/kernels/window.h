@@ -6,30 +6,37 @@
  * a largest number goes to the first tap that is not less.
  */
 
-/* Does something for each tap, with `at` the floats from the first tap of a to it, and `of` those
- * of b. */
-#define EACH_TAP(TAPS, ...)                                                                        \
-    for (size_t tap_u = 0; tap_u < (TAPS)->n[0]; tap_u++) {                                        \
-        for (size_t tap_v = 0; tap_v < (TAPS)->n[1]; tap_v++) {                                    \
-            ptrdiff_t at = (ptrdiff_t)tap_u * (TAPS)->a[0] + (ptrdiff_t)tap_v * (TAPS)->a[1];      \
-            ptrdiff_t of = (ptrdiff_t)tap_u * (TAPS)->b[0] + (ptrdiff_t)tap_v * (TAPS)->b[1];      \
-            for (size_t tap_w = 0; tap_w < (TAPS)->n[2];                                           \
-                 tap_w++, at += (TAPS)->a[2], of += (TAPS)->b[2]) {                                \
-                (void)of;                                                                          \
-                __VA_ARGS__                                                                        \
-            }                                                                                      \
-        }                                                                                          \
-    }
+/* A tap, with `at` the floats from the first tap of a to it, and `of` those of b. */
+struct tap {
+    size_t u, v, w;
+    ptrdiff_t at, of;
+};
+
+CDL_INLINE struct tap first_tap(const struct cdl_taps *taps) {
+    return (struct tap){.u = taps->n[1] ? 0 : taps->n[0]};
+}
+
+/* Behind the last of an innermost run: the first of the next. */
+CDL_INLINE void next_run(const struct cdl_taps *taps, struct tap *tap) {
+    tap->w = 0;
+    if (++tap->v == taps->n[1]) tap->v = 0, tap->u++;
+    tap->at = (ptrdiff_t)tap->u * taps->a[0] + (ptrdiff_t)tap->v * taps->a[1];
+    tap->of = (ptrdiff_t)tap->u * taps->b[0] + (ptrdiff_t)tap->v * taps->b[1];
+}
+
+#define EACH_TAP(T, TAPS)                                                                          \
+    for (struct tap T = first_tap(TAPS); T.u < (TAPS)->n[0]; next_run(TAPS, &T))                   \
+        for (; T.w < (TAPS)->n[2]; T.w++, T.at += (TAPS)->a[2], T.of += (TAPS)->b[2])
 
 CDL_INLINE vf larger(vf a, vf b) { return vf_select((a < b) | (b != b), b, a); }
 
 CDL_INLINE void max_of(const size_t nv, const struct cdl_taps *taps, const float *x, float *y) {
     vf best[4];
     CDL_UNROLL for (size_t j = 0; j < nv; j++) best[j] = vf_splat(-INFINITY);
-    EACH_TAP(taps, {
+    EACH_TAP(t, taps) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) best[j] =
-            larger(best[j], vf_load(x + at + j * CDL_VLEN));
-    })
+            larger(best[j], vf_load(x + t.at + j * CDL_VLEN));
+    }
     CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(y + j * CDL_VLEN, best[j]);
 }
 
@@ -43,7 +50,7 @@ static void window_max(size_t m, size_t n, const struct cdl_taps *taps, const fl
         if (j < width) max_of(1, taps, x + j, y + j);
         if (width) continue;
         *y = -INFINITY;
-        EACH_TAP(taps, { *y = *y < x[at] || x[at] != x[at] ? x[at] : *y; })
+        EACH_TAP(t, taps) *y = *y < x[t.at] || x[t.at] != x[t.at] ? x[t.at] : *y;
     }
 }
 
@@ -52,12 +59,12 @@ CDL_INLINE void give_to_first(const struct cdl_taps *taps, const float *x, const
                               const float *dy, const bool adds, float *dx) {
     const vf best = vf_load(y), gradient = vf_load(dy);
     vi left = ~(vi){0};
-    EACH_TAP(taps, {
-        const vi hit = ~(vf_load(x + at) < best) & left;
+    EACH_TAP(t, taps) {
+        const vi hit = ~(vf_load(x + t.at) < best) & left;
         const vf part = vf_select(hit, gradient, vf_splat(0));
-        vf_store(dx + at, adds ? vf_load(dx + at) + part : part);
+        vf_store(dx + t.at, adds ? vf_load(dx + t.at) + part : part);
         left &= ~hit;
-    })
+    }
 }
 
 static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
@@ -70,9 +77,9 @@ static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
         for (size_t j = 0; j < width && !adds; j += CDL_VLEN)
             give_to_first(taps, x + j, y + j, dy + j, false, dx + j);
         bool is_found = width > 0;
-        EACH_TAP(taps, {
-            if (!is_found && !(x[at] < *y)) dx[at] += *dy, is_found = true;
-        })
+        EACH_TAP(t, taps) {
+            if (!is_found && !(x[t.at] < *y)) dx[t.at] += *dy, is_found = true;
+        }
     }
 }
 
@@ -80,9 +87,9 @@ CDL_INLINE void sum_of(const size_t nv, const struct cdl_taps *taps, float facto
                        float *y) {
     vf sum[4];
     CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[j] = vf_splat(0);
-    EACH_TAP(taps, {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[j] += vf_load(x + at + j * CDL_VLEN);
-    })
+    EACH_TAP(t, taps) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[j] += vf_load(x + t.at + j * CDL_VLEN);
+    }
     CDL_UNROLL for (size_t j = 0; j < nv; j++)
         vf_store(y + j * CDL_VLEN, sum[j] * vf_splat(factor));
 }
@@ -97,7 +104,7 @@ static void window_sum(size_t m, size_t n, const struct cdl_taps *taps, float fa
         if (j < width) sum_of(1, taps, factor, x + j, y + j);
         if (width) continue;
         float sum = 0.0f;
-        EACH_TAP(taps, { sum += x[at]; })
+        EACH_TAP(t, taps) sum += x[t.at];
         *y = sum * factor;
     }
 }
@@ -109,13 +116,13 @@ static void window_sum_backward(size_t m, size_t n, const struct cdl_taps *taps,
         for (size_t j = 0; j < width; j += CDL_VLEN) {
             const vf gradient = vf_load(dy + j) * vf_splat(factor);
             if (adds) {
-                EACH_TAP(taps, { vf_store(dx + at + j, vf_load(dx + at + j) + gradient); })
+                EACH_TAP(t, taps) vf_store(dx + t.at + j, vf_load(dx + t.at + j) + gradient);
             } else {
-                EACH_TAP(taps, { vf_store(dx + at + j, gradient); })
+                EACH_TAP(t, taps) vf_store(dx + t.at + j, gradient);
             }
         }
         if (width) continue;
-        EACH_TAP(taps, { dx[at] += *dy * factor; })
+        EACH_TAP(t, taps) dx[t.at] += *dy * factor;
     }
 }
 
@@ -127,15 +134,15 @@ CDL_INLINE void weighted(const size_t mr, const size_t nv, const struct cdl_taps
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_load(init + j * CDL_VLEN);
     }
-    EACH_TAP(taps, {
+    EACH_TAP(t, taps) {
         vf row[2];
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(w + of + j * CDL_VLEN);
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(w + t.of + j * CDL_VLEN);
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
             CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] +=
-                vf_load(x + (ptrdiff_t)(i * ldx) + at + j * CDL_VLEN) * row[j];
+                vf_load(x + (ptrdiff_t)(i * ldx) + t.at + j * CDL_VLEN) * row[j];
         }
         if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
-    })
+    }
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(y + i * ldy + j * CDL_VLEN, acc[i][j]);
     }
@@ -159,7 +166,7 @@ static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, con
         weighted_columns(1, m, taps, x + j, ldx, w + j, init + j, y + j, ldy);
     for (size_t i = 0; i < m && n == 1; i++) {
         float sum = *init;
-        EACH_TAP(taps, { sum += x[(ptrdiff_t)(i * ldx) + at] * w[of]; })
+        EACH_TAP(t, taps) sum += x[(ptrdiff_t)(i * ldx) + t.at] * w[t.of];
         y[i * ldy] = sum;
     }
 }
@@ -180,16 +187,16 @@ static void window_weights_gradient(size_t n, const struct cdl_taps *taps, const
     const size_t vectors = cdl_padded(n) / CDL_VLEN;
     for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
         vf sum[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
-        EACH_TAP(taps,
-                 { add_weights_gradient(taps->k, x + at + j, step_x, dy + of + j, step_dy, sum); })
+        EACH_TAP(t, taps)
+            add_weights_gradient(taps->k, x + t.at + j, step_x, dy + t.of + j, step_dy, sum);
         vf_store(g + j, vf_load(g + j) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
     }
     if (vectors) return;
     float sum = 0.0f;
-    EACH_TAP(taps, {
+    EACH_TAP(t, taps) {
         for (size_t p = 0; p < taps->k; p++)
-            sum += x[at + (ptrdiff_t)(p * step_x)] * dy[of + (ptrdiff_t)(p * step_dy)];
-    })
+            sum += x[t.at + (ptrdiff_t)(p * step_x)] * dy[t.of + (ptrdiff_t)(p * step_dy)];
+    }
     *g += sum;
 }
 #undef EACH_TAP

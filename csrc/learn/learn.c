@@ -21,7 +21,7 @@ struct cdl_block cdl_block_at(const struct cdl_param *param, size_t i) {
     return (struct cdl_block){
         .column = column,
         .row = row,
-        .rows = param->rows - row < CDL_CHUNK ? param->rows - row : CDL_CHUNK,
+        .rows = cdl_min(param->rows - row, CDL_CHUNK),
         .width = cdl_panel_width(param->cols, column),
     };
 }
@@ -32,7 +32,7 @@ size_t cdl_blocks_before(const struct cdl_param *param, size_t offset) {
     if (column >= param->cols) return cdl_blocks(param);
     const size_t floats = CDL_CHUNK * cdl_panel_width(param->cols, column);
     const size_t behind = (offset - column * param->rows + floats - 1) / floats;
-    return column / CDL_PANEL * chunks + (behind < chunks ? behind : chunks);
+    return column / CDL_PANEL * chunks + (cdl_min(behind, chunks));
 }
 
 static size_t offset_of(const struct cdl_param *param, struct cdl_block block) {

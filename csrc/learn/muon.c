@@ -10,9 +10,6 @@
 
 #include "learn/tensorwise.h"
 
-/* What muon_step derives. */
-enum { MOMENTUM, NESTEROV, RATE, RMS_RATE, A, B, C, STEPS };
-
 /* Matrices in scratch: rows are whole lines with zeros behind the last column. */
 struct rounds {
     size_t height, width;     /* of X: height <= width */
@@ -24,12 +21,9 @@ struct rounds {
     const float *coefficient; /* a, b, c */
 };
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-
 static size_t lay_out(const struct cdl_trained *trained, float *scratch, struct rounds *r) {
-    r->height = least(trained->height, trained->width);
-    r->width = most(trained->height, trained->width);
+    r->height = cdl_min(trained->height, trained->width);
+    r->width = cdl_max(trained->height, trained->width);
     r->ld = cdl_round_up(r->width, CDL_LINE);
     r->ldt = cdl_round_up(r->height, CDL_LINE);
     const size_t sizes[] = {r->height * r->ld,
@@ -56,8 +50,8 @@ static size_t scratch_floats(const struct cdl_trained *trained) {
 
 /* Of the five rounds that are usual. */
 static double flops(const struct cdl_trained *trained) {
-    const double height = (double)least(trained->height, trained->width);
-    const double width = (double)most(trained->height, trained->width);
+    const double height = (double)cdl_min(trained->height, trained->width);
+    const double width = (double)cdl_max(trained->height, trained->width);
     return 5.0 * 2.0 * height * height * (height + 2.0 * width);
 }
 
@@ -67,7 +61,7 @@ static void product(const struct cdl_context *ctx, const struct rounds *r, size_
                     size_t width, const float *u, size_t ldu, const float *v, size_t ldv,
                     float *c) {
     for (size_t j = 0; j < width && !cdl_stopped(ctx); j += CDL_PANEL) {
-        ctx->kernels->gemm_columns(n, least(CDL_PANEL, width - j), rows, u, ldu, v + j, ldv,
+        ctx->kernels->gemm_columns(n, cdl_min(CDL_PANEL, width - j), rows, u, ldu, v + j, ldv,
                                    r->zeros, 0, c + j, ldv);
     }
 }
@@ -118,17 +112,17 @@ static void learn(const struct cdl_trained *trained, const struct cdl_context *c
     const size_t n = cdl_param_floats(trained->param);
     struct rounds r;
     memset(scratch, 0, lay_out(trained, scratch, &r) * sizeof *scratch);
-    r.coefficient = s + A;
+    r.coefficient = s + MUON_A;
 
     group->update(n, r.d, trained->gradient, trained->slots, s);
     double squares = 0.0;
     kernels->squares(n, r.d, &squares);
     carry(trained, &r, 1.0f / (sqrtf((float)squares) + 1e-7f), false);
-    for (int i = 0; i < (int)s[STEPS] && !cdl_stopped(ctx); i++) round_of(ctx, &r);
+    for (int i = 0; i < (int)s[MUON_STEPS] && !cdl_stopped(ctx); i++) round_of(ctx, &r);
     carry(trained, &r, 1.0f, true);
 
-    const float longer = s[RMS_RATE] < 0.0f ? 1.0f : s[RMS_RATE] * sqrtf((float)r.width);
-    kernels->scale(n, -s[RATE] * longer, r.d);
+    const float longer = s[MUON_RMS_RATE] < 0.0f ? 1.0f : s[MUON_RMS_RATE] * sqrtf((float)r.width);
+    kernels->scale(n, -s[MUON_RATE] * longer, r.d);
     kernels->add(n, r.d, trained->param->w);
 }
 

@@ -6,22 +6,19 @@
 /* You et al., 2019: a step as long as the weights, times the rate. */
 static float lamb(const struct cdl_trained *trained, const float *s,
                   const struct cdl_squares *squares) {
-    enum { RATE = 5 };
     (void)trained;
     const float w_norm = sqrtf((float)squares->w), d_norm = sqrtf((float)squares->d);
-    return (w_norm > 0.0f && d_norm > 0.0f ? w_norm / d_norm : 1.0f) * s[RATE];
+    return (w_norm > 0.0f && d_norm > 0.0f ? w_norm / d_norm : 1.0f) * s[LAMB_RATE];
 }
-
-/* What adafactor_step derives. */
-enum { KEEP, TAKE, EPSILON_1, RATE, EPSILON_2, CLIP };
 
 /* A step in proportion to the weights, and no longer than the clip. */
 static float adafactor(const struct cdl_trained *trained, const float *s,
                        const struct cdl_squares *squares) {
     const float root = sqrtf((float)(trained->outer * trained->height * trained->width));
     const float w_rms = sqrtf((float)squares->w) / root, d_rms = sqrtf((float)squares->d) / root;
-    const float over = d_rms / s[CLIP];
-    return (w_rms > s[EPSILON_2] ? w_rms : s[EPSILON_2]) * s[RATE] / (over > 1.0f ? over : 1.0f);
+    const float over = d_rms / s[ADAFACTOR_CLIP];
+    return (w_rms > s[ADAFACTOR_EPSILON_2] ? w_rms : s[ADAFACTOR_EPSILON_2]) * s[ADAFACTOR_RATE] /
+           (over > 1.0f ? over : 1.0f);
 }
 
 /* Scratch of the factored form: a float for each row, then one for each column. */
@@ -33,7 +30,8 @@ static size_t factors_floats(const struct cdl_trained *trained) {
 static double blend_means(size_t count, const float *s, const float *sums, size_t n, float *mean) {
     double sum = 0.0;
     for (size_t i = 0; i < count; i++) {
-        mean[i] = s[KEEP] * mean[i] + s[TAKE] * (sums[i] / (float)n + s[EPSILON_1]);
+        mean[i] = s[ADAFACTOR_KEEP] * mean[i] +
+                  s[ADAFACTOR_TAKE] * (sums[i] / (float)n + s[ADAFACTOR_EPSILON_1]);
         sum += (double)mean[i];
     }
     return sum;

@@ -41,9 +41,9 @@ static inline struct cdl_piece cdl_piece_at(const struct cdl_trained *trained, s
     assert(outer < trained->outer && column < width);
     if (!trained->param->matrix)
         return (struct cdl_piece){outer * trained->height * width, width, width};
-    const size_t panel = cdl_panel_width(width, column), left = width - column;
+    const size_t panel = cdl_panel_width(width, column);
     const size_t above = column * trained->param->rows + outer * trained->height * panel;
-    return (struct cdl_piece){above, panel, left < panel ? left : panel};
+    return (struct cdl_piece){above, panel, cdl_min(width - column, panel)};
 }
 
 #endif

@@ -58,7 +58,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                                     y->ld, row_of(node, SCALE), cdl_grad_rows(x, first), x->ld);
     }
     for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        const size_t rows = cdl_min(last - row, CDL_ROW_BLOCK);
         const float *dy = cdl_grad_rows(y, row);
         if (node->trained[SCALE]) {
             ctx->kernels->column_products(rows * x->lines, x->width, dy, y->ld, cdl_rows(x, row),

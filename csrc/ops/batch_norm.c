@@ -167,7 +167,7 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     const size_t each = node->in[0]->lines;
     for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
         const size_t begin = row * each;
-        const size_t end = (last - row < CDL_ROW_BLOCK ? last : row + CDL_ROW_BLOCK) * each;
+        const size_t end = cdl_min(last, row + CDL_ROW_BLOCK) * each;
         float *sums = block_sums(node, ctx->rows, 0, row / CDL_ROW_BLOCK);
         float *of_run = block_sums(node, ctx->rows, 1, row / CDL_ROW_BLOCK);
         struct run run = run_at(node, begin, end);
@@ -308,7 +308,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     if (ctx->stage == APPLY && node->needs[0])
         lines_backward(node, ctx, first * x->lines, last * x->lines);
     for (size_t row = first; row < last && ctx->stage == SUMS; row += CDL_ROW_BLOCK) {
-        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        const size_t rows = cdl_min(last - row, CDL_ROW_BLOCK);
         kernels->column_sums(rows * y->lines, y->width, cdl_grad_rows(y, row), y->ld,
                              block_sums(node, ctx->rows, 0, row / CDL_ROW_BLOCK));
         kernels->column_products(rows * y->lines, y->width, cdl_grad_rows(y, row), y->ld,

@@ -10,18 +10,6 @@ static const char *check(const struct cdl_node *node) {
     return cdl_check_alike(node->in[0], node->out[0]);
 }
 
-static size_t bin_of(float x, const float *boundaries, size_t n) {
-    size_t low = 0, high = n;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (x < boundaries[middle])
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
-
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     (void)ctx;
@@ -32,7 +20,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     for (size_t l = first * x->lines; l < last * x->lines; l++, from += x->ld, to += y->ld) {
         for (size_t j = 0; j < cdl_padded(x->width); j++) {
             const bool counts = boundaries && j < x->width;
-            to[j] = counts ? (float)bin_of(from[j], boundaries->w, boundaries->cols) : 0.0f;
+            to[j] = counts ? (float)cdl_count_below(boundaries->cols, boundaries->w, from[j], true)
+                           : 0.0f;
         }
     }
 }

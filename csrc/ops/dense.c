@@ -39,7 +39,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     const size_t back = y->width == 1 ? cdl_padded(x->width) : cdl_transposed_floats(y->width);
     const size_t learn = CDL_THREAD_SCRATCH +
                          cdl_gradient_floats(node->param[KERNEL], rows * x->lines, x->ld, y->ld);
-    return back > learn ? back : learn;
+    return cdl_max(back, learn);
 }
 
 /* Lines [line, line + rows) of a product, and some of its columns, from a panel's first on. The

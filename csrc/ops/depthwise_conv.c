@@ -175,7 +175,7 @@ static void add_taps(const struct sums *sums, const struct cdl_box *box, size_t 
     for (size_t t = 0; t < n; t++)
         sees[t] = cdl_pairs_of(sums->window, box, first + t, x, dy, &pairs[t]);
     for (size_t j = 0; j < x->columns; j += COLUMNS) {
-        const size_t columns = x->columns - j < COLUMNS ? x->columns - j : COLUMNS;
+        const size_t columns = cdl_min(x->columns - j, COLUMNS);
         for (size_t t = 0; t < n; t++) {
             if (!sees[t]) continue;
             sums->kernels->window_weights_gradient(
@@ -190,7 +190,7 @@ static void add_taps(const struct sums *sums, const struct cdl_box *box, size_t 
 static void add_box(void *who, const struct cdl_box *box) {
     const struct sums *sums = who;
     for (size_t tap = sums->first, n; tap < sums->last; tap += n) {
-        n = sums->last - tap < TAPS ? sums->last - tap : TAPS;
+        n = cdl_min(sums->last - tap, TAPS);
         add_taps(sums, box, tap, n);
     }
 }
@@ -201,7 +201,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx,
                   size_t first, size_t last) {
     const struct cdl_param *w = node->param[KERNEL];
     const size_t n = node->in[0]->width, each = cdl_padded(n);
-    const size_t end = last * CDL_PANEL < w->cols ? last * CDL_PANEL : w->cols;
+    const size_t end = cdl_min(last * CDL_PANEL, w->cols);
     struct sums sums = {.kernels = ctx->kernels,
                         .window = window,
                         .x = cdl_field_of(node->in[0], node->in[0]->data, 0),

@@ -89,7 +89,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *value = node->n_in > VALUE ? node->in[VALUE] : NULL;
     int32_t rows[TOGETHER];
     for (size_t i = first * indices(node); i < last * indices(node); i += TOGETHER) {
-        const size_t left = last * indices(node) - i, count = left < TOGETHER ? left : TOGETHER;
+        const size_t left = last * indices(node) - i, count = cdl_min(left, TOGETHER);
         if (!resolve(node, ctx, i, count, 0, rows_of_table(node), rows) && node->fault)
             note_faults(node, ctx, i, count, rows);
         ctx->kernels->gather_rows(count, y->width, rows,
@@ -105,7 +105,7 @@ static void add_share(const struct cdl_node *node, const struct cdl_context *ctx
     const size_t all = ctx->rows * indices(node);
     int32_t rows[TOGETHER];
     for (size_t i = 0; i < all && low < high; i += TOGETHER) {
-        const size_t count = all - i < TOGETHER ? all - i : TOGETHER;
+        const size_t count = cdl_min(all - i, TOGETHER);
         resolve(node, ctx, i, count, low, high, rows);
         ctx->kernels->add_rows(count, y->width, rows, y->grad + i * y->ld, y->ld, sums, ld);
     }
@@ -146,12 +146,12 @@ static struct share share_of(const struct cdl_node *node, int thread, int thread
     /* The fewest panels that are whole rows: a panel is a power of two, so what it shares with the
      * size of a row is the row's lowest bit. */
     const size_t size = size_of_row(node), bit = size & (~size + 1);
-    const size_t together = size / (bit < CDL_PANEL ? bit : CDL_PANEL);
+    const size_t together = size / (cdl_min(bit, CDL_PANEL));
     const size_t blocks = cdl_blocks(node->param[TABLE]);
     const size_t units = (blocks + together - 1) / together;
     const size_t first = units * (size_t)thread / (size_t)threads * together;
     const size_t last = units * (size_t)(thread + 1) / (size_t)threads * together;
-    return (struct share){first, last < blocks ? last : blocks};
+    return (struct share){first, cdl_min(last, blocks)};
 }
 
 /* Marks the blocks of the rows [low, high) that the batch reads. */
@@ -160,7 +160,7 @@ static void mark(const struct cdl_node *node, const struct cdl_context *ctx, siz
     const size_t all = ctx->rows * indices(node), n = size_of_row(node);
     int32_t rows[TOGETHER];
     for (size_t i = 0; i < all; i += TOGETHER) {
-        const size_t count = all - i < TOGETHER ? all - i : TOGETHER;
+        const size_t count = cdl_min(all - i, TOGETHER);
         resolve(node, ctx, i, count, low, high, rows);
         for (size_t j = 0; j < count; j++) {
             const size_t at = rows[j] < 0 ? 0 : (size_t)rows[j] * n;

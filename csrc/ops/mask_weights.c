@@ -92,7 +92,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *out = node->out[0];
     if (ctx->stage == SUM) {
         for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-            const size_t end = last - row < CDL_ROW_BLOCK ? last : row + CDL_ROW_BLOCK;
+            const size_t end = cdl_min(last, row + CDL_ROW_BLOCK);
             sums_of(node)[row / CDL_ROW_BLOCK] = weights_of(node, row, end);
         }
     } else if ((int)node->attribute[MEAN] != OVER_LINES) {

@@ -72,7 +72,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0];
     for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        const size_t rows = cdl_min(last - row, CDL_ROW_BLOCK);
         struct cdl_normalizing lines = lines_at(node, ctx, row);
         lines.dy = cdl_grad_rows(node->out[0], row);
         lines.dx = node->needs[0] ? cdl_grad_rows(x, row) : NULL;

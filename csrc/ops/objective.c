@@ -53,7 +53,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
     float gradients[TOGETHER];
     for (size_t line = first * x->lines; line < last * x->lines; line += TOGETHER) {
-        const size_t left = last * x->lines - line, n = left < TOGETHER ? left : TOGETHER;
+        const size_t left = last * x->lines - line, n = cdl_min(left, TOGETHER);
         for (size_t i = 0; i < n; i++) gradients[i] = gradient * weight_of(node, line + i);
         ctx->kernels->fill_lines(n, 1, x->width, gradients, x->grad + line * x->ld, x->ld);
     }

@@ -28,7 +28,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-        const size_t rows = last - row < CDL_ROW_BLOCK ? last - row : CDL_ROW_BLOCK;
+        const size_t rows = cdl_min(last - row, CDL_ROW_BLOCK);
         ctx->kernels->prelu_backward(rows * x->lines, x->width, cdl_rows(x, row), x->ld,
                                      node->param[ALPHA]->w, cdl_grad_rows(y, row), y->ld,
                                      node->needs[0] ? cdl_grad_rows(x, row) : NULL, x->ld,

@@ -157,7 +157,7 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     const bool one_below =
         s.matrices == 1 && side == B && !is_transposed(node, A) && !node->in[A]->shared;
     for (size_t block = first; block < last; block += CDL_ROW_BLOCK) {
-        const size_t end = last - block < CDL_ROW_BLOCK ? last : block + CDL_ROW_BLOCK;
+        const size_t end = cdl_min(last, block + CDL_ROW_BLOCK);
         const size_t together = one_below ? end - block : 1;
         float *sum = sums_of(node, ctx, side) + block / CDL_ROW_BLOCK * floats_of(x);
         for (size_t i = block; i < end; i += together) {

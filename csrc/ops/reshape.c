@@ -17,7 +17,7 @@ static void copy_sample(const struct cdl_tensor *x, const float *from, const str
     for (size_t l = 0; l < y->lines; l++, to += y->ld) {
         for (size_t done = 0; done < y->width;) {
             const size_t left = x->width - column;
-            const size_t n = left < y->width - done ? left : y->width - done;
+            const size_t n = cdl_min(left, y->width - done);
             memcpy(to + done, from + line * x->ld + column, n * sizeof(float));
             done += n;
             column += n;

@@ -4,10 +4,6 @@
 
 #include "ops/op.h"
 
-/* What a row's target is: as many numbers as predictions, a class (an int32) a line, a float a
- * line. */
-enum cdl_target { CDL_TARGET_IS_VALUES, CDL_TARGET_IS_CLASSES, CDL_TARGET_IS_NUMBERS };
-
 static inline const char *cdl_check_target(enum cdl_target kind, const struct cdl_tensor *y,
                                            const struct cdl_tensor *t) {
     CDL_EXPECT(t->lines == y->lines, "targets: expected as many lines as predictions");

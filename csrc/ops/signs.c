@@ -39,7 +39,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t last) {
     if (ctx->stage == LOOK) {
         for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-            const size_t end = last - row < CDL_ROW_BLOCK ? last : row + CDL_ROW_BLOCK;
+            const size_t end = cdl_min(last, row + CDL_ROW_BLOCK);
             node->scratch[row / CDL_ROW_BLOCK] = has_another(node->in[0], row, end) ? 1.0f : 0.0f;
         }
         return;

@@ -51,11 +51,11 @@ static void merge(const uint64_t *a, size_t n_a, const uint64_t *b, size_t n_b, 
 
 /* Where the sorted keys are: in one of the two. */
 static const uint64_t *sorted(uint64_t *keys, uint64_t *other, size_t n) {
-    for (size_t i = 0; i < n; i += RUN) insert(keys + i, n - i < RUN ? n - i : RUN);
+    for (size_t i = 0; i < n; i += RUN) insert(keys + i, cdl_min(n - i, RUN));
     for (size_t run = RUN; run < n; run *= 2) {
         for (size_t i = 0; i < n; i += 2 * run) {
-            const size_t n_a = n - i < run ? n - i : run, left = n - i - n_a;
-            merge(keys + i, n_a, keys + i + n_a, left < run ? left : run, other + i);
+            const size_t n_a = cdl_min(n - i, run), left = n - i - n_a;
+            merge(keys + i, n_a, keys + i + n_a, cdl_min(left, run), other + i);
         }
         uint64_t *const done = other;
         other = keys;

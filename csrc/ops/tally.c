@@ -28,14 +28,6 @@ static double weight_of(const struct cdl_node *node, size_t line, size_t j) {
     return (double)w->data[at * w->ld + (w->width == 1 ? 0 : j)];
 }
 
-/* Index of the largest of n, the first of equals; a NaN counts as largest. */
-static size_t argmax(size_t n, const float *y) {
-    size_t best = 0;
-    for (size_t j = 1; j < n; j++)
-        best = y[j] > y[best] || (y[j] != y[j] && y[best] == y[best]) ? j : best;
-    return best;
-}
-
 /* ---- confusion: how many of T ascending thresholds the predictions exceed ---------------------
  *
  * State: for each label (or for all together) T + 1 sums of the weights of negative targets, then
@@ -60,19 +52,6 @@ static const char *check_confusion(const struct cdl_node *node) {
     CDL_EXPECT(node->row_param[TOP_K] >= 0.0f, "top_k: expected at least 0");
     CDL_EXPECT(confusion_doubles(node) < INT32_MAX, "thresholds: expected fewer, or fewer labels");
     return NULL;
-}
-
-static size_t bucket(size_t n, const float *thresholds, float p) {
-    size_t low = 0, high = n; /* p exceeds those before `low` and none from `high` on */
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (p > thresholds[middle]) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
 }
 
 /* With thresholds i / (n - 1): ceil(p (n - 1)), p clipped to [0, 1] and NaN as 0; this is how Keras
@@ -117,8 +96,8 @@ static void note_confusion(const struct cdl_node *node, const float *y, const fl
         const float score = from_logits ? 1.0f / (1.0f + expf(-y[j])) : y[j];
         const float p =
             top_k > 0 && !notes[j] ? -1e10f : score; /* below all thresholds, as Keras */
-        const size_t exceeded =
-            even ? even_bucket(n_sums - 1, thresholds, p) : bucket(n_sums - 1, thresholds, p);
+        const size_t exceeded = even ? even_bucket(n_sums - 1, thresholds, p)
+                                     : cdl_count_below(n_sums - 1, thresholds, p, false);
         const size_t group = 2 * (by_label ? j : 0) + (t[j] != 0.0f ? 1 : 0);
         notes[j] = (int32_t)(group * n_sums + exceeded);
         if (class_id >= 0 && j != (size_t)class_id) notes[j] = -1;
@@ -173,7 +152,7 @@ static void note_largest(const struct cdl_node *node, const float *y, const floa
                          int32_t *notes) {
     const size_t n = node->in[0]->width;
     const bool one_hot = (int)node->attribute[KIND] == CDL_TALLY_one_hot_matrix;
-    notes[0] = cell_of(node, one_hot ? (float)argmax(n, t) : t[0], (float)argmax(n, y));
+    notes[0] = cell_of(node, one_hot ? (float)cdl_argmax(n, t) : t[0], (float)cdl_argmax(n, y));
     for (size_t j = 1; j < n; j++) notes[j] = -1;
 }
 
@@ -195,7 +174,7 @@ static void note_positive(const struct cdl_node *node, const float *y, const flo
                           int32_t *notes) {
     (void)t;
     const size_t n = node->in[0]->width;
-    const float threshold = node->row_param[0], top = y[argmax(n, y)];
+    const float threshold = node->row_param[0], top = y[cdl_argmax(n, y)];
     for (size_t j = 0; j < n; j++) {
         notes[j] = threshold > 0.0f ? y[j] > threshold : y[j] >= top && fabsf(y[j]) > 1e-9f;
     }

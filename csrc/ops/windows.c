@@ -149,7 +149,7 @@ size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool b
         cdl_convolution_of(node, &window, groups, back, NULL, NULL, 0);
     const size_t map = cdl_map_floats(&job), image = cdl_image_floats(&job);
     if (!training) return back ? image : map;
-    const size_t both = map > image ? map : image, pairs = cdl_pairs_floats(&job);
+    const size_t both = cdl_max(map, image), pairs = cdl_pairs_floats(&job);
     return both > pairs ? both : pairs;
 }
 

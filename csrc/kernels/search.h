@@ -1,0 +1,31 @@
+/* search.h - the largest of some numbers, and the place of one among ascending ones. */
+#ifndef CDL_KERNELS_SEARCH_H
+#define CDL_KERNELS_SEARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Whether b is further up than a, the best so far; a NaN is above all but another. */
+static inline bool cdl_is_above(float b, float a) { return b > a || (b != b && a == a); }
+
+/* Index of the largest of n, the first of equals, as numpy.argmax; a NaN counts as largest. */
+static inline size_t cdl_argmax(size_t n, const float *y) {
+    size_t best = 0;
+    for (size_t j = 1; j < n; j++) best = cdl_is_above(y[j], y[best]) ? j : best;
+    return best;
+}
+
+/* How many of n ascending numbers are less than x, or at most x; of a NaN none, or all. */
+static inline size_t cdl_count_below(size_t n, const float *ascending, float x, bool or_equal) {
+    size_t low = 0, high = n; /* those before `low` are, none from `high` on is */
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (or_equal ? !(x < ascending[middle]) : x > ascending[middle])
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+#endif
