@@ -151,7 +151,7 @@ static int row_named(const char *table, const char *name) {
 void *kernel_open(const char *isa, const char *table, const char *name, size_t rows, size_t n,
                   const float *x, const float *t, const float *params) {
     const struct cdl_kernels *kernels = cdl_isa_choose(isa);
-    const int row = row_named(strcmp(table, "slopes") == 0 ? "activations" : table, name);
+    const int row = row_named(strcmp(table, "gradients") == 0 ? "activations" : table, name);
     if (!kernels || (row < 0 && strncmp(table, "softmax", 7) != 0)) return NULL;
     struct kernel *made = calloc(1, sizeof *made);
     *made = (struct kernel){.kernels = kernels, .row = row, .rows = rows, .n = n};
@@ -184,7 +184,7 @@ static void run_once(struct kernel *k) {
                                         .p = k->params};
     if (strcmp(k->table, "activations") == 0) {
         kernels->activation[k->row](k->rows, k->n, x, k->ld, y, k->ld, k->params);
-    } else if (strcmp(k->table, "slopes") == 0) {
+    } else if (strcmp(k->table, "gradients") == 0) {
         kernels->activation_gradient[k->row](k->rows, k->n, x, k->ld, x, k->ld, t, k->ld, y, k->ld,
                                           k->params);
     } else if (strcmp(k->table, "losses") == 0) {
@@ -194,9 +194,10 @@ static void run_once(struct kernel *k) {
     } else if (strcmp(k->table, "optimizers") == 0) {
         kernels->update[k->row](k->rows * k->ld, y, x, k->buffer + 3, k->params);
     } else if (strcmp(k->table, "softmax") == 0) {
-        kernels->softmax_forward(k->rows, k->n, x, k->ld, y, k->ld);
-    } else if (strcmp(k->table, "softmax_slope") == 0) {
-        kernels->softmax_backward(k->rows, k->n, x, k->ld, t, k->ld, y, k->ld);
+        kernels->rowwise[CDL_ROWWISE_softmax](k->rows, k->n, x, k->ld, y, k->ld, k->params);
+    } else if (strcmp(k->table, "softmax_gradient") == 0) {
+        kernels->rowwise_gradient[CDL_ROWWISE_softmax](k->rows, k->n, x, k->ld, x, k->ld, t, k->ld,
+                                                       y, k->ld, k->params);
     }
 }
 

@@ -62,6 +62,12 @@ const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
 #define X(NAME, READS, PARAMS) [CDL_ACTIVATION_##NAME] = NAME##_gradient_loop,
     .activation_gradient = {CDL_ACTIVATIONS(X)},
 #undef X
+#define X(NAME) [CDL_ROWWISE_##NAME] = NAME##_rows,
+    .rowwise = {CDL_ROWWISE(X)},
+#undef X
+#define X(NAME) [CDL_ROWWISE_##NAME] = NAME##_gradient_rows,
+    .rowwise_gradient = {CDL_ROWWISE(X)},
+#undef X
 #define X(NAME, ...) [CDL_LOSS_##NAME] = NAME##_loss,
     .loss = {CDL_ELEMENT_LOSSES(X) CDL_LINE_LOSSES(X)},
 #undef X

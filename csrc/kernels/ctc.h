@@ -110,7 +110,7 @@ static void ctc_through_softmax(size_t n, const float *log_y, float *dy) {
 static void ctc(size_t steps, size_t n, const float *y, size_t ldy, size_t labels, const int32_t *t,
                 float scale, float *scratch, float *loss, float *dy) {
     float *log_y = scratch;
-    log_softmax_forward(steps, n, y, ldy, log_y, ldy);
+    log_softmax_rows(steps, n, y, ldy, log_y, ldy, NULL);
     const size_t row = cdl_ctc_row(labels);
     float *rest = scratch + cdl_round_up(steps * ldy, CDL_LINE);
     struct ctc c = {.row = row, .classes = n, .label = t};

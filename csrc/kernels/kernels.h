@@ -19,6 +19,7 @@
 #include "kernels/metrics.h"
 #include "kernels/optimizers.h"
 #include "kernels/reduce.h"
+#include "kernels/rowwise.h"
 #include "kernels/search.h"
 
 enum { CDL_MAX_ROW_PARAMS = 4 };
@@ -104,6 +105,8 @@ struct cdl_kernels {
 #undef KERNEL
     cdl_activation_fn *activation[CDL_N_ACTIVATIONS];
     cdl_activation_gradient_fn *activation_gradient[CDL_N_ACTIVATIONS];
+    cdl_activation_fn *rowwise[CDL_N_ROWWISE];
+    cdl_activation_gradient_fn *rowwise_gradient[CDL_N_ROWWISE];
     cdl_scoring_fn *loss[CDL_N_LOSSES];
     cdl_scoring_fn *metric[CDL_N_METRICS];
     cdl_update_fn *update[CDL_N_OPTIMIZERS];

@@ -1,4 +1,4 @@
-/* noise.h - random numbers that are more than a coin: normal noise, dropout with a pattern.
+/* noise.h - dropout, plain and with a pattern, and normal noise.
  *
  * Part of the ISA template. Each element's bits are a function of the key, its row and its column,
  * so that backward draws them again (base/rng.h).
@@ -35,6 +35,17 @@ static void noise(size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
             for (uint32_t j = 0; j < padded; j++) y[j] = x[j] + x[j] * (stddev * normal_f(row, j));
         } else {
             for (uint32_t j = 0; j < padded; j++) y[j] = x[j] + stddev * normal_f(row, j);
+        }
+    }
+}
+
+static void dropout(size_t rows, size_t n, struct cdl_key key, uint32_t first_row, uint32_t keep,
+                    float scale, const float *x, size_t ldx, float *y, size_t ldy) {
+    const uint32_t padded = (uint32_t)cdl_padded(n);
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
+        for (uint32_t j = 0; j < padded; j++) {
+            y[j] = cdl_random_bits(row, j) < keep ? x[j] * scale : 0.0f;
         }
     }
 }

@@ -1,10 +1,34 @@
-/* rowwise.h - kernels over whole rows that are no formula of an element: softmax and its like,
- * gates, dropout.
+/* rowwise.h - functions of whole rows that are no formula of an element: softmax and its like,
+ * gates.
  *
- * Part of the ISA template.
+ *   softmax      y = exp x / sum exp x, dx = y (dy - sum dy y)
+ *   log_softmax  y = x - log sum exp x, dx = dy - exp(y) sum dy
+ *   sparsemax    the projection of x onto the simplex (Martins and Astudillo, 2016):
+ *                y = max(x - tau, 0) with tau such that y sums to 1
+ *   glu          y = a sigmoid(b), where a row of x is a and b, each n floats (Dauphin et al.,
+ * 2017)
+ *
+ * They are called as rows of the table of activations are, without parameters; padded.
  */
-static void softmax_forward(size_t rows, size_t n, const float *x, size_t ldx, float *y,
-                            size_t ldy) {
+#ifndef CDL_KERNELS_ROWWISE_H
+#define CDL_KERNELS_ROWWISE_H
+
+#define CDL_ROWWISE(X) X(softmax) X(log_softmax) X(sparsemax) X(glu)
+
+enum cdl_rowwise {
+#define X(NAME) CDL_ROWWISE_##NAME,
+    CDL_ROWWISE(X)
+#undef X
+        CDL_N_ROWWISE
+};
+
+#endif
+
+#ifdef CDL_TEMPLATE /* inside isa/instantiate.h, behind few_classes.h */
+
+static void softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
+                         const float *p) {
+    (void)p;
     if (n == 1) { /* of one class: 1, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = exp_f(x[r] - x[r]);
         return;
@@ -19,8 +43,10 @@ static void softmax_forward(size_t rows, size_t n, const float *x, size_t ldx, f
     }
 }
 
-static void softmax_backward(size_t rows, size_t n, const float *y, size_t ldy, const float *dy,
-                             size_t lddy, float *dx, size_t lddx) {
+static void softmax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx, const float *y,
+                                  size_t ldy, const float *dy, size_t lddy, float *dx, size_t lddx,
+                                  const float *p) {
+    (void)x, (void)ldx, (void)p;
     for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
         const float dot = line_product(n, y, 0.0f, dy, 0.0f);
         const size_t padded = cdl_padded(n); /* pads of y are 0 */
@@ -28,8 +54,9 @@ static void softmax_backward(size_t rows, size_t n, const float *y, size_t ldy, 
     }
 }
 
-static void log_softmax_forward(size_t rows, size_t n, const float *x, size_t ldx, float *y,
-                                size_t ldy) {
+static void log_softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y,
+                             size_t ldy, const float *p) {
+    (void)p;
     if (n == 1) { /* 0, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = x[r] - x[r];
         return;
@@ -42,8 +69,10 @@ static void log_softmax_forward(size_t rows, size_t n, const float *x, size_t ld
     }
 }
 
-static void log_softmax_backward(size_t rows, size_t n, const float *y, size_t ldy, const float *dy,
-                                 size_t lddy, float *dx, size_t lddx) {
+static void log_softmax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx,
+                                      const float *y, size_t ldy, const float *dy, size_t lddy,
+                                      float *dx, size_t lddx, const float *p) {
+    (void)x, (void)ldx, (void)p;
     const size_t padded = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
         const float sum = line_total(n, dy);
@@ -71,8 +100,9 @@ CDL_INLINE float sparsemax_threshold(size_t n, const float *x, float top) {
     return tau;
 }
 
-static void sparsemax_forward(size_t rows, size_t n, const float *x, size_t ldx, float *y,
-                              size_t ldy) {
+static void sparsemax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
+                           const float *p) {
+    (void)p;
     if (n == 1) { /* of one class: 1, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = 1.0f + (x[r] - x[r]);
         return;
@@ -89,8 +119,10 @@ static void sparsemax_forward(size_t rows, size_t n, const float *x, size_t ldx,
 }
 
 /* With S the support, dx = dy - mean of dy over S on S, and 0 elsewhere. */
-static void sparsemax_backward(size_t rows, size_t n, const float *y, size_t ldy, const float *dy,
-                               size_t lddy, float *dx, size_t lddx) {
+static void sparsemax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx,
+                                    const float *y, size_t ldy, const float *dy, size_t lddy,
+                                    float *dx, size_t lddx, const float *p) {
+    (void)x, (void)ldx, (void)p;
     const size_t padded = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
         for (size_t j = 0; j < padded; j++) dx[j] = y[j] > 0.0f ? 1.0f : 0.0f;
@@ -99,15 +131,19 @@ static void sparsemax_backward(size_t rows, size_t n, const float *y, size_t ldy
     }
 }
 
-static void glu_forward(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy) {
+static void glu_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
+                     const float *p) {
+    (void)p;
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         for (size_t j = 0; j < n; j++) y[j] = x[j] * sigmoid_f(x[n + j]);
         for (size_t j = n; j < cdl_padded(n); j++) y[j] = 0.0f;
     }
 }
 
-static void glu_backward(size_t rows, size_t n, const float *x, size_t ldx, const float *dy,
-                         size_t lddy, float *dx, size_t lddx) {
+static void glu_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx, const float *y,
+                              size_t ldy, const float *dy, size_t lddy, float *dx, size_t lddx,
+                              const float *p) {
+    (void)y, (void)ldy, (void)p;
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
         for (size_t j = 0; j < n; j++) {
             const float s = sigmoid_f(x[n + j]);
@@ -118,13 +154,4 @@ static void glu_backward(size_t rows, size_t n, const float *x, size_t ldx, cons
     }
 }
 
-static void dropout(size_t rows, size_t n, struct cdl_key key, uint32_t first_row, uint32_t keep,
-                    float scale, const float *x, size_t ldx, float *y, size_t ldy) {
-    const uint32_t padded = (uint32_t)cdl_padded(n);
-    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
-        const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
-        for (uint32_t j = 0; j < padded; j++) {
-            y[j] = cdl_random_bits(row, j) < keep ? x[j] * scale : 0.0f;
-        }
-    }
-}
+#endif

@@ -47,14 +47,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
-    const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
-    const float *values = cdl_line_values(node);
-    double sum = 0.0;
-    for (size_t i = 0; i < ctx->rows; i++)
-        sum += (double)values[i] * (weight ? (double)weight[i] : 1.0);
-    const double rows = (double)ctx->rows, scale = (double)node->attribute[SCALE];
-    state[0] += scale * sum * (node->attribute[REDUCTION] != 0.0f ? rows : 1.0);
-    state[1] += rows;
+    cdl_report_total(node, ctx, cdl_line_values(node), 1, (double)node->attribute[SCALE],
+                     node->attribute[REDUCTION] != 0.0f, state);
 }
 
 const struct cdl_op cdl_op_ctc = {

@@ -1,31 +1,50 @@
-/* metric.c - a metric: the (weighted) mean over samples of a value a line. */
+/* metric.c - the (weighted) mean over samples of a value a line: `metric` of a row of metrics.h,
+ * `measure` of a row of losses.h, whose gradients and probabilities go nowhere. */
 #include "ops/scoring.h"
 
 enum { KIND }; /* attributes */
 
-static const enum cdl_target targets[CDL_N_METRICS] = {
+static bool is_loss(const struct cdl_node *node) { return node->op == &cdl_op_measure; }
+
+static enum cdl_target metric_target(int kind) {
+    static const enum cdl_target targets[CDL_N_METRICS] = {
 #define X(NAME, TARGET, PARAMS) [CDL_METRIC_##NAME] = CDL_TARGET_IS_##TARGET,
-    CDL_METRICS(X)
+        CDL_METRICS(X)
 #undef X
-};
+    };
+    return targets[kind];
+}
 
 static const char *check(const struct cdl_node *node) {
-    return cdl_check_mean(node, targets[(int)node->attribute[KIND]]);
+    const int kind = (int)node->attribute[KIND];
+    return cdl_check_mean(node, is_loss(node) ? cdl_loss_target(kind) : metric_target(kind));
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    return rows * node->in[0]->lines;
+    return is_loss(node) ? cdl_loss_floats(node, rows) : rows * node->in[0]->lines;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    const struct cdl_scoring scoring = cdl_scoring_of(node, first, last);
-    ctx->kernels->metric[(int)node->attribute[KIND]](&scoring);
+    const int kind = (int)node->attribute[KIND];
+    struct cdl_scoring scoring =
+        is_loss(node) ? cdl_loss_call(node, ctx, first, last) : cdl_scoring_of(node, first, last);
+    scoring.value = cdl_line_values(node) + first * node->in[0]->lines;
+    (is_loss(node) ? ctx->kernels->loss[kind] : ctx->kernels->metric[kind])(&scoring);
 }
 
 const struct cdl_op cdl_op_metric = {
     .table = "metrics",
     .table_rows = CDL_N_METRICS,
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .forward = forward,
+    .report = cdl_report_mean,
+};
+
+const struct cdl_op cdl_op_measure = {
+    .table = "losses",
+    .table_rows = CDL_N_LOSSES,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -108,6 +108,7 @@ typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *
 struct cdl_op {
     const char *table; /* of the row that attribute 0 names: "activations", ... or NULL */
     int table_rows;    /* how many it has */
+    int row;           /* of what a family of ops chooses from, each an op of its name */
     const char *(*check)(const struct cdl_node *node); /* NULL, or what does not fit, and why */
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
     size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which fill() writes */

@@ -1,8 +1,19 @@
-/* scoring.h - what metrics of all kinds share: which targets fit, and the mean of lines' values. */
+/* scoring.h - what losses and metrics share: which targets fit, the call of a kernel, its scratch,
+ * and the totals of lines' values. */
 #ifndef CDL_OPS_SCORING_H
 #define CDL_OPS_SCORING_H
 
 #include "ops/op.h"
+
+/* The targets of a row of losses.h. */
+static inline enum cdl_target cdl_loss_target(int kind) {
+    static const enum cdl_target targets[CDL_N_LOSSES] = {
+#define X(NAME, TARGET, PARAMS) [CDL_LOSS_##NAME] = CDL_TARGET_IS_##TARGET,
+        CDL_LINE_LOSSES(X) /* the elementwise ones are VALUES, which is 0 */
+#undef X
+    };
+    return targets[kind];
+}
 
 static inline const char *cdl_check_target(enum cdl_target kind, const struct cdl_tensor *y,
                                            const struct cdl_tensor *t) {
@@ -59,6 +70,28 @@ static inline struct cdl_scoring cdl_scoring_of(const struct cdl_node *node, siz
     };
 }
 
+/* Scratch of what calls the kernel of a loss: the values of the lines, and where no one keeps them
+ * gradients and probabilities. */
+static inline size_t cdl_loss_elements(const struct cdl_node *node, size_t rows) {
+    return cdl_round_up(rows * node->in[0]->lines * node->in[0]->ld, CDL_LINE);
+}
+static inline size_t cdl_loss_floats(const struct cdl_node *node, size_t rows) {
+    return cdl_round_up(rows * node->in[0]->lines, CDL_LINE) + 2 * cdl_loss_elements(node, rows);
+}
+
+/* The call of the kernel of a loss, with all results in scratch. */
+static inline struct cdl_scoring cdl_loss_call(const struct cdl_node *node,
+                                               const struct cdl_context *ctx, size_t first,
+                                               size_t last) {
+    const struct cdl_tensor *y = node->in[0];
+    struct cdl_scoring scoring = cdl_scoring_of(node, first, last);
+    scoring.value = node->scratch + first * y->lines;
+    scoring.dy =
+        node->scratch + cdl_round_up(ctx->rows * y->lines, CDL_LINE) + first * y->lines * y->ld;
+    scoring.q = scoring.dy + cdl_loss_elements(node, ctx->rows);
+    return scoring;
+}
+
 /* State: the weighted sum of the samples' means over their lines, and the weights' sum; of lines
  * that have weights of their own, the same without the means. */
 static inline void cdl_report_mean(const struct cdl_node *node, const struct cdl_context *ctx,
@@ -73,6 +106,24 @@ static inline void cdl_report_mean(const struct cdl_node *node, const struct cdl
         state[0] += lines > 1 ? w * sample / (double)lines : w * sample;
         state[1] += w;
     }
+}
+
+/* Of a loss, n_b L_b of this batch, whose sum over the batches divided by the samples is the logged
+ * loss: `lines` values a sample, which the weights in the third input count. */
+static inline void cdl_report_total(const struct cdl_node *node, const struct cdl_context *ctx,
+                                    const float *values, size_t lines, double scale, bool sums,
+                                    double *state) {
+    const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
+    const size_t weighted = weight ? lines / node->in[2]->lines : lines; /* lines a weight */
+    const double rows = (double)ctx->rows;
+    double sum = 0.0;
+    for (size_t i = 0; i < ctx->rows * lines / weighted; i++) {
+        double part = 0.0;
+        for (size_t l = 0; l < weighted; l++) part += (double)values[i * weighted + l];
+        sum += weight ? part * (double)weight[i] : part;
+    }
+    state[0] += scale * sum * (sums ? rows : 1.0 / (double)lines);
+    state[1] += rows;
 }
 
 #endif

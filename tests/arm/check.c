@@ -88,11 +88,12 @@ static void check_functions(const struct cdl_kernels *kernels, const struct cdl_
 /* Rows of few classes are done many at a time: each as if it were alone. */
 static void check_few_classes(const struct cdl_kernels *kernels, size_t rows, size_t n) {
     float *x = drawn(rows * CDL_LINE), *y = drawn(rows * CDL_LINE), *one = drawn(CDL_LINE);
-    kernels->softmax_forward(rows, n, x, CDL_LINE, y, CDL_LINE);
+    kernels->rowwise[CDL_ROWWISE_softmax](rows, n, x, CDL_LINE, y, CDL_LINE, NULL);
     for (size_t r = 0; r < rows; r++) {
         double sum = 0.0;
         for (size_t j = 0; j < n; j++) sum += exp((double)x[r * CDL_LINE + j]);
-        kernels->softmax_forward(1, n, x + r * CDL_LINE, CDL_LINE, one, CDL_LINE);
+        kernels->rowwise[CDL_ROWWISE_softmax](1, n, x + r * CDL_LINE, CDL_LINE, one, CDL_LINE,
+                                              NULL);
         for (size_t j = 0; j < n; j++) {
             const double found = (double)y[r * CDL_LINE + j];
             const double wanted = exp((double)x[r * CDL_LINE + j]) / sum;

@@ -1,0 +1,56 @@
+/* rowwise.c - y = f(x) line by line: the rows of kernels/activations.h, by the attribute `kind`,
+ * and those of kernels/rowwise.h, each an op of its name. */
+#include "ops/op.h"
+
+enum { KIND }; /* attributes of activation */
+
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (node->op != &cdl_op_glu) return cdl_check_alike(x, y);
+    CDL_EXPECT(x->lines == y->lines && x->width == 2 * y->width,
+               "output: expected the lines of x, and half its columns");
+    return NULL;
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    cdl_activation_fn *f = node->op->table ? ctx->kernels->activation[(int)node->attribute[KIND]]
+                                           : ctx->kernels->rowwise[node->op->row];
+    f((last - first) * x->lines, y->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
+      node->row_param);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (!node->needs[0]) return;
+    cdl_activation_gradient_fn *d =
+        node->op->table ? ctx->kernels->activation_gradient[(int)node->attribute[KIND]]
+                        : ctx->kernels->rowwise_gradient[node->op->row];
+    d((last - first) * x->lines, y->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
+      cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld, node->row_param);
+}
+
+const struct cdl_op cdl_op_activation = {
+    .table = "activations",
+    .table_rows = CDL_N_ACTIVATIONS,
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+    .any_samples = true,
+};
+
+const struct cdl_op cdl_op_softmax = {
+    .row = CDL_ROWWISE_softmax,
+    .check = check,
+    .forward = forward,
+    .backward = backward,
+    .any_samples = true,
+};
+const struct cdl_op cdl_op_log_softmax = {
+    .row = CDL_ROWWISE_log_softmax, .check = check, .forward = forward, .backward = backward};
+const struct cdl_op cdl_op_sparsemax = {
+    .row = CDL_ROWWISE_sparsemax, .check = check, .forward = forward, .backward = backward};
+const struct cdl_op cdl_op_glu = {
+    .row = CDL_ROWWISE_glu, .check = check, .forward = forward, .backward = backward};
