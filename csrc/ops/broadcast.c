@@ -6,12 +6,11 @@
  */
 #include "ops/lines.h"
 
-/* The axes of y but the last, as far as they are no part of a run. */
-struct walk {
-    int n;
-    size_t size[CDL_MAX_DIMS], step[CDL_MAX_DIMS]; /* step: lines of x */
-    size_t run, runs;                              /* lines in one; how many there are */
-    bool straight;                                 /* run i repeats line i of x */
+/* The axes of y but the last, as far as they are no part of a run, by lines of x. */
+struct runs {
+    struct cdl_walk walk;
+    size_t lines, n; /* lines in a run; how many runs there are */
+    bool straight;   /* run i repeats line i of x */
 };
 
 /* Size of x along axis d of y. */
@@ -31,32 +30,21 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static struct walk walk_of(const struct cdl_tensor *x, const struct cdl_tensor *y) {
-    struct walk walk = {.run = 1, .straight = true};
+static struct runs runs_of(const struct cdl_tensor *x, const struct cdl_tensor *y) {
+    struct runs runs = {.lines = 1, .straight = true};
     int last = y->n_dims - 2;
-    while (last >= 0 && size_of(x, y, last) == 1) walk.run *= y->dims[last--];
+    while (last >= 0 && size_of(x, y, last) == 1) runs.lines *= y->dims[last--];
     size_t lines = 1;
     for (int d = last; d >= 0; d--) {
         const size_t n = size_of(x, y, d);
-        walk.size[d] = y->dims[d];
-        walk.step[d] = n == 1 ? 0 : lines;
-        walk.straight &= n == y->dims[d];
+        runs.walk.size[d] = y->dims[d];
+        runs.walk.from[d] = n == 1 ? 0 : lines;
+        runs.straight &= n == y->dims[d];
         lines *= n;
     }
-    walk.n = last + 1;
-    walk.runs = y->lines / walk.run;
-    return walk;
-}
-
-/* The line of x that the next run repeats. */
-static size_t next_line(const struct walk *walk, size_t at[CDL_MAX_DIMS], size_t line) {
-    for (int d = walk->n - 1; d >= 0; d--) {
-        line += walk->step[d];
-        if (++at[d] < walk->size[d]) break;
-        line -= walk->size[d] * walk->step[d];
-        at[d] = 0;
-    }
-    return line;
+    runs.walk.n = last + 1;
+    runs.n = y->lines / runs.lines;
+    return runs;
 }
 
 static void repeat(const struct cdl_kernels *kernels, const struct cdl_tensor *x, const float *from,
@@ -74,18 +62,18 @@ static void repeat(const struct cdl_kernels *kernels, const struct cdl_tensor *x
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const struct walk walk = walk_of(x, y);
+    const struct runs runs = runs_of(x, y);
     float *to = cdl_rows(y, first);
-    if (walk.straight) {
-        repeat(ctx->kernels, x, cdl_rows(x, first), y, to, (last - first) * walk.runs, walk.run);
+    if (runs.straight) {
+        repeat(ctx->kernels, x, cdl_rows(x, first), y, to, (last - first) * runs.n, runs.lines);
         return;
     }
     for (size_t i = first; i < last; i++) {
-        size_t at[CDL_MAX_DIMS] = {0}, line = 0;
-        for (size_t r = 0; r < walk.runs; r++, to += walk.run * y->ld) {
-            repeat(ctx->kernels, x, cdl_rows(x, i) + line * x->ld, y, to, 1, walk.run);
-            line = next_line(&walk, at, line);
-        }
+        struct cdl_place place = {0};
+        do {
+            repeat(ctx->kernels, x, cdl_rows(x, i) + place.from * x->ld, y, to, 1, runs.lines);
+            to += runs.lines * y->ld;
+        } while (cdl_next_place(&runs.walk, &place));
     }
 }
 
@@ -105,21 +93,21 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
-    const struct walk walk = walk_of(x, y);
+    const struct runs runs = runs_of(x, y);
     const float *dy = cdl_grad_rows(y, first);
-    if (walk.straight && x->width == 1) {
-        ctx->kernels->reduce_lines(CDL_REDUCTION_sum, (last - first) * walk.runs, walk.run,
-                                   y->width, dy, y->ld, cdl_grad_rows(x, first));
+    if (runs.straight && x->width == 1) {
+        ctx->kernels->reduce_lines(CDL_REDUCTION_sum, (last - first) * runs.n, runs.lines, y->width,
+                                   dy, y->ld, cdl_grad_rows(x, first));
         return;
     }
     for (size_t i = first; i < last; i++) {
         float *dx = cdl_grad_rows(x, i);
         memset(dx, 0, x->lines * x->ld * sizeof(float));
-        size_t at[CDL_MAX_DIMS] = {0}, line = 0;
-        for (size_t r = 0; r < walk.runs; r++, dy += walk.run * y->ld) {
-            add_run(ctx->kernels, x, y, dy, walk.run, dx + line * x->ld);
-            line = next_line(&walk, at, line);
-        }
+        struct cdl_place place = {0};
+        do {
+            add_run(ctx->kernels, x, y, dy, runs.lines, dx + place.from * x->ld);
+            dy += runs.lines * y->ld;
+        } while (cdl_next_place(&runs.walk, &place));
     }
 }
 

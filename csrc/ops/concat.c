@@ -23,66 +23,46 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-/* Lines of a block of a value, which stand together: those of one index of the axes before. */
+/* Lines of a block of a value: those of one index of the axes before, or of parts of one line. */
 static size_t lines_of(const struct cdl_node *node, const struct cdl_tensor *value) {
-    size_t lines = 1;
-    for (int d = axis_of(node); d + 1 < value->n_dims; d++) lines *= value->dims[d];
-    return lines;
+    const struct cdl_axis axis = cdl_axis_at(value, axis_of(node));
+    return axis.n * axis.inner / value->width;
 }
 
-/* The parts of one value: `lines` lines of `width` each, from offset `at` of each block of y. */
-struct strip {
-    size_t blocks, lines, at, block; /* block: from one of y to the next, in floats */
-    bool columns;                    /* along the last axis: parts of lines */
-};
-
-static struct strip strip_of(const struct cdl_node *node, int k, size_t first, size_t last) {
-    const struct cdl_tensor *y = node->out[0];
-    struct strip strip = {.columns = axis_of(node) == y->n_dims - 1};
-    strip.blocks = (last - first) * (strip.columns ? y->lines : y->lines / lines_of(node, y));
-    strip.lines = strip.columns ? 1 : lines_of(node, node->in[k]);
-    strip.block = (strip.columns ? 1 : lines_of(node, y)) * y->ld;
+/* Copies input k, or its gradient, to its place in each block of y, or from there. */
+static void copy(const struct cdl_node *node, const struct cdl_kernels *kernels, int k, size_t rows,
+                 float *part, float *whole, bool back) {
+    const struct cdl_tensor *x = node->in[k], *y = node->out[0];
+    const bool columns = axis_of(node) == y->n_dims - 1; /* parts of lines */
+    const size_t floats = lines_of(node, x) * x->ld, block = lines_of(node, y) * y->ld;
+    const size_t blocks = rows * y->lines / lines_of(node, y);
     for (int j = 0; j < k; j++)
-        strip.at += strip.columns ? node->in[j]->width : lines_of(node, node->in[j]) * y->ld;
-    return strip;
+        whole += columns ? node->in[j]->width : lines_of(node, node->in[j]) * y->ld;
+    if (columns && back)
+        kernels->copy_columns(blocks, x->width, whole, block, part, floats);
+    else if (columns)
+        kernels->copy_columns(blocks, x->width, part, floats, whole, block);
+    for (size_t b = 0; b < blocks && !columns; b++, part += floats, whole += block)
+        memcpy(back ? part : whole, back ? whole : part, floats * sizeof(float));
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *y = node->out[0];
-    for (int k = 0; k < node->n_in; k++) {
-        const struct cdl_tensor *x = node->in[k];
-        const struct strip s = strip_of(node, k, first, last);
-        const float *from = cdl_rows(x, first);
-        float *to = cdl_rows(y, first) + s.at;
-        if (s.columns) {
-            ctx->kernels->copy_columns(s.blocks, x->width, from, x->ld, to, y->ld);
-            continue;
-        }
-        const size_t floats = s.lines * x->ld;
-        for (size_t b = 0; b < s.blocks; b++, from += floats, to += s.block)
-            memcpy(to, from, floats * sizeof(float));
-    }
-    cdl_clear_pads(y, cdl_rows(y, first), (last - first) * y->lines);
+    float *to = cdl_rows(y, first);
+    for (int k = 0; k < node->n_in; k++)
+        copy(node, ctx->kernels, k, last - first, cdl_rows(node->in[k], first), to, false);
+    cdl_clear_pads(y, to, (last - first) * y->lines);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    const struct cdl_tensor *y = node->out[0];
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
         if (!node->needs[k]) continue;
-        const struct strip s = strip_of(node, k, first, last);
-        const float *from = cdl_grad_rows(y, first) + s.at;
-        float *to = cdl_grad_rows(x, first);
-        if (s.columns) {
-            ctx->kernels->copy_columns(s.blocks, x->width, from, y->ld, to, x->ld);
-            cdl_clear_pads(x, to, (last - first) * x->lines);
-            continue;
-        }
-        const size_t floats = s.lines * x->ld;
-        for (size_t b = 0; b < s.blocks; b++, from += s.block, to += floats)
-            memcpy(to, from, floats * sizeof(float));
+        float *dx = cdl_grad_rows(x, first);
+        copy(node, ctx->kernels, k, last - first, dx, cdl_grad_rows(node->out[0], first), true);
+        if (axis_of(node) == x->n_dims - 1) cdl_clear_pads(x, dx, (last - first) * x->lines);
     }
 }
 

@@ -1,25 +1,19 @@
 /* cumulate.c - along one axis of a sample, the sum or product of all numbers up to each one.
  *
- * The numbers are outer, n, inner: x and y are, in row-major order, outer x n x inner. Backward of
- * a product: with s_j = dy_j + x_(j+1) s_(j+1), dx_j = y_(j-1) s_j; no quotient, so that zeros have
- * their gradients.
+ * The numbers are the axis. Backward of a product: with s_j = dy_j + x_(j+1) s_(j+1), dx_j =
+ * y_(j-1) s_j; no quotient, so that zeros have their gradients.
  */
 #include "ops/lines.h"
 
-enum { PRODUCT };                  /* attributes */
-enum { OUTER, N, INNER, NUMBERS }; /* numbers */
+enum { PRODUCT }; /* attributes */
 
 static const char *check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const double *n = node->numbers;
-    CDL_CHECK(cdl_check_alike(x, y));
-    CDL_EXPECT(node->n_numbers == NUMBERS, "numbers: expected outer, n, inner");
-    CDL_EXPECT(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0,
-               "outer, n, inner: expected at least 1");
-    CDL_EXPECT(n[OUTER] * n[N] * n[INNER] == (double)x->lines * (double)x->width,
-               "outer, n, inner: expected the elements of x as their product");
-    const size_t inner = (size_t)n[INNER];
-    CDL_EXPECT(inner % x->width == 0 || (inner == 1 && n[N] == (double)x->width),
+    const struct cdl_tensor *x = node->in[0];
+    CDL_CHECK(cdl_check_alike(x, node->out[0]));
+    CDL_CHECK(cdl_check_axis(node));
+    CDL_EXPECT(node->n_numbers == CDL_AXIS, "numbers: expected outer, n, inner");
+    const struct cdl_axis axis = cdl_axis_of(node);
+    CDL_EXPECT(axis.inner % x->width == 0 || (axis.inner == 1 && axis.n == x->width),
                "inner: expected whole lines, or 1 with n the columns of x");
     return NULL;
 }
@@ -30,10 +24,10 @@ struct way {
 };
 static struct way way_of(const struct cdl_node *node, size_t rows) {
     const struct cdl_tensor *x = node->in[0];
-    const size_t n = (size_t)node->numbers[N], inner = (size_t)node->numbers[INNER];
-    if (inner % x->width) return (struct way){rows * x->lines, n, 1, x->ld};
-    const size_t floats = inner / x->width * x->ld;
-    return (struct way){rows * (size_t)node->numbers[OUTER], n, floats, n * floats};
+    const struct cdl_axis axis = cdl_axis_of(node);
+    if (axis.inner % x->width) return (struct way){rows * x->lines, axis.n, 1, x->ld};
+    const size_t floats = axis.inner / x->width * x->ld;
+    return (struct way){rows * axis.outer, axis.n, floats, axis.n * floats};
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -1,10 +1,64 @@
-/* lines.h - what ops that move whole values about have in common. */
+/* lines.h - what ops that move whole values about, or go along an axis, have in common. */
 #ifndef CDL_OPS_LINES_H
 #define CDL_OPS_LINES_H
 
 #include <string.h>
 
 #include "ops/op.h"
+
+/* One axis of a value, or neighbouring axes as one: in row-major order its elements are
+ * outer x n x inner. Instructions name it by their first three numbers. */
+struct cdl_axis {
+    size_t outer, n, inner;
+};
+enum { CDL_OUTER, CDL_N, CDL_INNER, CDL_AXIS };
+
+static inline struct cdl_axis cdl_axis_of(const struct cdl_node *node) {
+    const double *n = node->numbers;
+    return (struct cdl_axis){(size_t)n[CDL_OUTER], (size_t)n[CDL_N], (size_t)n[CDL_INNER]};
+}
+
+/* Axis d of a value. */
+static inline struct cdl_axis cdl_axis_at(const struct cdl_tensor *value, int d) {
+    struct cdl_axis axis = {1, value->dims[d], 1};
+    for (int i = 0; i < value->n_dims; i++)
+        *(i < d ? &axis.outer : &axis.inner) *= i == d ? 1 : value->dims[i];
+    return axis;
+}
+
+/* Whether the numbers begin with an axis of the first input. */
+static inline const char *cdl_check_axis(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0];
+    const double *n = node->numbers;
+    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(node->n_numbers >= CDL_AXIS, "numbers: expected outer, n, inner");
+    CDL_EXPECT(n[CDL_OUTER] >= 1.0 && n[CDL_N] >= 1.0 && n[CDL_INNER] >= 1.0,
+               "outer, n, inner: expected at least 1");
+    CDL_EXPECT(n[CDL_OUTER] * n[CDL_N] * n[CDL_INNER] == (double)x->lines * (double)x->width,
+               "outer, n, inner: expected the elements of x as their product");
+    return NULL;
+}
+
+/* A way through the places of several axes, the last one fastest: `from` and `to` are how far apart
+ * their elements are in two values. */
+struct cdl_walk {
+    int n;
+    size_t size[CDL_MAX_DIMS], from[CDL_MAX_DIMS], to[CDL_MAX_DIMS];
+};
+struct cdl_place {
+    size_t at[CDL_MAX_DIMS], from, to;
+};
+
+/* Whether there is a next place; behind the last comes the first. */
+static inline bool cdl_next_place(const struct cdl_walk *walk, struct cdl_place *place) {
+    for (int d = walk->n - 1; d >= 0; d--) {
+        place->from += walk->from[d], place->to += walk->to[d];
+        if (++place->at[d] < walk->size[d]) return true;
+        place->from -= walk->size[d] * walk->from[d], place->to -= walk->size[d] * walk->to[d];
+        place->at[d] = 0;
+    }
+    return false;
+}
 
 /* Pads of `n` lines become 0. */
 static inline void cdl_clear_pads(const struct cdl_tensor *value, float *lines, size_t n) {

@@ -6,14 +6,6 @@
  */
 #include "ops/lines.h"
 
-/* One way through the elements of a sample: for each axis of y its size and how far apart its
- * elements are in x and in y. */
-struct walk {
-    int n;
-    size_t size[CDL_MAX_DIMS], from[CDL_MAX_DIMS], to[CDL_MAX_DIMS];
-    int inner; /* the axis of y that is the last one of x */
-};
-
 static bool is_permutation(const double *order, int n) {
     int seen = 0;
     for (int d = 0; d < n; d++) {
@@ -45,9 +37,10 @@ static void strides_of(const struct cdl_tensor *value, size_t strides[CDL_MAX_DI
     }
 }
 
-static struct walk walk_of(const struct cdl_node *node) {
+/* The way through the axes of y, with strides in x and in y; and the axis that is the last of x. */
+static struct cdl_walk walk_of(const struct cdl_node *node, int *inner) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    struct walk walk = {.n = x->n_dims};
+    struct cdl_walk walk = {.n = x->n_dims};
     size_t in_x[CDL_MAX_DIMS];
     strides_of(x, in_x);
     strides_of(y, walk.to);
@@ -55,42 +48,34 @@ static struct walk walk_of(const struct cdl_node *node) {
         const int axis = (int)node->numbers[d];
         walk.size[d] = y->dims[d];
         walk.from[d] = in_x[axis];
-        if (axis == x->n_dims - 1) walk.inner = d;
+        if (axis == x->n_dims - 1) *inner = d;
     }
     return walk;
 }
 
-/* Copies a sample along a walk: from x to y, or back if the walk is turned round. `last` is the
- * axis whose elements lie side by side in `to`. */
-static void copy_sample(const struct cdl_kernels *kernels, const struct walk *walk, int last,
-                        const float *from, float *to) {
-    const int inner = walk->inner;
-    size_t at[CDL_MAX_DIMS] = {0};
-    for (;;) {
-        if (inner == last) {
-            memcpy(to, from, walk->size[last] * sizeof(float));
-        } else {
-            kernels->transpose(walk->size[last], walk->size[inner], from, walk->from[last], to,
-                               walk->to[inner]);
-        }
-        int d = walk->n - 1;
-        for (; d >= 0; d--) {
-            if (d == last || d == inner) continue;
-            from += walk->from[d], to += walk->to[d];
-            if (++at[d] < walk->size[d]) break;
-            from -= walk->size[d] * walk->from[d], to -= walk->size[d] * walk->to[d];
-            at[d] = 0;
-        }
-        if (d < 0) return;
-    }
+/* Copies a sample along a walk. Axis `inner` has its elements side by side in `from`, and axis
+ * `last` in `to`. */
+static void copy_sample(const struct cdl_kernels *kernels, const struct cdl_walk *all, int inner,
+                        int last, const float *from, float *to) {
+    struct cdl_walk others = *all;
+    struct cdl_place at = {0};
+    others.size[inner] = others.size[last] = 1;
+    do {
+        if (inner == last)
+            memcpy(to + at.to, from + at.from, all->size[last] * sizeof(float));
+        else
+            kernels->transpose(all->size[last], all->size[inner], from + at.from, all->from[last],
+                               to + at.to, all->to[inner]);
+    } while (cdl_next_place(&others, &at));
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const struct walk walk = walk_of(node);
+    int inner = 0;
+    const struct cdl_walk walk = walk_of(node, &inner);
     for (size_t i = first; i < last; i++) {
-        copy_sample(ctx->kernels, &walk, walk.n - 1, cdl_rows(x, i), cdl_rows(y, i));
+        copy_sample(ctx->kernels, &walk, inner, walk.n - 1, cdl_rows(x, i), cdl_rows(y, i));
         cdl_clear_pads(y, cdl_rows(y, i), y->lines);
     }
 }
@@ -99,13 +84,14 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
-    const struct walk there = walk_of(node);
-    struct walk back = there;
+    int inner = 0;
+    const struct cdl_walk there = walk_of(node, &inner);
+    struct cdl_walk back = there;
     memcpy(back.from, there.to, sizeof back.from);
     memcpy(back.to, there.from, sizeof back.to);
-    back.inner = there.n - 1;
     for (size_t i = first; i < last; i++) {
-        copy_sample(ctx->kernels, &back, there.inner, cdl_grad_rows(y, i), cdl_grad_rows(x, i));
+        copy_sample(ctx->kernels, &back, back.n - 1, inner, cdl_grad_rows(y, i),
+                    cdl_grad_rows(x, i));
         cdl_clear_pads(x, cdl_grad_rows(x, i), x->lines);
     }
 }

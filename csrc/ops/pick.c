@@ -1,13 +1,13 @@
 /* pick.c - along one axis of a sample, elements at places that are known before: slices, flips,
  * rolls, repeats, padding with zeros.
  *
- * The numbers are outer, n, inner: x is, in row-major order, outer x n x inner; then runs of three:
- * start, count, step. A run gives y the elements start, start + step, ... of the axis, or zeros if
- * start is negative. Backward adds up: an element may be picked several times.
+ * The numbers are the axis, then runs of three: start, count, step. A run gives y the elements
+ * start, start + step, ... of the axis, or zeros if start is negative. Backward adds up: an element
+ * may be picked several times.
  */
 #include "ops/lines.h"
 
-enum { OUTER, N, INNER, RUNS, RUN = 3 }; /* numbers */
+enum { RUNS = CDL_AXIS, RUN = 3 }; /* numbers */
 
 struct run {
     ptrdiff_t start, step;
@@ -30,44 +30,41 @@ static bool is_run(const double *run, double n) {
 /* Whether columns of lines are picked, or (else) whole lines. */
 static bool columns(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    return node->numbers[INNER] == 1.0 && node->numbers[N] == (double)x->width &&
-           (x->width > 1 || y->width > 1);
+    const struct cdl_axis axis = cdl_axis_of(node);
+    return axis.inner == 1 && axis.n == x->width && (x->width > 1 || y->width > 1);
 }
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const double *n = node->numbers;
-    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_CHECK(cdl_check_axis(node));
     CDL_EXPECT(node->n_numbers >= RUNS + RUN && (node->n_numbers - RUNS) % RUN == 0,
                "numbers: expected outer, n, inner and runs of start, count, step");
-    CDL_EXPECT(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0,
-               "outer, n, inner: expected at least 1");
     double picked = 0.0;
     for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
-        CDL_EXPECT(is_run(n + i, n[N]), "runs: expected counts of at least 1, and places below n");
+        CDL_EXPECT(is_run(n + i, n[CDL_N]),
+                   "runs: expected counts of at least 1, and places below n");
         picked += n[i + 1];
     }
-    const double width = (double)x->width, lines = (double)x->lines;
-    CDL_EXPECT(n[OUTER] * n[N] * n[INNER] == lines * width,
-               "outer, n, inner: expected the elements of x as their product");
     if (columns(node)) {
         CDL_EXPECT(picked == (double)y->width && x->lines == y->lines,
                    "output: expected the lines of x, and a column for each place");
         return NULL;
     }
-    CDL_EXPECT(y->width == x->width && n[OUTER] * picked * n[INNER] == (double)y->lines * width,
+    CDL_EXPECT(y->width == x->width &&
+                   n[CDL_OUTER] * picked * n[CDL_INNER] == (double)y->lines * (double)y->width,
                "output: expected lines as wide as those of x, of each place");
-    CDL_EXPECT((size_t)n[INNER] % x->width == 0, "inner: expected whole lines of x");
+    CDL_EXPECT(cdl_axis_of(node).inner % x->width == 0, "inner: expected whole lines of x");
     return NULL;
 }
 
 /* Floats from one element of the axis to the next, where whole lines are picked. */
 static size_t unit_of(const struct cdl_node *node) {
-    return (size_t)node->numbers[INNER] / node->in[0]->width * node->in[0]->ld;
+    return cdl_axis_of(node).inner / node->in[0]->width * node->in[0]->ld;
 }
 
 static void pick_lines(const struct cdl_node *node, size_t blocks, const float *from, float *to) {
-    const size_t unit = unit_of(node), block = (size_t)node->numbers[N] * unit;
+    const size_t unit = unit_of(node), block = cdl_axis_of(node).n * unit;
     for (size_t b = 0; b < blocks; b++, from += block) {
         for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
             const struct run run = run_at(node, i);
@@ -88,7 +85,7 @@ static void pick_lines(const struct cdl_node *node, size_t blocks, const float *
 
 static void add_lines(const struct cdl_node *node, const struct cdl_kernels *kernels, size_t blocks,
                       const float *dy, float *dx) {
-    const size_t unit = unit_of(node), block = (size_t)node->numbers[N] * unit;
+    const size_t unit = unit_of(node), block = cdl_axis_of(node).n * unit;
     for (size_t b = 0; b < blocks; b++, dx += block) {
         for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
             const struct run run = run_at(node, i);
@@ -107,7 +104,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     float *to = cdl_rows(y, first);
     const size_t lines = (last - first) * y->lines;
     if (!columns(node)) {
-        pick_lines(node, (last - first) * (size_t)node->numbers[OUTER], from, to);
+        pick_lines(node, (last - first) * cdl_axis_of(node).outer, from, to);
         return;
     }
     for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
@@ -131,7 +128,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const size_t lines = (last - first) * x->lines;
     if (!node->adds) memset(dx, 0, lines * x->ld * sizeof(float));
     if (!columns(node)) {
-        add_lines(node, ctx->kernels, (last - first) * (size_t)node->numbers[OUTER], dy, dx);
+        add_lines(node, ctx->kernels, (last - first) * cdl_axis_of(node).outer, dy, dx);
         return;
     }
     for (size_t i = RUNS; i < node->n_numbers; i += RUN) {

@@ -1,28 +1,22 @@
 /* take_along.c - y[o, j, i] = x[o, index[o, j, i], i]: the element of x
  * along one axis that the samples' numbers choose for each place of y.
  *
- * The numbers are outer, n, inner: x is, in row-major order, outer x n x inner, index and y are
- * outer x m x inner. Negative numbers count from the end; one outside the axis is a fault and gives
- * 0. Backward adds up: an element may be taken several times.
+ * The numbers are the axis, of n elements in x; index and y are outer x m x inner. Negative numbers
+ * count from the end; one that is none is a fault, and gives 0. Backward adds up: an element may be
+ * taken several times.
  */
 #include "ops/lines.h"
-
-enum { OUTER, N, INNER, NUMBERS }; /* numbers */
 
 static size_t elements(const struct cdl_tensor *value) { return value->lines * value->width; }
 
 static const char *check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *index = node->in[1], *y = node->out[0];
-    const double *n = node->numbers;
-    CDL_EXPECT(node->n_numbers == NUMBERS, "numbers: expected outer, n, inner");
-    CDL_EXPECT(!x->is_int, "x: expected floats");
+    const struct cdl_tensor *index = node->in[1], *y = node->out[0];
+    CDL_CHECK(cdl_check_axis(node));
+    CDL_EXPECT(node->n_numbers == CDL_AXIS, "numbers: expected outer, n, inner");
+    const struct cdl_axis axis = cdl_axis_of(node);
     CDL_EXPECT(cdl_same_shape(index, y), "index: expected the shape of the output");
-    CDL_EXPECT(n[OUTER] >= 1.0 && n[N] >= 1.0 && n[INNER] >= 1.0,
-               "outer, n, inner: expected at least 1");
-    CDL_EXPECT(n[N] <= CDL_EXACT, "n: expected at most 2^24");
-    CDL_EXPECT(n[OUTER] * n[N] * n[INNER] == (double)elements(x),
-               "outer, n, inner: expected the elements of x as their product");
-    CDL_EXPECT(elements(y) % ((size_t)n[OUTER] * (size_t)n[INNER]) == 0,
+    CDL_EXPECT(axis.n <= CDL_EXACT, "n: expected at most 2^24");
+    CDL_EXPECT(elements(y) % (axis.outer * axis.inner) == 0,
                "output: expected a multiple of outer times inner elements");
     return NULL;
 }
@@ -36,8 +30,8 @@ static size_t offset(const struct cdl_tensor *value, size_t e) {
 static size_t taken(const struct cdl_node *node, const struct cdl_context *ctx, size_t i,
                     size_t e) {
     const struct cdl_tensor *index = node->in[1];
-    const size_t n = (size_t)node->numbers[N], inner = (size_t)node->numbers[INNER];
-    const size_t m = elements(node->out[0]) / ((size_t)node->numbers[OUTER] * inner);
+    const struct cdl_axis axis = cdl_axis_of(node);
+    const size_t n = axis.n, inner = axis.inner, m = elements(node->out[0]) / (axis.outer * inner);
     const float *at = index->data + i * index->row_floats + offset(index, e);
     const float number = index->is_int ? (float)*(const int32_t *)(const void *)at : *at;
     const float wrapped = number < 0.0f ? number + (float)n : number;
