@@ -13,11 +13,6 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)node, (void)ctx, (void)first, (void)last;
-}
-
 static void settle(const struct cdl_node *node, const struct cdl_context *ctx) {
     (void)ctx;
     const struct cdl_tensor *x = node->in[0];
@@ -26,6 +21,5 @@ static void settle(const struct cdl_node *node, const struct cdl_context *ctx) {
 
 const struct cdl_op cdl_op_assign = {
     .check = check,
-    .forward = forward,
     .settle = settle,
 };

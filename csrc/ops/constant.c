@@ -16,14 +16,7 @@ static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels)
         y->data[i / y->width * y->ld + i % y->width] = (float)node->numbers[i];
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)node, (void)ctx, (void)first, (void)last;
-}
-
 const struct cdl_op cdl_op_constant = {
     .check = check,
     .fill = fill,
-    .forward = forward,
-    .stays = true,
 };

@@ -10,11 +10,6 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)node, (void)ctx, (void)first, (void)last;
-}
-
 /* The gradient of one output is the memory of the input's; that of the other is added. */
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
@@ -29,8 +24,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_fork = {
     .check = check,
-    .forward = forward,
     .backward = backward,
     .passes_on = true,
-    .adds_up = true,
 };

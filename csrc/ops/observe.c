@@ -14,11 +14,6 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)node, (void)ctx, (void)first, (void)last;
-}
-
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     const struct cdl_tensor *v = node->in[0];
     const float *weight = node->n_in > 1 && !v->shared ? node->in[1]->data : NULL;
@@ -36,6 +31,5 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 
 const struct cdl_op cdl_op_observe = {
     .check = check,
-    .forward = forward,
     .report = report,
 };

@@ -112,13 +112,15 @@ struct cdl_op {
     const char *(*check)(const struct cdl_node *node); /* NULL, or what does not fit, and why */
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
     size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which fill() writes */
-    /* Once, when the program is built and linked: what stays in code or outputs for good. */
+    /* Once, when the program is built and linked: what stays in code or, of an op without
+     * forward(), in outputs for good. */
     void (*fill)(const struct cdl_node *node, const struct cdl_kernels *kernels);
     /* Once a run, by one thread. */
     void (*prepare)(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training);
     double (*flops)(const struct cdl_node *node); /* of one sample, forward */
     /* That its functions need, a thread; in training update() has CDL_THREAD_SCRATCH anyway. */
     size_t (*thread_floats)(const struct cdl_node *node, size_t rows, bool training);
+    /* NULL: nothing to compute. */
     void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last);
     /* From the gradients of the outputs to those of in[k] where needs[k]; an output that nobody
@@ -149,14 +151,12 @@ struct cdl_op {
     /* Whether backward() takes care of dx_activation. */
     bool (*applies_gradient)(const struct cdl_node *node);
     bool all_inputs;     /* all inputs that are floats get gradients; else the first alone */
-    bool stays;          /* its outputs are written by fill() and live as long as the program */
     bool changes_params; /* forward() changes parameters in training */
     bool may_fault;      /* has a fault to note (fault.h) */
     bool mixes;          /* some of what it reads and gives may be shared and some not */
     bool is_loss;        /* forward() gives in[0] its gradient in training */
     bool wants_gradient; /* whoever made the program reads the gradient of its output */
-    bool passes_on;      /* outputs are the memory of in[0]: forward() has nothing to do */
-    bool adds_up;        /* backward() adds to a gradient that is that of in[0] already */
+    bool passes_on;      /* outputs are the memory of in[0]; backward() adds up those of two */
     bool can_add;        /* backward() knows node->adds: its gradient is zero at most places */
     bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
     bool absorbs_gradient; /* dx may carry the gradient of the producer's activation (dx_activation)

@@ -11,11 +11,6 @@ static const char *check(const struct cdl_node *node) {
     return cdl_check_alike(node->in[0], node->out[0]);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)node, (void)ctx, (void)first, (void)last;
-}
-
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     (void)ctx;
@@ -27,7 +22,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 const struct cdl_op cdl_op_probe = {
     .check = check,
-    .forward = forward,
     .backward = backward,
     .passes_on = true,
     .wants_gradient = true,

@@ -8,13 +8,7 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)node, (void)ctx, (void)first, (void)last;
-}
-
 const struct cdl_op cdl_op_stop = {
     .check = check,
-    .forward = forward,
     .passes_on = true,
 };

@@ -49,6 +49,9 @@ static void link_backward(struct cdl_program *program) {
     }
 }
 
+/* Whether a node adds to a gradient that is that of its input already. */
+static bool adds_up(const struct cdl_node *node) { return node->op->passes_on && node->n_out > 1; }
+
 /* Of a fork the output whose gradient is the memory to which the other's is added. */
 static int kept_output(const struct cdl_node *fork) {
     const struct cdl_tensor *behind = fork->out[fork->n_out - 1];
@@ -61,7 +64,7 @@ static void find_writers(struct cdl_program *program) {
         for (int k = 0; k < node->n_in; k++) {
             if (node->needs[k])
                 node->in[k]->grad_writer =
-                    node->op->adds_up ? node->out[kept_output(node)]->grad_writer : node;
+                    adds_up(node) ? node->out[kept_output(node)]->grad_writer : node;
         }
     }
 }
@@ -73,7 +76,7 @@ static void link_sums(struct cdl_program *program) {
     find_writers(program);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (!node->op->adds_up || !node->needs[0]) continue;
+        if (!adds_up(node) || !node->needs[0]) continue;
         const int kept = kept_output(node);
         const struct cdl_node *first = node->out[kept]->grad_writer;
         node->out[kept]->grad_owner = node->in[0]->grad_owner;

@@ -135,12 +135,14 @@ void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                     const struct cdl_context *ctx) {
     struct cdl_context one = alone(ctx);
     const bool all = ctx->training || node->op->stages_always;
+    if (!phase) return;
     for (one.stage = 0; one.stage == 0 || (all && one.stage < stages); one.stage++)
         phase(node, &one, 0, 1);
 }
 
 void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
                     size_t first, size_t last) {
+    if (!phase) return;
     do {
         const size_t end = last - first < node->piece ? last : first + node->piece;
         if (cdl_stopped(ctx)) return;
