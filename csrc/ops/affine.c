@@ -1,45 +1,66 @@
 /* affine.c - y = (x - center) scale + shift, by column: standardized features, rescaling, the scale
  * and shift behind a normalization. Each of the three may be missing; scale and shift may learn,
  * center does not.
+ *
+ * feature_norm makes the three of a mean and a variance that are known: y = (x - mean) / deviation,
+ * or back, y = x deviation + mean; the deviation is the root of the variance, at least 1e-7.
+ * Neither learns; both are read at the start of each run, since `adapt` may have set them.
  */
 #include "ops/op.h"
 #include "products/columns.h"
 
-enum { CENTER, SCALE, SHIFT }; /* params */
+#include <math.h>
 
-/* Scratch: what stands for a missing parameter, then the blocks' sums for scale and shift. */
+enum { CENTER, SCALE, SHIFT, N_COLUMNS }; /* params of affine */
+enum { MEAN, VARIANCE };                  /* params of feature_norm */
+enum { INVERT };                          /* attributes of feature_norm */
+
+/* Scratch: what stands for parameters that are missing or not yet made, then the blocks' sums for
+ * scale and shift. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    return cdl_column_floats(node->in[0]->width) * (2 + 2 * cdl_row_blocks(rows));
+    return cdl_column_floats(node->in[0]->width) * (N_COLUMNS + 2 * cdl_row_blocks(rows));
+}
+
+static float *column(const struct cdl_node *node, int which) {
+    return node->scratch + (size_t)which * cdl_column_floats(node->in[0]->width);
 }
 
 static const char *check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_CHECK(cdl_check_alike(x, y));
-    for (int i = CENTER; i <= SHIFT; i++)
+    const struct cdl_tensor *x = node->in[0];
+    CDL_CHECK(cdl_check_alike(x, node->out[0]));
+    for (int i = 0; i < N_COLUMNS; i++)
         CDL_CHECK(cdl_check_row(node->param[i], x->width,
-                                "center, scale, shift: expected a number for each column of x"));
+                                "weights: expected a number for each column of x"));
+    CDL_EXPECT(node->op != &cdl_op_feature_norm || (node->param[MEAN] && node->param[VARIANCE]),
+               "mean, variance: expected both");
     return NULL;
-}
-
-static float *zeros(const struct cdl_node *node) { return node->scratch; }
-
-static float *ones(const struct cdl_node *node) {
-    return node->scratch + cdl_column_floats(node->in[0]->width);
 }
 
 static float *sums(const struct cdl_node *node, const struct cdl_context *ctx, int which) {
     const size_t columns = cdl_column_floats(node->in[0]->width);
-    return node->scratch + columns * (2 + (which == SHIFT ? cdl_row_blocks(ctx->rows) : 0));
+    return column(node, N_COLUMNS) + (which == SHIFT ? cdl_row_blocks(ctx->rows) * columns : 0);
 }
 
 static const float *row_of(const struct cdl_node *node, int which) {
-    if (node->param[which]) return node->param[which]->w;
-    return which == SCALE ? ones(node) : zeros(node);
+    const bool given = node->op == &cdl_op_affine && node->param[which];
+    return given ? node->param[which]->w : column(node, which);
 }
 
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
-    for (size_t j = 0; j < node->in[0]->width; j++) ones(node)[j] = 1.0f;
+    for (size_t j = 0; j < node->in[0]->width; j++) column(node, SCALE)[j] = 1.0f;
+}
+
+static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
+    (void)kernels, (void)training;
+    const bool invert = node->attribute[INVERT] != 0.0f;
+    for (size_t j = 0; j < node->in[0]->width; j++) {
+        const float mean = node->param[MEAN]->w[j], root = sqrtf(node->param[VARIANCE]->w[j]);
+        const float deviation = root < 1e-7f ? 1e-7f : root;
+        column(node, CENTER)[j] = invert ? 0.0f : mean;
+        column(node, SCALE)[j] = invert ? deviation : 1.0f / deviation;
+        column(node, SHIFT)[j] = invert ? mean : 0.0f;
+    }
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -62,7 +83,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         const float *dy = cdl_grad_rows(y, row);
         if (node->trained[SCALE]) {
             ctx->kernels->column_products(rows * x->lines, x->width, dy, y->ld, cdl_rows(x, row),
-                                          x->ld, row_of(node, CENTER), ones(node),
+                                          x->ld, row_of(node, CENTER), column(node, SCALE),
                                           cdl_block_sums(sums(node, ctx, SCALE), x->width, row));
         }
         if (node->trained[SHIFT]) {
@@ -85,4 +106,12 @@ const struct cdl_op cdl_op_affine = {
     .forward = forward,
     .backward = backward,
     .update = update,
+};
+
+const struct cdl_op cdl_op_feature_norm = {
+    .check = check,
+    .scratch_floats = scratch_floats,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward,
 };
