@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/memory.h"
 #include "base/watch.h"
 #include "kernels/kernels.h"
 #include "learn/step.h"
@@ -17,6 +18,18 @@ enum { CDL_ROW_BLOCK = 16 };
 static inline size_t cdl_row_blocks(size_t rows) {
     return (rows + CDL_ROW_BLOCK - 1) / CDL_ROW_BLOCK;
 }
+
+/* The block of samples that begins at `first`, of those before `last`. */
+struct cdl_row_block {
+    size_t first, last, rows, number;
+};
+static inline struct cdl_row_block cdl_row_block_at(size_t first, size_t last) {
+    const size_t rows = cdl_min(last - first, CDL_ROW_BLOCK);
+    return (struct cdl_row_block){first, first + rows, rows, first / CDL_ROW_BLOCK};
+}
+#define CDL_EACH_BLOCK(B, FIRST, LAST)                                                             \
+    for (struct cdl_row_block B = cdl_row_block_at(FIRST, LAST); B.first < (LAST);                 \
+         B = cdl_row_block_at(B.last, LAST))
 
 /* Floats that update() may always use in thread_scratch: one block of a weight's gradient. */
 enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };

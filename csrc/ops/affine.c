@@ -78,17 +78,17 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         ctx->kernels->scale_columns((last - first) * x->lines, x->width, cdl_grad_rows(y, first),
                                     y->ld, row_of(node, SCALE), cdl_grad_rows(x, first), x->ld);
     }
-    for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-        const size_t rows = cdl_min(last - row, CDL_ROW_BLOCK);
-        const float *dy = cdl_grad_rows(y, row);
+    CDL_EACH_BLOCK(b, first, last) {
+        const float *dy = cdl_grad_rows(y, b.first);
         if (node->trained[SCALE]) {
-            ctx->kernels->column_products(rows * x->lines, x->width, dy, y->ld, cdl_rows(x, row),
-                                          x->ld, row_of(node, CENTER), column(node, SCALE),
-                                          cdl_block_sums(sums(node, ctx, SCALE), x->width, row));
+            ctx->kernels->column_products(
+                b.rows * x->lines, x->width, dy, y->ld, cdl_rows(x, b.first), x->ld,
+                row_of(node, CENTER), column(node, SCALE),
+                cdl_block_sums(sums(node, ctx, SCALE), x->width, b.number));
         }
         if (node->trained[SHIFT]) {
-            ctx->kernels->column_sums(rows * x->lines, x->width, dy, y->ld,
-                                      cdl_block_sums(sums(node, ctx, SHIFT), x->width, row));
+            ctx->kernels->column_sums(b.rows * x->lines, x->width, dy, y->ld,
+                                      cdl_block_sums(sums(node, ctx, SHIFT), x->width, b.number));
         }
     }
 }

@@ -165,11 +165,10 @@ static void sum_lines(const struct cdl_node *node, const struct cdl_context *ctx
 static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                        size_t last, const float *mean) {
     const size_t each = node->in[0]->lines;
-    for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-        const size_t begin = row * each;
-        const size_t end = cdl_min(last, row + CDL_ROW_BLOCK) * each;
-        float *sums = block_sums(node, ctx->rows, 0, row / CDL_ROW_BLOCK);
-        float *of_run = block_sums(node, ctx->rows, 1, row / CDL_ROW_BLOCK);
+    CDL_EACH_BLOCK(b, first, last) {
+        const size_t begin = b.first * each, end = b.last * each;
+        float *sums = block_sums(node, ctx->rows, 0, b.number);
+        float *of_run = block_sums(node, ctx->rows, 1, b.number);
         struct run run = run_at(node, begin, end);
         if (run.counts && run.last == end) {
             sum_lines(node, ctx, run, mean, sums);
@@ -307,13 +306,14 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     if (ctx->stage == GRADIENTS && first == 0) set_gradients(node, ctx);
     if (ctx->stage == APPLY && node->needs[0])
         lines_backward(node, ctx, first * x->lines, last * x->lines);
-    for (size_t row = first; row < last && ctx->stage == SUMS; row += CDL_ROW_BLOCK) {
-        const size_t rows = cdl_min(last - row, CDL_ROW_BLOCK);
-        kernels->column_sums(rows * y->lines, y->width, cdl_grad_rows(y, row), y->ld,
-                             block_sums(node, ctx->rows, 0, row / CDL_ROW_BLOCK));
-        kernels->column_products(rows * y->lines, y->width, cdl_grad_rows(y, row), y->ld,
-                                 cdl_rows(x, row), x->ld, column(node, MU), column(node, INVERSE),
-                                 block_sums(node, ctx->rows, 1, row / CDL_ROW_BLOCK));
+    if (ctx->stage != SUMS) return;
+    CDL_EACH_BLOCK(b, first, last) {
+        const size_t lines = b.rows * y->lines;
+        const float *dy = cdl_grad_rows(y, b.first);
+        kernels->column_sums(lines, y->width, dy, y->ld, block_sums(node, ctx->rows, 0, b.number));
+        kernels->column_products(lines, y->width, dy, y->ld, cdl_rows(x, b.first), x->ld,
+                                 column(node, MU), column(node, INVERSE),
+                                 block_sums(node, ctx->rows, 1, b.number));
     }
 }
 

@@ -91,10 +91,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t last) {
     const struct cdl_tensor *out = node->out[0];
     if (ctx->stage == SUM) {
-        for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-            const size_t end = cdl_min(last, row + CDL_ROW_BLOCK);
-            sums_of(node)[row / CDL_ROW_BLOCK] = weights_of(node, row, end);
-        }
+        CDL_EACH_BLOCK(b, first, last) sums_of(node)[b.number] = weights_of(node, b.first, b.last);
     } else if ((int)node->attribute[MEAN] != OVER_LINES) {
         const double factor = factor_of(node, ctx->rows);
         for (size_t line = first * out->lines; line < last * out->lines; line++)

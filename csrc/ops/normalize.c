@@ -71,14 +71,13 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0];
-    for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-        const size_t rows = cdl_min(last - row, CDL_ROW_BLOCK);
-        struct cdl_normalizing lines = lines_at(node, ctx, row);
-        lines.dy = cdl_grad_rows(node->out[0], row);
-        lines.dx = node->needs[0] ? cdl_grad_rows(x, row) : NULL;
-        lines.dgamma = cdl_block_sums(sums(node, ctx, GAMMA), x->width, row);
-        lines.dbeta = cdl_block_sums(sums(node, ctx, BETA), x->width, row);
-        ctx->kernels->normalize_backward(rows * x->lines, &lines);
+    CDL_EACH_BLOCK(b, first, last) {
+        struct cdl_normalizing lines = lines_at(node, ctx, b.first);
+        lines.dy = cdl_grad_rows(node->out[0], b.first);
+        lines.dx = node->needs[0] ? cdl_grad_rows(x, b.first) : NULL;
+        lines.dgamma = cdl_block_sums(sums(node, ctx, GAMMA), x->width, b.number);
+        lines.dbeta = cdl_block_sums(sums(node, ctx, BETA), x->width, b.number);
+        ctx->kernels->normalize_backward(b.rows * x->lines, &lines);
     }
 }
 

@@ -27,13 +27,11 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-        const size_t rows = cdl_min(last - row, CDL_ROW_BLOCK);
-        ctx->kernels->prelu_backward(rows * x->lines, x->width, cdl_rows(x, row), x->ld,
-                                     node->param[ALPHA]->w, cdl_grad_rows(y, row), y->ld,
-                                     node->needs[0] ? cdl_grad_rows(x, row) : NULL, x->ld,
-                                     cdl_block_sums(node->scratch, x->width, row));
-    }
+    CDL_EACH_BLOCK(b, first, last)
+        ctx->kernels->prelu_backward(b.rows * x->lines, x->width, cdl_rows(x, b.first), x->ld,
+                                     node->param[ALPHA]->w, cdl_grad_rows(y, b.first), y->ld,
+                                     node->needs[0] ? cdl_grad_rows(x, b.first) : NULL, x->ld,
+                                     cdl_block_sums(node->scratch, x->width, b.number));
 }
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,

@@ -156,14 +156,13 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     const struct shape s = shape_of(node);
     const bool one_below =
         s.matrices == 1 && side == B && !is_transposed(node, A) && !node->in[A]->shared;
-    for (size_t block = first; block < last; block += CDL_ROW_BLOCK) {
-        const size_t end = cdl_min(last, block + CDL_ROW_BLOCK);
-        const size_t together = one_below ? end - block : 1;
-        float *sum = sums_of(node, ctx, side) + block / CDL_ROW_BLOCK * floats_of(x);
-        for (size_t i = block; i < end; i += together) {
+    CDL_EACH_BLOCK(b, first, last) {
+        const size_t together = one_below ? b.rows : 1;
+        float *sum = sums_of(node, ctx, side) + b.number * floats_of(x);
+        for (size_t i = b.first; i < b.last; i += together) {
             for (size_t j = 0; j < s.matrices; j++)
                 gradient(node, ctx, side, i, j, together, sum + j * s.step[side],
-                         i > block || (j > 0 && s.step[side] == 0));
+                         i > b.first || (j > 0 && s.step[side] == 0));
         }
         cdl_clear_pads(x, sum, x->lines);
     }

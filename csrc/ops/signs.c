@@ -38,10 +38,8 @@ static void convert(const struct cdl_node *node, size_t first, size_t last, floa
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     if (ctx->stage == LOOK) {
-        for (size_t row = first; row < last; row += CDL_ROW_BLOCK) {
-            const size_t end = cdl_min(last, row + CDL_ROW_BLOCK);
-            node->scratch[row / CDL_ROW_BLOCK] = has_another(node->in[0], row, end) ? 1.0f : 0.0f;
-        }
+        CDL_EACH_BLOCK(b, first, last)
+            node->scratch[b.number] = has_another(node->in[0], b.first, b.last) ? 1.0f : 0.0f;
         return;
     }
     bool others = false;

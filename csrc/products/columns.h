@@ -16,9 +16,9 @@ static inline bool cdl_is_row(const struct cdl_param *param, size_t width) {
     return !param->matrix && param->cols == width;
 }
 
-/* The sums of the block that begins at sample `row`; `sums` holds those of all blocks. */
-static inline float *cdl_block_sums(float *sums, size_t width, size_t row) {
-    return sums + row / CDL_ROW_BLOCK * cdl_column_floats(width);
+/* The sums of a block; `sums` holds those of all blocks. */
+static inline float *cdl_block_sums(float *sums, size_t width, size_t block) {
+    return sums + block * cdl_column_floats(width);
 }
 
 /* One thread's share of what a parameter, unless it is NULL, learns from the blocks' sums. */
