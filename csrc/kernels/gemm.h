@@ -56,11 +56,9 @@ static void gemm_rows_prefetch(size_t m, size_t k, const float *a, size_t lda, c
     for (size_t j = 0; j < CDL_PANEL; j += NV * CDL_VLEN) {
         for (size_t t = 0, i = 0, mr; t < tiles; t++, i += mr) {
             mr = m / tiles + (t < m % tiles);
-            const struct product p = {mr,          k,         NULL,
-                                      a + i * lda, lda,       1,
-                                      b + j,       CDL_PANEL, init + i * ldi + j,
-                                      ldi,         false,     c + i * ldc + j,
-                                      ldc};
+            const float *x = a + i * lda, *from = init + i * ldi + j;
+            const struct product p = {
+                mr, k, NULL, x, lda, 1, b + j, CDL_PANEL, from, ldi, false, c + i * ldc + j, ldc};
             if (prefetch < end && mr == ROWS) {
                 tile(ROWS, NV, PLAIN, &p, prefetch);
             } else if (prefetch < end && mr == ROWS - 1) {

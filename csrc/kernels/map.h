@@ -38,19 +38,21 @@ static void mend(cdl_elementwise_fn *formula, is_beyond_fn *is_beyond, beyond_fn
         if (is_beyond(kept_a[i], kept_b[i])) y[i] = beyond(kept_a[i], kept_b[i]);
 }
 
-CDL_INLINE bool any_beyond(is_beyond_fn *is_beyond, size_t n, const float *a, const float *b) {
+CDL_INLINE void checked_loop(cdl_elementwise_fn *formula, is_beyond_fn *is_beyond,
+                             beyond_fn *beyond, size_t n, float *y, const float *a, const float *b,
+                             const float *c) {
     int any = 0;
     for (size_t i = 0; i < n; i++) any |= is_beyond(a[i], b[i]);
-    return any;
+    if (any)
+        mend(formula, is_beyond, beyond, n, y, a, b, c);
+    else
+        formula(n, y, a, b, c);
 }
 
 #define X(NAME, BEYOND, INSTEAD)                                                                   \
     static void NAME##_checked(size_t n, float *y, const float *a, const float *b,                 \
                                const float *c) {                                                   \
-        if (any_beyond(NAME##_is_beyond, n, a, b))                                                 \
-            mend(NAME##_formula, NAME##_is_beyond, NAME##_beyond, n, y, a, b, c);                  \
-        else                                                                                       \
-            NAME##_formula(n, y, a, b, c);                                                         \
+        checked_loop(NAME##_formula, NAME##_is_beyond, NAME##_beyond, n, y, a, b, c);              \
     }
 CDL_ELEMENTWISE_BEYOND(X)
 #undef X

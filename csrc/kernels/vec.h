@@ -7,16 +7,12 @@
 typedef float vf __attribute__((vector_size(CDL_VLEN * 4)));
 typedef float vf_anywhere __attribute__((vector_size(CDL_VLEN * 4), aligned(4), may_alias));
 
-static inline __attribute__((always_inline)) vf vf_load(const float *p) {
-    return *(const vf_anywhere *)p;
-}
-static inline __attribute__((always_inline)) void vf_store(float *p, vf v) {
-    *(vf_anywhere *)p = v;
-}
+CDL_INLINE vf vf_load(const float *p) { return *(const vf_anywhere *)p; }
+CDL_INLINE void vf_store(float *p, vf v) { *(vf_anywhere *)p = v; }
 
 /* s - {} and not {} + s: the sum would have to keep -0.0, so GCC would go through a register
  * where the difference folds into a broadcasting load (half the throughput otherwise). */
-static inline __attribute__((always_inline)) vf vf_splat(float s) { return s - (vf){0}; }
+CDL_INLINE vf vf_splat(float s) { return s - (vf){0}; }
 
 /* ---- lanes: masks and reductions across a register ------------------------------------------- */
 
@@ -47,20 +43,16 @@ typedef int32_t vi __attribute__((vector_size(CDL_VLEN * 4)));
 #endif
 
 /* a where the mask's lane is -1, b where it is 0 (what comparisons of vectors give). */
-static inline __attribute__((always_inline)) vf vf_select(vi mask, vf a, vf b) {
-    return (vf)(((vi)a & mask) | ((vi)b & ~mask));
-}
-static inline __attribute__((always_inline)) vf vf_max(vf a, vf b) {
-    return vf_select(a > b, a, b);
-}
+CDL_INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+CDL_INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 
 /* Lanes [from, n): -1; the others 0. */
-static inline __attribute__((always_inline)) vi vf_below(size_t n, size_t from) {
+CDL_INLINE vi vf_below(size_t n, size_t from) {
     const int32_t left = (int32_t)(n - from);
     return VF_LANES < left - (vi){0};
 }
 
-static inline __attribute__((always_inline)) float vf_sum(vf v) {
+CDL_INLINE float vf_sum(vf v) {
     if (CDL_VLEN > 8) v += VF_ROTATE8(v);
     if (CDL_VLEN > 4) v += VF_ROTATE4(v);
     v += VF_ROTATE2(v);
@@ -68,7 +60,7 @@ static inline __attribute__((always_inline)) float vf_sum(vf v) {
     return v[0];
 }
 
-static inline __attribute__((always_inline)) float vf_top(vf v) {
+CDL_INLINE float vf_top(vf v) {
     if (CDL_VLEN > 8) v = vf_max(v, VF_ROTATE8(v));
     if (CDL_VLEN > 4) v = vf_max(v, VF_ROTATE4(v));
     v = vf_max(v, VF_ROTATE2(v));
@@ -117,7 +109,7 @@ static inline __attribute__((always_inline)) float vf_top(vf v) {
 #endif
 
 /* Lane i of v[j] and lane j of v[i] change places. */
-static inline __attribute__((always_inline)) void vf_transpose(vf v[CDL_VLEN]) {
+CDL_INLINE void vf_transpose(vf v[CDL_VLEN]) {
     vf u[CDL_VLEN]; /* fours of lanes as they shall be, in the wrong registers */
     CDL_UNROLL for (int i = 0; i < CDL_VLEN; i += 4) {
         const vf a = VF_ONES_LOW(v[i], v[i + 1]), b = VF_ONES_HIGH(v[i], v[i + 1]);

@@ -7,10 +7,6 @@
 
 enum { L1, L2 }; /* attributes */
 
-static const char *check(const struct cdl_node *node) {
-    return cdl_check_alike(node->in[0], node->out[0]);
-}
-
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return rows * node->in[0]->lines;
 }
@@ -40,7 +36,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_activity = {
-    .check = check,
+    .check = cdl_check_same,
     .scratch_floats = scratch_floats,
     .forward = forward,
     .backward = backward,

@@ -1,18 +1,23 @@
-/* fork.c - one value for two readers, each of which gives it a gradient: backward adds them up.
+/* fork.c - values that are the memory of another, so that forward has nothing to do.
  *
- * Both outputs are the memory of the input, so forward costs nothing; more readers are a chain, of
- * which one gradient is the memory that all are added to.
+ * fork: for two readers, each of which gives a gradient; backward adds them up. More readers are a
+ * chain, of which one gradient is the memory that all are added to.
+ * stop: gives no gradient to what it is made of.
+ * probe: somebody wants to read its gradient. It counts as something that learns, so that gradients
+ * flow back to it; as an output of the program, its gradient stays until it is read.
  */
 #include "ops/op.h"
 
-static const char *check(const struct cdl_node *node) {
+#include <string.h>
+
+static const char *check_fork(const struct cdl_node *node) {
     for (int i = 0; i < 2; i++) CDL_CHECK(cdl_check_alike(node->in[0], node->out[i]));
     return NULL;
 }
 
 /* The gradient of one output is the memory of the input's; that of the other is added. */
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void add_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last) {
     const struct cdl_tensor *x = node->in[0];
     const size_t floats = (last - first) * x->lines * x->ld;
     for (int o = 0; o < node->n_out && node->needs[0]; o++) {
@@ -22,8 +27,36 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
+static const char *check_stop(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    CDL_EXPECT(x->is_int == y->is_int && cdl_same_shape(x, y),
+               "output: expected the shape and the dtype of x");
+    return NULL;
+}
+
+static void copy_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0];
+    if (!node->needs[0]) return;
+    memcpy(cdl_grad_rows(x, first), cdl_grad_rows(node->out[0], first),
+           (last - first) * x->lines * x->ld * sizeof(float));
+}
+
 const struct cdl_op cdl_op_fork = {
-    .check = check,
-    .backward = backward,
+    .check = check_fork,
+    .backward = add_gradients,
     .passes_on = true,
+};
+
+const struct cdl_op cdl_op_stop = {
+    .check = check_stop,
+    .passes_on = true,
+};
+
+const struct cdl_op cdl_op_probe = {
+    .check = cdl_check_same,
+    .backward = copy_gradient,
+    .passes_on = true,
+    .wants_gradient = true,
 };

@@ -202,6 +202,10 @@ static inline const char *cdl_check_alike(const struct cdl_tensor *x, const stru
     return NULL;
 }
 
+static inline const char *cdl_check_same(const struct cdl_node *node) {
+    return cdl_check_alike(node->in[0], node->out[0]);
+}
+
 /* NULL if an optional weight is a row of `width` numbers, else the reason. */
 static inline const char *cdl_check_row(const struct cdl_param *param, size_t width,
                                         const char *reason) {

@@ -5,10 +5,6 @@
 
 enum { LOOK, CONVERT, STAGES };
 
-static const char *check(const struct cdl_node *node) {
-    return cdl_check_alike(node->in[0], node->out[0]);
-}
-
 /* For each block of samples, whether it has another label. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)node;
@@ -48,7 +44,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_signs = {
-    .check = check,
+    .check = cdl_check_same,
     .scratch_floats = scratch_floats,
     .forward = forward,
     .forward_stages = STAGES,
