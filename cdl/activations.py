@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.public_names import publish
 from cdl._configs import identifiers
@@ -93,7 +94,7 @@ class ActivationFunction:
         self.defaults = defaults
         _family.add()(self)
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array | Any:
+    def __call__(self, x: ArrayLike, *args: Any, **kwargs: Any) -> Array | Any:
         """The activation of each element, as a float32 array of the same shape."""
         options, x = self._bind(args, kwargs), in_traced_code(x)
         if isinstance(x, KerasTensor):
@@ -180,7 +181,7 @@ class RowActivation(ActivationFunction):
 
     by_element = False
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Array | Any:
+    def __call__(self, x: ArrayLike, *args: Any, **kwargs: Any) -> Array | Any:
         """The activation along the axis, as a float32 array."""
         options, x = {**self.defaults, **self._bind(args, kwargs)}, in_traced_code(x)
         if isinstance(x, KerasTensor):
@@ -322,7 +323,7 @@ def _run(rows: NDArray[Any], lower: Callable[[Program, Value], Value]) -> Array:
     return values
 
 
-def _array(x: Any, name: str) -> NDArray[Any]:
+def _array(x: ArrayLike, name: str) -> NDArray[Any]:
     """`x` as an array with at least one axis."""
     return as_numeric([x] if isinstance(x, (int, float, np.generic)) else x, f"{name}: x")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from cdl._common.naming import clear_session, get_uid
 from cdl._common.public_names import publish
@@ -46,7 +47,7 @@ def __getattr__(name: str) -> Any:
     return function_of_backend(name)
 
 
-def is_float_dtype(dtype: Any) -> bool:
+def is_float_dtype(dtype: DTypeLike) -> bool:
     """Whether a dtype is one of floating-point numbers.
 
     Args:
@@ -55,7 +56,7 @@ def is_float_dtype(dtype: Any) -> bool:
     return np.issubdtype(np.dtype(standardize_dtype(dtype)), np.floating)
 
 
-def is_int_dtype(dtype: Any) -> bool:
+def is_int_dtype(dtype: DTypeLike) -> bool:
     """Whether a dtype is one of whole numbers, signed or not.
 
     Args:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from cdl._common.errors import step_aside, warn
 from cdl._common.public_names import publish
 from cdl.data import PyDataset
+
+if TYPE_CHECKING:
+    from cdl.callbacks.callback import Callback
+
 
 __all__ = ["get_value", "int_shape", "set_value"]
 
@@ -122,14 +126,14 @@ class OlderMethods:
     evaluate: Callable[..., Any]
     predict: Callable[..., Any]
 
-    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
+    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
         """The class of each row: the largest output, or whether a single one exceeds 0.5."""
         outputs = self.predict(x, batch_size=batch_size, verbose=verbose)
         if outputs.shape[-1] > 1:
             return outputs.argmax(axis=-1)
         return (outputs > 0.5).astype(np.int32)
 
-    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
         """The same as `predict`."""
         return self.predict(x, batch_size=batch_size, verbose=verbose)
 
@@ -138,12 +142,12 @@ class OlderMethods:
         generator: Any,
         steps_per_epoch: int | None = None,
         epochs: int = 1,
-        verbose: Any = 1,
-        callbacks: Any = None,
+        verbose: int | str = 1,
+        callbacks: Callback | Sequence[Callback] | None = None,
         validation_data: Any = None,
         validation_steps: int | None = None,
-        validation_freq: Any = 1,
-        class_weight: Any = None,
+        validation_freq: int = 1,
+        class_weight: Mapping[int, float] | None = None,
         max_queue_size: int = 10,
         workers: int = 1,
         use_multiprocessing: bool = False,
@@ -193,11 +197,11 @@ class OlderMethods:
         self,
         generator: Any,
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         max_queue_size: int = 10,
         workers: int = 1,
         use_multiprocessing: bool = False,
-        verbose: Any = 0,
+        verbose: int | str = 0,
     ) -> Any:
         """`evaluate` with a generator; see `fit_generator`."""
         options = (max_queue_size, workers, use_multiprocessing)
@@ -208,11 +212,11 @@ class OlderMethods:
         self,
         generator: Any,
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         max_queue_size: int = 10,
         workers: int = 1,
         use_multiprocessing: bool = False,
-        verbose: Any = 0,
+        verbose: int | str = 0,
     ) -> Any:
         """`predict` with a generator; see `fit_generator`."""
         options = (max_queue_size, workers, use_multiprocessing)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.errors import Hinting
 from cdl._common.public_names import publish
@@ -78,7 +79,7 @@ class MaxNorm(Constraint):
         self.max_value = max_value
         self.axis = axes("MaxNorm", "axis", axis)
 
-    def __call__(self, w: Any) -> Any:
+    def __call__(self, w: ArrayLike) -> Any:
         """The weight, scaled where its norm is too large."""
         weight, norm = _norm(w, self.axis)
         return weight * (np.clip(norm, 0, np.float32(self.max_value)) / _divisor(norm))
@@ -92,7 +93,7 @@ class MaxNorm(Constraint):
 class NonNeg(Constraint):
     """``max(w, 0)``."""
 
-    def __call__(self, w: Any) -> Any:
+    def __call__(self, w: ArrayLike) -> Any:
         """The weight with 0 in place of what is negative."""
         return np.maximum(_weight(w), np.float32(0))
 
@@ -108,7 +109,7 @@ class UnitNorm(Constraint):
     def __init__(self, axis: int | tuple[int, ...] = 0) -> None:
         self.axis = axes("UnitNorm", "axis", axis)
 
-    def __call__(self, w: Any) -> Any:
+    def __call__(self, w: ArrayLike) -> Any:
         """The weight with norms of 1."""
         weight, norm = _norm(w, self.axis)
         return weight / _divisor(norm)
@@ -146,7 +147,7 @@ class MinMaxNorm(Constraint):
         self.rate = rate
         self.axis = axes("MinMaxNorm", "axis", axis)
 
-    def __call__(self, w: Any) -> Any:
+    def __call__(self, w: ArrayLike) -> Any:
         """The weight with norms nearer to the bounds."""
         weight, norm = _norm(w, self.axis)
         inside = np.clip(norm, np.float32(self.min_value), np.float32(self.max_value))
@@ -203,12 +204,12 @@ def traced(constraint: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
     return graph, reason
 
 
-def _weight(w: Any) -> Any:
+def _weight(w: ArrayLike) -> Any:
     """A weight as an array; what is symbolic stays so."""
     return w if isinstance(w, KerasTensor) else np.asarray(w, np.float32)
 
 
-def _norm(w: Any, axis: int | tuple[int, ...]) -> tuple[Any, Any]:
+def _norm(w: ArrayLike, axis: int | tuple[int, ...]) -> tuple[Any, Any]:
     weight = _weight(w)
     return weight, np.sqrt(np.square(weight).sum(axis, keepdims=True))
 

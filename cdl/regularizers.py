@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.central_differences import by_element, steps
 from cdl._common.errors import Hinting
@@ -76,7 +77,7 @@ class L1L2(Regularizer):
         self.l1 = number("L1L2", "l1", 0.0 if l1 is None else l1, low=0.0)
         self.l2 = number("L1L2", "l2", 0.0 if l2 is None else l2, low=0.0)
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: ArrayLike) -> Any:
         """The penalty of a weight, a scalar."""
         w = _weight(x)
         return _number(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(np.square(w)))
@@ -97,7 +98,7 @@ class L1(Regularizer):
     def __init__(self, l1: float | None = 0.01) -> None:
         self.l1 = number("L1", "l1", 0.01 if l1 is None else l1, low=0.0)
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: ArrayLike) -> Any:
         """The penalty of a weight, a scalar."""
         return _number(self.l1 * np.sum(np.abs(_weight(x))))
 
@@ -117,7 +118,7 @@ class L2(Regularizer):
     def __init__(self, l2: float | None = 0.01) -> None:
         self.l2 = number("L2", "l2", 0.01 if l2 is None else l2, low=0.0)
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: ArrayLike) -> Any:
         """The penalty of a weight, a scalar."""
         return _number(self.l2 * np.sum(np.square(_weight(x))))
 
@@ -141,7 +142,7 @@ class OrthogonalRegularizer(Regularizer):
         self.factor = number("OrthogonalRegularizer", "factor", factor, low=0.0)
         self.mode = one_of("OrthogonalRegularizer", "mode", mode, ("rows", "columns"))
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: ArrayLike) -> Any:
         """The penalty of a matrix, a scalar; ValueError for anything but two axes."""
         w = _weight(x)
         if w.ndim != 2:
@@ -190,7 +191,7 @@ def gradient(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[n
     return float(value), gradients.astype(np.float32)
 
 
-def _weight(x: Any) -> Any:
+def _weight(x: ArrayLike) -> Any:
     """A weight as an array; what is symbolic stays so."""
     x = in_traced_code(x)
     return x if isinstance(x, KerasTensor) else np.asarray(x, np.float32)

@@ -17,9 +17,11 @@ from cdl._configs import serialization
 from cdl._configs.custom_objects import all_custom_objects, get_registered_object
 from cdl._configs.serialization import serialize
 
-__all__ = ["Registry", "serialize", "unknown"]
+__all__ = ["Identifier", "Registry", "serialize", "unknown"]
 
 Thing = TypeVar("Thing", bound=Callable[..., Any])
+# What stands for an activation, an initializer, a regularizer...: a name, a config, or the thing.
+Identifier = str | Mapping[str, Any] | Callable[..., Any]
 
 
 class Registry:

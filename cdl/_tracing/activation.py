@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
 from cdl._common.naming import unique
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor, operator_of
@@ -69,7 +71,7 @@ class TracedActivation:
         self.owner = owner
         self.name = self.__name__ = getattr(function, "__name__", type(function).__name__)
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: ArrayLike) -> Any:
         """What the function gives."""
         return self.function(x)
 

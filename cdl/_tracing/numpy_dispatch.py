@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from cdl._tracing.symbolic import operator_of, symbolic_error
 
@@ -196,7 +197,7 @@ def _refuse_others(
             raise symbolic_error(f"{shown} of a symbolic tensor with {name}=", "call it without")
 
 
-def _float32(dtype: Any) -> Any:
+def _float32(dtype: DTypeLike) -> Any:
     """The dtype with floats of 32 bits, in which programs compute."""
     name = np.dtype(dtype).name
     return "float32" if name == "float64" else name
@@ -339,7 +340,7 @@ class ArrayMethods:
         shape = newshape[0] if len(newshape) == 1 else newshape or kwargs.pop("newshape")
         return function_of_symbols(np.reshape, (self, shape), kwargs)
 
-    def astype(self, dtype: Any, **kwargs: Any) -> Any:
+    def astype(self, dtype: DTypeLike, **kwargs: Any) -> Any:
         """The numbers as another dtype; floats have 32 bits whatever it says."""
         _refuse_others("astype", kwargs)
         return operator_of("cast")(self, _float32(dtype))

@@ -150,7 +150,7 @@ class Operation:
             kwargs: likewise.
         """
 
-        def term(spec: Any, leaf: Any) -> Any:
+        def term(spec: KerasTensor, leaf: Any) -> Any:
             return LoweredTensor(leaf, spec) if isinstance(spec, KerasTensor) else leaf
 
         args = tuple(map(functools.partial(tree.map_structure, term), node.args, args))
@@ -280,7 +280,11 @@ def _has_terms(*structures: Any) -> bool:
 
 
 def appended(
-    program: Program, row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], spec: Any = None
+    program: Program,
+    row: OpDef,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    spec: KerasTensor | None = None,
 ) -> Any:
     """Appends a row to a program; the terms of its results.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.errors import Listed
@@ -42,7 +42,7 @@ class CallbackList(Listed):
 
     def __init__(
         self,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         add_history: bool = False,
         add_progbar: bool = False,
         model: TrainableModel | None = None,

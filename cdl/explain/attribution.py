@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cdl import data
 from cdl.trainers import vjp
@@ -20,7 +20,7 @@ Array = NDArray[np.float32]
 _MOST_STEPS = 4096
 
 
-def saliency(model: Model, x: Any, target: Any = None, output: Any = None) -> Any:
+def saliency(model: Model, x: ArrayLike, target: Any = None, output: Any = None) -> Any:
     """How much each input matters close by: ``|d y_target / d x|`` (Simonyan et al., 2014).
 
     Args:
@@ -43,7 +43,7 @@ def saliency(model: Model, x: Any, target: Any = None, output: Any = None) -> An
 
 def integrated_gradients(
     model: Model,
-    x: Any,
+    x: ArrayLike,
     baseline: Any = None,
     target: Any = None,
     output: Any = None,
@@ -130,7 +130,7 @@ class Task:
     """A model, samples, and which number of each is to be explained."""
 
     def __init__(
-        self, model: Model, x: Any, target: Any, output: Any, call: str, layer: Any = None
+        self, model: Model, x: ArrayLike, target: Any, output: Any, call: str, layer: Any = None
     ) -> None:
         flat = model._flat_inputs(x, call)
         names = labels(f"{call}: x", "input", model._input_names())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cdl import data
 from cdl.trainers.arguments import whole
@@ -42,8 +42,8 @@ class Importance(NamedTuple):
 
 def permutation_importance(
     model: Model,
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     score: Callable[[Any, Any], float] | None = None,
     n_repeats: int = 5,
     seed: int | None = 0,

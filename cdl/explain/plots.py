@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl.config import standardize_data_format
 
@@ -42,7 +43,7 @@ def plot_importance(
 
 def plot_sample(
     attributions: Any,
-    x: Any = None,
+    x: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     top: int = 20,
     ax: Any = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Zeros(Initializer):
     """An array of zeros."""
 
-    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+    def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """An array of that shape."""
         return np.zeros(checked_shape(self, shape), standardize_dtype(dtype))
 
@@ -30,7 +31,7 @@ class Zeros(Initializer):
 class Ones(Initializer):
     """An array of ones."""
 
-    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+    def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """An array of that shape."""
         return np.ones(checked_shape(self, shape), standardize_dtype(dtype))
 
@@ -46,7 +47,7 @@ class Constant(Initializer):
     def __init__(self, value: Any = 0.0) -> None:
         self.value = value
 
-    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+    def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """An array of that shape."""
         return np.full(checked_shape(self, shape), self.value, standardize_dtype(dtype))
 
@@ -71,7 +72,7 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = number("Identity", "gain", gain)
 
-    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+    def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """A matrix of that shape, which need not be square."""
         sizes = checked_shape(self, shape)
         if len(sizes) != 2:

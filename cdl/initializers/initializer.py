@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Initializer(Hinting):
         return self.from_config(self.get_config())
 
 
-def checked_shape(owner: Initializer, shape: Any) -> tuple[int, ...]:
+def checked_shape(owner: Initializer, shape: int | Sequence[int]) -> tuple[int, ...]:
     """A shape as a tuple of known sizes; one int is one axis."""
     sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     for size in sizes:

@@ -8,7 +8,7 @@ With a SeedGenerator in its place each call gives other values.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class RandomInitializer(Initializer):
         self._given_seed = seed
         self.seed = draw_seed() if seed is None else seed
 
-    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+    def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """An array of that shape; the same at every call, unless the seed is a SeedGenerator."""
         seed = self.seed.next() if isinstance(self.seed, SeedGenerator) else self.seed
         values = self.draw(np.random.default_rng(seed), checked_shape(self, shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class STFT(Initializer):
         if isinstance(window, str):
             _named_window(window, 1, self.periodic)
 
-    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
+    def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """An array of that shape, (T, 1, F)."""
         sizes = checked_shape(self, shape)
         if len(sizes) != 3:

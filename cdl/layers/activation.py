@@ -11,8 +11,10 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
+    from cdl.layers.shapes import Shape
 
 
 @registry.add()
@@ -26,7 +28,11 @@ class Activation(SameShape):
 
     by_lines = True
 
-    def __init__(self, activation: Any, **kwargs: Unpack[LayerArguments]) -> None:
+    def __init__(
+        self,
+        activation: Identifier,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
         super().__init__(**kwargs)
         self.activation = activations.compiled("Activation", activation)
         self._build_at_init()
@@ -36,7 +42,7 @@ class Activation(SameShape):
         y: Value = self.activation.lower(program, x)
         return y
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
         """The input's shape; glu halves its last axis."""
         shape = tuple(input_shape)
         changed = getattr(self.activation, "output_shape", None)

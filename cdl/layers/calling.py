@@ -42,7 +42,7 @@ _TRACED = threading.local()  # its stack: the layers whose `call` is being trace
 _MOST_WITHIN_ITSELF = 16  # for a call that goes into itself so often and then ends
 
 
-def is_scripted(cls: Any) -> bool:
+def is_scripted(cls: type) -> bool:
     """Whether a class does its work in a `call` of its own, written after any `lower`."""
     for each in cls.__mro__:
         if "lower" in vars(each):

@@ -15,6 +15,7 @@ from cdl.layers.layer import Layer, registry
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
@@ -56,15 +57,15 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: Any = None,
+        activation: Identifier | None = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         quantization_config: Any = None,
@@ -89,7 +90,7 @@ class Dense(Layer):
         self.supports_masking = True
         self.input_spec = InputSpec(min_ndim=2)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make kernel and bias for inputs whose last axis has that shape's last size."""
         self.kernel = self.add_weight(
             (input_shape[-1], self.units),
@@ -126,7 +127,7 @@ class Dense(Layer):
         activated: Value = self.activation.lower(program, y)
         return activated
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape with `units` as its last size; once built, with that of the kernel."""
         shape = (*input_shape[:-1], self.kernel.shape[1] if self.built else self.units)
         changed = getattr(self.activation, "output_shape", None)

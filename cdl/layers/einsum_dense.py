@@ -16,6 +16,7 @@ from cdl.layers.layer import Layer, registry
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -48,14 +49,14 @@ class EinsumDense(Layer):
         self,
         equation: str,
         output_shape: Any,
-        activation: Any = None,
+        activation: Identifier | None = None,
         bias_axes: str | None = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         quantization_config: Any = None,
@@ -84,7 +85,7 @@ class EinsumDense(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make kernel and bias."""
         of_x, of_kernel, of_y = self._letters(len(input_shape))
         sizes = self._sizes(of_x, of_y, input_shape)
@@ -121,7 +122,7 @@ class EinsumDense(Layer):
         more = "".join(free[: max(0, rank - len(of_x.replace("...", "")))])
         return of_x.replace("...", more), of_kernel, of_y.replace("...", more)
 
-    def _sizes(self, of_x: str, of_y: str, input_shape: Any) -> dict[str, int | None]:
+    def _sizes(self, of_x: str, of_y: str, input_shape: Shape) -> dict[str, int | None]:
         if len(of_x) != len(input_shape):
             raise ValueError(
                 f"EinsumDense {self.name!r}: the input must have {len(of_x)} axes for "
@@ -169,7 +170,7 @@ class EinsumDense(Layer):
             y = y + self.bias
         return y if self.activation is None else self.activation(y)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape that the equation gives, batch axis included."""
         of_x, _, of_y = self._letters(len(input_shape))
         sizes = self._sizes(of_x, of_y, input_shape)

@@ -13,6 +13,7 @@ from cdl._ir.emit import gather
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl.layers.shapes import Shape
 
@@ -45,9 +46,9 @@ class Embedding(Layer):
         self,
         input_dim: int,
         output_dim: int,
-        embeddings_initializer: Any = "uniform",
-        embeddings_regularizer: Any = None,
-        embeddings_constraint: Any = None,
+        embeddings_initializer: Identifier = "uniform",
+        embeddings_regularizer: Identifier | None = None,
+        embeddings_constraint: Identifier | None = None,
         mask_zero: bool = False,
         weights: Any = None,
         lora_rank: int | None = None,
@@ -100,7 +101,7 @@ class Embedding(Layer):
             y.mask = program.emit("reshape", (counts,), (*x.shape, 1))
         return y
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape with a last axis of `output_dim`."""
         return (*input_shape, self.output_dim)
 

@@ -40,6 +40,8 @@ class InputLayer(Layer):
         ValueError: no shape, something that is none, or what does not agree with `input_tensor`.
     """
 
+    batch_shape: Shape
+
     def __init__(
         self,
         shape: Sequence[int | None] | None = None,

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdl._tracing.eager import Runner
 from cdl.layers.tracking import things_in
+
+if TYPE_CHECKING:
+    from cdl.layers.layer import Layer
+
 
 # Attributes that calls themselves change, and what a model keeps of its compilation and runs.
 _PASSING = frozenset(
@@ -32,12 +36,12 @@ class Snapshot:
         layer: the layer; it is not held, so that it may hold the snapshot.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Layer) -> None:
         inner = layer._flatten_layers(include_self=False)
         self._attributes = _Attributes(layer)
         self._inner = [(each, _Attributes(each)) for each in inner]
 
-    def holds(self, layer: Any) -> bool:
+    def holds(self, layer: Layer) -> bool:
         """Whether the layer, that of before, has them still."""
         if not self._attributes.are_those_of(layer):
             return False
@@ -50,7 +54,7 @@ class Snapshot:
 class _Attributes:
     """Those of one layer, and what is in those that are lists and dicts."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Layer) -> None:
         there = {name: value for name, value in vars(layer).items() if name not in _PASSING}
         self._names = list(there)
         self._values = list(there.values())
@@ -60,7 +64,7 @@ class _Attributes:
             (each, len(each), list(things_in(each))) for each in held if len(each) <= _LONG
         ]
 
-    def are_those_of(self, layer: Any) -> bool:
+    def are_those_of(self, layer: Layer) -> bool:
         """Whether a layer has the same ones, in number too."""
         there = vars(layer)
         if len(there) != len(self._names) + self._passing:

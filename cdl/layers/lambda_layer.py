@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import tree
 from cdl._common.central_differences import by_sample, keeps_samples_apart, steps
@@ -80,7 +81,7 @@ class Lambda(Layer):
         self._takes = set(_parameters(function))
         self._build_at_init()
 
-    def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
+    def call(self, inputs: ArrayLike, mask: Any = None, training: bool | None = None) -> Any:
         """What the function gives."""
         more = {"mask": mask, "training": training}
         told = {name: value for name, value in more.items() if name in self._takes}
@@ -111,7 +112,7 @@ class Lambda(Layer):
             raise expected(f"Lambda {self.name!r}", "mask", "a function in a model", self.mask)
         return self.mask
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the result, batch axis included.
 
         Raises:
@@ -193,7 +194,10 @@ class Lambda(Layer):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None, safe_mode: bool | None = None
+        cls,
+        config: dict[str, Any],
+        custom_objects: Mapping[str, Any] | None = None,
+        safe_mode: bool | None = None,
     ) -> Self:
         """A new layer from what `get_config` gave.
 
@@ -224,7 +228,7 @@ class Lambda(Layer):
         return cls(**{**config, **read})
 
 
-def _is_code(config: Any) -> bool:
+def _is_code(config: Mapping[str, Any]) -> bool:
     return isinstance(config, Mapping) and config.get("class_name") == "__lambda__"
 
 

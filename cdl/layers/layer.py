@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Value
     from cdl._tracing.graph import KerasTensor
     from cdl.layers.shapes import Shape
@@ -104,7 +105,7 @@ class Layer(Weighted, Hinting):
     def __init__(
         self,
         *,
-        activity_regularizer: Any = None,
+        activity_regularizer: Identifier | None = None,
         trainable: bool = True,
         dtype: Any = None,
         autocast: bool = True,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cdl._ir.program import Program, Value
+    from cdl.layers.layer import Layer
 
 # Layers that have warned: each is lowered several times, but says it once.
 _WARNED: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -92,7 +93,7 @@ def arguments(
     }
 
 
-def of_outputs(layer: Any, program: Program, spec: Any, inputs: Any, outputs: Any) -> None:
+def of_outputs(layer: Layer, program: Program, spec: Any, inputs: Any, outputs: Any) -> None:
     """Gives what a layer puts out its masks.
 
     Args:
@@ -121,7 +122,7 @@ def of_outputs(layer: Any, program: Program, spec: Any, inputs: Any, outputs: An
         )
 
 
-def _computed(layer: Any, program: Program, spec: Any, inputs: Any) -> Value | None:
+def _computed(layer: Layer, program: Program, spec: Any, inputs: Any) -> Value | None:
     """What `compute_mask` makes of the inputs and their masks."""
     tensors = tree.map_structure(
         lambda t: KerasTensor(t.shape, t.dtype) if isinstance(t, KerasTensor) else t, spec

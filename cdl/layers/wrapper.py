@@ -25,7 +25,7 @@ class Wrapper(Layer):
         ValueError: no layer.
     """
 
-    def __init__(self, layer: Any, **kwargs: Any) -> None:
+    def __init__(self, layer: Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(layer, Layer):
             raise expected(type(self).__name__, "layer", "a layer", layer)

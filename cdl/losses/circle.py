@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import flag, number
 from cdl.losses.loss import Loss, as_array, function_of, registry
@@ -62,7 +63,7 @@ class Circle(Loss):
         self.margin = number("Circle", "margin", margin)
         self.remove_diagonal = flag("Circle", "remove_diagonal", remove_diagonal)
 
-    def call(self, y_true: Any, y_pred: Any) -> Array:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Array:
         """The loss of each sample; of class numbers (n,) or (n, 1) and embeddings (n, width)."""
         y, p = _checked("y_true", y_true), as_array("Circle", "y_pred", y_pred)
         return self.against(y, p, y, p)
@@ -73,11 +74,11 @@ class Circle(Loss):
         losses: Array = np.logaddexp(0, same.log_sums + other.log_sums)
         return losses.astype(p.dtype, copy=False)
 
-    def reduce(self, values: Any, sample_weight: Any = None) -> Any:
+    def reduce(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """As in `Loss`; a mean is over the samples that have pairs of both kinds."""
         return super().reduce(values, self.masked(values, np.asarray(values) > 0, sample_weight))
 
-    def shares(self, values: Array, sample_weight: Any) -> Array | None:
+    def shares(self, values: Array, sample_weight: ArrayLike) -> Array | None:
         """As in `Loss`, for the same samples."""
         return super().shares(values, self.masked(values, values > 0, sample_weight))
 
@@ -132,7 +133,7 @@ def _pairs_of(mask: Array, exponent: Array, gradient: Array) -> _Pairs:
     return _Pairs(log_sums, parts / np.where(sums == 0, 1, sums) * gradient)
 
 
-def _checked(name: str, y: Any) -> NDArray[np.int32]:
+def _checked(name: str, y: ArrayLike) -> NDArray[np.int32]:
     """Class numbers as a vector of int32, cut off as Keras does."""
     classes = as_array("Circle", name, y)
     if classes.ndim == 2 and classes.shape[1] == 1:
@@ -144,8 +145,8 @@ def _checked(name: str, y: Any) -> NDArray[np.int32]:
 
 @function_of(Circle)
 def circle(
-    y_true: Any,
-    y_pred: Any,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
     ref_labels: Any = None,
     ref_embeddings: Any = None,
     remove_diagonal: bool = True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import _core
 from cdl._common.overriding import is_users, overrides
@@ -59,11 +60,13 @@ class CompiledLoss(Loss):
         """The targets of a batch as the row takes them; `lower_target` is the same in a program."""
         return y
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
         """The loss of a batch, as in `Loss`."""
         return self.reduce(self.call(y_true, y_pred), sample_weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32] | Any:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32] | Any:
         """The loss of each sample: the formula over the last axis, an array of one axis less."""
         y_true, y_pred = in_traced_code((y_true, y_pred))
         if graph.tensors_in((y_true, y_pred)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._common.validation import class_number, flag, number, whole
 from cdl.losses.core_loss import CompiledLoss
@@ -31,7 +32,7 @@ class _Smoothed(CompiledLoss):
         axis: int,
         reduction: str | None,
         name: str | None,
-        dtype: Any,
+        dtype: DTypeLike,
     ) -> None:
         super().__init__(name, reduction, dtype)
         owner = type(self).__name__
@@ -80,8 +81,8 @@ class BinaryCrossentropy(_Smoothed):
 
 @function_of(BinaryCrossentropy, "bce", "BCE")
 def binary_crossentropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
     axis: int = -1,
@@ -128,8 +129,8 @@ class CategoricalCrossentropy(_Smoothed):
 
 @function_of(CategoricalCrossentropy)
 def categorical_crossentropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
     axis: int = -1,
@@ -177,7 +178,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         self.axis = whole(owner, "axis", axis)
         self.row = f"{'softmax_' if self.from_logits else ''}sparse_categorical_crossentropy"
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: Any = None) -> Any:
         """The loss of a batch; samples of `ignore_class` neither add to it nor count."""
         if self.ignore_class is None:
             return super().__call__(y_true, y_pred, sample_weight)
@@ -185,7 +186,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         counted = (~self._ignored(y_true)).reshape(values.shape)
         return self.reduce(values, self.masked(values, counted, sample_weight))
 
-    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The loss of each sample; 0 for those of `ignore_class`."""
         if self.ignore_class is None:
             return super().call(y_true, y_pred)
@@ -194,7 +195,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         values[ignored.reshape(values.shape)] = 0
         return values
 
-    def _ignored(self, y_true: Any) -> NDArray[np.bool_]:
+    def _ignored(self, y_true: ArrayLike) -> NDArray[np.bool_]:
         y = as_array(type(self).__name__, "y_true", y_true)
         return np.asarray(y == self.ignore_class)
 
@@ -209,8 +210,8 @@ class SparseCategoricalCrossentropy(CompiledLoss):
 
 @function_of(SparseCategoricalCrossentropy)
 def sparse_categorical_crossentropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
     from_logits: bool = False,
     ignore_class: int | None = None,
     axis: int = -1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import _core
 from cdl._ir.program import Program
@@ -54,7 +55,7 @@ class CTC(CompiledLoss):
         """What the targets are: "labels", some class numbers for each sample."""
         return "labels"
 
-    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The loss of each sample."""
         y, p = as_array("CTC", "y_true", y_true), as_array("CTC", "y_pred", y_pred)
         if y.ndim != 2:
@@ -115,7 +116,7 @@ class CTC(CompiledLoss):
 
 
 @function_of(CTC)
-def ctc(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def ctc(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``-log P(labels)`` of each sample; see `CTC`.
 
     Args:

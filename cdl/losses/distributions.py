@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._common.validation import flag, number, whole
 from cdl._tracing.graph import operator_of
@@ -38,7 +39,7 @@ class KLDivergence(CompiledLoss):
 
 
 @function_of(KLDivergence, "kld", "KLD")
-def kl_divergence(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1].
 
     Args:
@@ -78,7 +79,7 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
 
 @function_of(CategoricalGeneralizedCrossEntropy, identifies=False)
 def categorical_generalized_cross_entropy(
-    y_true: Any, y_pred: Any, q: float
+    y_true: ArrayLike, y_pred: ArrayLike, q: float
 ) -> NDArray[np.float32]:
     """``(1 - p[y]^q) / q`` for class numbers y.
 
@@ -105,7 +106,7 @@ class _Focal(CompiledLoss):
         axis: int,
         reduction: str | None,
         name: str | None,
-        dtype: Any,
+        dtype: DTypeLike,
     ) -> None:
         super().__init__(name, reduction, dtype)
         owner = type(self).__name__
@@ -176,8 +177,8 @@ class BinaryFocalCrossentropy(_Focal):
 
 @function_of(BinaryFocalCrossentropy)
 def binary_focal_crossentropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
     apply_class_balancing: bool = False,
     alpha: float = 0.25,
     gamma: float = 2.0,
@@ -240,13 +241,15 @@ class CategoricalFocalCrossentropy(_Focal):
             self.alpha = [number(owner, "alpha", each) for each in alpha]
             self.by_formula = True
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
         """The loss of a batch, as in `Loss`."""
         if self.by_formula:
             return Loss.__call__(self, y_true, y_pred, sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
         """The loss of each sample; with a weight for each class by the formula as it stands."""
         if not self.by_formula:
             return super().call(y_true, y_pred)
@@ -264,8 +267,8 @@ class CategoricalFocalCrossentropy(_Focal):
 
 @function_of(CategoricalFocalCrossentropy)
 def categorical_focal_crossentropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
     alpha: Any = 0.25,
     gamma: float = 2.0,
     from_logits: bool = False,

@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
@@ -79,7 +80,9 @@ class Loss(Hinting):
         """
         raise NotImplementedError(f"{type(self).__name__} must override call(y_true, y_pred)")
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
         """The loss of a batch: the values of `call`, weighted and reduced.
 
         Args:
@@ -98,7 +101,7 @@ class Loss(Hinting):
         p = np.asarray(as_array(owner, "y_pred", y_pred), np.float32)
         return self.reduce(self.call(y, p), sample_weight)
 
-    def reduce(self, values: Any, sample_weight: Any = None) -> Any:
+    def reduce(self, values: ArrayLike, sample_weight: Any = None) -> Any:
         """The values of samples, weighted and made one number as `reduction` says."""
         if isinstance(values, graph.KerasTensor):
             return symbolic.reduced(self.reduction, values, sample_weight)
@@ -119,7 +122,7 @@ class Loss(Hinting):
             return float(weight.sum(dtype=np.float64))
         return 1.0 if self.reduction == "sum" else float(values.size)
 
-    def masked(self, values: Any, counted: Array, sample_weight: Any) -> Array:
+    def masked(self, values: ArrayLike, counted: Array, sample_weight: Any) -> Array:
         """The weights that give values which do not count 0, and make a mean one over the others.
 
         Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import function_of, registry
@@ -49,7 +50,7 @@ class Hinge(_Signed):
 
 
 @function_of(Hinge)
-def hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``mean(max(1 - y_true y_pred, 0))`` over the last axis.
 
     Args:
@@ -81,7 +82,7 @@ class SquaredHinge(_Signed):
 
 
 @function_of(SquaredHinge)
-def squared_hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
 
     Args:
@@ -113,7 +114,7 @@ class CategoricalHinge(CompiledLoss):
 
 
 @function_of(CategoricalHinge)
-def categorical_hinge(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis.
 
     Args:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._common.validation import number
 from cdl.losses.loss import Loss, function_of, registry
@@ -29,12 +30,12 @@ class _Overlap(Loss):
         reduction: str | None,
         name: str | None,
         axis: int | Sequence[int] | None,
-        dtype: Any,
+        dtype: DTypeLike,
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else axis
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
         """One number for the axes that `axis` leaves, or one for all."""
         share, _ = self._share(np.asarray(y_true), np.asarray(y_pred))
         return 1.0 - (share.reshape(()) if self.axis is None else np.squeeze(share, self.axis))
@@ -79,7 +80,7 @@ class Dice(_Overlap):
 
 
 @function_of(Dice)
-def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
+def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: Any = None) -> Any:
     """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
 
     Args:
@@ -131,7 +132,7 @@ class Tversky(_Overlap):
 
 @function_of(Tversky)
 def tversky(
-    y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None
+    y_true: ArrayLike, y_pred: ArrayLike, alpha: float = 0.5, beta: float = 0.5, axis: Any = None
 ) -> Any:
     """``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`.
 
@@ -145,5 +146,5 @@ def tversky(
     return _value(Tversky(alpha, beta, axis=axis), y_true, y_pred)
 
 
-def _value(loss: _Overlap, y_true: Any, y_pred: Any) -> Any:
+def _value(loss: _Overlap, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
     return loss.call(np.asarray(y_true, np.float32), np.asarray(y_pred, np.float32))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.central_differences import by_element, by_sample, keeps_samples_apart, steps
 from cdl._common.naming import snake_case
@@ -55,7 +56,7 @@ class LossFunctionWrapper(Loss):
         self.fn = fn
         self.kwargs = kwargs
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
         """What the function gives; TypeError if that is not numbers."""
         values = self.fn(y_true, y_pred, **self.kwargs)
         if isinstance(values, KerasTensor):
@@ -86,18 +87,20 @@ class CalledLoss(Loss):
         sample_weight: what `call` hands it, beside targets and predictions; None hands it nothing.
     """
 
-    def __init__(self, loss: Loss, sample_weight: Any = None) -> None:
+    def __init__(self, loss: Loss, sample_weight: ArrayLike | None = None) -> None:
         super().__init__(loss.name, "sum")
         self.loss = loss
         self.sample_weight = sample_weight
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def __call__(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
         """What the user's gives."""
         if sample_weight is None:
             return self.loss(y_true, y_pred)
         return self.loss(y_true, y_pred, sample_weight=sample_weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
         """What the user's gives, with the weights of the constructor."""
         return self(y_true, y_pred, self.sample_weight)
 
@@ -114,7 +117,10 @@ def as_loss(identifier: Any, name: str | None = None) -> Loss:
 
 
 def numeric_gradient(
-    loss: Loss | Callable[..., Any], y_true: Any, y_pred: Any, sample_weight: Any = None
+    loss: Loss | Callable[..., Any],
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    sample_weight: ArrayLike | None = None,
 ) -> NDArray[np.float32]:
     """The gradient of a batch's loss by each prediction, by central differences in float64.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import number, whole
 from cdl.losses.core_loss import CompiledLoss
@@ -36,7 +37,7 @@ class MeanSquaredError(CompiledLoss):
 
 
 @function_of(MeanSquaredError, "mse", "MSE")
-def mean_squared_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``mean((y_true - y_pred)^2)`` over the last axis.
 
     Args:
@@ -68,7 +69,7 @@ class MeanAbsoluteError(CompiledLoss):
 
 
 @function_of(MeanAbsoluteError, "mae", "MAE")
-def mean_absolute_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``mean(|y_true - y_pred|)`` over the last axis.
 
     Args:
@@ -100,7 +101,7 @@ class MeanAbsolutePercentageError(CompiledLoss):
 
 
 @function_of(MeanAbsolutePercentageError, "mape", "MAPE")
-def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis.
 
     Args:
@@ -132,7 +133,7 @@ class MeanSquaredLogarithmicError(CompiledLoss):
 
 
 @function_of(MeanSquaredLogarithmicError, "msle", "MSLE")
-def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7.
 
     Args:
@@ -164,7 +165,7 @@ class LogCosh(CompiledLoss):
 
 
 @function_of(LogCosh)
-def log_cosh(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
 
     Args:
@@ -196,7 +197,7 @@ class Poisson(CompiledLoss):
 
 
 @function_of(Poisson)
-def poisson(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
 
     Args:
@@ -236,7 +237,7 @@ class Huber(CompiledLoss):
 
 
 @function_of(Huber)
-def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> NDArray[np.float32]:
+def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> NDArray[np.float32]:
     """Mean of ``e^2 / 2`` up to ``|e| = delta`` and ``delta |e| - delta^2 / 2`` beyond.
 
     Args:
@@ -277,7 +278,7 @@ class CosineSimilarity(CompiledLoss):
 
 
 @function_of(CosineSimilarity)
-def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
+def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> NDArray[np.float32]:
     """``-sum(a b)`` with a and b the targets and predictions divided by their norms.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import _core
 from cdl._common.naming import unique
@@ -88,7 +89,7 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     return graph.record(LinesOf(loss), (y, p), {}, result)
 
 
-def reduced(reduction: str | None, values: Any, sample_weight: Any) -> Any:
+def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any:
     """Symbolic losses, weighted and made one number as `Loss.reduce` does it with arrays."""
     mean, total = operator_of("mean"), operator_of("sum")
     if sample_weight is not None:

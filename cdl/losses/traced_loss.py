@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
 from cdl._common.overriding import cdl_base
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import Untraced, attempt
@@ -37,7 +39,7 @@ class TracedLoss(Loss):
         self.loss = loss
         self.graph = graph
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
         """What the user's loss gives for arrays."""
         return self.loss.call(y_true, y_pred)
 

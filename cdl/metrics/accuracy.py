@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
 from cdl._common.validation import flag, number, whole
 from cdl.metrics.core_metric import CompiledMetric, ElementMetric
 from cdl.metrics.metric import registry
@@ -143,7 +145,9 @@ class SparseTopKCategoricalAccuracy(CompiledMetric):
         return {**config, "from_sorted_ids": True} if self.from_sorted_ids else config
 
 
-def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> NDArray[np.float32]:
+def binary_accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
+) -> NDArray[np.float32]:
     """1 where ``y_pred > threshold`` is what `y_true` says, 0 elsewhere.
 
     Args:
@@ -154,7 +158,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> NDArray
     return BinaryAccuracy(threshold=threshold).call(y_true, y_pred)
 
 
-def categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """1 for each sample whose largest prediction is where its largest target is, or 0.
 
     Args:
@@ -164,7 +168,7 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
     return CategoricalAccuracy().call(y_true, y_pred)
 
 
-def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
     """1 for each sample whose largest prediction is that of its class number, or 0.
 
     Args:
@@ -174,7 +178,9 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> NDArray[np.float32]
     return SparseCategoricalAccuracy().call(y_true, y_pred)
 
 
-def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> NDArray[np.float32]:
+def top_k_categorical_accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, k: int = 5
+) -> NDArray[np.float32]:
     """1 for each sample whose prediction of the largest target is among the k largest, or 0.
 
     Args:
@@ -186,7 +192,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> NDArray[
 
 
 def sparse_top_k_categorical_accuracy(
-    y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
+    y_true: ArrayLike, y_pred: ArrayLike, k: int = 5, from_sorted_ids: bool = False
 ) -> NDArray[np.float32]:
     """1 for each sample whose class number is among the k likeliest, or 0.
 

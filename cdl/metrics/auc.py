@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import expected, flag, positive_int, several
 from cdl._configs import allocation_limit
@@ -117,7 +118,9 @@ class AUC(Confusion):
         if labels is not None and labels != width:
             raise ValueError(f"AUC: y_pred must have {labels} columns, got {width}")
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """As in Confusion."""
         if self.multi_label:
             self.check_shape(np.shape(y_pred)[1:])

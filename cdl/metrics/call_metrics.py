@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, symbolic_error
 
@@ -72,7 +74,7 @@ class Scoring(_Shown):
         return prediction
 
 
-def score(metric: Any, y_true: Any, y_pred: KerasTensor, sample_weight: Any) -> None:
+def score(metric: Any, y_true: ArrayLike, y_pred: KerasTensor, sample_weight: ArrayLike) -> None:
     """Note that a metric that the core has is shown symbolic targets and predictions.
 
     Raises:
@@ -88,7 +90,7 @@ def score(metric: Any, y_true: Any, y_pred: KerasTensor, sample_weight: Any) -> 
     graph.record(Scoring(metric), args, {}, y_pred.like())
 
 
-def observe(metric: Any, values: KerasTensor, sample_weight: Any) -> None:
+def observe(metric: Any, values: KerasTensor, sample_weight: ArrayLike) -> None:
     """Note that a metric is shown symbolic values.
 
     Raises:

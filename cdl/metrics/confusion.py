@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import expected, positive_int, whole
 from cdl._tracing.graph import KerasTensor
@@ -96,7 +97,7 @@ class Confusion(Tally):
         if self.top_k is not None and self.top_k > width:
             raise expected(owner, "top_k", f"at most {width}, the number of columns,", self.top_k)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: Any = None) -> None:
         """Add a batch.
 
         Args:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import _core
 from cdl._common.overriding import overrides
@@ -96,14 +97,14 @@ class CompiledMetric(Mean, Compiled):
 
     op = "metric"
 
-    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The value of each sample: the row's formula over the last axis."""
         owner = type(self).__name__
         y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
         y, p = rowwise.aligned(owner, self.wants, y, p)
         return rowwise.values_of(self.op, self.row, y, p, self.parameters())
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch.
 
         Args:
@@ -133,7 +134,7 @@ class ElementMetric(CompiledMetric):
     On arrays each prediction is a line of its own, so that each may have its own weight.
     """
 
-    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The value of each prediction."""
         owner = type(self).__name__
         y, p = same_rank(as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred))
@@ -201,7 +202,7 @@ class Tally(Compiled):
         for variable, more in zip(self.variables, self.sums(state), strict=True):
             variable.assign_add(more)
 
-    def of_one_shape(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+    def of_one_shape(self, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Array, Array]:
         """Targets and predictions as float32 arrays of one shape; ValueError if they are not."""
         owner = type(self).__name__
         y, p = same_rank(as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike, DTypeLike
+
 from cdl._common.validation import axes
 from cdl.losses import rowwise
 from cdl.losses.loss import as_array
@@ -22,12 +24,12 @@ class AlongAxis(CompiledMetric):
         axis: the one that a line runs along.
     """
 
-    def __init__(self, name: str | None, dtype: Any, axis: int) -> None:
+    def __init__(self, name: str | None, dtype: DTypeLike, axis: int) -> None:
         super().__init__(name, dtype)
         self.axis = axes(type(self).__name__, "axis", axis)
         self.in_core = self.axis == -1
 
-    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The value of each line."""
         owner = type(self).__name__
         y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
@@ -101,7 +103,9 @@ class ConcordanceCorrelation(AlongAxis):
         return {**super().get_config(), "axis": self.axis}
 
 
-def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
+def pearson_correlation(
+    y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1
+) -> NDArray[np.float32]:
     """Pearson's coefficient of each line along an axis.
 
     Args:
@@ -112,7 +116,9 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.
     return PearsonCorrelation(axis=axis).call(y_true, y_pred)
 
 
-def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> NDArray[np.float32]:
+def concordance_correlation(
+    y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1
+) -> NDArray[np.float32]:
     """Lin's coefficient of each line along an axis.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import expected, one_of
 from cdl.config import epsilon
@@ -92,7 +93,9 @@ class FBetaScore(Tally):
         each = [hits, predicted - hits, targets - hits, targets]
         return [values.sum() for values in each] if self.average == "micro" else each
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Add a batch.
 
         Args:

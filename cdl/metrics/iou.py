@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.errors import warn
 from cdl._common.validation import (
@@ -131,7 +132,9 @@ class IoU(Tally):
             warn(_CAST.format(owner=type(self).__name__))
         return super().lower(program, target, prediction, weight)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Add a batch.
 
         Args:

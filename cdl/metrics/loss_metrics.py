@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import losses
 from cdl.losses.loss import as_array, weighted
@@ -56,7 +57,7 @@ class MeanOfLoss(CompiledMetric):
         target, prediction = self.loss.operands(program, target, prediction)
         return program.measure(self.row, target, prediction, weight, **self.parameters())
 
-    def call(self, y_true: Any, y_pred: Any) -> NDArray[np.float32]:
+    def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The loss of each sample."""
         values: NDArray[np.float32] = self.loss.call(y_true, y_pred)
         return values
@@ -143,7 +144,9 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
         )
         self.in_core = self.in_core and ignore_class is None
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+    def update_state(  # type: ignore[override]
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """As in CompiledMetric; with weights, samples of `ignore_class` weigh nothing."""
         ignored = self._shown["ignore_class"]
         if ignored is None or sample_weight is None:

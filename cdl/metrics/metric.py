@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import initializers
 from cdl._common.errors import Hinting
@@ -196,7 +197,7 @@ class Sum(Metric):
         super().__init__(dtype, name)
         self.total = self.add_variable((), "zeros", self.dtype, name="total")
 
-    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+    def update_state(self, values: ArrayLike, sample_weight: Any = None) -> None:
         """Add values, each times its weight.
 
         Args:
@@ -227,7 +228,7 @@ class Mean(Metric):
         self.total = self.add_variable((), "zeros", self.dtype, name="total")
         self.count = self.add_variable((), "zeros", self.dtype, name="count")
 
-    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+    def update_state(self, values: ArrayLike, sample_weight: Any = None) -> None:
         """Add values, each times its weight, and the weights, to what the mean is made of.
 
         In traced code, such as the `call` of a layer, they may be symbolic: then the core adds them
@@ -297,7 +298,9 @@ class MeanMetricWrapper(Mean):
         if fn in losses or isinstance(fn, Loss):
             self._direction = "down"
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+    def update_state(  # type: ignore[override]
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Add a batch.
 
         Args:
@@ -357,7 +360,7 @@ def dtype_name(owner: str, dtype: Any) -> str:
 
 
 def _by_sample(
-    metric: Metric, values: Any, sample_weight: Any, reduce: Callable[..., Any]
+    metric: Metric, values: ArrayLike, sample_weight: Any, reduce: Callable[..., Any]
 ) -> tuple[Array, Array | None]:
     """One weighted value, and one weight, for each sample.
 

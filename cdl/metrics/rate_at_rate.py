@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from cdl._common.validation import number, positive_int, whole
 from cdl._configs import allocation_limit
@@ -32,7 +33,12 @@ class _TradeOff(Confusion):
     argument: str  # what the least rate is called
 
     def __init__(
-        self, value: float, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any
+        self,
+        value: float,
+        num_thresholds: int,
+        class_id: int | None,
+        name: str | None,
+        dtype: DTypeLike,
     ) -> None:
         super().__init__(dtype, name)
         owner = type(self).__name__

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.errors import warn
 from cdl._common.validation import expected, one_of, whole
@@ -130,7 +131,9 @@ class R2Score(Tally):
         sums, squares, errors, weights = state[:-1].reshape(4, -1)
         return [state[-1], squares, sums, errors, weights]
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
         """Add a batch.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cdl import tree
 from cdl._configs.serialization import deserialize, serialize
@@ -14,6 +14,10 @@ from cdl.layers import Input, InputLayer
 from cdl.models.functional import Functional
 from cdl.models.model import Model
 from cdl.models.sequential import Sequential
+
+if TYPE_CHECKING:
+    from cdl.layers.layer import Layer
+
 
 M = TypeVar("M", bound=Model)
 
@@ -96,7 +100,7 @@ class _Cloner:
             clone.compile_from_config(model.get_compile_config())
         return clone
 
-    def _clone_of(self, layer: Any) -> Any:
+    def _clone_of(self, layer: Layer) -> Any:
         if id(layer) not in self._clones:
             made: Any
             if self.recursive and isinstance(layer, (Sequential, Functional)):
@@ -170,5 +174,5 @@ class _Cloner:
         return input_tensors
 
 
-def _from_config(layer: Any) -> Any:
+def _from_config(layer: Layer) -> Any:
     return type(layer).from_config(layer.get_config())

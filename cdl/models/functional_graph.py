@@ -251,7 +251,7 @@ class FunctionalGraph(Layer):
         spec = tree.map_structure(like, self._outputs_struct)
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Any:
         """The shapes of the outputs, batch axis included, for inputs of those shapes.
 
         Args:

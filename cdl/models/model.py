@@ -1,7 +1,9 @@
 """Model: layers that work as one, with their weights; see Trainer for what it can do."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,9 @@ from cdl.models.functional_graph import FunctionalGraph
 from cdl.models.serialization import Configured
 from cdl.models.summary import html_of, print_summary
 from cdl.trainers import predict
+
+if TYPE_CHECKING:
+    pass
 
 
 class Model(Configured, FunctionalGraph):

@@ -61,7 +61,7 @@ class Sequential(Model):
 
     # --- the stack ---
 
-    def add(self, layer: Any, rebuild: bool = True) -> None:
+    def add(self, layer: Layer, rebuild: bool = True) -> None:
         """Put a layer on top.
 
         Args:
@@ -118,7 +118,7 @@ class Sequential(Model):
         self._stack.append(layer)
         STACKS[layer] = weakref.ref(self)
 
-    def _has_namesake(self, layer: Any) -> bool:
+    def _has_namesake(self, layer: Layer) -> bool:
         """Whether another layer, or the Input, has the name of a layer that is to be added."""
         if self._input is not None and self._input.name == layer.name:
             return True
@@ -214,7 +214,7 @@ class Sequential(Model):
                     self._check_one_output(shapes[-1])
             self._finish_build(shapes)
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: Shape | None = None) -> None:
         """Give the layers their weights.
 
         Args:
@@ -299,7 +299,7 @@ class Sequential(Model):
         if expected is not None and tuple(shape[1:]) != expected:
             raise ValueError(f"{self.name}: input must have shape {(None, *expected)}, got {shape}")
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The output's shape for an input of that shape; the model need not be built."""
         return self._shapes_through(input_shape)[-1]
 
@@ -415,12 +415,12 @@ class Sequential(Model):
         return x
 
 
-def _holds(layer: Any, model: Sequential) -> bool:
+def _holds(layer: Layer, model: Sequential) -> bool:
     """Whether a layer is the model, or has it among its own layers, at whatever depth."""
     return any(each is model for each in layer._flatten_layers())
 
 
-def _shape_through(layer: Any, shape: Shape, builds: bool) -> Shape:
+def _shape_through(layer: Layer, shape: Shape, builds: bool) -> Shape:
     """The shape of what a layer gives for an input of that shape; with `builds` it is built."""
     layer.check_input(shape)
     if builds and not layer.built:
@@ -428,7 +428,7 @@ def _shape_through(layer: Any, shape: Shape, builds: bool) -> Shape:
     return tuple(layer.compute_output_shape(shape))
 
 
-def _shape_of_first(layer: Any) -> Shape | None:
+def _shape_of_first(layer: Layer) -> Shape | None:
     """The input's shape as the first layer tells it: by `input_shape=`, or since it is built."""
     if layer.input_shape_argument is not None:
         return (None, *layer.input_shape_argument)

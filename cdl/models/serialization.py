@@ -7,6 +7,7 @@ import inspect
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from cdl import saving, tree
@@ -20,6 +21,7 @@ from cdl.models.graph import ModelGraph
 from cdl.trainers.trainer import Trainer
 
 if TYPE_CHECKING:
+    from cdl.layers.layer import Layer
     from cdl.models.model import Model
 
 
@@ -235,7 +237,7 @@ class _NotMadeError(Exception):
         call: the identity of the layer, and which of its calls it is.
     """
 
-    def __init__(self, layer: Any, number: int) -> None:
+    def __init__(self, layer: Layer, number: int) -> None:
         super().__init__()
         self.call = id(layer), number
 
@@ -345,7 +347,11 @@ class Configured(Trainer):
             self.optimizer.build(self.trainable_variables)
 
     def save(
-        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+        self,
+        filepath: str | PathLike[str],
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs: Any,
     ) -> None:
         """Write the model whole to a `.keras` or `.h5` file; see `cdl.saving.save_model`.
 
@@ -355,20 +361,26 @@ class Configured(Trainer):
         saving.save_model(self, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(
-        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+        self,
+        filepath: str | PathLike[str],
+        overwrite: bool = True,
+        max_shard_size: float | None = None,
     ) -> None:
         """Write all variables to a `.weights.h5` file; see `cdl.saving.save_weights`."""
         saving.save_weights(self, filepath, overwrite, max_shard_size)
 
     def load_weights(
-        self, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
+        self,
+        filepath: str | PathLike[str],
+        skip_mismatch: bool = False,
+        by_name: bool | None = None,
     ) -> None:
         """Read all variables from a file; see `cdl.saving.load_weights`."""
         saving.load_weights(self, filepath, skip_mismatch, by_name)
 
     def export(
         self,
-        filepath: Any,
+        filepath: str | PathLike[str],
         format: str | None = None,
         verbose: bool | None = None,
         input_signature: Any = None,
@@ -429,7 +441,9 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     return model_from_config(config, custom_objects)
 
 
-def model_from_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Model:
+def model_from_config(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+) -> Model:
     """The same from the config itself."""
     from cdl.models.model import Model
 

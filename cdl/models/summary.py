@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod
     from rich.table import Table
 
+    from cdl.layers.layer import Layer
     from cdl.models.model import Model
 
 _LENGTH, _TRAINABLE_LENGTH = 88, 12  # of a line, and what the column `Trainable` adds
@@ -159,7 +160,7 @@ def _add_rows(
             _add_rows(table, layer, inner, depth + 1, expand_nested, show_trainable, wired)
 
 
-def _kind(layer: Any) -> str:
+def _kind(layer: Layer) -> str:
     """The class of a layer, or a function of `cdl.ops` as Keras calls its class."""
     row = getattr(layer, "row", None)
     if row is None:
@@ -174,7 +175,7 @@ def _shapes(model: Model) -> dict[int, str]:
     return {layer: str(shape) for layer, shape in model._shapes_after_layers().items()}
 
 
-def _count(layer: Any) -> str:
+def _count(layer: Layer) -> str:
     if not hasattr(layer, "count_params"):
         return "0"
     return f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from cdl import _core
 from cdl._common.validation import flag, number
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers.base_optimizer import Optimizer, registry
+
+if TYPE_CHECKING:
+    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 @registry.add()
@@ -38,7 +42,7 @@ class Adafactor(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: float | LearningRateSchedule | Callable[[], float] = 0.001,
         beta_2_decay: float = -0.8,
         epsilon_1: float = 1e-30,
         epsilon_2: float = 1e-3,

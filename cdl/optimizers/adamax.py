@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import number
 from cdl.optimizers.base_optimizer import Optimizer, registry
+
+if TYPE_CHECKING:
+    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 @registry.add()
@@ -30,7 +34,7 @@ class Adamax(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: float | LearningRateSchedule | Callable[[], float] = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,

@@ -6,7 +6,7 @@ The core makes the steps. Here stand the arguments that all optimizers share.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import NDArray
+
+    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
     Groups = list[tuple[str, Mapping[str, float], Mapping[Variable, Sequence[_core.Parameter]]]]
 
@@ -106,7 +108,7 @@ class Optimizer(OwnOptimizer, Hinting):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: float | LearningRateSchedule | Callable[[], float],
         weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
@@ -401,7 +403,10 @@ class Optimizer(OwnOptimizer, Hinting):
         apply(self, grads, trainable_variables)
 
     def stateless_apply(
-        self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Any
+        self,
+        optimizer_variables: Sequence[Any],
+        grads: Sequence[Any],
+        trainable_variables: Sequence[Any],
     ) -> tuple[list[Any], list[Any]]:
         """One step from values and to values; weights and optimizer stay as they are.
 

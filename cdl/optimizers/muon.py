@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cdl import _core
 from cdl._common.validation import flag, number, several, whole
 from cdl._tracing.variable import Variable
 from cdl.optimizers.base_optimizer import Optimizer, registry
+
+if TYPE_CHECKING:
+    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 @registry.add()
@@ -63,7 +66,7 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: float | LearningRateSchedule | Callable[[], float] = 0.001,
         adam_beta_1: float = 0.9,
         adam_beta_2: float = 0.999,
         adam_weight_decay: float | None = 0.004,

@@ -6,7 +6,7 @@ accumulated; the step is made between two batches, around it what Keras has arou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,7 +169,7 @@ class OwnOptimizer:
             cls.is_written = True
             cls.by_step = True
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         """Change a weight by its gradient; for a subclass of the user's own.
 
         Args:
@@ -182,7 +182,7 @@ class OwnOptimizer:
     def add_variable(
         self,
         shape: Sequence[int],
-        initializer: Any = "zeros",
+        initializer: str | Callable[..., Any] = "zeros",
         dtype: Any = None,
         aggregation: str = "none",
         layout: Any = None,
@@ -214,7 +214,10 @@ class OwnOptimizer:
         return variable
 
     def add_variable_from_reference(
-        self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
+        self,
+        reference_variable: Any,
+        name: str | None = None,
+        initializer: str | Callable[..., Any] = "zeros",
     ) -> Variable:
         """A new variable of the shape of a weight.
 
@@ -229,7 +232,7 @@ class OwnOptimizer:
         )
 
     def add_optimizer_variables(
-        self, trainable_variables: Iterable[Any], name: Any, initializer: Any = "zeros"
+        self, trainable_variables: Iterable[Any], name: str, initializer: Any = "zeros"
     ) -> Any:
         """A new variable for each weight; a tuple of lists of them for several names.
 
@@ -248,23 +251,23 @@ class OwnOptimizer:
         )
         return lists[0] if isinstance(name, str) else lists
 
-    def _get_variable_index(self, variable: Any) -> int:
+    def _get_variable_index(self, variable: Variable) -> int:
         """The place of a weight among those that the optimizer was built with."""
         mirror = self._foreign.mirror_of(variable)
         return next(place for place, each in enumerate(self._slots.of_weights) if each is mirror)
 
     @staticmethod
-    def assign(variable: Any, value: Any) -> None:
+    def assign(variable: Variable, value: Any) -> None:
         """Give a variable a value."""
         variable.assign(np.asarray(value))
 
     @staticmethod
-    def assign_add(variable: Any, value: Any) -> None:
+    def assign_add(variable: Variable, value: Any) -> None:
         """Add to a variable."""
         variable.assign(np.asarray(variable) + np.asarray(value))
 
     @staticmethod
-    def assign_sub(variable: Any, value: Any) -> None:
+    def assign_sub(variable: Variable, value: Any) -> None:
         """Take from a variable."""
         variable.assign(np.asarray(variable) - np.asarray(value))
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import expected, flag
 from cdl.optimizers.base_optimizer import Optimizer, registry
+
+if TYPE_CHECKING:
+    from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
 @registry.add()
@@ -30,7 +34,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.01,
+        learning_rate: float | LearningRateSchedule | Callable[[], float] = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = None,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._common.errors import Listed
 from cdl._common.validation import expected, not_recognized, number
@@ -96,7 +97,9 @@ def _generator(owner: str, seed: Any) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(int(seed)))
 
 
-def _traced(name: str, shape: Any, seed: Any, *args: Any, **kwargs: Any) -> Array | None:
+def _traced(
+    name: str, shape: int | Sequence[int], seed: int | SeedGenerator, *args: Any, **kwargs: Any
+) -> Array | None:
     """What `cdl.ops` makes of a draw in traced code; None if it is to be drawn at once.
 
     An array that does not depend on the number of samples and has an int as its seed is the same
@@ -178,7 +181,7 @@ def truncated_normal(
 
 
 def randint(
-    shape: Sequence[int], minval: int, maxval: int, dtype: Any = "int32", seed: Any = None
+    shape: Sequence[int], minval: int, maxval: int, dtype: DTypeLike = "int32", seed: Any = None
 ) -> Array:
     """Whole numbers from minval to below maxval; see `normal`."""
     traced = _traced("randint", shape, seed, minval, maxval, dtype)
@@ -188,7 +191,12 @@ def randint(
     return drawn.astype(standardize_dtype(dtype))
 
 
-def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Array:
+def categorical(
+    logits: ArrayLike,
+    num_samples: int,
+    dtype: DTypeLike = "int32",
+    seed: int | SeedGenerator | None = None,
+) -> Array:
     """Class numbers drawn by unnormalized log-probabilities: `num_samples` for each row of logits.
 
     Args:
@@ -212,7 +220,9 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
     return chosen
 
 
-def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Array:
+def dropout(
+    inputs: ArrayLike, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None
+) -> Array:
     """`inputs` with each number 0 with probability `rate`, and divided by ``1 - rate`` otherwise.
 
     Args:
@@ -233,20 +243,30 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     return np.where(kept, x / (1 - rate) if rate < 1 else 0, 0).astype(x.dtype)
 
 
-def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Array:
+def shuffle(x: ArrayLike, axis: int = 0, seed: int | SeedGenerator | None = None) -> Array:
     """A copy of `x` in a new order along one axis; see `normal`."""
     order: Array = _generator("shuffle", seed).permutation(np.asarray(x), axis)
     return order
 
 
-def beta(shape: Sequence[int], alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Array:
+def beta(
+    shape: Sequence[int],
+    alpha: float,
+    beta: float,
+    dtype: Any = None,
+    seed: int | SeedGenerator | None = None,
+) -> Array:
     """Numbers of a beta distribution; see `normal`."""
     drawn = _generator("beta", seed).beta(alpha, beta, _shape("beta", shape))
     return drawn.astype(standardize_dtype(dtype))
 
 
 def binomial(
-    shape: Sequence[int], counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None
+    shape: Sequence[int],
+    counts: Any,
+    probabilities: Any,
+    dtype: Any = None,
+    seed: int | SeedGenerator | None = None,
 ) -> Array:
     """How many of `counts` trials succeed, each with that probability; see `normal`."""
     trials = np.asarray(counts).astype(np.int64)
@@ -254,7 +274,9 @@ def binomial(
     return np.asarray(drawn).astype(standardize_dtype(dtype))
 
 
-def gamma(shape: Sequence[int], alpha: Any, dtype: Any = None, seed: Any = None) -> Array:
+def gamma(
+    shape: Sequence[int], alpha: float, dtype: Any = None, seed: int | SeedGenerator | None = None
+) -> Array:
     """Numbers of a gamma distribution of scale 1; see `normal`."""
     drawn = _generator("gamma", seed).gamma(alpha, size=_shape("gamma", shape))
     return np.asarray(drawn).astype(standardize_dtype(dtype))

@@ -1,5 +1,7 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import io
@@ -8,6 +10,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +18,7 @@ _MOST_LINKS = 40  # one after the other, as in Linux
 _NEW_FILE = 0o666  # the mode of a new file, less the user's umask
 
 
-def checked_path(filepath: Any, call: str) -> Path:
+def checked_path(filepath: str | PathLike[str], call: str) -> Path:
     """What the user gave as a path.
 
     Raises:

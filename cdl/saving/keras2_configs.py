@@ -37,7 +37,7 @@ _UNUSED = {
 _KERNELS = "keras.initializers"  # the only objects of which Keras 2 wrote a dtype that is gone
 
 
-def modern(config: Any) -> Any:
+def modern(config: Mapping[str, Any]) -> Any:
     """The config of a model or layer as `_serial.deserialize` reads it."""
     if not isinstance(config, Mapping) or "class_name" not in config:
         return config
@@ -170,7 +170,7 @@ def _modern_nested(given: Any, module: str) -> Any:
 # --- the other way ---
 
 
-def legacy(config: Any) -> Any:
+def legacy(config: Mapping[str, Any]) -> Any:
     """The config of a model or layer as an `.h5` file holds it: without modules."""
     if not isinstance(config, Mapping) or "class_name" not in config:
         return config

@@ -26,6 +26,8 @@ from cdl.saving.configs import blaming, longest_config, parsed
 from cdl.saving.variable_paths import finalize
 
 if TYPE_CHECKING:
+    from cdl.layers.layer import Layer
+    from cdl.optimizers.base_optimizer import Optimizer
     from cdl.trainers.signature import TrainableModel
 
 SUFFIXES = (".h5", ".hdf5")
@@ -150,7 +152,7 @@ def _names(group: Any, name: str) -> list[str]:
 
 
 def _values(
-    layer: Any,
+    layer: Layer,
     saved_as: str,
     group: Any,
     names: list[str],
@@ -180,7 +182,7 @@ def _values(
     return found
 
 
-def weights_of(layer: Any) -> list[Any]:
+def weights_of(layer: Layer) -> list[Any]:
     """The weights in the order of these files: first those that are trained."""
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
@@ -191,7 +193,7 @@ def _assign(model: TrainableModel, found: Values) -> None:
     finalize(model)
 
 
-def _load_optimizer(root: Any, optimizer: Any, path: Path) -> None:
+def _load_optimizer(root: Any, optimizer: Optimizer, path: Path) -> None:
     """The variables of an optimizer, which begins anew if those of the file do not fit."""
     group = hdf5.within(root, OPTIMIZER)
     if group is None:

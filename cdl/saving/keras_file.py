@@ -11,6 +11,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ _NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000
 
 def save_model(
     model: TrainableModel,
-    filepath: Any,
+    filepath: str | PathLike[str],
     overwrite: bool = True,
     zipped: bool | None = None,
     **kwargs: Any,
@@ -113,7 +114,7 @@ def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
 
 
 def load_model(
-    filepath: Any,
+    filepath: str | PathLike[str],
     custom_objects: Mapping[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,

@@ -7,6 +7,7 @@ are its variables in order. So a file fits every model of the same make, whateve
 from __future__ import annotations
 
 import os
+from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, repl
 from cdl.saving.variable_paths import finalize, parts, writes_itself
 
 if TYPE_CHECKING:
+    from cdl.optimizers.base_optimizer import Optimizer
     from cdl.trainers.signature import TrainableModel
 
 SUFFIX = ".weights.h5"
@@ -29,7 +31,7 @@ _UNBUILT = 2  # variables that an optimizer has before it learns: its counter, i
 
 def save_weights(
     model: TrainableModel,
-    filepath: Any,
+    filepath: str | PathLike[str],
     overwrite: bool = True,
     max_shard_size: float | None = None,
 ) -> None:
@@ -68,7 +70,10 @@ def save_weights(
 
 
 def load_weights(
-    model: TrainableModel, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
+    model: TrainableModel,
+    filepath: str | PathLike[str],
+    skip_mismatch: bool = False,
+    by_name: bool | None = None,
 ) -> None:
     """Read the variables of a model, and of its optimizer, from a file of Keras's or cdl's.
 
@@ -240,7 +245,7 @@ def _values(part: Any, variables: list[Any], group: Any) -> list[tuple[Any, NDAr
     return found
 
 
-def _warn_of_optimizer(optimizer: Any, expected: int, there: int) -> None:
+def _warn_of_optimizer(optimizer: Optimizer, expected: int, there: int) -> None:
     warn(
         f"Skipping variable loading for optimizer {optimizer.name!r}, because it has {expected} "
         f"variables whereas the saved optimizer has {there} variables."

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cdl._common.errors import Hinting
 from cdl.data import as_numeric, as_rows
@@ -67,7 +67,7 @@ class Perceptron(BaseEstimator, Hinting):
     # Fitting
 
     def _fit(
-        self, x: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None
+        self, x: Any, y: Any, sample_weight: ArrayLike, incremental: bool, classes: Any = None
     ) -> Self:
         settings = parameters.checked(self)
         if incremental and settings.early_stopping:

@@ -62,7 +62,9 @@ def sample_weights(
     ]
 
 
-def class_weights(class_weight: Any, ys: Sequence[Array | None], call: str) -> Array:
+def class_weights(
+    class_weight: Mapping[int, float], ys: Sequence[Array | None], call: str
+) -> Array:
     """Weights of samples by their classes, for a model of one output."""
     if len(ys) > 1:
         raise ValueError(

@@ -4,8 +4,10 @@ A feed is what batches come from, arrays in passes or a stream. It remembers whe
 `steps_per_epoch` an epoch may end in the middle of a pass, and the next one goes on from there.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -360,7 +362,7 @@ def stream_iterator(
     steps: int | None,
     *,
     shuffle: bool = False,
-    class_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
     in_fit: bool = False,
     validating: bool = False,
 ) -> EpochIterator:

@@ -1,9 +1,11 @@
 """What fit and evaluate do: check all, then run epochs over feeds."""
 
+from __future__ import annotations
+
 import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdl import data
@@ -37,18 +39,18 @@ def fit(
     *,
     batch_size: Any,
     epochs: Any,
-    verbose: Any,
+    verbose: int | str,
     callbacks: Any,
     validation_split: Any,
     validation_data: Any,
     shuffle: Any,
-    class_weight: Any,
+    class_weight: Mapping[int, float],
     sample_weight: Any,
-    initial_epoch: Any,
+    initial_epoch: int,
     steps_per_epoch: Any,
     validation_steps: Any,
     validation_batch_size: Any,
-    validation_freq: Any,
+    validation_freq: int,
 ) -> History:
     """What `Model.fit` does."""
     compiled = model._compiled_for("fit", trains=True)
@@ -122,7 +124,7 @@ def _run_epochs(
     iterator: EpochIterator,
     callbacks: CallbackList,
     epochs: range,
-    validation: "_Validation | None",
+    validation: _Validation | None,
     frequency: int | frozenset[int],
 ) -> None:
     """The epochs of a fit, with their hooks."""
@@ -355,7 +357,7 @@ def _custom_on_batch(
     model: TrainableModel,
     kind: str,
     parts: tuple[Any, Any, Any],
-    class_weight: Any,
+    class_weight: Mapping[int, float],
     return_dict: bool,
 ) -> Any:
     """The same by the model's own step."""

@@ -3,8 +3,10 @@
 Outputs are lists with one array an output of the model, until the model packs them for its user.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,10 @@ from cdl.trainers.epoch_iterator import warn_out_of_data
 from cdl.trainers.lowering import lower_inference, lower_with_calls
 from cdl.trainers.signature import TrainableModel
 from cdl.utils.display import is_watched
+
+if TYPE_CHECKING:
+    from cdl.callbacks.callback import Callback
+
 
 Array = NDArray[Any]
 
@@ -218,8 +224,8 @@ def _watched(
     parts: Iterator[Any],
     each: int,
     target: int | None,
-    verbose: Any,
-    callbacks: Any,
+    verbose: int | str,
+    callbacks: Callback | Sequence[Callback],
     custom: bool,
 ) -> Any:
     """Predictions part by part, of `each` batches, with hooks and a bar."""

@@ -1,7 +1,10 @@
 """Trainer: the part of a model that compiles, fits, evaluates and predicts."""
 
+from __future__ import annotations
+
 import sys
-from typing import Any, Literal, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,9 @@ from cdl.trainers.state import CompiledState
 from cdl.trainers.train_function import ExecutorCache
 from cdl.utils import display
 from cdl.utils.tuples import unpack_x_y_sample_weight
+
+if TYPE_CHECKING:
+    from cdl.callbacks.callback import Callback
 
 
 class Steps(CompiledState):
@@ -285,7 +291,7 @@ class Trainer(OlderMethods, Steps):
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
+        validation_freq: int = 1,
     ) -> History:
         """Train for `epochs - initial_epoch` passes over the data.
 
@@ -346,7 +352,7 @@ class Trainer(OlderMethods, Steps):
         verbose: int | str = "auto",
         sample_weight: Any = None,
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         *,
         return_dict: Literal[True],
     ) -> dict[str, float]: ...
@@ -359,7 +365,7 @@ class Trainer(OlderMethods, Steps):
         verbose: int | str = "auto",
         sample_weight: Any = None,
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any: ...
     @hinted
@@ -397,7 +403,7 @@ class Trainer(OlderMethods, Steps):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
     ) -> NDArray[np.float32] | Any:
         """What `predict` is shown to take."""
 
@@ -454,7 +460,7 @@ class Trainer(OlderMethods, Steps):
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        class_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
         """One step of training on one batch; its loss and metrics, measured before the step."""

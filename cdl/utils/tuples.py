@@ -1,9 +1,13 @@
 """Batches as tuples: x, y and weights put together and taken apart."""
 
+from __future__ import annotations
+
 from typing import Any
 
+from numpy.typing import ArrayLike
 
-def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Any:
     """A batch as a tuple, as short as it can be; without y, x alone, in a tuple if it is a list.
 
     Args:

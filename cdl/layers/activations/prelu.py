@@ -15,9 +15,11 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
+    from cdl.layers.shapes import Shape
 
 
 @registry.add()
@@ -37,9 +39,9 @@ class PReLU(SameShape):
 
     def __init__(
         self,
-        alpha_initializer: Any = "Zeros",
-        alpha_regularizer: Any = None,
-        alpha_constraint: Any = None,
+        alpha_initializer: Identifier = "Zeros",
+        alpha_regularizer: Identifier | None = None,
+        alpha_constraint: Identifier | None = None,
         shared_axes: Any = None,
         **kwargs: Unpack[LayerArguments],
     ) -> None:
@@ -62,7 +64,7 @@ class PReLU(SameShape):
                 )
         return {(axis - 1) % n + 1 for axis in self.shared_axes or ()}
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make alpha, of the shape of a sample with 1 for the shared axes."""
         shared = self._shared(len(input_shape) - 1)
         shape = [1 if axis in shared else input_shape[axis] for axis in range(1, len(input_shape))]

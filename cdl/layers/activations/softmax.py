@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Softmax(AlongLines):
         kwargs: see `Layer`.
     """
 
-    def __init__(self, axis: Any = -1, **kwargs: Unpack[LayerArguments]) -> None:
+    def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         axes("Softmax", "axis", axis)
         self.axis = axis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl import activations, constraints, initializers, regularizers
@@ -15,6 +16,7 @@ from cdl.layers.shapes import batch_of, image_of
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import CommonArguments
@@ -54,14 +56,14 @@ class BaseConv(Layer):
 
     def __init__(
         self,
-        kernel_size: Any,
-        strides: Any,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int],
         padding: str,
         data_format: str | None,
-        dilation_rate: Any,
-        activation: Any,
+        dilation_rate: int | Sequence[int],
+        activation: Identifier,
         use_bias: bool,
-        activity_regularizer: Any,
+        activity_regularizer: Identifier,
         **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -95,7 +97,7 @@ class BaseConv(Layer):
                 f"strides={self.strides} and dilation_rate={self.dilation_rate}"
             )
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make kernels and bias for images with as many channels as that shape says.
 
         Raises:
@@ -153,7 +155,7 @@ class BaseConv(Layer):
             )
         super().check_input(shape)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the output, in the layer's data format.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import not_yet, positive_int
@@ -12,6 +13,7 @@ from cdl.layers.layer import registry
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl.layers.arguments import CommonArguments
 
@@ -26,21 +28,21 @@ class Conv(BaseConv):
     def __init__(
         self,
         filters: int,
-        kernel_size: Any,
-        strides: Any = 1,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
         padding: str = "valid",
         data_format: str | None = None,
-        dilation_rate: Any = 1,
+        dilation_rate: int | Sequence[int] = 1,
         groups: int = 1,
         activation: Any = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
         activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         **kwargs: Unpack[CommonArguments],

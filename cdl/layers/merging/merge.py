@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
 from cdl import tree
 from cdl._tracing.graph import operator_of
 from cdl.layers.layer import Layer, registry
@@ -36,7 +38,7 @@ class Merge(Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def check_input(self, shape: Any) -> None:
+    def check_input(self, shape: Shape) -> None:
         """Refuse what is no list of inputs, and shapes that do not fit each other.
 
         Raises:
@@ -77,11 +79,11 @@ class Merge(Layer):
                 result[axis] = n
         return tuple(result)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape that the inputs are broadcast to, batch axis included."""
         return self._merged(self._listed(input_shape))
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: ArrayLike) -> Any:
         """The inputs made one."""
         return self._merge_function(self._aligned(inputs))
 
@@ -101,7 +103,7 @@ class Merge(Layer):
         """The inputs, all of one rank, made one."""
         raise NotImplementedError
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Refuse what is no list of shapes that fit; there is nothing to make."""
         self.check_input(input_shape)
         super().build(input_shape)

@@ -18,9 +18,11 @@ from cdl.layers.shapes import axes_within, sizes_of
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
+    from cdl.layers.shapes import Shape
 
 _MOST = float(np.finfo(np.float32).max)
 
@@ -77,10 +79,10 @@ class BatchNormalization(Scaled):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        moving_mean_initializer: Any = "zeros",
-        moving_variance_initializer: Any = "ones",
+        beta_initializer: Identifier = "zeros",
+        gamma_initializer: Identifier = "ones",
+        moving_mean_initializer: Identifier = "zeros",
+        moving_variance_initializer: Identifier = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
@@ -113,7 +115,7 @@ class BatchNormalization(Scaled):
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs with that many channels."""
         owner, shape = f"BatchNormalization {self.name!r}", tuple(input_shape)
         (axis,) = axes_within(owner, self.axis, shape)
@@ -131,7 +133,7 @@ class BatchNormalization(Scaled):
         self.input_spec = InputSpec(ndim=len(shape), axes={self.axis: channels})
         super().build(input_shape)
 
-    def _first_stddev(self, shape: Any, dtype: Any = None) -> Any:
+    def _first_stddev(self, shape: Shape, dtype: Any = None) -> Any:
         """Initial values of a moving deviation: the root of those of the variance."""
         first: Any = self.moving_variance_initializer
         return np.sqrt(first(shape, dtype))

@@ -15,8 +15,10 @@ from cdl.layers.shapes import axes_within, sizes_of
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
+    from cdl.layers.shapes import Shape
 
 
 @registry.add()
@@ -53,8 +55,8 @@ class GroupNormalization(Scaled):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
+        beta_initializer: Identifier = "zeros",
+        gamma_initializer: Identifier = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
@@ -80,7 +82,7 @@ class GroupNormalization(Scaled):
         self.groups = groups
         self.axis = whole("GroupNormalization", "axis", axis)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs with that many channels."""
         owner, shape = f"GroupNormalization {self.name!r}", tuple(input_shape)
         (axis,) = axes_within(owner, self.axis, shape)

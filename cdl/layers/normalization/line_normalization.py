@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import axes, flag, number
@@ -14,6 +15,7 @@ from cdl.layers.shapes import Shape, axes_within, sizes_of
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
@@ -71,12 +73,12 @@ class LayerNormalization(AlongLines, Scaled):
 
     def __init__(
         self,
-        axis: Any = -1,
+        axis: int | Sequence[int] = -1,
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
+        beta_initializer: Identifier = "zeros",
+        gamma_initializer: Identifier = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
@@ -100,7 +102,7 @@ class LayerNormalization(AlongLines, Scaled):
         )
         self.axis = _int_or_list("LayerNormalization", axis)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs with those sizes of the axes."""
         shape = tuple(input_shape)
         axes = _normalized_axes(self, shape)
@@ -140,7 +142,10 @@ class RMSNormalization(AlongLines):
     scale: Variable
 
     def __init__(
-        self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Unpack[LayerArguments]
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-6,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = False
@@ -148,7 +153,7 @@ class RMSNormalization(AlongLines):
         self.axis = axis
         self.epsilon = number("RMSNormalization", "epsilon", epsilon, low=0.0)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make the scale for inputs with those sizes of the axes."""
         shape = tuple(input_shape)
         axes = _normalized_axes(self, shape)
@@ -180,7 +185,7 @@ class UnitNormalization(AlongLines):
         TypeError: `axis` is neither an int nor a list of them.
     """
 
-    def __init__(self, axis: Any = -1, **kwargs: Unpack[LayerArguments]) -> None:
+    def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.axis = _int_or_list("UnitNormalization", axis)
         self._build_at_init()
@@ -196,7 +201,7 @@ class UnitNormalization(AlongLines):
         return {**super().get_config(), "axis": self.axis}
 
 
-def _int_or_list(owner: str, axis: Any) -> int | list[int]:
+def _int_or_list(owner: str, axis: int | Sequence[int]) -> int | list[int]:
     try:
         checked = axes(owner, "axis", axis)
     except ValueError as error:

@@ -11,6 +11,7 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cdl._configs.identifiers import Identifier
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
 
@@ -40,12 +41,12 @@ class Scaled(SameShape):
         epsilon: float,
         center: bool,
         scale: bool,
-        beta_initializer: Any,
-        gamma_initializer: Any,
-        beta_regularizer: Any,
-        gamma_regularizer: Any,
-        beta_constraint: Any,
-        gamma_constraint: Any,
+        beta_initializer: Identifier,
+        gamma_initializer: Identifier,
+        beta_regularizer: Identifier,
+        gamma_regularizer: Identifier,
+        beta_constraint: Identifier,
+        gamma_constraint: Identifier,
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)

@@ -63,7 +63,7 @@ class AdaptivePooling(Layer):
 
         return with_channels_last(program, x, self.data_format, emit)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the output, in the layer's data format."""
         shape = tuple(input_shape)
         self.check_input(shape)

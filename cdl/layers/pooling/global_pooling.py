@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
 from cdl._common.validation import flag
 from cdl._tracing.graph import operator_of
 from cdl.config import standardize_data_format
@@ -48,11 +50,11 @@ class GlobalPooling(Layer):
         first = 1 if self.data_format == "channels_last" else 2
         return list(range(first, first + self.places))
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: ArrayLike) -> Any:
         """The reduction over all places."""
         return operator_of(self.kind)(inputs, axis=self._axes(), keepdims=self.keepdims)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, channels), with `keepdims` with a 1 for each axis of places."""
         axes = self._axes()
         if self.keepdims:
@@ -90,7 +92,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         super().__init__(data_format, keepdims, **kwargs)
         self.supports_masking = True
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: ArrayLike, mask: Any = None) -> Any:
         """The mean over the steps for which `mask`, of shape (n, steps), is true."""
         if mask is None:
             return super().call(inputs)

@@ -76,7 +76,7 @@ class CategoryEncoding(Layer):
                 f"got them with {self.output_mode!r}"
             )
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `output_mode`."""
         return encoded_shape(tuple(input_shape), self.output_mode, self.num_tokens)
 

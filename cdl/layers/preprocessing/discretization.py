@@ -159,7 +159,7 @@ class Discretization(Layer):
         y = super()._run(arrays, training)
         return y.astype(np.int32) if self.output_mode == "int" else y
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape, or that of its encoding."""
         shape = tuple(input_shape)
         return (

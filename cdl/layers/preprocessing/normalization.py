@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
+    from cdl.layers.shapes import Shape
 
 
 @registry.add()
@@ -48,7 +49,7 @@ class Normalization(SameShape):
 
     def __init__(
         self,
-        axis: Any = -1,
+        axis: int | Sequence[int] = -1,
         mean: Any = None,
         variance: Any = None,
         invert: bool = False,
@@ -79,7 +80,7 @@ class Normalization(SameShape):
                 f"got shape {np.shape(mean)}"
             )
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make room for the statistics of inputs with those sizes of the kept axes."""
         owner, shape = f"Normalization {self.name!r}", tuple(input_shape)
         kept = axes_within(owner, self.axis, shape)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from cdl._common.validation import expected, number
 from cdl.compat import renamed
@@ -208,7 +209,7 @@ class _SpatialDropout(Dropout):
     ndim: int
     data_format = "channels_last"
 
-    def __init__(self, rate: float, seed: int | None, name: str | None, dtype: Any) -> None:
+    def __init__(self, rate: float, seed: int | None, name: str | None, dtype: DTypeLike) -> None:
         super().__init__(rate, seed=seed, name=name, dtype=dtype)
         self.input_spec = InputSpec(ndim=self.ndim)
 

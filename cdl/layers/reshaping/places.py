@@ -56,7 +56,7 @@ class Places(Layer):
             x = pick(program, x, first + axis, self._taken(axis, x.shape[first + axis]))
         return x
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the output, in the layer's data format.
 
         Raises:

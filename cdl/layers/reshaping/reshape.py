@@ -105,7 +105,7 @@ class Permute(Layer):
         """Append the permutation; nothing if it changes nothing."""
         return permuted(program, x, self.dims)
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Batch, and the input's sizes in the new order."""
         return (input_shape[0], *(input_shape[axis] for axis in self.dims))
 
@@ -140,7 +140,7 @@ class RepeatVector(Layer):
         """Append the repetition."""
         return program.emit("repeat", (x,), (self.n, *x.shape))
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(batch, n, features)."""
         return (input_shape[0], self.n, input_shape[1])
 

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected, number
@@ -58,7 +59,7 @@ class Formula(LearningRateSchedule):
     _inner: tuple[str, ...] = ("check", "rate")
     _arguments: tuple[str, ...]
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: ArrayLike) -> Any:
         """The rate of a step, or of each of an array of steps, as float32."""
         steps = np.asarray(step, np.float32)
         with np.errstate(divide="ignore"):

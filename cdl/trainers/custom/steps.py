@@ -31,7 +31,7 @@ _STEP_METHODS = {
 _OF_TAPES = re.compile("has no attribute '(_id|backward|requires_grad_?)'")
 
 
-def steps_itself(cls: Any, kind: str) -> bool:
+def steps_itself(cls: type, kind: str) -> bool:
     """Whether models of a class say themselves what becomes of a batch: see Steps."""
     return overrides(cls, *_STEP_METHODS[kind])
 

@@ -10,6 +10,7 @@ from cdl._tracing.graph import Assignment
 from cdl._tracing.keras_tensor import KerasTensor
 
 if TYPE_CHECKING:
+    from cdl.layers.layer import Layer
     from cdl.models.model import Model
     from cdl.models.sequential import Sequential
 
@@ -109,7 +110,7 @@ class _Contents:
             for number, (source, output) in enumerate(call.sources)
         ]
 
-    def _from(self, layer: Any, output: int) -> str:
+    def _from(self, layer: Layer, output: int) -> str:
         """The key of the block that makes an output of a layer."""
         inner = self._within.get(id(layer))
         if inner is None:
@@ -117,7 +118,7 @@ class _Contents:
         sources = _ends(inner._model)[1]
         return inner._from(*sources[min(output, len(sources) - 1)])
 
-    def _to(self, layer: Any, number: int) -> str:
+    def _to(self, layer: Layer, number: int) -> str:
         """The key of the block that reads an input of a layer."""
         inner = self._within.get(id(layer))
         if inner is None:
@@ -210,7 +211,7 @@ def _lines(calls: list[_Call], shown: Mapping[str, bool]) -> Iterator[str]:
         yield f"Trainable: {layer.trainable}"
 
 
-def _kind(layer: Any) -> str:
+def _kind(layer: Layer) -> str:
     """The class of a layer; of a function of `cdl.ops` the class that Keras has for it."""
     if isinstance(layer, KerasTensor):
         return "Input"

@@ -109,7 +109,7 @@ class ImageLayer(Layer):
         """Height and width of what comes out."""
         return height, width
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the output, for a batch of images or for one.
 
         Raises:

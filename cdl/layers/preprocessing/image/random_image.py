@@ -49,7 +49,7 @@ class RandomImage(ImageLayer):
 
     def _uniform(self, low: float, high: float, *shape: int) -> Any:
         """Numbers between two others for each image: (n, *shape), or one that fits its axes."""
-        sizes: Any = (SymbolicBatch(), *(shape or (1, 1, 1)))
+        sizes: tuple[Any, ...] = (SymbolicBatch(), *(shape or (1, 1, 1)))
         return random_uniform(sizes, float(low), float(high), seed=self.seed_generator)
 
     def _chance(self, factor: Range) -> Any:
