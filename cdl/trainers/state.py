@@ -68,7 +68,7 @@ def _by_path(values: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str,
 
 
 class CompiledState(PartOfModel):
-    """Base of Steps and Trainer: their state, and what can be asked about it."""
+    """Base of Trainer: its state, and what can be asked about it."""
 
     _compiled: Compiled | None = None
     _executors: ExecutorCache | None = None

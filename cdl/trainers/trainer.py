@@ -31,13 +31,27 @@ if TYPE_CHECKING:
     from cdl.callbacks.callback import Callback
 
 
-class Steps(CompiledState):
-    """Mixin of models: what is done with one batch.
+class Trainer(OlderMethods, CompiledState):
+    """Mixin of models: what is done with data.
 
     A class that overrides `train_step`, `test_step` or `predict_step` is called batch by batch,
     with NumPy arrays in the structure in which the data were given; so is one that overrides
     `compute_metrics`. All others run their epochs within the core.
+
+    Attributes:
+        stop_training: set it, as from a callback, to end `fit` after the batch that runs.
+        stop_evaluating: the same for `evaluate`.
+        stop_predicting: the same for `predict`.
     """
+
+    stop_training = False
+    stop_evaluating = False
+    stop_predicting = False
+    _initial_epoch: int | None = None  # set in on_train_begin, to go on with an earlier fit
+    steps_per_execution = 1
+    jit_compile: bool | str = True
+
+    # --- one batch ---
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train with one batch, adding to loss and metrics; to be overridden.
@@ -166,22 +180,7 @@ class Steps(CompiledState):
         step: int = compiled.optimizer.step
         return self._executors.gradients(self, arrays).of(arrays, step)
 
-
-class Trainer(OlderMethods, Steps):
-    """Mixin of models: what is done with data.
-
-    Attributes:
-        stop_training: set it, as from a callback, to end `fit` after the batch that runs.
-        stop_evaluating: the same for `evaluate`.
-        stop_predicting: the same for `predict`.
-    """
-
-    stop_training = False
-    stop_evaluating = False
-    stop_predicting = False
-    _initial_epoch: int | None = None  # set in on_train_begin, to go on with an earlier fit
-    steps_per_execution = 1
-    jit_compile: bool | str = True
+    # --- runs of many batches ---
 
     @hinted
     def compile(

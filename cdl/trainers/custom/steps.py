@@ -32,7 +32,7 @@ _OF_TAPES = re.compile("has no attribute '(_id|backward|requires_grad_?)'")
 
 
 def steps_itself(cls: type, kind: str) -> bool:
-    """Whether models of a class say themselves what becomes of a batch: see Steps."""
+    """Whether models of a class say themselves what becomes of a batch: see Trainer."""
     return overrides(cls, *_STEP_METHODS[kind])
 
 
