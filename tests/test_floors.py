@@ -147,6 +147,20 @@ def test_the_map_of_contributing_is_the_tree(name):
         assert count <= (16 if name == "trainers" else 14), f"{folder} has {count} modules"
 
 
+def test_what_contributing_says_where_to_find_is_there():
+    """Each path, and each function that a row says is `in` one."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = text[text.index("## To find") : text.index("## To add")]
+    names = {path.name for folder in (CDL, CSRC) for path in folder.rglob("*")}
+    for path in re.findall(r"`([\w/]+(?:/|\.(?:py|c|h|md)))`", text):
+        path = path.replace("NAME", "dense")
+        assert (ROOT / path).exists() or path in names or (CDL / path).exists(), path
+    for function, path in re.findall(r"`(?:\w+\.)?(\w+)` in `([\w/]+\.(?:py|c))`", text):
+        found = next((p for p in (ROOT / path, CDL / path) if p.exists()), None)
+        found = found or next(p for p in CDL.rglob(path))
+        assert re.search(rf"\b{function}\(", found.read_text()), f"{function} in {path}"
+
+
 def test_the_binding_includes_only_the_roof_and_imports_nothing_of_cdl():
     text = "".join(path.read_text() for path in CYTHON)
     headers = set(re.findall(r'cdef extern from "([^"<]+)"', text))
