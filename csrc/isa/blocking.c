@@ -18,6 +18,7 @@ static struct cdl_blocking blocking_of(const struct cdl_kernels *kernels,
         .rows = within(l1 / 4, kernels->tile_rows, CDL_MOST_ROWS),
         .depth = within(l2 / 4, CDL_PANEL, CDL_MOST_DEPTH), /* whole panels of what is transposed */
         .samples = within(l1 * 2 / 3, CDL_LINE, CDL_MOST_SAMPLES),
+        .strip_floats = least(caches->l2 / 2 / sizeof(float), CDL_MOST_STRIP_FLOATS),
         .sample_floats = caches->l2 / 4 / sizeof(float),
         .pair_blocks = within(l2 / 8 / CDL_PANEL, 1, CDL_MOST_PAIR_BLOCKS),
         .changed_floats = caches->l2 / 4 / sizeof(float),

@@ -13,6 +13,7 @@ struct cdl_blocking {
     size_t rows;           /* of c, a panel wide, before their epilogue: they stay in L1 */
     size_t depth;          /* of k: so many rows of a panel stay in L2 while all rows of c pass */
     size_t samples;        /* of a gradient: so many rows of a panel stay in L1 for all tiles */
+    size_t strip_floats;   /* of copies of dy that stay in L2 while x passes */
     size_t sample_floats;  /* of images and maps that go through a panel of a window's weights */
     size_t pair_blocks;    /* of a window's weights that are summed while their image passes */
     size_t changed_floats; /* of weights that Winograd's way has changed, in L2 */
@@ -23,6 +24,7 @@ enum {
     CDL_MOST_ROWS = 48,
     CDL_MOST_DEPTH = 2048,
     CDL_MOST_SAMPLES = 128,
+    CDL_MOST_STRIP_FLOATS = 256 * 1024,
     CDL_MOST_PAIR_BLOCKS = 16
 };
 

@@ -16,7 +16,7 @@ static size_t in_blocks(size_t n, size_t size) { return (n + size - 1) / size; }
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static bool copies(size_t samples, size_t ld, size_t span, size_t readers) {
-    return ld > CDL_PANEL && samples * ld * sizeof(float) >= span && readers >= CDL_STRIP;
+    return ld > CDL_PANEL && samples * ld * sizeof(float) >= span && readers >= CDL_LEAST_STRIP;
 }
 
 static bool copies_x(const struct cdl_param *w, size_t samples, size_t ldx) {
@@ -27,10 +27,16 @@ static bool copies_dy(const struct cdl_param *w, size_t samples, size_t ldy) {
     return copies(samples, ldy, DY_SPAN, in_blocks(w->rows, CDL_CHUNK));
 }
 
+/* Panels whose copies fit into so many floats. */
+static size_t strip_of(size_t samples, size_t floats) {
+    const size_t fit = least(floats / (samples * CDL_PANEL), CDL_MOST_STRIP);
+    return fit < CDL_LEAST_STRIP ? CDL_LEAST_STRIP : fit;
+}
+
 size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy) {
     size_t columns = 0;
     if (copies_x(w, samples, ldx)) columns += CDL_CHUNK;
-    if (copies_dy(w, samples, ldy)) columns += CDL_STRIP * CDL_PANEL;
+    if (copies_dy(w, samples, ldy)) columns += strip_of(samples, CDL_MOST_STRIP_FLOATS) * CDL_PANEL;
     return samples * columns;
 }
 
@@ -44,7 +50,8 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
         room += samples * CDL_CHUNK;
     }
     const bool copies = copies_dy(w, samples, gradient->ldy);
-    for (size_t s = 0; s < CDL_STRIP; s++) {
+    gradient->strip = strip_of(samples, gradient->ctx->kernels->blocking->strip_floats);
+    for (size_t s = 0; s < gradient->strip; s++) {
         gradient->dy_copy[s] = copies ? room + s * samples * CDL_PANEL : NULL;
         gradient->dy_copied[s] = 0;
     }
@@ -54,8 +61,8 @@ struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i) 
     const struct cdl_param *w = gradient->w;
     if (!gradient->x_copy && !gradient->dy_copy[0]) return cdl_block_at(w, i);
     const size_t chunks = in_blocks(w->rows, CDL_CHUNK), panels = in_blocks(w->cols, CDL_PANEL);
-    const size_t panel = i / (CDL_STRIP * chunks) * CDL_STRIP;
-    const size_t across = least(panels - panel, CDL_STRIP);
+    const size_t panel = i / (gradient->strip * chunks) * gradient->strip;
+    const size_t across = least(panels - panel, gradient->strip);
     i -= panel * chunks;
     return cdl_block_at(w, (panel + i % across) * chunks + i / across);
 }
@@ -77,7 +84,7 @@ void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, floa
         }
         x = gradient->x_copy, ldx = block.rows;
     }
-    const size_t slot = block.column / CDL_PANEL % CDL_STRIP;
+    const size_t slot = block.column / CDL_PANEL % gradient->strip;
     if (gradient->dy_copy[slot]) {
         if (gradient->dy_copied[slot] != block.column + 1) {
             copy(gradient->samples, block.width, dy, ldy, gradient->dy_copy[slot]);

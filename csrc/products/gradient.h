@@ -9,9 +9,9 @@
 
 #include "learn/learn.h"
 
-/* Where there are copies, blocks are walked in strips of 4 panels, whose copies stay in the L2
- * cache while x passes once; elsewhere in the order of memory. */
-enum { CDL_STRIP = 4 };
+/* Where there are copies, blocks are walked in strips of 4 to 8 panels, whose copies stay in the L2
+ * cache while x passes once (blocking.h); elsewhere in the order of memory. */
+enum { CDL_LEAST_STRIP = 4, CDL_MOST_STRIP = 8 };
 
 struct cdl_gradient {
     const struct cdl_context *ctx;
@@ -19,8 +19,10 @@ struct cdl_gradient {
     size_t samples;
     const float *x, *dy;
     size_t ldx, ldy;
-    float *x_copy, *dy_copy[CDL_STRIP];    /* NULL: read where they are */
-    size_t x_copied, dy_copied[CDL_STRIP]; /* 1 + the first column of what the copy holds, or 0 */
+    float *x_copy, *dy_copy[CDL_MOST_STRIP]; /* NULL: read where they are */
+    size_t strip;                            /* panels */
+    size_t x_copied,
+        dy_copied[CDL_MOST_STRIP]; /* 1 + the first column of what the copy holds, or 0 */
 };
 
 /* Floats that a gradient of so many samples wants for its copies. */

@@ -24,7 +24,7 @@ static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
 /* With few rows, fetching large weights takes as long as multiplying by them, so the tiles prefetch
  * the next panel. Predictions of 32 rows of 784-512-512-10, whose weights are more than L2 holds,
  * took 9 % longer without; with one tile of rows, and with many, prefetching costs more. */
-enum { PREFETCH_TILE = 6, PREFETCH_MOST = 64, PREFETCH_FLOATS = 32 * 1024 };
+enum { PREFETCH_TILE = 6, PREFETCH_MOST = 128, PREFETCH_FLOATS = 32 * 1024 };
 
 /* What the panel of c that starts at `column` gets from `depth` rows of a panel of b: the first of
  * them is row p of all k. */
@@ -141,43 +141,25 @@ static void transpose_dz(const struct transposed *job, size_t column, const floa
                job->lddx, job->epilogue->ldy);
 }
 
-/* To transpose w moves n numbers a column of dx, to transpose dz and dx m (n + columns) in all. One
- * AVX-512 core did 32 rows of 512 x 512 by dz in 0.76 of the time, 64 rows in 0.89, 128 in 0.97. */
-static bool pays_to_transpose_dz(size_t m, size_t n, size_t columns) {
-    return m * (n + columns) < n * columns;
-}
-
-/* Rows of dz that are transposed together, which fit into scratch and into L2; 0 for none. */
-static size_t rows_together(const struct transposed *job, size_t columns) {
-    if (!pays_to_transpose_dz(job->m, job->n, columns)) return 0;
-    const size_t groups = (job->m + CDL_PANEL - 1) / CDL_PANEL;
-    const size_t rows = (job->m + groups - 1) / groups;
+/* To transpose w moves n numbers a column of dx, to transpose dz and dx m (n + columns) in all; but
+ * all rows must go together, or w is read several times, and dz^T fit into scratch and L2. One
+ * AVX-512 core did 32 rows of 512 x 512 by dz in 0.76 of the time, 64 rows in 0.89. */
+static bool pays_to_transpose_dz(const struct transposed *job, size_t columns) {
     const size_t most = job->ctx->kernels->blocking->depth * CDL_PANEL;
-    return rows > 1 && cdl_round_up(rows, CDL_LINE) * job->n <= most ? rows : 0;
+    return job->m > 1 && job->m <= CDL_PANEL && job->m * (job->n + columns) < job->n * columns &&
+           cdl_round_up(job->m, CDL_LINE) * job->n <= most;
 }
 
-static void transpose_all(const struct transposed *all, size_t first, size_t last,
-                          size_t together) {
-    const struct cdl_kernels *kernels = all->ctx->kernels;
-    for (size_t row = 0; row < all->m; row += together) {
-        struct transposed job = *all;
-        struct cdl_epilogue epilogue = *all->epilogue;
-        job.m = least(all->m - row, together);
-        job.dz += row * job.ldz;
-        job.dx += row * job.lddx;
-        if (epilogue.y) epilogue.y += row * epilogue.ldy;
-        job.epilogue = &epilogue;
-        const size_t ld = cdl_round_up(together, CDL_LINE);
-        float *block = job.scratch, *dzt = block + CDL_PANEL * CDL_PANEL;
-        if (job.m == 1) memset(dzt, 0, job.n * ld * sizeof(float)); /* no pads are written */
-        kernels->transpose(job.m, job.n, job.dz, job.ldz, dzt, ld);
-        for (size_t column = first; column < last; column += CDL_PANEL) {
-            if (cdl_stopped(job.ctx)) return;
-            if (live_at(&job, column) > 1)
-                transpose_dz(&job, column, dzt, ld, block);
-            else /* the kernel would write no pads; it is the last panel */
-                transpose_w(&job, column);
-        }
+static void transpose_all(const struct transposed *job, size_t first, size_t last) {
+    const size_t ld = cdl_round_up(job->m, CDL_LINE);
+    float *block = job->scratch, *dzt = block + CDL_PANEL * CDL_PANEL;
+    job->ctx->kernels->transpose(job->m, job->n, job->dz, job->ldz, dzt, ld);
+    for (size_t column = first; column < last; column += CDL_PANEL) {
+        if (cdl_stopped(job->ctx)) return;
+        if (live_at(job, column) > 1)
+            transpose_dz(job, column, dzt, ld, block);
+        else /* the kernel would write no pads; it is the last panel */
+            transpose_w(job, column);
     }
 }
 
@@ -196,9 +178,9 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, si
                                    .dx = dx,
                                    .scratch = scratch,
                                    .epilogue = epilogue};
-    const size_t last = first + columns, together = small_m ? 0 : rows_together(&job, columns);
-    if (together) {
-        transpose_all(&job, first, last, together);
+    const size_t last = first + columns;
+    if (!small_m && pays_to_transpose_dz(&job, columns)) {
+        transpose_all(&job, first, last);
         return;
     }
     for (size_t column = first; column < last; column += CDL_PANEL) {
