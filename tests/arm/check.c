@@ -220,7 +220,7 @@ int main(void) {
     const struct cdl_kernels *plain = cdl_isa_choose("baseline");
     const size_t n = train("baseline", 1, base);
     int checked = 0;
-    cdl_start();
+    cdl_start(NULL);
     for (int i = 0; cdl_isa_name(i); i++) {
         if (!cdl_isa_runs(i)) continue;
         const struct cdl_kernels *kernels = cdl_isa_kernels(i);

@@ -188,7 +188,7 @@ static void check_pieces(bool matrix) {
 }
 
 int main(void) {
-    cdl_start();
+    cdl_start(NULL);
     check_sizes();
     check_kinds();
     check_pieces(false);
