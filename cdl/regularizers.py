@@ -174,7 +174,7 @@ def compiled(regularizer: Any) -> tuple[float, float] | None:
     return getattr(regularizer, "l1", 0.0), getattr(regularizer, "l2", 0.0)
 
 
-def followed(regularizer: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
+def traced(regularizer: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
     """What a penalty of the user's does with a weight; or None, and why it cannot be traced."""
     return attempt(trace, regularizer, (KerasTensor(shape, rows_per_sample=0),), {}, True)
 

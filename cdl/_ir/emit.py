@@ -281,7 +281,7 @@ def permute(program: Program, value: Value, order: Sequence[int]) -> Value:
 def take_along(program: Program, value: Value, places: Value, axis: int) -> Value:
     """Along an axis, the element whose number `places` has; else both have the same shape.
 
-    Negative numbers count from the end; one that is none ends the run with a ``ValueError``.
+    Negative numbers count from the end; one outside the axis ends the run with a ``ValueError``.
     """
     numbers = cut(value.shape, axis)
     exact_count("take_along_axis", f"axis {axis}", value.shape[axis])

@@ -41,7 +41,7 @@ NOT_IN_PREDICT = frozenset(
 SAME = frozenset(("reshape", "stop", "fork", "broadcast_batch"))
 # Why the others cannot leave.
 REASONS = {
-    "host": "it is Python code (a Lambda, or an activation of one's own)",
+    "host": "it is Python code (a Lambda, or an activation of the user's)",
     "batch_reduce": "it mixes the samples of a batch",
     "draw": "it draws random numbers",
     "resample": "it takes places of an image from between others",

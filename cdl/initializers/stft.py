@@ -43,7 +43,7 @@ class STFT(Initializer):
         periodic: whether the window is one period of a periodic function, rather than symmetric.
 
     Raises:
-        ValueError: an argument that is none of these; or a shape that is not (T, 1, F), or not T
+        ValueError: an invalid argument; or a shape that is not (T, 1, F), or not T
             numbers in the window, when it is called.
     """
 

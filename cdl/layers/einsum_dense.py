@@ -42,7 +42,7 @@ class EinsumDense(Layer):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: an equation that is none; when built, shapes that do not fit it.
+        ValueError: an invalid equation; when built, shapes that do not fit it.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class Embedding(Layer):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a size that is none; when called, a number that the table has no row for.
+        ValueError: an invalid size; when called, a number that the table has no row for.
     """
 
     by_lines = True

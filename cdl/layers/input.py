@@ -37,7 +37,7 @@ class InputLayer(Layer):
         kwargs: see `Layer`; `input_shape` is an older name of `shape`.
 
     Raises:
-        ValueError: no shape, something that is none, or what does not agree with `input_tensor`.
+        ValueError: no shape, an invalid one, or one that does not agree with `input_tensor`.
     """
 
     batch_shape: Shape
@@ -132,7 +132,7 @@ def Input(  # noqa: N802 - Keras's name for a function
         optional: not supported.
 
     Raises:
-        ValueError: no shape, or something that is none.
+        ValueError: no shape, or an invalid one.
     """
     layer = InputLayer(
         shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name

@@ -45,7 +45,7 @@ class AUC(Confusion):
         from_logits: whether predictions are raw scores, of which the sigmoid is taken.
 
     Raises:
-        ValueError: an argument that is none of these.
+        ValueError: an invalid argument.
     """
 
     _direction = "up"

@@ -38,7 +38,7 @@ class FBetaScore(Tally):
         dtype: "float32" or None.
 
     Raises:
-        ValueError: an argument that is none of these.
+        ValueError: an invalid argument.
     """
 
     _direction = "up"

@@ -56,7 +56,7 @@ class IoU(Tally):
         axis: of the classes, where there is one.
 
     Raises:
-        ValueError: classes that do not exist, or another argument that is none of these.
+        ValueError: no such classes, or another invalid argument.
     """
 
     _direction = "up"

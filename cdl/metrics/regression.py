@@ -88,7 +88,7 @@ class R2Score(Tally):
         dtype: "float32" or None.
 
     Raises:
-        ValueError: an argument that is none of these.
+        ValueError: an invalid argument.
     """
 
     _direction = "up"

@@ -206,7 +206,7 @@ def categorical(
         seed: see `normal`.
 
     Raises:
-        ValueError: logits of another number of axes, or another argument that is none of these.
+        ValueError: logits of another number of axes, or another invalid argument.
     """
     if isinstance(logits, KerasTensor):
         tensor: Array = operator_of("random.categorical")(logits, num_samples, dtype, seed)

@@ -1,4 +1,4 @@
-"""Saving: files, configs, and names for classes and functions of one's own."""
+"""Saving: files, configs, and names for the user's classes and functions."""
 
 from cdl._common.public_names import publish
 from cdl._configs.custom_objects import (

@@ -51,7 +51,7 @@ class Labels:
         """Labels as the loss wants them: columns of 0 and 1, 0 or 1, or numbers of classes.
 
         Raises:
-            ValueError: a label that is none of the classes.
+            ValueError: a label outside the classes.
         """
         if self.several:
             columns = y.toarray() if hasattr(y, "toarray") else np.asarray(y)

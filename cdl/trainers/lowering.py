@@ -462,7 +462,7 @@ def _lower_penalties(
         penalty = variable.regularizer
         if penalty is None or regularizers.compiled(penalty) is not None:
             continue
-        graph, reason = regularizers.followed(penalty, variable.shape)
+        graph, reason = regularizers.traced(penalty, variable.shape)
         if graph is None:
             function = penalty if hasattr(penalty, "__code__") else type(penalty).__call__
             name = getattr(penalty, "__name__", type(penalty).__name__)

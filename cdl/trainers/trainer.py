@@ -203,11 +203,11 @@ class Trainer(OlderMethods, CompiledState):
             loss_weights: what the loss is multiplied by.
             metrics: names, Metrics or functions; 'accuracy' is chosen by the shapes of the data.
             weighted_metrics: the same, for metrics that sample and class weights count in.
-            run_eagerly: whether losses, metrics, penalties and the `call` of layers and models of
-                one's own are called with the arrays of each batch, for prints, breakpoints and
-                checks in them. What is learned comes from the traced code all the same.
+            run_eagerly: whether the user's losses, metrics, penalties and the `call` of the user's
+                layers and models are called with the arrays of each batch, for prints, breakpoints
+                and checks in them. What is learned comes from the traced code all the same.
             steps_per_execution: batches between two calls of the batch hooks of callbacks.
-            jit_compile: True refuses code of one's own that cannot be compiled, with the reason;
+            jit_compile: True refuses the user's code that cannot be compiled, with the reason;
                 with "auto" or False such code runs in Python on each batch, and a warning says so.
             auto_scale_loss: accepted; it concerns float16, and cdl computes in float32.
 

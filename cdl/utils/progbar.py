@@ -1,4 +1,4 @@
-"""Progbar: a bar for loops of one's own, as `fit` shows it."""
+"""Progbar: a bar for the user's loops, as `fit` shows it."""
 
 import sys
 from collections.abc import Iterable

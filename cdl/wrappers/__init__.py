@@ -1,4 +1,4 @@
-"""Models of one's own as scikit-learn's estimators, under Keras's names.
+"""The user's models as scikit-learn's estimators, under Keras's names.
 
 They need scikit-learn, which is loaded when the first of them is used.
 """

@@ -251,7 +251,7 @@ def orthogonal(rows):
 
 def value_and_gradient(function, w):
     """What a function of a weight gives, traced, and its derivative."""
-    graph, reason = regularizers.followed(function, w.shape)
+    graph, reason = regularizers.traced(function, w.shape)
     assert graph is not None, reason
 
     def append(program, values):
@@ -302,7 +302,7 @@ def test_equal_largest_elements_share_the_derivative():
     ],
 )
 def test_a_penalty_that_cannot_be_traced_is_no_graph_of_one_number(function):
-    graph, _ = regularizers.followed(function, WEIGHT.shape)
+    graph, _ = regularizers.traced(function, WEIGHT.shape)
     assert graph is None or graph.outputs.shape != ()
 
 

@@ -116,7 +116,7 @@ class Dropout(_Patterned):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a rate outside the limits, or a noise shape that is none.
+        ValueError: a rate outside the limits, or an invalid noise shape.
     """
 
     @renamed(p="rate")

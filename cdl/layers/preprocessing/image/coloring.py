@@ -86,7 +86,7 @@ class RandomBrightness(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond -1 to 1, or a range that is none.
+        ValueError: a factor beyond -1 to 1, or an invalid range.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class RandomContrast(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond 0 to 1, or a range that is none.
+        ValueError: a factor beyond 0 to 1, or an invalid range.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class RandomSaturation(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond -1 to 1, or a range that is none.
+        ValueError: a factor beyond -1 to 1, or an invalid range.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class RandomHue(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond 0 to 1, or a range that is none.
+        ValueError: a factor beyond 0 to 1, or an invalid range.
     """
 
     def __init__(
@@ -273,7 +273,7 @@ class RandomInvert(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond 0 to 1, or a range that is none.
+        ValueError: a factor beyond 0 to 1, or an invalid range.
     """
 
     def __init__(
@@ -308,7 +308,7 @@ class RandomColorDegeneration(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond -1 to 1, or a range that is none.
+        ValueError: a factor beyond -1 to 1, or an invalid range.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class Resizing(OfSize):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a size or a name that is none, or both ways to keep the shape.
+        ValueError: an invalid size or name, or both ways to keep the shape.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class RandomSharpness(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond 0 to 1, or a range that is none.
+        ValueError: a factor beyond 0 to 1, or an invalid range.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class RandomPosterization(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond 1 to 8, or a range that is none.
+        ValueError: a factor beyond 1 to 8, or an invalid range.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Solarization(RandomImage):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor beyond 0 to 1, or a range that is none.
+        ValueError: a factor beyond 0 to 1, or an invalid range.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class AutoContrast(ImageLayer):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a range that is none.
+        ValueError: an invalid range.
     """
 
     def __init__(self, value_range: Any = (0, 255), **kwargs: Unpack[LayerArguments]) -> None:
@@ -212,7 +212,7 @@ class RandomErasing(Colored):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a factor or a scale beyond 0 to 1, or a fill that is none.
+        ValueError: a factor or a scale beyond 0 to 1, or an invalid fill.
     """
 
     def __init__(
