@@ -50,7 +50,7 @@ static bool leave_gaps(const struct cdl_window *window) {
 }
 
 /* Floats of small images that are walked together, so that a row of them is worth a call. */
-enum { AT_A_TIME = 4096 };
+enum { AT_A_TIME = 32768 };
 
 struct job {
     const struct cdl_node *node;
@@ -110,7 +110,9 @@ static void walk(const void *who, size_t first, size_t last, const struct cdl_ba
     const struct cdl_walk walk = {
         .window = &code->window, .spans = &code->to_map, .from = &image, .to = &map, .band = band};
     struct job job = {node, pass->ctx->kernels, overlap(&code->window)};
-    const size_t most = image.sample < AT_A_TIME ? AT_A_TIME / image.sample : 1;
+    /* The order in which windows that overlap add their gradients is that of one sample. */
+    const bool some = !job.adds && image.sample < AT_A_TIME;
+    const size_t most = some ? AT_A_TIME / image.sample : 1;
     for (size_t i = 0, n; i < last - first && !cdl_stopped(pass->ctx); i += n) {
         n = last - first - i < most ? last - first - i : most;
         cdl_walk(&walk, i, n, pass->visit, &job);

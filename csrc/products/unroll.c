@@ -46,6 +46,11 @@ static void copy_row(const struct cdl_kernels *kernels, const struct cdl_field *
                            image->ld, to + (low - first), ld);
 }
 
+/* Where the first window of a box begins in the image, along an axis. */
+static ptrdiff_t first_of(const struct cdl_axis *axis, size_t place) {
+    return (ptrdiff_t)(place * axis->stride) - axis->before;
+}
+
 /* All rows that a box of one sample sees: those of axis 1 within those of axis 0. */
 static void copy_rows(const struct cdl_window *window, const struct cdl_kernels *kernels,
                       const struct cdl_field *image, const struct cdl_box *box, size_t sample,
@@ -54,7 +59,7 @@ static void copy_rows(const struct cdl_window *window, const struct cdl_kernels 
     ptrdiff_t first[CDL_AXES];
     size_t n[CDL_AXES];
     for (int d = 0; d < CDL_AXES; d++) {
-        first[d] = (ptrdiff_t)(box->first[d + 1] * axis[d].stride) - axis[d].before;
+        first[d] = first_of(&axis[d], box->first[d + 1]);
         n[d] = reach(&axis[d], box->n[d + 1]);
     }
     const size_t ld = line_floats(window, box->n[3]);
@@ -73,25 +78,60 @@ static void copy_rows(const struct cdl_window *window, const struct cdl_kernels 
     }
 }
 
+/* Whether a box of a sample can be read where it is: its rows are numbers side by side, all within
+ * the image. */
+static bool lies_ready(const struct cdl_window *window, const struct cdl_field *image,
+                       const struct cdl_box *box) {
+    bool all = image->ld == 1 && image->sample >= 2 * CDL_LINE;
+    for (int d = 0; d < CDL_AXES; d++) {
+        const struct cdl_axis *axis = &window->axis[d];
+        const ptrdiff_t first = first_of(axis, box->first[d + 1]);
+        const ptrdiff_t end = first + (ptrdiff_t)reach(axis, box->n[d + 1]);
+        all &= first >= 0 && end <= (ptrdiff_t)axis->image;
+    }
+    return all;
+}
+
+/* The rows of a sample, and floats between numbers of the first two axes. */
+struct rows {
+    const float *first;
+    size_t pitch[2];
+};
+
+static struct rows rows_where_they_are(const struct cdl_window *window,
+                                       const struct cdl_field *image, const struct cdl_box *box,
+                                       size_t sample) {
+    ptrdiff_t at = (ptrdiff_t)(sample * image->sample);
+    for (int d = 0; d < CDL_AXES; d++)
+        at += first_of(&window->axis[d], box->first[d + 1]) * (ptrdiff_t)image->pitch[d];
+    return (struct rows){image->lines + at, {image->pitch[0], image->pitch[1]}};
+}
+
+/* Registers are read whole: behind the last row of a sample that is read where it is there must be
+ * another sample. */
 void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kernels,
                 const struct cdl_field *image, const struct cdl_box *box, float *room) {
     const struct cdl_axis *axis = window->axis;
-    float *rows = room + cdl_window_taps(window) * image->columns * CDL_UNROLLED_LINE;
+    float *copy = room + cdl_window_taps(window) * image->columns * CDL_UNROLLED_LINE;
     const size_t ld = line_floats(window, box->n[3]), row = image->columns * ld;
-    const size_t below = reach(&axis[1], box->n[2]) * row; /* from number to number of axis 0 */
+    const bool ready = lies_ready(window, image, box);
     for (size_t s = 0; s < box->n[0]; s++) {
-        copy_rows(window, kernels, image, box, box->first[0] + s, rows);
+        struct rows rows = {copy, {reach(&axis[1], box->n[2]) * row, row}};
+        if (ready && s + 1 < box->n[0])
+            rows = rows_where_they_are(window, image, box, box->first[0] + s);
+        else
+            copy_rows(window, kernels, image, box, box->first[0] + s, copy);
         for (size_t u = 0; u < box->n[1]; u++) {
             const size_t places = ((s * box->n[1] + u) * box->n[2]) * box->n[3];
             for (size_t tap = 0; tap < axis[0].taps; tap++) {
                 const struct cdl_unrolling unrolling = {
-                    .x = rows + (u * axis[0].stride + tap * axis[0].dilation) * below,
+                    .x = rows.first + (u * axis[0].stride + tap * axis[0].dilation) * rows.pitch[0],
                     .rows = box->n[2],
-                    .row_step = axis[1].stride * row,
+                    .row_step = axis[1].stride * rows.pitch[1],
                     .places = box->n[3],
                     .place_step = axis[2].stride,
                     .taps = {axis[1].taps, axis[2].taps, image->columns},
-                    .tap_step = {axis[1].dilation * row, axis[2].dilation, ld},
+                    .tap_step = {axis[1].dilation * rows.pitch[1], axis[2].dilation, ld},
                     .y = room + places +
                          tap * axis[1].taps * axis[2].taps * image->columns * CDL_UNROLLED_LINE,
                     .ldy = CDL_UNROLLED_LINE};
