@@ -317,6 +317,24 @@ def test_whole_nets_of_images_learn_the_same_bits_at_1_to_4_threads(make, batch)
         assert_same(run(net, batch, steps=2, **team), alone)
 
 
+def test_threads_of_a_net_of_images_take_the_memory_of_one():
+    def taken(model, **options):
+        program, _ = as_training(model, 1)
+        optimizer = learner("sgd", program.variables)
+        return _core.Executor(
+            program.fused(), 32, training=True, optimizer=optimizer, **options
+        ).memory()[0]
+
+    cdl.utils.set_random_seed(1)
+    large = image_net((60, 60, 3))
+    alone, together = taken(large, threads=1), taken(large, threads=2)
+    assert together == taken(large, threads=2, lockstep=True)  # so it is chosen
+    assert alone <= together <= 1.1 * alone
+    assert taken(large, threads=2, lockstep=False) > 1.2 * alone
+    small = cdl.Sequential([cdl.Input((4,)), cdl.layers.Dense(3)])
+    assert taken(small, threads=2) == taken(small, threads=2, lockstep=False)
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rows", [1, 3, 70])
 @pytest.mark.parametrize("make", [image_net, series_net, volume_net])
