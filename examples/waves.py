@@ -1,0 +1,61 @@
+"""Convolutions over a series: which two of three waves is it a mixture of?
+
+Breiman's waveforms (Classification and Regression Trees, 1984, section 2.6.2), drawn here: 21 steps
+with noise as large as the signal. Whoever knows how they are made is right in 86 % of the cases.
+
+    python examples/waves.py
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+import cdl
+from cdl import layers
+
+STEPS = 21
+
+
+def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Series, (n, steps, 1), and which pair of waves each is a mixture of."""
+    rng = np.random.default_rng(seed)
+    i = np.arange(1, STEPS + 1)
+    waves = np.stack([np.maximum(6 - np.abs(i - middle), 0) for middle in (11, 15, 7)])
+    kinds = rng.integers(0, 3, n)
+    first, second = np.array([[0, 1], [0, 2], [1, 2]])[kinds].T
+    share = rng.uniform(size=(n, 1))
+    series = share * waves[first] + (1 - share) * waves[second] + rng.normal(size=(n, STEPS))
+    return series[..., None].astype(np.float32), kinds
+
+
+def build() -> cdl.Sequential:
+    """The net: windows of five steps, then of more by dilation, and where each fits best."""
+    return cdl.Sequential(
+        [
+            layers.Input((STEPS, 1)),
+            layers.Conv1D(16, 5, padding="same", activation="relu"),
+            layers.Conv1D(16, 3, padding="same", dilation_rate=2, activation="relu"),
+            layers.MaxPooling1D(3),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def main(epochs: int = 15, series: int = 3000) -> float:
+    """Train, and return the accuracy on 5,000 other series."""
+    cdl.utils.set_random_seed(0)
+    model = build()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(*draw(series, 1), epochs=epochs, verbose=0)
+    print(f"{model.count_params()} weights, {epochs} epochs; 0.86 is what can be reached")
+    return model.evaluate(*draw(5000, 2), verbose=0, return_dict=True)["accuracy"]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=15)
+    print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")
