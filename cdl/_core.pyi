@@ -30,7 +30,10 @@ class OptimizerRow:
 class OpRow:
     signature: str
     meaning: str
+    numbers: tuple[str, ...]
+    tail: str
     attributes: tuple[str, ...]
+    data: str
     params: tuple[str, ...]
     table: str | None
     gives_gradient: bool

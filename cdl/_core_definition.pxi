@@ -260,7 +260,6 @@ cdef class _Definition:
                 storage = variable.storage
                 to.params[j] = storage.param
                 to.trained[j] = order.get(id(variable), -1)
-        self._extent(to, i.numbers)
         given = dict(i.attributes)
         self.labels.append(given.pop("label", i.op))
         if i.op == "host":
@@ -268,31 +267,39 @@ cdef class _Definition:
             self.hosts.append(host)
             to.host.call = _call_host
             to.host.who = <void *>host
+        numbers = []
+        if row.table:
+            kind = given.pop(row.numbers[0], "linear")
+            numbers.append(_NUMBER[row.table][kind])
+            if row.numbers[0] == "activation" and not ACTIVATIONS_FROM_Y[kind]:
+                raise ValueError(f"{i.op}: the derivative of {kind} needs more than its value")
+            for q, param in enumerate(_TABLES[row.table][kind]):
+                to.row_params[q] = given.pop(param)
+        numbers += [given.pop(name) for name in row.numbers[len(numbers):]]
+        numbers += i.numbers
         for j, name in enumerate(row.attributes):
-            if j == 0 and row.table:
-                kind = given.pop(name, "linear")
-                to.attributes[0] = _NUMBER[row.table][kind]
-                if "activation" in row.attributes and not ACTIVATIONS_FROM_Y[kind]:
-                    raise ValueError(f"{i.op}: the derivative of {kind} needs more than its value")
-                for q, param in enumerate(_TABLES[row.table][kind]):
-                    to.row_params[q] = given.pop(param)
-            elif name == "seed":
-                seed_high, to.attributes[j] = divmod(int(given.pop(name)), 2**24)
-            elif name == "seed_high":
-                to.attributes[j] = seed_high
-            else:
-                to.attributes[j] = given.pop(name)
+            to.attributes[j] = given.pop(name)
         if given:
             raise ValueError(f"{i.op}: unknown attributes {sorted(given)}")
+        to.numbers = self._integers(numbers)
+        to.n_numbers = len(numbers)
+        to.data = self._doubles(i.data)
+        to.n_data = len(i.data)
         return 0
 
-    cdef int _extent(self, cdl_instruction_def *to, tuple numbers) except -1:
-        """The numbers of an instruction, which the core copies."""
-        if not numbers:
-            return 0
-        cdef double *values = <double *>self._memory(len(numbers) * sizeof(double))
-        for k, n in enumerate(numbers):
-            values[k] = n
-        to.numbers = values
-        to.n_numbers = len(numbers)
-        return 0
+    cdef const int64_t *_integers(self, list numbers) except NULL:
+        cdef int64_t *to = <int64_t *>self._memory(len(numbers) * sizeof(int64_t))
+        try:
+            for k, n in enumerate(numbers):
+                to[k] = operator.index(n)
+        except (TypeError, OverflowError):
+            last = len(self.labels) - 1
+            what = f"instruction {last} ({self.labels[last]})"
+            raise ValueError(f"{what}: expected integers of 64 bits, got {n!r}") from None
+        return to
+
+    cdef const double *_doubles(self, tuple data) except NULL:
+        cdef double *to = <double *>self._memory(len(data) * sizeof(double))
+        for k, n in enumerate(data):
+            to[k] = n
+        return to

@@ -84,10 +84,12 @@ cdef extern from "cdl.h" nogil:
         int out[2]
         cdl_param *params[7]
         int trained[7]
+        const int64_t *numbers
+        size_t n_numbers
         float attributes[8]
         float row_params[4]
-        const double *numbers
-        size_t n_numbers
+        const double *data
+        size_t n_data
         cdl_host host
     struct cdl_trained_def:
         cdl_param *param

@@ -31,23 +31,25 @@ class OptimizerRow:
 class OpRow:
     """A row of the table of operations.
 
-    Its signature and meaning as in csrc/ops/ops.def, names of attributes and of weights in the
-    order of the signature, the table that attribute 0 names a row of, whether the first input gets
+    Its signature and meaning as in csrc/ops/ops.def; names of weights, of numbers (integers) and of
+    attributes (floats) in the order of the signature; what its integers beyond those are, and its
+    floats, or ""; the table that number 0 names a row of, whether the first input gets
     a gradient from it, whether all others do too, whether it does more than give its outputs, and
     whether it has a state that is reported.
     """
 
     __slots__ = (
-        "attributes", "effects", "gives_gradient", "all_inputs", "meaning", "params", "reports",
-        "signature", "table",
+        "attributes", "data", "effects", "gives_gradient", "all_inputs", "meaning", "numbers", "params",
+        "reports", "signature", "table", "tail",
     )
 
     def __init__(self, signature, meaning, table, gives_gradient, all_inputs, effects, reports):
         self.signature = signature
         self.meaning = meaning
-        _, params, attributes = (signature.split("->")[0] + ";;").split(";")[:3]
-        self.params = tuple([name for name in _words(params) if name])
-        self.attributes = tuple([name for name in _words(attributes) if "..." not in name])
+        parts = (signature.split("->")[0] + ";;;").split(";")
+        self.params, _ = _words(parts[1])
+        self.numbers, self.tail = _words(parts[2])
+        self.attributes, self.data = _words(parts[3])
         self.table = table
         self.gives_gradient = gives_gradient
         self.all_inputs = all_inputs
@@ -59,8 +61,11 @@ cdef tuple _names(text):
     return tuple(text.split(",")) if text else ()
 
 
-cdef list _words(str names):
-    return [word.strip(" []") for word in names.split(",") if word.strip()]
+cdef tuple _words(str part):
+    """The names in a part of a signature, and the one at its end that stands for any count."""
+    words = [word.strip(" []") for word in part.split(",") if word.strip()]
+    all_inputs = [word.removesuffix("...") for word in words if word.endswith("...")]
+    return tuple([word for word in words if not word.endswith("...")]), "".join(all_inputs)
 
 
 cdef list _rows(str table):

@@ -1,11 +1,11 @@
 """Expressions as the numbers that the core's op "map" reads, and back.
 
-The numbers are: how many constants, steps forward and steps backward there are; the constants; the
-steps. A step is one whole number below 2^48, of bytes that say, from the lowest: the primitive
-(its row in ``_core.ELEMENTWISE``), where the result goes, three operands, and what the step is for:
-bit k if the gradient by input k needs it (forward: 1). An operand is a register (from 0), an input
-(from 32; 40 is the gradient by the result and 41 the result, backward only), an output (from 64:
-the result, or the gradient by input k), or a constant (from 96).
+The numbers are: how many steps are forward, those, and the steps backward; constants are floats
+beside them. A step is one whole number below 2^48, of bytes that say, from the lowest: the
+primitive (its row in ``_core.ELEMENTWISE``), where the result goes, three operands, and what the
+step is for: bit k if the gradient by input k needs it (forward: 1). An operand is a register (from
+0), an input (from 32; 40 is the gradient by the result and 41 the result, backward only), an output
+(from 64: the result, or the gradient by input k), or a constant (from 96).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from cdl import _core
 from cdl._ir.elementwise import DY, Expression, Y, apply, argument, constant, in_order
 from cdl._ir.elementwise_grad import gradients
 
-Numbers = tuple[float, ...]
+Numbers = tuple[int, ...]
+Constants = tuple[float, ...]
 
 REGISTER, INPUT, OUTPUT, CONSTANT = 0, 32, 64, 96
 _DY, _Y = INPUT + 8, INPUT + 9
@@ -131,8 +132,8 @@ def _step(primitive: str, to: int, operands: Sequence[int], mask: int) -> int:
     return step
 
 
-def compiled(root: Expression, n: int) -> Numbers:
-    """The numbers of an expression of n arguments, with those of its gradients.
+def compiled(root: Expression, n: int) -> tuple[Numbers, Constants]:
+    """The numbers and constants of an expression of n arguments, with those of its gradients.
 
     Raises:
         TooLongError: if it has more steps, constants or values at a time than the core takes.
@@ -146,24 +147,21 @@ def compiled(root: Expression, n: int) -> Numbers:
             f"expected at most {_core.MAP_STEPS} steps and {_core.MAP_CONSTANTS} constants, got "
             f"{len(forward)} forward, {len(backward)} backward, {len(constants)} constants"
         )
-    counts = len(constants), len(forward), len(backward)
-    return tuple(map(float, (*counts, *constants, *forward, *backward)))
+    return (len(forward), *forward, *backward), tuple(map(float, constants))
 
 
 def derivatives(numbers: Numbers) -> int:
     """Bit k is set if input k of an expression gets a gradient from it."""
     found = 0
-    for step in numbers[3 + int(numbers[0] + numbers[1]) :]:
-        found |= int(step) >> 40
+    for step in numbers[1 + numbers[0] :]:
+        found |= step >> 40
     return found
 
 
-def read(numbers: Numbers) -> Expression:
-    """The expression whose numbers these are."""
-    n_constants, n_forward = int(numbers[0]), int(numbers[1])
-    values = {CONSTANT + k: constant(c) for k, c in enumerate(numbers[3 : 3 + n_constants])}
-    for number in numbers[3 + n_constants : 3 + n_constants + n_forward]:
-        step = int(number)
+def read(numbers: Numbers, constants: Constants) -> Expression:
+    """The expression whose numbers and constants these are."""
+    values = {CONSTANT + k: constant(c) for k, c in enumerate(constants)}
+    for step in numbers[1 : 1 + numbers[0]]:
         primitive, to = _PRIMITIVES[step & 255], step >> 8 & 255
         operands = [step >> 16 + 8 * j & 255 for j in range(_core.ELEMENTWISE[primitive])]
         args = [argument(o - INPUT) if INPUT <= o < OUTPUT else values[o] for o in operands]
@@ -176,9 +174,9 @@ _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "equal": 
           "greater_equal": ">="}  # fmt: skip
 
 
-def text(numbers: Numbers, names: Sequence[str]) -> str:
+def text(numbers: Numbers, constants: Constants, names: Sequence[str]) -> str:
     """An expression as one writes it, of arguments with these names."""
-    return text_of(read(numbers), names)
+    return text_of(read(numbers, constants), names)
 
 
 def text_of(x: Expression, names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from types import EllipsisType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import exact_count
 from cdl._ir.elementwise import Expression, apply, argument
@@ -50,16 +50,17 @@ def reduce(
         start = end
         while left and left[-1] == start - 1:
             start = left.pop()
-        numbers, shape = _cut(value.shape, start, end + 1, keepdims)
-        value = program.emit("reduce", [value], shape, numbers=numbers, kind=kind)
+        sizes, shape = _cut(value.shape, start, end + 1, keepdims)
+        value = program.emit("reduce", [value], shape, kind=kind, **sizes)
     return value
 
 
-def _cut(shape: Shape, start: int, end: int, keepdims: bool) -> tuple[list[int], Shape]:
+def _cut(shape: Shape, start: int, end: int, keepdims: bool) -> tuple[dict[str, Any], Shape]:
     """Sizes before, of and behind the axes [start, end), and the shape without them."""
     parts = shape[:start], shape[start:end], shape[end:]
     middle = (1,) * (end - start) if keepdims else ()
-    return [math.prod(p) for p in parts], (*parts[0], *middle, *parts[2])
+    sizes = dict(zip(("outer", "n", "inner"), map(math.prod, parts), strict=True))
+    return sizes, (*parts[0], *middle, *parts[2])
 
 
 def arg(
@@ -75,15 +76,15 @@ def arg(
     """
     rank = len(value.shape)
     start, end = (0, rank) if axis is None else (axis % rank, axis % rank + 1)
-    numbers, shape = _cut(value.shape, start, end, keepdims)
-    return program.emit("arg", [value], shape, numbers=numbers, smallest=float(smallest))
+    sizes, shape = _cut(value.shape, start, end, keepdims)
+    return program.emit("arg", [value], shape, smallest=int(smallest), **sizes)
 
 
 def cumulate(program: Program, value: Value, axis: int, product: bool = False) -> Value:
     """Along an axis, the sum or product of all numbers up to each one."""
     axis %= len(value.shape)
-    numbers, _ = _cut(value.shape, axis, axis + 1, True)
-    return program.emit("cumulate", [value], value.shape, numbers=numbers, product=float(product))
+    sizes, _ = _cut(value.shape, axis, axis + 1, True)
+    return program.emit("cumulate", [value], value.shape, product=int(product), **sizes)
 
 
 def sort(program: Program, value: Value) -> tuple[Value, Value]:
@@ -116,7 +117,7 @@ def draw(
         fixed: whether they are the same in each step, and follow from this seed alone.
         shared: whether they are the same for all samples of a batch.
     """
-    numbers = {"seed": seed, "user_draw": float(user_draw), "fixed": float(fixed)}
+    numbers = {"seed": seed, "user_draw": user_draw, "fixed": int(fixed)}
     return program.emit("draw", [], shape, (), shared=shared, kind=kind, **numbers)
 
 
@@ -156,8 +157,8 @@ def product(
         "product",
         values,
         (n,) if one_row else (*batch, m, n),
-        transpose_a=float(transpose_a),
-        transpose_b=float(transpose_b),
+        transpose_a=int(transpose_a),
+        transpose_b=int(transpose_b),
     )
 
 
@@ -181,12 +182,6 @@ def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:
 Key = int | slice | EllipsisType | None
 
 
-def cut(shape: Sequence[int], axis: int) -> tuple[int, int, int]:
-    """The sizes before, along and behind an axis: what the core calls outer, n, inner."""
-    axis %= len(shape)
-    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-
-
 def concat(program: Program, values: Sequence[Value], axis: int) -> Value:
     """Values side by side along an axis, along which alone they may differ."""
     axis %= len(values[0].shape)
@@ -204,7 +199,7 @@ def _concat(program: Program, values: Sequence[Value], axis: int) -> Value:
         return values[0]
     size = sum(s[axis] for s in shapes)
     shape = (*shapes[0][:axis], size, *shapes[0][axis + 1 :])
-    return program.emit("concat", values, shape, axis=float(axis))
+    return program.emit("concat", values, shape, axis=axis)
 
 
 def pick(program: Program, value: Value, axis: int, places: Iterable[int]) -> Value:
@@ -214,8 +209,8 @@ def pick(program: Program, value: Value, axis: int, places: Iterable[int]) -> Va
     if places == list(range(value.shape[axis])):
         return value
     shape = (*value.shape[:axis], len(places), *value.shape[axis + 1 :])
-    numbers = [*cut(value.shape, axis), *_runs(places)]
-    return program.emit("pick", [value], shape, numbers=numbers)
+    sizes, _ = _cut(value.shape, axis, axis + 1, True)
+    return program.emit("pick", [value], shape, numbers=_runs(places), **sizes)
 
 
 def _runs(places: Sequence[int]) -> list[int]:
@@ -283,9 +278,10 @@ def take_along(program: Program, value: Value, places: Value, axis: int) -> Valu
 
     Negative numbers count from the end; one outside the axis ends the run with a ``ValueError``.
     """
-    numbers = cut(value.shape, axis)
+    axis %= len(value.shape)
     exact_count("take_along_axis", f"axis {axis}", value.shape[axis])
-    return program.emit("take_along", [value, places], places.shape, numbers=numbers)
+    sizes, _ = _cut(value.shape, axis, axis + 1, True)
+    return program.emit("take_along", [value, places], places.shape, **sizes)
 
 
 def gather(
@@ -325,7 +321,7 @@ def gather(
         (*places.shape, width),
         params,
         shared=places.shared,
-        wraps=float(wraps),
+        wraps=int(wraps),
         label=label,
     )
     return reshape(program, value, (*places.shape, *table.shape[1:]))
@@ -340,7 +336,7 @@ def stop(program: Program, value: Value) -> Value:
 NOISES = ("dropout", "patterned_dropout", "noise")
 
 
-def drawn(program: Program, op: str, x: Value, attributes: dict[str, float]) -> Value:
+def drawn(program: Program, op: str, x: Value, attributes: dict[str, Any]) -> Value:
     """What one of `NOISES` does in training, whatever the program is for.
 
     Args:
@@ -349,11 +345,11 @@ def drawn(program: Program, op: str, x: Value, attributes: dict[str, float]) -> 
         x: its input.
         attributes: those of the operation.
     """
-    pattern = int(attributes.get("common", 0))  # bit 0: samples; bit k: axis k - 1 of a sample
+    pattern = attributes.get("common", 0)  # bit 0: samples; bit k: axis k - 1 of a sample
     shape = [1 if pattern >> (k + 1) & 1 else n for k, n in enumerate(x.shape)]
     kind = "normal" if op == "noise" else "uniform"
     shared = x.shared or bool(pattern & 1)
-    seed, user_draw = int(attributes["seed"]), int(attributes["user_draw"])
+    seed, user_draw = attributes["seed"], attributes["user_draw"]
     numbers = draw(program, kind, shape, seed, user_draw=user_draw, shared=shared)
     if tuple(shape) != x.shape:
         numbers = broadcast(program, numbers, x.shape)
@@ -362,11 +358,11 @@ def drawn(program: Program, op: str, x: Value, attributes: dict[str, float]) -> 
     return program.map(_formula(op, attributes), [x, numbers])
 
 
-def _formula(op: str, attributes: dict[str, float]) -> Expression:
+def _formula(op: str, attributes: dict[str, Any]) -> Expression:
     """The operation of x, argument 0, and the drawn numbers, argument 1."""
     x, number = argument(0), argument(1)
     if op == "noise":
-        noise = number * attributes["stddev"]
+        noise: Expression = number * attributes["stddev"]
         return x * (noise + 1.0) if attributes["multiplies"] else x + noise
     rate = attributes["rate"]
     kept = 1.0 - rate

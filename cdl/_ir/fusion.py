@@ -134,7 +134,7 @@ class Rewriter:
             product = self.producer(i.inputs[0])
             if (
                 product is None
-                or "activation" not in _core.OPS[product.op].attributes
+                or "activation" not in _core.OPS[product.op].numbers
                 or product.attributes.get("activation", "linear") != "linear"
             ):
                 continue
@@ -144,7 +144,8 @@ class Rewriter:
             if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
                 continue
             attributes["activation"] = attributes.pop("kind")
-            parts = product.params, attributes, product.numbers
+            attributes = {**product.attributes, **attributes}
+            parts = product.params, attributes, product.numbers, product.data
             fused = Instruction(product.op, product.inputs, i.outputs, *parts)
             self.instructions.remove(i)
             self.instructions.replace(product, fused)

@@ -50,12 +50,13 @@ class Value:
 
 
 class Instruction:
-    """One operation: the op's name, its values, its weights, its attributes by name.
+    """One operation: the op's name, its values, its weights, its numbers and attributes by name.
 
-    ``numbers`` are data of any length that belong to it, such as the elements of a constant.
+    ``numbers`` are integers of any count that belong to it too, such as axes; ``data`` are floats,
+    such as the elements of a constant.
     """
 
-    __slots__ = ("attributes", "inputs", "numbers", "op", "outputs", "params")
+    __slots__ = ("attributes", "data", "inputs", "numbers", "op", "outputs", "params")
 
     def __init__(
         self,
@@ -64,7 +65,8 @@ class Instruction:
         outputs: Sequence[Value],
         params: Sequence[Variable | None],
         attributes: dict[str, Any],
-        numbers: Iterable[float] = (),
+        numbers: Iterable[int] = (),
+        data: Iterable[float] = (),
     ) -> None:
         self.op = op
         self.inputs = tuple(inputs)
@@ -72,10 +74,11 @@ class Instruction:
         self.params = tuple(params)
         self.attributes = attributes
         self.numbers = tuple(numbers)
+        self.data = tuple(data)
 
     def reading(self, inputs: Sequence[Value]) -> Instruction:
         """The same from other inputs."""
-        parts = self.outputs, self.params, self.attributes, self.numbers
+        parts = self.outputs, self.params, self.attributes, self.numbers, self.data
         return Instruction(self.op, inputs, *parts)
 
     def gives(self, k: int) -> bool:
@@ -97,9 +100,11 @@ class Instruction:
             f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()
         ]
         if self.op == "map":
-            words = [bytecode.text(self.numbers, words)]
-        elif self.numbers:
-            words.append(_brief(self.numbers))
+            words = [bytecode.text(self.numbers, self.data, words)]
+        else:
+            row = _core.OPS.get(self.op)
+            words += _brief(row.tail if row else "numbers", self.numbers)
+            words += _brief(row.data if row else "data", self.data)
         shape = " ".join(f"{'shared ' * v.shared}{list(v.shape)}" for v in self.outputs)
         return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (
             f"  {shape}" if shape else ""
@@ -231,7 +236,8 @@ class EndValues:
             self._places.setdefault(id(new), []).extend(places)
 
 
-def _brief(numbers: tuple[float, ...]) -> str:
-    """A list of numbers for the disassembly, which ends early if it is long."""
+def _brief(name: str, numbers: tuple[float, ...]) -> list[str]:
+    """Numbers by name for the disassembly, which end early if they are many; nothing if none."""
     first = " ".join(f"{n:g}" for n in numbers[:8])
-    return f"numbers={first}" + (f" ... ({len(numbers)})" if len(numbers) > 8 else "")
+    more = f" ... ({len(numbers)})" if len(numbers) > 8 else ""
+    return [f"{name}={first}{more}"] if numbers else []

@@ -30,10 +30,10 @@ def emit(program: Program, expression: Expression | str, inputs: Sequence[Value]
     if expression.primitive == "argument":
         return inputs[0]
     try:
-        numbers = compiled(expression, len(inputs))
+        numbers, constants = compiled(expression, len(inputs))
     except TooLongError:
         return _in_pieces(program, expression, inputs)
-    return program.emit("map", inputs, inputs[0].shape, numbers=numbers)
+    return program.emit("map", inputs, inputs[0].shape, numbers=numbers, data=constants)
 
 
 def _tidied(expression: Expression, inputs: Sequence[Value]) -> tuple[Expression, list[Value]]:
@@ -99,15 +99,17 @@ def _merged(user: Instruction, value: Value, before: Instruction) -> Instruction
     if len(inputs) > MOST_INPUTS:
         return None
     number = {id(v): k for k, v in enumerate(inputs)}
-    inner = substituted(read(before.numbers), lambda k: argument(number[id(before.inputs[k])]))
+    inner = substituted(
+        read(before.numbers, before.data), lambda k: argument(number[id(before.inputs[k])])
+    )
 
     def replace(k: int) -> Expression:
         v = user.inputs[k]
         return inner if v is value else argument(number[id(v)])
 
-    expression, inputs = _tidied(substituted(read(user.numbers), replace), inputs)
+    expression, inputs = _tidied(substituted(read(user.numbers, user.data), replace), inputs)
     try:
-        numbers = compiled(expression, len(inputs))
+        code = compiled(expression, len(inputs))
     except TooLongError:
         return None
-    return Instruction("map", inputs, user.outputs, (), {}, numbers)
+    return Instruction("map", inputs, user.outputs, (), {}, *code)

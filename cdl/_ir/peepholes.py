@@ -60,7 +60,7 @@ def _fuse_biases(program: Rewriter) -> None:
     for i in program.instructions.of("map"):
         if len(i.inputs) != 2:
             continue
-        sum_of = read(i.numbers)
+        sum_of = read(i.numbers, i.data)
         of_two = all(a.primitive == "argument" for a in sum_of.args)
         if sum_of.primitive != "add" or not of_two:
             continue
@@ -96,7 +96,7 @@ def _name_activations(program: Rewriter) -> None:
     for i in program.instructions.of("map"):
         if len(i.inputs) != 1:
             continue
-        source, formula = program.producer(i.inputs[0]), read(i.numbers)
+        source, formula = program.producer(i.inputs[0]), read(i.numbers, i.data)
         kind = _ACTIVATIONS.get(formula.primitive)
         if kind is None or formula.args[0].primitive != "argument":
             continue

@@ -79,7 +79,8 @@ class Program:
         params: Sequence[Variable | None] = (),
         *,
         shared: Any = None,  # bool or None; Any, or mypy takes no **dict[str, float] behind it
-        numbers: Any = (),  # numbers in a row
+        numbers: Any = (),  # integers in a row
+        data: Any = (),  # floats in a row
         **attributes: Any,
     ) -> Value:
         """Appends an instruction with one output and returns that output.
@@ -90,7 +91,8 @@ class Program:
             shape: of the output.
             params: its weights, in the row's order.
             shared: whether the output has no batch axis; None: as all inputs, if there are any.
-            numbers: data of any length.
+            numbers: integers of any count.
+            data: floats of any count.
             **attributes: in the row's order, or those of the row that attribute 0 names.
         """
         if op in emit.NOISES:
@@ -99,11 +101,11 @@ class Program:
             if self._is_forced:
                 return emit.drawn(self, op, inputs[0], attributes)
         if self._is_fixed and op == "batch_norm":
-            attributes["frozen"] = 1.0
+            attributes["frozen"] = 1
         if shared is None:
             shared = bool(inputs) and all(v.shared for v in inputs)
         out = self.value(shape, shared=shared)
-        self.instructions.append(Instruction(op, inputs, (out,), params, attributes, numbers))
+        self.instructions.append(Instruction(op, inputs, (out,), params, attributes, numbers, data))
         return out
 
     def map(self, expression: Expression | str, inputs: Sequence[Value]) -> Value:
@@ -133,7 +135,7 @@ class Program:
     def constant(self, array: Any) -> Value:
         """Numbers, as a shared value of the array's shape."""
         given = np.asarray(array, np.float32)
-        return self.emit("constant", (), given.shape, shared=True, numbers=given.ravel().tolist())
+        return self.emit("constant", (), given.shape, shared=True, data=given.ravel().tolist())
 
     def broadcast_batch(self, value: Value) -> Value:
         """A shared value, given to each sample; any other as it is."""
@@ -235,7 +237,7 @@ class Program:
     ) -> Instruction:
         """Appends a loss; ``reduction`` is "mean" (over samples and leading axes) or "sum"."""
         attributes: dict[str, float | str] = {"kind": kind, "scale": float(scale)}
-        attributes["reduction"] = {"mean": 0.0, "sum": 1.0}[reduction]
+        attributes["reduction"] = {"mean": 0, "sum": 1}[reduction]
         attributes.update(row_params)
         return self._score("loss", target, prediction, weight, attributes)
 
@@ -259,8 +261,8 @@ class Program:
         """
         attributes = {
             "scale": float(scale),
-            "reduction": {"mean": 0.0, "sum": 1.0}[reduction],
-            "counts": float(counts),
+            "reduction": {"mean": 0, "sum": 1}[reduction],
+            "counts": int(counts),
         }
         inputs = (value,) if weight is None else (value, weight)
         instruction = Instruction("objective", inputs, (), (), attributes)
@@ -346,7 +348,7 @@ class Program:
             return self._external_grads
         rows = _core.OPS
         losses = [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
-        scored = any(i.attributes.get("counts", 1.0) for i in losses)
+        scored = any(i.attributes.get("counts", 1) for i in losses)
         return [] if scored else self.outputs[:1]
 
     @external_grads.setter

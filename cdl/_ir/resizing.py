@@ -121,7 +121,5 @@ def resample(
         value: what stands there with "constant".
     """
     shape = (*sizes, image.shape[-1])
-    kind = float(FILLS.index(fill))
-    return program.emit(
-        "resample", (image, at), shape, linear=float(linear), fill=kind, value=float(value)
-    )
+    kind: dict[str, Any] = {"linear": int(linear), "fill": FILLS.index(fill)}
+    return program.emit("resample", (image, at), shape, value=float(value), **kind)

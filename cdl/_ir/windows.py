@@ -143,7 +143,7 @@ def conv(
     """A convolution, with a kernel of shape (window..., columns / groups, filters), a matrix."""
     sizes, numbers = _mapped(window, x)
     shape = (*sizes, kernel.shape[-1])
-    return program.emit("conv", (x,), shape, (kernel, bias), numbers=(*numbers, groups))
+    return program.emit("conv", (x,), shape, (kernel, bias), numbers=numbers, groups=groups)
 
 
 def conv_transpose(

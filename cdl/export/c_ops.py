@@ -110,7 +110,7 @@ def _normalize(text: "Text", i: "Instruction") -> None:
         for each, otherwise in zip(i.params, (1.0, 0.0), strict=True)
     )
     a = i.attributes
-    how = (int(a["measure"]), int(a["subtracts_mean"]), number(a["epsilon"]))
+    how = (a["measure"], a["subtracts_mean"], number(a["epsilon"]))
     text.call("normalize", lines, width, *how, text.ref(i.inputs[0]), gamma, beta,
               text.ref(i.outputs[0]))  # fmt: skip
 
@@ -208,7 +208,7 @@ def _moved(text: "Text", i: "Instruction") -> None:
 
 
 def _concat(text: "Text", i: "Instruction") -> None:
-    axis, y = int(i.attributes["axis"]), text.ref(i.outputs[0])
+    axis, y = i.attributes["axis"], text.ref(i.outputs[0])
     whole = math.prod(i.outputs[0].shape[axis:])
     before = 0
     for v in i.inputs:
@@ -307,7 +307,7 @@ def _gather(text: "Text", i: "Instruction") -> None:
 
 def _map(text: "Text", i: "Instruction") -> None:
     """An expression: a local for each of its steps."""
-    root = bytecode.read(i.numbers)
+    root = bytecode.read(i.numbers, i.data)
     names: dict[int, str] = {}
     steps: list[str] = []
     for x in in_order(root):

@@ -21,7 +21,7 @@ def _bias(text: "Text", i: "Instruction") -> str:
 
 def _conv(text: "Text", i: "Instruction") -> None:
     (x,), (y,) = i.inputs, i.outputs
-    at, groups = _geometry(text, i, x, y), int(i.numbers[-1])
+    at, groups = _geometry(text, i, x, y), i.attributes["groups"]
     sizes = (x.shape[-1] // groups, y.shape[-1] // groups, groups)
     kernel = text.weight(i.params[0])
     text.call("conv", at, *sizes, text.ref(x), kernel, _bias(text, i), text.ref(y))

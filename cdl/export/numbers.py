@@ -68,13 +68,12 @@ def refusal(op: str, format: str) -> ValueError:
 
 def blocks(i: Instruction) -> tuple[int, int, int]:
     """outer, n, inner of an instruction: its input in row-major order is outer x n x inner."""
-    outer, n, inner = (int(each) for each in i.numbers[:3])
-    return outer, n, inner
+    return i.attributes["outer"], i.attributes["n"], i.attributes["inner"]
 
 
 def places(i: Instruction) -> NDArray[np.int64]:
     """The places along the axis that `pick` picks, one by one; -1 for zeros."""
-    runs = np.reshape(i.numbers[3:], (-1, 3)).astype(np.int64)
+    runs = np.reshape(i.numbers, (-1, 3))
     parts = [
         np.full(count, -1) if start < 0 else start + step * np.arange(count)
         for start, count, step in runs
@@ -84,7 +83,7 @@ def places(i: Instruction) -> NDArray[np.int64]:
 
 def axes(i: Instruction) -> list[int]:
     """The axes of a sample, from 0, that become those of the result of `permute`."""
-    return [int(axis) for axis in i.numbers]
+    return list(i.numbers)
 
 
 class Product:
@@ -128,8 +127,7 @@ class Windows:
     """
 
     def __init__(self, i: Instruction, image: Any, map: Any) -> None:
-        count = len(image.shape) - 1
-        each = [int(n) for n in i.numbers[: 4 * count]]
+        each = list(i.numbers)
         self.image, self.map = list(image.shape[:-1]), list(map.shape[:-1])
         self.taps, self.stride = each[::4], each[1::4]
         self.dilation, self.before = each[2::4], each[3::4]

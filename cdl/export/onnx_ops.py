@@ -158,7 +158,7 @@ def _sort(g: "Graph", i: "Instruction") -> None:
 
 
 def _concat(g: "Graph", i: "Instruction") -> str:
-    axis = int(i.attributes["axis"]) + (not i.outputs[0].shared)
+    axis = i.attributes["axis"] + (not i.outputs[0].shared)
     return g.node("Concat", *(g.ref(v) for v in i.inputs), axis=axis)
 
 
@@ -217,7 +217,7 @@ def _transposed(g: "Graph", x: str, rank: int) -> str:
 
 
 def _map(g: "Graph", i: "Instruction") -> str:
-    root = bytecode.read(i.numbers)
+    root = bytecode.read(i.numbers, i.data)
     names: dict[int, str] = {}
     for x in in_order(root):
         if x.primitive == "argument":
@@ -245,7 +245,7 @@ def _affine(g: "Graph", i: "Instruction") -> str:
 
 def _normalize(g: "Graph", i: "Instruction") -> str:
     x, a = g.ref(i.inputs[0]), i.attributes
-    measure, epsilon = int(a["measure"]), g.constant(a["epsilon"])
+    measure, epsilon = a["measure"], g.constant(a["epsilon"])
     centered = x
     if measure == 0 or a["subtracts_mean"]:
         centered = g.node("Sub", x, g.reduced("ReduceMean", x, -1))
@@ -305,7 +305,7 @@ def _param(g: "Graph", i: "Instruction") -> str:
 
 
 def _constant(g: "Graph", i: "Instruction") -> str:
-    return g.constant(np.reshape(i.numbers, i.outputs[0].shape))
+    return g.constant(np.reshape(i.data, i.outputs[0].shape))
 
 
 # What each op appends; an op that is not here cannot be exported.

@@ -52,7 +52,7 @@ def _conv(g: "Graph", i: "Instruction") -> str:
     given = _window(windows)
 
     def write(x: str) -> str:
-        return g.node("Conv", x, kernel, *_biased(g, i), group=int(i.numbers[-1]), **given)
+        return g.node("Conv", x, kernel, *_biased(g, i), group=i.attributes["groups"], **given)
 
     return _activated(g, i, _channels_first(g, i, write))
 

@@ -191,7 +191,7 @@ def source_of(program: Any, stem: str, model: TrainableModel) -> tuple[str, str]
             elif i.op == "param":
                 text.name(v, text.weight(i.params[0]))
             elif i.op == "constant":
-                text.name(v, text.table(np.asarray(i.numbers)))
+                text.name(v, text.table(np.asarray(i.data)))
         text.write(f"/* {_comment(repr(i))} */")
         c_ops.ROWS[i.op](text, i)
     for k, v in enumerate(program.outputs):

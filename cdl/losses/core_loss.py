@@ -156,13 +156,13 @@ class CompiledLoss(Loss):
     ) -> Value | None:
         """The weights of lines that make their mean what `reduction` asks for; None: they are 1."""
         classes = target if self.ignore_class is not None else None
-        read = {1.0: weight, 2.0: mask, 4.0: classes}
+        read = {1: weight, 2: mask, 4: classes}
         given = {bit: value for bit, value in read.items() if value is not None}
         by_weight = self.reduction == "mean_with_sample_weight"
-        if not given or (list(given) == [1.0] and not by_weight):
+        if not given or (list(given) == [1] and not by_weight):
             return weight
-        mean = 0.0 if self.reduction == "sum" else 2.0 if by_weight else 1.0
-        ignored = float(self.ignore_class or 0)
+        mean = 0 if self.reduction == "sum" else 2 if by_weight else 1
+        ignored = int(self.ignore_class or 0)
         shape = (*self.lines(prediction.shape), 1)
         reads = sum(given)
         return program.emit(

@@ -78,7 +78,7 @@ class CTC(CompiledLoss):
         target = program.input(y.shape[1:], "int32", role="y")
         scores = program.input(p.shape[1:])
         values = (scores, target)
-        program.output(program.emit("ctc", values, (), scale=1.0, reduction=0.0))
+        program.output(program.emit("ctc", values, (), scale=1.0, reduction=0))
         losses: NDArray[np.float32] = eager.run(program, [y, p])
         return losses
 
@@ -104,9 +104,9 @@ class CTC(CompiledLoss):
         if mask is not None:
             raise ValueError("CTC: the model's output must have no mask: all its steps count")
         if self.reduction == "mean_with_sample_weight" and weight is not None:
-            weight = program.emit("mask_weights", (weight,), (1,), reads=1.0, ignored=0.0, mean=2.0)
+            weight = program.emit("mask_weights", (weight,), (1,), reads=1, ignored=0, mean=2)
         inputs = (prediction, target) if weight is None else (prediction, target, weight)
-        reduction = 1.0 if self.reduction == "sum" else 0.0
+        reduction = int(self.reduction == "sum")
         return program.score("ctc", inputs, scale=float(scale), reduction=reduction)
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:

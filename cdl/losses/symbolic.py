@@ -49,7 +49,7 @@ class LinesOf:
             lines = prediction.shape[:-1]
             if target.shape != lines:
                 target = program.emit("reshape", (target,), lines)
-            target = program.emit("encode", (target,), (*lines, width), one_hot=1.0, counts=0.0)
+            target = program.emit("encode", (target,), (*lines, width), one_hot=1, counts=0)
         elif target.shape != prediction.shape:
             target = program.emit("reshape", (target,), prediction.shape)
         target, prediction = loss.operands(program, target, prediction)

@@ -75,12 +75,12 @@ class TracedLoss(Loss):
             values = program.emit("reshape", (values,), (*values.shape, 1))  # one loss a line
         by_weight = self.reduction == "mean_with_sample_weight"
         if mask is not None or (by_weight and weight is not None):
-            given = {1.0: weight, 2.0: mask}
+            given = {1: weight, 2: mask}
             read = {bit: value for bit, value in given.items() if value is not None}
-            mean = 2.0 if by_weight else 1.0 if self.reduction in MEANS else 0.0
+            mean = 2 if by_weight else 1 if self.reduction in MEANS else 0
             shape = next(value.shape for value in (mask, weight) if value is not None)
             weight = program.emit(
-                "mask_weights", tuple(read.values()), shape, reads=sum(read), ignored=0.0, mean=mean
+                "mask_weights", tuple(read.values()), shape, reads=sum(read), ignored=0, mean=mean
             )
         reduction = "sum" if self.reduction == "sum" else "mean"
         return program.objective(values, weight, scale, reduction)

@@ -64,7 +64,7 @@ class Scoring(_Shown):
         if target.shape != wanted:
             target = program.emit("reshape", (target,), wanted)
         if row is not None:
-            target = program.emit("encode", (target,), prediction.shape, one_hot=1.0, counts=0.0)
+            target = program.emit("encode", (target,), prediction.shape, one_hot=1, counts=0)
             names = [name for name in ("k",) if hasattr(metric, name)]
             options: Any = {name: float(getattr(metric, name)) for name in names}
             report = program.metric(row, target, prediction, weight, **options)

@@ -60,7 +60,7 @@ def taken_along(
 def one_hot_lines(program: Program, x: Any, n: int) -> LoweredTensor:
     """For each number of x a line of n zeros with a 1 in its place."""
     value = value_of(program, x)
-    y = program.emit("encode", (value,), (*value.shape, n), one_hot=1.0, counts=0.0)
+    y = program.emit("encode", (value,), (*value.shape, n), one_hot=1, counts=0)
     if isinstance(x, LoweredTensor):
         return LoweredTensor(y, x.spec.like((*x.shape, n)))
     return LoweredTensor(y, KerasTensor(y.shape, rows_per_sample=0))

@@ -494,5 +494,4 @@ def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value
     """What a metric weighs lines by: the weights, and 0 for those that are masked."""
     if weight is None or mask is None:
         return weight if mask is None else mask
-    how = {"reads": 3.0, "ignored": 0.0, "mean": 0.0}
-    return program.emit("mask_weights", (weight, mask), mask.shape, (), **how)
+    return program.emit("mask_weights", (weight, mask), mask.shape, (), reads=3, ignored=0, mean=0)

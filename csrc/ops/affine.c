@@ -13,7 +13,7 @@
 
 enum { CENTER, SCALE, SHIFT, N_COLUMNS }; /* params of affine */
 enum { MEAN, VARIANCE };                  /* params of feature_norm */
-enum { INVERT };                          /* attributes of feature_norm */
+enum { INVERT };                          /* numbers of feature_norm */
 
 /* Scratch: what stands for parameters that are missing or not yet made, then the blocks' sums for
  * scale and shift. */
@@ -53,7 +53,7 @@ static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels)
 
 static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
     (void)kernels, (void)training;
-    const bool invert = node->attribute[INVERT] != 0.0f;
+    const bool invert = node->numbers[INVERT] != 0;
     for (size_t j = 0; j < node->in[0]->width; j++) {
         const float mean = node->param[MEAN]->w[j], root = sqrtf(node->param[VARIANCE]->w[j]);
         const float deviation = root < 1e-7f ? 1e-7f : root;

@@ -2,13 +2,13 @@
  * them: the first of equals; a NaN is the largest and the smallest. No gradient. */
 #include "ops/cut.h"
 
-enum { SMALLEST }; /* attributes */
+enum { SMALLEST = CDL_AXIS }; /* numbers */
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_cut cut = cdl_cut_of(node, last - first);
-    const float sign = node->attribute[SMALLEST] != 0.0f ? -1.0f : 1.0f;
+    const float sign = node->numbers[SMALLEST] != 0 ? -1.0f : 1.0f;
     const float *from = cdl_rows(x, first);
     float *to = cdl_rows(y, first);
     for (size_t i = 0; i < cut.calls; i++, from += cut.from, to += cut.to) {

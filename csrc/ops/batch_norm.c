@@ -17,8 +17,9 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOMENTUM, EPSILON, FROZEN };                         /* attributes */
-enum { RENORM_MOMENTUM, R_MIN, R_MAX, D_MAX, N_OF_RENORM }; /* numbers */
+enum { FROZEN };                                            /* numbers */
+enum { MOMENTUM, EPSILON };                                 /* attributes */
+enum { RENORM_MOMENTUM, R_MIN, R_MAX, D_MAX, N_OF_RENORM }; /* data */
 enum { GAMMA, BETA, MEAN, VARIANCE, DEVIATION, RENORM_MEAN, RENORM_DEVIATION, N_PARAMS };
 /* params */
 
@@ -58,7 +59,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return (N_COLUMNS + 2 * blocks) * column_floats(node);
 }
 
-static bool renormalizes(const struct cdl_node *node) { return node->n_numbers > 0; }
+static bool renormalizes(const struct cdl_node *node) { return node->n_data > 0; }
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -67,8 +68,8 @@ static const char *check(const struct cdl_node *node) {
     if (node->n_in > 1)
         CDL_EXPECT(node->in[1]->lines == x->lines && node->in[1]->width == 1,
                    "mask: expected a number for each line of x");
-    CDL_EXPECT(!renorm || node->n_numbers == N_OF_RENORM,
-               "numbers: expected none, or momentum and limits of the renormalization");
+    CDL_EXPECT(!renorm || node->n_data == N_OF_RENORM,
+               "renorm: expected none, or momentum and limits of the renormalization");
     for (int i = GAMMA; i < N_PARAMS; i++) {
         const struct cdl_param *param = node->param[i];
         CDL_EXPECT(param || (i > VARIANCE ? !renorm : i < MEAN),
@@ -83,7 +84,7 @@ static const char *check(const struct cdl_node *node) {
 }
 
 static bool uses_batch(const struct cdl_node *node, const struct cdl_context *ctx) {
-    return ctx->training && node->attribute[FROZEN] == 0.0f;
+    return ctx->training && node->numbers[FROZEN] == 0;
 }
 
 /* Adds up the blocks of one kind, in order. */
@@ -120,7 +121,7 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
 /* Before a run that may use the moving statistics: their map is made once, by one thread. */
 static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
     (void)kernels;
-    if (training && node->attribute[FROZEN] == 0.0f) return;
+    if (training && node->numbers[FROZEN] == 0) return;
     set_map(node, node->param[MEAN]->w, node->param[VARIANCE]->w);
 }
 
@@ -191,15 +192,15 @@ static float clip(double low, float x, double high) {
 
 /* The map of the batch with r and d in it. A deviation is at least sqrt(epsilon), as in Keras. */
 static void renormalize(const struct cdl_node *node) {
-    const double *numbers = node->numbers;
+    const double *limits = node->data;
     const float least = sqrtf(node->attribute[EPSILON]);
     for (size_t j = 0; j < node->in[0]->width; j++) {
         const float deviation = fmaxf(node->param[RENORM_DEVIATION]->w[j], least);
         const float gamma = node->param[GAMMA] ? node->param[GAMMA]->w[j] : 1.0f;
         const float r = 1.0f / (column(node, INVERSE)[j] * deviation);
         const float d = (column(node, MU)[j] - node->param[RENORM_MEAN]->w[j]) / deviation;
-        column(node, R)[j] = clip(numbers[R_MIN], r, numbers[R_MAX]);
-        column(node, D)[j] = clip(-numbers[D_MAX], d, numbers[D_MAX]);
+        column(node, R)[j] = clip(limits[R_MIN], r, limits[R_MAX]);
+        column(node, D)[j] = clip(-limits[D_MAX], d, limits[D_MAX]);
         column(node, FACTOR)[j] *= column(node, R)[j];
         column(node, SHIFT)[j] += gamma * column(node, D)[j];
     }
@@ -212,7 +213,7 @@ static void follow(struct cdl_param *param, size_t j, float keep, float to) {
 /* The moving statistics follow the batches as they go forward, as Keras's do. */
 static void follow_batch(const struct cdl_node *node) {
     const float keep = node->attribute[MOMENTUM];
-    const float renorm = renormalizes(node) ? (float)node->numbers[RENORM_MOMENTUM] : 0.0f;
+    const float renorm = renormalizes(node) ? (float)node->data[RENORM_MOMENTUM] : 0.0f;
     struct cdl_param *const *param = node->param;
     for (size_t j = 0; j < node->in[0]->width; j++) {
         const float mean = column(node, MU)[j], deviation = 1.0f / column(node, INVERSE)[j];

@@ -5,11 +5,11 @@
 #include "ops/op.h"
 #include "products/blocks.h"
 
-enum { KIND };                  /* attributes: a row of kernels/reduce.h, but for prod */
+enum { KIND };                  /* numbers: a row of kernels/reduce.h, but for prod */
 enum { BLOCKS, ALL, N_STAGES }; /* forward */
 enum { COUNT, ADD, APPLY };     /* backward */
 
-static int kind_of(const struct cdl_node *node) { return (int)node->attribute[KIND]; }
+static int kind_of(const struct cdl_node *node) { return (int)node->numbers[KIND]; }
 
 static bool is_extreme(const struct cdl_node *node) {
     return kind_of(node) == CDL_REDUCTION_max || kind_of(node) == CDL_REDUCTION_min;

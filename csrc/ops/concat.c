@@ -1,15 +1,15 @@
 /* concat.c - up to eight values side by side along one axis. */
 #include "ops/lines.h"
 
-enum { AXIS }; /* attributes */
+enum { AXIS }; /* numbers */
 
-static int axis_of(const struct cdl_node *node) { return (int)node->attribute[AXIS]; }
+static int axis_of(const struct cdl_node *node) { return (int)node->numbers[AXIS]; }
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
-    const float axis = node->attribute[AXIS];
+    const int64_t axis = node->numbers[AXIS];
     size_t size = 0;
-    CDL_EXPECT(axis >= 0.0f && axis < (float)y->n_dims, "axis: expected one of the output");
+    CDL_EXPECT(axis >= 0 && axis < y->n_dims, "axis: expected one of the output");
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
         CDL_EXPECT(!x->is_int, "inputs: expected floats");

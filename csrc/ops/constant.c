@@ -4,16 +4,15 @@
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
     CDL_EXPECT(y->shared && !y->is_int, "output: expected floats that all samples share");
-    CDL_EXPECT(node->n_numbers == y->lines * y->width,
-               "numbers: expected as many as elements of the output");
+    CDL_EXPECT(node->n_data == y->lines * y->width, "elements: expected as many as the output has");
     return NULL;
 }
 
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
     const struct cdl_tensor *y = node->out[0];
-    for (size_t i = 0; i < node->n_numbers; i++)
-        y->data[i / y->width * y->ld + i % y->width] = (float)node->numbers[i];
+    for (size_t i = 0; i < node->n_data; i++)
+        y->data[i / y->width * y->ld + i % y->width] = (float)node->data[i];
 }
 
 const struct cdl_op cdl_op_constant = {

@@ -2,25 +2,21 @@
  *
  * x is (image..., c), y (map..., f) and W (window..., c / groups, f), a matrix in panels whose rows
  * are all axes but the last. Nothing is turned: a window's first tap sees its first number. The
- * numbers are the window's (windows.h), then the groups. Backward: with dz = dy * df, dx is what
+ * numbers end with the window's (windows.h). Backward: with dz = dy * df, dx is what
  * each place of dz gives to what it sees; dW is summed block by block, as that of dense is.
  */
 #include "ops/windows.h"
 
-enum { KERNEL, BIAS }; /* params */
-enum { GROUPS, MORE }; /* numbers behind the window's */
+enum { ACTIVATION, GROUPS, WINDOW }; /* numbers */
+enum { KERNEL, BIAS };               /* params */
 
-static size_t groups_of(const struct cdl_node *node) {
-    return (size_t)cdl_behind_window(node)[GROUPS];
-}
+static size_t groups_of(const struct cdl_node *node) { return (size_t)node->numbers[GROUPS]; }
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_CHECK(cdl_check_window(node, x, y, MORE));
-    const double groups = cdl_behind_window(node)[GROUPS];
-    CDL_EXPECT(groups >= 1.0 && groups <= (double)x->width, "groups: expected 1 to columns of x");
-    const size_t g = (size_t)groups;
-    CDL_EXPECT((double)g == groups && x->width % g == 0 && y->width % g == 0,
+    CDL_CHECK(cdl_check_window(node, x, y, WINDOW));
+    const size_t g = groups_of(node);
+    CDL_EXPECT(g >= 1 && x->width % g == 0 && y->width % g == 0,
                "groups: expected a divisor of the columns of x and of the output");
     const struct cdl_window window = cdl_window_of(node, x, y);
     CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, x->width / g, y->width));

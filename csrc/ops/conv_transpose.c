@@ -7,11 +7,12 @@
  */
 #include "ops/windows.h"
 
-enum { KERNEL, BIAS }; /* params */
+enum { ACTIVATION, WINDOW }; /* numbers */
+enum { KERNEL, BIAS };       /* params */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_CHECK(cdl_check_window(node, y, x, 0));
+    CDL_CHECK(cdl_check_window(node, y, x, WINDOW));
     const struct cdl_window window = cdl_window_of(node, y, x);
     CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, y->width, x->width));
     return cdl_check_row(node->param[BIAS], y->width,

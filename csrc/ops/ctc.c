@@ -8,7 +8,8 @@
 
 #include "kernels/ctc.h"
 
-enum { SCALE, REDUCTION }; /* attributes; REDUCTION: 0 mean over samples, 1 sum */
+enum { REDUCTION }; /* numbers: 0 mean over samples, 1 sum */
+enum { SCALE };     /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->in[0], *v = node->out[0];
@@ -34,7 +35,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *y = node->in[0], *t = node->in[1];
     const int32_t *labels = (const int32_t *)(const void *)t->data;
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
-    const float count = node->attribute[REDUCTION] != 0.0f ? 1.0f : (float)ctx->rows;
+    const float count = node->numbers[REDUCTION] != 0 ? 1.0f : (float)ctx->rows;
     float *values = cdl_line_values(node);
     float *scratch = node->scratch + cdl_round_up(ctx->rows, CDL_LINE);
     for (size_t i = first; i < last; i++) {
@@ -48,7 +49,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     cdl_report_total(node, ctx, cdl_line_values(node), 1, (double)node->attribute[SCALE],
-                     node->attribute[REDUCTION] != 0.0f, state);
+                     node->numbers[REDUCTION] != 0, state);
 }
 
 const struct cdl_op cdl_op_ctc = {

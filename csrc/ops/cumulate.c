@@ -5,13 +5,12 @@
  */
 #include "ops/lines.h"
 
-enum { PRODUCT }; /* attributes */
+enum { PRODUCT = CDL_AXIS }; /* numbers */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0];
     CDL_CHECK(cdl_check_alike(x, node->out[0]));
     CDL_CHECK(cdl_check_axis(node));
-    CDL_EXPECT(node->n_numbers == CDL_AXIS, "numbers: expected outer, n, inner");
     const struct cdl_axis axis = cdl_axis_of(node);
     CDL_EXPECT(axis.inner % x->width == 0 || (axis.inner == 1 && axis.n == x->width),
                "inner: expected whole lines, or 1 with n the columns of x");
@@ -34,7 +33,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct way way = way_of(node, last - first);
-    const bool product = node->attribute[PRODUCT] != 0.0f;
+    const bool product = node->numbers[PRODUCT] != 0;
     for (size_t i = 0; i < way.count; i++)
         ctx->kernels->running(product, way.n, way.floats, cdl_rows(x, first) + i * way.apart,
                               cdl_rows(y, first) + i * way.apart);
@@ -46,7 +45,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     const struct way way = way_of(node, last - first);
-    const bool product = node->attribute[PRODUCT] != 0.0f;
+    const bool product = node->numbers[PRODUCT] != 0;
     for (size_t i = 0; i < way.count; i++)
         ctx->kernels->running_backward(
             product, way.n, way.floats, cdl_rows(x, first) + i * way.apart,

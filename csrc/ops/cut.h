@@ -19,7 +19,6 @@ struct cdl_cut {
 static inline const char *cdl_check_cut(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_CHECK(cdl_check_axis(node));
-    CDL_EXPECT(node->n_numbers == CDL_AXIS, "numbers: expected outer, n, inner");
     const struct cdl_axis axis = cdl_axis_of(node);
     CDL_EXPECT(axis.outer * axis.inner == y->lines * y->width,
                "output: expected outer times inner elements");

@@ -12,7 +12,7 @@
 #include "products/matmul.h"
 #include "ops/op.h"
 
-enum { ACTIVATION };   /* attributes */
+enum { ACTIVATION };   /* numbers */
 enum { KERNEL, BIAS }; /* params */
 
 static const char *check(const struct cdl_node *node) {
@@ -55,7 +55,7 @@ static struct part all_of(const struct cdl_tensor *to, size_t first, size_t last
 static void multiply(const struct cdl_node *node, const struct cdl_context *ctx, struct part part) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
-    const int activation = (int)node->attribute[ACTIVATION];
+    const int activation = (int)node->numbers[ACTIVATION];
     const float *from = x->data + part.line * x->ld;
     float *out = y->data + part.line * y->ld + part.column;
     const size_t rows = part.rows;

@@ -11,12 +11,13 @@
 #include "ops/windows.h"
 #include "products/boxes.h"
 
-enum { KERNEL, BIAS }; /* params */
+enum { ACTIVATION, WINDOW }; /* numbers */
+enum { KERNEL, BIAS };       /* params */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_param *w = node->param[KERNEL];
-    CDL_CHECK(cdl_check_window(node, x, y, 0));
+    CDL_CHECK(cdl_check_window(node, x, y, WINDOW));
     CDL_EXPECT(x->width == y->width, "output: expected as many columns as x");
     const struct cdl_window window = cdl_window_of(node, x, y);
     double numbers = (double)x->width;

@@ -7,7 +7,7 @@
  */
 #include "ops/op.h"
 
-enum { KIND, SEED, SEED_HIGH, USER_DRAW, FIXED }; /* attributes: KIND is a row of kernels/draw.h */
+enum { KIND, SEED, USER_DRAW, FIXED }; /* numbers: KIND is a row of kernels/draw.h */
 
 static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(!node->out[0]->is_int, "output: expected floats");
@@ -17,12 +17,12 @@ static const char *check(const struct cdl_node *node) {
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *y = node->out[0];
-    const bool fixed = node->attribute[FIXED] != 0.0f;
+    const bool fixed = node->numbers[FIXED] != 0;
     const struct cdl_key key =
-        fixed ? cdl_key_of(cdl_node_seed(node, SEED), 0, 0) : cdl_node_key(node, ctx, SEED);
+        fixed ? cdl_key_of((uint64_t)node->numbers[SEED], 0, 0) : cdl_node_key(node, ctx, SEED);
     const size_t row = y->shared ? 0 : first + (fixed && ctx->training ? 0 : ctx->start);
-    ctx->kernels->draw((enum cdl_draw)node->attribute[KIND], (last - first) * y->lines, y->width,
-                       key, (uint32_t)(row * y->lines), cdl_rows(y, first), y->ld);
+    ctx->kernels->draw((enum cdl_draw)node->numbers[KIND], (last - first) * y->lines, y->width, key,
+                       (uint32_t)(row * y->lines), cdl_rows(y, first), y->ld);
 }
 
 const struct cdl_op cdl_op_draw = {

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-enum { RATE, SEED, SEED_HIGH, USER_DRAW }; /* attributes */
+enum { SEED, USER_DRAW }; /* numbers */
+enum { RATE };            /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     const float rate = node->attribute[RATE];

@@ -8,12 +8,12 @@
 
 #include <string.h>
 
-enum { ONE_HOT, COUNTS }; /* attributes */
+enum { ONE_HOT, COUNTS }; /* numbers */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_tensor *weight = node->n_in > 1 ? node->in[1] : NULL;
-    const size_t lines = node->attribute[ONE_HOT] != 0.0f ? x->lines * x->width : x->lines;
+    const size_t lines = node->numbers[ONE_HOT] != 0 ? x->lines * x->width : x->lines;
     CDL_EXPECT(!x->is_int, "x: expected floats");
     CDL_EXPECT(y->lines == lines,
                "output: expected a line for each line of x, or (one_hot) number");
@@ -31,8 +31,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t last) {
     (void)ctx;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const bool one_hot = node->attribute[ONE_HOT] != 0.0f;
-    const bool counts = node->attribute[COUNTS] != 0.0f;
+    const bool one_hot = node->numbers[ONE_HOT] != 0;
+    const bool counts = node->numbers[COUNTS] != 0;
     const float *from = cdl_rows(x, first);
     const float *weight = node->n_in > 1 ? cdl_rows(node->in[1], first) : NULL;
     float *to = cdl_rows(y, first);

@@ -13,7 +13,7 @@
 
 #include "learn/learn.h"
 
-enum { WRAPS }; /* attributes */
+enum { WRAPS }; /* numbers */
 enum { TABLE }; /* params */
 enum { INDEX, VALUE };
 enum { ORDER, ADD, STAGES }; /* backward: all gradients are there; they are added up */
@@ -61,7 +61,7 @@ static void note_faults(const struct cdl_node *node, const struct cdl_context *c
     for (size_t i = 0; i < count; i++) {
         if (rows[i] >= 0) continue;
         const float number = number_at(node, first + i);
-        const bool wrapped = node->attribute[WRAPS] != 0.0f && number < 0.0f;
+        const bool wrapped = node->numbers[WRAPS] != 0 && number < 0.0f;
         cdl_fault_note(node->fault, ctx->start + (first + i) / indices(node),
                        wrapped ? number + (float)limit : number, limit);
     }
@@ -76,8 +76,8 @@ static bool resolve(const struct cdl_node *node, const struct cdl_context *ctx, 
     const bool packed = !index->is_int && index->ld == index->width;
     for (size_t i = 0; i < count && !packed; i++) numbers[i] = number_at(node, first + i);
     ctx->kernels->row_numbers(count, packed ? index->data + first : numbers,
-                              node->attribute[WRAPS] != 0.0f, (int32_t)rows_of_table(node),
-                              (int32_t)low, (int32_t)high, rows);
+                              node->numbers[WRAPS] != 0, (int32_t)rows_of_table(node), (int32_t)low,
+                              (int32_t)high, rows);
     int32_t all = 0;
     for (size_t i = 0; i < count; i++) all |= rows[i];
     return all >= 0;

@@ -4,10 +4,10 @@
  */
 #include "ops/scoring.h"
 
-enum { KIND }; /* attributes */
+enum { KIND }; /* numbers */
 
 static const char *check(const struct cdl_node *node) {
-    return cdl_check_mean(node, cdl_loss_target((int)node->attribute[KIND]));
+    return cdl_check_mean(node, cdl_loss_target((int)node->numbers[KIND]));
 }
 
 static struct cdl_scoring scoring_of(const struct cdl_node *node, const struct cdl_context *ctx,
@@ -21,7 +21,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t last) {
     struct cdl_scoring scoring = scoring_of(node, ctx, first, last);
     scoring.value = cdl_rows(node->out[0], first);
-    ctx->kernels->loss[(int)node->attribute[KIND]](&scoring);
+    ctx->kernels->loss[(int)node->numbers[KIND]](&scoring);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -31,7 +31,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     scoring.weight = cdl_grad_rows(node->out[0], first);
     scoring.scale = 1.0f;
     scoring.dy = cdl_grad_rows(node->in[0], first);
-    ctx->kernels->loss[(int)node->attribute[KIND]](&scoring);
+    ctx->kernels->loss[(int)node->numbers[KIND]](&scoring);
 }
 
 const struct cdl_op cdl_op_line_loss = {

@@ -7,14 +7,15 @@
 #include "ops/op.h"
 
 /* One axis of a value, or neighbouring axes as one: in row-major order its elements are
- * outer x n x inner. Instructions name it by their first three numbers. */
+ * outer x n x inner. Instructions name it by their first three numbers, behind the row of a table
+ * if there is one. */
 struct cdl_axis {
     size_t outer, n, inner;
 };
 enum { CDL_OUTER, CDL_N, CDL_INNER, CDL_AXIS };
 
 static inline struct cdl_axis cdl_axis_of(const struct cdl_node *node) {
-    const double *n = node->numbers;
+    const int64_t *n = node->numbers + (node->op->table ? 1 : 0);
     return (struct cdl_axis){(size_t)n[CDL_OUTER], (size_t)n[CDL_N], (size_t)n[CDL_INNER]};
 }
 
@@ -29,13 +30,16 @@ static inline struct cdl_axis cdl_axis_at(const struct cdl_tensor *value, int d)
 /* Whether the numbers begin with an axis of the first input. */
 static inline const char *cdl_check_axis(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0];
-    const double *n = node->numbers;
+    const struct cdl_axis axis = cdl_axis_of(node);
+    const size_t sizes[] = {axis.outer, axis.n, axis.inner};
+    size_t left = x->lines * x->width; /* no product that could wrap */
     CDL_EXPECT(!x->is_int, "x: expected floats");
-    CDL_EXPECT(node->n_numbers >= CDL_AXIS, "numbers: expected outer, n, inner");
-    CDL_EXPECT(n[CDL_OUTER] >= 1.0 && n[CDL_N] >= 1.0 && n[CDL_INNER] >= 1.0,
-               "outer, n, inner: expected at least 1");
-    CDL_EXPECT(n[CDL_OUTER] * n[CDL_N] * n[CDL_INNER] == (double)x->lines * (double)x->width,
-               "outer, n, inner: expected the elements of x as their product");
+    for (int i = 0; i < CDL_AXIS; i++) {
+        CDL_EXPECT(sizes[i] >= 1 && left % sizes[i] == 0,
+                   "outer, n, inner: expected the elements of x as their product");
+        left /= sizes[i];
+    }
+    CDL_EXPECT(left == 1, "outer, n, inner: expected the elements of x as their product");
     return NULL;
 }
 

@@ -7,11 +7,12 @@
  */
 #include "ops/scoring.h"
 
-enum { KIND, SCALE, REDUCTION }; /* attributes; REDUCTION: 0 mean over samples and lines, 1 sum */
+enum { KIND, REDUCTION }; /* numbers; REDUCTION: 0 mean over samples and lines, 1 sum */
+enum { SCALE };           /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->in[0], *q = node->out[0];
-    CDL_CHECK(cdl_check_target(cdl_loss_target((int)node->attribute[KIND]), y, node->in[1]));
+    CDL_CHECK(cdl_check_target(cdl_loss_target((int)node->numbers[KIND]), y, node->in[1]));
     if (node->n_in > 2) CDL_CHECK(cdl_check_weights(y, node->in[2]));
     CDL_EXPECT(!q || cdl_same_shape(q, y), "output: expected the shape of the predictions");
     return NULL;
@@ -20,19 +21,19 @@ static const char *check(const struct cdl_node *node) {
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *y = node->in[0];
-    const double count = node->attribute[REDUCTION] != 0.0f ? 1.0 : (double)(ctx->rows * y->lines);
+    const double count = node->numbers[REDUCTION] != 0 ? 1.0 : (double)(ctx->rows * y->lines);
     struct cdl_scoring scoring = cdl_loss_call(node, ctx, first, last);
     scoring.weight = node->n_in > 2 ? cdl_rows(node->in[2], first) : NULL;
     scoring.lines = node->n_in > 2 ? y->lines / node->in[2]->lines : 1;
     scoring.scale = (float)((double)node->attribute[SCALE] / count);
     if (ctx->training && node->needs[0]) scoring.dy = cdl_grad_rows(y, first);
     if (node->n_out) scoring.q = cdl_rows(node->out[0], first);
-    ctx->kernels->loss[(int)node->attribute[KIND]](&scoring);
+    ctx->kernels->loss[(int)node->numbers[KIND]](&scoring);
 }
 
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     cdl_report_total(node, ctx, node->scratch, node->in[0]->lines, (double)node->attribute[SCALE],
-                     node->attribute[REDUCTION] != 0.0f, state);
+                     node->numbers[REDUCTION] != 0, state);
 }
 
 const struct cdl_op cdl_op_loss = {

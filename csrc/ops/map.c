@@ -1,24 +1,24 @@
 /* map.c - y = an expression of up to eight values of one shape, element by element.
  *
- * The numbers are its byte code (cdl/_ir/bytecode.py writes and explains it), forward and backward:
- * the counts of constants and steps, the constants, the steps. It is decoded once, when the program
- * is built, without steps that only unneeded gradients use. Registers stay in the L1 cache;
- * backward computes again what it needs of them.
+ * The numbers are its byte code (cdl/_ir/bytecode.py writes and explains it): how many steps are
+ * forward, those, and the steps backward. It is decoded once, when the program is built, without
+ * the steps that serve only gradients that nobody wants. What the registers hold stays in the L1
+ * cache; backward computes again what it needs of it.
  */
 #include "ops/op.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { N_CONSTANTS, N_FORWARD, N_BACKWARD, CONSTANTS }; /* numbers */
+enum { N_FORWARD, STEPS }; /* of the code: how many steps are forward; all steps */
 
-static const double *steps_of(const struct cdl_node *node, bool backward) {
-    const double *forward = node->numbers + CONSTANTS + (size_t)node->numbers[N_CONSTANTS];
-    return backward ? forward + (size_t)node->numbers[N_FORWARD] : forward;
+static const int64_t *steps_of(const struct cdl_node *node, bool backward) {
+    return node->numbers + STEPS + (backward ? node->numbers[N_FORWARD] : 0);
 }
 
 static size_t n_steps_of(const struct cdl_node *node, bool backward) {
-    return (size_t)node->numbers[backward ? N_BACKWARD : N_FORWARD];
+    const size_t forward = (size_t)node->numbers[N_FORWARD];
+    return backward ? node->n_numbers - STEPS - forward : forward;
 }
 
 /* A step is a whole number whose bytes are the primitive, where to, three operands, and a mask of
@@ -27,7 +27,7 @@ struct word {
     uint8_t primitive, to, from[3];
     unsigned mask;
 };
-static struct word word_of(double number) {
+static struct word word_of(int64_t number) {
     const uint64_t bits = (uint64_t)number;
     return (struct word){
         .primitive = (uint8_t)bits,
@@ -37,15 +37,11 @@ static struct word word_of(double number) {
     };
 }
 
-static bool is_count(double number, double most) {
-    return number >= 0.0 && number <= most && number == floor(number);
-}
-
 static bool can_read(const struct cdl_node *node, bool backward, int o) {
     if (o < CDL_MAP_REGISTERS) return true;
     if (o >= CDL_MAP_INPUT && o < CDL_MAP_INPUT + node->n_in) return true;
     if (o == CDL_MAP_DY || o == CDL_MAP_Y) return backward;
-    return o >= CDL_MAP_CONSTANT && o < CDL_MAP_CONSTANT + (int)node->numbers[N_CONSTANTS];
+    return o >= CDL_MAP_CONSTANT && o < CDL_MAP_CONSTANT + (int)node->n_data;
 }
 
 static bool can_write(const struct cdl_node *node, bool backward, int o, unsigned mask) {
@@ -60,9 +56,10 @@ static const char *check_code(const struct cdl_node *node, bool backward) {
         CDL_ELEMENTWISE(X)
 #undef X
     };
-    const double *steps = steps_of(node, backward);
+    const int64_t *steps = steps_of(node, backward);
     for (size_t s = 0; s < n_steps_of(node, backward); s++) {
-        CDL_EXPECT(is_count(steps[s], 0x1p48), "steps: expected whole numbers of 48 bits");
+        CDL_EXPECT(steps[s] >= 0 && steps[s] < (int64_t)1 << 48,
+                   "steps: expected whole numbers of 48 bits");
         const struct word step = word_of(steps[s]);
         CDL_EXPECT(step.primitive < CDL_N_ELEMENTWISE, "steps: expected primitives of the table");
         CDL_EXPECT(can_write(node, backward, step.to, step.mask),
@@ -75,20 +72,21 @@ static const char *check_code(const struct cdl_node *node, bool backward) {
 }
 
 static const char *check(const struct cdl_node *node) {
-    const double *n = node->numbers;
     for (int k = 0; k < node->n_in; k++) CDL_CHECK(cdl_check_alike(node->in[k], node->out[0]));
-    CDL_EXPECT(node->n_numbers >= CONSTANTS && is_count(n[N_CONSTANTS], CDL_MAP_CONSTANTS) &&
-                   is_count(n[N_FORWARD], CDL_MAP_STEPS) && is_count(n[N_BACKWARD], CDL_MAP_STEPS),
-               "numbers: expected how many constants, steps forward and steps backward there are");
-    CDL_EXPECT((double)node->n_numbers == CONSTANTS + n[N_CONSTANTS] + n[N_FORWARD] + n[N_BACKWARD],
-               "numbers: expected as many constants and steps as they say");
+    CDL_EXPECT(node->n_data <= CDL_MAP_CONSTANTS, "constants: expected fewer");
+    CDL_EXPECT(node->numbers[N_FORWARD] >= 0 &&
+                   (size_t)node->numbers[N_FORWARD] <= node->n_numbers - STEPS,
+               "code: expected as many steps as it says");
+    CDL_EXPECT(n_steps_of(node, false) <= CDL_MAP_STEPS && n_steps_of(node, true) <= CDL_MAP_STEPS,
+               "code: expected fewer steps");
     CDL_CHECK(check_code(node, false));
     return check_code(node, true);
 }
 
 /* Some 4 flops an element and step: a function takes about 20, a sum 1. */
 static double flops(const struct cdl_node *node) {
-    return 4.0 * node->numbers[N_FORWARD] * (double)(node->out[0]->lines * node->out[0]->width);
+    return 4.0 * (double)node->numbers[N_FORWARD] *
+           (double)(node->out[0]->lines * node->out[0]->width);
 }
 
 /* The code of both directions, forward first. */
@@ -117,7 +115,7 @@ static int registers_of(const struct word *step, int so_far) {
 
 static void decode(const struct cdl_node *node, const struct cdl_kernels *kernels, bool backward,
                    unsigned wanted, struct cdl_map_step *to) {
-    const double *steps = steps_of(node, backward);
+    const int64_t *steps = steps_of(node, backward);
     int n_steps = 0, n_registers = 0;
     for (size_t s = 0; s < n_steps_of(node, backward); s++) {
         const struct word word = word_of(steps[s]);
@@ -149,15 +147,15 @@ static struct cdl_map map_of(const struct cdl_node *node, size_t first, size_t l
                           .ld = y->ld,
                           .n_steps = code->way[backward].n_steps,
                           .n_registers = code->way[backward].n_registers,
-                          .n_constants = (int)node->numbers[N_CONSTANTS],
+                          .n_constants = (int)node->n_data,
                           .steps = code->steps + (backward ? code->way[false].n_steps : 0),
-                          .constants = node->numbers + CONSTANTS};
+                          .constants = node->data};
     for (int k = 0; k < node->n_in; k++) map.in[k] = cdl_rows(node->in[k], first);
     return map;
 }
 
 static bool gives(const struct cdl_node *node, int k) {
-    const double *steps = steps_of(node, true);
+    const int64_t *steps = steps_of(node, true);
     unsigned all = 0;
     for (size_t s = 0; s < n_steps_of(node, true); s++) all |= word_of(steps[s]).mask;
     return all >> k & 1;

@@ -8,7 +8,7 @@
  */
 #include "ops/op.h"
 
-enum { READS, IGNORED, MEAN };                                   /* attributes */
+enum { READS, IGNORED, MEAN };                                   /* numbers */
 enum { READS_WEIGHTS = 1, READS_MASK = 2, READS_CLASSES = 4 };   /* READS, added up */
 enum { OVER_LINES, OVER_LINES_THAT_COUNT, OVER_SUM_OF_WEIGHTS }; /* MEAN */
 enum { SUM, SCALE, STAGES };
@@ -19,14 +19,14 @@ struct sums {
 
 /* Input number `which` of what READS may name, or NULL. */
 static const struct cdl_tensor *input(const struct cdl_node *node, int which) {
-    const int reads = (int)node->attribute[READS];
+    const int reads = (int)node->numbers[READS];
     int at = 0;
     for (int bit = 1; bit < which; bit *= 2) at += reads & bit ? 1 : 0;
     return reads & which ? node->in[at] : NULL;
 }
 
 static const char *check(const struct cdl_node *node) {
-    const int reads = (int)node->attribute[READS], mean = (int)node->attribute[MEAN];
+    const int reads = (int)node->numbers[READS], mean = (int)node->numbers[MEAN];
     const struct cdl_tensor *out = node->out[0];
     CDL_EXPECT(reads >= 1 && reads <= 7, "reads: expected 1 to 7");
     CDL_EXPECT(mean >= OVER_LINES && mean <= OVER_SUM_OF_WEIGHTS, "mean: expected 0 to 2");
@@ -58,12 +58,11 @@ static struct sums weights_of(const struct cdl_node *node, size_t first, size_t 
     const struct cdl_tensor *weights = input(node, READS_WEIGHTS), *out = node->out[0];
     const struct cdl_tensor *mask = input(node, READS_MASK);
     const struct cdl_tensor *classes = input(node, READS_CLASSES);
-    const float ignored = node->attribute[IGNORED];
+    const int64_t ignored = node->numbers[IGNORED];
     struct sums sums = {0.0, 0.0};
     for (size_t line = first * out->lines; line < last * out->lines; line++) {
         const int32_t class = classes ? ((const int32_t *)(void *)classes->data)[line] : 0;
-        const bool counts =
-            !(mask && mask->data[line] == 0.0f) && !(classes && (float)class == ignored);
+        const bool counts = !(mask && mask->data[line] == 0.0f) && !(classes && class == ignored);
         const size_t at = weights && weights->lines == 1 ? line / out->lines : line;
         out->data[line] = counts ? (weights ? weights->data[at] : 1.0f) : 0.0f;
         sums.counted += counts ? 1.0 : 0.0;
@@ -80,9 +79,9 @@ static double factor_of(const struct cdl_node *node, size_t rows) {
         all.weight += sums_of(node)[b].weight;
     }
     const double lines = (double)(rows * node->out[0]->lines);
-    if ((int)node->attribute[MEAN] == OVER_LINES_THAT_COUNT) return lines / (all.counted + 1e-7);
+    if ((int)node->numbers[MEAN] == OVER_LINES_THAT_COUNT) return lines / (all.counted + 1e-7);
     /* Keras adds up the weights as they came: one a sample counts once. */
-    const bool once = (int)node->attribute[READS] == READS_WEIGHTS && node->in[0]->lines == 1;
+    const bool once = (int)node->numbers[READS] == READS_WEIGHTS && node->in[0]->lines == 1;
     return all.weight == 0.0 ? 0.0
                              : (once ? lines * (double)node->out[0]->lines : lines) / all.weight;
 }
@@ -92,7 +91,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *out = node->out[0];
     if (ctx->stage == SUM) {
         CDL_EACH_BLOCK(b, first, last) sums_of(node)[b.number] = weights_of(node, b.first, b.last);
-    } else if ((int)node->attribute[MEAN] != OVER_LINES) {
+    } else if ((int)node->numbers[MEAN] != OVER_LINES) {
         const double factor = factor_of(node, ctx->rows);
         for (size_t line = first * out->lines; line < last * out->lines; line++)
             out->data[line] = (float)((double)out->data[line] * factor);

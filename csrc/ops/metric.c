@@ -2,7 +2,7 @@
  * `measure` of a row of losses.h, whose gradients and probabilities go nowhere. */
 #include "ops/scoring.h"
 
-enum { KIND }; /* attributes */
+enum { KIND }; /* numbers */
 
 static bool is_loss(const struct cdl_node *node) { return node->op == &cdl_op_measure; }
 
@@ -16,7 +16,7 @@ static enum cdl_target metric_target(int kind) {
 }
 
 static const char *check(const struct cdl_node *node) {
-    const int kind = (int)node->attribute[KIND];
+    const int kind = (int)node->numbers[KIND];
     return cdl_check_mean(node, is_loss(node) ? cdl_loss_target(kind) : metric_target(kind));
 }
 
@@ -26,7 +26,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    const int kind = (int)node->attribute[KIND];
+    const int kind = (int)node->numbers[KIND];
     struct cdl_scoring scoring =
         is_loss(node) ? cdl_loss_call(node, ctx, first, last) : cdl_scoring_of(node, first, last);
     scoring.value = cdl_line_values(node) + first * node->in[0]->lines;

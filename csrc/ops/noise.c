@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-enum { STDDEV, MULTIPLIES, SEED, SEED_HIGH, USER_DRAW }; /* attributes */
+enum { MULTIPLIES, SEED, USER_DRAW }; /* numbers */
+enum { STDDEV };                      /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(node->attribute[STDDEV] >= 0.0f, "stddev: expected at least 0");
@@ -17,8 +18,8 @@ static void add_noise(const struct cdl_node *node, const struct cdl_context *ctx
     const struct cdl_tensor *x = node->in[0];
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
     ctx->kernels->noise((last - first) * x->lines, x->width, key, (uint32_t)(first * x->lines),
-                        node->attribute[STDDEV], node->attribute[MULTIPLIES] != 0.0f, from, x->ld,
-                        to, x->ld);
+                        node->attribute[STDDEV], node->numbers[MULTIPLIES] != 0, from, x->ld, to,
+                        x->ld);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -38,7 +39,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     if (!node->needs[0]) return;
     const float *dy = cdl_grad_rows(node->out[0], first);
     float *dx = cdl_grad_rows(x, first);
-    if (node->attribute[MULTIPLIES] != 0.0f)
+    if (node->numbers[MULTIPLIES] != 0)
         add_noise(node, ctx, first, last, dy, dx);
     else
         memcpy(dx, dy, (last - first) * x->lines * x->ld * sizeof(float));

@@ -5,8 +5,9 @@
 #include "ops/op.h"
 #include "products/columns.h"
 
-enum { MEASURE, SUBTRACTS_MEAN, EPSILON }; /* attributes; MEASURE is an enum cdl_measure */
-enum { GAMMA, BETA };                      /* params; both may be missing */
+enum { MEASURE, SUBTRACTS_MEAN }; /* numbers; MEASURE is an enum cdl_measure */
+enum { EPSILON };                 /* attributes */
+enum { GAMMA, BETA };             /* params; both may be missing */
 
 /* Scratch: what stands for a missing gamma and beta, the blocks' sums of both, the lines' means and
  * factors. */
@@ -27,7 +28,7 @@ static float *sums(const struct cdl_node *node, const struct cdl_context *ctx, i
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const float measure = node->attribute[MEASURE];
+    const int64_t measure = node->numbers[MEASURE];
     CDL_CHECK(cdl_check_alike(x, y));
     CDL_EXPECT(measure >= CDL_BY_VARIANCE && measure <= CDL_BY_NORM, "measure: expected 0 to 2");
     for (int i = GAMMA; i <= BETA; i++)
@@ -50,8 +51,8 @@ static struct cdl_normalizing lines_at(const struct cdl_node *node, const struct
         .n = x->width,
         .ldx = x->ld,
         .ldy = y->ld,
-        .measure = (enum cdl_measure)node->attribute[MEASURE],
-        .subtracts_mean = node->attribute[SUBTRACTS_MEAN] != 0.0f,
+        .measure = (enum cdl_measure)node->numbers[MEASURE],
+        .subtracts_mean = node->numbers[SUBTRACTS_MEAN] != 0,
         .epsilon = node->attribute[EPSILON],
         .x = cdl_rows(x, row),
         .gamma = node->param[GAMMA] ? node->param[GAMMA]->w : plain(node, GAMMA),

@@ -6,8 +6,9 @@
  */
 #include "ops/lines.h"
 
-enum { TOGETHER = 256 };           /* lines */
-enum { SCALE, REDUCTION, COUNTS }; /* attributes; REDUCTION: 0 mean over all elements, 1 sum */
+enum { TOGETHER = 256 };    /* lines */
+enum { REDUCTION, COUNTS }; /* numbers; REDUCTION: 0 mean over all elements, 1 sum */
+enum { SCALE };             /* attributes */
 
 static bool weights_fit(const struct cdl_tensor *x, const struct cdl_tensor *w) {
     if (w->is_int || (w->lines != x->lines && w->lines != 1)) return false;
@@ -34,7 +35,7 @@ static float weight_of(const struct cdl_node *node, size_t line) {
 
 static double count_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct cdl_tensor *x = node->in[0];
-    const bool sums = node->attribute[REDUCTION] != 0.0f;
+    const bool sums = node->numbers[REDUCTION] != 0;
     return sums ? 1.0 : (double)(ctx->rows * x->lines * x->width);
 }
 
@@ -93,13 +94,13 @@ static double loss_of(const struct cdl_node *node, const struct cdl_context *ctx
 
 /* n_b L_b of this batch, whose sum over the batches divided by the samples is the logged loss. */
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
-    if (node->attribute[COUNTS] == 0.0f) return;
+    if (node->numbers[COUNTS] == 0) return;
     state[0] += loss_of(node, ctx) * (double)ctx->batch;
     state[1] += (double)ctx->batch;
 }
 
 static double penalty(const struct cdl_node *node, const struct cdl_context *ctx) {
-    return node->attribute[COUNTS] == 0.0f ? loss_of(node, ctx) : 0.0;
+    return node->numbers[COUNTS] == 0 ? loss_of(node, ctx) : 0.0;
 }
 
 const struct cdl_op cdl_op_objective = {

@@ -80,12 +80,14 @@ struct cdl_node {
     int n_in, n_out;
     struct cdl_param *param[CDL_MAX_PARAMS];
     struct cdl_trained *trained[CDL_MAX_PARAMS];
-    float attribute[CDL_MAX_ATTRIBUTES]; /* in the order of the signature (ops.def) */
+    const int64_t *numbers; /* n_numbers, in the order of the signature (ops.def) */
+    size_t n_numbers;
+    float attribute[CDL_MAX_ATTRIBUTES]; /* in the order of the signature */
+    const double *data;                  /* n_data: what the signature names last, of any length */
+    size_t n_data;
     float row_param[CDL_MAX_ROW_PARAMS]; /* of the table row that the op names */
     bool waits_forward, waits_backward;  /* all threads wait behind it: what it gives is shared */
     bool has_dy;                         /* something gives an output a gradient */
-    const double *numbers;               /* data of any length that belong to the instruction */
-    size_t n_numbers;
     bool shared;                /* all that it reads and gives is shared: one thread runs it */
     bool once;                  /* shared, and no sample changes it: runs once a prediction */
     bool needs[CDL_MAX_INPUTS]; /* in[k]->grad is wanted, and there is one to give */
@@ -106,7 +108,7 @@ typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *
                          size_t last);
 
 struct cdl_op {
-    const char *table; /* of the row that attribute 0 names: "activations", ... or NULL */
+    const char *table; /* of the row that number 0 names: "activations", ... or NULL */
     int table_rows;    /* how many it has */
     int row;           /* of what a family of ops chooses from, each an op of its name */
     const char *(*check)(const struct cdl_node *node); /* NULL, or what does not fit, and why */
@@ -215,20 +217,14 @@ static inline const char *cdl_check_row(const struct cdl_param *param, size_t wi
 
 static inline bool cdl_always(const struct cdl_node *node) { return (void)node, true; }
 
-/* What random numbers follow from are three attributes: `seed` and `seed_high`, a seed of 40 bits
- * of which a float holds 24, and `user_draw`. 0 there is a seed that was drawn; k > 0 is one that
- * the user has given, and the k-th draw of its generator in the program. */
+/* What random numbers follow from are two numbers: `seed`, of 40 bits, and `user_draw`. 0 there is
+ * a seed that was drawn; k > 0 is one that the user has given, and the k-th draw of its generator
+ * in the program. */
 static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) {
-    const float low = node->attribute[seed], high = node->attribute[seed + 1];
-    const float user_draw = node->attribute[seed + 2];
-    CDL_EXPECT(low >= 0.0f && low < 0x1p24f && high >= 0.0f && high < 0x1p16f,
+    CDL_EXPECT(node->numbers[seed] >= 0 && node->numbers[seed] < (int64_t)1 << 40,
                "seed: expected 0 to 2^40 - 1");
-    CDL_EXPECT(user_draw >= 0.0f && user_draw < 0x1p24f, "user_draw: expected 0 to 2^24 - 1");
+    CDL_EXPECT(node->numbers[seed + 1] >= 0, "user_draw: expected at least 0");
     return NULL;
-}
-
-static inline uint64_t cdl_node_seed(const struct cdl_node *node, int seed) {
-    return (uint64_t)node->attribute[seed] | (uint64_t)node->attribute[seed + 1] << 24;
 }
 
 /* The key of a node that draws random numbers: of the step and, for a seed that was drawn, of the
@@ -236,15 +232,15 @@ static inline uint64_t cdl_node_seed(const struct cdl_node *node, int seed) {
  * neither of these counts, only which draw of its generator this is. */
 static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
                                           const struct cdl_context *ctx, int seed) {
-    const uint64_t user_draw = (uint64_t)node->attribute[seed + 2];
-    const uint64_t both = cdl_mix64(user_draw ? 0 : ctx->seed) ^ cdl_node_seed(node, seed);
+    const uint64_t user_draw = (uint64_t)node->numbers[seed + 1];
+    const uint64_t both = cdl_mix64(user_draw ? 0 : ctx->seed) ^ (uint64_t)node->numbers[seed];
     return cdl_key_of(both, ctx->step, user_draw ? user_draw - 1 : (uint64_t)node->index);
 }
 
 /* Whether the gradient of the output is not yet that of what the activation, attribute 0, was taken
  * of. */
 static inline bool cdl_takes_gradient(const struct cdl_node *node) {
-    return (int)node->attribute[0] != CDL_ACTIVATION_linear && !node->dy_is_dz;
+    return (int)node->numbers[0] != CDL_ACTIVATION_linear && !node->dy_is_dz;
 }
 
 static inline float *cdl_rows(const struct cdl_tensor *t, size_t first) {
@@ -261,9 +257,9 @@ static inline void cdl_take_gradient(const struct cdl_node *node, const struct c
     if (!cdl_takes_gradient(node)) return;
     const float *values = cdl_rows(y, first);
     float *dz = cdl_grad_rows(y, first);
-    ctx->kernels->activation_gradient[(int)node->attribute[0]]((last - first) * y->lines, y->width,
-                                                               values, y->ld, values, y->ld, dz,
-                                                               y->ld, dz, y->ld, node->row_param);
+    ctx->kernels->activation_gradient[(int)node->numbers[0]]((last - first) * y->lines, y->width,
+                                                             values, y->ld, values, y->ld, dz,
+                                                             y->ld, dz, y->ld, node->row_param);
 }
 
 #endif

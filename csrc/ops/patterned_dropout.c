@@ -9,14 +9,16 @@
 
 #include <string.h>
 
-enum { RATE, COMMON, SCALE, SHIFT, DROPPED, SEED, SEED_HIGH, USER_DRAW }; /* attributes */
+enum { COMMON, SEED, USER_DRAW };     /* numbers */
+enum { RATE, SCALE, SHIFT, DROPPED }; /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const float rate = node->attribute[RATE], common = node->attribute[COMMON];
+    const float rate = node->attribute[RATE];
+    const int64_t common = node->numbers[COMMON];
     CDL_EXPECT(rate >= 0.0f && rate <= 1.0f, "rate: expected 0 to 1");
     CDL_CHECK(cdl_check_seed(node, SEED));
-    CDL_EXPECT(common >= 0.0f && common < (float)(2 << x->n_dims),
+    CDL_EXPECT(common >= 0 && common < 2 << x->n_dims,
                "common: expected a bit for the batch and for each axis");
     return cdl_check_alike(x, y);
 }
@@ -37,7 +39,7 @@ static size_t pattern_line(const struct cdl_tensor *x, unsigned common, size_t s
 static void drop(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                  size_t last, float shift, float dropped, const float *from, float *to) {
     const struct cdl_tensor *x = node->in[0];
-    const unsigned common = (unsigned)node->attribute[COMMON];
+    const unsigned common = (unsigned)node->numbers[COMMON];
     const bool as_one = x->n_dims > 0 && (common >> x->n_dims & 1);
     const double threshold = (1.0 - (double)node->attribute[RATE]) * 4294967296.0;
     const uint32_t keep = threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;

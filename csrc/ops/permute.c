@@ -6,10 +6,10 @@
  */
 #include "ops/lines.h"
 
-static bool is_permutation(const double *order, int n) {
+static bool is_permutation(const int64_t *order, int n) {
     int seen = 0;
     for (int d = 0; d < n; d++) {
-        if (!(order[d] >= 0.0 && order[d] < (double)n)) return false;
+        if (order[d] < 0 || order[d] >= n) return false;
         seen |= 1 << (int)order[d];
     }
     return seen == (1 << n) - 1;
@@ -17,11 +17,11 @@ static bool is_permutation(const double *order, int n) {
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const double *order = node->numbers;
+    const int64_t *order = node->numbers;
     CDL_EXPECT(!x->is_int, "x: expected floats");
     CDL_EXPECT(x->n_dims == y->n_dims && x->n_dims > 0, "output: expected as many axes as x");
     CDL_EXPECT(node->n_numbers == (size_t)x->n_dims && is_permutation(order, x->n_dims),
-               "numbers: expected each axis of x once");
+               "axes: expected each axis of x once");
     for (int d = 0; d < x->n_dims; d++)
         CDL_EXPECT(y->dims[d] == x->dims[(int)order[d]],
                    "output: expected the sizes of its axes in x");

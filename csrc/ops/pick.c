@@ -14,17 +14,17 @@ struct run {
     size_t count;
 };
 static struct run run_at(const struct cdl_node *node, size_t i) {
-    const double *n = node->numbers + i;
+    const int64_t *n = node->numbers + i;
     return (struct run){(ptrdiff_t)n[0], (ptrdiff_t)n[2], (size_t)n[1]};
 }
 
-static bool is_run(const double *run, double n) {
-    for (int i = 0; i < RUN; i++) {
-        if (!(run[i] > -0x1p50 && run[i] < 0x1p50) || run[i] != (double)(int64_t)run[i])
-            return false;
-    }
-    const double last = run[0] + (run[1] - 1.0) * run[2];
-    return run[1] >= 1.0 && (run[0] < 0.0 || (run[0] < n && last >= 0.0 && last < n));
+/* Whether start, count and step are places of an axis of n, or zeros; no sum of them wraps. */
+static bool is_run(const int64_t *run, size_t n) {
+    enum { START, COUNT, STEP };
+    const int64_t most = (int64_t)1 << 50;
+    const double last = (double)run[START] + ((double)run[COUNT] - 1.0) * (double)run[STEP];
+    if (run[COUNT] < 1 || run[COUNT] > most) return false;
+    return run[START] < 0 || ((size_t)run[START] < n && last >= 0.0 && last < (double)n);
 }
 
 /* Whether columns of lines are picked, or (else) whole lines. */
@@ -36,25 +36,25 @@ static bool columns(const struct cdl_node *node) {
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const double *n = node->numbers;
     CDL_CHECK(cdl_check_axis(node));
-    CDL_EXPECT(node->n_numbers >= RUNS + RUN && (node->n_numbers - RUNS) % RUN == 0,
-               "numbers: expected outer, n, inner and runs of start, count, step");
-    double picked = 0.0;
+    CDL_EXPECT((node->n_numbers - RUNS) % RUN == 0, "runs: expected start, count, step of each");
+    const struct cdl_axis axis = cdl_axis_of(node);
+    size_t picked = 0;
     for (size_t i = RUNS; i < node->n_numbers; i += RUN) {
-        CDL_EXPECT(is_run(n + i, n[CDL_N]),
+        CDL_EXPECT(is_run(node->numbers + i, axis.n),
                    "runs: expected counts of at least 1, and places below n");
-        picked += n[i + 1];
+        picked += run_at(node, i).count;
+        CDL_EXPECT(picked <= y->lines * y->width, "output: expected an element for each place");
     }
     if (columns(node)) {
-        CDL_EXPECT(picked == (double)y->width && x->lines == y->lines,
+        CDL_EXPECT(picked == y->width && x->lines == y->lines,
                    "output: expected the lines of x, and a column for each place");
         return NULL;
     }
-    CDL_EXPECT(y->width == x->width &&
-                   n[CDL_OUTER] * picked * n[CDL_INNER] == (double)y->lines * (double)y->width,
+    const size_t others = axis.outer * axis.inner, all = y->lines * y->width;
+    CDL_EXPECT(y->width == x->width && all % others == 0 && all / others == picked,
                "output: expected lines as wide as those of x, of each place");
-    CDL_EXPECT(cdl_axis_of(node).inner % x->width == 0, "inner: expected whole lines of x");
+    CDL_EXPECT(axis.inner % x->width == 0, "inner: expected whole lines of x");
     return NULL;
 }
 

@@ -8,15 +8,15 @@
 
 #include "ops/windows.h"
 
-enum { KIND }; /* attributes: a row of kernels/reduce.h, but for min and prod */
+enum { KIND, WINDOW }; /* numbers: a row of kernels/reduce.h, but for min and prod */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const int kind = (int)node->attribute[KIND];
+    const int kind = (int)node->numbers[KIND];
     CDL_EXPECT(kind != CDL_REDUCTION_min && kind != CDL_REDUCTION_prod,
                "kind: expected sum, mean or max");
     CDL_EXPECT(x->width == y->width, "output: expected as many columns as x");
-    return cdl_check_window(node, x, y, 0);
+    return cdl_check_window(node, x, y, WINDOW);
 }
 
 static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
@@ -64,13 +64,13 @@ static size_t places_of(const struct cdl_taps *taps) {
 
 static float factor_of(const struct cdl_node *node, const struct cdl_taps *taps) {
     const size_t n = places_of(taps);
-    return (int)node->attribute[KIND] == CDL_REDUCTION_mean && n ? 1.0f / (float)n : 1.0f;
+    return (int)node->numbers[KIND] == CDL_REDUCTION_mean && n ? 1.0f / (float)n : 1.0f;
 }
 
 static void reduce(void *who, const struct cdl_places *row) {
     const struct job *job = who;
     const size_t n = job->node->in[0]->width;
-    if ((int)job->node->attribute[KIND] == CDL_REDUCTION_max)
+    if ((int)job->node->numbers[KIND] == CDL_REDUCTION_max)
         job->kernels->window_max(row->n, n, &row->taps, row->from, row->from_step, row->to,
                                  row->to_step);
     else
@@ -85,7 +85,7 @@ static void give(void *who, const struct cdl_places *row) {
     const struct cdl_tensor *x = job->node->in[0], *y = job->node->out[0];
     float *dx = x->grad + (row->from - x->data);
     const float *dy = y->grad + (row->to - y->data);
-    if ((int)job->node->attribute[KIND] == CDL_REDUCTION_max)
+    if ((int)job->node->numbers[KIND] == CDL_REDUCTION_max)
         job->kernels->window_max_backward(row->n, x->width, &row->taps, row->from, row->from_step,
                                           row->to, dy, row->to_step, job->adds, dx);
     else
@@ -140,7 +140,7 @@ static void forward_pieces(const struct cdl_node *node, const struct cdl_context
 /* The largest number of a window is y, so a gradient of it is one of y: before the gradient is
  * spread there are fewer to take. */
 static bool applies_gradient(const struct cdl_node *node) {
-    return (int)node->attribute[KIND] == CDL_REDUCTION_max;
+    return (int)node->numbers[KIND] == CDL_REDUCTION_max;
 }
 
 static void take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -8,7 +8,7 @@
 #include "ops/lines.h"
 #include "products/matmul_values.h"
 
-enum { TRANSPOSE_A, TRANSPOSE_B }; /* attributes */
+enum { TRANSPOSE_A, TRANSPOSE_B }; /* numbers */
 enum { A, B, SIDES };
 enum { SUM, ADD, STAGES }; /* backward */
 
@@ -24,7 +24,7 @@ static size_t height_of(const struct cdl_tensor *value) {
 }
 
 static bool is_transposed(const struct cdl_node *node, int side) {
-    return node->attribute[side] != 0.0f;
+    return node->numbers[side] != 0;
 }
 
 static struct shape shape_of(const struct cdl_node *node) {

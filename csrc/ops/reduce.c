@@ -1,10 +1,10 @@
 /* reduce.c - neighbouring axes of a sample made one number: sum, mean, max, min, prod. */
 #include "ops/cut.h"
 
-enum { KIND }; /* attributes: a row of kernels/reduce.h */
+enum { KIND }; /* numbers: a row of kernels/reduce.h */
 
 static enum cdl_reduction kind_of(const struct cdl_node *node) {
-    return (enum cdl_reduction)node->attribute[KIND];
+    return (enum cdl_reduction)node->numbers[KIND];
 }
 
 static double flops(const struct cdl_node *node) {

@@ -14,7 +14,8 @@
 
 #include "ops/lines.h"
 
-enum { LINEAR, FILL, VALUE }; /* attributes */
+enum { LINEAR, FILL }; /* numbers */
+enum { VALUE };        /* attributes */
 enum { CONSTANT, NEAREST, WRAP, MIRROR, REFLECT, N_FILLS };
 enum { MOST_AXES = 3 };
 
@@ -27,12 +28,12 @@ struct near {
     float weight[2];
 };
 
-static bool is_linear(const struct cdl_node *node) { return node->attribute[LINEAR] != 0.0f; }
+static bool is_linear(const struct cdl_node *node) { return node->numbers[LINEAR] != 0; }
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *at = node->in[1], *y = node->out[0];
-    const float fill = node->attribute[FILL];
-    CDL_EXPECT(fill >= 0.0f && fill < (float)N_FILLS, "fill: expected a number from 0 to 4");
+    const int64_t fill = node->numbers[FILL];
+    CDL_EXPECT(fill >= 0 && fill < N_FILLS, "fill: expected a number from 0 to 4");
     CDL_EXPECT(!x->is_int && !at->is_int, "inputs: expected floats");
     CDL_EXPECT(x->n_dims >= 2 && x->n_dims <= MOST_AXES + 1,
                "x: expected one to three axes, and columns");
@@ -87,7 +88,7 @@ struct walk {
 
 static struct walk walk_of(const struct cdl_node *node, size_t sample) {
     const int axes = node->in[0]->n_dims - 1;
-    return (struct walk){node, axes, is_linear(node) ? 1 << axes : 1, (int)node->attribute[FILL],
+    return (struct walk){node, axes, is_linear(node) ? 1 << axes : 1, (int)node->numbers[FILL],
                          cdl_rows(node->in[1], sample)};
 }
 

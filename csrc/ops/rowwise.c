@@ -2,7 +2,7 @@
  * and those of kernels/rowwise.h, each an op of its name. */
 #include "ops/op.h"
 
-enum { KIND }; /* attributes of activation */
+enum { KIND }; /* numbers of activation */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -15,7 +15,7 @@ static const char *check(const struct cdl_node *node) {
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    cdl_activation_fn *f = node->op->table ? ctx->kernels->activation[(int)node->attribute[KIND]]
+    cdl_activation_fn *f = node->op->table ? ctx->kernels->activation[(int)node->numbers[KIND]]
                                            : ctx->kernels->rowwise[node->op->row];
     f((last - first) * x->lines, y->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
       node->row_param);
@@ -26,7 +26,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     cdl_activation_gradient_fn *d =
-        node->op->table ? ctx->kernels->activation_gradient[(int)node->attribute[KIND]]
+        node->op->table ? ctx->kernels->activation_gradient[(int)node->numbers[KIND]]
                         : ctx->kernels->rowwise_gradient[node->op->row];
     d((last - first) * x->lines, y->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
       cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld, node->row_param);

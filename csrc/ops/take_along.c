@@ -12,7 +12,6 @@ static size_t elements(const struct cdl_tensor *value) { return value->lines * v
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *index = node->in[1], *y = node->out[0];
     CDL_CHECK(cdl_check_axis(node));
-    CDL_EXPECT(node->n_numbers == CDL_AXIS, "numbers: expected outer, n, inner");
     const struct cdl_axis axis = cdl_axis_of(node);
     CDL_EXPECT(cdl_same_shape(index, y), "index: expected the shape of the output");
     CDL_EXPECT(axis.n <= CDL_EXACT, "n: expected at most 2^24");

@@ -11,7 +11,7 @@
 
 #include "ops/scoring.h"
 
-enum { KIND };                                      /* attributes */
+enum { KIND };                                      /* numbers */
 enum { THRESHOLDS, LABEL_WEIGHTS };                 /* params, of the confusions only */
 enum { TOP_K, CLASS_ID, BY_LABEL, FROM_LOGITS };    /* of their rows */
 enum { CLASSES, IGNORED, WHOLE, MATRIX_THRESHOLD }; /* of the matrices' rows */
@@ -84,7 +84,7 @@ static void note_top(size_t n, size_t k, const float *y, int32_t *notes) {
 
 static void note_confusion(const struct cdl_node *node, const float *y, const float *t,
                            int32_t *notes) {
-    const bool even = (int)node->attribute[KIND] == CDL_TALLY_even_confusion;
+    const bool even = (int)node->numbers[KIND] == CDL_TALLY_even_confusion;
     const bool by_label = node->row_param[BY_LABEL] != 0.0f;
     const bool from_logits = node->row_param[FROM_LOGITS] != 0.0f;
     const size_t top_k = (size_t)node->row_param[TOP_K], n = node->in[0]->width;
@@ -151,7 +151,7 @@ static void note_classes(const struct cdl_node *node, const float *y, const floa
 static void note_largest(const struct cdl_node *node, const float *y, const float *t,
                          int32_t *notes) {
     const size_t n = node->in[0]->width;
-    const bool one_hot = (int)node->attribute[KIND] == CDL_TALLY_one_hot_matrix;
+    const bool one_hot = (int)node->numbers[KIND] == CDL_TALLY_one_hot_matrix;
     notes[0] = cell_of(node, one_hot ? (float)cdl_argmax(n, t) : t[0], (float)cdl_argmax(n, y));
     for (size_t j = 1; j < n; j++) notes[j] = -1;
 }
@@ -238,11 +238,11 @@ static const enum cdl_target targets[CDL_N_TALLIES] = {
 };
 
 static const struct row *row_of(const struct cdl_node *node) {
-    return &rows[(int)node->attribute[KIND]];
+    return &rows[(int)node->numbers[KIND]];
 }
 
 static const char *check(const struct cdl_node *node) {
-    const int kind = (int)node->attribute[KIND];
+    const int kind = (int)node->numbers[KIND];
     const struct cdl_tensor *y = node->in[0], *w = node->in[2];
     CDL_CHECK(cdl_check_target(targets[kind], y, node->in[1]));
     if (node->n_in > 2 && !(cdl_same_shape(w, y) && !w->is_int)) CDL_CHECK(cdl_check_weights(y, w));

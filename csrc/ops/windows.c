@@ -6,27 +6,30 @@
 #include "products/grid.h"
 
 /* Places and numbers that are multiplied stay far from 2^63. */
-#define LARGEST 0x1p30
+enum { LARGEST = 1 << 30 };
 
-static bool is_integer(double n, double low) {
-    return n >= low && n <= LARGEST && n == (double)(int64_t)n;
+static bool is_within(int64_t n, int64_t low) { return n >= low && n <= LARGEST; }
+
+/* The numbers of an axis, of so many. */
+static const int64_t *axis_of(const struct cdl_node *node, int axes, int axis) {
+    return node->numbers + node->n_numbers - (size_t)(axes - axis) * CDL_AXIS_NUMBERS;
 }
 
 const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tensor *image,
-                             const struct cdl_tensor *map, size_t more) {
+                             const struct cdl_tensor *map, size_t first) {
     const int axes = image->n_dims - 1;
     CDL_EXPECT(!image->is_int && !map->is_int, "x, output: expected floats");
     CDL_EXPECT(axes >= 1 && axes <= CDL_AXES, "x: expected one to three axes and columns");
     CDL_EXPECT(map->n_dims == image->n_dims, "output: expected as many axes as x");
-    CDL_EXPECT(node->n_numbers == (size_t)axes * CDL_AXIS_NUMBERS + more,
-               "numbers: expected size, stride, dilation and place of each axis");
+    CDL_EXPECT(node->n_numbers == first + (size_t)axes * CDL_AXIS_NUMBERS,
+               "window: expected size, stride, dilation and place of each axis");
     for (int d = 0; d < axes; d++) {
-        const double *n = node->numbers + (size_t)d * CDL_AXIS_NUMBERS;
-        CDL_EXPECT(is_integer(n[CDL_SIZE], 0), "sizes of the window: expected 0 to 2^30");
-        CDL_EXPECT(is_integer(n[CDL_STRIDE], 1), "strides: expected 1 to 2^30");
-        CDL_EXPECT(is_integer(n[CDL_DILATION], 1), "dilations: expected 1 to 2^30");
-        CDL_EXPECT(is_integer(n[CDL_BEFORE], -LARGEST), "places: expected -2^30 to 2^30");
-        CDL_EXPECT((double)image->dims[d] <= LARGEST && (double)map->dims[d] <= LARGEST,
+        const int64_t *n = axis_of(node, axes, d);
+        CDL_EXPECT(is_within(n[CDL_SIZE], 0), "sizes of the window: expected 0 to 2^30");
+        CDL_EXPECT(is_within(n[CDL_STRIDE], 1), "strides: expected 1 to 2^30");
+        CDL_EXPECT(is_within(n[CDL_DILATION], 1), "dilations: expected 1 to 2^30");
+        CDL_EXPECT(is_within(n[CDL_BEFORE], -LARGEST), "places: expected -2^30 to 2^30");
+        CDL_EXPECT(image->dims[d] <= LARGEST && map->dims[d] <= LARGEST,
                    "x, output: expected axes of at most 2^30");
     }
     return NULL;
@@ -41,7 +44,7 @@ struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_te
         window.axis[d] =
             (struct cdl_axis){.image = 1, .map = 1, .taps = 1, .stride = 1, .dilation = 1};
         if (own < 0) continue;
-        const double *n = node->numbers + (size_t)own * CDL_AXIS_NUMBERS;
+        const int64_t *n = axis_of(node, axes, own);
         window.axis[d] = (struct cdl_axis){.image = image->dims[own],
                                            .map = map->dims[own],
                                            .taps = (size_t)n[CDL_SIZE],
@@ -77,7 +80,7 @@ const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window 
 }
 
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node) {
-    return (struct cdl_epilogue){.activation = (int)node->attribute[0], .params = node->row_param};
+    return (struct cdl_epilogue){.activation = (int)node->numbers[0], .params = node->row_param};
 }
 
 struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size_t first) {

@@ -1,6 +1,6 @@
 /* windows.h - what ops with a window have in common: its geometry, and images and maps as fields.
  *
- * Their numbers begin with those of each axis, outermost first: size, stride, dilation, and how
+ * Their numbers end with those of each axis, outermost first: size, stride, dilation, and how
  * far before the image the first window begins.
  */
 #ifndef CDL_OPS_WINDOWS_H
@@ -11,20 +11,15 @@
 
 enum { CDL_SIZE, CDL_STRIDE, CDL_DILATION, CDL_BEFORE, CDL_AXIS_NUMBERS };
 
-/* Of a node with a window between two values of as many axes; `more` numbers follow. */
+/* Of a node whose numbers from `first` on are a window between two values of as many axes. */
 const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tensor *image,
-                             const struct cdl_tensor *map, size_t more);
+                             const struct cdl_tensor *map, size_t first);
 
 struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_tensor *image,
                                 const struct cdl_tensor *map);
 
 /* A value from sample `first` on, or its gradient. */
 struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data, size_t first);
-
-/* The first of `more` numbers behind the window's. */
-static inline const double *cdl_behind_window(const struct cdl_node *node) {
-    return node->numbers + (size_t)(node->in[0]->n_dims - 1) * CDL_AXIS_NUMBERS;
-}
 
 /* Of a weight with a row for each tap and each of `read` columns of the image. */
 const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window *window,
@@ -49,7 +44,7 @@ size_t cdl_windowing_bytes(const struct cdl_node *node, bool back);
 void cdl_fill_windowing(const struct cdl_node *node, bool back);
 
 /* A convolution, or (back) a transposed one, with the kernel and the bias as params 0 and 1 and the
- * activation as attribute 0: the functions of its op, and what they run, for arrays that stand for
+ * activation as number 0: the functions of its op, and what they run, for arrays that stand for
  * its input and its output from sample `first` on. */
 struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
                                           const struct cdl_window *window, size_t groups, bool back,

@@ -1,6 +1,5 @@
 /* build.c - from a description to a program: all that can fail fails here. */
 #include <ctype.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,7 +65,7 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
 }
 
 static bool names_a_row(const struct cdl_node *node) {
-    return node->attribute[0] >= 0.0f && node->attribute[0] < (float)node->op->table_rows;
+    return node->numbers[0] >= 0 && node->numbers[0] < node->op->table_rows;
 }
 
 /* Only ops that say so may read or give shared values beside others. */
@@ -78,9 +77,15 @@ static bool mixes(const struct cdl_node *node) {
     return differ;
 }
 
-/* Whether there are as many values as the names up to `;` or `->` in a signature. */
-static bool counts_fit(const char *names, int count) {
-    int least = 0, most = 0;
+/* Part k of what a signature has left of `->`. */
+static const char *part_of(const char *signature, int k) {
+    for (; k > 0 && *signature != '-'; signature++) k -= *signature == ';';
+    return signature;
+}
+
+/* Whether there are as many as the names up to `;` or `->` in a signature. */
+static bool counts_fit(const char *names, size_t count) {
+    size_t least = 0, most = 0;
     bool begins = true;
     for (; *names && *names != ';' && *names != '-'; names++) {
         const bool many = strncmp(names, "...", 3) == 0;
@@ -89,7 +94,7 @@ static bool counts_fit(const char *names, int count) {
             most++;
             begins = false;
         }
-        if (many) most = INT_MAX;
+        if (many) most = SIZE_MAX;
         begins |= *names == ',';
     }
     return count >= least && count <= most;
@@ -98,12 +103,21 @@ static bool counts_fit(const char *names, int count) {
 /* What holds for every op, then the op's own check. */
 static const char *check(const struct cdl_node *node, const char *signature) {
     const struct cdl_op *op = node->op;
-    CDL_EXPECT(counts_fit(signature, node->n_in), "inputs: expected as many as the op reads");
-    CDL_EXPECT(counts_fit(strstr(signature, "->") + 2, node->n_out),
+    CDL_EXPECT(counts_fit(signature, (size_t)node->n_in),
+               "inputs: expected as many as the op reads");
+    CDL_EXPECT(counts_fit(strstr(signature, "->") + 2, (size_t)node->n_out),
                "outputs: expected as many as the op gives");
-    CDL_EXPECT(!op->table || names_a_row(node), "kind: expected a row of its table");
+    CDL_EXPECT(counts_fit(part_of(signature, 2), node->n_numbers),
+               "numbers: expected as many as the op takes");
+    CDL_EXPECT(!op->table || names_a_row(node), "kind, activation: expected a row of its table");
     CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
     return op->check(node);
+}
+
+static void *copy_of(const void *from, size_t bytes) {
+    void *copy = malloc(bytes + 1);
+    if (copy && bytes) memcpy(copy, from, bytes);
+    return copy;
 }
 
 static cdl_status make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
@@ -126,12 +140,11 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         const bool learns = def->trained[i] >= 0 && node->op->update && program->n_groups;
         node->trained[i] = learns ? &program->trained[def->trained[i]] : NULL;
     }
-    if (def->n_numbers) {
-        node->numbers = calloc(def->n_numbers, sizeof *node->numbers);
-        if (!node->numbers) return CDL_ERR_NO_MEMORY;
-        memcpy((double *)node->numbers, def->numbers, def->n_numbers * sizeof *node->numbers);
-        node->n_numbers = def->n_numbers;
-    }
+    node->numbers = copy_of(def->numbers, def->n_numbers * sizeof *def->numbers);
+    node->data = copy_of(def->data, def->n_data * sizeof *def->data);
+    if (!node->numbers || !node->data) return CDL_ERR_NO_MEMORY;
+    node->n_numbers = def->n_numbers;
+    node->n_data = def->n_data;
     memcpy(node->attribute, def->attributes, sizeof def->attributes);
     memcpy(node->row_param, def->row_params, sizeof def->row_params);
     if (def->host.call) {
@@ -360,7 +373,8 @@ void cdl_program_destroy(struct cdl_program *program) {
         free(program->trained[i].squares);
     }
     for (int i = 0; i < program->n_nodes && program->nodes; i++) {
-        free((double *)program->nodes[i].numbers);
+        free((void *)program->nodes[i].numbers);
+        free((void *)program->nodes[i].data);
         free(program->nodes[i].code);
     }
     free(program->values);

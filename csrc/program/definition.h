@@ -22,10 +22,12 @@ struct cdl_instruction_def {
     int in[CDL_MAX_INPUTS], out[CDL_MAX_OUTPUTS];
     struct cdl_param *params[CDL_MAX_PARAMS];
     int trained[CDL_MAX_PARAMS]; /* number in the program's list of trained parameters, or -1 */
-    float attributes[CDL_MAX_ATTRIBUTES]; /* in the op's order */
-    float row_params[CDL_MAX_ROW_PARAMS]; /* in the row's order */
-    const double *numbers;                /* n_numbers, of any length; copied */
+    const int64_t *numbers;      /* n_numbers, in the order of the op's signature */
     size_t n_numbers;
+    float attributes[CDL_MAX_ATTRIBUTES]; /* in that order */
+    float row_params[CDL_MAX_ROW_PARAMS]; /* in the row's order */
+    const double *data;                   /* n_data, of any length; both are copied */
+    size_t n_data;
     struct cdl_host host; /* of op "host" */
 };
 

@@ -42,7 +42,7 @@ static void link_backward(struct cdl_program *program) {
             continue;
         struct cdl_node *before = node->in[0]->producer;
         if (before->op->absorbs_gradient && node->in[0]->users == 1) {
-            node->dx_activation = (int)before->attribute[0];
+            node->dx_activation = (int)before->numbers[0];
             node->dx_row_param = before->row_param;
             before->dy_is_dz = true;
         }

@@ -150,11 +150,13 @@ static size_t train(const char *isa, int threads, float *to) {
         for (int p = 0; p < 2; p++)
             code[i].params[p] = w[2 * i + p], code[i].trained[p] = 2 * i + p;
     }
-    code[0].attributes[0] = (float)CDL_ACTIVATION_plain_relu;
     code[2].op = loss, code[2].n_in = 2, code[2].n_out = 1;
     code[2].in[0] = 2, code[2].in[1] = 4, code[2].out[0] = 3;
-    code[2].attributes[0] = (float)CDL_LOSS_softmax_categorical_crossentropy;
-    code[2].attributes[1] = 1.0f;
+    code[2].attributes[0] = 1.0f;
+    const int64_t relu[] = {CDL_ACTIVATION_plain_relu}, linear[] = {CDL_ACTIVATION_linear};
+    const int64_t kind_and_mean[] = {CDL_LOSS_softmax_categorical_crossentropy, 0};
+    code[0].numbers = relu, code[1].numbers = linear, code[2].numbers = kind_and_mean;
+    code[0].n_numbers = code[1].n_numbers = 1, code[2].n_numbers = 2;
     const int inputs[2] = {0, 4}, outputs[1] = {3};
     const struct cdl_program_def def = {
         .rows = ROWS,

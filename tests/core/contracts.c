@@ -3,7 +3,6 @@
  * The binding checks names, shapes and sizes before the core does; this calls the core as another
  * caller might. test_contracts.py compiles and runs it.
  */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,7 +74,7 @@ enum { X, T, Y, CLASS, ONE, SUM, IMAGE, MAP, VALUES };
 
 /* A program of one op that names a row of a table, by the op's number; operands that fit most. */
 static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl_param *kernel,
-                                   struct cdl_param *plain, int classes, float kind) {
+                                   struct cdl_param *plain, int classes, int64_t kind) {
     static const struct cdl_value_def values[VALUES] = {
         [X] = {.n_dims = 1, .dims = {3}},
         [T] = {.n_dims = 1, .dims = {3}},
@@ -87,38 +86,39 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
         [MAP] = {.n_dims = 2, .dims = {4, 3}},
     };
     const int inputs[] = {X, T, CLASS, IMAGE};
-    const double numbers[] = {1, 3, 1}, window[] = {1, 1, 1, 0, 1};
-    const bool scores = strcmp(row->name, "loss") == 0 || strcmp(row->name, "metric") == 0 ||
-                        strcmp(row->name, "measure") == 0 || strcmp(row->name, "tally") == 0 ||
-                        strcmp(row->name, "line_loss") == 0;
-    struct cdl_instruction_def instruction = {.op = op, .attributes = {kind}};
-    const bool draws = strcmp(row->name, "draw") == 0;
+    const bool is_dense = strcmp(row->name, "dense") == 0, draws = strcmp(row->name, "draw") == 0;
+    const bool is_conv = strcmp(row->name, "conv") == 0;
+    const bool is_depthwise = strcmp(row->name, "depthwise_conv") == 0;
+    const bool has_kernel = is_dense || is_conv || strcmp(row->name, "conv_transpose") == 0;
+    const bool has_window =
+        (has_kernel && !is_dense) || is_depthwise || strcmp(row->name, "pool") == 0;
+    const bool is_reduce = strcmp(row->name, "reduce") == 0;
+    const bool is_line_loss = strcmp(row->name, "line_loss") == 0;
+    const bool is_loss = strcmp(row->name, "loss") == 0;
+    const bool scores = is_loss || is_line_loss || strcmp(row->name, "metric") == 0 ||
+                        strcmp(row->name, "measure") == 0 || strcmp(row->name, "tally") == 0;
+    const int64_t one[] = {kind}, of_draw[] = {kind, 0, 0, 0}, of_loss[] = {kind, 0};
+    const int64_t cut[] = {kind, 1, 3, 1}, window[] = {kind, 1, 1, 1, 0};
+    const int64_t groups[] = {kind, 1, 1, 1, 1, 0};
+    struct cdl_instruction_def instruction = {.op = op, .numbers = one, .n_numbers = 1};
+    if (draws) instruction.numbers = of_draw, instruction.n_numbers = 4;
+    if (is_loss) instruction.numbers = of_loss, instruction.n_numbers = 2;
+    if (is_reduce) instruction.numbers = cut, instruction.n_numbers = 4;
+    if (has_window) instruction.numbers = window, instruction.n_numbers = 5;
+    if (is_conv) instruction.numbers = groups, instruction.n_numbers = 6;
     instruction.n_in = draws ? 0 : scores ? 2 : 1;
-    instruction.in[0] = X;
+    instruction.in[0] = has_window ? IMAGE : X;
     instruction.in[1] = classes ? CLASS : T;
-    instruction.n_out = scores && strcmp(row->name, "line_loss") != 0 ? 0 : 1;
-    instruction.out[0] = scores || strcmp(row->name, "reduce") == 0 ? ONE
-                         : strcmp(row->name, "batch_reduce") == 0      ? SUM
-                                                                    : Y;
-    const bool groups = strcmp(row->name, "conv") == 0;
-    const bool moves = groups || strcmp(row->name, "conv_transpose") == 0;
-    if (moves || strcmp(row->name, "pool") == 0) {
-        instruction.in[0] = IMAGE, instruction.out[0] = MAP;
-        instruction.numbers = window, instruction.n_numbers = groups ? 5 : 4;
-    }
-    if (strcmp(row->name, "depthwise_conv") == 0) {
-        instruction.in[0] = IMAGE, instruction.out[0] = MAP;
-        instruction.numbers = window, instruction.n_numbers = 4;
+    instruction.n_out = scores && !is_line_loss ? 0 : 1;
+    instruction.out[0] = scores || is_reduce                      ? ONE
+                         : strcmp(row->name, "batch_reduce") == 0 ? SUM
+                         : has_window                             ? MAP
+                                                                  : Y;
+    if (has_kernel || is_depthwise) {
         instruction.n_params = 2;
-        instruction.params[0] = plain;
+        instruction.params[0] = is_depthwise ? plain : kernel;
         instruction.trained[0] = instruction.trained[1] = -1;
     }
-    if (strcmp(row->name, "dense") == 0 || moves) {
-        instruction.n_params = 2;
-        instruction.params[0] = kernel;
-        instruction.trained[0] = instruction.trained[1] = -1;
-    }
-    if (strcmp(row->name, "reduce") == 0) instruction.numbers = numbers, instruction.n_numbers = 3;
     const struct cdl_program_def def = {.rows = 4,
                                         .n_values = VALUES,
                                         .values = values,
@@ -141,11 +141,11 @@ static void check_kinds(void) {
         int rows = 0, fit = 0;
         for (; cdl_table_row(row.table, rows, &kind); rows++) {
             for (int classes = 0; classes < 2; classes++)
-                fit += create_with_kind(op, &row, kernel, plain, classes, (float)rows) == CDL_OK;
+                fit += create_with_kind(op, &row, kernel, plain, classes, rows) == CDL_OK;
         }
         /* A tally of a row with parameters wants them: r2_score and f_score have none. */
         expect(fit > 0, row.name, fit);
-        const float wrong[] = {-1.0f, (float)rows, 1e10f, -1e10f, INFINITY, NAN};
+        const int64_t wrong[] = {-1, rows, (int64_t)1 << 32, INT64_MAX, INT64_MIN};
         for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
             const cdl_status status = create_with_kind(op, &row, kernel, plain, 0, wrong[i]);
             expect(status == CDL_ERR_PROGRAM, row.name, (double)wrong[i]);

@@ -24,8 +24,8 @@ class Case(Window):
     def program(self, bias=True, **attributes):
         def emit(program, x, rng):
             params = self.params(rng, self.f if bias else 0)
-            shape, numbers = (*self.map, self.f), (*self.numbers, self.groups)
-            return program.emit("conv", [x], shape, params, numbers=numbers, **attributes)
+            shape, window = (*self.map, self.f), {"numbers": self.numbers, "groups": self.groups}
+            return program.emit("conv", [x], shape, params, **window, **attributes)
 
         return behind_weights((*self.image, self.c), emit)
 
@@ -160,7 +160,8 @@ def executor(x=(9, 4), y=(8, 6), numbers=(2, 1, 1, 0, 1), kernel=(2, 4, 6), bias
     program = Program()
     params = weight(np.ones(kernel)), weight(np.ones(bias))
     x = program.input(x)
-    program.output(program.emit("conv", [x], y, params, numbers=numbers, **options))
+    *numbers, groups = numbers
+    program.output(program.emit("conv", [x], y, params, numbers=numbers, groups=groups, **options))
     return _core.Executor(program, 2)
 
 

@@ -13,7 +13,7 @@ from cdl import _core, losses
 from cdl._ir.program import Program
 
 
-def program_of(steps, classes, labels, *, weighted=False, scale=1.0, reduction=0.0, width=3):
+def program_of(steps, classes, labels, *, weighted=False, scale=1.0, reduction=0, width=3):
     """A dense layer in front of the loss."""
     rng = np.random.default_rng(0)
     program = Program()
@@ -54,7 +54,7 @@ def test_value_is_that_of_the_formula(sizes, isa):
     y, z = arguments(6, *sizes)
     program = Program()
     target, scores = program.input(y.shape[1:], "int32", "y"), program.input(z.shape[1:])
-    program.output(program.emit("ctc", (scores, target), (), scale=1.0, reduction=0.0))
+    program.output(program.emit("ctc", (scores, target), (), scale=1.0, reduction=0))
     got = _core.Executor(program, 6, isa=isa).predict([y, z])
     expected = [reference.ctc(labels, scores)[0] for labels, scores in zip(y, z, strict=True)]
     feasible = np.isfinite(expected)
@@ -70,7 +70,7 @@ def test_gradient_is_that_of_the_formula(sizes, threads, isa):
     y[:, sizes[0] // 2 :] = 0  # all fit, however often they repeat
     x = np.random.default_rng(2).normal(size=(20, sizes[0], 3)).astype(np.float32)
     w = np.random.default_rng(3).uniform(0, 2, 20)
-    for reduction in (0.0, 1.0):
+    for reduction in (0, 1):
         program = program_of(*sizes, weighted=True, scale=0.7, reduction=reduction)
         kernel, bias = program.variables
         z = x.astype(np.float64) @ kernel.numpy().astype(np.float64) + bias.numpy()

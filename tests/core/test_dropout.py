@@ -8,16 +8,16 @@ from cdl import _core
 from cdl._ir.program import Program
 
 
-def dropout_program(shape, rate, seed=0.0, layers=1):
+def dropout_program(shape, rate, seed=0, layers=1):
     program = Program()
     x = program.input(shape)
     for _ in range(layers):
-        x = program.emit("dropout", [x], shape, rate=rate, seed=seed, user_draw=0.0)
+        x = program.emit("dropout", [x], shape, rate=rate, seed=seed, user_draw=0)
     program.output(x)
     return program
 
 
-def drop(x, rate=0.5, seed=0.0, *, iteration=0, run_seed=0, isa=None, threads=1, batch=None):
+def drop(x, rate=0.5, seed=0, *, iteration=0, run_seed=0, isa=None, threads=1, batch=None):
     """Dropout in training on the rows of x, as one batch or in several."""
     batch = batch or len(x)
     executor = _core.Executor(
@@ -69,7 +69,7 @@ def test_the_gradient_passes_where_the_value_passed(n):
     z, dy = rng.normal(size=(50, n)), rng.normal(size=(50, n)).astype(np.float32)
 
     def emit(program, scores):
-        program.output(program.emit("dropout", [scores], (n,), rate=0.4, seed=3.0, user_draw=0.0))
+        program.output(program.emit("dropout", [scores], (n,), rate=0.4, seed=3, user_draw=0))
 
     program = scores_program(z, emit)
     output, gradients = pull_back(program, [np.eye(50)], dy, iteration=5, seed=9)
@@ -84,7 +84,7 @@ def test_the_mask_is_another_in_each_step_run_layer_seed_and_row():
         drop(x),
         drop(x, iteration=1),
         drop(x, run_seed=1),
-        drop(x, seed=1.0),
+        drop(x, seed=1),
         drop(x, iteration=2**40),
         drop(x, run_seed=2**63),
         np.roll(drop(x), 1, 0),
@@ -97,9 +97,9 @@ def test_the_mask_is_another_in_each_step_run_layer_seed_and_row():
 
 def test_the_mask_is_the_same_for_the_same_seed_step_and_layer():
     x = np.ones((64, 64), np.float32)
-    first = drop(x, seed=7.0, iteration=11, run_seed=13)
+    first = drop(x, seed=7, iteration=11, run_seed=13)
     for threads in (1, 2, 3):
-        found = drop(x, seed=7.0, iteration=11, run_seed=13, threads=threads)
+        found = drop(x, seed=7, iteration=11, run_seed=13, threads=threads)
         np.testing.assert_array_equal(found, first)
 
 

@@ -236,9 +236,9 @@ def test_a_reshape_inside_stays():
 
 def test_dropout_is_kept_for_training_and_gone_outside():
     program = Program()
-    x = program.emit("dropout", [program.input((3,))], (3,), rate=0.5, seed=0.0, user_draw=0.0)
+    x = program.emit("dropout", [program.input((3,))], (3,), rate=0.5, seed=0, user_draw=0)
     x = program.emit(
-        "dropout", [dense(program, x, weight(np.eye(3)))], (3,), rate=0.5, seed=1.0, user_draw=0.0
+        "dropout", [dense(program, x, weight(np.eye(3)))], (3,), rate=0.5, seed=1, user_draw=0
     )
     program.output(activation(program, x, "tanh"))
     program.metric("mean_squared_error", program.input((3,), role="y"), x)
@@ -253,7 +253,7 @@ def test_dropout_is_kept_for_training_and_gone_outside():
 def test_a_dropout_of_the_input_that_is_the_output_leaves_the_input():
     program = Program()
     program.output(
-        program.emit("dropout", [program.input((3,))], (3,), rate=0.5, seed=0.0, user_draw=0.0)
+        program.emit("dropout", [program.input((3,))], (3,), rate=0.5, seed=0, user_draw=0)
     )
     outside = program.fused(training=False)
     assert ops(outside) == [] and outside.outputs == program.inputs
@@ -287,7 +287,7 @@ def test_a_branch_that_is_cut_leaves_a_product_to_its_activation():
 
 
 def test_what_follows_the_batches_stays_in_training_unless_it_is_frozen():
-    for frozen, training, expected in ((0.0, True, 1), (1.0, True, 0), (0.0, False, 0)):
+    for frozen, training, expected in ((0, True, 1), (1, True, 0), (0, False, 0)):
         program = Program()
         x = program.input((3,))
         moving = [weight(np.zeros(3)), weight(np.ones(3))]
@@ -301,15 +301,15 @@ def test_what_is_emitted_as_fixed_is_as_in_inference():
     program = Program(training=True)
     x = program.input((3,))
     moving = [weight(np.zeros(3)), weight(np.ones(3))]
-    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
+    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0}
     with program.fixed(training=False):
         assert not program.training
-        assert program.emit("dropout", [x], (3,), rate=0.5, seed=0.0, user_draw=0.0) is x
+        assert program.emit("dropout", [x], (3,), rate=0.5, seed=0, user_draw=0) is x
         program.emit("batch_norm", [x], (3,), [None, None, *moving], **attributes)
     assert program.training
     program.emit("batch_norm", [x], (3,), [None, None, *moving], **attributes)
-    assert [i.attributes["frozen"] for i in program.instructions] == [1.0, 0.0]
-    assert program.emit("dropout", [x], (3,), rate=0.5, seed=0.0, user_draw=0.0) is not x
+    assert [i.attributes["frozen"] for i in program.instructions] == [1, 0]
+    assert program.emit("dropout", [x], (3,), rate=0.5, seed=0, user_draw=0) is not x
 
 
 # --------------------------------------------------------------------------------------- in general

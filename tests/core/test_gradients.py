@@ -71,7 +71,7 @@ def test_through_reshape(shape, threads):
     check_output(program, data(rng, 2, 4), threads=threads)
 
 
-@pytest.mark.parametrize("frozen", [0.0, 1.0])
+@pytest.mark.parametrize("frozen", [0, 1])
 @pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("shape", [(), (3,)])
 def test_through_batch_normalization(shape, scaled, frozen):
@@ -100,12 +100,12 @@ def test_through_batch_renormalization_with_r_and_d_as_constants(scaled):
     moving = [weight(rng.uniform(0.5, 2, 5)) for _ in range(5)]
     moving[3].assign(rng.normal(size=5) + 100)  # so that d is at its bound
     affine = [weight(rng.uniform(0.5, 2, 5)), weight(rng.normal(size=5))] if scaled else [None] * 2
-    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
+    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0}
     numbers = (0.8, 1.3, 1.3, 0.4)
 
     def emit(program, x):
         params = affine + moving
-        x = program.emit("batch_norm", [x], x.shape, params, numbers=numbers, **attributes)
+        x = program.emit("batch_norm", [x], x.shape, params, data=numbers, **attributes)
         return activation(program, x, "tanh")
 
     program = between(rng, (3,), emit)

@@ -20,7 +20,7 @@ from programs import (
 from cdl import _core
 from cdl._ir.program import Program
 
-LAYER, SCALED, ROOT_MEAN_SQUARE, UNIT = (0.0, 1.0), (0.0, 0.0), (1.0, 0.0), (2.0, 0.0)
+LAYER, SCALED, ROOT_MEAN_SQUARE, UNIT = (0, 1), (0, 0), (1, 0), (2, 0)
 
 
 def row(rng, n):
@@ -76,7 +76,7 @@ def masked_batch_norm(program, x, rng):
     params = [row(rng, x.shape[-1]) for _ in range(4)]
     for v in params[2:]:
         v.trainable = False
-    attributes = {"momentum": 0.9, "epsilon": 0.1, "frozen": 0.0}
+    attributes = {"momentum": 0.9, "epsilon": 0.1, "frozen": 0}
     return program.emit("batch_norm", [x, counts], x.shape, params, **attributes)
 
 
@@ -128,13 +128,13 @@ CASES = {
     "affine_scale": (affine(center=False, shift=False), [(5,), (2, 17)]),
     "affine_shift": (affine(center=False, scale=False), [(5,), (2, 17)]),
     "prelu": (prelu, LINES),
-    "feature_norm": (feature_norm(0.0), LINES),
-    "feature_norm_back": (feature_norm(1.0), [(1,), (5,), (2, 17)]),
+    "feature_norm": (feature_norm(0), LINES),
+    "feature_norm_back": (feature_norm(1), [(1,), (5,), (2, 17)]),
     "mask": (mask, [(1,), (2,), (17,), (4, 1), (5, 2), (2, 3, 17)]),
     "bucketize": (bucketize, [(1,), (5,), (3, 17)]),
-    "one_hot": (encode(1.0, 0.0), [(1,), (5,), (3, 17)]),
-    "multi_hot": (encode(0.0, 0.0), [(1,), (5,), (3, 17)]),
-    "count": (encode(0.0, 1.0), [(1,), (5,), (3, 17)]),
+    "one_hot": (encode(1, 0), [(1,), (5,), (3, 17)]),
+    "multi_hot": (encode(0, 0), [(1,), (5,), (3, 17)]),
+    "count": (encode(0, 1), [(1,), (5,), (3, 17)]),
     "repeat": (repeat, [(n,) for n in (1, 2, 16, 17, 65)]),
     "activity": (activity, LINES),
     "permute_1": (permute(1), [(5,), (1,)]),
@@ -232,7 +232,7 @@ def test_a_shared_scale_learns_from_both_its_users():
     x = program.input((3,))
     x = dense(program, x, random_weight(rng, 3, 17))
     for _ in range(2):
-        attributes = {"measure": 0.0, "subtracts_mean": 1.0, "epsilon": 1e-3}
+        attributes = {"measure": 0, "subtracts_mean": 1, "epsilon": 1e-3}
         x = program.emit("normalize", [x], (17,), [gamma, None], **attributes)
     program.output(x)
     data, dy = rng.normal(size=(20, 3)).astype(np.float32), rng.normal(size=(20, 17))
@@ -282,7 +282,7 @@ def test_the_penalty_of_an_activity_is_its_mean_over_the_samples_of_each_batch(b
 def noisy(shape, op="noise", **attributes):
     program = Program()
     x = program.input(shape)
-    program.output(program.emit(op, [x], shape, **{"user_draw": 0.0} | attributes))
+    program.output(program.emit(op, [x], shape, **{"user_draw": 0} | attributes))
     return program
 
 
@@ -293,7 +293,7 @@ def in_training(program, x, *, iteration=0, seed=0, **options):
 
 
 def drawn(n=400_000, width=50, isa=None):
-    program = noisy((width,), stddev=1.0, multiplies=0.0, seed=5.0)
+    program = noisy((width,), stddev=1.0, multiplies=0, seed=5)
     return in_training(program, np.zeros((n // width, width), np.float32), isa=isa)
 
 
@@ -319,7 +319,7 @@ def test_neighbours_draw_independently():
 
 
 def test_noise_is_the_same_on_any_number_of_threads_and_another_in_each_step():
-    program = noisy((7,), stddev=0.5, multiplies=0.0, seed=1.0)
+    program = noisy((7,), stddev=0.5, multiplies=0, seed=1)
     x = np.zeros((70, 7), np.float32)
     first = in_training(program, x, iteration=3, seed=4)
     for threads in (2, 3):
@@ -332,10 +332,10 @@ def test_noise_is_the_same_on_any_number_of_threads_and_another_in_each_step():
 
 DRAWING = {
     "dropout": {"rate": 0.5},
-    "noise": {"stddev": 0.5, "multiplies": 0.0},
+    "noise": {"stddev": 0.5, "multiplies": 0},
     "patterned_dropout": {
         "rate": 0.5,
-        "common": 0.0,
+        "common": 0,
         "scale": 2.0,
         "shift": 0.0,
         "dropped": 0.0,
@@ -346,8 +346,8 @@ DRAWING = {
 @pytest.mark.parametrize("op", DRAWING)
 def test_a_seed_of_its_own_leaves_out_that_of_the_run(op):
     x = np.ones((40, 9), np.float32)
-    own = noisy((9,), op, seed=2.0**30, user_draw=1.0, **DRAWING[op])
-    of_the_run = noisy((9,), op, seed=2.0**30, **DRAWING[op])
+    own = noisy((9,), op, seed=2**30, user_draw=1, **DRAWING[op])
+    of_the_run = noisy((9,), op, seed=2**30, **DRAWING[op])
     first = in_training(own, x, seed=0)
     np.testing.assert_array_equal(in_training(own, x, seed=2**32 - 1), first)
     np.testing.assert_array_equal(in_training(of_the_run, x, seed=0), first)
@@ -356,7 +356,7 @@ def test_a_seed_of_its_own_leaves_out_that_of_the_run(op):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("multiplies", [0.0, 1.0])
+@pytest.mark.parametrize("multiplies", [0, 1])
 @pytest.mark.parametrize("n", [1, 5, 17])
 def test_the_gradient_of_noise(n, multiplies, isa):
     """The weight is z itself, so that what the noise has done to z can be read off."""
@@ -364,7 +364,7 @@ def test_the_gradient_of_noise(n, multiplies, isa):
     z, dy = rng.normal(size=(20, n)) + 3, rng.normal(size=(20, n)).astype(np.float32)
     program, w = Program(), weight(z)
     x = dense(program, program.input((20,)), w)
-    x = program.emit("noise", [x], (n,), stddev=0.3, multiplies=multiplies, seed=2.0, user_draw=0.0)
+    x = program.emit("noise", [x], (n,), stddev=0.3, multiplies=multiplies, seed=2, user_draw=0)
     program.output(x)
     y, gradients = pull_back(program, [np.eye(20)], dy, iteration=5, seed=9, isa=isa)
     expected = dy * (y / z) if multiplies else dy
@@ -375,8 +375,8 @@ def test_the_gradient_of_noise(n, multiplies, isa):
 
 
 def pattern(shape, rows, shared, rate=0.4, isa=None, threads=1):
-    attributes = {"rate": rate, "scale": 1.0, "shift": 0.0, "dropped": 0.0, "seed": 3.0}
-    program = noisy(shape, "patterned_dropout", common=float(shared), **attributes)
+    attributes = {"rate": rate, "scale": 1.0, "shift": 0.0, "dropped": 0.0, "seed": 3}
+    program = noisy(shape, "patterned_dropout", common=int(shared), **attributes)
     ones = np.ones((rows, *shape), np.float32)
     return in_training(program, ones, isa=isa, threads=threads)
 
@@ -406,10 +406,8 @@ def test_what_is_dropped_becomes_a_number_and_the_rest_a_line(n):
     z, dy = rng.normal(size=(30, n)), rng.normal(size=(30, n)).astype(np.float32)
     program, w = Program(), weight(z)
     x = dense(program, program.input((30,)), w)
-    attributes = {"rate": 0.5, "common": 0.0, "scale": 2.0, "shift": 0.25, "dropped": -9.0}
-    program.output(
-        program.emit("patterned_dropout", [x], (n,), seed=0.0, user_draw=0.0, **attributes)
-    )
+    attributes = {"rate": 0.5, "common": 0, "scale": 2.0, "shift": 0.25, "dropped": -9.0}
+    program.output(program.emit("patterned_dropout", [x], (n,), seed=0, user_draw=0, **attributes))
     np.testing.assert_array_equal(predict(program, [np.eye(30)]), w.numpy())
     y, gradients = pull_back(program, [np.eye(30)], dy)
     dropped = y == -9
@@ -441,7 +439,7 @@ def test_nan_is_beyond_all_boundaries_and_nobodys_token():
     program = Program()
     x = program.input((3,))
     program.output(bucketize(program, x, None))
-    program.output(program.emit("encode", [x], (3, 4), one_hot=1.0, counts=0.0))
+    program.output(program.emit("encode", [x], (3, 4), one_hot=1, counts=0))
     bins, ones = predict(program, [np.array([[np.nan, np.inf, -np.inf], [-1, 4, 3]])])
     np.testing.assert_array_equal(bins, [[5, 5, 0], [1, 5, 5]])
     np.testing.assert_array_equal(ones.sum(-1), [[0, 0, 0], [0, 0, 1]])
@@ -450,7 +448,7 @@ def test_nan_is_beyond_all_boundaries_and_nobodys_token():
 def test_tokens_are_counted_by_their_weights():
     program = Program()
     x, w = program.input((3,)), program.input((3,))
-    program.output(program.emit("encode", [x, w], (4,), one_hot=0.0, counts=1.0))
+    program.output(program.emit("encode", [x, w], (4,), one_hot=0, counts=1))
     found = predict(program, [np.array([[0, 1, 1], [3, 2, 9]]), np.array([[1, 2, 3], [4, 5, 6]])])
     np.testing.assert_array_equal(found, [[1, 5, 0, 0], [0, 0, 5, 4]])
 

@@ -180,7 +180,7 @@ def test_an_expression_of_many_constants_is_exact_at_every_size(shape, isa):
     program = Program()
     program.output(wide_sum(program, program.input(shape)))
     (one,) = program.fused(training=False).instructions
-    assert one.op == "map" and one.numbers[0] == 16
+    assert one.op == "map" and len(one.data) == 16
     expected = np.exp(np.multiply.outer(x.astype(np.float64), WIDE)).sum(-1)
     for threads in (1, 3):
         found = predict(program, [x], isa=isa, threads=threads)
@@ -245,28 +245,37 @@ def test_a_disassembly_shows_the_formula():
     "numbers",
     [
         (),
-        (0, 1, 0),
-        (0, 1, 0, -1),
-        (0, 1, 0, 0.5),
-        (0, 1, 0, 2.0**60),
-        (0, 1, 0, float("nan")),
-        (99, 0, 0, *[1.0] * 99),
-        (0, 1, 0, 0xFF | 64 << 8 | 32 << 16 | 1 << 40),  # no such primitive
-        (0, 1, 0, 64 << 8 | 33 << 16 | 1 << 40),  # no second input
-        (0, 1, 0, 64 << 8 | 96 << 16 | 1 << 40),  # no constant
-        (0, 1, 0, 64 << 8 | 40 << 16 | 1 << 40),  # the gradient, forward
-        (0, 1, 0, 65 << 8 | 32 << 16 | 2 << 40),  # a second output
-        (0, 1, 0, 64 << 8 | 32 << 16 | 3 << 40),  # an output for two
-        (0, 1, 0, 32 << 8 | 32 << 16 | 1 << 40),  # into an input
-        (0, 0, 1, 65 << 8 | 40 << 16 | 2 << 40),  # the gradient by a second input
+        (1,),
+        (-1,),
+        (2, 64 << 8 | 32 << 16 | 1 << 40),
+        (1, -1),
+        (1, 0.5),
+        (1, 2**60),
+        (1, float("nan")),
+        (129, *[64 << 8 | 32 << 16 | 1 << 40] * 129),
+        (1, 0xFF | 64 << 8 | 32 << 16 | 1 << 40),  # no such primitive
+        (1, 64 << 8 | 33 << 16 | 1 << 40),  # no second input
+        (1, 64 << 8 | 99 << 16 | 1 << 40),  # no fourth constant
+        (1, 64 << 8 | 40 << 16 | 1 << 40),  # the gradient, forward
+        (1, 65 << 8 | 32 << 16 | 2 << 40),  # a second output
+        (1, 64 << 8 | 32 << 16 | 3 << 40),  # an output for two
+        (1, 32 << 8 | 32 << 16 | 1 << 40),  # into an input
+        (0, 65 << 8 | 40 << 16 | 2 << 40),  # the gradient by a second input
     ],
 )
 def test_wrong_byte_code_is_refused(numbers):
     program = Program()
-    program.output(program.emit("map", [program.input((3,))], (3,), numbers=numbers))
-    with pytest.raises(
-        ValueError, match=r"instruction 0 \(map\): (steps|numbers|output): expected"
-    ):
+    x, constants = program.input((3,)), (1.0, 2.0, 3.0)
+    program.output(program.emit("map", [x], (3,), numbers=numbers, data=constants))
+    with pytest.raises(ValueError, match=r"map\)?: (steps: |numbers: |code: |)expected"):
+        _core.Executor(program, 2)
+
+
+def test_more_constants_than_there_is_room_for_are_refused():
+    program = Program()
+    x, code = program.input((3,)), (1, 64 << 8 | 32 << 16 | 1 << 40)
+    program.output(program.emit("map", [x], (3,), numbers=code, data=[1.0] * 99))
+    with pytest.raises(ValueError, match="constants: expected fewer"):
         _core.Executor(program, 2)
 
 

@@ -27,7 +27,7 @@ def weighed_loss(n, lines, reads, mean, weight_shape, scale=1.0):
         if reads & 4:
             given.append(target)
         of_lines = program.emit(
-            "mask_weights", given, (*lines, 1), reads=float(reads), ignored=1.0, mean=float(mean)
+            "mask_weights", given, (*lines, 1), reads=int(reads), ignored=1, mean=int(mean)
         )
         name = "softmax_sparse_categorical_crossentropy"
         program.loss(name, target, scores, of_lines, scale)
@@ -83,7 +83,7 @@ def test_what_divides_is_each_batchs_own_also_of_the_last_smaller_one(reads):
     program = Program()
     prediction, target = program.input((n,)), program.input((), "int32", "y")
     given = program.input((), role="weight") if reads == 1 else target
-    own = program.emit("mask_weights", [given], (1,), reads=float(reads), ignored=1.0, mean=2.0)
+    own = program.emit("mask_weights", [given], (1,), reads=int(reads), ignored=1, mean=2)
     program.loss("softmax_sparse_categorical_crossentropy", target, prediction, own)
     arrays = [x, y, w] if reads == 1 else [x, y]
     executor = _core.Executor(program, batch)
@@ -105,7 +105,7 @@ def test_same_bits_for_any_number_of_threads(threads):
         "dense", [program.input((3, 6))], (3, 4), (weight(rng.normal(size=(6, 4))), None)
     )
     target, w = program.input((3,), "int32", "y"), program.input((3, 1), role="weight")
-    own = program.emit("mask_weights", [w, target], (3, 1), reads=5.0, ignored=2.0, mean=2.0)
+    own = program.emit("mask_weights", [w, target], (3, 1), reads=5, ignored=2, mean=2)
     program.loss("softmax_sparse_categorical_crossentropy", target, x, own)
     arrays = [
         rng.normal(size=(200, 3, 6)),
@@ -162,14 +162,14 @@ def test_a_class_that_there_is_not_is_never_read(name, target, isa):
 @pytest.mark.parametrize(
     ("inputs", "attributes"),
     [
-        (["weight"], {"reads": 0.0}),
-        (["weight"], {"reads": 8.0}),
-        (["weight"], {"reads": 3.0}),
-        (["weight"], {"reads": 4.0}),
-        (["classes"], {"reads": 1.0}),
-        (["wide"], {"reads": 1.0}),
-        (["sample"], {"reads": 2.0}),
-        (["weight"], {"mean": 3.0}),
+        (["weight"], {"reads": 0}),
+        (["weight"], {"reads": 8}),
+        (["weight"], {"reads": 3}),
+        (["weight"], {"reads": 4}),
+        (["classes"], {"reads": 1}),
+        (["wide"], {"reads": 1}),
+        (["sample"], {"reads": 2}),
+        (["weight"], {"mean": 3}),
     ],
 )
 def test_what_does_not_fit_is_refused(inputs, attributes):
@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_refused(inputs, attributes):
         "classes": lambda: program.input((3,), "int32", "y"),
     }
     given = [values[name]() for name in inputs]
-    attributes = {"reads": 1.0, "ignored": 0.0, "mean": 0.0, **attributes}
+    attributes = {"reads": 1, "ignored": 0, "mean": 0, **attributes}
     program.output(program.emit("mask_weights", given, (3, 1), **attributes))
     with pytest.raises(ValueError, match=r"instruction 0 \(mask_weights\): .*expected"):
         _core.Executor(program, 4)

@@ -83,7 +83,7 @@ def with_weights(*params, n=3, **attributes):
 
 def with_window(*window):
     program = Program()
-    program.emit("conv", [program.input((8, 3))], (8, 3), (SQUARE,), numbers=(*window, 1))
+    program.emit("conv", [program.input((8, 3))], (8, 3), (SQUARE,), numbers=window, groups=1)
     return program
 
 
@@ -106,14 +106,14 @@ def scored(op, shapes, out=None, **attributes):
 
 SQUARE = weight(np.ones((3, 3)))
 MSE = {"kind": "mean_squared_error"}
-LOSS = {**MSE, "scale": 1.0, "reduction": 0.0}
+LOSS = {**MSE, "scale": 1.0, "reduction": 0}
 MALFORMED = {
     "no input": lambda: with_instruction("softmax", 0, 1),
     "nine inputs": lambda: with_instruction("softmax", 9, 1),
     "thousands of inputs": lambda: with_instruction("softmax", 5000, 1),
-    "no input of an op that finds faults": lambda: with_instruction("gather", 0, 1, wraps=0.0),
+    "no input of an op that finds faults": lambda: with_instruction("gather", 0, 1, wraps=0),
     "an input of a source": lambda: with_instruction(
-        "draw", 1, 1, kind="uniform", seed=0, user_draw=0.0, fixed=0.0
+        "draw", 1, 1, kind="uniform", seed=0, user_draw=0, fixed=0
     ),
     "no output": lambda: with_instruction("softmax", 1, 0),
     "two outputs of an op of one": lambda: with_instruction("softmax", 1, 2),
@@ -121,7 +121,7 @@ MALFORMED = {
     "an op that is none": lambda: with_instruction("conv9", 1, 1),
     "an activation that is none": lambda: with_instruction("activation", 1, 1, kind="x"),
     "an attribute too few": lambda: with_instruction("dropout", 1, 1, rate=0.5),
-    "an attribute too many": lambda: with_instruction("softmax", 1, 1, axis=1.0),
+    "an attribute too many": lambda: with_instruction("softmax", 1, 1, axis=1),
     "a row's parameter too few": lambda: with_instruction("activation", 1, 1, kind="elu"),
     "a value that is read too early": reading_before_writing,
     "a value that nothing gives": reading_what_nothing_gives,
@@ -142,6 +142,7 @@ MALFORMED = {
     "a loss with an output of another shape": lambda: scored("loss", [(3,), (3,)], (1,), **LOSS),
     "a metric with wide sample weights": lambda: scored("metric", [(3,), (3,), (3,)], **MSE),
     "a window without a stride": lambda: with_window(3, 0, 1, 0),
+    "a window beyond all memory": lambda: with_window(2**60, 1, 1, 0),
     "a window of two and a half": lambda: with_window(2.5, 1, 1, 0),
     "a shared value beside others": with_a_shared_output,
     "an axis of length 0": lambda: softmax_program((0,)),
@@ -168,8 +169,9 @@ REASONS = {
     "another size behind reshape": "reshape): output: expected as many elements as x",
     "a loss with a target of another width": "loss): targets: expected the shape of the",
     "a loss with wide sample weights": "loss): weights: expected a float for each sample or line",
+    "a window beyond all memory": "conv): sizes of the window: expected 0 to 2^30",
     "a window without a stride": "conv): strides: expected 1 to 2^30",
-    "a window of two and a half": "conv): sizes of the window: expected 0 to 2^30",
+    "a window of two and a half": "conv): expected integers of 64 bits, got 2.5",
     "a shared value beside others": "mask): expected all values to be shared, or none",
 }
 
@@ -194,7 +196,7 @@ def test_every_reason_says_what_was_expected():
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan])
 def test_a_dropout_rate_outside_0_1_is_refused(rate):
     with pytest.raises(ValueError):
-        _core.Executor(with_instruction("dropout", 1, 1, rate=rate, seed=0.0, user_draw=0.0), 4)
+        _core.Executor(with_instruction("dropout", 1, 1, rate=rate, seed=0, user_draw=0), 4)
 
 
 def test_two_readers_that_give_a_gradient_are_refused_without_a_fork():

@@ -73,10 +73,10 @@ def test_gradients_of_a_program_of_all_ops_are_its_differences():
     x = program.input((3, 4))
     x = dense(program, x, random_weight(rng, 4, 6), weight(rng.normal(size=6)))
     statistics = [weight(rng.uniform(0.5, 1.5, size=6)) for _ in range(4)]
-    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
+    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0}
     x = program.emit("batch_norm", [x], x.shape, statistics, **attributes)
     x = program.emit(
-        "dropout", [activation(program, x, "tanh")], x.shape, rate=0.5, seed=0.0, user_draw=0.0
+        "dropout", [activation(program, x, "tanh")], x.shape, rate=0.5, seed=0, user_draw=0
     )
     x = program.emit("reshape", [x], (9, 2))
     x = dense(program, program.emit("softmax", [x], (9, 2)), random_weight(rng, 2, 5))

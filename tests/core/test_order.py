@@ -166,13 +166,13 @@ def test_each_step_draws_others():
 
 def test_a_shape_that_does_not_fit_is_refused():
     for op, shape, attributes in (
-        ("arg", (3,), {"smallest": 0.0}),
-        ("cumulate", (3,), {"product": 0.0}),
+        ("arg", (3,), {"smallest": 0}),
+        ("cumulate", (3,), {"product": 0}),
         ("reduce", (3,), {"kind": "sum"}),
     ):
         program = Program()
         x = program.input((4,))
-        program.output(program.emit(op, [x], shape, numbers=(1, 4, 1), **attributes))
+        program.output(program.emit(op, [x], shape, outer=1, n=4, inner=1, **attributes))
         with pytest.raises(ValueError, match=rf"instruction 0 \({op}\): .*expected"):
             _core.Executor(program, 1)
     assert set(REDUCE) == {"sum", "mean", "max", "min", "prod"}

@@ -147,7 +147,7 @@ def test_matrices_that_do_not_fit_are_refused():
     for inputs, shape in [((a, b), (2, 5)), ((a,), (2, 3)), ((a, a), (2, 3)), ((a, a), (3, 3))]:
         wrong = Program()
         values = [wrong.input(v.shape) for v in inputs]
-        wrong.output(wrong.emit("product", values, shape, transpose_a=0.0, transpose_b=0.0))
+        wrong.output(wrong.emit("product", values, shape, transpose_a=0, transpose_b=0))
         with pytest.raises(ValueError, match=r"instruction 0 \(product\): .*expected"):
             _core.Executor(wrong, 1)
 

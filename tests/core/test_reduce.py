@@ -132,10 +132,13 @@ def test_shapes_that_do_not_broadcast_are_refused():
         _core.Executor(program, 1)
 
 
-@pytest.mark.parametrize("numbers", [(), (1, 3), (2, 3, 1), (1, 3, 2), (1, 2, 3), (0, 3, 1)])
-def test_a_reduction_that_does_not_fit_is_refused(numbers):
+@pytest.mark.parametrize(
+    "sizes", [(2, 3, 1), (1, 3, 2), (1, 2, 3), (0, 3, 1), (-1, -3, 1), (1, 1, 1), (2**62,) * 3]
+)
+def test_a_reduction_that_does_not_fit_is_refused(sizes):
     program = Program()
     x = program.input((3,))
-    program.output(program.emit("reduce", [x], (), numbers=numbers, kind="sum"))
+    outer, n, inner = sizes
+    program.output(program.emit("reduce", [x], (), kind="sum", outer=outer, n=n, inner=inner))
     with pytest.raises(ValueError, match=r"instruction 0 \(reduce\): .*expected"):
         _core.Executor(program, 1)

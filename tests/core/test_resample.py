@@ -76,7 +76,7 @@ def test_what_is_no_number_or_far_out_is_beyond_the_ends(fill, linear):
 def test_what_does_not_fit_is_refused(image, at, sizes, fill, expected):
     program = Program()
     values = program.input(image), program.input(at)
-    attributes = {"linear": 1.0, "fill": float(fill), "value": 0.0}
+    attributes = {"linear": 1, "fill": fill, "value": 0.0}
     program.output(program.emit("resample", values, (*sizes, image[-1]), **attributes))
     with pytest.raises(ValueError, match=expected):
         _core.Executor(program, 1)

@@ -379,7 +379,7 @@ def test_ops_that_know_nothing_of_it_work_on_shared_values(isa):
     y = dense(program, y, random_weight(rng, 6, 8), weight(rng.normal(size=8)), activation="tanh")
     y = program.emit("reshape", [y], (2, 4))
     line = [plain(rng.uniform(0.5, 2, 4)), plain(rng.normal(size=4))]
-    attributes = {"measure": 0.0, "subtracts_mean": 1.0, "epsilon": 1e-3}
+    attributes = {"measure": 0, "subtracts_mean": 1, "epsilon": 1e-3}
     y = program.emit("normalize", [y], (2, 4), line, **attributes)
     y = program.emit("permute", [program.emit("softmax", [y], (2, 4))], (4, 2), numbers=[1, 0])
     y = dense(program, y, random_weight(rng, 2, 3), weight(np.zeros(3)))
@@ -393,7 +393,7 @@ def test_a_shared_value_is_no_input_of_an_op_that_does_not_mix():
     x = program.input((3,))
     shared = program.constant(np.zeros(3))
     program.emit(
-        "normalize", [x, shared], (3,), shared=False, measure=0.0, subtracts_mean=1.0, epsilon=0.1
+        "normalize", [x, shared], (3,), shared=False, measure=0, subtracts_mean=1, epsilon=0.1
     )
     with pytest.raises(ValueError, match="instruction 1"):
         _core.Executor(program, 4)

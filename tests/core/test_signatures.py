@@ -9,9 +9,12 @@ from cdl._core import OPS
 
 FOLDER = Path(__file__).parents[2] / "csrc" / "ops"
 # A name, [a name], or a name... for several; each part a list of them.
-NAMES = r"(?:\[?\w+\]?(?:\.\.\.)?(?:, \[?\w+\]?(?:\.\.\.)?)*)?"
-SIGNATURE = re.compile(rf"{NAMES}(?:; ?{NAMES}){{0,2}} ->(?: {NAMES})?")
-ENUM = re.compile(r"^enum \{([^}]*)\};\s*/\* (attributes|params)(?: of (\w+))?\b", re.MULTILINE)
+NAMES = r"(?:\[?\w+(?:\.\.\.)?\]?(?:, \[?\w+(?:\.\.\.)?\]?)*)?"
+SIGNATURE = re.compile(rf"{NAMES}(?:; ?{NAMES}){{0,3}} ->(?: {NAMES})?")
+ENUM = re.compile(
+    r"^enum \{([^}]*)\};\s*/\* (numbers|attributes|params)(?: of (\w+))?\b", re.MULTILINE
+)
+AXIS = ("outer", "n", "inner")  # which lines.h reads
 
 
 def source_of(op: str) -> str:
@@ -30,19 +33,23 @@ def test_an_op_has_a_signature_a_meaning_and_a_file(op):
 
 @pytest.mark.parametrize("op", OPS)
 def test_enums_of_an_op_are_in_the_order_of_its_signature(op):
-    text = source_of(op)
-    names = {"attributes": OPS[op].attributes, "params": OPS[op].params}
+    text, row = source_of(op), OPS[op]
+    numbers = tuple(n for n in (*row.numbers, *filter(None, (row.tail,))) if n not in AXIS)
+    names = {"numbers": numbers, "attributes": row.attributes, "params": row.params}
     for members, what, of in ENUM.findall(text):
         if of not in ("", op):
             continue
-        found = [m.strip().lower() for m in members.split(",") if not m.strip().startswith("N_")]
-        assert tuple(found) == names[what]
-        del names[what]
-    used = [what for what in names if names[what] and f"{what.removesuffix('s')}[" in text]
-    assert used == []
+        found = [m.split("=")[0].strip().lower() for m in members.split(",") if " N_" not in m]
+        assert tuple(m for m in found if m != "run") == names.pop(what)
+    assert "attributes" not in names or not row.attributes or "->attribute[" not in text
+    assert "params" not in names or not row.params or "->param[" not in text
+    assert "numbers" not in names or not row.numbers or "->numbers[" not in text
 
 
-def test_a_signature_tells_weights_from_attributes_and_from_what_has_any_length():
-    assert OPS["dense"].params == ("kernel", "bias")
-    assert OPS["dense"].attributes == OPS["conv"].attributes == ("activation",)
-    assert OPS["softmax"].params == OPS["softmax"].attributes == ()
+def test_a_signature_tells_weights_numbers_and_attributes_from_what_has_any_length():
+    conv, norm, softmax = OPS["conv"], OPS["batch_norm"], OPS["softmax"]
+    assert conv.params == ("kernel", "bias")
+    assert (conv.numbers, conv.tail) == (("activation", "groups"), "window")
+    assert (norm.numbers, norm.attributes) == (("frozen",), ("momentum", "epsilon"))
+    assert (norm.tail, norm.data) == ("", "renorm")
+    assert softmax.params == softmax.numbers == softmax.attributes == ()

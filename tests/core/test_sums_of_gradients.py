@@ -20,6 +20,7 @@ from cdl import _core
 from cdl._ir.program import Instruction, Program
 
 RNG = np.random.default_rng(3)
+ROW = {"outer": 1, "n": 12, "inner": 1}  # places of a line of 12
 ROWS = 50
 X = RNG.normal(size=(ROWS, 7)).astype(np.float32)
 TARGETS = [RNG.normal(size=(ROWS, n)).astype(np.float32) for n in (3, 1, 17)]
@@ -120,7 +121,7 @@ def reading(trunk, heads, readers, axis):
     for head, run in zip(heads, readers, strict=True):
         count = 12 if run is None else run[1]
         shape = (count, 1) if axis == "lines" else (1, count)
-        part = h if run is None else program.emit("pick", (h,), shape, numbers=(1, 12, 1, *run))
+        part = h if run is None else program.emit("pick", (h,), shape, **ROW, numbers=run)
         y = dense(program, program.emit("reshape", (part,), (count,)), head)
         program.loss("mean_squared_error", program.input((2,), role="y"), y)
     return program.fused()
@@ -160,7 +161,7 @@ def test_a_slice_adds_only_to_what_has_been_written(sliced, first):
     def read(slices):
         x = both[sliced if slices else 1 - sliced]
         if slices:
-            y = program.emit("pick", (x,), (3,), numbers=(1, 12, 1, 2, 3, 1))
+            y = program.emit("pick", (x,), (3,), **ROW, numbers=(2, 3, 1))
         else:
             y = dense(program, x, head)
         program.loss("mean_squared_error", program.input((3,), role="y"), y)
@@ -180,7 +181,9 @@ def test_slices_of_a_value_take_the_memory_of_one_gradient():
         program = Program()
         h = dense(program, program.input((7,)), trunk)
         for i in range(n):
-            part = program.emit("pick", (h,), (16,), numbers=(1, 16 * n, 1, 16 * i, 16, 1))
+            part = program.emit(
+                "pick", (h,), (16,), outer=1, n=16 * n, inner=1, numbers=(16 * i, 16, 1)
+            )
             program.loss(
                 "mean_squared_error", program.input((1,), role="y"), dense(program, part, head)
             )

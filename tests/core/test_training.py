@@ -124,7 +124,7 @@ def test_batch_normalization_and_its_moving_statistics(threads):
         weight(np.zeros(33)),
         weight(np.ones(33)),
     ]
-    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
+    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0}
     x = activation(
         program, program.emit("batch_norm", [x], (33,), statistics, **attributes), "tanh"
     )
@@ -154,7 +154,7 @@ def test_batch_normalization_and_its_moving_statistics(threads):
 def test_dropout_in_a_net_learns_by_the_mask_that_it_drew(threads):
     rng = np.random.default_rng(8)
     program, hidden = mlp(rng, [10, 40], last="sigmoid")  # never 0, so that the mask shows
-    dropped = program.emit("dropout", [hidden], (40,), rate=0.4, seed=5.0, user_draw=0.0)
+    dropped = program.emit("dropout", [hidden], (40,), rate=0.4, seed=5, user_draw=0)
     program.output(dropped)
     y = dense(program, dropped, random_weight(rng, 40, 3), weight(np.zeros(3)))
     program.loss("mean_squared_error", program.input((3,), role="y"), y)

@@ -78,8 +78,8 @@ def test_primitive_is_that_of_the_core(primitive, tmp_path):
     arrays[0][:, 4:] -= 0 if primitive in ("log", "log2", "log10", "rsqrt", "sqrt", "power") else 1
     program = Program()
     values = [program.input((8,)) for _ in range(arity)]
-    numbers_ = bytecode.compiled(apply(primitive, *arguments(arity)), arity)
-    program.output(program.emit("map", values, (8,), numbers=numbers_))
+    code, constants = bytecode.compiled(apply(primitive, *arguments(arity)), arity)
+    program.output(program.emit("map", values, (8,), numbers=code, data=constants))
     with np.errstate(all="ignore"):
         expected = eager.run(program, arrays)
 

@@ -92,8 +92,8 @@ def test_primitive_is_that_of_the_core(primitive):
         arrays[0][:, 4:] -= 1
     program = Program()
     values = [program.input((8,)) for _ in range(arity)]
-    coded = bytecode.compiled(apply(primitive, *arguments(arity)), arity)
-    program.output(program.emit("map", values, (8,), numbers=coded))
+    code, constants = bytecode.compiled(apply(primitive, *arguments(arity)), arity)
+    program.output(program.emit("map", values, (8,), numbers=code, data=constants))
     expected = eager.run(program, arrays)
 
     class Named:

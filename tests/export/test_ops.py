@@ -17,8 +17,9 @@ RNG = np.random.default_rng(2)
 ROWS = 5
 
 
-def emit(op, shape, numbers=(), **attributes):
-    """A builder that appends an op to its inputs."""
+def emit(op, shape, sizes=(), numbers=(), **attributes):
+    """A builder that appends an op to its inputs; sizes are those before, of and behind an axis."""
+    attributes |= zip(("outer", "n", "inner"), sizes, strict=False)
     return lambda p, *v: p.emit(op, list(v), shape, numbers=numbers, **attributes)
 
 
@@ -44,74 +45,70 @@ def shared(shape, then):
 def constant_sum(p, x):
     value = p.value((3,))
     value.shared = True
-    p.instructions.append(_instruction("constant", [], [value], [], numbers=(0.5, -1.5, 2.0)))
+    p.instructions.append(_instruction("constant", [], [value], [], data=(0.5, -1.5, 2.0)))
     spread = p.value((3,))
     p.instructions.append(_instruction("broadcast_batch", [value], [spread], []))
-    return p.emit("concat", [x, spread], (6,), axis=0.0)
+    return p.emit("concat", [x, spread], (6,), axis=0)
 
 
 def both_of_sort(p, x):
     y = p.emit("sort", [x], x.shape)
     places = p.add_output(y, x.shape)
-    return p.emit("concat", [y, places], (2 * x.shape[0], *x.shape[1:]), axis=0.0)
+    return p.emit("concat", [y, places], (2 * x.shape[0], *x.shape[1:]), axis=0)
 
 
-def _instruction(op, inputs, outputs, params, numbers=()):
+def _instruction(op, inputs, outputs, params, data=()):
     from cdl._ir.instruction import Instruction
 
-    return Instruction(op, inputs, outputs, params, {}, numbers)
+    return Instruction(op, inputs, outputs, params, {}, data=data)
 
 
 # Name: the shapes of the inputs, what appends the op, and for numbers of places how many there are.
 CASES = {
     **{
-        f"reduce {kind} {where}": ([(2, 3, 4)], emit("reduce", shape, numbers, kind=kind), None)
+        f"reduce {kind} {where}": ([(2, 3, 4)], emit("reduce", shape, sizes, kind=kind), None)
         for kind in ("sum", "mean", "max", "min", "prod")
-        for where, shape, numbers in (
+        for where, shape, sizes in (
             ("middle", (2, 4), (2, 3, 4)),
             ("last", (2, 3), (6, 4, 1)),
             ("all", (1,), (1, 24, 1)),
         )
     },
-    "pick": ([(3, 4)], emit("pick", (3, 5), (3, 4, 1, 3, 2, -2, -1, 2, 0, 0, 1, 1)), None),
-    "pick lines": ([(4, 3)], emit("pick", (3, 3), (1, 4, 3, 0, 2, 2, -1, 1, 0)), None),
+    "pick": ([(3, 4)], emit("pick", (3, 5), (3, 4, 1), (3, 2, -2, -1, 2, 0, 0, 1, 1)), None),
+    "pick lines": ([(4, 3)], emit("pick", (3, 3), (1, 4, 3), (0, 2, 2, -1, 1, 0)), None),
     "broadcast": ([(3, 1)], emit("broadcast", (2, 3, 4)), None),
     "repeat": ([(3,)], emit("repeat", (4, 3)), None),
     "permute": ([(2, 3, 4)], emit("permute", (4, 2, 3), numbers=[2, 0, 1]), None),
-    "concat": ([(2, 3), (2, 5)], emit("concat", (2, 8), axis=1.0), None),
+    "concat": ([(2, 3), (2, 5)], emit("concat", (2, 8), axis=1), None),
     "take along": ([(2, 4), (2, 3)], emit("take_along", (2, 3), (2, 4, 1)), 4),
     "take along from the end": ([(4, 2), (3, 2)], emit("take_along", (3, 2), (1, 4, 2)), -4),
-    "gather": ([(4,)], gather(0.0), 6),
-    "gather from the end": ([(4,)], gather(1.0), -6),
-    "arg max": ([(2, 5, 3)], emit("arg", (2, 3), (2, 5, 3), smallest=0.0), None),
-    "arg min": ([(2, 5)], emit("arg", (2,), (2, 5, 1), smallest=1.0), None),
-    "cumulate sum": ([(2, 5, 3)], emit("cumulate", (2, 5, 3), (2, 5, 3), product=0.0), None),
-    "cumulate product": ([(2, 5)], emit("cumulate", (2, 5), (2, 5, 1), product=1.0), None),
+    "gather": ([(4,)], gather(0), 6),
+    "gather from the end": ([(4,)], gather(1), -6),
+    "arg max": ([(2, 5, 3)], emit("arg", (2, 3), (2, 5, 3), smallest=0), None),
+    "arg min": ([(2, 5)], emit("arg", (2,), (2, 5, 1), smallest=1), None),
+    "cumulate sum": ([(2, 5, 3)], emit("cumulate", (2, 5, 3), (2, 5, 3), product=0), None),
+    "cumulate product": ([(2, 5)], emit("cumulate", (2, 5), (2, 5, 1), product=1), None),
     "sort": ([(2, 9)], both_of_sort, None),
-    "product": ([(2, 3), (3, 4)], emit("product", (2, 4), transpose_a=0.0, transpose_b=0.0), None),
+    "product": ([(2, 3), (3, 4)], emit("product", (2, 4), transpose_a=0, transpose_b=0), None),
     "product transposed": (
         [(3, 2), (4, 3)],
-        emit("product", (2, 4), transpose_a=1.0, transpose_b=1.0),
+        emit("product", (2, 4), transpose_a=1, transpose_b=1),
         None,
     ),
     "product of many": (
         [(5, 2, 3), (5, 4, 3)],
-        emit("product", (5, 2, 4), transpose_a=0.0, transpose_b=1.0),
+        emit("product", (5, 2, 4), transpose_a=0, transpose_b=1),
         None,
     ),
     "product by one": (
         [(5, 2, 3), (3, 4)],
-        emit("product", (5, 2, 4), transpose_a=0.0, transpose_b=0.0),
+        emit("product", (5, 2, 4), transpose_a=0, transpose_b=0),
         None,
     ),
-    "product of a row": (
-        [(3,), (3, 4)],
-        emit("product", (4,), transpose_a=0.0, transpose_b=0.0),
-        None,
-    ),
+    "product of a row": ([(3,), (3, 4)], emit("product", (4,), transpose_a=0, transpose_b=0), None),
     "product with a weight": (
         [(2, 3)],
-        shared((3, 4), emit("product", (2, 4), transpose_a=0.0, transpose_b=0.0)),
+        shared((3, 4), emit("product", (2, 4), transpose_a=0, transpose_b=0)),
         None,
     ),
     "constant": ([(3,)], constant_sum, None),

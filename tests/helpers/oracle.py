@@ -180,7 +180,7 @@ def mask_weights_forward(o, i):
     """What lines count: weights, a mask, classes that are not ignored, and what divides."""
     shape = o.values[i.inputs[0]].shape[:1] + i.outputs[0].shape
     given = [o.values[v] for v in i.inputs]
-    reads = int(i.attributes["reads"])
+    reads = i.attributes["reads"]
     weight = given.pop(0) if reads & 1 else np.ones(())
     weight = weight.reshape(*weight.shape, *[1] * (len(shape) - weight.ndim))
     counts = given.pop(0).reshape(shape) != 0 if reads & 2 else np.ones(())
@@ -284,7 +284,7 @@ def batch_norm_forward(o, i):
     part = counts / n if from_batch else 0.0
     r, d = (1.0, 0.0)
     if renorm and from_batch:
-        _, r_min, r_max, d_max = i.numbers
+        _, r_min, r_max, d_max = i.data
         r = np.clip(deviation / renorm[2], r_min, r_max)
         d = np.clip((mean - renorm[1]) / renorm[2], -d_max, d_max)
     gamma = 1.0 if gamma is None else gamma
@@ -318,8 +318,8 @@ def follow_batch(o, i):
         return
     follow(renorm[0], deviation, i.attributes["momentum"])
     o.weights[moving[1]] = np.maximum(o.weights[renorm[0]] ** 2 - i.attributes["epsilon"], 0.0)
-    follow(renorm[1], mean, i.numbers[0])
-    follow(renorm[2], deviation, i.numbers[0])
+    follow(renorm[1], mean, i.data[0])
+    follow(renorm[2], deviation, i.data[0])
 
 
 FORWARD = {

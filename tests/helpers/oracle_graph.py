@@ -17,7 +17,7 @@ def param_backward(o, i):
 
 
 def constant_forward(o, i):
-    o.values[i.outputs[0]] = np.reshape(i.numbers, i.outputs[0].shape)
+    o.values[i.outputs[0]] = np.reshape(i.data, i.outputs[0].shape)
 
 
 def broadcast_batch_forward(o, i):

@@ -24,7 +24,7 @@ def by_column(gradient):
 
 def axes_of(i):
     """The permutation that the numbers are, batch axis first if any."""
-    axes = [int(n) for n in i.numbers]
+    axes = list(i.numbers)
     return axes if i.outputs[0].shared else [0, *(axis + 1 for axis in axes)]
 
 
@@ -94,7 +94,7 @@ def normalize_forward(o, i):
     gamma, beta = weight_of(o, i.params[0], 1.0), weight_of(o, i.params[1], 0.0)
     epsilon = i.attributes["epsilon"]
     mean = x.mean(-1, keepdims=True)
-    measure = int(i.attributes["measure"])
+    measure = i.attributes["measure"]
     if measure == 0:
         factor = 1 / np.sqrt(x.var(-1, keepdims=True) + epsilon)
     elif measure == 1:

@@ -28,12 +28,12 @@ def map_value(expression, arrays):
 
 
 def map_forward(o, i):
-    o.values[i.outputs[0]] = map_value(read(i.numbers), [o.values[v] for v in i.inputs])
+    o.values[i.outputs[0]] = map_value(read(i.numbers, i.data), [o.values[v] for v in i.inputs])
 
 
 def map_backward(o, i):
     """By central differences: an element of the result has one element of each input."""
-    expression, arrays, step = read(i.numbers), [o.values[v] for v in i.inputs], 1e-6
+    expression, arrays, step = read(i.numbers, i.data), [o.values[v] for v in i.inputs], 1e-6
     for k, v in enumerate(i.inputs):
         moved = [
             map_value(expression, [a + h * (j == k) for j, a in enumerate(arrays)])
@@ -66,7 +66,9 @@ REDUCE = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": 
 
 
 def blocks_of(i, x):
-    return x.reshape(-1, *map(int, i.numbers[:3]))  # (rows, outer, n, inner)
+    return x.reshape(
+        -1, *(i.attributes[k] for k in ("outer", "n", "inner"))
+    )  # (rows, outer, n, inner)
 
 
 def reduce_forward(o, i):
@@ -164,7 +166,7 @@ def draw_forward(o, i):
 
 
 def concat_axis(i):
-    return int(i.attributes["axis"]) - len(i.outputs[0].shape)
+    return i.attributes["axis"] - len(i.outputs[0].shape)
 
 
 def concat_forward(o, i):
@@ -180,7 +182,7 @@ def concat_backward(o, i):
 
 def places_of(i):
     """The places along the axis that an instruction picks, one by one; -1 for zeros."""
-    runs = np.reshape(i.numbers[3:], (-1, 3)).astype(int)
+    runs = np.reshape(i.numbers, (-1, 3))
     return np.concatenate([np.full(n, -1) if a < 0 else a + s * np.arange(n) for a, n, s in runs])
 
 
@@ -200,7 +202,7 @@ def pick_backward(o, i):
 
 def along(i, x, places):
     """Where each element of y is in x: indices of its blocks."""
-    n = int(i.numbers[1])
+    n = i.attributes["n"]
     places = places.reshape(*x.shape[:2], -1, x.shape[3]).astype(int)
     return np.where(places < 0, places + n, places)
 

@@ -25,7 +25,7 @@ class Window:
 
     def __init__(self, i, image, map):
         axes = len(image.shape) - 1
-        given = np.reshape(i.numbers[: 4 * axes], (axes, 4)).astype(int)
+        given = np.reshape(i.numbers, (axes, 4))
         self.image, self.map = image.shape[:-1], map.shape[:-1]
         self.size, self.stride, self.dilation, self.before = given.T
         reach = (np.array(self.map) - 1) * self.stride + (self.size - 1) * self.dilation + 1
@@ -75,7 +75,7 @@ def activated(o, i, z):
 def conv_forward(o, i):
     (x,), (y,) = i.inputs, i.outputs
     kernel, bias = i.params
-    window, groups, w = Window(i, x, y), int(i.numbers[-1]), o.weights[kernel]
+    window, groups, w = Window(i, x, y), i.attributes["groups"], o.weights[kernel]
     image = window.around(o.values[x])
     z = np.zeros((len(image), *y.shape))
     for tap, places in window.taps():
@@ -87,7 +87,7 @@ def conv_forward(o, i):
 def conv_backward(o, i):
     (x,), (y,) = i.inputs, i.outputs
     kernel, bias = i.params
-    window, groups, w = Window(i, x, y), int(i.numbers[-1]), o.weights[kernel]
+    window, groups, w = Window(i, x, y), i.attributes["groups"], o.weights[kernel]
     image = window.around(o.values[x])
     dz = o.value_gradients[y] * o.kept[i]
     gradient, dw = np.zeros(image.shape), np.zeros(w.shape)
@@ -160,7 +160,7 @@ def pooled(i):
     (x,), (y,) = i.inputs, i.outputs
     axes = []
     for n, out, numbers in zip(
-        x.shape[:-1], y.shape[:-1], np.reshape(i.numbers, (-1, 4)).astype(int), strict=True
+        x.shape[:-1], y.shape[:-1], np.reshape(i.numbers, (-1, 4)), strict=True
     ):
         size, stride, dilation, before = numbers
         seen = [np.arange(size) * dilation + place * stride - before for place in range(out)]
@@ -220,7 +220,7 @@ def resampled(o, i):
     A part is an index of the image or None, its weight, and that weight's slope by each coordinate.
     """
     x, at = (o.values[v] for v in i.inputs)
-    fill, sizes = FILLS[int(i.attributes["fill"])], x.shape[1:-1]
+    fill, sizes = FILLS[i.attributes["fill"]], x.shape[1:-1]
     linear = i.attributes["linear"] != 0
     for n, p in np.ndindex(len(at), at.shape[2]):
         c = at[n, :, p]

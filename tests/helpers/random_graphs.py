@@ -73,8 +73,8 @@ class RandomGraph:
         size, n = int(self.rng.integers(1, 3)), self.choose(WIDTHS)
         kernel = weight(self.normal(size, x.shape[1], n) / x.shape[1])
         places = x.shape[0] - int(self.rng.integers(size)) if x.shape[0] > 1 else x.shape[0]
-        numbers = size, 1, 1, 0, 1
-        return self.program.emit("conv", [x], (places, n), (kernel, None), numbers=numbers)
+        shape, numbers = (places, n), (size, 1, 1, 0)
+        return self.program.emit("conv", [x], shape, (kernel, None), numbers=numbers, groups=1)
 
     def step_pool(self):
         x = self.pick(lambda v: len(v.shape) == 2)

@@ -36,9 +36,9 @@ def deep_net(loss="softmax_sparse_categorical_crossentropy", n=10, shape=(), row
         weight(np.zeros(70)),
         weight(np.ones(70)),
     ]
-    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0.0}
+    attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0}
     h = program.emit("batch_norm", [h], h.shape, statistics, **attributes)
-    h = program.emit("dropout", [h], h.shape, rate=0.3, seed=1.0, user_draw=0.0)
+    h = program.emit("dropout", [h], h.shape, rate=0.3, seed=1, user_draw=0)
     h = program.emit("reshape", [h], (*shape, 2, 35))
     h = activation(program, dense(program, h, random_weight(rng, 35, 17)), "gelu")
     h = program.emit("reshape", [h], (*shape, 34))

@@ -147,15 +147,15 @@ class BatchNormalization(Scaled):
             mask: in the place of that of the input, or None for that.
         """
         params: tuple[Any, ...] = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
-        numbers: tuple[float, ...] = ()
+        renorm: tuple[float, ...] = ()
         if self.renorm:
             params += (self.moving_stddev, self.renorm_mean, self.renorm_stddev)
             bounds = {"rmin": 0.0, "rmax": _MOST, "dmax": _MOST, **self.renorm_clipping}
-            numbers = (self.renorm_momentum, bounds["rmin"], bounds["rmax"], bounds["dmax"])
+            renorm = (self.renorm_momentum, bounds["rmin"], bounds["rmax"], bounds["dmax"])
         attributes = {
             "momentum": self.momentum,
             "epsilon": self.epsilon,
-            "frozen": float(not self.trainable),
+            "frozen": int(not self.trainable),
         }
 
         (axis,) = axes_within(self.name, self.axis, (None, *x.shape))
@@ -173,7 +173,7 @@ class BatchNormalization(Scaled):
         def emit(lines: Value) -> Value:
             inputs = (lines,) if shown is None else (lines, shown)
             return program.emit(
-                "batch_norm", inputs, lines.shape, params, numbers=numbers, **attributes
+                "batch_norm", inputs, lines.shape, params, data=renorm, **attributes
             )
 
         return along(program, x, (axis,), emit)

@@ -106,7 +106,7 @@ class GroupNormalization(Scaled):
         for n in x.shape:
             size *= n
         lines = reshaped(program, moved, (self.groups, size // self.groups))
-        attributes = {"measure": BY_VARIANCE, "subtracts_mean": 1.0, "epsilon": self.epsilon}
+        attributes = {"measure": BY_VARIANCE, "subtracts_mean": 1, "epsilon": self.epsilon}
         u = program.emit("normalize", (lines,), lines.shape, (None, None), **attributes)
         u = permuted(program, reshaped(program, u, moved.shape), _inverse(order))
         if self.gamma is None and self.beta is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 # What a line's factor is made of: the op's `measure`.
-BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0.0, 1.0, 2.0
+BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0, 1, 2
 
 
 def normalized(
@@ -117,7 +117,7 @@ class LayerNormalization(AlongLines, Scaled):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the normalization."""
         axes = _normalized_axes(self, (None, *x.shape))
-        attributes = {"measure": BY_VARIANCE, "subtracts_mean": float(not self.rms_scaling)}
+        attributes = {"measure": BY_VARIANCE, "subtracts_mean": int(not self.rms_scaling)}
         return normalized(
             program, x, axes, (self.gamma, self.beta), epsilon=self.epsilon, **attributes
         )
@@ -165,7 +165,7 @@ class RMSNormalization(AlongLines):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the normalization."""
         axes = _normalized_axes(self, (None, *x.shape))
-        attributes = {"measure": BY_MEAN_SQUARE, "subtracts_mean": 0.0, "epsilon": self.epsilon}
+        attributes = {"measure": BY_MEAN_SQUARE, "subtracts_mean": 0, "epsilon": self.epsilon}
         return normalized(program, x, axes, (self.scale, None), **attributes)
 
     def get_config(self) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class UnitNormalization(AlongLines):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the normalization."""
         axes = _normalized_axes(self, (None, *x.shape))
-        attributes = {"measure": BY_NORM, "subtracts_mean": 0.0, "epsilon": 1e-12}
+        attributes = {"measure": BY_NORM, "subtracts_mean": 0, "epsilon": 1e-12}
         return normalized(program, x, axes, (None, None), **attributes)
 
     def get_config(self) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def encoded(program: Program, x: Value, mode: str, tokens: int, *weights: Value)
         int(n) for n in encoded_shape((None, *x.shape), mode, tokens)[1:] if n is not None
     )
     one_hot = mode == "one_hot"
-    attributes = {"one_hot": float(one_hot), "counts": float(mode == "count")}
+    attributes = {"one_hot": int(one_hot), "counts": int(mode == "count")}
     inputs = [x, *weights]
     if not one_hot and len(x.shape) > 1:
         order = [*range(2, len(x.shape) + 1), 1]

@@ -162,7 +162,7 @@ class Normalization(SameShape):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the map of lines that have an element for each mean."""
         kept = axes_within(self.name, self.axis, (None, *x.shape))
-        params, invert = (self._mean, self._variance), float(self.invert)
+        params, invert = (self._mean, self._variance), int(self.invert)
 
         def emit(lines: Value) -> Value:
             return program.emit("feature_norm", (lines,), lines.shape, params, invert=invert)

@@ -64,10 +64,10 @@ class _Patterned(Random):
     rate: float
     noise_shape: tuple[int | None, ...] | None = None
 
-    def _pattern(self, x: Value) -> float:
+    def _pattern(self, x: Value) -> int:
         """The axes with a common draw, as bits: 1 for that of the samples, 2 for the next."""
         if self.noise_shape is None:
-            return 0.0
+            return 0
         owner, shape = f"{type(self).__name__} {self.name!r}", (None, *x.shape)
         if len(self.noise_shape) > len(shape):
             raise ValueError(
@@ -83,7 +83,7 @@ class _Patterned(Random):
                     f"axis, got {self.noise_shape} for an input of shape {shape}"
                 )
         pairs = enumerate(zip(given, shape, strict=True))
-        return float(sum(1 << k for k, (size, of_x) in pairs if size == 1 and of_x != 1))
+        return sum(1 << k for k, (size, of_x) in pairs if size == 1 and of_x != 1)
 
     def _emit(
         self, program: Program, x: Value, scale: float, shift: float = 0.0, dropped: float = 0.0
@@ -213,10 +213,10 @@ class _SpatialDropout(Dropout):
         super().__init__(rate, seed=seed, name=name, dtype=dtype)
         self.input_spec = InputSpec(ndim=self.ndim)
 
-    def _pattern(self, x: Value) -> float:
+    def _pattern(self, x: Value) -> int:
         channels = 1 if self.data_format == "channels_first" else self.ndim - 1
         places = [axis for axis in range(1, self.ndim) if axis != channels]
-        return float(sum(1 << axis for axis in places))
+        return sum(1 << axis for axis in places)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given."""

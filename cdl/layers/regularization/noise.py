@@ -49,7 +49,7 @@ class GaussianNoise(Random):
         """Append the noise; nothing if there is none."""
         if self.stddev == 0:
             return x
-        attributes = {"stddev": float(self.stddev), "multiplies": 0.0}
+        attributes = {"stddev": float(self.stddev), "multiplies": 0}
         return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class GaussianDropout(Random):
                 f"GaussianDropout {self.name!r}: rate must be less than 1, got {self.rate}"
             )
         stddev = math.sqrt(rate / (1.0 - rate))
-        attributes = {"stddev": stddev, "multiplies": 1.0}
+        attributes = {"stddev": stddev, "multiplies": 1}
         return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
