@@ -32,10 +32,10 @@ REASONS = {
         "sklearn.preprocessing.OrdinalEncoder or pandas.factorize beforehand, then "
         "layers.Embedding or layers.CategoryEncoding",
     ),
-    r"layers\.(RandAugment|AugMix|Random(ElasticTransform|GaussianBlur)|ContrastLimited.*|CutMix"
+    r"layers\.(RandAugment|AugMix|RandomElasticTransform|ContrastLimited.*|CutMix"
     r"|Equalization|MaxNumBoundingBoxes|MixUp)": (
         "",
-        "layers.RandomFlip and its sisters, ops.image.elastic_transform and gaussian_blur",
+        "layers.RandomFlip and its sisters, and ops.image.elastic_transform",
     ),
     r"layers\.Pipeline": ("", "Sequential"),
     r"layers\.(Mel|STFT)Spectrogram": ("", "scipy.signal.stft, beforehand"),

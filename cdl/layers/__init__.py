@@ -110,6 +110,7 @@ from cdl.layers.preprocessing.image.resizing import CenterCrop as CenterCrop
 from cdl.layers.preprocessing.image.resizing import Resizing as Resizing
 from cdl.layers.preprocessing.image.toning import AutoContrast as AutoContrast
 from cdl.layers.preprocessing.image.toning import RandomErasing as RandomErasing
+from cdl.layers.preprocessing.image.toning import RandomGaussianBlur as RandomGaussianBlur
 from cdl.layers.preprocessing.image.toning import RandomPosterization as RandomPosterization
 from cdl.layers.preprocessing.image.toning import RandomSharpness as RandomSharpness
 from cdl.layers.preprocessing.image.toning import Solarization as Solarization

@@ -101,6 +101,7 @@ RANDOM = {
     "RandomPosterization": {"factor": 6},
     "Solarization": {"addition_factor": 0.3, "threshold_factor": 0.5},
     "RandomErasing": {"factor": (0.7, 0.7), "scale": 0.5},
+    "RandomGaussianBlur": {"factor": (0.7, 0.7), "sigma": (0.3, 1.0)},
 }
 X = RNG.uniform(0, 255, (40, 6, 9, 3)).astype(np.float32)
 

@@ -121,6 +121,11 @@ IN_TRAINING = {
     "RandomPosterization": [{"factor": (3, 3), "value_range": (0, 1)}],
     "Solarization": [{"value_range": (0, 1)}],
     "AutoContrast": [{"value_range": (0, 1)}, {}],
+    "RandomGaussianBlur": [
+        {"factor": (1, 1), "sigma": (0.7, 0.7), "value_range": (0, 1)},
+        {"factor": (1, 1), "kernel_size": (3, 5), "sigma": (0.9, 0.9), "value_range": (0, 1)},
+        {"factor": (1, 1), "kernel_size": 5, "sigma": (0.5, 0.5), "value_range": (0, 1), **FIRST},
+    ],
     "RandomErasing": [
         {"factor": (1, 1), "scale": (1, 1), "fill_value": 0.3},
         {"factor": 0, "fill_value": 1},
@@ -178,6 +183,7 @@ CONFIGS = [
     ("Solarization", {"addition_factor": 0.3, "threshold_factor": (0.1, 0.4)}),
     ("AutoContrast", {}),
     ("RandomErasing", {"scale": 0.3}),
+    ("RandomGaussianBlur", {"sigma": 0.3}),
 ]
 
 
@@ -220,6 +226,7 @@ WRONG = {
     "RandomSharpness": [{"factor": 1.1}, {"factor": 0.1, "value_range": 1}],
     "RandomPosterization": [{"factor": 0}, {"factor": 9}],
     "Solarization": [{"addition_factor": -0.1}, {"threshold_factor": 1.1}],
+    "RandomGaussianBlur": [{"kernel_size": 4}, {"sigma": 1.5}, {"factor": -0.1}],
     "RandomErasing": [{"factor": 1.1}, {"scale": 1.1}, {"fill_value": (1, 2)}],
 }  # fmt: skip
 

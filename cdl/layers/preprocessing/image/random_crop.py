@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._ir import emit
-from cdl._tracing.keras_tensor import KerasTensor
-from cdl._tracing.lowered_tensor import LoweredTensor, current_program
+from cdl._tracing.lowered_tensor import current_program
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import RandomImage
 from cdl.layers.preprocessing.image.resizing import OfSize, part_of
@@ -61,16 +59,7 @@ class RandomCrop(RandomImage, OfSize):
         left = [n - m for n, m in zip(self._sizes(images), (self.height, self.width), strict=True)]
         if not program.is_noisy or min(left) < 1:
             return None
-        generator = self.seed_generator
-        numbers = emit.draw(
-            program,
-            "uniform",
-            (2, 1),
-            generator.seed,
-            user_draw=program.draw_of(generator),
-            shared=True,
-        )
-        share: Any = LoweredTensor(numbers, KerasTensor((2, 1), rows_per_sample=0))
+        share = self._shared(2, 1)
         return floor(share * np.array([[n + 1.0] for n in left], np.float32))
 
     def _sizes(self, images: Any) -> tuple[int, int]:

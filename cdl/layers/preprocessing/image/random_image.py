@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import is_real
-from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._ir import emit
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
+from cdl._tracing.lowered_tensor import LoweredTensor, current_program
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.random import random_uniform
@@ -51,6 +53,21 @@ class RandomImage(ImageLayer):
         """Numbers between two others for each image: (n, *shape), or one that fits its axes."""
         sizes: tuple[Any, ...] = (SymbolicBatch(), *(shape or (1, 1, 1)))
         return random_uniform(sizes, float(low), float(high), seed=self.seed_generator)
+
+    def _shared(self, *shape: int) -> Any:
+        """Numbers from 0 to 1 that all images of a batch share."""
+        program = current_program()
+        assert program is not None
+        generator = self.seed_generator
+        numbers = emit.draw(
+            program,
+            "uniform",
+            shape,
+            generator.seed,
+            user_draw=program.draw_of(generator),
+            shared=True,
+        )
+        return LoweredTensor(numbers, KerasTensor(shape, rows_per_sample=0))
 
     def _chance(self, factor: Range) -> Any:
         """For each image whether something happens, by a probability that is drawn itself."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import is_real
+from cdl._common.validation import expected, is_real, per_axis
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.coloring import Colored
@@ -19,10 +19,13 @@ from cdl.layers.preprocessing.image.random_image import (
     scaled,
 )
 from cdl.layers.shapes import image_of
+from cdl.ops.image.filters import blurred
+from cdl.ops.image.planes import plane_of
 from cdl.ops.nn.convolution import depthwise_conv
 from cdl.ops.numpy.arithmetic import sqrt
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.elementary import exp2
+from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import min as smallest
 from cdl.ops.numpy.rounding import clip, floor
@@ -194,6 +197,61 @@ class AutoContrast(ImageLayer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "value_range": self.value_range}
+
+
+@registry.add()
+class RandomGaussianBlur(Colored):
+    """In training some images blurred by a Gaussian, whose widths a batch shares.
+
+    Args:
+        factor: how probable that is: the probability is drawn between 0 and a number, or between
+            two; (1, 1) means always.
+        kernel_size: of the window, across and down: an odd number, or two.
+        sigma: width of the Gaussian: a number s for 0 to s, or two.
+        value_range: the lowest and the highest number of images; what is beyond is cut.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor or a sigma beyond 0 to 1, or a size that is not odd.
+    """
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        kernel_size: Any = 3,
+        sigma: Any = 1.0,
+        value_range: Any = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(value_range, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
+        sizes = per_axis("RandomGaussianBlur", "kernel_size", kernel_size, 2)
+        if not all(size % 2 for size in sizes):
+            raise expected("RandomGaussianBlur", "kernel_size", "odd", kernel_size)
+        self.kernel_size = sizes
+        self.sigma = checked_range(self, "sigma", sigma, 0.0, 1.0)
+
+    def draws(self, images: Any) -> Any:
+        """Which images are blurred, and how much."""
+        low, high = self.sigma
+        return self._chance(self.factor), self._shared(2) * (high - low) + (low + 1e-6)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, some of them blurred."""
+        happens, sigma = drawn
+        plane = plane_of("RandomGaussianBlur", images, self.data_format)
+        across, down = get_item(sigma, 0), get_item(sigma, 1)
+        columns, rows = self.kernel_size
+        found = blurred(images, plane, (rows, columns), (down, across), "same")
+        return self._within(chosen(happens, found, images))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "kernel_size": self.kernel_size, "sigma": self.sigma}
 
 
 @registry.add()
