@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import tree
 
+if TYPE_CHECKING:
+    from cdl.layers.layer import Layer
+
+
 _RUNNING = threading.local()  # its names: of the layers that build or run; its training: their mode
 
 
 @contextlib.contextmanager
-def name_scope(layer: Any) -> Iterator[None]:
+def name_scope(layer: Layer) -> Iterator[None]:
     """While the body builds or runs a layer, its name is in front of those of what it makes."""
     stack = _RUNNING.__dict__.setdefault("names", [])
     if stack and stack[-1] is layer:

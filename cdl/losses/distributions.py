@@ -269,7 +269,7 @@ class CategoricalFocalCrossentropy(_Focal):
 def categorical_focal_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
-    alpha: Any = 0.25,
+    alpha: float = 0.25,
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,

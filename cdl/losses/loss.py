@@ -181,7 +181,7 @@ def function_of(
     return enter
 
 
-def class_of(function: Any) -> type[Loss] | None:
+def class_of(function: Callable[..., Any]) -> type[Loss] | None:
     """The class of a function of the family; None for any other thing."""
     return _functions.get(function) if isinstance(function, FunctionType) else None
 

@@ -80,7 +80,7 @@ class Dice(_Overlap):
 
 
 @function_of(Dice)
-def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: Any = None) -> Any:
+def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
 
     Args:
@@ -132,7 +132,11 @@ class Tversky(_Overlap):
 
 @function_of(Tversky)
 def tversky(
-    y_true: ArrayLike, y_pred: ArrayLike, alpha: float = 0.5, beta: float = 0.5, axis: Any = None
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    axis: int | Sequence[int] | None = None,
 ) -> Any:
     """``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`.
 

@@ -6,6 +6,7 @@ instructions. One that cannot is called once a batch (python_loss.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -121,7 +122,7 @@ def traced(
 
 
 def follow(
-    function: Any, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+    function: Callable[..., Any], y_shape: Sequence[int | None], output_shape: Sequence[int | None]
 ) -> tuple[Graph | None, str]:
     """What a function of targets and predictions does; or None, and why it cannot be traced."""
     y, p = list(y_shape), list(output_shape)

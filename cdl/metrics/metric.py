@@ -336,7 +336,7 @@ def _states_in(values: Iterable[Any], kinds: tuple[type, ...]) -> Iterator[Any]:
             yield from _states_in(value.values(), kinds)
 
 
-def name_of(function: Any) -> str:
+def name_of(function: Callable[..., Any]) -> str:
     """What a metric made of a function or a callable object is called."""
     return snake_case(getattr(function, "__name__", type(function).__name__))
 

@@ -78,7 +78,7 @@ def shape_arg(shape: Any) -> tuple[int, ...]:
     return tuple(shape) if isinstance(shape, Sequence) else (shape,)
 
 
-def sizes_for(x: Any, shape: Any) -> Any:
+def sizes_for(x: Any, shape: int | Sequence[int]) -> Any:
     """A shape for a tensor: its first size stands for the number of samples if it is None or that.
 
     Args:
@@ -98,7 +98,7 @@ def sizes_for(x: Any, shape: Any) -> Any:
     return (first, *shape[1:])
 
 
-def along_samples(x: Any, axis: Any) -> bool:
+def along_samples(x: Any, axis: int | Sequence[int]) -> bool:
     """Whether one of the axes of a symbolic tensor is that of the samples; None is all axes."""
     return bool(getattr(x, "rows_per_sample", 0)) and x.batch_axis in axes_of(axis, len(x.shape))
 

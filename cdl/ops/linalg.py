@@ -43,7 +43,7 @@ _INFINITY = float("inf")
 _MATRICES = "it is of whole matrices, which programs do not work on: compute it beforehand"
 
 
-def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
+def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
     if order in (None, 2, "fro"):
         return sqrt(total(square(size(x)), axis, keepdims))
     if order == _INFINITY:
@@ -59,7 +59,7 @@ def _vector_norm(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     return power(total(power(size(x), float(order)), axis, keepdims), 1.0 / order)
 
 
-def _matrix_norm(x: Any, order: Any, axis: tuple[int, int], keepdims: bool) -> Any:
+def _matrix_norm(x: ArrayLike, order: Any, axis: tuple[int, int], keepdims: bool) -> Any:
     """Of the norms of matrices those that are sums."""
     if order in (None, "fro"):
         return sqrt(total(square(size(x)), axis, keepdims))
@@ -69,7 +69,7 @@ def _matrix_norm(x: Any, order: Any, axis: tuple[int, int], keepdims: bool) -> A
     return found if keepdims else squeeze(found, axis)
 
 
-def _of_spectrum(x: Any, order: Any, axis: Any, keepdims: bool) -> str:
+def _of_spectrum(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> str:
     pair = axis is not None and len(axes_of(axis, len(shape_of(x)))) == 2
     if (pair or (axis is None and len(shape_of(x)) == 2)) and order in (2, -2, "nuc"):
         return "it takes singular values, which programs do not have: use ord=None"
@@ -109,7 +109,7 @@ def norm(
 # --- of whole matrices ---
 
 
-def _square(name: str, x: Any) -> Any:
+def _square(name: str, x: ArrayLike) -> Any:
     matrix = real(x)
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f"{name}: x must be square matrices, got shape {matrix.shape}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,7 +149,11 @@ def reduction(kind: str, of_truths: bool = False) -> Callable[..., Value]:
     """
 
     def lower(
-        program: Program, spec: KerasTensor, x: Any, axis: Any, keepdims: bool = False
+        program: Program,
+        spec: KerasTensor,
+        x: Any,
+        axis: int | Sequence[int],
+        keepdims: bool = False,
     ) -> Value:
         value = value_of(program, x)
         if of_truths:

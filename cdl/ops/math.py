@@ -73,7 +73,7 @@ def rsqrt(x: ArrayLike) -> Any:
 # --- sums of exponentials ---
 
 
-def _top(x: Any, axis: Any) -> Any:
+def _top(x: ArrayLike, axis: Any) -> Any:
     top = largest(x, axis, True)
     return where(isfinite(top), top, 0.0)
 
@@ -104,7 +104,7 @@ def _top_k(program: Any, spec: Any, x: Any, k: int, sorted: bool) -> Any:
     return take_along_axis(x, first, -1), first
 
 
-def _counted(x: Any, k: Any, sorted: bool) -> tuple[Any, ...]:
+def _counted(x: ArrayLike, k: int, sorted: bool) -> tuple[Any, ...]:
     lines = shape_of(x)
     if not lines:
         raise ValueError("top_k: x must have at least one axis, got a number")
@@ -143,7 +143,7 @@ def in_top_k(targets: ArrayLike, predictions: ArrayLike, k: int) -> Any:
 # --- segments ---
 
 
-def _segments(name: str, combine: Any, start: Any, data: Any, ids: Any, n: Any) -> Any:
+def _segments(name: str, combine: Any, start: Any, data: ArrayLike, ids: Any, n: int) -> Any:
     array, ids = np.asarray(data), np.asarray(ids)
     if ids.ndim != 1:
         raise ValueError(f"{name}: segment_ids must be a vector, got {ids.ndim} axes")

@@ -25,6 +25,7 @@ from cdl.ops.numpy.sorting import argmax
 if TYPE_CHECKING:
     from cdl._ir.program import Program
     from cdl._tracing.keras_tensor import KerasTensor
+    from cdl.random import SeedGenerator
 
 
 def _drawn(program: Program, spec: KerasTensor, kind: str, seed: Any) -> LoweredTensor:
@@ -38,7 +39,7 @@ def _drawn(program: Program, spec: KerasTensor, kind: str, seed: Any) -> Lowered
     return LoweredTensor(y, spec)
 
 
-def _zeros(shape: Any, dtype: DTypeLike) -> Any:
+def _zeros(shape: int | Sequence[int], dtype: DTypeLike) -> Any:
     return as_dtype(np.zeros(shape_arg(shape)), dtype or "float32")
 
 
@@ -48,11 +49,11 @@ def _scaled(kind: str) -> Any:
     def lower(
         program: Program,
         spec: KerasTensor,
-        shape: Any,
-        shift: Any,
-        factor: Any,
+        shape: int | Sequence[int],
+        shift: int | Sequence[int],
+        factor: float,
         dtype: DTypeLike,
-        seed: Any,
+        seed: int | SeedGenerator,
     ) -> Any:
         number = _drawn(program, spec, kind, seed)
         return mapped(program, spec, lambda z, a, b: a + b * z, number, shift, factor)
@@ -64,9 +65,9 @@ def _scaled(kind: str) -> Any:
 def random_normal(
     shape: int | Sequence[int],
     mean: ArrayLike = 0.0,
-    stddev: Any = 1.0,
+    stddev: ArrayLike = 1.0,
     dtype: Any = None,
-    seed: Any = None,
+    seed: int | SeedGenerator | None = None,
 ) -> Any:
     """As `cdl.random.normal`, traced."""
     return _zeros(shape, dtype)
@@ -76,9 +77,9 @@ def random_normal(
 def random_truncated_normal(
     shape: int | Sequence[int],
     mean: ArrayLike = 0.0,
-    stddev: Any = 1.0,
+    stddev: ArrayLike = 1.0,
     dtype: Any = None,
-    seed: Any = None,
+    seed: int | SeedGenerator | None = None,
 ) -> Any:
     """As `cdl.random.truncated_normal`, traced."""
     return _zeros(shape, dtype)
@@ -87,11 +88,11 @@ def random_truncated_normal(
 def _uniform(
     program: Program,
     spec: KerasTensor,
-    shape: Any,
-    low: Any,
-    high: Any,
+    shape: int | Sequence[int],
+    low: float,
+    high: float,
     dtype: DTypeLike,
-    seed: Any,
+    seed: int | SeedGenerator,
 ) -> Any:
     number = _drawn(program, spec, "uniform", seed)
     return mapped(program, spec, lambda u, a, b: a + (b - a) * u, number, low, high)
@@ -100,10 +101,10 @@ def _uniform(
 @operation(_uniform, draws=True)
 def random_uniform(
     shape: int | Sequence[int],
-    minval: Any = 0.0,
-    maxval: Any = 1.0,
+    minval: ArrayLike = 0.0,
+    maxval: ArrayLike = 1.0,
     dtype: Any = None,
-    seed: Any = None,
+    seed: int | SeedGenerator | None = None,
 ) -> Any:
     """As `cdl.random.uniform`, traced."""
     return _zeros(shape, dtype)
@@ -112,11 +113,11 @@ def random_uniform(
 def _randint(
     program: Program,
     spec: KerasTensor,
-    shape: Any,
-    low: Any,
-    high: Any,
+    shape: int | Sequence[int],
+    low: float,
+    high: float,
     dtype: DTypeLike,
-    seed: Any,
+    seed: int | SeedGenerator,
 ) -> Any:
     def form(u: Expression, a: Expression, b: Expression) -> Expression:
         return apply("minimum", apply("floor", a + (b - a) * u), b - 1.0)
@@ -127,17 +128,22 @@ def _randint(
 @operation(_randint, draws=True)
 def random_randint(
     shape: int | Sequence[int],
-    minval: Any,
-    maxval: Any,
+    minval: ArrayLike,
+    maxval: ArrayLike,
     dtype: DTypeLike = "int32",
-    seed: Any = None,
+    seed: int | SeedGenerator | None = None,
 ) -> Any:
     """As `cdl.random.randint`, traced."""
     return _zeros(shape, dtype)
 
 
 def _dropout(
-    program: Program, spec: KerasTensor, inputs: Any, rate: float, shape: Any, seed: Any
+    program: Program,
+    spec: KerasTensor,
+    inputs: ArrayLike,
+    rate: float,
+    shape: int | Sequence[int],
+    seed: int | SeedGenerator,
 ) -> Any:
     number = _drawn(program, spec, "uniform", seed)
 
@@ -149,7 +155,7 @@ def _dropout(
 
 @operation(_dropout, untraced=lambda inputs, rate, noise_shape, seed: _whole_noise(noise_shape))
 def random_dropout(
-    inputs: ArrayLike, rate: float, noise_shape: Any = None, seed: Any = None
+    inputs: ArrayLike, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None
 ) -> Any:
     """As `cdl.random.dropout`, traced."""
     return np.asarray(inputs)
@@ -160,7 +166,12 @@ def _whole_noise(noise_shape: Any) -> str:
 
 
 def _categorical(
-    program: Any, spec: KerasTensor, logits: Any, num_samples: int, dtype: DTypeLike, seed: Any
+    program: Any,
+    spec: KerasTensor,
+    logits: ArrayLike,
+    num_samples: int,
+    dtype: DTypeLike,
+    seed: int | SeedGenerator,
 ) -> Any:
     whole = spec.like((*spec.shape, shape_of(logits)[-1]))
     number = _drawn(program, whole, "uniform", seed)
@@ -175,7 +186,10 @@ def _categorical(
 
 @operation(_categorical, untraced=lambda logits, *_: samples_apart(logits, -1))
 def random_categorical(
-    logits: ArrayLike, num_samples: int, dtype: DTypeLike = "int32", seed: Any = None
+    logits: ArrayLike,
+    num_samples: int,
+    dtype: DTypeLike = "int32",
+    seed: int | SeedGenerator | None = None,
 ) -> Any:
     """As `cdl.random.categorical`, traced."""
     return _zeros((shape_of(logits)[0], num_samples), dtype)

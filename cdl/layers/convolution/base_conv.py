@@ -77,7 +77,7 @@ class BaseConv(Layer):
         self.use_bias = flag(owner, "use_bias", use_bias)
         self.input_spec = InputSpec(min_ndim=self.rank + 2)
 
-    def _checked_padding(self, padding: Any) -> str:
+    def _checked_padding(self, padding: str) -> str:
         lower = padding.lower() if isinstance(padding, str) else padding
         one_of(type(self).__name__, "padding", lower, self._paddings())
         return str(lower)

@@ -36,7 +36,7 @@ class Dot(Merge):
     most = 2
 
     def __init__(
-        self, axes: Any, normalize: bool = False, **kwargs: Unpack[LayerArguments]
+        self, axes: int | Sequence[int], normalize: bool = False, **kwargs: Unpack[LayerArguments]
     ) -> None:
         super().__init__(**kwargs)
         if not isinstance(axes, int):
@@ -100,7 +100,7 @@ def _product(sizes: Sequence[int]) -> int:
     return total
 
 
-def dot(inputs: Any, axes: Any = -1, **kwargs: Unpack[LayerArguments]) -> Any:
+def dot(inputs: Any, axes: int | Sequence[int] = -1, **kwargs: Unpack[LayerArguments]) -> Any:
     """The inner products of two values: `Dot(axes, **kwargs)(inputs)`.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class UpSampling2D(UpSampling):
 
     def __init__(
         self,
-        size: Any = (2, 2),
+        size: int | Sequence[int] = (2, 2),
         data_format: str | None = None,
         interpolation: str = "nearest",
         **kwargs: Unpack[LayerArguments],
@@ -135,7 +136,7 @@ class UpSampling3D(UpSampling):
 
     def __init__(
         self,
-        size: Any = (2, 2, 2),
+        size: int | Sequence[int] = (2, 2, 2),
         data_format: str | None = None,
         **kwargs: Unpack[LayerArguments],
     ) -> None:

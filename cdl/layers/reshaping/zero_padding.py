@@ -19,7 +19,7 @@ class ZeroPadding(Places):
     _pairs: Pairs
 
     def __init__(
-        self, padding: Any, data_format: str | None, **kwargs: Unpack[LayerArguments]
+        self, padding: str, data_format: str | None, **kwargs: Unpack[LayerArguments]
     ) -> None:
         super().__init__(data_format, **kwargs)
         self._pairs = both_ends(type(self).__name__, "padding", padding, self.places)

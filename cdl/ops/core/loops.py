@@ -198,7 +198,9 @@ def while_loop(
     return state if several else state[0]
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+def fori_loop(
+    lower: float, upper: float, body_fun: Callable[[Any, Any], Any], init_val: Any
+) -> Any:
     """A function for each whole number from one to before another.
 
     Args:

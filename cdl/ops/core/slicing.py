@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def _key(start_indices: Any, shape: Any) -> tuple[builtins.slice, ...]:
     return tuple(parts)
 
 
-def _within(inputs: Any, start_indices: Any, shape: Any) -> tuple[Any, ...]:
+def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...]:
     sizes, starts = shape_of(inputs), []
     if not len(sizes) == len(start_indices) == len(shape):
         raise ValueError(
@@ -60,7 +61,7 @@ def _within(inputs: Any, start_indices: Any, shape: Any) -> tuple[Any, ...]:
 @operation(
     untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)), prepare=_within
 )
-def slice(inputs: ArrayLike, start_indices: Any, shape: Any) -> Any:
+def slice(inputs: ArrayLike, start_indices: Any, shape: int | Sequence[int]) -> Any:
     """The part of an array that begins at some place and has some shape.
 
     Args:
@@ -78,7 +79,7 @@ _WRITES = "a program has no assignment to a part: use cdl.ops.where or cdl.ops.c
 
 
 @operation(untraced=_WRITES)
-def slice_update(inputs: ArrayLike, start_indices: Any, updates: Any) -> Any:
+def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> Any:
     """A copy of an array with another array in some place.
 
     Args:
@@ -117,7 +118,7 @@ _UPDATES = {
 
 @operation(untraced=_WRITES)
 def scatter_update(
-    inputs: ArrayLike, indices: ArrayLike, updates: Any, reduction: str | None = None
+    inputs: ArrayLike, indices: ArrayLike, updates: ArrayLike, reduction: str | None = None
 ) -> Any:
     """A copy of an array with numbers in some places.
 

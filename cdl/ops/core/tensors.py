@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SYMBOLIC = (KerasTensor, LoweredTensor, SymbolicBatch)
 
 
-def _cast_form(dtype: str | None, x: Any) -> Any:
+def _cast_form(dtype: str | None, x: ArrayLike) -> Any:
     """The expression of a cast: to whole numbers what is behind the point is cut off."""
     before = getattr(x, "dtype", "float32")
     to_bool = dtype == "bool" and before != "bool"
@@ -43,11 +43,11 @@ def _cast_form(dtype: str | None, x: Any) -> Any:
     return form
 
 
-def _cast(program: Program, spec: KerasTensor, x: Any, *_: Any) -> Any:
+def _cast(program: Program, spec: KerasTensor, x: ArrayLike, *_: Any) -> Any:
     return mapped(program, spec, _cast_form(spec.dtype, x), x)
 
 
-def _converting(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
+def _converting(x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
     """The arguments of `convert_to_tensor` with lists of symbolic tensors made one."""
     if sparse or ragged:
         raise ValueError("convert_to_tensor: sparse and ragged must be False or None")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import expected
 from cdl._tracing.operation import Saved, operation
@@ -67,7 +68,7 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
 
 
 @operation(saved=Saved("RGBToHSV"))
-def rgb_to_hsv(images: Any, data_format: str | None = None) -> Any:
+def rgb_to_hsv(images: ArrayLike, data_format: str | None = None) -> Any:
     """Images of red, green and blue as hue, saturation and value, all from 0 to 1.
 
     Args:
@@ -90,7 +91,7 @@ def rgb_to_hsv(images: Any, data_format: str | None = None) -> Any:
 
 
 @operation(saved=Saved("HSVToRGB"))
-def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
+def hsv_to_rgb(images: ArrayLike, data_format: str | None = None) -> Any:
     """Images of hue, saturation and value, as `rgb_to_hsv` gives them, as red, green and blue.
 
     Args:

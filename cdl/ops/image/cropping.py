@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
+
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import per_axis, whole
 from cdl._tracing.operation import operation
@@ -50,7 +53,7 @@ def _ends(name: str, what: str, axis: str, n: int, given: tuple[Any, Any, Any]) 
 
 
 def _both(
-    name: str, what: str, images: Any, data_format: str | None, *given: Any
+    name: str, what: str, images: ArrayLike, data_format: str | None, *given: Any
 ) -> tuple[Plane, tuple[int, int], tuple[int, int]]:
     plane = plane_of(name, images, data_format)
     top, left, bottom, right, height, width = given
@@ -63,7 +66,7 @@ def _both(
 
 @operation()
 def pad_images(
-    images: Any,
+    images: ArrayLike,
     top_padding: int | None = None,
     left_padding: int | None = None,
     bottom_padding: int | None = None,
@@ -99,7 +102,7 @@ def pad_images(
 
 @operation()
 def crop_images(
-    images: Any,
+    images: ArrayLike,
     top_cropping: int | None = None,
     left_cropping: int | None = None,
     bottom_cropping: int | None = None,
@@ -141,10 +144,10 @@ def crop_images(
 
 def _patches(
     name: str,
-    images: Any,
+    images: ArrayLike,
     size: tuple[int, ...],
     strides: Any,
-    dilation_rate: Any,
+    dilation_rate: int | Sequence[int],
     padding: str,
     data_format: str,
 ) -> Any:
@@ -190,7 +193,12 @@ def _patches(
 
 
 def _sized(
-    images: Any, size: Any, strides: Any, dilation_rate: Any, padding: Any, data_format: Any
+    images: ArrayLike,
+    size: int | Sequence[int],
+    strides: int | Sequence[int],
+    dilation_rate: int | Sequence[int],
+    padding: str,
+    data_format: str,
 ) -> tuple[Any, ...]:
     """The arguments of a call, with a size for each axis, and strides and format resolved.
 
@@ -208,9 +216,9 @@ def _sized(
 
 @operation(prepare=_sized)
 def extract_patches(
-    images: Any,
+    images: ArrayLike,
     size: Any,
-    strides: Any = None,
+    strides: int | Sequence[int] | None = None,
     dilation_rate: Any = 1,
     padding: str = "valid",
     data_format: str | None = None,
@@ -239,9 +247,9 @@ def extract_patches(
 
 def extract_patches_3d(
     volumes: Any,
-    size: Any,
-    strides: Any = None,
-    dilation_rate: Any = 1,
+    size: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
+    dilation_rate: int | Sequence[int] = 1,
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:

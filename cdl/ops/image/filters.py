@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import number, per_axis, positive_int
 from cdl._tracing.operation import Saved, operation
@@ -26,7 +28,9 @@ def bell(size: int, sigma: Any) -> Any:
     return weights / total(weights)
 
 
-def blurred(images: Any, plane: Plane, size: tuple[int, int], sigma: Any, padding: str) -> Any:
+def blurred(
+    images: ArrayLike, plane: Plane, size: tuple[int, int], sigma: Any, padding: str
+) -> Any:
     """A batch of images blurred along both axes, one after the other.
 
     Args:
@@ -44,7 +48,7 @@ def blurred(images: Any, plane: Plane, size: tuple[int, int], sigma: Any, paddin
     return images
 
 
-def batch_of(name: str, images: Any, data_format: str | None) -> tuple[Any, Plane, bool]:
+def batch_of(name: str, images: ArrayLike, data_format: str | None) -> tuple[Any, Plane, bool]:
     """Images with an axis for the samples, where the axes are, and whether it is one image."""
     alone = plane_of(name, images, data_format).rank == 3
     images = expand_dims(images, 0) if alone else images
@@ -53,8 +57,8 @@ def batch_of(name: str, images: Any, data_format: str | None) -> tuple[Any, Plan
 
 @operation()
 def gaussian_blur(
-    images: Any,
-    kernel_size: Any = (3, 3),
+    images: ArrayLike,
+    kernel_size: int | Sequence[int] = (3, 3),
     sigma: Any = (1.0, 1.0),
     data_format: str | None = None,
 ) -> Any:

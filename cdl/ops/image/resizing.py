@@ -31,12 +31,12 @@ KINDS = ("nearest", *resizing.KERNELS)
 # --- one axis ---
 
 
-def _weighed(program: Program, spec: KerasTensor, x: Any, axis: int, factor: Any) -> Any:
+def _weighed(program: Program, spec: KerasTensor, x: ArrayLike, axis: int, factor: Any) -> Any:
     return resizing.weigh(program, value_of(program, x), sample_axis(x, axis), factor)
 
 
 @operation(_weighed)
-def _sums_along(x: Any, axis: int, factor: Any) -> Any:
+def _sums_along(x: ArrayLike, axis: int, factor: ArrayLike) -> Any:
     """Along an axis of an array, sums of places, weighed by the rows of a matrix."""
     return np.moveaxis(np.tensordot(np.asarray(factor, np.float32), real(x), (1, axis)), 0, axis)
 
@@ -51,7 +51,7 @@ def _kept(plane: Plane, height: int, width: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _cropped(images: Any, plane: Plane, height: int, width: int) -> Any:
+def _cropped(images: ArrayLike, plane: Plane, height: int, width: int) -> Any:
     key: list[Any] = [slice(None)] * plane.rank
     sizes = zip((plane.height, plane.width), _kept(plane, height, width), strict=True)
     for axis, (n, kept) in enumerate(sizes, plane.rows):
@@ -60,7 +60,7 @@ def _cropped(images: Any, plane: Plane, height: int, width: int) -> Any:
     return get_item(images, tuple(key))
 
 
-def _padded(images: Any, plane: Plane, height: int, width: int, value: float) -> Any:
+def _padded(images: ArrayLike, plane: Plane, height: int, width: int, value: float) -> Any:
     rows = max(plane.height, int(float(plane.width * height) / width))
     columns = max(plane.width, int(float(plane.height * width) / height))
     around = [(0, 0)] * plane.rank
@@ -146,7 +146,9 @@ _METHODS = {
 }
 
 
-def _whole_shape(images: Any, output_shape: Any, scale: Any, translation: Any, *_: Any) -> str:
+def _whole_shape(
+    images: ArrayLike, output_shape: Any, scale: ArrayLike, translation: Any, *_: Any
+) -> str:
     """Why it cannot be traced; "" if it can."""
     if any(hasattr(each, "rows_per_sample") for each in (scale, translation)):
         return "its scale and translation must be known: use cdl.ops.image.affine_transform"
@@ -157,7 +159,7 @@ def _whole_shape(images: Any, output_shape: Any, scale: Any, translation: Any, *
 def scale_and_translate(
     images: Any,
     output_shape: Any,
-    scale: Any,
+    scale: ArrayLike,
     translation: Any,
     spatial_dims: Any,
     method: str,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl import random
 from cdl._common.validation import expected, number, one_of
@@ -26,6 +27,10 @@ from cdl.ops.numpy.joining import concatenate
 from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.shapes import moveaxis, reshape, squeeze
 
+if TYPE_CHECKING:
+    from cdl.random import SeedGenerator
+
+
 KINDS = ("nearest", "bilinear")
 
 
@@ -42,7 +47,14 @@ def _resampled_shape(images: Any, at: Any, sizes: Any, *_: Any) -> KerasTensor:
 
 
 def _resample(
-    program: Any, spec: Any, images: Any, at: Any, sizes: Any, linear: bool, fill: str, value: float
+    program: Program,
+    spec: Any,
+    images: Any,
+    at: Any,
+    sizes: Any,
+    linear: bool,
+    fill: str,
+    value: float,
 ) -> Any:
     def spread(term: Any, shape: Any) -> Any:
         if not spec.rows_per_sample and shape[0] == 1:  # one for one
@@ -64,7 +76,7 @@ def _resample(
 
 @operation(_resample, shape=_resampled_shape)
 def _resampled(
-    images: Any, at: Any, sizes: Any, linear: bool, fill: str = "constant", value: float = 0.0
+    images: ArrayLike, at: Any, sizes: Any, linear: bool, fill: str = "constant", value: float = 0.0
 ) -> Any:
     """Images at other places.
 
@@ -89,14 +101,14 @@ def _resampled(
     return eager.run(program, [np.ascontiguousarray(a) for a in given])
 
 
-def _checked(name: str, interpolation: Any, fill_mode: Any, fill_value: Any) -> tuple[bool, float]:
+def _checked(name: str, interpolation: str, fill_mode: str, fill_value: Any) -> tuple[bool, float]:
     """Whether an interpolation is linear, and what stands beyond the ends of an image."""
     one_of(name, "interpolation", interpolation, KINDS)
     one_of(name, "fill_mode", fill_mode, FILLS)
     return interpolation == "bilinear", number(name, "fill_value", fill_value)
 
 
-def _apart(images: Any, *rest: Any) -> str:
+def _apart(images: ArrayLike, *rest: Any) -> str:
     """Why symbolic images cannot be moved; "" if they can."""
     if any(getattr(each, "rows_per_sample", 0) and each.batch_axis for each in (images, *rest)):
         return "its samples must be along its first axis: use cdl.ops.moveaxis"
@@ -104,7 +116,7 @@ def _apart(images: Any, *rest: Any) -> str:
 
 
 def warped(
-    images: Any,
+    images: ArrayLike,
     at: Any,
     data_format: str | None,
     name: str,
@@ -151,7 +163,7 @@ def moved_places(rows: list[Any], columns: list[Any], height: int, width: int) -
     return matmul(matrix, grid(height, width))
 
 
-def parts_at(images: Any, at: Any, sizes: tuple[int, int]) -> Any:
+def parts_at(images: ArrayLike, at: Any, sizes: tuple[int, int]) -> Any:
     """Parts of images, (n, height, width, channels), at whole places, which may be drawn."""
     return _resampled(images, at, sizes, False)
 
@@ -159,7 +171,7 @@ def parts_at(images: Any, at: Any, sizes: tuple[int, int]) -> Any:
 # --- affine ---
 
 
-def _affine(images: Any, transform: Any, *rest: Any) -> tuple[Any, ...]:
+def _affine(images: ArrayLike, transform: Any, *rest: Any) -> tuple[Any, ...]:
     """The arguments of a call, whose transform leaves parallels parallel."""
     if not hasattr(transform, "rows_per_sample") and np.any(np.asarray(transform)[..., 6:]):
         what = "affine, with 0 as its last two numbers"
@@ -169,7 +181,7 @@ def _affine(images: Any, transform: Any, *rest: Any) -> tuple[Any, ...]:
 
 @operation(prepare=_affine, untraced=_apart, saved=Saved(statics=("fill_value",)))
 def affine_transform(
-    images: Any,
+    images: ArrayLike,
     transform: Any,
     interpolation: str = "bilinear",
     fill_mode: str = "constant",
@@ -248,7 +260,7 @@ def homography(start_points: Any, end_points: Any) -> Any:
     saved=Saved(statics=("fill_value",)),
 )
 def perspective_transform(
-    images: Any,
+    images: ArrayLike,
     start_points: Any,
     end_points: Any,
     interpolation: str = "bilinear",
@@ -314,7 +326,7 @@ def elastic_transform(
     interpolation: str = "bilinear",
     fill_mode: str = "reflect",
     fill_value: float = 0.0,
-    seed: Any = None,
+    seed: int | SeedGenerator | None = None,
     data_format: str | None = None,
 ) -> Any:
     """Images distorted by chance: each place is taken from one near, neighbours from neighbours.
@@ -347,7 +359,7 @@ def elastic_transform(
 # --- any places ---
 
 
-def _own_places(inputs: Any, coordinates: Any, *_: Any) -> str:
+def _own_places(inputs: ArrayLike, coordinates: Any, *_: Any) -> str:
     return "use cdl.ops.image.affine_transform, which keeps samples apart"
 
 
@@ -364,7 +376,7 @@ def _places_along(axis: Any, n: int, fill: str) -> tuple[Any, Any]:
 
 @operation(untraced=_own_places, saved=Saved(statics=("fill_value",)))
 def map_coordinates(
-    inputs: Any,
+    inputs: ArrayLike,
     coordinates: Any,
     order: int,
     fill_mode: str = "constant",

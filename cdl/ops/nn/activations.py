@@ -5,6 +5,7 @@ Those along an axis take several as well where that makes sense; all others work
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def _each(name: str) -> Any:
     return lower
 
 
-def _run(name: str, x: Any, *options: Any) -> Any:
+def _run(name: str, x: ArrayLike, *options: Any) -> Any:
     return getattr(activations, name)(np.asarray(x), *options)
 
 
@@ -193,14 +194,14 @@ def _along(name: str) -> Any:
     return lower
 
 
-def _softmax(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
+def _softmax(program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
     axes = axes_of(axis, x.ndim)
     if len(axes) == 1 and not along_samples(x, axes):
         return _along("softmax")(program, spec, x, axes[0])
     return exp(subtract(x, logsumexp(x, axes, True)))
 
 
-def _log_softmax(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
+def _log_softmax(program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
     axes = axes_of(axis, x.ndim)
     if len(axes) == 1 and not along_samples(x, axes):
         return _along("log_softmax")(program, spec, x, axes[0])

@@ -61,7 +61,7 @@ def axes_of_images(name: str, inputs: ArrayLike) -> int:
     return len(shape) - 2
 
 
-def _padding(name: str, padding: Any) -> str:
+def _padding(name: str, padding: str) -> str:
     lower = padding.lower() if isinstance(padding, str) else padding
     return str(one_of(name, "padding", lower, ("valid", "same")))
 
@@ -70,7 +70,7 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
     """The arguments of a convolution with what has a default of its own resolved."""
 
     def prepare(
-        inputs: Any, kernel: Any, strides: Any, padding: Any, *rest: Any
+        inputs: Any, kernel: Any, strides: int | Sequence[int], padding: str, *rest: Any
     ) -> tuple[Any, ...]:
         *others, data_format, dilation_rate = rest
         form = standardize_data_format(data_format, name)
@@ -81,7 +81,7 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
 
 def _window(
     name: str,
-    kernel: Any,
+    kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     dilation_rate: int | Sequence[int],
@@ -105,7 +105,9 @@ def _samples_first(inputs: Any, *rest: Any) -> str:
     return ""
 
 
-def _channels(name: str, inputs: Any, kernel: Any, data_format: str, axis: int = -2) -> int:
+def _channels(
+    name: str, inputs: ArrayLike, kernel: ArrayLike, data_format: str, axis: int = -2
+) -> int:
     """The channels of the images, for which the kernel must be."""
     shape, of_kernel = shape_of(inputs), shape_of(kernel)
     axes_of_images(name, inputs)
@@ -175,7 +177,7 @@ def on_images(program: Program, inputs: ArrayLike, data_format: str, emit: Any) 
     return with_channels_last(program, value_of(program, inputs), data_format, emit, leading)
 
 
-def _convolved(program: Any, inputs: Any, kernel: Any, kind: _Kind) -> Value:
+def _convolved(program: Any, inputs: ArrayLike, kernel: ArrayLike, kind: _Kind) -> Value:
     """One instruction if the kernel is a weight in its layout, or an array; else tap by tap."""
     weight: Variable | None = getattr(kernel, "variable", None)
     if isinstance(kernel, np.ndarray):
@@ -195,7 +197,7 @@ def _convolved(program: Any, inputs: Any, kernel: Any, kind: _Kind) -> Value:
     return on_images(program, inputs, kind.data_format, emit)
 
 
-def _on_arrays(inputs: Any, kernel: Any, shape: Any, kind: _Kind) -> Any:
+def _on_arrays(inputs: ArrayLike, kernel: ArrayLike, shape: Any, kind: _Kind) -> Any:
     """A convolution of arrays by an array, at once."""
     weight = frozen(kernel, kind.matrix)
     return run_on_images(
@@ -224,8 +226,8 @@ def run_on_images(inputs: ArrayLike, shape: tuple[Any, ...], data_format: str, e
 
 
 def _conv_shape(
-    inputs: Any,
-    kernel: Any,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     data_format: str,
@@ -237,8 +239,8 @@ def _conv_shape(
 
 
 def _conv_kind(
-    inputs: Any,
-    kernel: Any,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     data_format: str,
@@ -254,7 +256,9 @@ def _conv_kind(
     )
 
 
-def _conv(program: Program, spec: KerasTensor, inputs: Any, kernel: Any, *rest: Any) -> Value:
+def _conv(
+    program: Program, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
+) -> Value:
     return _convolved(program, inputs, kernel, _conv_kind(inputs, kernel, *rest))
 
 
@@ -287,7 +291,7 @@ def conv(
 
 
 def _transposed(
-    kernel: Any,
+    kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     output_padding: Any,
@@ -302,8 +306,8 @@ def _transposed(
 
 
 def _transpose_shape(
-    inputs: Any,
-    kernel: Any,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     output_padding: int | Sequence[int],
@@ -327,8 +331,8 @@ def _transpose_kind(window: Transposed, data_format: str) -> _Kind:
 def _conv_transpose(
     program: Program,
     spec: KerasTensor,
-    inputs: Any,
-    kernel: Any,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     output_padding: int | Sequence[int],
@@ -348,7 +352,7 @@ def _conv_transpose(
 def conv_transpose(
     inputs: ArrayLike,
     kernel: ArrayLike,
-    strides: Any = 1,
+    strides: int | Sequence[int] = 1,
     padding: str = "valid",
     output_padding: Any = None,
     data_format: str | None = None,
@@ -373,8 +377,8 @@ def conv_transpose(
 
 
 def _depthwise_shape(
-    inputs: Any,
-    kernel: Any,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     data_format: str,
@@ -387,8 +391,8 @@ def _depthwise_shape(
 
 
 def _depthwise_kind(
-    inputs: Any,
-    kernel: Any,
+    inputs: ArrayLike,
+    kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     data_format: str,
@@ -404,7 +408,7 @@ def _depthwise_kind(
 
 
 def _depthwise_conv(
-    program: Program, spec: KerasTensor, inputs: Any, kernel: Any, *rest: Any
+    program: Program, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
 ) -> Value:
     return _convolved(program, inputs, kernel, _depthwise_kind(inputs, kernel, *rest))
 

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from cdl._tracing.keras_tensor import KerasTensor
 
 
-def _one_hot(program: Any, spec: KerasTensor, x: Any, num_classes: int, axis: int, *_: Any) -> Any:
+def _one_hot(
+    program: Any, spec: KerasTensor, x: ArrayLike, num_classes: int, axis: int, *_: Any
+) -> Any:
     return moveaxis(one_hot_lines(program, x, int(num_classes)), -1, axis)
 
 
 def _prepared(function: str) -> Callable[..., tuple[Any, ...]]:
     def prepare(
-        x: Any, num_classes: Any, axis: int, dtype: DTypeLike, sparse: bool
+        x: Any, num_classes: int, axis: int, dtype: DTypeLike, sparse: bool
     ) -> tuple[Any, ...]:
         classes = count_arg(function, "num_classes", num_classes)
         return x, classes, axis, dtype or floatx(), sparse

@@ -39,14 +39,14 @@ def moments(
     return mean_of(x, axes, keepdims), var(x, axes, keepdims)
 
 
-def _order(x: Any, axis: Any, order: Any, epsilon: Any) -> tuple[Any, ...]:
+def _order(x: ArrayLike, axis: int | Sequence[int], order: Any, epsilon: float) -> tuple[Any, ...]:
     if not isinstance(order, (int, np.integer)) or order < 1:
         raise ValueError(f"normalize: order must be an int of at least 1, got {order!r}")
     return x, axis, order, epsilon
 
 
 @operation(prepare=_order)
-def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: Any = None) -> Any:
+def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | None = None) -> Any:
     """x over its norm along an axis, which counts as `epsilon` at least.
 
     Args:
@@ -106,7 +106,7 @@ def layer_normalization(
     gamma: ArrayLike | None = None,
     beta: ArrayLike | None = None,
     axis: int = -1,
-    epsilon: Any = None,
+    epsilon: float | None = None,
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta, of each sample by itself.
 
@@ -129,7 +129,7 @@ def layer_normalization(
 
 @operation(saved=Saved("RMSNorm", by_name=("scale",)))
 def rms_normalization(
-    x: ArrayLike, scale: ArrayLike | None = None, axis: int = -1, epsilon: Any = None
+    x: ArrayLike, scale: ArrayLike | None = None, axis: int = -1, epsilon: float | None = None
 ) -> Any:
     """x / sqrt(mean(x^2) + epsilon) * scale.
 

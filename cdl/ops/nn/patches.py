@@ -26,7 +26,7 @@ class _Patches:
         size: int | Sequence[int],
         sizes: Any,
         dilation: Any,
-        padding: Any,
+        padding: str,
         stride: Any,
     ) -> None:
         self.size = per_axis(name, "kernel_size", size, 2)
@@ -85,7 +85,7 @@ def unfold(
 def fold(
     x: ArrayLike,
     output_size: Any,
-    kernel_size: Any,
+    kernel_size: int | Sequence[int],
     dilation: Any = 1,
     padding: Any = 0,
     stride: Any = 1,
@@ -124,7 +124,7 @@ def fold(
 
 
 def _spread(
-    x: Any, place: int, tap: tuple[int, int], patches: _Patches, sizes: tuple[int, ...]
+    x: ArrayLike, place: int, tap: tuple[int, int], patches: _Patches, sizes: tuple[int, ...]
 ) -> Any:
     """One place of all patches where it lies in the padded image, with zeros elsewhere."""
     part = get_item(x, (slice(None), slice(None), place))
@@ -145,7 +145,7 @@ def _spread(
     return part
 
 
-def _blocks(name: str, x: Any, block_size: Any, data_format: Any) -> tuple[int, str, Any]:
+def _blocks(name: str, x: ArrayLike, block_size: Any, data_format: str) -> tuple[int, str, Any]:
     """The checked arguments, and the shape of images."""
     b, shape = whole(name, "block_size", block_size), shape_of(x)
     if b < 2:

@@ -45,7 +45,11 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
     """The arguments of a pooling with what has a default of its own resolved."""
 
     def prepare(
-        inputs: Any, pool_size: Any, strides: Any, padding: Any, data_format: Any
+        inputs: Any,
+        pool_size: int | Sequence[int],
+        strides: int | Sequence[int],
+        padding: str,
+        data_format: str,
     ) -> tuple[Any, ...]:
         lower = padding.lower() if isinstance(padding, str) else padding
         padding = one_of(name, "padding", lower, ("valid", "same"))
@@ -56,7 +60,7 @@ def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
 
 def _window(
     name: str,
-    inputs: Any,
+    inputs: ArrayLike,
     pool_size: int | Sequence[int],
     strides: int | Sequence[int],
     padding: str,
@@ -70,7 +74,11 @@ def _window(
 
 def _shape(name: str) -> Callable[..., tuple[Any, ...]]:
     def shape(
-        inputs: Any, size: Any, strides: Any, padding: str, data_format: str
+        inputs: Any,
+        size: int | Sequence[int],
+        strides: int | Sequence[int],
+        padding: str,
+        data_format: str,
     ) -> tuple[Any, ...]:
         window = _window(name, inputs, size, strides, padding)
         return spec_of(name, inputs, data_format, window.map)
@@ -83,8 +91,8 @@ def _lowered(name: str, kind: str) -> Callable[..., Value]:
         program: Program,
         spec: KerasTensor,
         inputs: Any,
-        pool_size: Any,
-        strides: Any,
+        pool_size: int | Sequence[int],
+        strides: int | Sequence[int],
         padding: str,
         data_format: str,
     ) -> Value:
@@ -107,7 +115,7 @@ def _lowered(name: str, kind: str) -> Callable[..., Value]:
 def _pooled(
     name: str,
     kind: str,
-    inputs: Any,
+    inputs: ArrayLike,
     size: int | Sequence[int],
     strides: int | Sequence[int],
     padding: str,
@@ -172,18 +180,18 @@ def average_pool(
 
 
 def _sized(name: str) -> Callable[..., tuple[Any, ...]]:
-    def prepare(inputs: Any, output_size: Any, data_format: Any) -> tuple[Any, ...]:
+    def prepare(inputs: Any, output_size: int | Sequence[int], data_format: str) -> tuple[Any, ...]:
         return inputs, output_size, standardize_data_format(data_format, name)
 
     return prepare
 
 
-def _sizes(name: str, inputs: Any, output_size: Any) -> tuple[int, ...]:
+def _sizes(name: str, inputs: ArrayLike, output_size: int | Sequence[int]) -> tuple[int, ...]:
     return per_axis(name, "output_size", output_size, axes_of_images(name, inputs))
 
 
 def _sized_shape(name: str) -> Callable[..., tuple[Any, ...]]:
-    def shape(inputs: Any, output_size: Any, data_format: str) -> tuple[Any, ...]:
+    def shape(inputs: Any, output_size: int | Sequence[int], data_format: str) -> tuple[Any, ...]:
         size = _sizes(name, inputs, output_size)
         return spec_of(name, inputs, data_format, lambda _: size)
 
@@ -192,7 +200,11 @@ def _sized_shape(name: str) -> Callable[..., tuple[Any, ...]]:
 
 def _lowered_to(name: str, kind: str) -> Callable[..., Value]:
     def lower(
-        program: Program, spec: KerasTensor, inputs: Any, output_size: Any, data_format: str
+        program: Program,
+        spec: KerasTensor,
+        inputs: Any,
+        output_size: int | Sequence[int],
+        data_format: str,
     ) -> Value:
         size = _sizes(name, inputs, output_size)
 
@@ -209,7 +221,9 @@ def _lowered_to(name: str, kind: str) -> Callable[..., Value]:
     return lower
 
 
-def _pooled_to(name: str, kind: str, inputs: Any, output_size: Any, data_format: Any) -> Any:
+def _pooled_to(
+    name: str, kind: str, inputs: ArrayLike, output_size: int | Sequence[int], data_format: Any
+) -> Any:
     shape = _sized_shape(name)(inputs, output_size, data_format)
     size = _sizes(name, inputs, output_size)
     return run_on_images(
@@ -223,7 +237,9 @@ def _pooled_to(name: str, kind: str, inputs: Any, output_size: Any, data_format:
     untraced=_samples_first,
     shape=lambda inputs, *rest: symbolic(inputs, _sized_shape("adaptive_max_pool")(inputs, *rest)),
 )
-def adaptive_max_pool(inputs: ArrayLike, output_size: Any, data_format: str | None = None) -> Any:
+def adaptive_max_pool(
+    inputs: ArrayLike, output_size: int | Sequence[int], data_format: str | None = None
+) -> Any:
     """The largest number of each channel within windows that share the image.
 
     Args:
@@ -243,7 +259,7 @@ def adaptive_max_pool(inputs: ArrayLike, output_size: Any, data_format: str | No
     ),
 )
 def adaptive_average_pool(
-    inputs: ArrayLike, output_size: Any, data_format: str | None = None
+    inputs: ArrayLike, output_size: int | Sequence[int], data_format: str | None = None
 ) -> Any:
     """The mean of each channel within windows that share the image.
 

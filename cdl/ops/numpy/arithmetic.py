@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cdl._tracing.keras_tensor import KerasTensor
 
 
-def _add(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Any:
+def _add(program: Program, spec: KerasTensor, x1: ArrayLike, x2: ArrayLike) -> Any:
     return mapped(program, spec, "logical_or" if spec.dtype == "bool" else "add", x1, x2)
 
 

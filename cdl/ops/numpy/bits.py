@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from cdl._tracing.operation import operation
 from cdl.ops.arrays import Array
 
 
-def _whole(name: str, function: Any, x: Any, y: Any) -> Array:
+def _whole(name: str, function: Callable[..., Any], x: ArrayLike, y: ArrayLike) -> Array:
     """A function of the bits of whole numbers."""
     for each in (x, y):
         if np.asarray(each).dtype.kind not in "iub":

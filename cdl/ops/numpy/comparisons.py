@@ -160,7 +160,9 @@ def isin(x1: ArrayLike, x2: ArrayLike, assume_unique: bool = False, invert: bool
     return np.isin(x1, x2, assume_unique=assume_unique, invert=invert)
 
 
-def _indices_only(condition: Any, x1: Any = None, x2: Any = None) -> str:
+def _indices_only(
+    condition: ArrayLike, x1: ArrayLike | None = None, x2: ArrayLike | None = None
+) -> str:
     return "give both choices: how many indices there are is not known" if x1 is x2 is None else ""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from cdl._tracing.operation import operation
 from cdl.ops.arrays import shape_of
 from cdl.ops.numpy.arithmetic import multiply
@@ -58,7 +60,7 @@ def _check_sizes(subscripts: str, terms: list[str], shapes: list[tuple[Any, ...]
             )
 
 
-def _aligned(x: Any, letters: str, order: str) -> Any:
+def _aligned(x: ArrayLike, letters: str, order: str) -> Any:
     """x with its axes in an order, and axes of size 1 for the letters that it lacks."""
     present = [c for c in order if c in letters]
     x = transpose(x, [letters.index(c) for c in present])
@@ -68,7 +70,7 @@ def _aligned(x: Any, letters: str, order: str) -> Any:
     return x
 
 
-def _without_repeats(x: Any, letters: str) -> tuple[Any, str]:
+def _without_repeats(x: ArrayLike, letters: str) -> tuple[Any, str]:
     """The diagonal where a letter stands twice."""
     for c in dict.fromkeys(letters):
         while letters.count(c) > 1:
@@ -79,7 +81,7 @@ def _without_repeats(x: Any, letters: str) -> tuple[Any, str]:
     return x, letters
 
 
-def _pair(a: Any, la: str, b: Any, lb: str, kept: str) -> tuple[Any, str]:
+def _pair(a: ArrayLike, la: str, b: ArrayLike, lb: str, kept: str) -> tuple[Any, str]:
     """The sum of products over the letters of both that are not kept."""
     a, la = _summed(a, la, lb + kept)
     b, lb = _summed(b, lb, la + kept)
@@ -105,11 +107,11 @@ def _pair(a: Any, la: str, b: Any, lb: str, kept: str) -> tuple[Any, str]:
     return z, order
 
 
-def _size(n: Any) -> Any:
+def _size(n: int) -> Any:
     return -1 if n is None else n
 
 
-def _merged(x: Any, letters: str, groups: list[list[str]], sizes: dict[str, Any]) -> Any:
+def _merged(x: ArrayLike, letters: str, groups: list[list[str]], sizes: dict[str, Any]) -> Any:
     """x with the axes of the first group in front, and one axis for each of the others."""
     order = [c for group in groups for c in group]
     x = transpose(x, [letters.index(c) for c in order])
@@ -117,7 +119,7 @@ def _merged(x: Any, letters: str, groups: list[list[str]], sizes: dict[str, Any]
     return reshape(x, [*(_size(sizes[c]) for c in groups[0]), *several])
 
 
-def _summed(x: Any, letters: str, kept: str) -> tuple[Any, str]:
+def _summed(x: ArrayLike, letters: str, kept: str) -> tuple[Any, str]:
     """x without the axes that nobody needs."""
     gone = tuple(i for i, c in enumerate(letters) if c not in kept)
     if gone:

@@ -50,7 +50,11 @@ def empty(shape: int | Sequence[int], dtype: Any = None) -> Any:
 
 
 def _full(
-    program: Program, spec: KerasTensor, shape: Any, fill_value: Any, dtype: DTypeLike
+    program: Program,
+    spec: KerasTensor,
+    shape: int | Sequence[int],
+    fill_value: Any,
+    dtype: DTypeLike,
 ) -> Any:
     return broadcast(program, spec, fill_value)
 
@@ -86,7 +90,7 @@ def empty_like(x: ArrayLike, dtype: Any = None) -> Any:
 
 
 def _full_like(
-    program: Program, spec: KerasTensor, x: Any, fill_value: Any, dtype: DTypeLike
+    program: Program, spec: KerasTensor, x: ArrayLike, fill_value: Any, dtype: DTypeLike
 ) -> Any:
     return broadcast(program, spec, fill_value)
 
@@ -191,7 +195,12 @@ def logspace(
 
 @operation(untraced=_sizes_only)
 def geomspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> Any:
     """Numbers of which each is the same multiple of the one before; arguments as `linspace`."""
     return as_dtype(np.geomspace(start, stop, num, endpoint, axis=axis), dtype or floatx())

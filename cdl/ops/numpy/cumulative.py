@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from cdl._tracing.keras_tensor import KerasTensor
 
 
-def _apart(x: Any, axis: Any, dtype: DTypeLike) -> str:
+def _apart(x: ArrayLike, axis: int | Sequence[int], dtype: DTypeLike) -> str:
     return samples_apart(x, axis)
 
 
 def _running(kind: str) -> Any:
-    def lower(program: Program, spec: KerasTensor, x: Any, axis: Any, dtype: DTypeLike) -> Any:
+    def lower(
+        program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int], dtype: DTypeLike
+    ) -> Any:
         return cumulated(program, spec, x, axis, kind)
 
     return lower
@@ -49,7 +52,7 @@ def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     return as_dtype(np.cumprod(_counted(x), axis), dtype)
 
 
-def _counted(x: Any) -> Any:
+def _counted(x: ArrayLike) -> Any:
     array = np.asarray(x)
     return array.astype(np.int32) if array.dtype == bool else array
 
@@ -66,7 +69,7 @@ def nancumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     return cumprod(where(isnan(x), 1, x), axis, dtype)
 
 
-def _part(x: Any, axis: int, part: slice) -> Any:
+def _part(x: ArrayLike, axis: int, part: slice) -> Any:
     ndim = len(shape_of(x))
     return get_item(x, (*[slice(None)] * (axis % ndim), part))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cdl._tracing.keras_tensor import KerasTensor
 
 
-def _of_samples(x: Any, *_: Any) -> str:
+def _of_samples(x: ArrayLike, *_: Any) -> str:
     return (
         "it is of one matrix, not of one for each sample"
         if getattr(x, "rows_per_sample", 0)
@@ -96,11 +96,11 @@ def diagflat(x: ArrayLike, k: int = 0) -> Any:
     return np.diagflat(x, k)
 
 
-def _keeps_samples(x: Any, offset: int, axis1: int, axis2: int) -> str:
+def _keeps_samples(x: ArrayLike, offset: int, axis1: int, axis2: int) -> str:
     return samples_apart(x, axis1) or samples_apart(x, axis2)
 
 
-def _diagonal(x: Any, offset: int, axis1: int, axis2: int) -> Any:
+def _diagonal(x: ArrayLike, offset: int, axis1: int, axis2: int) -> Any:
     """Every (m + 1)-th number of matrices of m columns, row after row."""
     both = moveaxis(x, (axis1, axis2), (-2, -1))
     *outer, n, m = shape_of(both)

@@ -28,7 +28,7 @@ _SYMBOLIC = (KerasTensor, LoweredTensor)
 # --- x[key] ---
 
 
-def _expanded(key: Any, ndim: int) -> list[Any]:
+def _expanded(key: ArrayLike, ndim: int) -> list[Any]:
     """A key as a list with an entry for each axis, and None for each new one.
 
     Raises:
@@ -76,7 +76,7 @@ def _bounds(part: slice) -> tuple[Any, Any, Any]:
     return part.start, part.stop, part.step
 
 
-def _get_item(program: Program, spec: KerasTensor, x: Any, key: Any) -> Any:
+def _get_item(program: Program, spec: KerasTensor, x: Any, key: ArrayLike) -> Any:
     if isinstance(key, _SYMBOLIC):
         return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
@@ -120,7 +120,7 @@ def get_item(x: Any, key: Any) -> Any:
 # --- take ---
 
 
-def _take_apart(x: Any, indices: Any, axis: Any) -> str:
+def _take_apart(x: ArrayLike, indices: ArrayLike, axis: int | Sequence[int]) -> str:
     if along_samples(x, axis):
         return "samples cannot be chosen by their place"
     if not isinstance(indices, _SYMBOLIC):
@@ -167,11 +167,13 @@ def take(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
     raise IndexError(f"take: indices must be below {n}, got {places[outside].flat[0]}")
 
 
-def _along_apart(x: Any, indices: Any, axis: Any) -> str:
+def _along_apart(x: ArrayLike, indices: ArrayLike, axis: int | Sequence[int]) -> str:
     return samples_apart(x, axis)
 
 
-def _take_along(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: Any) -> Any:
+def _take_along(
+    program: Program, spec: KerasTensor, x: ArrayLike, indices: ArrayLike, axis: Any
+) -> Any:
     if axis is None:
         x, axis = ravel(x), 0
     return taken_along(program, spec, x, indices, axis)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cdl._tracing.keras_tensor import KerasTensor
 
 
-def _checked_axis(name: str, axis: Any) -> int:
+def _checked_axis(name: str, axis: int | Sequence[int]) -> int:
     """The axis of a function of several arrays, which are one argument."""
     if isinstance(axis, (int, np.integer)):
         return int(axis)
@@ -33,7 +33,7 @@ def _checked_axis(name: str, axis: Any) -> int:
     )
 
 
-def _apart(xs: Any, axis: Any) -> str:
+def _apart(xs: Any, axis: int | Sequence[int]) -> str:
     axis = _checked_axis("concatenate", axis)
     return next(filter(None, (samples_apart(x, axis) for x in xs)), "")
 
@@ -101,7 +101,7 @@ def append(x1: ArrayLike, x2: ArrayLike, axis: Any = None) -> Any:
     return concatenate([x1, x2], axis)
 
 
-def _cuts(x: Any, sections: Any, axis: int) -> list[int]:
+def _cuts(x: ArrayLike, sections: Any, axis: int) -> list[int]:
     """Where the parts begin, and where the last one ends."""
     n = shape_of(x)[axis]
     if isinstance(sections, (int, np.integer)):
@@ -171,7 +171,7 @@ def _tile_apart(x: Any, repeats: Any) -> str:
     return "" if counts[len(counts) - ndim + x.batch_axis] == 1 else samples_apart(x, None)
 
 
-def _tile(program: Program, spec: KerasTensor, x: Any, repeats: Any) -> Any:
+def _tile(program: Program, spec: KerasTensor, x: ArrayLike, repeats: int | Sequence[int]) -> Any:
     value, counts = value_of(program, x), list(shape_arg(repeats))
     counts = [1] * (len(spec.shape) - len(counts)) + counts
     if spec.rows_per_sample == 1 or (spec.rows_per_sample and value.shared):
@@ -185,7 +185,7 @@ def _tile(program: Program, spec: KerasTensor, x: Any, repeats: Any) -> Any:
 
 
 @operation(_tile, untraced=_tile_apart)
-def tile(x: ArrayLike, repeats: Any) -> Any:
+def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Any:
     """x several times, one behind the other, along each axis.
 
     Args:
@@ -195,13 +195,15 @@ def tile(x: ArrayLike, repeats: Any) -> Any:
     return np.tile(x, shape_arg(repeats))
 
 
-def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
+def _repeat_apart(x: Any, repeats: int | Sequence[int], axis: int | Sequence[int]) -> str:
     if np.ndim(repeats) and np.size(repeats) > 1:
         return "give one number of repeats for all"
     return samples_apart(x, axis) if axis is None or x.rows_per_sample > 1 or x.batch_axis else ""
 
 
-def _repeat(program: Program, spec: KerasTensor, x: Any, repeats: Any, axis: Any) -> Any:
+def _repeat(
+    program: Program, spec: KerasTensor, x: Any, repeats: int | Sequence[int], axis: Any
+) -> Any:
     value, count = x.value, int(np.asarray(repeats).reshape(()))
     at = -1 if along_samples(x, axis) else sample_axis(x, axis)  # -1: of a sample several lines
     value = reshaped(program, value, (*value.shape[: at + 1], 1, *value.shape[at + 1 :]))
@@ -209,7 +211,7 @@ def _repeat(program: Program, spec: KerasTensor, x: Any, repeats: Any, axis: Any
 
 
 @operation(_repeat, untraced=_repeat_apart)
-def repeat(x: ArrayLike, repeats: Any, axis: Any = None) -> Any:
+def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: Any = None) -> Any:
     """Each element of x several times, one behind the other, along an axis.
 
     Args:
@@ -220,11 +222,11 @@ def repeat(x: ArrayLike, repeats: Any, axis: Any = None) -> Any:
     return np.repeat(x, repeats, axis)
 
 
-def _flip_apart(x: Any, axis: Any = None) -> str:
+def _flip_apart(x: ArrayLike, axis: Any = None) -> str:
     return samples_apart(x, axis)
 
 
-def _flip(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
+def _flip(program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
     value = x.value
     several = axis_arg(axis)
     for each in several if isinstance(several, tuple) else (several,):
@@ -250,7 +252,13 @@ def flipud(x: ArrayLike) -> Any:
     return flip(x, 0)
 
 
-def _roll(program: Program, spec: KerasTensor, x: Any, shift: Any, axis: Any) -> Any:
+def _roll(
+    program: Program,
+    spec: KerasTensor,
+    x: Any,
+    shift: int | Sequence[int],
+    axis: int | Sequence[int],
+) -> Any:
     value = x.value
     for n, each in zip(shape_arg(shift), shape_arg(axis), strict=True):
         at = sample_axis(x, each)
@@ -263,7 +271,7 @@ def _roll(program: Program, spec: KerasTensor, x: Any, shift: Any, axis: Any) ->
 
 
 @operation(_roll, untraced=lambda x, shift, axis: samples_apart(x, axis))
-def roll(x: ArrayLike, shift: Any, axis: int | Sequence[int] | None = None) -> Any:
+def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
     """x moved along an axis, what leaves it at the end coming in at the start.
 
     Args:
@@ -275,7 +283,7 @@ def roll(x: ArrayLike, shift: Any, axis: int | Sequence[int] | None = None) -> A
 
 
 @operation(untraced="use cdl.ops.transpose and cdl.ops.flip")
-def rot90(array: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
+def rot90(array: ArrayLike, k: int = 1, axes: Any = (0, 1)) -> Any:
     """An array turned by k right angles in the plane of two axes, from the first to the second."""
     return np.rot90(array, k, axes)
 
@@ -283,7 +291,7 @@ def rot90(array: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
 _PADS = {"constant", "reflect", "symmetric", "edge", "wrap", "empty"}
 
 
-def _widths(x: Any, pad_width: Any) -> list[tuple[int, int]]:
+def _widths(x: ArrayLike, pad_width: Any) -> list[tuple[int, int]]:
     """How much stands before and behind each axis."""
     pairs = np.broadcast_to(np.asarray(pad_width), (len(shape_of(x)), 2))
     return [(int(a), int(b)) for a, b in pairs]

@@ -86,7 +86,11 @@ def nanargmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> 
 
 @operation(untraced="work on arrays")
 def nanquantile(
-    x: ArrayLike, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
+    x: ArrayLike,
+    q: Any,
+    axis: int | Sequence[int] | None = None,
+    method: Any = "linear",
+    keepdims: Any = False,
 ) -> Any:
     """As `quantile`, of the numbers."""
     return np.nanquantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
@@ -94,7 +98,11 @@ def nanquantile(
 
 @operation(untraced="work on arrays")
 def nanpercentile(
-    x: ArrayLike, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
+    x: ArrayLike,
+    q: Any,
+    axis: int | Sequence[int] | None = None,
+    method: Any = "linear",
+    keepdims: Any = False,
 ) -> Any:
     """As `percentile`, of the numbers."""
     return np.nanpercentile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cdl._ir.program import Program
 
 
-def _real_enough(x: Any) -> Any:
+def _real_enough(x: ArrayLike) -> Any:
     array = np.asarray(x)
     return array.astype(np.int32) if array.dtype == bool else array
 
@@ -99,14 +100,14 @@ def outer(x1: ArrayLike, x2: ArrayLike) -> Any:
     return multiply(reshape(x1, (-1, 1)), reshape(x2, (1, -1)))
 
 
-def _summed(axes: Any, n: int, m: int) -> tuple[list[int], list[int]]:
+def _summed(axes: int | Sequence[int], n: int, m: int) -> tuple[list[int], list[int]]:
     if isinstance(axes, (int, np.integer)):
         return list(range(n - int(axes), n)), list(range(int(axes)))
     first, second = (np.ravel(a).tolist() for a in axes)
     return [a % n for a in first], [a % m for a in second]
 
 
-def _tensordot_apart(x1: Any, x2: Any, axes: Any) -> str:
+def _tensordot_apart(x1: ArrayLike, x2: ArrayLike, axes: int | Sequence[int]) -> str:
     first, second = _summed(axes, len(shape_of(x1)), len(shape_of(x2)))
     if any(
         along_samples(x1, a) != along_samples(x2, b) for a, b in zip(first, second, strict=False)
@@ -149,7 +150,7 @@ def tensordot(x1: ArrayLike, x2: ArrayLike, axes: Any = 2) -> Any:
     return reshape(matmul(a, b), whole)
 
 
-def _over_all(x1: Any, x2: Any, order: list[int], other: list[int], summed: int) -> Any:
+def _over_all(x1: ArrayLike, x2: ArrayLike, order: list[int], other: list[int], summed: int) -> Any:
     """All products of what the last axes of both are summed over, that of the samples too."""
     a, b = transpose(x1, order), transpose(x2, other)
     left, right = len(order) - summed, len(other) - summed
@@ -157,12 +158,12 @@ def _over_all(x1: Any, x2: Any, order: list[int], other: list[int], summed: int)
     return total(multiply(a, b), axis=tuple(range(left + right, left + right + summed)))
 
 
-def _size(x: Any, shape: Any, axis: int) -> Any:
+def _size(x: ArrayLike, shape: Any, axis: int) -> Any:
     """The size of an axis, -1 for that of the samples."""
     return -1 if along_samples(x, axis) else shape[axis]
 
 
-def _leading(x: Any, shape: Any, axes: list[int]) -> tuple[Any, ...]:
+def _leading(x: ArrayLike, shape: Any, axes: list[int]) -> tuple[Any, ...]:
     """The sizes of the rows of x: those of the samples and of all others, made one."""
     if axes and along_samples(x, axes[0]):
         return (-1, prod(shape[a] for a in axes[1:]))

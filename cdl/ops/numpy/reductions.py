@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cdl._tracing.keras_tensor import KerasTensor
 
 
-def _counted(x: Any) -> Any:
+def _counted(x: ArrayLike) -> Any:
     """Truths as numbers."""
     array = np.asarray(x)
     return array.astype(np.int32) if array.dtype == bool else array
@@ -59,7 +59,12 @@ def _initial(reduce: Any, choose: Any) -> Any:
     """The lowering of max or min that starts with a number."""
 
     def lower(
-        program: Program, spec: KerasTensor, x: Any, axis: Any, keepdims: bool, initial: Any
+        program: Program,
+        spec: KerasTensor,
+        x: Any,
+        axis: int | Sequence[int],
+        keepdims: bool,
+        initial: Any,
     ) -> Any:
         value = reduce(program, spec, x, axis, keepdims)
         if initial is None:
@@ -126,14 +131,22 @@ def ptp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = 
 
 
 def _prod(
-    program: Program, spec: KerasTensor, x: Any, axis: Any, keepdims: bool, dtype: DTypeLike
+    program: Program,
+    spec: KerasTensor,
+    x: ArrayLike,
+    axis: int | Sequence[int],
+    keepdims: bool,
+    dtype: DTypeLike,
 ) -> Any:
     return reduction("prod")(program, spec, x, axis, keepdims)
 
 
 @operation(_prod, untraced=lambda x, axis, *_: samples_apart(x, axis))
 def prod(
-    x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False, dtype: Any = None
+    x: ArrayLike,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    dtype: Any = None,
 ) -> Any:
     """The product of x over axes, but not that of the samples.
 
@@ -178,7 +191,7 @@ def count_nonzero(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
 
 
 @operation(saved=Saved(by_name=("weights",)))
-def average(x: ArrayLike, axis: Any = None, weights: Any = None) -> Any:
+def average(x: ArrayLike, axis: Any = None, weights: ArrayLike | None = None) -> Any:
     """The mean of x, each number as often as its weight says.
 
     Args:

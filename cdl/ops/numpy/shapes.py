@@ -35,7 +35,7 @@ def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:
     return any((step >= 0).all() and step.any() for step in steps)
 
 
-def _keeps_order(x: Any, newshape: Any = -1) -> str:
+def _keeps_order(x: ArrayLike, newshape: Any = -1) -> str:
     """What to do instead, if the numbers of a sample would not stay together."""
     if not getattr(x, "rows_per_sample", 0):
         return ""
@@ -70,7 +70,7 @@ def ravel(x: ArrayLike) -> Any:
 
 
 @operation(as_shape)
-def expand_dims(x: ArrayLike, axis: Any) -> Any:
+def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Any:
     """x with one more axis of size 1, or several.
 
     Args:
@@ -140,7 +140,9 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     return np.moveaxis(np.asarray(x), source, destination)
 
 
-def _broadcast_to(program: Program, spec: KerasTensor, x: Any, shape: Any) -> Any:
+def _broadcast_to(
+    program: Program, spec: KerasTensor, x: ArrayLike, shape: int | Sequence[int]
+) -> Any:
     return broadcast(program, spec, x)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from cdl._tracing.keras_tensor import KerasTensor
 
 
-def _apart(x: Any, axis: Any, *_: Any) -> str:
+def _apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
     return samples_apart(x, axis)
 
 
 def _arg(smallest: bool) -> Any:
-    def lower(program: Program, spec: KerasTensor, x: Any, axis: Any, keepdims: bool) -> Any:
+    def lower(
+        program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int], keepdims: bool
+    ) -> Any:
         return argued(program, spec, x, axis, smallest)
 
     return lower
@@ -51,11 +54,11 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any
     return np.argmin(x, axis, keepdims=keepdims)
 
 
-def _sort(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
+def _sort(program: Program, spec: KerasTensor, x: ArrayLike, axis: int | Sequence[int]) -> Any:
     return sorted_along(program, x, axis)[0]
 
 
-def _argsort(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
+def _argsort(program: Program, spec: KerasTensor, x: ArrayLike, axis: int | Sequence[int]) -> Any:
     return sorted_along(program, x, axis)[1]
 
 
@@ -110,7 +113,7 @@ def searchsorted(sorted_sequence: Any, values: ArrayLike, side: Any = "left") ->
     return np.searchsorted(sorted_sequence, values, side)
 
 
-def _digitize(x: Any, bins: Any) -> Any:
+def _digitize(x: ArrayLike, bins: Any) -> Any:
     """How many bins are not above x; of descending ones, how many are."""
     from cdl.ops.numpy.comparisons import less, logical_not
     from cdl.ops.numpy.reductions import sum as total

@@ -20,15 +20,17 @@ from cdl.ops.numpy.sorting import sort
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _line_apart(x: Any, axis: Any, *_: Any) -> str:
+def _line_apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
     return samples_apart(x, axis)
 
 
-def _quantile_apart(x: Any, q: Any, axis: Any, *_: Any) -> str:
+def _quantile_apart(x: ArrayLike, q: Any, axis: int | Sequence[int], *_: Any) -> str:
     return samples_apart(x, axis) or ("" if np.ndim(q) == 0 else "ask for one quantile at a time")
 
 
-def _quantiles(x: Any, q: float, axis: Any, method: str, keepdims: bool) -> Any:
+def _quantiles(
+    x: ArrayLike, q: float, axis: int | Sequence[int], method: str, keepdims: bool
+) -> Any:
     """One quantile of symbolic numbers: of their order, one or two of fixed places."""
     shape = shape_of(x)
     axes = axes_of(axis, len(shape))
@@ -55,7 +57,11 @@ def _quantiles(x: Any, q: float, axis: Any, method: str, keepdims: bool) -> Any:
     untraced=_quantile_apart,
 )
 def quantile(
-    x: ArrayLike, q: Any, axis: Any = None, method: Any = "linear", keepdims: Any = False
+    x: ArrayLike,
+    q: Any,
+    axis: int | Sequence[int] | None = None,
+    method: Any = "linear",
+    keepdims: Any = False,
 ) -> Any:
     """The number below which a share q of the numbers over some axes are.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import number
 from cdl.config import epsilon
@@ -42,7 +45,7 @@ class Colored(RandomImage):
 
     def __init__(
         self,
-        value_range: Any,
+        value_range: float | Sequence[float],
         seed: int | None,
         data_format: str | None = None,
         **kwargs: Unpack[LayerArguments],
@@ -55,7 +58,7 @@ class Colored(RandomImage):
         """A number for each image."""
         return self._uniform(*self.factor)
 
-    def _within(self, images: Any) -> Any:
+    def _within(self, images: ArrayLike) -> Any:
         """The images without what is below or above their range."""
         return clip(images, float(self._values[0]), float(self._values[1]))
 
@@ -91,7 +94,7 @@ class RandomBrightness(Colored):
 
     def __init__(
         self,
-        factor: Any,
+        factor: float,
         value_range: Any = (0, 255),
         seed: int | None = None,
         **kwargs: Unpack[LayerArguments],
@@ -122,7 +125,7 @@ class RandomContrast(Colored):
 
     def __init__(
         self,
-        factor: Any,
+        factor: float,
         value_range: Any = (0, 255),
         seed: int | None = None,
         **kwargs: Unpack[LayerArguments],
@@ -159,7 +162,7 @@ class RandomSaturation(Colored):
 
     def __init__(
         self,
-        factor: Any,
+        factor: float,
         value_range: Any = (0, 255),
         data_format: str | None = None,
         seed: int | None = None,
@@ -195,7 +198,7 @@ class RandomHue(Colored):
 
     def __init__(
         self,
-        factor: Any,
+        factor: float,
         value_range: Any = (0, 255),
         data_format: str | None = None,
         seed: int | None = None,
@@ -278,7 +281,7 @@ class RandomInvert(Colored):
 
     def __init__(
         self,
-        factor: Any = 1.0,
+        factor: float = 1.0,
         value_range: Any = (0, 255),
         seed: int | None = None,
         data_format: str | None = None,
@@ -313,7 +316,7 @@ class RandomColorDegeneration(Colored):
 
     def __init__(
         self,
-        factor: Any,
+        factor: float,
         value_range: Any = (0, 255),
         data_format: str | None = None,
         seed: int | None = None,
@@ -346,7 +349,7 @@ class RandomColorJitter(RandomImage):
 
     def __init__(
         self,
-        value_range: Any = (0, 255),
+        value_range: float | Sequence[float] = (0, 255),
         brightness_factor: Any = None,
         contrast_factor: Any = None,
         saturation_factor: Any = None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import is_real, number, one_of
 from cdl.layers.layer import registry
@@ -122,7 +124,7 @@ class Moved(RandomImage):
         """From where each place of each image is taken."""
         return self._places(*self._plane(images))
 
-    def _warped(self, images: Any, at: Any, interpolation: str) -> Any:
+    def _warped(self, images: ArrayLike, at: Any, interpolation: str) -> Any:
         name = type(self).__name__
         how = (interpolation, self.fill_mode, self.fill_value)
         return warped(images, at, self.data_format, name, *how)
@@ -165,7 +167,7 @@ class RandomRotation(Moved):
 
     def __init__(
         self,
-        factor: Any,
+        factor: float,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
         seed: int | None = None,
@@ -210,7 +212,7 @@ class RandomTranslation(Moved):
 
     def __init__(
         self,
-        height_factor: Any,
+        height_factor: float | Sequence[float],
         width_factor: Any,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
@@ -258,7 +260,7 @@ class RandomZoom(Moved):
 
     def __init__(
         self,
-        height_factor: Any,
+        height_factor: float | Sequence[float],
         width_factor: Any = None,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
@@ -365,7 +367,7 @@ class RandomPerspective(Moved):
 
     def __init__(
         self,
-        factor: Any = 1.0,
+        factor: float = 1.0,
         scale: float = 1.0,
         interpolation: str = "bilinear",
         fill_value: float = 0.0,

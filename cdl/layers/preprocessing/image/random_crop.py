@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cdl._tracing.lowered_tensor import current_program
 from cdl.layers.layer import registry
@@ -67,7 +68,7 @@ class RandomCrop(RandomImage, OfSize):
         assert rows is not None and columns is not None
         return rows, columns
 
-    def _fixed(self, images: Any) -> Any:
+    def _fixed(self, images: ArrayLike) -> Any:
         """The middle of images, or of what has the shape of the part."""
         rows, columns = self._sizes(images)
         size = (self.height, self.width)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
 
 from cdl._common.validation import is_real
 from cdl._ir import emit
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from cdl._ir.program import Program
     from cdl.layers.arguments import LayerArguments
+    from cdl.layers.layer import Layer
 
 Range = tuple[float, float]
 
@@ -79,7 +83,7 @@ class RandomImage(ImageLayer):
 
 
 def checked_range(
-    layer: Any,
+    layer: Layer,
     name: str,
     factor: Any,
     low: float,
@@ -123,7 +127,7 @@ def checked_range(
     return (max(-size, low) if least is None else least), size
 
 
-def checked_values(layer: Any, value_range: Any) -> Range:
+def checked_values(layer: Layer, value_range: float | Sequence[float]) -> Range:
     """The lowest and the highest number of images, in order.
 
     Raises:
@@ -137,7 +141,7 @@ def checked_values(layer: Any, value_range: Any) -> Range:
     return low, high
 
 
-def scaled(images: Any, source: Any, target: Any) -> Any:
+def scaled(images: ArrayLike, source: Any, target: Any) -> Any:
     """Numbers of one range as those of another."""
     if source[0] == target[0] and source[1] == target[1]:
         return images
@@ -145,6 +149,6 @@ def scaled(images: Any, source: Any, target: Any) -> Any:
     return (images - source[0]) * factor + target[0]
 
 
-def chosen(condition: Any, changed: Any, images: Any) -> Any:
+def chosen(condition: Any, changed: Any, images: ArrayLike) -> Any:
     """The changed images where a condition holds, (n, 1, 1, 1), else those before."""
     return where(condition, changed, images)

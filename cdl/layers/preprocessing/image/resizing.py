@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
 from cdl._common.validation import flag, number, one_of, positive_int
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -84,7 +86,7 @@ class Resizing(OfSize):
         self.fill_value = fill_value
         self.antialias = bool(antialias)
 
-    def _resized(self, images: Any, interpolation: str) -> Any:
+    def _resized(self, images: ArrayLike, interpolation: str) -> Any:
         return resize(
             images,
             (self.height, self.width),
@@ -171,7 +173,9 @@ class CenterCrop(OfSize):
         return {**super().get_config(), "height": self.height, "width": self.width}
 
 
-def part_of(images: Any, data_format: str, start: tuple[int, int], size: tuple[int, int]) -> Any:
+def part_of(
+    images: ArrayLike, data_format: str, start: tuple[int, int], size: tuple[int, int]
+) -> Any:
     """A part of a batch of images, from a place on."""
     places = [slice(first, first + n) for first, n in zip(start, size, strict=True)]
     every = slice(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class RandomSharpness(Colored):
 
     def __init__(
         self,
-        factor: Any,
+        factor: float,
         value_range: Any = (0, 255),
         data_format: str | None = None,
         seed: int | None = None,
@@ -95,7 +96,7 @@ class RandomPosterization(Colored):
 
     def __init__(
         self,
-        factor: Any,
+        factor: float,
         value_range: Any = (0, 255),
         data_format: str | None = None,
         seed: int | None = None,
@@ -181,7 +182,9 @@ class AutoContrast(ImageLayer):
         ValueError: an invalid range.
     """
 
-    def __init__(self, value_range: Any = (0, 255), **kwargs: Unpack[LayerArguments]) -> None:
+    def __init__(
+        self, value_range: float | Sequence[float] = (0, 255), **kwargs: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**kwargs)
         self.value_range = list(checked_values(self, value_range))
 
@@ -275,10 +278,10 @@ class RandomErasing(Colored):
 
     def __init__(
         self,
-        factor: Any = 1.0,
+        factor: float = 1.0,
         scale: Any = (0.02, 0.33),
         fill_value: Any = None,
-        value_range: Any = (0, 255),
+        value_range: float | Sequence[float] = (0, 255),
         seed: int | None = None,
         data_format: str | None = None,
         **kwargs: Unpack[LayerArguments],
