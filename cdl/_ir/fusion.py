@@ -201,6 +201,9 @@ class Rewriter:
 
 
 def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:
-    """relu with its default arguments is a row of its own, whose gradient needs only the value."""
-    default = {"kind": "relu", "negative_slope": 0.0, "max_value": float("inf"), "threshold": 0.0}
-    return {"kind": "plain_relu"} if attributes == default else attributes
+    """relu without a bound, or up to 6, is a row whose gradient needs only the value."""
+    for row, bound in (("plain_relu", float("inf")), ("relu6", 6.0)):
+        plain = {"kind": "relu", "negative_slope": 0.0, "max_value": bound, "threshold": 0.0}
+        if attributes == plain:
+            return {"kind": row}
+    return attributes

@@ -29,7 +29,7 @@
     X(hard_tanh,    X, "")                                            \
     X(log_sigmoid,  Y, "")                                            \
     X(mish,         X, "")                                            \
-    X(relu6,        X, "")                                            \
+    X(relu6,        Y, "")                                            \
     X(soft_shrink,  X, "threshold")                                   \
     X(softsign,     X, "")                                            \
     X(sparse_plus,  X, "")                                            \
@@ -188,7 +188,7 @@ CDL_INLINE float d_mish(float x, float y, const float *p) {
 
 CDL_INLINE float f_relu6(float x, const float *p) { return (void)p, within_f(x, 0.0f, 6.0f); }
 CDL_INLINE float d_relu6(float x, float y, const float *p) {
-    return (void)y, (void)p, x > 0.0f && x < 6.0f ? 1.0f : 0.0f;
+    return (void)x, (void)p, y > 0.0f && y < 6.0f ? 1.0f : 0.0f;
 }
 
 CDL_INLINE float f_soft_shrink(float x, const float *p) {

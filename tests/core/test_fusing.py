@@ -57,9 +57,11 @@ def test_an_activation_whose_gradient_needs_its_argument_stays_outside(name):
     assert ops(program.fused()) == ["dense", "activation"]
 
 
-def test_the_default_relu_goes_in_and_another_relu_does_not():
+def test_the_default_relu_and_that_up_to_6_go_in_and_another_relu_does_not():
     default = {"negative_slope": 0.0, "max_value": float("inf"), "threshold": 0.0}
-    for changed, expected in (({}, ["dense"]), ({"max_value": 6.0}, ["dense", "activation"])):
+    outside = ["dense", "activation"]
+    cases = ({}, ["dense"]), ({"max_value": 6.0}, ["dense"]), ({"max_value": 5.0}, outside)
+    for changed, expected in cases:
         program = Program()
         y = dense(program, program.input((3,)), weight(np.eye(3)))
         program.output(activation(program, y, "relu", **{**default, **changed}))
