@@ -29,7 +29,7 @@ static bool copies_dy(const struct cdl_param *w, size_t samples, size_t ldy) {
 
 /* Panels whose copies fit into so many floats. */
 static size_t strip_of(size_t samples, size_t floats) {
-    const size_t fit = least(floats / (samples * CDL_PANEL), CDL_MOST_STRIP);
+    const size_t fit = samples ? least(floats / (samples * CDL_PANEL), CDL_MOST_STRIP) : 1;
     return fit < CDL_LEAST_STRIP ? CDL_LEAST_STRIP : fit;
 }
 
