@@ -143,17 +143,17 @@ def primitive_rows():
 
 
 def op_rows():
-    """The core's ops: what they are for and who gets a gradient."""
+    """The core's ops, as ops.def describes them, and who gets a gradient."""
+    text = (ROOT / "csrc" / "ops" / "ops.def").read_text()
+    told = {}
+    for name, strings in re.findall(r"^OP\((\w+),((?:\s*\"[^\"]*\",?)+)\)", text, re.MULTILINE):
+        _, meaning = re.findall(r"((?:\"[^\"]*\"\s*)+)", strings)
+        told[name] = "".join(re.findall(r"\"([^\"]*)\"", meaning))
     rows = []
     for name, row in _core.OPS.items():
-        source = ROOT / "csrc" / "ops" / f"{name}.c"
-        first = re.match(
-            r"/\* \S+ - (.*?[.:;]) *(?:\n|[A-Z(]|\*/| )", source.read_text(), re.DOTALL
-        )
-        about = " ".join(first.group(1).replace("\n *", " ").split()).rstrip(".:;")
         gives = "all inputs" if row.all_inputs else "the first input"
         gives = {"map": "inputs with a gradient", "gather": "the table"}.get(name, gives)
-        rows.append((f"`{name}`", about, gives if row.gives_gradient else "none"))
+        rows.append((f"`{name}`", told[name], gives if row.gives_gradient else "none"))
     return rows
 
 
