@@ -32,8 +32,8 @@ REASONS = {
         "sklearn.preprocessing.OrdinalEncoder or pandas.factorize beforehand, then "
         "layers.Embedding or layers.CategoryEncoding",
     ),
-    r"layers\.(RandAugment|AugMix|RandomElasticTransform|ContrastLimited.*|CutMix"
-    r"|Equalization|MaxNumBoundingBoxes|MixUp)": (
+    r"layers\.(RandAugment|AugMix|RandomElasticTransform|ContrastLimited.*"
+    r"|Equalization|MaxNumBoundingBoxes)": (
         "",
         "layers.RandomFlip and its sisters, and ops.image.elastic_transform",
     ),

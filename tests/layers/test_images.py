@@ -241,3 +241,34 @@ def test_chance_leaves_with_a_file_and_comes_back(tmp_path):
     configs = [json.dumps([each.get_config() for each in m.layers]) for m in (net, again)]
     assert configs[0] == configs[1]
     np.testing.assert_array_equal(again.predict(X, verbose=0), X)
+
+
+@pytest.mark.parametrize("name", ["MixUp", "CutMix"])
+def test_samples_are_mixed_as_their_labels_are(name):
+    n = 40
+    x = np.broadcast_to(np.eye(n, dtype=np.float32)[:, None, None], (n, 8, 9, n))
+    y = np.eye(n, dtype=np.float32)
+    layer = getattr(layers, name)(seed=3)
+    found = layer({"images": x, "labels": y})
+    shares = found["images"].mean((1, 2))  # of each sample in each image
+    np.testing.assert_allclose(shares.sum(1), 1.0, rtol=1e-5)
+    # A rectangle covers whole places, the label's share is that of its sides.
+    np.testing.assert_allclose(shares, found["labels"], atol=1e-6 if name == "MixUp" else 0.3)
+    assert ((found["labels"] > 0).sum(1) <= 2).all() and (found["labels"] != y).any()
+    assert np.isin(found["images"], (0, 1)).all() == (name == "CutMix")
+    again = getattr(layers, name)(seed=3)(x)
+    np.testing.assert_array_equal(again, found["images"])
+    np.testing.assert_array_equal(layer(x, training=False), x)
+    assert getattr(layers, name).from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("name", ["MixUp", "CutMix"])
+def test_labels_are_not_left_behind(name):
+    layer = getattr(layers, name)()
+    with pytest.raises(ValueError, match="labels must have 40 rows, of one-hot numbers"):
+        layer({"images": X, "labels": np.arange(40)})
+    net = cdl.Sequential([cdl.Input(X.shape[1:]), layer, layers.Flatten(), layers.Dense(1)])
+    net.compile("sgd", "mse")
+    assert net.predict(X, verbose=0).shape == (40, 1)
+    with pytest.raises(ValueError, match="must be called on arrays"):
+        net.fit(X, np.zeros((40, 1)), verbose=0)

@@ -184,6 +184,8 @@ CONFIGS = [
     ("AutoContrast", {}),
     ("RandomErasing", {"scale": 0.3}),
     ("RandomGaussianBlur", {"sigma": 0.3}),
+    ("MixUp", {}),
+    ("CutMix", {"factor": 0.4, "seed": 2}),
 ]
 
 

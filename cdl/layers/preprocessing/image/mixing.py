@@ -1,0 +1,161 @@
+"""MixUp, CutMix: samples of a batch mixed with each other, and their labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import random
+from cdl._common.validation import number, one_of
+from cdl.data import as_numeric
+from cdl.layers.layer import registry
+from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import NDArray
+
+    from cdl._ir.program import Program, Value
+    from cdl.layers.arguments import LayerArguments
+
+_PARTS = ("images", "labels", "segmentation_masks")
+
+
+class Mixed(RandomImage):
+    """A layer that mixes each sample of a batch with another one, on arrays.
+
+    In a model's training it is refused: labels are not there, so that they could not be mixed.
+    """
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append nothing.
+
+        Raises:
+            ValueError: in training.
+        """
+        if program.is_noisy:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: it must be called on arrays, as in a "
+                "utils.PyDataset, since in a model the labels cannot be mixed with the images"
+            )
+        return x
+
+    def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What each place of each image counts, (n, 1 or ..., 1), and what its label does."""
+        raise NotImplementedError
+
+    def _on_arrays(
+        self, inputs: Any, training: bool | None = None, mask: Any = None
+    ) -> NDArray[Any]:
+        del mask
+        owner = f"{type(self).__name__} {self.name!r}"
+        parts = inputs if isinstance(inputs, dict) else {"images": inputs}
+        if "images" not in parts:
+            raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
+        found = {}
+        for name, part in parts.items():
+            one_of(owner, "each key of inputs", name, _PARTS)
+            found[name] = as_numeric(part, f"{owner}: {name}").astype(np.float32)
+        self.check_input(found["images"].shape)
+        if training is None or training:
+            self._mix(owner, found)
+        return found if isinstance(inputs, dict) else found["images"]  # type: ignore[return-value]
+
+    def _mix(self, owner: str, parts: dict[str, NDArray[Any]]) -> None:
+        images = parts["images"]
+        weights, share = self._shares(images)
+        other = random.shuffle(np.arange(len(images)), seed=self.seed_generator)
+        for name, part in parts.items():
+            if len(part) != len(images) or (name == "labels" and part.ndim != 2):
+                raise ValueError(
+                    f"{owner}: {name} must have {len(images)} rows, of one-hot numbers for labels, "
+                    f"got shape {part.shape}"
+                )
+            own = share[:, None] if name == "labels" else weights
+            parts[name] = (own * part + (1.0 - own) * part[other]).astype(np.float32)
+
+
+@registry.add()
+class MixUp(Mixed):
+    """Images as weighed means with other ones of the batch, and labels likewise.
+
+    Called on arrays: images, or a dict with "images", one-hot "labels" and "segmentation_masks"
+    (Zhang et al., 2018).
+
+    Args:
+        alpha: of the beta distribution that weights are drawn from.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.2,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        number("MixUp", "alpha", alpha, above=0.0)
+        self.alpha = alpha
+
+    def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        share = random.beta((len(images),), self.alpha, self.alpha, seed=self.seed_generator)
+        return share[:, None, None, None], share
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "alpha": self.alpha}
+
+
+@registry.add()
+class CutMix(Mixed):
+    """Images with a rectangle of other ones of the batch, and labels mixed by its area.
+
+    Called on arrays: images, or a dict with "images", one-hot "labels" and "segmentation_masks"
+    (Yun et al., 2019).
+
+    Args:
+        factor: of the beta distribution of areas, drawn for a batch: a number f for 0 to f, or two.
+        seed: an int, or None for one drawn now.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a factor beyond 0 to 1.
+    """
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
+
+    def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        n, seed = len(images), self.seed_generator
+        first = 1 if self.data_format == "channels_last" else 2
+        low, high = map(float, self.factor)
+        alpha = float(random.uniform((), low, high, seed=seed)) + 1e-6
+        side = np.sqrt(1.0 - random.beta((n,), alpha, alpha, seed=seed))
+        inside: Any = np.ones((n, 1, 1, 1), bool)
+        for axis in (first, first + 1):
+            size = images.shape[axis]
+            length = side * size
+            start = random.uniform((n,), seed=seed) * (size - length)
+            shape = [1, 1, 1, 1]
+            shape[axis] = size
+            places = np.arange(size).reshape(shape)
+            begin, end = (each[:, None, None, None] for each in (start, start + length))
+            inside = inside & (places >= begin) & (places < end)
+        return 1.0 - inside.astype(np.float32), 1.0 - side * side
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "factor": self.factor}
