@@ -125,3 +125,17 @@ WRONG = [
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "nearest", "wrap", "mirror", "reflect"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_gradients_by_the_images_of_a_map_are_its_transpose(interpolation, fill_mode):
+    """A map of places is linear in the images: no corner stands in the way of differences."""
+    weights = np.random.default_rng(4).standard_normal(X.shape).astype(np.float32)
+
+    def mapped(x):
+        t = ops.pad(MATRIX[:, :6], ((0, 0), (0, 2)))
+        return image.affine_transform(x, t, interpolation, fill_mode) * weights
+
+    (derivative,) = cdl.grad(lambda x: ops.sum(mapped(x)), argnums=(0,))(X)
+    np.testing.assert_allclose(derivative, slopes(mapped, [X], step=1.0)[0], atol=2e-5)
