@@ -4,8 +4,9 @@ cdef dict _defined(program):
     """The values by id; ValueError unless each is given once, and before it is read."""
     given = {id(v): v for v in program.inputs}
     for k, i in enumerate(program.instructions):
-        if len(i.inputs) > 8 or len(i.outputs) > 2:
-            raise ValueError(f"instruction {k}: expected at most 8 inputs and 2 outputs: {i!r}")
+        if len(i.inputs) > CDL_MAX_INPUTS or len(i.outputs) > CDL_MAX_OUTPUTS:
+            most = f"{CDL_MAX_INPUTS} inputs and {CDL_MAX_OUTPUTS} outputs"
+            raise ValueError(f"instruction {k}: expected at most {most}: {i!r}")
         if not i.outputs and not (i.op in OPS and OPS[i.op].effects):
             raise ValueError(f"instruction {k}: expected an output: {i!r}")
         for v in i.inputs:
@@ -144,8 +145,9 @@ cdef class _Definition:
         cdef cdl_value_def *values = <cdl_value_def *>self._memory(
             len(used) * sizeof(cdl_value_def))
         for k, v in enumerate(used.values()):
-            if len(v.shape) > 8:
-                raise ValueError(f"expected at most 8 axes a sample, got shape {v.shape}")
+            if len(v.shape) > CDL_MAX_DIMS:
+                raise ValueError(
+                    f"expected at most {CDL_MAX_DIMS} axes a sample, got shape {v.shape}")
             values[k].n_dims = len(v.shape)
             values[k].is_int = v.dtype == "int32"
             values[k].shared = v.shared
@@ -190,8 +192,9 @@ cdef class _Definition:
         if optimizer is None:
             return
         groups = _groups(optimizer)
-        if len(groups) > 2:
-            raise ValueError(f"optimizer: expected at most 2 groups, got {len(groups)}")
+        if len(groups) > CDL_MAX_GROUPS:
+            raise ValueError(
+                f"optimizer: expected at most {CDL_MAX_GROUPS} groups, got {len(groups)}")
         self.definition.n_groups = len(groups)
         for g, (row, hypers, _) in enumerate(groups):
             self.definition.groups[g].optimizer = _NUMBER["optimizers"][row]

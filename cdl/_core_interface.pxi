@@ -19,6 +19,16 @@ cdef extern from "cdl.h" nogil:
         CDL_MAP_REGISTERS
         CDL_MAP_CONSTANTS
         CDL_MAP_STEPS
+        CDL_MAX_DIMS
+        CDL_MAX_ARRAY_DIMS
+        CDL_MAX_INPUTS
+        CDL_MAX_OUTPUTS
+        CDL_MAX_PARAMS
+        CDL_MAX_ATTRIBUTES
+        CDL_MAX_ROW_PARAMS
+        CDL_MAX_SLOTS
+        CDL_MAX_HYPERS
+        CDL_MAX_GROUPS
     bint cdl_table_row(const char *table, int row, cdl_row *out)
     ctypedef bint c_bool "bool"  # Cython's own bint is an int, which a bool * must not point to
     const char *cdl_isa_row(int row, c_bool *runs)
@@ -43,8 +53,8 @@ cdef extern from "cdl.h" nogil:
         int dtype
         bint swapped
         int n_dims
-        size_t shape[9]
-        ptrdiff_t strides[9]
+        size_t shape[CDL_MAX_ARRAY_DIMS]
+        ptrdiff_t strides[CDL_MAX_ARRAY_DIMS]
         const cdl_sparse *sparse
     int64_t cdl_check_classes(const cdl_array *array, int64_t classes)
 
@@ -72,7 +82,7 @@ cdef extern from "cdl.h" nogil:
 
     struct cdl_value_def:
         int n_dims
-        size_t dims[8]
+        size_t dims[CDL_MAX_DIMS]
         bint is_int
         bint shared
     struct cdl_instruction_def:
@@ -80,14 +90,14 @@ cdef extern from "cdl.h" nogil:
         int n_in
         int n_out
         int n_params
-        int inputs "in"[8]
-        int out[2]
-        cdl_param *params[7]
-        int trained[7]
+        int inputs "in"[CDL_MAX_INPUTS]
+        int out[CDL_MAX_OUTPUTS]
+        cdl_param *params[CDL_MAX_PARAMS]
+        int trained[CDL_MAX_PARAMS]
         const int64_t *numbers
         size_t n_numbers
-        float attributes[8]
-        float row_params[4]
+        float attributes[CDL_MAX_ATTRIBUTES]
+        float row_params[CDL_MAX_ROW_PARAMS]
         const double *data
         size_t n_data
         cdl_host host
@@ -97,7 +107,7 @@ cdef extern from "cdl.h" nogil:
         size_t height
         size_t width
         int group
-        cdl_param *slots[3]
+        cdl_param *slots[CDL_MAX_SLOTS]
         float l1
         float l2
         cdl_param *added_grad
@@ -118,7 +128,7 @@ cdef extern from "cdl.h" nogil:
         bint finite_only
     struct cdl_group_def:
         int optimizer
-        double hypers[12]
+        double hypers[CDL_MAX_HYPERS]
     struct cdl_program:
         pass
     struct cdl_program_def:
@@ -140,7 +150,7 @@ cdef extern from "cdl.h" nogil:
         const int *external_grads
         const cdl_trained_def *trained
         int n_groups
-        cdl_group_def groups[2]
+        cdl_group_def groups[CDL_MAX_GROUPS]
         cdl_rules rules
         cdl_program *after
         c_bool (*poll)(void *who) noexcept

@@ -16,6 +16,18 @@ const struct cdl_op_row cdl_ops[] = {
 };
 const int cdl_n_ops = sizeof cdl_ops / sizeof cdl_ops[0];
 
+/* A node is filled from what its instruction says, and byte code numbers its values in one byte. */
+_Static_assert(sizeof((struct cdl_node *)0)->attribute ==
+                   sizeof((struct cdl_instruction_def *)0)->attributes,
+               "attributes of a node and of its definition");
+_Static_assert(sizeof((struct cdl_node *)0)->row_param ==
+                   sizeof((struct cdl_instruction_def *)0)->row_params,
+               "parameters of the row of a node and of its definition");
+_Static_assert((int)CDL_MAP_INPUT + (int)CDL_MAX_INPUTS == (int)CDL_MAP_DY &&
+                   (int)CDL_MAP_OUTPUT + (int)CDL_MAX_INPUTS <= (int)CDL_MAP_CONSTANT &&
+                   (int)CDL_MAP_OPERANDS <= UINT8_MAX,
+               "operands of byte code");
+
 static cdl_status refuse(const char **to, const char *reason) {
     *to = reason;
     return CDL_ERR_PROGRAM;

@@ -53,3 +53,11 @@ def test_a_signature_tells_weights_numbers_and_attributes_from_what_has_any_leng
     assert (norm.numbers, norm.attributes) == (("frozen",), ("momentum", "epsilon"))
     assert (norm.tail, norm.data) == ("", "renorm")
     assert softmax.params == softmax.numbers == softmax.attributes == ()
+
+
+def test_the_binding_has_room_for_what_signatures_name():
+    """Arrays of the binding are as long as the enums of the core say, which one row exhausts."""
+    source = (FOLDER / "op.h").read_text()
+    most = {k: int(n) for k, n in re.findall(r"CDL_MAX_(\w+) = (\d+)", source)}
+    assert max(len(row.params) for row in OPS.values()) == most["PARAMS"]
+    assert max(len(row.attributes) for row in OPS.values()) <= most["ATTRIBUTES"]
