@@ -4,6 +4,7 @@
  */
 static void penalize(size_t n, const float *restrict w, float *restrict g, float l1, float l2,
                      double *penalty) {
+    assert(w && penalty && (!g || are_apart(w, n, g, n)));
     for (size_t i = 0; i < n; i++) {
         if (g) g[i] += (w[i] >= 0.0f ? l1 : -l1) + 2.0f * l2 * w[i];
     }
@@ -19,23 +20,28 @@ static void penalize(size_t n, const float *restrict w, float *restrict g, float
 }
 
 static void add(size_t n, const float *restrict x, float *restrict y) {
+    assert(n == 0 || (x && y && are_apart(x, n, y, n)));
     for (size_t i = 0; i < n; i++) y[i] += x[i];
 }
 
 static void scale(size_t n, float factor, float *x) {
+    assert(n == 0 || x);
     for (size_t i = 0; i < n; i++) x[i] *= factor;
 }
 
 /* Not a product with 1 - part, which for a small part would be rounded for all elements alike. */
 static void shrink(size_t n, float part, float *x) {
+    assert(n == 0 || x);
     for (size_t i = 0; i < n; i++) x[i] -= part * x[i];
 }
 
 static void clip(size_t n, float low, float high, float *x) {
+    assert(n == 0 || x);
     for (size_t i = 0; i < n; i++) x[i] = within_f(x[i], low, high);
 }
 
 static void blend(size_t n, float keep, const float *restrict x, float *restrict y) {
+    assert(n == 0 || (x && y && are_apart(x, n, y, n)));
     if (keep == 0.0f) { /* whatever y was: 0 times infinity is no number */
         for (size_t i = 0; i < n; i++) y[i] = x[i];
         return;
@@ -45,6 +51,7 @@ static void blend(size_t n, float keep, const float *restrict x, float *restrict
 
 /* A sum for each place in a line; then the upper half onto the lower one, again and again. */
 static void squares(size_t n, const float *x, double *total) {
+    assert((n == 0 || x) && total);
     double sum[CDL_LINE] = {0};
     const size_t whole = n / CDL_LINE * CDL_LINE;
     for (size_t b = 0; b < whole; b += CDL_LINE) {
@@ -59,6 +66,7 @@ static void squares(size_t n, const float *x, double *total) {
 
 static void column_squares(size_t rows, size_t n, const float *x, size_t ldx,
                            float *restrict squares) {
+    assert(are_rows(rows, n, x, ldx) && squares);
     for (size_t r = 0; r < rows; r++, x += ldx) {
         for (size_t j = 0; j < n; j++) squares[j] += x[j] * x[j];
     }
@@ -66,6 +74,7 @@ static void column_squares(size_t rows, size_t n, const float *x, size_t ldx,
 
 static void row_squares(size_t rows, size_t n, const float *x, size_t ldx,
                         float *restrict squares) {
+    assert(are_rows(rows, n, x, ldx) && squares);
     for (size_t r = 0; r < rows; r++, x += ldx) {
         float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
@@ -77,6 +86,7 @@ static void row_squares(size_t rows, size_t n, const float *x, size_t ldx,
 static void divide_by_factors(size_t rows, size_t n, const float *by_row,
                               const float *restrict by_column, float *restrict v, float *restrict g,
                               size_t ld) {
+    assert(are_rows(rows, n, v, ld) && are_rows(rows, n, g, ld) && by_row && by_column);
     for (size_t r = 0; r < rows; r++, v += ld, g += ld) {
         for (size_t j = 0; j < n; j++) {
             v[j] = by_row[r] * by_column[j];

@@ -4,6 +4,7 @@
  */
 static void column_deviations(size_t rows, size_t n, const float *x, size_t ldx, const float *mean,
                               float *restrict s) {
+    assert(are_padded(rows, n, x, ldx) && mean && s);
     const size_t width = cdl_padded(n);
     for (size_t j = 0; j < width; j++) s[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, x += ldx) {
@@ -13,6 +14,7 @@ static void column_deviations(size_t rows, size_t n, const float *x, size_t ldx,
 
 static void column_products(size_t rows, size_t n, const float *dy, size_t lddy, const float *x,
                             size_t ldx, const float *mean, const float *factor, float *restrict s) {
+    assert(are_padded(rows, n, dy, lddy) && are_padded(rows, n, x, ldx) && mean && factor && s);
     const size_t width = cdl_padded(n);
     for (size_t j = 0; j < width; j++) s[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy) {
@@ -22,6 +24,7 @@ static void column_products(size_t rows, size_t n, const float *dy, size_t lddy,
 
 static void scale_columns(size_t rows, size_t n, const float *dy, size_t lddy, const float *factor,
                           float *dx, size_t lddx) {
+    assert(are_padded(rows, n, dy, lddy) && are_padded(rows, n, dx, lddx) && factor);
     const size_t width = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, dy += lddy, dx += lddx) {
         for (size_t j = 0; j < width; j++) dx[j] = dy[j] * factor[j];
@@ -31,6 +34,7 @@ static void scale_columns(size_t rows, size_t n, const float *dy, size_t lddy, c
 /* As Keras has it, relu(x) - alpha relu(-x): at 0 both slopes are 0. */
 static void prelu(size_t rows, size_t n, const float *x, size_t ldx, const float *alpha,
                   float *restrict y, size_t ldy) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy) && alpha);
     const size_t width = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         for (size_t j = 0; j < width; j++) y[j] = x[j] > 0.0f ? x[j] : alpha[j] * x[j];
@@ -40,6 +44,8 @@ static void prelu(size_t rows, size_t n, const float *x, size_t ldx, const float
 static void prelu_backward(size_t rows, size_t n, const float *x, size_t ldx, const float *alpha,
                            const float *dy, size_t lddy, float *dx, size_t lddx,
                            float *restrict dalpha) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, dy, lddy) && alpha && dalpha);
+    assert(!dx || are_padded(rows, n, dx, lddx));
     const size_t width = cdl_padded(n);
     for (size_t j = 0; j < width; j++) dalpha[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy) {
@@ -55,6 +61,8 @@ static void prelu_backward(size_t rows, size_t n, const float *x, size_t ldx, co
 
 static void standardize(size_t rows, size_t n, const float *x, size_t ldx, const float *mean,
                         const float *factor, const float *shift, float *restrict y, size_t ldy) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
+    assert(mean && factor && shift);
     const size_t width = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         for (size_t j = 0; j < width; j++) y[j] = (x[j] - mean[j]) * factor[j] + shift[j];
@@ -64,6 +72,9 @@ static void standardize(size_t rows, size_t n, const float *x, size_t ldx, const
 static void standardize_backward(size_t rows, size_t n, const float *x, size_t ldx,
                                  const float *mean, const float *a, const float *b, const float *c,
                                  const float *dy, size_t lddy, float *restrict dx, size_t lddx) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, dy, lddy) &&
+           are_padded(rows, n, dx, lddx));
+    assert(mean && a && b && c);
     const size_t width = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
         for (size_t j = 0; j < width; j++) dx[j] = a[j] * dy[j] + b[j] * (x[j] - mean[j]) + c[j];

@@ -72,6 +72,7 @@ typedef int32_t int_of_fn(const char *p);
  * parameter of a function that is not inlined: of one that is GCC 12 does not see it. */
 CDL_INLINE void convert_floats(float_of_fn *float_of, const size_t size, size_t n, const char *from,
                                ptrdiff_t step, float *to) {
+    assert(n == 0 || (from && to));
     if (step == (ptrdiff_t)size) {
         for (size_t i = 0; i < n; i++) to[i] = float_of(from + i * size);
     } else {
@@ -81,6 +82,7 @@ CDL_INLINE void convert_floats(float_of_fn *float_of, const size_t size, size_t 
 
 CDL_INLINE void convert_ints(int_of_fn *int_of, size_t n, const char *from, ptrdiff_t step,
                              int32_t *to) {
+    assert(n == 0 || (from && to));
     for (size_t i = 0; i < n; i++, from += step) to[i] = int_of(from);
 }
 

@@ -109,6 +109,7 @@ static void ctc_through_softmax(size_t n, const float *log_y, float *dy) {
 
 static void ctc(size_t steps, size_t n, const float *y, size_t ldy, size_t labels, const int32_t *t,
                 float scale, float *scratch, float *loss, float *dy) {
+    assert(are_padded(steps, n, y, ldy) && n > 0 && scratch && loss && (labels == 0 || t));
     float *log_y = scratch;
     log_softmax_rows(steps, n, y, ldy, log_y, ldy, NULL);
     const size_t row = cdl_ctc_row(labels);

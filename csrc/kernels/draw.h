@@ -37,6 +37,7 @@ CDL_INLINE float draw_truncated_normal(struct cdl_key row, uint32_t j) {
 
 static void draw(enum cdl_draw kind, size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
                  float *y, size_t ldy) {
+    assert(are_padded(rows, n, y, ldy) && (int)kind >= 0 && kind < CDL_N_DRAWS);
     for (size_t r = 0; r < rows; r++, y += ldy) {
         const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
         switch (kind) {

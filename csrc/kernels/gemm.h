@@ -19,6 +19,12 @@ WIDTHS(PANEL, PAIRS)
 
 /* `width` columns. */
 CDL_INLINE void multiply(const enum form form, size_t width, const struct product *p) {
+    assert(is_whole(width) && width <= CDL_PANEL && (p->step_i == 1 || p->step_p == 1));
+    assert(are_rows(p->m, width, p->c, p->ldc) && are_rows(2, width, p->b, p->ldb));
+    assert(p->m == 0 || (p->a && p->init && (p->ldi == 0 || p->ldi >= width)));
+    assert(form == PLAIN || p->taps);
+    assert(p->m == 0 || p->k == 0 ||
+           are_apart(p->c, (p->m - 1) * p->ldc + width, p->b, (p->k - 1) * p->ldb + width));
     enum { WIDEST = CDL_GEMM_NV };
 #define PANEL(NV, FORM) panel_##FORM##_##NV,
     static void (*const panels[][WIDEST])(const struct product *, size_t) = {
@@ -51,6 +57,8 @@ static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t l
 static void gemm_rows_prefetch(size_t m, size_t k, const float *a, size_t lda, const float *b,
                                const float *init, size_t ldi, float *c, size_t ldc,
                                const float *prefetch, const float *end) {
+    assert(are_rows(m, k, a, lda) && b && are_rows(m, CDL_PANEL, c, ldc));
+    assert(init && (ldi == 0 || ldi >= CDL_PANEL) && prefetch <= end);
     enum { NV = CDL_GEMM_NV, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
     const size_t tiles = (m + ROWS - 1) / ROWS;
     for (size_t j = 0; j < CDL_PANEL; j += NV * CDL_VLEN) {
@@ -161,6 +169,7 @@ static void dot_long(size_t rows, size_t k, const float *a, size_t lda, const fl
 
 static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded, const float *w,
                      float bias, float *c) {
+    assert(k > 0 && w && are_rows(m, k, a, lda) && (m == 0 || c));
     if (k == 1) {
         for (size_t i = 0; i < m; i++) c[i] = bias + a[i * lda] * w[0];
         return;
@@ -183,6 +192,8 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded
  * n is transposed. */
 static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, const float *a,
                        size_t lda, const float *w, float *c, size_t ldc) {
+    assert(row + rows <= k && w && are_padded(m, n, a, lda));
+    assert(are_rows(m, cdl_round_up(rows, CDL_LINE), c, ldc));
     for (size_t r = 0; r < cdl_round_up(rows, CDL_LINE); r += CDL_VLEN) {
         const size_t left = r < rows ? rows - r : 0, live = cdl_min(left, CDL_VLEN);
         for (size_t i = 0; i < m; i++) {
@@ -214,6 +225,7 @@ static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, co
 
 static void weighted_sum(size_t rows, size_t n, const float *a, size_t lda, const float *d,
                          float *restrict g) {
+    assert(are_padded(rows, n, a, lda) && (rows == 0 || d) && g);
     const size_t width = cdl_padded(n);
     for (size_t j = 0; j < width; j++) g[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, a += lda) {
@@ -224,6 +236,7 @@ static void weighted_sum(size_t rows, size_t n, const float *a, size_t lda, cons
 
 static void outer(size_t m, size_t n, const float *d, const float *w, float *restrict dx,
                   size_t lddx) {
+    assert(are_padded(m, n, dx, lddx) && (m == 0 || d) && w);
     const size_t width = cdl_padded(n);
     for (size_t i = 0; i < m; i++, dx += lddx) {
         const float s = d[i];
@@ -233,6 +246,7 @@ static void outer(size_t m, size_t n, const float *d, const float *w, float *res
 
 /* Whole panels of up to four registers keep their sums in registers while all rows pass. */
 static void column_sums(size_t rows, size_t n, const float *y, size_t ldy, float *restrict g) {
+    assert(are_rows(rows, n, y, ldy) && g);
     size_t j = 0;
     for (; j + 4 * CDL_VLEN <= n; j += 4 * CDL_VLEN) {
         vf sum[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
@@ -262,6 +276,7 @@ static void transpose_line(size_t n, const float *src, size_t lds, float *dst, s
  * coming, and a step of a net of 20 x 256 took 4 % longer without. */
 static void transpose(size_t rows, size_t cols, const float *src, size_t lds, float *restrict dst,
                       size_t ldd) {
+    assert(are_rows(rows, cols, src, lds) && are_rows(cols, rows, dst, ldd));
     if (rows == 1) {
         transpose_line(cols, src, 1, dst, ldd);
         return;

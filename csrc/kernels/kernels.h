@@ -3,7 +3,6 @@
 #ifndef CDL_KERNELS_KERNELS_H
 #define CDL_KERNELS_KERNELS_H
 
-#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +11,7 @@
 #include "base/rng.h"
 #include "kernels/blocking.h"
 #include "kernels/activations.h"
+#include "kernels/contracts.h"
 #include "kernels/convert.h"
 #include "kernels/draw.h"
 #include "kernels/elementwise.h"
@@ -89,7 +89,7 @@ struct cdl_normalizing {
     float *dgamma, *dbeta; /* the sums over these lines: n and pads */
 };
 
-/* w, g and slots: n floats, a multiple of CDL_LINE or one; s: what NAME_step derived. */
+/* w, g and slots: n floats, whole lines or a single column; s: what NAME_step derived. */
 typedef void cdl_update_fn(size_t n, float *w, const float *g, float *const *slots, const float *s);
 
 /* n elements of a caller's array, `step` bytes apart. */

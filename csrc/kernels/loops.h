@@ -8,6 +8,8 @@ typedef float element_gradient_fn(float x, float y, const float *p);
 
 CDL_INLINE void activate(element_fn *f, size_t rows, size_t n, const float *x, size_t ldx, float *y,
                          size_t ldy, const float *params) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
+    assert(are_dense(rows, n, ldx) && are_dense(rows, n, ldy));
     const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
     const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);
     for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy)
@@ -17,6 +19,9 @@ CDL_INLINE void activate(element_fn *f, size_t rows, size_t n, const float *x, s
 CDL_INLINE void activate_backward(element_gradient_fn *d, size_t rows, size_t n, const float *x,
                                   size_t ldx, const float *y, size_t ldy, const float *dy,
                                   size_t lddy, float *dx, size_t lddx, const float *params) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
+    assert(are_padded(rows, n, dy, lddy) && are_padded(rows, n, dx, lddx));
+    assert(are_dense(rows, n, ldx) && are_dense(rows, n, lddx));
     const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
     const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);
     for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy, dy += lddy, dx += lddx)
@@ -120,7 +125,15 @@ CDL_INLINE void long_line_loss(const struct cdl_scoring *s, size_t i, elements_f
     finish_line(s, i);
 }
 
+CDL_INLINE void assert_scoring(const struct cdl_scoring *s) {
+    assert(are_padded(s->rows, s->n, s->y, s->ldy) && (!s->weight || s->lines > 0));
+    assert(s->rows == 0 || (s->t && s->dy && s->q && s->value && s->p));
+    (void)s;
+}
+
 CDL_INLINE void element_loss(const struct cdl_scoring *s, elements_fn *elements) {
+    assert_scoring(s);
+    assert(are_padded(s->rows, s->n, s->t, s->ldt) && are_dense(s->rows, s->n, s->ldy));
     if (s->n == 1) {
         column_loss(s, elements);
     } else if (s->ldy == s->ldt && s->ldy <= LOSS_ELEMENTS) {
@@ -151,6 +164,7 @@ typedef struct line_loss line_loss_fn(size_t n, const float *y, const void *targ
 
 CDL_INLINE void line_losses(const struct cdl_scoring *s, const enum cdl_loss kind,
                             const enum cdl_target target, line_loss_fn *loss_of) {
+    assert_scoring(s);
     const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};
     for (size_t block = few_classes_loss(kind, s); block < s->rows; block += LOSS_BLOCK) {
         const size_t lines = cdl_min(s->rows - block, LOSS_BLOCK);
@@ -187,6 +201,7 @@ typedef float metric_fn(size_t n, const float *y, const void *target, const floa
 
 CDL_INLINE void line_metrics(const struct cdl_scoring *s, const enum cdl_metric kind,
                              const enum cdl_target target, metric_fn *metric) {
+    assert(are_padded(s->rows, s->n, s->y, s->ldy) && (s->rows == 0 || (s->t && s->value)));
     const float p[CDL_MAX_ROW_PARAMS] = {s->p[0], s->p[1], s->p[2], s->p[3]};
     for (size_t i = few_classes_metric(kind, s); i < s->rows; i++)
         s->value[i] = metric(s->n, s->y + i * s->ldy, target_of(s, i, target), p);
@@ -204,6 +219,7 @@ typedef float update_fn(float w, float g, float *slot, const float *s);
 
 CDL_INLINE void update_all(const int n_slots, update_fn *update, size_t n, float *restrict w,
                            const float *restrict g, float *const *slots, const float *derived) {
+    assert(n > 0 && w && g && are_apart(w, n, g, n) && (n_slots == 0 || slots));
     float s[CDL_MAX_DERIVED];
     for (int i = 0; i < CDL_MAX_DERIVED; i++) s[i] = derived[i];
     float *restrict slot0 = n_slots > 0 ? slots[0] : NULL;

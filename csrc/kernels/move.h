@@ -13,6 +13,7 @@ CDL_INLINE void copy_run(size_t n, const float *x, float *y) {
 }
 
 static void copy_columns(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy) {
+    assert(rows == 0 || (n > 0 && x && y));
     if (n == 1) {
         for (size_t r = 0; r < rows; r++) y[r * ldy] = x[r * ldx];
         return;
@@ -22,6 +23,7 @@ static void copy_columns(size_t rows, size_t n, const float *x, size_t ldx, floa
 
 static void pick_columns(size_t rows, size_t n, ptrdiff_t step, const float *x, size_t ldx,
                          float *y, size_t ldy) {
+    assert(rows == 0 || (n > 0 && x && y));
     if (step == 1) {
         copy_columns(rows, n, x, ldx, y, ldy);
         return;
@@ -34,6 +36,7 @@ static void pick_columns(size_t rows, size_t n, ptrdiff_t step, const float *x, 
 
 static void add_columns(size_t rows, size_t n, ptrdiff_t step, const float *dy, size_t lddy,
                         float *dx, size_t lddx) {
+    assert(rows == 0 || (n > 0 && dy && dx));
     for (size_t r = 0; r < rows; r++, dy += lddy, dx += lddx) {
         if (step == 1) {
             for (size_t j = 0; j < n; j++) dx[j] += dy[j];
@@ -71,6 +74,8 @@ static void row_numbers(size_t count, const float *x, bool wraps, int32_t limit,
 
 static void gather_rows(size_t count, size_t n, const int32_t *rows, const float *table, size_t ldt,
                         float *restrict y, size_t ldy) {
+    assert(count == 0 || (rows && table));
+    assert(are_padded(count, n, y, ldy));
     if (n == 1) {
         for (size_t i = 0; i < count; i++) y[i] = rows[i] < 0 ? 0.0f : table[(size_t)rows[i] * ldt];
         return;
@@ -84,6 +89,7 @@ static void gather_rows(size_t count, size_t n, const int32_t *rows, const float
 
 static void add_rows(size_t count, size_t n, const int32_t *rows, const float *dy, size_t lddy,
                      float *restrict table, size_t ldt) {
+    assert(count == 0 || (n > 0 && rows && dy && table));
     for (size_t i = 0; i < count; i++, dy += lddy)
         if (rows[i] >= 0) add_run(n, dy, table + (size_t)rows[i] * ldt);
 }

@@ -28,6 +28,7 @@ CDL_INLINE float normal_f(struct cdl_key row, uint32_t j) {
 
 static void noise(size_t rows, size_t n, struct cdl_key key, uint32_t first_row, float stddev,
                   bool multiplies, const float *x, size_t ldx, float *y, size_t ldy) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy) && stddev >= 0.0f);
     const uint32_t padded = (uint32_t)cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
@@ -41,6 +42,7 @@ static void noise(size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
 
 static void dropout(size_t rows, size_t n, struct cdl_key key, uint32_t first_row, uint32_t keep,
                     float scale, const float *x, size_t ldx, float *y, size_t ldy) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
     const uint32_t padded = (uint32_t)cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
@@ -52,6 +54,7 @@ static void dropout(size_t rows, size_t n, struct cdl_key key, uint32_t first_ro
 
 static void drop_line(size_t n, struct cdl_key key, uint32_t row, bool as_one, uint32_t keep,
                       float scale, float shift, float dropped, const float *x, float *y) {
+    assert(n > 0 && x && y);
     const uint32_t padded = (uint32_t)cdl_padded(n);
     const struct cdl_key own = {key.a ^ cdl_mix32(row), key.b};
     const uint32_t each = as_one ? 0 : UINT32_MAX; /* one draw for the line: that of column 0 */

@@ -9,6 +9,8 @@
  */
 
 static void normalize_forward(size_t rows, const struct cdl_normalizing *s) {
+    assert(are_padded(rows, s->n, s->x, s->ldx) && are_padded(rows, s->n, s->y, s->ldy));
+    assert(s->gamma && s->beta && s->means && s->factors);
     const size_t n = s->n, width = cdl_padded(n);
     const float *x = s->x, *gamma = s->gamma, *beta = s->beta;
     float *y = s->y;
@@ -30,6 +32,8 @@ static void normalize_forward(size_t rows, const struct cdl_normalizing *s) {
 }
 
 static void normalize_backward(size_t rows, const struct cdl_normalizing *s) {
+    assert(are_padded(rows, s->n, s->x, s->ldx) && are_padded(rows, s->n, s->dy, s->ldy));
+    assert(s->gamma && s->means && s->factors && s->dgamma && s->dbeta);
     const size_t n = s->n, width = cdl_padded(n);
     const float *x = s->x, *dy = s->dy, *gamma = s->gamma;
     float *dx = s->dx, *restrict dgamma = s->dgamma, *restrict dbeta = s->dbeta;
@@ -56,6 +60,7 @@ static void normalize_backward(size_t rows, const struct cdl_normalizing *s) {
 
 static void line_penalties(size_t rows, size_t n, const float *x, size_t ldx, float l1, float l2,
                            float *value) {
+    assert(are_padded(rows, n, x, ldx) && (rows == 0 || value));
     for (size_t r = 0; r < rows; r++, x += ldx) {
         if (n == 1) {
             value[r] = l1 * abs_f(x[0]) + l2 * x[0] * x[0];
@@ -73,6 +78,8 @@ static void line_penalties(size_t rows, size_t n, const float *x, size_t ldx, fl
 
 static void add_penalty_gradients(size_t rows, size_t n, const float *x, size_t ldx, float l1,
                                   float l2, const float *dy, size_t lddy, float *dx, size_t lddx) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, dy, lddy) &&
+           are_padded(rows, n, dx, lddx));
     const size_t width = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
         for (size_t j = 0; j < width; j++) {

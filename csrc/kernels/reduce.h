@@ -108,6 +108,7 @@ CDL_REDUCTIONS(X)
 #undef X
 
 static void fill_lines(size_t count, size_t lines, size_t n, const float *x, float *y, size_t ldy) {
+    assert((count == 0 || x) && are_padded(count * lines, n, y, ldy));
     const size_t padded = cdl_padded(n);
     for (size_t i = 0; i < count; i++) {
         for (size_t l = 0; l < lines; l++, y += ldy) {
@@ -118,6 +119,7 @@ static void fill_lines(size_t count, size_t lines, size_t n, const float *x, flo
 
 static void reduce_lines(enum cdl_reduction kind, size_t count, size_t lines, size_t n,
                          const float *x, size_t ldx, float *y) {
+    assert(are_rows(count * lines, n, x, ldx) && (count == 0 || y));
     static void (*const of_lines[])(size_t, size_t, size_t, const float *, size_t, float *) = {
 #define X(NAME) NAME##_of_lines,
         CDL_REDUCTIONS(X)
@@ -130,6 +132,7 @@ static void reduce_lines(enum cdl_reduction kind, size_t count, size_t lines, si
 
 static void reduce_columns(enum cdl_reduction kind, size_t rows, size_t width, const float *x,
                            size_t ldx, float *y) {
+    assert(are_rows(rows, width, x, ldx) && rows > 0 && y);
     static void (*const of_columns[])(size_t, size_t, const float *, size_t, float *) = {
 #define X(NAME) NAME##_of_columns,
         CDL_REDUCTIONS(X)
@@ -167,6 +170,7 @@ CDL_INLINE void product_of_others(size_t lines, size_t n, const float *x, size_t
 static void reduce_lines_backward(enum cdl_reduction kind, size_t count, size_t lines, size_t n,
                                   const float *x, size_t ld, const float *y, const float *dy,
                                   float *dx) {
+    assert(are_padded(count * lines, n, x, ld) && (count == 0 || (y && dy && dx)));
     for (size_t i = 0; i < count; i++, x += lines * ld, dx += lines * ld) {
         const float g = kind == CDL_REDUCTION_mean ? dy[i] / (float)(lines * n) : dy[i];
         if (kind == CDL_REDUCTION_prod) {
@@ -214,6 +218,7 @@ CDL_INLINE void few_columns_backward(enum cdl_reduction kind, size_t rows, size_
 static void reduce_columns_backward(enum cdl_reduction kind, size_t rows, size_t width,
                                     const float *x, size_t ld, const float *y, const float *dy,
                                     float *dx) {
+    assert(are_rows(rows, width, x, ld) && rows > 0 && y && dy && dx);
     if (kind == CDL_REDUCTION_sum || kind == CDL_REDUCTION_mean) {
         const float part = kind == CDL_REDUCTION_mean ? (float)rows : 1.0f;
         for (size_t r = 0; r < rows; r++) {

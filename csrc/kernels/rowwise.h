@@ -28,6 +28,8 @@ enum cdl_rowwise {
 
 static void softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
                          const float *p) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
+    assert(are_dense(rows, n, ldx) && are_dense(rows, n, ldy));
     (void)p;
     if (n == 1) { /* of one class: 1, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = exp_f(x[r] - x[r]);
@@ -46,6 +48,8 @@ static void softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, floa
 static void softmax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx, const float *y,
                                   size_t ldy, const float *dy, size_t lddy, float *dx, size_t lddx,
                                   const float *p) {
+    assert(are_padded(rows, n, y, ldy) && are_padded(rows, n, dy, lddy) &&
+           are_padded(rows, n, dx, lddx));
     (void)x, (void)ldx, (void)p;
     for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
         const float dot = line_product(n, y, 0.0f, dy, 0.0f);
@@ -56,6 +60,8 @@ static void softmax_gradient_rows(size_t rows, size_t n, const float *x, size_t 
 
 static void log_softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y,
                              size_t ldy, const float *p) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
+    assert(are_dense(rows, n, ldx) && are_dense(rows, n, ldy));
     (void)p;
     if (n == 1) { /* 0, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = x[r] - x[r];
@@ -72,6 +78,8 @@ static void log_softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, 
 static void log_softmax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx,
                                       const float *y, size_t ldy, const float *dy, size_t lddy,
                                       float *dx, size_t lddx, const float *p) {
+    assert(are_padded(rows, n, y, ldy) && are_padded(rows, n, dy, lddy) &&
+           are_padded(rows, n, dx, lddx));
     (void)x, (void)ldx, (void)p;
     const size_t padded = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
@@ -102,6 +110,8 @@ CDL_INLINE float sparsemax_threshold(size_t n, const float *x, float top) {
 
 static void sparsemax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
                            const float *p) {
+    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
+    assert(are_dense(rows, n, ldx) && are_dense(rows, n, ldy));
     (void)p;
     if (n == 1) { /* of one class: 1, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = 1.0f + (x[r] - x[r]);
@@ -122,6 +132,8 @@ static void sparsemax_rows(size_t rows, size_t n, const float *x, size_t ldx, fl
 static void sparsemax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx,
                                     const float *y, size_t ldy, const float *dy, size_t lddy,
                                     float *dx, size_t lddx, const float *p) {
+    assert(are_padded(rows, n, y, ldy) && are_padded(rows, n, dy, lddy) &&
+           are_padded(rows, n, dx, lddx));
     (void)x, (void)ldx, (void)p;
     const size_t padded = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
@@ -133,6 +145,7 @@ static void sparsemax_gradient_rows(size_t rows, size_t n, const float *x, size_
 
 static void glu_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
                      const float *p) {
+    assert(are_padded(rows, 2 * n, x, ldx) && are_padded(rows, n, y, ldy));
     (void)p;
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         for (size_t j = 0; j < n; j++) y[j] = x[j] * sigmoid_f(x[n + j]);
@@ -143,6 +156,8 @@ static void glu_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y
 static void glu_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx, const float *y,
                               size_t ldy, const float *dy, size_t lddy, float *dx, size_t lddx,
                               const float *p) {
+    assert(are_padded(rows, 2 * n, x, ldx) && are_padded(rows, n, dy, lddy) &&
+           are_padded(rows, 2 * n, dx, lddx));
     (void)y, (void)ldy, (void)p;
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
         for (size_t j = 0; j < n; j++) {

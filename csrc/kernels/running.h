@@ -3,6 +3,7 @@
  * Part of the ISA template. A step is `width` independent numbers.
  */
 static void running(bool product, size_t n, size_t width, const float *x, float *restrict y) {
+    assert(n > 0 && width > 0 && x && y && are_apart(x, n * width, y, n * width));
     for (size_t j = 0; j < width; j++) y[j] = x[j];
     for (size_t i = 1; i < n; i++, y += width) {
         x += width;
@@ -30,6 +31,7 @@ CDL_INLINE void few_running_backward(bool product, size_t n, size_t width, size_
 
 static void running_backward(bool product, size_t n, size_t width, const float *x, const float *y,
                              const float *dy, float *dx) {
+    assert(n > 0 && width > 0 && x && y && dy && dx);
     for (size_t j = 0; j < width; j += CDL_LINE) {
         const size_t some = cdl_min(width - j, CDL_LINE);
         few_running_backward(product, n, some, width, x + j, y + j, dy + j, dx + j);
@@ -38,6 +40,7 @@ static void running_backward(bool product, size_t n, size_t width, const float *
 
 static void top_of_lines(float sign, size_t count, size_t lines, size_t n, const float *x,
                          size_t ldx, float *y) {
+    assert(are_rows(count * lines, n, x, ldx) && (count == 0 || y));
     for (size_t i = 0; i < count; i++) {
         float best = sign * x[0];
         size_t place = 0;
@@ -53,6 +56,7 @@ static void top_of_lines(float sign, size_t count, size_t lines, size_t n, const
 
 static void top_of_columns(float sign, size_t rows, size_t width, const float *x, size_t ldx,
                            float *y) {
+    assert(are_rows(rows, width, x, ldx) && rows > 0 && y);
     for (size_t j = 0; j < width; j += CDL_LINE) {
         const size_t some = cdl_min(width - j, CDL_LINE);
         float best[CDL_LINE], place[CDL_LINE];

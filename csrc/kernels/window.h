@@ -42,6 +42,8 @@ CDL_INLINE void max_of(const size_t nv, const struct cdl_taps *taps, const float
 
 static void window_max(size_t m, size_t n, const struct cdl_taps *taps, const float *x, size_t ldx,
                        float *y, size_t ldy) {
+    assert(m == 0 || (x && y && n > 0));
+    assert(are_padded(m, n, y, ldy));
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
         size_t j = 0;
@@ -70,6 +72,7 @@ CDL_INLINE void give_to_first(const struct cdl_taps *taps, const float *x, const
 static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
                                 size_t ldx, const float *y, const float *dy, size_t ldy, bool adds,
                                 float *dx) {
+    assert(m == 0 || (x && y && dy && dx && n > 0));
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, x += ldx, dx += ldx, y += ldy, dy += ldy) {
         for (size_t j = 0; j < width && adds; j += CDL_VLEN)
@@ -96,6 +99,7 @@ CDL_INLINE void sum_of(const size_t nv, const struct cdl_taps *taps, float facto
 
 static void window_sum(size_t m, size_t n, const struct cdl_taps *taps, float factor,
                        const float *x, size_t ldx, float *y, size_t ldy) {
+    assert((m == 0 || x) && are_padded(m, n, y, ldy));
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
         size_t j = 0;
@@ -111,6 +115,7 @@ static void window_sum(size_t m, size_t n, const struct cdl_taps *taps, float fa
 
 static void window_sum_backward(size_t m, size_t n, const struct cdl_taps *taps, float factor,
                                 const float *dy, size_t ldy, bool adds, float *dx, size_t ldx) {
+    assert((m == 0 || dx) && are_padded(m, n, dy, ldy));
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, dx += ldx, dy += ldy) {
         for (size_t j = 0; j < width; j += CDL_VLEN) {
@@ -158,6 +163,7 @@ CDL_INLINE void weighted_columns(const size_t nv, size_t m, const struct cdl_tap
 
 static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
                             size_t ldx, const float *w, const float *init, float *y, size_t ldy) {
+    assert((m == 0 || (x && w && init)) && are_padded(m, n, y, ldy));
     const size_t padded = cdl_padded(n);
     size_t j = 0;
     for (; j + 2 * CDL_VLEN <= padded; j += 2 * CDL_VLEN)
@@ -184,6 +190,7 @@ CDL_INLINE void add_weights_gradient(size_t k, const float *x, size_t step_x, co
 
 static void window_weights_gradient(size_t n, const struct cdl_taps *taps, const float *x,
                                     size_t step_x, const float *dy, size_t step_dy, float *g) {
+    assert(n > 0 && x && dy && g);
     const size_t vectors = cdl_padded(n) / CDL_VLEN;
     for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
         vf sum[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
@@ -213,6 +220,7 @@ CDL_INLINE void unroll_line(const struct cdl_unrolling *s, const float *x, float
 }
 
 static void unroll(const struct cdl_unrolling *s) {
+    assert(s->x && s->y && s->ldy >= s->rows * s->places);
     float *y = s->y;
     for (size_t u = 0; u < s->taps[0]; u++) {
         for (size_t v = 0; v < s->taps[1]; v++) {

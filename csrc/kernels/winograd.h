@@ -13,6 +13,7 @@ CDL_INLINE void transform_four(const vf d[4], vf v[4]) { /* B' d */
 
 /* n columns, padded, of the 16 numbers of each element; element e of v at v + e step. */
 static void winograd_image(size_t n, const float *const d[16], float *v, size_t step) {
+    assert(is_whole(n) && v && step >= n);
     for (size_t j = 0; j < n; j += CDL_VLEN) {
         vf rows[4][4], t[4][4]; /* t: by columns */
         CDL_UNROLL for (size_t x = 0; x < 4; x++) {
@@ -55,6 +56,7 @@ CDL_INLINE void change_weights(const float *g, ptrdiff_t tap_step, float *u, siz
 
 static void winograd_weights(size_t rows, size_t width, const float *g, size_t ldg,
                              ptrdiff_t tap_step, float *u, size_t step) {
+    assert(is_whole(width) && g && u && step >= rows * width);
     for (size_t r = 0; r < rows; r++, g += ldg, u += width) {
         for (size_t j = 0; j < width; j += CDL_VLEN) change_weights(g + j, tap_step, u + j, step);
     }
@@ -67,6 +69,7 @@ CDL_INLINE void gather_four(const vf m[4], vf y[2]) { /* A' m */
 
 static void winograd_map(size_t n, const float *m, size_t step, const float *init, bool cuts,
                          float *const y[4]) {
+    assert(is_whole(n) && m && init);
     for (size_t j = 0; j < n; j += CDL_VLEN) {
         vf t[4][2];
         CDL_UNROLL for (size_t x = 0; x < 4; x++) {

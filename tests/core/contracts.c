@@ -3,11 +3,14 @@
  * The binding checks names, shapes and sizes before the core does; this calls the core as another
  * caller might. test_contracts.py compiles and runs it.
  */
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/threads.h"
 #include "cdl.h"
+#include "isa/isa.h"
 #include "ops/op.h"
 #include "learn/tensorwise.h"
 
@@ -187,11 +190,45 @@ static void check_pieces(bool matrix) {
     cdl_param_destroy(param);
 }
 
+/* ---- kernels that are called against their contracts: asserts stop them ----------------------
+ */
+
+static jmp_buf before;
+
+static void stopped(int signal_number) {
+    (void)signal_number;
+    longjmp(before, 1);
+}
+
+static void call_wrongly(const struct cdl_kernels *kernels, int how) {
+    float x[4 * CDL_LINE] = {0}, y[4 * CDL_LINE] = {0};
+    const float params[CDL_MAX_ROW_PARAMS] = {0};
+    if (how == 0) kernels->gemm_rows(1, 7, 1, x, 1, x, x, 0, y, 7);          /* no whole line */
+    if (how == 1) kernels->activation[0](2, 10, x, 10, y, CDL_LINE, params); /* no pads */
+    if (how == 2) kernels->add(CDL_LINE, x, x + 1);                          /* common memory */
+    if (how == 3) kernels->standardize(1, 10, x, CDL_LINE, x, NULL, x, y, CDL_LINE);
+}
+
+static void check_asserts(void) {
+    const struct cdl_kernels *kernels = cdl_isa_choose("baseline");
+    for (volatile int how = 0; how < 4; how++) {
+        volatile bool stops = true;
+        signal(SIGABRT, stopped);
+        if (setjmp(before) == 0) {
+            call_wrongly(kernels, how);
+            stops = false;
+        }
+        expect(stops, "a kernel called wrongly goes on", (double)how);
+    }
+    signal(SIGABRT, SIG_DFL);
+}
+
 int main(void) {
     cdl_start(NULL);
     check_sizes();
     check_kinds();
     check_pieces(false);
     check_pieces(true);
+    check_asserts();
     return failures > 0;
 }

@@ -1,0 +1,37 @@
+/* contracts.h - what kernels expect of their arguments, for assert(): checked in builds without
+ * NDEBUG, such as those with sanitizers (setup.py). kernels.def says it in words. */
+#ifndef CDL_KERNELS_CONTRACTS_H
+#define CDL_KERNELS_CONTRACTS_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+
+/* Rows of n floats, ld apart, that do not overlap. */
+static inline bool are_rows(size_t rows, size_t n, const float *x, size_t ld) {
+    return rows == 0 || (x && n > 0 && (rows == 1 || ld >= n));
+}
+
+/* Rows with their pads. */
+static inline bool are_padded(size_t rows, size_t n, const float *x, size_t ld) {
+    return are_rows(rows, cdl_padded(n), x, ld);
+}
+
+/* Of single columns: numbers side by side. */
+static inline bool are_dense(size_t rows, size_t n, size_t ld) {
+    return n > 1 || rows <= 1 || ld == 1;
+}
+
+/* Whether n_x floats from x on and n_y from y on are no memory of both. */
+static inline bool are_apart(const float *x, size_t n_x, const float *y, size_t n_y) {
+    const uintptr_t a = (uintptr_t)x, b = (uintptr_t)y;
+    return a + n_x * sizeof *x <= b || b + n_y * sizeof *y <= a;
+}
+
+/* Whole lines. */
+static inline bool is_whole(size_t n) { return n > 0 && n % CDL_LINE == 0; }
+
+#endif
