@@ -250,6 +250,10 @@ class Model(Configured, FunctionalGraph):
         around = training_around()
         if around is not None:
             return around
+        made = self._predictors_made
+        return self._training_by_default() if made is None else made.training_by_default
+
+    def _training_by_default(self) -> bool | None:
         defaults = (each.training_by_default for each in self._flatten_layers(include_self=False))
         return next((each for each in defaults if each is not None), None)
 

@@ -46,6 +46,7 @@ class Predictors:
 
     def __init__(self, model: TrainableModel) -> None:
         self.program, self._watching = lower_with_calls(model, False, model.run_eagerly)
+        self.training_by_default = model._training_by_default()
         self._own = len(model._output_infos())
         self._draws = any(i.op == "draw" for i in self.program.instructions)
         # Of the one input of a model that gives one array; None for others, which pack theirs, and

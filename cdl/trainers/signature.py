@@ -167,6 +167,9 @@ class TrainableModel(Protocol):
     def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
         """What it was compiled with; ValueError if it was not, or has no loss to train by."""
 
+    def _training_by_default(self) -> bool | None:
+        """Whether a call that says nothing is one of training."""
+
     def _predictors(self) -> Predictors:
         """The executors of its predictions."""
 

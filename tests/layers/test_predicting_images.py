@@ -85,10 +85,10 @@ def test_a_frozen_kernel_that_is_set_trains_the_head_on_the_new_one():
         model.set_weights([kernel, *model.get_weights()[1:3], np.zeros(2, np.float32)][:4])
         model.layers[-1].set_weights([np.ones((64, 2), np.float32), np.zeros(2, np.float32)])
         if change:
-            model.fit(X, Y, verbose=0)  # what is kept is of this kernel
+            model.fit(X, Y, shuffle=False, verbose=0)  # what is kept is of this kernel
             model.layers[-1].set_weights([np.ones((64, 2), np.float32), np.zeros(2, np.float32)])
         model.layers[0].set_weights([kernel * 2, np.zeros(64, np.float32)])
-        model.fit(X, Y, epochs=2, verbose=0)
+        model.fit(X, Y, epochs=2, shuffle=False, verbose=0)
         return model.layers[-1].get_weights()
 
     for mine, theirs in zip(trained(True), trained(False), strict=True):
