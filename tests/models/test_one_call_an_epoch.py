@@ -91,6 +91,19 @@ MADE = {
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")),
     **dict.fromkeys(("Concatenate", "Dot")),
 }
+# Of layers of images; MixUp and CutMix, which mix labels too, are for arrays.
+IMAGES = {
+    **dict.fromkeys(("CenterCrop", "RandomCrop", "Resizing"), (4, 4)),
+    **dict.fromkeys(("AutoContrast", "RandomErasing", "RandomFlip", "RandomGaussianBlur"), ()),
+    **dict.fromkeys(("RandomColorJitter", "RandomGrayscale", "RandomInvert"), ()),
+    **dict.fromkeys(("RandomPerspective", "RandomShear", "Solarization"), ()),
+    **dict.fromkeys(("RandomBrightness", "RandomColorDegeneration", "RandomContrast"), (0.2,)),
+    **dict.fromkeys(("RandomHue", "RandomRotation", "RandomSaturation"), (0.2,)),
+    **dict.fromkeys(("RandomSharpness", "RandomZoom"), (0.2,)),
+    "RandomPosterization": (4,),
+    "RandomTranslation": (0.2, 0.2),
+    **dict.fromkeys(("CutMix", "MixUp")),
+}
 LAYERS = sorted(
     name
     for name, value in vars(layers).items()
@@ -119,6 +132,10 @@ def stack_of(name):
         return [layer], (6,), X
     if name == "CategoryEncoding":
         return [made(4)], (6,), RNG.integers(0, 4, (48, 6)).astype(np.float32)
+    if name in IMAGES:
+        x = RNG.uniform(0, 255, (48, 6, 6, 3)).astype(np.float32)
+        images = IMAGES[name]
+        return None if images is None else ([made(*images), *lines], x.shape[1:], x)
     if windows := re.match(r"(\w*Conv|Adaptive|Av|Max|Zero|Cropping|UpSampling)\D*(\d)D", name):
         x = RNG.normal(size=(48, *[4] * int(windows[2]), 2)).astype(np.float32)
         of_family = {"Adaptive": (2,), "Av": (2,), "DepthwiseConv": (2,)}
