@@ -10,7 +10,8 @@ cdef class Executor:
 
     One call at a time: predict() from several threads works on copies that share the weights; a
     second training call meanwhile is an error. `after`, an Executor of weights alone, runs once
-    after each batch of training. lockstep: whether threads share each instruction, None if worth it.
+    after each batch of training. lockstep: whether threads share each instruction; None if that is
+    worth it.
     """
 
     cdef cdl_program *program

@@ -39,8 +39,8 @@ class OpRow:
     """
 
     __slots__ = (
-        "attributes", "data", "effects", "gives_gradient", "all_inputs", "meaning", "numbers", "params",
-        "reports", "signature", "table", "tail",
+        "all_inputs", "attributes", "data", "effects", "gives_gradient", "meaning", "numbers",
+        "params", "reports", "signature", "table", "tail",
     )
 
     def __init__(self, signature, meaning, table, gives_gradient, all_inputs, effects, reports):
@@ -64,8 +64,8 @@ cdef tuple _names(text):
 cdef tuple _words(str part):
     """The names in a part of a signature, and the one at its end that stands for any count."""
     words = [word.strip(" []") for word in part.split(",") if word.strip()]
-    all_inputs = [word.removesuffix("...") for word in words if word.endswith("...")]
-    return tuple([word for word in words if not word.endswith("...")]), "".join(all_inputs)
+    more = [word.removesuffix("...") for word in words if word.endswith("...")]
+    return tuple([word for word in words if not word.endswith("...")]), "".join(more)
 
 
 cdef list _rows(str table):
@@ -184,8 +184,8 @@ def info():
 
 
 def limit_threads(int most):
-    """At most so all_inputs threads in what the calling thread builds from now on, 0 for no limit; the
-    limit before."""
+    """At most so many threads in what the calling thread builds from now on, 0 for no limit; gives
+    the limit before."""
     return cdl_limit_threads(most)
 
 
