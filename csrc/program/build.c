@@ -351,6 +351,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));
     if (!def->training) program->rows *= (size_t)program->threads;
+    program->block = cdl_block_of_rows(program, program->rows / (size_t)program->threads);
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];

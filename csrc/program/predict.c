@@ -12,7 +12,6 @@
 
 struct prediction {
     struct cdl_program *program;
-    size_t block; /* rows that a thread takes through all nodes */
     const struct cdl_array *arrays;
     size_t rows;
     float *const *outputs;
@@ -127,7 +126,7 @@ static void predict_in_lockstep(const struct prediction *job, struct cdl_context
     if (job->in_place) look_at(job->program, &job->arrays[0], &direct);
     ctx->threads = team->size;
     ctx->watch = &job->program->watch;
-    const size_t most = job->program->rows, all = job->block * (size_t)team->size;
+    const size_t most = job->program->rows, all = job->program->block * (size_t)team->size;
     const size_t block = all < most ? all : most;
     for (size_t at = 0; at < job->rows; at += block) {
         ctx->rows = ctx->batch = job->rows - at < block ? job->rows - at : block;
@@ -158,9 +157,10 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     }
     struct direct direct;
     if (job->in_place) look_at(program, &job->arrays[0], &direct);
-    for (size_t at = mine.first; at < mine.last; at += job->block) {
+    for (size_t at = mine.first; at < mine.last; at += job->program->block) {
         if (is_settled(program, job->draws.first + at)) break;
-        const size_t rows = mine.last - at < job->block ? mine.last - at : job->block;
+        const size_t rows =
+            mine.last - at < job->program->block ? mine.last - at : job->program->block;
         ctx.rows = ctx.batch = program->mixes_rows ? rows : program->rows;
         ctx.start = job->draws.first + at - base;
         /* Row base + r of the buffer is row at + r of the array. */
@@ -178,7 +178,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
             const size_t sample = value->shared ? 0 : value->lines * value->width;
             copy_pieces(program, &ctx, value, base, rows, job->outputs[i] + at * sample);
         }
-        if (mine.last - at <= job->block) break;
+        if (mine.last - at <= job->program->block) break;
         if (thread == 0 && cdl_watch_tick(&program->watch, INFINITY, false) &&
             cdl_watch_answers(&program->watch, INFINITY))
             cdl_watch_stop(&program->watch);
@@ -189,9 +189,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
 void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, size_t rows,
                  float *const *outputs, struct cdl_draws draws) {
     const bool in_place = rows >= CDL_ROW_BLOCK && program->reads_rows && is_plain(&arrays[0]);
-    const size_t capacity = program->rows / (size_t)program->threads;
-    struct prediction job = {
-        program, cdl_block_of_rows(program, capacity), arrays, rows, outputs, draws, in_place};
+    struct prediction job = {program, arrays, rows, outputs, draws, in_place};
     cdl_prepare(program, false);
     cdl_watch_begin(&program->watch);
     /* A region of sleeping threads takes some 35 us to start: a few rows are done before that. */

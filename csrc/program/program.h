@@ -45,6 +45,7 @@ struct cdl_program {
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     bool is_long;      /* a batch takes so long that the watch is looked at within it */
     size_t piece;      /* samples that are gathered or copied out between two looks */
+    size_t block;      /* rows that a prediction takes through all nodes, each thread its own */
     struct cdl_watch watch;
     float *undo; /* undo_floats: what parameters were whose step takes long (kept.c) */
     size_t undo_floats;
