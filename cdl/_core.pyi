@@ -111,6 +111,7 @@ class Executor:
         rows: int,
         *,
         training: bool = ...,
+        predicts: bool = ...,
         optimizer: _Group | list[_Group] | None = ...,
         rules: Mapping[str, Any] | None = ...,
         isa: str | None = ...,

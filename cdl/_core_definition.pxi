@@ -113,14 +113,15 @@ cdef class _Definition:
     cdef cdl_program_def definition
     cdef list keep, hosts, labels  # labels: by which a fault names its instruction
 
-    def __cinit__(self, program, size_t rows, bint training, optimizer, dict rules, str isa,
-                  int threads, lockstep):
+    def __cinit__(self, program, size_t rows, bint training, bint predicts, optimizer, dict rules,
+                  str isa, int threads, lockstep):
         memset(&self.definition, 0, sizeof(self.definition))
         self.keep = []
         self.hosts = []
         self.labels = []
         self.definition.rows = rows
         self.definition.training = training
+        self.definition.predicts = predicts
         self.definition.threads = threads
         self.definition.lockstep = 0 if lockstep is None else 2 if lockstep else 1
         name = (isa or _default_isa).encode()

@@ -11,7 +11,7 @@ cdef class Executor:
     One call at a time: predict() from several threads works on copies that share the weights; a
     second training call meanwhile is an error. `after`, an Executor of weights alone, runs once
     after each batch of training. lockstep: whether threads share each instruction; None if that is
-    worth it.
+    worth it. predicts: whether predict() alone is called, so that little memory will do.
     """
 
     cdef cdl_program *program
@@ -30,15 +30,16 @@ cdef class Executor:
     cdef readonly int threads
     cdef readonly str isa
 
-    def __cinit__(self, program, size_t rows, *, bint training=False, optimizer=None, rules=None,
-                  isa=None, int threads=0, lockstep=None, Executor after=None):
+    def __cinit__(self, program, size_t rows, *, bint training=False, bint predicts=False,
+                  optimizer=None, rules=None, isa=None, int threads=0, lockstep=None,
+                  Executor after=None):
         cdef cdl_misfit misfit
         if rows < 1:
             raise ValueError("rows must be at least 1")
         if isa is not None and isa not in available_isas():
             raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
         cdef _Definition definition = _Definition(
-            program, rows, training, optimizer, rules or {}, isa, threads, lockstep)
+            program, rows, training, predicts, optimizer, rules or {}, isa, threads, lockstep)
         definition.definition.poll = _is_to_end
         definition.definition.who = <void *>self
         if after is not None:
@@ -50,7 +51,7 @@ cdef class Executor:
         self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
         self.labels = definition.labels
         self.training = training
-        self.made_of = (program, rows, isa, threads, lockstep)
+        self.made_of = program, rows, {"isa": isa, "threads": threads, "lockstep": lockstep}
         self.source = [v.storage for v in program.variables], optimizer, rules
         self.rows = rows
         self.threads = cdl_program_threads(self.program)
@@ -147,8 +148,8 @@ cdef class Executor:
             if self.spare:
                 other = self.spare.pop()
             else:
-                program, rows, isa, threads, lockstep = self.made_of
-                other = Executor(program, rows, isa=isa, threads=threads, lockstep=lockstep)
+                program, rows, options = self.made_of
+                other = Executor(program, rows, predicts=True, **options)
             try:
                 return other.predict(arrays, seed, call)
             finally:

@@ -134,6 +134,7 @@ cdef extern from "cdl.h" nogil:
     struct cdl_program_def:
         size_t rows
         bint training
+        bint predicts
         const char *isa
         int threads
         int lockstep

@@ -57,7 +57,7 @@ class Predictors:
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
                 self.row_shape = model._input_infos()[0].row
-        self.few = Executor(self.program, FEW)
+        self.few = Executor(self.program, FEW, predicts=True)
         self._others: dict[int, Executor] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
@@ -86,7 +86,7 @@ class Predictors:
         if executor is None:
             if len(self._others) >= 4:  # sizes that came once must not pile up
                 self._others.clear()
-            executor = self._others[rows] = Executor(self.program, rows)
+            executor = self._others[rows] = Executor(self.program, rows, predicts=True)
         return executor
 
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:

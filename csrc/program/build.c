@@ -350,8 +350,9 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->lockstep = cdl_keeps_step(program, def->lockstep);
     program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));
+    program->block = cdl_block_of_rows(program, def->rows);
+    if (def->predicts) program->rows = program->block;
     if (!def->training) program->rows *= (size_t)program->threads;
-    program->block = cdl_block_of_rows(program, program->rows / (size_t)program->threads);
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];

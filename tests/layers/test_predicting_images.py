@@ -123,3 +123,13 @@ def test_images_go_through_in_blocks_as_one_by_one(rows):
     together = model.predict(x, batch_size=256, verbose=0)
     alone = np.concatenate([model.predict(x[i : i + 1], verbose=0) for i in range(rows)])
     np.testing.assert_array_equal(together, alone)
+
+
+def test_memory_of_predictions_is_that_of_a_block():
+    model = large_images()
+    program = model.program()
+    all_rows = cdl._core.Executor(program, 256, threads=2).memory()[0]
+    blocks = cdl._core.Executor(program, 256, threads=2, predicts=True)
+    assert blocks.memory()[0] < all_rows / 8
+    x = RNG.standard_normal((70, 40, 40, 3)).astype(np.float32)
+    np.testing.assert_array_equal(blocks.predict((x,)), model.predict(x, verbose=0))
