@@ -49,10 +49,14 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
         gradient->x_copy = room;
         room += samples * CDL_CHUNK;
     }
-    const bool copies = copies_dy(w, samples, gradient->ldy);
+    /* Small products feel each division: 40 ns of a step of 1 us went into the size of the strip.
+     */
+    gradient->strip = CDL_LEAST_STRIP;
+    gradient->dy_copy[0] = NULL;
+    if (!copies_dy(w, samples, gradient->ldy)) return;
     gradient->strip = strip_of(samples, gradient->ctx->kernels->blocking->strip_floats);
     for (size_t s = 0; s < gradient->strip; s++) {
-        gradient->dy_copy[s] = copies ? room + s * samples * CDL_PANEL : NULL;
+        gradient->dy_copy[s] = room + s * samples * CDL_PANEL;
         gradient->dy_copied[s] = 0;
     }
 }
@@ -84,8 +88,8 @@ void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, floa
         }
         x = gradient->x_copy, ldx = block.rows;
     }
-    const size_t slot = block.column / CDL_PANEL % gradient->strip;
-    if (gradient->dy_copy[slot]) {
+    if (gradient->dy_copy[0]) {
+        const size_t slot = block.column / CDL_PANEL % gradient->strip;
         if (gradient->dy_copied[slot] != block.column + 1) {
             copy(gradient->samples, block.width, dy, ldy, gradient->dy_copy[slot]);
             gradient->dy_copied[slot] = block.column + 1;
