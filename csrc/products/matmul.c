@@ -27,11 +27,11 @@ static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
 enum { PREFETCH_TILE = 6, PREFETCH_MOST = 128, PREFETCH_FLOATS = 32 * 1024 };
 
 /* What the panel of c that starts at `column` gets from `depth` rows of a panel of b: the first of
- * them is row p of all k. */
-static void add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size_t p, size_t depth,
-                     size_t column, size_t width, const float *a, size_t lda, const float *b,
-                     const float *bias, float *c, size_t ldc, const struct cdl_epilogue *epilogue,
-                     bool uncached, bool prefetch) {
+ * them is row p of all k. In line: a call with so many arguments cost 3 % of a step of 1 us. */
+static inline __attribute__((always_inline)) void
+add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size_t p, size_t depth,
+         size_t column, size_t width, const float *a, size_t lda, const float *b, const float *bias,
+         float *c, size_t ldc, const struct cdl_epilogue *epilogue, bool uncached, bool prefetch) {
     const float *next = b + depth * width;
     const size_t group = uncached ? UNCACHED_GROUP : kernels->blocking->rows;
     for (size_t row = 0; row < m; row += group) {
