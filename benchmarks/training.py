@@ -134,13 +134,13 @@ def claims(groups: dict[str, list[dict]]) -> str:
         ours = times.get("cdl", times.get("cdl core"))
         against = [best(times), times.get("torch"), best(times, "keras")]
         ratios = [t / ours if t and ours else None for t in against]
-        champion = min((n for n in times if n not in (*peers.OURS, "roofline")), key=times.get)
+        others = [n for n in times if n not in (*peers.OURS, "roofline")]
         rows.append(
             [
                 name,
                 group[0]["net"],
                 records.number(ours),
-                champion if against[0] else "-",
+                min(others, key=times.get, default="-"),
                 *map(records.ratio, ratios),
                 f"{times['roofline'] / ours:.0%}" if ours else "-",
             ]
