@@ -105,6 +105,12 @@ class ImageLayer(Layer):
                 f"shape {tuple(shape)}"
             )
 
+    def _plane(self, images: Any) -> tuple[int, int]:
+        """Height and width of images whose size is known."""
+        (height, width), _ = image_of(tuple(images.shape), self.data_format)
+        assert height is not None and width is not None
+        return height, width
+
     def _size(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
         """Height and width of what comes out."""
         return height, width

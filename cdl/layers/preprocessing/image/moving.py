@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from cdl._common.validation import is_real, number, one_of
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range, chosen
-from cdl.layers.shapes import image_of
 from cdl.ops.image.warping import grid, homography, moved_places, warped
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.elementary import cos, sin
@@ -110,11 +109,6 @@ class Moved(RandomImage):
         self.fill_mode = fill_mode
         self.interpolation = interpolation
         self.fill_value = fill_value
-
-    def _plane(self, images: Any) -> tuple[int, int]:
-        (height, width), _ = image_of(tuple(images.shape), self.data_format)
-        assert height is not None and width is not None
-        return height, width
 
     def _places(self, height: int, width: int) -> Any:
         """From where the places are taken: rows and columns, (n, 2, height * width)."""

@@ -11,7 +11,6 @@ from cdl._tracing.lowered_tensor import current_program
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import RandomImage
 from cdl.layers.preprocessing.image.resizing import OfSize, part_of
-from cdl.layers.shapes import image_of
 from cdl.ops.image.resizing import resize
 from cdl.ops.image.warping import grid, parts_at
 from cdl.ops.numpy.rounding import floor
@@ -57,24 +56,17 @@ class RandomCrop(RandomImage, OfSize):
         """How many rows and columns are left out before the part; None for the middle."""
         program = current_program()
         assert program is not None
-        left = [n - m for n, m in zip(self._sizes(images), (self.height, self.width), strict=True)]
+        left = [n - m for n, m in zip(self._plane(images), (self.height, self.width), strict=True)]
         if not program.is_noisy or min(left) < 1:
             return None
         share = self._shared(2, 1)
         return floor(share * np.array([[n + 1.0] for n in left], np.float32))
 
-    def _sizes(self, images: Any) -> tuple[int, int]:
-        (rows, columns), _ = image_of(tuple(images.shape), self.data_format)
-        assert rows is not None and columns is not None
-        return rows, columns
-
     def _fixed(self, images: ArrayLike) -> Any:
         """The middle of images, or of what has the shape of the part."""
-        rows, columns = self._sizes(images)
-        size = (self.height, self.width)
+        rows, columns = self._plane(images)
         if rows >= self.height and columns >= self.width:
-            top, left = (rows - self.height) // 2, (columns - self.width) // 2
-            return part_of(images, self.data_format, (top, left), size)
+            return self._middle(images)
         kept = (
             min(rows, int(columns * self.height / self.width)),
             min(columns, int(rows * self.width / self.height)),
@@ -82,7 +74,7 @@ class RandomCrop(RandomImage, OfSize):
         start = (rows - max(kept[0], 1)) // 2, (columns - max(kept[1], 1)) // 2
         length = min(self.height, rows - start[0]), min(self.width, columns - start[1])
         part = part_of(images, self.data_format, start, length)
-        return resize(part, size, data_format=self.data_format)
+        return resize(part, (self.height, self.width), data_format=self.data_format)
 
     def transform(self, images: Any, drawn: Any) -> Any:
         """The part."""
@@ -96,7 +88,3 @@ class RandomCrop(RandomImage, OfSize):
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """The same part."""
         return self.transform(masks, drawn)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "height": self.height, "width": self.width}

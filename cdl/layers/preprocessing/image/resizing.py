@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from cdl._common.validation import flag, number, one_of, positive_int
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
-from cdl.layers.shapes import image_of
 from cdl.ops.image.resizing import KINDS, as_before, resize
 from cdl.ops.numpy.indexing import get_item
 
@@ -34,6 +33,16 @@ class OfSize(ImageLayer):
 
     def _size(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
         return self.height, self.width
+
+    def _middle(self, images: ArrayLike) -> Any:
+        """The middle of images that are not smaller."""
+        rows, columns = self._plane(images)
+        start = (rows - self.height) // 2, (columns - self.width) // 2
+        return part_of(images, self.data_format, start, (self.height, self.width))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "height": self.height, "width": self.width}
 
 
 @registry.add()
@@ -115,8 +124,6 @@ class Resizing(OfSize):
         """The constructor's arguments."""
         return {
             **super().get_config(),
-            "height": self.height,
-            "width": self.width,
             "interpolation": self.interpolation,
             "crop_to_aspect_ratio": self.crop_to_aspect_ratio,
             "pad_to_aspect_ratio": self.pad_to_aspect_ratio,
@@ -152,8 +159,7 @@ class CenterCrop(OfSize):
 
     def transform(self, images: Any, drawn: Any) -> Any:
         """The middle of the images."""
-        (rows, columns), _ = image_of(tuple(images.shape), self.data_format)
-        assert rows is not None and columns is not None
+        rows, columns = self._plane(images)
         if rows < self.height or columns < self.width:
             return resize(
                 images,
@@ -161,16 +167,11 @@ class CenterCrop(OfSize):
                 crop_to_aspect_ratio=True,
                 data_format=self.data_format,
             )
-        top, left = (rows - self.height) // 2, (columns - self.width) // 2
-        return part_of(images, self.data_format, (top, left), (self.height, self.width))
+        return self._middle(images)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """Their middle."""
         return self.transform(masks, drawn)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "height": self.height, "width": self.width}
 
 
 def part_of(

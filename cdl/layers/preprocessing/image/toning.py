@@ -298,11 +298,9 @@ class RandomErasing(Colored):
 
     def draws(self, images: Any) -> Any:
         """Which places are erased, and what is there then."""
-        sizes, _ = image_of(tuple(images.shape), self.data_format)
         first = 1 if self.data_format == "channels_last" else 2
         erased: Any = self._chance(self.factor)
-        for axis, n in enumerate(sizes, first):
-            assert n is not None
+        for axis, n in enumerate(self._plane(images), first):
             length = sqrt(self._uniform(*self.scale)) * float(n)
             start = self._uniform(0.0, 1.0) * (float(n) - length)
             shape = [1, 1, 1, 1]
