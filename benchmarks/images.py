@@ -33,7 +33,7 @@ def prepare(settings: dict) -> Prepared:
     rows = {n: rng.standard_normal((n, *net.shape), np.float32) for n in settings["rows"]}
     samples = {}
     if peer == "onnxruntime":
-        predict = convnets.onnx_session(net, threads)
+        predict = convnets.onnx_predictor(net, threads)
     else:
         trainer = convnets.trainer(peer, net, threads)
         trainer.train(1, shuffle=False)

@@ -36,11 +36,11 @@ class Net:
         """Of one sample, forward, a number for each layer with weights."""
         found, shape = [], self.shape
         for layer in self.layers:
-            kernel, before, shape = kernel_shape(shape, layer), shape, after(shape, layer)
+            kernel, before, shape = kernel_shape(shape, layer), shape, output_shape(shape, layer)
             if layer[0] == "dense":
                 found.append(2.0 * math.prod(before) * shape[-1])
             elif kernel:  # products of a place, for each of its outputs
-                found.append(2.0 * math.prod(shape) * math.prod(kernel[:-1]) / shared(kernel))
+                found.append(2.0 * math.prod(shape) * math.prod(kernel[:-1]) / groups(kernel))
         return found
 
     @property
@@ -95,7 +95,7 @@ NETS = {
 }
 
 
-def after(shape: tuple[int, ...], layer: Layer) -> tuple[int, ...]:
+def output_shape(shape: tuple[int, ...], layer: Layer) -> tuple[int, ...]:
     """The shape of a sample behind a layer.
 
     Kinds: `conv` (valid) and `same` with filters and a size; `depthwise` (same) and `strided`
@@ -128,8 +128,8 @@ def kernel_shape(shape: tuple[int, ...], layer: Layer) -> tuple[int, ...]:
     return (math.prod(shape), sizes[0]) if kind == "dense" else ()
 
 
-def shared(kernel: tuple[int, ...]) -> int:
-    """Among how many outputs the inputs of a kernel are dealt out: depthwise, each has its own."""
+def groups(kernel: tuple[int, ...]) -> int:
+    """Of the channels: one each for a depthwise kernel."""
     return kernel[-2] if kernel[-1] == 1 else 1
 
 
@@ -139,10 +139,10 @@ def weights(net: Net, seed: int = 0) -> list[np.ndarray]:
     found, shape = [], net.shape
     for layer in net.layers:
         if kernel := kernel_shape(shape, layer):
-            limit = math.sqrt(6.0 * shared(kernel) / math.prod(kernel[:-1]))
+            limit = math.sqrt(6.0 * groups(kernel) / math.prod(kernel[:-1]))
             found.append(rng.uniform(-limit, limit, kernel).astype(np.float32))
-            found.append(np.zeros(kernel[-1] * shared(kernel), np.float32))
-        shape = after(shape, layer)
+            found.append(np.zeros(kernel[-1] * groups(kernel), np.float32))
+        shape = output_shape(shape, layer)
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness.cases import BETA_1, BETA_2, EPSILON, RATE
-from benchmarks.harness.convnets import Net, after, data, weights
+from benchmarks.harness.convnets import Net, data, output_shape, weights
 
 
 class KerasTrainer:
@@ -68,7 +68,7 @@ def torch_model(net: Net):
         def forward(self, x):
             return (x.movedim(1, -1) if x.ndim > 2 else x).flatten(1)
 
-    class Over(nn.Module):
+    class GlobalPooling(nn.Module):
         def __init__(self, kind: str) -> None:
             super().__init__()
             self.kind, self.axes = kind, tuple(range(2, 2 + axes))
@@ -91,8 +91,8 @@ def torch_model(net: Net):
         elif kind == "dense":
             parts += [ChannelsLast(), nn.Linear(math.prod(shape), sizes[0])]
         else:
-            parts.append(Over(kind))
-        shape = after(shape, layer)
+            parts.append(GlobalPooling(kind))
+        shape = output_shape(shape, layer)
     model = nn.Sequential(*parts)
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), weights(net), strict=True):
@@ -232,7 +232,7 @@ def trainer(peer: str, net: Net, threads: int):
     return JaxTrainer(net)
 
 
-def onnx_session(net: Net, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def onnx_predictor(net: Net, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """ONNX Runtime on the file that cdl writes of the net, trained as the others."""
     import onnxruntime
 
