@@ -7,7 +7,7 @@
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out) {
     struct cdl_param *param = calloc(1, sizeof *param);
     if (!param) return CDL_ERR_NO_MEMORY;
-    *param = (struct cdl_param){.rows = rows, .cols = cols, .matrix = matrix, .changes = 1};
+    *param = (struct cdl_param){.rows = rows, .cols = cols, .matrix = matrix, .version = 1};
     param->w = cdl_alloc(cdl_param_floats(param));
     if (!param->w) {
         free(param);
@@ -61,7 +61,7 @@ void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size
 }
 
 void cdl_param_write(struct cdl_param *param, size_t width, const float *from, size_t ld) {
-    param->changes++;
+    param->version++;
     if (param->matrix) {
         write_matrix(param, from, ld);
         return;

@@ -23,7 +23,7 @@ struct cdl_param {
     size_t rows, cols;
     bool matrix;
     float *w;
-    uint64_t changes; /* counts whatever may have changed w: writes, and runs in which it learns */
+    uint64_t version; /* another one after each write, and after each run in which w learns */
 };
 
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out);

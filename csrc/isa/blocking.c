@@ -2,12 +2,10 @@
 #include "base/param.h"
 #include "isa/isa.h"
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 /* A multiple of `unit` and no less; at most `most`. */
 static size_t within(size_t n, size_t unit, size_t most) {
     const size_t whole = n / unit * unit;
-    return least(whole < unit ? unit : whole, most / unit * unit);
+    return cdl_min(whole < unit ? unit : whole, most / unit * unit);
 }
 
 static struct cdl_blocking blocking_of(const struct cdl_kernels *kernels,
@@ -18,7 +16,7 @@ static struct cdl_blocking blocking_of(const struct cdl_kernels *kernels,
         .rows = within(l1 / 4, kernels->tile_rows, CDL_MOST_ROWS),
         .depth = within(l2 / 4, CDL_PANEL, CDL_MOST_DEPTH), /* whole panels of what is transposed */
         .samples = within(l1 * 2 / 3, CDL_LINE, CDL_MOST_SAMPLES),
-        .strip_floats = least(caches->l2 / 2 / sizeof(float), CDL_MOST_STRIP_FLOATS),
+        .strip_floats = cdl_min(caches->l2 / 2 / sizeof(float), CDL_MOST_STRIP_FLOATS),
         .sample_floats = caches->l2 / 4 / sizeof(float),
         .pair_blocks = within(l2 / 8 / CDL_PANEL, 1, CDL_MOST_PAIR_BLOCKS),
         .changed_floats = caches->l2 / 4 / sizeof(float),

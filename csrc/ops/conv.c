@@ -33,7 +33,7 @@ static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_byt
 
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
-    cdl_fill_windowing(node, false);
+    cdl_fill_convolution(node, groups_of(node));
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {

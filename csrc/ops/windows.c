@@ -134,15 +134,21 @@ size_t cdl_convolution_scratch_floats(const struct cdl_node *node, size_t groups
     return cdl_winograd_weights_floats(&job);
 }
 
+void cdl_fill_convolution(const struct cdl_node *node, size_t groups) {
+    struct cdl_windowing *code = node->code;
+    cdl_fill_windowing(node, false);
+    code->keeps_winograd = cdl_convolution_scratch_floats(node, groups) > 0;
+}
+
 void cdl_convolution_prepare(const struct cdl_node *node, const struct cdl_kernels *kernels,
                              size_t groups) {
     struct cdl_windowing *code = node->code;
-    const uint64_t changes = node->param[KERNEL]->changes;
-    if (code->made_of == changes || !cdl_convolution_scratch_floats(node, groups)) return;
+    const uint64_t version = node->param[KERNEL]->version;
+    if (!code->keeps_winograd || code->winograd_version == version) return;
     const struct cdl_convolution job =
         cdl_convolution_of(node, &code->window, groups, false, NULL, NULL, 0);
     cdl_winograd_weights(&job, kernels, node->scratch);
-    code->made_of = changes;
+    code->winograd_version = version;
 }
 
 size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back,
@@ -177,7 +183,8 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
                                                     pass->forward ? out->data : out->grad, first);
     job.spans = pass->image ? &code->to_image : &code->to_map;
     job.band = band;
-    if (code->made_of == node->param[KERNEL]->changes) job.winograd_weights = node->scratch;
+    if (code->winograd_version == node->param[KERNEL]->version)
+        job.winograd_weights = node->scratch;
     (pass->image ? cdl_convolve_back : cdl_convolve)(&job, pass->ctx, last - first, b ? b->w : NULL,
                                                      &epilogue, pass->ctx->scratch);
 }

@@ -30,11 +30,13 @@ const char *cdl_check_kernel(const struct cdl_param *w, const struct cdl_window 
 struct cdl_epilogue cdl_activation_of(const struct cdl_node *node);
 struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size_t first);
 
-/* The window and its spans in both directions: a node's code. And of which state of its kernel
- * (cdl_param.changes) its scratch holds Winograd's weights; 0: of none. */
+/* A node's code: the window and its spans in both directions. Of a convolution whose kernel does
+ * not learn, the scratch keeps Winograd's weights: of that version of the kernel; 0: of none yet.
+ */
 struct cdl_windowing {
     struct cdl_window window;
-    uint64_t made_of;
+    bool keeps_winograd;
+    uint64_t winograd_version;
     struct cdl_spans to_map, to_image;
     struct cdl_span spans[];
 };
@@ -50,6 +52,7 @@ struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
                                           const struct cdl_window *window, size_t groups, bool back,
                                           const float *in, const float *out, size_t first);
 size_t cdl_convolution_scratch_floats(const struct cdl_node *node, size_t groups);
+void cdl_fill_convolution(const struct cdl_node *node, size_t groups);
 void cdl_convolution_prepare(const struct cdl_node *node, const struct cdl_kernels *kernels,
                              size_t groups);
 size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back, bool training);

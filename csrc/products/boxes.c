@@ -1,15 +1,13 @@
 /* boxes.c - boxes of places, and what a tap sees from one. */
 #include "products/boxes.h"
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 /* Inner axes whole, if they are few enough. */
 struct cdl_box cdl_largest_box(const struct cdl_window *window, size_t samples) {
     struct cdl_box box = {.n = {0}};
     size_t left = CDL_BOX_PLACES;
     for (int d = CDL_AXES; d >= 0; d--) {
         const size_t all = d ? window->axis[d - 1].map : samples;
-        const size_t most = least(all, left ? left : 1), boxes = (all + most - 1) / most;
+        const size_t most = cdl_min(all, left ? left : 1), boxes = (all + most - 1) / most;
         box.n[d] = (all + boxes - 1) / boxes;
         left /= all;
     }
@@ -31,8 +29,8 @@ void cdl_each_box(const struct cdl_window *window, const struct cdl_context *ctx
                 for (size_t w = first[2]; w < end[2]; w += all.n[3]) {
                     const struct cdl_box box = {
                         {s, u, v, w},
-                        {least(samples - s, all.n[0]), least(end[0] - u, all.n[1]),
-                         least(end[1] - v, all.n[2]), least(end[2] - w, all.n[3])}};
+                        {cdl_min(samples - s, all.n[0]), cdl_min(end[0] - u, all.n[1]),
+                         cdl_min(end[1] - v, all.n[2]), cdl_min(end[2] - w, all.n[3])}};
                     visit(who, &box);
                 }
             }

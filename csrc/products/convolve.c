@@ -18,13 +18,11 @@ struct slice {
     bool direct;
 };
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 /* `packed`: the columns of the weights are those of panels, which begin at multiples of lines. */
 static struct slice slice_at(const struct cdl_field *field, size_t groups, size_t at, bool packed) {
     const size_t each = field->columns / groups, group = at / each;
     const size_t end =
-        least((group + 1) * each, packed ? (at / CDL_PANEL + 1) * CDL_PANEL : at + CDL_PANEL);
+        cdl_min((group + 1) * each, packed ? (at / CDL_PANEL + 1) * CDL_PANEL : at + CDL_PANEL);
     struct slice slice = {.group = group, .to = at, .live = end - at};
     slice.skip = packed ? at % CDL_LINE : 0;
     slice.width = cdl_round_up(slice.skip + slice.live, CDL_LINE);
@@ -69,7 +67,7 @@ static void multiply_places(void *who, const struct cdl_places *row) {
     }
     const size_t together = kernels->blocking->rows;
     for (size_t i = 0; i < row->n; i += together) {
-        const size_t m = least(row->n - i, together);
+        const size_t m = cdl_min(row->n - i, together);
         float *first = row->to + i * row->to_step + p->slice.to;
         float *to = p->slice.direct ? first : p->block;
         const size_t ld = p->slice.direct ? row->to_step : width;
@@ -99,7 +97,7 @@ static size_t depth_of(const struct cdl_convolution *job, size_t depth, bool dir
  * outweigh the slice, which is read anew for them. */
 static size_t samples_at_a_time(const struct cdl_convolution *job, size_t most) {
     const size_t each = job->image.sample + job->map.sample;
-    const size_t slice = job->w->rows * least(job->w->cols, CDL_PANEL);
+    const size_t slice = job->w->rows * cdl_min(job->w->cols, CDL_PANEL);
     const size_t floats = slice > most ? slice : most;
     return each < floats ? floats / each : 1;
 }
@@ -230,7 +228,7 @@ static void multiply_samples(struct mapping *m, bool direct, size_t first, size_
             p->b += c * p->ldb;
             p->begins = c == 0;
             p->ends = c + part >= depth;
-            walk.depth = least(part, depth - c);
+            walk.depth = cdl_min(part, depth - c);
             walk.ldb = p->ldb;
             walk.each = depth * p->ldb;
             cdl_walk(&walk, first, samples, multiply_places, p);
@@ -260,7 +258,7 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
     } else {
         const size_t each = samples_at_a_time(job, ctx->kernels->blocking->sample_floats);
         for (size_t first = 0; first < samples && !cdl_stopped(ctx); first += each)
-            multiply_samples(&m, direct, first, least(samples - first, each));
+            multiply_samples(&m, direct, first, cdl_min(samples - first, each));
     }
     if (!direct) finish_lines(&m.p, &job->map, samples);
 }
@@ -296,7 +294,7 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
             p.read = p.slice.group * depth + f;
             p.begins = f == 0;
             p.ends = f + part >= depth;
-            walk.depth = least(part, depth - f);
+            walk.depth = cdl_min(part, depth - f);
             walk.each = walk.depth * p.ldb;
             cdl_transpose_weights(job, ctx->kernels, at, p.slice.live, p.ldb, p.read, walk.depth,
                                   scratch + BLOCK_FLOATS);

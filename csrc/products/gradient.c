@@ -13,8 +13,6 @@ enum { DY_SPAN = 192 << 10, X_SPAN = 1 << 20 };
 
 static size_t in_blocks(size_t n, size_t size) { return (n + size - 1) / size; }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 static bool copies(size_t samples, size_t ld, size_t span, size_t readers) {
     return ld > CDL_PANEL && samples * ld * sizeof(float) >= span && readers >= CDL_LEAST_STRIP;
 }
@@ -29,7 +27,7 @@ static bool copies_dy(const struct cdl_param *w, size_t samples, size_t ldy) {
 
 /* Panels whose copies fit into so many floats. */
 static size_t strip_of(size_t samples, size_t floats) {
-    const size_t fit = samples ? least(floats / (samples * CDL_PANEL), CDL_MOST_STRIP) : 1;
+    const size_t fit = samples ? cdl_min(floats / (samples * CDL_PANEL), CDL_MOST_STRIP) : 1;
     return fit < CDL_LEAST_STRIP ? CDL_LEAST_STRIP : fit;
 }
 
@@ -66,7 +64,7 @@ struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i) 
     if (!gradient->x_copy && !gradient->dy_copy[0]) return cdl_block_at(w, i);
     const size_t chunks = in_blocks(w->rows, CDL_CHUNK), panels = in_blocks(w->cols, CDL_PANEL);
     const size_t panel = i / (gradient->strip * chunks) * gradient->strip;
-    const size_t across = least(panels - panel, gradient->strip);
+    const size_t across = cdl_min(panels - panel, gradient->strip);
     i -= panel * chunks;
     return cdl_block_at(w, (panel + i % across) * chunks + i / across);
 }

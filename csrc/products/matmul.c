@@ -54,8 +54,6 @@ add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size_t p, size_t
     }
 }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
                 const struct cdl_epilogue *epilogue, bool uncached) {
@@ -66,7 +64,7 @@ void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, con
         const bool prefetch = prefetches && column + 2 * CDL_PANEL <= n;
         for (size_t p = 0, depth; p < k; p += depth) {
             if (cdl_stopped(ctx)) return;
-            depth = least(k - p, kernels->blocking->depth);
+            depth = cdl_min(k - p, kernels->blocking->depth);
             add_rows(kernels, m, k, p, depth, column, width, a, lda, b + column * k + p * width,
                      bias, c, ldc, epilogue, uncached && column == 0, prefetch);
         }
@@ -75,7 +73,7 @@ void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, con
 
 /* A part of w; or dz^T, and a block. */
 size_t cdl_transposed_floats(size_t n) {
-    return (least(n, CDL_MOST_DEPTH) + CDL_PANEL) * CDL_PANEL;
+    return (cdl_min(n, CDL_MOST_DEPTH) + CDL_PANEL) * CDL_PANEL;
 }
 
 /* Rows [row, row + live) of columns [first, first + depth) of w (k rows, n columns in panels) as
@@ -107,7 +105,7 @@ struct transposed {
 };
 
 static size_t live_at(const struct transposed *job, size_t column) {
-    return least(job->k - column, CDL_PANEL);
+    return cdl_min(job->k - column, CDL_PANEL);
 }
 
 /* A panel of dx out of a transposed part of w. */
@@ -116,7 +114,7 @@ static void transpose_w(const struct transposed *job, size_t column) {
     const size_t width = cdl_panel_width(job->k, column);
     for (size_t p = 0, depth; p < job->n; p += depth) {
         if (cdl_stopped(job->ctx)) return;
-        depth = least(job->n - p, kernels->blocking->depth);
+        depth = cdl_min(job->n - p, kernels->blocking->depth);
         transpose_block(kernels, job->k, job->n, column, live_at(job, column), p, depth, job->w,
                         job->scratch, width);
         add_rows(kernels, job->m, job->n, p, depth, column, width, job->dz, job->ldz, job->scratch,
@@ -131,7 +129,7 @@ static void transpose_dz(const struct transposed *job, size_t column, const floa
     const struct cdl_kernels *kernels = job->ctx->kernels;
     const size_t live = live_at(job, column);
     for (size_t q = 0; q < job->n; q += CDL_PANEL) {
-        const size_t width = cdl_panel_width(job->n, q), depth = least(job->n - q, CDL_PANEL);
+        const size_t width = cdl_panel_width(job->n, q), depth = cdl_min(job->n - q, CDL_PANEL);
         kernels->gemm_lines(live, ld, depth, job->w + q * job->k + column * width, width,
                             dzt + q * ld, ld, q ? block : zeros, q ? ld : 0, block, ld);
     }
@@ -201,7 +199,7 @@ void cdl_matmul_gradient(const struct cdl_context *ctx, size_t samples, size_t r
     const size_t block = ctx->kernels->blocking->samples;
     for (size_t s = 0; s == 0 || s < samples; s += block) {
         if (s && s % (LOOK_BLOCKS * block) == 0 && cdl_stopped(ctx)) return;
-        const size_t depth = least(samples - s, block);
+        const size_t depth = cdl_min(samples - s, block);
         ctx->kernels->gemm_columns(rows_of_w, width, depth, a + s * lda, lda, b + s * ldb, ldb,
                                    s ? g : zeros, s ? width : 0, g, width);
     }

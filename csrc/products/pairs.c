@@ -15,8 +15,6 @@
 /* Blocks of 64 x 64 weights that a thread sums at a time: blocking.h says how many of these. */
 enum { BLOCKS = CDL_MOST_PAIR_BLOCKS, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 /* What one thread sums: blocks [first, first + n). */
 struct sums {
     const struct cdl_convolution *job;
@@ -75,7 +73,7 @@ static void add_columns(const struct sums *sums, const struct cdl_box *box, stru
     if (!direct) memset(to, 0, block.rows * width * sizeof(float));
     for (size_t row = 0, rows; row < block.rows; row += rows) {
         const size_t tap = (block.row + row) / each, channel = (block.row + row) % each;
-        rows = sums->lines ? block.rows : least(each - channel, block.rows - row);
+        rows = sums->lines ? block.rows : cdl_min(each - channel, block.rows - row);
         multiply(sums, box, tap, group * each + channel, rows, column - skip, width, to + row * ld,
                  ld);
     }
@@ -89,10 +87,10 @@ static void add_columns(const struct sums *sums, const struct cdl_box *box, stru
 static void add_block(const struct sums *sums, const struct cdl_box *box, struct cdl_block block,
                       float *g) {
     const size_t columns = sums->job->map.columns, each = columns / sums->job->groups;
-    const size_t end = least(block.column + block.width, columns);
+    const size_t end = cdl_min(block.column + block.width, columns);
     for (size_t column = block.column, live; column < end; column += live) {
         const size_t group = column / each;
-        live = least((group + 1) * each, end) - column;
+        live = cdl_min((group + 1) * each, end) - column;
         add_columns(sums, box, block, group, column, live, g);
     }
 }
@@ -156,7 +154,7 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
                  end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
     sums.first = blocks * (size_t)thread / (size_t)n_threads;
     for (; sums.first < end; sums.first += sums.n) {
-        sums.n = least(end - sums.first, ctx->kernels->blocking->pair_blocks);
+        sums.n = cdl_min(end - sums.first, ctx->kernels->blocking->pair_blocks);
         memset(sums.g, 0, sums.n * BLOCK_FLOATS * sizeof(float));
         memset(sums.by_column, 0, sums.n * CDL_PANEL * sizeof(float));
         cdl_each_box(job->window, ctx, ctx->rows, NULL, add_box, &sums);
@@ -185,7 +183,7 @@ void cdl_learn_columns(struct cdl_trained *row, const struct cdl_context *ctx,
         memset(g, 0, block.width * sizeof(float));
         for (size_t line = 0, n; line < ctx->rows * lines; line += n) {
             float part[CDL_PANEL];
-            n = least(ctx->rows * lines - line, CDL_BOX_PLACES);
+            n = cdl_min(ctx->rows * lines - line, CDL_BOX_PLACES);
             ctx->kernels->column_sums(
                 n, block.width, field->lines + line * field->ld + block.column, field->ld, part);
             for (size_t j = 0; j < block.width; j++) g[j] += part[j];

@@ -80,8 +80,8 @@ static void copy_rows(const struct cdl_window *window, const struct cdl_kernels 
 
 /* Whether a box of a sample can be read where it is: its rows are numbers side by side, all within
  * the image. */
-static bool lies_ready(const struct cdl_window *window, const struct cdl_field *image,
-                       const struct cdl_box *box) {
+static bool is_readable_in_place(const struct cdl_window *window, const struct cdl_field *image,
+                                 const struct cdl_box *box) {
     bool all = image->ld == 1 && image->sample >= 2 * CDL_LINE;
     for (int d = 0; d < CDL_AXES; d++) {
         const struct cdl_axis *axis = &window->axis[d];
@@ -98,9 +98,8 @@ struct rows {
     size_t pitch[2];
 };
 
-static struct rows rows_where_they_are(const struct cdl_window *window,
-                                       const struct cdl_field *image, const struct cdl_box *box,
-                                       size_t sample) {
+static struct rows rows_in_place(const struct cdl_window *window, const struct cdl_field *image,
+                                 const struct cdl_box *box, size_t sample) {
     ptrdiff_t at = (ptrdiff_t)(sample * image->sample);
     for (int d = 0; d < CDL_AXES; d++)
         at += first_of(&window->axis[d], box->first[d + 1]) * (ptrdiff_t)image->pitch[d];
@@ -114,11 +113,11 @@ void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kerne
     const struct cdl_axis *axis = window->axis;
     float *copy = room + cdl_window_taps(window) * image->columns * CDL_UNROLLED_LINE;
     const size_t ld = line_floats(window, box->n[3]), row = image->columns * ld;
-    const bool ready = lies_ready(window, image, box);
+    const bool in_place = is_readable_in_place(window, image, box);
     for (size_t s = 0; s < box->n[0]; s++) {
         struct rows rows = {copy, {reach(&axis[1], box->n[2]) * row, row}};
-        if (ready && s + 1 < box->n[0])
-            rows = rows_where_they_are(window, image, box, box->first[0] + s);
+        if (in_place && s + 1 < box->n[0])
+            rows = rows_in_place(window, image, box, box->first[0] + s);
         else
             copy_rows(window, kernels, image, box, box->first[0] + s, copy);
         for (size_t u = 0; u < box->n[1]; u++) {

@@ -23,8 +23,6 @@ enum { TRANSPOSED = 16 };
 /* Arithmetic between two looks at the watch: some 0.2 ms. */
 #define LOOK_FLOPS 2e7
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 static size_t read_by(const struct cdl_convolution *job, bool back) {
     return back ? job->map.columns : job->image.columns;
 }
@@ -48,7 +46,7 @@ static bool pays(const struct cdl_convolution *job, bool back, size_t read, size
     const size_t y = back ? axis[1].image : axis[1].map, x = back ? axis[2].image : axis[2].map;
     const double pairs = (double)pairs_of(&axis[1]) * (double)pairs_of(&axis[2]);
     const double blocks = (double)((y + 1) / 2) * (double)((x + 1) / 2);
-    const double width = (double)least(given, panel_of(read));
+    const double width = (double)cdl_min(given, panel_of(read));
     const double changes = 1.0 + 7.5 / width + 6.2 / (double)read;
     return pairs > blocks * (ELEMENTS * 1.07 * changes + 2000.0 / (width * (double)read));
 }
@@ -121,8 +119,8 @@ static void change_back(const struct job *job, struct block block, const float *
     float *y[4];
     float *first = job->to->lines + block.sample * job->to->pitch[0] + block.y * job->to->pitch[1] +
                    block.x * job->to->pitch[2] + job->at;
-    const size_t rows = least(2, job->places[0] - block.y);
-    const size_t columns = least(2, job->places[1] - block.x);
+    const size_t rows = cdl_min(2, job->places[0] - block.y);
+    const size_t columns = cdl_min(2, job->places[1] - block.x);
     for (size_t p = 0; p < 4; p++) {
         const bool there = p / 2 < rows && p % 2 < columns;
         y[p] = there ? first + p / 2 * job->to->pitch[1] + p % 2 * job->to->pitch[2] : nowhere;
@@ -165,7 +163,7 @@ static void change_weights(const struct cdl_convolution *job, bool back,
         return;
     }
     for (size_t f = 0, rows; f < depth; f += rows) { /* what is seen last comes first */
-        rows = least(depth - f, TRANSPOSED);
+        rows = cdl_min(depth - f, TRANSPOSED);
         const ptrdiff_t tap = (ptrdiff_t)(rows * width);
         cdl_transpose_weights(job, kernels, at, live, width, f, rows, transposed);
         kernels->winograd_weights(rows, width, transposed + 8 * tap, width, -tap, to + f * width,
@@ -200,7 +198,7 @@ void cdl_winograd_weights(const struct cdl_convolution *job, const struct cdl_ke
     const size_t read = job->image.columns, panel = panel_here(kernels, read);
     const size_t all = job->map.columns;
     for (size_t at = 0; at < all; at += panel) {
-        const size_t live = least(all - at, panel), width = cdl_round_up(live, CDL_LINE);
+        const size_t live = cdl_min(all - at, panel), width = cdl_round_up(live, CDL_LINE);
         change_weights(job, false, kernels, at, live, width, NULL, to + ELEMENTS * read * at);
     }
 }
@@ -236,7 +234,7 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
     float *transposed = job.products + ELEMENTS * job.together * CDL_PANEL;
     const size_t blocks = samples * axis[0].image * blocks_along(&job, 0) * blocks_along(&job, 1);
     for (size_t live; job.at < job.to->columns; job.at += live) {
-        live = least(job.to->columns - job.at, panel);
+        live = cdl_min(job.to->columns - job.at, panel);
         job.width = cdl_round_up(live, CDL_LINE);
         job.weights = made ? made + ELEMENTS * read * job.at : scratch;
         if (!made)
@@ -250,7 +248,7 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
                 if (cdl_stopped(ctx)) return;
                 work = 0.0;
             }
-            multiply(&job, i, least(blocks - i, job.together));
+            multiply(&job, i, cdl_min(blocks - i, job.together));
         }
     }
 }

@@ -347,10 +347,10 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (def->training) make_parts(program);
     cdl_link(program);
     program->threads = gate(program, def);
+    program->block = cdl_block_of_rows(program, def->rows);
     program->lockstep = cdl_keeps_step(program, def->lockstep);
     program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));
-    program->block = cdl_block_of_rows(program, def->rows);
     if (def->predicts) program->rows = program->block;
     if (!def->training) program->rows *= (size_t)program->threads;
     CDL_TRY(cdl_plan(program));

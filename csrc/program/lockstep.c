@@ -77,7 +77,7 @@ bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted)
     /* Predictions of many rows that go through in blocks: each thread has its own, and nothing to
      * wait for. */
     if (!program->training && program->n_reports == 0 && program->rows >= MANY_ROWS &&
-        cdl_block_of_rows(program, program->rows) < program->rows)
+        program->block < program->rows)
         return false;
     /* To predict, so many rows are a thread's. */
     const double threads = program->training ? program->threads : 1.0;

@@ -72,7 +72,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
         if (loop->looks) { /* now that all have learned: who is asked may read the weights */
             if (thread == 0) {
-                if (loop->training) cdl_count_changes(program);
+                if (loop->training) cdl_bump_versions(program);
                 loop->stop = cdl_watch_answers(&program->watch, loop->end);
             }
             cdl_barrier_wait(team, thread);
@@ -85,10 +85,10 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
 static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double end,
                      bool training) {
     struct loop loop = {program, pass, steps, end, training, false, false};
-    if (training) cdl_count_changes(program);
+    if (training) cdl_bump_versions(program);
     cdl_prepare(program, training);
     cdl_region(cdl_team_size(program), loop_work, &loop);
-    if (training || program->settles) cdl_count_changes(program);
+    if (training || program->settles) cdl_bump_versions(program);
     return loop.stop;
 }
 
@@ -164,7 +164,7 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     }
     /* Where something learns, a backward pass comes, which reads the weights as they are. */
     if (!training || program->n_groups == 0) cdl_settle(program, &half.ctx);
-    if (training || program->settles) cdl_count_changes(program);
+    if (training || program->settles) cdl_bump_versions(program);
     cdl_count_reports(program, &half.ctx);
     if (!training) cdl_count_penalties(program, &half.ctx, true); /* training: in its backward */
     return half.ctx.rows;
@@ -206,7 +206,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
         return;
     }
     if (program->n_groups) cdl_settle(program, &half.ctx);
-    cdl_count_changes(program);
+    cdl_bump_versions(program);
     cdl_count_penalties(program, &half.ctx, true);
     go_on(pass, true, half.learned);
 }
@@ -236,7 +236,7 @@ void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
     cdl_prepare_step(program, pass, 0, &job.ctx.optimizer);
     cdl_watch_begin(&program->watch);
     cdl_region(1, apply_work, &job);
-    cdl_count_changes(program);
+    cdl_bump_versions(program);
 }
 
 /* ---- what a caller reads ----------------------------------------------------------------------

@@ -72,16 +72,16 @@ size_t cdl_block_of_rows(const struct cdl_program *program, size_t most) {
     return whole || block >= most || weights > 2 * block * values ? most : block;
 }
 
-void cdl_count_changes(const struct cdl_program *program) {
-    for (int i = 0; i < program->n_trained; i++) program->trained[i].param->changes++;
+void cdl_bump_versions(const struct cdl_program *program) {
+    for (int i = 0; i < program->n_trained; i++) program->trained[i].param->version++;
     if (!program->settles) return;
     for (int i = 0; i < program->n_nodes; i++) {
         for (int k = 0; k < CDL_MAX_PARAMS; k++) {
             struct cdl_param *param = program->nodes[i].param[k];
-            if (param) param->changes++;
+            if (param) param->version++;
         }
     }
-    if (program->after) cdl_count_changes(program->after);
+    if (program->after) cdl_bump_versions(program->after);
 }
 
 struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,

@@ -39,8 +39,8 @@ void cdl_prepare(const struct cdl_program *program, bool training);
  * which a node reads and writes more than fits in a cache go through a few at a time. */
 size_t cdl_block_of_rows(const struct cdl_program *program, size_t most);
 
-/* Weights that a run changes have changed, or are about to: what was made of one is made anew. */
-void cdl_count_changes(const struct cdl_program *program);
+/* Weights that a run changes have changed, or are about to: what a node keeps of one is stale. */
+void cdl_bump_versions(const struct cdl_program *program);
 
 /* What a thread's ops see of the batch at which a pass stands; `threads` is how many there are. */
 struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,
