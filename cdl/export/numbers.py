@@ -44,6 +44,7 @@ REASONS = {
     "host": "it is Python code (a Lambda, or an activation of the user's)",
     "batch_reduce": "it mixes the samples of a batch",
     "draw": "it draws random numbers",
+    "recurrent": "its steps are not written out yet",
     "resample": "it takes places of an image from between others",
 }
 

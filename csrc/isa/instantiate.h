@@ -40,6 +40,7 @@
 #include "kernels/draw.h"
 #include "kernels/window.h"
 #include "kernels/winograd.h"
+#include "kernels/cells.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

@@ -24,7 +24,7 @@
     X(celu,         X, "alpha")                                       \
     X(exponential,  Y, "")                                            \
     X(hard_shrink,  X, "threshold")                                   \
-    X(hard_sigmoid, X, "")                                            \
+    X(hard_sigmoid, Y, "")                                            \
     X(hard_silu,    X, "")                                            \
     X(hard_tanh,    X, "")                                            \
     X(log_sigmoid,  Y, "")                                            \
@@ -154,12 +154,13 @@ CDL_INLINE float f_hard_sigmoid(float x, const float *p) {
     return (void)p, within_f(x + 3.0f, 0.0f, 6.0f) * (1.0f / 6.0f);
 }
 CDL_INLINE float d_hard_sigmoid(float x, float y, const float *p) {
-    return (void)y, (void)p, x > -3.0f && x < 3.0f ? 1.0f / 6.0f : 0.0f;
+    return (void)x, (void)p, y > 0.0f && y < 1.0f ? 1.0f / 6.0f : 0.0f;
 }
 
 CDL_INLINE float f_hard_silu(float x, const float *p) { return x * f_hard_sigmoid(x, p); }
 CDL_INLINE float d_hard_silu(float x, float y, const float *p) {
-    return f_hard_sigmoid(x, p) + x * d_hard_sigmoid(x, y, p);
+    const float gate = f_hard_sigmoid(x, p);
+    return (void)y, gate + x * d_hard_sigmoid(x, gate, p);
 }
 
 CDL_INLINE float f_hard_tanh(float x, const float *p) { return (void)p, within_f(x, -1.0f, 1.0f); }

@@ -92,9 +92,10 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     const bool is_dense = strcmp(row->name, "dense") == 0, draws = strcmp(row->name, "draw") == 0;
     const bool is_conv = strcmp(row->name, "conv") == 0;
     const bool is_depthwise = strcmp(row->name, "depthwise_conv") == 0;
-    const bool has_kernel = is_dense || is_conv || strcmp(row->name, "conv_transpose") == 0;
+    const bool is_recurrent = strcmp(row->name, "recurrent") == 0;
+    const bool has_kernel = is_recurrent || is_dense || is_conv || strcmp(row->name, "conv_transpose") == 0;
     const bool has_window =
-        (has_kernel && !is_dense) || is_depthwise || strcmp(row->name, "pool") == 0;
+        (has_kernel && !is_dense && !is_recurrent) || is_depthwise || strcmp(row->name, "pool") == 0;
     const bool is_reduce = strcmp(row->name, "reduce") == 0;
     const bool is_line_loss = strcmp(row->name, "line_loss") == 0;
     const bool is_loss = strcmp(row->name, "loss") == 0;
@@ -102,12 +103,13 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
                         strcmp(row->name, "measure") == 0 || strcmp(row->name, "tally") == 0;
     const int64_t one[] = {kind}, of_draw[] = {kind, 0, 0, 0}, of_loss[] = {kind, 0};
     const int64_t cut[] = {kind, 1, 3, 1}, window[] = {kind, 1, 1, 1, 0};
-    const int64_t groups[] = {kind, 1, 1, 1, 1, 0};
+    const int64_t groups[] = {kind, 1, 1, 1, 1, 0}, steps[] = {kind, 0, 0, 0, 0};
     struct cdl_instruction_def instruction = {.op = op, .numbers = one, .n_numbers = 1};
     if (draws) instruction.numbers = of_draw, instruction.n_numbers = 4;
     if (is_loss) instruction.numbers = of_loss, instruction.n_numbers = 2;
     if (is_reduce) instruction.numbers = cut, instruction.n_numbers = 4;
     if (has_window) instruction.numbers = window, instruction.n_numbers = 5;
+    if (is_recurrent) instruction.numbers = steps, instruction.n_numbers = 5;
     if (is_conv) instruction.numbers = groups, instruction.n_numbers = 6;
     instruction.n_in = draws ? 0 : scores ? 2 : 1;
     instruction.in[0] = has_window ? IMAGE : X;
@@ -120,6 +122,7 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     if (has_kernel || is_depthwise) {
         instruction.n_params = 2;
         instruction.params[0] = is_depthwise ? plain : kernel;
+        instruction.params[1] = is_recurrent ? kernel : NULL;
         instruction.trained[0] = instruction.trained[1] = -1;
     }
     const struct cdl_program_def def = {.rows = 4,

@@ -11,6 +11,7 @@ import numpy as np
 import oracle_graph
 import oracle_layers
 import oracle_ops
+import oracle_recurrent
 import oracle_windows
 import references as reference
 from programs import slot_of
@@ -335,6 +336,7 @@ FORWARD = {
     "metric": metric_forward,
     **oracle_layers.FORWARD,
     **oracle_windows.FORWARD,
+    **oracle_recurrent.FORWARD,
     **oracle_ops.FORWARD,
     **oracle_graph.FORWARD,
     "measure": measure_forward,
@@ -356,6 +358,7 @@ BACKWARD = {
     "metric": lambda o, i: None,
     **oracle_layers.BACKWARD,
     **oracle_windows.BACKWARD,
+    **oracle_recurrent.BACKWARD,
     **oracle_ops.BACKWARD,
     **oracle_graph.BACKWARD,
     "measure": lambda o, i: None,

@@ -1,0 +1,49 @@
+/* gates.h - the weights of a recurrent cell in the order in which its steps read them.
+ *
+ * Users see the gates one behind the other, each as wide as the units. Here CDL_LINE units have
+ * theirs side by side, in a panel: i f o g of an LSTM, z r n and h U of a GRU, whose reset gate
+ * multiplies h U alone; a simple cell has no gates, and a panel is CDL_PANEL of its units. The
+ * kernel's rows, which meet the inputs, stand above those of the recurrent kernel, so that [x h]
+ * times this is what the gates are taken of. Units are padded to whole lines.
+ */
+#ifndef CDL_OPS_GATES_H
+#define CDL_OPS_GATES_H
+
+#include "learn/learn.h"
+#include "ops/op.h"
+
+enum cdl_cell { CDL_CELL_SIMPLE, CDL_CELL_LSTM, CDL_CELL_GRU, CDL_N_CELLS };
+
+struct cdl_gates {
+    enum cdl_cell cell;
+    size_t inputs, units, lines; /* lines: units and pads */
+    size_t rows, columns;        /* of both kernels as one matrix in this order */
+};
+
+struct cdl_gates cdl_gates_of(enum cdl_cell cell, size_t inputs, size_t units);
+
+/* Columns of each kernel as users see it. */
+static inline size_t cdl_gates_width(enum cdl_cell cell, size_t units) {
+    return units * (cell == CDL_CELL_LSTM ? 4 : cell == CDL_CELL_GRU ? 3 : 1);
+}
+
+/* Both kernels in panels of gates->rows rows; the bias (may be NULL), two rows of a GRU's. */
+void cdl_pack_gates(const struct cdl_gates *gates, const struct cdl_param *kernel,
+                    const struct cdl_param *recurrent, float *packed);
+void cdl_pack_bias(const struct cdl_gates *gates, const struct cdl_param *bias, float *packed);
+
+/* Their transpose: gates->columns rows, in panels of columns: first the units', pads included, then
+ * those of the inputs if they are wanted. */
+static inline size_t cdl_turned_columns(const struct cdl_gates *gates, bool inputs) {
+    return gates->lines + (inputs ? cdl_round_up(gates->inputs, CDL_LINE) : 0);
+}
+void cdl_turn_gates(const struct cdl_gates *gates, const struct cdl_kernels *kernels,
+                    const float *packed, bool inputs, float *turned);
+
+/* A block of a kernel's gradient, or of the bias, out of what is laid out as `packed`, where the
+ * block's first row is row `row` of `rows`. Of the recurrent kernel or row 1 of the bias:
+ * `recurrent`. */
+void cdl_unpack_block(const struct cdl_gates *gates, bool recurrent, const float *packed,
+                      size_t rows, size_t row, struct cdl_block block, float *g);
+
+#endif

@@ -1,0 +1,79 @@
+/* recurrent.h - a recurrent node and what it keeps of its steps: what both ways share. */
+#ifndef CDL_OPS_RECURRENT_H
+#define CDL_OPS_RECURRENT_H
+
+#include "ops/gates.h"
+
+/* Samples that go through all steps together: a panel's gates of one step fill a third of L1. */
+enum { CDL_STEP_SAMPLES = 64 };
+
+/* As many groups as needed, of about the same size. */
+static inline size_t cdl_group_of(size_t samples) {
+    const size_t groups = (samples + CDL_STEP_SAMPLES - 1) / CDL_STEP_SAMPLES;
+    return groups ? (samples + groups - 1) / groups : 1;
+}
+
+/* All steps [0, T) of `rows` samples if there is a way back, else this step and the next one.
+ * xh: lines of x and of the h before the step, T + 1 of them; c the same; z: the gates, a panel of
+ * all samples after the other, and backward their gradient. */
+struct cdl_steps {
+    const struct cdl_node *node;
+    struct cdl_gates gates;
+    int activation, gate;
+    bool reverse, keeps;
+    const struct cdl_tensor *mask;  /* or NULL */
+    int state;                      /* which input h is, and c behind it; 0: they begin as zeros */
+    size_t steps, rows, panels, ld; /* ld: of xh */
+    float *xh, *c, *z;
+};
+
+/* Of a batch of so many samples; `room`: for what is not kept. */
+struct cdl_steps cdl_steps_of(const struct cdl_node *node, size_t rows, float *room);
+
+/* Of sample `row`, or of what goes through predictions together. */
+static inline float *cdl_xh_at(const struct cdl_steps *s, size_t t, size_t row) {
+    return s->xh + ((s->keeps ? t : t % 2) * s->rows + row) * s->ld;
+}
+static inline float *cdl_h_at(const struct cdl_steps *s, size_t t, size_t row) {
+    return cdl_xh_at(s, t, row) + s->gates.inputs;
+}
+static inline float *cdl_c_at(const struct cdl_steps *s, size_t t, size_t row) {
+    return s->c + ((s->keeps ? t : t % 2) * s->rows + row) * s->gates.lines;
+}
+static inline size_t cdl_gate_width(const struct cdl_steps *s, size_t panel) {
+    return cdl_panel_width(s->gates.columns, panel * CDL_PANEL);
+}
+static inline float *cdl_z_at(const struct cdl_steps *s, size_t t, size_t panel, size_t row) {
+    const size_t before = s->keeps ? t * s->panels + panel : 0;
+    return s->z + before * s->rows * CDL_PANEL + row * cdl_gate_width(s, panel);
+}
+
+/* Where step t of a value's sample is: of its lines, or the value if it is that of the last step.
+ */
+static inline size_t cdl_step_offset(const struct cdl_steps *s, const struct cdl_tensor *value,
+                                     size_t t) {
+    return (s->reverse ? s->steps - 1 - t : t) * value->ld;
+}
+
+/* Whether the mask leaves step t of a sample out. */
+bool cdl_is_masked(const struct cdl_steps *s, size_t t, size_t sample);
+
+/* The activation of a row of the table that has no parameters. */
+static inline void cdl_activate(const struct cdl_kernels *kernels, int f, size_t m, size_t n,
+                                const float *x, size_t ldx, float *y, size_t ldy) {
+    static const float none[CDL_MAX_ROW_PARAMS];
+    if (f != CDL_ACTIVATION_linear)
+        kernels->activation[f](m, n, x, ldx, y, ldy, none);
+    else if (x != y)
+        kernels->copy_columns(m, n, x, ldx, y, ldy);
+}
+
+/* recurrent_backward.c: the way back, the weights' gradient, and floats of a thread that either
+ * needs. */
+void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last);
+void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context *ctx,
+                          float *scratch, int thread, int n_threads);
+size_t cdl_recurrent_floats(const struct cdl_node *node);
+
+#endif
