@@ -14,7 +14,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cdl import tree
 from cdl._tracing.keras_tensor import KerasTensor
@@ -183,6 +183,20 @@ def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
     return tensor
 
 
+class Call(NamedTuple):
+    """A node as it is lowered.
+
+    Attributes:
+        args: its arguments, with symbolic tensors that know all sizes but that of the batch.
+        kwargs: likewise, by name.
+        outputs: its symbolic results; None if they are to be found for those arguments.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+
+
 class Graph:
     """All nodes between some input tensors and some outputs.
 
@@ -204,6 +218,28 @@ class Graph:
         kept = [] if traced is None else [n for n in traced.nodes if _acts(n)]
         wanted = [*tensors_in(outputs), *self.losses]
         self.nodes = _nodes_between(inputs, wanted, kept)
+        self._is_open = any(tensor.is_open for tensor in inputs)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether inputs have axes whose size only data tell."""
+        return self._is_open
+
+    def outputs_for(self, tensors: list[KerasTensor]) -> Any:
+        """Symbolic tensors like the outputs, nested likewise, for inputs of other shapes."""
+        known = {id(t): tensor for t, tensor in zip(self.inputs, tensors, strict=True)}
+
+        def known_or_same(leaf: Any) -> Any:
+            return known.get(id(leaf), leaf)
+
+        with scope(training=False):  # where the calls are recorded, and then forgotten
+            for node in self.nodes:
+                args: Any = tree.map_structure(known_or_same, node.args) if node.args else ()
+                kwargs: Any = tree.map_structure(known_or_same, node.kwargs) if node.kwargs else {}
+                found = getattr(node.operation, "infer", node.operation)(*args, **kwargs)
+                pairs = zip(tree.flatten(node.outputs), tree.flatten(found), strict=True)
+                known.update({id(old): new for old, new in pairs})
+        return tree.map_structure(known_or_same, self.outputs)
 
     def lower(self, program: Program, values: list[Value]) -> Any:
         """Append all nodes to a program; the values of the outputs, nested as those are."""
@@ -212,18 +248,28 @@ class Graph:
         def value_of(leaf: Any) -> Any:
             return known[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
 
+        def sized(leaf: Any) -> Any:
+            if not isinstance(leaf, KerasTensor):
+                return leaf
+            value = known[id(leaf)]
+            return leaf.sized(value.shape, value.shared)
+
         for node in self.nodes:
             args = tree.map_structure(value_of, node.args) if node.args else ()
             kwargs = tree.map_structure(value_of, node.kwargs) if node.kwargs else {}
             with_node = getattr(node.operation, "append_node", None)
             if with_node is not None:
-                result = with_node(program, node, args, kwargs)
+                call: Call | Node = node
+                if self._is_open:  # the values know the sizes that the tensors do not
+                    of_args: Any = tree.map_structure(sized, node.args)
+                    call = Call(of_args, tree.map_structure(sized, node.kwargs), None)
+                result = with_node(program, call, args, kwargs)
             else:
                 result = node.operation.append_to(program, *args, **kwargs)
             if program.watched is not None:
                 program.watched += [(node.operation, value) for value in tree.flatten(result)]
-            given = tree.flatten(result)
-            for tensor, value in zip(tree.flatten(node.outputs), given, strict=True):
+            results = tree.flatten(result)
+            for tensor, value in zip(tree.flatten(node.outputs), results, strict=True):
                 known[id(tensor)] = value
         for loss in self.losses:
             program.objective(known[id(loss)], reduction="sum", counts=False)

@@ -51,7 +51,8 @@ class KerasTensor(Listed, ArrayMethods):
     """
 
     _inner: tuple[str, ...] = (
-        "batch_axis", "like", "node", "rows_per_sample", "sample_shape", "tensor_index"
+        "batch_axis", "is_open", "like", "node", "rows_per_sample", "sample_shape", "sized",
+        "tensor_index",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +110,27 @@ class KerasTensor(Listed, ArrayMethods):
                 f"got shape {self.shape}"
             )
         return tuple(n for n in sizes if n is not None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an axis beside that of the samples has a size that only data tell."""
+        at = self.batch_axis if self.rows_per_sample else -1
+        return any(n is None and axis != at for axis, n in enumerate(self.shape))
+
+    def sized(self, shape: tuple[int, ...], shared: bool) -> KerasTensor:
+        """A tensor of its own that has the sizes of a value of a program.
+
+        Args:
+            shape: of the value.
+            shared: whether the value has no batch axis.
+        """
+        if shared:
+            return KerasTensor(shape, self.dtype, rows_per_sample=0)
+        if len(shape) == len(self.shape):  # the batch axis and another one are one
+            merged = (None, *shape[1:])
+            return KerasTensor(merged, self.dtype, rows_per_sample=shape[0])
+        at = self.batch_axis
+        return KerasTensor((*shape[:at], None, *shape[at:]), self.dtype, batch_axis=at)
 
     def like(
         self, shape: Iterable[int | None] | None = None, dtype: str | None = None

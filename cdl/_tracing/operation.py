@@ -138,8 +138,21 @@ class Operation:
         named = dict(zip(left, args, strict=False))
         return call(self.row, (), {**self.statics, **named, **kwargs}, self)
 
+    def infer(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbolic tensors like the results of a call as a node has it.
+
+        Args:
+            args: with symbolic tensors.
+            kwargs: likewise.
+        """
+        return infer(self.row, args, kwargs)
+
     def append_node(
-        self, program: Program, node: graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        program: Program,
+        node: graph.Node | graph.Call,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         """Append what the row says.
 

@@ -25,8 +25,9 @@ from cdl._tracing.variable import Variable
 if TYPE_CHECKING:
     from cdl._tracing.operation import OpDef
 
-# Numbers of samples, and of lines along other axes whose size is not known, to try shapes with.
-_TRIES = ((2, 5), (3, 5), (2, 7))
+# Numbers of samples, and sizes of open axes, to try shapes with. All open axes of a call have the
+# same size, as in Keras on JAX; the large ones are for windows that do not fit into the small.
+_SIZES = ((5, 7), (120, 240))
 _NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
 _ONES = {kind: np.ones((), kind) for kind in ("float32", "float16")}
 
@@ -59,13 +60,31 @@ def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if row.shape is not None:
         return row.shape(*args, **kwargs)
     tensors = graph.tensors_in((args, kwargs))
-    unknown = any(None in _others(tensor) for tensor in tensors)
-    tries = _TRIES if unknown else _TRIES[:2]
-    results = [_tried(row, args, kwargs, rows, others) for rows, others in tries]
+    results = _results(row, args, kwargs, tensors)
     structure = results[0]
     parts = zip(*map(tree.flatten, results), strict=True)
     batch = _batch_of(tensors)
     return tree.pack_sequence_as(structure, [_spec(row, each, batch) for each in parts])
+
+
+def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> list[Any]:
+    """The results for two and for three samples, and for another size of open axes if it is open.
+
+    An open axis that goes with an axis of one size only has that size.
+    """
+    if not any(tensor.is_open for tensor in tensors):
+        return [_tried(row, args, kwargs, rows, 1) for rows in (2, 3)]
+    leaves = tree.flatten((args, kwargs))
+    known = {n for leaf in leaves for n in getattr(leaf, "shape", ()) if n is not None and n > 1}
+    refusal: ValueError | None = None
+    for sizes in (*_SIZES, *((n,) for n in sorted(known))):
+        tries = [(2, sizes[0]), (3, sizes[0]), *((2, size) for size in sizes[1:])]
+        try:
+            return [_tried(row, args, kwargs, rows, size) for rows, size in tries]
+        except ValueError as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
 
 
 def map_args(function: Callable[[Any], Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -80,12 +99,6 @@ def map_kwargs(function: Callable[[Any], Any], kwargs: dict[str, Any]) -> dict[s
 
 def _spec_of(leaf: Any) -> Any:
     return leaf.spec if isinstance(leaf, LoweredTensor) else leaf
-
-
-def _others(tensor: KerasTensor) -> tuple[int | None, ...]:
-    """The sizes of all axes but that of the samples."""
-    at = tensor.batch_axis
-    return tensor.shape[:at] + tensor.shape[at + 1 :] if tensor.rows_per_sample else tensor.shape
 
 
 def _batch_of(tensors: list[KerasTensor]) -> int | None:

@@ -3,7 +3,7 @@
 from cdl.data.arrays import arrays_of_weights, as_numeric, as_rows, brief
 from cdl.data.mapped import Mapped
 from cdl.data.py_dataset import PyDataset
-from cdl.data.shapes import fit_classes, fit_input, fit_values, same_rows
+from cdl.data.shapes import fit_classes, fit_input, fit_values, fits, same_rows
 from cdl.data.streams import Stream, is_stream
 from cdl.data.weights import of_classes, of_lines, of_samples
 
@@ -17,6 +17,7 @@ __all__ = [
     "brief",
     "fit_classes",
     "fit_input",
+    "fits",
     "fit_values",
     "is_stream",
     "of_classes",

@@ -30,17 +30,31 @@ def same_rows(arrays: dict[str, NDArray[Any] | None], call: str) -> int:
     return n
 
 
-def fit_input(x: NDArray[Any], expected: Shape, name: str) -> NDArray[Any]:
-    """`x` with rows of the `expected` shape, an axis of length 1 at the end added or dropped."""
-    got = x.shape[1:]
+def fits(got: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+    """Whether a shape has as many axes as another one, and sizes that are equal where known."""
     if got == expected:
+        return True
+    pairs = zip(got, expected, strict=False)
+    return len(got) == len(expected) and all(None in pair or pair[0] == pair[1] for pair in pairs)
+
+
+def fit_input(x: NDArray[Any], expected: tuple[int | None, ...], name: str) -> NDArray[Any]:
+    """`x` with rows of the `expected` shape, an axis of length 1 at the end added or dropped.
+
+    Args:
+        x: the array.
+        expected: None for an axis that may have any size.
+        name: how errors call the array.
+    """
+    got = x.shape[1:]
+    if fits(got, expected):
         return x
     if isinstance(x, np.ndarray):
-        if got == (*expected, 1):
+        if fits(got, (*expected, 1)):
             return x[..., 0]
-        if (*got, 1) == expected:
+        if fits((*got, 1), expected):
             return x[..., None]
-    hint = ": x[None] makes a batch of one sample" if x.shape == expected else ""
+    hint = ": x[None] makes a batch of one sample" if fits(x.shape, expected) else ""
     raise ValueError(
         f"{name} must have shape {batch_of(expected)} to fit the model's input, got {x.shape}{hint}"
     )
@@ -74,7 +88,7 @@ def fit_classes(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[
     )
 
 
-def batch_of(shape: Shape) -> str:
+def batch_of(shape: tuple[int | None, ...]) -> str:
     """A shape with its batch axis as errors show it: `(n, 4)`."""
     return f"(n, {', '.join(map(str, shape))})" if shape else "(n,)"
 

@@ -367,7 +367,11 @@ class Layer(Weighted, Hinting):
         return batch.outputs[0]
 
     def append_node(
-        self, program: Program, node: graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        program: Program,
+        node: graph.Node | graph.Call,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         """Append what a recorded call comes to.
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from cdl._ir.program import Instruction, Program, Value
 
+_MOST = 64  # graphs for predictions of several sizes
+
 
 class TracedLoss(Loss):
     """A loss of the user's as the core runs it.
@@ -39,6 +41,7 @@ class TracedLoss(Loss):
         super().__init__(loss.name, loss.reduction)
         self.loss = loss
         self.graph = graph
+        self._others: dict[Any, Graph] = {}  # for targets and predictions of other sizes
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
         """What the user's loss gives for arrays."""
@@ -46,9 +49,36 @@ class TracedLoss(Loss):
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a sample's losses."""
-        del shape
-        result = self.graph.outputs
+        result = self._graph_for(None, tuple(shape)).outputs
         return result.sample_shape if result.rows_per_sample else ()
+
+    def _graph_for(self, target: tuple[int, ...] | None, prediction: tuple[int, ...]) -> Graph:
+        """What the loss does with a sample's predictions of that shape.
+
+        Args:
+            target: shape of a sample's targets; None for that of the first, in other sizes.
+            prediction: shape of a sample's predictions.
+        """
+        own_target, own = (tensor.sample_shape for tensor in self.graph.inputs)
+        if prediction == own:
+            return self.graph
+        if target is None:
+            there = list(zip(own, prediction, strict=False))
+            target = tuple(
+                there[i][1] if i < len(there) and there[i][0] == n else n
+                for i, n in enumerate(own_target)
+            )
+        if (target, prediction) not in self._others:
+            graph, reason = follow(self.loss.call, (None, *target), (None, *prediction))
+            if graph is None:
+                raise ValueError(
+                    f"loss {self.name!r} could be traced for predictions of shape {own}, but not "
+                    f"for {prediction}: {reason}"
+                )
+            if len(self._others) >= _MOST:
+                self._others.clear()
+            self._others[target, prediction] = graph
+        return self._others[target, prediction]
 
     def lower(
         self,
@@ -60,10 +90,11 @@ class TracedLoss(Loss):
         mask: Value | None = None,
     ) -> Instruction:
         """The instructions that compute it, appended to a program; see `CompiledLoss.lower`."""
-        wanted = self.graph.inputs[0].sample_shape
+        graph = self._graph_for(target.shape, prediction.shape)
+        wanted = graph.inputs[0].sample_shape
         if target.shape != wanted:
             target = program.emit("reshape", (target,), wanted)
-        values = self.graph.lower(program, [target, prediction])
+        values = graph.lower(program, [target, prediction])
         if values.shared and (weight is not None or mask is not None):
             values = program.broadcast_batch(values)  # each sample weighs the one number
             mask = None

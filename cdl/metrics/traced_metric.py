@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from cdl._tracing.graph import Graph
 
 
+_MOST = 64  # graphs for predictions of several sizes
+
+
 class NotFollowedError(TypeError):
     """The metric does what only Python can do; the text says what."""
 
@@ -59,19 +62,25 @@ class TracedStates:
         self._pairs = [(s, Variable(s.shape, name=s.name, trainable=False)) for s in states]
         weighted = "sample_weight" in inspect.signature(metric.update_state).parameters
         usual: list[Any] = [None, ()] if weighted else [None]  # shapes of a sample's weights
-        self._graphs = {weight: self._follow(weight) for weight in usual}
+        self._graphs = {
+            (weight, *self._shapes): self._follow(weight, *self._shapes) for weight in usual
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the graphs, which a copy makes anew, with its own weights."""
         return {**vars(self), "_graphs": {}}
 
-    def _follow(self, weight: tuple[int, ...] | None) -> graphs.Graph:
+    def _follow(self, weight: tuple[int, ...] | None, *shapes: Any) -> graphs.Graph:
         """What `update_state` does, with weights of that shape of a sample or without.
+
+        Args:
+            weight: the shape of a sample's weights.
+            shapes: those of a sample's targets and predictions.
 
         Raises:
             NotFollowedError: it cannot be told, or something else than a state has changed.
         """
-        tensors = tuple(KerasTensor((None, *shape)) for shape in self._shapes)
+        tensors = tuple(KerasTensor((None, *shape)) for shape in shapes)
         metric, given = self.metric, dict[str, Any]()
         if weight is not None:
             given["sample_weight"] = KerasTensor((None, *weight))
@@ -116,17 +125,22 @@ class TracedStates:
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         """Append what `update_state` does, and a report by which the metric is known."""
-        if target.shape != self._shapes[0]:
-            target = program.emit("reshape", (target,), self._shapes[0])
+        shapes = self._shapes
+        if prediction.shape != shapes[1]:  # of another size
+            shapes = target.shape, prediction.shape
+        if target.shape != shapes[0]:
+            target = program.emit("reshape", (target,), shapes[0])
         values = [target, prediction]
         if weight is not None:
             if weight.shape:
                 weight = program.emit("reshape", (weight,), weight.shape[:-1])
             values.append(weight)
         shape = None if weight is None else weight.shape
-        if shape not in self._graphs:
-            self._graphs[shape] = self._follow(shape)
-        self._graphs[shape].lower(program, values)
+        if (shape, *shapes) not in self._graphs:
+            if len(self._graphs) >= _MOST:
+                self._graphs.clear()
+            self._graphs[(shape, *shapes)] = self._follow(shape, *shapes)
+        self._graphs[(shape, *shapes)].lower(program, values)
         return program.score("observe", [program.constant(0.0)])
 
     def reset(self) -> None:
@@ -198,12 +212,25 @@ class TracedMean(MeanMetricWrapper, Compiled):
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         """As in Compiled."""
-        wanted = self.graph.inputs[0].sample_shape
+        graph = self._graph_for(target.shape, prediction.shape)
+        wanted = graph.inputs[0].sample_shape
         if target.shape != wanted:
             target = program.emit("reshape", (target,), wanted)
-        values = self.graph.lower(program, [target, prediction])
+        values = graph.lower(program, [target, prediction])
         inputs = [values] if weight is None or values.shared else [values, weight]
         return program.score("observe", inputs)
+
+    def _graph_for(self, target: tuple[int, ...], prediction: tuple[int, ...]) -> Graph:
+        """What the function does with a sample's targets and predictions of those shapes."""
+        if prediction == self.graph.inputs[1].sample_shape:
+            return self.graph
+        graph, reason = _followed(self, (None, *target), (None, *prediction))
+        if graph is None:
+            raise ValueError(
+                f"metric {self.name!r} could not be traced for predictions of shape {prediction}: "
+                f"{reason}"
+            )
+        return graph
 
 
 def traced(
@@ -216,9 +243,16 @@ def traced(
         y_shape: shape of the targets, batch axis included.
         output_shape: shape of the predictions, batch axis included.
     """
-    graph, reason = follow(lambda y, p: metric.fn(y, p, **metric.kwargs), y_shape, output_shape)
+    graph, reason = _followed(metric, y_shape, output_shape)
     if graph is not None and not graph.losses:
         return TracedMean(metric, graph)
     reason = reason or "it adds to the loss"
     metric.untraced = Untraced(f"metric {metric.name!r}", metric.fn, reason)
     return metric
+
+
+def _followed(
+    metric: MeanMetricWrapper, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+) -> tuple[Graph | None, str]:
+    """What the function of a metric does; or None, and why it cannot be traced."""
+    return follow(lambda y, p: metric.fn(y, p, **metric.kwargs), y_shape, output_shape)

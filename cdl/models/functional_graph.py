@@ -151,6 +151,12 @@ class FunctionalGraph(Layer):
         self._structure_of("output", self._outputs_struct)
         return self._flat_signature().outputs
 
+    def _takes_sizes(self) -> bool:
+        return self._takes_any_size() or any(None in info.row for info in self._input_infos())
+
+    def _takes_any_size(self) -> bool:
+        return self._model_graph is None or is_scripted(type(self))
+
     def _input_names(self) -> list[str]:
         return self._flat_signature().input_names
 
@@ -163,8 +169,9 @@ class FunctionalGraph(Layer):
     def _packed_outputs(self, outputs: list[Any]) -> Any:
         for i, tensor in enumerate(tree.flatten(self._outputs_struct)):
             rows_per_sample = getattr(tensor, "rows_per_sample", 0)
-            if rows_per_sample > 1 and isinstance(outputs[i], np.ndarray):
-                outputs[i] = outputs[i].reshape(-1, *tensor.shape[1:])
+            merged = rows_per_sample > 1 and isinstance(outputs[i], np.ndarray)
+            if merged and outputs[i].ndim > tensor.ndim:
+                outputs[i] = outputs[i].reshape(-1, *outputs[i].shape[2:])
         if isinstance(self._outputs_struct, KerasTensor):
             return outputs[0]
         packed = tree.pack_sequence_as(self._outputs_struct, outputs)
@@ -208,7 +215,9 @@ class FunctionalGraph(Layer):
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from its flat inputs to its flat outputs."""
         args = (tree.pack_sequence_as(self._inputs_struct, values),)
-        specs: Any = ((self._inputs_struct,), {})
+        pairs = zip(tree.flatten(self._inputs_struct), values, strict=True)
+        tensors = [tensor.sized(value.shape, value.shared) for tensor, value in pairs]
+        specs: Any = ((tree.pack_sequence_as(self._inputs_struct, tensors),), {})
         return tree.flatten(append(self, program, specs, args, {}))
 
     def lower(self, program: Program, x: Any) -> Any:
@@ -248,7 +257,11 @@ class FunctionalGraph(Layer):
         def like(t: KerasTensor) -> KerasTensor:
             return t.like((*rows, *t.shape[1:]) if t.rows_per_sample == 1 else None)
 
-        spec = tree.map_structure(like, self._outputs_struct)
+        if self._model_graph.graph.is_open and given and args:
+            tensors = tree.flatten(self._nested_inputs(args[0]))
+            spec = self._model_graph.graph.outputs_for(tensors)
+        else:
+            spec = tree.map_structure(like, self._outputs_struct)
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
 
     def compute_output_shape(self, input_shape: Shape) -> Any:

@@ -11,9 +11,9 @@ from cdl._configs import serialization
 from cdl._configs.serialization import deserialize, serialize
 from cdl._ir.program import Program, Value
 from cdl._tracing.graph import KerasTensor
-from cdl.data import brief
+from cdl.data import brief, fits
 from cdl.layers import InputLayer, Layer
-from cdl.layers.calling import STACKS, undone_on_failure
+from cdl.layers.calling import STACKS, is_scripted, undone_on_failure
 from cdl.models.functional import Functional
 from cdl.models.model import Model
 from cdl.trainers.signature import Info, flat, single
@@ -296,7 +296,7 @@ class Sequential(Model):
     def check_input(self, shape: Any) -> None:
         """Refuse an input whose shape, batch axis included, does not fit; ValueError."""
         expected = self._shapes[0][1:] if self._shapes else None
-        if expected is not None and tuple(shape[1:]) != expected:
+        if expected is not None and not fits(tuple(shape[1:]), expected):
             raise ValueError(f"{self.name}: input must have shape {(None, *expected)}, got {shape}")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -341,6 +341,12 @@ class Sequential(Model):
 
     def _output_infos(self) -> tuple[Info, ...]:
         return self._infos[1:]
+
+    def _takes_sizes(self) -> bool:
+        return None in self._shapes[0][1:] or self._takes_any_size()
+
+    def _takes_any_size(self) -> bool:
+        return is_scripted(type(self))
 
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
         if type(x) is np.ndarray:

@@ -8,8 +8,9 @@ Who owns what on the way of a batch, from the user's call to the core:
   that is not built is built here.
 - compile_utils.py: what `compile` was given, resolved once the shapes of the outputs are known:
   the loss and the metrics of each output.
+- executor_cache.py: train functions, kept for later calls, by form of the data (sizes.py).
 - lowering.py: the model, its losses and metrics as a program of the core.
-- train_function.py: one executor of such a program, and the executors kept for later calls.
+- train_function.py: one executor of such a program.
 - epoch_iterator.py: which rows come next, in which order, from arrays or from a stream.
 - fit_loop.py: epochs, callbacks, validation, time slices, Ctrl-C.
 - state.py: what a model remembers of all this from one call to the next.

@@ -17,6 +17,7 @@ from cdl.trainers.compile_utils import Compiled, OutputLoss, Resolved
 from cdl.trainers.custom.steps import arrays_in
 from cdl.trainers.frame_columns import notice
 from cdl.trainers.signature import Info, Shape, TrainableModel, labels, output_names
+from cdl.trainers.sizes import outputs_of
 
 Array = NDArray[Any]
 
@@ -271,7 +272,7 @@ def training_data(
     built = model.built
     if built:
         xs = _fit_inputs(model, xs, of_x, call)
-        outputs = model._output_infos()
+        outputs = outputs_of(model, xs)
     else:
         model._check_has_layers()
         outputs = model._outputs_for([each.shape for each in xs])
@@ -317,7 +318,7 @@ def _for_custom_loss(
         model._check_has_layers()
         model._build_for([each.shape for each in xs])
     xs = _fit_inputs(model, xs, of_x, call)
-    outputs = model._output_infos()
+    outputs = outputs_of(model, xs)
     compiled.resolved = compiled.resolve(outputs, [(None,)] * len(outputs), model._output_nest())
     return Arrays(tuple(xs), tuple(ys), weights, nest)
 
@@ -383,8 +384,11 @@ def _fit_inputs(
     model: TrainableModel, arrays: list[Array], names: list[str], call: str
 ) -> list[Array]:
     for i, info in enumerate(model._input_infos()):
-        if arrays[i].shape[1:] != info.shape[1:]:
-            arrays[i] = data.fit_input(arrays[i], info.row, f"{call}: {names[i]}")
+        row = info.shape[1:]
+        if arrays[i].shape[1:] != row:
+            if arrays[i].ndim == len(info.shape) and model._takes_any_size():
+                row = (None,) * len(row)
+            arrays[i] = data.fit_input(arrays[i], row, f"{call}: {names[i]}")
     return arrays
 
 
@@ -392,8 +396,13 @@ def _shapes(ys: Sequence[Array | None]) -> list[Shape]:
     return [(None,) if y is None else (None, *y.shape[1:]) for y in ys]
 
 
-def like_first(arrays: Arrays, first: Arrays, name: str, number: int) -> Arrays:
-    """A batch of a stream, checked to have the same parts as the first one had."""
+def like_first(
+    arrays: Arrays, first: Arrays, name: str, number: int, takes_sizes: bool = False
+) -> Arrays:
+    """A batch of a stream, checked to have the same parts as the first one had.
+
+    With `takes_sizes` targets may have another shape than the first ones.
+    """
     for part in ("y", "weight"):
         nothing = (None,) * len(arrays.y)
         here_all, there_all = (getattr(each, part) or nothing for each in (arrays, first))
@@ -403,7 +412,7 @@ def like_first(arrays: Arrays, first: Arrays, name: str, number: int) -> Arrays:
                     f"{name} must yield batches of the same parts, got batch {number} "
                     f"{'without' if here is None else 'with'} {part}, unlike the first"
                 )
-    for here, there in zip(arrays.y, first.y, strict=True):
+    for here, there in zip(arrays.y, first.y, strict=True) if not takes_sizes else ():
         if here is not None and there is not None and here.shape[1:] != there.shape[1:]:
             raise ValueError(
                 f"{name} must yield batches of one shape, got y of shape {here.shape} in batch "

@@ -215,6 +215,7 @@ class StreamIterator:
         train_function: what runs the batches.
         stream: where they come from.
         check: makes checked Arrays of what the stream yields.
+        switch: gives what runs such a batch, from what ran the last one.
         steps: batches of an epoch, None for all that there are.
         restart: whether each epoch starts at the first batch, if the stream can be read again.
         in_fit: whether a generator that ends early is an error.
@@ -225,6 +226,7 @@ class StreamIterator:
         train_function: Any,
         stream: Stream,
         check: Callable[[tuple[Any, ...]], Arrays | Nested],
+        switch: Callable[[Any, Arrays | Nested], Any],
         steps: int | None = None,
         restart: bool = False,
         in_fit: bool = False,
@@ -233,6 +235,7 @@ class StreamIterator:
         self._in_fit = in_fit
         self._stream = stream
         self._check = check
+        self._switch = switch
         self._restart = restart or steps is None
         self.arrays: Any = None
         self.target = steps or len(stream) or None
@@ -294,6 +297,7 @@ class StreamIterator:
         """Run one batch; the caller's loop brings the next one."""
         del steps, seconds
         self.arrays = arrays = self._check(self._stream.take())
+        self.train_function = self._switch(self.train_function, arrays)
         self.train_function.begin(arrays, arrays.samples)
         ran: int = self.train_function.run(1, 0.0)
         return ran
@@ -407,10 +411,15 @@ def stream_iterator(
     def check(batch: tuple[Any, ...]) -> AnyArrays:
         arrays = checked(batch)
         if isinstance(arrays, Arrays) and isinstance(first, Arrays):
-            like_first(arrays, first, stream.name, stream.current)
+            like_first(arrays, first, stream.name, stream.current, model._takes_sizes())
         return arrays
 
-    return StreamIterator(train_function, stream, check, steps, restart=validating, in_fit=in_fit)
+    def switch(current: Any, arrays: AnyArrays) -> Any:
+        return model._switched(current, compiled, kind, arrays)
+
+    return StreamIterator(
+        train_function, stream, check, switch, steps, restart=validating, in_fit=in_fit
+    )
 
 
 def array_iterator(

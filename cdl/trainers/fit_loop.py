@@ -254,10 +254,10 @@ class _Validation:
             self.iterator = self._open()
         else:
             self.iterator.reset()
-        train_function = self.iterator.train_function
-        train_function.reset()
+        self.iterator.train_function.reset()
         callbacks.on_test_begin()
         done = run_epoch(self.iterator, callbacks, "test", self._model, chunk)
+        train_function = self.iterator.train_function
         logs = in_order(train_function.results()) if done else {}
         watched(logs, self.iterator, self._model, "fit: validation_data")
         callbacks.on_test_end(logs)
@@ -302,16 +302,16 @@ def evaluate(
 
     callbacks.set_model(model)
     callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": iterator.target})
-    train_function = iterator.train_function
     try:
-        train_function.reset()
+        iterator.train_function.reset()
         callbacks.on_test_begin()
         run_epoch(iterator, callbacks, "test", model, model.steps_per_execution)
-        results = train_function.results()
+        results = iterator.train_function.results()
         compiled.told_not_finite = False
         watched(results, iterator, model, "evaluate")
         callbacks.on_test_end(in_order(results))
     finally:
+        train_function = iterator.train_function  # that of the last batch's sizes
         iterator.close()
         callbacks.close()
         model._release(train_function)

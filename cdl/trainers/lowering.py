@@ -1,6 +1,5 @@
 """From a model, its losses and its metrics to a program, and what feeds it."""
 
-import functools
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -19,59 +18,7 @@ from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.losses import ModelLoss, Place, given_to_loss, lower_custom_loss
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.signature import TrainableModel
-
-Rows = tuple[tuple[int, ...] | None, ...]
-
-
-class Form(NamedTuple):
-    """The properties of the data on which a program depends.
-
-    Attributes:
-        weights: shape of one row's sample weights, output by output: one number, or one a line;
-            None without.
-        targets: shape of one row of y, output by output, where somebody sees it.
-        nest: as in Arrays.
-    """
-
-    weights: Rows
-    targets: Rows
-    nest: Any = None
-
-    @property
-    def key(self) -> Any:
-        """A hashable key of the form, for the executor cache."""
-        return self if self.nest is None else (*self[:2], repr(self.nest))
-
-
-def form_of(arrays: Arrays, resolved: Resolved, custom_loss: bool) -> Form:
-    """The form of data.
-
-    Args:
-        arrays: the data.
-        resolved: what reads them: the core only counts the elements of a row of y, unless somebody
-            sees its shape.
-        custom_loss: whether a `compute_loss` of the model's own sees all of them.
-    """
-    targets = weights = _NONE * len(arrays.y)
-    if not (custom_loss or resolved.needs_raw_y or arrays.weight):
-        return _plain(len(targets))
-    if custom_loss:
-        targets = tuple(None if y is None else y.shape[1:] for y in arrays.y)
-    elif resolved.needs_raw_y:
-        pairs = zip(arrays.y, [entry.needs_raw_y for entry in resolved.per_output], strict=True)
-        targets = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
-    if arrays.weight is not None:
-        weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
-    return Form(weights, targets, arrays.nest)
-
-
-_NONE: Rows = (None,)
-
-
-@functools.lru_cache(64)
-def _plain(outputs: int) -> Form:
-    """The usual form: data without weights, of which no Python code sees the shape."""
-    return Form(_NONE * outputs, _NONE * outputs)
+from cdl.trainers.sizes import Form, Rows, outputs_of, own_rows
 
 
 class Slot(NamedTuple):
@@ -220,9 +167,12 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     Before the first data targets are taken to have the shapes of the outputs, or to be class
     numbers where the loss wants them.
     """
+    made = model._predictors_made
+    rows = None if made is None else made.rows
     if compiled is None:
-        return lower_inference(model)
-    outputs = model._output_infos()
+        return lower_inference(model, rows=rows)
+    inputs = rows or own_rows(model)
+    outputs = outputs_of(model, [np.empty((0, *row)) for row in inputs])
     shapes = [info.shape for info in outputs]
     resolved = compiled.resolved or compiled.resolve(outputs, shapes, model._output_nest())
     if compiled.resolved is None:
@@ -230,22 +180,30 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
         pairs = zip(shapes, wants, strict=True)
         shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
         resolved = compiled.resolve(outputs, shapes, model._output_nest())
-    form = Form((None,) * len(outputs), tuple(info.row for info in outputs))
+    form = Form((None,) * len(outputs), tuple(info.row for info in outputs), inputs=rows)
     return lower_training(model, resolved, form).program
 
 
-def lower_inference(model: TrainableModel, training: bool = False) -> Program:
-    """The program of `predict`: x in, the outputs out; with dropout if `training`."""
-    return lower_with_calls(model, training, False)[0]
+def lower_inference(
+    model: TrainableModel, training: bool = False, rows: Rows | None = None
+) -> Program:
+    """The program of `predict`: x in, the outputs out; with dropout if `training`.
+
+    Args:
+        model: the model, built.
+        training: whether dropout and the like are part of it.
+        rows: the shape of a sample of each input; None for the model's own.
+    """
+    return lower_with_calls(model, training, False, rows)[0]
 
 
 def lower_with_calls(
-    model: TrainableModel, training: bool, eager: bool
+    model: TrainableModel, training: bool, eager: bool, rows: Rows | None = None
 ) -> tuple[Program, Calls | None]:
     """The same, and what of the user's code is to see its numbers if `eager`."""
     program = Program(training)
     program.calls = [] if eager else None
-    values = [program.input(info.row, role="x") for info in model._input_infos()]
+    values = [program.input(row, role="x") for row in rows or own_rows(model)]
     for value in model.append_all(program, values):
         program.output(value)
     calls = (Calls(program) or None) if eager else None
@@ -295,7 +253,7 @@ class _Step:
         self.program.observed = {}
         self.program.calls = [] if resolved.eager else None
         self._inputs = Inputs(self.program)
-        rows = [info.row for info in model._input_infos()]
+        rows = form.inputs or own_rows(model)
         self._xs = [self._inputs.get("x", i, row) for i, row in enumerate(rows)]
         # As in Keras: who does not ask for `training` in his call runs as in inference.
         told = not overrides(type(model), "call") or takes(type(model), "training")

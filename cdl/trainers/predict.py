@@ -25,6 +25,7 @@ from cdl.trainers.data_adapter import inputs
 from cdl.trainers.epoch_iterator import warn_out_of_data
 from cdl.trainers.lowering import lower_inference, lower_with_calls
 from cdl.trainers.signature import TrainableModel
+from cdl.trainers.sizes import Rows, rows_of
 from cdl.utils.display import is_watched
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ class Predictors:
     """The executors of a model's predictions, by the number of rows of a batch.
 
     An Executor may be called from several threads at once, so one of each size is enough.
+
+    Args:
+        model: the model, built.
+        rows: the shape of a sample of each input, for a model that takes several sizes.
     """
 
-    def __init__(self, model: TrainableModel) -> None:
-        self.program, self._watching = lower_with_calls(model, False, model.run_eagerly)
+    def __init__(self, model: TrainableModel, rows: Rows | None = None) -> None:
+        self.rows = rows
+        self.program, self._watching = lower_with_calls(model, False, model.run_eagerly, rows)
         self.training_by_default = model._training_by_default()
         self._own = len(model._output_infos())
         self._draws = any(i.op == "draw" for i in self.program.instructions)
@@ -56,7 +62,7 @@ class Predictors:
             packed = model._packed_outputs(self.program.outputs)
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
-                self.row_shape = model._input_infos()[0].row
+                self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
         self.few = Executor(self.program, FEW, predicts=True)
         self._others: dict[int, Executor] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
@@ -64,6 +70,11 @@ class Predictors:
         self._calls = 0  # predictions, each with random numbers of its own
         for each in self.program.hosted:
             each.tell()
+
+    @property
+    def bytes(self) -> int:
+        """What the executors take."""
+        return sum(each.memory()[0] for each in (self.few, *self._others.values()))
 
     def takes(self, x: Any) -> bool:
         """Whether nothing is to be done to x, nor to what `small(len(x))` gives for it."""
@@ -108,12 +119,14 @@ class Predictors:
         """The outputs of checked inputs, taken as one batch of training."""
         watching = None
         if model.run_eagerly:
-            program, watching = lower_with_calls(model, True, True)
+            program, watching = lower_with_calls(model, True, True, self.rows)
             runner = Runner(program, training=True)
         else:
-            runner = self._kept.get(
-                model, None, lambda: Runner(lower_inference(model, training=True), training=True)
-            )
+
+            def make() -> Runner:
+                return Runner(lower_inference(model, True, self.rows), training=True)
+
+            runner = self._kept.get(model, None, make)
         step, self._steps = self._steps, self._steps + 1
         outputs = runner.batch(x, step, core_seed()).outputs
         if watching is not None:
@@ -165,7 +178,7 @@ def predict(
     mapped = data.Mapped([] if custom else arrays)
     unseen = callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched()))
     if unseen and not custom:
-        predictors: Predictors = model._predictors()
+        predictors = model._predictors(rows_of(model, arrays))
         if mapped:
             return model._packed_outputs(_from_files(predictors, arrays, mapped))
         return model._packed_outputs(predictors.run(arrays, batch_size))
@@ -244,7 +257,8 @@ def _watched(
             if custom:
                 outputs.append(model.predict_step(x))
             else:
-                outputs.append(model._packed_outputs(model._predictors().run(x)))
+                predictors = model._predictors(rows_of(model, x))
+                outputs.append(model._packed_outputs(predictors.run(x)))
             if hooked:
                 watchers.on_predict_batch_end(each * (i + 1) - 1, {"outputs": outputs[-1]})
             done = each * (i + 1)
@@ -265,7 +279,7 @@ def call(model: TrainableModel, x: Any, training: bool) -> Any:
     if made is not None and not training and made.takes(x):
         return made.small(len(x)).predict((x,))
     arrays = inputs(model, x, "call")
-    predictors: Predictors = model._predictors()
+    predictors = model._predictors(rows_of(model, arrays))
     if not training:
         return model._packed_outputs(predictors.run(arrays))
     return model._packed_outputs(predictors.in_training(model, arrays))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cdl.trainers.data_adapter import Arrays
     from cdl.trainers.frame_columns import Columns
     from cdl.trainers.predict import Predictors
+    from cdl.trainers.sizes import Rows, Sizes
     from cdl.trainers.train_function import TrainFunction
 
 Shape = tuple[int | None, ...]
@@ -71,6 +72,15 @@ class TrainableModel(Protocol):
 
     def _output_infos(self) -> tuple[Info, ...]:
         """The outputs of the built model, in the order of `append_all`'s results."""
+
+    def _takes_sizes(self) -> bool:
+        """Whether the inputs of the built model may have several sizes: its programs are by size.
+
+        So do open axes, None in the shape of an input, and a `call` of the user's.
+        """
+
+    def _takes_any_size(self) -> bool:
+        """Whether only the number of axes of an input counts, as for a `call` of the user's."""
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from the values of its inputs to those of its outputs."""
@@ -146,6 +156,7 @@ class TrainableModel(Protocol):
     _last_train_function: TrainFunction | CustomSteps | None
     _added_to_loss: Added | None
     _predictors_made: Predictors | None
+    _sizes_made: Sizes | None
 
     def _held_metrics(self) -> list[Any]:
         """The Metrics that it and its layers have as attributes; not those of models in it."""
@@ -170,8 +181,21 @@ class TrainableModel(Protocol):
     def _training_by_default(self) -> bool | None:
         """Whether a call that says nothing is one of training."""
 
-    def _predictors(self) -> Predictors:
-        """The executors of its predictions."""
+    def _predictors(self, rows: Rows | None = None) -> Predictors:
+        """The executors of its predictions.
+
+        Args:
+            rows: shapes of a sample of each input, for a model that takes several sizes.
+        """
+
+    def _switched(
+        self,
+        train_function: TrainFunction | CustomSteps,
+        compiled: Compiled,
+        kind: str,
+        arrays: Arrays | Nested,
+    ) -> TrainFunction | CustomSteps:
+        """What runs a batch of other sizes, and goes on from where another one is."""
 
     def _train_function(
         self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int

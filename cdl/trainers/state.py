@@ -16,10 +16,12 @@ from cdl.trainers.custom.losses import Added
 from cdl.trainers.custom.steps import CustomSteps, Nested, flat_logs, steps_itself
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import in_order
+from cdl.trainers.executor_cache import ExecutorCache
 from cdl.trainers.frame_columns import Columns
 from cdl.trainers.predict import Predictors
 from cdl.trainers.signature import PartOfModel
-from cdl.trainers.train_function import ExecutorCache, TrainFunction
+from cdl.trainers.sizes import Rows, Sizes
+from cdl.trainers.train_function import TrainFunction
 
 
 def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]:
@@ -72,7 +74,8 @@ class CompiledState(PartOfModel):
 
     _compiled: Compiled | None = None
     _executors: ExecutorCache | None = None
-    _predictors_made: Predictors | None = None
+    _predictors_made: Predictors | None = None  # the last ones
+    _sizes_made: Sizes | None = None  # of a model that takes several sizes
     _last_train_function: TrainFunction | CustomSteps | None = None  # whose values `metrics` shows
     _loss_and_metrics_made: LossAndMetrics | None = None
     _columns: Columns | None = None  # of the frames that it was trained on
@@ -87,6 +90,7 @@ class CompiledState(PartOfModel):
         for name in (
             "_executors",
             "_predictors_made",
+            "_sizes_made",
             "_last_train_function",
             "_loss_and_metrics_made",
         ):
@@ -176,6 +180,25 @@ class CompiledState(PartOfModel):
             )  # a callback has called compile: the run goes on as begun
         return machines.take(self, kind, arrays, rows)
 
+    def _switched(
+        self,
+        train_function: TrainFunction | CustomSteps,
+        compiled: Compiled,
+        kind: str,
+        arrays: Arrays | Nested,
+    ) -> TrainFunction | CustomSteps:
+        if isinstance(train_function, CustomSteps) or isinstance(arrays, Nested):
+            return train_function
+        if train_function.takes(arrays):
+            return train_function
+        other = self._train_function(compiled, kind, arrays, arrays.samples)
+        assert isinstance(other, TrainFunction)
+        other.go_on_from(train_function)
+        self._release(train_function)
+        if self._last_train_function is train_function:
+            self._last_train_function = other
+        return other
+
     def _release(self, train_function: TrainFunction | CustomSteps) -> None:
         train_function.release()
         if self._executors is not None and isinstance(train_function, TrainFunction):
@@ -210,14 +233,20 @@ class CompiledState(PartOfModel):
             for metric in layer.metrics
         ]
 
-    def _predictors(self) -> Predictors:
-        if self._predictors_made is None:
-            self._predictors_made = Predictors(self)
-        return self._predictors_made
+    def _predictors(self, rows: Rows | None = None) -> Predictors:
+        made = self._predictors_made
+        if made is None or made.rows != rows:
+            if rows is None:
+                made = Predictors(self)
+            else:
+                sizes = self._sizes_made = self._sizes_made or Sizes()
+                made = sizes.predictors(rows, lambda: Predictors(self, rows))
+            self._predictors_made = made
+        return made
 
     def _forget_programs(self) -> None:
         """The layers have changed: nothing that was lowered from them is true any more."""
-        self._predictors_made = None
+        self._predictors_made = self._sizes_made = None
         if self._compiled is not None:
             self._compiled.resolved = None
             self._compiled.variables = None

@@ -11,21 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common import clock
-from cdl._common.errors import warn
-from cdl._common.overriding import overrides
 from cdl._core import Executor
 from cdl._ir.program import Program
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
-from cdl.layers.weighted import changes
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Logged, Resolved
 from cdl.trainers.custom.host_functions import HostFunctions, WeightRules
-from cdl.trainers.custom.steps import names_of
 from cdl.trainers.data_adapter import Arrays
-from cdl.trainers.gradients import Gradients
-from cdl.trainers.lowering import MODEL_LOSS, Form, Plan, form_of, lower_training
-from cdl.trainers.signature import TrainableModel
+from cdl.trainers.lowering import MODEL_LOSS, Plan
+from cdl.trainers.sizes import Form, form_of
 
 # Steps for which the rates of a schedule are computed at once: a few microseconds of NumPy, at most
 # 32 KB, however long the epoch is.
@@ -99,6 +94,7 @@ class TrainFunction:
         self._plain_metrics = [m for m in resolved.metrics if one or m.name == m.metric.name]
         self._front_metrics = [m for m in resolved.metrics if m not in self._plain_metrics]
         whole = MODEL_LOSS in plan.reports or plan.model_loss is not None
+        self._custom_loss = compiled.custom_loss
         self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
         constrains = training and not optimizer.is_written
@@ -132,15 +128,28 @@ class TrainFunction:
     def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
         """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
         if batch > self.executor.rows:
-            self._earlier = self._states()
-            (total, rows), (t, n) = self.executor.penalty(), self._earlier_penalty
-            self._earlier_penalty = (total + t, rows + n)
+            self._earlier, self._earlier_penalty = self._states(), self._penalties()
             self._make_executor(batch)
         if self.in_python:
             self.parts.learn_dtypes(arrays.y)
         parts: tuple[Any, ...] = arrays
         fed = [parts[part][number] for part, number in self._feeds]
         self.executor.begin(fed, batch, order)
+
+    def takes(self, arrays: Arrays) -> bool:
+        """Whether the program is for inputs of such sizes, and targets and weights beside them."""
+        form: Form = self.key[3]
+        takes_sizes = form.inputs is not None
+        if not takes_sizes:
+            return True
+        return form == form_of(arrays, self.resolved, self._custom_loss, takes_sizes).key
+
+    def go_on_from(self, other: "TrainFunction") -> None:
+        """Take over what another one, of inputs of other sizes, has added up in a pass."""
+        self.executor.reset()
+        self._earlier, self._earlier_penalty = other._states(), other._penalties()
+        self._python_penalty = other._python_penalty
+        self.parts.totals = other.parts.totals
 
     def release(self) -> None:
         """Let go of the data."""
@@ -327,12 +336,16 @@ class TrainFunction:
 
     def _penalty(self) -> float:
         """The mean over all rows of what regularizers add to the loss of their batch."""
-        total, rows = self.executor.penalty()
-        total, rows = total + self._earlier_penalty[0], rows + self._earlier_penalty[1]
+        total, rows = self._penalties()
         total += self._python_penalty
         if not self.training:  # the weights have been the same all the time
             total += rows * self._weight_rules.penalty()
         return _mean(total, rows)
+
+    def _penalties(self) -> tuple[float, float]:
+        """What the core added up of the penalties, and of how many rows."""
+        (total, rows), (earlier, before) = self.executor.penalty(), self._earlier_penalty
+        return total + earlier, rows + before
 
     def _states(self) -> list[tuple[float, ...]]:
         """The state of each report."""
@@ -359,132 +372,3 @@ def _mean(total: float, rows: float) -> float:
 def _plain(value: Any) -> Any:
     """A metric's value as the logs have it: a float, or an array if it is several numbers."""
     return float(value) if np.ndim(value) == 0 else value
-
-
-# Each keeps the activations of a batch: enough for training, evaluation, both with weights, and a
-# last batch of another size in train_on_batch; few enough that sizes which came once go away.
-_KEPT = 8
-
-
-class ExecutorCache:
-    """Train functions by kind of run, rows of a batch, and form of the data.
-
-    One that runs is not here, so a callback that evaluates within `fit` gets another one. None
-    holds its model, so that a model's memory goes with the last reference to it.
-    """
-
-    def __init__(self, compiled: Compiled) -> None:
-        self._compiled = compiled
-        self._idle: dict[Any, TrainFunction] = {}
-        self._agreed_at = -1  # what `changes` said
-        self._stepping: dict[str, TrainFunction] = {}  # of steps that add up, by kind
-        self._gradients: tuple[Any, Gradients] | None = None
-        self._token = object()  # the first part of every key, for engines of former ExecutorCache
-
-    def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> TrainFunction:
-        """A train function for data like `arrays` in batches of `rows`, "train" or "test"."""
-        resolved = self._compiled.resolved
-        assert resolved is not None
-        if kind == "train":
-            self._agree_on_variables(model)
-        form = form_of(arrays, resolved, self._compiled.custom_loss)
-        key = (self._token, kind, rows, form.key)
-        return self._idle.pop(key, None) or self._make(model, key, form, resolved)
-
-    def _make(
-        self, model: TrainableModel, key: tuple[Any, ...], form: Form, resolved: Resolved
-    ) -> TrainFunction:
-        _, kind, rows, _ = key
-        training = kind == "train"
-        plan = lower_training(model, resolved, form, training)
-        only = names_of(model.metrics) if overrides(type(model), "metrics") else None
-        variables = model.trainable_variables
-        train_function = TrainFunction(
-            plan, resolved, self._compiled, variables, rows, training, key, only
-        )
-        if self._compiled.given["jit_compile"] is True and train_function.untraced:
-            parts = "\n".join(map(str, train_function.untraced))
-            raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")
-        for each in plan.program.hosted:
-            each.tell()
-        return train_function
-
-    def stepping(
-        self, model: TrainableModel, kind: str, arrays: Arrays, with_metrics: bool
-    ) -> TrainFunction:
-        """The train function of single batches, which is not reset between them.
-
-        Args:
-            model: the model.
-            kind: "train" or "test".
-            arrays: the batch.
-            with_metrics: whether the metrics of `compile` are part of it.
-        """
-        resolved = self._compiled.resolved
-        assert resolved is not None
-        if kind == "train":
-            self._agree_on_variables(model)
-        if not with_metrics:
-            resolved = resolved._replace(metrics=())
-        form = form_of(arrays, resolved, self._compiled.custom_loss)
-        train_function = self._stepping.get(kind)
-        if train_function is None or train_function.key[3] != form.key:
-            key = (self._token, kind, arrays.samples, form.key)
-            train_function = self._stepping[kind] = self._make(model, key, form, resolved)
-        return train_function
-
-    def reset_steps(self) -> None:
-        """Forget what the batches of `stepping` have added up."""
-        for train_function in self._stepping.values():
-            train_function.reset()
-
-    def gradients(self, model: TrainableModel, arrays: Arrays) -> Gradients:
-        """What gathers gradients of batches like `arrays`; the last one is kept."""
-        resolved = self._compiled.resolved
-        assert resolved is not None
-        rows, variables = arrays.samples, model.trainable_variables
-        form = form_of(arrays, resolved, self._compiled.custom_loss)
-        key = (rows, form.key, [id(v) for v in variables])
-        if self._gradients is None or self._gradients[0] != key:
-            plan = lower_training(model, resolved, form)
-            self._gradients = key, Gradients(plan, resolved, variables, rows)
-        return self._gradients[1]
-
-    def give_back(self, train_function: TrainFunction) -> None:
-        """Keep a train function for the next run, if it is one of these."""
-        if train_function.key[0] is self._token:
-            self._idle[train_function.key] = train_function
-            while len(self._idle) > _KEPT:
-                del self._idle[next(iter(self._idle))]
-
-    def _agree_on_variables(self, model: TrainableModel) -> None:
-        """The weights that training changes are those of its first step, until the next compile."""
-        compiled = self._compiled
-        if self._agreed_at == changes() and compiled.variables is not None:
-            return
-        now = model.trainable_variables
-        if compiled.variables is None:
-            if not now:
-                _warn_of_nothing(model)
-            compiled.optimizer.build(now)
-            compiled.variables = now
-        elif [id(v) for v in now] != [id(v) for v in compiled.variables]:
-            raise ValueError(
-                f"{model.name}: layers have changed their `trainable` since training began: there "
-                f"must be {len(compiled.variables)} trainable weights, got {len(now)}; call "
-                "compile() again"
-            )
-        self._agreed_at = changes()
-
-
-def _warn_of_nothing(model: TrainableModel) -> None:
-    """Say that training changes nothing, as in the recipe of a GAN that was written for Keras 2."""
-    has = "it has none" if not model.weights else "`trainable` is False"
-    advice = ""
-    if model.weights:
-        advice = (
-            ": what counts is `trainable` when the first step is made, not when compile() is "
-            "called. To train a model that is frozen within another one, set its trainable = True "
-            "before each of its own steps, and False before those of the other"
-        )
-    warn(f"{model.name}: no weight is trainable, since {has}: training changes nothing{advice}")

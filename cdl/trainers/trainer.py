@@ -20,10 +20,10 @@ from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.steps import flat_logs, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import in_order
+from cdl.trainers.executor_cache import ExecutorCache
 from cdl.trainers.lowering import program_of
 from cdl.trainers.predict import FEW, MANY
 from cdl.trainers.state import CompiledState
-from cdl.trainers.train_function import ExecutorCache
 from cdl.utils import display
 from cdl.utils.tuples import unpack_x_y_sample_weight
 
@@ -241,7 +241,8 @@ class Trainer(OlderMethods, CompiledState):
         self._compiled = compiled
         self._executors = ExecutorCache(compiled)
         self._last_train_function = None
-        self._predictors_made = None if run_eagerly else self._predictors_made
+        if run_eagerly:
+            self._predictors_made = self._sizes_made = None
         self.jit_compile = True if jit_compile == "auto" else jit_compile
         self.steps_per_execution = steps_per_execution
         self.stop_training = False

@@ -59,7 +59,7 @@ class HostFunctions:
         self._tried: set[int] = set()  # losses that have seen a batch
         self.untold = [each.untraced for each in self.metrics if each.untraced is not None]
         self._dtypes: Sequence[Any] = ()
-        self.forget()
+        self.totals = {i: (0.0, 0.0) for i in self.losses}
 
     def forget(self) -> None:
         """Begin to add up anew."""

@@ -1,0 +1,163 @@
+"""ExecutorCache: the train functions of a compiled model, kept from one run to the next."""
+
+from typing import Any
+
+from cdl._common.errors import warn
+from cdl._common.overriding import overrides
+from cdl.layers.weighted import changes
+from cdl.trainers.compile_utils import Compiled, Resolved
+from cdl.trainers.custom.steps import names_of
+from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.gradients import Gradients
+from cdl.trainers.lowering import lower_training
+from cdl.trainers.signature import TrainableModel
+from cdl.trainers.sizes import Form, form_of, trim
+from cdl.trainers.train_function import TrainFunction
+
+# Each keeps the activations of a batch: enough for training, evaluation, both with weights, and a
+# last batch of another size in train_on_batch; few enough that sizes which came once go away.
+_KEPT = 8
+
+
+class ExecutorCache:
+    """Train functions by kind of run, rows of a batch, and form of the data.
+
+    One that runs is not here, so a callback that evaluates within `fit` gets another one. None
+    holds its model, so that a model's memory goes with the last reference to it.
+    """
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._compiled = compiled
+        self._idle: dict[Any, TrainFunction] = {}
+        self._agreed_at = -1  # what `changes` said
+        self._stepping: dict[str, TrainFunction] = {}  # of steps that add up, by kind
+        self._gradients: tuple[Any, Gradients] | None = None
+        self._token = object()  # the first part of every key, for engines of former ExecutorCache
+
+    def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> TrainFunction:
+        """A train function for data like `arrays` in batches of `rows`, "train" or "test"."""
+        resolved = self._compiled.resolved
+        assert resolved is not None
+        if kind == "train":
+            self._agree_on_variables(model)
+        form = self._form(model, arrays, resolved)
+        # Batches of several sizes may differ in rows, too: one for the most rows runs all.
+        key = (self._token, kind, rows if form.inputs is None else None, form.key)
+        return self._idle.pop(key, None) or self._make(model, key, form, resolved, rows)
+
+    def _form(self, model: TrainableModel, arrays: Arrays, resolved: Resolved) -> Form:
+        return form_of(arrays, resolved, self._compiled.custom_loss, model._takes_sizes())
+
+    def _make(
+        self,
+        model: TrainableModel,
+        key: tuple[Any, ...],
+        form: Form,
+        resolved: Resolved,
+        rows: int,
+    ) -> TrainFunction:
+        kind = key[1]
+        training = kind == "train"
+        plan = lower_training(model, resolved, form, training)
+        only = names_of(model.metrics) if overrides(type(model), "metrics") else None
+        variables = model.trainable_variables
+        train_function = TrainFunction(
+            plan, resolved, self._compiled, variables, rows, training, key, only
+        )
+        if self._compiled.given["jit_compile"] is True and train_function.untraced:
+            parts = "\n".join(map(str, train_function.untraced))
+            raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")
+        for each in plan.program.hosted:
+            each.tell()
+        return train_function
+
+    def stepping(
+        self, model: TrainableModel, kind: str, arrays: Arrays, with_metrics: bool
+    ) -> TrainFunction:
+        """The train function of single batches, which is not reset between them.
+
+        Args:
+            model: the model.
+            kind: "train" or "test".
+            arrays: the batch.
+            with_metrics: whether the metrics of `compile` are part of it.
+        """
+        resolved = self._compiled.resolved
+        assert resolved is not None
+        if kind == "train":
+            self._agree_on_variables(model)
+        if not with_metrics:
+            resolved = resolved._replace(metrics=())
+        form = self._form(model, arrays, resolved)
+        last = train_function = self._stepping.get(kind)
+        if train_function is None or train_function.key[3] != form.key:
+            key = (self._token, kind, "steps", form.key)
+            train_function = self._idle.pop(key, None)
+            if train_function is None:
+                train_function = self._make(model, key, form, resolved, arrays.samples)
+            if last is None:
+                train_function.reset()
+            else:
+                train_function.go_on_from(last)
+                self.give_back(last)
+            self._stepping[kind] = train_function
+        return train_function
+
+    def reset_steps(self) -> None:
+        """Forget what the batches of `stepping` have added up."""
+        for train_function in self._stepping.values():
+            train_function.reset()
+
+    def gradients(self, model: TrainableModel, arrays: Arrays) -> Gradients:
+        """What gathers gradients of batches like `arrays`; the last one is kept."""
+        resolved = self._compiled.resolved
+        assert resolved is not None
+        rows, variables = arrays.samples, model.trainable_variables
+        form = self._form(model, arrays, resolved)
+        key = (rows, form.key, [id(v) for v in variables])
+        if self._gradients is None or self._gradients[0] != key:
+            plan = lower_training(model, resolved, form)
+            self._gradients = key, Gradients(plan, resolved, variables, rows)
+        return self._gradients[1]
+
+    def give_back(self, train_function: TrainFunction) -> None:
+        """Keep a train function for the next run, if it is one of these."""
+        if train_function.key[0] is self._token:
+            self._idle[train_function.key] = train_function
+            if train_function.key[3].inputs is None:
+                while len(self._idle) > _KEPT:
+                    del self._idle[next(iter(self._idle))]
+            else:
+                trim(self._idle, lambda each: each.executor.memory()[0], _KEPT)
+
+    def _agree_on_variables(self, model: TrainableModel) -> None:
+        """The weights that training changes are those of its first step, until the next compile."""
+        compiled = self._compiled
+        if self._agreed_at == changes() and compiled.variables is not None:
+            return
+        now = model.trainable_variables
+        if compiled.variables is None:
+            if not now:
+                _warn_of_nothing(model)
+            compiled.optimizer.build(now)
+            compiled.variables = now
+        elif [id(v) for v in now] != [id(v) for v in compiled.variables]:
+            raise ValueError(
+                f"{model.name}: layers have changed their `trainable` since training began: there "
+                f"must be {len(compiled.variables)} trainable weights, got {len(now)}; call "
+                "compile() again"
+            )
+        self._agreed_at = changes()
+
+
+def _warn_of_nothing(model: TrainableModel) -> None:
+    """Say that training changes nothing, as in the recipe of a GAN that was written for Keras 2."""
+    has = "it has none" if not model.weights else "`trainable` is False"
+    advice = ""
+    if model.weights:
+        advice = (
+            ": what counts is `trainable` when the first step is made, not when compile() is "
+            "called. To train a model that is frozen within another one, set its trainable = True "
+            "before each of its own steps, and False before those of the other"
+        )
+    warn(f"{model.name}: no weight is trainable, since {has}: training changes nothing{advice}")

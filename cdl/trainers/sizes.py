@@ -1,0 +1,175 @@
+"""Sizes: what a model has made for inputs of several sizes, by the shapes of a sample.
+
+An input may have open axes, None in its shape. A program is made for the sizes of a batch when it
+comes, and kept for the next batch of these sizes; weights, optimizer and metrics are those of the
+model. What was used least recently goes first, so that lengths which came once do not pile up.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from cdl._ir.program import Program
+
+if TYPE_CHECKING:
+    from cdl.trainers.compile_utils import Resolved
+    from cdl.trainers.data_adapter import Arrays
+    from cdl.trainers.predict import Predictors
+    from cdl.trainers.signature import Info, TrainableModel
+
+Rows = tuple[tuple[int, ...], ...]  # the shape of a sample of each input
+_Shapes = tuple[tuple[int, ...] | None, ...]
+
+MOST = 128  # programs of one kind: predictions, or steps; some 30 KB each beside their memory
+MOST_BYTES = 2**26  # which they take in all; the last one is kept whatever it takes
+_MOST_SHAPES = 1024
+
+T = TypeVar("T")
+
+
+def trim(kept: dict[Any, T], bytes_of: Callable[[T], int], at_least: int = 1) -> None:
+    """Drop what was used least recently until few enough are there that take little enough.
+
+    Args:
+        kept: in the order in which they were used last.
+        bytes_of: what one of them takes.
+        at_least: so many stay, whatever they take.
+    """
+    if len(kept) <= at_least:
+        return
+    total = sum(map(bytes_of, kept.values()))
+    while len(kept) > at_least and (len(kept) > MOST or total > MOST_BYTES):
+        total -= bytes_of(kept.pop(next(iter(kept))))
+
+
+class Form(NamedTuple):
+    """The properties of the data on which a program depends.
+
+    Attributes:
+        weights: shape of one row's sample weights, output by output: one number, or one a line;
+            None without.
+        targets: shape of one row of y, output by output, where somebody sees it.
+        nest: as in Arrays.
+        inputs: shape of one row of each input, for a model that takes several sizes.
+    """
+
+    weights: _Shapes
+    targets: _Shapes
+    nest: Any = None
+    inputs: Rows | None = None
+
+    @property
+    def key(self) -> Form:
+        """The form as a key of the executor cache, which can be hashed."""
+        return self if self.nest is None else self._replace(nest=repr(self.nest))
+
+
+def form_of(
+    arrays: Arrays, resolved: Resolved, custom_loss: bool, takes_sizes: bool = False
+) -> Form:
+    """The form of data.
+
+    Args:
+        arrays: the data.
+        resolved: what reads them: the core only counts the elements of a row of y, unless somebody
+            sees its shape.
+        custom_loss: whether a `compute_loss` of the model's own sees all of them.
+        takes_sizes: whether the model takes inputs of several sizes.
+    """
+    targets = weights = _NONE * len(arrays.y)
+    inputs = tuple(x.shape[1:] for x in arrays.x) if takes_sizes else None
+    if not (custom_loss or resolved.needs_raw_y or arrays.weight):
+        return _plain(len(targets), inputs)
+    if custom_loss:
+        targets = tuple(None if y is None else y.shape[1:] for y in arrays.y)
+    elif resolved.needs_raw_y:
+        pairs = zip(arrays.y, [entry.needs_raw_y for entry in resolved.per_output], strict=True)
+        targets = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
+    if arrays.weight is not None:
+        weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)
+    return Form(weights, targets, arrays.nest, inputs)
+
+
+_NONE: _Shapes = (None,)
+
+
+@functools.lru_cache(64)
+def _plain(outputs: int, inputs: Rows | None) -> Form:
+    """The usual form: data without weights, of which no Python code sees the shape."""
+    return Form(_NONE * outputs, _NONE * outputs, None, inputs)
+
+
+class Sizes:
+    """The predictors and the output shapes of a model for the sizes that its inputs had."""
+
+    def __init__(self) -> None:
+        self._predictors: dict[Rows, Predictors] = {}
+        self._outputs: dict[Rows, tuple[Info, ...]] = {}
+
+    def predictors(self, rows: Rows, make: Callable[[], Predictors]) -> Predictors:
+        """The predictors for inputs of those sizes.
+
+        Args:
+            rows: the shape of a sample of each input.
+            make: makes them.
+        """
+        found = self._predictors.pop(rows, None) or make()
+        self._predictors[rows] = found
+        trim(self._predictors, lambda each: each.bytes)
+        return found
+
+    def outputs(self, model: TrainableModel, rows: Rows) -> tuple[Info, ...]:
+        """The outputs of a model for inputs of those sizes.
+
+        Args:
+            model: whose sizes these are.
+            rows: the shape of a sample of each input.
+        """
+        found = self._outputs.pop(rows, None)
+        if found is None:
+            program = Program()
+            given = [program.input(row, role="x") for row in rows]
+            values = model.append_all(program, given)
+            infos = zip(model._output_infos(), values, strict=True)
+            found = tuple(info._replace(shape=(info.shape[0], *v.shape)) for info, v in infos)
+        self._outputs[rows] = found
+        while len(self._outputs) > _MOST_SHAPES:
+            self._outputs.pop(next(iter(self._outputs)))
+        return found
+
+
+def rows_of(model: TrainableModel, arrays: Any) -> Rows | None:
+    """The shape of a sample of each input, for a model that takes several sizes; else None.
+
+    Args:
+        model: built.
+        arrays: one for each input.
+    """
+    return tuple(each.shape[1:] for each in arrays) if model._takes_sizes() else None
+
+
+def outputs_of(model: TrainableModel, arrays: Any) -> tuple[Info, ...]:
+    """The outputs of a built model for inputs like those arrays."""
+    rows = rows_of(model, arrays)
+    if rows is None:
+        return model._output_infos()
+    if model._sizes_made is None:
+        model._sizes_made = Sizes()
+    return model._sizes_made.outputs(model, rows)
+
+
+def own_rows(model: TrainableModel) -> Rows:
+    """The shape of a sample of each input.
+
+    Raises:
+        ValueError: the model has open axes.
+    """
+    for info in model._input_infos():
+        if None in info.row:
+            raise ValueError(
+                f"{model.name}: the sizes of input {info.name!r} must be known for its program, "
+                f"got shape {info.shape}: call the model on data first"
+            )
+    return tuple(info.row for info in model._input_infos())

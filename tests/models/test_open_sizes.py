@@ -1,0 +1,291 @@
+"""Models whose inputs have open axes: a program for each size, one set of weights and metrics."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import Input, layers, ops
+from cdl.trainers import sizes
+
+RNG = np.random.default_rng(0)
+
+
+def texts(lengths, rows=6, words=20):
+    """A batch of word numbers for each length, and two classes."""
+    return [(RNG.integers(1, words, (rows, n)), RNG.integers(0, 2, rows)) for n in lengths]
+
+
+def bag(length=None, seed=3):
+    cdl.utils.set_random_seed(seed)
+    model = cdl.Sequential(
+        [
+            Input((length,)),
+            layers.Embedding(20, 4),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def images(size=(None, None), seed=3):
+    cdl.utils.set_random_seed(seed)
+    x = Input((*size, 3))
+    y = layers.Conv2D(4, 3, activation="relu", padding="same")(x)
+    y = layers.BatchNormalization()(layers.MaxPooling2D(2)(y))
+    y = layers.Dense(2)(layers.Dropout(0.5)(layers.GlobalMaxPooling2D()(y)))
+    model = cdl.Model(x, y)
+    model.compile(cdl.optimizers.SGD(0.1, momentum=0.9), "mse", metrics=["mae"])
+    return model
+
+
+def tagger(length=None, seed=3):
+    cdl.utils.set_random_seed(seed)
+    x = Input((length, 5))
+    y = layers.Dense(3, activation="softmax")(layers.Conv1D(4, 3, padding="same")(x) * 2.0)
+    model = cdl.Model(x, y)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class Squares(cdl.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x):
+        return ops.mean(ops.square(self.dense(x)), axis=1) * x.shape[1]
+
+
+def test_shapes_carry_none_and_summary_prints_it(capsys):
+    model = bag()
+    assert model.input_shape == (None, None)
+    assert model.layers[0].output.shape == (None, None, 4)
+    model.summary()
+    assert "(None, None, 4)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 40])
+def test_predictions_have_the_bits_of_a_model_of_that_size(length):
+    ((x, _),) = texts([length])
+    assert np.array_equal(bag().predict(x, verbose=0), bag(length).predict(x, verbose=0))
+    assert np.array_equal(bag()(x), bag(length)(x))
+
+
+@pytest.mark.parametrize("size", [(5, 5), (8, 3), (2, 12)])
+def test_steps_have_the_bits_of_a_model_of_that_size(size):
+    x, y = RNG.normal(size=(7, *size, 3)), RNG.normal(size=(7, 2))
+    found = []
+    for model in (images(), images(size)):
+        losses = [model.train_on_batch(x, y) for _ in range(3)]
+        found.append([*losses, *model.get_weights()])
+    for here, there in zip(*found, strict=True):
+        assert np.array_equal(here, there)
+
+
+def test_optimizer_seeds_and_statistics_go_on_from_size_to_size():
+    """A batch padded to another size by windows that do not see it would be cheating: by gradients.
+
+    Global pooling over equal columns is the same at any width, so wide batches of equal columns
+    train as narrow ones do.
+    """
+    narrow = [(RNG.normal(size=(6, 1, 4)), RNG.normal(size=(6, 2))) for _ in range(6)]
+
+    def net():
+        cdl.utils.set_random_seed(5)
+        x = Input((None, 4))
+        y = layers.GlobalMaxPooling1D()(layers.Dense(8, activation="tanh")(x))
+        y = layers.BatchNormalization()(layers.Dropout(0.3)(y))
+        model = cdl.Model(x, layers.Dense(2)(y))
+        model.compile("adam", "mse")
+        return model
+
+    same, others = net(), net()
+    for i, (x, y) in enumerate(narrow):
+        same.train_on_batch(x, y)
+        others.train_on_batch(np.repeat(x, 1 + i % 3, axis=1), y)
+    assert int(others.optimizer.iterations) == 6
+    for a, b in zip(same.get_weights(), others.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_fit_of_batches_of_several_lengths_equals_steps_one_by_one():
+    batches = texts([3, 9, 3, 5, 9, 1])
+    fitted, stepped = bag(), bag()
+    history = fitted.fit((batch for batch in batches), verbose=0).history
+    results = [stepped.train_on_batch(x, y) for x, y in batches]
+    for a, b in zip(fitted.get_weights(), stepped.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+    losses, accuracies = zip(*results, strict=True)
+    assert history["loss"][0] == pytest.approx(np.mean(losses), rel=1e-6)
+    assert history["accuracy"][0] == pytest.approx(np.mean(accuracies), rel=1e-6)
+
+
+class Buckets(cdl.utils.PyDataset):
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, i):
+        return self.batches[i]
+
+
+def test_a_dataset_trains_and_validates_on_its_own_lengths():
+    model = bag()
+    history = model.fit(
+        Buckets(texts([4, 8, 12])), epochs=2, validation_data=Buckets(texts([2, 6])), verbose=0
+    ).history
+    assert [len(values) for values in history.values()] == [2] * 4
+    loss, accuracy = model.evaluate(Buckets(batches := texts([7, 1, 7])), verbose=0)
+    each = [model.evaluate(x, y, verbose=0) for x, y in batches]
+    np.testing.assert_allclose([loss, accuracy], np.mean(each, axis=0), rtol=1e-6)
+    assert dict(zip(("loss", "accuracy"), [loss, accuracy], strict=True)) != {}
+
+
+def test_metrics_in_python_and_the_users_see_all_lengths():
+    seen = []
+
+    class Count(cdl.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="count")
+            self.n = self.add_weight(name="n")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            seen.append(y_pred.shape[1])
+            self.n.assign(self.n + float(np.asarray(y_pred).shape[1]))
+
+        def result(self):
+            return self.n.numpy()
+
+    model = tagger()
+    model.compile("adam", lambda y, p: cdl.ops.mean(p, axis=(1, 2)), metrics=[Count()])
+    batches = [(RNG.normal(size=(2, n, 5)), np.zeros((2, n))) for n in (4, 6, 4, 5)]
+    with pytest.warns(cdl.UntracedWarning, match="metric 'count'"):
+        loss, count = model.evaluate((b for b in batches), verbose=0)
+    assert count == 19
+    assert seen[-4:] == [4, 6, 4, 5]
+    means = [model.predict(x, verbose=0).mean() for x, _ in batches]
+    assert loss == pytest.approx(np.mean(means), rel=1e-6)
+
+
+def test_losses_and_metrics_that_are_traced_are_traced_for_each_size():
+    class Positions(cdl.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="positions")
+            self.n = self.add_weight(name="n")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.n.assign(self.n + y_pred.shape[1] * ops.mean(ops.max(y_pred, axis=1)))
+
+        def result(self):
+            return self.n.numpy()
+
+    def by_length(y, p):
+        return ops.sum(ops.square(y - p), axis=(1, 2)) * p.shape[1]
+
+    model = tagger()
+    model.compile("sgd", by_length, metrics=[by_length, Positions()])
+    batches = [(RNG.normal(size=(2, n, 5)), RNG.normal(size=(2, n, 3))) for n in (4, 6, 4, 5)]
+    results = model.evaluate((b for b in batches), verbose=0)
+    outputs = [(y, model.predict(x, verbose=0)) for x, y in batches]
+    loss = np.mean([by_length(y.astype("f4"), p) for y, p in outputs])
+    positions = sum(p.shape[1] * p.max(axis=1).mean() for _, p in outputs)
+    np.testing.assert_allclose(results, [loss, loss, positions], rtol=1e-5)
+    x, y = batches[1]
+    weighted = model.test_on_batch(x, y, sample_weight=np.array([1.0, 0.0]))[0]
+    assert weighted == pytest.approx(by_length(y, outputs[1][1])[0] / 2, rel=1e-5)
+
+
+def test_targets_of_each_step_have_the_length_of_their_batch():
+    model = tagger()
+    batches = [(RNG.normal(size=(4, n, 5)), RNG.integers(0, 3, (4, n))) for n in (3, 6, 4)]
+    model.fit((batch for batch in batches), verbose=0)
+    x, y = batches[0]
+    with pytest.raises(ValueError, match=r"y must have shape \(n, 3\)"):
+        model.train_on_batch(x, y[:, :2])
+    weights = RNG.uniform(size=(4, 3))
+    assert np.isfinite(model.train_on_batch(x, y, sample_weight=weights)[0])
+
+
+def test_known_axes_are_checked():
+    model = tagger()
+    with pytest.raises(ValueError, match=r"x must have shape \(n, None, 5\)"):
+        model.predict(np.ones((2, 3, 4)), verbose=0)
+    with pytest.raises(ValueError, match=r"x must have shape \(n, None, 5\)"):
+        model(np.ones((2, 5)))
+
+
+def test_predict_joins_batches_along_the_first_axis_only():
+    model = bag()
+    assert model.predict(Buckets(texts([4, 8])), verbose=0).shape == (12, 2)
+    with pytest.raises(ValueError, match="concatenation axis"):
+        tagger().predict(((np.ones((2, n, 5)),) for n in (3, 4)), verbose=0)
+
+
+def test_programs_are_kept_by_size_and_the_last_used_stay(monkeypatch):
+    monkeypatch.setattr(sizes, "MOST", 3)
+    model = bag()
+    for length in (1, 2, 3, 1, 4):
+        model.predict(np.ones((2, length)), verbose=0)
+    assert list(model._sizes_made._predictors) == [((3,),), ((1,),), ((4,),)]
+    kept = model._sizes_made._predictors[((1,),)]
+    model.predict(np.ones((2, 1)), verbose=0)
+    assert model._predictors_made is kept
+
+
+def test_programs_take_no_more_memory_than_stated(monkeypatch):
+    model = tagger()
+    model.predict(np.ones((2, 100, 5)), verbose=0)
+    monkeypatch.setattr(sizes, "MOST_BYTES", 3 * model._predictors_made.bytes)
+    for length in range(80, 100):
+        x, y = np.ones((2, length, 5)), np.zeros((2, length))
+        model.predict(x, verbose=0)
+        model.train_on_batch(x, y)
+    found = model._sizes_made._predictors.values()
+    assert len(found) <= 4
+    assert sum(each.bytes for each in found) <= sizes.MOST_BYTES
+    assert len(model._executors._idle) <= 8
+
+
+def test_a_model_goes_with_its_last_reference():
+    model = bag()
+    model.fit((batch for batch in texts([2, 3, 4])), verbose=0)
+    model.predict(np.ones((2, 5)), verbose=0)
+    reference = weakref.ref(model)
+    gc.disable()
+    try:
+        del model
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+def test_a_call_of_the_users_sees_the_sizes_of_its_batch():
+    model = Squares()
+    x = RNG.normal(size=(3, 4, 2)).astype(np.float32)
+    first = model(x)
+    for length in (1, 6, 4):
+        x = RNG.normal(size=(3, length, 2)).astype(np.float32)
+        kernel, bias = model.get_weights()
+        expected = np.sum(np.square(x @ kernel + bias), axis=1)
+        np.testing.assert_allclose(model(x), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    assert first.shape == (3, 3)
+
+
+def test_open_models_are_layers_of_others():
+    inner, x = tagger(), Input((6, 5))
+    assert inner(x).shape == (None, 6, 3)
+    assert inner(Input((None, 5))).shape == (None, None, 3)
+    outer = cdl.Model(x, layers.Flatten()(inner(x)))
+    data = RNG.normal(size=(2, 6, 5))
+    np.testing.assert_array_equal(
+        outer.predict(data, verbose=0), inner.predict(data, verbose=0).reshape(2, 18)
+    )
