@@ -27,11 +27,6 @@ REASONS = {
         "it has no layers of attention yet",
         f"ops.dot_product_attention {_IN_CALL}, between layers.Dense or layers.EinsumDense",
     ),
-    r"layers\.(StringLookup|IntegerLookup|TextVectorization|Hashing|HashedCrossing)": (
-        "it has no layers that look up strings and numbers",
-        "sklearn.preprocessing.OrdinalEncoder or pandas.factorize beforehand, then "
-        "layers.Embedding or layers.CategoryEncoding",
-    ),
     r"layers\.(RandAugment|AugMix|RandomElasticTransform|ContrastLimited.*"
     r"|Equalization|MaxNumBoundingBoxes)": (
         "",

@@ -89,6 +89,8 @@ from cdl.layers.pooling.window_pooling import MaxPooling2D as MaxPooling2D
 from cdl.layers.pooling.window_pooling import MaxPooling3D as MaxPooling3D
 from cdl.layers.preprocessing.category_encoding import CategoryEncoding as CategoryEncoding
 from cdl.layers.preprocessing.discretization import Discretization as Discretization
+from cdl.layers.preprocessing.hashed_crossing import HashedCrossing as HashedCrossing
+from cdl.layers.preprocessing.hashing import Hashing as Hashing
 from cdl.layers.preprocessing.image.coloring import RandomBrightness as RandomBrightness
 from cdl.layers.preprocessing.image.coloring import (
     RandomColorDegeneration as RandomColorDegeneration,
@@ -116,8 +118,13 @@ from cdl.layers.preprocessing.image.toning import RandomGaussianBlur as RandomGa
 from cdl.layers.preprocessing.image.toning import RandomPosterization as RandomPosterization
 from cdl.layers.preprocessing.image.toning import RandomSharpness as RandomSharpness
 from cdl.layers.preprocessing.image.toning import Solarization as Solarization
+from cdl.layers.preprocessing.integer_lookup import IntegerLookup as IntegerLookup
 from cdl.layers.preprocessing.normalization import Normalization as Normalization
 from cdl.layers.preprocessing.rescaling import Rescaling as Rescaling
+from cdl.layers.preprocessing.string_lookup import StringLookup as StringLookup
+from cdl.layers.preprocessing.text_vectorization import (
+    TextVectorization as TextVectorization,
+)
 from cdl.layers.regularization.activity_regularization import (
     ActivityRegularization as ActivityRegularization,
 )

@@ -26,7 +26,8 @@ class InputLayer(Layer):
         shape: of one sample.
         batch_size: the size of the batch axis, None for any.
         dtype: of the arrays, a float, an int or bool; whatever it is, the core reads float32, in
-            which whole numbers are exact up to 2**24.
+            which whole numbers are exact up to 2**24. "string" for texts, which a layer such as
+            `TextVectorization` makes numbers of, ahead of the core.
         sparse: not supported.
         ragged: not supported.
         batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
@@ -68,9 +69,10 @@ class InputLayer(Layer):
         else:
             _check_agrees(input_tensor, shape, batch_size, batch_shape, dtype)
             self.batch_shape, dtype = input_tensor.shape, input_tensor.dtype
-        dtype_name = standardize_dtype(dtype)
-        if np.dtype(dtype_name).kind not in "fiub":
-            raise expected("Input", "dtype", "a float, an int or bool", dtype)
+        texts = dtype is str or (isinstance(dtype, str) and dtype == "string")
+        dtype_name = "string" if texts else standardize_dtype(dtype)
+        if not texts and np.dtype(dtype_name).kind not in "fiub":
+            raise expected("Input", "dtype", "a float, an int, bool or 'string'", dtype)
         self.dtype = dtype_name
         self.sparse = self.ragged = self.optional = False
         self.built = True

@@ -1,0 +1,158 @@
+"""HostLayer: a layer that runs in Python, ahead of the program: on texts and other keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._common.validation import expected
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl.data import brief
+from cdl.data.arrays import NoArrayError
+from cdl.data.texts import array_of
+from cdl.layers.call_arguments import shapes_of
+from cdl.layers.layer import Layer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._ir.program import Program, Value
+    from cdl.layers.shapes import Shape
+
+    Array = NDArray[Any]
+
+
+class HostLayer(Layer):
+    """Base of layers on texts and keys, which are no numbers that the core could read.
+
+    In a model such a layer is run in Python on what the user hands in, with all that stands between
+    it and the inputs; the program begins behind it.
+    """
+
+    _inner: tuple[str, ...] = ("runs_on_host",)
+    runs_on_host = True
+    takes_lists = True
+    output_mode = "int"
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Refuse: there is nothing that the core could do.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"{type(self).__name__} {self.name!r}: inputs must come from an Input by layers "
+            "without weights alone: such a layer runs in Python, ahead of the compiled program"
+        )
+
+    def _dtype_of_output(self) -> str:
+        return "int64" if self.output_mode == "int" else "float32"
+
+    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> KerasTensor:
+        """A symbolic tensor like the output."""
+        shape = self.compute_output_shape(shapes_of(inputs))
+        return KerasTensor(shape, self._dtype_of_output())
+
+    def get_build_config(self) -> dict[str, Any]:
+        """Nothing: there is nothing to build."""
+        return {}
+
+    def check_input(self, shape: Any) -> None:
+        """Nothing: what does not fit is found in the data."""
+
+
+class VocabularyLayer(HostLayer):
+    """A layer with a vocabulary, which is a file of text beside the weights in a `.keras` file."""
+
+    _inner: tuple[str, ...] = ("assets", "load_from_assets")
+
+    def assets(self) -> dict[str, str]:
+        """The texts, by the names of the files."""
+        return {}
+
+    def load_from_assets(self, texts: Mapping[str, str]) -> None:
+        """Take back what `assets` gave."""
+
+    def save_assets(self, dir_path: str | os.PathLike[str]) -> None:
+        """Write the vocabulary, if it is not in the config, to `vocabulary.txt` in a folder."""
+        for name, text in self.assets().items():
+            Path(dir_path, name).write_text(text, "utf-8", newline="\n")
+
+    def load_assets(self, dir_path: str | os.PathLike[str]) -> None:
+        """Read the vocabulary, if it is not in the config, from `vocabulary.txt` in a folder."""
+        names = self.assets()
+        self.load_from_assets({name: Path(dir_path, name).read_text("utf-8") for name in names})
+
+
+def encoded_shape(shape: Shape, mode: str, depth: int | None) -> Shape:
+    """The shape of `encode`'s array for one of that shape; batch axis included."""
+    if mode == "int":
+        return shape
+    if mode == "one_hot" and not (len(shape) > 1 and shape[-1] == 1):
+        return (*shape, depth)
+    return (*shape[:-1], depth)
+
+
+def encode(indices: Array, mode: str, depth: int, dtype: Any = np.int64) -> Array:
+    """Indices as vectors: one for each, or with "multi_hot" and "count" one for all of axis 1.
+
+    What lies outside of 0 ... depth - 1 leaves no mark.
+
+    Args:
+        indices: integers.
+        mode: "one_hot", "multi_hot" or "count".
+        depth: how long a vector is.
+        dtype: of the result.
+    """
+    indices = np.atleast_1d(indices)
+    if mode == "one_hot":
+        if indices.ndim > 1 and indices.shape[-1] == 1:
+            indices = indices[..., 0]
+        shape, rows = indices.shape, np.arange(indices.size)
+    else:
+        indices = np.moveaxis(indices, 1, -1) if indices.ndim > 2 else indices
+        shape = indices.shape[:-1]
+        n = int(np.prod(shape, dtype=np.int64))
+        rows = np.repeat(np.arange(n), indices.shape[-1])
+    counts = count_by_row(rows, indices.ravel(), int(np.prod(shape, dtype=np.int64)), depth)
+    if mode != "count":
+        counts = counts > 0
+    return counts.astype(dtype).reshape(*shape, depth)
+
+
+def count_by_row(rows: Array, indices: Array, n: int, depth: int) -> Array:
+    """How often each index from 0 to depth - 1 is in each of n rows."""
+    fits = (indices >= 0) & (indices < depth)
+    places = rows[fits] * depth + indices[fits]
+    return np.bincount(places, minlength=n * depth).reshape(n, depth)
+
+
+def as_integers(value: Any, name: str) -> Array:
+    """An array of int64; floats must be whole numbers."""
+    single = isinstance(value, (int, float, str, bytes, np.generic))
+    array = np.asarray(value) if single else array_of(value, name)
+    if array.dtype.kind == "O" and array.size:
+        array = np.array(array.tolist())
+    if array.size and array.dtype.kind not in "biuf":
+        raise NoArrayError(f"{name} must hold whole numbers, got {brief(array.flat[0])}")
+    if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.trunc(array))).all():
+        raise ValueError(f"{name} must hold whole numbers, got fractions, NaN or infinity")
+    return array.astype(np.int64)
+
+
+def checked_salt(owner: str, salt: Any) -> list[int] | None:
+    """The key of a hash: two numbers, of which one int stands for both."""
+    if salt is None:
+        return None
+    pair = [salt, salt] if isinstance(salt, (int, np.integer)) else salt
+    if (
+        not isinstance(pair, (tuple, list))
+        or len(pair) != 2
+        or not all(isinstance(each, (int, np.integer)) for each in pair)
+    ):
+        raise expected(owner, "salt", "an int or a tuple of 2 ints", salt)
+    return [int(each) for each in pair]

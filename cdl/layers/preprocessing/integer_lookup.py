@@ -1,0 +1,122 @@
+"""IntegerLookup: whole numbers as their places in a vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._common.validation import expected, whole
+from cdl.layers.layer import registry
+from cdl.layers.preprocessing.fingerprints import bins_of
+from cdl.layers.preprocessing.hashing import decimals
+from cdl.layers.preprocessing.host_layer import as_integers
+from cdl.layers.preprocessing.index_lookup import IndexLookup
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@registry.add()
+class IntegerLookup(IndexLookup):
+    """The index of each whole number in a vocabulary that is learned by `adapt` or given.
+
+    Args:
+        max_tokens: see `StringLookup`, also for the others that are not here.
+        num_oov_indices: how many indices are for numbers that are not in the vocabulary; with 0
+            such a number is an error.
+        mask_token: the number that is 0 with output_mode "int", and leaves no mark with others.
+        oov_token: the number that indices of unknown ones become with `invert`.
+        vocabulary: the numbers as a list or array, or the path of a file with one a line.
+        vocabulary_dtype: "int64".
+        idf_weights: for "tf_idf" a number for each token of `vocabulary`.
+        invert: whether it makes numbers of indices instead.
+        output_mode: "int", "one_hot", "multi_hot", "count" or "tf_idf".
+        sparse: not supported.
+        pad_to_max_tokens: whether vectors have `max_tokens` elements in any case.
+        oov_method: which of several indices an unknown number has: "floormod", the remainder;
+            "farmhash", a hash of its decimal text.
+        salt: an int or two of them, with "farmhash": the key of SipHash.
+        name: unique in a model; None makes one.
+        kwargs: what `get_config` has beside.
+
+    Raises:
+        ValueError: a wrong argument.
+    """
+
+    vocabulary_dtype = "int64"
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: int | None = None,
+        oov_token: int = -1,
+        vocabulary: Any = None,
+        vocabulary_dtype: str = "int64",
+        idf_weights: Any = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        sparse: bool = False,
+        pad_to_max_tokens: bool = False,
+        oov_method: str = "floormod",
+        salt: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if vocabulary_dtype != "int64":
+            raise expected("IntegerLookup", "vocabulary_dtype", "'int64'", vocabulary_dtype)
+        if salt is not None and oov_method != "farmhash":
+            raise ValueError(
+                "IntegerLookup: salt must be None unless oov_method is 'farmhash', got "
+                f"{salt!r} with oov_method={oov_method!r}"
+            )
+        super().__init__(
+            max_tokens=max_tokens,
+            num_oov_indices=num_oov_indices,
+            mask_token=mask_token,
+            oov_token=oov_token,
+            vocabulary=vocabulary,
+            idf_weights=idf_weights,
+            invert=invert,
+            output_mode=output_mode,
+            pad_to_max_tokens=pad_to_max_tokens,
+            sparse=sparse,
+            oov_method=oov_method,
+            salt=salt,
+            name=name,
+            **kwargs,
+        )
+
+    def _token(self, value: Any, name: str) -> int:
+        return whole(self._kind(), name, value)
+
+    def _tokens_of(self, values: Any, name: str) -> tuple[NDArray[Any], tuple[int, ...]]:
+        array = as_integers(values, name)
+        return array.ravel(), array.shape
+
+    def _shown(self, token: Any) -> int:
+        return int(token)
+
+    def _read(self, lines: list[str]) -> list[int]:
+        try:
+            return list(map(int, lines))
+        except ValueError as error:
+            raise ValueError(
+                f"{self._owner()}: vocabulary must hold whole numbers: {error}"
+            ) from None
+
+    def _oov_places(self, tokens: Any) -> Any:
+        numbers = np.asarray(tokens, np.int64)
+        if self.oov_method == "floormod":
+            return numbers % self.num_oov_indices
+        return bins_of(decimals(numbers), self.salt, self.num_oov_indices)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a vocabulary only if it was one of them, and no file."""
+        config = super().get_config()
+        if config["vocabulary"] is not None:
+            config["vocabulary"] = list(map(int, config["vocabulary"]))
+        tokens = {name: config[name] for name in ("oov_token", "mask_token")}
+        tokens = {name: None if each is None else int(each) for name, each in tokens.items()}
+        return {**config, **tokens, "vocabulary_dtype": "int64"}

@@ -1,0 +1,108 @@
+"""StringLookup: texts as their places in a vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import expected
+from cdl.data.texts import as_texts, decoded, encoded
+from cdl.layers.layer import registry
+from cdl.layers.preprocessing.fingerprints import bins_of
+from cdl.layers.preprocessing.index_lookup import IndexLookup
+
+if TYPE_CHECKING:
+    pass
+
+
+@registry.add()
+class StringLookup(IndexLookup):
+    """The index of each text in a vocabulary that is learned by `adapt` or given.
+
+    Args:
+        max_tokens: the most tokens of the vocabulary, special ones included; None for any number.
+        num_oov_indices: how many indices are for texts that are not in it: of several a hash
+            chooses one; with 0 such a text is an error.
+        mask_token: the text that is 0 with output_mode "int", and leaves no mark with others; None
+            for none.
+        oov_token: what the indices of unknown texts are called.
+        vocabulary: the tokens as a list or array, or the path of a file with one a line; None if
+            they are to be learned.
+        idf_weights: for "tf_idf" a number for each token of `vocabulary`.
+        invert: whether it makes texts of indices instead: an array of str.
+        output_mode: "int", the index; "one_hot", a vector for each text, after a last axis of size
+            1 is dropped; "multi_hot", a vector for each row, with 1 for each token in it; "count",
+            the same with how often it is; "tf_idf", the same times `log(1 + n / (1 + rows with
+            it))`.
+        pad_to_max_tokens: whether these vectors have `max_tokens` elements in any case.
+        sparse: not supported.
+        encoding: of tokens that are bytes.
+        name: unique in a model; None makes one.
+        salt: an int or two of them: unknown texts are then hashed by SipHash with that key, else
+            by FarmHash64.
+        kwargs: what `get_config` has beside.
+
+    Indices are int64, as are the vectors but for "tf_idf".
+
+    Raises:
+        ValueError: a wrong argument.
+    """
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: str | None = None,
+        oov_token: str = "[UNK]",
+        vocabulary: Any = None,
+        idf_weights: Any = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        pad_to_max_tokens: bool = False,
+        sparse: bool = False,
+        encoding: str = "utf-8",
+        name: str | None = None,
+        salt: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        try:
+            "".encode(encoding)
+        except (LookupError, TypeError):
+            raise expected(self._kind(), "encoding", "a known encoding", encoding) from None
+        self.encoding = encoding
+        super().__init__(
+            max_tokens=max_tokens,
+            num_oov_indices=num_oov_indices,
+            mask_token=mask_token,
+            oov_token=oov_token,
+            vocabulary=vocabulary,
+            idf_weights=idf_weights,
+            invert=invert,
+            output_mode=output_mode,
+            pad_to_max_tokens=pad_to_max_tokens,
+            sparse=sparse,
+            oov_method=kwargs.pop("oov_method", "floormod"),
+            salt=salt,
+            name=name,
+            **kwargs,
+        )
+
+    def _token(self, value: Any, name: str) -> bytes:
+        if not isinstance(value, (str, bytes)):
+            raise expected(self._kind(), name, "a string or None", value)
+        return encoded(value)
+
+    def _tokens_of(self, values: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
+        return as_texts(values, name)
+
+    def _shown(self, token: bytes) -> str:
+        return decoded(token, self.encoding)
+
+    def _read(self, lines: list[str]) -> list[bytes]:
+        return list(map(encoded, lines))
+
+    def _oov_places(self, tokens: Any) -> Any:
+        return bins_of(tokens, self.salt, self.num_oov_indices)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a vocabulary only if it was one of them, and no file."""
+        return {**super().get_config(), "encoding": self.encoding}

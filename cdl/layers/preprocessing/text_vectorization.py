@@ -1,0 +1,412 @@
+"""TextVectorization: texts, cut into words, as the places of these in a vocabulary."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._common.validation import expected, not_yet
+from cdl._configs.serialization import deserialize, serialize
+from cdl.data.texts import as_texts, decoded, encoded
+from cdl.layers.layer import registry
+from cdl.layers.preprocessing.host_layer import VocabularyLayer
+from cdl.layers.preprocessing.string_lookup import StringLookup
+from cdl.layers.preprocessing.vocabulary import Tokens, is_whole, refuse_path
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from cdl.layers.shapes import Shape
+
+    Array = NDArray[Any]
+
+_PUNCTUATION = string.punctuation.encode()
+_LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+_STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation")
+_END = b"\0"  # between the texts of a block, where none has it
+_BLOCK = 8192  # texts that are cut together: their words are in memory at once
+
+
+class _Words(StringLookup):
+    """The vocabulary of a TextVectorization, for which its errors speak."""
+
+    def _kind(self) -> str:
+        return "TextVectorization"
+
+
+@registry.add()
+class TextVectorization(VocabularyLayer):
+    """Texts as the indices of their words, or as vectors of what words they have.
+
+    A text is standardized, split, its tokens are joined to n-grams, and these are looked up in a
+    vocabulary that `adapt` learns or that is given.
+
+    Args:
+        max_tokens: the most tokens of the vocabulary, with '' for padding (only with output_mode
+            "int") and '[UNK]' for what is unknown; None for any number.
+        standardize: "lower_and_strip_punctuation", "lower", "strip_punctuation", None for none, or
+            a function from an array of str to one of the same shape. Only ASCII letters and
+            punctuation are looked at; punctuation is deleted.
+        split: "whitespace", of ASCII; "character"; None, if the inputs are tokens already; or a
+            function from an array of str of shape (n,) to n lists of tokens.
+        ngrams: an int n for all runs of 1 to n tokens, a tuple of ints for runs of these lengths,
+            None for the tokens alone.
+        output_mode: "int", the indices, with 0 behind the last; "multi_hot", "count" or "tf_idf",
+            a vector for each text: see `StringLookup`.
+        output_sequence_length: how many indices of a text there are, cut or padded; None for as
+            many as the longest of the call has. A model whose first layer this is needs it.
+        pad_to_max_tokens: whether vectors have `max_tokens` elements in any case.
+        vocabulary: the tokens as a list or array, or the path of a file with one a line; None if
+            they are to be learned.
+        idf_weights: for "tf_idf" a number for each token of `vocabulary`.
+        sparse: not supported.
+        ragged: not supported: rows of several lengths are no array.
+        encoding: of texts that are bytes, where functions or `get_vocabulary` want str.
+        name: unique in a model; None makes one.
+        kwargs: see `Layer`.
+
+    Called on an array or list of texts of shape (n,) or (n, 1) it gives int64, or float32 for
+    "tf_idf".
+
+    Raises:
+        ValueError: a wrong argument.
+    """
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        standardize: str | Callable[[Any], Any] | None = "lower_and_strip_punctuation",
+        split: str | Callable[[Any], Any] | None = "whitespace",
+        ngrams: int | tuple[int, ...] | None = None,
+        output_mode: str = "int",
+        output_sequence_length: int | None = None,
+        pad_to_max_tokens: bool = False,
+        vocabulary: Any = None,
+        idf_weights: Any = None,
+        sparse: bool = False,
+        ragged: bool = False,
+        encoding: str = "utf-8",
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        owner = "TextVectorization"
+        more = {key: kwargs.pop(key) for key in _OF_LOOKUP if key in kwargs}
+        super().__init__(name=name, **kwargs)
+        not_yet(owner, sparse=(sparse, False), ragged=(ragged, False))
+        self._standardize = _one_of(owner, "standardize", standardize, _STANDARDIZE)
+        self._split = _one_of(owner, "split", split, ("whitespace", "character"))
+        self._ngrams_arg = ngrams
+        self._ngrams = _widths(owner, ngrams)
+        length = output_sequence_length
+        if length is not None and (
+            output_mode != "int"
+            or isinstance(length, bool)
+            or not isinstance(length, (int, np.integer))
+            or length < 0
+        ):
+            what = (
+                "an int >= 0 or None"
+                if output_mode == "int"
+                else "None unless output_mode is 'int'"
+            )
+            raise expected(owner, "output_sequence_length", what, length)
+        self._length = length
+        self._encoding = encoding
+        self._lookup_layer = _Words(
+            max_tokens=max_tokens,
+            mask_token="",
+            vocabulary=vocabulary,
+            idf_weights=idf_weights,
+            output_mode=output_mode,
+            pad_to_max_tokens=pad_to_max_tokens,
+            encoding=encoding,
+            name=self.name,
+            **more,
+        )
+        self.output_mode = self._lookup_layer.output_mode
+
+    def _owner(self) -> str:
+        return f"TextVectorization {self.name!r}"
+
+    # --- the vocabulary ---
+
+    def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
+        """Learn the vocabulary: tokens by how often they are there, the greater first of equals.
+
+        Args:
+            data: an array, list or column of texts, or an iterable of batches of them.
+            batch_size: without a meaning here.
+            steps: how many batches are looked at, None for all.
+
+        Raises:
+            ValueError: the layer was made with a vocabulary.
+        """
+        self.reset_state()
+        if is_whole(data):
+            self._learn(data, documents=True)
+        else:
+            for batch in itertools.islice(data, steps):
+                self.update_state(batch)
+        self.finalize_state()
+
+    def update_state(self, data: Any) -> None:
+        """Count the tokens of more texts."""
+        self._learn(data, documents=False)
+
+    def _learn(self, data: Any, documents: bool) -> None:
+        texts, shape = self._standardized(data, f"{self._owner()}: data")
+        width = 1
+        if self._split is None and not (documents and len(shape) < 2):
+            width = shape[-1] if shape else 1
+        for tokens in self._tokens(texts, width):
+            self._lookup_layer.learn_rows(tokens)
+
+    def finalize_state(self) -> None:
+        """Make the vocabulary of what has been counted."""
+        self._lookup_layer.finalize_state()
+
+    def reset_state(self) -> None:
+        """Forget what has been counted."""
+        self._lookup_layer.reset_state()
+
+    def get_vocabulary(self, include_special_tokens: bool = True) -> list[str]:
+        """The tokens in the order of their indices; see `StringLookup.get_vocabulary`."""
+        return self._lookup_layer.get_vocabulary(include_special_tokens)
+
+    def vocabulary_size(self) -> int:
+        """The number of tokens, with '' for padding and '[UNK]'."""
+        return self._lookup_layer.vocabulary_size()
+
+    def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
+        """Give the layer a vocabulary; see `StringLookup.set_vocabulary`."""
+        self._lookup_layer.set_vocabulary(vocabulary, idf_weights)
+
+    # --- texts to indices ---
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """``(n, output_sequence_length)``, or ``(n, tokens)`` for vectors."""
+        shape = tuple(input_shape)
+        if self.output_mode == "int":
+            return (*shape[:1], self._length)
+        if self._split is not None:
+            shape = (*shape[:1], None)
+        elif len(shape) == 1:
+            shape = (*shape, 1)
+        return self._lookup_layer.compute_output_shape(shape)
+
+    def _on_arrays(self, inputs: Any, training: bool | None = None) -> Any:  # type: ignore[override]
+        """The indices of the words of texts, or vectors of them.
+
+        Args:
+            inputs: an array or list of texts, (n,) or (n, 1), or a single text.
+            training: without a meaning here.
+        """
+        texts, shape = self._standardized(inputs, f"{self._owner()}: inputs")
+        lookup = self._lookup_layer
+        if self._split is None and self._ngrams is None:
+            found = lookup.encoded(lookup.indices(texts).reshape(shape))
+            return found if self._length is None else _cut(found, self._length)
+        width, dtype = self._length, "int64"
+        if self.output_mode != "int":
+            lookup.known()
+            width = lookup.compute_output_shape((None, None))[-1]
+            dtype = "float32" if self.output_mode == "tf_idf" else "int64"
+        each = 1 if self._split is not None else (shape[-1] if shape else 1)
+        n = len(texts) // max(each, 1)
+        y: Any = None if width is None else np.empty((n, width), dtype)
+        parts, at = [], 0
+        for tokens in self._tokens(texts, each):
+            as_int = self.output_mode == "int"
+            part = self._padded(tokens) if as_int else lookup.encoded_rows(tokens)
+            if y is None:
+                parts.append(part)
+            else:
+                y[at : at + tokens.n] = part
+            at += tokens.n
+        if y is None:
+            width = max((part.shape[1] for part in parts), default=0)
+            y = np.concatenate(
+                [np.zeros((0, width), dtype), *(_cut(part, width) for part in parts)]
+            )
+        splits_a_column = self._split is not None and len(shape) < 2
+        return y.reshape(*(shape if splits_a_column else shape[:-1]), y.shape[-1])
+
+    def _padded(self, tokens: Tokens) -> Array:
+        """The indices of rows as an array, with zeros behind the last of each."""
+        indices, rows, starts = self._lookup_layer.indices_by_row(tokens)
+        columns = np.arange(len(rows)) - starts[rows]
+        width = self._length
+        if width is None:
+            width = int(columns.max()) + 1 if len(columns) else 0
+        y = np.zeros((tokens.n, width), np.int64)
+        fits = columns < width
+        y[rows[fits], columns[fits]] = indices[fits]
+        return y
+
+    def _standardized(self, values: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
+        """Texts without what the standardization takes from them, but for what `_tokens` does."""
+        if callable(self._standardize):
+            values = self._standardize(self._as_str(values, name))
+            name = f"{name}: what standardize returned"
+        texts, shape = as_texts(values, name)
+        if self._split is not None and len(shape) > 1 and shape[-1] != 1:
+            raise ValueError(f"{name} must have shape (n,) or (n, 1) to be split, got {shape}")
+        if self._split != "whitespace":
+            texts = [_translated(self._standardize, each) for each in texts]
+        return texts, shape
+
+    def _as_str(self, values: Any, name: str) -> Array:
+        """An array of str of texts."""
+        texts, shape = as_texts(values, name)
+        array = values if isinstance(values, np.ndarray) else np.empty(0, object)
+        if array.dtype.kind == "U":
+            return array
+        return np.array([decoded(each, self._encoding) for each in texts], str).reshape(shape)
+
+    def _tokens(self, texts: list[bytes], width: int) -> Iterator[Tokens]:
+        """The tokens of texts, a block of them at a time; `width` of them make a row."""
+        for at in range(0, len(texts), _BLOCK * width):
+            block = texts[at : at + _BLOCK * width]
+            if self._split == "whitespace" and self._ngrams is None:
+                joined = b" \0 ".join(block)
+                if joined.count(_END) == len(block) - 1:
+                    words = _translated(self._standardize, joined).split()
+                    yield Tokens(words, _END, len(block))
+                    continue
+            rows = self._rows(block, width)
+            if self._ngrams is not None:
+                rows = [_ngrams(row, self._ngrams) for row in rows]
+            flat: list[Any] = []
+            for row in rows:
+                flat += row
+                flat.append(None)
+            yield Tokens(flat[:-1], None, len(rows))
+
+    def _rows(self, texts: list[bytes], width: int) -> list[list[bytes]]:
+        """The tokens of each text."""
+        if self._split is None:
+            return [texts[i : i + width] for i in range(0, len(texts), width)]
+        if self._split == "whitespace":
+            return [_translated(self._standardize, each).split() for each in texts]
+        if self._split == "character":
+            return [list(map(encoded, each.decode("utf-8", "replace"))) for each in texts]
+        assert callable(self._split)
+        array = np.array([decoded(each, self._encoding) for each in texts], str)
+        found = self._split(array)
+        for method in ("to_list", "tolist"):
+            if hasattr(found, method):
+                found = getattr(found, method)()
+        name = f"{self._owner()}: what split returned"
+        if not isinstance(found, (list, tuple)) or len(found) != len(texts):
+            raise ValueError(f"{name} must be a list of {len(texts)} lists of tokens")
+        return [as_texts(list(row), name)[0] if len(row) else [] for row in found]
+
+    # --- configuration and files ---
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; a vocabulary only if it was one of them, and no file."""
+        lookup = self._lookup_layer
+        return {
+            **super().get_config(),
+            "max_tokens": lookup.max_tokens,
+            "standardize": _serialized(self._standardize),
+            "split": _serialized(self._split),
+            "ngrams": self._ngrams_arg,
+            "output_mode": self.output_mode,
+            "output_sequence_length": self._length,
+            "pad_to_max_tokens": lookup.pad_to_max_tokens,
+            "sparse": False,
+            "ragged": False,
+            "vocabulary": lookup.input_vocabulary,
+            "idf_weights": lookup.input_idf_weights,
+            "encoding": self._encoding,
+            "vocabulary_size": self.vocabulary_size(),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new layer from what `get_config` gave.
+
+        Raises:
+            ValueError: the vocabulary is a file's path: a config must not say what is read.
+        """
+        refuse_path(cls.__name__, config)
+        config = dict(config)
+        for name in ("standardize", "split"):
+            if isinstance(config.get(name), dict):
+                config[name] = deserialize(config[name])
+        if isinstance(config.get("ngrams"), list):
+            config["ngrams"] = tuple(config["ngrams"])
+        return cls(**config)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Put the weights of "tf_idf" into a store."""
+        self._lookup_layer.save_own_variables(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take the weights of "tf_idf" from a store."""
+        self._lookup_layer.load_own_variables(store)
+
+    def assets(self) -> dict[str, str]:
+        """What is kept in files of text beside the weights."""
+        return self._lookup_layer.assets()
+
+    def load_from_assets(self, texts: Mapping[str, str]) -> None:
+        """Take back what `assets` gave."""
+        self._lookup_layer.load_from_assets(texts)
+
+
+_OF_LOOKUP = ("vocabulary_size", "has_input_vocabulary")
+
+
+def _one_of(owner: str, name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    """A name, a function or None."""
+    if value is None or callable(value) or (isinstance(value, str) and value in allowed):
+        return value
+    names = ", ".join(map(repr, allowed))
+    raise expected(owner, name, f"one of {names}, a function or None", value)
+
+
+def _widths(owner: str, ngrams: Any) -> tuple[int, ...] | None:
+    """How many tokens n-grams have."""
+    if ngrams is None:
+        return None
+    single = isinstance(ngrams, int) and not isinstance(ngrams, bool)
+    widths = range(1, ngrams + 1) if single else ngrams
+    fits = single or isinstance(ngrams, tuple)
+    if not fits or not widths or not all(isinstance(n, int) and n > 0 for n in widths):
+        raise expected(owner, "ngrams", "None, an int > 0 or a tuple of ints > 0", ngrams)
+    return tuple(widths)
+
+
+def _translated(standardize: Any, text: bytes) -> bytes:
+    """A text in lower case, or without punctuation, or both, as the name says."""
+    if standardize == "lower":
+        return text.translate(_LOWER)
+    if standardize == "strip_punctuation":
+        return text.translate(None, _PUNCTUATION)
+    if standardize == "lower_and_strip_punctuation":
+        return text.translate(_LOWER, _PUNCTUATION)
+    return text
+
+
+def _ngrams(row: list[bytes], widths: tuple[int, ...]) -> list[bytes]:
+    """All runs of so many tokens, of one width after the other."""
+    return [b" ".join(row[i : i + n]) for n in widths for i in range(len(row) - n + 1)]
+
+
+def _cut(y: Array, width: int) -> Array:
+    """An array with so many elements in its last axis: cut, or with zeros behind."""
+    y = y[..., :width]
+    missing = width - y.shape[-1]
+    return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, missing)]) if missing else y
+
+
+def _serialized(value: Any) -> Any:
+    return serialize(value) if callable(value) else value

@@ -1,0 +1,221 @@
+"""Vocabularies: the places of tokens, and how often tokens are there while one is learned.
+
+Tokens are the bytes of a text in a list, or ints in an array.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cdl._common.validation import expected, whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+OUT, ENDS, MASKED = -1, -2, -3  # places that are none: of other tokens, row ends and the mask token
+
+
+class Tokens(NamedTuple):
+    """The tokens of rows of several lengths.
+
+    Attributes:
+        flat: the tokens, with `end` between the rows.
+        end: what no token is.
+        n: the number of rows.
+    """
+
+    flat: Sequence[Any]
+    end: Any
+    n: int
+
+
+class Vocabulary:
+    """Tokens, and the place of each: an object, so that a layer need not look through them."""
+
+    def __init__(self, tokens: list[Any]) -> None:
+        self.tokens = tokens
+        self._dicts: dict[Any, dict[Any, int]] = {}  # by what ends a row
+        self._sorted: tuple[Array, Array] | None = None
+
+    def places(self, flat: Any, end: Any, mask: Any) -> Array:
+        """The place of each token; below 0 for what is none: OUT, ENDS, MASKED."""
+        if isinstance(flat, np.ndarray):
+            return self._places_of_numbers(flat, mask)
+        places = self._dicts.get(end)
+        if places is None:
+            places = {token: i for i, token in enumerate(self.tokens)}
+            places |= {mask: MASKED, end: ENDS}
+            self._dicts[end] = places
+        return np.fromiter(map(places.get, flat, repeat(OUT)), np.int64, len(flat))
+
+    def _places_of_numbers(self, flat: Array, mask: Any) -> Array:
+        if self._sorted is None:
+            tokens = np.array(self.tokens, np.int64)
+            order = np.argsort(tokens)
+            self._sorted = tokens[order], order
+        tokens, order = self._sorted
+        if not len(tokens):
+            return np.full(len(flat), OUT, np.int64)
+        at = np.minimum(np.searchsorted(tokens, flat), len(tokens) - 1)
+        places = np.where(tokens[at] == flat, order[at], OUT)
+        return places if mask is None else np.where(flat == mask, MASKED, places)
+
+
+class TokenCounts:
+    """How often each token has been seen, and in how many documents.
+
+    Args:
+        of_documents: whether the second is asked for.
+
+    Attributes:
+        tokens: the counts.
+    """
+
+    def __init__(self, of_documents: bool) -> None:
+        self.tokens: Counter[Any] = Counter()
+        self._of_documents = of_documents
+        self._documents: Counter[Any] = Counter()
+        self._n = 0
+
+    def add(self, flat: Any, n: int) -> None:
+        """Count the tokens of n documents of equal lengths, one behind the other."""
+        if isinstance(flat, np.ndarray):
+            values, ids, counts = np.unique(flat, return_inverse=True, return_counts=True)
+            known = values.tolist()
+            _add(self.tokens, known, counts)
+        else:
+            self.tokens.update(flat)
+            known, ids = _numbered(flat) if self._of_documents else ([], np.zeros(0, np.int64))
+        if self._of_documents:
+            self._add_documents(known, ids, np.arange(len(flat)) // max(len(flat) // max(n, 1), 1))
+            self._n += n
+
+    def add_rows(self, rows: Tokens) -> None:
+        """Count the tokens of rows, each a document."""
+        self.tokens.update(rows.flat)
+        if self._of_documents:
+            known, ids = _numbered(rows.flat)
+            end = known.index(rows.end) if rows.n > 1 else OUT
+            self._add_documents(known, ids, np.cumsum(ids == end))
+            self._n += rows.n
+        del self.tokens[rows.end]
+
+    def _add_documents(self, known: list[Any], ids: Array, documents: Array) -> None:
+        """Count each token once a document."""
+        if known:
+            once = np.unique(documents * len(known) + ids) % len(known)
+            _add(self._documents, known, np.bincount(once, minlength=len(known)))
+
+    def most_common(self, special: Iterable[Any], most: int | None) -> list[Any]:
+        """The tokens by falling count, and of equal ones by falling token.
+
+        Args:
+            special: tokens to leave out.
+            most: how many, None for all.
+        """
+        tokens = sorted(self.tokens.keys() - set(special), reverse=True)
+        tokens.sort(key=self.tokens.__getitem__, reverse=True)
+        return tokens[:most]
+
+    def idf_weights(self, tokens: list[Any]) -> Array:
+        """The logarithm of how rare each token is among documents."""
+        having = np.array([self._documents[each] for each in tokens], np.int64)
+        weights: Array = np.log(1 + self._n / (1 + having)).astype(np.float32)
+        return weights
+
+
+def _numbered(flat: Sequence[Any]) -> tuple[list[Any], Array]:
+    """The distinct tokens, and the number of each token among these."""
+    known = list(set(flat))
+    numbers = {token: i for i, token in enumerate(known)}
+    return known, np.fromiter(map(numbers.__getitem__, flat), np.int64, len(flat))
+
+
+def _add(counts: Counter[Any], tokens: list[Any], numbers: Array) -> None:
+    for token, number in zip(tokens, numbers.tolist(), strict=True):
+        counts[token] += number
+
+
+def is_whole(data: Any) -> bool:
+    """Whether data are all there, as an array, list or column, and no iterable of batches."""
+    kinds = (list, tuple, str, bytes)
+    whole = isinstance(data, kinds) or hasattr(data, "__array__") or hasattr(data, "to_pylist")
+    return whole or not isinstance(data, Iterable)
+
+
+def refuse_path(owner: str, config: dict[str, Any]) -> None:
+    """ValueError for a config whose vocabulary is a file's path."""
+    if is_path(config.get("vocabulary")):
+        raise ValueError(
+            f"{owner}: vocabulary must be a list in a config, got the path "
+            f"{config['vocabulary']!r}: a file must not say which others are read; call "
+            "set_vocabulary() with it"
+        )
+
+
+def is_path(vocabulary: Any) -> bool:
+    """Whether a vocabulary is given as the path of a file."""
+    return isinstance(vocabulary, (str, os.PathLike))
+
+
+def listed(values: Any) -> Any:
+    """Arrays and columns as lists, for configs."""
+    for method in ("tolist", "to_pylist", "to_list"):
+        if not isinstance(values, list) and hasattr(values, method):
+            return getattr(values, method)()
+    return values
+
+
+def lines_of(path: Any, owner: str) -> list[str]:
+    """The lines of a file of tokens; ValueError if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().removesuffix("\n").split("\n")
+    except OSError as error:
+        raise ValueError(
+            f"{owner}: vocabulary must be a list of tokens or a file of them, got "
+            f"{os.fspath(path)!r}, which cannot be read: {error.strerror}"
+        ) from None
+
+
+def check_together(
+    owner: str, max_tokens: Any, pads: bool, invert: bool, mode: str, idf_weights: Any
+) -> None:
+    """Refuse arguments of a lookup that do not go together; ValueError."""
+    if max_tokens is not None and whole(owner, "max_tokens", max_tokens) <= 1:
+        raise expected(owner, "max_tokens", "an int greater than 1, or None", max_tokens)
+    if pads and max_tokens is None:
+        raise expected(owner, "max_tokens", "an int with pad_to_max_tokens=True", None)
+    if invert and mode != "int":
+        raise expected(owner, "output_mode", "'int' with invert=True", mode)
+    if idf_weights is not None and mode != "tf_idf":
+        raise ValueError(
+            f"{owner}: idf_weights must be None unless output_mode is 'tf_idf', got some with "
+            f"output_mode={mode!r}"
+        )
+
+
+def weights_of(owner: str, weights: Any, size: int, missing: int) -> Array:
+    """The weights of "tf_idf" that users give, one for each index.
+
+    Args:
+        owner: whose they are, for errors.
+        weights: an array or list.
+        size: how many indices there are.
+        missing: how many of these, the first ones, have none: theirs is the mean of all.
+    """
+    given = np.asarray(weights, np.float64)
+    if given.shape != (size - missing,):
+        raise ValueError(
+            f"{owner}: idf_weights must have shape ({size - missing},), as long as the "
+            f"vocabulary, got {given.shape}"
+        )
+    return np.concatenate([np.full(missing, given.mean()), given]).astype(np.float32)
