@@ -12,7 +12,10 @@
 #include "learn/learn.h"
 #include "ops/op.h"
 
-enum cdl_cell { CDL_CELL_SIMPLE, CDL_CELL_LSTM, CDL_CELL_GRU, CDL_N_CELLS };
+/* The last: a GRU whose reset gate multiplies h, and U then that; nothing stays in its h U. */
+enum cdl_cell { CDL_CELL_SIMPLE, CDL_CELL_LSTM, CDL_CELL_GRU, CDL_CELL_RESET_FIRST, CDL_N_CELLS };
+
+enum { CDL_LANES = CDL_PANEL / CDL_LINE }; /* of a panel, a gate each */
 
 struct cdl_gates {
     enum cdl_cell cell;
@@ -22,12 +25,22 @@ struct cdl_gates {
 
 struct cdl_gates cdl_gates_of(enum cdl_cell cell, size_t inputs, size_t units);
 
-/* Columns of each kernel as users see it. */
-static inline size_t cdl_gates_width(enum cdl_cell cell, size_t units) {
-    return units * (cell == CDL_CELL_LSTM ? 4 : cell == CDL_CELL_GRU ? 3 : 1);
+/* Gates as users see them: a kernel has as many columns for each unit; numbers of the bias. */
+static inline size_t cdl_n_gates(enum cdl_cell cell) {
+    return cell == CDL_CELL_SIMPLE ? 1 : cell == CDL_CELL_LSTM ? 4 : 3;
+}
+static inline size_t cdl_bias_size(enum cdl_cell cell, size_t units) {
+    return cdl_n_gates(cell) * units * (cell == CDL_CELL_GRU ? 2 : 1);
 }
 
-/* Both kernels in panels of gates->rows rows; the bias (may be NULL), two rows of a GRU's. */
+/* Which of them a lane of a panel belongs to. */
+static inline size_t cdl_gate_of(enum cdl_cell cell, size_t lane) {
+    static const size_t lstm[CDL_LANES] = {0, 1, 3, 2}, gru[CDL_LANES] = {0, 1, 2, 2};
+    return cell == CDL_CELL_SIMPLE ? 0 : cell == CDL_CELL_LSTM ? lstm[lane] : gru[lane];
+}
+
+/* Both kernels in panels of gates->rows rows; the bias (may be NULL), of a GRU once for x W and
+ * once for h U. */
 void cdl_pack_gates(const struct cdl_gates *gates, const struct cdl_param *kernel,
                     const struct cdl_param *recurrent, float *packed);
 void cdl_pack_bias(const struct cdl_gates *gates, const struct cdl_param *bias, float *packed);
@@ -40,10 +53,11 @@ static inline size_t cdl_turned_columns(const struct cdl_gates *gates, bool inpu
 void cdl_turn_gates(const struct cdl_gates *gates, const struct cdl_kernels *kernels,
                     const float *packed, bool inputs, float *turned);
 
-/* A block of a kernel's gradient, or of the bias, out of what is laid out as `packed`, where the
- * block's first row is row `row` of `rows`. Of the recurrent kernel or row 1 of the bias:
- * `recurrent`. */
+/* A block of a kernel's gradient, or of the bias, out of what is laid out as `packed`, which has
+ * the block's rows alone, or is one row. */
 void cdl_unpack_block(const struct cdl_gates *gates, bool recurrent, const float *packed,
-                      size_t rows, size_t row, struct cdl_block block, float *g);
+                      struct cdl_block block, float *g);
+void cdl_unpack_bias(const struct cdl_gates *gates, const float *packed, struct cdl_block block,
+                     float *g);
 
 #endif

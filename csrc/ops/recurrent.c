@@ -7,13 +7,18 @@
  * leaves out keeps the state. z of a step are the gates, and backward their gradient in its place;
  * then the weights' gradient is one product over all steps of all samples (update).
  */
+#if !defined(__clang__) /* as in gates.c */
+#pragma GCC optimize("Os")
+#endif
 #include "ops/recurrent.h"
 
 #include <string.h>
 
 enum { ACTIVATION, GATE, CELL, REVERSE, GIVEN }; /* numbers */
 enum { KERNEL, RECURRENT_KERNEL, BIAS };         /* params */
-enum { HAS_MASK = 1, HAS_STATES = 2 };           /* given: which inputs stand behind x */
+
+/* given: which inputs stand behind x, in this order. */
+enum { HAS_MASK = 1, HAS_STATES = 2, HAS_X_DROP = 4, HAS_H_DROP = 8, HAS_ALL = 15 };
 
 static enum cdl_cell cell_of(const struct cdl_node *node) {
     return (enum cdl_cell)node->numbers[CELL];
@@ -23,10 +28,39 @@ static struct cdl_gates gates_of(const struct cdl_node *node) {
     return cdl_gates_of(cell_of(node), node->in[0]->width, node->param[RECURRENT_KERNEL]->rows);
 }
 
-/* The place of the mask among the inputs, and of h, behind which c is; or 0. */
-static int mask_at(const struct cdl_node *node) { return node->numbers[GIVEN] & HAS_MASK ? 1 : 0; }
-static int state_at(const struct cdl_node *node) {
-    return node->numbers[GIVEN] & HAS_STATES ? 1 + mask_at(node) : 0;
+/* The places of the mask among the inputs, of h, behind which c is, and of what drops; or 0. */
+static int place_of(const struct cdl_node *node, int64_t what) {
+    const int64_t given = node->numbers[GIVEN], before = given & (what - 1);
+    if (!(given & what)) return 0;
+    int place = 1;
+    if (before & HAS_MASK) place++;
+    if (before & HAS_STATES) place += cell_of(node) == CDL_CELL_LSTM ? 2 : 1;
+    if (before & HAS_X_DROP) place++;
+    return place;
+}
+
+static bool is_row_of(const struct cdl_tensor *value, size_t n) {
+    return !value->is_int && !value->shared && value->lines == 1 && value->width == n;
+}
+
+/* The inputs behind x. */
+static const char *check_given(const struct cdl_node *node, const struct cdl_gates *gates) {
+    const int mask = place_of(node, HAS_MASK), state = place_of(node, HAS_STATES);
+    const int x_drop = place_of(node, HAS_X_DROP), h_drop = place_of(node, HAS_H_DROP);
+    const int states = !state ? 0 : gates->cell == CDL_CELL_LSTM ? 2 : 1;
+    const size_t n = cdl_n_gates(gates->cell);
+    CDL_EXPECT(node->n_in == 1 + (mask > 0) + states + (x_drop > 0) + (h_drop > 0),
+               "inputs: expected those that are given");
+    CDL_EXPECT(!mask || is_row_of(node->in[mask], node->in[0]->lines),
+               "mask: expected a number for each line of x");
+    for (int k = 0; k < states; k++)
+        CDL_EXPECT(is_row_of(node->in[state + k], gates->units),
+                   "h, c: expected a number for each unit");
+    CDL_EXPECT(!x_drop || is_row_of(node->in[x_drop], n * gates->inputs),
+               "x_drop: expected a number for each gate and column of x");
+    CDL_EXPECT(!h_drop || is_row_of(node->in[h_drop], n * gates->units),
+               "h_drop: expected a number for each gate and unit");
+    return NULL;
 }
 
 static const char *check(const struct cdl_node *node) {
@@ -34,40 +68,28 @@ static const char *check(const struct cdl_node *node) {
     const struct cdl_param *w = node->param[KERNEL], *u = node->param[RECURRENT_KERNEL];
     const struct cdl_param *b = node->param[BIAS];
     CDL_EXPECT(node->numbers[CELL] >= 0 && node->numbers[CELL] < CDL_N_CELLS,
-               "cell: expected 0 for a simple cell, 1 for LSTM, 2 for GRU");
+               "cell: expected 0 for a simple cell, 1 for LSTM, 2 for GRU, 3 if it resets first");
     CDL_EXPECT(node->numbers[GATE] >= 0 && node->numbers[GATE] < CDL_N_ACTIVATIONS,
                "gate: expected a row of the activations");
-    CDL_EXPECT(node->numbers[GIVEN] >= 0 && node->numbers[GIVEN] <= (HAS_MASK | HAS_STATES),
-               "given: expected 1 for a mask, 2 for states, or their sum");
+    CDL_EXPECT(node->numbers[GIVEN] >= 0 && node->numbers[GIVEN] <= HAS_ALL,
+               "given: expected 1 for a mask, 2 for states, 4, 8 for what drops, or their sum");
     CDL_EXPECT(!x->is_int && !x->shared, "x: expected floats of each sample");
     CDL_EXPECT(w && w->matrix && u && u->matrix, "kernels: expected matrices");
     const enum cdl_cell cell = cell_of(node);
-    const size_t units = u->rows, width = cdl_gates_width(cell, units);
+    const size_t units = u->rows, width = cdl_n_gates(cell) * units;
     CDL_EXPECT(w->rows == x->width, "kernel: expected a row for each column of x");
     CDL_EXPECT(w->cols == width && u->cols == width,
                "kernels: expected a column for each gate of each unit");
-    CDL_EXPECT(!b || (b->rows == (cell == CDL_CELL_GRU ? 2 : 1) && b->cols == width),
-               "bias: expected a number for each gate of each unit, two of a GRU");
+    CDL_CHECK(cdl_check_row(b, cdl_bias_size(cell, units),
+                            "bias: expected a number for each gate of each unit, two of a GRU"));
     CDL_EXPECT(y->width == units && (y->lines == 1 || y->lines == x->lines),
                "output: expected the units, of each step or of the last");
-    const int states = cell == CDL_CELL_LSTM ? 2 : 1, first = state_at(node);
-    CDL_EXPECT(node->n_in == 1 + (mask_at(node) > 0) + (first ? states : 0),
-               "inputs: expected those that are given");
-    if (mask_at(node)) {
-        const struct cdl_tensor *mask = node->in[mask_at(node)];
-        CDL_EXPECT(!mask->is_int && !mask->shared && mask->lines * mask->width == x->lines,
-                   "mask: expected a number for each line of x");
-    }
-    for (int k = 0; first && k < states; k++) {
-        const struct cdl_tensor *state = node->in[first + k];
-        CDL_EXPECT(!state->is_int && !state->shared && state->lines * state->width == units,
-                   "h, c: expected a number for each unit");
-    }
     CDL_EXPECT(node->n_out == 1 || cell == CDL_CELL_LSTM, "c: expected an LSTM");
     if (node->n_out == 2)
         CDL_EXPECT(node->out[1]->lines == 1 && node->out[1]->width == units,
                    "c: expected a number for each unit");
-    return NULL;
+    const struct cdl_gates gates = gates_of(node);
+    return check_given(node, &gates);
 }
 
 static double flops(const struct cdl_node *node) {
@@ -75,9 +97,11 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)node->in[0]->lines * (double)gates.rows * (double)gates.columns;
 }
 
-/* Whether x, h or c gets a gradient; never the mask. */
+/* Whether it is x, h or c. */
 static bool gives(const struct cdl_node *node, int k) {
-    return k == 0 || (state_at(node) && k >= state_at(node));
+    const int state = place_of(node, HAS_STATES);
+    const int states = !state ? 0 : cell_of(node) == CDL_CELL_LSTM ? 2 : 1;
+    return k == 0 || (k >= state && k < state + states);
 }
 
 /* ---- memory -----------------------------------------------------------------------------------
@@ -90,9 +114,15 @@ static size_t weight_floats(const struct cdl_gates *gates) {
 /* Floats of xh, c and z; the return value: of all three. */
 static size_t sizes_of(const struct cdl_steps *s, size_t steps, size_t sizes[3]) {
     sizes[0] = (steps + 1) * s->rows * s->ld;
-    sizes[1] = s->gates.cell == CDL_CELL_LSTM ? (steps + 1) * s->rows * s->gates.lines : 0;
+    const bool uses_c = s->gates.cell == CDL_CELL_LSTM || s->gates.cell == CDL_CELL_RESET_FIRST;
+    sizes[1] = uses_c ? (steps + 1) * s->rows * s->gates.lines : 0;
     sizes[2] = steps * s->rows * s->panels * CDL_PANEL;
     return sizes[0] + sizes[1] + sizes[2];
+}
+
+static const struct cdl_tensor *given(const struct cdl_node *node, int64_t what) {
+    const int place = place_of(node, what);
+    return place ? node->in[place] : NULL;
 }
 
 /* Without the addresses. */
@@ -103,9 +133,12 @@ static struct cdl_steps shape_of(const struct cdl_node *node, size_t rows) {
                           .gate = (int)node->numbers[GATE],
                           .reverse = node->numbers[REVERSE] != 0,
                           .keeps = node->goes_back,
-                          .mask = mask_at(node) ? node->in[mask_at(node)] : NULL,
-                          .state = state_at(node),
+                          .mask = given(node, HAS_MASK),
+                          .x_drop = given(node, HAS_X_DROP),
+                          .h_drop = given(node, HAS_H_DROP),
+                          .state = place_of(node, HAS_STATES),
                           .steps = node->in[0]->lines};
+    s.apart = cdl_drops(&s) || s.gates.cell == CDL_CELL_RESET_FIRST;
     s.rows = s.keeps ? rows : CDL_STEP_SAMPLES;
     s.panels = (s.gates.columns + CDL_PANEL - 1) / CDL_PANEL;
     s.ld = cdl_stride(s.gates.inputs + s.gates.lines);
@@ -131,8 +164,19 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
 
 bool cdl_is_masked(const struct cdl_steps *s, size_t t, size_t sample) {
     if (!s->mask) return false;
-    const size_t time = s->reverse ? s->steps - 1 - t : t, width = s->mask->width;
-    return cdl_rows(s->mask, sample)[time / width * s->mask->ld + time % width] == 0.0f;
+    return cdl_rows(s->mask, sample)[s->reverse ? s->steps - 1 - t : t] == 0.0f;
+}
+
+void cdl_drop(const struct cdl_steps *s, size_t gate, const float *xh, size_t first, size_t m,
+              float *to) {
+    const size_t inputs = s->gates.inputs, units = s->gates.units;
+    for (size_t i = 0; i < m; i++, xh += s->ld, to += s->ld) {
+        memcpy(to, xh, (inputs + units) * sizeof(float));
+        const float *x = s->x_drop ? cdl_rows(s->x_drop, first + i) + gate * inputs : NULL;
+        const float *h = s->h_drop ? cdl_rows(s->h_drop, first + i) + gate * units : NULL;
+        for (size_t j = 0; j < inputs && x; j++) to[j] *= x[j];
+        for (size_t j = 0; j < units && h; j++) to[inputs + j] *= h[j];
+    }
 }
 
 /* ---- forward ----------------------------------------------------------------------------------
@@ -178,8 +222,10 @@ static void step_cell(const struct cdl_steps *s, const struct cdl_context *ctx, 
         cdl_activate(kernels, s->activation, m, CDL_LINE, c, s->gates.lines, block, CDL_LINE);
         kernels->lstm_output(m, z, block, h, s->ld);
     } else {
-        cdl_activate(kernels, s->gate, m, 2 * CDL_LINE, z, CDL_PANEL, z, CDL_PANEL);
-        kernels->gru_candidate(m, z);
+        if (s->gates.cell == CDL_CELL_GRU) {
+            cdl_activate(kernels, s->gate, m, 2 * CDL_LINE, z, CDL_PANEL, z, CDL_PANEL);
+            kernels->gru_candidate(m, z);
+        }
         cdl_activate(kernels, s->activation, m, CDL_LINE, z + 2 * CDL_LINE, CDL_PANEL,
                      z + 2 * CDL_LINE, CDL_PANEL);
         kernels->gru_output(m, z, cdl_h_at(s, t, row) + unit, h, s->ld);
@@ -217,25 +263,80 @@ static void hold(const struct cdl_steps *s, size_t t, size_t first, size_t row, 
     }
 }
 
+/* The products of a panel's lanes, from `lane` on, with rows of [x h]. */
+static void multiply(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w,
+                     size_t t, size_t panel, size_t lane, size_t width, const float *xh, size_t row,
+                     size_t m) {
+    const size_t k = s->gates.rows, column = panel * CDL_PANEL, all = cdl_gate_width(s, panel);
+    const float *bias = w + k * s->gates.columns + column;
+    ctx->kernels->gemm_lines(m, width, k, xh, s->ld, w + column * k + lane * CDL_LINE, all,
+                             bias + lane * CDL_LINE, 0,
+                             cdl_z_at(s, t, panel, row) + lane * CDL_LINE, all);
+}
+
+/* Gates that see x and h each in its own way: a product for each. */
+static void multiply_dropped(const struct cdl_steps *s, const struct cdl_context *ctx,
+                             const float *w, size_t t, size_t first, size_t row, size_t m,
+                             float *seen) {
+    for (size_t lane = 0; lane < cdl_lanes(s); lane++) {
+        cdl_drop(s, cdl_gate_of(s->gates.cell, lane), cdl_xh_at(s, t, row), first, m, seen);
+        for (size_t p = 0; p < s->panels; p++)
+            multiply(s, ctx, w, t, p, lane, cdl_lane_width(s, p), seen, row, m);
+    }
+}
+
+/* n of a cell that resets first: x W, which it is so far, + (r h) U. */
+static void reset_first(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w,
+                        size_t t, size_t first, size_t row, size_t m) {
+    enum { R = CDL_LINE, N = 2 * CDL_LINE, U = 3 * CDL_LINE }; /* lanes */
+    const size_t lines = s->gates.lines, units = s->gates.units;
+    float *rh = cdl_c_at(s, t, row);
+    for (size_t p = 0; p < s->panels; p++) {
+        float *z = cdl_z_at(s, t, p, row);
+        cdl_activate(ctx->kernels, s->gate, m, N, z, CDL_PANEL, z, CDL_PANEL);
+        for (size_t i = 0; i < m; i++) {
+            const float *h = cdl_h_at(s, t, row + i) + p * CDL_LINE;
+            float *to = rh + i * lines + p * CDL_LINE;
+            for (size_t j = 0; j < CDL_LINE; j++) to[j] = z[i * CDL_PANEL + R + j] * h[j];
+        }
+    }
+    for (size_t i = 0; i < m && s->h_drop; i++) {
+        const float *factors = cdl_rows(s->h_drop, first + i) + 2 * units;
+        for (size_t j = 0; j < units; j++) rh[i * lines + j] *= factors[j];
+    }
+    for (size_t p = 0; p < s->panels; p++) {
+        float *n = cdl_z_at(s, t, p, row) + N;
+        const float *u = w + p * CDL_PANEL * s->gates.rows + s->gates.inputs * CDL_PANEL + U;
+        ctx->kernels->gemm_lines(m, CDL_LINE, units, rh, lines, u, CDL_PANEL, n, CDL_PANEL, n,
+                                 CDL_PANEL);
+    }
+}
+
+static void step(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w, size_t t,
+                 size_t first, size_t row, size_t m, float *block) {
+    const float *xh = cdl_xh_at(s, t, row);
+    if (cdl_drops(s))
+        multiply_dropped(s, ctx, w, t, first, row, m, block + CDL_STEP_SAMPLES * CDL_LINE);
+    for (size_t p = 0; p < s->panels; p++) {
+        if (!cdl_drops(s)) multiply(s, ctx, w, t, p, 0, cdl_gate_width(s, p), xh, row, m);
+        if (!s->apart) step_cell(s, ctx, t, p, row, m, block);
+    }
+    if (s->gates.cell == CDL_CELL_RESET_FIRST) reset_first(s, ctx, w, t, first, row, m);
+    for (size_t p = 0; p < s->panels && s->apart; p++) step_cell(s, ctx, t, p, row, m, block);
+}
+
 /* Samples [first, first + m) through all steps, in rows from `row` on of what is kept. */
 static void take(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w,
                  size_t first, size_t row, size_t m, float *block) {
     const struct cdl_node *node = s->node;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t steps = s->steps, k = s->gates.rows;
-    const float *bias = w + k * s->gates.columns;
+    const size_t steps = s->steps;
     begin(s, first, row, m);
     for (size_t t = 0; t < steps; t++) {
         if (cdl_stopped(ctx)) return;
-        float *xh = cdl_xh_at(s, t, row);
         ctx->kernels->copy_columns(m, x->width, cdl_rows(x, first) + cdl_step_offset(s, x, t),
-                                   x->row_floats, xh, s->ld);
-        for (size_t panel = 0; panel < s->panels; panel++) {
-            const size_t column = panel * CDL_PANEL, width = cdl_gate_width(s, panel);
-            ctx->kernels->gemm_rows(m, width, k, xh, s->ld, w + column * k, bias + column, 0,
-                                    cdl_z_at(s, t, panel, row), width);
-            step_cell(s, ctx, t, panel, row, m, block);
-        }
+                                   x->row_floats, cdl_xh_at(s, t, row), s->ld);
+        step(s, ctx, w, t, first, row, m, block);
         hold(s, t, first, row, m);
         if (y->lines > 1 || t + 1 == steps) {
             ctx->kernels->copy_columns(m, cdl_padded(y->width), cdl_h_at(s, t + 1, row), s->ld,
@@ -252,7 +353,8 @@ static void take(const struct cdl_steps *s, const struct cdl_context *ctx, const
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_gates gates = gates_of(node);
-    float *block = ctx->scratch, *room = block + CDL_STEP_SAMPLES * CDL_LINE;
+    const size_t ld = cdl_stride(gates.inputs + gates.lines);
+    float *block = ctx->scratch, *room = block + CDL_STEP_SAMPLES * (CDL_LINE + ld);
     const float *w = weights_of(node, ctx, &gates, room);
     if (ctx->training) room += weight_floats(&gates);
     const struct cdl_steps s = cdl_steps_of(node, ctx->rows, room);
@@ -266,7 +368,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     const struct cdl_steps s = shape_of(node, rows);
     size_t sizes[3];
-    const size_t ahead = CDL_STEP_SAMPLES * CDL_LINE + (training ? weight_floats(&s.gates) : 0) +
+    const size_t ahead = CDL_STEP_SAMPLES * (CDL_LINE + s.ld) +
+                         (training ? weight_floats(&s.gates) : 0) +
                          (s.keeps ? 0 : sizes_of(&s, 1, sizes));
     return training ? cdl_max(ahead, cdl_recurrent_floats(node)) : ahead;
 }

@@ -15,14 +15,17 @@ static inline size_t cdl_group_of(size_t samples) {
 
 /* All steps [0, T) of `rows` samples if there is a way back, else this step and the next one.
  * xh: lines of x and of the h before the step, T + 1 of them; c the same; z: the gates, a panel of
- * all samples after the other, and backward their gradient. */
+ * all samples after the other, and backward their gradient. Of a cell that resets first c has no
+ * use: it holds r h. */
 struct cdl_steps {
     const struct cdl_node *node;
     struct cdl_gates gates;
     int activation, gate;
     bool reverse, keeps;
-    const struct cdl_tensor *mask;  /* or NULL */
-    int state;                      /* which input h is, and c behind it; 0: they begin as zeros */
+    const struct cdl_tensor *mask;            /* or NULL */
+    const struct cdl_tensor *x_drop, *h_drop; /* factors of x and h for each gate, or NULL */
+    bool apart; /* all panels' gates of a step stand beside each other before the cells go on */
+    int state;  /* which input h is, and c behind it; 0: they begin as zeros */
     size_t steps, rows, panels, ld; /* ld: of xh */
     float *xh, *c, *z;
 };
@@ -44,8 +47,22 @@ static inline size_t cdl_gate_width(const struct cdl_steps *s, size_t panel) {
     return cdl_panel_width(s->gates.columns, panel * CDL_PANEL);
 }
 static inline float *cdl_z_at(const struct cdl_steps *s, size_t t, size_t panel, size_t row) {
-    const size_t before = s->keeps ? t * s->panels + panel : 0;
+    const size_t before = (s->keeps ? t * s->panels : 0) + (s->keeps || s->apart ? panel : 0);
     return s->z + before * s->rows * CDL_PANEL + row * cdl_gate_width(s, panel);
+}
+
+static inline bool cdl_drops(const struct cdl_steps *s) { return s->x_drop || s->h_drop; }
+
+/* m rows of xh, of samples from `first` on, as a gate sees them; `to`: rows as far apart. */
+void cdl_drop(const struct cdl_steps *s, size_t gate, const float *xh, size_t first, size_t m,
+              float *to);
+
+/* Lanes of a panel that are products of their own where something drops, and their width. */
+static inline size_t cdl_lanes(const struct cdl_steps *s) {
+    return s->gates.cell == CDL_CELL_SIMPLE ? 1 : CDL_LANES;
+}
+static inline size_t cdl_lane_width(const struct cdl_steps *s, size_t panel) {
+    return cdl_gate_width(s, panel) / cdl_lanes(s);
 }
 
 /* Where step t of a value's sample is: of its lines, or the value if it is that of the last step.

@@ -1,4 +1,7 @@
 /* recurrent_backward.c - a recurrent node's way back through time, and its weights' gradient. */
+#if !defined(__clang__) /* as in gates.c */
+#pragma GCC optimize("Os")
+#endif
 #include <string.h>
 
 #include "ops/recurrent.h"
@@ -14,12 +17,14 @@ struct back {
     const float *turned;
     size_t columns, ld; /* of d */
     float *d, *dc, *held, *dz, *t, *dt;
+    float *of_gate; /* lines as those of d: what one gate gives */
 };
 
 static size_t back_floats(const struct cdl_gates *gates, bool inputs) {
     const size_t columns = cdl_turned_columns(gates, inputs);
     return gates->rows * gates->columns + gates->columns * columns +
-           CDL_STEP_SAMPLES * (cdl_stride(columns) + 3 * gates->lines + CDL_PANEL + 2 * CDL_LINE);
+           CDL_STEP_SAMPLES *
+               (2 * cdl_stride(columns) + 3 * gates->lines + CDL_PANEL + 2 * CDL_LINE);
 }
 
 static void activate_back(const struct cdl_context *ctx, int f, size_t m, size_t n, const float *y,
@@ -31,6 +36,8 @@ static void activate_back(const struct cdl_context *ctx, int f, size_t m, size_t
     }
     ctx->kernels->activation_gradient[f](m, n, y, ldy, y, ldy, dy, lddy, dx, lddx, none);
 }
+
+enum { R = CDL_LINE, N = 2 * CDL_LINE, U = 3 * CDL_LINE }; /* lanes of a GRU */
 
 /* z of a panel becomes its gradient. */
 static void step_cell_back(const struct cdl_steps *s, const struct cdl_context *ctx,
@@ -58,10 +65,14 @@ static void step_cell_back(const struct cdl_steps *s, const struct cdl_context *
         activate_back(ctx, s->activation, m, CDL_LINE, z, CDL_PANEL, dz, CDL_PANEL, z, CDL_PANEL);
         return;
     }
-    enum { N = 2 * CDL_LINE };
     kernels->gru_output_backward(m, z, cdl_h_at(s, t, row) + unit, s->ld, dh, b->ld, dz);
     activate_back(ctx, s->activation, m, CDL_LINE, z + N, CDL_PANEL, dz + N, CDL_PANEL, dz + N,
                   CDL_PANEL);
+    if (s->gates.cell == CDL_CELL_RESET_FIRST) { /* r gets its own behind this */
+        activate_back(ctx, s->gate, m, CDL_LINE, z, CDL_PANEL, dz, CDL_PANEL, z, CDL_PANEL);
+        kernels->copy_columns(m, CDL_LINE, dz + N, CDL_PANEL, z + N, CDL_PANEL);
+        return;
+    }
     kernels->gru_candidate_backward(m, z, dz);
     activate_back(ctx, s->gate, m, N, z, CDL_PANEL, dz, CDL_PANEL, z, CDL_PANEL);
     kernels->copy_columns(m, N, dz + N, CDL_PANEL, z + N, CDL_PANEL);
@@ -112,25 +123,78 @@ static void add_lines(const struct cdl_kernels *kernels, size_t m, size_t width,
     }
 }
 
-/* d = z times both kernels' transpose; a GRU's h has got something already. */
-static void multiply_back(const struct cdl_steps *s, const struct cdl_context *ctx,
-                          const struct back *b, size_t t, size_t row, size_t m) {
-    static const float zeros[CDL_PANEL];
-    const size_t lines = s->gates.lines;
-    const bool adds = s->gates.cell == CDL_CELL_GRU;
-    for (size_t i = 0; i < m && adds; i++)
-        memset(b->d + i * b->ld + lines, 0, (b->columns - lines) * sizeof(float));
-    for (size_t column = 0; column < b->columns; column += CDL_PANEL) {
+static const float zeros[CDL_PANEL];
+
+/* to = `width` of z's columns, from `lane` on in each panel, times the kernels' transpose from
+ * `of` lanes on, for columns [0, columns) of it; added to what is there if it `adds`. */
+static void multiply_lanes(const struct cdl_steps *s, const struct cdl_context *ctx,
+                           const struct back *b, size_t t, size_t row, size_t m, size_t lane,
+                           size_t of, size_t columns, bool adds, float *to) {
+    for (size_t column = 0; column < columns; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(b->columns, column);
         const float *w = b->turned + column * s->gates.columns;
-        float *d = b->d + column;
         for (size_t p = 0; p < s->panels; p++) {
             const bool is_new = p == 0 && !adds;
-            const size_t depth = cdl_gate_width(s, p);
-            ctx->kernels->gemm_rows(m, width, depth, cdl_z_at(s, t, p, row), depth,
-                                    w + p * CDL_PANEL * width, is_new ? zeros : d,
-                                    is_new ? 0 : b->ld, d, b->ld);
+            const size_t all = cdl_gate_width(s, p);
+            const size_t depth = lane || of || cdl_drops(s) ? cdl_lane_width(s, p) : all;
+            ctx->kernels->gemm_rows(m, width, depth, cdl_z_at(s, t, p, row) + lane, all,
+                                    w + (p * CDL_PANEL + of) * width, is_new ? zeros : to + column,
+                                    is_new ? 0 : b->ld, to + column, b->ld);
         }
+    }
+}
+
+/* d = z times both kernels' transpose; a GRU's h has got something already. */
+static void multiply_back(const struct cdl_steps *s, const struct cdl_context *ctx,
+                          const struct back *b, size_t t, size_t first, size_t m) {
+    const size_t lines = s->gates.lines, inputs = s->gates.inputs, units = s->gates.units;
+    const bool adds = s->gates.cell == CDL_CELL_GRU || s->gates.cell == CDL_CELL_RESET_FIRST;
+    for (size_t i = 0; i < m && (adds || cdl_drops(s)); i++) {
+        const size_t kept = adds ? lines : 0;
+        memset(b->d + i * b->ld + kept, 0, (b->columns - kept) * sizeof(float));
+    }
+    if (!cdl_drops(s)) {
+        multiply_lanes(s, ctx, b, t, first, m, 0, 0, b->columns, adds, b->d);
+        return;
+    }
+    for (size_t lane = 0; lane < cdl_lanes(s); lane++) {
+        const size_t gate = cdl_gate_of(s->gates.cell, lane), at = lane * CDL_LINE;
+        multiply_lanes(s, ctx, b, t, first, m, at, at, b->columns, false, b->of_gate);
+        for (size_t i = 0; i < m; i++) {
+            const float *from = b->of_gate + i * b->ld;
+            float *to = b->d + i * b->ld;
+            const float *h = s->h_drop ? cdl_rows(s->h_drop, first + i) + gate * units : NULL;
+            const float *x = s->x_drop ? cdl_rows(s->x_drop, first + i) + gate * inputs : NULL;
+            for (size_t j = 0; j < units; j++) to[j] += h ? from[j] * h[j] : from[j];
+            for (size_t j = 0; j < inputs && b->columns > lines; j++)
+                to[lines + j] += x ? from[lines + j] * x[j] : from[lines + j];
+        }
+    }
+}
+
+/* Of a cell that resets first, from n's gradient: that of r, and of h through r h. */
+static void reset_back(const struct cdl_steps *s, const struct cdl_context *ctx,
+                       const struct back *b, size_t t, size_t first, size_t m) {
+    const size_t units = s->gates.units;
+    multiply_lanes(s, ctx, b, t, first, m, N, U, s->gates.lines, false, b->of_gate);
+    for (size_t i = 0; i < m && s->h_drop; i++) {
+        const float *factors = cdl_rows(s->h_drop, first + i) + 2 * units;
+        for (size_t j = 0; j < units; j++) b->of_gate[i * b->ld + j] *= factors[j];
+    }
+    for (size_t p = 0; p < s->panels; p++) {
+        float *z = cdl_z_at(s, t, p, first);
+        for (size_t i = 0; i < m; i++) {
+            const float *h = cdl_h_at(s, t, first + i) + p * CDL_LINE;
+            const float *d = b->of_gate + i * b->ld + p * CDL_LINE;
+            float *dh = b->d + i * b->ld + p * CDL_LINE, *r = z + i * CDL_PANEL + R;
+            for (size_t j = 0; j < CDL_LINE; j++) {
+                dh[j] += d[j] * r[j];
+                b->dz[i * CDL_LINE + j] = d[j] * h[j];
+                r[2 * CDL_LINE + j] = 0.0f; /* h U has been no gate of its own */
+            }
+        }
+        activate_back(ctx, s->gate, m, CDL_LINE, z + R, CDL_PANEL, b->dz, CDL_LINE, z + R,
+                      CDL_PANEL);
     }
 }
 
@@ -153,6 +217,7 @@ static void take_back(const struct cdl_steps *s, const struct cdl_context *ctx,
         }
         save_held(s, b, t, first, m);
         for (size_t p = 0; p < s->panels; p++) step_cell_back(s, ctx, b, t, p, first, m);
+        if (s->gates.cell == CDL_CELL_RESET_FIRST) reset_back(s, ctx, b, t, first, m);
         clear_held(s, b, t, first, first, m);
         multiply_back(s, ctx, b, t, first, m);
         restore_held(s, b, t, first, m);
@@ -184,7 +249,8 @@ void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_contex
     b.dc = b.d + CDL_STEP_SAMPLES * b.ld;
     b.held = b.dc + CDL_STEP_SAMPLES * gates->lines;
     b.dz = b.held + CDL_STEP_SAMPLES * 2 * gates->lines;
-    b.t = b.dz + CDL_STEP_SAMPLES * CDL_PANEL;
+    b.of_gate = b.dz + CDL_STEP_SAMPLES * CDL_PANEL;
+    b.t = b.of_gate + CDL_STEP_SAMPLES * b.ld;
     b.dt = b.t + CDL_STEP_SAMPLES * CDL_LINE;
     const size_t group = cdl_group_of(last - first);
     for (size_t m; first < last; first += m) {
@@ -224,51 +290,114 @@ static size_t parts_together(const struct cdl_gates *gates) {
     return cdl_max(1, SUM_FLOATS / (CDL_CHUNK * gates->columns));
 }
 
-static size_t learn_floats(const struct cdl_gates *gates) {
-    const size_t parts = cdl_min(parts_of(gates), parts_together(gates));
-    return CDL_THREAD_SCRATCH + (parts * CDL_CHUNK + 1) * gates->columns;
+static size_t learn_floats(const struct cdl_steps *s) {
+    const size_t parts = cdl_min(parts_of(&s->gates), parts_together(&s->gates));
+    return CDL_THREAD_SCRATCH + (parts * CDL_CHUNK + 1) * s->gates.columns +
+           (cdl_drops(s) ? TOGETHER * s->ld : 0);
 }
 
-/* Adds what steps [t, t + n) of samples [row, row + rows) give to some parts, and to the bias. */
-static void add_steps(const struct cdl_steps *s, const struct cdl_kernels *kernels, size_t first,
-                      size_t last, size_t t, size_t n, size_t row, size_t rows, float *sums,
-                      float *bias) {
-    const struct cdl_taps taps = {.n = {n, 1, 1},
-                                  .a = {(ptrdiff_t)(s->rows * s->ld)},
-                                  .b = {(ptrdiff_t)(s->panels * s->rows * CDL_PANEL)},
-                                  .k = rows};
+/* Steps [t, t + n) of samples [row, row + rows): what meets dz, lines `ld` apart, and floats from a
+ * step to the next. */
+struct slice {
+    size_t t, n, row, rows;
+    const float *seen;
+    size_t ld, ahead;
+};
+
+static size_t dz_ahead(const struct cdl_steps *s) { return s->panels * s->rows * CDL_PANEL; }
+
+/* g += what `rows` columns of what is seen, from `column` on, and `width` of dz give. */
+static void add_pairs(const struct cdl_steps *s, const struct cdl_kernels *kernels,
+                      const struct slice *slice, size_t column, size_t rows, const float *dz,
+                      size_t ldz, size_t width, float *g) {
+    const struct cdl_taps taps = {.n = {slice->n, 1, 1},
+                                  .a = {(ptrdiff_t)slice->ahead},
+                                  .b = {(ptrdiff_t)dz_ahead(s)},
+                                  .k = slice->rows};
+    kernels->gemm_pairs(rows, width, &taps, slice->seen + column, 1, slice->ld, dz, ldz, g, ldz);
+}
+
+/* Parts [first, last), for the lanes that see the same: all, or one of each panel. */
+static void add_lanes(const struct cdl_steps *s, const struct cdl_kernels *kernels,
+                      const struct slice *slice, size_t first, size_t last, size_t lane,
+                      float *sums) {
     for (size_t p = 0; p < s->panels; p++) {
-        const size_t width = cdl_gate_width(s, p), column = p * CDL_PANEL;
-        const float *dz = cdl_z_at(s, t, p, row);
+        const size_t all = cdl_gate_width(s, p), column = p * CDL_PANEL;
+        const size_t width = cdl_drops(s) ? cdl_lane_width(s, p) : all;
+        const float *dz = cdl_z_at(s, slice->t, p, slice->row) + lane;
         for (size_t i = first; i < last; i++) {
             const struct part part = part_at(&s->gates, i);
             float *g = sums + (i - first) * CDL_CHUNK * s->gates.columns + column * part.rows;
-            kernels->gemm_pairs(part.rows, width, &taps,
-                                cdl_xh_at(s, t, row) + part.above + part.row, 1, s->ld, dz, width,
-                                g, width);
-        }
-        for (size_t u = 0; u < n && bias; u++) {
-            float part[CDL_PANEL];
-            kernels->column_sums(rows, width, dz + u * s->panels * s->rows * CDL_PANEL, width,
-                                 part);
-            for (size_t j = 0; j < width; j++) bias[column + j] += part[j];
+            add_pairs(s, kernels, slice, part.above + part.row, part.rows, dz, all, width,
+                      g + lane);
         }
     }
 }
 
+/* Of a cell that resets first, n's recurrent kernel, which has met r h. */
+static void add_reset(const struct cdl_steps *s, const struct cdl_kernels *kernels,
+                      struct slice slice, size_t first, size_t last, float *sums) {
+    slice.seen = cdl_c_at(s, slice.t, slice.row);
+    slice.ld = s->gates.lines;
+    slice.ahead = s->rows * s->gates.lines;
+    for (size_t i = first; i < last; i++) {
+        const struct part part = part_at(&s->gates, i);
+        for (size_t p = 0; p < s->panels && part.recurrent; p++) {
+            float *g = sums + (i - first) * CDL_CHUNK * s->gates.columns;
+            add_pairs(s, kernels, &slice, part.row, part.rows,
+                      cdl_z_at(s, slice.t, p, slice.row) + N, CDL_PANEL, CDL_LINE,
+                      g + p * CDL_PANEL * part.rows + U);
+        }
+    }
+}
+
+static void add_bias(const struct cdl_steps *s, const struct cdl_kernels *kernels,
+                     const struct slice *slice, float *bias) {
+    for (size_t p = 0; p < s->panels; p++) {
+        const size_t width = cdl_gate_width(s, p);
+        for (size_t u = 0; u < slice->n; u++) {
+            float part[CDL_PANEL];
+            kernels->column_sums(slice->rows, width, cdl_z_at(s, slice->t + u, p, slice->row),
+                                 width, part);
+            for (size_t j = 0; j < width; j++) bias[p * CDL_PANEL + j] += part[j];
+        }
+    }
+}
+
+/* Adds what a slice gives to some parts, and to the bias; `room`: for what gates see. */
+static void add_slice(const struct cdl_steps *s, const struct cdl_kernels *kernels,
+                      struct slice slice, size_t first, size_t last, float *sums, float *bias,
+                      float *room) {
+    slice.seen = cdl_xh_at(s, slice.t, slice.row);
+    slice.ld = s->ld;
+    slice.ahead = s->rows * s->ld;
+    if (!cdl_drops(s)) add_lanes(s, kernels, &slice, first, last, 0, sums);
+    for (size_t lane = 0; lane < cdl_lanes(s) && cdl_drops(s); lane++) {
+        for (size_t u = 0; u < slice.n; u++)
+            cdl_drop(s, cdl_gate_of(s->gates.cell, lane), cdl_xh_at(s, slice.t + u, slice.row),
+                     slice.row, slice.rows, room + u * slice.rows * s->ld);
+        slice.seen = room;
+        slice.ahead = slice.rows * s->ld;
+        add_lanes(s, kernels, &slice, first, last, lane * CDL_LINE, sums);
+    }
+    if (s->gates.cell == CDL_CELL_RESET_FIRST) add_reset(s, kernels, slice, first, last, sums);
+    if (bias) add_bias(s, kernels, &slice, bias);
+}
+
 /* Their sums over all steps of all samples. */
 static void sum_parts(const struct cdl_steps *s, const struct cdl_context *ctx, size_t first,
-                      size_t last, float *sums, float *bias) {
-    const size_t steps = s->steps, columns = s->gates.columns;
+                      size_t last, float *sums, float *bias, float *room) {
+    const size_t columns = s->gates.columns;
     memset(sums, 0, (last - first) * CDL_CHUNK * columns * sizeof(float));
     if (bias) memset(bias, 0, columns * sizeof(float));
     const size_t each = cdl_max(1, TOGETHER / s->rows);
-    for (size_t t = 0, n; t < steps; t += n) {
+    for (size_t t = 0, n; t < s->steps; t += n) {
         if (cdl_stopped(ctx)) return;
-        n = cdl_min(steps - t, each);
+        n = cdl_min(s->steps - t, each);
         for (size_t row = 0, rows; row < s->rows; row += rows) {
             rows = cdl_min(s->rows - row, TOGETHER);
-            add_steps(s, ctx->kernels, first, last, t, n, row, rows, sums, bias);
+            const struct slice slice = {.t = t, .n = n, .row = row, .rows = rows};
+            add_slice(s, ctx->kernels, slice, first, last, sums, bias, room);
         }
     }
 }
@@ -281,7 +410,7 @@ static void learn_part(const struct cdl_steps *s, const struct cdl_context *ctx,
                                         .row = part.row,
                                         .rows = part.rows,
                                         .width = cdl_panel_width(trained->param->cols, column)};
-        cdl_unpack_block(&s->gates, part.recurrent, sums, part.rows, 0, block, g);
+        cdl_unpack_block(&s->gates, part.recurrent, sums, block, g);
         cdl_learn(trained, ctx, block, g);
     }
 }
@@ -291,10 +420,7 @@ static void learn_bias(const struct cdl_steps *s, const struct cdl_context *ctx,
     struct cdl_trained *trained = s->node->trained[BIAS];
     for (size_t i = 0; i < cdl_blocks(trained->param); i++) {
         const struct cdl_block block = cdl_block_at(trained->param, i);
-        for (size_t row = 0; row < block.rows; row++) {
-            const struct cdl_block line = {block.column, row, 1, block.width};
-            cdl_unpack_block(&s->gates, row > 0, sums, 1, 0, line, g + row * block.width);
-        }
+        cdl_unpack_bias(&s->gates, sums, block, g);
         cdl_learn(trained, ctx, block, g);
     }
 }
@@ -305,11 +431,12 @@ void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context 
     const struct cdl_gates *gates = &s.gates;
     const size_t parts = parts_of(gates);
     const size_t end = parts * (size_t)(thread + 1) / (size_t)n_threads;
-    float *sum = scratch + CDL_THREAD_SCRATCH, *sums = sum + gates->columns;
+    float *sum = scratch + CDL_THREAD_SCRATCH, *room = sum + gates->columns;
+    float *sums = room + (cdl_drops(&s) ? TOGETHER * s.ld : 0);
     for (size_t i = parts * (size_t)thread / (size_t)n_threads, last; i < end; i = last) {
         last = cdl_min(end, i + parts_together(gates));
         float *bias = i == 0 && node->trained[BIAS] ? sum : NULL;
-        sum_parts(&s, ctx, i, last, sums, bias);
+        sum_parts(&s, ctx, i, last, sums, bias, room);
         if (cdl_stopped(ctx)) return;
         if (bias) learn_bias(&s, ctx, bias, scratch);
         for (size_t k = i; k < last; k++) {
@@ -321,6 +448,6 @@ void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context 
 }
 
 size_t cdl_recurrent_floats(const struct cdl_node *node) {
-    const struct cdl_gates gates = cdl_steps_of(node, 1, NULL).gates;
-    return cdl_max(back_floats(&gates, node->needs[0]), learn_floats(&gates));
+    const struct cdl_steps s = cdl_steps_of(node, 1, NULL);
+    return cdl_max(back_floats(&s.gates, node->needs[0]), learn_floats(&s));
 }

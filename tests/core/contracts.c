@@ -93,9 +93,10 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     const bool is_conv = strcmp(row->name, "conv") == 0;
     const bool is_depthwise = strcmp(row->name, "depthwise_conv") == 0;
     const bool is_recurrent = strcmp(row->name, "recurrent") == 0;
-    const bool has_kernel = is_recurrent || is_dense || is_conv || strcmp(row->name, "conv_transpose") == 0;
-    const bool has_window =
-        (has_kernel && !is_dense && !is_recurrent) || is_depthwise || strcmp(row->name, "pool") == 0;
+    const bool has_kernel =
+        is_recurrent || is_dense || is_conv || strcmp(row->name, "conv_transpose") == 0;
+    const bool has_window = (has_kernel && !is_dense && !is_recurrent) || is_depthwise ||
+                            strcmp(row->name, "pool") == 0;
     const bool is_reduce = strcmp(row->name, "reduce") == 0;
     const bool is_line_loss = strcmp(row->name, "line_loss") == 0;
     const bool is_loss = strcmp(row->name, "loss") == 0;

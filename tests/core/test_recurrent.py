@@ -8,7 +8,7 @@ from windows import check, check_bits, check_judge
 from cdl import _core
 from cdl._ir.program import Program
 
-CELLS = {"simple": (0, 1), "lstm": (1, 4), "gru": (2, 3)}
+CELLS = {"simple": (0, 1), "lstm": (1, 4), "gru": (2, 3), "reset_first": (3, 3)}
 NAMES = list(_core.ACTIVATIONS)
 
 
@@ -22,6 +22,7 @@ def program_of(
     reverse=False,
     mask=False,
     states=False,
+    drops=0,
     bias=True,
     outputs=1,
     kind="tanh",
@@ -40,11 +41,20 @@ def program_of(
         first = program.emit("pick", [x], (2,), outer=1, n=steps, inner=2, numbers=(0, 1, 1))
         for _ in range(2 if cell == "lstm" else 1):
             given.append(dense(program, first, weight(rng.normal(size=(2, u)))))
+    for bit, n in ((4, gates * c), (8, gates * u)):  # that no weight has a part in
+        if drops & bit:
+            first = program.emit("pick", [x], (2,), outer=1, n=steps, inner=2, numbers=(0, 1, 1))
+            factors = program.emit("broadcast", [first], (n, 2))
+            factors = program.emit("reshape", [factors], (2 * n,))
+            runs = (0, n, 1)
+            given.append(
+                program.emit("pick", [factors], (n,), outer=1, n=2 * n, inner=1, numbers=runs)
+            )
     width = gates * u
     params = [
         weight(rng.normal(size=(c, width)) / np.sqrt(c)),
         weight(rng.normal(size=(u, width)) / np.sqrt(u)),
-        weight(rng.normal(size=(2, width) if cell == "gru" else width)) if bias else None,
+        weight(rng.normal(size=2 * width if cell == "gru" else width)) if bias else None,
     ]
     y = program.emit(
         "recurrent",
@@ -55,7 +65,7 @@ def program_of(
         gate=NAMES.index(gate),
         cell=number,
         reverse=int(reverse),
-        given=mask + 2 * states,
+        given=mask + 2 * states + drops,
     )
     if outputs == 2:
         last = program.add_output(y, (u,))
@@ -92,6 +102,17 @@ CASES = {
     "gru_one_of_each": dict(cell="gru", c=1, u=1),
     "gru_wide": dict(cell="gru", c=20, u=90, steps=3),
     "gru_relu": dict(cell="gru", kind="plain_relu", gate="hard_sigmoid"),
+    "reset_first": dict(cell="reset_first"),
+    "reset_first_mask_states": dict(cell="reset_first", mask=True, states=True, steps=6),
+    "reset_first_one_of_each": dict(cell="reset_first", c=1, u=1, states=True),
+    "reset_first_wide": dict(cell="reset_first", c=20, u=70, steps=3, bias=False),
+    "reset_first_drops": dict(cell="reset_first", drops=12),
+    "lstm_drops": dict(drops=12, mask=True, steps=5),
+    "lstm_drops_h": dict(drops=8, states=True, outputs=2),
+    "lstm_drops_x": dict(drops=4, u=17),
+    "gru_drops": dict(cell="gru", drops=12),
+    "gru_drops_wide": dict(cell="gru", drops=12, c=70, u=33, steps=2),
+    "simple_drops": dict(cell="simple", drops=12, u=70),
     "simple": dict(cell="simple"),
     "simple_mask_states": dict(cell="simple", mask=True, states=True, steps=6),
     "simple_reverse_last": dict(cell="simple", reverse=True, sequence=False),
@@ -107,7 +128,7 @@ def test_values_and_gradients(name, isa):
     check(program_of(**CASES[name]), 5, isa=isa)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru_mask_states", "simple"])
+@pytest.mark.parametrize("name", ["lstm", "gru_mask_states", "simple", "lstm_drops", "reset_first"])
 @pytest.mark.parametrize("rows", [1, 70, 150])
 def test_values_and_gradients_of_a_batch(name, rows):
     check(program_of(**CASES[name]), rows)
@@ -118,6 +139,8 @@ def test_the_judge_agrees_with_central_differences(name):
     check_judge(program_of(**CASES[name]))
 
 
-@pytest.mark.parametrize("name", ["lstm_mask", "lstm_deep", "gru_wide", "simple"])
+@pytest.mark.parametrize(
+    "name", ["lstm_mask", "lstm_deep", "lstm_drops_x", "gru_wide", "reset_first_wide", "simple"]
+)
 def test_the_bits_are_the_same_for_any_number_of_threads(name):
     check_bits(lambda: program_of(**CASES[name]))

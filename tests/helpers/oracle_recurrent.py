@@ -5,8 +5,8 @@ import references as reference
 
 from cdl import _core
 
-SIMPLE, LSTM, GRU = range(3)
-MASK, STATES = 1, 2
+SIMPLE, LSTM, GRU, RESET_FIRST = range(4)
+MASK, STATES, X_DROP, H_DROP = 1, 2, 4, 8
 
 
 class Cell:
@@ -17,73 +17,93 @@ class Cell:
         self.cell, self.units = a["cell"], i.params[1].shape[0]
         self.f = reference.ACTIVATIONS[a.get("activation", "linear")]
         self.gate = reference.ACTIVATIONS[list(_core.ACTIVATIONS)[a["gate"]]]
-        self.w, self.u, *_ = (o.weights[p] for p in i.params[:2])
+        self.w, self.u = (o.weights[p] for p in i.params[:2])
+        self.n = self.w.shape[1] // self.units
         bias = i.params[2] if len(i.params) > 2 else None
-        self.b = np.zeros(self.w.shape[1]) if bias is None else o.weights[bias]
+        b = np.zeros(self.w.shape[1]) if bias is None else o.weights[bias]
+        b = b.reshape(-1, self.w.shape[1])
+        self.b = b[0], b[1] if len(b) > 1 else 0.0
         given = list(i.inputs[1:])
         self.mask_value = given.pop(0) if a["given"] & MASK else None
-        self.states = given
+        states = (2 if self.cell == LSTM else 1) if a["given"] & STATES else 0
+        self.states, given = given[:states], given[states:]
         x = o.values[i.inputs[0]]
-        self.x = x.reshape(len(x), -1, x.shape[-1])
-        n, steps, _ = self.x.shape
+        n, steps, self.c = len(x), i.inputs[0].shape[-2], x.shape[-1]
+        self.x = x.reshape(n, steps, self.c)
         self.times = range(steps)[::-1] if a["reverse"] else range(steps)
         mask = np.ones((n, steps)) if self.mask_value is None else o.values[self.mask_value]
         self.mask = mask.reshape(n, steps) != 0
         self.start = [o.values[v].reshape(n, -1) for v in self.states]
         if not self.start:
             self.start = [np.zeros((n, self.units))] * (2 if self.cell == LSTM else 1)
+        drop = [given.pop(0) if a["given"] & bit else None for bit in (X_DROP, H_DROP)]
+        self.x_drop, self.h_drop = (
+            [1.0] * self.n if v is None else np.split(o.values[v], self.n, -1) for v in drop
+        )
 
     def gates(self, array):
-        return np.split(array, array.shape[-1] // self.units, -1)
+        return np.split(array, self.n, -1)
+
+    def products(self, x, drop, w, b):
+        """x w + b, a gate at a time."""
+        each = [(x * m) @ part for m, part in zip(drop, self.gates(w), strict=True)]
+        return [
+            z + part for z, part in zip(each, self.gates(b + np.zeros(w.shape[1])), strict=True)
+        ]
 
     def step(self, x, h, c):
         """The new h and c, and what the way back needs."""
         f, gate = self.f[0], self.gate[0]
+        zx = self.products(x, self.x_drop, self.w, self.b[0])
+        zh = self.products(h, self.h_drop, self.u, self.b[1])
+        z = [a + b for a, b in zip(zx, zh, strict=True)]
         if self.cell == SIMPLE:
-            z = x @ self.w + h @ self.u + self.b
-            return f(z), c, z
+            return f(z[0]), c, z
         if self.cell == LSTM:
-            z = self.gates(x @ self.w + h @ self.u + self.b)
             i, forget, o = (gate(z[k]) for k in (0, 1, 3))
             new = forget * c + i * f(z[2])
             return o * f(new), new, (z, new)
-        b = self.b if self.b.ndim == 2 else (self.b, 0.0)
-        zx, zh = self.gates(x @ self.w + b[0]), self.gates(h @ self.u + b[1])
-        z, r = gate(zx[0] + zh[0]), gate(zx[1] + zh[1])
-        n = f(zx[2] + r * zh[2])
-        return z * h + (1 - z) * n, c, (zx, zh)
+        update, r = gate(z[0]), gate(z[1])
+        if self.cell == RESET_FIRST:
+            before = zx[2] + (r * h * self.h_drop[2]) @ self.gates(self.u)[2]
+        else:
+            before = zx[2] + r * zh[2]
+        return update * h + (1 - update) * f(before), c, (z, zh[2], before)
 
     def step_back(self, kept, h, c, dh, dc):
-        """Gradients of x W + b and h U (+ b) as rows of gates, and of h and c past the products."""
+        """Gradients of x W + b and h U (+ b), a gate each, and of h and c past the products."""
         (f, df), (gate, dgate) = self.f, self.gate
         if self.cell == SIMPLE:
-            dz = dh * df(kept)
+            dz = [dh * df(kept[0])]
             return dz, dz, 0.0, dc
         if self.cell == LSTM:
             z, new = kept
             i, forget, o = (gate(z[k]) for k in (0, 1, 3))
             dc = dc + dh * o * df(new)
-            parts = [
+            dz = [
                 dc * f(z[2]) * dgate(z[0]),
                 dc * c * dgate(z[1]),
                 dc * i * df(z[2]),
                 dh * f(new) * dgate(z[3]),
             ]
-            dz = np.concatenate(parts, -1)
             return dz, dz, 0.0, dc * forget
-        zx, zh = kept
-        z, r = gate(zx[0] + zh[0]), gate(zx[1] + zh[1])
-        before = zx[2] + r * zh[2]
-        dn = dh * (1 - z) * df(before)
-        dz = dh * (h - f(before)) * dgate(zx[0] + zh[0])
-        dr = dn * zh[2] * dgate(zx[1] + zh[1])
-        both = np.concatenate([dz, dr], -1)
-        return (
-            np.concatenate([both, dn], -1),
-            np.concatenate([both, dn * r], -1),
-            dh * z,
-            dc,
-        )
+        z, h_n, before = kept
+        update, r = gate(z[0]), gate(z[1])
+        dn = dh * (1 - update) * df(before)
+        dz = dh * (h - f(before)) * dgate(z[0])
+        if self.cell == RESET_FIRST:
+            through = (dn @ self.gates(self.u)[2].T) * self.h_drop[2]
+            dr = through * h * dgate(z[1])
+            return [dz, dr, dn], [dz, dr, 0.0 * dn], dh * update + through * r, dc
+        dr = dn * h_n * dgate(z[1])
+        return [dz, dr, dn], [dz, dr, dn * r], dh * update, dc
+
+    def products_back(self, dz, x, drop, w, keep):
+        """Gradients of the factors of `products`, of the samples to keep."""
+        dz = [part * keep for part in dz]
+        dw = np.concatenate([(x * m).T @ part for m, part in zip(drop, dz, strict=True)], -1)
+        each = zip(dz, drop, self.gates(w), strict=True)
+        return sum((part @ u.T) * m for part, m, u in each), dw, np.concatenate(dz, -1).sum(0)
 
 
 def forward(o, i):
@@ -120,14 +140,17 @@ def backward(o, i):
         if is_sequence or at == len(trace) - 1:
             dh = dh + (dy[:, at] if is_sequence else dy)
         dx_z, dh_z, direct, before = cell.step_back(kept, h, c, dh, dc)
-        dx_z, dh_z = dx_z * keep, dh_z * keep
-        o.gradients[i.params[0]] += cell.x[:, t].T @ dx_z
-        o.gradients[i.params[1]] += h.T @ dh_z
+        dx[:, t], dw, by_x = cell.products_back(dx_z, cell.x[:, t], cell.x_drop, cell.w, keep)
+        dh_u, du, by_h = cell.products_back(dh_z, h, cell.h_drop, cell.u, keep)
+        if cell.cell == RESET_FIRST:
+            r = cell.gate[0](kept[0][1])
+            du[:, -cell.units :] = (r * h * cell.h_drop[2]).T @ (dx_z[2] * keep)
+        o.gradients[i.params[0]] += dw
+        o.gradients[i.params[1]] += du
         if bias is not None:
-            sums = [dx_z.sum(0), dh_z.sum(0)]
-            o.gradients[bias] += np.stack(sums) if cell.b.ndim == 2 else sums[0]
-        dx[:, t] = dx_z @ cell.w.T
-        dh = np.where(keep, dh_z @ cell.u.T + direct, dh)
+            both = np.concatenate([by_x, by_h])
+            o.gradients[bias] += both[: bias.shape[0]]
+        dh = np.where(keep, dh_u + direct, dh)
         dc = np.where(keep, before, dc)
     o.value_gradients[i.inputs[0]] += dx.reshape(o.values[i.inputs[0]].shape)
     for v, gradient in zip(cell.states, (dh, dc), strict=False):
