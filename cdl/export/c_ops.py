@@ -13,7 +13,7 @@ import numpy as np
 from cdl import _core
 from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
-from cdl.export import c_windows
+from cdl.export import c_recurrent, c_windows
 from cdl.export.formulas import ACTIVATIONS, ELEMENTWISE
 from cdl.export.numbers import Product, blocks, inference_scale, places, steps
 
@@ -381,5 +381,6 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "prelu": _prelu,
     "bucketize": _bucketize,
     "encode": _encode,
+    "recurrent": c_recurrent.recurrent,
     **{op: _windowed(write) for op, write in c_windows.ROWS.items()},
 }

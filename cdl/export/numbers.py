@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl import _core
+
 if TYPE_CHECKING:
     from cdl._ir.instruction import Instruction
     from cdl.trainers.signature import TrainableModel
@@ -44,7 +46,6 @@ REASONS = {
     "host": "it is Python code (a Lambda, or an activation of the user's)",
     "batch_reduce": "it mixes the samples of a batch",
     "draw": "it draws random numbers",
-    "recurrent": "its steps are not written out yet",
     "resample": "it takes places of an image from between others",
 }
 
@@ -190,3 +191,31 @@ def inference_scale(i: Instruction, width: int) -> tuple[NDArray[Any], ...]:
     gamma, beta, center, variance = values[:4]
     root = np.sqrt(column(variance, 1.0) + float(np.float32(i.attributes["epsilon"])))
     return column(center, 0.0), column(gamma, 1.0) / root, column(beta, 0.0)
+
+
+class Recurrent:
+    """What an instruction of op `recurrent` says, which is of prediction: nothing is dropped.
+
+    Attributes:
+        mask, states: values that it reads; None, and an empty list, if there are none.
+        biases: what is added to x W, and of some cells to h U.
+    """
+
+    def __init__(self, i: Instruction) -> None:
+        a = i.attributes
+        kernel, recurrent_kernel, bias = (*i.params, None)[:3]
+        assert kernel is not None and recurrent_kernel is not None
+        self.inputs, self.units = kernel.shape[0], recurrent_kernel.shape[0]
+        self.steps = i.inputs[0].shape[0]
+        self.is_lstm, self.is_gru = a["cell"] == 1, a["cell"] in (2, 3)
+        self.resets_first = a["cell"] == 3
+        self.gates = 4 if self.is_lstm else 3 if self.is_gru else 1
+        self.activation = str(a.get("activation", "linear"))
+        self.gate = list(_core.ACTIVATIONS)[a["gate"]]
+        self.reverse, self.is_sequence = bool(a["reverse"]), len(i.outputs[0].shape) > 1
+        given = list(i.inputs[1:])
+        self.mask = given.pop(0) if a["given"] & 1 else None
+        self.states = given[: 2 if self.is_lstm else 1] if a["given"] & 2 else []
+        self.biases: list[NDArray[np.float32]] = []
+        if bias is not None:
+            self.biases += list(bias.numpy().reshape(-1, self.gates * self.units))

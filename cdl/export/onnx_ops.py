@@ -11,7 +11,7 @@ import numpy as np
 
 from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
-from cdl.export import onnx_windows
+from cdl.export import onnx_recurrent, onnx_windows
 from cdl.export.numbers import Product, axes, blocks, inference_scale, places
 from cdl.export.onnx_formulas import ELEMENTWISE, activation
 
@@ -343,5 +343,6 @@ ROWS: dict[str, Row] = {
     "prelu": _gives(_prelu),
     "bucketize": _gives(_bucketize),
     "encode": _gives(_encode),
+    "recurrent": onnx_recurrent.recurrent,
     **{op: _gives(write) for op, write in onnx_windows.ROWS.items()},
 }

@@ -58,9 +58,14 @@ class Graph:
 
     def nodes_of_two(self, op: str, *inputs: str, **attributes: Any) -> tuple[str, str]:
         """Append a node with two results, and return their names."""
-        first, second = f"v{len(self.nodes)}", f"v{len(self.nodes)}s"
-        self.nodes.append(self._helper.make_node(op, list(inputs), [first, second], **attributes))
+        first, second = self.nodes_of(2, op, *inputs, **attributes)
         return first, second
+
+    def nodes_of(self, n: int, op: str, *inputs: str, **attributes: Any) -> list[str]:
+        """Append a node with n results, and return their names."""
+        names = [f"v{len(self.nodes)}{'s' * k}" for k in range(n)]
+        self.nodes.append(self._helper.make_node(op, list(inputs), names, **attributes))
+        return names
 
     def constant(self, values: Any, dtype: str = "float32", name: str | None = None) -> str:
         """The name of an array of constants; equal ones without a name of their own are one."""
@@ -151,7 +156,7 @@ def _names(model: TrainableModel, kind: str, count: int) -> list[str]:
     """Names of the model's inputs or outputs, each once and unlike those of nodes."""
     infos: Sequence[Any] = getattr(model, f"_{kind}_infos", tuple)()
     found = [str(info.name) for info in infos]
-    if len(set(found)) == count and not any(re.fullmatch(r"[vc]\d+(_\d+)?[si]?", x) for x in found):
+    if len(set(found)) == count and not any(re.fullmatch(r"[vc]\d+(_\d+)?[si]*", x) for x in found):
         return found
     return [f"{kind}_{k}" for k in range(count)] if count != 1 else [kind]
 

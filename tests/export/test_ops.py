@@ -57,6 +57,30 @@ def both_of_sort(p, x):
     return p.emit("concat", [y, places], (2 * x.shape[0], *x.shape[1:]), axis=0)
 
 
+def recurrent(cell, given=0, *, sequence=True, reverse=0, bias=True, f="tanh", gate="sigmoid"):
+    """The shapes of x, a mask, states; and a builder of a cell's steps."""
+    u, gates = 5, (1, 4, 3, 3)[cell]
+    width = gates * u
+    shapes = [(4, 3), *[(4,)] * (given & 1), *[(u,)] * ((given >> 1) * (2 if cell == 1 else 1))]
+    sizes = [(3, width), (u, width), (2 * width if cell == 2 else width,)]
+    weights = [weight(RNG.normal(size=n) * 0.4) for n in sizes]
+    numbers = {"gate": list(_core.ACTIVATIONS).index(gate), "cell": cell, "reverse": reverse}
+
+    def build(p, x, *v):
+        if given & 1:
+            v = (p.emit("activation", [v[0]], (4,), kind="plain_relu"), *v[1:])
+        shape = (4, u) if sequence else (u,)
+        params = (*weights[:2], weights[2] if bias else None)
+        y = p.emit("recurrent", [x, *v], shape, params, activation=f, given=given, **numbers)
+        if cell != 1:
+            return y
+        last = p.add_output(y, (u,))
+        y = p.emit("reshape", [y], (4 * u if sequence else u,))
+        return p.emit("concat", [y, last], (y.shape[0] + u,), axis=0)
+
+    return shapes, build, None
+
+
 def _instruction(op, inputs, outputs, params, data=()):
     from cdl._ir.instruction import Instruction
 
@@ -111,6 +135,19 @@ CASES = {
         shared((3, 4), emit("product", (2, 4), transpose_a=0, transpose_b=0)),
         None,
     ),
+    "simple": recurrent(0),
+    "simple of states": recurrent(0, 2, reverse=1, f="plain_relu"),
+    "simple masked": recurrent(0, 3, sequence=False, f="selu"),
+    "lstm": recurrent(1),
+    "lstm of states": recurrent(1, 2, reverse=1, gate="hard_sigmoid"),
+    "lstm of one": recurrent(1, sequence=False, bias=False, f="softplus"),
+    "lstm masked": recurrent(1, 3, reverse=1),
+    "lstm selu": recurrent(1, f="selu"),
+    "gru": recurrent(2),
+    "gru of states": recurrent(2, 2, reverse=1, sequence=False),
+    "gru masked": recurrent(2, 1, bias=False),
+    "gru that resets first": recurrent(3, 2),
+    "gru that resets first masked": recurrent(3, 3, reverse=1, f="relu6"),
     "constant": ([(3,)], constant_sum, None),
     "stop": ([(3,)], emit("stop", (3,)), None),
 }
