@@ -197,6 +197,9 @@ class Call(NamedTuple):
     outputs: Any
 
 
+Called = Node | Call
+
+
 class Graph:
     """All nodes between some input tensors and some outputs.
 
@@ -259,7 +262,7 @@ class Graph:
             kwargs = tree.map_structure(value_of, node.kwargs) if node.kwargs else {}
             with_node = getattr(node.operation, "append_node", None)
             if with_node is not None:
-                call: Call | Node = node
+                call: Called = node
                 if self._is_open:  # the values know the sizes that the tensors do not
                     of_args: Any = tree.map_structure(sized, node.args)
                     call = Call(of_args, tree.map_structure(sized, node.kwargs), None)

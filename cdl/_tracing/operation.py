@@ -148,11 +148,7 @@ class Operation:
         return infer(self.row, args, kwargs)
 
     def append_node(
-        self,
-        program: Program,
-        node: graph.Node | graph.Call,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        self, program: Program, node: graph.Called, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Append what the row says.
 

@@ -167,8 +167,9 @@ def _build_on(layer: Layer, shapes: Any, args: tuple[Any, ...], kwargs: dict[str
 
 def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Symbolic tensors like the outputs, by what the call does."""
-    if layer._scripts(args, kwargs):
-        outputs = trace_call(layer, args, kwargs, _training_of(kwargs)).outputs
+    is_open = any(tensor.is_open for tensor in graphs.tensors_in((args, kwargs)))
+    if layer._scripts(args, kwargs) and not (is_open and layer.tells_open_shapes):
+        outputs = trace_open(layer, args, kwargs, _training_of(kwargs)).outputs
         return tree.map_structure(_like, outputs)
     shapes = layer.compute_output_shape(shapes_of(args[0]))
     return tree.map_shape_structure(KerasTensor, shapes)
@@ -194,6 +195,76 @@ def trace_call(
     with _entered(layer), name_scope(layer), graphs.scope(training) as current:
         outputs = layer.call(*args, **given)
     return graphs.Graph(graphs.tensors_in((args, kwargs)), outputs, current)
+
+
+def trace_open(
+    layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
+) -> graphs.Graph:
+    """What `call` does with tensors that may have open axes, for the sake of its shapes.
+
+    Where the call computes with the size of an open axis, it is traced for two sizes: what differs
+    between the two is open. The nodes are those of one of them, with open shapes.
+
+    Raises:
+        ValueError: a layer within makes a weight whose shape has that size.
+    """
+    try:
+        return trace_call(layer, args, kwargs, training)
+    except (TypeError, ValueError) as error:
+        if not any(tensor.is_open for tensor in graphs.tensors_in((args, kwargs))):
+            raise
+        fresh = [each for each in layer._flatten_layers() if not each.built]
+        try:
+            one, other = (
+                trace_call(layer, _filled(args, n), _filled(kwargs, n), training) for n in _SIZES
+            )
+        except (TypeError, ValueError):
+            raise error from None
+    for each in fresh:
+        _open_again(each)
+    results = [(one.outputs, other.outputs)]
+    if len(one.nodes) == len(other.nodes):  # else it loops over the axis
+        pairs = zip(one.nodes, other.nodes, strict=True)
+        results = [*((here.outputs, there.outputs) for here, there in pairs), *results]
+    for here, there in results:
+        for a, b in zip(tree.flatten(here), tree.flatten(there), strict=True):
+            if isinstance(a, KerasTensor):
+                sizes = zip(a.shape, b.shape, strict=True)
+                a.shape = tuple(n if n == m else None for n, m in sizes)
+    return one
+
+
+_SIZES = (83, 89)  # of open axes, as Keras fills them in
+
+
+def _filled(arguments: Any, size: int) -> Any:
+    """Arguments with a size for the open axes of tensors."""
+
+    def fill(leaf: Any) -> Any:
+        if not isinstance(leaf, KerasTensor):
+            return leaf
+        at = leaf.batch_axis if leaf.rows_per_sample else -1
+        return leaf.like([size if n is None and i != at else n for i, n in enumerate(leaf.shape)])
+
+    return tree.map_structure(fill, arguments) if arguments else arguments
+
+
+def _open_again(layer: Layer) -> None:
+    """Give a layer that was built for a size that stands for an open axis its open shape.
+
+    Raises:
+        ValueError: a weight has that size.
+    """
+    for weight in layer._weights:
+        if _SIZES[0] in weight.shape:
+            raise ValueError(
+                f"{type(layer).__name__} {layer.name!r}: shape of weight {weight.name!r} must be "
+                "known, got one with the size of an open axis"
+            )
+    if layer._build_shape is not None:
+        layer._build_shape = tree.map_shape_structure(
+            lambda shape: tuple(None if n in _SIZES else n for n in shape), layer._build_shape
+        )
 
 
 def no_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from cdl._configs import serialization
 from cdl._tracing.graph import tensors_in
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
-from cdl.layers.calling import trace_call
+from cdl.layers.calling import trace_open
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Lambda(Layer):
         """Whether the function can be traced for such symbolic arguments."""
         key = tuple((t.shape, t.dtype) for t in tensors_in((args, kwargs)))
         if key not in self._untraced_why:
-            _, self._untraced_why[key] = attempt(trace_call, self, args, kwargs, False)
+            _, self._untraced_why[key] = attempt(trace_open, self, args, kwargs, False)
         return not self._untraced_why[key]
 
     def _looks_at(self, name: str) -> bool:
@@ -124,8 +124,11 @@ class Lambda(Layer):
         if self._output_shape is not None:
             return (shape[0], *self._output_shape)
         owner = f"Lambda {self.name!r}"
-        if None in shape[1:]:
-            raise NotImplementedError(f"{owner}: output_shape must be given for inputs of {shape}")
+        if None in shape[1:]:  # what differs between two sizes is open
+            filled = [[n if n is not None else size for n in shape[1:]] for size in (5, 7)]
+            shapes = [self._try(owner, tuple(each)) for each in filled]
+            pairs = zip(*shapes, strict=True)
+            return (shape[0], *(n if n == m else None for n, m in pairs))
         if shape[1:] not in self._tried:
             self._tried[shape[1:]] = self._try(owner, shape[1:])
         return (shape[0], *self._tried[shape[1:]])

@@ -73,8 +73,8 @@ class Layer(Weighted, Hinting):
 
     Layers of cdl's own have `compute_output_shape` and `lower`, which appends to a program, in
     place of a `call`. That method, `check_input`, `append_to`, `append_node`, `by_lines`,
-    `takes_lists`, `takes_mask` and `training_by_default` are theirs alone: no user's code calls or
-    overrides them.
+    `takes_lists`, `takes_mask`, `tells_open_shapes` and `training_by_default` are theirs alone: no
+    user's code calls or overrides them.
 
     Args:
         activity_regularizer: a penalty on the output, divided by the number of samples: a
@@ -99,7 +99,8 @@ class Layer(Weighted, Hinting):
 
     _inner: tuple[str, ...] = (
         "append_all", "append_node", "append_to", "by_lines", "check_input",
-        "input_shape_argument", "lower", "takes_lists", "takes_mask", "training_by_default",
+        "input_shape_argument", "lower", "takes_lists", "takes_mask", "tells_open_shapes",
+        "training_by_default",
     )  # fmt: skip
 
     def __init__(
@@ -174,6 +175,7 @@ class Layer(Weighted, Hinting):
     _given: tuple[tuple[Any, ...], dict[str, Any]]
     by_lines = False  # whether it works on each line along the last axis by itself
     takes_lists = False  # whether lists of numbers may stand for an array in a call
+    tells_open_shapes = False  # whether `compute_output_shape`, not `call`, is asked for open axes
     takes_mask = False  # whether a call may be given a mask
     # What a call on arrays is that says nothing about training; None: what is around it says.
     training_by_default: bool | None = None
@@ -367,11 +369,7 @@ class Layer(Weighted, Hinting):
         return batch.outputs[0]
 
     def append_node(
-        self,
-        program: Program,
-        node: graph.Node | graph.Call,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        self, program: Program, node: graph.Called, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Append what a recorded call comes to.
 

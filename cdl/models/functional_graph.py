@@ -19,7 +19,7 @@ from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl.data import as_numeric, brief
 from cdl.layers import Layer
-from cdl.layers.calling import is_scripted, prepare, trace_call, undone_on_failure
+from cdl.layers.calling import is_scripted, prepare, trace_open, undone_on_failure
 from cdl.layers.in_programs import append
 from cdl.models.graph import ModelGraph, check_samples_first, wire
 from cdl.trainers.compile_utils import up_to
@@ -339,7 +339,7 @@ class FunctionalGraph(Layer):
     def _first_trace(self, specs: Any) -> graphs.Graph:
         with undone_on_failure(self):
             prepare(self, (specs,), {})
-            graph = trace_call(self, (specs,), {}, False)
+            graph = trace_open(self, (specs,), {}, False)
         if not graphs.tensors_in(graph.outputs):
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: call() must return symbolic values, got "

@@ -140,8 +140,8 @@ def test_the_output_shape_is_tried_given_or_computed():
     assert layer.compute_output_shape((None, 9)) == (None, 5)
     with pytest.raises(NotImplementedError, match="output_shape must be given"):
         Lambda(lambda x: x.nothing).compute_output_shape((None, 3))
-    with pytest.raises(NotImplementedError, match="output_shape must be given"):
-        Lambda(double).compute_output_shape((None, None))
+    assert Lambda(double).compute_output_shape((None, None)) == (None, None)
+    assert Lambda(halves).compute_output_shape((None, None, 4)) == (None, 2, 4)
     with pytest.raises(ValueError, match="as many samples"):
         Lambda(lambda x: x[:1]).compute_output_shape((None, 3))
 

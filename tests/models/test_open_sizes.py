@@ -289,3 +289,56 @@ def test_open_models_are_layers_of_others():
     np.testing.assert_array_equal(
         outer.predict(data, verbose=0), inner.predict(data, verbose=0).reshape(2, 18)
     )
+
+
+class Positions(layers.Layer):
+    """Adds a number for each place, and reads the length in Python."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.Dense(4)
+
+    def call(self, x):
+        length = x.shape[1]
+        y = self.inner(x)
+        return ops.reshape(y + ops.arange(length * 1.0)[:, None], (-1, length * 4))
+
+
+def test_a_layer_of_the_users_may_compute_with_an_open_size():
+    layer, x = Positions(), Input((None, 3))
+    y = layer(x)
+    assert y.shape == (None, None)
+    assert layer.inner.get_build_config() == {"input_shape": (None, None, 3)}
+    model = cdl.Model(x, y)
+    kernel, bias = layer.inner.get_weights()
+    for length in (1, 5, 2):
+        data = RNG.normal(size=(2, length, 3)).astype(np.float32)
+        expected = (data @ kernel + bias + np.arange(length)[:, None]).reshape(2, -1)
+        np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="shape of weight 'kernel' must be known"):
+        layers.Dense(3)(y)
+
+
+def test_a_model_of_the_users_is_built_for_open_shapes():
+    model = Squares()
+    model.build((None, None, 2))
+    assert model.get_build_config() == {"input_shape": (None, None, 2)}
+    assert model.output_shape == (None, 3)
+    assert model.dense.get_build_config() == {"input_shape": (None, None, 2)}
+    assert model(np.ones((2, 5, 2))).shape == (2, 3)
+
+
+def test_a_loop_over_an_open_axis_is_traced_for_each_size():
+    class Last(cdl.Model):
+        def call(self, x):
+            state = x[:, 0]
+            for i in range(1, x.shape[1]):
+                state = state * 0.5 + x[:, i]
+            return state
+
+    model = Last()
+    model.build((None, None, 2))
+    assert model.output_shape == (None, 2)
+    x = RNG.normal(size=(3, 3, 2)).astype(np.float32)
+    expected = x[:, 0] / 4 + x[:, 1] / 2 + x[:, 2]
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)

@@ -59,7 +59,7 @@ class Dot(Merge):
 
     def _merged(self, shapes: Sequence[Shape]) -> Shape:
         (a, b), (i, j) = shapes, self._places(shapes)
-        if None not in (a[i], b[j]) and a[i] != b[j]:
+        if a[i] != b[j]:
             raise ValueError(
                 f"Dot {self.name!r}: Incompatible input shapes: axis values {a[i]} (at axis {i}) "
                 f"!= {b[j]} (at axis {j}). Full input shapes: {a}, {b}"

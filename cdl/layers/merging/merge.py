@@ -33,6 +33,7 @@ class Merge(Layer):
 
     _inner: tuple[str, ...] = ("most",)
     most: int | None = None  # inputs; None for any number
+    tells_open_shapes = True
 
     def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
@@ -64,19 +65,19 @@ class Merge(Layer):
     def _merged(self, shapes: Sequence[Shape]) -> Shape:
         """The shape that inputs of these shapes are broadcast to."""
         rank = max(map(len, shapes))
-        result: list[int | None] = [None] * rank
+        result: list[int | None] = [None, *(1,) * (rank - 1)]
         for shape in shapes:
             full = (*shape[:1], *(1,) * (rank - len(shape)), *shape[1:])
             for axis, n in enumerate(full):
                 known = result[axis]
-                if axis == 0 or n is None or n == known or (n == 1 and known is not None):
+                if axis == 0 or n in (known, 1):
                     continue
-                if known not in (None, 1):
+                if n is not None and known not in (None, 1):
                     raise ValueError(
                         f"{type(self).__name__} {self.name!r}: inputs must have shapes that can "
                         f"be broadcast to each other, got {list(shapes)}"
                     )
-                result[axis] = n
+                result[axis] = n if known == 1 else None  # an open axis stays open, as in Keras
         return tuple(result)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
