@@ -10,7 +10,7 @@ import cdl
 KERAS = {family: set(names) for family, names in json.loads(OF_OBJECTS.read_text()).items()}
 OWN = {  # public beside what Keras has
     "callbacks": {"best_epoch", "current", "epoch", "history", "plot", "to_pandas"},
-    "layers": {"beta", "check", "gamma", "idf_weights", "variance"},
+    "layers": {"beta", "cells", "check", "gamma", "idf_weights", "variance"},
     "losses": {"axis", "delta", "ignore_class"},
     "metrics": {"axis", "from_logits", "heeds_masks", "threshold"},
     "optimizers": {"decay", "dynamic_scale", "lr", "step_counter"},

@@ -13,10 +13,9 @@ _IN_CALL = "in the call of a layer of your own"
 # The first pattern that fits counts.
 REASONS = {
     # --- layers ---
-    r"layers\.(Conv)?(LSTM|GRU|RNN|SimpleRNN|StackedRNN|Bidirectional|CuDNN).*": (
-        "it has no recurrent layers yet",
-        "layers.Flatten and layers.Dense on windows of a fixed length, "
-        f"layers.GlobalAveragePooling1D, ops.scan {_IN_CALL}",
+    r"layers\.(ConvLSTM|Bidirectional).*": (
+        "it has no such recurrent layers yet",
+        "layers.LSTM, layers.GRU, layers.RNN around a cell of your own",
     ),
     r"layers\.TimeDistributed": (
         "",
@@ -130,6 +129,7 @@ REASONS = {
 # The same for names that Keras does not have either, but TensorFlow and PyTorch do.
 _GRADIENTS = "value_and_grad and grad; model.gradients(x, y) in a train_step"
 OF_OTHERS = {
+    r"layers\.CuDNN(LSTM|GRU)": ("there is no GPU", "layers.LSTM and layers.GRU"),
     r"((backend|ops)\.)?(GradientTape|gradients?)|(backend|ops)\.grad": (
         "it has no tape, and gradients are the core's own",
         _GRADIENTS,

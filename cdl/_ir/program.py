@@ -208,6 +208,12 @@ class Program:
         finally:
             self.training, self._is_fixed, self._is_forced = before
 
+    def within(self) -> Program:
+        """An empty program for a part of this one, which is emitted as this is now."""
+        part = Program(self.training)
+        part._is_fixed, part._is_forced = self._is_fixed, self._is_forced
+        return part
+
     def add_output(self, first: Value, shape: Iterable[int]) -> Value:
         """Another output, of that shape, of the last instruction, which gives `first`."""
         last = self.instructions[-1]

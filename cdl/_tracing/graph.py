@@ -30,6 +30,7 @@ __all__ = [
     "Scope",
     "assign",
     "current_scope",
+    "has_effect",
     "operator_of",
     "record",
     "scope",
@@ -218,7 +219,7 @@ class Graph:
         self.inputs = inputs
         self.outputs = outputs
         self.losses = list(traced.losses) if traced is not None else []
-        kept = [] if traced is None else [n for n in traced.nodes if _acts(n)]
+        kept = [] if traced is None else [n for n in traced.nodes if has_effect(n)]
         wanted = [*tensors_in(outputs), *self.losses]
         self.nodes = _nodes_between(inputs, wanted, kept)
         self._is_open = any(tensor.is_open for tensor in inputs)
@@ -279,7 +280,7 @@ class Graph:
         return tree.map_structure(value_of, self.outputs)
 
 
-def _acts(node: Node) -> bool:
+def has_effect(node: Node) -> bool:
     """Whether a node has an effect beside its outputs."""
     return isinstance(node.operation, Assignment) or getattr(node.operation, "acts", False)
 

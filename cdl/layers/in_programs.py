@@ -82,7 +82,8 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
         def mask_of(v: Any) -> Any:
             return getattr(v, "mask", None) if masks.is_value(v) else None
 
-        told = masks.arguments(names, args, kwargs, mask_of, masks.is_value)
+        of_first = getattr(layer, "_masks_by_first", False)  # see RNN
+        told = masks.arguments(names, args, kwargs, mask_of, masks.is_value, of_first)
         if any(masks.is_value(mask) for mask in tree.flatten(told)):
             kwargs_of = {**kwargs_of, **_map(masks.tensor_of, told)}
             kwargs = {**kwargs, **_map(lambda mask: masks.as_tensor(program, mask), told)}

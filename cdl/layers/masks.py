@@ -61,6 +61,7 @@ def arguments(
     kwargs: dict[str, Any],
     mask_of: Any,
     is_tensor: Any,
+    of_first: bool = False,
 ) -> dict[str, Any]:
     """What a `call` is told of masks, by argument, where its caller says nothing.
 
@@ -73,6 +74,7 @@ def arguments(
         kwargs: likewise.
         mask_of: gives the mask of a leaf, or None.
         is_tensor: tells leaves that may have one.
+        of_first: whether `mask` is that of the first argument though there are several.
     """
     names = list(names)
     given = dict(zip(names, args, strict=False)) | kwargs
@@ -86,6 +88,8 @@ def arguments(
     places = {name: f"{name}_mask" for name in carriers}
     if len(carriers) == 1:
         places = dict.fromkeys(carriers, "mask")
+    elif of_first:
+        places = {names[0]: "mask"}
     return {
         place: tree.map_structure(mask_of, carriers[name])
         for name, place in places.items()

@@ -73,8 +73,13 @@ def made(cls, library):
             given.setdefault(name, ARGUMENTS.get(name, 1))
     if "inner_optimizer" in given:
         given["inner_optimizer"] = library.optimizers.SGD()
-    if cls.__name__ == "Wrapper":
+    if cls.__name__ in ("Wrapper", "TimeDistributed"):
         given["layer"] = library.layers.Dense(3)
+    if cls.__name__ == "Bidirectional":
+        given["layer"] = library.layers.GRU(3)
+    if cls.__name__ in ("RNN", "StackedRNNCells"):
+        given |= {"cell": library.layers.GRUCell(3), "cells": [library.layers.GRUCell(3)]}
+        del given["cells" if cls.__name__ == "RNN" else "cell"]
     return cls(**given)
 
 

@@ -1,0 +1,254 @@
+"""A step that is recorded once and done for each place along an axis: what `scan` and RNNs are.
+
+The step becomes a body: instructions of its own, from what is carried and one element to what is
+carried on and a result. A program gets the body once for each element, with its values in their
+places; what does not depend on the element is computed once, in front of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cdl._ir import emit
+from cdl._ir.instruction import Instruction
+from cdl._ir.program import Program
+from cdl._tracing import graph as graphs
+from cdl._tracing.graph import Graph, KerasTensor
+from cdl._tracing.symbolic import operator_of
+
+if TYPE_CHECKING:
+    from cdl._ir.program import Value
+
+Tensors = list[KerasTensor]
+Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
+
+_DRAWING = ("draw", *emit.NOISES)  # what differs from step to step though its inputs do not
+
+
+def record_loop(
+    owner: str,
+    step: Step,
+    carried: Tensors,
+    elements: Tensors,
+    sequences: Tensors,
+    n: int,
+    reverse: bool = False,
+) -> tuple[Tensors, Tensors, Tensors]:
+    """Record a step as one node of the graph.
+
+    Args:
+        owner: who loops, for errors.
+        step: from what is carried and the elements to what is carried on and the results.
+        carried: to the first step.
+        elements: tensors like one element of each sequence.
+        sequences: of n elements, along the first axis of a sample, or of all of a shared tensor.
+        n: how many steps.
+        reverse: whether the first step is that of the last element.
+
+    Returns:
+        What the last step carries on; its results; the results of all, in the order of the steps:
+        along the first axis of a sample.
+
+    Raises:
+        ValueError: a step carries on something of another shape than it was given.
+    """
+    around = graphs.current_scope()
+    training = around is not None and around.training
+    specs = [tensor.like() for tensor in carried]
+    while True:
+        inputs = [*specs, *(tensor.like() for tensor in elements)]
+        body, captured = _traced(step, inputs, len(specs), training)
+        kept, results = body.outputs
+        wider = [_joined(owner, *pair) for pair in zip(specs, kept, strict=True)]
+        if all(a.rows_per_sample == b.rows_per_sample for a, b in zip(specs, wider, strict=True)):
+            break
+        specs = wider
+    ends = [spec.like(dtype=each.dtype) for spec, each in zip(specs, kept, strict=True)]
+    outputs = (ends, [each.like() for each in results], [_stacked(each, n) for each in results])
+    given = (carried, sequences, captured)
+    return graphs.record(Loop(body, n, reverse), given, {}, outputs)
+
+
+def _traced(step: Step, inputs: Tensors, n_carried: int, training: bool) -> tuple[Graph, Tensors]:
+    """The graph of a step, and what it reads of the code around it."""
+    with graphs.scope(training) as current:
+        carried, results = step(inputs[:n_carried], inputs[n_carried:])
+        outputs = [[_tensor(leaf) for leaf in part] for part in (carried, results)]
+    own = {id(node) for node in current.nodes}
+    known = {id(tensor) for tensor in inputs}
+    read = [tensor for node in current.nodes for tensor in node.inputs]
+    captured = {
+        id(tensor): tensor
+        for tensor in [*read, *graphs.tensors_in(outputs)]
+        if id(tensor) not in known and id(tensor.node) not in own
+    }
+    around = list(captured.values())
+    return Graph([*inputs, *around], outputs, current), around
+
+
+def _tensor(leaf: Any) -> KerasTensor:
+    """What a step gives as a tensor; it may be a weight, an array or a number."""
+    if isinstance(leaf, KerasTensor):
+        return leaf
+    tensor = operator_of("convert_to_tensor")(leaf)
+    if not isinstance(tensor, KerasTensor):
+        constant = graphs.record(
+            Constant(tensor), (), {}, KerasTensor(tensor.shape, tensor.dtype, rows_per_sample=0)
+        )
+        return constant
+    return tensor
+
+
+class Constant:
+    """The operation of a node that gives an array.
+
+    Args:
+        array: the numbers.
+    """
+
+    name = "constant"
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def append_to(self, program: Program) -> Value:
+        """Append the numbers."""
+        return program.constant(self.array)
+
+
+def _joined(owner: str, before: KerasTensor, after: KerasTensor) -> KerasTensor:
+    """What is carried to a step and on from it, as one tensor: of each sample if either is."""
+    if before.sample_shape != after.sample_shape:
+        raise ValueError(
+            f"{owner}: each step must carry on a state of the shape that it was given, "
+            f"{before.shape}, got {after.shape}"
+        )
+    return before if before.rows_per_sample else after.like()
+
+
+def _stacked(each: KerasTensor, n: int) -> KerasTensor:
+    """The tensor of the results of all steps."""
+    if each.rows_per_sample:
+        return KerasTensor((each.shape[0], n, *each.shape[1:]), each.dtype)
+    return KerasTensor((n, *each.shape), each.dtype, rows_per_sample=0)
+
+
+class Loop:
+    """The operation of a node that does a step for each element.
+
+    Args:
+        body: the graph of the step; its inputs are what is carried, elements, what else it reads.
+        n: how many steps.
+        reverse: whether the first step is that of the last element.
+    """
+
+    name = "loop"
+
+    def __init__(self, body: Graph, n: int, reverse: bool) -> None:
+        self.body = body
+        self.n = n
+        self.reverse = reverse
+
+    @property
+    def acts(self) -> bool:
+        """Whether the step has an effect beside its outputs."""
+        return bool(self.body.losses) or any(map(graphs.has_effect, self.body.nodes))
+
+    def append_to(
+        self, program: Program, carried: list[Value], sequences: list[Value], others: list[Value]
+    ) -> tuple[list[Value], list[Value], list[Value]]:
+        """Append the steps."""
+        specs = self.body.inputs
+        carried = [_as(program, *pair) for pair in zip(specs, carried, strict=False)]
+        body = Body(program, self.body, [*carried, *map(_element_of, sequences), *others])
+        body.read(others)
+        found: list[list[Value]] = []
+        for t in range(self.n)[:: -1 if self.reverse else 1]:
+            elements = [emit.index(program, each, [t]) for each in sequences]
+            carried, results = body.append([*carried, *elements])
+            found.append(results)
+        stacked = [
+            emit.concat(program, [emit.reshape(program, v, (1, *v.shape)) for v in each], 0)
+            for each in zip(*found, strict=True)
+        ]
+        return carried, found[-1], stacked
+
+
+def _element_of(sequence: Value) -> Value:
+    """A value like an element of a sequence, for its shape alone."""
+    from cdl._ir.program import Value
+
+    return Value(-1, sequence.shape[1:], "float32", None, sequence.shared)
+
+
+def _as(program: Program, spec: KerasTensor, value: Value) -> Value:
+    """A value that is carried, of each sample if the body needs it so."""
+    return program.broadcast_batch(value) if spec.rows_per_sample else value
+
+
+class Body:
+    """The instructions of a step, to be appended to a program any number of times.
+
+    Args:
+        program: to which.
+        graph: of the step.
+        inputs: values of the shapes of its inputs.
+    """
+
+    def __init__(self, program: Program, graph: Graph, inputs: list[Value]) -> None:
+        self.program = program
+        self.own = program.within()
+        self.inputs = [self.own.value(v.shape, shared=v.shared) for v in inputs]
+        carried, results = graph.lower(self.own, self.inputs)
+        n = len(carried)
+        kept = [_as(self.own, *pair) for pair in zip(graph.inputs[:n], carried, strict=True)]
+        self.outputs = kept, results
+        self._once: dict[int, Value] = {}  # of the program, by the body's: the same in each step
+
+    def read(self, others: list[Value]) -> None:
+        """Append what depends on no element, nor on what is carried.
+
+        Args:
+            others: the values that the step reads of what is around it: the last of its inputs.
+        """
+        first = len(self.inputs) - len(others)
+        self._once = {id(v): o for v, o in zip(self.inputs[first:], others, strict=True)}
+        changes = {id(p) for i in self.own.instructions if i.op == "assign" for p in i.params}
+        for each in self.own.instructions:
+            fixed = each.op not in _DRAWING and each.op not in ("assign", "objective", "host")
+            mine = all(id(v) in self._once for v in each.inputs)
+            if fixed and mine and changes.isdisjoint(map(id, each.params)):
+                self._append(each, self._once)
+
+    def append(self, inputs: list[Value]) -> tuple[list[Value], list[Value]]:
+        """Append one step.
+
+        Args:
+            inputs: what is carried to it, and its elements.
+
+        Returns:
+            What it carries on, and its results.
+        """
+        known = dict(self._once)
+        known |= {id(v): o for v, o in zip(self.inputs, inputs, strict=False)}
+        for each in self.own.instructions:
+            if not each.outputs or id(each.outputs[0]) not in self._once:
+                self._append(each, known)
+        carried, results = self.outputs
+        return [known[id(v)] for v in carried], [known[id(v)] for v in results]
+
+    def _append(self, each: Instruction, known: dict[int, Value]) -> None:
+        """Append one instruction, and note what it gives."""
+        inputs = [known[id(v)] for v in each.inputs]
+        weight = each.params[0] if each.params else None
+        if each.op == "param" and weight is not None:
+            known[id(each.outputs[0])] = self.program.param(weight)
+            return
+        if each.op == "assign" and weight is not None:
+            self.program.assign(weight, inputs[0])
+            return
+        made = [self.program.value(v.shape, v.dtype, v.role, v.shared) for v in each.outputs]
+        known.update((id(v), o) for v, o in zip(each.outputs, made, strict=True))
+        parts = each.params, dict(each.attributes), each.numbers, each.data
+        self.program.instructions.append(Instruction(each.op, inputs, made, *parts))

@@ -1,0 +1,268 @@
+"""What the cells of cdl's own have in common, and how a cell of any kind is run for one step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import activations, constraints, initializers, ops, random, regularizers, tree
+from cdl._common.validation import flag, is_real, positive_int
+from cdl._tracing.graph import current_scope
+from cdl.layers.call_arguments import takes
+from cdl.layers.calling import is_scripted
+from cdl.layers.layer import Layer
+from cdl.layers.running import name_scope
+from cdl.random import SeedGenerator, checked_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cdl._tracing.variable import Variable
+
+_FAMILIES: dict[str, Any] = {
+    "initializer": initializers,
+    "regularizer": regularizers,
+    "constraint": constraints,
+}
+# The arguments of all cells of cdl's own that belong to one of their weights.
+OF_WEIGHTS = [
+    f"{weight}_{family}" for family in _FAMILIES for weight in ("kernel", "recurrent", "bias")
+]
+
+
+def run_cell(
+    cell: Any, inputs: Any, states: Any, training: bool, more: Mapping[str, Any] | None = None
+) -> Any:
+    """What a cell gives for one step: an output, and the next states.
+
+    Args:
+        cell: a layer, or any object with a `call`.
+        inputs: of the step.
+        states: before it.
+        training: handed on where the cell takes it.
+        more: further arguments of the cell.
+    """
+    kwargs = dict(more or {})
+    if not isinstance(cell, Layer):
+        return (cell if callable(cell) else cell.call)(inputs, states, **kwargs)
+    if takes(type(cell), "training"):
+        kwargs["training"] = training
+    in_line = is_scripted(type(cell)) and cell.built and cell.activity_regularizer is None
+    if current_scope() is None or not in_line:
+        return cell(inputs, states, **kwargs)
+    with name_scope(cell):  # part of the step itself, rather than a call that is traced again
+        return cell.call(inputs, states, **kwargs)
+
+
+def rate_of(owner: str, name: str, rate: Any) -> float:
+    """A rate of dropout, from 0 to 1; beyond these, the nearer of them, as in Keras.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    if not is_real(rate):
+        raise TypeError(f"{owner}: {name} must be a number between 0 and 1, got {rate!r}")
+    return float(min(1.0, max(0.0, rate)))
+
+
+class DropoutCell(Layer):
+    """A cell with masks of dropout that are drawn once and shared by all steps.
+
+    They are kept until they are reset, which `RNN` does at the end of each call.
+    """
+
+    _inner: tuple[str, ...] = ("dropout_mask_count", "gates")
+
+    dropout: float
+    recurrent_dropout: float
+    seed_generator: SeedGenerator
+    dropout_mask_count: int | None = None  # how many masks each is; None: one, by itself
+
+    def _init_dropout(self, dropout: Any, recurrent_dropout: Any, seed: Any) -> None:
+        owner = type(self).__name__
+        self.dropout = rate_of(owner, "dropout", dropout)
+        self.recurrent_dropout = rate_of(owner, "recurrent_dropout", recurrent_dropout)
+        self.seed = checked_seed(owner, seed)
+        self.seed_generator = SeedGenerator(self.seed)
+        self._dropout_mask: Any = None
+        self._recurrent_dropout_mask: Any = None
+
+    def _draw(self, like: Any, rate: float) -> Any:
+        """One mask, or a list of them: 0 where numbers are dropped, else 1 / (1 - rate)."""
+
+        def mask() -> Any:
+            if rate == 1.0:
+                return ops.zeros_like(like)
+            return random.dropout(ops.ones_like(like), rate, seed=self.seed_generator)
+
+        count = self.dropout_mask_count
+        return mask() if count is None else [mask() for _ in range(count)]
+
+    def get_dropout_mask(self, step_input: Any) -> Any:
+        """What the input of each step is multiplied by in training; None for a rate of 0.
+
+        Args:
+            step_input: an input of one step, for its shape.
+        """
+        if self._dropout_mask is None and self.dropout > 0:
+            self._dropout_mask = self._draw(step_input, self.dropout)
+        return self._dropout_mask
+
+    def get_recurrent_dropout_mask(self, step_input: Any) -> Any:
+        """What the first state is multiplied by in training; None for a rate of 0.
+
+        Args:
+            step_input: the state, for its shape.
+        """
+        if self._recurrent_dropout_mask is None and self.recurrent_dropout > 0:
+            self._recurrent_dropout_mask = self._draw(step_input, self.recurrent_dropout)
+        return self._recurrent_dropout_mask
+
+    def reset_dropout_mask(self) -> None:
+        """Draw a new mask when it is asked for next."""
+        self._dropout_mask = None
+
+    def reset_recurrent_dropout_mask(self) -> None:
+        """The same for the state."""
+        self._recurrent_dropout_mask = None
+
+    def _dropped(self, x: Any, training: Any) -> list[Any]:
+        """The input for each gate, as many as there are masks, at least one."""
+        return _times(x, self.get_dropout_mask(x) if training else None, self.dropout_mask_count)
+
+    def _dropped_state(self, h: Any, training: Any) -> list[Any]:
+        """The first state for each gate."""
+        mask = self.get_recurrent_dropout_mask(h) if training else None
+        return _times(h, mask, self.dropout_mask_count)
+
+
+def _times(x: Any, mask: Any, count: int | None) -> list[Any]:
+    if mask is None:
+        return [x] * (count or 1)
+    return [x * each for each in (mask if isinstance(mask, list) else [mask])]
+
+
+class UnitsCell(DropoutCell):
+    """A cell of units that all see the input and the state before: kernels, bias, dropout.
+
+    Args:
+        units: the size of the output and of each state.
+        activation: of the units.
+        recurrent_activation: of the gates, if there are any.
+        use_bias: whether there is a bias.
+        dropout: rate for the input.
+        recurrent_dropout: rate for the state.
+        seed: of both.
+        kwargs: initializers, regularizers and constraints of the weights, by their names;
+            `implementation`; what is left as in `Layer`.
+    """
+
+    gates = 1  # how many times `units` columns the kernels have
+    kernel: Variable
+    recurrent_kernel: Variable
+    bias: Variable | None
+    bias_initializer: Any
+    state_size: Any
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any,
+        recurrent_activation: Any,
+        use_bias: bool,
+        dropout: float,
+        recurrent_dropout: float,
+        seed: int | None,
+        **kwargs: Any,
+    ) -> None:
+        owner = type(self).__name__
+        units = positive_int(owner, "units", units)
+        given = {name: kwargs.pop(name) for name in OF_WEIGHTS}
+        implementation = kwargs.pop("implementation", 2) if self.gates > 1 else 2
+        super().__init__(**kwargs)
+        self.units = units
+        self.activation = activations.get(activation)
+        if self.gates > 1:
+            self.recurrent_activation = activations.get(recurrent_activation)
+        self.use_bias = flag(owner, "use_bias", use_bias)
+        for name, value in given.items():
+            setattr(self, name, _FAMILIES[name.rpartition("_")[2]].get(value))
+        self._init_dropout(dropout, recurrent_dropout, seed)
+        if self.gates > 1:
+            self.implementation = 1 if self.recurrent_dropout else implementation
+            if self.implementation == 1:
+                self.dropout_mask_count = self.gates
+        self.state_size = self.output_size = self.units
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of one step, whose last axis has that shape's last size."""
+        columns = self.units * self.gates
+        self.kernel = self._add("kernel", "kernel", (input_shape[-1], columns), True)
+        self.recurrent_kernel = self._add(
+            "recurrent_kernel", "recurrent", (self.units, columns), True
+        )
+        self.bias = self._add("bias", "bias", self._bias_shape()) if self.use_bias else None
+        super().build(input_shape)
+
+    def _bias_shape(self) -> tuple[int, ...]:
+        return (self.units * self.gates,)
+
+    def _bias_first(self) -> Any:
+        """The initializer of the bias."""
+        return self.bias_initializer
+
+    def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
+        """A weight, with the initializer, regularizer and constraint of its kind."""
+        first = getattr(self, f"{kind}_initializer") if kind != "bias" else self._bias_first()
+        return self.add_weight(
+            shape,
+            first,
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
+            name=name,
+            matrix=matrix,
+        )
+
+    def get_initial_state(self, batch_size: Any = None) -> list[Any]:
+        """Zeros for each state.
+
+        Args:
+            batch_size: how many samples.
+        """
+        return [ops.zeros((batch_size, size)) for size in tree.flatten(self.state_size)]
+
+    def _own_config(self) -> dict[str, Any]:
+        """The arguments that cells and layers have in common."""
+        config = {
+            "units": self.units,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "dropout": self.dropout,
+            "recurrent_dropout": self.recurrent_dropout,
+            "seed": self.seed,
+        }
+        if self.gates > 1:
+            config["recurrent_activation"] = activations.serialize(self.recurrent_activation)
+        for name in OF_WEIGHTS:
+            config[name] = _FAMILIES[name.rpartition("_")[2]].serialize(getattr(self, name))
+        return config
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), **self._own_config()}
+
+
+def biases_with_forget_gates(first: Any, units: int) -> Any:
+    """An initializer of a bias of four gates of which the second, to forget, begins with ones.
+
+    Args:
+        first: the initializer of the others.
+        units: how many numbers a gate has.
+    """
+
+    def initializer(shape: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        del shape
+        ones = initializers.Ones()((units,), dtype=dtype)
+        parts = [first((units,), dtype=dtype), ones, first((2 * units,), dtype=dtype)]
+        return ops.concatenate(parts)
+
+    return initializer

@@ -1,0 +1,242 @@
+"""LSTM: long short-term memory (Hochreiter and Schmidhuber, 1997)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import ops
+from cdl._common.validation import flag
+from cdl.compat import renamed
+from cdl.layers.layer import registry
+from cdl.layers.recurrent.cells import UnitsCell, biases_with_forget_gates
+from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell, common
+
+if TYPE_CHECKING:
+    from cdl._configs.identifiers import Identifier
+
+
+@registry.add()
+class LSTMCell(UnitsCell):
+    """One step of `LSTM`, of gates i, f, c, o with columns of the kernels each::
+
+        i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias, 4)
+        c = recurrent_activation(f) * c + recurrent_activation(i) * activation(g)
+        h = recurrent_activation(o) * activation(c)
+
+    A call takes inputs of shape (samples, size) and a list of the states h and c, both of shape
+    (samples, units), and gives the output, h, and a list of the next h and c.
+
+    Args:
+        units: the size of the output and of each state.
+        activation: a name, one of `cdl.activations`, or None for none.
+        recurrent_activation: the same for the gates.
+        use_bias: whether a bias is added.
+        kernel_initializer: initial values of the kernel, of shape (size of x, 4 * units).
+        recurrent_initializer: initial values of the recurrent kernel, of shape (units, 4 * units).
+        bias_initializer: initial values of the bias, of shape (4 * units,).
+        unit_forget_bias: whether the bias of the gate to forget begins with ones.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        kernel_constraint: what the kernel must be after each update.
+        recurrent_constraint: what the recurrent kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        dropout: which share of the inputs is dropped in training; the same ones in all steps.
+        recurrent_dropout: which share of the states, likewise.
+        seed: an int, or None for one drawn now.
+        kwargs: `implementation`: 1 for masks of dropout of their own for each gate, as with
+            `recurrent_dropout`, 2 for common ones; see `Layer`.
+    """
+
+    gates = 4
+
+    def __init__(
+        self,
+        units: int,
+        activation: Identifier | None = "tanh",
+        recurrent_activation: Identifier | None = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        recurrent_initializer: Identifier = "orthogonal",
+        bias_initializer: Identifier = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Identifier | None = None,
+        recurrent_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        recurrent_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units,
+            activation,
+            recurrent_activation,
+            use_bias,
+            dropout,
+            recurrent_dropout,
+            seed,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.unit_forget_bias = flag("LSTMCell", "unit_forget_bias", unit_forget_bias)
+        self.state_size = [self.units, self.units]
+
+    def _bias_first(self) -> Any:
+        if not self.unit_forget_bias:
+            return self.bias_initializer
+        return biases_with_forget_gates(self.bias_initializer, self.units)
+
+    def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
+        """The output, and a list of the next states.
+
+        Args:
+            inputs: of one step.
+            states: a list of h and c before it.
+            training: whether dropout drops.
+        """
+        xs, hs = self._dropped(inputs, training), self._dropped_state(states[0], training)
+        if self.implementation == 1:
+            kernels = ops.split(self.kernel, 4, axis=1)
+            recurrent = ops.split(self.recurrent_kernel, 4, axis=1)
+            z = [
+                ops.matmul(x, w) + ops.matmul(h, u)
+                for x, w, h, u in zip(xs, kernels, hs, recurrent, strict=True)
+            ]
+            if self.bias is not None:
+                z = [each + b for each, b in zip(z, ops.split(self.bias, 4), strict=True)]
+        else:
+            whole = ops.matmul(xs[0], self.kernel) + ops.matmul(hs[0], self.recurrent_kernel)
+            z = ops.split(whole if self.bias is None else whole + self.bias, 4, axis=-1)
+        i, f, o = (self.recurrent_activation(z[k]) for k in (0, 1, 3))
+        c = f * states[1] + i * self.activation(z[2])
+        h = o * self.activation(c)
+        return h, [h, c]
+
+    def _own_config(self) -> dict[str, Any]:
+        return {**super()._own_config(), "unit_forget_bias": self.unit_forget_bias}
+
+
+@registry.add()
+class LSTM(LayerOfCell):
+    """`LSTMCell` along time.
+
+    Inputs have shape (samples, steps, size), the output (samples, units), or (samples, steps,
+    units) with `return_sequences`; with `return_state` h and c come behind it, both of shape
+    (samples, units). See `RNN` for masks, states and what a call takes. Its weights, kernel,
+    recurrent_kernel and bias, are those of `cell`.
+
+    Args:
+        units: the size of the output and of each state.
+        activation: a name, one of `cdl.activations`, or None for none.
+        recurrent_activation: the same for the gates.
+        use_bias: whether a bias is added.
+        kernel_initializer: initial values of the kernel, of shape (size of x, 4 * units).
+        recurrent_initializer: initial values of the recurrent kernel, of shape (units, 4 * units).
+        bias_initializer: initial values of the bias, of shape (4 * units,).
+        unit_forget_bias: whether the bias of the gate to forget begins with ones.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on all that a call gives; see `Layer`.
+        kernel_constraint: what the kernel must be after each update.
+        recurrent_constraint: what the recurrent kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        dropout: which share of the inputs is dropped in training; the same ones in all steps.
+        recurrent_dropout: which share of the states, likewise.
+        seed: an int, or None for one drawn now.
+        return_sequences: whether the outputs of all steps are given.
+        return_state: whether the states after the last step are given too.
+        go_backwards: whether to begin with the last step.
+        stateful: whether states go on from batch to batch.
+        unroll: accepted; see `RNN`.
+        use_cudnn: "auto" or False; there is no GPU.
+        kwargs: `zero_output_for_mask` as in `RNN`, `implementation` as of the cell; see `Layer`.
+
+    Raises:
+        ValueError: a wrong argument.
+    """
+
+    recurrent_activation = FromCell()
+    unit_forget_bias = FromCell()
+
+    @renamed(
+        output_dim="units",
+        init="kernel_initializer",
+        inner_init="recurrent_initializer",
+        inner_activation="recurrent_activation",
+        W_regularizer="kernel_regularizer",
+        U_regularizer="recurrent_regularizer",
+        b_regularizer="bias_regularizer",
+        dropout_W="dropout",
+        dropout_U="recurrent_dropout",
+    )
+    def __init__(
+        self,
+        units: int,
+        activation: Identifier | None = "tanh",
+        recurrent_activation: Identifier | None = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        recurrent_initializer: Identifier = "orthogonal",
+        bias_initializer: Identifier = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Identifier | None = None,
+        recurrent_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        recurrent_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        cell = LSTMCell(
+            units,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            unit_forget_bias=unit_forget_bias,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            name="lstm_cell",
+            implementation=kwargs.pop("implementation", 2),
+            **common(kwargs),
+        )
+        flags = {
+            "return_sequences": return_sequences,
+            "return_state": return_state,
+            "go_backwards": go_backwards,
+            "stateful": stateful,
+            "unroll": unroll,
+        }
+        super().__init__(cell, activity_regularizer, use_cudnn, flags, kwargs)

@@ -1,0 +1,115 @@
+"""LayerOfCell: an RNN around one of cdl's own cells, whose arguments it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import regularizers
+from cdl._common.validation import one_of
+from cdl.layers.input_spec import InputSpec
+from cdl.layers.layer import Layer
+from cdl.layers.recurrent.rnn import RNN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+
+class FromCell:
+    """An attribute of a layer that is one of its cell."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, layer: Any, owner: type) -> Any:
+        return self if layer is None else getattr(layer.cell, self.name)
+
+
+class LayerOfCell(RNN):
+    """Base of `SimpleRNN`, `LSTM` and `GRU`.
+
+    Args:
+        cell: the cell.
+        activity_regularizer: a penalty on all that a call gives; see `Layer`.
+        use_cudnn: "auto", True or False; None for a layer that does not have the argument.
+        flags: the arguments of `RNN`.
+        kwargs: `zero_output_for_mask`; what is left as in `Layer`.
+    """
+
+    units = FromCell()
+    activation = FromCell()
+    use_bias = FromCell()
+    kernel_initializer = FromCell()
+    recurrent_initializer = FromCell()
+    bias_initializer = FromCell()
+    kernel_regularizer = FromCell()
+    recurrent_regularizer = FromCell()
+    bias_regularizer = FromCell()
+    kernel_constraint = FromCell()
+    recurrent_constraint = FromCell()
+    bias_constraint = FromCell()
+    dropout = FromCell()
+    recurrent_dropout = FromCell()
+
+    def __init__(
+        self,
+        cell: Any,
+        activity_regularizer: Any,
+        use_cudnn: Any,
+        flags: dict[str, Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        owner = type(self).__name__
+        if use_cudnn is not None:
+            one_of(owner, "use_cudnn", use_cudnn, ("auto", True, False))
+            self.use_cudnn = use_cudnn
+        super().__init__(cell, **flags, activity_regularizer=activity_regularizer, **kwargs)
+        self.input_spec = InputSpec(ndim=3)
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False
+    ) -> Any:
+        """The output, or a tuple of it and the states; see `RNN`.
+
+        Args:
+            sequences: of shape (samples, steps, size).
+            initial_state: a list of the states before the first step; None for zeros.
+            mask: of shape (samples, steps): which steps count.
+            training: whether dropout drops.
+
+        Raises:
+            ValueError: `use_cudnn` is True, and there is no GPU.
+        """
+        if getattr(self, "use_cudnn", "auto") is True:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: use_cudnn must be 'auto' or False, since "
+                "there is no GPU, got True"
+            )
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **Layer.get_config(self),
+            **self._flags(),
+            **self.cell._own_config(),
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A new layer from what `get_config` gave.
+
+        Args:
+            config: the config.
+            custom_objects: accepted; names in the config are found by custom object scopes.
+        """
+        del custom_objects
+        return super(RNN, cls).from_config(config)
+
+
+def common(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a layer hands on to its cell of the arguments that every layer takes."""
+    return {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}

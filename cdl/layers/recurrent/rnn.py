@@ -1,0 +1,308 @@
+"""RNN: a cell along time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import ops, tree
+from cdl._common.overriding import overrides
+from cdl._common.validation import expected, flag
+from cdl._configs.serialization import deserialize, serialize
+from cdl._tracing.graph import KerasTensor
+from cdl.layers.call_arguments import shapes_of
+from cdl.layers.layer import Layer, registry
+from cdl.layers.recurrent.cells import DropoutCell, run_cell
+from cdl.layers.recurrent.stacked_cells import StackedRNNCells, sizes_of_cell
+from cdl.layers.recurrent.time_loop import Found, leading_state, over_time
+from cdl.layers.running import name_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self, Unpack
+
+    from cdl.layers.arguments import LayerArguments
+
+
+@registry.add()
+class RNN(Layer):
+    """A cell run along axis 1 of inputs of shape (samples, steps, ...).
+
+    A cell is a layer, or any object, with a `call(inputs, states)` that gives an output and a list
+    of the next states, and `state_size`: an int, or a list with one a state. It may have
+    `output_size`, `get_initial_state(batch_size)` and, as a layer, `build`. For example::
+
+        class MinimalCell(cdl.layers.Layer):
+            def __init__(self, units, **kwargs):
+                super().__init__(**kwargs)
+                self.units = self.state_size = units
+
+            def build(self, input_shape):
+                self.kernel = self.add_weight((input_shape[-1], self.units))
+                self.recurrent_kernel = self.add_weight((self.units, self.units))
+
+            def call(self, inputs, states):
+                h = inputs @ self.kernel + states[0] @ self.recurrent_kernel
+                return h, [h]
+
+    Its output is the last one, of shape (samples, output size), or with `return_sequences` all of
+    them, (samples, steps, output size). At a step that a mask hides, a sample's states stay as they
+    are, and its output is the one before. A call takes `initial_state`, a list nested as the
+    states, zeros unless given.
+
+    Args:
+        cell: the cell, or a list of cells, each of which gets the output of the one before.
+        return_sequences: whether the outputs of all steps are given.
+        return_state: whether the states after the last step are given too, behind the output.
+        go_backwards: whether to begin with the last step; outputs are in the order of computing.
+        stateful: whether the states at the end of a batch are the initial ones of the next, until
+            `reset_state()`; the inputs must have a fixed number of samples.
+        unroll: accepted, for a known number of steps; it changes nothing but the outputs at hidden
+            steps before the first shown one, which are 0 then.
+        zero_output_for_mask: whether the output of a hidden step is 0.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: what is given is no cell.
+    """
+
+    _masks_by_first = True
+    training_by_default = False
+    _not_owned = Layer._not_owned | {"states"}
+
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        owner = type(self).__name__
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell)
+        sizes = sizes_of_cell(owner, "cell", cell)
+        super().__init__(**kwargs)
+        self.cell = cell
+        self.return_sequences = flag(owner, "return_sequences", return_sequences)
+        self.return_state = flag(owner, "return_state", return_state)
+        self.go_backwards = flag(owner, "go_backwards", go_backwards)
+        self.stateful = flag(owner, "stateful", stateful)
+        self.unroll = flag(owner, "unroll", unroll)
+        self.zero_output_for_mask = flag(owner, "zero_output_for_mask", zero_output_for_mask)
+        self.supports_masking = True
+        self.states: Any = None
+        self.single_state = isinstance(sizes, int)
+        self.state_size = [sizes] if isinstance(sizes, int) else list(sizes)
+
+    def _sublayers(self) -> list[Any]:
+        found = super()._sublayers()
+        own = isinstance(self.cell, Layer) and self.cell not in found
+        return [self.cell, *found] if own else found
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Build the cell for one step of sequences of that shape."""
+        del initial_state_shape
+        shape = tuple(sequences_shape)
+        if isinstance(self.cell, Layer) and not self.cell.built:
+            with name_scope(self.cell):
+                self.cell.build((shape[0], *shape[2:]))
+            self.cell.built = True
+        if self.stateful and shape[0] is None:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: stateful=True needs a known number of "
+                f"samples, as of Input(batch_shape=...), got shape {shape}"
+            )
+        super().build(shape)
+
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        """The shapes of what a call gives, batch axis included, for sequences of that shape."""
+        del initial_state_shape
+        samples, steps = sequences_shape[0], sequences_shape[1]
+        size = getattr(self.cell, "output_size", None)
+        size = self.state_size[0] if size is None else size
+        if not isinstance(size, int):
+            raise expected(f"{type(self).__name__} {self.name!r}", "output_size", "an int", size)
+        shape = (samples, steps, size) if self.return_sequences else (samples, size)
+        if not self.return_state:
+            return shape
+        states = [
+            [(samples, each) for each in sizes]
+            if isinstance(sizes, (list, tuple))
+            else (samples, sizes)
+            for sizes in self.state_size
+        ]
+        return (shape, *states)
+
+    def _spec_of(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._is_as_written():
+            return super()._spec_of(*args, **kwargs)
+        first = args[0] if args else next(iter(kwargs.values()))
+        shapes = self.compute_output_shape(shapes_of(tree.flatten(first)[0]))
+        return tree.map_shape_structure(KerasTensor, shapes)
+
+    def _is_as_written(self) -> bool:
+        """Whether `compute_output_shape` says what a call gives: nothing of it is the user's."""
+        return not overrides(type(self), "call", "inner_loop")
+
+    def compute_mask(self, _: Any, mask: Any = None) -> Any:
+        """The mask, with `return_sequences`; states have none."""
+        mask = tree.flatten(mask)[0] if mask is not None else None
+        shown = mask if self.return_sequences else None
+        return [shown, *(None for _ in self.state_size)] if self.return_state else shown
+
+    def get_initial_state(self, batch_size: Any) -> list[Any]:
+        """The states before the first step: what the cell says, or zeros.
+
+        Args:
+            batch_size: how many samples; within code that is traced `cdl.ops.shape(x)[0]`.
+        """
+        made = getattr(self.cell, "get_initial_state", None)
+        if made is None:
+            return [ops.zeros((batch_size, size)) for size in self.state_size]
+        states = made(batch_size=batch_size)
+        return list(states) if tree.is_nested(states) else [states]
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False
+    ) -> Any:
+        """The output, or a tuple of it and the states.
+
+        Args:
+            sequences: of shape (samples, steps, ...).
+            initial_state: a list of the states before the first step; None for zeros.
+            mask: of shape (samples, steps): which steps count.
+            training: whether dropout drops.
+        """
+        steps = tree.flatten(sequences)[0].shape[1]
+        owner = f"{type(self).__name__} {self.name!r}"
+        if steps is None:
+            raise ValueError(
+                f"{owner}: the number of steps must be known, got shape {sequences.shape}"
+            )
+        states = self._initial(owner, sequences, initial_state)
+        training = bool(training)
+        self._draw_dropout(self.cell, sequences, states, training)
+        try:
+            last, outputs, states = self.inner_loop(sequences, states, mask, training)
+        finally:
+            _forget_dropout(self.cell)
+        output = outputs if self.return_sequences else last
+        return (output, *states) if self.return_state else output
+
+    def _initial(self, owner: str, sequences: Any, initial_state: Any) -> list[Any]:
+        """The states before the first step, as a list."""
+        if initial_state is None:
+            return self.get_initial_state(ops.shape(tree.flatten(sequences)[0])[0])
+        states = list(initial_state) if tree.is_nested(initial_state) else [initial_state]
+        given, wanted = len(tree.flatten(states)), len(tree.flatten(self.state_size))
+        if given != wanted:
+            raise ValueError(
+                f"{owner}: initial_state must be {wanted} tensors, nested as state_size="
+                f"{self.state_size}, got {given}"
+            )
+        found: list[Any] = tree.map_structure(ops.convert_to_tensor, states)
+        return found
+
+    def inner_loop(
+        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> Found:
+        """The loop over time: the last output, the outputs of all steps, the states after it.
+
+        Layers whose cells are cdl's own override it where the core has the whole loop.
+
+        Args:
+            sequences: of shape (samples, steps, ...).
+            initial_state: a list of states.
+            mask: which steps count, or None for all.
+            training: whether dropout drops.
+        """
+        states = list(initial_state) if tree.is_nested(initial_state) else [initial_state]
+        mask = tree.flatten(mask)[0] if mask is not None else None
+
+        def step(inputs: Any, states: Any) -> tuple[Any, Any]:
+            output, new = run_cell(self.cell, inputs, states, training)
+            return output, new if tree.is_nested(new) else [new]
+
+        return over_time(
+            f"{type(self).__name__} {self.name!r}",
+            step,
+            sequences,
+            states,
+            mask,
+            go_backwards=self.go_backwards,
+            zero_output_for_mask=self.zero_output_for_mask and not self.unroll,
+            before=self._output_before(sequences, states),
+        )
+
+    def _output_before(self, sequences: Any, states: Any) -> Any:
+        """The output before the first step, where it is not the first state; None where it is."""
+        leading = leading_state(states)
+        size: Any = getattr(self.cell, "output_size", None)
+        same = not isinstance(size, int) or leading.shape[-1] == size
+        if same and not self.unroll:
+            return None
+        if same:
+            return ops.zeros_like(leading)
+        return ops.zeros((ops.shape(tree.flatten(sequences)[0])[0], size))
+
+    def _draw_dropout(self, cell: Any, sequences: Any, states: Any, training: bool) -> None:
+        """Draw the masks of cells in front of the loop, so that all steps share them."""
+        if not training:
+            return
+        x = tree.flatten(sequences)[0]
+        first = x[:, 0]
+        for each, h in _cells_in(cell, states):
+            if isinstance(each, DropoutCell):
+                each.get_dropout_mask(first)
+                each.get_recurrent_dropout_mask(tree.flatten(h)[0])
+            size = getattr(each, "output_size", None)
+            if isinstance(size, int):
+                first = ops.zeros((ops.shape(x)[0], size))
+
+    def reset_state(self) -> None:
+        """Set the states of a stateful layer to zeros."""
+        for state in tree.flatten(self.states) if self.states is not None else ():
+            state.assign(ops.zeros(state.shape))
+
+    def reset_states(self) -> None:
+        """The same as `reset_state`."""
+        self.reset_state()
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, the cell as its config."""
+        return {**super().get_config(), **self._flags(), "cell": serialize(self.cell)}
+
+    def _flags(self) -> dict[str, Any]:
+        names = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
+        return {name: getattr(self, name) for name in (*names, "zero_output_for_mask")}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A new layer around a new cell.
+
+        Args:
+            config: what `get_config` gave.
+            custom_objects: classes of the user's own, by name.
+        """
+        config = dict(config)
+        return cls(deserialize(config.pop("cell"), custom_objects), **config)
+
+
+def _cells_in(cell: Any, states: Any) -> list[tuple[Any, Any]]:
+    """The cells of a stack with their states; a cell itself."""
+    if isinstance(cell, StackedRNNCells):
+        pairs = zip(cell.cells, states, strict=False)
+        return [each for pair in pairs for each in _cells_in(*pair)]
+    return [(cell, states)]
+
+
+def _forget_dropout(cell: Any) -> None:
+    for each, _ in _cells_in(cell, [None] * 1000):
+        if isinstance(each, DropoutCell):
+            each.reset_dropout_mask()
+            each.reset_recurrent_dropout_mask()

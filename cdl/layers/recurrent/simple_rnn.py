@@ -1,0 +1,203 @@
+"""SimpleRNN: the state is a function of the input and the state before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import ops, tree
+from cdl.compat import renamed
+from cdl.layers.layer import registry
+from cdl.layers.recurrent.cells import UnitsCell
+from cdl.layers.recurrent.of_cell import LayerOfCell, common
+
+if TYPE_CHECKING:
+    from cdl._configs.identifiers import Identifier
+
+
+@registry.add()
+class SimpleRNNCell(UnitsCell):
+    """``h = activation(x @ kernel + bias + h @ recurrent_kernel)``, one step of `SimpleRNN`.
+
+    A call takes inputs of shape (samples, size) and a list of the state, of shape (samples, units),
+    and gives the output and a list of the next state, which is the same.
+
+    Args:
+        units: the size of the output and of each state.
+        activation: a name, one of `cdl.activations`, or None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initial values of the kernel, of shape (size of x, units).
+        recurrent_initializer: initial values of the recurrent kernel, of shape (units, units).
+        bias_initializer: initial values of the bias, of shape (units,).
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        kernel_constraint: what the kernel must be after each update.
+        recurrent_constraint: what the recurrent kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        dropout: which share of the inputs is dropped in training; the same ones in all steps.
+        recurrent_dropout: which share of the states, likewise.
+        seed: an int, or None for one drawn now.
+        kwargs: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Identifier | None = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        recurrent_initializer: Identifier = "orthogonal",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        recurrent_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        recurrent_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units,
+            activation,
+            None,
+            use_bias,
+            dropout,
+            recurrent_dropout,
+            seed,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+
+    def call(self, sequence: Any, states: Any, training: Any = False) -> Any:
+        """The output, and a list of the next state.
+
+        Args:
+            sequence: of one step.
+            states: a list of the state before it.
+            training: whether dropout drops.
+        """
+        several = tree.is_nested(states)
+        (x,) = self._dropped(sequence, training)
+        (h,) = self._dropped_state(states[0] if several else states, training)
+        z = ops.matmul(x, self.kernel)
+        if self.bias is not None:
+            z = z + self.bias
+        output = self.activation(z + ops.matmul(h, self.recurrent_kernel))
+        return output, [output] if several else output
+
+
+@registry.add()
+class SimpleRNN(LayerOfCell):
+    """`SimpleRNNCell` along time: ``h = activation(x @ kernel + bias + h @ recurrent_kernel)``.
+
+    Inputs have shape (samples, steps, size), the output (samples, units), or (samples, steps,
+    units) with `return_sequences`; see `RNN` for masks, states and what a call takes. Its weights,
+    kernel, recurrent_kernel and bias, are those of `cell`.
+
+    Args:
+        units: the size of the output and of each state.
+        activation: a name, one of `cdl.activations`, or None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initial values of the kernel, of shape (size of x, units).
+        recurrent_initializer: initial values of the recurrent kernel, of shape (units, units).
+        bias_initializer: initial values of the bias, of shape (units,).
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on all that a call gives; see `Layer`.
+        kernel_constraint: what the kernel must be after each update.
+        recurrent_constraint: what the recurrent kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        dropout: which share of the inputs is dropped in training; the same ones in all steps.
+        recurrent_dropout: which share of the states, likewise.
+        return_sequences: whether the outputs of all steps are given.
+        return_state: whether the states after the last step are given too.
+        go_backwards: whether to begin with the last step.
+        stateful: whether states go on from batch to batch.
+        unroll: accepted; see `RNN`.
+        seed: an int, or None for one drawn now.
+        kwargs: `zero_output_for_mask` as in `RNN`; see `Layer`.
+
+    Raises:
+        ValueError: a wrong argument.
+    """
+
+    @renamed(
+        output_dim="units",
+        init="kernel_initializer",
+        inner_init="recurrent_initializer",
+        W_regularizer="kernel_regularizer",
+        U_regularizer="recurrent_regularizer",
+        b_regularizer="bias_regularizer",
+        dropout_W="dropout",
+        dropout_U="recurrent_dropout",
+    )
+    def __init__(
+        self,
+        units: int,
+        activation: Identifier | None = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        recurrent_initializer: Identifier = "orthogonal",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        recurrent_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        recurrent_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        cell = SimpleRNNCell(
+            units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            name="simple_rnn_cell",
+            **common(kwargs),
+        )
+        flags = {
+            "return_sequences": return_sequences,
+            "return_state": return_state,
+            "go_backwards": go_backwards,
+            "stateful": stateful,
+            "unroll": unroll,
+        }
+        super().__init__(cell, activity_regularizer, None, flags, kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the seed is not among them, as in Keras."""
+        config = super().get_config()
+        del config["seed"]
+        return config

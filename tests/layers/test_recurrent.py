@@ -1,0 +1,220 @@
+"""Recurrent layers: what golden cases do not show."""
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import layers, ops
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(4, 6, 3)).astype(np.float32)
+KINDS = [layers.SimpleRNN, layers.LSTM, layers.GRU]
+
+
+def net_of(layer, shape=(6, 3), batch=None):
+    x = cdl.Input(shape, batch_size=batch)
+    return cdl.Model(x, layer(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_those_of_central_differences(kind):
+    layer = kind(4, return_sequences=True, go_backwards=True)
+    x = cdl.Input((6, 3))
+    y = layer(x, mask=ops.any(x != 0, axis=-1))
+    net = cdl.Model(x, layers.Dense(1)(layers.Flatten()(y)))
+    shown = X.copy()
+    shown[1, :3] = shown[2, 4:] = 0.0
+    net.compile("sgd", "mse")
+    y = np.ones((4, 1), np.float32)
+    found = net.gradients(shown, y)
+    for weight in net.trainable_weights:
+        gradient = found[weight.path]
+        before = weight.numpy()
+        for place in [(0, 0), (-1, -1)] if before.ndim == 2 else [(0,), (-1,)]:
+            sides = []
+            for step in (1e-2, -1e-2):
+                moved = before.copy()
+                moved[place] += step
+                weight.assign(moved)
+                sides.append(net.evaluate(shown, y, verbose=0))
+            weight.assign(before)
+            slope = (sides[0] - sides[1]) / 2e-2
+            assert gradient[place] == pytest.approx(slope, abs=2e-3), (weight.path, place)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_of_dropout_are_shared_by_all_steps(kind):
+    layer = kind(3, activation=None, use_bias=False, dropout=0.5, return_sequences=True)
+    ones = np.ones((32, 5, 3), np.float32)
+    layer.build((None, 5, 3))
+    kernels = [np.ones(w.shape, np.float32) for w in layer.weights]
+    kernels[1] *= 0.0
+    layer.set_weights(kernels)
+    for y in (layer(ones, training=True), net_of(layer, (5, 3))(ones, training=True)):
+        kept = np.round(np.asarray(y)[:, 0, 0], 4)
+        assert len(np.unique(kept)) > 1, "samples have masks of their own"
+        # Without a recurrent kernel each step is the same function of inputs that are the same,
+        # but for the states that LSTM and GRU carry on.
+        for n in np.unique(kept):
+            alike = np.asarray(y)[kept == n]
+            assert np.allclose(alike, alike[:1], atol=1e-5)
+    assert layer.cell._dropout_mask is None
+
+
+def test_gates_have_masks_of_their_own_with_recurrent_dropout():
+    for kind, n in ((layers.LSTMCell, 4), (layers.GRUCell, 3)):
+        assert isinstance(kind(2, dropout=0.5).get_dropout_mask(X[:, 0]), np.ndarray)
+        cell = kind(2, dropout=0.5, recurrent_dropout=0.5)
+        assert len(cell.get_dropout_mask(X[:, 0])) == n
+        masks = cell.get_recurrent_dropout_mask(np.ones((64, 2), np.float32))
+        assert not np.array_equal(masks[0], masks[1])
+
+
+def test_a_cell_keeps_its_masks_until_they_are_reset():
+    cell = layers.GRUCell(8, dropout=0.5)
+    x = np.ones((16, 8), np.float32)
+    first = cell.get_dropout_mask(x)
+    assert cell.get_dropout_mask(x) is first
+    cell.reset_dropout_mask()
+    assert not np.array_equal(cell.get_dropout_mask(x), first)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rate_of_1_drops_all_inputs(kind):
+    layer = kind(3, dropout=1.0)
+    nothing = layer(np.zeros_like(X))
+    assert np.allclose(layer(X, training=True), nothing)
+    assert not np.allclose(layer(X), nothing)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_draws_anew_in_each_step_of_training_and_not_in_inference(kind):
+    net = net_of(kind(5, dropout=0.5, recurrent_dropout=0.5))
+    assert np.array_equal(net.predict(X, verbose=0), net.predict(X, verbose=0))
+    assert not np.array_equal(net(X, training=True), net(X, training=True))
+    assert np.allclose(net(X), net.predict(X, verbose=0))
+
+
+def test_a_layer_that_is_given_states_sees_the_mask_of_its_input():
+    ids = np.array([[3, 1, 0, 0], [2, 0, 0, 0]])
+    x, h = cdl.Input((4,)), cdl.Input((5,))
+    y = layers.GRU(5)(layers.Embedding(4, 3, mask_zero=True)(x), initial_state=h)
+    net = cdl.Model([x, h], y)
+    h = RNG.normal(size=(2, 5)).astype(np.float32)
+    whole = net.predict([ids, h], verbose=0)
+    moved = np.array([[3, 1, 0, 0], [0, 2, 0, 0]])
+    assert np.allclose(net.predict([moved, h], verbose=0), whole, atol=1e-6)
+
+
+def test_states_of_a_cell_may_be_nested():
+    class Nested(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.state_size = [[4, 2], 3]
+            self.output_size = 3
+
+        def build(self, input_shape):
+            self.kernel = self.add_weight((input_shape[-1], 3))
+
+        def get_initial_state(self, batch_size=None):
+            return [
+                {"a": ops.zeros((batch_size, 4)), "b": ops.ones((batch_size, 2))},
+                ops.zeros((batch_size, 3)),
+            ]
+
+        def call(self, inputs, states):
+            pair, h = states
+            h = h + inputs @ self.kernel
+            return h, [{"a": pair["a"] + 1.0, "b": pair["b"] * 2.0}, h]
+
+    layer = layers.RNN(Nested(), return_state=True)
+    output, pair, h = layer(X)
+    assert np.allclose(pair["a"], 6.0) and np.allclose(pair["b"], 64.0)
+    assert np.allclose(output, h)
+    x = cdl.Input((6, 3))
+    assert np.allclose(cdl.Model(x, layer(x)[0]).predict(X, verbose=0), output, atol=1e-5)
+
+
+def test_a_cell_may_be_any_object():
+    class Sum:
+        state_size = 3
+
+        def call(self, inputs, states):
+            return inputs + states[0], [inputs + states[0]]
+
+    layer = layers.RNN(Sum())
+    assert np.allclose(layer(X), X.sum(1), atol=1e-5)
+    assert np.allclose(net_of(layer).predict(X, verbose=0), X.sum(1), atol=1e-5)
+
+
+def test_a_step_may_read_what_is_around_the_loop():
+    class Scaled(layers.RNN):
+        def call(self, sequences, initial_state=None, mask=None, training=False):
+            self.cell.scale = ops.mean(sequences, axis=1)
+            return super().call(sequences, initial_state, mask, training)
+
+    class Cell:
+        state_size = 3
+
+        def call(self, inputs, states):
+            h = inputs * self.scale + states[0]
+            return h, [h]
+
+    layer = Scaled(Cell())
+    wanted = (X * X.mean(1, keepdims=True)).sum(1)
+    assert np.allclose(net_of(layer).predict(X, verbose=0), wanted, atol=1e-5)
+
+
+def test_what_does_not_depend_on_the_step_is_computed_once():
+    net = net_of(layers.LSTM(4, implementation=1))
+    ops_of = [i.op for i in net.program().instructions]
+    assert ops_of.count("param") == 3
+    cuts = [i for i in net.program().instructions if i.op == "pick" and i.inputs[0].shared]
+    assert len(cuts) == 3 * 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_bring_a_layer_back(kind, tmp_path):
+    net = cdl.Sequential(
+        [cdl.Input((6, 3)), kind(4, return_sequences=True), layers.RNN(layers.GRUCell(3))]
+    )
+    net.save(tmp_path / "net.keras")
+    again = cdl.models.load_model(tmp_path / "net.keras")
+    assert np.array_equal(again.predict(X, verbose=0), net.predict(X, verbose=0))
+    other = cdl.models.clone_model(net)
+    net.save_weights(tmp_path / "net.weights.h5")
+    other.load_weights(tmp_path / "net.weights.h5")
+    assert np.array_equal(other.predict(X, verbose=0), net.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: layers.GRU(0), "GRUCell: units must be a positive int, got 0"),
+        (lambda: layers.RNN(layers.Dense(3)), "RNN: cell must be a cell with an attribute"),
+        (lambda: layers.RNN(3), "RNN: cell must be a cell, which has a method call"),
+        (lambda: layers.LSTM(3, use_cudnn="x"), "LSTM: use_cudnn must be one of"),
+        (lambda: layers.LSTM(3, use_cudnn=True)(X), "use_cudnn must be 'auto' or False"),
+        (lambda: layers.LSTM(3)(X, initial_state=[X[:, 0]]), "initial_state must be 2 tensors"),
+        (lambda: layers.LSTM(3)(X[0]), "the input must have 3 axes"),
+        (lambda: layers.GRU(3, dropout="a"), "GRUCell: dropout must be a number between 0 and 1"),
+        (
+            lambda: layers.GRU(3, stateful=True)(cdl.Input((6, 3))),
+            "stateful=True needs a known number of samples",
+        ),
+    ],
+)
+def test_errors_name_what_was_expected(call, text):
+    with pytest.raises((TypeError, ValueError), match="(?s)" + text.replace("(", r"\(")):
+        call()
+
+
+def test_a_state_of_another_size_is_refused_when_it_is_compiled():
+    class Growing:
+        state_size = 3
+
+        def call(self, inputs, states):
+            return inputs, [ops.concatenate([states[0], inputs], -1)]
+
+    with pytest.raises(ValueError, match="each step must carry on a state of the shape"):
+        net_of(layers.RNN(Growing())).predict(X, verbose=0)
