@@ -1,10 +1,11 @@
-"""Time of a training step against rows, width and depth, down to the arithmetic.
+"""Time of a training step against the sizes of a net, down to the arithmetic.
 
-    python -m benchmarks.growth [--peers cdl "jax scan"] [--series rows width depth]
+    python -m benchmarks.growth [--peers cdl "jax scan"] [--series rows width depth images ...]
                                 [--rounds 10] [--keep] [--plot]
 
-One thread. Each series changes one size of a relu net with ten classes; the plot goes to
-docs/growth.png.
+One thread. Each series changes one size of a net with ten classes: rows, width or depth of a relu
+net; side and channels of images and their number in a batch, of a net of two convolutions, each
+with a pooling behind it. The plot goes to docs/growth.png.
 """
 
 from __future__ import annotations
@@ -12,21 +13,35 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from benchmarks import peers
+from benchmarks import images, peers
 from benchmarks.harness import cases, children, command, machine, plots, records, roofline
 from benchmarks.harness.cases import Case
+from benchmarks.harness.convnets import Net
 
 
-def series() -> dict[str, dict[int, Case]]:
-    """Cases by size, by what grows."""
+def series() -> dict[str, dict[int, Case | Net]]:
+    """Nets by size, by what grows."""
     nets = {
         "rows": {n: ((256, 256, 256, 10), n) for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)},
         "width": {n: ((n, n, n, 10), 64) for n in (8, 16, 32, 64, 100, 128, 256, 512, 1024, 2048)},
         "depth": {n: ((*[128] * (n + 1), 10), 64) for n in (1, 2, 4, 8, 16, 32, 64)},
     }
-    return {
+    convolutions = {
+        "side": {n: convnet(n, 32, 32) for n in (8, 12, 16, 24, 32, 48, 64, 96, 128)},
+        "channels": {n: convnet(32, n, 32) for n in (1, 2, 4, 8, 16, 32, 48, 64, 128, 256)},
+        "images": {n: convnet(32, 32, n) for n in (1, 2, 4, 8, 16, 32, 64, 128, 256)},
+    }
+    dense = {
         name: {n: case(name, n, *net) for n, net in made.items()} for name, made in nets.items()
     }
+    return dense | convolutions
+
+
+def convnet(side: int, channels: int, batch: int) -> Net:
+    """Two convolutions of 3x3 in and out of so many channels."""
+    block = (("same", channels, 3), ("pool", 2))
+    net = Net("growing", (side, side, channels), (*block, *block, ("dense", 10)), batch, 1)
+    return dataclasses.replace(net, steps=max(1, min(64, int(4e8 / net.step_flops))))
 
 
 def case(name: str, size: int, sizes: tuple[int, ...], batch: int) -> Case:
@@ -39,8 +54,7 @@ def measure(chosen: list[peers.Peer], options) -> list[dict]:
     found = []
     for name in options.series:
         for size, made in series()[name].items():
-            common = {"task": "benchmarks.training", "threads": 1}
-            common |= {"case": dataclasses.asdict(made)}
+            common = {"threads": 1, **task(made)}
             jobs = {peer.name: {**common, "peer": peer.name} for peer in chosen}
             jobs["roofline"] = roofline.job(1, adam=[made.parameters])
             times, _, failed = children.measure(jobs, options.rounds, options.seconds, "cpu")
@@ -58,6 +72,14 @@ def measure(chosen: list[peers.Peer], options) -> list[dict]:
         groups = {k: [r for r in timed if r["series"] == k] for k in options.series}
         plots.growth(groups, f"Adam, float32, one thread, {machine.cpu()}")
     return found
+
+
+def task(made: Case | Net) -> dict:
+    """The worker that trains it."""
+    sizes = dataclasses.asdict(made)
+    if isinstance(made, Net):
+        return {"task": images.__name__, "net": sizes, "rows": []}
+    return {"task": "benchmarks.training", "case": sizes}
 
 
 def tables(found: list[dict]) -> str:

@@ -11,6 +11,7 @@ weights, both measured in the same run; writing and reading images comes on top 
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 import numpy as np
 
@@ -28,7 +29,7 @@ PEERS = [
 
 def prepare(settings: dict) -> Prepared:
     """In a worker: the net after its first epoch; a sample for steps and for each batch."""
-    net, peer, threads = NETS[settings["net"]], settings["peer"], settings["threads"]
+    net, peer, threads = Net.of(settings["net"]), settings["peer"], settings["threads"]
     rng = np.random.default_rng(2)
     rows = {n: rng.standard_normal((n, *net.shape), np.float32) for n in settings["rows"]}
     samples = {}
@@ -59,7 +60,7 @@ def agree(facts: dict[str, dict]) -> dict[str, str]:
 
 def measure(net: Net, threads: int, names: list[str], options: argparse.Namespace) -> list[dict]:
     """A record for each peer and sample."""
-    settings = {"task": "benchmarks.images", "threads": threads, "net": net.name}
+    settings = {"task": "benchmarks.images", "threads": threads, "net": asdict(net)}
     jobs = {name: {**settings, "peer": name, "rows": options.rows} for name in names}
     jobs["roofline"] = roofline.job(threads, adam=[net.parameters])
     clock = "cpu" if threads == 1 else "wall"

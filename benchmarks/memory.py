@@ -2,9 +2,10 @@
 
     python -m benchmarks.memory [--peers cdl torch] [--gigabytes 2] [--models 1000] [--keep]
 
-Three questions, each answered in a process of its own: how far memory rises while the mnist net
-trains; whether it stays flat over many predictions and many models; and what an epoch over a
-uint8 file on disk, mapped into memory, costs beside the same rows in memory.
+Four questions, each answered in a process of its own: how far memory rises while the mnist net
+trains, and while cifar_vgg, a net of convolutions, does; whether it stays flat over many
+predictions and many models; and what an epoch over a uint8 file on disk, mapped into memory,
+costs beside the same rows in memory.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import numpy as np
 
 from benchmarks import peers
 from benchmarks.harness import cases, children, command, records
+from benchmarks.harness.convnets import NETS
 from benchmarks.harness.worker import Prepared
+from benchmarks.peers import convnets
 
 DEFAULT_PEERS = ["cdl", "jax scan", "torch", "keras jax", "sklearn", "numpy"]
+IMAGE_PEERS = ["cdl", "torch", "jax step", "keras jax", "keras torch", "keras tensorflow"]
 
 
 def status(name: str) -> float:
@@ -54,7 +58,9 @@ class Watch:
 
 def prepare(settings: dict) -> Prepared:
     """In a worker: one of the questions."""
-    question = {"fit": fit, "flat": flat, "memmap": memmap}[settings["question"]]
+    question = {"fit": fit, "images": train_images, "flat": flat, "memmap": memmap}[
+        settings["question"]
+    ]
     return Prepared({}, question(settings))
 
 
@@ -69,6 +75,15 @@ def fit(settings: dict) -> dict:
         trainer = module.Trainer(case, data, settings["threads"], peer.variant)
         trainer.reset()
         trainer.train(2)
+    return {"import_mb": watch.start - before, "fit_mb": watch.rise}
+
+
+def train_images(settings: dict) -> dict:
+    """The same of cifar_vgg, batch 64: weights, m and v need 3.5 MB, activations some 40."""
+    before = status("RssAnon")
+    peers.PEERS[settings["peer"]].load()
+    with Watch() as watch:
+        convnets.trainer(settings["peer"], NETS["cifar_vgg"], settings["threads"]).train(2)
     return {"import_mb": watch.start - before, "fit_mb": watch.rise}
 
 
@@ -143,11 +158,14 @@ def memmap(settings: dict) -> dict:
     return {**found, "in_memory_s": in_memory, "rise_mb": watch.rise}
 
 
-def measure(chosen: list[peers.Peer], options) -> list[dict]:
+def measure(chosen: list[peers.Peer], of_images: list[peers.Peer], options) -> list[dict]:
     """A record a question and library."""
     common = {"task": "benchmarks.memory", "threads": 1}
     common |= {"gigabytes": options.gigabytes, "models": options.models}
     jobs = {f"fit {p.name}": {**common, "question": "fit", "peer": p.name} for p in chosen}
+    jobs |= {
+        f"images {p.name}": {**common, "question": "images", "peer": p.name} for p in of_images
+    }
     jobs |= {name: {**common, "question": name} for name in ("flat", "memmap")}
     found = []
     for name, settings in jobs.items():
@@ -158,13 +176,15 @@ def measure(chosen: list[peers.Peer], options) -> list[dict]:
 
 
 def tables(found: list[dict]) -> str:
-    fits = [
-        [r["peer"], records.number(r["import_mb"]), records.number(r["fit_mb"])]
-        for r in found
-        if r["question"] == "fit" and "failed" not in r
-    ]
-    text = ["### Memory added by the import and by training the mnist net, MB\n"]
-    text += [records.table(["library", "import", "training"], fits), ""]
+    text = []
+    for question, net in (("fit", "the mnist net"), ("images", "cifar_vgg")):
+        rows = [
+            [r["peer"], records.number(r["import_mb"]), records.number(r["fit_mb"])]
+            for r in found
+            if r["question"] == question and "failed" not in r
+        ]
+        text += [f"### Memory added by the import and by training {net}, MB\n"]
+        text += [records.table(["library", "import", "training"], rows), ""]
     text += [
         f"- {r['question']} {r['peer'] or ''} failed: {r['failed']}" for r in found if "failed" in r
     ]
@@ -192,7 +212,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--models", type=int, default=1000, help="default: %(default)s")
     options = parser.parse_args(arguments)
     chosen, left_out = peers.choose(options.peers, DEFAULT_PEERS)
-    command.run("memory", lambda: measure(chosen, options), tables, options, left_out)
+    names = [p for p in IMAGE_PEERS if options.peers is None or p in options.peers]
+    of_images, more_left_out = peers.choose(names, []) if names else ([], {})
+
+    def run() -> list[dict]:
+        return measure(chosen, of_images, options)
+
+    command.run("memory", run, tables, options, left_out | more_left_out)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-Layer = tuple  # a kind and its sizes, see `shapes`
+Layer = tuple  # a kind and its sizes, see `output_shape`
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,27 @@ class Net:
     layers: tuple[Layer, ...]
     batch: int
     steps: int  # whole batches of an epoch
-    classes: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", self.layers[-1][1])
+    optimizer = "adam"
+
+    @classmethod
+    def of(cls, found: dict) -> Net:
+        """The net whose fields came as JSON."""
+        shape, layers = tuple(found["shape"]), tuple(map(tuple, found["layers"]))
+        return cls(**{**found, "shape": shape, "layers": layers})
+
+    @property
+    def classes(self) -> int:
+        return self.layers[-1][1]
 
     @property
     def rows(self) -> int:
         return self.batch * self.steps
+
+    def describe(self) -> str:
+        """Its sizes in a table: images, layers, batch."""
+        sizes = " ".join(f"{kind}{sizes[0] if sizes else ''}" for kind, *sizes in self.layers)
+        return f"{'x'.join(map(str, self.shape))}: {sizes}, batch {self.batch}"
 
     @property
     def parameters(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.harness import native
 from benchmarks.harness.cases import Case
+from benchmarks.harness.convnets import Net
 from benchmarks.harness.worker import Prepared, Sample
 
 TASK = "benchmarks.harness.roofline"
@@ -59,7 +60,7 @@ def job(threads: int, adam: list[int] = (), read: list[int] = ()) -> dict:  # ty
     return {"task": TASK, "threads": threads, "adam": list(adam), "read": list(read)}
 
 
-def step_seconds(case: Case, peaks: dict[str, dict[str, float]]) -> float:
+def step_seconds(case: Case | Net, peaks: dict[str, dict[str, float]]) -> float:
     """A training step's arithmetic at the peak, and Adam over all weights at its own speed."""
     update = peaks[f"adam {case.parameters}"]["min"] * case.parameters
     return case.step_flops * peaks["fma"]["min"] + update * (case.optimizer == "adam")
