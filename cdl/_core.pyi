@@ -112,6 +112,7 @@ class Executor:
         *,
         training: bool = ...,
         predicts: bool = ...,
+        splits: bool = ...,
         optimizer: _Group | list[_Group] | None = ...,
         rules: Mapping[str, Any] | None = ...,
         isa: str | None = ...,

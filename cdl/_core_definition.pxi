@@ -113,8 +113,8 @@ cdef class _Definition:
     cdef cdl_program_def definition
     cdef list keep, hosts, labels  # labels: by which a fault names its instruction
 
-    def __cinit__(self, program, size_t rows, bint training, bint predicts, optimizer, dict rules,
-                  str isa, int threads, lockstep):
+    def __cinit__(self, program, size_t rows, bint training, bint predicts, bint splits, optimizer,
+                  dict rules, str isa, int threads, lockstep):
         memset(&self.definition, 0, sizeof(self.definition))
         self.keep = []
         self.hosts = []
@@ -122,6 +122,7 @@ cdef class _Definition:
         self.definition.rows = rows
         self.definition.training = training
         self.definition.predicts = predicts
+        self.definition.splits = splits
         self.definition.threads = threads
         self.definition.lockstep = 0 if lockstep is None else 2 if lockstep else 1
         name = (isa or _default_isa).encode()

@@ -11,7 +11,8 @@ cdef class Executor:
     One call at a time: predict() from several threads works on copies that share the weights; a
     second training call meanwhile is an error. `after`, an Executor of weights alone, runs once
     after each batch of training. lockstep: whether threads share each instruction; None if that is
-    worth it. predicts: whether predict() alone is called, so that little memory will do.
+    worth it. predicts: whether predict() alone is called, so that little memory will do. splits:
+    whether train() and test() are, so that a batch may go through in micro-batches.
     """
 
     cdef cdl_program *program
@@ -23,7 +24,7 @@ cdef class Executor:
     cdef int64_t *counter  # in `counted`: the optimizer's steps; or NULL
     cdef double work  # of a sample; not little if a function in Python is part of it
     cdef Py_buffer order_view
-    cdef bint has_order, has_shared, busy, training
+    cdef bint has_order, has_shared, busy, training, splits
     cdef list shapes, sample_sizes, external_grad_shapes, input_shapes, input_dtypes
     cdef list report_rows, spare, learning, hosts, labels
     cdef readonly size_t rows
@@ -31,15 +32,16 @@ cdef class Executor:
     cdef readonly str isa
 
     def __cinit__(self, program, size_t rows, *, bint training=False, bint predicts=False,
-                  optimizer=None, rules=None, isa=None, int threads=0, lockstep=None,
-                  Executor after=None):
+                  bint splits=False, optimizer=None, rules=None, isa=None, int threads=0,
+                  lockstep=None, Executor after=None):
         cdef cdl_misfit misfit
         if rows < 1:
             raise ValueError("rows must be at least 1")
         if isa is not None and isa not in available_isas():
             raise ValueError(f"isa: expected one of {', '.join(available_isas())}, got {isa!r}")
         cdef _Definition definition = _Definition(
-            program, rows, training, predicts, optimizer, rules or {}, isa, threads, lockstep)
+            program, rows, training, predicts, splits, optimizer, rules or {}, isa, threads,
+            lockstep)
         definition.definition.poll = _is_to_end
         definition.definition.who = <void *>self
         if after is not None:
@@ -50,7 +52,7 @@ cdef class Executor:
         self.hosts = definition.hosts
         self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
         self.labels = definition.labels
-        self.training = training
+        self.training, self.splits = training, splits
         self.made_of = program, rows, {"isa": isa, "threads": threads, "lockstep": lockstep}
         self.source = [v.storage for v in program.variables], optimizer, rules
         self.rows = rows
@@ -73,7 +75,9 @@ cdef class Executor:
             PyBuffer_Release(&self.order_view)
         cdl_program_destroy(self.program)
 
-    cdef int _enter(self) except -1:
+    cdef int _enter(self, bint whole=False) except -1:
+        if whole and self.splits:
+            raise ValueError("this executor has no memory for a whole batch: it was made to split")
         if self.busy:
             raise RuntimeError("this model is already training or evaluating in another thread")
         self.busy = True
@@ -144,7 +148,7 @@ cdef class Executor:
         cdef cdl_draws draws
         cdef _Arrays held
         # In training all threads share the memory of `rows` rows, and a step may come meanwhile.
-        if self.busy or self.training:
+        if self.busy or self.training or self.splits:
             if self.spare:
                 other = self.spare.pop()
             else:
@@ -337,7 +341,7 @@ cdef class Executor:
     def forward(self, bint training, uint64_t iteration=0, uint64_t seed=0):
         """The next batch forward; its number of rows, 0 at the end of the pass."""
         cdef size_t rows
-        self._enter()
+        self._enter(True)
         try:
             self.where.iteration = iteration
             self.where.seed = seed
@@ -354,7 +358,7 @@ cdef class Executor:
 
     def backward(self, gradient, float rate, uint64_t iteration):
         """From the external gradients, of several a list: backward, update, next batch."""
-        cdef size_t rows = self._live()
+        cdef size_t rows = self._live(self.where.next)
         given = gradient if isinstance(gradient, (list, tuple)) else [gradient]
         self._check_training()
         shapes = self.external_grad_shapes
@@ -420,18 +424,14 @@ cdef class Executor:
         if self.counter != NULL:
             self.counter[0] = <int64_t>self.where.iteration
 
-    cdef size_t _live(self):
-        """Rows of the batch that a forward() has just run."""
-        cdef size_t start = self.where.next * self.where.batch
+    cdef size_t _live(self, size_t batch):
+        """Rows of a batch of the pass, by its number."""
+        cdef size_t start = batch * self.where.batch
         return min(self.where.batch, self.where.rows - start) if start < self.where.rows else 0
 
     cdef size_t _last(self):
         """Rows of the last batch: that of forward(), or the one that train() or test() finished."""
-        cdef size_t start
-        if self.where.next == 0:
-            return self._live()
-        start = (self.where.next - 1) * self.where.batch
-        return min(self.where.batch, self.where.rows - start)
+        return self._live(self.where.next - 1 if self.where.next else 0)
 
     def output(self, int i=0, rows=None):
         """Rows of output i of the last batch: of train()/test(), or `rows` after forward()."""
@@ -458,7 +458,7 @@ cdef class Executor:
         """Rows of input i of the last batch, as output() counts them."""
         cdef Py_buffer view
         cdef size_t n = self._last() if rows is None else rows
-        self._check_read(i, self.input_shapes, n)
+        self._check_read(i, [] if self.splits else self.input_shapes, n)
         array = np.empty((n, *self.input_shapes[i]), self.input_dtypes[i])
         PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         cdl_read_input(self.program, i, n, view.buf)

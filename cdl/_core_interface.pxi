@@ -135,6 +135,7 @@ cdef extern from "cdl.h" nogil:
         size_t rows
         bint training
         bint predicts
+        bint splits
         const char *isa
         int threads
         int lockstep

@@ -34,6 +34,7 @@ def learner(
     variables: Sequence[Variable],
     rules: Mapping[str, Any],
     after: Executor | None = None,
+    splits: bool = False,
 ) -> Executor:
     """An executor that trains weights by an optimizer, whose steps it counts.
 
@@ -44,6 +45,7 @@ def learner(
         variables: the weights that are trained.
         rules: what is done around the update, beside the optimizer's arguments.
         after: a program that runs on the weights after each step.
+        splits: whether only `train` and `test` are called.
     """
     executor = Executor(
         program,
@@ -52,6 +54,7 @@ def learner(
         optimizer=optimizer.groups(variables),
         rules={**rules, **optimizer.rules(variables)},
         after=after,
+        splits=splits,
     )
     executor.count_in(optimizer.counter)
     return executor
@@ -113,11 +116,12 @@ class TrainFunction:
 
     def _make_executor(self, rows: int) -> None:
         program, rules = self.plan.program, self._weight_rules.rules
+        splits = not self.in_python
         if self.training:
-            after = self._weight_rules.after
-            self.executor = learner(program, rows, self.optimizer, self._variables, rules, after)
+            after, variables = self._weight_rules.after, self._variables
+            self.executor = learner(program, rows, self.optimizer, variables, rules, after, splits)
         else:
-            self.executor = Executor(program, rows, rules=rules)
+            self.executor = Executor(program, rows, rules=rules, splits=splits)
 
     def _forget(self) -> None:
         self._python_penalty = 0.0  # sum over batches of rows times what Python code adds

@@ -38,10 +38,15 @@ enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
 struct cdl_context {
     const struct cdl_kernels *kernels;
     bool training;
-    int stage;           /* of an op with forward_stages or backward_stages, from 0 */
-    size_t rows;         /* live samples that the node sees: of this batch, or 1 if it is shared */
-    size_t start;        /* number of row 0 in the caller's arrays; in predictions it may wrap */
-    size_t batch;        /* live samples of this batch */
+    int stage;    /* of an op with forward_stages or backward_stages, from 0 */
+    size_t rows;  /* live samples that the node sees: of this batch, or 1 if it is shared */
+    size_t start; /* number of row 0 in the caller's arrays; in predictions it may wrap */
+    size_t batch; /* live samples of this batch */
+    /* Of a batch in micro-batches (program/micro.c): samples of one, or 0; of the batch, row 0 of
+     * the values; and where update() begins among those, whether a sum of gradients is there from
+     * samples before, and whether more samples come before anything learns. */
+    size_t micro, first, row;
+    bool adds, more;
     int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
     float *scratch;      /* this thread's: what thread_floats() of its ops ask for */
     uint64_t seed, step;

@@ -116,6 +116,11 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     const struct cdl_step *step = &ctx->optimizer;
     const size_t offset = offset_of(trained->param, block);
     const size_t n = block.rows * block.width;
+    if (ctx->adds) kernels->add(n, trained->sum + offset, g);
+    if (ctx->more) {
+        kernels->blend(n, 0.0f, g, trained->sum + offset);
+        return;
+    }
     if (trained->is_part) {
         kernels->blend(n, 0.0f, g, trained->gradient + offset);
         return;

@@ -69,6 +69,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_concat = {
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .all_inputs = true,
 };

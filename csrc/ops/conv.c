@@ -78,8 +78,9 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                    int thread, int n_threads) {
     const struct cdl_windowing *code = node->code;
-    const struct cdl_convolution job = cdl_convolution_of(
-        node, &code->window, groups_of(node), false, node->in[0]->data, node->out[0]->grad, 0);
+    const struct cdl_convolution job =
+        cdl_convolution_of(node, &code->window, groups_of(node), false, node->in[0]->data,
+                           node->out[0]->grad, ctx->row);
     cdl_learn_pairs(&job, ctx, node->trained[KERNEL], node->trained[BIAS], scratch, thread,
                     n_threads);
 }
@@ -95,6 +96,7 @@ const struct cdl_op cdl_op_conv = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .update = update,
     .pieces = pieces,

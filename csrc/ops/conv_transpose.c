@@ -63,8 +63,8 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                    int thread, int n_threads) {
     const struct cdl_windowing *code = node->code;
-    const struct cdl_convolution job =
-        cdl_convolution_of(node, &code->window, 1, true, node->in[0]->data, node->out[0]->grad, 0);
+    const struct cdl_convolution job = cdl_convolution_of(
+        node, &code->window, 1, true, node->in[0]->data, node->out[0]->grad, ctx->row);
     if (node->trained[KERNEL])
         cdl_learn_pairs(&job, ctx, node->trained[KERNEL], NULL, scratch, thread, n_threads);
     cdl_learn_columns(node->trained[BIAS], ctx, &job.image, scratch, thread, n_threads);
@@ -79,6 +79,7 @@ const struct cdl_op cdl_op_conv_transpose = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .update = update,
     .pieces = pieces,

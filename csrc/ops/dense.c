@@ -92,9 +92,9 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx, str
     if (x->width == 1) { /* one input: its weights are a single row of W */
         ctx->kernels->dot_rows(rows, y->width, dz, y->ld, true, w, 0.0f, dx);
     } else if (y->width > 1) {
-        cdl_matmul_transposed(ctx, rows, y->width, x->width, part.column, part.columns, dz, y->ld,
-                              w, dx, x->ld, &epilogue,
-                              cdl_is_small_m(ctx->rows * x->lines, y->width), ctx->scratch);
+        cdl_matmul_transposed(
+            ctx, rows, y->width, x->width, part.column, part.columns, dz, y->ld, w, dx, x->ld,
+            &epilogue, cdl_is_small_m(cdl_samples(node, ctx) * x->lines, y->width), ctx->scratch);
         return;
     } else {
         memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));
@@ -176,8 +176,9 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
     struct cdl_gradient gradient = {.ctx = ctx,
                                     .w = node->param[KERNEL],
                                     .samples = ctx->rows * x->lines,
-                                    .x = x->data,
-                                    .dy = y->grad,
+                                    .most = (ctx->micro ? ctx->micro : ctx->rows) * x->lines,
+                                    .x = cdl_rows(x, ctx->row),
+                                    .dy = cdl_grad_rows(y, ctx->row),
                                     .ldx = x->ld,
                                     .ldy = y->ld};
     cdl_gradient_begin(&gradient, g + CDL_THREAD_SCRATCH);
@@ -188,14 +189,14 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
         const struct cdl_block block = cdl_gradient_at(&gradient, i);
         if (block.row == 0 && node->trained[BIAS]) {
             const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
-            ctx->kernels->column_sums(gradient.samples, part.width, y->grad + part.column, y->ld,
-                                      g);
+            ctx->kernels->column_sums(gradient.samples, part.width, gradient.dy + part.column,
+                                      y->ld, g);
             cdl_learn(node->trained[BIAS], ctx, part, g);
         }
         if (!node->trained[KERNEL]) continue;
         if (y->width == 1) {
-            ctx->kernels->weighted_sum(gradient.samples, block.rows, x->data + block.row, x->ld,
-                                       y->grad, g);
+            ctx->kernels->weighted_sum(gradient.samples, block.rows, gradient.x + block.row, x->ld,
+                                       gradient.dy, g);
         } else {
             cdl_gradient_of(&gradient, block, g);
         }
@@ -210,6 +211,7 @@ const struct cdl_op cdl_op_dense = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .update = update,
     .pieces = pieces,

@@ -205,7 +205,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx,
     const size_t end = cdl_min(last * CDL_PANEL, w->cols);
     struct sums sums = {.kernels = ctx->kernels,
                         .window = window,
-                        .x = cdl_field_of(node->in[0], node->in[0]->data, 0),
+                        .x = cdl_field_of(node->in[0], node->in[0]->data, ctx->row),
                         .dy = *dy,
                         .first = first * CDL_PANEL / n,
                         .last = (end + n - 1) / n,
@@ -226,7 +226,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx,
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                    int thread, int n_threads) {
     const struct cdl_windowing *code = node->code;
-    const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, 0);
+    const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, ctx->row);
     const size_t blocks = cdl_blocks(node->param[KERNEL]);
     const size_t first = blocks * (size_t)thread / (size_t)n_threads;
     const size_t last = blocks * (size_t)(thread + 1) / (size_t)n_threads;
@@ -244,6 +244,7 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .update = update,
     .pieces = pieces,

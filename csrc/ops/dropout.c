@@ -27,7 +27,7 @@ static void mask(const struct cdl_node *node, const struct cdl_context *ctx, siz
     const double threshold = kept * 4294967296.0;
     const uint32_t keep = threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
-    ctx->kernels->dropout(rows, x->width, key, (uint32_t)(first * x->lines), keep,
+    ctx->kernels->dropout(rows, x->width, key, (uint32_t)((ctx->first + first) * x->lines), keep,
                           kept > 0.0 ? (float)(1.0 / kept) : 0.0f, from, x->ld, to, x->ld);
 }
 
@@ -46,5 +46,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_dropout = {
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
 };

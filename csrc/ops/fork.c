@@ -47,6 +47,7 @@ const struct cdl_op cdl_op_fork = {
     .check = check_fork,
     .backward = add_gradients,
     .passes_on = true,
+    .splits = true,
 };
 
 const struct cdl_op cdl_op_stop = {

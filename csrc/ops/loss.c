@@ -21,7 +21,8 @@ static const char *check(const struct cdl_node *node) {
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *y = node->in[0];
-    const double count = node->numbers[REDUCTION] != 0 ? 1.0 : (double)(ctx->rows * y->lines);
+    const double count =
+        node->numbers[REDUCTION] != 0 ? 1.0 : (double)(cdl_samples(node, ctx) * y->lines);
     struct cdl_scoring scoring = cdl_loss_call(node, ctx, first, last);
     scoring.weight = node->n_in > 2 ? cdl_rows(node->in[2], first) : NULL;
     scoring.lines = node->n_in > 2 ? y->lines / node->in[2]->lines : 1;
@@ -42,6 +43,7 @@ const struct cdl_op cdl_op_loss = {
     .check = check,
     .scratch_floats = cdl_loss_floats,
     .forward = forward,
+    .splits = true,
     .report = report,
     .is_loss = true,
 };

@@ -185,6 +185,7 @@ const struct cdl_op cdl_op_map = {
     .fill = fill,
     .flops = flops,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .any_samples = true,
     .gives = gives,

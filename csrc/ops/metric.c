@@ -39,6 +39,7 @@ const struct cdl_op cdl_op_metric = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
+    .splits = true,
     .report = cdl_report_mean,
 };
 
@@ -48,5 +49,6 @@ const struct cdl_op cdl_op_measure = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
+    .splits = true,
     .report = cdl_report_mean,
 };

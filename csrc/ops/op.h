@@ -68,6 +68,8 @@ struct cdl_tensor {
     struct cdl_node *producer;           /* whose output it is; NULL: it is the caller's */
     int users;                           /* how often nodes read it */
     bool external_grad;                  /* its gradient is external */
+    bool whole; /* of a batch in micro-batches it has all samples, the first at `base` */
+    float *base;
     bool grad_possible,
         needed; /* some reader could give it a gradient; one does, since it is wanted */
 };
@@ -163,8 +165,11 @@ struct cdl_op {
     bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
     bool absorbs_gradient; /* dx may carry the gradient of the producer's activation (dx_activation)
                             */
-    bool any_samples;      /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
-    bool looks;            /* at the watch, between panels: it gains by many samples at a time */
+    bool splits; /* nothing but gradients of weights and reports joins samples: a batch may come in
+                    micro-batches (program/micro.c), of which update() takes those from ctx->row on
+                  */
+    bool any_samples; /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
+    bool looks;       /* at the watch, between panels: it gains by many samples at a time */
 };
 
 #define OP(NAME, SIGNATURE, MEANING) extern const struct cdl_op cdl_op_##NAME;
@@ -202,6 +207,11 @@ static inline const char *cdl_check_alike(const struct cdl_tensor *x, const stru
     CDL_EXPECT(!x->is_int && !y->is_int, "x, output: expected floats");
     CDL_EXPECT(cdl_same_shape(x, y), "output: expected the shape of x");
     return NULL;
+}
+
+/* Live samples of the batch that a node sees, of which micro-batches have a part each. */
+static inline size_t cdl_samples(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return node->shared ? ctx->rows : ctx->batch;
 }
 
 static inline const char *cdl_check_same(const struct cdl_node *node) {

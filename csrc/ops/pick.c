@@ -142,6 +142,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_pick = {
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .can_add = true,
 };

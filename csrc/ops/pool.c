@@ -172,6 +172,7 @@ const struct cdl_op cdl_op_pool = {
     .code_bytes = code_bytes,
     .fill = fill,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .pieces = pieces,
     .forward_pieces = forward_pieces,

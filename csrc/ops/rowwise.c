@@ -37,6 +37,7 @@ const struct cdl_op cdl_op_activation = {
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .any_samples = true,
 };
@@ -45,6 +46,7 @@ const struct cdl_op cdl_op_softmax = {
     .row = CDL_ROWWISE_softmax,
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .any_samples = true,
 };

@@ -115,15 +115,15 @@ static inline void cdl_report_total(const struct cdl_node *node, const struct cd
                                     double *state) {
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
     const size_t weighted = weight ? lines / node->in[2]->lines : lines; /* lines a weight */
-    const double rows = (double)ctx->rows;
-    double sum = 0.0;
+    const double factor = scale * (sums ? (double)cdl_samples(node, ctx) : 1.0 / (double)lines);
+    double total = state[0]; /* sample by sample: micro-batches add up to the same */
     for (size_t i = 0; i < ctx->rows * lines / weighted; i++) {
         double part = 0.0;
         for (size_t l = 0; l < weighted; l++) part += (double)values[i * weighted + l];
-        sum += weight ? part * (double)weight[i] : part;
+        total += factor * (weight ? part * (double)weight[i] : part);
     }
-    state[0] += scale * sum * (sums ? rows : 1.0 / (double)lines);
-    state[1] += rows;
+    state[0] = total;
+    state[1] += (double)ctx->rows;
 }
 
 #endif

@@ -40,7 +40,7 @@ size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx
 
 void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
     const struct cdl_param *w = gradient->w;
-    const size_t samples = gradient->samples;
+    const size_t samples = gradient->most;
     gradient->x_copy = NULL;
     gradient->x_copied = 0;
     if (copies_x(w, samples, gradient->ldx)) {

@@ -16,7 +16,7 @@ enum { CDL_LEAST_STRIP = 4, CDL_MOST_STRIP = 8 };
 struct cdl_gradient {
     const struct cdl_context *ctx;
     const struct cdl_param *w;
-    size_t samples;
+    size_t samples, most; /* most: of all calls that share blocks, by which these are ordered */
     const float *x, *dy;
     size_t ldx, ldy;
     float *x_copy, *dy_copy[CDL_MOST_STRIP]; /* NULL: read where they are */

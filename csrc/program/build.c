@@ -352,6 +352,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));
     if (def->predicts) program->rows = program->block;
+    CDL_TRY(cdl_split(program, def));
     if (!def->training) program->rows *= (size_t)program->threads;
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
@@ -405,5 +406,6 @@ void cdl_program_destroy(struct cdl_program *program) {
     free(program->states);
     free(program->state_sizes);
     free(program->saved_params);
+    free(program->saved);
     free(program);
 }

@@ -64,7 +64,8 @@ enum cdl_lockstep { CDL_LOCKSTEP_WORTH, CDL_LOCKSTEP_NEVER, CDL_LOCKSTEP_ALWAYS 
 struct cdl_program_def {
     size_t rows; /* capacity: the largest batch; for each thread when not training */
     bool training;
-    bool predicts;   /* cdl_predict alone is called: memory for a block of rows will do */
+    bool predicts; /* cdl_predict alone is called: memory for a block of rows will do */
+    bool splits;   /* cdl_train, cdl_train_epochs and cdl_test alone are: in micro-batches, maybe */
     const char *isa; /* or NULL */
     int threads;     /* or 0: the gate decides */
     enum cdl_lockstep lockstep;

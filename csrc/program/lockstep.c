@@ -22,11 +22,14 @@ static bool is_aligned(const struct cdl_node *node) {
     return all;
 }
 
-/* A thread's samples of a node. Where an op takes them one by one, any will do whose numbers begin
- * with whole registers: a loop's vectors and tail must fall on the same numbers. */
+bool cdl_takes_any_samples(const struct cdl_node *node) {
+    return node->op->any_samples && is_aligned(node);
+}
+
+/* A thread's samples of a node. */
 static struct cdl_share samples_of(const struct cdl_node *node, const struct cdl_context *ctx) {
-    const bool any = node->op->any_samples && is_aligned(node);
-    return cdl_share_by(any ? 1 : CDL_ROW_BLOCK, ctx->rows, ctx->thread, ctx->threads);
+    const size_t block = cdl_takes_any_samples(node) ? 1 : cdl_row_step(ctx);
+    return cdl_share_by(block, ctx->rows, ctx->thread, ctx->threads);
 }
 
 static void run(cdl_pass_fn *pieces, cdl_pass_fn *samples, int stages, bool back,
@@ -54,7 +57,7 @@ static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx) 
         return !cdl_stopped(ctx); /* nothing changes before all gradients are there */
     if (!ctx->watch) return true;
     if (cdl_watch_stopped(&program->watch)) return false;
-    ctx->watch = NULL;
+    if (!ctx->more) ctx->watch = NULL;
     return true;
 }
 
@@ -69,6 +72,11 @@ void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_n
     if (!node->learns) return;
     if (goes_on(program, ctx)) cdl_learn_node(node, ctx);
     cdl_barrier_wait(team, ctx->thread);
+}
+
+size_t cdl_worth_samples(const struct cdl_program *program) {
+    const double work = NODE_WORK * program->threads * program->n_nodes;
+    return (size_t)(work / cdl_program_work(program)) + 1;
 }
 
 bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted) {

@@ -98,6 +98,8 @@ static size_t thread_floats(const struct cdl_program *program) {
         const size_t rows = node->shared ? 1 : program->rows;
         const size_t floats = node->op->thread_floats(node, rows, training);
         if (floats > most) most = floats;
+        if (!program->micro) continue;
+        most = cdl_max(most, node->op->thread_floats(node, program->micro, training));
     }
     return cdl_round_up(most, CDL_LINE);
 }
@@ -112,7 +114,8 @@ static void add_values(struct plan *plan, struct cdl_program *program, struct li
     if (program->training) find_lives_of_gradients(program, of_gradients);
     for (int v = 0; v < program->n_values; v++) {
         struct cdl_tensor *value = &program->values[v];
-        const size_t floats = (value->shared ? 1 : program->rows) * value->lines * value->ld;
+        const size_t rows = value->shared ? 1 : value->whole ? program->batch : program->rows;
+        const size_t floats = rows * value->lines * value->ld;
         const struct life own = lives[v], back = of_gradients[v];
         if (value->owner == value)
             add(plan, &value->data, floats, own.fixed ? 0 : own.birth,
@@ -140,6 +143,10 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         struct cdl_trained *part = &program->parts[i];
         add(plan, &part->gradient, cdl_param_floats(part->param), 0, end);
     }
+    for (int i = 0; i < program->n_trained && program->micro; i++)
+        add(plan, &program->trained[i].sum, cdl_param_floats(program->trained[i].param), 0, end);
+    for (int i = 0; i < program->n_parts && program->micro; i++)
+        add(plan, &program->parts[i].sum, cdl_param_floats(program->parts[i].param), 0, end);
     const size_t threads = (size_t)program->threads;
     program->thread_floats = thread_floats(program);
     program->tensorwise_floats = cdl_round_up(program->tensorwise_floats, CDL_LINE);
@@ -157,7 +164,7 @@ static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
         *plan->buffers[i].place = program->arena + plan->buffers[i].offset;
     for (int v = 0; v < program->n_values; v++) {
         struct cdl_tensor *value = &program->values[v];
-        value->data = value->owner->data;
+        value->data = value->base = value->owner->data;
         value->grad = value->grad_owner->grad;
     }
     return CDL_OK;
@@ -165,8 +172,8 @@ static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
 
 cdl_status cdl_plan(struct cdl_program *program) {
     const size_t values = (size_t)program->n_values;
-    const size_t most = 2 * values + (size_t)program->n_nodes + (size_t)program->n_trained +
-                        (size_t)program->n_parts + 3;
+    const size_t most = 2 * values + (size_t)program->n_nodes + 2 * (size_t)program->n_trained +
+                        2 * (size_t)program->n_parts + 3;
     struct plan plan = {.buffers = calloc(most, sizeof *plan.buffers)};
     struct life *lives = calloc(2 * values + 1, sizeof *lives);
     cdl_status status = CDL_ERR_NO_MEMORY;

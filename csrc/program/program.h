@@ -11,7 +11,8 @@
 
 struct cdl_program {
     const struct cdl_kernels *kernels;
-    size_t rows; /* capacity of all threads together */
+    size_t rows;  /* capacity of all threads together */
+    size_t batch; /* of outputs, where values have memory for a micro-batch */
     bool training;
     int threads;
     bool forced;      /* the caller chose the number of threads */
@@ -45,6 +46,8 @@ struct cdl_program {
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     bool is_long;      /* a batch takes so long that the watch is looked at within it */
     size_t piece;      /* samples that are gathered or copied out between two looks */
+    size_t micro;      /* samples of a micro-batch (micro.c), or 0 */
+    double *saved;     /* the states of reports when the batch began, where it has several parts */
     size_t block;      /* rows that a prediction takes through all nodes, each thread its own */
     struct cdl_watch watch;
     float *undo; /* undo_floats: what parameters were whose step takes long (kept.c) */
@@ -67,6 +70,10 @@ void cdl_link(struct cdl_program *program);
 /* pieces.c: what is done at a time, before the watch is looked at again; whether gradients are kept
  * for its sake. */
 cdl_status cdl_cut(struct cdl_program *program);
+
+/* micro.c: whether batches go through in micro-batches, and of how many samples; then, if a single
+ * thread takes one after the other, there is memory for one alone. */
+cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *def);
 
 /* kept.c: the floats of a parameter whose step takes long, with all that it changes; else 0. */
 size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained);

@@ -36,6 +36,46 @@ static bool ends_here(const struct cdl_program *program, const struct cdl_team *
     return program->lockstep && cdl_has_failed(program);
 }
 
+/* The forward and backward pass of what ctx says is in memory. */
+static void pass_over(const struct loop *loop, const struct cdl_pass *pass, struct cdl_context *ctx,
+                      struct cdl_team *team) {
+    const struct cdl_program *program = loop->program;
+    const struct cdl_share rows =
+        cdl_share_by(cdl_row_step(ctx), ctx->rows, ctx->thread, team->size);
+    cdl_forward_rows(program, ctx, pass, team, rows);
+    if (loop->training && !ends_here(program, team)) cdl_backward_rows(program, ctx, team, rows);
+}
+
+/* The same for a batch of which there is memory for a part: outputs, sums of gradients and reports
+ * are those of all. */
+static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass,
+                            struct cdl_context *ctx, struct cdl_team *team) {
+    struct cdl_program *program = loop->program;
+    const struct cdl_context whole = *ctx;
+    bool is_void = false;
+    const bool is_first = ctx->thread == 0;
+    if (is_first) cdl_save_reports(program);
+    for (size_t first = 0; first < whole.rows && !is_void; first += program->rows) {
+        ctx->first = first;
+        ctx->start = whole.start + first;
+        ctx->rows = cdl_min(whole.rows - first, program->rows);
+        ctx->adds = first > 0;
+        ctx->more = first + ctx->rows < whole.rows;
+        if (is_first) cdl_place_outputs(program, first);
+        cdl_barrier_wait(team, ctx->thread);
+        pass_over(loop, pass, ctx, team);
+        cdl_barrier_wait(team, ctx->thread);
+        is_void = cdl_is_void(program); /* before the next barrier nobody asks the watch again */
+        if (is_first) cdl_count_reports(program, ctx);
+    }
+    if (is_first && is_void) cdl_restore_reports(program);
+    if (is_first) cdl_place_outputs(program, 0);
+    ctx->first = 0;
+    ctx->start = whole.start;
+    ctx->rows = whole.rows;
+    ctx->adds = ctx->more = false;
+}
+
 static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct loop *loop = arg;
     struct cdl_program *program = loop->program;
@@ -45,13 +85,12 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     const uint64_t first = pass.iteration;
     for (size_t done = 0; done < loop->steps && pass.next * pass.batch < pass.rows; done++) {
         struct cdl_context ctx = cdl_context_of(program, &pass, loop->training, thread, team->size);
-        const struct cdl_share rows = cdl_share_of(ctx.rows, thread, team->size);
-        if (loop->training && thread == 0) cdl_step_begins(program);
-        cdl_forward_rows(program, &ctx, &pass, team, rows);
-        if (loop->training && !ends_here(program, team)) {
+        const bool in_parts = ctx.rows > program->rows;
+        if (loop->training) {
+            if (thread == 0) cdl_step_begins(program);
             cdl_prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
-            cdl_backward_rows(program, &ctx, team, rows);
         }
+        (in_parts ? pass_over_micro : pass_over)(loop, &pass, &ctx, team);
         cdl_barrier_wait(team, thread);
         const bool learned = loop->training && cdl_update(program, &ctx, team);
         if (cdl_is_void(program)) {
@@ -62,7 +101,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         if (program->settles) cdl_barrier_wait(team, thread);
         if (thread == 0) {
             if (program->settles) cdl_settle(program, &ctx);
-            cdl_count_reports(program, &ctx);
+            if (!in_parts) cdl_count_reports(program, &ctx);
             loop->pass->next = pass.next;
             loop->pass->iteration = pass.iteration;
             loop->pass->skipped = pass.skipped;

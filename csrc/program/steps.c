@@ -94,6 +94,7 @@ struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_
                                 .rows = rows,
                                 .start = start,
                                 .batch = rows,
+                                .micro = program->micro,
                                 .thread = thread,
                                 .threads = threads,
                                 .scratch = cdl_scratch_of(program, thread),
@@ -183,9 +184,8 @@ void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                       const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows) {
-    const size_t start = pass->next * pass->batch;
     for (int i = 0; i < program->n_inputs; i++)
-        cdl_feed_pieces(program, ctx, i, pass, start, rows.first, rows.last);
+        cdl_feed_pieces(program, ctx, i, pass, ctx->start, rows.first, rows.last);
     if (program->lockstep) {
         cdl_barrier_wait(team, ctx->thread);
         for (int i = 0; i < program->n_nodes; i++)
@@ -204,8 +204,10 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, fl
     if (node->shared) {
         const struct cdl_context one = alone(ctx);
         node->op->update(node, &one, scratch, thread, threads);
-    } else {
+    } else if (ctx->micro == 0) {
         node->op->update(node, ctx, scratch, thread, threads);
+    } else {
+        cdl_learn_by_micro(node, ctx, scratch, thread, threads);
     }
 }
 
@@ -227,7 +229,8 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
         if (program->learns_later || !node->learns) continue;
         if (cdl_stopped(ctx)) return;
-        if (!program->keeps_grads) ctx->watch = NULL; /* from here on the step is finished */
+        if (!program->keeps_grads && !ctx->more)
+            ctx->watch = NULL; /* from here on the step is finished */
         learn(node, ctx, ctx->scratch, 0, 1);
     }
 }

@@ -28,6 +28,10 @@ static inline struct cdl_share cdl_share_by(size_t block, size_t rows, int threa
     const size_t first = blocks * t / n * block, last = blocks * (t + 1) / n * block;
     return (struct cdl_share){first, last < rows ? last : rows};
 }
+/* At what multiples of samples a batch may be cut. */
+static inline size_t cdl_row_step(const struct cdl_context *ctx) {
+    return ctx->micro ? ctx->micro : CDL_ROW_BLOCK;
+}
 static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads) {
     return cdl_share_by(CDL_ROW_BLOCK, rows, thread, threads);
 }
@@ -69,6 +73,10 @@ void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
 void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                   struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows);
 
+/* The same out of all samples of ctx, which are one or more micro-batches (micro.c). */
+void cdl_learn_by_micro(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
+                        int thread, int n_threads);
+
 /* A thread's share of what the node's parameters learn. */
 void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx);
 
@@ -106,6 +114,12 @@ void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx
 
 /* After the barrier behind them, by one thread. */
 void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx);
+/* micro.c: outputs, which have memory for a whole batch, as those of samples from `first` on; and
+ * the states of the reports, which a void batch leaves as they were. */
+void cdl_place_outputs(const struct cdl_program *program, size_t first);
+void cdl_save_reports(const struct cdl_program *program);
+void cdl_restore_reports(const struct cdl_program *program);
+
 /* As the loss counts them, once a batch for all its rows; `first_batch`: of a call. */
 void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx,
                          bool first_batch);

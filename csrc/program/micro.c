@@ -1,0 +1,109 @@
+/* micro.c - micro-batches: a batch of images goes through all nodes, forward and back, a few
+ * samples at a time, and what weights learn from is the sum of their gradients.
+ *
+ * The values of a batch of images are some ten to a hundred times as large as an L2 cache, and each
+ * is written once and read four times in a step: by the next node, by the two passes back and for
+ * the gradient of weights. Those of a micro-batch stay in the cache from their first use to their
+ * last, and the memory of a program is that of one. How many samples it has follows from shapes
+ * alone. In lockstep threads share the nodes of several micro-batches; threads that go on by
+ * themselves have memory for the whole batch. All take samples and add up gradients by the same
+ * micro-batches, so that bits are the same for any number of threads.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "program/lockstep.h"
+#include "program/steps.h"
+
+/* Values of a micro-batch, 1 MB. And the least that they are, as a multiple of the weights: each
+ * micro-batch reads them again, transposed and transformed as well, and adds to sums as large. */
+enum { MICRO_FLOATS = 1 << 18, LEAST_FLOATS = 4 };
+
+/* States of reports that are saved before each batch. */
+enum { MOST_STATES = 256 };
+
+/* Whether all samples go their own way, and something has windows, without which values are small
+ * beside weights. */
+static bool may_split(const struct cdl_program *program) {
+    bool all = program->n_external_grads == 0 && program->n_nodes > 0, windows = false;
+    size_t states = 0;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_op *op = program->nodes[i].op;
+        all &= op->splits && !program->nodes[i].shared;
+        windows |= op == &cdl_op_conv || op == &cdl_op_conv_transpose ||
+                   op == &cdl_op_depthwise_conv || op == &cdl_op_pool;
+    }
+    for (int i = 0; i < program->n_reports; i++) states += program->state_sizes[i];
+    return all && windows && states <= MOST_STATES;
+}
+
+static size_t micro_of(const struct cdl_program *program) {
+    size_t values = 0, weights = 0;
+    for (int v = 0; v < program->n_values; v++) {
+        const struct cdl_tensor *value = &program->values[v];
+        if (value->owner == value) values += value->row_floats;
+    }
+    for (int i = 0; i < program->n_trained; i++)
+        weights += cdl_param_floats(program->trained[i].param);
+    return cdl_max(cdl_max(MICRO_FLOATS, LEAST_FLOATS * weights) / values, 1);
+}
+
+/* Micro-batches that have memory, in samples: two for each thread, since all wait for the last of
+ * them behind each node. */
+static size_t rows_at_a_time(const struct cdl_program *program) {
+    const size_t micro = program->micro, all = 2 * micro * (size_t)program->threads;
+    if (program->threads == 1) return micro;
+    return cdl_max(all, (cdl_worth_samples(program) + micro - 1) / micro * micro);
+}
+
+cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *def) {
+    program->batch = program->rows;
+    if (!def->splits || !may_split(program)) return CDL_OK;
+    const size_t micro = micro_of(program);
+    if (micro >= program->rows) return CDL_OK;
+    program->micro = micro;
+    for (int i = 0; i < program->n_nodes; i++) {
+        if (!cdl_takes_any_samples(&program->nodes[i])) program->nodes[i].piece = micro;
+    }
+    if (program->threads > 1 && !program->lockstep) return CDL_OK;
+    const size_t rows = rows_at_a_time(program);
+    if (rows >= program->rows) return CDL_OK;
+    program->rows = rows;
+    program->block = cdl_min(program->block, rows);
+    for (int v = 0; v < program->n_values; v++) {
+        for (int i = 0; i < program->n_outputs; i++)
+            program->values[v].whole |= program->values[v].owner == program->outputs[i]->owner;
+    }
+    program->saved = calloc(MOST_STATES, sizeof *program->saved);
+    return program->saved ? CDL_OK : CDL_ERR_NO_MEMORY;
+}
+
+void cdl_place_outputs(const struct cdl_program *program, size_t first) {
+    for (int v = 0; v < program->n_values; v++) {
+        struct cdl_tensor *value = &program->values[v];
+        if (value->whole) value->data = value->base + first * value->row_floats;
+    }
+}
+
+void cdl_save_reports(const struct cdl_program *program) {
+    double *to = program->saved;
+    for (int i = 0; i < program->n_reports; to += program->state_sizes[i++])
+        memcpy(to, program->states[i], program->state_sizes[i] * sizeof *to);
+}
+
+void cdl_restore_reports(const struct cdl_program *program) {
+    const double *from = program->saved;
+    for (int i = 0; i < program->n_reports; from += program->state_sizes[i++])
+        memcpy(program->states[i], from, program->state_sizes[i] * sizeof *from);
+}
+
+void cdl_learn_by_micro(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
+                        int thread, int n_threads) {
+    struct cdl_context part = *ctx;
+    for (; part.row < ctx->rows; part.row += part.rows) {
+        part.rows = cdl_min(ctx->rows - part.row, ctx->micro);
+        part.adds = ctx->adds || part.row > 0;
+        part.more = ctx->more || part.row + part.rows < ctx->rows;
+        node->op->update(node, &part, scratch, thread, n_threads);
+    }
+}
