@@ -17,15 +17,18 @@ from cdl._common.public_names import publish
 
 __all__ = [
     "backend",
+    "disable_flash_attention",
     "disable_interactive_logging",
     "disable_traceback_filtering",
     "dtype_policy",
+    "enable_flash_attention",
     "enable_interactive_logging",
     "enable_traceback_filtering",
     "enable_unsafe_deserialization",
     "epsilon",
     "floatx",
     "image_data_format",
+    "is_flash_attention_enabled",
     "is_interactive_logging_enabled",
     "is_traceback_filtering_enabled",
     "max_epochs",
@@ -46,6 +49,7 @@ _DATA_FORMATS = ("channels_first", "channels_last")
 _image_data_format = "channels_last"
 _limits: dict[str, int | None] = {"epochs": None, "steps_per_epoch": None}
 _switches = {"interactive_logging": True}
+_flash_attention: dict[str, bool | None] = {"allowed": None}
 
 
 def backend() -> str:
@@ -165,6 +169,21 @@ def device(device_name: str) -> Iterator[None]:
     if name.strip("/").removeprefix("device:").partition(":")[0] != "cpu":
         raise ValueError(f"device: device_name must be 'cpu', cdl's only one, got {device_name!r}")
     yield
+
+
+def enable_flash_attention() -> None:
+    """Let attention choose how it is computed, as it does at first; it is so in any case."""
+    _flash_attention["allowed"] = None
+
+
+def disable_flash_attention() -> None:
+    """Accepted; attention is computed as before, without the matrix of all scores."""
+    _flash_attention["allowed"] = False
+
+
+def is_flash_attention_enabled() -> bool | None:
+    """False after `disable_flash_attention`, else None."""
+    return _flash_attention["allowed"]
 
 
 def set_backend(backend: str) -> None:

@@ -22,10 +22,6 @@ REASONS = {
         "layers.Dense and all others that work along the last axis, without a wrapper: they take "
         "inputs of any rank",
     ),
-    r"layers\.(MultiHead|GroupQuery|Additive)?Attention": (
-        "it has no layers of attention yet",
-        f"ops.dot_product_attention {_IN_CALL}, between layers.Dense or layers.EinsumDense",
-    ),
     r"layers\.(RandAugment|AugMix|RandomElasticTransform|ContrastLimited.*"
     r"|Equalization|MaxNumBoundingBoxes)": (
         "",
@@ -99,7 +95,6 @@ REASONS = {
         "saving.serialize_keras_object and saving.deserialize_keras_object",
     ),
     # --- settings ---
-    r"config\..*flash_attention.*": ("attention is computed in one way", ""),
     r"config\.is_nnx_enabled": ("there is no other framework underneath", "config.backend"),
     r"quantizers(\..*)?|Quantizer|dtype_policies\.\w*(AWQ|GPTQ|Int4|Quantized)\w*": (
         _FLOAT32,

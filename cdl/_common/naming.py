@@ -16,9 +16,15 @@ def snake_case(name: str) -> str:
     return _WORD_STARTS.sub("_", re.sub(r"\W+", "", name)).lower()
 
 
+def name_of(cls: type) -> str:
+    """A class's name; that of Keras's class where it has another one there than in public."""
+    name: str = vars(cls).get("_known_as", cls.__name__)
+    return name
+
+
 def unique(thing: type | str) -> str:
     """The next free name after a class or a word: `dense`, then `dense_1`, `dense_2` ..."""
-    name = snake_case(thing if isinstance(thing, str) else thing.__name__)
+    name = snake_case(thing if isinstance(thing, str) else name_of(thing))
     count = _counts.get(name, 0)
     _counts[name] = count + 1
     return f"{name}_{count}" if count else name

@@ -7,6 +7,10 @@ from cdl.layers.activations.rectifiers import ELU as ELU
 from cdl.layers.activations.rectifiers import LeakyReLU as LeakyReLU
 from cdl.layers.activations.rectifiers import ReLU as ReLU
 from cdl.layers.activations.softmax import Softmax as Softmax
+from cdl.layers.attention.attention import AdditiveAttention as AdditiveAttention
+from cdl.layers.attention.attention import Attention as Attention
+from cdl.layers.attention.grouped_query_attention import GroupQueryAttention as GroupQueryAttention
+from cdl.layers.attention.multi_head_attention import MultiHeadAttention as MultiHeadAttention
 from cdl.layers.convolution.conv import Conv1D as Conv1D
 from cdl.layers.convolution.conv import Conv2D as Conv2D
 from cdl.layers.convolution.conv import Conv3D as Conv3D

@@ -146,7 +146,11 @@ def _build_on(layer: Layer, shapes: Any, args: tuple[Any, ...], kwargs: dict[str
         layer.build(shapes)
         return
     given = dict(zip(parameters_of(type(layer).call), args, strict=False)) | kwargs
-    by_name = {f"{name}_shape": shapes_of(value) for name, value in given.items()}
+    by_name = {
+        f"{name}_shape": shapes_of(value)
+        for name, value in given.items()
+        if any(map(is_tensor, tree.flatten(value)))
+    }
     by_name.setdefault("input_shape", next(iter(by_name.values()), None))
     parameters = parameters_of(type(layer).build)
     for name in names:

@@ -45,14 +45,14 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
                 if name != "training" and each is not None
             }
             y = layer.lower(program, args[0], **more)
-        first = specs[0][0] if specs[0] else None
+        first, inputs = ((*each[0], *each[1].values(), None)[0] for each in (specs, (args, kwargs)))
         if program.watched is not None:
             values = [each for each in tree.flatten(y) if masks.is_value(each)]
             program.watched += [(layer, each) for each in values]
         if program.probed is not None and program.probed[0] is layer and masks.is_value(y):
             y = program.emit("probe", (y,), y.shape)
             program.probed[1].append(y)
-        masks.of_outputs(layer, program, first, args[0] if args else None, y)
+        masks.of_outputs(layer, program, first, inputs, y)
         if layer.activity_regularizer is None:
             return y
         owner, penalty = f"{type(layer).__name__} {layer.name!r}", layer.activity_regularizer

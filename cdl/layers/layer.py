@@ -6,16 +6,14 @@ runs a program of that one layer. What a call on symbolic tensors is stands in c
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from cdl import regularizers, tree
-from cdl._common.errors import Hinting, step_aside
+from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import is_users, overrides
 from cdl._common.validation import expected, float32, not_recognized, not_yet
@@ -26,12 +24,13 @@ from cdl._tracing import graph
 from cdl._tracing.variable import Variable, in_traced_code
 from cdl.data import as_numeric, brief
 from cdl.layers import calling, in_programs, on_arrays
+from cdl.layers.building import Building
 from cdl.layers.call_arguments import is_tensor, parameters_of, shapes_of
 from cdl.layers.calling import is_scripted
 from cdl.layers.in_programs import WithoutCall
 from cdl.layers.input_spec import check_specs
 from cdl.layers.kept import KeptPrograms
-from cdl.layers.running import name_scope, path_of, training_around
+from cdl.layers.running import path_of, training_around
 from cdl.layers.shapes import given_input_shape
 from cdl.layers.tracking import now
 from cdl.layers.weighted import Weighted
@@ -58,7 +57,7 @@ _FLOAT32 = {
 }
 
 
-class Layer(Weighted, Hinting):
+class Layer(Weighted, Building, Hinting):
     """Base of layers. One of your own has `__init__`, `build`, `call` and `get_config`::
 
         class Scale(cdl.layers.Layer):
@@ -141,37 +140,6 @@ class Layer(Weighted, Hinting):
         self._weights: list[Variable] = []
         self._frozen: set[Variable] = set()  # weights that are never trained
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A `build` of a subclass's own leaves the layer built, whether it says so or not."""
-        super().__init_subclass__(**kwargs)
-        build = vars(cls).get("build")
-        if build is None:
-            return
-
-        @functools.wraps(build)
-        def opened(self: Layer, *args: Any, **given: Any) -> Any:
-            try:
-                with self._opened():
-                    return build(self, *args, **given)
-            except BaseException as error:
-                step_aside(error)
-                raise
-
-        cls.build = opened  # type: ignore[method-assign]
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[None]:
-        """While the body runs weights may be added; afterwards the layer is built."""
-        before = self._building
-        self._building = before or not self.built
-        try:
-            with name_scope(self):
-                self._path = path_of(self)
-                yield
-            self.built = True
-        finally:
-            self._building = before
-
     _given: tuple[tuple[Any, ...], dict[str, Any]]
     by_lines = False  # whether it works on each line along the last axis by itself
     takes_lists = False  # whether lists of numbers may stand for an array in a call
@@ -197,16 +165,6 @@ class Layer(Weighted, Hinting):
         A subclass may still have a `build` of its own.
         """
         self.built = type(self).build is Layer.build
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """What `build` was called with, for configs; None if it was not called."""
-        return None if self._build_shape is None else {"input_shape": self._build_shape}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Build the layer as `get_build_config` says."""
-        shape = config.get("input_shape")
-        if shape is not None and not self.built:
-            self.build(tuple(shape))
 
     def check_input(self, shape: Shape) -> None:
         """Refuse an input whose shape, batch axis included, does not fit; by the `input_spec`.

@@ -98,7 +98,7 @@ def arguments(
 
 
 def of_outputs(layer: Layer, program: Program, spec: Any, inputs: Any, outputs: Any) -> None:
-    """Gives what a layer puts out its masks.
+    """Gives what a layer puts out its masks; one mask is that of the first output.
 
     Args:
         layer: the layer; it passes masks on, has a `compute_mask` of its own, or warns.
@@ -107,17 +107,15 @@ def of_outputs(layer: Layer, program: Program, spec: Any, inputs: Any, outputs: 
         inputs: the layer's first argument, with values.
         outputs: the values, nested.
     """
-    unmasked = [y for y in tree.flatten(outputs) if is_value(y) and y.mask is None]
-    if not unmasked:
+    values = [y for y in tree.flatten(outputs) if is_value(y)]
+    if all(y.mask is not None for y in values):
         return
     given = [v for v in tree.flatten(inputs) if is_value(v)]
     masked = any(v.mask is not None for v in given)
     if layer._computes_masks():
-        for y in unmasked:
-            y.mask = _computed(layer, program, spec, inputs)
+        _give(values, _computed(layer, program, spec, inputs))
     elif masked and layer.supports_masking:
-        for y in unmasked:
-            y.mask = given[0].mask
+        _give(values, [given[0].mask])
     elif masked and layer not in _WARNED:
         _WARNED.add(layer)
         warn(
@@ -126,8 +124,13 @@ def of_outputs(layer: Layer, program: Program, spec: Any, inputs: Any, outputs: 
         )
 
 
-def _computed(layer: Layer, program: Program, spec: Any, inputs: Any) -> Value | None:
-    """What `compute_mask` makes of the inputs and their masks."""
+def _give(values: list[Any], masks: list[Value | None]) -> None:
+    for y, mask in zip(values, masks, strict=False):
+        y.mask = mask if y.mask is None else y.mask
+
+
+def _computed(layer: Layer, program: Program, spec: Any, inputs: Any) -> list[Value | None]:
+    """What `compute_mask` makes of the inputs and their masks, one for each output."""
     tensors = tree.map_structure(
         lambda t: KerasTensor(t.shape, t.dtype) if isinstance(t, KerasTensor) else t, spec
     )
@@ -135,9 +138,12 @@ def _computed(layer: Layer, program: Program, spec: Any, inputs: Any) -> Value |
         lambda v: tensor_of(v.mask) if is_value(v) and v.mask is not None else None, inputs
     )
     graph = graphs.trace(layer.compute_mask, (tensors, masks), {}, program.training)
-    if not isinstance(graph.outputs, KerasTensor):
-        return None
+    found = tree.flatten(graph.outputs)
+    if not any(isinstance(each, KerasTensor) for each in found):
+        return []
     values = [v for v in tree.flatten(inputs) if is_value(v)]
     given = values + [as_tensor(program, v.mask) for v in values if v.mask is not None]
-    mask = graph.lower(program, given)
-    return program.emit("reshape", (mask,), (*mask.shape, 1))
+    return [
+        program.emit("reshape", (mask,), (*mask.shape, 1)) if is_value(mask) else None
+        for mask in tree.flatten(graph.lower(program, given))
+    ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.naming import snake_case
+from cdl._common.naming import name_of, snake_case
 from cdl._common.overriding import is_users
 from cdl._common.weak_cache import weak_cache
 from cdl.layers import Layer
@@ -79,6 +79,8 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
     cls: Any = type(thing)
     if getattr(thing, "_stack", None) is not None or getattr(thing, "operations", None):
         yield "layers", thing.layers
+    for name in getattr(thing, "_file_parts", ()):  # of a layer of cdl's own
+        yield name, getattr(thing, name, None)
     there = set(object.__dir__(thing))
     names = there - _KEPT - _skipped(cls)
     if isinstance(thing, Layer):  # of a model with a `call`: between its attributes, as in Keras
@@ -108,7 +110,7 @@ def _skipped(cls: type) -> frozenset[str]:
 def _numbered(things: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     counts: dict[str, int] = {}
     for thing in things:
-        name = snake_case(type(thing).__name__)
+        name = snake_case(name_of(type(thing)))
         count = counts.get(name, 0)
         counts[name] = count + 1
         yield f"{name}_{count}" if count else name, thing

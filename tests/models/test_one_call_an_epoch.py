@@ -111,6 +111,17 @@ LAYERS = sorted(
 )
 
 
+class ToItself(layers.Layer):
+    """Attention of a value to itself."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer([x, x]) if isinstance(self.layer, layers.Attention) else self.layer(x, x)
+
+
 def stack_of(name):
     """A stack of layers with the one of that name, the input's shape, and the input."""
     made = getattr(layers, name)
@@ -130,6 +141,9 @@ def stack_of(name):
         layer = made()
         layer.adapt(X)
         return [layer], (6,), X
+    if name.endswith("Attention"):
+        arguments = {"MultiHeadAttention": (2, 3), "GroupQueryAttention": (3, 4, 2)}
+        return [ToItself(made(*arguments.get(name, ()))), *lines], (4, 6), LINES
     if name == "CategoryEncoding":
         return [made(4)], (6,), RNG.integers(0, 4, (48, 6)).astype(np.float32)
     if name in IMAGES:

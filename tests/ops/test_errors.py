@@ -178,12 +178,11 @@ def test_symbolic_tensor_that_is_not_dense_is_refused(option):
     assert getattr(cdl.KerasTensor((None, 3), **{option: False}), option) is False
 
 
-def test_attention_in_another_way_is_refused():
-    heads = np.ones((1, 2, 3, 4), np.float32)
-    with pytest.raises(ValueError, match="flash_attention=True is not supported"):
-        ops.dot_product_attention(heads, heads, heads, flash_attention=True)
-    plain = ops.dot_product_attention(heads, heads, heads, flash_attention=False)
-    np.testing.assert_array_equal(plain, ops.dot_product_attention(heads, heads, heads))
+@pytest.mark.parametrize("flash", [True, False])
+def test_flash_attention_gives_the_same_as_none(flash):
+    heads = np.random.default_rng(0).normal(size=(1, 2, 3, 4)).astype("f")
+    given = ops.dot_product_attention(heads, heads, heads, flash_attention=flash)
+    np.testing.assert_array_equal(given, ops.dot_product_attention(heads, heads, heads))
 
 
 A, B = np.ones((2, 3)), np.ones((2, 4))

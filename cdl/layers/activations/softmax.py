@@ -82,7 +82,7 @@ class Softmax(AlongLines):
             return y
         return super()._on_arrays(x)
 
-    def lower(self, program: Program, x: Value, mask: Value | None = None) -> Value:
+    def lower(self, program: Program, x: Value, mask: Any = None) -> Value:
         """Append the softmax of lines that have the axis as their last; `mask` as on arrays."""
         owner, shape = f"Softmax {self.name!r}", (None, *x.shape)
         axes = axes_within(owner, self.axis, shape)
@@ -98,7 +98,11 @@ class Softmax(AlongLines):
         return {**super().get_config(), "axis": self.axis}
 
 
-def _broadcast(program: Program, owner: str, mask: Value, x: Value) -> Value:
+def _broadcast(program: Program, owner: str, mask: Any, x: Value) -> Value:
+    if isinstance(mask, np.ndarray):
+        mask = program.constant(mask.astype(np.float32))
+    if mask.shared and mask.shape[0] == 1 and len(mask.shape) == len(x.shape) + 1:
+        mask = emit.reshape(program, mask, mask.shape[1:])  # the same for all samples
     fits = len(mask.shape) == len(x.shape) and all(
         n in (1, m) for n, m in zip(mask.shape, x.shape, strict=True)
     )
@@ -107,7 +111,8 @@ def _broadcast(program: Program, owner: str, mask: Value, x: Value) -> Value:
             f"{owner}: mask must broadcast to the inputs, got shape {(None, *mask.shape)} for "
             f"inputs of shape {(None, *x.shape)}"
         )
-    return emit.broadcast(program, mask, x.shape)
+    mask = emit.broadcast(program, mask, x.shape)
+    return program.broadcast_batch(mask) if mask.shared else mask
 
 
 def _shown(other: float) -> Expression:

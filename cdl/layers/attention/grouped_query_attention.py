@@ -1,0 +1,306 @@
+"""GroupQueryAttention: attention whose heads of queries share those of keys and values."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from cdl import regularizers
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl.layers.activations.softmax import Softmax
+from cdl.layers.attention import visible
+from cdl.layers.attention.projections import (
+    ProjectedAttention,
+    checked_size,
+    checked_window,
+    gated,
+)
+from cdl.layers.layer import registry
+from cdl.layers.regularization.dropout import Dropout
+from cdl.ops.nn.attention import dot_product_attention
+from cdl.ops.numpy.arithmetic import multiply
+from cdl.ops.numpy.contractions import einsum
+from cdl.ops.numpy.joining import repeat
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._configs.identifiers import Identifier
+    from cdl.layers.arguments import CommonArguments
+    from cdl.layers.shapes import Shape
+
+
+@registry.add()
+class GroupQueryAttention(ProjectedAttention):
+    """Attention by several heads, runs of which share keys and values (Ainslie et al., 2023).
+
+    Called on query ``(batch, queries, d)``, value ``(batch, keys, d)`` and key of the latter
+    shape, the value unless given, it gives ``(batch, queries, d)``. Masks, and queries that see no
+    key, are as in `MultiHeadAttention`.
+
+    Args:
+        head_dim: the width of each head.
+        num_query_heads: how many heads of queries.
+        num_key_value_heads: how many of keys and of values, a divisor of that.
+        dropout: the part of the weights that is 0 in training.
+        use_bias: whether the projections have biases.
+        sliding_window: a key must be less than so many places away; None for no limit.
+        flash_attention: None, True or False, which give the same; see `MultiHeadAttention`.
+        kernel_initializer: of the kernels; each projection has a copy.
+        bias_initializer: of the biases.
+        kernel_regularizer: a penalty on each kernel.
+        bias_regularizer: a penalty on each bias.
+        activity_regularizer: a penalty on what each projection, and the layer, gives.
+        kernel_constraint: what each kernel must be after each update.
+        bias_constraint: what each bias must be after each update.
+        use_gate: whether the heads' results are multiplied by ``sigmoid(gate(query))``, another
+            projection, before the last one.
+        seed: of the dropout, an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: heads that do not divide, a size that is no positive int, dropout or scores with
+            `flash_attention`; when called, other last axes of query and value.
+    """
+
+    _known_as = "GroupedQueryAttention"  # what names and files call Keras's class
+    holds = (
+        "_query_dense", "_key_dense", "_gate_dense", "_value_dense", "_softmax", "_dropout_layer",
+        "_output_dense",
+    )  # fmt: skip
+    _file_parts = ("_query_dense", "_key_dense", "_value_dense", "_output_dense", "_gate_dense")
+
+    def __init__(
+        self,
+        head_dim: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        use_gate: bool = False,
+        seed: int | None = None,
+        **kwargs: Unpack[CommonArguments],
+    ) -> None:
+        owner = type(self).__name__
+        super().__init__(
+            flash_attention=flash_attention,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            penalty=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.head_dim = checked_size(owner, "head_dim", head_dim)
+        self.num_query_heads = checked_size(owner, "num_query_heads", num_query_heads)
+        self.num_key_value_heads = checked_size(owner, "num_key_value_heads", num_key_value_heads)
+        if self.num_query_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"{owner}: num_query_heads must be divisible by num_key_value_heads, got "
+                f"{num_query_heads} and {num_key_value_heads}"
+            )
+        self.num_repeats = self.num_query_heads // self.num_key_value_heads
+        self.dropout = dropout
+        self.use_bias = use_bias
+        self.use_gate = use_gate
+        self.sliding_window = self._window = checked_window(owner, sliding_window)
+        self.seed = seed
+        self._inverse_sqrt_head_dim = 1.0 / math.sqrt(self.head_dim)
+        self._return_attention_scores = False
+        self._check_dropout(dropout)
+
+    def build(  # type: ignore[override]
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> None:
+        """Make the projections.
+
+        Args:
+            query_shape: (batch, queries, d).
+            value_shape: (batch, keys, d).
+            key_shape: as `value_shape`, which None is.
+        """
+        key_shape = value_shape if key_shape is None else key_shape
+        self.feature_dim = query_shape[-1]
+
+        def project(name: str, equation: str, heads: int, shape: Shape, **more: Any) -> Any:
+            sizes = heads, self.head_dim
+            return self._projection(name, equation, sizes, self.use_bias, shape, **more)
+
+        queries, keys = self.num_query_heads, self.num_key_value_heads
+        self._query_dense = project("query", "bqm,muh->bquh", queries, query_shape)
+        self._key_dense = project("key", "bkm,mvh->bkvh", keys, key_shape)
+        if self.use_gate:
+            gate = {"activation": "sigmoid"}
+            self._gate_dense = project("gate", "bqm,muh->bquh", queries, query_shape, **gate)
+        self._value_dense = project("value", "bkm,mvh->bkvh", keys, value_shape)
+        self._softmax = Softmax(axis=-1)
+        self._dropout_layer = Dropout(self.dropout, seed=self.seed)
+        self._dot_product_equation, self._combine_equation = "bquh,bkuh->buqk", "buqk,bkuh->bquh"
+        self._output_dense = self._projection(
+            "attention_output",
+            "bquh,uhm->bqm",
+            (self.feature_dim,),
+            self.use_bias,
+            (None, None, queries, self.head_dim),
+        )
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """The result; with `return_attention_scores` the weights of all heads, too.
+
+        These are those before dropout, of shape (batch, heads of queries, queries, keys).
+        """
+        self._return_attention_scores = return_attention_scores
+        key = value if key is None else key
+        masks = (query_mask, value_mask, key_mask, attention_mask, self.sliding_window)
+        ours = type(self)._compute_attention is GroupQueryAttention._compute_attention
+        causal_only = use_causal_mask and ours and all(mask is None for mask in masks)
+        mask = None
+        if not causal_only:
+            mask = self._compute_attention_mask(
+                query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+            )
+        gate = self._gate_dense(query) if self.use_gate else None
+        query, key, value = self._query_dense(query), self._key_dense(key), self._value_dense(value)
+        if not self._is_fused(query) or not ours:
+            key = repeat(key, self.num_repeats, axis=2)
+            value = repeat(value, self.num_repeats, axis=2)
+        more = {"use_causal_mask": True} if causal_only else {}
+        result, scores = self._compute_attention(
+            query, key, value, attention_mask=mask, training=training, **more
+        )
+        result = self._output_dense(gated(result, gate))
+        return (result, scores) if return_attention_scores else result
+
+    def _is_fused(self, query: Any) -> bool:
+        return self.dropout == 0 and not self._return_attention_scores and len(query.shape) == 4
+
+    def _masked_softmax(self, scores: Any, attention_mask: Any = None) -> Any:
+        """The weights of keys that a query sees; 0 for all others, and without any."""
+        mask = visible.with_axes(attention_mask, len(scores.shape), -3)
+        return self._softmax(scores, mask=mask)
+
+    def _compute_attention(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any = None,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> tuple[Any, Any]:
+        """The means of the values by head, and their weights or None; a subclass may override it.
+
+        Args:
+            query: (batch, queries, heads, head_dim).
+            key: (batch, keys, heads, head_dim).
+            value: as `key`.
+            attention_mask: what each query may see; None: all.
+            training: whether dropout drops.
+            use_causal_mask: whether keys behind the query's own place are hidden.
+        """
+        if self._flash_attention and self._return_attention_scores:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: return_attention_scores must be False with "
+                "flash_attention, which never has them"
+            )
+        if self._is_fused(query):
+            result = dot_product_attention(
+                query,
+                key,
+                value,
+                mask=visible.with_axes(attention_mask, 4, -3),
+                scale=self._inverse_sqrt_head_dim,
+                is_causal=use_causal_mask,
+            )
+            return result, None
+        if use_causal_mask:
+            earlier = visible.causal(query.shape[1], value.shape[1])
+            attention_mask = visible.joined(attention_mask, earlier)
+        query = multiply(query, self._inverse_sqrt_head_dim)
+        scores = einsum(self._dot_product_equation, query, key)
+        scores = self._masked_softmax(scores, attention_mask)
+        kept = self._dropout_layer(scores, training=training) if self.dropout > 0 else scores
+        return einsum(self._combine_equation, kept, value), scores
+
+    def compute_output_shape(  # type: ignore[override]
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> Shape:
+        """The query's shape.
+
+        Raises:
+            ValueError: other last axes of query and value, or other steps of value and key.
+        """
+        key_shape = value_shape if key_shape is None else key_shape
+        owner = f"{type(self).__name__} {self.name!r}"
+        if query_shape[-1] != value_shape[-1]:
+            raise ValueError(
+                f"{owner}: query and value must have the same last axis, got "
+                f"query_shape={query_shape} and value_shape={value_shape}"
+            )
+        if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
+            raise ValueError(
+                f"{owner}: value and key must have the same steps, got "
+                f"value_shape={value_shape} and key_shape={key_shape}"
+            )
+        return tuple(query_shape)
+
+    def compute_output_spec(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """Symbolic tensors like the outputs, for symbolic inputs."""
+        del query_mask, value_mask, key_mask, attention_mask, training, use_causal_mask
+        key_shape = None if key is None else key.shape
+        result = KerasTensor(self.compute_output_shape(query.shape, value.shape, key_shape))
+        if not return_attention_scores:
+            return result
+        steps = query.shape[1], value.shape[1]
+        return result, KerasTensor((query.shape[0], self.num_query_heads, *steps))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments but for `flash_attention`."""
+        return {
+            **super().get_config(),
+            "head_dim": self.head_dim,
+            "num_query_heads": self.num_query_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "use_bias": self.use_bias,
+            "use_gate": self.use_gate,
+            "sliding_window": self.sliding_window,
+            "dropout": self.dropout,
+            **self._projection_config(),
+            "seed": self.seed,
+        }

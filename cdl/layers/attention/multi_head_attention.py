@@ -1,0 +1,407 @@
+"""MultiHeadAttention: attention by several heads, between projections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.validation import expected
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl.layers.activations.softmax import Softmax
+from cdl.layers.attention import visible
+from cdl.layers.attention.projections import (
+    ProjectedAttention,
+    attending,
+    checked_size,
+    checked_window,
+    gated,
+    projecting,
+)
+from cdl.layers.layer import registry
+from cdl.layers.regularization.dropout import Dropout
+from cdl.ops.nn.attention import dot_product_attention
+from cdl.ops.numpy.arithmetic import multiply
+from cdl.ops.numpy.contractions import einsum
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl._configs.identifiers import Identifier
+    from cdl.layers.arguments import CommonArguments
+    from cdl.layers.shapes import Shape
+
+
+@registry.add()
+class MultiHeadAttention(ProjectedAttention):
+    """Attention by several heads (Vaswani et al., 2017).
+
+    Called on query ``(batch, queries, d)``, value ``(batch, keys, m)`` and key, the value unless
+    given, ``(batch, keys, k)``, it projects each to heads, takes
+    ``softmax(query key^T / sqrt(key_dim)) value`` for each, and projects these together to
+    ``(batch, queries, d)``.
+
+    Masks: a query sees a key where `attention_mask`, of shape ``(batch, queries, keys)`` or with
+    an axis of heads behind the first, and the masks of query, value and key, of shape
+    ``(batch, steps)``, all are true, which the masks of the inputs are unless given; with
+    `use_causal_mask` only up to its own place, with `sliding_window` only near it. The mask of the
+    output is that of the query. A query that sees no key gets the mean of all values, as in Keras,
+    or the bias alone where there are dropout, scores to return or inputs of other ranks.
+
+    Args:
+        num_heads: how many.
+        key_dim: the width of queries and keys by head.
+        value_dim: the width of values by head; None for `key_dim`.
+        dropout: the part of the weights that is 0 in training.
+        use_bias: whether the projections have biases.
+        output_shape: the last axes of the output, an int or a tuple; None for the query's last one.
+        attention_axes: the axes that attend together, an int or several; None for all but the first
+            and the last. The others are as axes of the batch.
+        sliding_window: a key must be less than so many places away; None for no limit.
+        flash_attention: None, True or False, which give the same: the scores of many queries and
+            keys are never all in memory, unless something asks for them.
+        kernel_initializer: of the kernels; each projection has a copy.
+        bias_initializer: of the biases.
+        kernel_regularizer: a penalty on each kernel.
+        bias_regularizer: a penalty on each bias.
+        activity_regularizer: a penalty on what each projection gives.
+        kernel_constraint: what each kernel must be after each update.
+        bias_constraint: what each bias must be after each update.
+        use_gate: whether the heads' results are multiplied by ``sigmoid(gate(query))``, another
+            projection, before the last one.
+        seed: of the dropout, an int, or None for one drawn now.
+        kwargs: see `Layer`.
+
+    Raises:
+        ValueError: a size that is no positive int, dropout or scores with `flash_attention`, other
+            steps of value and key.
+    """
+
+    holds = (
+        "_query_dense", "_key_dense", "_gate_dense", "_value_dense", "_softmax", "_dropout_layer",
+        "_output_dense",
+    )  # fmt: skip
+    _file_parts = ("query_dense", "key_dense", "value_dense", "output_dense", "_gate_dense")
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        output_shape: int | Sequence[int] | None = None,
+        attention_axes: int | Sequence[int] | None = None,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        use_gate: bool = False,
+        seed: int | None = None,
+        **kwargs: Unpack[CommonArguments],
+    ) -> None:
+        owner = type(self).__name__
+        self._num_heads = checked_size(owner, "num_heads", num_heads)
+        self._key_dim = checked_size(owner, "key_dim", key_dim)
+        self._value_dim = self._key_dim
+        if value_dim is not None:
+            self._value_dim = checked_size(owner, "value_dim", value_dim)
+        super().__init__(
+            flash_attention=flash_attention,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            penalty=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self._dropout = dropout
+        self._use_bias = use_bias
+        self._use_gate = use_gate
+        self._output_shape = _sizes(owner, output_shape)
+        self._attention_axes = _axes(owner, attention_axes)
+        self._sliding_window = self._window = checked_window(owner, sliding_window)
+        self.seed = seed
+        self._inverse_sqrt_key_dim = 1.0 / math.sqrt(self._key_dim)
+        self._check_dropout(dropout)
+
+    @property
+    def num_heads(self) -> int:
+        """How many heads."""
+        return self._num_heads
+
+    @property
+    def key_dim(self) -> int:
+        """The width of queries and keys by head."""
+        return self._key_dim
+
+    @property
+    def value_dim(self) -> int:
+        """The width of values by head."""
+        return self._value_dim
+
+    @property
+    def dropout(self) -> float:
+        """The part of the weights that is 0 in training."""
+        return self._dropout
+
+    @property
+    def use_bias(self) -> bool:
+        """Whether the projections have biases."""
+        return self._use_bias
+
+    @property
+    def attention_axes(self) -> Any:
+        """The axes that attend together; once built, counted from the front."""
+        return self._attention_axes
+
+    @property
+    def query_dense(self) -> Any:
+        """The projection of the query."""
+        return self._query_dense
+
+    @property
+    def key_dense(self) -> Any:
+        """The projection of the key."""
+        return self._key_dense
+
+    @property
+    def value_dense(self) -> Any:
+        """The projection of the value."""
+        return self._value_dense
+
+    @property
+    def output_dense(self) -> Any:
+        """The projection of the heads' results."""
+        return self._output_dense
+
+    def build(  # type: ignore[override]
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> None:
+        """Make the projections.
+
+        Args:
+            query_shape: batch axis included.
+            value_shape: likewise.
+            key_shape: likewise; None for that of the value.
+
+        Raises:
+            ValueError: other steps of value and key.
+        """
+        key_shape = value_shape if key_shape is None else key_shape
+        self._check_steps(value_shape, key_shape)
+        heads, bias = self._num_heads, self._use_bias
+
+        def project(name: str, shape: Shape, width: int, **more: Any) -> Any:
+            equation = projecting(len(shape) - 1, 1, 2)
+            return self._projection(name, equation, (heads, width), bias, shape, **more)
+
+        self._query_dense = project("query", query_shape, self._key_dim)
+        self._key_dense = project("key", key_shape, self._key_dim)
+        if self._use_gate:
+            self._gate_dense = project("gate", query_shape, self._value_dim, activation="sigmoid")
+        self._value_dense = project("value", value_shape, self._value_dim)
+        self._build_attention(len(query_shape) + 1)
+        sizes = self._output_shape or (query_shape[-1],)
+        self._output_dense = self._projection(
+            "attention_output",
+            projecting(len(query_shape) - 1, 2, len(sizes)),
+            sizes,
+            bias,
+            (*query_shape[:-1], heads, self._value_dim),
+        )
+
+    def _check_steps(self, value_shape: Any, key_shape: Any) -> None:
+        if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
+            raise ValueError(
+                f"MultiHeadAttention {self.name!r}: value and key must have the same shape but for "
+                f"the last axis, got value_shape={value_shape} and key_shape={key_shape}"
+            )
+
+    def _build_attention(self, rank: int) -> None:
+        """What the scores need: their equations, softmax, dropout."""
+        if self._attention_axes is None:
+            self._attention_axes = tuple(range(1, rank - 2))
+        else:
+            self._attention_axes = tuple(
+                axis if axis >= 0 else rank - 1 + axis for axis in self._attention_axes
+            )
+        self._dot_product_equation, self._combine_equation, of_scores = attending(
+            rank, self._attention_axes
+        )
+        attended = len(self._attention_axes)
+        self._softmax = Softmax(axis=tuple(range(of_scores - attended, of_scores)))
+        self._dropout_layer = Dropout(self._dropout, seed=self.seed)
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """The result; with `return_attention_scores` the weights of all heads, too.
+
+        These are those before dropout, of shape (batch, heads, queries, keys).
+        """
+        key = value if key is None else key
+        masks = (query_mask, value_mask, key_mask, attention_mask, self._sliding_window)
+        ours = type(self)._compute_attention is MultiHeadAttention._compute_attention
+        causal_only = use_causal_mask and ours and all(mask is None for mask in masks)
+        mask = None
+        if not causal_only:
+            mask = self._compute_attention_mask(
+                query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+            )
+        gate = self._gate_dense(query) if self._use_gate else None
+        heads = self._query_dense(query), self._key_dense(key), self._value_dense(value)
+        more = {"use_causal_mask": True} if causal_only else {}
+        result, scores = self._compute_attention(
+            *heads, mask, training, return_attention_scores, **more
+        )
+        result = self._output_dense(gated(result, gate))
+        return (result, scores) if return_attention_scores else result
+
+    def _masked_softmax(self, attention_scores: Any, attention_mask: Any = None) -> Any:
+        """The weights of keys that a query sees; 0 for all others, and without any."""
+        at = -len(self._attention_axes or ()) * 2 - 1
+        mask = visible.with_axes(attention_mask, len(attention_scores.shape), at)
+        return self._softmax(attention_scores, mask=mask)
+
+    def _compute_attention(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> tuple[Any, Any]:
+        """The means of the values by head, and their weights or None; a subclass may override it.
+
+        Args:
+            query: (batch, queries, heads, key_dim).
+            key: (batch, keys, heads, key_dim).
+            value: (batch, keys, heads, value_dim).
+            attention_mask: what each query may see; None: all.
+            training: whether dropout drops.
+            return_attention_scores: whether the weights are wanted.
+            use_causal_mask: whether keys behind the query's own place are hidden.
+        """
+        if self._flash_attention and return_attention_scores:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: return_attention_scores must be False with "
+                "flash_attention, which never has them"
+            )
+        if self._dropout == 0 and not return_attention_scores and len(query.shape) == 4:
+            at = -len(self._attention_axes or ()) * 2 - 1
+            result = dot_product_attention(
+                query,
+                key,
+                value,
+                mask=visible.with_axes(attention_mask, 4, at),
+                scale=self._inverse_sqrt_key_dim,
+                is_causal=use_causal_mask,
+            )
+            return result, None
+        if use_causal_mask:
+            earlier = visible.causal(query.shape[1], value.shape[1])
+            attention_mask = visible.joined(attention_mask, earlier)
+        query = multiply(query, self._inverse_sqrt_key_dim)
+        scores = einsum(self._dot_product_equation, key, query)
+        scores = self._masked_softmax(scores, attention_mask)
+        kept = self._dropout_layer(scores, training=training) if self._dropout > 0 else scores
+        return einsum(self._combine_equation, kept, value), scores
+
+    def compute_mask(self, query: Any, mask: Any = None) -> Any:
+        """The mask of the query."""
+        del query
+        return mask
+
+    def compute_output_shape(  # type: ignore[override]
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> Shape:
+        """The query's shape, the last axis replaced.
+
+        Raises:
+            ValueError: other steps of value and key.
+        """
+        self._check_steps(value_shape, value_shape if key_shape is None else key_shape)
+        return (*query_shape[:-1], *(self._output_shape or query_shape[-1:]))
+
+    def compute_output_spec(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """Symbolic tensors like the outputs, for symbolic inputs."""
+        del query_mask, value_mask, key_mask, attention_mask, training, use_causal_mask
+        key_shape = None if key is None else key.shape
+        result = KerasTensor(self.compute_output_shape(query.shape, value.shape, key_shape))
+        if not return_attention_scores:
+            return result
+        axes = self._attention_axes or tuple(range(1, len(query.shape) - 1))
+        others = [n for i, n in enumerate(query.shape[:-1]) if i not in axes]
+        attended = [*(query.shape[i] for i in axes), *(value.shape[i] for i in axes)]
+        return result, KerasTensor((*others, self._num_heads, *attended))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments but for `flash_attention`."""
+        return {
+            **super().get_config(),
+            "num_heads": self._num_heads,
+            "key_dim": self._key_dim,
+            "value_dim": self._value_dim,
+            "dropout": self._dropout,
+            "use_bias": self._use_bias,
+            "use_gate": self._use_gate,
+            "output_shape": self._output_shape,
+            "attention_axes": self._attention_axes,
+            "sliding_window": self._sliding_window,
+            **self._projection_config(),
+            "seed": self.seed,
+        }
+
+
+def _sizes(owner: str, sizes: Any) -> tuple[int, ...] | None:
+    """The last axes of an output; None for those of the query."""
+    if not sizes:
+        return None
+    if not hasattr(sizes, "__iter__"):
+        sizes = (sizes,)
+    if isinstance(sizes, str):
+        raise expected(owner, "output_shape", "an int or a tuple of sizes", sizes)
+    return tuple(checked_size(owner, "output_shape", size) for size in sizes)
+
+
+def _axes(owner: str, axes: Any) -> tuple[int, ...] | None:
+    """Axes that attend; None for all."""
+    if axes is None or axes == ():
+        return None
+    if isinstance(axes, int):
+        return (axes,)
+    if not isinstance(axes, (list, tuple)):
+        raise expected(owner, "attention_axes", "an int, or a list or tuple of them", axes)
+    return tuple(axes)

@@ -1,0 +1,206 @@
+"""What MultiHeadAttention and GroupQueryAttention share: projections, masks, means of values."""
+
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import constraints, initializers, regularizers
+from cdl._common.validation import expected
+from cdl.config import is_flash_attention_enabled
+from cdl.layers.attention import visible
+from cdl.layers.einsum_dense import EinsumDense
+from cdl.layers.layer import Layer
+from cdl.ops.numpy.arithmetic import multiply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Unpack
+
+    from cdl._configs.identifiers import Identifier
+    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.shapes import Shape
+
+
+class ProjectedAttention(Layer):
+    """Base of layers that project query, key and value, attend by heads, and project the result.
+
+    Args:
+        kwargs: of all projections, and see `Layer`.
+    """
+
+    _inner: tuple[str, ...] = ("holds",)
+    holds: tuple[str, ...]  # attributes with layers, in the order of their weights
+    _window: int | None  # a key must be less than so many places away
+
+    def __init__(
+        self,
+        *,
+        flash_attention: bool | None,
+        kernel_initializer: Identifier,
+        bias_initializer: Identifier,
+        kernel_regularizer: Identifier | None,
+        bias_regularizer: Identifier | None,
+        penalty: Identifier | None,
+        kernel_constraint: Identifier | None,
+        bias_constraint: Identifier | None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self._flash_attention = flash_attention or is_flash_attention_enabled()
+        self._kernel_initializer = initializers.get(kernel_initializer)
+        self._bias_initializer = initializers.get(bias_initializer)
+        self._kernel_regularizer = regularizers.get(kernel_regularizer)
+        self._bias_regularizer = regularizers.get(bias_regularizer)
+        self._penalty = regularizers.get(penalty)  # on what each projection gives
+        self._kernel_constraint = constraints.get(kernel_constraint)
+        self._bias_constraint = constraints.get(bias_constraint)
+
+    def _check_dropout(self, dropout: float) -> None:
+        if self._flash_attention and dropout > 0:
+            raise ValueError(
+                f"{type(self).__name__}: dropout must be 0 with flash_attention, got {dropout}"
+            )
+
+    def _sublayers(self) -> list[Any]:
+        found = [vars(self).get(name) for name in self.holds]
+        held = [layer for layer in found if layer is not None]
+        more = super()._sublayers()  # those that a subclass of the user's adds
+        return [*held, *(layer for layer in more if not any(layer is each for each in held))]
+
+    def _projection(
+        self, name: str, equation: str, sizes: Sequence[int], bias: bool, shape: Shape, **more: Any
+    ) -> EinsumDense:
+        """A layer of weights of its own, built for inputs of a shape.
+
+        Args:
+            name: of the layer.
+            equation: of the product; the letters of the output behind those of the input are the
+                axes of `sizes`, and those of the bias.
+            sizes: of the last axes of the output.
+            bias: whether it has one.
+            shape: of the input.
+            more: arguments of `EinsumDense`.
+        """
+        output = equation.split("->")[1]
+        layer = EinsumDense(
+            equation,
+            output_shape=(None,) * (len(output) - 1 - len(sizes)) + tuple(sizes),
+            bias_axes=output[len(output) - len(sizes) :] if bias else None,
+            name=name,
+            kernel_initializer=_another(self._kernel_initializer),
+            bias_initializer=_another(self._bias_initializer),
+            kernel_regularizer=self._kernel_regularizer,
+            bias_regularizer=self._bias_regularizer,
+            activity_regularizer=self._penalty,
+            kernel_constraint=self._kernel_constraint,
+            bias_constraint=self._bias_constraint,
+            **more,
+        )
+        layer.supports_masking = True  # it passes them on, or Keras's warning would come
+        layer.build(shape)
+        return layer
+
+    def _compute_attention_mask(
+        self,
+        query: Any,
+        value: Any,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """What each query may see, by all masks; None: all."""
+        mask = visible.of_lines(query_mask, value_mask, key_mask)
+        queries, keys = query.shape[1], value.shape[1]
+        if use_causal_mask:
+            mask = visible.joined(mask, visible.causal(queries, keys))
+        if self._window is not None:
+            mask = visible.joined(mask, visible.windowed(queries, keys, self._window))
+        return visible.joined(attention_mask, mask)
+
+    def _projection_config(self) -> dict[str, Any]:
+        """The constructor's arguments of all projections."""
+        return {
+            "kernel_initializer": initializers.serialize(self._kernel_initializer),
+            "bias_initializer": initializers.serialize(self._bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self._kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self._bias_regularizer),
+            "activity_regularizer": regularizers.serialize(self._penalty),
+            "kernel_constraint": constraints.serialize(self._kernel_constraint),
+            "bias_constraint": constraints.serialize(self._bias_constraint),
+        }
+
+
+def gated(result: Any, gate: Any) -> Any:
+    """The result times its gate, if there is one."""
+    return result if gate is None else multiply(result, gate)
+
+
+def checked_window(owner: str, width: Any) -> int | None:
+    """A width of a sliding window.
+
+    Raises:
+        ValueError: neither None nor a positive int.
+    """
+    if width is not None and (not _is_int(width) or width <= 0):
+        raise expected(owner, "sliding_window", "None or a positive int", width)
+    return None if width is None else int(width)
+
+
+def checked_size(owner: str, name: str, size: Any) -> int:
+    """A number of heads or of their width.
+
+    Raises:
+        ValueError: no positive int.
+    """
+    if not _is_int(size) or size <= 0:
+        raise expected(owner, name, "a positive int", size)
+    return int(size)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _another(initializer: Any) -> Any:
+    """One like it, so that two projections do not begin alike by chance of a shared seed."""
+    return type(initializer).from_config(initializer.get_config())
+
+
+def projecting(free: int, bound: int, output: int) -> str:
+    """The equation of a product of `bound` last axes with a kernel, to `output` new ones.
+
+    Args:
+        free: how many axes are in front.
+        bound: how many the product sums over.
+        output: how many come in their place.
+    """
+    letters = string.ascii_lowercase
+    front, summed = letters[:free], letters[free : free + bound]
+    new = letters[free + bound : free + bound + output]
+    return f"{front}{summed},{summed}{new}->{front}{new}"
+
+
+def attending(rank: int, axes: Sequence[int]) -> tuple[str, str, int]:
+    """The equations of scores from key and query, and of the result from scores and value.
+
+    Args:
+        rank: of query, key and value by heads, (batch, ..., heads, width).
+        axes: those that attend; all others but the last are batch axes.
+
+    Returns:
+        The two equations, and how many axes the scores have.
+    """
+    letters = string.ascii_lowercase
+    query = letters[:rank]
+    batch = [i for i in range(rank - 1) if i not in axes]
+    moved = iter(letters[rank:])
+    source = "".join(c if i in batch or i == rank - 1 else next(moved) for i, c in enumerate(query))
+    scores = "".join(query[i] for i in batch)
+    scores += "".join(query[i] for i in axes) + "".join(source[i] for i in axes)
+    return f"{source},{query}->{scores}", f"{scores},{source}->{query}", len(scores)

@@ -1,0 +1,79 @@
+"""Building: what around a layer's `build` is the same for all: names, when weights may be added."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.errors import step_aside
+from cdl.layers.running import name_scope, path_of
+
+if TYPE_CHECKING:
+    from cdl.layers.shapes import Shape
+
+
+class Building:
+    """Mixin of layers: `build`, as a class has it, opened and closed; and its config."""
+
+    name: str
+    built: bool
+    _building: bool
+    _path: str
+    _build_shape: Shape | None
+    _build_shapes: dict[str, Any] | None = None  # by parameter, where `build` has several
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A `build` of a subclass's own leaves the layer built, whether it says so or not."""
+        super().__init_subclass__(**kwargs)
+        build = vars(cls).get("build")
+        if build is None:
+            return
+        parameters = list(inspect.signature(build).parameters)[1:]
+
+        @functools.wraps(build)
+        def opened(self: Any, *args: Any, **given: Any) -> Any:
+            try:
+                with self._opened():
+                    result = build(self, *args, **given)
+                if len(parameters) > 1:
+                    shapes = dict(zip(parameters, args, strict=False)) | given
+                    self._build_shapes = {k: v for k, v in shapes.items() if v is not None}
+                return result
+            except BaseException as error:
+                step_aside(error)
+                raise
+
+        cls.build = opened  # type: ignore[attr-defined]
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        """While the body runs weights may be added; afterwards the layer is built."""
+        before = self._building
+        self._building = before or not self.built
+        try:
+            with name_scope(self):  # type: ignore[arg-type]
+                self._path = path_of(self)
+                yield
+            self.built = True
+        finally:
+            self._building = before
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What `build` was called with, for configs; None if it was not called."""
+        if self._build_shapes is not None:
+            return {"shapes_dict": self._build_shapes}
+        return None if self._build_shape is None else {"input_shape": self._build_shape}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build the layer as `get_build_config` says."""
+        shape, shapes = config.get("input_shape"), config.get("shapes_dict")
+        if self.built:
+            return
+        if shape is not None:
+            self.build(tuple(shape))  # type: ignore[attr-defined]
+        elif shapes is not None:
+            shapes = {name: tuple(each) for name, each in shapes.items()}
+            self.build(**shapes)  # type: ignore[attr-defined]

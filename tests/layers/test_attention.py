@@ -1,0 +1,105 @@
+"""Layers of attention: what golden cases cannot show."""
+
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+
+import cdl
+from cdl import layers
+
+TOKENS = np.array([[1, 2, 3, 0, 0], [4, 1, 0, 0, 0], [2, 3, 1, 5, 4]])
+RNG = np.random.default_rng(0)
+Q, V = (RNG.normal(size=(3, n, 6)).astype("f") for n in (5, 4))
+
+
+def embedded():
+    tokens = layers.Input((5,))
+    return tokens, layers.Embedding(6, 4, mask_zero=True)(tokens)
+
+
+LAYERS = {
+    "mha": lambda **k: layers.MultiHeadAttention(2, 3, **k),
+    "gqa": lambda **k: layers.GroupQueryAttention(3, 4, 2, **k),
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_masks_of_inputs_reach_it_and_are_that_of_the_output(make):
+    tokens, x = embedded()
+    attend = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net = cdl.Model(tokens, attend(query=x, value=x))
+        mean = cdl.Model(tokens, layers.GlobalAveragePooling1D()(net.output))
+        y = net.predict(TOKENS, verbose=0)
+        means = mean.predict(TOKENS, verbose=0)
+    seen = TOKENS != 0
+    rows = net.layers[1](TOKENS)
+    for one, row, shown, mean_of in zip(y, rows, seen, means, strict=True):
+        alone = attend(row[None, shown], row[None, shown])[0]
+        np.testing.assert_allclose(one[shown], alone, 2e-5, 2e-6)
+        np.testing.assert_allclose(mean_of, alone.mean(0), 2e-5, 2e-6)
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_dropout_drops_in_training_alone_and_by_its_seed(make):
+    layer = make(dropout=0.5, seed=7)
+    plain = make()
+    plain.build(Q.shape, V.shape)
+    layer.build(Q.shape, V.shape)
+    layer.set_weights(plain.get_weights())
+    np.testing.assert_allclose(layer(Q, V), plain(Q, V), 1e-5, 1e-6)
+    dropped = layer(Q, V, training=True)
+    assert np.abs(dropped - plain(Q, V)).max() > 1e-3
+
+
+def test_weights_file_has_the_names_of_keras(tmp_path):
+    q = layers.Input((5, 6))
+    net = cdl.Model(q, layers.GroupQueryAttention(3, 4, 2, use_gate=True)(q, q))
+    path = tmp_path / "net.weights.h5"
+    net.save_weights(path)
+    with h5py.File(path) as file:
+        group = file["layers/grouped_query_attention"]
+        assert {name for name in group if "vars" in group[name]} >= {
+            "_query_dense", "_key_dense", "_value_dense", "_output_dense", "_gate_dense",
+        }  # fmt: skip
+
+
+def test_layer_comes_back_from_its_file_with_the_shapes_of_its_inputs(tmp_path):
+    q, v = layers.Input((5, 6)), layers.Input((4, 3))
+    layer = layers.MultiHeadAttention(2, 3)
+    net = cdl.Model([q, v], layer(q, v, use_causal_mask=True))
+    shapes = {"query_shape": (None, 5, 6), "value_shape": (None, 4, 3)}
+    assert layer.get_build_config() == {"shapes_dict": shapes}
+    again = cdl.layers.deserialize(cdl.layers.serialize(layer))
+    assert [w.shape for w in again.weights] == [w.shape for w in layer.weights]
+    net.save(tmp_path / "net.keras")
+    loaded = cdl.models.load_model(tmp_path / "net.keras")
+    x = [Q, V[..., :3]]
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), net.predict(x, verbose=0))
+
+
+def test_weights_of_a_frozen_layer_stay():
+    tokens, x = embedded()
+    attend = layers.MultiHeadAttention(2, 3)
+    net = cdl.Model(tokens, layers.Dense(1)(layers.GlobalAveragePooling1D()(attend(x, x))))
+    attend.trainable = False
+    net.compile("sgd", "mse")
+    before = attend.get_weights()
+    net.fit(TOKENS, np.zeros((3, 1)), verbose=0)
+    for a, b in zip(before, attend.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert attend.count_params() == sum(w.size for w in before)
+
+
+def test_flash_attention_is_a_setting_of_no_effect():
+    assert cdl.config.is_flash_attention_enabled() is None
+    cdl.config.disable_flash_attention()
+    try:
+        assert cdl.config.is_flash_attention_enabled() is False
+        layer = layers.MultiHeadAttention(2, 3, flash_attention=True)
+        assert layer(Q, V).shape == Q.shape
+    finally:
+        cdl.config.enable_flash_attention()
