@@ -6,9 +6,11 @@ Axes of a size that is not known are found the same way.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,23 +70,49 @@ def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> list[Any]:
-    """The results for two and for three samples, and for another size of open axes if it is open.
+    """The results for two and three samples, and for other sizes of open axes if there are some.
 
     An open axis that goes with an axis of one size only has that size.
     """
     if not any(tensor.is_open for tensor in tensors):
-        return [_tried(row, args, kwargs, rows, 1) for rows in (2, 3)]
-    leaves = tree.flatten((args, kwargs))
-    known = {n for leaf in leaves for n in getattr(leaf, "shape", ()) if n is not None and n > 1}
+        return [_tried(row, args, kwargs, rows) for rows in (2, 3)]
     refusal: ValueError | None = None
-    for sizes in (*_SIZES, *((n,) for n in sorted(known))):
-        tries = [(2, sizes[0]), (3, sizes[0]), *((2, size) for size in sizes[1:])]
+    for fixed, (size, other) in _guesses(args, kwargs, tensors):
         try:
-            return [_tried(row, args, kwargs, rows, size) for rows, size in tries]
+            first, more = (_tried(row, args, kwargs, rows, size, fixed) for rows in (2, 3))
+            results = [first, more, _tried(row, args, kwargs, 2, other, fixed)]
         except ValueError as error:
             refusal = refusal or error
+            continue
+        if row.name in ("get_item", "diagonal"):  # which an axis may cut off at its end
+            with contextlib.suppress(ValueError):
+                results.append(_tried(row, args, kwargs, 2, 2, fixed))
+        return results
     assert refusal is not None
     raise refusal
+
+
+_MOST_FIXED = 2  # open axes that are given the size of a known one
+
+
+def _guesses(
+    args: Any, kwargs: Any, tensors: list[KerasTensor]
+) -> Iterator[tuple[dict[int, int], tuple[int, int]]]:
+    """Sizes for some of the open axes, counted from the last, and two sizes for the others."""
+    for sizes in _SIZES:
+        yield {}, sizes
+    leaves = tree.flatten((args, kwargs))
+    known = sorted({n for leaf in leaves for n in getattr(leaf, "shape", ()) if n and n > 1})
+    places = {
+        axis - t.ndim
+        for t in tensors
+        for axis, n in enumerate(t.shape)
+        if n is None and not (t.rows_per_sample and axis == t.batch_axis)
+    }
+    for count in range(1, _MOST_FIXED + 1):
+        for which in itertools.combinations(sorted(places, reverse=True), count):
+            for each in itertools.product(known, repeat=count):
+                yield dict(zip(which, each, strict=True)), _SIZES[0]
 
 
 def map_args(function: Callable[[Any], Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -108,12 +136,31 @@ def _batch_of(tensors: list[KerasTensor]) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _tried(row: OpDef, args: Any, kwargs: Any, rows: int, others: int) -> Any:
-    """The result of the function for arrays of ones with `rows` samples."""
+def _tried(
+    row: OpDef,
+    args: Any,
+    kwargs: Any,
+    rows: int,
+    size: int = 1,
+    fixed: dict[int, int] = {},  # noqa: B006 - nobody changes it
+) -> Any:
+    """The result of the function for arrays of ones with `rows` samples.
+
+    Args:
+        row: of `cdl.ops`.
+        args: with symbolic tensors.
+        kwargs: likewise.
+        rows: how many samples.
+        size: of open axes.
+        fixed: the sizes of some of them, by their place from the end.
+    """
 
     def ones(leaf: Any) -> Any:
         if isinstance(leaf, KerasTensor):
-            sizes = [others if n is None else n for n in leaf.shape]
+            sizes = [
+                fixed.get(axis - leaf.ndim, size) if n is None else n
+                for axis, n in enumerate(leaf.shape)
+            ]
             if leaf.rows_per_sample:
                 sizes[leaf.batch_axis] = rows * leaf.rows_per_sample
             one = _ONES.get(leaf.dtype)
@@ -185,6 +232,6 @@ def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None) -> Any:
         rows_per_sample, at = two // 2, axis
         sizes[axis] = None if batch is None else batch * rows_per_sample
     for axis in range(len(sizes)):
-        if len(shapes) > 2 and shapes[0][axis] != shapes[2][axis]:
+        if any(shape[axis] != shapes[0][axis] for shape in shapes[2:]):
             sizes[axis] = None
     return KerasTensor(sizes, first.dtype.name, rows_per_sample=rows_per_sample, batch_axis=at)

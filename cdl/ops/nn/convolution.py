@@ -117,8 +117,10 @@ def _channels(
             f"of shape {shape}"
         )
     channels = shape[-1] if data_format == "channels_last" else shape[1]
-    if name == "conv":
-        fits = channels is not None and channels % of_kernel[axis] == 0
+    if channels is None:  # only a batch tells
+        fits = True
+    elif name == "conv":
+        fits = channels % of_kernel[axis] == 0
         fits = fits and of_kernel[-1] % (channels // of_kernel[axis]) == 0
     else:
         fits = channels == of_kernel[axis]
