@@ -58,6 +58,18 @@ def array_of(value: Any, name: str) -> Any:
         ) from None
 
 
+def holds_texts(value: Any) -> bool:
+    """Whether a value, as far as its first element tells, is an array or list of texts."""
+    if isinstance(value, (list, tuple)):
+        return bool(value) and (isinstance(value[0], (str, bytes)) or holds_texts(value[0]))
+    kind = getattr(getattr(value, "dtype", None), "kind", "O")
+    if kind in ("U", "S", "T"):
+        return True
+    if kind != "O" or not hasattr(value, "__array__") or not len(value):
+        return False
+    return isinstance(np.asarray(value[:1]).flat[0], (str, bytes))
+
+
 def encoded(text: str | bytes) -> bytes:
     """The bytes of a text."""
     return text if isinstance(text, bytes) else text.encode(*_ENCODING)

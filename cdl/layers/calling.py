@@ -58,6 +58,7 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         check_positions(f"{type(layer).__name__} {layer.name!r}", args)
     else:
         args, kwargs = _by_name(layer, args, kwargs)
+    _check_no_texts(layer, args, kwargs)
     rows_per_sample = _rows_per_sample_of(layer, args, kwargs)
     with undone_on_failure(layer):
         prepare(layer, args, kwargs)
@@ -69,6 +70,16 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
             (*first, *outputs.shape[len(first) :]), outputs.dtype, rows_per_sample=rows_per_sample
         )
     return graphs.record(layer, args, kwargs, outputs)
+
+
+def _check_no_texts(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse texts for a layer that neither makes numbers of them nor holds one that does."""
+    texts = [t for t in graphs.tensors_in((args, kwargs)) if t.dtype == "string"]
+    if texts and not any(each._runs_on_host for each in layer._flatten_layers()):
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r}: inputs must be numbers, got the texts of "
+            f"{texts[0].name!r}: put a layer such as TextVectorization or StringLookup in front"
+        )
 
 
 def is_recorded(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -142,6 +142,7 @@ class Layer(Weighted, Building, Hinting):
 
     _given: tuple[tuple[Any, ...], dict[str, Any]]
     by_lines = False  # whether it works on each line along the last axis by itself
+    _runs_on_host = False  # whether it runs in Python, ahead of the program
     takes_lists = False  # whether lists of numbers may stand for an array in a call
     tells_open_shapes = False  # whether `compute_output_shape`, not `call`, is asked for open axes
     takes_mask = False  # whether a call may be given a mask
@@ -160,10 +161,7 @@ class Layer(Weighted, Building, Hinting):
         self.built = True
 
     def _build_at_init(self) -> None:
-        """For the end of constructors of layers without weights, which have nothing to build.
-
-        A subclass may still have a `build` of its own.
-        """
+        """For the end of constructors without weights; a subclass may still have a `build`."""
         self.built = type(self).build is Layer.build
 
     def check_input(self, shape: Shape) -> None:

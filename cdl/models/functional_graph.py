@@ -18,10 +18,12 @@ from cdl._ir.program import Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl.data import as_numeric, brief
+from cdl.data.texts import holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, prepare, trace_open, undone_on_failure
 from cdl.layers.in_programs import append
 from cdl.models.graph import ModelGraph, check_samples_first, wire
+from cdl.models.host_part import HostPart, has_host_layers
 from cdl.trainers.compile_utils import up_to
 from cdl.trainers.signature import Info, Signature, flat, names_of_inputs, signature_of_graph
 
@@ -40,6 +42,7 @@ class FunctionalGraph(Layer):
     _call_nodes: tuple[graphs.Node, ...] | list[graphs.Node] = ()  # of the first trace of `call`
     _call_inputs: Sequence[KerasTensor] = ()  # what they begin at
     _building_specs = False
+    _host: HostPart | None = None  # of a model that begins with layers in Python
 
     def _wire(self, inputs: Any, outputs: Any) -> None:
         """Become the model between symbolic tensors."""
@@ -48,6 +51,7 @@ class FunctionalGraph(Layer):
             self._model_graph.inputs,
             self._model_graph.outputs,
         )
+        self._host = HostPart(self) if has_host_layers(self) else None
         self.built = True
 
     def _is_closed(self) -> bool:
@@ -89,7 +93,7 @@ class FunctionalGraph(Layer):
     @property
     def input_names(self) -> list[str]:
         """The names of the inputs."""
-        return self._input_names()
+        return self._flat_signature().input_names
 
     @property
     def output_names(self) -> list[str]:
@@ -145,11 +149,14 @@ class FunctionalGraph(Layer):
         return ends
 
     def _input_infos(self) -> tuple[Info, ...]:
-        return self._flat_signature().inputs
+        return self._flat_signature().inputs if self._host is None else self._host.infos
 
     def _output_infos(self) -> tuple[Info, ...]:
         self._structure_of("output", self._outputs_struct)
         return self._flat_signature().outputs
+
+    def _has_host_part(self) -> bool:
+        return self._host is not None
 
     def _takes_sizes(self) -> bool:
         return self._takes_any_size() or any(None in info.row for info in self._input_infos())
@@ -158,6 +165,8 @@ class FunctionalGraph(Layer):
         return self._model_graph is None or is_scripted(type(self))
 
     def _input_names(self) -> list[str]:
+        if self._host is not None:
+            return [info.name for info in self._host.infos]
         return self._flat_signature().input_names
 
     def _output_names(self) -> list[str] | None:
@@ -186,6 +195,11 @@ class FunctionalGraph(Layer):
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
         if self._inputs_struct is None:
             self._build_from(x, call)
+        given = self._flat_given(x, call)
+        return given if self._host is None else self._host.run(given, call)
+
+    def _flat_given(self, x: Any, call: str) -> list[Any]:
+        """What was handed in, one element an input."""
         ends = self._flat_signature()
         if ends.nested:
             structure = self._inputs_struct
@@ -214,6 +228,8 @@ class FunctionalGraph(Layer):
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from its flat inputs to its flat outputs."""
+        if self._host is not None:
+            return self._host.lower(program, values)
         args = (tree.pack_sequence_as(self._inputs_struct, values),)
         pairs = zip(tree.flatten(self._inputs_struct), values, strict=True)
         tensors = [tensor.sized(value.shape, value.shared) for tensor, value in pairs]
@@ -283,7 +299,7 @@ class FunctionalGraph(Layer):
         if self._model_graph is None:
             return
         given = _flat_shapes(shapes)
-        infos = self._input_infos()
+        infos = self._flat_signature().inputs
         if isinstance(shapes, Mapping):
             named = self._nested_inputs(tree.map_shape_structure(KerasTensor, shapes))
             given = [tensor.shape for tensor in tree.flatten(named)]
@@ -314,6 +330,8 @@ class FunctionalGraph(Layer):
         """Build for data: their structure, shapes and dtypes."""
 
         def spec(leaf: Any) -> KerasTensor:
+            if holds_texts(leaf):
+                return KerasTensor((None, *np.shape(leaf)[1:]), "string")
             array = as_numeric(leaf, f"{call}: x")
             return KerasTensor((None, *array.shape[1:]), array.dtype.name)
 
@@ -335,6 +353,7 @@ class FunctionalGraph(Layer):
         self._call_nodes, self._call_inputs = graph.nodes, graph.inputs
         for tensor, spec in zip(graph.inputs, tree.flatten(specs), strict=True):
             tensor.name = spec.name
+        self._host = HostPart(self) if has_host_layers(self) else None
 
     def _first_trace(self, specs: Any) -> graphs.Graph:
         with undone_on_failure(self):
@@ -372,7 +391,7 @@ def _arrays_as_leaves(x: Any) -> Any:
         and x
         and not any(hasattr(p, "shape") or tree.is_nested(p) for p in x)
     ):
-        return as_numeric(x, "x")
+        return np.array(x, object) if holds_texts(x) else as_numeric(x, "x")
     if isinstance(x, (list, tuple)):
         return type(x)(map(_arrays_as_leaves, x))
     if isinstance(x, Mapping):

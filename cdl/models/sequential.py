@@ -12,9 +12,11 @@ from cdl._configs.serialization import deserialize, serialize
 from cdl._ir.program import Program, Value
 from cdl._tracing.graph import KerasTensor
 from cdl.data import brief, fits
+from cdl.data.texts import holds_texts
 from cdl.layers import InputLayer, Layer
 from cdl.layers.calling import STACKS, is_scripted, undone_on_failure
 from cdl.models.functional import Functional
+from cdl.models.host_part import has_host_layers
 from cdl.models.model import Model
 from cdl.trainers.signature import Info, flat, single
 
@@ -112,7 +114,9 @@ class Sequential(Model):
             )
         if not self._stack and self._input is None:
             shape = _shape_of_first(layer)
-            self._input = None if shape is None else InputLayer(batch_shape=shape)
+            if shape is not None:
+                dtype = getattr(getattr(layer, "_input", None), "dtype", None)
+                self._input = InputLayer(batch_shape=shape, dtype=dtype)
         if self._places is not None:
             self._places[layer.name] = len(self._stack)
         self._stack.append(layer)
@@ -182,7 +186,7 @@ class Sequential(Model):
         shapes = self._shapes if self._all_but_last_are_built() else []
         self.built = False
         self._shapes = []
-        self._model_graph = self._inputs_struct = self._outputs_struct = None
+        self._model_graph = self._inputs_struct = self._outputs_struct = self._host = None
         self._build_shape = None
         self._forget_programs()
         self._tell_outer()
@@ -251,6 +255,8 @@ class Sequential(Model):
         )
         self.built = True
         self._forget_programs()
+        if any(map(has_host_layers, self._stack)):
+            self._structure_of("output", None)  # makes the graph, and what runs ahead of it
 
     def _shapes_through(self, input_shape: Any, builds: bool = False) -> list[Shape]:
         """The shape of the input and of what each layer gives.
@@ -331,24 +337,41 @@ class Sequential(Model):
     # --- as what runs it sees it ---
 
     def _input_names(self) -> list[str]:
+        if self._host is not None:
+            return super()._input_names()
         return ["input_layer" if self._input is None else self._input.name]
 
     def _output_names(self) -> list[str]:
         return [self._stack[-1].name if self._stack else "output"]
 
     def _input_infos(self) -> tuple[Info, ...]:
-        return self._infos[:1]
+        return self._infos[:1] if self._host is None else self._host.infos
 
     def _output_infos(self) -> tuple[Info, ...]:
         return self._infos[1:]
 
     def _takes_sizes(self) -> bool:
+        if self._host is not None:
+            return super()._takes_sizes()
         return None in self._shapes[0][1:] or self._takes_any_size()
 
     def _takes_any_size(self) -> bool:
         return is_scripted(type(self))
 
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
+        if not self.built and any(map(has_host_layers, self._stack)):
+            self._build_for_keys(x)
+        given = self._flat_given(x, call)
+        return given if self._host is None else self._host.run(given, call)
+
+    def _build_for_keys(self, x: Any) -> None:
+        """Build for texts or other keys, which are no numbers to the core."""
+        shape = np.shape(x)
+        dtype = "string" if holds_texts(x) else "int64"
+        self._input = InputLayer(batch_shape=(None, *(shape[1:] or (1,))), dtype=dtype)
+        self.build()
+
+    def _flat_given(self, x: Any, call: str) -> list[Any]:
         if type(x) is np.ndarray:
             return [x]
         if isinstance(x, Mapping) and self._input is not None:
@@ -360,6 +383,8 @@ class Sequential(Model):
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the layers: from the value of the one input to that of the one output."""
+        if self._host is not None:
+            return self._host.lower(program, values)
         return [self.append_to(program, values[0])]
 
     def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:

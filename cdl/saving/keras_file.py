@@ -1,8 +1,9 @@
 """`.keras`: a model whole: its config, its weights, the state of its optimizer.
 
 It is a zip file that holds `metadata.json`, `config.json` and `model.weights.h5`, stored as they
-are, and `random_state.json`, which Keras does not look at: see randomness.py. What a config may
-bring in is in _configs/serialization.py: no code, and no module of the file's choice.
+are, the vocabularies of layers below `assets`, and `random_state.json`, which Keras does not look
+at: see randomness.py. What a config may bring in is in _configs/serialization.py: no code, and no
+module of the file's choice.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from cdl._configs import allocation_limit, serialization
+from cdl.layers.preprocessing.host_layer import VocabularyLayer
 from cdl.saving import keras2_h5, random_state, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
 from cdl.saving.configs import blaming, longest_config, parsed
+from cdl.saving.variable_paths import parts
 from cdl.saving.zip_reader import Members, in_place, members_of
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 SUFFIX = ".keras"
 EXPORTED = {".c": "c", ".onnx": "onnx"}  # what is written by `Model.export`: suffixes and formats
 _KERAS = "3.15.1"  # whose format it is
+_ASSETS = "assets"  # where the texts of layers are, by the paths of these
+_LONGEST_ASSET = 1 << 30
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", weights.WITHIN
 # What a config may ask for: a number of float32 takes 4 bytes of the file, and an optimizer that
 # has not learned yet brings up to three more; besides, metrics and small nets in any case.
@@ -92,8 +97,17 @@ def save_model(
         archive.writestr(_CONFIG, config)
         with in_place(archive, file, _WEIGHTS) as start:
             weights.write(model, file, start)
+        for name, part_path, part in _with_assets(model):
+            archive.writestr(f"{_ASSETS}/{part_path}/{name}", part.assets()[name])
         if model.compiled:
             archive.writestr(random_state.MEMBER, random_state.written(model))
+
+
+def _with_assets(model: TrainableModel) -> Iterator[tuple[str, str, Any]]:
+    """(name of a file of text, path of its part, the part) of all that has such files."""
+    for path, part, _ in parts(model):
+        if isinstance(part, VocabularyLayer):
+            yield from ((name, path, part) for name in part.assets())
 
 
 def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
@@ -167,6 +181,12 @@ def load_model(
         with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):
             if model.built:
                 weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True)
+        for name, part_path, part in _with_assets(model):
+            member = f"{_ASSETS}/{part_path}/{name}"
+            if member in members:
+                with blaming(path, member):
+                    written = members.read(member, _LONGEST_ASSET)
+                    part.load_from_assets({name: str(written, "utf-8", "surrogateescape")})
         if model.compiled and model.built and random_state.MEMBER in members:
             with blaming(path, random_state.MEMBER):
                 random_state.read(model, members.read(random_state.MEMBER, random_state.LONGEST))

@@ -58,7 +58,8 @@ class Predictors:
         # Of the one input of a model that gives one array; None for others, which pack theirs, and
         # for those that draw numbers, other ones in each call.
         self.row_shape: tuple[int, ...] | None = None
-        if len(self.program.inputs) == len(self.program.outputs) == 1 and not self._draws:
+        takes_arrays = not self._draws and not model._has_host_part()
+        if len(self.program.inputs) == len(self.program.outputs) == 1 and takes_arrays:
             packed = model._packed_outputs(self.program.outputs)
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:

@@ -96,6 +96,9 @@ class TrainableModel(Protocol):
             call: how errors call it, such as "fit: y".
         """
 
+    def _has_host_part(self) -> bool:
+        """Whether some of it runs in Python, ahead of the program, on what users hand in."""
+
     def _input_names(self) -> list[str]:
         """The names of the inputs; known before the model is built, if `_flat_inputs` is."""
 

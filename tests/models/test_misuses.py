@@ -141,12 +141,13 @@ def test_a_layer_shows_the_shape_that_it_was_given():
 
 
 def test_the_dtype_of_an_input_is_told_what_it_may_be():
-    text = text_of(cdl.Input, (8,), dtype="string")
+    text = text_of(cdl.Input, (8,), dtype="str")
     assert text == (
-        "dtype must be that of numbers, such as 'float32', 'int32' or 'bool', got 'string': encode "
+        "dtype must be that of numbers, such as 'float32', 'int32' or 'bool', got 'str': encode "
         "text as numbers first"
     )
-    for dtype in ("flaot32", str, object, "datetime64[s]", 3):
+    assert cdl.Input((1,), dtype=str).dtype == cdl.Input((1,), dtype="string").dtype == "string"
+    for dtype in ("flaot32", object, "datetime64[s]", 3):
         assert "dtype must be that of numbers" in text_of(cdl.Input, (8,), dtype=dtype)
 
 

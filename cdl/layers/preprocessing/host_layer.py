@@ -33,8 +33,7 @@ class HostLayer(Layer):
     it and the inputs; the program begins behind it.
     """
 
-    _inner: tuple[str, ...] = ("runs_on_host",)
-    runs_on_host = True
+    _runs_on_host = True
     takes_lists = True
     output_mode = "int"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import count, flag, not_recognized, not_yet, one_of
+from cdl._common.validation import count, expected, flag, not_recognized, not_yet, one_of
 from cdl.layers.preprocessing.host_layer import (
     VocabularyLayer,
     as_integers,
@@ -321,8 +321,6 @@ class IndexLookup(VocabularyLayer):
     def finalize_state(self) -> None:
         """Make the vocabulary of what has been counted."""
         if self._has_input_vocabulary or not self._counts.tokens:
-            self._check_size(self.vocabulary_size())
-            self._frozen_size = self.vocabulary_size()
             return
         start = self._token_start()
         most = None if self.max_tokens is None else max(self.max_tokens - start, 0)
@@ -475,7 +473,8 @@ class IndexLookup(VocabularyLayer):
     def load_own_variables(self, store: Any) -> None:
         """Take the weights of "tf_idf" from a store."""
         if self.output_mode == "tf_idf":
-            self.idf_weights = np.asarray(store["idf_weights"], np.float32)
+            weights = store.get("idf_weights")
+            self.idf_weights = None if weights is None else np.asarray(weights, np.float32)
 
     def assets(self) -> dict[str, str]:
         """The vocabulary, one token a line, if it is not in the config."""
@@ -487,7 +486,7 @@ class IndexLookup(VocabularyLayer):
         """Take back what `assets` gave."""
         if self.input_vocabulary is not None or ASSET not in texts:
             return
-        lines = texts[ASSET].splitlines()
+        lines = texts[ASSET].split("\n")
         while lines and not lines[-1]:
             lines.pop()
         tokens = self._read(lines)
@@ -496,3 +495,6 @@ class IndexLookup(VocabularyLayer):
         if tokens:
             self._check(tokens)
             self._keep(tokens, None)
+        shape = () if self.idf_weights is None else self.idf_weights.shape
+        if self.output_mode == "tf_idf" and shape != (self._depth(),):
+            raise expected(self._owner(), "idf_weights", f"{self._depth()} numbers", shape)

@@ -78,6 +78,8 @@ class TextVectorization(VocabularyLayer):
         ValueError: a wrong argument.
     """
 
+    _file_parts = ("_lookup_layer",)  # which Keras keeps in files too
+
     def __init__(
         self,
         max_tokens: int | None = None,

@@ -1,0 +1,90 @@
+"""Does the writer of a review like the film? A net that is trained on texts and is asked texts.
+
+The reviews are made here: sentences of a small grammar, with the words that mean the contrary of
+what they say alone ("not bad at all"), with typing errors and shouting. The vocabulary is a layer
+of the net: it is learned by `adapt`, saved with the net, and there again when that is loaded.
+
+    python examples/sentiment.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import cdl
+from cdl import layers
+
+THINGS = ["film", "plot", "cast", "music", "ending", "script", "acting", "camera work", "pace"]
+GOOD = ["great", "moving", "funny", "brilliant", "good", "fresh", "lovely", "clever", "gripping"]
+BAD = ["bad", "dull", "silly", "awful", "boring", "weak", "clumsy", "tired", "painful"]
+OPENINGS = ["The {} was", "I found the {}", "To me the {} seemed", "Honestly, the {} is", "{}:"]
+FILLERS = ["We saw it on a Friday.", "It runs for two hours!", "My friend came along;", "Hm..."]
+NOT = ["not", "never", "hardly", "anything but"]
+
+
+def sentence(rng: np.random.Generator, likes: bool) -> str:
+    """One that says what the writer thinks, in one word or by the contrary of another."""
+    words = GOOD if likes else BAD
+    opinion = str(rng.choice(words))
+    if rng.random() < 0.4:
+        opinion = f"{rng.choice(NOT)} {rng.choice(BAD if likes else GOOD)}"
+    said = f"{rng.choice(OPENINGS).format(rng.choice(THINGS))} {opinion}."
+    return said.upper() if rng.random() < 0.1 else said
+
+
+def review(rng: np.random.Generator, likes: bool) -> str:
+    """Some sentences, one of which in nine thinks otherwise."""
+    sentences = [sentence(rng, likes ^ (rng.random() < 1 / 9)) for _ in range(rng.integers(3, 6))]
+    sentences += [str(rng.choice(FILLERS)) for _ in range(rng.integers(0, 3))]
+    text = list(" ".join(rng.permutation(sentences)))
+    if rng.random() < 0.3:  # a letter is missing
+        del text[rng.integers(len(text))]
+    return "".join(text)
+
+
+def main(reviews: int = 6000, epochs: int = 8) -> float:
+    """Train, save, load; return the share of new reviews that the loaded net understands."""
+    cdl.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    likes = rng.random(reviews) < 0.5
+    texts = [review(rng, bool(each)) for each in likes]
+    known = reviews * 3 // 4
+
+    vectorize = layers.TextVectorization(max_tokens=1500, ngrams=2, output_sequence_length=80)
+    vectorize.adapt(texts[:known])
+    model = cdl.Sequential(
+        [
+            layers.Input((1,), dtype="string"),
+            vectorize,
+            layers.Embedding(vectorize.vocabulary_size(), 16, mask_zero=True),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(16, "relu"),
+            layers.Dense(1, "sigmoid"),
+        ]
+    )
+    model.compile(cdl.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
+    model.fit(texts[:known], likes[:known], epochs=epochs, verbose=0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "sentiment.keras")
+        model.save(path)
+        loaded = cdl.models.load_model(path)
+    _, accuracy = loaded.evaluate(texts[known:], likes[known:], verbose=0)
+    print(f"{vectorize.vocabulary_size()} words and pairs, {100 * accuracy:.1f} % understood")
+    for text in (
+        "The plot was not bad, the cast brilliant!",
+        "Hardly moving, and the MUSIC was awful...",
+    ):
+        print(f"{loaded.predict([text], verbose=0)[0, 0]:.2f}  {text}")
+    return float(accuracy)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reviews", type=int, default=6000)
+    parser.add_argument("--epochs", type=int, default=8)
+    main(**vars(parser.parse_args()))
