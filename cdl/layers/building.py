@@ -39,8 +39,7 @@ class Building:
                 with self._opened():
                     result = build(self, *args, **given)
                 if len(parameters) > 1:
-                    shapes = dict(zip(parameters, args, strict=False)) | given
-                    self._build_shapes = {k: v for k, v in shapes.items() if v is not None}
+                    self._note_shapes(dict(zip(parameters, args, strict=False)) | given)
                 return result
             except BaseException as error:
                 step_aside(error)
@@ -60,6 +59,14 @@ class Building:
             self.built = True
         finally:
             self._building = before
+
+    def _note_shapes(self, shapes: dict[str, Any]) -> None:
+        """Keeps what `build` was given, for configs."""
+        there = {name: shape for name, shape in shapes.items() if shape is not None}
+        if len(there) == 1:
+            self._build_shape = next(iter(there.values()))
+        else:
+            self._build_shapes = there
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build` was called with, for configs; None if it was not called."""
