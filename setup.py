@@ -48,8 +48,6 @@ BINDING = found("cdl/*.pyx", "cdl/*.pxi")
 # The errno and trap flags let the compiler vectorize sqrtf and selects; they change no result.
 FLAGS = ["-std=c11", "-O3", "-g0", "-fvisibility=hidden"]
 FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
-# Nothing throws through the core; the tables for it are 31 KB of a wheel.
-FLAGS += ["-fno-asynchronous-unwind-tables"]
 # Kernels come once for each ISA. By -O3 they are 141 KB more of a wheel, and no faster; gcc's -O2
 # vectorizes no loop that has a rest unless told to. (clang's does, and knows no such flag.)
 KERNEL_FLAGS = ["-O2", "-fvect-cost-model=dynamic"]
@@ -126,8 +124,10 @@ class BuildCore(build_ext):
         compiler.set_executables(compiler_so=command)
         compiling, linking = mode_flags()
         if not (compiling or self.in_the_tree) and sys.platform.startswith("linux"):
-            # A wheel is stripped: only debuggers and benchmarks/phases.py read symbols (27 KB).
+            # Only debuggers and benchmarks/phases.py read symbols (27 KB of a wheel) and the tables
+            # for walking the stack (31 KB).
             linking = ["-Wl,--strip-all"]
+            compiling = ["-fno-asynchronous-unwind-tables"]
         if has_openmp(command):
             compiling.append("-fopenmp")
             linking.append("-fopenmp")
