@@ -182,9 +182,27 @@ void cdl_drop(const struct cdl_steps *s, size_t gate, const float *xh, size_t fi
 /* ---- forward ----------------------------------------------------------------------------------
  */
 
+/* The versions of the weights that the scratch has packed; 0: of none yet. */
+struct packed {
+    uint64_t version[3];
+};
+
+static size_t code_bytes(const struct cdl_node *node) {
+    (void)node;
+    return sizeof(struct packed);
+}
+
 static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
     (void)kernels;
     if (training) return; /* each step has other weights */
+    struct packed *packed = node->code;
+    bool same = true;
+    for (int k = KERNEL; k <= BIAS; k++) {
+        const uint64_t now = node->param[k] ? node->param[k]->version : 0;
+        same &= packed->version[k] == now;
+        packed->version[k] = now;
+    }
+    if (same) return; /* the kernels' are never 0 */
     const struct cdl_gates gates = gates_of(node);
     cdl_pack_gates(&gates, node->param[KERNEL], node->param[RECURRENT_KERNEL], node->scratch);
     cdl_pack_bias(&gates, node->param[BIAS], node->scratch + gates.rows * gates.columns);
@@ -378,6 +396,7 @@ const struct cdl_op cdl_op_recurrent = {
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
+    .code_bytes = code_bytes,
     .scratch_floats = scratch_floats,
     .prepare = prepare,
     .flops = flops,

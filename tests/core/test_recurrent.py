@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from programs import ISAS, activation, dense, weight
+from programs import ISAS, activation, dense, predict, weight
 from windows import check, check_bits, check_judge
 
 from cdl import _core
@@ -144,3 +144,16 @@ def test_the_judge_agrees_with_central_differences(name):
 )
 def test_the_bits_are_the_same_for_any_number_of_threads(name):
     check_bits(lambda: program_of(**CASES[name]))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_predictions_follow_the_weights(cell):
+    program = program_of(cell)
+    x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+    executor = _core.Executor(program, 3)
+    executor.predict([x])
+    for v in program.variables[2:]:
+        v.assign(v.numpy() * 0.5)
+        found = executor.predict([x])
+        np.testing.assert_array_equal(found, predict(program, [x]))
+        np.testing.assert_array_equal(executor.predict([x]), found)
