@@ -51,14 +51,14 @@ static void lstm_state_backward(size_t rows, const float *restrict z, const floa
 /* n += r (h U) */
 static void gru_candidate(size_t rows, float *z) {
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL)
-        EACH_UNIT z[2 * GATE + j] += z[GATE + j] * z[3 * GATE + j];
+        EACH_UNIT z[j] += z[2 * GATE + j] * z[3 * GATE + j];
 }
 
 /* h = z h' + (1 - z) n */
 static void gru_output(size_t rows, const float *restrict z, const float *restrict before,
                        float *restrict h, size_t ldh) {
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL, before += ldh, h += ldh)
-        EACH_UNIT h[j] = z[2 * GATE + j] + z[j] * (before[j] - z[2 * GATE + j]);
+        EACH_UNIT h[j] = z[j] + z[GATE + j] * (before[j] - z[j]);
 }
 
 /* What z and n get; dh becomes that of h' by this formula. */
@@ -66,9 +66,9 @@ static void gru_output_backward(size_t rows, const float *restrict z, const floa
                                 size_t ldh, float *restrict dh, size_t ldd, float *restrict dz) {
     for (size_t r = 0; r < rows; r++) {
         EACH_UNIT {
-            const float d = dh[j], part = d * z[j];
-            dz[j] = d * (before[j] - z[2 * GATE + j]);
-            dz[2 * GATE + j] = d - part;
+            const float d = dh[j], part = d * z[GATE + j];
+            dz[j] = d - part;
+            dz[GATE + j] = d * (before[j] - z[j]);
             dh[j] = part;
         }
         z += CDL_PANEL, dz += CDL_PANEL, before += ldh, dh += ldd;
@@ -79,9 +79,9 @@ static void gru_output_backward(size_t rows, const float *restrict z, const floa
 static void gru_candidate_backward(size_t rows, const float *restrict z, float *dz) {
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL, dz += CDL_PANEL) {
         EACH_UNIT {
-            const float d = dz[2 * GATE + j];
-            dz[GATE + j] = d * z[3 * GATE + j];
-            dz[3 * GATE + j] = d * z[GATE + j];
+            const float d = dz[j];
+            dz[2 * GATE + j] = d * z[3 * GATE + j];
+            dz[3 * GATE + j] = d * z[2 * GATE + j];
         }
     }
 }

@@ -1,7 +1,7 @@
 /* gates.h - the weights of a recurrent cell in the order in which its steps read them.
  *
  * Users see the gates one behind the other, each as wide as the units. Here CDL_LINE units have
- * theirs side by side, in a panel: i f o g of an LSTM, z r n and h U of a GRU, whose reset gate
+ * theirs side by side, in a panel: i f o g of an LSTM, n z r and h U of a GRU, whose reset gate
  * multiplies h U alone; a simple cell has no gates, and a panel is CDL_PANEL of its units. The
  * kernel's rows, which meet the inputs, stand above those of the recurrent kernel, so that [x h]
  * times this is what the gates are taken of. Units are padded to whole lines.
@@ -35,8 +35,18 @@ static inline size_t cdl_bias_size(enum cdl_cell cell, size_t units) {
 
 /* Which of them a lane of a panel belongs to. */
 static inline size_t cdl_gate_of(enum cdl_cell cell, size_t lane) {
-    static const size_t lstm[CDL_LANES] = {0, 1, 3, 2}, gru[CDL_LANES] = {0, 1, 2, 2};
+    static const size_t lstm[CDL_LANES] = {0, 1, 3, 2}, gru[CDL_LANES] = {2, 0, 1, 2};
     return cell == CDL_CELL_SIMPLE ? 0 : cell == CDL_CELL_LSTM ? lstm[lane] : gru[lane];
+}
+
+/* Lanes of a panel that the inputs' rows, or those of h, have weights in: of a GRU, whose products
+ * with n are two, all but the last or the first. */
+struct cdl_lanes {
+    size_t first, n;
+};
+static inline struct cdl_lanes cdl_lanes_of(enum cdl_cell cell, bool recurrent) {
+    const bool some = cell == CDL_CELL_GRU || cell == CDL_CELL_RESET_FIRST;
+    return (struct cdl_lanes){some && recurrent, CDL_LANES - some};
 }
 
 /* Both kernels in panels of gates->rows rows; the bias (may be NULL), of a GRU once for x W and

@@ -241,11 +241,11 @@ static void step_cell(const struct cdl_steps *s, const struct cdl_context *ctx, 
         kernels->lstm_output(m, z, block, h, s->ld);
     } else {
         if (s->gates.cell == CDL_CELL_GRU) {
-            cdl_activate(kernels, s->gate, m, 2 * CDL_LINE, z, CDL_PANEL, z, CDL_PANEL);
+            cdl_activate(kernels, s->gate, m, 2 * CDL_LINE, z + CDL_LINE, CDL_PANEL, z + CDL_LINE,
+                         CDL_PANEL);
             kernels->gru_candidate(m, z);
         }
-        cdl_activate(kernels, s->activation, m, CDL_LINE, z + 2 * CDL_LINE, CDL_PANEL,
-                     z + 2 * CDL_LINE, CDL_PANEL);
+        cdl_activate(kernels, s->activation, m, CDL_LINE, z, CDL_PANEL, z, CDL_PANEL);
         kernels->gru_output(m, z, cdl_h_at(s, t, row) + unit, h, s->ld);
     }
 }
@@ -281,15 +281,24 @@ static void hold(const struct cdl_steps *s, size_t t, size_t first, size_t row, 
     }
 }
 
-/* The products of a panel's lanes, from `lane` on, with rows of [x h]. */
+/* The products of a panel's lanes, from `lane` on, with rows of [x h]; of all lanes those that are
+ * not zeros. */
 static void multiply(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w,
                      size_t t, size_t panel, size_t lane, size_t width, const float *xh, size_t row,
                      size_t m) {
     const size_t k = s->gates.rows, column = panel * CDL_PANEL, all = cdl_gate_width(s, panel);
-    const float *bias = w + k * s->gates.columns + column;
-    ctx->kernels->gemm_lines(m, width, k, xh, s->ld, w + column * k + lane * CDL_LINE, all,
-                             bias + lane * CDL_LINE, 0,
-                             cdl_z_at(s, t, panel, row) + lane * CDL_LINE, all);
+    const float *bias = w + k * s->gates.columns + column + lane * CDL_LINE;
+    const struct cdl_lanes of_h = cdl_lanes_of(s->gates.cell, true);
+    float *z = cdl_z_at(s, t, panel, row) + lane * CDL_LINE;
+    w += column * k + lane * CDL_LINE;
+    if (width < all || of_h.n == CDL_LANES) {
+        ctx->kernels->gemm_lines(m, width, k, xh, s->ld, w, all, bias, 0, z, all);
+        return;
+    }
+    const size_t inputs = s->gates.inputs, first = of_h.first * CDL_LINE;
+    ctx->kernels->gemm_lines(m, width, inputs, xh, s->ld, w, all, bias, 0, z, all);
+    ctx->kernels->gemm_lines(m, of_h.n * CDL_LINE, s->gates.units, xh + inputs, s->ld,
+                             w + inputs * all + first, all, z + first, all, z + first, all);
 }
 
 /* Gates that see x and h each in its own way: a product for each. */
@@ -306,12 +315,12 @@ static void multiply_dropped(const struct cdl_steps *s, const struct cdl_context
 /* n of a cell that resets first: x W, which it is so far, + (r h) U. */
 static void reset_first(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w,
                         size_t t, size_t first, size_t row, size_t m) {
-    enum { R = CDL_LINE, N = 2 * CDL_LINE, U = 3 * CDL_LINE }; /* lanes */
+    enum { Z = CDL_LINE, R = 2 * CDL_LINE, U = 3 * CDL_LINE }; /* lanes; n is the first */
     const size_t lines = s->gates.lines, units = s->gates.units;
     float *rh = cdl_c_at(s, t, row);
     for (size_t p = 0; p < s->panels; p++) {
         float *z = cdl_z_at(s, t, p, row);
-        cdl_activate(ctx->kernels, s->gate, m, N, z, CDL_PANEL, z, CDL_PANEL);
+        cdl_activate(ctx->kernels, s->gate, m, 2 * CDL_LINE, z + Z, CDL_PANEL, z + Z, CDL_PANEL);
         for (size_t i = 0; i < m; i++) {
             const float *h = cdl_h_at(s, t, row + i) + p * CDL_LINE;
             float *to = rh + i * lines + p * CDL_LINE;
@@ -323,7 +332,7 @@ static void reset_first(const struct cdl_steps *s, const struct cdl_context *ctx
         for (size_t j = 0; j < units; j++) rh[i * lines + j] *= factors[j];
     }
     for (size_t p = 0; p < s->panels; p++) {
-        float *n = cdl_z_at(s, t, p, row) + N;
+        float *n = cdl_z_at(s, t, p, row);
         const float *u = w + p * CDL_PANEL * s->gates.rows + s->gates.inputs * CDL_PANEL + U;
         ctx->kernels->gemm_lines(m, CDL_LINE, units, rh, lines, u, CDL_PANEL, n, CDL_PANEL, n,
                                  CDL_PANEL);

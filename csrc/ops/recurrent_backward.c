@@ -37,7 +37,7 @@ static void activate_back(const struct cdl_context *ctx, int f, size_t m, size_t
     ctx->kernels->activation_gradient[f](m, n, y, ldy, y, ldy, dy, lddy, dx, lddx, none);
 }
 
-enum { R = CDL_LINE, N = 2 * CDL_LINE, U = 3 * CDL_LINE }; /* lanes of a GRU */
+enum { Z = CDL_LINE, R = 2 * CDL_LINE, U = 3 * CDL_LINE }; /* lanes of a GRU; n is the first */
 
 /* z of a panel becomes its gradient. */
 static void step_cell_back(const struct cdl_steps *s, const struct cdl_context *ctx,
@@ -66,16 +66,14 @@ static void step_cell_back(const struct cdl_steps *s, const struct cdl_context *
         return;
     }
     kernels->gru_output_backward(m, z, cdl_h_at(s, t, row) + unit, s->ld, dh, b->ld, dz);
-    activate_back(ctx, s->activation, m, CDL_LINE, z + N, CDL_PANEL, dz + N, CDL_PANEL, dz + N,
-                  CDL_PANEL);
-    if (s->gates.cell == CDL_CELL_RESET_FIRST) { /* r gets its own behind this */
-        activate_back(ctx, s->gate, m, CDL_LINE, z, CDL_PANEL, dz, CDL_PANEL, z, CDL_PANEL);
-        kernels->copy_columns(m, CDL_LINE, dz + N, CDL_PANEL, z + N, CDL_PANEL);
-        return;
-    }
-    kernels->gru_candidate_backward(m, z, dz);
-    activate_back(ctx, s->gate, m, N, z, CDL_PANEL, dz, CDL_PANEL, z, CDL_PANEL);
-    kernels->copy_columns(m, N, dz + N, CDL_PANEL, z + N, CDL_PANEL);
+    activate_back(ctx, s->activation, m, CDL_LINE, z, CDL_PANEL, dz, CDL_PANEL, dz, CDL_PANEL);
+    if (s->gates.cell == CDL_CELL_GRU) kernels->gru_candidate_backward(m, z, dz);
+    /* Of a cell that resets first r gets its own behind this, and h U is no gate. */
+    const size_t gates = s->gates.cell == CDL_CELL_GRU ? 2 * CDL_LINE : CDL_LINE;
+    activate_back(ctx, s->gate, m, gates, z + Z, CDL_PANEL, dz + Z, CDL_PANEL, z + Z, CDL_PANEL);
+    kernels->copy_columns(m, CDL_LINE, dz, CDL_PANEL, z, CDL_PANEL);
+    if (s->gates.cell == CDL_CELL_GRU)
+        kernels->copy_columns(m, CDL_LINE, dz + U, CDL_PANEL, z + U, CDL_PANEL);
 }
 
 /* Masked samples: their gates got nothing, and what came goes on. Before the step's product, and
@@ -125,22 +123,37 @@ static void add_lines(const struct cdl_kernels *kernels, size_t m, size_t width,
 
 static const float zeros[CDL_PANEL];
 
-/* to = `width` of z's columns, from `lane` on in each panel, times the kernels' transpose from
- * `of` lanes on, for columns [0, columns) of it; added to what is there if it `adds`. */
+/* to = lanes of z, times the kernels' transpose from lane `of` on, for columns [0, columns) of it;
+ * added to what is there if it `adds`. */
 static void multiply_lanes(const struct cdl_steps *s, const struct cdl_context *ctx,
                            const struct back *b, size_t t, size_t row, size_t m, size_t lane,
-                           size_t of, size_t columns, bool adds, float *to) {
-    for (size_t column = 0; column < columns; column += CDL_PANEL) {
+                           size_t of, size_t n, size_t first, size_t columns, bool adds,
+                           float *to) {
+    for (size_t column = first; column < columns; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(b->columns, column);
         const float *w = b->turned + column * s->gates.columns;
         for (size_t p = 0; p < s->panels; p++) {
             const bool is_new = p == 0 && !adds;
             const size_t all = cdl_gate_width(s, p);
-            const size_t depth = lane || of || cdl_drops(s) ? cdl_lane_width(s, p) : all;
-            ctx->kernels->gemm_rows(m, width, depth, cdl_z_at(s, t, p, row) + lane, all,
-                                    w + (p * CDL_PANEL + of) * width, is_new ? zeros : to + column,
-                                    is_new ? 0 : b->ld, to + column, b->ld);
+            const size_t depth = cdl_lanes(s) == 1 ? all : n * CDL_LINE;
+            ctx->kernels->gemm_rows(m, width, depth, cdl_z_at(s, t, p, row) + lane * CDL_LINE, all,
+                                    w + (p * CDL_PANEL + of * CDL_LINE) * width,
+                                    is_new ? zeros : to + column, is_new ? 0 : b->ld, to + column,
+                                    b->ld);
         }
+    }
+}
+
+/* The same with all lanes that are not zeros in the transpose: those of h, or of x, or, in a panel
+ * of both, all. */
+static void multiply_all(const struct cdl_steps *s, const struct cdl_context *ctx,
+                         const struct back *b, size_t t, size_t row, size_t m, bool adds) {
+    for (size_t column = 0; column < b->columns; column += CDL_PANEL) {
+        const size_t end = cdl_min(column + CDL_PANEL, b->columns), lines = s->gates.lines;
+        struct cdl_lanes lanes = cdl_lanes_of(s->gates.cell, end <= lines);
+        if (column < lines && lines < end) lanes = (struct cdl_lanes){0, CDL_LANES};
+        multiply_lanes(s, ctx, b, t, row, m, lanes.first, lanes.first, lanes.n, column, end, adds,
+                       b->d);
     }
 }
 
@@ -154,12 +167,12 @@ static void multiply_back(const struct cdl_steps *s, const struct cdl_context *c
         memset(b->d + i * b->ld + kept, 0, (b->columns - kept) * sizeof(float));
     }
     if (!cdl_drops(s)) {
-        multiply_lanes(s, ctx, b, t, first, m, 0, 0, b->columns, adds, b->d);
+        multiply_all(s, ctx, b, t, first, m, adds);
         return;
     }
     for (size_t lane = 0; lane < cdl_lanes(s); lane++) {
-        const size_t gate = cdl_gate_of(s->gates.cell, lane), at = lane * CDL_LINE;
-        multiply_lanes(s, ctx, b, t, first, m, at, at, b->columns, false, b->of_gate);
+        const size_t gate = cdl_gate_of(s->gates.cell, lane);
+        multiply_lanes(s, ctx, b, t, first, m, lane, lane, 1, 0, b->columns, false, b->of_gate);
         for (size_t i = 0; i < m; i++) {
             const float *from = b->of_gate + i * b->ld;
             float *to = b->d + i * b->ld;
@@ -176,7 +189,8 @@ static void multiply_back(const struct cdl_steps *s, const struct cdl_context *c
 static void reset_back(const struct cdl_steps *s, const struct cdl_context *ctx,
                        const struct back *b, size_t t, size_t first, size_t m) {
     const size_t units = s->gates.units;
-    multiply_lanes(s, ctx, b, t, first, m, N, U, s->gates.lines, false, b->of_gate);
+    multiply_lanes(s, ctx, b, t, first, m, 0, CDL_LANES - 1, 1, 0, s->gates.lines, false,
+                   b->of_gate);
     for (size_t i = 0; i < m && s->h_drop; i++) {
         const float *factors = cdl_rows(s->h_drop, first + i) + 2 * units;
         for (size_t j = 0; j < units; j++) b->of_gate[i * b->ld + j] *= factors[j];
@@ -190,7 +204,7 @@ static void reset_back(const struct cdl_steps *s, const struct cdl_context *ctx,
             for (size_t j = 0; j < CDL_LINE; j++) {
                 dh[j] += d[j] * r[j];
                 b->dz[i * CDL_LINE + j] = d[j] * h[j];
-                r[2 * CDL_LINE + j] = 0.0f; /* h U has been no gate of its own */
+                r[U - R + j] = 0.0f; /* h U has been no gate of its own */
             }
         }
         activate_back(ctx, s->gate, m, CDL_LINE, z + R, CDL_PANEL, b->dz, CDL_LINE, z + R,
@@ -317,19 +331,22 @@ static void add_pairs(const struct cdl_steps *s, const struct cdl_kernels *kerne
     kernels->gemm_pairs(rows, width, &taps, slice->seen + column, 1, slice->ld, dz, ldz, g, ldz);
 }
 
-/* Parts [first, last), for the lanes that see the same: all, or one of each panel. */
+/* Parts [first, last), for the lanes that see the same: all that have weights, or one. */
 static void add_lanes(const struct cdl_steps *s, const struct cdl_kernels *kernels,
                       const struct slice *slice, size_t first, size_t last, size_t lane,
                       float *sums) {
     for (size_t p = 0; p < s->panels; p++) {
         const size_t all = cdl_gate_width(s, p), column = p * CDL_PANEL;
-        const size_t width = cdl_drops(s) ? cdl_lane_width(s, p) : all;
-        const float *dz = cdl_z_at(s, slice->t, p, slice->row) + lane;
+        const float *dz = cdl_z_at(s, slice->t, p, slice->row);
         for (size_t i = first; i < last; i++) {
             const struct part part = part_at(&s->gates, i);
+            struct cdl_lanes lanes = cdl_lanes_of(s->gates.cell, part.recurrent);
+            if (cdl_drops(s)) lanes = (struct cdl_lanes){lane, 1};
+            const size_t at = lanes.first * CDL_LINE;
+            const size_t width = cdl_lanes(s) == 1 ? all : lanes.n * CDL_LINE;
             float *g = sums + (i - first) * CDL_CHUNK * s->gates.columns + column * part.rows;
-            add_pairs(s, kernels, slice, part.above + part.row, part.rows, dz, all, width,
-                      g + lane);
+            add_pairs(s, kernels, slice, part.above + part.row, part.rows, dz + at, all, width,
+                      g + at);
         }
     }
 }
@@ -344,9 +361,8 @@ static void add_reset(const struct cdl_steps *s, const struct cdl_kernels *kerne
         const struct part part = part_at(&s->gates, i);
         for (size_t p = 0; p < s->panels && part.recurrent; p++) {
             float *g = sums + (i - first) * CDL_CHUNK * s->gates.columns;
-            add_pairs(s, kernels, &slice, part.row, part.rows,
-                      cdl_z_at(s, slice.t, p, slice.row) + N, CDL_PANEL, CDL_LINE,
-                      g + p * CDL_PANEL * part.rows + U);
+            add_pairs(s, kernels, &slice, part.row, part.rows, cdl_z_at(s, slice.t, p, slice.row),
+                      CDL_PANEL, CDL_LINE, g + p * CDL_PANEL * part.rows + U);
         }
     }
 }
@@ -378,7 +394,7 @@ static void add_slice(const struct cdl_steps *s, const struct cdl_kernels *kerne
                      slice.row, slice.rows, room + u * slice.rows * s->ld);
         slice.seen = room;
         slice.ahead = slice.rows * s->ld;
-        add_lanes(s, kernels, &slice, first, last, lane * CDL_LINE, sums);
+        add_lanes(s, kernels, &slice, first, last, lane, sums);
     }
     if (s->gates.cell == CDL_CELL_RESET_FIRST) add_reset(s, kernels, slice, first, last, sums);
     if (bias) add_bias(s, kernels, &slice, bias);
