@@ -10,7 +10,17 @@ import cdl
 KERAS = {family: set(names) for family, names in json.loads(OF_OBJECTS.read_text()).items()}
 OWN = {  # public beside what Keras has
     "callbacks": {"best_epoch", "current", "epoch", "history", "plot", "to_pandas"},
-    "layers": {"beta", "cells", "check", "gamma", "idf_weights", "variance"},
+    "layers": {
+        "backward_layer",
+        "beta",
+        "cells",
+        "check",
+        "forward_layer",
+        "gamma",
+        "idf_weights",
+        "merge_mode",
+        "variance",
+    },
     "losses": {"axis", "delta", "ignore_class"},
     "metrics": {"axis", "from_logits", "heeds_masks", "threshold"},
     "optimizers": {"decay", "dynamic_scale", "lr", "step_counter"},

@@ -13,14 +13,9 @@ _IN_CALL = "in the call of a layer of your own"
 # The first pattern that fits counts.
 REASONS = {
     # --- layers ---
-    r"layers\.(ConvLSTM|Bidirectional).*": (
-        "it has no such recurrent layers yet",
-        "layers.LSTM, layers.GRU, layers.RNN around a cell of your own",
-    ),
-    r"layers\.TimeDistributed": (
-        "",
-        "layers.Dense and all others that work along the last axis, without a wrapper: they take "
-        "inputs of any rank",
+    r"layers\.ConvLSTM.*": (
+        "it has no recurrent convolutions yet",
+        "layers.RNN around a cell of your own with layers.Conv2D",
     ),
     r"layers\.(RandAugment|AugMix|RandomElasticTransform|ContrastLimited.*"
     r"|Equalization|MaxNumBoundingBoxes)": (

@@ -212,7 +212,21 @@ class Program:
         """An empty program for a part of this one, which is emitted as this is now."""
         part = Program(self.training)
         part._is_fixed, part._is_forced = self._is_fixed, self._is_forced
+        part._draws = dict(self._draws)
         return part
+
+    def draws_of(self, part: Program, times: int) -> int:
+        """Count what generators draw in a part of this program that is appended so often.
+
+        Returns:
+            By how much the numbers of its draws grow from one time to the next.
+        """
+        fresh = {g: n - self._draws.get(g, 0) for g, n in part._draws.items()}
+        stride = max(fresh.values(), default=0)
+        for generator, n in fresh.items():
+            if n:
+                self._draws[generator] = part._draws[generator] + (times - 1) * stride
+        return stride
 
     def add_output(self, first: Value, shape: Iterable[int]) -> Value:
         """Another output, of that shape, of the last instruction, which gives `first`."""

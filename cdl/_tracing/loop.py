@@ -162,7 +162,7 @@ class Loop:
         specs = self.body.inputs
         carried = [_as(program, *pair) for pair in zip(specs, carried, strict=False)]
         body = Body(program, self.body, [*carried, *map(_element_of, sequences), *others])
-        body.read(others)
+        body.read(others, self.n)
         found: list[list[Value]] = []
         for t in range(self.n)[:: -1 if self.reverse else 1]:
             elements = [emit.index(program, each, [t]) for each in sequences]
@@ -205,13 +205,16 @@ class Body:
         kept = [_as(self.own, *pair) for pair in zip(graph.inputs[:n], carried, strict=True)]
         self.outputs = kept, results
         self._once: dict[int, Value] = {}  # of the program, by the body's: the same in each step
+        self._draw = self._stride = 0  # of seeds that were given: other numbers in each step
 
-    def read(self, others: list[Value]) -> None:
+    def read(self, others: list[Value], n: int) -> None:
         """Append what depends on no element, nor on what is carried.
 
         Args:
             others: the values that the step reads of what is around it: the last of its inputs.
+            n: how many steps there will be.
         """
+        self._stride = self.program.draws_of(self.own, n)
         first = len(self.inputs) - len(others)
         self._once = {id(v): o for v, o in zip(self.inputs[first:], others, strict=True)}
         changes = {id(p) for i in self.own.instructions if i.op == "assign" for p in i.params}
@@ -235,6 +238,7 @@ class Body:
         for each in self.own.instructions:
             if not each.outputs or id(each.outputs[0]) not in self._once:
                 self._append(each, known)
+        self._draw += self._stride
         carried, results = self.outputs
         return [known[id(v)] for v in carried], [known[id(v)] for v in results]
 
@@ -250,5 +254,8 @@ class Body:
             return
         made = [self.program.value(v.shape, v.dtype, v.role, v.shared) for v in each.outputs]
         known.update((id(v), o) for v, o in zip(each.outputs, made, strict=True))
-        parts = each.params, dict(each.attributes), each.numbers, each.data
+        attributes = dict(each.attributes)
+        if attributes.get("user_draw"):
+            attributes["user_draw"] += self._draw
+        parts = each.params, attributes, each.numbers, each.data
         self.program.instructions.append(Instruction(each.op, inputs, made, *parts))

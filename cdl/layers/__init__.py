@@ -129,6 +129,7 @@ from cdl.layers.preprocessing.string_lookup import StringLookup as StringLookup
 from cdl.layers.preprocessing.text_vectorization import (
     TextVectorization as TextVectorization,
 )
+from cdl.layers.recurrent.bidirectional import Bidirectional as Bidirectional
 from cdl.layers.recurrent.gru import GRU as GRU
 from cdl.layers.recurrent.gru import GRUCell as GRUCell
 from cdl.layers.recurrent.lstm import LSTM as LSTM
@@ -137,6 +138,7 @@ from cdl.layers.recurrent.rnn import RNN as RNN
 from cdl.layers.recurrent.simple_rnn import SimpleRNN as SimpleRNN
 from cdl.layers.recurrent.simple_rnn import SimpleRNNCell as SimpleRNNCell
 from cdl.layers.recurrent.stacked_cells import StackedRNNCells as StackedRNNCells
+from cdl.layers.recurrent.time_distributed import TimeDistributed as TimeDistributed
 from cdl.layers.regularization.activity_regularization import (
     ActivityRegularization as ActivityRegularization,
 )

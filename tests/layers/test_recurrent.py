@@ -218,3 +218,69 @@ def test_a_state_of_another_size_is_refused_when_it_is_compiled():
 
     with pytest.raises(ValueError, match="each step must carry on a state of the shape"):
         net_of(layers.RNN(Growing())).predict(X, verbose=0)
+
+
+def test_a_wrapper_of_both_ways_has_copies_with_weights_of_their_own():
+    inner = layers.LSTM(4, return_sequences=True)
+    inner.build((None, 6, 3))
+    both = layers.Bidirectional(inner)
+    both.build((None, 6, 3))
+    assert not any(mine is theirs for mine in inner.weights for theirs in both.weights)
+    assert not np.array_equal(both.weights[0], inner.weights[0])
+    assert both.backward_layer.go_backwards and not both.forward_layer.go_backwards
+
+
+def test_weights_of_a_wrapper_of_both_ways_may_be_given():
+    first = layers.Bidirectional(layers.GRU(4))
+    y = first(X)
+    assert np.array_equal(layers.Bidirectional(layers.GRU(4), weights=first.get_weights())(X), y)
+
+
+def test_masks_pass_through_wrappers_and_states():
+    ids = np.array([[1, 2, 0, 0], [3, 0, 0, 0]])
+    x = cdl.Input((None,))
+    y = layers.Embedding(4, 3, mask_zero=True)(x)
+    y, *_ = layers.Bidirectional(layers.LSTM(2, return_sequences=True, return_state=True))(y)
+    y = layers.TimeDistributed(layers.Dense(2))(y)
+    y, _ = layers.GRU(2, return_sequences=True, return_state=True)(y)
+    net = cdl.Model(x, layers.GlobalAveragePooling1D()(y))
+    whole = net.predict(ids, verbose=0)
+    short = net(ids[:, :2])
+    assert np.allclose(whole[0], short[0], atol=1e-6)
+
+
+def test_each_step_of_a_wrapped_dropout_draws_anew():
+    ones = np.ones((64, 5, 3), np.float32)
+    frames = np.ones((16, 5, 2, 2, 3), np.float32)
+    for layer, given in (
+        (layers.Dropout(0.5, seed=3), ones),
+        (layers.SpatialDropout2D(0.5, seed=3), frames),
+        (layers.SpatialDropout2D(0.5), frames),
+    ):
+        x = cdl.Input(given.shape[1:])
+        net = cdl.Model(x, layers.TimeDistributed(layer)(x))
+        y = np.asarray(net(given, training=True))
+        assert not np.array_equal(y[:, 0], y[:, 1])
+        assert np.array_equal(net.predict(given, verbose=0), given)
+
+
+@pytest.mark.parametrize("make", [lambda: layers.Conv2D(2, 2), lambda: layers.GRU(3)])
+def test_files_bring_a_wrapped_layer_back(make, tmp_path):
+    given = RNG.normal(size=(2, 4, 5, 5, 2)).astype(np.float32)
+    given = given if isinstance(make(), layers.Conv2D) else given[:, :, :, 0]
+    net = cdl.Sequential(
+        [
+            cdl.Input(given.shape[1:]),
+            layers.TimeDistributed(make()),
+            layers.TimeDistributed(layers.Flatten()),
+            layers.Bidirectional(layers.LSTM(3)),
+        ]
+    )
+    net.save(tmp_path / "net.keras")
+    again = cdl.models.load_model(tmp_path / "net.keras")
+    assert np.array_equal(again.predict(given, verbose=0), net.predict(given, verbose=0))
+
+
+def test_a_wrapped_layer_of_all_steps_at_once_is_one_instruction():
+    net = net_of(layers.TimeDistributed(layers.Dense(4)))
+    assert [i.op for i in net.program().instructions] == ["dense"]
