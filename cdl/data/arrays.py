@@ -78,6 +78,18 @@ def arrays_of_weights(weights: Any, name: str) -> list[NDArray[Any]]:
     ]
 
 
+_RAGGED = (
+    ": give all samples of a batch one length, as by cdl.utils.pad_sequences, or batches of one "
+    "length each, as from a generator or a PyDataset"
+)
+
+
+def _listed(shapes: list[Any]) -> str:
+    """The first few of some shapes."""
+    text = ", ".join(map(str, shapes[:4]))
+    return text if len(shapes) <= 4 else f"{text} ... ({len(shapes)} of them)"
+
+
 def _array_of(value: Any, name: str) -> NDArray[Any]:
     """`value` as an array of whatever dtype; refuses what is no collection of numbers."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
@@ -111,10 +123,10 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
             kind = type(value).__name__
             raise ValueError(
                 f"{name} must be one array, got a {kind} of arrays of shapes "
-                f"{', '.join(map(str, shapes))}"
+                f"{_listed(shapes)}{_RAGGED}"
             ) from None
         raise ValueError(
-            f"{name} must have rows of one length, got lists that make no array: {error}"
+            f"{name} must have rows of one length, got lists that make no array{_RAGGED} ({error})"
         ) from None
     except Exception as error:
         raise TypeError(
@@ -136,6 +148,7 @@ def _numbers_of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
             place = ", ".join(map(str, index))
             raise ValueError(
                 f"{name} must hold real numbers, got dtype object with {brief(item)} at [{place}]"
+                + (_RAGGED if isinstance(item, (list, tuple, np.ndarray)) else "")
             )
     try:
         return array.astype(np.float64)

@@ -55,6 +55,8 @@ def fit_input(x: NDArray[Any], expected: tuple[int | None, ...], name: str) -> N
         if fits((*got, 1), expected):
             return x[..., None]
     hint = ": x[None] makes a batch of one sample" if fits(x.shape, expected) else ""
+    if len(got) == len(expected) > 1 and got[-1] == expected[-1]:
+        hint = ": an Input with None in place of a size takes any"
     raise ValueError(
         f"{name} must have shape {batch_of(expected)} to fit the model's input, got {x.shape}{hint}"
     )

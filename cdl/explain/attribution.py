@@ -140,7 +140,7 @@ class Task:
             np.array(data.fit_input(data.as_numeric(a, name), i.row, name), np.float32)
             for a, i, name in triples
         ]
-        self.gradients = vjp.of_model(model, output, layer)
+        self.gradients = vjp.of_model(model, [a.shape[1:] for a in self.arrays], output, layer)
         self.factor: Array | None = None
         values = self.gradients.of(self.arrays)[0]
         if values[:1].size > 1:

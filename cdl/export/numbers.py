@@ -50,12 +50,6 @@ REASONS = {
 }
 
 
-def input_shapes(program: Any, model: TrainableModel) -> list[tuple[int, ...]]:
-    """The shapes of a model's inputs, which its program may read in other ones."""
-    infos = getattr(model, "_input_infos", None)
-    return [tuple(v.shape) for v in program.inputs] if infos is None else [i.row for i in infos()]
-
-
 def input_dtypes(program: Any, model: TrainableModel) -> list[str]:
     """The dtypes of a model's inputs; what its program reads is float32."""
     infos = getattr(model, "_input_infos", None)

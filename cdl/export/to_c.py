@@ -15,6 +15,8 @@ from cdl.export import c_ops, numbers
 from cdl.export.formulas import CALLS, HELPERS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cdl.trainers.signature import TrainableModel
 
 # Floats of work space that go on the stack; more are static, so that one call runs at a time.
@@ -166,13 +168,16 @@ class _Work:
         ]
 
 
-def source_of(program: Any, stem: str, model: TrainableModel) -> tuple[str, str]:
+def source_of(
+    program: Any, stem: str, model: TrainableModel, rows: Sequence[tuple[int, ...]] | None = None
+) -> tuple[str, str]:
     """The C file and the header of a program.
 
     Args:
         program: that of a model's `predict`.
         stem: the name of the file, of which that of the function is made.
-        model: the model, for its name and the shapes of its inputs.
+        model: the model, for its name.
+        rows: the shapes of its inputs, if the program may read them in other ones.
 
     Raises:
         ValueError: an op that cannot be exported, or a name of the file that C cannot include.
@@ -197,7 +202,7 @@ def source_of(program: Any, stem: str, model: TrainableModel) -> tuple[str, str]
     for k, v in enumerate(program.outputs):
         out = f"out{_digit(k, program.outputs)}"
         text.write(f"for (i = 0; i < {math.prod(v.shape)}; i++) {out}[i] = {text.ref(v)}[i];")
-    sizes = _sizes(program, model)
+    sizes = _sizes(program, rows or [tuple(v.shape) for v in program.inputs])
     return _file(program, text, name, stem, sizes), _header(program, text, name, model, sizes)
 
 
@@ -217,12 +222,11 @@ def _arguments(program: Any) -> list[str]:
     return parts + [f"float *out{_digit(k, program.outputs)}" for k in range(len(program.outputs))]
 
 
-def _sizes(program: Any, model: TrainableModel) -> Sizes:
+def _sizes(program: Any, inputs: Sequence[tuple[int, ...]]) -> Sizes:
     """Name, macro and shape of each array that the function takes."""
-    inputs = numbers.input_shapes(program, model)
     outputs = [tuple(v.shape) for v in program.outputs]
     found = []
-    for kind, macro, shapes in (("in", "INPUT", inputs), ("out", "OUTPUT", outputs)):
+    for kind, macro, shapes in (("in", "INPUT", list(inputs)), ("out", "OUTPUT", outputs)):
         for k, shape in enumerate(shapes):
             end = _digit(k, shapes)
             found.append((f"{kind}{end}", f"{macro}{end}", shape))

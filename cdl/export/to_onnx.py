@@ -116,12 +116,18 @@ class Graph:
         return self.node("Not", self.node("Equal", x, self.constant(0.0)))
 
 
-def model_of(program: Any, model: TrainableModel, opset_version: int = 17) -> bytes:
+def model_of(
+    program: Any,
+    model: TrainableModel,
+    shapes: Sequence[tuple[int, ...]],
+    opset_version: int = 17,
+) -> bytes:
     """The ONNX model of a program, as bytes.
 
     Args:
         program: that of the `predict` of `model`.
         model: the model, for its names.
+        shapes: of its inputs, which the program may read in other ones.
         opset_version: of ONNX's operators, from 13 to 17.
 
     Raises:
@@ -136,7 +142,6 @@ def model_of(program: Any, model: TrainableModel, opset_version: int = 17) -> by
     outputs = _names(model, "output", len(program.outputs))
     if set(inputs) & set(outputs):
         outputs = [f"{name}_output" for name in outputs]
-    shapes = numbers.input_shapes(program, model)
     dtypes = numbers.input_dtypes(program, model)
     graph = Graph(program, inputs, shapes, dtypes)
     for i in program.instructions:

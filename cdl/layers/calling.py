@@ -274,7 +274,7 @@ def _open_again(layer: Layer) -> None:
         if _SIZES[0] in weight.shape:
             raise ValueError(
                 f"{type(layer).__name__} {layer.name!r}: shape of weight {weight.name!r} must be "
-                "known, got one with the size of an open axis"
+                "fully-defined (no `None` dimensions), got one with the size of an open axis"
             )
     if layer._build_shape is not None:
         layer._build_shape = tree.map_shape_structure(

@@ -106,7 +106,10 @@ class Weighted(Tracking):
         not_yet(owner, autocast=(autocast, True))
         shape = () if shape is None else tuple(shape)
         if any(size is None for size in shape):
-            raise ValueError(f"{owner}: shape of weight {name!r} must be known, got {shape}")
+            raise ValueError(
+                f"{owner}: shape of weight {name!r} must be fully-defined (no `None` dimensions), "
+                f"got {shape}: an Input, or a layer before this one, must give that axis a size"
+            )
         first = initializers.get("glorot_uniform" if initializer is None else initializer)
         assert first is not None
         if matrix is None:

@@ -392,7 +392,7 @@ class Configured(Trainer):
             filepath: the file; `net.c` comes with its header, `net.h`.
             format: "c" or "onnx"; None tells it by the ending of the file's name.
             verbose: whether to log what was written, as None also does.
-            input_signature: None; the model says what it takes.
+            input_signature: the sizes of open axes, such as `[InputSpec(shape=(None, 100))]`.
             kwargs: "onnx" takes `opset_version`. See `cdl.export.export_model`.
 
         Raises:

@@ -139,7 +139,7 @@ def _in_layers(model: TrainableModel, arrays: Arrays, resolved: Resolved) -> str
     """Which layer's output was the first that is not finite, or which loss's value; else None."""
     program = Program()
     program.watched = []
-    values = [program.input(info.row, role="x") for info in model._input_infos()]
+    values = [program.input(each.shape[1:], role="x") for each in arrays.x]
     outputs = list(model.append_all(program, values))
     pairs = _first_givers(program.watched)
     watched = [

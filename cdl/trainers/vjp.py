@@ -105,11 +105,17 @@ class Vjp:
         return [np.concatenate(each) if each[0].ndim else each[0] for each in parts]
 
 
-def of_model(model: TrainableModel, output: int | str | None = None, layer: Any = None) -> Vjp:
+def of_model(
+    model: TrainableModel,
+    rows: Sequence[tuple[int, ...]],
+    output: int | str | None = None,
+    layer: Any = None,
+) -> Vjp:
     """The Vjp of one output of a model.
 
     Args:
         model: a built model.
+        rows: the shape of a sample of each input.
         output: its number or name; None if there is one.
         layer: one of the model's, for `of_layer`.
 
@@ -127,7 +133,7 @@ def of_model(model: TrainableModel, output: int | str | None = None, layer: Any 
     def append(program: Program, values: list[Value]) -> Value:
         return model.append_all(program, values)[number]
 
-    return Vjp(append, [info.row for info in model._input_infos()], layer)
+    return Vjp(append, rows, layer)
 
 
 def value_and_grad(

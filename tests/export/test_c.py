@@ -198,7 +198,12 @@ def test_infinite_and_missing_numbers_are_written(compiler, tmp_path):
         (lambda m: m.export("m.cpp", format="c"), "filepath must end in .c"),
         (lambda m: m.export("m.c", format="onnx"), "must end in .onnx for format 'onnx'"),
         (lambda m: m.export("m.onnx", format="c"), "must end in .c for format 'c'"),
-        (lambda m: m.export("m.c", input_signature=[1]), "input_signature must be None"),
+        (lambda m: m.export("m.c", input_signature=[1]), "must have shapes that fit the inputs"),
+        (
+            lambda m: Sequential([Input((None, 2), name="x"), Dense(2)]).export("m.c"),
+            "axis 1 of input 'x' must have a size that is known, got shape (None, None, "
+            "2): give the size, as by input_signature=[InputSpec(shape=(None, 100, 2))]",
+        ),
         (lambda m: m.export("m.c", opset_version=3), "arguments not recognized"),
         (lambda m: Sequential([Dense(2)]).export("m.c"), "must be built first"),
         (

@@ -315,7 +315,7 @@ def test_a_layer_of_the_users_may_compute_with_an_open_size():
         data = RNG.normal(size=(2, length, 3)).astype(np.float32)
         expected = (data @ kernel + bias + np.arange(length)[:, None]).reshape(2, -1)
         np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="shape of weight 'kernel' must be known"):
+    with pytest.raises(ValueError, match="shape of weight 'kernel' must be fully-defined"):
         layers.Dense(3)(y)
 
 
@@ -342,3 +342,115 @@ def test_a_loop_over_an_open_axis_is_traced_for_each_size():
     x = RNG.normal(size=(3, 3, 2)).astype(np.float32)
     expected = x[:, 0] / 4 + x[:, 1] / 2 + x[:, 2]
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_mask_of_an_embedding_follows_each_length():
+    def net(length):
+        cdl.utils.set_random_seed(4)
+        x = Input((length,))
+        y = layers.Embedding(20, 4, mask_zero=True)(x)
+        y = layers.Dense(3, activation="softmax")(layers.Dropout(0.2)(y))
+        model = cdl.Model(x, y)
+        model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+        return model
+
+    for length in (2, 5):
+        x = RNG.integers(0, 3, (8, length))
+        y = RNG.integers(0, 3, (8, length))
+        assert net(None).train_on_batch(x, y) == net(length).train_on_batch(x, y)
+
+
+def test_steps_of_ones_own_and_eager_runs_take_all_lengths():
+    seen = []
+
+    class Own(Squares):
+        def train_step(self, data):
+            seen.append(data[0].shape)
+            return super().train_step(data)
+
+    batches = [(RNG.normal(size=(2, n, 4)), RNG.normal(size=(2, 3))) for n in (3, 5, 3, 1)]
+    found = []
+    for cls, eagerly in ((Squares, False), (Squares, True), (Own, False)):
+        cdl.utils.set_random_seed(7)
+        model = cls()
+        model.compile("sgd", "mse", metrics=["mae"], run_eagerly=eagerly)
+        history = model.fit((batch for batch in batches), verbose=0).history
+        found.append([*history["loss"], *history["mae"]])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-6)
+    assert [shape[1] for shape in seen] == [3, 5, 3, 1]
+
+
+def test_gradients_and_explanations_are_for_the_size_of_the_data():
+    model = tagger()
+    x, y = RNG.normal(size=(2, 6, 5)), RNG.integers(0, 3, (2, 6))
+    found = [each.gradients(x, y).values() for each in (model, tagger(6))]
+    for gradient, expected in zip(*found, strict=True):
+        np.testing.assert_array_equal(gradient, expected)
+    for length in (6, 3):
+        assert cdl.explain.saliency(model, x[:, :length]).shape == (2, length, 5)
+        assert cdl.grad(model)(x[:, :length]).shape == (2, length, 5)
+
+
+def test_several_inputs_have_sizes_of_their_own():
+    a, b = Input((None, 4), name="a"), Input((None,), name="b")
+    words = layers.GlobalAveragePooling1D()(layers.Embedding(9, 3)(b))
+    model = cdl.Model([a, b], layers.Concatenate()([layers.GlobalMaxPooling1D()(a), words]))
+    for n, m in ((3, 7), (7, 3), (1, 1)):
+        x = {"a": RNG.normal(size=(2, n, 4)), "b": RNG.integers(0, 9, (2, m))}
+        assert model.predict(x, verbose=0).shape == (2, 7)
+    assert next(iter(model._sizes_made._predictors)) == ((3, 4), (7,))
+
+
+def test_files_and_configs_keep_open_axes(tmp_path):
+    for make, x in ((bag, np.ones((2, 5))), (images, np.ones((2, 4, 6, 3)))):
+        model = make()
+        model.save(tmp_path / "m.keras")
+        again = cdl.models.load_model(tmp_path / "m.keras")
+        assert again.input_shape == model.input_shape
+        np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+        copy = cdl.models.clone_model(model)
+        assert copy.input_shape == model.input_shape
+        assert copy.predict(x, verbose=0).shape == (2, 2)
+    assert '"batch_shape": [null, null, null, 3]' in images().to_json()
+
+
+def test_an_artifact_is_for_the_sizes_of_its_signature(tmp_path):
+    model = tagger()
+    with pytest.raises(ValueError, match=r"input_signature=\[InputSpec\(shape=\(None, 100, 5\)\)"):
+        model.export(tmp_path / "m.c")
+    with pytest.raises(ValueError, match="must have shapes that fit the inputs"):
+        model.export(tmp_path / "m.c", input_signature=(None, 7, 4))
+    model.predict(np.ones((2, 9, 5)), verbose=0)
+    for signature in ((None, 7, 5), [cdl.InputSpec(shape=(None, 7, 5))], [Input((7, 5))]):
+        model.export(tmp_path / "m.c", input_signature=signature)
+        assert "35" in (tmp_path / "m.h").read_text()
+
+
+def test_the_program_of_a_model_is_that_of_the_last_sizes():
+    model = bag()
+    with pytest.raises(ValueError, match=r"the sizes of input .* must be known for its program"):
+        model.program()
+    model.predict(np.ones((2, 13)), verbose=0)
+    assert "[13]" in str(model.program())
+    assert "[13]" in str(model.program(training=True))
+
+
+def test_lists_of_several_lengths_say_what_to_do():
+    model = bag()
+    for x in ([np.ones(3), np.ones(4)], [[1, 2], [1]], np.array([[1, 2], [1]], object)):
+        with pytest.raises(ValueError, match="pad_sequences, or batches of one length each"):
+            model.predict(x, verbose=0)
+
+
+def test_a_sequential_built_by_data_has_their_sizes():
+    model = cdl.Sequential([layers.Dense(3)])
+    model(np.ones((2, 3, 4)))
+    with pytest.raises(ValueError, match="an Input with None in place of a size takes any"):
+        model(np.ones((2, 5, 4)))
+
+
+def test_losses_that_are_not_finite_are_looked_for_at_their_size():
+    model = tagger()
+    with pytest.warns(UserWarning, match="x holds NaN"):
+        model.fit(np.full((2, 4, 5), np.nan), np.zeros((2, 4)), verbose=0)
