@@ -88,6 +88,8 @@ class Instruction:
             return False
         if self.op == "gather" and k == 0:  # the numbers of the rows
             return False
+        if self.op == "attention" and k == 3:  # the bias
+            return False
         if self.op == "recurrent" and k == 1 and self.attributes["given"] & 1:  # the mask
             return False
         return (

@@ -151,6 +151,22 @@ def _product(text: "Text", i: "Instruction") -> None:
     text.write("}")
 
 
+def _attention(text: "Text", i: "Instruction") -> None:
+    (queries, heads, width), (keys, shared, _) = i.inputs[0].shape, i.inputs[1].shape
+    sizes = (queries * heads, heads, shared, keys, width, i.inputs[2].shape[2])
+    causal, scale = int(i.attributes["causal"]), number(i.attributes["scale"])
+    bias: tuple[Any, ...] = ("NULL", 0, 0)
+    if len(i.inputs) > 3:
+        of_heads, of_rows, _ = i.inputs[3].shape
+        of_head = keys * of_rows if of_heads > 1 else 0
+        bias = (text.ref(i.inputs[3]), of_head, keys if of_rows > 1 else 0)
+    arrays = [text.ref(v) for v in i.inputs[:3]]
+    text.write("{")
+    text.write(f"float weights[{keys}];")
+    text.call("attention", *sizes, causal, scale, *arrays, *bias, "weights", text.ref(i.outputs[0]))
+    text.write("}")
+
+
 def _encode(text: "Text", i: "Instruction") -> None:
     lines, width = lines_and_width(i.inputs[0].shape)
     tokens = i.outputs[0].shape[-1]
@@ -371,6 +387,7 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "cumulate": _cumulate,
     "sort": _sort,
     "product": _product,
+    "attention": _attention,
     "take_along": _take_along,
     "gather": _gather,
     "mask": _mask,

@@ -171,6 +171,31 @@ static void softmax(size_t lines, size_t n, const float *x, float *y) {
     }
 }
 """,
+    "attention": """
+/* For line i of q, a query of a head: the mean of the lines of v, weighed by the softmax of scores
+ * with those of k. A bias of the scores, or NULL, has `heads` and `rows` of its own or one. */
+static void attention(size_t lines, size_t heads, size_t shared, size_t keys, size_t width,
+                      size_t values, int causal, float scale, const float *q, const float *k,
+                      const float *v, const float *bias, size_t of_head, size_t of_row, float *w,
+                      float *y) {
+    size_t i, j, c;
+    for (i = 0; i < lines; i++, q += width, y += values) {
+        const size_t row = i / heads, head = i % heads, at = head / (heads / shared);
+        for (j = 0; j < keys; j++) {
+            const float *key = k + (j * shared + at) * width;
+            float sum = 0.0f;
+            for (c = 0; c < width; c++) sum += q[c] * key[c];
+            w[j] = sum * scale;
+            if (bias) w[j] += bias[head * of_head + row * of_row + j];
+            if (causal && j > row) w[j] = -2.38196633e38f;
+        }
+        softmax(1, keys, w, w);
+        for (c = 0; c < values; c++) y[c] = 0.0f;
+        for (j = 0; j < keys; j++)
+            for (c = 0; c < values; c++) y[c] += w[j] * v[(j * shared + at) * values + c];
+    }
+}
+""",
     "log_softmax": """
 /* x - log(sum(e^x)) over lines of n numbers. */
 static void log_softmax(size_t lines, size_t n, const float *x, float *y) {
@@ -270,4 +295,4 @@ static float bucketize(float x, size_t n, const float *bounds) {
 }
 HELPERS |= c_windows.HELPERS
 # Which of these call others.
-CALLS = {"glu": ("sigmoid",), **c_windows.CALLS}
+CALLS = {"glu": ("sigmoid",), "attention": ("softmax",), **c_windows.CALLS}

@@ -211,6 +211,29 @@ def _product(g: "Graph", i: "Instruction") -> str:
     return _out_of_blocks(g, i, g.node("MatMul", *sides))
 
 
+def _attention(g: "Graph", i: "Instruction") -> str:
+    """Heads of k and v are an axis, and the runs of heads of q that share one are the next."""
+    (queries, heads, width), (keys, shared, _) = i.inputs[0].shape, i.inputs[1].shape
+    q, k, v = (g.ref(x) for x in i.inputs[:3])
+    q = g.reshaped(q, (queries, shared, heads // shared, width))
+    q = g.node("Transpose", q, perm=[0, 2, 3, 1, 4])
+    k = g.reshaped(k, (keys, shared, 1, width))
+    v = g.reshaped(v, (keys, shared, 1, i.inputs[2].shape[2]))
+    scores = g.node("MatMul", q, g.node("Transpose", k, perm=[0, 2, 3, 4, 1]))
+    scores = g.node("Mul", scores, g.constant(i.attributes["scale"]))
+    if len(i.inputs) > 3:
+        of_heads, of_rows, _ = i.inputs[3].shape
+        groups = (shared, heads // shared) if of_heads > 1 else (1, 1)
+        bias = g.reshaped(g.ref(i.inputs[3]), (*groups, of_rows, keys), i.inputs[3].shared)
+        scores = g.node("Add", scores, bias)
+    if i.attributes["causal"]:
+        earlier = g.constant(np.tri(queries, keys, dtype=bool), "bool")
+        scores = g.node("Where", earlier, scores, g.constant(_HIDDEN))
+    weights = g.node("Softmax", scores, axis=-1)
+    y = g.node("MatMul", weights, g.node("Transpose", v, perm=[0, 2, 3, 1, 4]))
+    return g.reshaped(g.node("Transpose", y, perm=[0, 3, 1, 2, 4]), i.outputs[0].shape)
+
+
 def _transposed(g: "Graph", x: str, rank: int) -> str:
     order = [*range(rank - 2), rank - 1, rank - 2]
     return g.node("Transpose", x, perm=order)
@@ -308,6 +331,8 @@ def _constant(g: "Graph", i: "Instruction") -> str:
     return g.constant(np.reshape(i.data, i.outputs[0].shape))
 
 
+_HIDDEN = -0.7 * float(np.finfo(np.float32).max)  # a score of a key that is not seen
+
 # What each op appends; an op that is not here cannot be exported.
 ROWS: dict[str, Row] = {
     "dense": _gives(_dense),
@@ -333,6 +358,7 @@ ROWS: dict[str, Row] = {
     "cumulate": _gives(_cumulate),
     "sort": _sort,
     "product": _gives(_product),
+    "attention": _gives(_attention),
     "take_along": _gives(_take_along),
     "gather": _gives(_gather),
     "mask": _mask,

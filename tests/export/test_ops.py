@@ -135,6 +135,21 @@ CASES = {
         shared((3, 4), emit("product", (2, 4), transpose_a=0, transpose_b=0)),
         None,
     ),
+    "attention": (
+        [(4, 2, 3), (5, 2, 3), (5, 2, 6)],
+        emit("attention", (4, 2, 6), causal=0, scale=0.5),
+        None,
+    ),
+    "attention, causal": (
+        [(4, 4, 3), (5, 2, 3), (5, 2, 2), (4, 1, 5)],
+        emit("attention", (4, 4, 2), causal=1, scale=0.5),
+        None,
+    ),
+    "attention with a bias of rows": (
+        [(4, 2, 3), (5, 1, 3), (5, 1, 2)],
+        shared((1, 4, 5), emit("attention", (4, 2, 2), causal=0, scale=0.5)),
+        None,
+    ),
     "simple": recurrent(0),
     "simple of states": recurrent(0, 2, reverse=1, f="plain_relu"),
     "simple masked": recurrent(0, 3, sequence=False, f="selu"),

@@ -27,6 +27,9 @@ def map_value(expression, arrays):
     return of[id(expression)]
 
 
+HIDDEN = -0.7 * float(np.finfo(np.float32).max)  # a score that no mask shows
+
+
 def map_forward(o, i):
     o.values[i.outputs[0]] = map_value(read(i.numbers, i.data), [o.values[v] for v in i.inputs])
 
@@ -122,6 +125,40 @@ def product_backward(o, i):
         g = g.sum(axes, keepdims=True).reshape(x.shape)
         g = np.swapaxes(g, -1, -2) if i.attributes[name] else g
         o.value_gradients[v] += g.reshape(o.value_gradients[v].shape)
+
+
+def attention_of(o, i):
+    """Queries, keys and values by heads, weights of the keys, and which queries see one."""
+    q, k, v = (np.swapaxes(o.values[x], 1, 2) for x in i.inputs[:3])
+    k, v = (np.repeat(x, q.shape[1] // x.shape[1], 1) for x in (k, v))
+    scores = i.attributes["scale"] * q @ np.swapaxes(k, -1, -2)
+    if len(i.inputs) > 3:
+        scores = scores + o.values[i.inputs[3]]
+    if i.attributes["causal"]:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, HIDDEN)
+    sees = scores.max(-1, keepdims=True) > HIDDEN / 2
+    weights = np.exp(np.where(sees, scores - scores.max(-1, keepdims=True), 0.0))
+    return q, k, v, weights / weights.sum(-1, keepdims=True), sees
+
+
+def attention_forward(o, i):
+    _, _, v, weights, _ = attention_of(o, i)
+    o.values[i.outputs[0]] = np.swapaxes(weights @ v, 1, 2)
+
+
+def attention_backward(o, i):
+    q, k, v, weights, sees = attention_of(o, i)
+    dy = np.swapaxes(o.value_gradients[i.outputs[0]], 1, 2)
+    slopes = dy @ np.swapaxes(v, -1, -2)
+    slopes = weights * (slopes - (weights * slopes).sum(-1, keepdims=True)) * sees
+    slopes = slopes * i.attributes["scale"]
+    turned = np.swapaxes(slopes, -1, -2)
+    for x, dx in zip(
+        i.inputs, (slopes @ k, turned @ q, np.swapaxes(weights, -1, -2) @ dy), strict=False
+    ):
+        heads = x.shape[1]
+        dx = dx.reshape(len(dx), heads, -1, *dx.shape[2:]).sum(2)
+        o.value_gradients[x] += np.swapaxes(dx, 1, 2)
 
 
 def arg_forward(o, i):
@@ -249,6 +286,7 @@ FORWARD = {
     "broadcast": broadcast_forward,
     "reduce": reduce_forward,
     "product": product_forward,
+    "attention": attention_forward,
     "arg": arg_forward,
     "cumulate": cumulate_forward,
     "sort": sort_forward,
@@ -264,6 +302,7 @@ BACKWARD = {
     "broadcast": broadcast_backward,
     "reduce": reduce_backward,
     "product": product_backward,
+    "attention": attention_backward,
     "arg": lambda o, i: None,
     "cumulate": cumulate_backward,
     "sort": sort_backward,

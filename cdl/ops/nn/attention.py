@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._ir.elementwise import apply, argument
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import Saved, operation
 from cdl.ops.arrays import shape_of
+from cdl.ops.lowering import is_number
 from cdl.ops.nn.activations import softmax
 from cdl.ops.numpy.arithmetic import add, divide, multiply
 from cdl.ops.numpy.comparisons import where
@@ -18,10 +22,103 @@ from cdl.ops.numpy.joining import repeat
 from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.shapes import transpose
 
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+
 _LOWEST = -0.7 * float(np.finfo(np.float32).max)
 
 
-@operation(saved=Saved(by_name=("bias", "mask", "scale")))
+def _shape(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> KerasTensor:
+    """That of the query, with the width of the values."""
+    _check(query, key, value)
+    like = query if isinstance(query, KerasTensor) else KerasTensor(query.shape, rows_per_sample=0)
+    for x in (key, value):
+        if isinstance(x, KerasTensor) and x.rows_per_sample:
+            like = x if not like.rows_per_sample else like
+    return KerasTensor(
+        (*shape_of(query)[:3], shape_of(value)[3]),
+        rows_per_sample=like.rows_per_sample,
+        batch_axis=like.batch_axis,
+    )
+
+
+def _lower(
+    program: Program,
+    spec: KerasTensor,
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: Any = None,
+    is_causal: bool = False,
+    flash_attention: Any = None,
+    attn_logits_soft_cap: Any = None,
+) -> Any:
+    """One instruction where the core has it, else products and a softmax."""
+    del spec, flash_attention
+    given = bias, mask, scale, is_causal, attn_logits_soft_cap
+    if _is_one_instruction(query, key, value, *given):
+        values = [x.value for x in (query, key, value)]
+        hidden = _as_bias(program, bias, mask)
+        shape = (*values[0].shape[:2], values[2].shape[2])
+        return program.emit(
+            "attention",
+            values if hidden is None else [*values, hidden],
+            shape,
+            shared=False,
+            causal=int(is_causal),
+            scale=float(1.0 / math.sqrt(shape_of(query)[3]) if scale is None else scale),
+        )
+    return _composed(query, key, value, *given)
+
+
+def _is_one_instruction(
+    query: Any, key: Any, value: Any, bias: Any, mask: Any, scale: Any, *rest: Any
+) -> bool:
+    """Whether the core's op has it: heads of samples, a bias that is known, a scale of one number.
+
+    Its lines have more than one number, as those of a single one lie otherwise.
+    """
+    if rest[-1] is not None or not (scale is None or is_number(scale)):
+        return False
+    if not all(_is_of_samples(x) for x in (query, key, value)):
+        return False
+    keys = shape_of(key)[1]
+    if min(keys, shape_of(query)[3], shape_of(value)[3]) < 2:
+        return False
+    for x in (bias, mask):
+        known = x is None or (isinstance(x, np.ndarray) and x.ndim == 4 and x.shape[0] == 1)
+        if not known and (x is bias or not _is_of_samples(x)):
+            return False
+        if x is not None and shape_of(x)[3] != keys:
+            return False
+    return bias is None or mask is None
+
+
+def _is_of_samples(x: Any) -> bool:
+    """Whether it is a value of each sample, of four axes."""
+    return (
+        isinstance(x, LoweredTensor)
+        and x.rows_per_sample == 1
+        and x.batch_axis == 0
+        and len(x.shape) == 4
+        and not x.value.shared
+    )
+
+
+def _as_bias(program: Program, bias: Any, mask: Any) -> Value | None:
+    """What is added to the scores: the bias, or the lowest number where the mask hides."""
+    if bias is not None:
+        return program.constant(np.asarray(bias[0], np.float32))
+    if isinstance(mask, np.ndarray):
+        return program.constant(np.where(mask[0], 0.0, _LOWEST).astype(np.float32))
+    if mask is None:
+        return None
+    return program.map(apply("where", argument(0), 0.0, _LOWEST), [mask.value])
+
+
+@operation(_lower, shape=_shape, saved=Saved(by_name=("bias", "mask", "scale")))
 def dot_product_attention(
     query: ArrayLike,
     key: ArrayLike,
@@ -56,6 +153,19 @@ def dot_product_attention(
         ValueError: shapes that do not go together.
     """
     _check(query, key, value)
+    return _composed(query, key, value, bias, mask, scale, is_causal, attn_logits_soft_cap)
+
+
+def _composed(
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any,
+    mask: Any,
+    scale: Any,
+    is_causal: bool,
+    soft_cap: Any,
+) -> Any:
     (_, n, heads, width), (_, m, shared, _) = shape_of(query), shape_of(key)
     groups = heads // shared
     if groups > 1 and shared > 1:
@@ -64,8 +174,8 @@ def dot_product_attention(
     scores = multiply(matmul(transpose(query, (0, 2, 1, 3)), transpose(key, (0, 2, 3, 1))), factor)
     if bias is not None:
         scores = add(scores, bias)
-    if attn_logits_soft_cap is not None:
-        scores = multiply(tanh(divide(scores, attn_logits_soft_cap)), attn_logits_soft_cap)
+    if soft_cap is not None:
+        scores = multiply(tanh(divide(scores, soft_cap)), soft_cap)
     if is_causal:
         scores = where(np.tri(n, m, dtype=bool), scores, _LOWEST)
     if mask is not None:

@@ -1,0 +1,308 @@
+/* attention.c - y = softmax(scale q k^T + bias) v for each head, without the matrix of all scores.
+ *
+ * q is (queries, heads, width), k (keys, shared, width), v (keys, shared, any width), and each run
+ * of heads / shared heads of q has one of k and v. The scores of a block of queries stand in a
+ * thread's scratch, in L1 or L2; heads are lines a stride apart, so nothing is copied but k, which
+ * is transposed, once a head. Backward makes the scores of each block again, so that nothing is kept
+ * between the passes (Dao et al., 2022). For a block, with P its softmax and dP = dy v^T:
+ *   dS = P (dP - sum P dP),   dq = scale dS k,   dk = scale dS^T q,   dv = P^T dy
+ * where scale is put into k^T and v^T. Keys that no query of the block sees, of the future or of the
+ * padding, are left out. Each element of dk and dv is one chain of sums over the queries in order,
+ * whichever block they fall in.
+ *
+ * A query that sees no key, since its bias is below HIDDEN everywhere, gets the mean of all values,
+ * and its scores no gradient.
+ */
+#include "ops/lines.h"
+
+enum { CAUSAL };        /* numbers: whether query i sees keys 0 to i alone */
+enum { SCALE };         /* attributes */
+enum { Q, K, V, BIAS }; /* inputs; bias: (heads or 1, queries or 1, keys) */
+
+#define LOWEST -2.38196633e38f /* -0.7 times the largest float, as Keras on JAX hides scores */
+#define HIDDEN -2.1e38f
+
+/* Scores of a block: they and their softmax fill an L1 cache of 64 KB, or half an L2. */
+enum { BLOCK_FLOATS = 8192, LEAST_ROWS = 8, MOST_ROWS = 64 };
+
+static const float zeros[CDL_PANEL];
+
+struct shape {
+    size_t queries, keys, heads, shared;
+    size_t block, blocks; /* queries of a block, and how many blocks there are */
+    size_t ld;            /* of scores */
+};
+
+static struct shape shape_of(const struct cdl_node *node) {
+    const struct cdl_tensor *q = node->in[Q], *k = node->in[K];
+    struct shape s = {q->dims[0], k->dims[0], q->dims[1], k->dims[1], 0, 0, 0};
+    s.ld = cdl_stride(s.keys);
+    const size_t most = cdl_max(LEAST_ROWS, cdl_min(MOST_ROWS, BLOCK_FLOATS / s.ld));
+    s.blocks = (s.queries + most - 1) / most;
+    s.block = (s.queries + s.blocks - 1) / s.blocks;
+    s.blocks = (s.queries + s.block - 1) / s.block;
+    return s;
+}
+
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
+    const struct cdl_tensor *y = node->out[0];
+    for (int i = 0; i < node->n_in; i++)
+        CDL_EXPECT(!node->in[i]->is_int && node->in[i]->n_dims == 3,
+                   "q, k, v, bias: expected floats of three axes");
+    CDL_EXPECT(k->dims[0] == v->dims[0] && k->dims[1] == v->dims[1],
+               "v: expected the keys and heads of k");
+    CDL_EXPECT(q->width == k->width && q->width > 1 && v->width > 1 && k->dims[0] > 1,
+               "k: expected the width of q, and all widths and keys above 1");
+    CDL_EXPECT(q->dims[1] % k->dims[1] == 0, "k: expected heads that divide those of q");
+    CDL_EXPECT(y->n_dims == 3 && y->dims[0] == q->dims[0] && y->dims[1] == q->dims[1] &&
+                   y->width == v->width,
+               "output: expected the lines of q, the width of v");
+    CDL_EXPECT(q->shared == k->shared && q->shared == v->shared && q->shared == y->shared,
+               "q, k, v, output: expected all or none shared");
+    if (node->n_in <= BIAS) return NULL;
+    const struct cdl_tensor *bias = node->in[BIAS];
+    CDL_EXPECT((bias->dims[0] == 1 || bias->dims[0] == q->dims[1]) &&
+                   (bias->dims[1] == 1 || bias->dims[1] == q->dims[0]) &&
+                   bias->width == k->dims[0] && (bias->shared || !q->shared),
+               "bias: expected (heads or 1, queries or 1, keys)");
+    return NULL;
+}
+
+static double flops(const struct cdl_node *node) {
+    const struct shape s = shape_of(node);
+    const double scores = (double)s.heads * (double)s.queries * (double)s.keys;
+    return 2.0 * scores * (double)(node->in[Q]->width + node->in[V]->width);
+}
+
+static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
+    const struct shape s = shape_of(node);
+    const size_t turned = node->in[K]->width + (training ? node->in[V]->width : 0);
+    (void)rows;
+    return (turned + 2 * s.block) * s.ld + cdl_round_up(s.block, CDL_LINE);
+}
+
+/* One head of a sample, where its lines are and how far apart, and a thread's scratch. */
+struct head {
+    const struct cdl_kernels *kernels;
+    struct shape shape;
+    const float *q, *k, *v, *bias; /* bias may be NULL */
+    size_t ldq, ldk, ldv, step_bias;
+    float *turned_k, *turned_v, *scores, *weights, *tops;
+};
+
+/* Head h of a sample's value, `t` its tensor. */
+static size_t place_of(const struct cdl_tensor *t, size_t sample, size_t h) {
+    return sample * t->row_floats + h * t->ld;
+}
+
+static struct head head_of(const struct cdl_node *node, const struct cdl_context *ctx,
+                           size_t sample, size_t h) {
+    const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
+    const struct shape s = shape_of(node);
+    const size_t g = h / (s.heads / s.shared);
+    struct head head = {ctx->kernels,
+                        s,
+                        q->data + place_of(q, sample, h),
+                        k->data + place_of(k, sample, g),
+                        v->data + place_of(v, sample, g),
+                        NULL,
+                        s.heads * q->ld,
+                        s.shared * k->ld,
+                        s.shared * v->ld,
+                        0,
+                        ctx->scratch,
+                        NULL,
+                        NULL,
+                        NULL,
+                        NULL};
+    head.scores = head.turned_k + k->width * s.ld;
+    head.weights = head.scores + s.block * s.ld;
+    head.tops = head.weights + s.block * s.ld;
+    head.turned_v = head.tops + cdl_round_up(s.block, CDL_LINE);
+    if (node->n_in > BIAS) {
+        const struct cdl_tensor *bias = node->in[BIAS];
+        head.bias = cdl_rows(bias, sample);
+        if (bias->dims[0] > 1) head.bias += h * bias->dims[1] * bias->ld;
+        head.step_bias = bias->dims[1] > 1 ? bias->ld : 0;
+    }
+    return head;
+}
+
+static void turn(const struct head *head, size_t width, float scale, const float *lines, size_t ld,
+                 float *to) {
+    head->kernels->transpose(head->shape.keys, width, lines, ld, to, head->shape.ld);
+    head->kernels->scale(width * head->shape.ld, scale, to);
+}
+
+/* How many keys there are up to the last one that a mask of keys alone shows; all if it shows none.
+ */
+static size_t shown_keys(const struct head *head) {
+    size_t n = head->shape.keys;
+    if (!head->bias || head->step_bias) return n;
+    while (n > 0 && head->bias[n - 1] < HIDDEN) n--;
+    return n == 0 ? head->shape.keys : cdl_max(n, 2);
+}
+
+/* c[rows, n] = a[rows, depth] b, b's lines as they lie. */
+static void multiply(const struct head *head, size_t rows, size_t n, size_t depth, const float *a,
+                     size_t lda, const float *b, size_t ldb, float *c, size_t ldc) {
+    for (size_t j = 0; j < n; j += CDL_PANEL) {
+        const size_t width = cdl_min(cdl_round_up(n - j, CDL_LINE), CDL_PANEL);
+        head->kernels->gemm_lines(rows, width, depth, a, lda, b + j, ldb, zeros, 0, c + j, ldc);
+    }
+}
+
+/* c[keys, n] += a[rows, keys]^T b[rows, n] */
+static void accumulate(const struct head *head, size_t rows, size_t keys, size_t n, const float *a,
+                       const float *b, size_t ldb, float *c, size_t ldc) {
+    for (size_t j = 0; j < n; j += CDL_PANEL) {
+        const size_t width = cdl_min(cdl_round_up(n - j, CDL_LINE), CDL_PANEL);
+        head->kernels->gemm_columns(keys, width, rows, a, head->shape.ld, b + j, ldb, c + j, ldc,
+                                    c + j, ldc);
+    }
+}
+
+static void fill(float *x, size_t first, size_t last, float value) {
+    for (size_t j = first; j < last; j++) x[j] = value;
+}
+
+/* The weights of queries [first, first + rows) for keys [0, n), of which n is given back: all others
+ * are 0. Rows that see no key have a top of at most HIDDEN. */
+static size_t weigh(const struct head *head, size_t width, bool causal, size_t first, size_t rows) {
+    const struct cdl_kernels *kernels = head->kernels;
+    const size_t ld = head->shape.ld, keys = head->shape.keys, shown = shown_keys(head);
+    size_t n = causal ? cdl_min(shown, cdl_max(first + rows, 2)) : shown;
+    multiply(head, rows, n, width, head->q + first * head->ldq, head->ldq, head->turned_k, ld,
+             head->scores, ld);
+    for (size_t r = 0; r < rows; r++) {
+        float *score = head->scores + r * ld;
+        if (head->bias) kernels->add(n, head->bias + (first + r) * head->step_bias, score);
+        if (causal) fill(score, first + r + 1, n, LOWEST);
+    }
+    if (head->bias) {
+        kernels->reduce_lines(CDL_REDUCTION_max, rows, 1, n, head->scores, ld, head->tops);
+        bool all_see = true;
+        for (size_t r = 0; r < rows; r++) all_see &= head->tops[r] > HIDDEN;
+        for (size_t r = 0; r < rows && !all_see; r++) {
+            const bool sees = head->tops[r] > HIDDEN;
+            fill(head->scores + r * ld, sees ? n : 0, keys, sees ? LOWEST : 0.0f);
+        }
+        if (!all_see) n = keys;
+    }
+    kernels->rowwise[CDL_ROWWISE_softmax](rows, n, head->scores, ld, head->weights, ld, NULL);
+    return n;
+}
+
+static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                           size_t last) {
+    const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
+    const struct cdl_tensor *y = node->out[0];
+    const struct shape s = shape_of(node);
+    const bool causal = node->numbers[CAUSAL] != 0;
+    const float *turned = NULL; /* whose transpose there is */
+    for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
+        const size_t sample = p / s.blocks / s.heads, h = p / s.blocks % s.heads;
+        const size_t row = p % s.blocks * s.block, rows = cdl_min(s.block, s.queries - row);
+        const struct head head = head_of(node, ctx, sample, h);
+        if (turned != head.k)
+            turn(&head, k->width, node->attribute[SCALE], head.k, head.ldk, head.turned_k);
+        turned = head.k;
+        const size_t n = weigh(&head, q->width, causal, row, rows);
+        const size_t ldy = s.heads * y->ld;
+        multiply(&head, rows, v->width, n, head.weights, s.ld, head.v, head.ldv,
+                 y->data + place_of(y, sample, h) + row * ldy, ldy);
+    }
+}
+
+static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
+    const struct shape s = shape_of(node);
+    return rows * (back ? s.shared : s.heads * s.blocks);
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const size_t each = pieces(node, 1, false);
+    forward_pieces(node, ctx, first * each, last * each);
+}
+
+/* Clears `n` lines, or their pads alone, which are `step` apart. */
+static void clear(const struct cdl_tensor *t, float *lines, size_t n, size_t step, bool pads) {
+    const size_t from = pads ? t->width : 0, to = cdl_padded(t->width);
+    for (size_t l = 0; l < n && from < to; l++) memset(lines + l * step + from, 0, (to - from) * 4);
+}
+
+/* The gradients of one head; those of k and v are added to. */
+static void head_backward(const struct cdl_node *node, const struct head *head, size_t sample,
+                          size_t h, float *dk, float *dv) {
+    const struct cdl_tensor *q = node->in[Q], *v = node->in[V], *y = node->out[0];
+    const struct shape s = head->shape;
+    const size_t ldy = s.heads * y->ld;
+    const float *dy = y->grad + place_of(y, sample, h);
+    for (size_t row = 0; row < s.queries; row += s.block) {
+        const size_t rows = cdl_min(s.block, s.queries - row);
+        const size_t n = weigh(head, q->width, node->numbers[CAUSAL] != 0, row, rows);
+        if (dv)
+            accumulate(head, rows, n, v->width, head->weights, dy + row * ldy, ldy, dv, head->ldv);
+        float *slopes = head->scores;
+        multiply(head, rows, n, v->width, dy + row * ldy, ldy, head->turned_v, s.ld, slopes, s.ld);
+        head->kernels->rowwise_gradient[CDL_ROWWISE_softmax](rows, n, NULL, 0, head->weights, s.ld,
+                                                             slopes, s.ld, slopes, s.ld, NULL);
+        for (size_t r = 0; r < rows && head->bias; r++)
+            if (head->tops[r] <= HIDDEN) fill(slopes + r * s.ld, 0, n, 0.0f);
+        if (node->needs[Q]) {
+            float *dq = q->grad + place_of(q, sample, h) + row * head->ldq;
+            multiply(head, rows, q->width, n, slopes, s.ld, head->k, head->ldk, dq, head->ldq);
+            clear(q, dq, rows, head->ldq, true);
+        }
+        if (dk)
+            accumulate(head, rows, n, q->width, slopes, head->q + row * head->ldq, head->ldq, dk,
+                       head->ldk);
+    }
+}
+
+static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last) {
+    const struct cdl_tensor *k = node->in[K], *v = node->in[V];
+    const struct shape s = shape_of(node);
+    const size_t group = s.heads / s.shared;
+    for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
+        const size_t sample = p / s.shared, g = p % s.shared;
+        const struct head one = head_of(node, ctx, sample, g * group);
+        float *dk = node->needs[K] ? k->grad + place_of(k, sample, g) : NULL;
+        float *dv = node->needs[V] ? v->grad + place_of(v, sample, g) : NULL;
+        if (dk) clear(k, dk, s.keys, one.ldk, false);
+        if (dv) clear(v, dv, s.keys, one.ldv, false);
+        turn(&one, k->width, node->attribute[SCALE], one.k, one.ldk, one.turned_k);
+        turn(&one, v->width, node->attribute[SCALE], one.v, one.ldv, one.turned_v);
+        for (size_t h = g * group; h < (g + 1) * group; h++) {
+            const struct head head = head_of(node, ctx, sample, h);
+            head_backward(node, &head, sample, h, dk, dv);
+        }
+        if (dk) clear(k, dk, s.keys, one.ldk, true);
+        if (dv) clear(v, dv, s.keys, one.ldv, true);
+    }
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const size_t each = pieces(node, 1, true);
+    backward_pieces(node, ctx, first * each, last * each);
+}
+
+static bool gives(const struct cdl_node *node, int k) { return (void)node, k != BIAS; }
+
+const struct cdl_op cdl_op_attention = {
+    .check = check,
+    .flops = flops,
+    .thread_floats = thread_floats,
+    .forward = forward,
+    .backward = backward,
+    .pieces = pieces,
+    .forward_pieces = forward_pieces,
+    .backward_pieces = backward_pieces,
+    .gives = gives,
+    .all_inputs = true,
+    .mixes = true,
+    .looks = true,
+};

@@ -1,0 +1,146 @@
+"""Attention: each size at which its blocks and panels are cut, masks, heads that share keys."""
+
+import numpy as np
+import pytest
+from ops_cases import ROWS, check
+from oracle_ops import HIDDEN
+from programs import TEAMS, pull_back, weight
+
+from cdl import _core
+from cdl._ir import emit
+from cdl._ir.program import Program
+
+# Queries, keys, heads, heads of keys, width, width of values. A block is of 64 queries, of many
+# keys of 8, and a panel of 64 columns.
+SMALL = [(1, 2, 1, 1, 2, 2), (3, 4, 2, 2, 3, 2), (4, 3, 4, 2, 2, 3)]
+LARGE = [(70, 40, 3, 1, 17, 66), (130, 20, 2, 2, 65, 16), (19, 1030, 2, 1, 4, 4)]
+
+
+def arrays_of(sizes, seed=0):
+    queries, keys, heads, shared, width, values = sizes
+    rng = np.random.default_rng(seed)
+    shapes = (queries, heads, width), (keys, shared, width), (keys, shared, values)
+    return [rng.normal(size=(ROWS, *shape)) for shape in shapes]
+
+
+def appending(sizes, causal=0, scale=0.2):
+    def append(program, *values):
+        shape = (sizes[0], sizes[2], sizes[5])
+        return program.emit("attention", values, shape, shared=False, causal=causal, scale=scale)
+
+    return append
+
+
+def expected(causal=0, scale=0.2):
+    """The formula in NumPy; a query that sees no key gives the mean of all values."""
+
+    def f(q, k, v, bias=0.0):
+        q, k, v = (np.swapaxes(x, 1, 2) for x in (q, k, v))
+        k, v = (np.repeat(x, q.shape[1] // x.shape[1], 1) for x in (k, v))
+        scores = scale * q @ np.swapaxes(k, -1, -2) + bias
+        if causal:
+            scores = np.where(np.tri(*scores.shape[-2:]) > 0, scores, HIDDEN)
+        top = scores.max(-1, keepdims=True)
+        weights = np.where(top > HIDDEN / 2, np.exp(scores - top), 1.0)
+        return np.swapaxes(weights / weights.sum(-1, keepdims=True) @ v, 1, 2)
+
+    return f
+
+
+def biases(sizes):
+    queries, keys, heads, *_ = sizes
+    rng = np.random.default_rng(3)
+    lengths = rng.integers(1, keys + 1, ROWS)
+    lengths[0] = 0
+    pairs = np.where(rng.uniform(size=(ROWS, heads, queries, keys)) < 0.4, 0.0, HIDDEN)
+    pairs[:, :, 0] = HIDDEN
+    return {
+        "padding": np.where(np.arange(keys) < lengths[:, None, None, None], 0.0, HIDDEN),
+        "late": np.where(np.arange(keys) >= keys // 2, 0.0, HIDDEN) + np.zeros((ROWS, 1, 1, 1)),
+        "pairs": pairs,
+        "rows": rng.normal(size=(ROWS, 1, queries, keys)),
+        "heads": rng.normal(size=(ROWS, heads, 1, keys)),
+    }
+
+
+@pytest.mark.parametrize("causal", [0, 1], ids=["all", "causal"])
+@pytest.mark.parametrize("sizes", SMALL + LARGE, ids=str)
+def test_heads_of_each_sample(sizes, causal):
+    check(arrays_of(sizes), appending(sizes, causal), expected(causal), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", biases(SMALL[0]))
+@pytest.mark.parametrize("causal", [0, 1], ids=["all", "causal"])
+@pytest.mark.parametrize("sizes", [SMALL[2], LARGE[0]], ids=str)
+def test_scores_with_a_bias_or_mask(sizes, causal, kind):
+    check(
+        [*arrays_of(sizes), biases(sizes)[kind]],
+        appending(sizes, causal),
+        expected(causal),
+        rtol=2e-5,
+        atol=2e-6,
+        numbers=1,
+    )
+
+
+def test_a_mask_that_all_samples_share():
+    sizes = SMALL[2]
+    bias = biases(sizes)["pairs"][1]
+
+    def append(program, *values):
+        return appending(sizes)(program, *values, program.constant(bias.astype("f")))
+
+    check(arrays_of(sizes), append, lambda q, k, v: expected()(q, k, v, bias), rtol=2e-5)
+
+
+def test_one_sample_gives_the_same_bits_on_every_number_of_threads():
+    """Long enough that threads share its heads and blocks."""
+    queries, heads, width = 200, 4, 32
+    rng = np.random.default_rng(5)
+    program = Program()
+    one = program.input((1,))
+    values = []
+    for _ in range(3):
+        w = weight(rng.normal(size=(1, queries * heads * width)))
+        flat = program.emit("dense", [one], (w.shape[1],), (w, None))
+        values.append(emit.reshape(program, flat, (queries, heads, width)))
+    sizes = (queries, queries, heads, heads, width, width)
+    program.output(appending(sizes, causal=1)(program, *values))
+    dy = rng.normal(size=(1, queries, heads, width)).astype("f")
+    before = None
+    for team in ({"threads": 1}, *TEAMS, {"threads": 4, "lockstep": True}):
+        y, found = pull_back(program.fused(), [np.ones((1, 1))], dy, **team)
+        assert before is None or (before[0] == y).all()
+        assert before is None or all((before[1][v] == found[v]).all() for v in found)
+        before = y, found
+
+
+def test_what_stands_in_pads_does_not_count():
+    """1 / x is infinite where pads are 0."""
+    sizes = (5, 4, 1, 1, 3, 3)
+    arrays = [np.exp(x) for x in arrays_of(sizes)]
+
+    def append(program, *values):
+        return appending(sizes)(program, *(program.map("reciprocal", [v]) for v in values))
+
+    check(arrays, append, lambda *x: expected()(*(1 / each for each in x)), gradients=False)
+
+
+WRONG = {
+    "three axes": [(3, 4), (3, 4), (3, 4)],
+    "keys and heads of k": [(3, 2, 4), (3, 2, 4), (4, 2, 4)],
+    "width of q": [(3, 2, 4), (3, 2, 5), (3, 2, 5)],
+    "above 1": [(3, 2, 4), (1, 2, 4), (1, 2, 4)],
+    "divide": [(3, 3, 4), (3, 2, 4), (3, 2, 4)],
+    "lines of q": [(3, 2, 4), (3, 2, 4), (3, 2, 5)],
+    "queries or 1": [(3, 2, 4), (3, 2, 4), (3, 2, 4), (2, 2, 3)],
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_shapes_that_do_not_fit_are_refused(what):
+    program = Program()
+    values = [program.input(shape) for shape in WRONG[what]]
+    program.output(program.emit("attention", values, (3, 2, 4), causal=0, scale=1.0))
+    with pytest.raises(ValueError, match=rf"instruction 0 \(attention\): .*expected.*{what}"):
+        _core.Executor(program, 1)
