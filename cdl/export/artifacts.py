@@ -72,7 +72,7 @@ def export_model(
             beside.write(header.encode())
             file.write(source.encode())
     else:
-        data = to_onnx.model_of(program, model, rows, **kwargs)
+        data = to_onnx.model_of(program, model, rows=rows, **kwargs)
         with replacing(path) as file:
             file.write(data)
     if verbose is None or verbose:

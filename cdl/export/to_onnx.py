@@ -119,16 +119,16 @@ class Graph:
 def model_of(
     program: Any,
     model: TrainableModel,
-    shapes: Sequence[tuple[int, ...]],
     opset_version: int = 17,
+    rows: Sequence[tuple[int, ...]] | None = None,
 ) -> bytes:
     """The ONNX model of a program, as bytes.
 
     Args:
         program: that of the `predict` of `model`.
         model: the model, for its names.
-        shapes: of its inputs, which the program may read in other ones.
         opset_version: of ONNX's operators, from 13 to 17.
+        rows: the shapes of its inputs, if the program may read them in other ones.
 
     Raises:
         ValueError: an op that ONNX cannot express, or another version.
@@ -142,6 +142,7 @@ def model_of(
     outputs = _names(model, "output", len(program.outputs))
     if set(inputs) & set(outputs):
         outputs = [f"{name}_output" for name in outputs]
+    shapes = rows or [tuple(v.shape) for v in program.inputs]
     dtypes = numbers.input_dtypes(program, model)
     graph = Graph(program, inputs, shapes, dtypes)
     for i in program.instructions:
