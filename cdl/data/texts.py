@@ -28,7 +28,7 @@ def as_texts(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
         ValueError: it holds lists of several lengths.
     """
     if isinstance(value, (str, bytes)):
-        return [encoded(value)], ()
+        return _encoded([value], (1,), name), ()
     if type(value) is list and value and isinstance(value[0], (str, bytes)):
         return _encoded(value, (len(value),), name), (len(value),)
     array = array_of(value, name)
@@ -87,7 +87,9 @@ def _encoded(items: list[Any], shape: tuple[int, ...], name: str) -> list[bytes]
         if len(parts) == len(items):
             return parts
         return [encoded(each) for each in items]
-    except TypeError:
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} must hold texts that UTF-8 has: {error}") from None
+    except TypeError:  # some are bytes, or no texts
         pass
     for i, each in enumerate(items):
         if not isinstance(each, (str, bytes)):

@@ -16,7 +16,7 @@ from cdl import data, tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import Graph, KerasTensor, Node
 from cdl.data.arrays import NoArrayError
-from cdl.data.texts import array_of
+from cdl.data.texts import array_of, holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, trace_call
 from cdl.trainers.signature import Info, labels
@@ -120,7 +120,7 @@ class HostPart:
 
 def _as_array(given: Any, spec: KerasTensor, name: str) -> Array:
     """What was handed in for an input as an array of its rank: texts as they are, or numbers."""
-    if spec.dtype != "string":
+    if spec.dtype != "string" and not holds_texts(given):
         return data.fit_input(data.as_numeric(given, name), spec.shape[1:], name)
     if isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], np.ndarray):
         given = given[0]

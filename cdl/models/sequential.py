@@ -375,7 +375,7 @@ class Sequential(Model):
         if type(x) is np.ndarray:
             return [x]
         if isinstance(x, Mapping) and self._input is not None:
-            return flat(x, self._input_names(), f"{call}: x", "input")
+            return flat(x, [self._input.name], f"{call}: x", "input")
         return [single(x)]
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:

@@ -209,6 +209,44 @@ def test_ngrams_stand_width_by_width():
     assert layer(["a b a", "b"]).tolist() == [[2, 3, 2, 4, 5], [3, 0, 0, 0, 0]]
 
 
+@pytest.mark.parametrize("widths", [1, 2, 5, (3,), (4, 1), (2, 2)])
+def test_ngrams_are_the_runs_of_each_row(widths):
+    texts = ["", "a", "a b", "a b c", "", "c b a b c d", "b"]
+    layer = layers.TextVectorization(ngrams=widths)
+    layer.adapt(texts)
+    vocabulary = layer.get_vocabulary()
+    each = range(1, widths + 1) if isinstance(widths, int) else widths
+    for given in (texts, *([text] for text in texts)):
+        for text, row in zip(given, layer(given), strict=True):
+            words = text.split()
+            runs = [" ".join(words[i : i + n]) for n in each for i in range(len(words) - n + 1)]
+            assert [vocabulary[i] for i in row if i] == runs
+    assert sorted(vocabulary[2:]) == sorted(
+        {
+            " ".join(t.split()[i : i + n])
+            for t in texts
+            for n in each
+            for i in range(7)
+            if len(t.split()[i : i + n]) == n
+        }
+    )
+
+
+def test_a_text_that_is_too_long_is_cut_before_there_is_room_for_it():
+    layer = layers.TextVectorization(vocabulary=["a"], output_sequence_length=2)
+    y = layer(["a " * 1_000_000, *["b a c"] * 8000])  # 64 GB, if all were as long as the first
+    assert y[:2].tolist() == [[2, 2], [1, 2]]
+    assert y.shape == (8001, 2)
+
+
+@pytest.mark.parametrize(
+    "given", ["a \ud800", ["\ud800"], np.array(["a", "\ud800"], object)[:, None]]
+)
+def test_half_a_character_is_told(given):
+    with pytest.raises(ValueError, match="inputs must hold texts that UTF-8 has"):
+        layers.TextVectorization(vocabulary=["a"])(given)
+
+
 def test_a_very_long_text_is_one_row():
     layer = layers.TextVectorization(vocabulary=["a"], output_mode="count")
     assert layer(["a " * 300_000 + "b"]).tolist() == [[1, 300_000]]

@@ -85,6 +85,15 @@ def test_training_is_that_of_the_indices_bit_by_bit():
         np.testing.assert_array_equal(here, there)
 
 
+def test_an_input_that_does_not_say_so_takes_texts_all_the_same():
+    model = cdl.Sequential([cdl.Input((1,), name="t"), vectorization(), *tail()])
+    expected = model.predict(TEXTS, verbose=0)
+    for given in ({"t": TEXTS}, np.array(TEXTS)):
+        np.testing.assert_array_equal(model.predict(given, verbose=0), expected)
+    with pytest.raises(ValueError, match=r"the names of the inputs, \['t'\], got \['x'\]"):
+        model.predict({"x": TEXTS}, verbose=0)
+
+
 def test_columns_of_frames_are_texts():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"t": TEXTS, "y": Y})

@@ -37,6 +37,14 @@ class HostLayer(Layer):
     takes_lists = True
     output_mode = "int"
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer gives; for a list or array at once, without a look at each element."""
+        if len(args) == 1 and not kwargs and hasattr(self, "_inbound_nodes"):
+            x = args[0]
+            if type(x) is np.ndarray or (type(x) is list and x and isinstance(x[0], (str, bytes))):
+                return self._on_arrays(x)
+        return super().__call__(*args, **kwargs)
+
     def lower(self, program: Program, x: Value) -> Value:
         """Refuse: there is nothing that the core could do.
 
@@ -135,7 +143,10 @@ def as_integers(value: Any, name: str) -> Array:
     single = isinstance(value, (int, float, str, bytes, np.generic))
     array = np.asarray(value) if single else array_of(value, name)
     if array.dtype.kind == "O" and array.size:
-        array = np.array(array.tolist())
+        try:
+            array = np.array(array.tolist())
+        except ValueError:
+            raise ValueError(f"{name} must have rows of one length") from None
     if array.size and array.dtype.kind not in "biuf":
         raise NoArrayError(f"{name} must hold whole numbers, got {brief(array.flat[0])}")
     if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.trunc(array))).all():

@@ -20,7 +20,6 @@ from cdl.layers.preprocessing.host_layer import (
 )
 from cdl.layers.preprocessing.vocabulary import (
     ENDS,
-    MASKED,
     OUT,
     TokenCounts,
     Tokens,
@@ -93,7 +92,7 @@ class IndexLookup(VocabularyLayer):
         output_mode = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(output_mode, output_mode)
         self.output_mode: str = one_of(owner, "output_mode", output_mode, MODES)
         check_together(owner, max_tokens, pad_to_max_tokens, invert, output_mode, idf_weights)
-        self.max_tokens = max_tokens
+        self.max_tokens = None if max_tokens is None else int(max_tokens)
         self.pad_to_max_tokens = flag(owner, "pad_to_max_tokens", pad_to_max_tokens)
         self.num_oov_indices = count(owner, "num_oov_indices", num_oov_indices)
         self.oov_method: str = one_of(owner, "oov_method", oov_method, ("floormod", "farmhash"))
@@ -257,7 +256,9 @@ class IndexLookup(VocabularyLayer):
         """Have a vocabulary from now on."""
         size = len(tokens) + self._token_start()
         self._check_size(size)
-        self._vocabulary = Vocabulary(tokens)
+        unknown = self._oov_start() if self.num_oov_indices == 1 else OUT
+        masked = 0 if self.output_mode == "int" else np.iinfo(np.int64).max
+        self._vocabulary = Vocabulary(tokens, self._token_start(), unknown, self._mask, masked)
         self._frozen_size = size
         if weights is not None:
             self.idf_weights = weights
@@ -377,7 +378,8 @@ class IndexLookup(VocabularyLayer):
 
     def encoded_rows(self, tokens: Tokens) -> Array:
         """The vectors of rows of several lengths."""
-        indices, rows, _ = self.indices_by_row(tokens)
+        indices, lengths = self.indices_by_row(tokens)
+        rows = np.repeat(np.arange(tokens.n), lengths)
         counts = count_by_row(rows, indices, tokens.n, self._depth() or 0)
         return self._weighed(counts > 0 if self.output_mode == "multi_hot" else counts)
 
@@ -387,13 +389,12 @@ class IndexLookup(VocabularyLayer):
         assert self.idf_weights is not None
         return counts.astype(np.float32) * self.idf_weights
 
-    def indices_by_row(self, tokens: Tokens) -> tuple[Array, Array, Array]:
-        """The index of each token, its row, and where each row begins among them."""
+    def indices_by_row(self, tokens: Tokens) -> tuple[Array, Array]:
+        """The index of each token, and how many of them each row has."""
         found = self.indices(tokens.flat, tokens.end)
         ends = np.flatnonzero(found == ENDS)
         lengths = np.diff(ends, prepend=-1, append=len(found)) - 1
-        rows = np.repeat(np.arange(tokens.n), lengths)
-        return np.delete(found, ends), rows, np.cumsum(lengths) - lengths
+        return found[found != ENDS], lengths
 
     def indices(self, flat: Any, end: Any = None) -> Array:
         """The index of each token; that of none for the mask token, unless the mode is "int".
@@ -402,14 +403,8 @@ class IndexLookup(VocabularyLayer):
             flat: tokens, and `end` between rows.
             end: what no token is.
         """
-        start = self._token_start()
-        found = self.known().places(flat, end, self._mask)
-        unknown = found == OUT
-        indices = np.where(found >= 0, found + start, found)
-        indices[found == MASKED] = 0 if self.output_mode == "int" else np.iinfo(np.int64).max
-        if self.num_oov_indices == 1:
-            indices[unknown] = self._oov_start()
-        elif unknown.any():
+        indices = self.known().indices(flat, end)
+        if self.num_oov_indices != 1 and (unknown := indices == OUT).any():
             which = np.flatnonzero(unknown)
             numbers = isinstance(flat, np.ndarray)
             some: Any = flat[which] if numbers else [flat[i] for i in which]

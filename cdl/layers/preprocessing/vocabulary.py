@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-OUT, ENDS, MASKED = -1, -2, -3  # places that are none: of other tokens, row ends and the mask token
+OUT, ENDS = -1, -2  # indices that are none: of other tokens, and of what ends a row
 
 
 class Tokens(NamedTuple):
@@ -38,35 +38,49 @@ class Tokens(NamedTuple):
 
 
 class Vocabulary:
-    """Tokens, and the place of each: an object, so that a layer need not look through them."""
+    """Tokens, and the index of each: an object, so that a layer need not look through them.
 
-    def __init__(self, tokens: list[Any]) -> None:
+    Args:
+        tokens: in the order of their indices.
+        first: the index of the first one.
+        unknown: that of all that are not among them, or OUT.
+        mask: the mask token, or None.
+        masked: its index.
+    """
+
+    def __init__(self, tokens: list[Any], first: int, unknown: int, mask: Any, masked: int) -> None:
         self.tokens = tokens
+        self._first = first
+        self._unknown = unknown
+        self._mask = mask
+        self._masked = masked
         self._dicts: dict[Any, dict[Any, int]] = {}  # by what ends a row
         self._sorted: tuple[Array, Array] | None = None
 
-    def places(self, flat: Any, end: Any, mask: Any) -> Array:
-        """The place of each token; below 0 for what is none: OUT, ENDS, MASKED."""
+    def indices(self, flat: Any, end: Any) -> Array:
+        """The index of each token; ENDS for `end`."""
         if isinstance(flat, np.ndarray):
-            return self._places_of_numbers(flat, mask)
-        places = self._dicts.get(end)
-        if places is None:
-            places = {token: i for i, token in enumerate(self.tokens)}
-            places |= {mask: MASKED, end: ENDS}
-            self._dicts[end] = places
-        return np.fromiter(map(places.get, flat, repeat(OUT)), np.int64, len(flat))
+            return self._of_numbers(flat)
+        found = self._dicts.get(end)
+        if found is None:
+            found = {token: i for i, token in enumerate(self.tokens, self._first)}
+            found |= {self._mask: self._masked, end: ENDS}
+            self._dicts[end] = found
+        return np.fromiter(map(found.get, flat, repeat(self._unknown)), np.int64, len(flat))
 
-    def _places_of_numbers(self, flat: Array, mask: Any) -> Array:
+    def _of_numbers(self, flat: Array) -> Array:
         if self._sorted is None:
             tokens = np.array(self.tokens, np.int64)
             order = np.argsort(tokens)
-            self._sorted = tokens[order], order
-        tokens, order = self._sorted
-        if not len(tokens):
-            return np.full(len(flat), OUT, np.int64)
+            self._sorted = tokens[order], order + self._first
+        tokens, places = self._sorted
         at = np.minimum(np.searchsorted(tokens, flat), len(tokens) - 1)
-        places = np.where(tokens[at] == flat, order[at], OUT)
-        return places if mask is None else np.where(flat == mask, MASKED, places)
+        indices = np.full(len(flat), self._unknown, np.int64)
+        if len(tokens):
+            indices = np.where(tokens[at] == flat, places[at], self._unknown)
+        return (
+            indices if self._mask is None else np.where(flat == self._mask, self._masked, indices)
+        )
 
 
 class TokenCounts:
@@ -111,7 +125,8 @@ class TokenCounts:
     def _add_documents(self, known: list[Any], ids: Array, documents: Array) -> None:
         """Count each token once a document."""
         if known:
-            once = np.unique(documents * len(known) + ids) % len(known)
+            pairs = np.sort(documents * len(known) + ids)
+            once = pairs[np.diff(pairs, prepend=-1) > 0] % len(known)
             _add(self._documents, known, np.bincount(once, minlength=len(known)))
 
     def most_common(self, special: Iterable[Any], most: int | None) -> list[Any]:
