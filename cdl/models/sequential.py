@@ -115,8 +115,7 @@ class Sequential(Model):
         if not self._stack and self._input is None:
             shape = _shape_of_first(layer)
             if shape is not None:
-                dtype = getattr(getattr(layer, "_input", None), "dtype", None)
-                self._input = InputLayer(batch_shape=shape, dtype=dtype)
+                self._input = InputLayer(batch_shape=shape, dtype=_dtype_of_first(layer))
         if self._places is not None:
             self._places[layer.name] = len(self._stack)
         self._stack.append(layer)
@@ -241,7 +240,8 @@ class Sequential(Model):
         with undone_on_failure(self):
             shapes = self._shapes_through(input_shape, builds=True)
         if self._input is None:
-            self._input = InputLayer(batch_shape=shapes[0])
+            dtype = _dtype_of_first(self._stack[0])
+            self._input = InputLayer(batch_shape=shapes[0], dtype=dtype)
         self._finish_build(shapes)
 
     def _finish_build(self, shapes: list[Shape]) -> None:
@@ -467,6 +467,13 @@ def _shape_of_first(layer: Layer) -> Shape | None:
         shape: Any = layer.input_shape
         return shape if tree.is_shape(shape) else None
     return None
+
+
+def _dtype_of_first(layer: Layer) -> str:
+    """The dtype of an input for the first layer: that of a model's input, or that it works on."""
+    if isinstance(layer, (Sequential, Functional)) and layer.built:
+        return str(layer._flat_signature().inputs[0].dtype if layer._has_host_part() else "float32")
+    return layer.compute_dtype
 
 
 serialization.register_public("keras", Sequential)

@@ -64,9 +64,15 @@ class HostLayer(Layer):
         shape = self.compute_output_shape(shapes_of(inputs))
         return KerasTensor(shape, self._dtype_of_output())
 
-    def get_build_config(self) -> dict[str, Any]:
-        """Nothing: there is nothing to build."""
-        return {}
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of what it works on, as Keras has it: "string", "int64" or "float32"."""
+        return str(self.dtype)
+
+    @property
+    def variable_dtype(self) -> str:
+        """The same."""
+        return str(self.dtype)
 
     def check_input(self, shape: Any) -> None:
         """Nothing: what does not fit is found in the data."""

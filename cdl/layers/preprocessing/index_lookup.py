@@ -88,6 +88,7 @@ class IndexLookup(VocabularyLayer):
         if kwargs:
             raise not_recognized(type(self), kwargs)
         super().__init__(name=name)
+        self.dtype = self.vocabulary_dtype
         owner = self._kind()
         output_mode = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(output_mode, output_mode)
         self.output_mode: str = one_of(owner, "output_mode", output_mode, MODES)
@@ -449,6 +450,10 @@ class IndexLookup(VocabularyLayer):
             "oov_method": self.oov_method,
             "salt": self.salt,
         }
+
+    def get_build_config(self) -> dict[str, Any]:
+        """Nothing: there is nothing to build."""
+        return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -100,6 +100,7 @@ class TextVectorization(VocabularyLayer):
         owner = "TextVectorization"
         more = {key: kwargs.pop(key) for key in _OF_LOOKUP if key in kwargs}
         super().__init__(name=name, **kwargs)
+        self.dtype = "string"
         not_yet(owner, sparse=(sparse, False), ragged=(ragged, False))
         self._standardize = _one_of(owner, "standardize", standardize, _STANDARDIZE)
         self._split = _one_of(owner, "split", split, ("whitespace", "character"))

@@ -261,3 +261,34 @@ def errors(k):
         "weights in int": lambda: words().set_vocabulary(["a"], idf_weights=[1.0]),
     }  # fmt: skip
     return {name: error_of(call) for name, call in calls.items()}
+
+
+@case("texts")
+def in_models(k):
+    layers = k.layers
+    text = k.Input((1,), dtype="string", name="text")
+    key = k.Input((1,), dtype="int64", name="key")
+    vectorize = layers.TextVectorization(output_sequence_length=4, name="v")
+    vectorize.adapt(["a b", "b c"])
+    outputs = [
+        layers.Embedding(9, 2, name="e")(vectorize(text)),
+        layers.Hashing(5, name="h")(key),
+        layers.Hashing(5, output_mode="one_hot", name="h1")(text),
+        layers.HashedCrossing(7, name="c")([text, key]),
+        layers.HashedCrossing(7, "one_hot", name="c1")([text, key]),
+        layers.StringLookup(vocabulary=["a"], output_mode="one_hot", name="s")(text),
+        layers.IntegerLookup(vocabulary=[3], name="i")(key),
+    ]
+    model = k.Model([text, key], outputs, name="m")
+    stack = [layers.TextVectorization(output_sequence_length=4, vocabulary=["a"], name="v")]
+    stack = k.Sequential([*stack, layers.Embedding(4, 2, name="e")], name="s")
+    stack.build((None, 1))
+    numbers = k.Sequential([layers.IntegerLookup(vocabulary=[3]), layers.Embedding(4, 2)])
+    numbers.build((None, 1))
+    return {
+        "config": config_of(model),
+        "stack config": config_of(stack),
+        "symbols": [f"{y.shape} {y.dtype}" for y in outputs],
+        "inputs": [stack.inputs[0].dtype, numbers.inputs[0].dtype],
+        "dtypes": sorted(f"{y.name} {y.dtype} {y.compute_dtype}" for y in model.layers[2:]),
+    }
