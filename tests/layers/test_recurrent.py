@@ -166,7 +166,7 @@ def test_a_step_may_read_what_is_around_the_loop():
 
 
 def test_what_does_not_depend_on_the_step_is_computed_once():
-    net = net_of(layers.LSTM(4, implementation=1))
+    net = net_of(layers.LSTM(4, "gelu", implementation=1))  # that the core has no loop of
     ops_of = [i.op for i in net.program().instructions]
     assert ops_of.count("param") == 3
     cuts = [i for i in net.program().instructions if i.op == "pick" and i.inputs[0].shared]

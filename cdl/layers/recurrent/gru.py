@@ -8,6 +8,7 @@ from cdl import ops, tree
 from cdl._common.validation import flag
 from cdl.compat import renamed
 from cdl.layers.layer import registry
+from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import UnitsCell
 from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell, common
 
@@ -54,6 +55,7 @@ class GRUCell(UnitsCell):
     """
 
     gates = 3
+    core_cell = in_core.GRU
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from cdl import ops
 from cdl._common.validation import flag
 from cdl.compat import renamed
 from cdl.layers.layer import registry
+from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import UnitsCell, biases_with_forget_gates
 from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell, common
 
@@ -49,6 +50,7 @@ class LSTMCell(UnitsCell):
     """
 
     gates = 4
+    core_cell = in_core.LSTM
 
     def __init__(
         self,

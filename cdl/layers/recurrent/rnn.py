@@ -11,6 +11,7 @@ from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing.graph import KerasTensor
 from cdl.layers.call_arguments import shapes_of
 from cdl.layers.layer import Layer, registry
+from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import DropoutCell, run_cell
 from cdl.layers.recurrent.stacked_cells import StackedRNNCells, sizes_of_cell
 from cdl.layers.recurrent.time_loop import Found, leading_state, over_time
@@ -211,7 +212,7 @@ class RNN(Layer):
     ) -> Found:
         """The loop over time: the last output, the outputs of all steps, the states after it.
 
-        Layers whose cells are cdl's own override it where the core has the whole loop.
+        Of cells of cdl's own the core mostly has it whole.
 
         Args:
             sequences: of shape (samples, steps, ...).
@@ -221,6 +222,9 @@ class RNN(Layer):
         """
         states = list(initial_state) if tree.is_nested(initial_state) else [initial_state]
         mask = tree.flatten(mask)[0] if mask is not None else None
+        found = in_core.loop(self, sequences, states, mask, training)
+        if found is not None:
+            return found
 
         def step(inputs: Any, states: Any) -> tuple[Any, Any]:
             output, new = run_cell(self.cell, inputs, states, training)

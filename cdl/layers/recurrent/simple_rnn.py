@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import ops, tree
 from cdl.compat import renamed
 from cdl.layers.layer import registry
+from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import UnitsCell
 from cdl.layers.recurrent.of_cell import LayerOfCell, common
 
@@ -39,6 +40,8 @@ class SimpleRNNCell(UnitsCell):
         seed: an int, or None for one drawn now.
         kwargs: see `Layer`.
     """
+
+    core_cell = in_core.SIMPLE
 
     def __init__(
         self,
