@@ -22,6 +22,7 @@ NAMES = (
     "phases",
     "inference",
     "images",
+    "sequences",
     "wide_and_deep",
     "normalized",
     "custom_loss",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -29,18 +30,24 @@ PEERS = [
 
 def prepare(settings: dict) -> Prepared:
     """In a worker: the net after its first epoch; a sample for steps and for each batch."""
-    net, peer, threads = Net.of(settings["net"]), settings["peer"], settings["threads"]
+    net = Net.of(settings["net"])
     rng = np.random.default_rng(2)
     rows = {n: rng.standard_normal((n, *net.shape), np.float32) for n in settings["rows"]}
-    samples = {}
+    return prepared(convnets, net, settings, data(net)[0][:64], rows)
+
+
+def prepared(
+    nets, net: Any, settings: dict, seen: np.ndarray, rows: dict[int, np.ndarray]
+) -> Prepared:
+    """The peer's net after its first epoch; `nets` makes it, `seen` is what all must agree on."""
+    peer, threads, samples = settings["peer"], settings["threads"], {}
     if peer == "onnxruntime":
-        predict = convnets.onnx_predictor(net, threads)
+        predict = nets.onnx_predictor(net, threads)
     else:
-        trainer = convnets.trainer(peer, net, threads)
+        trainer = nets.trainer(peer, net, threads)
         trainer.train(1, shuffle=False)
         predict = trainer.predict
-    # What all must agree on, before more epochs in other orders.
-    seen = data(net)[0][:64]
+    # Before more epochs in other orders.
     facts = {"outputs": np.asarray(predict(seen), np.float64).round(5).tolist()}
     if peer != "onnxruntime":
         samples["fit"] = Sample(trainer.train, net.steps)
@@ -58,9 +65,11 @@ def agree(facts: dict[str, dict]) -> dict[str, str]:
     return {n: f"predictions differ by {d:.3f} at most" for n, d in worst.items() if d > 0.02}
 
 
-def measure(net: Net, threads: int, names: list[str], options: argparse.Namespace) -> list[dict]:
+def measure(
+    task: str, net: Any, threads: int, names: list[str], options: argparse.Namespace
+) -> list[dict]:
     """A record for each peer and sample."""
-    settings = {"task": "benchmarks.images", "threads": threads, "net": asdict(net)}
+    settings = {"task": task, "threads": threads, "net": asdict(net)}
     jobs = {name: {**settings, "peer": name, "rows": options.rows} for name in names}
     jobs["roofline"] = roofline.job(threads, adam=[net.parameters])
     clock = "cpu" if threads == 1 else "wall"
@@ -119,23 +128,29 @@ def one_table(mine: list[dict]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.images", description=__doc__)
+    run("images", __doc__, NETS, arguments)
+
+
+def run(name: str, text: str | None, nets: dict[str, Any], arguments: list[str] | None) -> None:
+    """The command of a benchmark of nets, whose module is `benchmarks.NAME`."""
+    task = f"benchmarks.{name}"
+    parser = argparse.ArgumentParser(prog=f"python -m {task}", description=text)
     command.add_options(parser, rounds=7)
-    parser.add_argument("--nets", nargs="+", default=list(NETS), choices=NETS, metavar="NET")
+    parser.add_argument("--nets", nargs="+", default=list(nets), choices=nets, metavar="NET")
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 256], metavar="N")
     parser.add_argument("--peers", nargs="+", metavar="PEER")
     options = parser.parse_args(arguments)
     chosen, left_out = peers.choose(options.peers, PEERS)
 
-    def run() -> list[dict]:
+    def measured() -> list[dict]:
         found = []
         for threads in options.threads:
-            for name in options.nets:
-                found += measure(NETS[name], threads, [p.name for p in chosen], options)
-                command.progress(f"{name}, {threads} thread(s) done")
+            for net in options.nets:
+                found += measure(task, nets[net], threads, [p.name for p in chosen], options)
+                command.progress(f"{net}, {threads} thread(s) done")
         return found
 
-    command.run("images", run, tables, options, left_out)
+    command.run(name, measured, tables, options, left_out)
 
 
 if __name__ == "__main__":

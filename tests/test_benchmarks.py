@@ -8,7 +8,7 @@ import sys
 import pytest
 
 NAMES = (
-    *("training", "inference", "images", "matmul", "kernels", "startup"),
+    *("training", "inference", "images", "sequences", "matmul", "kernels", "startup"),
     *(
         "memory",
         "concurrency",
@@ -57,6 +57,16 @@ def test_cdl_and_numpy_reach_the_same_loss(run_python, root):
     assert "left out" not in done.stdout, done.stdout
     assert ", the others'" not in done.stdout, done.stdout
     assert "of the roofline" in done.stdout
+
+
+@pytest.mark.measures
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on PATH")
+def test_recurrent_nets_predict_alike_in_cdl_and_onnx_runtime(run_python, root):
+    words = ["--nets", "gru", "--threads", "1", "--rounds", "1", "--seconds", "0.001"]
+    words += ["--peers", "cdl", "onnxruntime"]
+    done = run_python("-m", "benchmarks.sequences", *words, cwd=root)
+    assert "differ" not in done.stdout, done.stdout
+    assert "cdl / best peer" in done.stdout, done.stdout
 
 
 @pytest.mark.measures

@@ -1,0 +1,101 @@
+"""Four recurrent nets, their data and first weights, and their arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+GATES = {"gru": 3, "lstm": 4}
+
+
+@dataclass(frozen=True)
+class Net:
+    """A recurrent layer or two and a dense one of one unit, trained by Adam.
+
+    Samples are `steps_of` lines of `inputs` numbers, and the loss their mean squared error; or with
+    an embedding as many tokens, and the loss is of two classes.
+    """
+
+    name: str
+    length: int
+    inputs: int
+    cell: str
+    units: int
+    batch: int
+    steps: int  # whole batches of an epoch
+    depth: int = 1
+    is_bidirectional: bool = False
+    vocabulary: int = 0  # tokens of the embedding; 0: none
+
+    @property
+    def rows(self) -> int:
+        return self.batch * self.steps
+
+    @property
+    def directions(self) -> int:
+        return 1 + self.is_bidirectional
+
+    @property
+    def parameters(self) -> int:
+        return sum(w.size for w in weights(self))
+
+    def inputs_of(self, layer: int) -> int:
+        return self.units * self.directions if layer else self.inputs
+
+    def row_flops(self) -> list[float]:
+        """Of one sample, forward: of each layer."""
+        columns = GATES[self.cell] * self.units
+        return [
+            2.0 * self.length * self.directions * (self.inputs_of(k) + self.units) * columns
+            for k in range(self.depth)
+        ]
+
+    @property
+    def step_flops(self) -> float:
+        """Forward and backward; inputs that are no embedding need no gradient."""
+        first = 2.0 * self.length * self.directions * self.inputs * GATES[self.cell] * self.units
+        return self.batch * (3 * sum(self.row_flops()) - (0 if self.vocabulary else first))
+
+
+NETS = {
+    net.name: net
+    for net in (
+        Net("gru", 48, 8, "gru", 32, 32, 32),
+        Net("lstm", 100, 32, "lstm", 64, 32, 8),
+        Net("lstm_big", 100, 128, "lstm", 256, 64, 1),
+        Net("bilstm_imdb", 200, 128, "lstm", 64, 32, 2, 2, True, 20_000),
+    )
+}
+
+
+def weights(net: Net, seed: int = 0) -> list[np.ndarray]:
+    """As Keras has them: the embedding, kernel, recurrent kernel and bias, ..., dense."""
+    rng = np.random.default_rng(seed)
+
+    def uniform(*shape: int) -> np.ndarray:
+        limit = math.sqrt(6.0 / sum(shape))
+        return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+    found, columns = [], GATES[net.cell] * net.units
+    if net.vocabulary:
+        found.append(rng.uniform(-0.05, 0.05, (net.vocabulary, net.inputs)).astype(np.float32))
+    for k in range(net.depth):
+        for _ in range(net.directions):
+            shape = (2, columns) if net.cell == "gru" else (columns,)
+            found += [uniform(net.inputs_of(k), columns), uniform(net.units, columns)]
+            found.append(np.zeros(shape, np.float32))
+    last = net.units * net.directions
+    return [*found, uniform(last, 1), np.zeros(1, np.float32)]
+
+
+def data(net: Net, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Noise and the mean of its first columns; or tokens, and whether small ones are the most."""
+    rng = np.random.default_rng(seed)
+    if net.vocabulary:
+        x = rng.integers(0, net.vocabulary, (net.rows, net.length)).astype(np.int32)
+        y = (x < net.vocabulary // 2).mean(1, keepdims=True) > 0.5
+        return x, y.astype(np.float32)
+    x = rng.standard_normal((net.rows, net.length, net.inputs), np.float32)
+    return x, x[:, -10:, 0].sum(1, keepdims=True)
