@@ -55,7 +55,7 @@ class GRUCell(UnitsCell):
     """
 
     gates = 3
-    core_cell = in_core.GRU
+    _core_cell = in_core.GRU
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ def row_of(activation: Any) -> str | None:
 
 def _number_of(cell: Any) -> int | None:
     """The core's number of a cell; None if it has none, as of a class derived from one it has."""
-    number: int | None = vars(type(cell)).get("core_cell")
+    number: int | None = vars(type(cell)).get("_core_cell")
     return RESET_FIRST if number == GRU and not cell.reset_after else number
 
 

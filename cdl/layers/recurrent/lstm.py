@@ -50,7 +50,7 @@ class LSTMCell(UnitsCell):
     """
 
     gates = 4
-    core_cell = in_core.LSTM
+    _core_cell = in_core.LSTM
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ class SimpleRNNCell(UnitsCell):
         kwargs: see `Layer`.
     """
 
-    core_cell = in_core.SIMPLE
+    _core_cell = in_core.SIMPLE
 
     def __init__(
         self,
