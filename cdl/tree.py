@@ -86,6 +86,8 @@ def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
         raise TypeError(f"map_structure: func must be callable, got {func!r}")
     if not structures:
         raise ValueError("map_structure: structures must be at least one, got none")
+    if len(structures) == 1:  # as nearly always
+        return _mapped(func, structures[0])
     for other in structures[1:]:
         assert_same_structure(structures[0], other)
     leaves = zip(*map(flatten, structures), strict=True)
@@ -106,20 +108,22 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
     n = len(flatten(structure))
     if len(leaves) != n:
         raise ValueError(f"pack_sequence_as: flat_sequence must have {n} leaves, got {len(leaves)}")
-    return _packed(structure, iter(leaves))
+    rest = iter(leaves)
+    return _mapped(lambda _: next(rest), structure)
 
 
-def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
+def _mapped(func: Callable[[Any], Any], structure: Any) -> Any:
+    """A structure like another one, of what the func gives for its leaves, in their order."""
     if isinstance(structure, (list, tuple)):
-        parts = [_packed(part, leaves) for part in structure]
+        parts = [_mapped(func, part) for part in structure]
         if isinstance(structure, list):
             return parts
         named = hasattr(structure, "_fields")  # a namedtuple takes its parts one by one
         return type(structure)(*parts) if named else tuple(parts)
     if isinstance(structure, dict):
-        parts_of = {key: _packed(structure[key], leaves) for key in _keys(structure)}
+        parts_of = {key: _mapped(func, structure[key]) for key in _keys(structure)}
         return {key: parts_of[key] for key in structure}
-    return next(leaves)
+    return func(structure)
 
 
 def assert_same_structure(a: Any, b: Any) -> None:

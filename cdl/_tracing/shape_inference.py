@@ -23,6 +23,7 @@ from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
+from cdl.config import image_data_format
 
 if TYPE_CHECKING:
     from cdl._tracing.operation import OpDef
@@ -61,6 +62,46 @@ def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     args, kwargs = map_args(_spec_of, args), map_kwargs(_spec_of, kwargs)
     if row.shape is not None:
         return row.shape(*args, **kwargs)
+    key = None
+    with contextlib.suppress(TypeError):
+        key = row.name, row.submodule, _key_of(args), _key_of(kwargs), image_data_format()
+    found = _TRIED.get(key)
+    if found is None:
+        found = _infer(row, args, kwargs)
+        if key is not None:
+            if len(_TRIED) >= _MOST_TRIED:
+                _TRIED.clear()
+            _TRIED[key] = found
+    return tree.map_structure(lambda x: x.like() if isinstance(x, KerasTensor) else x, found)
+
+
+# What was found, since the same calls come again with each program that is made of a model.
+_TRIED: dict[Any, Any] = {}
+_MOST_TRIED = 4096
+
+
+def _key_of(arguments: Any) -> Any:
+    """All on which a result's shape may depend; TypeError for arrays, functions and the like."""
+    if isinstance(arguments, KerasTensor):
+        t = arguments
+        return KerasTensor, t.shape, t.dtype, t.rows_per_sample, t.batch_axis
+    if isinstance(arguments, (list, tuple)):
+        return type(arguments), *map(_key_of, arguments)
+    if isinstance(arguments, dict):
+        return dict, *((name, _key_of(each)) for name, each in arguments.items())
+    if isinstance(arguments, slice):
+        return slice, *map(_key_of, (arguments.start, arguments.stop, arguments.step))
+    if isinstance(arguments, SymbolicBatch):
+        return SymbolicBatch, arguments.times
+    if isinstance(arguments, Variable):
+        return Variable, arguments.shape
+    if arguments is None or arguments is Ellipsis or type(arguments) in (bool, int, float, str):
+        return type(arguments), arguments
+    raise TypeError
+
+
+def _infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same by trying it."""
     tensors = graph.tensors_in((args, kwargs))
     results = _results(row, args, kwargs, tensors)
     structure = results[0]

@@ -158,6 +158,11 @@ class FunctionalGraph(Layer):
     def _has_host_part(self) -> bool:
         return self._host is not None
 
+    def _output_rows(self, rows: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
+        program = Program()
+        values = self.append_all(program, [program.input(row, role="x") for row in rows])
+        return [value.shape for value in values]
+
     def _takes_sizes(self) -> bool:
         return self._takes_any_size() or any(None in info.row for info in self._input_infos())
 

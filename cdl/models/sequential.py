@@ -350,6 +350,10 @@ class Sequential(Model):
     def _output_infos(self) -> tuple[Info, ...]:
         return self._infos[1:]
 
+    def _output_rows(self, rows: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
+        shape = self.compute_output_shape((None, *rows[0]))
+        return [tuple(n for n in shape[1:] if n is not None)]
+
     def _takes_sizes(self) -> bool:
         if self._host is not None:
             return super()._takes_sizes()

@@ -127,7 +127,8 @@ class ExecutorCache:
             if train_function.key[3].inputs is None:
                 while len(self._idle) > _KEPT:
                     del self._idle[next(iter(self._idle))]
-            else:
+            elif train_function.grew:
+                train_function.grew = False
                 trim(self._idle, lambda each: each.executor.memory()[0], _KEPT)
 
     def _agree_on_variables(self, model: TrainableModel) -> None:

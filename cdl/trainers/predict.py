@@ -64,6 +64,7 @@ class Predictors:
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
                 self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
+        self.grew = True  # the memory of the executors, since `Sizes` looked at it
         self.few = Executor(self.program, FEW, predicts=True)
         self._others: dict[int, Executor] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
@@ -98,6 +99,7 @@ class Predictors:
         if executor is None:
             if len(self._others) >= 4:  # sizes that came once must not pile up
                 self._others.clear()
+            self.grew = True
             executor = self._others[rows] = Executor(self.program, rows, predicts=True)
         return executor
 

@@ -99,6 +99,9 @@ class TrainableModel(Protocol):
     def _has_host_part(self) -> bool:
         """Whether some of it runs in Python, ahead of the program, on what users hand in."""
 
+    def _output_rows(self, rows: Rows) -> Sequence[tuple[int, ...]]:
+        """The shapes of a sample of each output for inputs with samples of those shapes."""
+
     def _input_names(self) -> list[str]:
         """The names of the inputs; known before the model is built, if `_flat_inputs` is."""
 

@@ -11,8 +11,6 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from cdl._ir.program import Program
-
 if TYPE_CHECKING:
     from cdl.trainers.compile_utils import Resolved
     from cdl.trainers.data_adapter import Arrays
@@ -23,7 +21,7 @@ Rows = tuple[tuple[int, ...], ...]  # the shape of a sample of each input
 _Shapes = tuple[tuple[int, ...] | None, ...]
 
 MOST = 128  # programs of one kind: predictions, or steps; some 30 KB each beside their memory
-MOST_BYTES = 2**26  # which they take in all; the last one is kept whatever it takes
+MOST_BYTES = 2**25  # which they take in all; the last one is kept whatever it takes
 _MOST_SHAPES = 1024
 
 T = TypeVar("T")
@@ -117,7 +115,11 @@ class Sizes:
         """
         found = self._predictors.pop(rows, None) or make()
         self._predictors[rows] = found
-        trim(self._predictors, lambda each: each.bytes)
+        used = list(self._predictors.values())[-2:]  # it, and the one that ran before
+        if any(each.grew for each in used):
+            for each in used:
+                each.grew = False
+            trim(self._predictors, lambda each: each.bytes)
         return found
 
     def outputs(self, model: TrainableModel, rows: Rows) -> tuple[Info, ...]:
@@ -129,11 +131,8 @@ class Sizes:
         """
         found = self._outputs.pop(rows, None)
         if found is None:
-            program = Program()
-            given = [program.input(row, role="x") for row in rows]
-            values = model.append_all(program, given)
-            infos = zip(model._output_infos(), values, strict=True)
-            found = tuple(info._replace(shape=(info.shape[0], *v.shape)) for info, v in infos)
+            infos = zip(model._output_infos(), model._output_rows(rows), strict=True)
+            found = tuple(info._replace(shape=(info.shape[0], *row)) for info, row in infos)
         self._outputs[rows] = found
         while len(self._outputs) > _MOST_SHAPES:
             self._outputs.pop(next(iter(self._outputs)))

@@ -115,6 +115,7 @@ class TrainFunction:
         self._forget()
 
     def _make_executor(self, rows: int) -> None:
+        self.grew = True  # its memory, since a cache looked at it
         program, rules = self.plan.program, self._weight_rules.rules
         splits = not self.in_python
         if self.training:

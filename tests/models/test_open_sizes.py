@@ -454,3 +454,18 @@ def test_losses_that_are_not_finite_are_looked_for_at_their_size():
     model = tagger()
     with pytest.warns(UserWarning, match="x holds NaN"):
         model.fit(np.full((2, 4, 5), np.nan), np.zeros((2, 4)), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "rest"), [(bag, 7, ()), (tagger, 6, (5,)), (images, (9, 5), (3,))]
+)
+def test_the_program_for_a_size_is_that_of_a_model_of_that_size(make, size, rest):
+    """So all that holds of programs, as their bits at any number of threads, holds of it."""
+    texts = []
+    for given in (None, size) if isinstance(size, int) else ((None, None), size):
+        cdl.utils.clear_session()
+        model = make(given)
+        sizes = (size,) if isinstance(size, int) else size
+        model.predict(np.ones((2, *sizes, *rest)), verbose=0)
+        texts.append((str(model.program()), str(model.program(training=True))))
+    assert texts[0] == texts[1]

@@ -184,3 +184,26 @@ def test_a_memmap_is_not_copied(measure, tmp_path):
     {LIMIT}
     train_over(np.memmap({str(tmp_path / "x")!r}, "f8", "w+", shape=(rows, 64)))
     """)
+
+
+def test_batches_of_many_sizes_leave_no_memory_behind(measure):
+    measure("""
+    import itertools
+    import cdl
+    from cdl.trainers import sizes
+    from cdl import layers
+
+    sizes.MOST = 8
+    model = cdl.Sequential(
+        [cdl.Input((None,)), layers.Embedding(20, 8), layers.GlobalMaxPooling1D(), layers.Dense(2)])
+    model.compile("adam", "mse")
+    lengths, y = itertools.cycle(range(1, 40)), np.zeros((16, 2))
+
+    def work():
+        x = np.ones((16, next(lengths)), int)
+        model.predict(x, verbose=0)
+        model.train_on_batch(x, y)
+
+    assert growth(work, 800, 300) < 1500
+    assert len(model._sizes_made._predictors) == len(model._executors._idle) == 8
+    """)
