@@ -8,6 +8,17 @@ STEPS, LINES, PLANE, BLOCK = (None, 4), (3, None), (None, None, 4), (None, None,
 FIRST, WIDE = (4, None, None), (None, 6, 4)
 SIZES = (9, 12)  # that open axes have
 
+
+class ToItself:
+    """A layer whose queries and values are one."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def __call__(self, x):
+        return self.layer(x, x)
+
+
 ONE = {  # a layer, and the shapes of a sample that it is called on
     "Dense": (lambda L: L.Dense(3), [STEPS, PLANE, LINES]),
     "Dense with a softmax": (lambda L: L.Dense(3, activation="softmax"), [STEPS]),
@@ -105,6 +116,19 @@ ONE = {  # a layer, and the shapes of a sample that it is called on
     "GlobalMaxPooling2D": (lambda L: L.GlobalMaxPooling2D(), [PLANE]),
     "GlobalAveragePooling3D": (lambda L: L.GlobalAveragePooling3D(), [BLOCK]),
     "GlobalMaxPooling3D": (lambda L: L.GlobalMaxPooling3D(keepdims=True), [BLOCK]),
+    "SimpleRNN": (lambda L: L.SimpleRNN(3), [STEPS, LINES]),
+    "LSTM": (lambda L: L.LSTM(3, return_sequences=True), [STEPS]),
+    "LSTM back": (lambda L: L.LSTM(3, go_backwards=True), [STEPS]),
+    "LSTM unrolled": (lambda L: L.LSTM(3, unroll=True), [STEPS]),
+    "GRU": (lambda L: L.GRU(3, return_sequences=True, go_backwards=True), [STEPS]),
+    "RNN of cells": (lambda L: L.RNN([L.LSTMCell(3), L.GRUCell(2)]), [STEPS]),
+    "Bidirectional": (lambda L: L.Bidirectional(L.LSTM(3, return_sequences=True)), [STEPS]),
+    "Bidirectional sum": (lambda L: L.Bidirectional(L.GRU(3), merge_mode="sum"), [STEPS]),
+    "TimeDistributed": (lambda L: L.TimeDistributed(L.Dense(3)), [STEPS, PLANE, LINES]),
+    "TimeDistributed Conv1D": (lambda L: L.TimeDistributed(L.Conv1D(3, 2)), [PLANE, WIDE]),
+    "TimeDistributed Flatten": (lambda L: L.TimeDistributed(L.Flatten()), [PLANE, WIDE]),
+    "MultiHeadAttention": (lambda L: ToItself(L.MultiHeadAttention(2, 3)), [STEPS, PLANE]),
+    "GroupQueryAttention": (lambda L: ToItself(L.GroupQueryAttention(3, 4, 2)), [STEPS]),
     "Resizing": (lambda L: L.Resizing(5, 6), [(None, None, 3)]),
     "CenterCrop": (lambda L: L.CenterCrop(4, 5), [(None, None, 3)]),
     "CategoryEncoding": (lambda L: L.CategoryEncoding(20, "multi_hot"), [(None,)]),
@@ -112,6 +136,9 @@ ONE = {  # a layer, and the shapes of a sample that it is called on
     "RandomFlip": (lambda L: L.RandomFlip(), [(None, None, 3)]),
 }
 SEVERAL = {
+    "Attention": (lambda L: L.Attention(use_scale=True), [[STEPS, STEPS], [STEPS, (5, 4)]]),
+    "Attention of score": (lambda L: L.Attention(score_mode="concat"), [[STEPS, (5, 4)]]),
+    "AdditiveAttention": (lambda L: L.AdditiveAttention(), [[STEPS, STEPS]]),
     "Add": (lambda L: L.Add(), [[STEPS, STEPS], [STEPS, (1, 4)], [STEPS, (9, 4)], [STEPS, (4,)]]),
     "Subtract": (lambda L: L.Subtract(), [[STEPS, STEPS]]),
     "Multiply": (lambda L: L.Multiply(), [[PLANE, (None, None, 1)], [(1, 4), STEPS]]),
