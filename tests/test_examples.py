@@ -24,6 +24,7 @@ EXAMPLES = {
     "transfer": ("sklearn", {}, 0.78),
     "waves": ("sklearn", {}, 0.83),
     "sunspots": ("statsmodels", {}, 0.7),
+    "dates": ("numpy", {}, 0.95),
     "sentiment": ("numpy", {"reviews": 4000}, 0.85),
     "quantiles": ("plotnine", {"epochs": 3}, 0.95),
     "without_python": ("sklearn", {}, 0.95),

@@ -1,0 +1,118 @@
+"""Sequence to sequence: dates as people write them become dates as computers do.
+
+An encoder reads "the 3rd of May, 1987" letter by letter; its state is where the decoder starts,
+which writes "1987-05-03" and looks back, by attention, at what was read. In training the decoder
+reads the date one letter late; asked, it reads what it has just written.
+
+    python examples/dates.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+
+import numpy as np
+
+import cdl
+from cdl import layers
+
+UNITS = 64
+START, LENGTH = "\t", 10  # what the decoder reads first; letters of 1987-05-03
+FORMS = (
+    "{d} {B} {Y}",
+    "{B} {d}, {Y}",
+    "the {d}{th} of {B}, {Y}",
+    "{d}.{m}.{Y}",
+    "{A}, {b} {d} {Y}",
+)
+
+
+def written(day: datetime.date, rng: np.random.Generator) -> str:
+    """A date in one of five ways."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10 * (day.day not in (11, 12, 13)), "th")
+    words = {"d": day.day, "m": day.month, "Y": day.year, "th": ending}
+    words |= {code: day.strftime(f"%{code}") for code in "ABb"}
+    return str(rng.choice(FORMS)).format(**words).lower()
+
+
+def draw(n: int, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Dates of a century, as written and as a computer has them."""
+    first = datetime.date(1930, 1, 1)
+    days = [first + datetime.timedelta(int(k)) for k in rng.integers(0, 36_500, n)]
+    return [written(day, rng) for day in days], [day.isoformat() for day in days]
+
+
+def numbers(texts: list[str], letters: str, length: int) -> np.ndarray:
+    """(texts, length): a number for each letter, 0 behind the end."""
+    known = {letter: i + 1 for i, letter in enumerate(letters)}
+    made = np.zeros((len(texts), length), np.int32)
+    for row, text in zip(made, texts, strict=True):
+        row[: len(text)] = [known[letter] for letter in text]
+    return made
+
+
+def build(read: int, write: int) -> tuple[cdl.Model, cdl.Model, cdl.Model]:
+    """The net that is trained, and its two halves: the encoder, and a step of the decoder."""
+    source, target = layers.Input((None,), dtype="int32"), layers.Input((None,), dtype="int32")
+    embed = layers.Embedding(write + 1, 16)
+    decode = layers.GRU(UNITS, return_sequences=True, return_state=True)
+    look = layers.Attention(use_scale=True)
+    mix = layers.Dense(UNITS, activation="tanh")
+    choose = layers.Dense(write + 1, activation="softmax")
+
+    def step(target, state, seen):
+        """The chances of each next letter, and the state behind the last one."""
+        lines, state = decode(embed(target), initial_state=state)
+        return choose(mix(layers.concatenate([lines, look([lines, seen])]))), state
+
+    letters = layers.Embedding(read + 1, 16)(source)
+    letters, state = layers.GRU(UNITS, return_sequences=True, return_state=True)(letters)
+    whole = cdl.Model([source, target], step(target, state, letters)[0])
+
+    before, seen = layers.Input((UNITS,)), layers.Input((None, UNITS))
+    return (
+        whole,
+        cdl.Model(source, [state, letters]),
+        cdl.Model([target, before, seen], step(target, before, seen)),
+    )
+
+
+def translate(encoder: cdl.Model, step: cdl.Model, texts: np.ndarray, letters: str) -> list[str]:
+    """What the decoder writes, the most likely letter at each place."""
+    state, seen = encoder.predict(texts, verbose=0)
+    last = np.full((len(texts), 1), letters.index(START) + 1, np.int32)
+    found = []
+    for _ in range(LENGTH):
+        chances, state = step.predict([last, state, seen], verbose=0)
+        last = chances.argmax(axis=-1).astype(np.int32)
+        found.append(last)
+    rows = np.concatenate(found, axis=1)
+    return ["".join(letters[k - 1] if k else "" for k in row) for row in rows]
+
+
+def main(dates: int = 8000, epochs: int = 6) -> float:
+    """Train; return the share of 500 other dates that come out whole."""
+    cdl.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    texts, isos = draw(dates + 500, rng)
+    read = "".join(sorted(set("".join(texts))))
+    write = START + "-0123456789"
+    x = numbers(texts, read, max(map(len, texts)))
+    y = numbers(isos, write, LENGTH)
+    before = numbers([START + iso[:-1] for iso in isos], write, LENGTH)
+
+    whole, encoder, step = build(len(read), len(write))
+    whole.compile(cdl.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    whole.fit([x[:dates], before[:dates]], y[:dates], batch_size=64, epochs=epochs, verbose=0)
+    answers = translate(encoder, step, x[dates:], write)
+    for text, answer in list(zip(texts[dates:], answers, strict=True))[:5]:
+        print(f"{text:28} {answer}")
+    return float(np.mean([a == b for a, b in zip(answers, isos[dates:], strict=True)]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dates", type=int, default=8000)
+    parser.add_argument("--epochs", type=int, default=6)
+    print(f"whole dates right: {main(**vars(parser.parse_args())):.3f}")
