@@ -193,6 +193,20 @@ class Program:
         """Whether what is emitted now is as in training, with noise."""
         return self.training or self._is_forced
 
+    def recall(self, variable: Variable) -> Value:
+        """What the samples of the batch before have left in a weight: its axis 0 are they."""
+        return self.emit("recall", (), variable.shape[1:], (variable,), shared=False)
+
+    def retain(self, variable: Variable, value: Value) -> None:
+        """Leave what a value is for each sample of this batch to the next batch."""
+        value = self.broadcast_batch(value)
+        self.instructions.append(Instruction("retain", (value,), (), (variable,), {}))
+
+    @property
+    def batch_of_states(self) -> int | None:
+        """How many samples each batch must have: those that leave something to the next."""
+        return next((i.params[0].shape[0] for i in self.instructions if i.op == "retain"), None)  # type: ignore[union-attr]
+
     @contextmanager
     def fixed(self, training: bool = False) -> Iterator[None]:
         """What is emitted meanwhile is as in inference: no noise, no statistics of the batch.

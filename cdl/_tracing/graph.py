@@ -32,7 +32,9 @@ __all__ = [
     "current_scope",
     "has_effect",
     "operator_of",
+    "recall",
     "record",
+    "retain",
     "scope",
     "symbolic_error",
     "tensors_in",
@@ -199,6 +201,38 @@ class Call(NamedTuple):
 
 
 Called = Node | Call
+
+
+class Recall:
+    """The operation of a node that reads what samples left in a weight in the batch before."""
+
+    name = "recall"
+
+    def append_to(self, program: Program, variable: Any) -> Value:
+        """Append the reading."""
+        return program.recall(variable)
+
+
+class Retain:
+    """The operation of a node that leaves a value of each sample to the next batch."""
+
+    name = "retain"
+    acts = True
+
+    def append_to(self, program: Program, variable: Any, value: Value) -> Value:
+        """Append the writing."""
+        program.retain(variable, value)
+        return value
+
+
+def recall(variable: Any) -> KerasTensor:
+    """What samples left in a weight in the batch before."""
+    return record(Recall(), (variable,), {}, KerasTensor((None, *variable.shape[1:])))
+
+
+def retain(variable: Any, tensor: KerasTensor) -> None:
+    """Leave a value of each sample in a weight, for the next batch."""
+    record(Retain(), (variable, tensor), {}, tensor.like())
 
 
 class Graph:

@@ -219,7 +219,12 @@ class Body:
         self._once = {id(v): o for v, o in zip(self.inputs[first:], others, strict=True)}
         changes = {id(p) for i in self.own.instructions if i.op == "assign" for p in i.params}
         for each in self.own.instructions:
-            fixed = each.op not in _DRAWING and each.op not in ("assign", "objective", "host")
+            fixed = each.op not in _DRAWING and each.op not in (
+                "assign",
+                "objective",
+                "host",
+                "recall",
+            )
             mine = all(id(v) in self._once for v in each.inputs)
             if fixed and mine and changes.isdisjoint(map(id, each.params)):
                 self._append(each, self._once)

@@ -106,3 +106,28 @@ def is_due(frequency: int | frozenset[int], epoch: int) -> bool:
 
 def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, (bool, float)) else brief(value)
+
+
+def batch_of_states(model: Any, batch_size: int | None, samples: int, call: str) -> int | None:
+    """The batch size, which layers that keep states from batch to batch fix.
+
+    Args:
+        model: the model.
+        batch_size: as the user gave it.
+        samples: how many there are.
+        call: for errors.
+
+    Raises:
+        ValueError: batches would have another number of samples than the states are of.
+    """
+    found = (getattr(each, "_expected_batch_size", None) for each in model._flatten_layers())
+    wanted: int | None = next((n for n in found if n), None)
+    if wanted is None:
+        return batch_size
+    fits = batch_size in (None, wanted) or (samples == wanted and batch_size >= wanted)
+    if not fits or samples % wanted:
+        raise ValueError(
+            f"{call}: batches must have {wanted} samples, as many as the states of stateful layers "
+            f"are of, got batch_size={batch_size} and {samples} samples"
+        )
+    return wanted

@@ -98,6 +98,7 @@ def fit(
             arrays, held_out = arrays.rows(0, point), whole.rows(point, rows)
             if class_weight is not None:
                 held_out = held_out.without_weights()
+        batch_size = arguments.batch_of_states(model, batch_size, point, "fit")
         batch_size = batch_size or (-(-point // steps) if steps else DEFAULT_BATCH)
         iterator = array_iterator(
             model, compiled, arrays, "train", batch_size, steps, shuffle=shuffle, discard=fresh
@@ -297,6 +298,7 @@ def evaluate(
     else:
         parts, most = (x, y, sample_weight), batch_size or DEFAULT_BATCH
         arrays = for_step(model, compiled, "test", parts, None, "evaluate", most)
+        batch_size = arguments.batch_of_states(model, batch_size, arrays.samples, "evaluate")
         batch = batch_size or (-(-arrays.samples // steps) if steps else DEFAULT_BATCH)
         iterator = array_iterator(model, compiled, arrays, "test", batch, steps)
 
@@ -338,6 +340,7 @@ def on_batch(
     trains = kind == "train"
     arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call, trains=trains)
     rows = arrays.samples
+    arguments.batch_of_states(model, rows, rows, call)
     train_function: Any = model._train_function(compiled, kind, arrays, rows)
     try:
         train_function.reset()

@@ -54,6 +54,7 @@ class Predictors:
         self.program, self._watching = lower_with_calls(model, False, model.run_eagerly, rows)
         self.training_by_default = model._training_by_default()
         self._own = len(model._output_infos())
+        self._batch = self.program.batch_of_states  # which all batches must have; None: any
         self._draws = any(i.op == "draw" for i in self.program.instructions)
         # Of the one input of a model that gives one array; None for others, which pack theirs, and
         # for those that draw numbers, other ones in each call.
@@ -84,6 +85,7 @@ class Predictors:
             type(x) is np.ndarray
             and x.shape[1:] == self.row_shape
             and 0 < x.shape[0] <= MANY
+            and (self._batch is None or x.shape[0] == self._batch)
             and x.dtype.kind in REAL_KINDS
         )
 
@@ -108,8 +110,18 @@ class Predictors:
         if self._watching is not None:
             return self._run_eagerly(self._watching, x, batch_size or FEW)
         n = len(x[0])
+        if self._batch is not None:
+            if n % self._batch:
+                raise ValueError(
+                    f"stateful layers need batches of {self._batch} samples, as many as their "
+                    f"states are of, got {n}"
+                )
+            batch_size = self._batch
         rows = batch_size or MANY
-        if n <= min(rows, FEW):  # one batch, which threads share, also if it has one row
+        if n <= min(rows, FEW) and self._batch in (
+            None,
+            n,
+        ):  # one batch, which threads share, also if it has one row
             rows = FEW
         if rows > MANY:  # no more than there are, and not a number of its own for each x
             rows = min(rows, -(-n // MANY) * MANY)
@@ -172,6 +184,7 @@ def predict(
         nested(x, None, None, None, call) if custom else inputs(model, x, call, batch_size)
     )
     rows = arrays.samples if custom else len(arrays[0])
+    batch_size = arguments.batch_of_states(model, batch_size, rows, call)
     batch = batch_size or (-(-rows // steps) if steps else FEW)
     if steps is not None:
         if steps * batch >= rows + batch:

@@ -156,6 +156,7 @@ struct cdl_op {
     bool (*applies_gradient)(const struct cdl_node *node);
     bool all_inputs;     /* all inputs that are floats get gradients; else the first alone */
     bool changes_params; /* forward() changes parameters in training */
+    bool keeps_order;    /* of batches, in predictions too: one thread, whole batches */
     bool may_fault;      /* has a fault to note (fault.h) */
     bool mixes;          /* some of what it reads and gives may be shared and some not */
     bool is_loss;        /* forward() gives in[0] its gradient in training */

@@ -68,7 +68,17 @@ def assign_all(o):
             o.weights[i.params[0]] = o.values[i.inputs[0]].copy()
 
 
+def recall_forward(o, i):
+    o.values[i.outputs[0]] = o.weights[i.params[0]][: o.rows].copy()
+
+
+def retain_forward(o, i):
+    o.weights[i.params[0]][: o.rows] = o.values[i.inputs[0]]
+
+
 FORWARD = {
+    "recall": recall_forward,
+    "retain": retain_forward,
     "param": param_forward,
     "constant": constant_forward,
     "broadcast_batch": broadcast_batch_forward,
@@ -77,6 +87,8 @@ FORWARD = {
     "objective": objective_forward,
 }
 BACKWARD = {
+    "recall": lambda o, i: None,
+    "retain": lambda o, i: None,
     "param": param_backward,
     "constant": lambda o, i: None,
     "broadcast_batch": broadcast_batch_backward,

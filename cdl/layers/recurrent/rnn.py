@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import ops, tree
 from cdl._common.overriding import overrides
 from cdl._common.validation import expected, flag
 from cdl._configs.serialization import deserialize, serialize
-from cdl._tracing.graph import KerasTensor
+from cdl._tracing import graph
+from cdl._tracing.graph import KerasTensor, current_scope
+from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import shapes_of
 from cdl.layers.layer import Layer, registry
 from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import DropoutCell, run_cell
 from cdl.layers.recurrent.stacked_cells import StackedRNNCells, sizes_of_cell
 from cdl.layers.recurrent.time_loop import Found, leading_state, over_time
-from cdl.layers.running import name_scope
+from cdl.layers.running import name_scope, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +99,7 @@ class RNN(Layer):
         self.zero_output_for_mask = flag(owner, "zero_output_for_mask", zero_output_for_mask)
         self.supports_masking = True
         self.states: Any = None
+        self._expected_batch_size: int | None = None
         self.single_state = isinstance(sizes, int)
         self.state_size = [sizes] if isinstance(sizes, int) else list(sizes)
 
@@ -111,12 +116,39 @@ class RNN(Layer):
             with name_scope(self.cell):
                 self.cell.build((shape[0], *shape[2:]))
             self.cell.built = True
-        if self.stateful and shape[0] is None:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: stateful=True needs a known number of "
-                f"samples, as of Input(batch_shape=...), got shape {shape}"
-            )
+        if self.stateful and self.states is None:
+            if shape[0] is None:
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r}: stateful=True needs a known number of "
+                    f"samples, as of Input(batch_shape=...), got shape {shape}"
+                )
+            self._make_states(shape[0])
         super().build(shape)
+
+    def _make_states(self, samples: int) -> None:
+        """Make what keeps the states from batch to batch; it is none of the layer's weights."""
+
+        def kept(value: Any) -> Variable:
+            first = np.asarray(value)
+            state = Variable(first.shape, lambda _: first, name="rnn_state", trainable=False)
+            state.path = f"{path_of(self)}/rnn_state"
+            return state
+
+        self.states = tree.map_structure(kept, self.get_initial_state(samples))
+        self._expected_batch_size = samples
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The layer's output; see `Layer`. The first call of a stateful layer fixes the samples.
+
+        Args:
+            args: `sequences`, an array or a symbolic tensor.
+            kwargs: `initial_state`, `mask`, `training`.
+        """
+        first = args[0] if args else kwargs.get("sequences")
+        if self.stateful and not self.built and isinstance(first, np.ndarray):
+            self.check_input(np.shape(first))
+            self.build(np.shape(first))
+        return super().__call__(*args, **kwargs)
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
         """The shapes of what a call gives, batch axis included, for sequences of that shape."""
@@ -183,6 +215,7 @@ class RNN(Layer):
             raise ValueError(
                 f"{owner}: the number of steps must be known, got shape {sequences.shape}"
             )
+        self._check_samples(owner, tree.flatten(sequences)[0].shape[0])
         states = self._initial(owner, sequences, initial_state)
         training = bool(training)
         self._draw_dropout(self.cell, sequences, states, training)
@@ -190,11 +223,32 @@ class RNN(Layer):
             last, outputs, states = self.inner_loop(sequences, states, mask, training)
         finally:
             _forget_dropout(self.cell)
+        if self.stateful:
+            kept = zip(tree.flatten(self.states), tree.flatten(states), strict=True)
+            for variable, state in kept:
+                if isinstance(state, KerasTensor):
+                    graph.retain(variable, state)
+                else:
+                    variable.assign(state)
         output = outputs if self.return_sequences else last
         return (output, *states) if self.return_state else output
 
+    def _check_samples(self, owner: str, samples: int | None) -> None:
+        wanted = self._expected_batch_size
+        if self.stateful and None not in (samples, wanted) and samples != wanted:
+            raise ValueError(
+                f"{owner}: a stateful layer must be given as many samples as the states are of, "
+                f"{wanted}, got {samples}"
+            )
+
     def _initial(self, owner: str, sequences: Any, initial_state: Any) -> list[Any]:
         """The states before the first step, as a list."""
+        if initial_state is None and self.stateful:
+            traced = current_scope() is not None
+            kept: list[Any] = tree.map_structure(
+                lambda state: graph.recall(state) if traced else state.numpy(), self.states
+            )
+            return kept
         if initial_state is None:
             return self.get_initial_state(ops.shape(tree.flatten(sequences)[0])[0])
         states = list(initial_state) if tree.is_nested(initial_state) else [initial_state]
@@ -269,7 +323,7 @@ class RNN(Layer):
     def reset_state(self) -> None:
         """Set the states of a stateful layer to zeros."""
         for state in tree.flatten(self.states) if self.states is not None else ():
-            state.assign(ops.zeros(state.shape))
+            state.assign(np.zeros(state.shape))
 
     def reset_states(self) -> None:
         """The same as `reset_state`."""

@@ -1,0 +1,58 @@
+/* state.c - what samples leave behind for the next batch: the weight has a row for each sample of
+ * a batch. Sample s of the batch reads row s, and what it leaves there the next batch reads, in
+ * training, evaluation and prediction alike. No gradient goes from batch to batch.
+ *
+ * Predictions run on one thread then, in batches of the rows that the program was built for.
+ */
+#include "ops/op.h"
+
+#include <string.h>
+
+enum { WEIGHT }; /* params */
+
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_tensor *value = node->n_in ? node->in[0] : node->out[0];
+    const struct cdl_param *w = node->param[WEIGHT];
+    CDL_EXPECT(w && !w->matrix, "weight: expected one that is no matrix");
+    CDL_EXPECT(!value->shared && !value->is_int, "x, output: expected floats of each sample");
+    CDL_EXPECT(w->cols % (value->lines * value->width) == 0,
+               "weight: expected the shape of a sample for each sample of a batch");
+    return NULL;
+}
+
+static void recall(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                   size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *y = node->out[0];
+    const size_t floats = y->lines * y->width, samples = node->param[WEIGHT]->cols / floats;
+    for (size_t s = first; s < last; s++) {
+        const float *from = node->param[WEIGHT]->w + s % samples * floats;
+        float *to = cdl_rows(y, s);
+        for (size_t l = 0; l < y->lines; l++, from += y->width, to += y->ld) {
+            memcpy(to, from, y->width * sizeof(float));
+            for (size_t j = y->width; j < cdl_padded(y->width); j++) to[j] = 0.0f;
+        }
+    }
+}
+
+static void retain(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                   size_t last) {
+    (void)ctx;
+    const struct cdl_tensor *x = node->in[0];
+    const size_t floats = x->lines * x->width, samples = node->param[WEIGHT]->cols / floats;
+    for (size_t s = first; s < last && s < samples; s++) {
+        const float *from = cdl_rows(x, s);
+        float *to = node->param[WEIGHT]->w + s * floats;
+        for (size_t l = 0; l < x->lines; l++, from += x->ld, to += x->width)
+            memcpy(to, from, x->width * sizeof(float));
+    }
+}
+
+const struct cdl_op cdl_op_recall = {.check = check, .forward = recall};
+
+const struct cdl_op cdl_op_retain = {
+    .check = check,
+    .forward = retain,
+    .changes_params = true,
+    .keeps_order = true,
+};
