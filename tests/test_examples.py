@@ -26,6 +26,7 @@ EXAMPLES = {
     "sunspots": ("statsmodels", {}, 0.7),
     "dates": ("numpy", {}, 0.95),
     "sentiment": ("numpy", {"reviews": 4000}, 0.85),
+    "buckets": ("numpy", {"strands": 2000, "epochs": 10}, 0.9),
     "quantiles": ("plotnine", {"epochs": 3}, 0.95),
     "without_python": ("sklearn", {}, 0.95),
 }
