@@ -47,9 +47,9 @@ REASONS = {
     ),
     r"(utils|preprocessing)\.(image_dataset.*|array_to_img|img_to_array|load_img|save_img)"
     r"|preprocessing\.image(\..*)?": (_IMAGES, _PILLOW),
-    r"(utils|preprocessing)\.(audio|text)_dataset.*|preprocessing\.text(\..*)?": (
-        "it has nothing for sound and text",
-        "sklearn.feature_extraction.text, or a utils.PyDataset that reads the files",
+    r"(utils|preprocessing)\.audio_dataset.*|preprocessing\.text(\..*)?": (
+        "",
+        "layers.TextVectorization for texts; for sound a utils.PyDataset that reads the files",
     ),
     r"utils\.FeatureSpace": (
         "",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdl import data
+from cdl.data.texts import array_of, holds_texts
 from cdl.trainers.arguments import whole
 from cdl.trainers.signature import labels
 
@@ -66,10 +67,12 @@ def permutation_importance(
         ValueError: data or names that do not fit.
     """
     n_repeats = whole(n_repeats, "permutation_importance: n_repeats", 1)
-    flat = model._flat_inputs(x, "permutation_importance")
-    inputs = model._input_names()
+    flat, inputs = model._flat_inputs(x, "permutation_importance"), model._input_names()
+    if model._has_host_part():  # texts are shuffled, not what they become
+        flat, inputs = model._flat_given(x, "permutation_importance"), model.input_names
     of_each = labels("permutation_importance: x", "input", inputs)
-    arrays = [data.as_numeric(a, name) for a, name in zip(flat, of_each, strict=True)]
+    pairs = zip(flat, of_each, strict=True)
+    arrays = [array_of(a, n) if holds_texts(a) else data.as_numeric(a, n) for a, n in pairs]
     columns = [(i, j) for i, a in enumerate(arrays) for j in _columns_of(a)]
     names = _names(names, columns, inputs)
 

@@ -27,6 +27,7 @@ from cdl.utils.norms import normalize
 from cdl.utils.progbar import Progbar
 from cdl.utils.sequences import pad_sequences
 from cdl.utils.splitting import split_dataset
+from cdl.utils.text_files import text_dataset_from_directory
 from cdl.utils.timeseries import timeseries_dataset_from_array
 from cdl.utils.tuples import pack_x_y_sample_weight, unpack_x_y_sample_weight
 
@@ -57,6 +58,7 @@ __all__ = [
     "set_random_seed",
     "split_dataset",
     "standardize_dtype",
+    "text_dataset_from_directory",
     "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",

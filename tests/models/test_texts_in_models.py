@@ -205,6 +205,50 @@ def test_a_model_with_a_call_takes_texts():
     np.testing.assert_array_equal(model(np.array(TEXTS)), predicted)
 
 
+def test_steps_of_ones_own_get_the_texts():
+    seen = []
+
+    class Net(cdl.Model):
+        def train_step(self, data):
+            seen.append(data[0].tolist())
+            return super().train_step(data)
+
+        def test_step(self, data):
+            seen.append(data[0].tolist())
+            return super().test_step(data)
+
+        def predict_step(self, data):
+            return self(data) * 2
+
+    text = cdl.Input((1,), dtype="string")
+    y = vectorization(output_sequence_length=5)(text)
+    for layer in tail():
+        y = layer(y)
+    model = Net(text, y)
+    model.compile(cdl.optimizers.Adam(0.1), "binary_crossentropy")
+    for given in (TEXTS, np.array(TEXTS), np.array(TEXTS, object)):
+        seen.clear()
+        model.fit(given, Y, batch_size=18, verbose=0, shuffle=False)
+        assert seen == [TEXTS[:18], TEXTS[18:]]
+        seen.clear()
+        model.evaluate(given, Y, batch_size=36, verbose=0)
+        assert seen == [TEXTS]
+        plain = cdl.Model(text, y).predict(given, verbose=0)
+        np.testing.assert_array_equal(model.predict(given, verbose=0), plain * 2)
+
+
+def test_texts_are_shuffled_for_their_importance():
+    model = wide()
+    model.compile("adam", "mse")
+    x = {"text": TEXTS, "number": NUMBERS, "plain": np.ones((36, 2))}
+    model.fit(x, Y, epochs=3, verbose=0)
+    found = cdl.explain.permutation_importance(model, x, Y, n_repeats=2, seed=0)
+    assert len(found.names) == 4
+    one = from_texts()
+    one.fit(TEXTS, Y, epochs=8, verbose=0)
+    assert cdl.explain.permutation_importance(one, TEXTS, Y, seed=0).drops.mean() > 0.1
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies_know_the_vocabulary(again):
     model = from_texts()

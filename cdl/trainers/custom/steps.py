@@ -17,6 +17,7 @@ from cdl import data, tree
 from cdl._common import clock
 from cdl._common.overriding import overrides
 from cdl.data import brief
+from cdl.data.texts import array_of, holds_texts
 from cdl.trainers.signature import TrainableModel
 from cdl.utils.tuples import pack_x_y_sample_weight
 
@@ -100,7 +101,7 @@ def nested(
 
 
 def arrays_in(structure: Any, name: str) -> Any:
-    """The same with an array of numbers for each leaf; lists of plain numbers are leaves."""
+    """The same with an array for each leaf, of numbers or texts; lists of these are leaves."""
     if isinstance(structure, (list, tuple)) and any(
         hasattr(part, "shape") or isinstance(part, (Mapping, tuple)) for part in structure
     ):
@@ -108,6 +109,8 @@ def arrays_in(structure: Any, name: str) -> Any:
         return parts if isinstance(structure, list) else tuple(parts)
     if isinstance(structure, Mapping):
         return {key: arrays_in(part, f"{name}[{key!r}]") for key, part in structure.items()}
+    if holds_texts(structure):
+        return array_of(structure, name)
     return None if structure is None else data.as_numeric(structure, name)
 
 

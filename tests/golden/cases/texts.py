@@ -1,5 +1,8 @@
 """Texts and keys as numbers: vocabularies, hashes, every mode, configs, errors."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 from registry import add, case, config_of, error_of
 
@@ -292,3 +295,33 @@ def in_models(k):
         "inputs": [stack.inputs[0].dtype, numbers.inputs[0].dtype],
         "dtypes": sorted(f"{y.name} {y.dtype} {y.compute_dtype}" for y in model.layers[2:]),
     }
+
+
+@case("texts")
+def folders(k):
+    """The order of files, their classes and labels; shuffled ones by their paths alone."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("b", "a", "c"):
+            for i in range(5):
+                Path(folder, name).mkdir(exist_ok=True)
+                Path(folder, name, f"{i}.txt").write_text(f"{name} {i}")
+        for given in (
+            {},
+            {"label_mode": "categorical", "batch_size": 4},
+            {"class_names": ["c", "a"], "label_mode": "binary"},
+            {"labels": None, "max_length": 2},
+            {"labels": list(range(5)) * 3},
+            {"validation_split": 0.3, "subset": "training"},
+            {"validation_split": 0.3, "subset": "validation"},
+        ):
+            dataset = k.utils.text_dataset_from_directory(
+                folder, shuffle=False, verbose=False, **given
+            )
+            batches = [each if isinstance(each, tuple) else (each,) for each in dataset]
+            texts = [np.asarray(each[0]).astype("U") for each in batches]
+            found[f"texts {given}"] = [text for each in texts for text in each.tolist()]
+            labels = [np.asarray(each[1]) for each in batches if len(each) > 1]
+            found[f"labels {given}"] = np.concatenate(labels) if labels else None
+            found[f"names {given}"] = dataset.class_names
+    return found
