@@ -55,6 +55,7 @@ class Sequential(Model):
         self._places: dict[str, int] | None = {}  # in the stack by name; None: to be found anew
         self._input: InputLayer | None = None  # in front of the stack, once a shape is known
         self._shapes: list[Shape] = []  # of the input and of what each layer gives, once built
+        self._holds_host = False  # whether some layer runs in Python, as one of texts
         self._is_stale = False  # whether one of the layers is a model that has changed since
         self._infos: tuple[Info, ...] = ()  # of the input and the output, once built
         for layer in layers or ():
@@ -210,11 +211,13 @@ class Sequential(Model):
 
     def _build_last(self, shapes: list[Shape]) -> None:
         """Build the last layer, if its shape is not among those that are known."""
+        last = self._stack[len(shapes) - 1 :]
         with self._opened():
-            for layer in self._stack[len(shapes) - 1 :]:
+            for layer in last:
                 with undone_on_failure(layer):
                     shapes.append(_shape_through(layer, shapes[-1], builds=True))
                     self._check_one_output(shapes[-1])
+            self._holds_host |= any(map(has_host_layers, last))
             self._finish_build(shapes)
 
     def build(self, input_shape: Shape | None = None) -> None:
@@ -242,6 +245,7 @@ class Sequential(Model):
         if self._input is None:
             dtype = _dtype_of_first(self._stack[0])
             self._input = InputLayer(batch_shape=shapes[0], dtype=dtype)
+        self._holds_host = any(map(has_host_layers, self._stack))
         self._finish_build(shapes)
 
     def _finish_build(self, shapes: list[Shape]) -> None:
@@ -255,7 +259,7 @@ class Sequential(Model):
         )
         self.built = True
         self._forget_programs()
-        if any(map(has_host_layers, self._stack)):
+        if self._holds_host:
             self._structure_of("output", None)  # makes the graph, and what runs ahead of it
 
     def _shapes_through(self, input_shape: Any, builds: bool = False) -> list[Shape]:
