@@ -24,10 +24,6 @@ REASONS = {
     ),
     r"layers\.Pipeline": ("", "Sequential"),
     r"layers\.(Mel|STFT)Spectrogram": ("", "scipy.signal.stft, beforehand"),
-    r"layers\.SpectralNormalization": (
-        "",
-        "constraints.UnitNorm and constraints.MaxNorm, or a subclass of layers.Wrapper",
-    ),
     r"layers\.ReversibleEmbedding": (
         "",
         f"layers.Embedding, whose weight `embeddings` can be multiplied by {_IN_CALL}",

@@ -61,6 +61,9 @@ from cdl.layers.normalization.group_normalization import GroupNormalization as G
 from cdl.layers.normalization.line_normalization import LayerNormalization as LayerNormalization
 from cdl.layers.normalization.line_normalization import RMSNormalization as RMSNormalization
 from cdl.layers.normalization.line_normalization import UnitNormalization as UnitNormalization
+from cdl.layers.normalization.spectral_normalization import (
+    SpectralNormalization as SpectralNormalization,
+)
 from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling1D as AdaptiveAveragePooling1D
 from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling2D as AdaptiveAveragePooling2D
 from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling3D as AdaptiveAveragePooling3D

@@ -61,8 +61,10 @@ class ExecutorCache:
         plan = lower_training(model, resolved, form, training)
         only = names_of(model.metrics) if overrides(type(model), "metrics") else None
         variables = model.trainable_variables
+        layers = model._flatten_layers() if training else []
+        prepared = [each._before_step for each in layers if hasattr(each, "_before_step")]
         train_function = TrainFunction(
-            plan, resolved, self._compiled, variables, rows, training, key, only
+            plan, resolved, self._compiled, variables, rows, training, key, only, prepared
         )
         if self._compiled.given["jit_compile"] is True and train_function.untraced:
             parts = "\n".join(map(str, train_function.untraced))

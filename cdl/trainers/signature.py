@@ -65,6 +65,9 @@ class TrainableModel(Protocol):
     name: str
     built: bool
 
+    def _flatten_layers(self) -> list[Any]:
+        """The model and all layers in it, each once."""
+
     # --- its inputs and outputs as flat lists ---
 
     def _input_infos(self) -> tuple[Info, ...]:

@@ -72,6 +72,7 @@ class TrainFunction:
         training: whether `run` trains.
         key: the train function's key in the ExecutorCache.
         only: names of the values that the logs hold, in order; None for all.
+        before_step: what layers do to their weights in front of each step of training.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class TrainFunction:
         training: bool,
         key: Any = None,
         only: list[str] | None = None,
+        before_step: Sequence[Callable[[], None]] = (),
     ) -> None:
         optimizer = compiled.optimizer
         self.plan = plan
@@ -106,6 +108,8 @@ class TrainFunction:
         self._weight_rules = weight_rules
         self._untold = not resolved.eager  # whether something in Python may not have been told of
         self.in_python = bool(self.parts.losses or self.parts.metrics) or weight_rules.in_python
+        self._before_step = before_step
+        self.in_python |= bool(before_step)
         self.in_python |= (training and optimizer.by_step) or plan.calls is not None
         self.key = key
         self._nothing = plan.nothing()
@@ -236,6 +240,8 @@ class TrainFunction:
         end = clock.now() + seconds
         done = 0
         while done < steps and (not done or clock.now() < end):
+            for prepare in self._before_step:
+                prepare()
             penalty = self._weight_rules.before_step() if restrained else 0.0
             if self.parts.losses or self.plan.calls is not None:
                 self._step_in_halves()

@@ -73,7 +73,7 @@ def made(cls, library):
             given.setdefault(name, ARGUMENTS.get(name, 1))
     if "inner_optimizer" in given:
         given["inner_optimizer"] = library.optimizers.SGD()
-    if cls.__name__ in ("Wrapper", "TimeDistributed"):
+    if cls.__name__ in ("Wrapper", "TimeDistributed", "SpectralNormalization"):
         given["layer"] = library.layers.Dense(3)
     if cls.__name__ == "Bidirectional":
         given["layer"] = library.layers.GRU(3)
