@@ -25,6 +25,7 @@ EXAMPLES = {
     "waves": ("sklearn", {}, 0.83),
     "sunspots": ("statsmodels", {}, 0.7),
     "dates": ("numpy", {}, 0.95),
+    "sunspots_lstm": ("statsmodels", {}, 0.35),
     "sentiment": ("numpy", {"reviews": 4000}, 0.85),
     "buckets": ("numpy", {"strands": 2000, "epochs": 10}, 0.9),
     "quantiles": ("plotnine", {"epochs": 3}, 0.95),
