@@ -13,10 +13,6 @@ _IN_CALL = "in the call of a layer of your own"
 # The first pattern that fits counts.
 REASONS = {
     # --- layers ---
-    r"layers\.ConvLSTM.*": (
-        "it has no recurrent convolutions yet",
-        "layers.RNN around a cell of your own with layers.Conv2D",
-    ),
     r"layers\.(RandAugment|AugMix|RandomElasticTransform|ContrastLimited.*"
     r"|Equalization|MaxNumBoundingBoxes)": (
         "",

@@ -133,6 +133,9 @@ from cdl.layers.preprocessing.text_vectorization import (
     TextVectorization as TextVectorization,
 )
 from cdl.layers.recurrent.bidirectional import Bidirectional as Bidirectional
+from cdl.layers.recurrent.conv_lstm import ConvLSTM1D as ConvLSTM1D
+from cdl.layers.recurrent.conv_lstm import ConvLSTM2D as ConvLSTM2D
+from cdl.layers.recurrent.conv_lstm import ConvLSTM3D as ConvLSTM3D
 from cdl.layers.recurrent.gru import GRU as GRU
 from cdl.layers.recurrent.gru import GRUCell as GRUCell
 from cdl.layers.recurrent.lstm import LSTM as LSTM

@@ -405,3 +405,27 @@ def test_prediction_step_by_step_is_that_of_the_whole():
     whole.set_weights(steps.get_weights())
     one = np.concatenate([steps.predict(X[:1, t : t + 1], verbose=0) for t in range(6)])
     assert np.allclose(one, whole.predict(X[:1], verbose=0)[0], atol=1e-6)
+
+
+def test_convolutions_along_time_keep_masks_states_and_files(tmp_path):
+    given = RNG.normal(size=(2, 4, 5, 5, 2)).astype(np.float32)
+    shown = np.array([[True, True, False, False], [True, True, True, True]])
+    layer = layers.ConvLSTM2D(3, 2, return_state=True, unroll=True)
+    y, h, _ = layer(given, mask=shown)
+    assert np.allclose(y, h)
+    assert np.allclose(y[0], layer(given[:1, :2])[0][0], atol=1e-6)
+    kept = layers.ConvLSTM2D(3, 2, padding="same", stateful=True, dropout=0.5)
+    net = net_of(kept, (4, 5, 5, 2), batch=2)
+    first = net.predict(given, verbose=0)
+    assert not np.allclose(net.predict(given, verbose=0), first)
+    kept.reset_state()
+    assert np.allclose(net.predict(given, verbose=0), first, atol=1e-6)
+    net.save(tmp_path / "net.keras")
+    again = cdl.models.load_model(tmp_path / "net.keras")
+    assert np.allclose(again.predict(given, verbose=0), first, atol=1e-6)
+
+
+def test_convolutions_along_time_that_are_frozen_do_not_learn():
+    layer = layers.ConvLSTM1D(2, 2, trainable=False)
+    layer.build((None, 3, 5, 2))
+    assert layer.trainable_weights == layer.cell.trainable_weights == []

@@ -104,6 +104,14 @@ IMAGES = {
     "RandomTranslation": (0.2, 0.2),
     **dict.fromkeys(("CutMix", "MixUp")),
 }
+# Of layers along time; cells alone give their states too.
+ALONG_TIME = {
+    **dict.fromkeys(("SimpleRNN", "LSTM", "GRU"), lambda made: made(5)),
+    "RNN": lambda made: made(layers.GRUCell(5)),
+    "Bidirectional": lambda made: made(layers.LSTM(3)),
+    "TimeDistributed": lambda made: made(layers.Dense(3)),
+    **dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells")),
+}
 LAYERS = sorted(
     name
     for name, value in vars(layers).items()
@@ -152,6 +160,12 @@ def stack_of(name):
         x = RNG.uniform(0, 255, (48, 6, 6, 3)).astype(np.float32)
         images = IMAGES[name]
         return None if images is None else ([made(*images), *lines], x.shape[1:], x)
+    if name in ALONG_TIME:
+        along = ALONG_TIME[name]
+        return None if along is None else ([along(made), *lines], (4, 6), LINES)
+    if name.startswith("ConvLSTM"):
+        x = RNG.normal(size=(48, 3, *[4] * int(name[-2]), 2)).astype(np.float32)
+        return [made(3, 2), *lines], x.shape[1:], x
     if windows := re.match(r"(\w*Conv|Adaptive|Av|Max|Zero|Cropping|UpSampling)\D*(\d)D", name):
         x = RNG.normal(size=(48, *[4] * int(windows[2]), 2)).astype(np.float32)
         of_family = {"Adaptive": (2,), "Av": (2,), "DepthwiseConv": (2,)}

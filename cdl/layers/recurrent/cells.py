@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from cdl._tracing.variable import Variable
 
-_FAMILIES: dict[str, Any] = {
+FAMILIES: dict[str, Any] = {
     "initializer": initializers,
     "regularizer": regularizers,
     "constraint": constraints,
 }
 # The arguments of all cells of cdl's own that belong to one of their weights.
 OF_WEIGHTS = [
-    f"{weight}_{family}" for family in _FAMILIES for weight in ("kernel", "recurrent", "bias")
+    f"{weight}_{family}" for family in FAMILIES for weight in ("kernel", "recurrent", "bias")
 ]
 
 
@@ -141,7 +141,44 @@ def _times(x: Any, mask: Any, count: int | None) -> list[Any]:
     return [x * each for each in (mask if isinstance(mask, list) else [mask])]
 
 
-class UnitsCell(DropoutCell):
+class WeightedCell(DropoutCell):
+    """A cell with two kernels and perhaps a bias."""
+
+    kernel: Variable
+    recurrent_kernel: Variable
+    bias: Variable | None
+    bias_initializer: Any
+    state_size: Any
+
+    def _keep(self, given: Mapping[str, Any]) -> None:
+        """Keep initializers, regularizers and constraints by name, as what they stand for."""
+        for name, value in given.items():
+            setattr(self, name, FAMILIES[name.rpartition("_")[2]].get(value))
+
+    def _bias_first(self) -> Any:
+        """The initializer of the bias."""
+        return self.bias_initializer
+
+    def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
+        """A weight, with the initializer, regularizer and constraint of its kind."""
+        first = getattr(self, f"{kind}_initializer") if kind != "bias" else self._bias_first()
+        return self.add_weight(
+            shape,
+            first,
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
+            name=name,
+            matrix=matrix,
+        )
+
+    def _weights_config(self) -> dict[str, Any]:
+        return {
+            name: FAMILIES[name.rpartition("_")[2]].serialize(getattr(self, name))
+            for name in OF_WEIGHTS
+        }
+
+
+class UnitsCell(WeightedCell):
     """A cell of units that all see the input and the state before: kernels, bias, dropout.
 
     Args:
@@ -157,11 +194,6 @@ class UnitsCell(DropoutCell):
     """
 
     gates = 1  # how many times `units` columns the kernels have
-    kernel: Variable
-    recurrent_kernel: Variable
-    bias: Variable | None
-    bias_initializer: Any
-    state_size: Any
 
     def __init__(
         self,
@@ -184,8 +216,7 @@ class UnitsCell(DropoutCell):
         if self.gates > 1:
             self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = flag(owner, "use_bias", use_bias)
-        for name, value in given.items():
-            setattr(self, name, _FAMILIES[name.rpartition("_")[2]].get(value))
+        self._keep(given)
         self._init_dropout(dropout, recurrent_dropout, seed)
         if self.gates > 1:
             self.implementation = 1 if self.recurrent_dropout else implementation
@@ -205,22 +236,6 @@ class UnitsCell(DropoutCell):
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (self.units * self.gates,)
-
-    def _bias_first(self) -> Any:
-        """The initializer of the bias."""
-        return self.bias_initializer
-
-    def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
-        """A weight, with the initializer, regularizer and constraint of its kind."""
-        first = getattr(self, f"{kind}_initializer") if kind != "bias" else self._bias_first()
-        return self.add_weight(
-            shape,
-            first,
-            regularizer=getattr(self, f"{kind}_regularizer"),
-            constraint=getattr(self, f"{kind}_constraint"),
-            name=name,
-            matrix=matrix,
-        )
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """Zeros for each state.
@@ -242,9 +257,7 @@ class UnitsCell(DropoutCell):
         }
         if self.gates > 1:
             config["recurrent_activation"] = activations.serialize(self.recurrent_activation)
-        for name in OF_WEIGHTS:
-            config[name] = _FAMILIES[name.rpartition("_")[2]].serialize(getattr(self, name))
-        return config
+        return {**config, **self._weights_config()}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -233,6 +233,9 @@ class RNN(Layer):
         output = outputs if self.return_sequences else last
         return (output, *states) if self.return_state else output
 
+    def _count_states(self) -> int:
+        return len(tree.flatten(self.state_size))
+
     def _check_samples(self, owner: str, samples: int | None) -> None:
         wanted = self._expected_batch_size
         if self.stateful and None not in (samples, wanted) and samples != wanted:
@@ -252,7 +255,7 @@ class RNN(Layer):
         if initial_state is None:
             return self.get_initial_state(ops.shape(tree.flatten(sequences)[0])[0])
         states = list(initial_state) if tree.is_nested(initial_state) else [initial_state]
-        given, wanted = len(tree.flatten(states)), len(tree.flatten(self.state_size))
+        given, wanted = len(tree.flatten(states)), self._count_states()
         if given != wanted:
             raise ValueError(
                 f"{owner}: initial_state must be {wanted} tensors, nested as state_size="
