@@ -216,6 +216,7 @@ class RNN(Layer):
                 f"{owner}: the number of steps must be known, got shape {sequences.shape}"
             )
         self._check_samples(owner, tree.flatten(sequences)[0].shape[0])
+        _check_mask(owner, tree.flatten(sequences)[0].shape, mask)
         states = self._initial(owner, sequences, initial_state)
         training = bool(training)
         self._draw_dropout(self.cell, sequences, states, training)
@@ -360,6 +361,20 @@ def _cells_in(cell: Any, states: Any) -> list[tuple[Any, Any]]:
         pairs = zip(cell.cells, states, strict=False)
         return [each for pair in pairs for each in _cells_in(*pair)]
     return [(cell, states)]
+
+
+def _check_mask(owner: str, shape: Any, mask: Any) -> None:
+    """Refuse a mask that is not of (samples, steps); one line may serve all samples."""
+    if mask is None:
+        return
+    first = tree.flatten(mask)[0]
+    given = tuple(first.shape if hasattr(first, "shape") else np.shape(first))
+    samples, steps = shape[:2]
+    fits = len(given) >= 2 and (given[0] == 1 or None in (given[0], samples) or given[0] == samples)
+    if not fits or not (None in (given[1], steps) or given[1] == steps):
+        raise ValueError(
+            f"{owner}: mask must have shape (samples, steps), {(samples, steps)}, got {given}"
+        )
 
 
 def _forget_dropout(cell: Any) -> None:
