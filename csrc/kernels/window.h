@@ -40,6 +40,18 @@ CDL_INLINE void max_of(const size_t nv, const struct cdl_taps *taps, const float
     CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(y + j * CDL_VLEN, best[j]);
 }
 
+/* Windows of 2 x 2: their taps' distances are known before the loop, as those of most pooling. */
+CDL_INLINE bool is_square(const struct cdl_taps *taps) {
+    return taps->n[0] == 1 && taps->n[1] == 2 && taps->n[2] == 2;
+}
+
+CDL_INLINE void max_of_square(size_t width, ptrdiff_t v, ptrdiff_t w, const float *x, float *y) {
+    for (size_t j = 0; j < width; j += CDL_VLEN, x += CDL_VLEN) {
+        const vf first = larger(vf_load(x), vf_load(x + w));
+        vf_store(y + j, larger(larger(first, vf_load(x + v)), vf_load(x + v + w)));
+    }
+}
+
 static void window_max(size_t m, size_t n, const struct cdl_taps *taps, const float *x, size_t ldx,
                        float *y, size_t ldy) {
     assert(m == 0 || (x && y && n > 0));
@@ -47,6 +59,10 @@ static void window_max(size_t m, size_t n, const struct cdl_taps *taps, const fl
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
         size_t j = 0;
+        if (is_square(taps)) {
+            max_of_square(width, taps->a[1], taps->a[2], x, y);
+            j = width;
+        }
         for (; j + 4 * CDL_VLEN <= width; j += 4 * CDL_VLEN) max_of(4, taps, x + j, y + j);
         for (; j + 2 * CDL_VLEN <= width; j += 2 * CDL_VLEN) max_of(2, taps, x + j, y + j);
         if (j < width) max_of(1, taps, x + j, y + j);
@@ -69,6 +85,20 @@ CDL_INLINE void give_to_first(const struct cdl_taps *taps, const float *x, const
     }
 }
 
+CDL_INLINE void give_square(size_t width, ptrdiff_t v, ptrdiff_t w, const float *x, const float *y,
+                            const float *dy, float *dx) {
+    const ptrdiff_t at[4] = {0, w, v, v + w};
+    for (size_t j = 0; j < width; j += CDL_VLEN, x += CDL_VLEN, dx += CDL_VLEN) {
+        const vf best = vf_load(y + j), gradient = vf_load(dy + j);
+        vi left = ~(vi){0};
+        CDL_UNROLL for (size_t t = 0; t < 4; t++) {
+            const vi hit = ~(vf_load(x + at[t]) < best) & left;
+            vf_store(dx + at[t], vf_select(hit, gradient, vf_splat(0)));
+            left &= ~hit;
+        }
+    }
+}
+
 static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
                                 size_t ldx, const float *y, const float *dy, size_t ldy, bool adds,
                                 float *dx) {
@@ -77,9 +107,12 @@ static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
     for (size_t i = 0; i < m; i++, x += ldx, dx += ldx, y += ldy, dy += ldy) {
         for (size_t j = 0; j < width && adds; j += CDL_VLEN)
             give_to_first(taps, x + j, y + j, dy + j, true, dx + j);
-        for (size_t j = 0; j < width && !adds; j += CDL_VLEN)
+        const bool square = !adds && is_square(taps);
+        if (square) give_square(width, taps->a[1], taps->a[2], x, y, dy, dx);
+        for (size_t j = 0; j < width && !adds && !square; j += CDL_VLEN)
             give_to_first(taps, x + j, y + j, dy + j, false, dx + j);
-        bool is_found = width > 0;
+        if (width) continue;
+        bool is_found = false;
         EACH_TAP(t, taps) {
             if (!is_found && !(x[t.at] < *y)) dx[t.at] += *dy, is_found = true;
         }
