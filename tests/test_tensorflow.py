@@ -164,3 +164,52 @@ def test_every_function_of_tensorflow_is_there():
     for names in tensorflow._FUNCTIONS.values():
         for name in names:
             assert callable(getattr(ops, tensorflow._OTHER_NAMES.get(name, name))), name
+
+
+def test_texts_of_tensorflow_are_standardized_vectorized_and_learned(script):
+    done = script(
+        """
+        import re, string
+        import numpy as np
+        import tensorflow as tf
+        from tensorflow.keras import Input, Sequential, layers
+
+        def custom(x):
+            x = tf.strings.regex_replace(tf.strings.lower(x), "<br />", " ")
+            return tf.strings.regex_replace(x, f"[{re.escape(string.punctuation)}]", "")
+
+        texts = tf.data.Dataset.from_tensor_slices((["A<br />b.", "\u00c9 C c"], [0, 1])).batch(1)
+        vectorize = layers.TextVectorization(standardize=custom, output_sequence_length=3)
+        vectorize.adapt(texts.map(lambda x, y: x))
+        print(vectorize.get_vocabulary())
+
+        def indices(text, label):
+            return vectorize(tf.expand_dims(text, -1)), label
+
+        for x, y in texts.map(indices).cache().prefetch(2).take(1):
+            print(x.numpy().tolist(), y.numpy().tolist())
+        model = Sequential([Input(shape=(1,), dtype=tf.string), vectorize, layers.Embedding(9, 2),
+                            layers.GlobalAveragePooling1D(), layers.Dense(1)])
+        model.compile("adam", "mse")
+        print(len(model.fit(texts, epochs=2, verbose=0).history["loss"]))
+        print(model.predict(tf.constant(["b a"]), verbose=0).shape, vectorize("b").numpy().tolist())
+        print(tf.strings.length(["a\u00e9"]).numpy(), tf.strings.substr(["hello"], 1, 3).numpy())
+        print(tf.strings.join([["a", "b"], ["c", "d"]], separator="-").numpy())
+        print(tf.strings.split(["a b", "c"]), tf.strings.split("a,b", ",").numpy())
+        print(tf.strings.upper("a\u00e9").numpy(), tf.strings.strip([" a "]).numpy())
+        print(tf.strings.regex_full_match(["ab", "abc"], "ab").numpy())
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout.splitlines() == [
+        "['', '[UNK]', 'c', '\u00c9', 'b', 'a']",
+        "[[5, 4, 0]] [0]",
+        "2",
+        "(1, 1) [4, 0, 0]",
+        "[3] ['ell']",
+        "['a-c' 'b-d']",
+        "[['a', 'b'], ['c']] ['a' 'b']",
+        "A\u00e9 ['a']",
+        "[ True False]",
+    ], done.stderr

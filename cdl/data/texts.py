@@ -62,7 +62,10 @@ def holds_texts(value: Any) -> bool:
     """Whether a value, as far as its first element tells, is an array or list of texts."""
     if isinstance(value, (list, tuple)):
         return bool(value) and (isinstance(value[0], (str, bytes)) or holds_texts(value[0]))
-    kind = getattr(getattr(value, "dtype", None), "kind", "O")
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, str):  # of a symbolic tensor
+        return False
+    kind = getattr(dtype, "kind", "O")
     if kind in ("U", "S", "T"):
         return True
     if kind != "O" or not hasattr(value, "__array__") or not len(value):

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from cdl import data
+from cdl._common.errors import warn
 from cdl.export import to_c, to_onnx
 from cdl.saving.atomic import checked_path, replacing
 from cdl.saving.keras_file import EXPORTED
@@ -60,6 +61,12 @@ def export_model(
         )
     if not model.built:
         raise ValueError(f"export: {model.name!r} must be built first: call build(input_shape)")
+    if model._has_host_part():
+        names = [info.name for info in model._input_infos()]
+        warn(
+            f"export: layers of texts and keys run in Python: what is written begins behind them, "
+            f"with what {names} give"
+        )
     rows = _rows(model, input_signature)
     program = lower_inference(model, rows=rows)
     if format == "c":

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from cdl import config
+from cdl.data.texts import holds_texts
 from cdl.scripts.tensor import Tensor, tensors
 from cdl.scripts.tf_data import DATA, Dataset, TensorSpec
+from cdl.scripts.tf_strings import STRINGS
 
 # What TensorFlow of that time says it is, and that it is cdl.
 TENSORFLOW = "2.21.0+cdl"
@@ -105,16 +107,20 @@ def _of_data_set(self: Any, name: str) -> Any:
 def have_tensors() -> None:
     """Have what layers, models, losses and metrics give to a script have `numpy()` from now on."""
     from cdl.layers import Layer, Normalization
+    from cdl.layers.preprocessing.host_layer import HostLayer
     from cdl.losses import Loss
     from cdl.metrics import Metric
     from cdl.models import Model
+    from cdl.utils.text_files import TextFiles
     from cdl.utils.timeseries import Windows
 
-    given = {"__iter__": _giving_tensors_one_by_one(Windows.__iter__), "__getattr__": _of_data_set}
-    for name, method in given.items():
-        setattr(Windows, name, method)
-    for cls, name in ((Layer, "__call__"), (Model, "__call__"), (Loss, "__call__")):
-        setattr(cls, name, _giving_tensors(getattr(cls, name)))
+    data_sets: tuple[Any, ...] = (Windows, TextFiles)
+    for each in data_sets:
+        each.__iter__ = _giving_tensors_one_by_one(each.__iter__)
+        each.__getattr__ = _of_data_set
+    called: tuple[Any, ...] = (Layer, HostLayer, Model, Loss)
+    for cls in called:
+        cls.__call__ = _giving_tensors(cls.__call__)
     for name in ("mean", "variance"):
         setattr(Normalization, name, _Attribute(name))
     bases: tuple[Any, ...] = (Loss, Metric)
@@ -140,9 +146,19 @@ def _function(name: str) -> Callable[..., Any]:
         for key in ("input_tensor", "input", "tensor", "value", "values", "features", "logits"):
             if key in kwargs and not args:
                 args = (kwargs.pop(key),)
+        if args and holds_texts(args[0]):
+            return tensors(_OF_TEXTS.get(function.__name__, function)(*args, **kwargs))
         return tensors(function(*args, **kwargs))
 
     return call
+
+
+# What texts can be given to, in place of the functions of numbers.
+_OF_TEXTS: dict[str, Callable[..., Any]] = {
+    "convert_to_tensor": lambda value, dtype=None: np.asarray(value),
+    **{name: getattr(np, name) for name in ("expand_dims", "squeeze", "reshape", "stack", "size")},
+    **{name: getattr(np, name) for name in ("concatenate", "shape", "repeat", "tile")},
+}
 
 
 def _add_n(inputs: Any, name: str | None = None) -> Any:
@@ -345,6 +361,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "Tensor": Tensor,
         "Variable": _variable,
         "TensorSpec": TensorSpec,
+        "string": "string",
         **{name: name for name in _DTYPES.split()},
     },
     "tensorflow.math": {
@@ -360,6 +377,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "softmax_cross_entropy_with_logits": _softmax_crossentropy,
         "embedding_lookup": _gather,
     },
+    "tensorflow.strings": dict(STRINGS),
     "tensorflow.linalg": {
         "l2_normalize": _l2_normalize,
         "matmul": _matmul,

@@ -371,3 +371,10 @@ def test_numbers_that_float32_does_not_have_are_told():
 def test_a_summary_shows_what_runs_ahead(capsys):
     from_texts().summary()
     assert "TextVectorization" in capsys.readouterr().out
+
+
+def test_what_leaves_as_c_begins_behind_the_texts_and_says_so(tmp_path):
+    model = from_texts()
+    with pytest.warns(UserWarning, match=r"begins behind them, with what \['text_vectorization'\]"):
+        model.export(tmp_path / "a.c", format="c")
+    assert "float" in (tmp_path / "a.h").read_text()

@@ -101,7 +101,12 @@ class TextVectorization(VocabularyLayer):
         more = {key: kwargs.pop(key) for key in _OF_LOOKUP if key in kwargs}
         super().__init__(name=name, **kwargs)
         self.dtype = "string"
-        not_yet(owner, sparse=(sparse, False), ragged=(ragged, False))
+        if ragged:
+            raise ValueError(
+                f"{owner}: ragged={ragged!r} is not supported, since rows of several lengths are "
+                "no array: without it there are zeros behind the shorter ones"
+            )
+        not_yet(owner, sparse=(sparse, False))
         self._standardize = _one_of(owner, "standardize", standardize, _STANDARDIZE)
         self._split = _one_of(owner, "split", split, ("whitespace", "character"))
         self._ngrams_arg = ngrams
