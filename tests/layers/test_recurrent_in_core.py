@@ -89,3 +89,29 @@ def test_cells_of_derived_classes_and_other_activations_are_traced():
     assert "recurrent" not in ops_of(layers.RNN(Cell(4)))
     assert "recurrent" not in ops_of(layers.LSTM(4, "gelu"))
     assert "recurrent" not in ops_of(layers.GRU(4, recurrent_activation="softmax"))
+
+
+def test_a_mask_of_numbers_tells_zero_from_others():
+    layer = layers.LSTM(2, return_sequences=True, zero_output_for_mask=True)
+    x, mask = cdl.Input((6, 3)), cdl.Input((6,))
+    net = cdl.Model([x, mask], layer(x, mask=mask))
+    expected = net.predict([X, MASK], verbose=0)
+    np.testing.assert_array_equal(net.predict([X, MASK * 3.0], verbose=0), expected)
+
+
+@pytest.mark.parametrize("rows", [None, 5])
+def test_states_and_masks_that_do_not_fit_are_named(rows):
+    def call(state, mask=(6,)):
+        shapes = [(6, 3), mask, *[state] * 2]
+        given = [np.ones((rows or 5, *shape), np.float32) for shape in shapes]
+        if rows is None:
+            given = [cdl.Input(shape) for shape in shapes]
+            y = layers.LSTM(4)(given[0], mask=given[1], initial_state=given[2:])
+            return cdl.Model(given, y).predict([np.ones((5, *s)) for s in shapes], verbose=0)
+        return layers.LSTM(4)(given[0], mask=given[1], initial_state=given[2:])
+
+    assert call((4,)).shape == (5, 4)
+    with pytest.raises(ValueError, match=r"initial_state must have shapes .*4\), got .*3\)"):
+        call((3,))
+    with pytest.raises(ValueError, match=r"mask must have shape .*6\), got .*5\)"):
+        call((4,), (5,))

@@ -44,9 +44,14 @@ def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: boo
         states: the initial ones.
         mask: which steps count, of shape (samples, steps), or None.
         training: whether dropout drops.
+
+    Raises:
+        ValueError: a state or the mask has a shape that does not fit.
     """
     cell = layer.cell
     number = _number_of(cell)
+    if number is not None:
+        _check(layer, sequences, states, mask)
     if number is None or not _is_plain(layer, sequences, states, mask):
         return None
     activation = row_of(cell.activation)
@@ -56,6 +61,8 @@ def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: boo
     x_drop, h_drop = _drops(cell, sequences, states, training)
     if x_drop is not None and cell.dropout_mask_count is None:
         sequences, x_drop = sequences * ops.expand_dims(x_drop, 1), None
+    if mask is not None and mask.dtype != "bool":
+        mask = ops.cast(mask, "bool")
     given = (sequences, mask, states, x_drop, h_drop)
     loop = CoreLoop(layer, number, activation, gate)
     samples, steps = sequences.shape[:2]
@@ -63,6 +70,21 @@ def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: boo
     ends = [KerasTensor((samples, cell.units)) for _ in states]
     y, ends = record(loop, given, {}, (KerasTensor(shape), ends))
     return Found(y, y, ends)
+
+
+def _check(layer: Any, sequences: Any, states: list[Any], mask: Any) -> None:
+    """ValueError where a state has not one number a unit, or the mask not one a step."""
+    owner = f"{type(layer).__name__} {layer.name!r}"
+    samples, steps, *_ = sequences.shape
+    for state in states:
+        rows, *size = state.shape
+        if size != [layer.cell.units] or (None not in (rows, samples) and rows != samples):
+            raise ValueError(
+                f"{owner}: initial_state must have shapes {(samples, layer.cell.units)}, got "
+                f"{state.shape}"
+            )
+    if mask is not None and tuple(mask.shape[1:2]) != (steps,):
+        raise ValueError(f"{owner}: mask must have shape {(samples, steps)}, got {mask.shape}")
 
 
 def _is_plain(layer: Any, sequences: Any, states: list[Any], mask: Any) -> bool:
