@@ -26,7 +26,7 @@ _PASSING = frozenset(
      "_predictors_made", "_sizes_made")
 )  # fmt: skip
 _LONG = 256  # of longer lists and dicts what is in them is not looked at
-_MOST = 4  # programs of one layer: shapes that came once must not pile up
+_MOST = 16  # programs of one layer: shapes that came once must not pile up
 
 
 class Snapshot:
@@ -93,7 +93,7 @@ class KeptPrograms:
             return found[1]
         runner = make()
         if key not in self._found and len(self._found) >= _MOST:
-            self._found.clear()
+            self._found.pop(next(iter(list(self._found))), None)
         self._found[key] = Snapshot(layer), runner
         return runner
 

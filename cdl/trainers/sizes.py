@@ -8,6 +8,7 @@ model. What was used least recently goes first, so that lengths which came once 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -100,9 +101,13 @@ def _plain(outputs: int, inputs: Rows | None) -> Form:
 
 
 class Sizes:
-    """The predictors and the output shapes of a model for the sizes that its inputs had."""
+    """The predictors and the output shapes of a model for the sizes that its inputs had.
+
+    Several threads may ask at once.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._predictors: dict[Rows, Predictors] = {}
         self._outputs: dict[Rows, tuple[Info, ...]] = {}
 
@@ -113,13 +118,15 @@ class Sizes:
             rows: the shape of a sample of each input.
             make: makes them.
         """
-        found = self._predictors.pop(rows, None) or make()
-        self._predictors[rows] = found
-        used = list(self._predictors.values())[-2:]  # it, and the one that ran before
-        if any(each.grew for each in used):
-            for each in used:
-                each.grew = False
-            trim(self._predictors, lambda each: each.bytes)
+        found = self._predictors.get(rows) or make()
+        with self._lock:
+            self._predictors.pop(rows, None)
+            self._predictors[rows] = found
+            used = list(self._predictors.values())[-2:]  # it, and the one that ran before
+            if any(each.grew for each in used):
+                for each in used:
+                    each.grew = False
+                trim(self._predictors, lambda each: each.bytes)
         return found
 
     def outputs(self, model: TrainableModel, rows: Rows) -> tuple[Info, ...]:
@@ -129,13 +136,14 @@ class Sizes:
             model: whose sizes these are.
             rows: the shape of a sample of each input.
         """
-        found = self._outputs.pop(rows, None)
+        found = self._outputs.get(rows)
         if found is None:
             infos = zip(model._output_infos(), model._output_rows(rows), strict=True)
             found = tuple(info._replace(shape=(info.shape[0], *row)) for info, row in infos)
-        self._outputs[rows] = found
-        while len(self._outputs) > _MOST_SHAPES:
-            self._outputs.pop(next(iter(self._outputs)))
+            with self._lock:
+                if len(self._outputs) >= _MOST_SHAPES:
+                    self._outputs.clear()
+                self._outputs[rows] = found
         return found
 
 

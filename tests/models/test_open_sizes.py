@@ -1,6 +1,7 @@
 """Models whose inputs have open axes: a program for each size, one set of weights and metrics."""
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -469,3 +470,23 @@ def test_the_program_for_a_size_is_that_of_a_model_of_that_size(make, size, rest
         model.predict(np.ones((2, *sizes, *rest)), verbose=0)
         texts.append((str(model.program()), str(model.program(training=True))))
     assert texts[0] == texts[1]
+
+
+def test_threads_may_predict_other_sizes_at_once(monkeypatch):
+    monkeypatch.setattr(sizes, "MOST", 4)
+    model, wrong = tagger(), []
+    data = {n: RNG.normal(size=(3, n, 5)) for n in range(1, 13)}
+    expected = {n: model.predict(x, verbose=0) for n, x in data.items()}
+
+    def work(seed):
+        for n in np.random.default_rng(seed).integers(1, 13, 60):
+            if not np.array_equal(model.predict(data[n], verbose=0), expected[n]):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(model._sizes_made._predictors) <= 4
