@@ -33,7 +33,10 @@ _UNUSED = {
         "kernel_regularizer",
         "kernel_constraint",
     ),
+    r"SimpleRNN(Cell)?|ConvLSTM\dD": ("implementation",),
 }
+# Layers of cuDNN, of which there were only some arguments.
+_CUDNN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
 _KERNELS = "keras.initializers"  # the only objects of which Keras 2 wrote a dtype that is gone
 
 
@@ -46,6 +49,10 @@ def modern(config: Mapping[str, Any]) -> Any:
         return _named(config, "keras", _modern_model(inner))
     if not isinstance(inner, Mapping):
         return dict(config)
+    if name in _CUDNN and name not in custom_objects.all_custom_objects():
+        name = _CUDNN[name]
+        config = {**config, "class_name": name}
+        inner = {**inner, "reset_after": True} if name == "GRU" else inner
     return _named(config, "keras.layers", _modern_layer(name, inner))
 
 
@@ -99,8 +106,15 @@ def _modern_layer(name: Any, inner: Mapping[str, Any]) -> dict[str, Any]:
             config.pop(argument, None)
         if isinstance(config.get("function"), list):
             config["function"] = {"class_name": "__lambda__", "config": {}}
-    if "layer" in config:
-        config["layer"] = modern(config["layer"])
+    if name in ("GRU", "GRUCell"):  # as it was before there was another way
+        config.setdefault("reset_after", False)
+    if config.get("time_major") is False:
+        del config["time_major"]
+    for part in ("layer", "backward_layer", "cell"):
+        if part in config:
+            config[part] = modern(config[part])
+    if name == "StackedRNNCells" and isinstance(config.get("cells"), list):
+        config["cells"] = [modern(cell) for cell in config["cells"]]
     return config
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cdl._common.errors import warn
 from cdl._configs import allocation_limit, serialization
 from cdl._configs import custom_objects as registered
-from cdl.saving import hdf5, keras2_configs
+from cdl.saving import cudnn_weights, hdf5, keras2_configs
 from cdl.saving.atomic import Sink, replacing
 from cdl.saving.configs import blaming, longest_config, parsed
 from cdl.saving.variable_paths import finalize
@@ -171,15 +171,36 @@ def _values(
         warn(f"{text}: it was left out")
         return []
     found: Values = []
+    cells = cudnn_weights.biases_in(layer)
     for variable, name in zip(variables, names, strict=True):
         try:
             data = hdf5.within(group, name)
-            found.append((variable, hdf5.numbers(data, tuple(variable.shape), variable.path)))
+            cell, shape = cells.get(id(variable)), tuple(variable.shape)
+            if cell is not None and getattr(data, "shape", None) != shape:
+                of_cudnn = cudnn_weights.shape_of_bias(cell)
+                if getattr(data, "shape", None) == of_cudnn:
+                    _take_cudnn(found, cell, hdf5.numbers(data, of_cudnn, variable.path))
+                    continue
+            found.append((variable, hdf5.numbers(data, shape, variable.path)))
         except ValueError as error:
             if not skip_mismatch:
                 raise ValueError(f"layer {layer.name!r}: {error}") from None
             warn(f"layer {layer.name!r}: {error} It was left out")
     return found
+
+
+def _take_cudnn(found: Values, cell: Any, bias: NDArray[Any]) -> None:
+    """Convert the kernels of a cell, which stand in what was found, and its bias."""
+    places = {id(variable): i for i, (variable, _) in enumerate(found)}
+    kernels = [places.get(id(each)) for each in (cell.kernel, cell.recurrent_kernel)]
+    if None in kernels:
+        return
+    weights = [found[i][1] for i in kernels if i is not None]
+    made = cudnn_weights.converted(cell, weights[0], weights[1], bias)
+    for i, array in zip(kernels, made, strict=False):
+        if i is not None:
+            found[i] = (found[i][0], array)
+    found.append((cell.bias, made[2].reshape(cell.bias.shape)))
 
 
 def weights_of(layer: Layer) -> list[Any]:
