@@ -162,6 +162,10 @@ class InstructionList:
         """Puts an instruction before all others."""
         self._put(instruction, self._after[None])
 
+    def put_before(self, other: Instruction, instruction: Instruction) -> None:
+        """Puts an instruction right before another one."""
+        self._put(instruction, other)
+
     def put_behind(self, other: Instruction, instruction: Instruction) -> None:
         """Puts an instruction right behind another one."""
         self._put(instruction, self._after[other])

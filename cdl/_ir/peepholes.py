@@ -32,6 +32,7 @@ def apply(program: Rewriter) -> None:
     """All of them, in the order in which one prepares the next."""
     _fuse_products(program)
     _fuse_biases(program)
+    _bias_products(program)
     _name_activations(program)
     _fuse_means(program)
 
@@ -47,6 +48,8 @@ def _parameter(program: Rewriter, value: Value) -> Variable | None:
 
 def _fuse_products(program: Rewriter) -> None:
     for i in program.instructions.of("product"):
+        if len(i.inputs) > 2:
+            continue
         x, factor = i.inputs
         kernel = _parameter(program, factor)
         transposed = i.attributes["transpose_a"] or i.attributes["transpose_b"]
@@ -89,6 +92,61 @@ def _bias(program: Rewriter, value: Value) -> Variable | None:
     weight = _parameter(program, source.inputs[0])
     one_axis = weight is not None and weight.shape == value.shape[-1:]
     return weight if one_axis else None
+
+
+def _bias_products(program: Rewriter) -> None:
+    """A product with what all samples share takes a bias along, also from behind a reshape.
+
+    Such are the projections to heads: their kernels have three axes.
+    """
+    for i in program.instructions.of("map"):
+        sum_of = read(i.numbers, i.data)
+        of_two = len(i.inputs) == 2 and all(a.primitive == "argument" for a in sum_of.args)
+        if sum_of.primitive != "add" or not of_two:
+            continue
+        for x, other in (i.inputs, i.inputs[::-1]):
+            if _takes_bias(program, i, x, other):
+                break
+
+
+def _takes_bias(program: Rewriter, i: Instruction, x: Value, other: Value) -> bool:
+    """Whether a sum became part of the product that x is."""
+    behind, y = program.producer(x), x
+    if behind is not None and behind.op == "reshape" and program.read_once(x):
+        y = behind.inputs[0]
+    product, bias = program.producer(y), _shared_bias(program, other)
+    if product is None or product.op != "product" or bias is None or not program.read_once(y):
+        return False
+    width, (a, b, *more) = y.shape[-1], product.inputs
+    one_factor = b.shared and not a.shared and len(b.shape) == 2 and not more
+    if not one_factor or any(product.attributes.values()) or not 1 < width == prod(bias.shape):
+        return False
+    program.instructions.remove(product)
+    if len(bias.shape) > 1:
+        flat = Value(len(program.values), (width,), "float32", None, True)
+        program.values.append(flat)
+        program.instructions.put_before(i, Instruction("reshape", [bias], (flat,), (), {}))
+        bias = flat
+    outputs = i.outputs if y is x else (y,)
+    biased = Instruction("product", [a, b, bias], outputs, (), product.attributes)
+    if y is x:
+        program.swap(i, biased)
+    else:
+        program.instructions.put_before(i, biased)
+        program.instructions.remove(behind)  # type: ignore[arg-type]
+        program.swap(i, Instruction("reshape", [y], i.outputs, (), {}))
+    return True
+
+
+def _shared_bias(program: Rewriter, value: Value) -> Value | None:
+    """What a value repeats for each sample and for each place of its first axes, or None."""
+    source = program.producer(value)
+    if source is not None and source.op == "broadcast":
+        source = program.producer(source.inputs[0])
+    if source is None or source.op != "broadcast_batch":
+        return None
+    (bias,) = source.inputs
+    return bias if bias.shape and bias.shape == value.shape[-len(bias.shape) :] else None
 
 
 def _name_activations(program: Rewriter) -> None:

@@ -134,7 +134,7 @@ def _bucketize(text: "Text", i: "Instruction") -> None:
 
 def _product(text: "Text", i: "Instruction") -> None:
     p = Product(i)
-    a, b = (text.ref(v) for v in i.inputs)
+    a, b, *bias = (text.ref(v) for v in i.inputs)
     sizes = (p.m * p.k * p.many[0], p.k * p.n * p.many[1])
     steps = [f"({many}) * (i / {p.m})" for many in sizes]
     row, y = f"(i % {p.m})", text.ref(i.outputs[0])
@@ -143,7 +143,7 @@ def _product(text: "Text", i: "Instruction") -> None:
     text.write(f"for (i = 0; i < {p.batch * p.m}; i++) {{")
     text.write("    size_t c;")
     text.write(f"    for (c = 0; c < {p.n}; c++) {{")
-    text.write("        float sum = 0.0f;")
+    text.write(f"        float sum = {f'{bias[0]}[c]' if bias else '0.0f'};")
     text.write(f"        for (j = 0; j < {p.k}; j++)")
     text.write(f"            sum += {a}[{steps[0]} + {left}] * {b}[{steps[1]} + {right}];")
     text.write(f"        {y}[i * {p.n} + c] = sum;")

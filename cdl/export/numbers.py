@@ -97,7 +97,7 @@ class Product:
     """
 
     def __init__(self, i: Instruction) -> None:
-        shapes = [v.shape if len(v.shape) > 1 else (1, *v.shape) for v in i.inputs]
+        shapes = [v.shape if len(v.shape) > 1 else (1, *v.shape) for v in i.inputs[:2]]
         self.transposed = [bool(i.attributes[name]) for name in ("transpose_a", "transpose_b")]
         (self.m, self.k), (_, self.n) = (
             shape[-2:][::-1] if transposed else shape[-2:]

@@ -203,12 +203,15 @@ def _product(g: "Graph", i: "Instruction") -> str:
     p = Product(i)
     sizes = ((p.m, p.k), (p.k, p.n))
     sides = []
-    for v, size, many, transposed in zip(i.inputs, sizes, p.many, p.transposed, strict=True):
+    for v, size, many, transposed in zip(i.inputs[:2], sizes, p.many, p.transposed, strict=True):
         lies = size[::-1] if transposed else size
         shape = (p.batch if many else 1, *lies)
         side = g.reshaped(g.ref(v), shape, v.shared)
         sides.append(_transposed(g, side, len(shape) + (not v.shared)) if transposed else side)
-    return _out_of_blocks(g, i, g.node("MatMul", *sides))
+    y = g.node("MatMul", *sides)
+    for bias in i.inputs[2:]:
+        y = g.node("Add", y, g.ref(bias))
+    return _out_of_blocks(g, i, y)
 
 
 def _attention(g: "Graph", i: "Instruction") -> str:

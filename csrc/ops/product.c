@@ -1,15 +1,16 @@
-/* product.c - y = a b over the last two axes, of values; either may be transposed.
+/* product.c - y = a b (+ bias) over the last two axes, of values; either may be transposed.
  *
  * Leading axes are a batch of matrices: as many in a, b and y, or one. A side may be shared by all
  * samples: its gradient is the sum over blocks of them, which no two threads share, and then over
- * the blocks in order. A value of one axis is one row.
+ * the blocks in order. A value of one axis is one row. A bias is a row that all samples and lines
+ * share, beside a b that they share too.
  */
 #include "products/blocks.h"
 #include "ops/lines.h"
 #include "products/matmul_values.h"
 
 enum { TRANSPOSE_A, TRANSPOSE_B }; /* numbers */
-enum { A, B, SIDES };
+enum { A, B, SIDES, BIAS = SIDES }; /* inputs */
 enum { SUM, ADD, STAGES }; /* backward */
 
 struct shape {
@@ -58,6 +59,12 @@ static const char *check(const struct cdl_node *node) {
                    "a, b: expected as many matrices as the output, or one");
     }
     CDL_EXPECT(!y->shared || (a->shared && b->shared), "output: expected it shared if a and b are");
+    if (node->n_in <= BIAS) return NULL;
+    const struct cdl_tensor *bias = node->in[BIAS];
+    CDL_EXPECT(!bias->is_int && bias->shared && bias->lines == 1 && bias->width == n && n > 1,
+               "bias: expected a shared row of as many columns as b has, above 1");
+    CDL_EXPECT(!a->shared && b->shared && b->lines == height_of(b) && !ta && !tb,
+               "bias: expected it with one b for all samples");
     return NULL;
 }
 
@@ -70,14 +77,15 @@ static size_t floats_of(const struct cdl_tensor *value) { return value->lines * 
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     size_t floats = 0;
-    for (int s = 0; s < SIDES; s++)
+    for (int s = 0; s < node->n_in; s++)
         floats += sums_blocks(node, s) ? cdl_row_blocks(rows) * floats_of(node->in[s]) : 0;
     return floats;
 }
 
 static float *sums_of(const struct cdl_node *node, const struct cdl_context *ctx, int side) {
-    const bool second = side == B && sums_blocks(node, A);
-    return node->scratch + (second ? cdl_row_blocks(ctx->rows) * floats_of(node->in[A]) : 0);
+    size_t before = 0;
+    for (int s = 0; s < side; s++) before += sums_blocks(node, s) ? floats_of(node->in[s]) : 0;
+    return node->scratch + cdl_row_blocks(ctx->rows) * before;
 }
 
 static double flops(const struct cdl_node *node) {
@@ -105,9 +113,14 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         together = last - first;
     for (size_t i = first; i < last; i += together) {
         for (size_t j = 0; j < s.matrices; j++) {
-            cdl_matmul_values(ctx->kernels, s.m * together, s.k, s.n,
-                              side_of(node, A, i, s.step[A], j), side_of(node, B, i, s.step[B], j),
-                              cdl_rows(y, i) + j * s.step_y, y->ld, false);
+            const struct cdl_side a = side_of(node, A, i, s.step[A], j),
+                                  b = side_of(node, B, i, s.step[B], j);
+            float *to = cdl_rows(y, i) + j * s.step_y;
+            if (node->n_in > BIAS)
+                cdl_matmul_values_biased(ctx->kernels, s.m * together, s.k, s.n, a, b,
+                                         node->in[BIAS]->data, to, y->ld);
+            else
+                cdl_matmul_values(ctx->kernels, s.m * together, s.k, s.n, a, b, to, y->ld, false);
         }
     }
 }
@@ -159,6 +172,12 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     CDL_EACH_BLOCK(b, first, last) {
         const size_t together = one_below ? b.rows : 1;
         float *sum = sums_of(node, ctx, side) + b.number * floats_of(x);
+        if (side == BIAS) {
+            const struct cdl_tensor *y = node->out[0];
+            ctx->kernels->column_sums(b.rows * y->lines, cdl_padded(y->width),
+                                      cdl_grad_rows(y, b.first), y->ld, sum);
+            continue;
+        }
         for (size_t i = b.first; i < b.last; i += together) {
             for (size_t j = 0; j < s.matrices; j++)
                 gradient(node, ctx, side, i, j, together, sum + j * s.step[side],
@@ -170,7 +189,7 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    for (int side = 0; side < SIDES; side++) {
+    for (int side = 0; side < node->n_in; side++) {
         if (!node->needs[side]) continue;
         const size_t n = floats_of(node->in[side]);
         if (!sums_blocks(node, side)) {

@@ -27,29 +27,28 @@ static void column(const struct cdl_kernels *kernels, size_t m, size_t k, struct
     }
 }
 
-/* `width` columns of c from `depth` rows of a panel of b. */
+/* `width` columns of c from `depth` rows of a panel of b; bias: what is added, or NULL for c. */
 static void panel(const struct cdl_kernels *kernels, size_t m, size_t depth, size_t width,
-                  struct cdl_side a, size_t p, const float *b, size_t ldb, float *c, size_t ldc,
-                  bool add) {
-    const float *init = add ? c : zeros;
-    const size_t ldi = add ? ldc : 0;
+                  struct cdl_side a, size_t p, const float *b, size_t ldb, const float *bias,
+                  float *c, size_t ldc) {
+    const float *init = bias ? bias : c;
+    const size_t ldi = bias ? 0 : ldc;
     if (a.transposed)
         kernels->gemm_columns(m, width, depth, a.lines + p * a.ld, a.ld, b, ldb, init, ldi, c, ldc);
     else
         kernels->gemm_lines(m, width, depth, a.lines + p, a.ld, b, ldb, init, ldi, c, ldc);
 }
 
-void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
-                       struct cdl_side a, struct cdl_side b, float *c, size_t ldc, bool add) {
-    if (n == 1) {
-        column(kernels, m, k, a, b.lines, c, add);
-        return;
-    }
+/* bias: what is added; NULL is c itself, a step of 0 one panel of zeros for all. */
+static void multiply(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
+                     struct cdl_side a, struct cdl_side b, const float *bias, size_t step, float *c,
+                     size_t ldc) {
     for (size_t j = 0; j < n; j += CDL_PANEL) {
         const size_t live = n - j < CDL_PANEL ? n - j : CDL_PANEL;
         const size_t width = cdl_round_up(live, CDL_LINE);
+        const float *first = bias ? bias + j * step : NULL;
         if (!b.transposed) {
-            panel(kernels, m, k, width, a, 0, b.lines + j, b.ld, c + j, ldc, add);
+            panel(kernels, m, k, width, a, 0, b.lines + j, b.ld, first, c + j, ldc);
             continue;
         }
         float piece[PIECE * CDL_PANEL];
@@ -57,7 +56,22 @@ void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, si
         for (size_t p = 0; p < k; p += PIECE) {
             const size_t depth = k - p < PIECE ? k - p : PIECE;
             kernels->transpose(live, depth, b.lines + j * b.ld + p, b.ld, piece, CDL_PANEL);
-            panel(kernels, m, depth, width, a, p, piece, CDL_PANEL, c + j, ldc, add || p > 0);
+            panel(kernels, m, depth, width, a, p, piece, CDL_PANEL, p > 0 ? NULL : first, c + j,
+                  ldc);
         }
     }
+}
+
+void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
+                       struct cdl_side a, struct cdl_side b, float *c, size_t ldc, bool add) {
+    if (n == 1)
+        column(kernels, m, k, a, b.lines, c, add);
+    else
+        multiply(kernels, m, k, n, a, b, add ? NULL : zeros, 0, c, ldc);
+}
+
+void cdl_matmul_values_biased(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
+                              struct cdl_side a, struct cdl_side b, const float *bias, float *c,
+                              size_t ldc) {
+    multiply(kernels, m, k, n, a, b, bias, 1, c, ldc);
 }

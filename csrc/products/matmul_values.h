@@ -19,4 +19,9 @@ struct cdl_side {
 void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
                        struct cdl_side a, struct cdl_side b, float *c, size_t ldc, bool add);
 
+/* The same + bias, a padded row of n > 1 columns. */
+void cdl_matmul_values_biased(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
+                              struct cdl_side a, struct cdl_side b, const float *bias, float *c,
+                              size_t ldc);
+
 #endif

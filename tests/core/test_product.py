@@ -161,3 +161,33 @@ def test_what_stands_in_pads_does_not_count():
     program.output(emit.product(program, v, v, transpose_b=True))
     expected = 1 / x.astype(float) @ np.swapaxes(1 / x.astype(float), 1, 2)
     np.testing.assert_allclose(predict(program, [x]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("a", "n"), [((3,), 4), ((5, 70), 66), ((2, 3, 2), 17)], ids=str)
+def test_a_bias_of_one_factor(a, n):
+    """The factor and the bias are weights; the sum becomes part of the product."""
+    rng = np.random.default_rng(4)
+    program = Program()
+    eye = program.input((ROWS,))
+    flat = weight(rng.normal(size=(ROWS, int(np.prod(a)))))
+    x = emit.reshape(program, program.emit("dense", [eye], (flat.shape[1],), (flat, None)), a)
+    kernel, bias = (program.param(weight(rng.normal(size=s))) for s in ((a[-1], n), (n,)))
+    no = {"transpose_a": 0, "transpose_b": 0}
+    y = program.emit("product", [x, kernel, bias], (*a[:-1], n), **no)
+    program.output(y)
+    oracle = Oracle(program)
+    wanted = oracle.forward([np.eye(ROWS)])[0]
+    dy = rng.normal(size=wanted.shape).astype(np.float32)
+    expected = oracle.backward(dy)
+    for v, gradient in difference_gradients(program, [np.eye(ROWS)], dy=dy).items():
+        if gradient.size < 100:
+            np.testing.assert_allclose(expected[v], gradient, rtol=1e-4, atol=1e-5)
+    for isa in ISAS:
+        bits = None
+        for threads in (1, 2, 3):
+            value, found = pull_back(program, [np.eye(ROWS)], dy, isa=isa, threads=threads)
+            np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-5)
+            for v, gradient in expected.items():
+                np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=1e-4)
+            assert bits is None or all((bits[v] == found[v]).all() for v in bits)
+            bits = found

@@ -130,6 +130,17 @@ CASES = {
         None,
     ),
     "product of a row": ([(3,), (3, 4)], emit("product", (4,), transpose_a=0, transpose_b=0), None),
+    "product with a weight and a bias": (
+        [(2, 3)],
+        shared(
+            (3, 4),
+            lambda p, x, w: shared(
+                (4,),
+                lambda p, x, b: p.emit("product", [x, w, b], (2, 4), transpose_a=0, transpose_b=0),
+            )(p, x),
+        ),
+        None,
+    ),
     "product with a weight": (
         [(2, 3)],
         shared((3, 4), emit("product", (2, 4), transpose_a=0, transpose_b=0)),

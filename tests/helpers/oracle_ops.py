@@ -97,7 +97,7 @@ def reduce_backward(o, i):
 def matrices_of(o, i, values):
     """The two sides, transposed, with room for the batch where they have none."""
     found = []
-    for v, x, name in zip(i.inputs, values, ("transpose_a", "transpose_b"), strict=True):
+    for v, x, name in zip(i.inputs[:2], values, ("transpose_a", "transpose_b"), strict=True):
         x = x.reshape(*x.shape[:-1], 1, x.shape[-1]) if len(v.shape) == 1 else x
         matrices = len(i.outputs[0].shape) - 2
         if not v.shared and not i.outputs[0].shared:
@@ -108,16 +108,21 @@ def matrices_of(o, i, values):
 
 
 def product_forward(o, i):
-    a, b = matrices_of(o, i, [o.values[v] for v in i.inputs])
-    o.values[i.outputs[0]] = (a @ b).reshape(with_batch(i.outputs[0], i.outputs[0].shape))
+    a, b = matrices_of(o, i, [o.values[v] for v in i.inputs[:2]])
+    bias = sum(o.values[v] for v in i.inputs[2:])
+    o.values[i.outputs[0]] = (a @ b + bias).reshape(with_batch(i.outputs[0], i.outputs[0].shape))
 
 
 def product_backward(o, i):
-    a, b = matrices_of(o, i, [o.values[v] for v in i.inputs])
+    a, b = matrices_of(o, i, [o.values[v] for v in i.inputs[:2]])
     dy = o.value_gradients[i.outputs[0]].reshape(np.matmul(a, b).shape)
     gradients = dy @ np.swapaxes(b, -1, -2), np.swapaxes(a, -1, -2) @ dy
+    for v in i.inputs[2:]:
+        o.value_gradients[v] += (
+            dy.reshape(-1, dy.shape[-1]).sum(0).reshape(o.value_gradients[v].shape)
+        )
     for v, x, g, name in zip(
-        i.inputs, (a, b), gradients, ("transpose_a", "transpose_b"), strict=True
+        i.inputs[:2], (a, b), gradients, ("transpose_a", "transpose_b"), strict=True
     ):
         lacking = g.ndim - x.ndim
         axes = tuple(range(lacking))

@@ -103,3 +103,11 @@ def test_flash_attention_is_a_setting_of_no_effect():
         assert layer(Q, V).shape == Q.shape
     finally:
         cdl.config.enable_flash_attention()
+
+
+def test_projections_to_heads_take_their_biases_along():
+    """No bias is copied for each step and sample, and no heads to another order of axes."""
+    x = layers.Input((5, 6))
+    program = cdl.Model(x, layers.MultiHeadAttention(2, 3)(x, x)).program()
+    fused = {i.op for i in program.fused(training=False).instructions}
+    assert fused == {"param", "reshape", "product", "attention"}
