@@ -101,8 +101,9 @@ class HostPart:
             call: the place, for errors, such as "fit".
         """
         specs = tree.flatten(self._model._inputs_struct)
-        names = labels(f"{call}: x", "input", [tensor.name for tensor in specs])
-        given = [_as_array(*each) for each in zip(flat, specs, names, strict=True)]
+        names = labels("x", "input", [tensor.name for tensor in specs])
+        triples = zip(flat, specs, names, strict=True)
+        given = [_as_array(x, spec, f"{call}: {name}") for x, spec, name in triples]
         data.same_rows(dict(zip(names, given, strict=True)), call)
         known: dict[int, Any] = {id(t): x for t, x in zip(self._inputs, given, strict=True)}
 

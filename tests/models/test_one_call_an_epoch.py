@@ -89,7 +89,7 @@ MADE = {
     "EinsumDense": ("ab,bc->ac", 5),
     # of several values: see tests/layers/test_merging.py
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")),
-    **dict.fromkeys(("Concatenate", "Dot")),
+    **dict.fromkeys(("Concatenate", "Dot", "HashedCrossing")),
 }
 # Of layers of images; MixUp and CutMix, which mix labels too, are for arrays.
 IMAGES = {
@@ -111,6 +111,14 @@ ALONG_TIME = {
     "Bidirectional": lambda made: made(layers.LSTM(3)),
     "TimeDistributed": lambda made: made(layers.Dense(3)),
     **dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells")),
+}
+# Of layers of texts and keys: what they are made with, and the input.
+TEXTS, KEYS = np.array(["a b", "b", "c a"] * 16)[:, None], np.arange(48)[:, None] % 5
+OF_KEYS = {
+    "Hashing": ({"num_bins": 9, "output_mode": "one_hot"}, KEYS),
+    "IntegerLookup": ({"vocabulary": [1, 2], "output_mode": "multi_hot"}, KEYS),
+    "StringLookup": ({"vocabulary": ["b"], "output_mode": "one_hot"}, TEXTS),
+    "TextVectorization": ({"vocabulary": ["a"], "output_mode": "count"}, TEXTS),
 }
 LAYERS = sorted(
     name
@@ -160,6 +168,9 @@ def stack_of(name):
         x = RNG.uniform(0, 255, (48, 6, 6, 3)).astype(np.float32)
         images = IMAGES[name]
         return None if images is None else ([made(*images), *lines], x.shape[1:], x)
+    if name in OF_KEYS:
+        given, x = OF_KEYS[name]
+        return [made(**given)], (1,), x
     if name in ALONG_TIME:
         along = ALONG_TIME[name]
         return None if along is None else ([along(made), *lines], (4, 6), LINES)

@@ -137,7 +137,9 @@ def test_texts_keys_and_numbers_go_into_one_model():
     x = {"text": TEXTS, "number": NUMBERS, "plain": np.ones((36, 2))}
     model.fit(x, Y, epochs=2, verbose=0)
     assert model.predict(x, verbose=0).shape == (36, 1)
-    with pytest.raises(ValueError, match="as many rows"):
+    with pytest.raises(
+        ValueError, match="predict: x for input 'plain' must have as many rows as x"
+    ):
         model.predict({**x, "number": NUMBERS[:3]}, verbose=0)
     with pytest.raises(ValueError, match="without \\['text'\\]"):
         model.predict({"number": NUMBERS, "plain": x["plain"]}, verbose=0)
@@ -360,6 +362,35 @@ def test_a_layer_of_keys_behind_weights_is_told():
     stack = [cdl.Input((2,)), layers.Dense(1, name="dense"), layers.Hashing(3)]
     with pytest.raises(ValueError, match="got 'dense' in between"):
         cdl.Sequential(stack)
+
+
+def test_a_wrapper_does_not_take_layers_of_texts():
+    x = cdl.Input((3, 1), dtype="string")
+    y = layers.TimeDistributed(layers.TextVectorization(vocabulary=["a"]))(x)
+    with pytest.raises(ValueError, match="must become numbers by a layer such as TextVectoriz"):
+        cdl.Model(x, y)
+
+
+def test_texts_do_not_come_out_of_a_model():
+    text = cdl.Input((1,), dtype="string")
+    indices = layers.StringLookup(vocabulary=["a"])(text)
+    again = layers.StringLookup(vocabulary=["a"], invert=True, name="again")(indices)
+    assert again.dtype == "string"
+    with pytest.raises(ValueError, match="'again' must become numbers"):
+        cdl.Model(text, again)
+    bins = cdl.Model(text, layers.Hashing(9)(again)).predict(["a", "b"], verbose=0)
+    assert bins[:, 0].tolist() == layers.Hashing(9)(["a", "[UNK]"]).tolist()
+
+
+def test_a_layer_that_learns_later_is_used_as_it_is_then():
+    text = cdl.Input((1,), dtype="string")
+    late = layers.TextVectorization(output_sequence_length=3, dtype="string")
+    model = cdl.Model(text, late(text))
+    with pytest.raises(RuntimeError, match=r"call adapt\(\)"):
+        model.predict(["a"], verbose=0)
+    for texts, expected in ((["a b"], [3, 0, 0]), (["b", "a", "a"], [2, 0, 0])):
+        late.adapt(texts)
+        assert model.predict(["a"], verbose=0).tolist() == [expected]
 
 
 def test_numbers_that_float32_does_not_have_are_told():

@@ -57,6 +57,8 @@ class HostLayer(Layer):
         )
 
     def _dtype_of_output(self) -> str:
+        if getattr(self, "invert", False):  # tokens of indices
+            return str(self.dtype)
         return "int64" if self.output_mode == "int" else "float32"
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> KerasTensor:

@@ -99,6 +99,8 @@ class TextVectorization(VocabularyLayer):
     ) -> None:
         owner = "TextVectorization"
         more = {key: kwargs.pop(key) for key in _OF_LOOKUP if key in kwargs}
+        if kwargs.get("dtype") in ("string", str):
+            del kwargs["dtype"]
         super().__init__(name=name, **kwargs)
         self.dtype = "string"
         if ragged:
