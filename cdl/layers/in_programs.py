@@ -88,7 +88,7 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
             kwargs_of = {**kwargs_of, **_map(masks.tensor_of, told)}
             kwargs = {**kwargs, **_map(lambda mask: masks.as_tensor(program, mask), told)}
     values = [v for v in tree.flatten((args, kwargs)) if masks.is_value(v)]
-    graph = trace_call(layer, args_of, kwargs_of, program.training)
+    graph = trace_call(layer, args_of, kwargs_of, program.is_noisy)
     calls, program.calls = program.calls, None  # what it calls, it calls itself
     if calls is not None:
         given = {"args": args, "kwargs": {**kwargs, "training": program.training}}

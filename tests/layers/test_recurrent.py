@@ -433,3 +433,39 @@ def test_convolutions_along_time_that_are_frozen_do_not_learn():
     layer = layers.ConvLSTM1D(2, 2, trainable=False)
     layer.build((None, 3, 5, 2))
     assert layer.trainable_weights == layer.cell.trainable_weights == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_that_is_said_in_a_graph_holds_in_predictions(kind):
+    x = cdl.Input((6, 3))
+    net = cdl.Model(x, kind(8, dropout=0.5)(x, training=True))
+    assert not np.array_equal(net.predict(X, verbose=0), net.predict(X, verbose=0))
+
+
+def test_a_layer_on_arrays_follows_its_attributes_and_weights():
+    layer = layers.LSTM(4)
+    first = np.asarray(layer(X))
+    layer.return_sequences = True
+    assert np.allclose(layer(X)[:, -1], first, atol=1e-6)
+    layer.set_weights([w * 0.5 for w in layer.get_weights()])
+    assert not np.allclose(layer(X)[:, -1], first)
+    drawn = layers.GRU(8, dropout=0.5)
+    assert not np.array_equal(drawn(X, training=True), drawn(X, training=True))
+    y, h = layers.RNN([layers.GRUCell(3)], return_state=True)(X)
+    assert np.allclose(y, h)
+
+
+@pytest.mark.parametrize("size", [1, 300])
+def test_a_stateful_layer_may_have_any_number_of_samples(size):
+    given = RNG.normal(size=(size, 4, 3)).astype(np.float32)
+    layer = layers.GRU(3, stateful=True)
+    whole = layers.GRU(3)
+    whole.build((None, 4, 3))
+    layer(given)
+    whole.set_weights(layer.get_weights())
+    wanted = whole(np.concatenate([given, given], 1))
+    assert np.allclose(layer(given), wanted, atol=1e-6)
+    layer.reset_state()
+    net = net_of(layer, (4, 3), batch=size)
+    net.predict(given, verbose=0)
+    assert np.allclose(net.predict(given, verbose=0), wanted, atol=1e-6)

@@ -15,7 +15,7 @@ from cdl._tracing.graph import KerasTensor, current_scope
 from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import shapes_of
 from cdl.layers.layer import Layer, registry
-from cdl.layers.recurrent import in_core
+from cdl.layers.recurrent import compiled, in_core
 from cdl.layers.recurrent.cells import DropoutCell, run_cell
 from cdl.layers.recurrent.stacked_cells import StackedRNNCells, sizes_of_cell
 from cdl.layers.recurrent.time_loop import Found, leading_state, over_time
@@ -217,6 +217,9 @@ class RNN(Layer):
             )
         self._check_samples(owner, tree.flatten(sequences)[0].shape[0])
         _check_mask(owner, tree.flatten(sequences)[0].shape, mask)
+        given = (sequences, initial_state, mask)
+        if compiled.fits(self, given):
+            return compiled.run(self, RNN.call, given, bool(training))
         states = self._initial(owner, sequences, initial_state)
         training = bool(training)
         self._draw_dropout(self.cell, sequences, states, training)
