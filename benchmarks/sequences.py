@@ -1,4 +1,4 @@
-"""Time of a training step and of predictions of four recurrent nets, beside every peer.
+"""Time of a training step and of predictions of four recurrent nets and a transformer.
 
     python -m benchmarks.sequences [--threads 1 2] [--nets lstm ...] [--peers cdl torch ...]
                                    [--rows 1 256] [--rounds 7] [--keep]

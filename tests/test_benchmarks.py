@@ -62,7 +62,8 @@ def test_cdl_and_numpy_reach_the_same_loss(run_python, root):
 @pytest.mark.measures
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no cc on PATH")
 def test_recurrent_nets_predict_alike_in_cdl_and_onnx_runtime(run_python, root):
-    words = ["--nets", "gru", "--threads", "1", "--rounds", "1", "--seconds", "0.001"]
+    words = ["--nets", "gru", "transformer", "--threads", "1", "--rounds", "1"]
+    words += ["--seconds", "0.001"]
     words += ["--peers", "cdl", "onnxruntime"]
     done = run_python("-m", "benchmarks.sequences", *words, cwd=root)
     assert "differ" not in done.stdout, done.stdout

@@ -1,4 +1,4 @@
-"""The recurrent nets as cdl and Keras, PyTorch, JAX and ONNX Runtime have them."""
+"""The nets of series and texts as cdl and Keras, PyTorch, JAX and ONNX Runtime have them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ class KerasTrainer:
 
     def __init__(self, api, net: Net) -> None:
         self.net, (self.x, self.y) = net, data(net)
-        layers = api.layers
-        self.model = api.Sequential([api.Input(self.x.shape[1:], dtype=self.x.dtype.name)])
-        if net.vocabulary:
-            self.model.add(layers.Embedding(net.vocabulary, net.inputs))
-        make = {"gru": layers.GRU, "lstm": layers.LSTM}[net.cell]
-        for k in range(net.depth):
-            layer = make(net.units, return_sequences=k + 1 < net.depth)
-            self.model.add(layers.Bidirectional(layer) if net.is_bidirectional else layer)
-        self.model.add(layers.Dense(1, activation="sigmoid" if net.vocabulary else None))
+        self.model = transformer(api, net) if net.heads else self.recurrent(api, net)
         self.model.set_weights(weights(net))
         adam = api.optimizers.Adam(RATE, BETA_1, BETA_2, EPSILON)
         self.model.compile(adam, "binary_crossentropy" if net.vocabulary else "mse")
+
+    def recurrent(self, api, net: Net):
+        layers = api.layers
+        model = api.Sequential([api.Input(self.x.shape[1:], dtype=self.x.dtype.name)])
+        if net.vocabulary:
+            model.add(layers.Embedding(net.vocabulary, net.inputs))
+        make = {"gru": layers.GRU, "lstm": layers.LSTM}[net.cell]
+        for k in range(net.depth):
+            layer = make(net.units, return_sequences=k + 1 < net.depth)
+            model.add(layers.Bidirectional(layer) if net.is_bidirectional else layer)
+        model.add(layers.Dense(1, activation="sigmoid" if net.vocabulary else None))
+        return model
 
     def train(self, epochs: int, shuffle: bool = True) -> None:
         batch = self.net.batch
@@ -36,6 +40,62 @@ class KerasTrainer:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return self.model.predict(x, batch_size=256, verbose=0)
+
+
+def transformer(api, net: Net):
+    """One block, by cdl or Keras."""
+    layers = api.layers
+    tokens = api.Input((net.length,), dtype="int32")
+    x = layers.Embedding(net.vocabulary, net.inputs)(tokens)
+    x = layers.Add()([x, layers.MultiHeadAttention(net.heads, net.units)(x, x)])
+    x = layers.LayerNormalization()(x)
+    y = layers.Dense(net.inputs)(layers.Dense(net.units, activation="relu")(x))
+    x = layers.LayerNormalization()(layers.Add()([x, y]))
+    x = layers.Dense(20, activation="relu")(layers.GlobalAveragePooling1D()(x))
+    return api.Model(tokens, layers.Dense(1, activation="sigmoid")(x))
+
+
+def torch_transformer(net: Net):
+    """The same in PyTorch, attention by its fused function."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as f
+
+    wide = net.heads * net.units
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(net.vocabulary, net.inputs)
+            sizes = [(net.inputs, wide)] * 3 + [(wide, net.inputs), (net.inputs, net.units)]
+            sizes += [(net.units, net.inputs), (net.inputs, 20), (20, 1)]
+            self.dense = nn.ModuleList(nn.Linear(*size) for size in sizes)
+            self.norms = nn.ModuleList(nn.LayerNorm(net.inputs, 1e-3) for _ in range(2))
+
+        def forward(self, x):
+            x, (q, k, v, out, first, second, third, last) = self.embedding(x), self.dense
+            heads = [
+                part(x).unflatten(-1, (net.heads, net.units)).transpose(1, 2) for part in (q, k, v)
+            ]
+            y = f.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+            x = self.norms[0](x + out(y))
+            x = self.norms[1](x + second(f.relu(first(x))))
+            return last(f.relu(third(x.mean(1))))
+
+    model = Block()
+    q, k, v, out, first, second, third, last = model.dense
+    inner = model.norms
+    parts = [q, k, v, out, inner[0], first, second, inner[1], third, last]
+    flat = iter(map(torch.from_numpy, weights(net)))
+    with torch.no_grad():
+        model.embedding.weight.copy_(next(flat))
+        for part in parts:
+            kernel, bias = next(flat), next(flat)
+            if part not in list(inner):
+                kernel = kernel.reshape(part.in_features, part.out_features).T
+            part.weight.copy_(kernel)
+            part.bias.copy_(bias.reshape(-1))
+    return model
 
 
 def torch_model(net: Net):
@@ -94,7 +154,7 @@ class TorchTrainer:
         from torch import nn
 
         torch.set_num_threads(threads)
-        model = torch_model(net)
+        model = torch_transformer(net) if net.heads else torch_model(net)
         x, y = (torch.from_numpy(each) for each in data(net))
         learned = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(
@@ -173,6 +233,29 @@ def jax_scores(net: Net) -> Callable:
     return scores
 
 
+def jax_transformer(net: Net) -> Callable:
+    """From weights and tokens to raw scores of the transformer."""
+    import jax
+    import jax.numpy as jnp
+
+    def normalized(x, gamma, beta):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-3) * gamma + beta
+
+    def scores(flat, x):
+        table, *heads = flat[:7]
+        x, (out, of_out, *norm) = table[x], flat[7:11]
+        q, k, v = (jnp.einsum("btd,dhu->bthu", x, heads[i]) + heads[i + 1] for i in range(0, 6, 2))
+        y = jax.nn.dot_product_attention(q, k, v)
+        x = normalized(x + jnp.einsum("bthu,hud->btd", y, out) + of_out, *norm)
+        w1, b1, w2, b2, *norm = flat[11:17]
+        x = normalized(x + jax.nn.relu(x @ w1 + b1) @ w2 + b2, *norm)
+        w1, b1, w2, b2 = flat[17:]
+        return jax.nn.relu(x.mean(1) @ w1 + b1) @ w2 + b2
+
+    return scores
+
+
 class JaxTrainer:
     """A jitted step a batch; data and state on the device."""
 
@@ -181,7 +264,7 @@ class JaxTrainer:
         import jax.numpy as jnp
 
         x, y = (jnp.asarray(each) for each in data(net))
-        scores = jax_scores(net)
+        scores = jax_transformer(net) if net.heads else jax_scores(net)
 
         def loss(flat, x, y):
             z = scores(flat, x)
