@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from cdl._common.errors import warn
 from cdl._configs import allocation_limit, serialization
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
 from cdl.saving import keras2_h5, random_state, weights
@@ -83,6 +84,8 @@ def save_model(
         )
     if older_one:
         if may_write(path, overwrite, "save_model"):
+            if any(True for _ in _with_assets(model)):
+                warn("save_model: an .h5 file has no vocabularies that were learned: use .keras")
             keras2_h5.save_model(model, path, include_optimizer)
         return
     config = json.dumps(serialization.serialize(model))

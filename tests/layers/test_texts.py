@@ -277,6 +277,24 @@ def test_a_misspelt_argument_is_told_with_the_right_one():
         layers.Hashing(3, mask_valu=3)
 
 
+def test_adapt_looks_at_x_of_a_py_dataset():
+    class Batches(cdl.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return np.array([f"a w{index}", "a"]), np.zeros(2)
+
+    texts = layers.TextVectorization()
+    texts.adapt(Batches())
+    assert texts.get_vocabulary() == ["", "[UNK]", "a", "w2", "w1", "w0"]
+    texts.adapt(Batches(), steps=1)
+    assert texts.get_vocabulary() == ["", "[UNK]", "a", "w0"]
+    words = layers.StringLookup()
+    words.adapt(Batches(), steps=2)
+    assert words.get_vocabulary() == ["[UNK]", "a", "a w1", "a w0"]
+
+
 def test_adapt_takes_batches_of_any_iterable():
     layer = layers.IntegerLookup()
     layer.adapt((np.array([i, i + 1]) for i in range(5)), steps=3)

@@ -268,6 +268,11 @@ def test_a_file_has_the_vocabulary(make, tmp_path):
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
+def test_an_older_file_that_loses_the_vocabulary_says_so(tmp_path):
+    with pytest.warns(UserWarning, match="an .h5 file has no vocabularies that were learned"):
+        from_texts().save(tmp_path / "a.h5")
+
+
 def test_a_file_of_keras_is_read_with_its_vocabularies():
     model = cdl.models.load_model(FROM_KERAS)
     known = {each.name: each for each in model.layers}

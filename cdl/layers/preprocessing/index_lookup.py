@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from cdl.layers.preprocessing.vocabulary import (
     TokenCounts,
     Tokens,
     Vocabulary,
+    batches_of,
     check_together,
     is_path,
     is_whole,
@@ -289,7 +289,7 @@ class IndexLookup(VocabularyLayer):
         if is_whole(data):
             self._learn(data, documents=True)
         else:
-            for batch in itertools.islice(data, steps):
+            for batch in batches_of(data, steps):
                 self.update_state(batch)
         self.finalize_state()
 

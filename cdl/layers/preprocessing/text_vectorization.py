@@ -15,7 +15,7 @@ from cdl.data.texts import as_texts, decoded, encoded
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
 from cdl.layers.preprocessing.string_lookup import StringLookup
-from cdl.layers.preprocessing.vocabulary import Tokens, is_whole, refuse_path
+from cdl.layers.preprocessing.vocabulary import Tokens, batches_of, is_whole, refuse_path
 
 if TYPE_CHECKING:
     from typing import Self
@@ -161,7 +161,7 @@ class TextVectorization(VocabularyLayer):
         if is_whole(data):
             self._learn(data, documents=True)
         else:
-            for batch in itertools.islice(data, steps):
+            for batch in batches_of(data, steps):
                 self.update_state(batch)
         self.finalize_state()
 

@@ -5,15 +5,17 @@ Tokens are the bytes of a text in a list, or ints in an array.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cdl._common.validation import expected, whole
+from cdl.data import PyDataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -163,7 +165,15 @@ def is_whole(data: Any) -> bool:
     """Whether data are all there, as an array, list or column, and no iterable of batches."""
     kinds = (list, tuple, str, bytes)
     whole = isinstance(data, kinds) or hasattr(data, "__array__") or hasattr(data, "to_pylist")
-    return whole or not isinstance(data, Iterable)
+    return whole or not isinstance(data, (Iterable, PyDataset))
+
+
+def batches_of(data: Any, steps: int | None) -> Iterator[Any]:
+    """The first so many batches of an iterable, or of a PyDataset, of which x alone counts."""
+    if isinstance(data, PyDataset):
+        places = itertools.count() if data.num_batches is None else range(data.num_batches)
+        data = (batch[0] for batch in map(data.__getitem__, places))
+    return itertools.islice(data, steps)
 
 
 def refuse_path(owner: str, config: dict[str, Any]) -> None:
