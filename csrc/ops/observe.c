@@ -1,7 +1,8 @@
 /* observe.c - a metric that is the mean of any value: of its numbers, each sample or each number
  * weighted.
  *
- * State: the weighted sum and the sum of the weights. What is shared counts once a batch.
+ * State: the weighted sum and the sum of the weights, both of a sample's means over its numbers, so
+ * that a sample of more numbers counts as much. What is shared counts once a batch, by its numbers.
  */
 #include "ops/op.h"
 
@@ -19,10 +20,13 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
     const float *weight = node->n_in > 1 && !v->shared ? node->in[1]->data : NULL;
     const size_t rows = v->shared ? 1 : ctx->batch;
     const bool each = weight && node->in[1]->lines > 1; /* a weight a number */
+    const double share = v->shared ? 1.0 : 1.0 / (double)(v->lines * v->width);
     for (size_t i = 0; i < rows; i++) {
         const float *sample = cdl_rows(v, i);
         for (size_t k = 0; k < v->lines * v->width; k++) {
-            const double w = weight ? (double)weight[each ? i * v->lines * v->width + k : i] : 1.0;
+            const double given =
+                weight ? (double)weight[each ? i * v->lines * v->width + k : i] : 1.0;
+            const double w = share * given;
             state[0] += w * (double)sample[k / v->width * v->ld + k % v->width];
             state[1] += w;
         }

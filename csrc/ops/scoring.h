@@ -92,15 +92,17 @@ static inline struct cdl_scoring cdl_loss_call(const struct cdl_node *node,
     return scoring;
 }
 
-/* State: the weighted sum of the samples' means over their lines, and the weights' sum; of lines
- * that have weights of their own, the same without the means. */
+/* State: the weighted sum of the samples' means over their lines, and the weights' sum, where lines
+ * have weights of their own their mean over a sample: so a sample of more lines, in another
+ * program, counts as much. */
 static inline void cdl_report_mean(const struct cdl_node *node, const struct cdl_context *ctx,
                                    double *state) {
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL, *value = cdl_line_values(node);
     const size_t all = ctx->rows * node->in[0]->lines;
-    const size_t lines = node->in[0]->lines / (weight ? node->in[2]->lines : 1); /* a weight */
+    const size_t weights = weight ? node->in[2]->lines : 1; /* a sample */
+    const size_t lines = node->in[0]->lines / weights;      /* a weight */
     for (size_t i = 0; i < all / lines; i++) {
-        const double w = weight ? (double)weight[i] : 1.0;
+        const double w = weight ? (double)weight[i] / (double)weights : 1.0;
         double sample = 0.0;
         for (size_t l = 0; l < lines; l++) sample += (double)value[i * lines + l];
         state[0] += lines > 1 ? w * sample / (double)lines : w * sample;

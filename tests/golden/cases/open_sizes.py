@@ -193,3 +193,96 @@ for _name, (_make, _shapes) in ONE.items():
 for _name, (_make, _each) in SEVERAL.items():
     for _several in _each:
         enter(_name, _make, _several)
+
+
+def texts(k):
+    layers = k.layers
+    net = [layers.Embedding(20, 4, mask_zero=True), layers.GlobalAveragePooling1D()]
+    model = k.Sequential([k.Input((None,)), *net, layers.Dense(3, activation="softmax")])
+    return (
+        model,
+        "sparse_categorical_crossentropy",
+        lambda n, rng: (
+            rng.randint(0, 20, (4, n)),
+            rng.randint(0, 3, 4),
+        ),
+    )
+
+
+def images(k):
+    layers, x = k.layers, k.Input((None, None, 3))
+    y = layers.BatchNormalization()(layers.Conv2D(3, 3, padding="same", activation="tanh")(x))
+    y = layers.GlobalMaxPooling2D()(layers.AveragePooling2D(2)(y))
+    return (
+        k.Model(x, layers.Dense(2)(y)),
+        "mse",
+        lambda n, rng: (
+            rng.normal(size=(3, n, n + 2, 3)).astype("float32"),
+            rng.normal(size=(3, 2)).astype("float32"),
+        ),
+    )
+
+
+def steps(k):
+    layers, x = k.layers, k.Input((None, 4))
+    y = layers.Add()([layers.LSTM(5, return_sequences=True)(x), layers.Dense(5)(x) * 0.5])
+    return (
+        k.Model(x, layers.Dense(2)(layers.LayerNormalization()(y))),
+        "mae",
+        lambda n, rng: (
+            rng.normal(size=(3, n, 4)).astype("float32"),
+            rng.normal(size=(3, n, 2)).astype("float32"),
+            rng.uniform(0.5, 2.0, (3, n)).astype("float32"),
+        ),
+    )
+
+
+def own(k):
+    class Net(k.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = k.layers.Dense(3, name="dense")
+
+        def call(self, x):
+            return k.ops.mean(self.dense(x), axis=1) * x.shape[1]
+
+    model = Net()
+    model(np.zeros((2, 6, 4), "float32"))  # Keras cannot build it for a size that is not known
+    return (
+        model,
+        "mse",
+        lambda n, rng: (
+            rng.normal(size=(3, n, 4)).astype("float32"),
+            rng.normal(size=(3, 3)).astype("float32"),
+        ),
+    )
+
+
+def fitted(make):
+    def run(k):
+        model, loss, draw = make(k)
+        state_weights(model)
+        kinds = {"metrics": ["mse"], "weighted_metrics": ["mae"]}
+        kinds = {"metrics": ["accuracy"]} if loss.startswith("sparse") else kinds
+        model.compile(k.optimizers.Adam(0.01), loss, **kinds)
+        batches = [draw(n, np.random.RandomState(n)) for n in (5, 9, 5, 3, 9, 7)]
+
+        def twice():
+            yield from batches
+            yield from batches[::-1]
+
+        history = model.fit(twice(), steps_per_epoch=6, epochs=2, verbose=0).history
+        one = model.train_on_batch(*batches[3], return_dict=True)
+        return {
+            "history": {name: [float(v) for v in values] for name, values in history.items()},
+            "evaluated history": [float(v) for v in model.evaluate(twice(), verbose=0)],
+            "history of a batch": {name: float(value) for name, value in one.items()},
+            "weights": [np.asarray(w) for w in model.get_weights()],
+            "iterations": int(model.optimizer.iterations),
+        }
+
+    return run
+
+
+for _make in (texts, images, steps, own):
+    add("open_sizes", f"fit {_make.__name__} of several lengths", fitted(_make))
