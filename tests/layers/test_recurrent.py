@@ -469,3 +469,26 @@ def test_a_stateful_layer_may_have_any_number_of_samples(size):
     net = net_of(layer, (4, 3), batch=size)
     net.predict(given, verbose=0)
     assert np.allclose(net.predict(given, verbose=0), wanted, atol=1e-6)
+
+
+def test_layers_within_a_cell_may_be_left_to_their_first_call():
+    class Normalized(layers.Layer):
+        def __init__(self, units):
+            super().__init__()
+            self.state_size = self.output_size = units
+            self.inner = layers.SimpleRNNCell(units, activation=None)
+            self.norm = layers.LayerNormalization()
+
+        def call(self, inputs, states):
+            output, _ = self.inner(inputs, states)
+            output = ops.tanh(self.norm(output))
+            return output, [output]
+
+    layer = layers.RNN(Normalized(4), return_sequences=True)
+    net = net_of(layer)
+    assert [w.shape for w in net.weights] == [(3, 4), (4, 4), (4,), (4,), (4,)]
+    net.compile("adam", "mse")
+    before = net.get_weights()
+    net.fit(X, np.ones((4, 6, 4)), epochs=2, verbose=0)
+    assert not any(map(np.array_equal, before, net.get_weights()))
+    assert np.allclose(net.predict(X, verbose=0), layer(X), atol=1e-6)

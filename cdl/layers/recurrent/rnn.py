@@ -116,6 +116,7 @@ class RNN(Layer):
             with name_scope(self.cell):
                 self.cell.build((shape[0], *shape[2:]))
             self.cell.built = True
+        self._build_within(shape)
         if self.stateful and self.states is None:
             if shape[0] is None:
                 raise ValueError(
@@ -124,6 +125,16 @@ class RNN(Layer):
                 )
             self._make_states(shape[0])
         super().build(shape)
+
+    def _build_within(self, shape: tuple[Any, ...]) -> None:
+        """Build layers within a cell that its `build` has left to their first call."""
+        if not isinstance(self.cell, Layer) or None in shape[2:]:
+            return
+        if all(each.built for each in self.cell._flatten_layers()):
+            return
+        with graph.scope(False):
+            first = KerasTensor((None, *shape[2:]))
+            run_cell(self.cell, first, self.get_initial_state(ops.shape(first)[0]), False)
 
     def _make_states(self, samples: int) -> None:
         """Make what keeps the states from batch to batch; it is none of the layer's weights."""
