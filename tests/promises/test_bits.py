@@ -296,6 +296,18 @@ def volume_net():
     )
 
 
+def token_net():
+    """Noise as tokens with padding: a table, attention that is causal, and with masks."""
+    layers, ops = cdl.layers, cdl.ops
+    cdl.utils.set_random_seed(1)
+    noise = cdl.Input((70,))
+    tokens = ops.clip(ops.floor(ops.abs(noise) * 60), 0, 299)
+    x = layers.Embedding(300, 24, mask_zero=True)(tokens)
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(3, 8)(x, x))
+    x = layers.GroupQueryAttention(5, 4, 2)(x, x, use_causal_mask=True)
+    return cdl.Model(noise, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+
+
 def as_training(model, rows):
     program = model.program()
     program.external_grads = []  # the loss is within
@@ -306,8 +318,8 @@ def as_training(model, rows):
 
 
 @pytest.mark.parametrize("batch", [1, 5, 65])
-@pytest.mark.parametrize("make", [image_net, series_net, volume_net])
-def test_whole_nets_of_images_learn_the_same_bits_at_1_to_4_threads(make, batch):
+@pytest.mark.parametrize("make", [image_net, series_net, volume_net, token_net])
+def test_whole_nets_of_images_and_tokens_learn_the_same_bits_at_1_to_4_threads(make, batch):
     def net():
         return as_training(make(), 2 * batch)
 
