@@ -47,6 +47,7 @@ struct cdl_context {
      * samples before, and whether more samples come before anything learns. */
     size_t micro, first, row;
     bool adds, more;
+    size_t slot;         /* above 0: where gradients are left for cdl_learn_slots(), instead */
     int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
     float *scratch;      /* this thread's: what thread_floats() of its ops ask for */
     uint64_t seed, step;

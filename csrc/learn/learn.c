@@ -116,6 +116,11 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     const struct cdl_step *step = &ctx->optimizer;
     const size_t offset = offset_of(trained->param, block);
     const size_t n = block.rows * block.width;
+    if (ctx->slot) {
+        const size_t before = ctx->slot * cdl_param_floats(trained->param);
+        kernels->blend(n, 0.0f, g, trained->sum + before + offset);
+        return;
+    }
     if (ctx->adds) kernels->add(n, trained->sum + offset, g);
     if (ctx->more) {
         kernels->blend(n, 0.0f, g, trained->sum + offset);
@@ -145,6 +150,25 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     prepare(trained, ctx, offset, n, g);
     update(trained, ctx, offset, n, g, trained->param->w + offset);
     settle(trained, ctx, offset, n);
+}
+
+/* As micro-batches would come one after the other. */
+void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx, size_t slots,
+                     float *g) {
+    const struct cdl_kernels *kernels = ctx->kernels;
+    const size_t blocks = cdl_blocks(trained->param), floats = cdl_param_floats(trained->param);
+    const size_t thread = (size_t)ctx->thread, threads = (size_t)ctx->threads;
+    struct cdl_context all = *ctx;
+    all.adds = false;
+    for (size_t i = blocks * thread / threads; i < blocks * (thread + 1) / threads; i++) {
+        const struct cdl_block block = cdl_block_at(trained->param, i);
+        const float *sum = trained->sum + offset_of(trained->param, block);
+        const size_t n = block.rows * block.width;
+        size_t slot = ctx->adds ? 0 : 1;
+        kernels->blend(n, 0.0f, sum + slot * floats, g);
+        while (++slot <= slots) kernels->add(n, sum + slot * floats, g);
+        cdl_learn(trained, &all, block, g);
+    }
 }
 
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,

@@ -23,6 +23,10 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
 void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
                      struct cdl_block block, float *g);
 
+/* cdl_learn of a thread's share of the blocks: of the sums of what lies in so many slots. */
+void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx, size_t slots,
+                     float *g);
+
 /* cdl_learn of all blocks of a gradient that is laid out as the parameter. */
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g);

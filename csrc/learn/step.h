@@ -34,8 +34,9 @@ struct cdl_trained {
     float *average;     /* moving average of the weights, or NULL */
     float *accumulated; /* sum of the gradients of the steps that wait for an update, or NULL */
     float *gradient;    /* NULL: blocks go straight into the update; else all of it is kept */
-    float *sum;         /* of the micro-batches of a batch so far, or NULL */
-    double *penalty;    /* of each line of CDL_LINE floats, from the last step; NULL without */
+    float *sum; /* of the micro-batches of a batch so far, and behind it slots for single ones; or
+                   NULL */
+    double *penalty; /* of each line of CDL_LINE floats, from the last step; NULL without */
     struct cdl_squares *squares; /* a block, of the last step; NULL if nothing asks for norms */
     /* A parameter that several instructions use has a part for each: all that a part holds is
      * `param`, `gradient` (what its instruction contributes), `sum` and `next`; NULL ends the

@@ -70,7 +70,11 @@ void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_n
         run(op->backward_pieces, op->backward, op->backward_stages, true, node, ctx, team);
     }
     if (!node->learns) return;
-    if (goes_on(program, ctx)) cdl_learn_node(node, ctx);
+    const bool goes = goes_on(program, ctx), deals = cdl_deals_micro(program, ctx);
+    if (goes) (deals ? cdl_fill_slots : cdl_learn_node)(node, ctx);
+    cdl_barrier_wait(team, ctx->thread);
+    if (!deals) return;
+    if (goes) cdl_learn_filled(node, ctx);
     cdl_barrier_wait(team, ctx->thread);
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "learn/learn.h"
 #include "program/lockstep.h"
 #include "program/steps.h"
 
@@ -70,6 +71,7 @@ cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *
     if (rows >= program->rows) return CDL_OK;
     program->rows = rows;
     program->block = cdl_min(program->block, rows);
+    program->slots = program->training && program->lockstep ? rows / micro : 0;
     for (int v = 0; v < program->n_values; v++) {
         for (int i = 0; i < program->n_outputs; i++)
             program->values[v].whole |= program->values[v].owner == program->outputs[i]->owner;
@@ -97,13 +99,43 @@ void cdl_restore_reports(const struct cdl_program *program) {
         memcpy(program->states[i], from, program->state_sizes[i] * sizeof *from);
 }
 
+static size_t micros_of(const struct cdl_context *ctx) {
+    return (ctx->rows + ctx->micro - 1) / ctx->micro;
+}
+
+/* Micro-batch i of what ctx sees. */
+static struct cdl_context micro_at(const struct cdl_context *ctx, size_t i) {
+    struct cdl_context part = *ctx;
+    part.row = i * ctx->micro;
+    part.rows = cdl_min(ctx->rows - part.row, ctx->micro);
+    part.adds = ctx->adds || i > 0;
+    part.more = ctx->more || i + 1 < micros_of(ctx);
+    return part;
+}
+
 void cdl_learn_by_micro(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                         int thread, int n_threads) {
-    struct cdl_context part = *ctx;
-    for (; part.row < ctx->rows; part.row += part.rows) {
-        part.rows = cdl_min(ctx->rows - part.row, ctx->micro);
-        part.adds = ctx->adds || part.row > 0;
-        part.more = ctx->more || part.row + part.rows < ctx->rows;
+    for (size_t i = 0; i < micros_of(ctx); i++) {
+        const struct cdl_context part = micro_at(ctx, i);
         node->op->update(node, &part, scratch, thread, n_threads);
+    }
+}
+
+bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context *ctx) {
+    return program->slots && micros_of(ctx) >= (size_t)ctx->threads;
+}
+
+void cdl_fill_slots(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const struct cdl_share mine = cdl_share_by(1, micros_of(ctx), ctx->thread, ctx->threads);
+    for (size_t i = mine.first; i < mine.last; i++) {
+        struct cdl_context part = micro_at(ctx, i);
+        part.slot = i + 1;
+        node->op->update(node, &part, ctx->scratch, 0, 1);
+    }
+}
+
+void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx) {
+    for (int p = 0; p < CDL_MAX_PARAMS; p++) {
+        if (node->trained[p]) cdl_learn_slots(node->trained[p], ctx, micros_of(ctx), ctx->scratch);
     }
 }

@@ -143,10 +143,12 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         struct cdl_trained *part = &program->parts[i];
         add(plan, &part->gradient, cdl_param_floats(part->param), 0, end);
     }
-    for (int i = 0; i < program->n_trained && program->micro; i++)
-        add(plan, &program->trained[i].sum, cdl_param_floats(program->trained[i].param), 0, end);
-    for (int i = 0; i < program->n_parts && program->micro; i++)
-        add(plan, &program->parts[i].sum, cdl_param_floats(program->parts[i].param), 0, end);
+    for (int i = 0; i < program->n_trained + program->n_parts && program->micro; i++) {
+        struct cdl_trained *trained =
+            i < program->n_trained ? &program->trained[i] : &program->parts[i - program->n_trained];
+        const size_t floats = cdl_param_floats(trained->param);
+        add(plan, &trained->sum, (1 + program->slots) * floats, 0, end);
+    }
     const size_t threads = (size_t)program->threads;
     program->thread_floats = thread_floats(program);
     program->tensorwise_floats = cdl_round_up(program->tensorwise_floats, CDL_LINE);

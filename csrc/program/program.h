@@ -47,6 +47,7 @@ struct cdl_program {
     bool is_long;      /* a batch takes so long that the watch is looked at within it */
     size_t piece;      /* samples that are gathered or copied out between two looks */
     size_t micro;      /* samples of a micro-batch (micro.c), or 0 */
+    size_t slots;      /* in lockstep: of micro-batches that have memory */
     double *saved;     /* the states of reports when the batch began, where it has several parts */
     size_t block;      /* rows that a prediction takes through all nodes, each thread its own */
     struct cdl_watch watch;

@@ -77,6 +77,13 @@ void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
 void cdl_learn_by_micro(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                         int thread, int n_threads);
 
+/* In lockstep, where there is a micro-batch for each thread: gradients of a thread's own ones go to
+ * slots; behind a barrier a thread's share of the weights learns from their sum. So a small kernel,
+ * one block, keeps all threads busy, and each reads what it has written itself. */
+bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context *ctx);
+void cdl_fill_slots(const struct cdl_node *node, const struct cdl_context *ctx);
+void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx);
+
 /* A thread's share of what the node's parameters learn. */
 void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx);
 
