@@ -143,9 +143,9 @@ class FunctionalGraph(Layer):
         """Inputs and outputs as flat lists; they are asked for with every batch."""
         ends, inputs, outputs = self._signature, self._inputs_struct, self._outputs_struct
         if ends is None or ends.of[0] is not inputs or ends.of[1] is not outputs:
-            ends = self._signature = signature_of_graph(
-                inputs, outputs, self._model_graph is not None
-            )
+            made = signature_of_graph(inputs, outputs, self._model_graph is not None)
+            is_open = any(None in info.shape[1:] for info in made.inputs)
+            ends = self._signature = made._replace(takes_sizes=is_open or self._takes_any_size())
         return ends
 
     def _input_infos(self) -> tuple[Info, ...]:
@@ -164,7 +164,9 @@ class FunctionalGraph(Layer):
         return [value.shape for value in values]
 
     def _takes_sizes(self) -> bool:
-        return self._takes_any_size() or any(None in info.row for info in self._input_infos())
+        if self._host is not None:
+            return self._takes_any_size() or any(None in info.row for info in self._host.infos)
+        return self._flat_signature().takes_sizes  # asked for with every batch
 
     def _takes_any_size(self) -> bool:
         return self._model_graph is None or is_scripted(type(self))

@@ -335,6 +335,7 @@ class Signature(NamedTuple):
         output_nest: the names of the outputs, nested as these are.
         one: whether the input is one tensor and no list or dict.
         nested: whether it is a structure within a structure.
+        takes_sizes: whether the inputs may have several sizes.
     """
 
     of: tuple[Any, Any]
@@ -345,6 +346,7 @@ class Signature(NamedTuple):
     output_nest: Any
     one: bool
     nested: bool
+    takes_sizes: bool = False
 
 
 def signature_of_graph(inputs: Any, outputs: Any, by_layers: bool) -> Signature:
