@@ -115,6 +115,7 @@ class TrainFunction:
         self._nothing = plan.nothing()
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
         self._variables = variables
+        self._batch_of_states = plan.program.batch_of_states
         self._make_executor(rows)
         self._forget()
 
@@ -135,7 +136,17 @@ class TrainFunction:
         self._earlier_penalty = (0.0, 0.0)
 
     def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
-        """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
+        """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows.
+
+        Raises:
+            ValueError: layers keep states from batch to batch, of another number of samples.
+        """
+        wanted, given = self._batch_of_states, arrays.samples
+        if wanted is not None and (batch != wanted or given % wanted):
+            raise ValueError(
+                f"stateful layers need batches of {wanted} samples, as many as their states are "
+                f"of, got batches of {batch} out of {given}"
+            )
         if batch > self.executor.rows:
             self._earlier, self._earlier_penalty = self._states(), self._penalties()
             self._make_executor(batch)

@@ -394,6 +394,8 @@ def test_an_initial_state_counts_more_than_the_one_that_was_kept():
         lambda net, y: net.fit(X, y, batch_size=4, verbose=0),
         lambda net, y: net.evaluate(X[:3], y[:3], verbose=0),
         lambda net, y: net.train_on_batch(X, y),
+        lambda net, y: net.fit(((X[:n], y[:n]) for n in (2, 3)), verbose=0),
+        lambda net, y: net.fit(X, y, batch_size=2, validation_data=(X[:3], y[:3]), verbose=0),
     ],
 )
 def test_batches_of_another_number_of_samples_are_refused(call):
@@ -401,6 +403,11 @@ def test_batches_of_another_number_of_samples_are_refused(call):
     net.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"(of|have) 2 samples"):
         call(net, np.ones((4, 5), np.float32))
+
+
+def test_a_wrapper_of_both_ways_is_for_recurrent_layers():
+    with pytest.raises(TypeError, match="Bidirectional: layer must be a recurrent layer"):
+        layers.Bidirectional(layers.Dense(3))
 
 
 def test_prediction_step_by_step_is_that_of_the_whole():

@@ -41,7 +41,8 @@ class Bidirectional(Layer):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: no such layer, another merge mode, or two layers that do not go together.
+        TypeError: a layer that is not recurrent.
+        ValueError: no layer, another merge mode, or two layers that do not go together.
     """
 
     _masks_by_first = True
@@ -59,12 +60,14 @@ class Bidirectional(Layer):
             raise expected(owner, "layer", "a recurrent layer", layer)
         if backward_layer is not None and not isinstance(backward_layer, Layer):
             raise expected(owner, "backward_layer", "a recurrent layer or None", backward_layer)
-        for name in ("go_backwards", *_SAME):
-            if not hasattr(layer, name):
-                what = f"a recurrent layer, which has an attribute {name}"
-                raise expected(owner, "layer", what, layer)
         self.merge_mode = one_of(owner, "merge_mode", merge_mode, _MODES)
         super().__init__(**kwargs)
+        for name in ("go_backwards", *_SAME):
+            if not hasattr(layer, name):
+                raise TypeError(
+                    f"{owner}: layer must be a recurrent layer, which has an attribute {name}, "
+                    f"got {layer!r}"
+                )
         self.forward_layer = _copy(layer, "forward_")
         if backward_layer is None:
             self.backward_layer = _copy(layer, "backward_", go_backwards=True)
