@@ -113,5 +113,6 @@ const struct cdl_op cdl_op_feature_norm = {
     .scratch_floats = scratch_floats,
     .prepare = prepare,
     .forward = forward,
+    .splits = true,
     .backward = backward,
 };

@@ -20,7 +20,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const bool fixed = node->numbers[FIXED] != 0;
     const struct cdl_key key =
         fixed ? cdl_key_of((uint64_t)node->numbers[SEED], 0, 0) : cdl_node_key(node, ctx, SEED);
-    const size_t row = y->shared ? 0 : first + (fixed && ctx->training ? 0 : ctx->start);
+    const size_t row = y->shared ? 0 : first + (fixed && ctx->training ? ctx->first : ctx->start);
     ctx->kernels->draw((enum cdl_draw)node->numbers[KIND], (last - first) * y->lines, y->width, key,
                        (uint32_t)(row * y->lines), cdl_rows(y, first), y->ld);
 }
@@ -30,4 +30,5 @@ const struct cdl_op cdl_op_draw = {
     .table_rows = CDL_N_DRAWS,
     .check = check,
     .forward = forward,
+    .splits = true,
 };

@@ -17,9 +17,9 @@ static void add_noise(const struct cdl_node *node, const struct cdl_context *ctx
                       size_t last, const float *from, float *to) {
     const struct cdl_tensor *x = node->in[0];
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
-    ctx->kernels->noise((last - first) * x->lines, x->width, key, (uint32_t)(first * x->lines),
-                        node->attribute[STDDEV], node->numbers[MULTIPLIES] != 0, from, x->ld, to,
-                        x->ld);
+    const uint32_t line = (uint32_t)((ctx->first + first) * x->lines);
+    ctx->kernels->noise((last - first) * x->lines, x->width, key, line, node->attribute[STDDEV],
+                        node->numbers[MULTIPLIES] != 0, from, x->ld, to, x->ld);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -48,5 +48,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_noise = {
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
 };

@@ -46,7 +46,7 @@ static void drop(const struct cdl_node *node, const struct cdl_context *ctx, siz
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
     for (size_t i = first; i < last; i++) {
         for (size_t l = 0; l < x->lines; l++, from += x->ld, to += x->ld) {
-            const uint32_t row = (uint32_t)pattern_line(x, common, i, l);
+            const uint32_t row = (uint32_t)pattern_line(x, common, ctx->first + i, l);
             ctx->kernels->drop_line(x->width, key, row, as_one, keep, node->attribute[SCALE], shift,
                                     dropped, from, to);
         }
@@ -75,5 +75,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_patterned_dropout = {
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
 };

@@ -36,5 +36,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_repeat = {
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
 };

@@ -191,6 +191,7 @@ static bool gives(const struct cdl_node *node, int k) { return k == 0 || is_line
 const struct cdl_op cdl_op_resample = {
     .check = check,
     .forward = forward,
+    .splits = true,
     .backward = backward,
     .gives = gives,
     .all_inputs = true,

@@ -6,6 +6,7 @@ from programs import ISAS, TEAMS, learner, random_weight, weight
 from windows import Window
 
 from cdl import _core
+from cdl._ir import emit
 from cdl._ir.program import Program
 
 SIDE, BATCH, ROWS = 24, 21, 37  # values of a sample: some 70,000 numbers, so micro-batches of 3
@@ -17,7 +18,7 @@ def net(seed=0):
     program = Program()
     x = program.input((SIDE, SIDE, 16))
     kernels = [
-        random_weight(rng, 9 * 16, 16),
+        random_weight(rng, 9 * 20, 16),
         weight(rng.normal(size=(3, 3, 16)) / 3, matrix=False),
         random_weight(rng, 9 * 20, 16),
         random_weight(rng, 20 * (SIDE // 2) ** 2, 4),
@@ -25,9 +26,11 @@ def net(seed=0):
     biases = [weight(rng.normal(size=n) * 0.1) for n in (16, 16, 20, 4)]
     same = Window((SIDE, SIDE), 3, padding="same").numbers
     half = Window((SIDE, SIDE), 2, stride=2).numbers
+    drawn = emit.draw(program, "normal", (SIDE, SIDE, 4), seed=7, user_draw=0, fixed=0)
+    h = program.emit("concat", [x, drawn], (SIDE, SIDE, 20), axis=2)
     h = program.emit(
         "conv",
-        [x],
+        [h],
         x.shape,
         (kernels[0], biases[0]),
         numbers=same,
@@ -35,6 +38,9 @@ def net(seed=0):
         activation="plain_relu",
     )
     h = program.emit("dropout", [h], h.shape, rate=0.2, seed=1, user_draw=0)
+    h = program.emit("noise", [h], h.shape, stddev=0.3, multiplies=1, seed=2, user_draw=0)
+    pattern = {"common": 6, "rate": 0.2, "scale": 1.25, "shift": 0.0, "dropped": 0.0}
+    h = program.emit("patterned_dropout", [h], h.shape, seed=3, user_draw=0, **pattern)
     h = program.emit("depthwise_conv", [h], h.shape, (kernels[1], biases[1]), numbers=same)
     h = program.emit("conv_transpose", [h], (SIDE, SIDE, 20), (kernels[2], biases[2]), numbers=same)
     h = program.emit("pool", [h], (SIDE // 2, SIDE // 2, 20), numbers=half, kind="max")
