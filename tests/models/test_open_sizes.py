@@ -494,9 +494,7 @@ def test_threads_may_predict_other_sizes_at_once(monkeypatch):
                 wrong.append(n)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for act in (threading.Thread.start, threading.Thread.join):
+        list(map(act, threads))
     assert not wrong
     assert len(model._sizes_made._predictors) <= 4
