@@ -10,7 +10,7 @@ from test_random import DRAWS
 import cdl
 from cdl import initializers, layers, ops
 from cdl.data import PyDataset
-from cdl.initializers import GlorotUniform
+from cdl.initializers import Constant, GlorotUniform
 from cdl.layers import Dense, Flatten, Input
 from cdl.models import Model, Sequential
 from cdl.random import SeedGenerator
@@ -57,10 +57,52 @@ for _name, _given in IMAGES.items():
         lambda _name=_name, _given=_given, **k: getattr(layers, _name)(*_given, **k),
     )
 
+SMALL = {"kernel_initializer": Constant(0.01)}  # no seed in it, and gates do not saturate
+STEPS = {**SMALL, "recurrent_initializer": Constant(0.1), "dropout": 0.5, "recurrent_dropout": 0.2}
+for _name in ("SimpleRNN", "LSTM", "GRU"):
+    LAYERS[_name] = (
+        (4, 3),
+        lambda _name=_name, **k: getattr(layers, _name)(5, **STEPS, **k),
+    )
+    LAYERS[f"{_name}Cell"] = (
+        (4, 3),
+        lambda _name=_name, **k: layers.RNN(getattr(layers, f"{_name}Cell")(5, **STEPS, **k)),
+    )
+for _axes in (1, 2, 3):
+    LAYERS[f"ConvLSTM{_axes}D"] = (
+        (2, *[3] * _axes, 2),
+        lambda _axes=_axes, **k: getattr(layers, f"ConvLSTM{_axes}D")(2, 2, **STEPS, **k),
+    )
+
 
 def samples(shape):
     """Numbers from 0 to 255, as images have them."""
     return np.random.RandomState(2).uniform(0, 255, (20, *shape)).astype(np.float32)
+
+
+class SelfAttention(layers.Layer):
+    """A layer of attention whose queries are the values."""
+
+    def __init__(self, attention, in_a_list=False):
+        super().__init__()
+        self.attention, self.in_a_list = attention, in_a_list
+
+    def call(self, x, training=None):
+        given = ([x, x],) if self.in_a_list else (x, x)
+        return self.attention(*given, training=training)
+
+
+ATTENTION = {
+    "Attention": lambda **k: SelfAttention(layers.Attention(dropout=0.5, **k), True),
+    "MultiHeadAttention": lambda **k: SelfAttention(
+        layers.MultiHeadAttention(2, 3, dropout=0.5, **SMALL, **k)
+    ),
+    "GroupQueryAttention": lambda **k: SelfAttention(
+        layers.GroupQueryAttention(3, 2, 1, dropout=0.5, **SMALL, **k)
+    ),
+}
+for _name, _make in ATTENTION.items():
+    LAYERS[f"a layer of {_name}"] = ((4, 3), _make)
 
 
 class Drawing(layers.Layer):
@@ -189,7 +231,8 @@ def takes_seed(thing):
 def test_every_layer_that_takes_a_seed_is_tried():
     there = {name for name, each in vars(layers).items() if isinstance(each, type)}
     apart = {"MixUp", "CutMix", "RandomPosterization"}  # below; and Keras's draws nothing
-    assert {name for name in there - apart if takes_seed(getattr(layers, name))} <= LAYERS.keys()
+    tried = {name.removeprefix("a layer of ") for name in LAYERS}
+    assert {name for name in there - apart if takes_seed(getattr(layers, name))} <= tried
 
 
 @pytest.mark.parametrize("name", ["MixUp", "CutMix"])
