@@ -34,6 +34,7 @@ def record_loop(
     sequences: Tensors,
     n: int,
     reverse: bool = False,
+    places_first: bool = False,
 ) -> tuple[Tensors, Tensors, Tensors]:
     """Record a step as one node of the graph.
 
@@ -45,6 +46,8 @@ def record_loop(
         sequences: of n elements, along the first axis of a sample, or of all of a shared tensor.
         n: how many steps.
         reverse: whether the first step is that of the last element.
+        places_first: whether the results of all steps are in the order of the elements, along the
+            first axis of all.
 
     Returns:
         What the last step carries on; its results; the results of all, in the order of the steps:
@@ -65,16 +68,17 @@ def record_loop(
             break
         specs = wider
     ends = [spec.like(dtype=each.dtype) for spec, each in zip(specs, kept, strict=True)]
-    outputs = (ends, [each.like() for each in results], [_stacked(each, n) for each in results])
+    stacked = [_stacked(each, n, places_first) for each in results]
+    outputs = (ends, [each.like() for each in results], stacked)
     given = (carried, sequences, captured)
-    return graphs.record(Loop(body, n, reverse), given, {}, outputs)
+    return graphs.record(Loop(body, n, reverse, places_first), given, {}, outputs)
 
 
 def _traced(step: Step, inputs: Tensors, n_carried: int, training: bool) -> tuple[Graph, Tensors]:
     """The graph of a step, and what it reads of the code around it."""
     with graphs.scope(training) as current:
         carried, results = step(inputs[:n_carried], inputs[n_carried:])
-        outputs = [[_tensor(leaf) for leaf in part] for part in (carried, results)]
+        outputs = [[as_tensor(leaf) for leaf in part] for part in (carried, results)]
     own = {id(node) for node in current.nodes}
     known = {id(tensor) for tensor in inputs}
     read = [tensor for node in current.nodes for tensor in node.inputs]
@@ -87,7 +91,7 @@ def _traced(step: Step, inputs: Tensors, n_carried: int, training: bool) -> tupl
     return Graph([*inputs, *around], outputs, current), around
 
 
-def _tensor(leaf: Any) -> KerasTensor:
+def as_tensor(leaf: Any) -> KerasTensor:
     """What a step gives as a tensor; it may be a weight, an array or a number."""
     if isinstance(leaf, KerasTensor):
         return leaf
@@ -127,8 +131,11 @@ def _joined(owner: str, before: KerasTensor, after: KerasTensor) -> KerasTensor:
     return before if before.rows_per_sample else after.like()
 
 
-def _stacked(each: KerasTensor, n: int) -> KerasTensor:
+def _stacked(each: KerasTensor, n: int, places_first: bool) -> KerasTensor:
     """The tensor of the results of all steps."""
+    if each.rows_per_sample and places_first:
+        shape, at = (n, *each.shape), each.batch_axis + 1
+        return KerasTensor(shape, each.dtype, rows_per_sample=1, batch_axis=at)
     if each.rows_per_sample:
         return KerasTensor((each.shape[0], n, *each.shape[1:]), each.dtype)
     return KerasTensor((n, *each.shape), each.dtype, rows_per_sample=0)
@@ -141,14 +148,16 @@ class Loop:
         body: the graph of the step; its inputs are what is carried, elements, what else it reads.
         n: how many steps.
         reverse: whether the first step is that of the last element.
+        by_place: whether the results of all steps are in the order of the elements.
     """
 
     name = "loop"
 
-    def __init__(self, body: Graph, n: int, reverse: bool) -> None:
+    def __init__(self, body: Graph, n: int, reverse: bool, by_place: bool) -> None:
         self.body = body
         self.n = n
         self.reverse = reverse
+        self.by_place = by_place
 
     @property
     def acts(self) -> bool:
@@ -168,11 +177,14 @@ class Loop:
             elements = [emit.index(program, each, [t]) for each in sequences]
             carried, results = body.append([*carried, *elements])
             found.append(results)
+        last = found[-1]
+        if self.by_place and self.reverse:
+            found.reverse()
         stacked = [
             emit.concat(program, [emit.reshape(program, v, (1, *v.shape)) for v in each], 0)
             for each in zip(*found, strict=True)
         ]
-        return carried, found[-1], stacked
+        return carried, last, stacked
 
 
 def _element_of(sequence: Value) -> Value:

@@ -1,7 +1,8 @@
 """Choices and loops whose steps are functions of the user's.
 
 On arrays they run as they stand. On symbolic tensors the steps of a loop are recorded one by
-one, so that their number must be known, and of a choice both sides are computed.
+one, or, of a scan within traced code, once for all; their number must be known. Of a choice both
+sides are computed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import tree
+from cdl._tracing.graph import KerasTensor, current_scope
+from cdl._tracing.loop import as_tensor, record_loop
 from cdl._tracing.operation import is_symbolic
 from cdl._tracing.symbolic import symbolic_error
 from cdl.ops.arrays import along_samples, shape_of
@@ -122,6 +125,8 @@ def scan(
         raise ValueError("scan: xs or length must be given, got neither")
     if length is not None and length != n:
         raise ValueError(f"scan: length must be the number of elements, {n}, got {length}")
+    if xs is not None and n > 1 and _is_traced(init, xs):
+        return _recorded_scan(f, init, xs, n, bool(reverse))
     order = range(n)[::-1] if reverse else range(n)
     carry, results = init, []
     for i in order:
@@ -132,6 +137,43 @@ def scan(
     if all(leaf is None for leaf in tree.flatten(results)):
         return carry, None
     return carry, _stacked(results)
+
+
+def _is_traced(init: Any, xs: Any) -> bool:
+    """Whether a step of a scan may be recorded once for all elements: within traced code."""
+    leaves = tree.flatten(xs)
+    if current_scope() is None or not all(isinstance(leaf, KerasTensor) for leaf in leaves):
+        return False
+    tensors = [leaf for leaf in [*leaves, *tree.flatten(init)] if isinstance(leaf, KerasTensor)]
+    return bool(leaves) and all(tensor.rows_per_sample < 2 for tensor in tensors)
+
+
+def _recorded_scan(f: Any, init: Any, xs: Any, n: int, reverse: bool) -> tuple[Any, Any]:
+    """A scan whose step is recorded once."""
+    results: list[Any] = [None]
+
+    def step(kept: list[Any], element: list[Any]) -> tuple[list[Any], list[Any]]:
+        carry, results[0] = f(tree.pack_sequence_as(init, kept), tree.pack_sequence_as(xs, element))
+        return tree.flatten(carry), [leaf for leaf in tree.flatten(results[0]) if leaf is not None]
+
+    sequences = tree.flatten(xs)
+    elements = [
+        KerasTensor(
+            each.shape[1:],
+            each.dtype,
+            rows_per_sample=each.rows_per_sample,
+            batch_axis=max(each.batch_axis - 1, 0),
+        )
+        for each in sequences
+    ]
+    carried = [as_tensor(leaf) for leaf in tree.flatten(init)]
+    kept, _, stacked = record_loop(
+        "scan", step, carried, elements, sequences, n, reverse, places_first=True
+    )
+    carry = tree.pack_sequence_as(init, kept)
+    if all(leaf is None for leaf in tree.flatten(results[0])):
+        return carry, None
+    return carry, tree.pack_sequence_as(results[0], stacked)
 
 
 def associative_scan(
