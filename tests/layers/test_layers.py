@@ -293,7 +293,11 @@ def test_config_of_input_is_keras_own():
         (lambda: Dense(3)([[1.0]]), ValueError, "inputs must be an array, got"),
         (lambda: Dense(3)(2.0), ValueError, "inputs must be an array, got 2.0"),
         (lambda: Dense(3)(np.array([["a"]])), ValueError, "inputs"),
-        (lambda: Dense(3).build((None, None)), ValueError, "'kernel' must be known, got (None, 3)"),
+        (
+            lambda: Dense(3).build((None, None)),
+            ValueError,
+            "'kernel' must be fully-defined (no `None` dimensions), got (None, 3)",
+        ),
         (lambda: Dense(3).count_params(), ValueError, "count_params needs a built layer"),
         (lambda: Dense(3).set_weights([1]), ValueError, "weights must be 0 arrays, got 1"),
         (lambda: Dense.from_config({"foo": 3}), TypeError, "units"),
