@@ -111,3 +111,46 @@ def test_projections_to_heads_take_their_biases_along():
     program = cdl.Model(x, layers.MultiHeadAttention(2, 3)(x, x)).program()
     fused = {i.op for i in program.fused(training=False).instructions}
     assert fused == {"param", "reshape", "product", "attention"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [*LAYERS.values(), layers.Attention, layers.AdditiveAttention],
+    ids=[*LAYERS, "attention", "additive"],
+)
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        ({"dropout": -0.5}, "dropout must be a number between 0 and 1, got -0.5"),
+        ({"dropout": 20}, "dropout must be a number between 0 and 1, got 20: 20 % is 0.2"),
+        ({"dropout": "a"}, "dropout must be a number between 0 and 1, got 'a'"),
+        ({"seed": "a"}, "seed must be an int"),
+    ],
+    ids=str,
+)
+def test_arguments_of_all_kinds_are_refused_by_name(make, argument, error):
+    with pytest.raises((TypeError, ValueError), match=rf"Attention: {error}"):
+        make(**argument)
+
+
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        ({"output_shape": 0}, "output_shape must be a positive int, got 0"),
+        ({"output_shape": 2.5}, "output_shape must be an int or a tuple"),
+        ({"attention_axes": ("a",)}, "attention_axes must be an int or a tuple of ints"),
+        ({"sliding_window": 0}, "sliding_window must be a positive int"),
+        ({"use_bias": "no"}, "use_bias must be True or False"),
+    ],
+    ids=str,
+)
+def test_arguments_of_heads_are_refused_by_name(argument, error):
+    with pytest.raises(ValueError, match=f"MultiHeadAttention: {error}"):
+        layers.MultiHeadAttention(2, 3, **argument)
+
+
+@pytest.mark.parametrize("axes", [0, 2, -1, (1, 7)], ids=str)
+def test_axes_that_attend_are_neither_the_first_nor_the_last(axes):
+    layer = layers.MultiHeadAttention(2, 3, attention_axes=axes)
+    with pytest.raises(ValueError, match="attention_axes must be axes between the first and the"):
+        layer(Q, V)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.validation import flag, one_of
 from cdl.data import brief
 from cdl.layers.attention.visible import causal
 from cdl.layers.layer import Layer, registry
-from cdl.layers.regularization.dropout import Dropout
+from cdl.layers.regularization.dropout import Dropout, checked_rate
 from cdl.ops.nn.activations import softmax
 from cdl.ops.numpy.arithmetic import add, multiply, subtract
 from cdl.ops.numpy.comparisons import logical_and, where
@@ -17,6 +18,7 @@ from cdl.ops.numpy.elementary import tanh
 from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.reductions import sum as sum_of
 from cdl.ops.numpy.shapes import expand_dims, swapaxes
+from cdl.random import checked_seed
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -47,7 +49,9 @@ class Attention(Layer):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: another `score_mode`; a call on anything but a list of two or three.
+        TypeError: a dropout that is no number.
+        ValueError: another `score_mode`, a dropout outside of 0 ... 1; a call on anything but a
+            list of two or three.
     """
 
     def __init__(
@@ -59,14 +63,11 @@ class Attention(Layer):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.use_scale = use_scale
-        self.score_mode = score_mode
-        self.dropout = dropout
-        self.seed = seed
-        if score_mode not in ("dot", "concat"):
-            raise ValueError(
-                f"{type(self).__name__}: score_mode must be 'dot' or 'concat', got {score_mode!r}"
-            )
+        owner = type(self).__name__
+        self.use_scale = flag(owner, "use_scale", use_scale)
+        self.score_mode: str = one_of(owner, "score_mode", score_mode, ("dot", "concat"))
+        self.dropout = checked_rate(owner, dropout, "dropout")
+        self.seed = checked_seed(owner, seed)
         self._dropout_layer = Dropout(dropout, seed=seed, name="dropout") if dropout > 0 else None
 
     def _sublayers(self) -> list[Any]:

@@ -6,13 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cdl import regularizers
+from cdl._common.validation import flag, positive_int
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl.layers.activations.softmax import Softmax
 from cdl.layers.attention import visible
 from cdl.layers.attention.projections import (
     ProjectedAttention,
-    checked_size,
-    checked_window,
     gated,
 )
 from cdl.layers.layer import registry
@@ -21,6 +20,7 @@ from cdl.ops.nn.attention import dot_product_attention
 from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.contractions import einsum
 from cdl.ops.numpy.joining import repeat
+from cdl.random import checked_seed
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -40,8 +40,8 @@ class GroupQueryAttention(ProjectedAttention):
 
     Args:
         head_dim: the width of each head.
-        num_query_heads: how many heads of queries.
-        num_key_value_heads: how many of keys and of values, a divisor of that.
+        num_query_heads: the number of heads of queries.
+        num_key_value_heads: that of heads of keys and of values, a divisor of `num_query_heads`.
         dropout: the part of the weights that is 0 in training.
         use_bias: whether the projections have biases.
         sliding_window: a key must be less than so many places away; None for no limit.
@@ -59,8 +59,10 @@ class GroupQueryAttention(ProjectedAttention):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: heads that do not divide, a size that is no positive int, dropout or scores with
-            `flash_attention`; when called, other last axes of query and value.
+        TypeError: a dropout that is no number.
+        ValueError: heads that do not divide, a size that is no positive int, a dropout outside of
+            0 ... 1, dropout or scores with `flash_attention`; when called, other last axes of query
+            and value.
     """
 
     _known_as = "GroupedQueryAttention"  # what names and files call Keras's class
@@ -103,23 +105,24 @@ class GroupQueryAttention(ProjectedAttention):
             **kwargs,
         )
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.head_dim = checked_size(owner, "head_dim", head_dim)
-        self.num_query_heads = checked_size(owner, "num_query_heads", num_query_heads)
-        self.num_key_value_heads = checked_size(owner, "num_key_value_heads", num_key_value_heads)
+        self.head_dim = positive_int(owner, "head_dim", head_dim)
+        self.num_query_heads = positive_int(owner, "num_query_heads", num_query_heads)
+        self.num_key_value_heads = positive_int(owner, "num_key_value_heads", num_key_value_heads)
         if self.num_query_heads % self.num_key_value_heads:
             raise ValueError(
                 f"{owner}: num_query_heads must be divisible by num_key_value_heads, got "
                 f"{num_query_heads} and {num_key_value_heads}"
             )
         self.num_repeats = self.num_query_heads // self.num_key_value_heads
-        self.dropout = dropout
-        self.use_bias = use_bias
-        self.use_gate = use_gate
-        self.sliding_window = self._window = checked_window(owner, sliding_window)
-        self.seed = seed
+        self.dropout = self._checked_dropout(dropout)
+        self.use_bias = flag(owner, "use_bias", use_bias)
+        self.use_gate = flag(owner, "use_gate", use_gate)
+        if sliding_window is not None:
+            sliding_window = positive_int(owner, "sliding_window", sliding_window)
+        self.sliding_window = self._window = sliding_window
+        self.seed = checked_seed(owner, seed)
         self._inverse_sqrt_head_dim = 1.0 / math.sqrt(self.head_dim)
         self._return_attention_scores = False
-        self._check_dropout(dropout)
 
     def build(  # type: ignore[override]
         self, query_shape: Any, value_shape: Any, key_shape: Any = None

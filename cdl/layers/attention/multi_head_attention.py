@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import expected
+import numpy as np
+
+from cdl._common.validation import axes, flag, positive_int, several
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl.layers.activations.softmax import Softmax
 from cdl.layers.attention import visible
 from cdl.layers.attention.projections import (
     ProjectedAttention,
     attending,
-    checked_size,
-    checked_window,
     gated,
     projecting,
 )
@@ -23,6 +23,7 @@ from cdl.layers.regularization.dropout import Dropout
 from cdl.ops.nn.attention import dot_product_attention
 from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.contractions import einsum
+from cdl.random import checked_seed
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -49,14 +50,14 @@ class MultiHeadAttention(ProjectedAttention):
     or the bias alone where there are dropout, scores to return or inputs of other ranks.
 
     Args:
-        num_heads: how many.
+        num_heads: the number of heads.
         key_dim: the width of queries and keys by head.
         value_dim: the width of values by head; None for `key_dim`.
         dropout: the part of the weights that is 0 in training.
         use_bias: whether the projections have biases.
         output_shape: the last axes of the output, an int or a tuple; None for the query's last one.
         attention_axes: the axes that attend together, an int or several; None for all but the first
-            and the last. The others are as axes of the batch.
+            and the last. The others are treated as the batch axis is.
         sliding_window: a key must be less than so many places away; None for no limit.
         flash_attention: None, True or False, which give the same: the scores of many queries and
             keys are never all in memory, unless something asks for them.
@@ -73,8 +74,9 @@ class MultiHeadAttention(ProjectedAttention):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: a size that is no positive int, dropout or scores with `flash_attention`, other
-            steps of value and key.
+        TypeError: a dropout that is no number.
+        ValueError: a size that is no positive int, a dropout outside of 0 ... 1, dropout or scores
+            with `flash_attention`; when called, other steps of value and key.
     """
 
     holds = (
@@ -106,11 +108,11 @@ class MultiHeadAttention(ProjectedAttention):
         **kwargs: Unpack[CommonArguments],
     ) -> None:
         owner = type(self).__name__
-        self._num_heads = checked_size(owner, "num_heads", num_heads)
-        self._key_dim = checked_size(owner, "key_dim", key_dim)
+        self._num_heads = positive_int(owner, "num_heads", num_heads)
+        self._key_dim = positive_int(owner, "key_dim", key_dim)
         self._value_dim = self._key_dim
         if value_dim is not None:
-            self._value_dim = checked_size(owner, "value_dim", value_dim)
+            self._value_dim = positive_int(owner, "value_dim", value_dim)
         super().__init__(
             flash_attention=flash_attention,
             kernel_initializer=kernel_initializer,
@@ -122,15 +124,16 @@ class MultiHeadAttention(ProjectedAttention):
             bias_constraint=bias_constraint,
             **kwargs,
         )
-        self._dropout = dropout
-        self._use_bias = use_bias
-        self._use_gate = use_gate
+        self._dropout = self._checked_dropout(dropout)
+        self._use_bias = flag(owner, "use_bias", use_bias)
+        self._use_gate = flag(owner, "use_gate", use_gate)
         self._output_shape = _sizes(owner, output_shape)
         self._attention_axes = _axes(owner, attention_axes)
-        self._sliding_window = self._window = checked_window(owner, sliding_window)
-        self.seed = seed
+        if sliding_window is not None:
+            sliding_window = positive_int(owner, "sliding_window", sliding_window)
+        self._sliding_window = self._window = sliding_window
+        self.seed = checked_seed(owner, seed)
         self._inverse_sqrt_key_dim = 1.0 / math.sqrt(self._key_dim)
-        self._check_dropout(dropout)
 
     @property
     def num_heads(self) -> int:
@@ -193,7 +196,7 @@ class MultiHeadAttention(ProjectedAttention):
             key_shape: likewise; None for that of the value.
 
         Raises:
-            ValueError: other steps of value and key.
+            ValueError: other steps of value and key, or `attention_axes` that the query has not.
         """
         key_shape = value_shape if key_shape is None else key_shape
         self._check_steps(value_shape, key_shape)
@@ -232,6 +235,11 @@ class MultiHeadAttention(ProjectedAttention):
         else:
             self._attention_axes = tuple(
                 axis if axis >= 0 else rank - 1 + axis for axis in self._attention_axes
+            )
+        if not all(0 < axis < rank - 2 for axis in self._attention_axes):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: attention_axes must be axes between the "
+                f"first and the last of the query's {rank - 1}, got {self._attention_axes}"
             )
         self._dot_product_equation, self._combine_equation, of_scores = attending(
             rank, self._attention_axes
@@ -362,9 +370,9 @@ class MultiHeadAttention(ProjectedAttention):
         result = KerasTensor(self.compute_output_shape(query.shape, value.shape, key_shape))
         if not return_attention_scores:
             return result
-        axes = self._attention_axes or tuple(range(1, len(query.shape) - 1))
-        others = [n for i, n in enumerate(query.shape[:-1]) if i not in axes]
-        attended = [*(query.shape[i] for i in axes), *(value.shape[i] for i in axes)]
+        which = self._attention_axes or tuple(range(1, len(query.shape) - 1))
+        others = [n for i, n in enumerate(query.shape[:-1]) if i not in which]
+        attended = [*(query.shape[i] for i in which), *(value.shape[i] for i in which)]
         return result, KerasTensor((*others, self._num_heads, *attended))
 
     def get_config(self) -> dict[str, Any]:
@@ -387,21 +395,16 @@ class MultiHeadAttention(ProjectedAttention):
 
 def _sizes(owner: str, sizes: Any) -> tuple[int, ...] | None:
     """The last axes of an output; None for those of the query."""
-    if not sizes:
+    if sizes is None:
         return None
-    if not hasattr(sizes, "__iter__"):
-        sizes = (sizes,)
-    if isinstance(sizes, str):
-        raise expected(owner, "output_shape", "an int or a tuple of sizes", sizes)
-    return tuple(checked_size(owner, "output_shape", size) for size in sizes)
+    single = isinstance(sizes, (int, np.integer))
+    given = [sizes] if single else several(owner, "output_shape", sizes, "an int or a tuple")
+    return tuple(positive_int(owner, "output_shape", size) for size in given) or None
 
 
-def _axes(owner: str, axes: Any) -> tuple[int, ...] | None:
+def _axes(owner: str, given: Any) -> tuple[int, ...] | None:
     """Axes that attend; None for all."""
-    if axes is None or axes == ():
+    if given is None:
         return None
-    if isinstance(axes, int):
-        return (axes,)
-    if not isinstance(axes, (list, tuple)):
-        raise expected(owner, "attention_axes", "an int, or a list or tuple of them", axes)
-    return tuple(axes)
+    found = axes(owner, "attention_axes", given)
+    return (found if isinstance(found, tuple) else (found,)) or None

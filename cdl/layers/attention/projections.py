@@ -5,14 +5,12 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cdl import constraints, initializers, regularizers
-from cdl._common.validation import expected
 from cdl.config import is_flash_attention_enabled
 from cdl.layers.attention import visible
 from cdl.layers.einsum_dense import EinsumDense
 from cdl.layers.layer import Layer
+from cdl.layers.regularization.dropout import checked_rate
 from cdl.ops.numpy.arithmetic import multiply
 
 if TYPE_CHECKING:
@@ -59,11 +57,14 @@ class ProjectedAttention(Layer):
         self._kernel_constraint = constraints.get(kernel_constraint)
         self._bias_constraint = constraints.get(bias_constraint)
 
-    def _check_dropout(self, dropout: float) -> None:
+    def _checked_dropout(self, dropout: float) -> float:
+        """The part of the weights that is dropped, which flash attention has no place for."""
+        rate = checked_rate(type(self).__name__, dropout, "dropout")
         if self._flash_attention and dropout > 0:
             raise ValueError(
                 f"{type(self).__name__}: dropout must be 0 with flash_attention, got {dropout}"
             )
+        return rate
 
     def _sublayers(self) -> list[Any]:
         found = [vars(self).get(name) for name in self.holds]
@@ -139,32 +140,6 @@ class ProjectedAttention(Layer):
 def gated(result: Any, gate: Any) -> Any:
     """The result times its gate, if there is one."""
     return result if gate is None else multiply(result, gate)
-
-
-def checked_window(owner: str, width: Any) -> int | None:
-    """A width of a sliding window.
-
-    Raises:
-        ValueError: neither None nor a positive int.
-    """
-    if width is not None and (not _is_int(width) or width <= 0):
-        raise expected(owner, "sliding_window", "None or a positive int", width)
-    return None if width is None else int(width)
-
-
-def checked_size(owner: str, name: str, size: Any) -> int:
-    """A number of heads or of their width.
-
-    Raises:
-        ValueError: no positive int.
-    """
-    if not _is_int(size) or size <= 0:
-        raise expected(owner, name, "a positive int", size)
-    return int(size)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _another(initializer: Any) -> Any:

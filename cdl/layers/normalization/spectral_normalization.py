@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.validation import positive_int
 from cdl._tracing import graph
 from cdl.initializers import TruncatedNormal
 from cdl.layers.input_spec import InputSpec
@@ -37,12 +38,8 @@ class SpectralNormalization(Wrapper):
 
     def __init__(self, layer: Layer, power_iterations: int = 1, **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
-        if power_iterations <= 0:
-            raise ValueError(
-                "SpectralNormalization: power_iterations must be greater than zero, got "
-                f"{power_iterations!r}"
-            )
-        self.power_iterations = power_iterations
+        owner = "SpectralNormalization"
+        self.power_iterations = positive_int(owner, "power_iterations", power_iterations)
 
     def build(self, input_shape: Any = None) -> None:
         """Build the layer within, and make `vector_u`.

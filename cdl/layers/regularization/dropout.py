@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 _DROPPED = -1.6732632423543772 * 1.0507009873554805
 
 
-def checked_rate(owner: str, rate: Any) -> float:
-    """A rate as the user gave it, from 0 to 1.
+def checked_rate(owner: str, rate: Any, name: str = "rate") -> float:
+    """A rate as the user gave it, from 0 to 1, of the argument of that name.
 
     Raises:
         TypeError: it is no number.
         ValueError: it is one outside the limits.
     """
     if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
-        raise TypeError(f"{owner}: rate must be a number between 0 and 1, got {rate!r}")
+        raise TypeError(f"{owner}: {name} must be a number between 0 and 1, got {rate!r}")
     if 1 < rate <= 100:
         raise ValueError(
-            f"{owner}: rate must be a number between 0 and 1, got {rate!r}: {rate:g} % is "
+            f"{owner}: {name} must be a number between 0 and 1, got {rate!r}: {rate:g} % is "
             f"{rate / 100:g}"
         )
-    number(owner, "rate", rate, 0.0, 1.0)
+    number(owner, name, rate, 0.0, 1.0)
     return cast("float", rate)
 
 
