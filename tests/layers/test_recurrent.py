@@ -198,6 +198,13 @@ def test_files_bring_a_layer_back(kind, tmp_path):
         (lambda: layers.LSTM(3, use_cudnn="x"), "LSTM: use_cudnn must be one of"),
         (lambda: layers.LSTM(3, use_cudnn=True)(X), "use_cudnn must be 'auto' or False"),
         (lambda: layers.LSTM(3)(X, initial_state=[X[:, 0]]), "initial_state must be 2 tensors"),
+        (
+            lambda: layers.RNN([layers.LSTMCell(3), layers.GRUCell(3)])(
+                X, initial_state=[X[:, 0]] * 3
+            ),
+            "initial_state must be 3 tensors, nested as state_size=[[3, 3], 3], got 3 that are",
+        ),
+        (lambda: layers.RNN([]), "cells must be a list of at least one cell, got []"),
         (lambda: layers.LSTM(3)(X, mask=X[:, 1:, 0] > 0), "mask must have shape (samples, steps)"),
         (lambda: layers.GRU(3)(X, mask=X[:2, :, 0] > 0), "mask must have shape (samples, steps)"),
         (lambda: layers.GRU(3)(X, mask=X[0, :, 0] > 0), "mask must have shape (samples, steps)"),
@@ -361,3 +368,23 @@ def test_layers_within_a_cell_may_be_left_to_their_first_call():
     net.fit(X, np.ones((4, 6, 4)), epochs=2, verbose=0)
     assert not any(map(np.array_equal, before, net.get_weights()))
     assert np.allclose(net.predict(X, verbose=0), layer(X), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [(layers.LSTM(3), "dropout"), (layers.GRU(3), "units"), (layers.ConvLSTM1D(2, 3), "filters")],
+    ids=str,
+)
+def test_what_a_layer_has_of_its_cell_is_not_set_on_the_layer_alone(layer, name):
+    with pytest.raises(AttributeError, match=f"{name} must be given to the constructor, or set"):
+        setattr(layer, name, 1)
+    setattr(layer.cell, name, 1)
+    assert getattr(layer, name) == 1
+
+
+def test_stacks_within_stacks_draw_their_dropout_anew():
+    inner = layers.StackedRNNCells([layers.GRUCell(3, dropout=0.5), layers.SimpleRNNCell(2)])
+    layer = layers.RNN([inner, layers.LSTMCell(4)])
+    assert layer(X).shape == (4, 4)
+    assert not np.array_equal(layer(X, training=True), layer(X, training=True))
+    assert np.allclose(net_of(layer).predict(X, verbose=0), layer(X), atol=1e-6)

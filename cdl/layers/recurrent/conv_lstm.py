@@ -54,8 +54,8 @@ class ConvLSTM(LayerOfCell):
         shape = (samples, steps, *state[1:]) if self.return_sequences else state
         return (shape, state, state) if self.return_state else shape
 
-    def _count_states(self) -> int:
-        return 2
+    def _tensors_by_state(self) -> list[int]:
+        return [1, 1]
 
     def compute_mask(self, _: Any, mask: Any = None) -> Any:
         """The mask, with `return_sequences`; states have none."""

@@ -152,7 +152,7 @@ class GRUCell(UnitsCell):
 
 @registry.add()
 class GRU(LayerOfCell):
-    """`GRUCell` along time.
+    """Gated recurrent units: a `GRUCell` that is run along time.
 
     Inputs have shape (samples, steps, size), the output (samples, units), or (samples, steps,
     units) with `return_sequences`. See `RNN` for masks, states and what a call takes. Its weights,
@@ -181,7 +181,7 @@ class GRU(LayerOfCell):
         return_state: whether the states after the last step are given too.
         go_backwards: whether to begin with the last step.
         stateful: whether states go on from batch to batch.
-        unroll: accepted; see `RNN`.
+        unroll: see `RNN`.
         reset_after: whether the gate to reset multiplies the product of the state and the recurrent
             kernel, rather than the state.
         use_cudnn: "auto" or False; there is no GPU.

@@ -46,12 +46,12 @@ def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: boo
         training: whether dropout drops.
 
     Raises:
-        ValueError: a state or the mask has a shape that does not fit.
+        ValueError: a state has a shape that does not fit.
     """
     cell = layer.cell
     number = _number_of(cell)
     if number is not None:
-        _check(layer, sequences, states, mask)
+        _check(layer, sequences, states)
     if number is None or not _is_plain(layer, sequences, states, mask):
         return None
     activation = row_of(cell.activation)
@@ -72,10 +72,10 @@ def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: boo
     return Found(y, y, ends)
 
 
-def _check(layer: Any, sequences: Any, states: list[Any], mask: Any) -> None:
-    """ValueError where a state has not one number a unit, or the mask not one a step."""
+def _check(layer: Any, sequences: Any, states: list[Any]) -> None:
+    """ValueError where a state has not one number a unit."""
     owner = f"{type(layer).__name__} {layer.name!r}"
-    samples, steps, *_ = sequences.shape
+    samples = sequences.shape[0]
     for state in states:
         rows, *size = state.shape
         if size != [layer.cell.units] or (None not in (rows, samples) and rows != samples):
@@ -83,8 +83,6 @@ def _check(layer: Any, sequences: Any, states: list[Any], mask: Any) -> None:
                 f"{owner}: initial_state must have shapes {(samples, layer.cell.units)}, got "
                 f"{state.shape}"
             )
-    if mask is not None and tuple(mask.shape[1:2]) != (steps,):
-        raise ValueError(f"{owner}: mask must have shape {(samples, steps)}, got {mask.shape}")
 
 
 def _is_plain(layer: Any, sequences: Any, states: list[Any], mask: Any) -> bool:

@@ -132,7 +132,7 @@ class LSTMCell(UnitsCell):
 
 @registry.add()
 class LSTM(LayerOfCell):
-    """`LSTMCell` along time.
+    """Long short-term memory: an `LSTMCell` that is run along time.
 
     Inputs have shape (samples, steps, size), the output (samples, units), or (samples, steps,
     units) with `return_sequences`; with `return_state` h and c come behind it, both of shape
@@ -162,7 +162,7 @@ class LSTM(LayerOfCell):
         return_state: whether the states after the last step are given too.
         go_backwards: whether to begin with the last step.
         stateful: whether states go on from batch to batch.
-        unroll: accepted; see `RNN`.
+        unroll: see `RNN`.
         use_cudnn: "auto" or False; there is no GPU.
         kwargs: `zero_output_for_mask` as in `RNN`, `implementation` as of the cell; see `Layer`.
 

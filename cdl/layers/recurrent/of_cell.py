@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 
 
 class FromCell:
-    """An attribute of a layer that is one of its cell."""
+    """An attribute of a layer that is one of its cell, and is set there."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
     def __get__(self, layer: Any, owner: type) -> Any:
         return self if layer is None else getattr(layer.cell, self.name)
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        raise AttributeError(
+            f"{type(layer).__name__}: {self.name} must be given to the constructor, or set on the "
+            f"layer's cell, got {value!r}"
+        )
 
 
 class LayerOfCell(RNN):

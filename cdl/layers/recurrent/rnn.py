@@ -61,13 +61,14 @@ class RNN(Layer):
         go_backwards: whether to begin with the last step; outputs are in the order of computing.
         stateful: whether the states at the end of a batch are the initial ones of the next, until
             `reset_state()`; the inputs must have a fixed number of samples.
-        unroll: accepted, for a known number of steps; it changes nothing but the outputs at hidden
-            steps before the first shown one, which are 0 then.
+        unroll: whether the outputs at hidden steps before the first shown one are 0; it changes
+            nothing else.
         zero_output_for_mask: whether the output of a hidden step is 0.
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: what is given is no cell.
+        ValueError: what is given is no cell; when called, states or a mask that do not fit, or
+            another number of samples than kept states have.
     """
 
     _masks_by_first = True
@@ -248,8 +249,9 @@ class RNN(Layer):
         output = outputs if self.return_sequences else last
         return (output, *states) if self.return_state else output
 
-    def _count_states(self) -> int:
-        return len(tree.flatten(self.state_size))
+    def _tensors_by_state(self) -> list[int]:
+        """How many tensors each state is: of stacked cells as many as the cell has states."""
+        return [len(tree.flatten(sizes)) for sizes in self.state_size]
 
     def _check_samples(self, owner: str, samples: int | None) -> None:
         wanted = self._expected_batch_size
@@ -270,11 +272,12 @@ class RNN(Layer):
         if initial_state is None:
             return self.get_initial_state(ops.shape(tree.flatten(sequences)[0])[0])
         states = list(initial_state) if tree.is_nested(initial_state) else [initial_state]
-        given, wanted = len(tree.flatten(states)), self._count_states()
+        given, wanted = [len(tree.flatten(each)) for each in states], self._tensors_by_state()
         if given != wanted:
+            otherwise = " that are nested otherwise" if sum(given) == sum(wanted) else ""
             raise ValueError(
-                f"{owner}: initial_state must be {wanted} tensors, nested as state_size="
-                f"{self.state_size}, got {given}"
+                f"{owner}: initial_state must be {sum(wanted)} tensors, nested as state_size="
+                f"{self.state_size}, got {sum(given)}{otherwise}"
             )
         found: list[Any] = tree.map_structure(ops.convert_to_tensor, states)
         return found
@@ -330,7 +333,7 @@ class RNN(Layer):
             return
         x = tree.flatten(sequences)[0]
         first = x[:, 0]
-        for each, h in _cells_in(cell, states):
+        for each, h in zip(_cells_in(cell), _states_of(cell, states), strict=True):
             if isinstance(each, DropoutCell):
                 each.get_dropout_mask(first)
                 each.get_recurrent_dropout_mask(tree.flatten(h)[0])
@@ -369,12 +372,19 @@ class RNN(Layer):
         return cls(deserialize(config.pop("cell"), custom_objects), **config)
 
 
-def _cells_in(cell: Any, states: Any) -> list[tuple[Any, Any]]:
-    """The cells of a stack with their states; a cell itself."""
-    if isinstance(cell, StackedRNNCells):
-        pairs = zip(cell.cells, states, strict=False)
-        return [each for pair in pairs for each in _cells_in(*pair)]
-    return [(cell, states)]
+def _cells_in(cell: Any) -> list[Any]:
+    """The cells of a stack, those of stacks within it included; a cell itself."""
+    if not isinstance(cell, StackedRNNCells):
+        return [cell]
+    return [each for part in cell.cells for each in _cells_in(part)]
+
+
+def _states_of(cell: Any, states: Any) -> list[Any]:
+    """The states of each of these cells."""
+    if not isinstance(cell, StackedRNNCells):
+        return [states]
+    pairs = zip(cell.cells, states, strict=True)
+    return [each for pair in pairs for each in _states_of(*pair)]
 
 
 def _check_mask(owner: str, shape: Any, mask: Any) -> None:
@@ -392,7 +402,7 @@ def _check_mask(owner: str, shape: Any, mask: Any) -> None:
 
 
 def _forget_dropout(cell: Any) -> None:
-    for each, _ in _cells_in(cell, [None] * 1000):
+    for each in _cells_in(cell):
         if isinstance(each, DropoutCell):
             each.reset_dropout_mask()
             each.reset_recurrent_dropout_mask()

@@ -128,7 +128,7 @@ class SimpleRNN(LayerOfCell):
         return_state: whether the states after the last step are given too.
         go_backwards: whether to begin with the last step.
         stateful: whether states go on from batch to batch.
-        unroll: accepted; see `RNN`.
+        unroll: see `RNN`.
         seed: an int, or None for one drawn now.
         kwargs: `zero_output_for_mask` as in `RNN`; see `Layer`.
 

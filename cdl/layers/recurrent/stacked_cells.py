@@ -50,17 +50,17 @@ class StackedRNNCells(Layer):
     Its states are a list with those of each cell, ``[[h, c], [h, c]]`` for two of `LSTMCell`.
 
     Args:
-        cells: a list of cells; see `RNN`.
+        cells: a list of at least one cell; see `RNN`.
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: one of them is no cell.
+        ValueError: one of them is no cell, or there is none.
     """
 
     def __init__(self, cells: Sequence[Any], **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
-        if not isinstance(cells, (list, tuple)):
-            raise expected("StackedRNNCells", "cells", "a list of cells", cells)
+        if not isinstance(cells, (list, tuple)) or not cells:
+            raise expected("StackedRNNCells", "cells", "a list of at least one cell", cells)
         for cell in cells:
             sizes_of_cell("StackedRNNCells", "cells", cell)
         self.cells = list(cells)
