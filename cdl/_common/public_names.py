@@ -90,8 +90,8 @@ def missing(
 ) -> AttributeError | ImportError:
     """The error for a name that a public module does not have.
 
-    An AttributeError, so that `hasattr` is False. `from cdl.layers import LSTM` hides the text of
-    that one, so that statement gets an ImportError.
+    An AttributeError, so that `hasattr` is False. `from cdl.layers import Pipeline` hides the text
+    of that one, so that statement gets an ImportError.
 
     Args:
         module: the module's name.

@@ -183,7 +183,7 @@ def _tried(
     kwargs: Any,
     rows: int,
     size: int = 1,
-    fixed: dict[int, int] = {},  # noqa: B006 - nobody changes it
+    fixed: dict[int, int] | None = None,
 ) -> Any:
     """The result of the function for arrays of ones with `rows` samples.
 
@@ -193,13 +193,13 @@ def _tried(
         kwargs: likewise.
         rows: how many samples.
         size: of open axes.
-        fixed: the sizes of some of them, by their place from the end.
+        fixed: the sizes of some of them, by their place from the end; None for none.
     """
 
     def ones(leaf: Any) -> Any:
         if isinstance(leaf, KerasTensor):
             sizes = [
-                fixed.get(axis - leaf.ndim, size) if n is None else n
+                (fixed or {}).get(axis - leaf.ndim, size) if n is None else n
                 for axis, n in enumerate(leaf.shape)
             ]
             if leaf.rows_per_sample:

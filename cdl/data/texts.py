@@ -8,10 +8,8 @@ import numpy as np
 
 from cdl.data.arrays import NoArrayError, brief
 
-_ENCODING = (
-    "utf-8",
-    "surrogateescape",
-)  # the second: bytes that are no UTF-8 come back as they were
+# Bytes that are no UTF-8 come back as they were.
+_ENCODING = ("utf-8", "surrogateescape")
 
 
 def as_texts(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
@@ -31,9 +29,7 @@ def as_texts(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
         return _encoded([value], (1,), name), ()
     if type(value) is list and value and isinstance(value[0], (str, bytes)):
         return _encoded(value, (len(value),), name), (len(value),)
-    array = array_of(value, name)
-    if array.dtype.kind not in "OUST":
-        raise NoArrayError(f"{name} must hold strings, got dtype {array.dtype}")
+    array = array_of_texts(value, name)
     return _encoded(array.ravel().tolist(), array.shape, name), array.shape
 
 
@@ -56,6 +52,18 @@ def array_of(value: Any, name: str) -> Any:
         raise ValueError(
             f"{name} must have rows of one length, got lists that make no array: {error}"
         ) from None
+
+
+def array_of_texts(value: Any, name: str) -> Any:
+    """The array that is, or is made of, a value of texts; its elements are not looked at.
+
+    Raises:
+        TypeError: it is an array of numbers; a ValueError, too.
+    """
+    array = array_of(value, name)
+    if array.dtype.kind not in "OUST":
+        raise NoArrayError(f"{name} must hold strings, got dtype {array.dtype}")
+    return array
 
 
 def holds_texts(value: Any) -> bool:

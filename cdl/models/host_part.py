@@ -15,8 +15,7 @@ import numpy as np
 from cdl import data, tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import Graph, KerasTensor, Node
-from cdl.data.arrays import NoArrayError
-from cdl.data.texts import array_of, holds_texts
+from cdl.data.texts import array_of_texts, holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, trace_call
 from cdl.trainers.signature import Info, labels
@@ -127,10 +126,7 @@ def _as_array(given: Any, spec: KerasTensor, name: str) -> Array:
         given = given[0]
     if isinstance(given, (str, bytes)):
         raise ValueError(f"{name} must be an array or list of texts, got a single one: [text]")
-    array = array_of(given, name)
-    if array.dtype.kind not in "OUST":
-        raise NoArrayError(f"{name} must hold strings, got dtype {array.dtype}")
-    return data.fit_input(array, spec.shape[1:], name)
+    return data.fit_input(array_of_texts(given, name), spec.shape[1:], name)
 
 
 def _for_program(array: Array, name: str) -> Array:

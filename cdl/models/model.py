@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ from cdl.models.functional_graph import FunctionalGraph
 from cdl.models.serialization import Configured
 from cdl.models.summary import html_of, print_summary
 from cdl.trainers import predict
-
-if TYPE_CHECKING:
-    pass
 
 
 class Model(Configured, FunctionalGraph):

@@ -29,10 +29,10 @@ class ExecutorCache:
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
         self._idle: dict[Any, TrainFunction] = {}
-        self._agreed_at = -1  # what `changes` said
+        self._agreed_at = -1  # `changes()` when the weights were last compared
         self._stepping: dict[str, TrainFunction] = {}  # of steps that add up, by kind
         self._gradients: tuple[Any, Gradients] | None = None
-        self._token = object()  # the first part of every key, for engines of former ExecutorCache
+        self._token = object()  # in every key: tells train functions of an earlier `compile`
 
     def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> TrainFunction:
         """A train function for data like `arrays` in batches of `rows`, "train" or "test"."""

@@ -118,10 +118,8 @@ class Predictors:
                 )
             batch_size = self._batch
         rows = batch_size or MANY
-        if n <= min(rows, FEW) and self._batch in (
-            None,
-            n,
-        ):  # one batch, which threads share, also if it has one row
+        is_one = n <= min(rows, FEW) and self._batch in (None, n)
+        if is_one:  # a batch that threads share, also if it has one row
             rows = FEW
         if rows > MANY:  # no more than there are, and not a number of its own for each x
             rows = min(rows, -(-n // MANY) * MANY)

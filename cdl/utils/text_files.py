@@ -150,7 +150,10 @@ def text_dataset_from_directory(
         positive_int(_OWNER, "max_length", max_length)
     paths, numbers, names = _files(os.fspath(directory), labels, class_names, follow_links)
     if label_mode == "binary" and names is not None and len(names) != 2:
-        raise expected(_OWNER, "label_mode", f"for two classes with 'binary', got {names},", "them")
+        raise ValueError(
+            f"{_OWNER}: label_mode must be 'int' or 'categorical' unless there are two classes, "
+            f"got 'binary' for {names}"
+        )
     if verbose:
         classes = "" if names is None else f" belonging to {len(names)} classes"
         print(f"Found {len(paths)} files{classes}.")

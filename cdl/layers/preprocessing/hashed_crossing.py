@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from cdl.layers.layer import registry
 from cdl.layers.preprocessing.fingerprints import crossed, fingerprints
 from cdl.layers.preprocessing.hashing import as_keys, dtype_of_bins
 from cdl.layers.preprocessing.host_layer import HostLayer, encode, encoded_shape
-
-if TYPE_CHECKING:
-    pass
 
 
 @registry.add()

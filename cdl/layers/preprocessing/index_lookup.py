@@ -23,10 +23,9 @@ from cdl.layers.preprocessing.vocabulary import (
     TokenCounts,
     Tokens,
     Vocabulary,
-    batches_of,
     check_together,
     is_path,
-    is_whole,
+    learn,
     lines_of,
     listed,
     refuse_path,
@@ -285,13 +284,7 @@ class IndexLookup(VocabularyLayer):
         Raises:
             ValueError: the layer was made with a vocabulary.
         """
-        self.reset_state()
-        if is_whole(data):
-            self._learn(data, documents=True)
-        else:
-            for batch in batches_of(data, steps):
-                self.update_state(batch)
-        self.finalize_state()
+        learn(self, data, steps)
 
     def update_state(self, data: Any) -> None:
         """Count the tokens of more data.

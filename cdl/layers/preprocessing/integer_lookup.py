@@ -22,7 +22,7 @@ class IntegerLookup(IndexLookup):
     """The index of each whole number in a vocabulary that is learned by `adapt` or given.
 
     Args:
-        max_tokens: see `StringLookup`, also for the others that are not here.
+        max_tokens: the most tokens of the vocabulary, special ones included; None for any number.
         num_oov_indices: how many indices are for numbers that are not in the vocabulary; with 0
             such a number is an error.
         mask_token: the number that is 0 with output_mode "int", and leaves no mark with others.
@@ -38,7 +38,8 @@ class IntegerLookup(IndexLookup):
             "farmhash", a hash of its decimal text.
         salt: an int or two of them, with "farmhash": the key of SipHash.
         name: unique in a model; None makes one.
-        kwargs: what `get_config` has beside.
+        kwargs: the other entries of a config, such as `vocabulary_size`; `dtype` and `trainable`
+            have no effect, as in Keras.
 
     Raises:
         ValueError: a wrong argument.

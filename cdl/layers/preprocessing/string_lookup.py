@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cdl._common.validation import expected
 from cdl.data.texts import as_texts, decoded, encoded
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.fingerprints import bins_of
 from cdl.layers.preprocessing.index_lookup import IndexLookup
-
-if TYPE_CHECKING:
-    pass
 
 
 @registry.add()
@@ -39,7 +36,8 @@ class StringLookup(IndexLookup):
         name: unique in a model; None makes one.
         salt: an int or two of them: unknown texts are then hashed by SipHash with that key, else
             by FarmHash64.
-        kwargs: what `get_config` has beside.
+        kwargs: the other entries of a config, such as `vocabulary_size`; `dtype` and `trainable`
+            have no effect, as in Keras.
 
     Indices are int64, as are the vectors but for "tf_idf".
 

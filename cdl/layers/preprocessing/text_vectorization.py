@@ -15,7 +15,7 @@ from cdl.data.texts import as_texts, decoded, encoded
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
 from cdl.layers.preprocessing.string_lookup import StringLookup
-from cdl.layers.preprocessing.vocabulary import Tokens, batches_of, is_whole, refuse_path
+from cdl.layers.preprocessing.vocabulary import Tokens, learn, refuse_path
 
 if TYPE_CHECKING:
     from typing import Self
@@ -157,13 +157,7 @@ class TextVectorization(VocabularyLayer):
         Raises:
             ValueError: the layer was made with a vocabulary.
         """
-        self.reset_state()
-        if is_whole(data):
-            self._learn(data, documents=True)
-        else:
-            for batch in batches_of(data, steps):
-                self.update_state(batch)
-        self.finalize_state()
+        learn(self, data, steps)
 
     def update_state(self, data: Any) -> None:
         """Count the tokens of more texts."""

@@ -161,14 +161,31 @@ def _add(counts: Counter[Any], tokens: list[Any], numbers: Array) -> None:
         counts[token] += number
 
 
-def is_whole(data: Any) -> bool:
+def learn(layer: Any, data: Any, steps: int | None) -> None:
+    """Count the tokens of data, forgetting earlier counts, and make the layer's vocabulary of them.
+
+    Args:
+        layer: with the methods of `IndexLookup` that learn.
+        data: an array, list or column, or an iterable of batches.
+        steps: how many batches are looked at, None for all.
+    """
+    layer.reset_state()
+    if _is_whole(data):
+        layer._learn(data, documents=True)
+    else:
+        for batch in _batches_of(data, steps):
+            layer.update_state(batch)
+    layer.finalize_state()
+
+
+def _is_whole(data: Any) -> bool:
     """Whether data are all there, as an array, list or column, and no iterable of batches."""
     kinds = (list, tuple, str, bytes)
     whole = isinstance(data, kinds) or hasattr(data, "__array__") or hasattr(data, "to_pylist")
     return whole or not isinstance(data, (Iterable, PyDataset))
 
 
-def batches_of(data: Any, steps: int | None) -> Iterator[Any]:
+def _batches_of(data: Any, steps: int | None) -> Iterator[Any]:
     """The first so many batches of an iterable, or of a PyDataset, of which x alone counts."""
     if isinstance(data, PyDataset):
         places = itertools.count() if data.num_batches is None else range(data.num_batches)
