@@ -438,7 +438,8 @@ class Trainer(OlderMethods, CompiledState):
             and x.shape[1:] == made.row_shape
             and 0 < x.shape[0] <= MANY
             and x.dtype.kind in REAL_KINDS
-            and batch_size is steps is callbacks is None
+            and steps is callbacks is None
+            and (batch_size is None or (type(batch_size) is int and batch_size >= x.shape[0]))
             and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
         ):
             return (made.few if x.shape[0] <= FEW else made.of(MANY)).predict((x,))

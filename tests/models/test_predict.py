@@ -7,6 +7,7 @@ import pytest
 from models.nets import data, net
 
 from cdl.callbacks import LambdaCallback
+from cdl.trainers import trainer
 
 X = data(1000)[0]
 
@@ -166,3 +167,12 @@ def test_memory_stays_flat_over_many_predicts_and_models(model):
 def test_batch_size_beyond_all_memory_is_as_good_as_any(model):
     found = model.predict(X, 2**62, verbose=0)
     assert np.array_equal(found, model.predict(X, 1024, verbose=0))
+
+
+def test_a_batch_size_that_holds_all_rows_takes_the_lean_way(model, monkeypatch):
+    expected = model.predict(X[:40], verbose=0)
+    monkeypatch.setattr(trainer, "predict", None)  # the way of all else
+    for size in (40, 256):
+        np.testing.assert_array_equal(model.predict(X[:40], size, verbose=0), expected)
+    with pytest.raises(AttributeError):
+        model.predict(X[:40], 39, verbose=0)
