@@ -31,11 +31,16 @@ static size_t strip_of(size_t samples, size_t floats) {
     return fit < CDL_LEAST_STRIP ? CDL_LEAST_STRIP : fit;
 }
 
+/* A batch of fewer samples, the last one, may have more panels in a strip, and more floats. */
+static size_t most_strip_floats(size_t samples) {
+    const size_t panel = samples * CDL_PANEL;
+    return cdl_max(CDL_LEAST_STRIP * panel,
+                   cdl_min(CDL_MOST_STRIP * panel, CDL_MOST_STRIP_FLOATS));
+}
+
 size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy) {
-    size_t columns = 0;
-    if (copies_x(w, samples, ldx)) columns += CDL_CHUNK;
-    if (copies_dy(w, samples, ldy)) columns += strip_of(samples, CDL_MOST_STRIP_FLOATS) * CDL_PANEL;
-    return samples * columns;
+    const size_t x_floats = copies_x(w, samples, ldx) ? samples * CDL_CHUNK : 0;
+    return x_floats + (copies_dy(w, samples, ldy) ? most_strip_floats(samples) : 0);
 }
 
 void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {

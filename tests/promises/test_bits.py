@@ -191,6 +191,23 @@ def test_blocks_of_a_large_product_learn_the_same_bits_at_1_2_and_3_threads():
         assert_same(run(wide_net, 280, **team, steps=1), alone)
 
 
+def strips_net():
+    """A kernel whose gradient copies strips of panels: 7 of 513 samples, and 8 of 512."""
+    rng = np.random.default_rng(0)
+    program = Program()
+    h = dense(program, program.input((256,)), random_weight(rng, 256, 320))
+    h = dense(program, h, random_weight(rng, 320, 1024))
+    program.output(dense(program, h, random_weight(rng, 1024, 1)))
+    program.loss("mean_squared_error", program.input((1,), role="y"), program.outputs[0])
+    return program, [rng.normal(size=(1025, 256)), rng.normal(size=(1025, 1))]
+
+
+def test_a_last_batch_of_one_sample_less_learns_the_same_bits_at_1_2_and_3_threads():
+    alone = run(strips_net, 513, steps=2)
+    for team in TEAMS:
+        assert_same(run(strips_net, 513, **team, steps=2), alone)
+
+
 def beside(weights):
     return {w: _core.Parameter(w.shape, w.storage.matrix) for w in weights}
 
