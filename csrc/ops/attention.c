@@ -163,6 +163,9 @@ static void accumulate(const struct head *head, size_t rows, size_t keys, size_t
     }
 }
 
+/* Of a row by its top. One that is not a number is seen, so that it shows in y. */
+static bool sees_a_key(float top) { return !(top <= HIDDEN); }
+
 static void fill(float *x, size_t first, size_t last, float value) {
     for (size_t j = first; j < last; j++) x[j] = value;
 }
@@ -183,9 +186,9 @@ static size_t weigh(const struct head *head, size_t width, bool causal, size_t f
     if (head->bias) {
         kernels->reduce_lines(CDL_REDUCTION_max, rows, 1, n, head->scores, ld, head->tops);
         bool all_see = true;
-        for (size_t r = 0; r < rows; r++) all_see &= head->tops[r] > HIDDEN;
+        for (size_t r = 0; r < rows; r++) all_see &= sees_a_key(head->tops[r]);
         for (size_t r = 0; r < rows && !all_see; r++) {
-            const bool sees = head->tops[r] > HIDDEN;
+            const bool sees = sees_a_key(head->tops[r]);
             fill(head->scores + r * ld, sees ? n : 0, keys, sees ? LOWEST : 0.0f);
         }
         if (!all_see) n = keys;
@@ -249,7 +252,7 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
         head->kernels->rowwise_gradient[CDL_ROWWISE_softmax](rows, n, NULL, 0, head->weights, s.ld,
                                                              slopes, s.ld, slopes, s.ld, NULL);
         for (size_t r = 0; r < rows && head->bias; r++)
-            if (head->tops[r] <= HIDDEN) fill(slopes + r * s.ld, 0, n, 0.0f);
+            if (!sees_a_key(head->tops[r])) fill(slopes + r * s.ld, 0, n, 0.0f);
         if (node->needs[Q]) {
             float *dq = q->grad + place_of(q, sample, h) + row * head->ldq;
             multiply(head, rows, q->width, n, slopes, s.ld, head->k, head->ldk, dq, head->ldq);

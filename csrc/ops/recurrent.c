@@ -398,7 +398,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     const size_t ahead = CDL_STEP_SAMPLES * (CDL_LINE + s.ld) +
                          (training ? weight_floats(&s.gates) : 0) +
                          (s.keeps ? 0 : sizes_of(&s, 1, sizes));
-    return training ? cdl_max(ahead, cdl_recurrent_floats(node)) : ahead;
+    return training ? cdl_max(ahead, cdl_recurrent_floats(&s)) : ahead;
 }
 
 const struct cdl_op cdl_op_recurrent = {

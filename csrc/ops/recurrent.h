@@ -86,11 +86,11 @@ static inline void cdl_activate(const struct cdl_kernels *kernels, int f, size_t
 }
 
 /* recurrent_backward.c: the way back, the weights' gradient, and floats of a thread that either
- * needs. */
+ * needs, which follow from a shape that has no memory yet. */
 void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_context *ctx,
                             size_t first, size_t last);
 void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context *ctx,
                           float *scratch, int thread, int n_threads);
-size_t cdl_recurrent_floats(const struct cdl_node *node);
+size_t cdl_recurrent_floats(const struct cdl_steps *s);
 
 #endif

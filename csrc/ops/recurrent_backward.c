@@ -463,7 +463,6 @@ void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context 
     }
 }
 
-size_t cdl_recurrent_floats(const struct cdl_node *node) {
-    const struct cdl_steps s = cdl_steps_of(node, 1, NULL);
-    return cdl_max(back_floats(&s.gates, node->needs[0]), learn_floats(&s));
+size_t cdl_recurrent_floats(const struct cdl_steps *s) {
+    return cdl_max(back_floats(&s->gates, s->node->needs[0]), learn_floats(s));
 }

@@ -83,6 +83,21 @@ def test_scores_with_a_bias_or_mask(sizes, causal, kind):
     )
 
 
+@pytest.mark.parametrize("biased", [False, True])
+def test_what_is_no_number_shows_in_its_query_alone(biased):
+    sizes = (3, 5, 2, 2, 4, 4)
+    arrays = arrays_of(sizes)
+    arrays[0][0, 0, 0, 1] = np.nan
+    program = Program()
+    values = [program.input(x.shape[1:]) for x in arrays]
+    if biased:
+        values.append(program.constant(np.zeros((1, 1, 5), "f")))
+    program.output(appending(sizes)(program, *values))
+    y = _core.Executor(program, ROWS).predict(arrays)
+    assert np.isnan(y[0, 0, 0]).all() and np.isfinite(y[1:]).all()
+    assert np.isfinite(y[0, 1:]).all() and np.isfinite(y[0, 0, 1]).all()
+
+
 def test_a_mask_that_all_samples_share():
     sizes = SMALL[2]
     bias = biases(sizes)["pairs"][1]
