@@ -229,14 +229,15 @@ def trace_open(
         if not any(tensor.is_open for tensor in graphs.tensors_in((args, kwargs))):
             raise
         fresh = [each for each in layer._flatten_layers() if not each.built]
+        filled = _sizes_for(layer)
         try:
             one, other = (
-                trace_call(layer, _filled(args, n), _filled(kwargs, n), training) for n in _SIZES
+                trace_call(layer, _filled(args, n), _filled(kwargs, n), training) for n in filled
             )
         except (TypeError, ValueError):
             raise error from None
     for each in fresh:
-        _open_again(each)
+        _open_again(each, filled[0])
     results = [(one.outputs, other.outputs)]
     if len(one.nodes) == len(other.nodes):  # else it loops over the axis
         pairs = zip(one.nodes, other.nodes, strict=True)
@@ -249,7 +250,14 @@ def trace_open(
     return one
 
 
-_SIZES = (83, 89)  # of open axes, as Keras fills them in
+def _sizes_for(layer: Layer) -> tuple[int, int]:
+    """Two sizes that stand for an open axis: numbers that are none of the layer's own, as units."""
+    own = {n for each in layer._flatten_layers() for n in vars(each).values() if type(n) is int}
+    first, second, *_ = (n for n in _SIZES if n not in own)
+    return first, second
+
+
+_SIZES = range(83, 10_000, 6)  # of them, 83 and 89 as in Keras
 
 
 def _filled(arguments: Any, size: int) -> Any:
@@ -264,21 +272,21 @@ def _filled(arguments: Any, size: int) -> Any:
     return tree.map_structure(fill, arguments) if arguments else arguments
 
 
-def _open_again(layer: Layer) -> None:
+def _open_again(layer: Layer, size: int) -> None:
     """Give a layer that was built for a size that stands for an open axis its open shape.
 
     Raises:
         ValueError: a weight has that size.
     """
     for weight in layer._weights:
-        if _SIZES[0] in weight.shape:
+        if size in weight.shape:
             raise ValueError(
                 f"{type(layer).__name__} {layer.name!r}: shape of weight {weight.name!r} must be "
                 "fully-defined (no `None` dimensions), got one with the size of an open axis"
             )
     if layer._build_shape is not None:
         layer._build_shape = tree.map_shape_structure(
-            lambda shape: tuple(None if n in _SIZES else n for n in shape), layer._build_shape
+            lambda shape: tuple(None if n == size else n for n in shape), layer._build_shape
         )
 
 

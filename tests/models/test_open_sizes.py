@@ -280,8 +280,7 @@ def test_a_model_goes_with_its_last_reference():
 
 def test_a_call_of_the_users_sees_the_sizes_of_its_batch():
     model = Squares()
-    x = RNG.normal(size=(3, 4, 2)).astype(np.float32)
-    first = model(x)
+    first = model(RNG.normal(size=(3, 4, 2)).astype(np.float32))
     for length in (1, 6, 4):
         x = RNG.normal(size=(3, length, 2)).astype(np.float32)
         kernel, bias = model.get_weights()
@@ -305,27 +304,28 @@ def test_open_models_are_layers_of_others():
 class Positions(layers.Layer):
     """Adds a number for each place, and reads the length in Python."""
 
-    def __init__(self):
+    def __init__(self, units):
         super().__init__()
-        self.inner = layers.Dense(4)
+        self.wide, self.inner = layers.Dense(units, use_bias=False), layers.Dense(4)
 
     def call(self, x):
         length = x.shape[1]
-        y = self.inner(x)
-        return ops.reshape(y + ops.arange(length * 1.0)[:, None], (-1, length * 4))
+        y = self.inner(self.wide(x + ops.arange(length * 1.0)[:, None]))
+        return ops.reshape(y, (-1, length * 4))
 
 
-def test_a_layer_of_the_users_may_compute_with_an_open_size():
-    layer, x = Positions(), Input((None, 3))
+@pytest.mark.parametrize("units", [6, 83, 89])  # 83 stands for an open size where it can
+def test_a_layer_of_the_users_may_compute_with_an_open_size(units):
+    layer, x = Positions(units), Input((None, 3))
     y = layer(x)
     assert y.shape == (None, None)
-    assert layer.inner.get_build_config() == {"input_shape": (None, None, 3)}
-    model = cdl.Model(x, y)
-    kernel, bias = layer.inner.get_weights()
+    assert layer.inner.get_build_config() == {"input_shape": (None, None, units)}
+    model, (wide, kernel, bias) = cdl.Model(x, y), layer.get_weights()
     for length in (1, 5, 2):
         data = RNG.normal(size=(2, length, 3)).astype(np.float32)
-        expected = (data @ kernel + bias + np.arange(length)[:, None]).reshape(2, -1)
-        np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-5, atol=1e-6)
+        placed = data + np.arange(length)[:, None]
+        expected = (placed @ wide @ kernel + bias).reshape(2, -1)
+        np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="shape of weight 'kernel' must be fully-defined"):
         layers.Dense(3)(y)
 
