@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 class ConvLSTM(LayerOfCell):
     """Base of `ConvLSTM1D` to `ConvLSTM3D`: a `ConvLSTMCell` along time.
 
-    Args:
+    Attributes:
         rank: how many axes the images have.
-        flags: the arguments of `RNN`.
-        activity_regularizer: a penalty on all that a call gives; see `Layer`.
-        given: the arguments of the cell.
-        kwargs: what is left as in `RNN`.
     """
+
+    rank: int
 
     filters = FromCell()
     kernel_size = FromCell()
@@ -36,15 +34,68 @@ class ConvLSTM(LayerOfCell):
 
     def __init__(
         self,
-        rank: int,
-        flags: dict[str, Any],
-        activity_regularizer: Any,
-        given: dict[str, Any],
-        kwargs: dict[str, Any],
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = 1,
+        activation: Identifier | None = "tanh",
+        recurrent_activation: Identifier | None = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        recurrent_initializer: Identifier = "orthogonal",
+        bias_initializer: Identifier = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Identifier | None = None,
+        recurrent_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        recurrent_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **kwargs: Any,
     ) -> None:
-        cell = ConvLSTMCell(rank, **given, name="conv_lstm_cell", **common(kwargs))
+        given: dict[str, Any] = {
+            "filters": filters,
+            "kernel_size": kernel_size,
+            "strides": strides,
+            "padding": padding,
+            "data_format": data_format,
+            "dilation_rate": dilation_rate,
+            "activation": activation,
+            "recurrent_activation": recurrent_activation,
+            "use_bias": use_bias,
+            "kernel_initializer": kernel_initializer,
+            "recurrent_initializer": recurrent_initializer,
+            "bias_initializer": bias_initializer,
+            "unit_forget_bias": unit_forget_bias,
+            "kernel_regularizer": kernel_regularizer,
+            "recurrent_regularizer": recurrent_regularizer,
+            "bias_regularizer": bias_regularizer,
+            "kernel_constraint": kernel_constraint,
+            "recurrent_constraint": recurrent_constraint,
+            "bias_constraint": bias_constraint,
+            "dropout": dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "seed": seed,
+        }
+        flags = {
+            "return_sequences": return_sequences,
+            "return_state": return_state,
+            "go_backwards": go_backwards,
+            "stateful": stateful,
+        }
+        cell = ConvLSTMCell(self.rank, **given, name="conv_lstm_cell", **common(kwargs))
         super().__init__(cell, activity_regularizer, None, flags, kwargs)
-        self.input_spec = InputSpec(ndim=rank + 3)
+        self.input_spec = InputSpec(ndim=self.rank + 3)
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
         """The shapes of what a call gives, batch axis included, for sequences of that shape."""
@@ -108,68 +159,7 @@ class ConvLSTM1D(ConvLSTM):
         ValueError: a wrong argument, or strides beside a dilation rate.
     """
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] = 1,
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: int | Sequence[int] = 1,
-        activation: Identifier | None = "tanh",
-        recurrent_activation: Identifier | None = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Identifier = "glorot_uniform",
-        recurrent_initializer: Identifier = "orthogonal",
-        bias_initializer: Identifier = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Identifier | None = None,
-        recurrent_regularizer: Identifier | None = None,
-        bias_regularizer: Identifier | None = None,
-        activity_regularizer: Identifier | None = None,
-        kernel_constraint: Identifier | None = None,
-        recurrent_constraint: Identifier | None = None,
-        bias_constraint: Identifier | None = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: int | None = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        given = {
-            "filters": filters,
-            "kernel_size": kernel_size,
-            "strides": strides,
-            "padding": padding,
-            "data_format": data_format,
-            "dilation_rate": dilation_rate,
-            "activation": activation,
-            "recurrent_activation": recurrent_activation,
-            "use_bias": use_bias,
-            "kernel_initializer": kernel_initializer,
-            "recurrent_initializer": recurrent_initializer,
-            "bias_initializer": bias_initializer,
-            "unit_forget_bias": unit_forget_bias,
-            "kernel_regularizer": kernel_regularizer,
-            "recurrent_regularizer": recurrent_regularizer,
-            "bias_regularizer": bias_regularizer,
-            "kernel_constraint": kernel_constraint,
-            "recurrent_constraint": recurrent_constraint,
-            "bias_constraint": bias_constraint,
-            "dropout": dropout,
-            "recurrent_dropout": recurrent_dropout,
-            "seed": seed,
-        }
-        flags = {
-            "return_sequences": return_sequences,
-            "return_state": return_state,
-            "go_backwards": go_backwards,
-            "stateful": stateful,
-        }
-        super().__init__(1, flags, activity_regularizer, given, kwargs)
+    rank = 1
 
 
 @registry.add()
@@ -217,68 +207,7 @@ class ConvLSTM2D(ConvLSTM):
         ValueError: a wrong argument, or strides beside a dilation rate.
     """
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] = 1,
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: int | Sequence[int] = 1,
-        activation: Identifier | None = "tanh",
-        recurrent_activation: Identifier | None = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Identifier = "glorot_uniform",
-        recurrent_initializer: Identifier = "orthogonal",
-        bias_initializer: Identifier = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Identifier | None = None,
-        recurrent_regularizer: Identifier | None = None,
-        bias_regularizer: Identifier | None = None,
-        activity_regularizer: Identifier | None = None,
-        kernel_constraint: Identifier | None = None,
-        recurrent_constraint: Identifier | None = None,
-        bias_constraint: Identifier | None = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: int | None = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        given = {
-            "filters": filters,
-            "kernel_size": kernel_size,
-            "strides": strides,
-            "padding": padding,
-            "data_format": data_format,
-            "dilation_rate": dilation_rate,
-            "activation": activation,
-            "recurrent_activation": recurrent_activation,
-            "use_bias": use_bias,
-            "kernel_initializer": kernel_initializer,
-            "recurrent_initializer": recurrent_initializer,
-            "bias_initializer": bias_initializer,
-            "unit_forget_bias": unit_forget_bias,
-            "kernel_regularizer": kernel_regularizer,
-            "recurrent_regularizer": recurrent_regularizer,
-            "bias_regularizer": bias_regularizer,
-            "kernel_constraint": kernel_constraint,
-            "recurrent_constraint": recurrent_constraint,
-            "bias_constraint": bias_constraint,
-            "dropout": dropout,
-            "recurrent_dropout": recurrent_dropout,
-            "seed": seed,
-        }
-        flags = {
-            "return_sequences": return_sequences,
-            "return_state": return_state,
-            "go_backwards": go_backwards,
-            "stateful": stateful,
-        }
-        super().__init__(2, flags, activity_regularizer, given, kwargs)
+    rank = 2
 
 
 @registry.add()
@@ -326,65 +255,4 @@ class ConvLSTM3D(ConvLSTM):
         ValueError: a wrong argument, or strides beside a dilation rate.
     """
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] = 1,
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: int | Sequence[int] = 1,
-        activation: Identifier | None = "tanh",
-        recurrent_activation: Identifier | None = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Identifier = "glorot_uniform",
-        recurrent_initializer: Identifier = "orthogonal",
-        bias_initializer: Identifier = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Identifier | None = None,
-        recurrent_regularizer: Identifier | None = None,
-        bias_regularizer: Identifier | None = None,
-        activity_regularizer: Identifier | None = None,
-        kernel_constraint: Identifier | None = None,
-        recurrent_constraint: Identifier | None = None,
-        bias_constraint: Identifier | None = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: int | None = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        given = {
-            "filters": filters,
-            "kernel_size": kernel_size,
-            "strides": strides,
-            "padding": padding,
-            "data_format": data_format,
-            "dilation_rate": dilation_rate,
-            "activation": activation,
-            "recurrent_activation": recurrent_activation,
-            "use_bias": use_bias,
-            "kernel_initializer": kernel_initializer,
-            "recurrent_initializer": recurrent_initializer,
-            "bias_initializer": bias_initializer,
-            "unit_forget_bias": unit_forget_bias,
-            "kernel_regularizer": kernel_regularizer,
-            "recurrent_regularizer": recurrent_regularizer,
-            "bias_regularizer": bias_regularizer,
-            "kernel_constraint": kernel_constraint,
-            "recurrent_constraint": recurrent_constraint,
-            "bias_constraint": bias_constraint,
-            "dropout": dropout,
-            "recurrent_dropout": recurrent_dropout,
-            "seed": seed,
-        }
-        flags = {
-            "return_sequences": return_sequences,
-            "return_state": return_state,
-            "go_backwards": go_backwards,
-            "stateful": stateful,
-        }
-        super().__init__(3, flags, activity_regularizer, given, kwargs)
+    rank = 3
