@@ -130,7 +130,8 @@ def standardize_dtype(dtype: Any) -> str:
     except TypeError:
         found = np.dtype(object)
     if found.kind not in _NUMBERS:
-        hint = ": encode text as numbers first" if dtype in ("string", "str", str) else ""
+        text = dtype in ("string", "str", str)
+        hint = ": encode text as numbers first, or have an Input(dtype='string')" if text else ""
         raise ValueError(
             "dtype must be that of numbers, such as 'float32', 'int32' or 'bool', got "
             f"{dtype!r}{hint}"

@@ -17,10 +17,11 @@ from cdl.data import frames, sparse
 REAL_KINDS = "fiub"
 _KEYS = 5  # of a dict, as many as an error shows
 
+_TEXT = "text must be encoded as numbers first, as by layers.TextVectorization or StringLookup"
 _WHAT_ELSE = {
     "c": "complex numbers have no place in a real net: give .real, .imag or np.abs",
-    "U": "text must be encoded as numbers first",
-    "S": "text must be encoded as numbers first",
+    "U": _TEXT,
+    "S": _TEXT,
     "M": "dates must be made into numbers first, such as days since a start",
     "m": "time differences must be made into numbers first: array / np.timedelta64(1, 's')",
     "V": "records must be made into one plain array, a column a field",

@@ -144,7 +144,7 @@ def test_the_dtype_of_an_input_is_told_what_it_may_be():
     text = text_of(cdl.Input, (8,), dtype="str")
     assert text == (
         "dtype must be that of numbers, such as 'float32', 'int32' or 'bool', got 'str': encode "
-        "text as numbers first"
+        "text as numbers first, or have an Input(dtype='string')"
     )
     assert cdl.Input((1,), dtype=str).dtype == cdl.Input((1,), dtype="string").dtype == "string"
     for dtype in ("flaot32", object, "datetime64[s]", 3):
