@@ -186,7 +186,7 @@ static void run_once(struct kernel *k) {
         kernels->activation[k->row](k->rows, k->n, x, k->ld, y, k->ld, k->params);
     } else if (strcmp(k->table, "gradients") == 0) {
         kernels->activation_gradient[k->row](k->rows, k->n, x, k->ld, x, k->ld, t, k->ld, y, k->ld,
-                                          k->params);
+                                             k->params);
     } else if (strcmp(k->table, "losses") == 0) {
         kernels->loss[k->row](&scoring);
     } else if (strcmp(k->table, "metrics") == 0) {

@@ -3,12 +3,12 @@
  * q is (queries, heads, width), k (keys, shared, width), v (keys, shared, any width), and each run
  * of heads / shared heads of q has one of k and v. The scores of a block of queries stand in a
  * thread's scratch, in L1 or L2; heads are lines a stride apart, so nothing is copied but k, which
- * is transposed, once a head. Backward makes the scores of each block again, so that nothing is kept
- * between the passes (Dao et al., 2022). For a block, with P its softmax and dP = dy v^T:
- *   dS = P (dP - sum P dP),   dq = scale dS k,   dk = scale dS^T q,   dv = P^T dy
- * where scale is put into k^T and v^T. Keys that no query of the block sees, of the future or of the
- * padding, are left out. Each element of dk and dv is one chain of sums over the queries in order,
- * whichever block they fall in.
+ * is transposed, once a head. Backward makes the scores of each block again, so that nothing is
+ * kept between the passes (Dao et al., 2022). For a block, with P its softmax and dP = dy v^T: dS =
+ * P (dP - sum P dP),   dq = scale dS k,   dk = scale dS^T q,   dv = P^T dy where scale is put into
+ * k^T and v^T. Keys that no query of the block sees, of the future or of the padding, are left out.
+ * Each element of dk and dv is one chain of sums over the queries in order, whichever block they
+ * fall in.
  *
  * A query that sees no key, since its bias is below HIDDEN everywhere, gets the mean of all values,
  * and its scores no gradient.
@@ -170,8 +170,8 @@ static void fill(float *x, size_t first, size_t last, float value) {
     for (size_t j = first; j < last; j++) x[j] = value;
 }
 
-/* The weights of queries [first, first + rows) for keys [0, n), of which n is given back: all others
- * are 0. Rows that see no key have a top of at most HIDDEN. */
+/* The weights of queries [first, first + rows) for keys [0, n), of which n is given back: all
+ * others are 0. Rows that see no key have a top of at most HIDDEN. */
 static size_t weigh(const struct head *head, size_t width, bool causal, size_t first, size_t rows) {
     const struct cdl_kernels *kernels = head->kernels;
     const size_t ld = head->shape.ld, keys = head->shape.keys, shown = shown_keys(head);

@@ -9,9 +9,9 @@
 #include "ops/lines.h"
 #include "products/matmul_values.h"
 
-enum { TRANSPOSE_A, TRANSPOSE_B }; /* numbers */
+enum { TRANSPOSE_A, TRANSPOSE_B };  /* numbers */
 enum { A, B, SIDES, BIAS = SIDES }; /* inputs */
-enum { SUM, ADD, STAGES }; /* backward */
+enum { SUM, ADD, STAGES };          /* backward */
 
 struct shape {
     size_t m, k, n;

@@ -34,8 +34,7 @@ static size_t strip_of(size_t samples, size_t floats) {
 /* A batch of fewer samples, the last one, may have more panels in a strip, and more floats. */
 static size_t most_strip_floats(size_t samples) {
     const size_t panel = samples * CDL_PANEL;
-    return cdl_max(CDL_LEAST_STRIP * panel,
-                   cdl_min(CDL_MOST_STRIP * panel, CDL_MOST_STRIP_FLOATS));
+    return cdl_max(CDL_LEAST_STRIP * panel, cdl_min(CDL_MOST_STRIP * panel, CDL_MOST_STRIP_FLOATS));
 }
 
 size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy) {
