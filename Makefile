@@ -73,14 +73,9 @@ warnings: dev
 	$(call WITHOUT_A_WARNING,gcc)
 	$(if $(CLANG),$(call WITHOUT_A_WARNING,$(CLANG)),@echo "no clang on PATH: compiled by gcc alone")
 
-# Older gcc aligns the fake stack of detect_stack_use_after_return to 32 bytes only: AVX-512 faults on it.
-# pytest's own fault handler would put itself between a fault and its report.
 asan: dev  ## the suite on a build with AddressSanitizer and UBSan
 	$(call OTHER_BUILD,asan,CC=gcc CDL_SANITIZE=address$(COMMA)undefined)
-	$(call OTHER_TESTS,asan) PYTHONMALLOC=malloc \
-	    ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so) $$(gcc -print-file-name=libstdc++.so.6)" \
-	    $(BIN)/pytest -p no:cacheprovider -p no:faulthandler --capture=sys $(PLAIN_CLAIMS) $(PYTEST_ARGS)
+	tools/asan.sh $(BIN) $(PYTEST_ARGS)
 
 tsan: dev  ## the tests of the core and of promises on a build with ThreadSanitizer
 	tools/tsan.sh $(BIN) $(or $(PYTEST_ARGS),tests/core tests/promises)
