@@ -3,8 +3,8 @@
 #
 #     tools/asan.sh .venv/bin [tests and options of pytest]
 #
-# Without tests it is the whole suite, half of it at a time: two processes take 15 minutes where one
-# takes 27. pytest's own fault handler would put itself between a fault and its report, and older gcc
+# Without tests it is the whole suite, half of it at a time: two processes take some 16 minutes where
+# one takes 27. pytest's own fault handler would put itself between a fault and its report, and older gcc
 # aligns the fake stack of detect_stack_use_after_return to 32 bytes only: AVX-512 faults on it.
 set -euo pipefail
 cd "$(dirname "$0")/.."

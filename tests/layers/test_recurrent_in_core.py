@@ -52,7 +52,7 @@ def outcomes(kind, options, with_mask, with_states):
     arrays = arrays if len(arrays) > 1 else arrays[0]
     given = cdl.tree.flatten(net.predict(arrays, verbose=0))
     whole = cdl.Model(inputs, layers.Dense(1, kernel_initializer="ones")(layers.Flatten()(first)))
-    whole.compile(cdl.optimizers.SGD(0.1), "mse")
+    whole.compile(cdl.optimizers.SGD(0.02), "mse")  # by 0.1 roundings grow tenfold
     whole.fit(arrays, np.ones((5, 1)), epochs=2, batch_size=5, shuffle=False, verbose=0)
     return [*given, *whole.get_weights()]
 
