@@ -55,6 +55,10 @@ class Predictors:
         self.training_by_default = model._training_by_default()
         self._own = len(model._output_infos())
         self._batch = self.program.batch_of_states  # which all batches must have; None: any
+        # How many rows one call of an executor may take without a look at batches.
+        self.at_once = range(1, MANY + 1)
+        if self._batch is not None:
+            self.at_once = range(self._batch, min(self._batch, FEW) + 1)
         self._draws = any(i.op == "draw" for i in self.program.instructions)
         # Of the one input of a model that gives one array; None for others, which pack theirs, and
         # for those that draw numbers, other ones in each call.
@@ -84,8 +88,7 @@ class Predictors:
         return (
             type(x) is np.ndarray
             and x.shape[1:] == self.row_shape
-            and 0 < x.shape[0] <= MANY
-            and (self._batch is None or x.shape[0] == self._batch)
+            and x.shape[0] in self.at_once
             and x.dtype.kind in REAL_KINDS
         )
 

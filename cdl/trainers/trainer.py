@@ -436,7 +436,7 @@ class Trainer(OlderMethods, CompiledState):
             made is not None
             and type(x) is np.ndarray
             and x.shape[1:] == made.row_shape
-            and 0 < x.shape[0] <= MANY
+            and x.shape[0] in made.at_once
             and x.dtype.kind in REAL_KINDS
             and steps is callbacks is None
             and (batch_size is None or (type(batch_size) is int and batch_size >= x.shape[0]))

@@ -7,6 +7,8 @@ import pytest
 from models.nets import data, net
 
 from cdl.callbacks import LambdaCallback
+from cdl.layers import LSTM, Input
+from cdl.models import Sequential
 from cdl.trainers import trainer
 
 X = data(1000)[0]
@@ -176,3 +178,14 @@ def test_a_batch_size_that_holds_all_rows_takes_the_lean_way(model, monkeypatch)
         np.testing.assert_array_equal(model.predict(X[:40], size, verbose=0), expected)
     with pytest.raises(AttributeError):
         model.predict(X[:40], 39, verbose=0)
+
+
+def test_the_lean_way_heeds_the_batch_of_kept_states():
+    whole = Sequential([Input(batch_shape=(4, 3, 2)), LSTM(5, stateful=True)])
+    x = np.random.default_rng(0).normal(size=(8, 3, 2)).astype(np.float32)
+    expected = [whole.predict(x[:4], 4, verbose=0), whole.predict(x[4:], 4, verbose=0)]
+    whole.layers[0].reset_state()
+    np.testing.assert_array_equal(whole.predict(x, verbose=0), np.concatenate(expected))
+    for batch in (None, 256):
+        with pytest.raises(ValueError, match="4"):
+            whole.predict(x[:3], batch, verbose=0)
