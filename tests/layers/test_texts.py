@@ -5,6 +5,7 @@ import pytest
 
 import cdl
 from cdl import layers
+from cdl.layers.preprocessing import ngrams
 
 WORDS = ["cat", "dog", "cat", "bird"]
 
@@ -230,6 +231,42 @@ def test_ngrams_are_the_runs_of_each_row(widths):
             if len(t.split()[i : i + n]) == n
         }
     )
+
+
+@pytest.mark.parametrize("mode", ["int", "tf_idf", "count"])
+@pytest.mark.parametrize("most", [None, 12, 40])
+@pytest.mark.parametrize("widths", [2, (1, 3), (21,), (64, 1), (2, 2)])
+def test_runs_counted_as_numbers_are_those_counted_as_texts(mode, most, widths, monkeypatch):
+    rng = np.random.default_rng(0)
+    words = [f"w{i}" for i in range(9)] + ["[UNK]", "\N{LATIN SMALL LETTER A WITH DIAERESIS}"]
+    texts = [" ".join(rng.choice(words, rng.integers(0, 30))) for _ in range(300)] + ["a\0b c"]
+    found = []
+    for split in ("whitespace", lambda texts: [text.split() for text in texts]):
+        for waiting in (50, 1 << 22):
+            monkeypatch.setattr(ngrams, "_MANY", waiting)
+            layer = layers.TextVectorization(
+                most, standardize="lower", split=split, ngrams=widths, output_mode=mode
+            )
+            layer.reset_state()
+            for part in (texts[:40], texts[40:]):
+                layer.update_state(part)
+            layer.finalize_state()
+            found.append((layer.get_vocabulary(), layer(texts)))
+    for vocabulary, y in found[1:]:
+        assert vocabulary == found[0][0]
+        np.testing.assert_array_equal(y, found[0][1])
+
+
+def test_runs_of_more_words_than_numbers_hold_are_counted_as_texts():
+    texts = [" ".join(f"w{i}" for i in range(j, j + 20)) for j in range(600)]
+    layer = layers.TextVectorization(50, ngrams=(7,))  # 63 // 7 bits: 512 words
+    plain = layers.TextVectorization(50, ngrams=(7,), split=lambda x: [t.split() for t in x])
+    for batch in (texts[:300], texts[300:]):
+        layer.update_state(batch)
+        plain.update_state(batch)
+    layer.finalize_state()
+    plain.finalize_state()
+    assert layer.get_vocabulary() == plain.get_vocabulary()
 
 
 def test_a_text_that_is_too_long_is_cut_before_there_is_room_for_it():

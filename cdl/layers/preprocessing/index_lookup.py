@@ -315,7 +315,7 @@ class IndexLookup(VocabularyLayer):
 
     def finalize_state(self) -> None:
         """Make the vocabulary of what has been counted."""
-        if self._has_input_vocabulary or not self._counts.tokens:
+        if self._has_input_vocabulary or not self._counts.any():
             return
         start = self._token_start()
         most = None if self.max_tokens is None else max(self.max_tokens - start, 0)
@@ -385,6 +385,8 @@ class IndexLookup(VocabularyLayer):
 
     def indices_by_row(self, tokens: Tokens) -> tuple[Array, Array]:
         """The index of each token, and how many of them each row has."""
+        if tokens.widths:
+            return self.known().indices_of_runs(tokens)
         found = self.indices(tokens.flat, tokens.end)
         ends = np.flatnonzero(found == ENDS)
         lengths = np.diff(ends, prepend=-1, append=len(found)) - 1

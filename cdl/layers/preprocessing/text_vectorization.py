@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import string
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from cdl._configs.serialization import deserialize, serialize
 from cdl.data.texts import as_texts, decoded, encoded
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
+from cdl.layers.preprocessing.ngrams import joined
 from cdl.layers.preprocessing.string_lookup import StringLookup
 from cdl.layers.preprocessing.vocabulary import Tokens, learn, refuse_path
 
@@ -279,7 +279,11 @@ class TextVectorization(VocabularyLayer):
         step = _BLOCK * max(width, 1)
         for at in range(0, len(texts), step):
             tokens = self._tokens_of_block(texts[at : at + step], width)
-            yield tokens if self._ngrams is None else _ngrams(tokens, self._ngrams)
+            if self._ngrams is not None:
+                tokens = tokens._replace(widths=self._ngrams)
+                if self._split != "whitespace":  # tokens may have spaces: joined they are one
+                    tokens = joined(tokens)
+            yield tokens
 
     def _tokens_of_block(self, texts: list[bytes], width: int) -> Tokens:
         if self._split == "whitespace":  # all at once, which takes a third of the time
@@ -399,27 +403,6 @@ def _translated(standardize: Any, text: bytes) -> bytes:
     if standardize == "lower_and_strip_punctuation":
         return text.translate(_LOWER, _PUNCTUATION)
     return text
-
-
-def _ngrams(tokens: Tokens, widths: tuple[int, ...]) -> Tokens:
-    """All runs of so many tokens: of each row those of one width after those of the other."""
-    flat = tokens.flat
-    ends = np.fromiter((each == tokens.end for each in flat), bool, len(flat))
-    row_of = np.cumsum(ends) - ends
-    runs: list[Any] = []
-    rows: list[Array] = []
-    for n in widths:
-        fits = ~ends[: max(len(flat) - n + 1, 0)]
-        for i in range(1, n):
-            fits &= ~ends[i : len(fits) + i]
-        parts = (flat[i:] for i in range(n))
-        runs.append(map(b" ".join, itertools.compress(zip(*parts, strict=False), fits)))
-        rows.append(row_of[: len(fits)][fits])
-    runs.append([tokens.end] * (tokens.n - 1))
-    rows.append(np.arange(tokens.n - 1))
-    unordered = list(itertools.chain.from_iterable(runs))
-    order = np.argsort(np.concatenate(rows), kind="stable")
-    return Tokens([unordered[i] for i in order.tolist()], tokens.end, tokens.n)
 
 
 def _cut(y: Array, width: int) -> Array:

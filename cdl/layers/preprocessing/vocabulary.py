@@ -16,6 +16,7 @@ import numpy as np
 
 from cdl._common.validation import expected, whole
 from cdl.data import PyDataset
+from cdl.layers.preprocessing.ngrams import RunCounts, RunIndices, joined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,11 +33,14 @@ class Tokens(NamedTuple):
         flat: the tokens, with `end` between the rows.
         end: what no token is.
         n: the number of rows.
+        widths: if any, all runs of so many tokens, joined by spaces, are what is counted and
+            looked up; no token then has a space.
     """
 
     flat: Sequence[Any]
     end: Any
     n: int
+    widths: tuple[int, ...] = ()
 
 
 class Vocabulary:
@@ -58,6 +62,7 @@ class Vocabulary:
         self._masked = masked
         self._dicts: dict[Any, dict[Any, int]] = {}  # by what ends a row
         self._sorted: tuple[Array, Array] | None = None
+        self._runs: dict[tuple[int, ...], RunIndices] = {}  # by their widths
 
     def indices(self, flat: Any, end: Any) -> Array:
         """The index of each token; ENDS for `end`."""
@@ -69,6 +74,14 @@ class Vocabulary:
             found |= {self._mask: self._masked, end: ENDS}
             self._dicts[end] = found
         return np.fromiter(map(found.get, flat, repeat(self._unknown)), np.int64, len(flat))
+
+    def indices_of_runs(self, rows: Tokens) -> tuple[Array, Array]:
+        """The index of each run of tokens, and how many of them each row has."""
+        found = self._runs.get(rows.widths)
+        if found is None:
+            found = RunIndices(self.tokens, self._first, self._unknown, rows.widths)
+            self._runs[rows.widths] = found
+        return found.by_row(rows)
 
     def _of_numbers(self, flat: Array) -> Array:
         if self._sorted is None:
@@ -100,6 +113,11 @@ class TokenCounts:
         self._of_documents = of_documents
         self._documents: Counter[Any] = Counter()
         self._n = 0
+        self._runs: RunCounts | None = None
+
+    def any(self) -> bool:
+        """Whether a token has been counted."""
+        return bool(self.tokens) or (self._runs is not None and self._runs.any())
 
     def add(self, flat: Any, n: int) -> None:
         """Count the tokens of n documents of equal lengths, one behind the other."""
@@ -115,7 +133,13 @@ class TokenCounts:
             self._n += n
 
     def add_rows(self, rows: Tokens) -> None:
-        """Count the tokens of rows, each a document."""
+        """Count the tokens of rows, or their runs; a row is a document."""
+        if rows.widths:
+            self._runs = self._runs or RunCounts(self._of_documents)
+            if self._runs.add(rows):
+                self._n += rows.n
+                return
+            rows = joined(rows)
         self.tokens.update(rows.flat)
         if self._of_documents:
             known, ids = _numbered(rows.flat)
@@ -138,9 +162,21 @@ class TokenCounts:
             special: tokens to leave out.
             most: how many, None for all.
         """
-        tokens = sorted(self.tokens.keys() - set(special), reverse=True)
+        special = set(special)
+        if self._runs is not None:
+            self._add_runs(None if most is None or self.tokens else most + len(special))
+        tokens = sorted(self.tokens.keys() - special, reverse=True)
         tokens.sort(key=self.tokens.__getitem__, reverse=True)
         return tokens[:most]
+
+    def _add_runs(self, most: int | None) -> None:
+        """Take the counts of runs among those of tokens; see `RunCounts.tokens`."""
+        assert self._runs is not None
+        tokens, counts, documents = self._runs.tokens(most)
+        self._runs = None
+        _add(self.tokens, tokens, counts)
+        if self._of_documents:
+            _add(self._documents, tokens, documents)
 
     def idf_weights(self, tokens: list[Any]) -> Array:
         """The logarithm of how rare each token is among documents."""
