@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cdl import ops as ops
     from cdl import optimizers as optimizers
     from cdl import preprocessing as preprocessing
+    from cdl import quantizers as quantizers
     from cdl import random as random
     from cdl import regularizers as regularizers
     from cdl import saving as saving
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from cdl.models import Sequential as Sequential
     from cdl.models import train_many as train_many
     from cdl.optimizers import Optimizer as Optimizer
+    from cdl.quantizers import Quantizer as Quantizer
     from cdl.regularizers import Regularizer as Regularizer
     from cdl.trainers.vjp import grad as grad
     from cdl.trainers.vjp import value_and_grad as value_and_grad
@@ -69,6 +71,7 @@ _NAMES = {
     "Metric": "cdl.metrics",
     "Optimizer": "cdl.optimizers",
     "Initializer": "cdl.initializers",
+    "Quantizer": "cdl.quantizers",
     "Regularizer": "cdl.regularizers",
     "Variable": "cdl.variables",
     "DTypePolicy": "cdl.dtype_policies",
@@ -91,6 +94,7 @@ __all__ = [
     "Metric",
     "Optimizer",
     "Initializer",
+    "Quantizer",
     "Regularizer",
     "Variable",
     "DTypePolicy",
@@ -116,6 +120,7 @@ __all__ = [
     "ops",
     "optimizers",
     "preprocessing",
+    "quantizers",
     "random",
     "regularizers",
     "saving",

@@ -21,7 +21,7 @@ LINED += sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**
 PYTHON_FLOORS = """
     _core | _common | _configs _ir config datasets tree
     | _variables dtype_policies
-    | _tracing | constraints random regularizers | data initializers
+    | _tracing | constraints quantizers random regularizers | data initializers
     | activations compat optimizers utils variables
     | backend callbacks losses mixed_precision ops preprocessing | metrics | layers
     | saving trainers | explain export | models | _cli sklearn | wrappers | __init__ | scripts

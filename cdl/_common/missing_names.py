@@ -83,10 +83,11 @@ REASONS = {
     ),
     # --- settings ---
     r"config\.is_nnx_enabled": ("there is no other framework underneath", "config.backend"),
-    r"quantizers(\..*)?|Quantizer|dtype_policies\.\w*(AWQ|GPTQ|Int4|Quantized)\w*": (
-        _FLOAT32,
+    r"quantizers\.((AWQ|GPTQ|Float8).*|fake_quant.*)": (
         "",
+        "quantizers.Int8QuantizationConfig and quantizers.Int4QuantizationConfig",
     ),
+    r"dtype_policies\.\w*(AWQ|GPTQ|Int4|Quantized)\w*": (_FLOAT32, ""),
     r"dtype_policies\.(DTypePolicyMap|get|serialize|deserialize)": (_FLOAT32, "DTypePolicy"),
     r"RematScope|remat": ("it keeps only what the gradients read, without being told", ""),
     r"StatelessScope|SymbolicScope|name_scope": (

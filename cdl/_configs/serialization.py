@@ -31,6 +31,7 @@ _MODULES = {
     "keras.initializers": "cdl.initializers",
     "keras.regularizers": "cdl.regularizers",
     "keras.constraints": "cdl.constraints",
+    "keras.quantizers": "cdl.quantizers",
 }
 _WITH_FUNCTIONS = ("keras.activations", "keras.losses", "keras.metrics")
 HINT = (

@@ -32,7 +32,7 @@ MODULES = (
     "layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
     "initializers", "regularizers", "constraints", "models", "saving", "export", "explain",
     "sklearn", "wrappers", "utils", "preprocessing", "preprocessing.sequence", "random", "config",
-    "backend", "tree", "dtype_policies", "mixed_precision", "ops.image",
+    "backend", "tree", "dtype_policies", "mixed_precision", "quantizers", "ops.image",
 )  # fmt: skip
 LEFT_OUT = ("get", "serialize", "deserialize")
 # Objects whose methods one calls, each with one that has those which are not worth a row.
