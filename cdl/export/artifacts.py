@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cdl import data
@@ -13,6 +14,7 @@ from cdl.saving.keras_file import EXPORTED
 from cdl.trainers.lowering import lower_inference
 
 if TYPE_CHECKING:
+    from cdl._ir.program import Program
     from cdl.trainers.signature import TrainableModel
     from cdl.trainers.sizes import Rows
 
@@ -37,9 +39,9 @@ def export_model(
             model for batches of any size, by the package of the extra `onnx`. None tells it by the
             suffix.
         verbose: whether to log what was written, as None also does.
-        input_signature: the sizes of open axes, which an artifact needs: for each input its shape
-            or an InputSpec, such as `[InputSpec(shape=(None, 100))]`, nested as the inputs or flat.
-            None for a model without open axes, which says what it takes.
+        input_signature: the sizes of open axes: for each input its shape or an InputSpec, such as
+            `[InputSpec(shape=(None, 100))]`, nested as the inputs or flat. "c" needs them; "onnx"
+            is else for all sizes, each with a name, unless an op of the model needs one.
         kwargs: "onnx" takes `opset_version`, of ONNX's operators.
 
     Raises:
@@ -67,9 +69,10 @@ def export_model(
             f"export: layers of texts and keys run in Python: what is written begins behind them, "
             f"with what {names} give"
         )
-    rows = _rows(model, input_signature)
-    program = lower_inference(model, rows=rows)
+    shapes = _shapes(model, input_signature)
     if format == "c":
+        rows = _known(model, shapes)
+        program = lower_inference(model, rows=rows)
         if path.suffix != ".c":
             raise ValueError(f"export: filepath must end in .c for format 'c', got {path.name!r}")
         if kwargs:
@@ -79,17 +82,25 @@ def export_model(
             beside.write(header.encode())
             file.write(source.encode())
     else:
-        data = to_onnx.model_of(program, model, rows=rows, **kwargs)
+        if any(None in shape[1:] for shape in shapes):
+            open_rows = [shape[1:] for shape in shapes]
+            data = to_onnx.model_of_open(partial(_lowered, model), model, open_rows, **kwargs)
+        else:
+            rows = _known(model, shapes)
+            data = to_onnx.model_of(_lowered(model, rows), model, rows=rows, **kwargs)
         with replacing(path) as file:
             file.write(data)
     if verbose is None or verbose:
         _log.info("%s written to %s", model.name, path)
 
 
-def _rows(model: TrainableModel, signature: Any) -> Rows:
-    """The shape of a sample of each input, by the model and the `input_signature`; ValueError."""
-    infos = model._input_infos()
-    given = [info.shape for info in infos]
+def _lowered(model: TrainableModel, rows: Rows) -> Program:
+    return lower_inference(model, rows=rows)
+
+
+def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...]]:
+    """The shape of each input, by the model and the `input_signature`; ValueError."""
+    given = [tuple(info.shape) for info in model._input_infos()]
     if signature is not None:
         wanted, given = given, _shapes_in(signature)
         pairs = zip(given, wanted, strict=False)
@@ -98,7 +109,12 @@ def _rows(model: TrainableModel, signature: Any) -> Rows:
                 f"export: input_signature must have shapes that fit the inputs, {wanted}, got "
                 f"{given}"
             )
-    for info, shape in zip(infos, given, strict=True):
+    return given
+
+
+def _known(model: TrainableModel, shapes: list[tuple[int | None, ...]]) -> Rows:
+    """The shape of a sample of each input; ValueError for one with an open axis."""
+    for info, shape in zip(model._input_infos(), shapes, strict=True):
         for axis, n in enumerate(shape[1:], 1):
             if n is None:
                 sizes = ", ".join("None" if not i else str(n or 100) for i, n in enumerate(shape))
@@ -107,7 +123,7 @@ def _rows(model: TrainableModel, signature: Any) -> Rows:
                     f"got shape {shape}: give the size, as by "
                     f"input_signature=[InputSpec(shape=({sizes}))]"
                 )
-    return tuple(tuple(n for n in shape[1:] if n is not None) for shape in given)
+    return tuple(tuple(n for n in shape[1:] if n is not None) for shape in shapes)
 
 
 def _shapes_in(signature: Any) -> list[tuple[int | None, ...]]:

@@ -118,13 +118,19 @@ def _out_of_blocks(g: "Graph", i: "Instruction", y: str) -> str:
 
 
 def _pick(g: "Graph", i: "Instruction") -> str:
-    picked = places(i)
-    indices = g.constant(np.maximum(picked, 0), "int64")
-    y = g.node("Gather", _in_blocks(g, i), indices, axis=2)
-    if (picked < 0).any():
-        there = g.constant((picked >= 0).reshape(-1, 1), "bool")
-        y = g.node("Where", there, y, g.constant(0.0))
-    return _out_of_blocks(g, i, y)
+    x, n, picked = _in_blocks(g, i), blocks(i)[1], places(i)
+    there = np.flatnonzero(picked >= 0)
+    if not there.size or there[-1] - there[0] >= there.size:  # zeros in between
+        y = g.node("Gather", x, g.constant(np.maximum(picked, 0), "int64"), axis=2)
+        kept = g.constant((picked >= 0).reshape(-1, 1), "bool")
+        return _out_of_blocks(g, i, g.node("Where", kept, y, g.constant(0.0)))
+    before, behind = there[0], len(picked) - 1 - there[-1]
+    picked = picked[there]
+    if not np.array_equal(picked, np.arange(n)):
+        x = g.node("Gather", x, g.constant(picked, "int64"), axis=2)
+    if before or behind:
+        x = g.node("Pad", x, g.constant([0, 0, before, 0, 0, 0, behind, 0], "int64"))
+    return _out_of_blocks(g, i, x)
 
 
 def _reduced(g: "Graph", i: "Instruction") -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cdl._common.naming import FreeNames
 from cdl._common.optional_imports import needed
-from cdl.export import numbers
+from cdl.export import numbers, onnx_sizes
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -36,10 +36,11 @@ class Graph:
         shapes: Sequence[tuple[int, ...]],
         dtypes: Sequence[str],
     ) -> None:
-        self._helper = needed("onnx.helper", "onnx", "export to ONNX")
+        self.helper = needed("onnx.helper", "onnx", "export to ONNX")
         self._from_array = needed("onnx.numpy_helper", "onnx", "export to ONNX").from_array
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
+        self.ops: list[str] = []  # of each node, the op that it belongs to
         self.first = inputs[0]
         self._known: dict[tuple[str, bytes], str] = {}
         self._free = FreeNames()
@@ -53,7 +54,7 @@ class Graph:
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         """Append a node, and return the name of its result."""
         name = f"v{len(self.nodes)}"
-        self.nodes.append(self._helper.make_node(op, list(inputs), [name], **attributes))
+        self.nodes.append(self.helper.make_node(op, list(inputs), [name], **attributes))
         return name
 
     def nodes_of_two(self, op: str, *inputs: str, **attributes: Any) -> tuple[str, str]:
@@ -64,7 +65,7 @@ class Graph:
     def nodes_of(self, n: int, op: str, *inputs: str, **attributes: Any) -> list[str]:
         """Append a node with n results, and return their names."""
         names = [f"v{len(self.nodes)}{'s' * k}" for k in range(n)]
-        self.nodes.append(self._helper.make_node(op, list(inputs), names, **attributes))
+        self.nodes.append(self.helper.make_node(op, list(inputs), names, **attributes))
         return names
 
     def constant(self, values: Any, dtype: str = "float32", name: str | None = None) -> str:
@@ -116,6 +117,13 @@ class Graph:
         return self.node("Not", self.node("Equal", x, self.constant(0.0)))
 
 
+class Ends(NamedTuple):
+    """What a graph is given and gives: a name, a shape of a sample, a dtype; sizes may be names."""
+
+    inputs: tuple[tuple[str, tuple[int | str, ...], str], ...]
+    outputs: tuple[tuple[str, tuple[int | str, ...], str], ...]
+
+
 def model_of(
     program: Any,
     model: TrainableModel,
@@ -134,10 +142,53 @@ def model_of(
         ValueError: an op that ONNX cannot express, or another version.
         ImportError: the package `onnx` is not there.
     """
-    from cdl.export.onnx_ops import ROWS
+    _check(opset_version)
+    return _file(*_graph_of(program, model, rows), model, opset_version)
 
+
+def model_of_open(
+    lower: Callable[[Any], Any],
+    model: TrainableModel,
+    shapes: Sequence[tuple[int | None, ...]],
+    opset_version: int = 17,
+) -> bytes:
+    """The ONNX model of a model with open axes, for all sizes of these.
+
+    Args:
+        lower: makes the program of `predict` for the shape of a sample of each input.
+        model: the model, for its names.
+        shapes: of a sample of each input, None for an open axis.
+        opset_version: of ONNX's operators, from 13 to 17.
+
+    Raises:
+        ValueError: an op that ONNX cannot express, or not for a size that is not known.
+        ImportError: the package `onnx` is not there.
+    """
+    _check(opset_version)
+    programs, rows, axes = onnx_sizes.programs_of(lower, shapes)
+    made = [_graph_of(each, model, row) for each, row in zip(programs, rows, strict=True)]
+    graphs, ends = zip(*made, strict=True)
+    ops = graphs[0].ops
+    try:
+        named = onnx_sizes.merge(graphs, ends, axes)
+    except onnx_sizes.UnlikeError as error:
+        given = [(None, *row) for row in shapes]
+        raise ValueError(
+            f"export: the op {ops[min(error.node, len(ops) - 1)]!r} cannot be of any size in ONNX, "
+            f"got inputs of shapes {given}: give the sizes by input_signature"
+        ) from None
+    return _file(graphs[0], named, model, opset_version)
+
+
+def _check(opset_version: Any) -> None:
     if isinstance(opset_version, bool) or opset_version not in _OPSETS:
         raise ValueError(f"export: opset_version must be from 13 to 17, got {opset_version!r}")
+
+
+def _graph_of(program: Any, model: TrainableModel, rows: Any) -> tuple[Graph, Ends]:
+    """The graph of a program; see `model_of`."""
+    from cdl.export.onnx_ops import ROWS
+
     inputs = _names(model, "input", len(program.inputs))
     outputs = _names(model, "output", len(program.outputs))
     if set(inputs) & set(outputs):
@@ -145,17 +196,19 @@ def model_of(
     shapes = rows or [tuple(v.shape) for v in program.inputs]
     dtypes = numbers.input_dtypes(program, model)
     graph = Graph(program, inputs, shapes, dtypes)
+    graph.ops += ["reshape"] * len(graph.nodes)
     for i in program.instructions:
         if i.op not in ROWS:
             raise numbers.refusal(i.op, "ONNX")
         ROWS[i.op](graph, i)
+        graph.ops += [i.op] * (len(graph.nodes) - len(graph.ops))
     for v, name in zip(program.outputs, outputs, strict=True):
-        graph.nodes.append(graph._helper.make_node("Identity", [graph.ref(v)], [name]))
-    described = (
-        (*zip(inputs, shapes, dtypes, strict=True),),
-        (*((name, v.shape, "float32") for name, v in zip(outputs, program.outputs, strict=True)),),
+        graph.nodes.append(graph.helper.make_node("Identity", [graph.ref(v)], [name]))
+    given = zip(outputs, program.outputs, strict=True)
+    return graph, Ends(
+        tuple(zip(inputs, map(tuple, shapes), dtypes, strict=True)),
+        tuple((name, tuple(v.shape), "float32") for name, v in given),
     )
-    return _file(graph, model, *described, opset_version)
 
 
 def _names(model: TrainableModel, kind: str, count: int) -> list[str]:
@@ -167,11 +220,9 @@ def _names(model: TrainableModel, kind: str, count: int) -> list[str]:
     return [f"{kind}_{k}" for k in range(count)] if count != 1 else [kind]
 
 
-def _file(
-    graph: Graph, model: TrainableModel, inputs: Sequence[Any], outputs: Sequence[Any], version: int
-) -> bytes:
-    """The file of a graph, whose inputs and outputs are names, shapes and dtypes."""
-    helper = graph._helper
+def _file(graph: Graph, ends: Ends, model: TrainableModel, version: int) -> bytes:
+    """The file of a graph."""
+    helper = graph.helper
 
     def described(values: Sequence[Any]) -> list[Any]:
         make, kind = helper.make_tensor_value_info, helper.np_dtype_to_tensor_dtype
@@ -180,7 +231,7 @@ def _file(
         ]
 
     made = helper.make_graph(
-        graph.nodes, model.name, described(inputs), described(outputs), graph.initializers
+        graph.nodes, model.name, described(ends.inputs), described(ends.outputs), graph.initializers
     )
     whole = helper.make_model(
         made, producer_name="cdl", opset_imports=[helper.make_opsetid("", version)]

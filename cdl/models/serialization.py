@@ -392,7 +392,8 @@ class Configured(Trainer):
             filepath: the file; `net.c` comes with its header, `net.h`.
             format: "c" or "onnx"; None tells it by the ending of the file's name.
             verbose: whether to log what was written, as None also does.
-            input_signature: the sizes of open axes, such as `[InputSpec(shape=(None, 100))]`.
+            input_signature: the sizes of open axes, such as `[InputSpec(shape=(None, 100))]`; ONNX
+                rarely needs them.
             kwargs: "onnx" takes `opset_version`. See `cdl.export.export_model`.
 
         Raises:
