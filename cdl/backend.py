@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from cdl._common.dtypes import standardize_dtype
 from cdl._common.naming import clear_session, get_uid
 from cdl._common.public_names import publish
 from cdl._tracing.keras_tensor import is_keras_tensor
@@ -19,7 +20,6 @@ from cdl.config import (
     set_epsilon,
     set_floatx,
     set_image_data_format,
-    standardize_dtype,
 )
 
 __all__ = [

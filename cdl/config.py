@@ -1,19 +1,18 @@
 """The settings of the whole process, under Keras's names.
 
-cdl computes in float32 and its kernels have Keras's default epsilon compiled in. A setting that
-would ask for something else is refused here rather than ignored later.
+The kernels have Keras's default epsilon compiled in. A setting that would ask for something else is
+refused here rather than ignored later.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-
-from cdl._common import errors
+from cdl._common import dtypes, errors
 from cdl._common.public_names import publish
+from cdl.dtype_policies.policy import DTypePolicy, dtype_policy, set_policy
+from cdl.dtype_policies.quantized import of_name
 
 __all__ = [
     "backend",
@@ -42,8 +41,6 @@ __all__ = [
     "set_max_steps_per_epoch",
 ]
 
-_FLOATX = "float32"
-_NUMBERS = "biufc"  # kinds of NumPy's dtypes that hold numbers
 _EPSILON = 1e-7
 _DATA_FORMATS = ("channels_first", "channels_last")
 _image_data_format = "channels_last"
@@ -58,18 +55,26 @@ def backend() -> str:
 
 
 def floatx() -> str:
-    """The dtype of weights and results: always "float32"."""
-    return _FLOATX
+    """The dtype of inputs, losses and metrics that are told none: "float32" at first."""
+    return dtypes.floatx()
 
 
 def set_floatx(value: str) -> None:
-    """Accepts "float32", the only dtype that cdl computes in; ValueError for any other.
+    """Set what `floatx` gives.
+
+    The policy of layers follows it only before it is first asked for, which the first layer does:
+    `set_dtype_policy` sets that.
 
     Args:
-        value: 'float32', cdl's only one.
+        value: 'float32'.
+
+    Raises:
+        ValueError: another one; 'float64' among them.
     """
-    if value != _FLOATX:
-        raise ValueError(f"set_floatx: value must be 'float32', cdl's only one, got {value!r}")
+    if value != "float32":  # what losses, metrics and inputs are computed in
+        why = f": {dtypes.NO_FLOAT64}" if value == "float64" else ""
+        raise ValueError(f"set_floatx: Unknown `floatx` value: {value!r}, must be 'float32'{why}")
+    dtypes.set_floatx(value)
 
 
 def epsilon() -> float:
@@ -114,46 +119,23 @@ def standardize_data_format(data_format: str | None, owner: str = "data_format")
     return lower
 
 
-def standardize_dtype(dtype: Any) -> str:
-    """The name of a dtype, of whatever spelling; None is `floatx()`.
+def set_dtype_policy(policy: DTypePolicy | str) -> None:
+    """Set the policy of layers that are made from now on without a `dtype`.
 
     Args:
-        dtype: a dtype, its name, or Python's type of numbers.
+        policy: a policy or its name, such as "mixed_bfloat16".
 
     Raises:
-        ValueError: something that is no dtype.
+        ValueError: there is none of that name, or it is no name.
     """
-    if dtype is None or (type(dtype) is str and dtype == _FLOATX):
-        return _FLOATX
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if found.kind not in _NUMBERS:
-        text = dtype in ("string", "str", str)
-        hint = ": encode text as numbers first, or have an Input(dtype='string')" if text else ""
+    if isinstance(policy, str):
+        policy = of_name(policy)
+    if not isinstance(policy, DTypePolicy):
         raise ValueError(
-            "dtype must be that of numbers, such as 'float32', 'int32' or 'bool', got "
-            f"{dtype!r}{hint}"
+            "set_dtype_policy: Invalid `policy` argument. Expected a DTypePolicy or its name, such "
+            f"as 'mixed_bfloat16', got {policy!r} of type {type(policy).__name__}"
         )
-    return str(found.name)
-
-
-def dtype_policy() -> str:
-    """The dtype that layers compute in and have their weights in: always "float32"."""
-    return _FLOATX
-
-
-def set_dtype_policy(policy: Any) -> None:
-    """Accepts "float32", the only dtype that cdl computes in; ValueError for any other.
-
-    Args:
-        policy: a name or a DTypePolicy.
-    """
-    if getattr(policy, "name", policy) != _FLOATX:
-        raise ValueError(
-            f"set_dtype_policy: policy must be 'float32', cdl's only one, got {policy!r}"
-        )
+    set_policy(policy)
 
 
 @contextlib.contextmanager

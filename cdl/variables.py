@@ -9,11 +9,11 @@ import numpy as np
 
 from cdl import constraints as all_constraints
 from cdl import initializers, regularizers
+from cdl._common.dtypes import standardize_dtype
 from cdl._common.naming import unique
 from cdl._common.validation import expected, flag, not_yet, one_of
 from cdl._tracing import variable
 from cdl._variables.state import State
-from cdl.config import standardize_dtype
 
 
 class _AnyVariable(type):

@@ -19,8 +19,8 @@ LINED += sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**
 # Lowest first. A room may import from those before its own `|`, and from itself. A new name needs a
 # place here first, and a line in the tree of CONTRIBUTING.md.
 PYTHON_FLOORS = """
-    _core | _common | _configs _ir config datasets tree
-    | _variables dtype_policies
+    _core | _common | _configs _ir datasets tree
+    | _variables dtype_policies | config
     | _tracing | constraints quantizers random regularizers | data initializers
     | activations compat optimizers utils variables
     | backend callbacks losses mixed_precision ops preprocessing | metrics | layers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-_FLOAT32 = "it computes in float32 only"
 _IMAGES = "it reads no files of images"
 _PILLOW = "Pillow or scikit-image beforehand, or in a utils.PyDataset batch by batch"
 _IN_CALL = "in the call of a layer of your own"
@@ -87,8 +86,6 @@ REASONS = {
         "",
         "quantizers.Int8QuantizationConfig and quantizers.Int4QuantizationConfig",
     ),
-    r"dtype_policies\.\w*(AWQ|GPTQ|Int4|Quantized)\w*": (_FLOAT32, ""),
-    r"dtype_policies\.(DTypePolicyMap|get|serialize|deserialize)": (_FLOAT32, "DTypePolicy"),
     r"RematScope|remat": ("it keeps only what the gradients read, without being told", ""),
     r"StatelessScope|SymbolicScope|name_scope": (
         "it has no scopes",

@@ -32,6 +32,7 @@ _MODULES = {
     "keras.regularizers": "cdl.regularizers",
     "keras.constraints": "cdl.constraints",
     "keras.quantizers": "cdl.quantizers",
+    "keras.dtype_policies": "cdl.dtype_policies",
 }
 _WITH_FUNCTIONS = ("keras.activations", "keras.losses", "keras.metrics")
 HINT = (
@@ -271,7 +272,7 @@ def _class(config: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
     public = public_module(module)
     if public is None:
         raise _missing("class", name, module, {})
-    if name == "DTypePolicy":
+    if name in ("DTypePolicy", "FloatDTypePolicy"):
         importlib.import_module("cdl.dtype_policies")
     found = _of_module(public).get(name)
     if found is None:

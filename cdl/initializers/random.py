@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.dtypes import standardize_dtype
 from cdl._common.validation import number
 from cdl._configs.serialization import deserialize, serialize
-from cdl.config import standardize_dtype
 from cdl.initializers.initializer import Initializer, checked_shape, registry
 from cdl.random import SeedGenerator, checked_seed, draw_seed
 

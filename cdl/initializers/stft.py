@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.dtypes import standardize_dtype
 from cdl._common.validation import expected, flag, one_of
-from cdl.config import standardize_dtype
 from cdl.initializers.initializer import Initializer, checked_shape, registry
 
 if TYPE_CHECKING:

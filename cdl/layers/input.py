@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.dtypes import standardize_dtype
 from cdl._common.validation import expected, not_yet
 from cdl._tracing.graph import KerasTensor, Node
-from cdl.config import standardize_dtype
 from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import checked_shape
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from cdl import regularizers, tree
+from cdl import dtype_policies, regularizers, tree
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import is_users, overrides
-from cdl._common.validation import expected, float32, not_recognized, not_yet
+from cdl._common.validation import expected, not_recognized, not_yet
 from cdl._configs.identifiers import Registry
 from cdl._configs.serialization import serialize
 from cdl._ir.program import Program
@@ -48,13 +48,6 @@ if TYPE_CHECKING:
 
 
 registry = Registry("layer", "keras.layers", snake=False, missing=TypeError)
-
-_FLOAT32 = {
-    "module": "keras",
-    "class_name": "DTypePolicy",
-    "config": {"name": "float32"},
-    "registered_name": None,
-}
 
 
 class Layer(Weighted, Building, Hinting):
@@ -122,11 +115,11 @@ class Layer(Weighted, Building, Hinting):
             raise expected(owner, "trainable", "True or False", trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         not_yet(owner, autocast=(autocast, True))
-        self.dtype = float32(owner, dtype)
         self.name = unique(type(self)) if name is None else name
+        self._path = self.name
+        self._dtype_policy = self._allowed(dtype_policies.get(dtype))
         self.built = False
         self._build_shape: Shape | None = None
-        self._path = self.name
         self.supports_masking = False
         self.input_spec: Any = None  # an InputSpec, or a list with one an input
         self._inbound_nodes: list[graph.Node] = []  # its calls on symbolic tensors
@@ -411,7 +404,8 @@ class Layer(Weighted, Building, Hinting):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        config = {"name": self.name, "trainable": self._trainable, "dtype": dict(_FLOAT32)}
+        config = {"name": self.name, "trainable": self._trainable, "dtype": None}
+        config["dtype"] = dtype_policies.serialize(self.dtype_policy)
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return {**config, **self._given_config()}

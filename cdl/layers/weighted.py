@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import initializers
+from cdl import dtype_policies, initializers
 from cdl._common.naming import unique
-from cdl._common.validation import float32, not_yet
+from cdl._common.validation import expected, float32, not_yet
 from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
-from cdl.dtype_policies import DTypePolicy
+from cdl.dtype_policies import DTypePolicy, DTypePolicyMap
 from cdl.layers.calling import is_scripted
 from cdl.layers.running import path_of
 from cdl.layers.tracking import Tracking
@@ -58,6 +58,8 @@ class Weighted(Tracking):
     _trainable: bool
     _building: bool
     _path: str
+    _dtype_policy: DTypePolicy
+    _told_dtype: str | None = None  # what `dtype` is where it does not follow from the policy
 
     def add_weight(
         self,
@@ -183,26 +185,60 @@ class Weighted(Tracking):
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """The dtype that the layer computes in and has its weights in: "float32", which may be set.
+        """Which dtype the layer computes in and which its weights have; may be set.
 
         Raises:
-            ValueError: set to another one.
+            ValueError: set to what is no policy.
         """
-        return DTypePolicy("float32")
+        return self._dtype_policy
 
     @dtype_policy.setter
     def dtype_policy(self, value: Any) -> None:
-        float32(f"{type(self).__name__} {self.name!r}", value)
+        policy = self._allowed(dtype_policies.get(value))
+        kept = self._dtype_policy
+        if isinstance(kept, DTypePolicyMap) and self.path:
+            if self.path in kept:
+                del kept[self.path]
+            kept[self.path] = policy
+        else:
+            self._dtype_policy = policy
+        _has_changed()
+
+    def _allowed(self, policy: DTypePolicy) -> DTypePolicy:
+        """The policy, if cdl computes so."""
+        if policy.compute_dtype != "float32" or policy.variable_dtype != "float32":
+            owner = f"{type(self).__name__} {self.name!r}"
+            raise expected(owner, "dtype", "'float32' (all that cdl computes in)", policy)
+        return policy
+
+    def _own_policy(self) -> DTypePolicy:
+        """The policy, or what a map of policies has for the layer's path."""
+        policy = self._dtype_policy
+        return policy[self.path] if isinstance(policy, DTypePolicyMap) and self.path else policy
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype that the layer computes in: "float32"."""
-        return self.dtype_policy.compute_dtype
+        """The dtype that the layer computes in, and that its outputs have."""
+        return self._own_policy().compute_dtype
 
     @property
     def variable_dtype(self) -> str:
-        """The dtype of the weights: "float32"."""
-        return self.dtype_policy.variable_dtype
+        """The dtype of the weights."""
+        return self._own_policy().variable_dtype
+
+    @property
+    def dtype(self) -> str:
+        """The same as `variable_dtype`, but for layers of texts and for inputs."""
+        return self.variable_dtype if self._told_dtype is None else self._told_dtype
+
+    @dtype.setter
+    def dtype(self, value: str) -> None:
+        self._told_dtype = value
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """How the weights are quantized, such as "int8"; None if they are not."""
+        return self._own_policy().quantization_mode
 
     @property
     def path(self) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.dtypes import standardize_dtype
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
-from cdl.config import standardize_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from cdl._common.dtypes import standardize_dtype
 from cdl._common.errors import Listed
 from cdl._common.validation import expected, not_recognized, number
 from cdl._configs.serialization import register_public
@@ -19,7 +20,6 @@ from cdl._tracing.graph import KerasTensor, current_scope
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.symbolic import operator_of
 from cdl._variables.state import State
-from cdl.config import standardize_dtype
 from cdl.random.sources import draw_seed
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """Small helpers that Keras has under `keras.utils`."""
 
+from cdl._common.dtypes import standardize_dtype
 from cdl._common.naming import clear_session
 from cdl._common.public_names import publish
 from cdl._configs.custom_objects import (
@@ -17,7 +18,6 @@ from cdl.config import (
     disable_interactive_logging,
     enable_interactive_logging,
     is_interactive_logging_enabled,
-    standardize_dtype,
 )
 from cdl.data.py_dataset import PyDataset
 from cdl.random import set_random_seed

@@ -277,7 +277,7 @@ def test_config_of_input_is_keras_own():
         (lambda: Dense(3, weights=[1]), ValueError, "not recognized"),
         (lambda: Dense(3, use_bias="a"), ValueError, "use_bias must be True or False, got 'a'"),
         (lambda: Dense(3, trainable=3), ValueError, "trainable must be True or False, got 3"),
-        (lambda: Dense(3, dtype="float64"), ValueError, "dtype must be 'float32'"),
+        (lambda: Dense(3, dtype="float64"), ValueError, "Cannot convert 'float64'"),
         (lambda: Dense(3, name="a/b"), ValueError, "name must be a string without '/', got 'a/b'"),
         (lambda: Dense(3, name=3), ValueError, "name must be a string without '/', got 3"),
         (lambda: Dense(3, autocast=False), ValueError, "autocast=False is not supported"),

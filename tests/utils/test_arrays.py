@@ -284,11 +284,9 @@ def test_output_for_a_log(limits, capsys):
 def test_other_settings(limits):
     config.disable_traceback_filtering()
     assert not config.is_traceback_filtering_enabled()
-    assert config.dtype_policy() == "float32"
-    config.set_dtype_policy("float32")
+    assert config.dtype_policy().name == "float32"
     config.set_backend("cdl")
     for call in (
-        lambda: config.set_dtype_policy("mixed_float16"),
         lambda: config.set_backend("jax"),
         config.enable_unsafe_deserialization,
     ):
@@ -309,6 +307,9 @@ def test_other_devices_are_refused(name):
 
 
 def test_policies_by_their_older_names():
-    assert cdl.mixed_precision.global_policy() == cdl.mixed_precision.Policy("float32").name
-    with pytest.raises(ValueError, match="policy must be 'float32'"):
-        cdl.mixed_precision.set_global_policy("mixed_float16")
+    assert cdl.mixed_precision.global_policy() == cdl.mixed_precision.Policy("float32")
+    cdl.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        assert config.dtype_policy().name == "mixed_float16"
+    finally:
+        cdl.mixed_precision.set_global_policy("float32")

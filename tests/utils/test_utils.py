@@ -8,6 +8,7 @@ import pytest
 import cdl
 from cdl import backend, config
 from cdl._common import naming
+from cdl._common.dtypes import standardize_dtype
 from cdl.random import checked_seed, core_seed
 from cdl.utils import clear_session, set_random_seed, to_categorical
 
@@ -145,10 +146,10 @@ def test_data_format_can_be_set():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: config.set_floatx("float64"), "set_floatx: value must be 'float32'"),
+        (lambda: config.set_floatx("float64"), "'float32': cdl has no layers in float64"),
         (lambda: config.set_epsilon(1e-3), "set_epsilon: value must be 1e-07"),
         (lambda: config.set_image_data_format("foo"), "data_format must be one of"),
-        (lambda: config.standardize_dtype("foo"), "dtype must be that of numbers, "),
+        (lambda: standardize_dtype("foo"), "dtype must be that of numbers, "),
     ],
 )
 def test_bad_setting_is_refused(call, text):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from cdl import tree
+from cdl._common.dtypes import standardize_dtype
 from cdl._ir.elementwise import Expression, apply
 from cdl._ir.emit import stop
 from cdl._tracing import graph
@@ -17,7 +18,6 @@ from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
 from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
-from cdl.config import standardize_dtype
 from cdl.ops.arrays import as_dtype, shape_of
 from cdl.ops.lowering import mapped, value_of
 from cdl.ops.numpy.joining import stack

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.dtypes import standardize_dtype
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import operation
-from cdl.config import standardize_dtype
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of
 

@@ -1,0 +1,77 @@
+"""Names of dtypes: which there are, which of them are floats, and what NumPy has for them.
+
+bfloat16 is none of NumPy's own: arrays of it are those of the package ml_dtypes, which is needed
+when such an array comes out, and not before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdl._common.optional_imports import needed
+
+FLOATS = ("bfloat16", "float16", "float32")  # what layers compute in
+NO_FLOAT64 = (
+    "cdl has no layers in float64: a second set of all its kernels would double its size; NumPy "
+    "and scikit-learn compute in float64"
+)
+LARGEST_FLOAT16 = 65504.0
+_KINDS = "biufc"  # kinds of NumPy's dtypes that hold numbers
+_settings = {"floatx": "float32"}
+
+
+def floatx() -> str:
+    """The name of the dtype that is meant where none is given; see `cdl.config.floatx`."""
+    return _settings["floatx"]
+
+
+def set_floatx(name: str) -> None:
+    """Another one."""
+    _settings["floatx"] = name
+
+
+def standardize_dtype(dtype: Any) -> str:
+    """The name of a dtype, of whatever spelling; None is `floatx()`.
+
+    Args:
+        dtype: a dtype, its name, or Python's type of numbers.
+
+    Raises:
+        ValueError: something that is no dtype.
+    """
+    if dtype is None:
+        return floatx()
+    if type(dtype) is str and dtype in FLOATS:
+        return dtype
+    if getattr(dtype, "name", getattr(dtype, "__name__", None)) == "bfloat16":
+        return "bfloat16"
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind not in _KINDS:
+        text = dtype in ("string", "str", str)
+        hint = ": encode text as numbers first, or have an Input(dtype='string')" if text else ""
+        raise ValueError(
+            "dtype must be that of numbers, such as 'float32', 'int32' or 'bool', got "
+            f"{dtype!r}{hint}"
+        )
+    return str(found.name)
+
+
+def is_float(name: str) -> bool:
+    """Whether a dtype of that name is a float."""
+    return "float" in name
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """NumPy's dtype of that name.
+
+    Raises:
+        ImportError: it is bfloat16, and the package ml_dtypes is not there.
+    """
+    if name == "bfloat16":
+        name = needed("ml_dtypes", "bfloat16", "an array of bfloat16").bfloat16
+    return np.dtype(name)

@@ -1,0 +1,117 @@
+"""DTypePolicy, and the one that layers have unless told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl._common.dtypes import NO_FLOAT64, floatx, standardize_dtype
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
+_global: dict[str, DTypePolicy | None] = {"policy": None}
+
+
+class DTypePolicy:
+    """Which dtype a layer computes in, and which its weights have.
+
+    Args:
+        name: "float32"; "mixed_bfloat16" or "mixed_float16", which compute in those and keep
+            float32 weights; "bfloat16" or "float16" for both; None is the policy of the process.
+            The name of another dtype of numbers is that of preprocessing layers.
+
+    Raises:
+        TypeError: the name is no string.
+        ValueError: there is no such policy; "float64" among them.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = dtype_policy().name if name is None else name
+        self._compute_dtype, self._variable_dtype = dtypes_of(self._name)
+        self._quantization_mode: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the policy."""
+        return self._name
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of what the layer gives, to which its inputs are cast."""
+        return self._compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of the weights."""
+        return self._variable_dtype
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """How weights are quantized, such as "int8"; None if they are not."""
+        return self._quantization_mode
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new one from what `get_config` gave."""
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        plain = (DTypePolicy, FloatDTypePolicy)
+        alike = type(other) in plain if type(self) in plain else type(other) is type(self)
+        return alike and isinstance(other, DTypePolicy) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} "{self.name}">'
+
+
+class FloatDTypePolicy(DTypePolicy):
+    """The same as `DTypePolicy`, by another name.
+
+    Args:
+        name: as there.
+    """
+
+    def __repr__(self) -> str:
+        return f'<DTypePolicy "{self.name}">'
+
+
+def dtypes_of(name: Any) -> tuple[str, str]:
+    """The dtype that a policy of this name computes in, and that of its weights."""
+    if not isinstance(name, str):
+        raise TypeError(
+            "DTypePolicy: 'name' must be a string, such as 'mixed_float16', got "
+            f"{name!r} of type {type(name).__name__}"
+        )
+    if name in _MIXED:
+        return _MIXED[name], "float32"
+    why = "; valid are 'float32', 'mixed_bfloat16', 'mixed_float16', 'bfloat16' and 'float16'"
+    try:
+        dtype = standardize_dtype(name)
+        if dtype == "float64":
+            why = f": {NO_FLOAT64}"
+        elif "complex" not in dtype:
+            return dtype, dtype
+    except ValueError:
+        pass
+    raise ValueError(f"DTypePolicy: Cannot convert {name!r} to a policy{why}")
+
+
+def dtype_policy() -> DTypePolicy:
+    """The policy of layers that are made without a `dtype`: at first that of `floatx()`."""
+    policy = _global["policy"]
+    if policy is None:
+        policy = _global["policy"] = DTypePolicy(floatx())
+    return policy
+
+
+def set_policy(policy: DTypePolicy) -> None:
+    """Have another one from now on; layers that exist keep theirs."""
+    _global["policy"] = policy
