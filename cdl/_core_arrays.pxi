@@ -48,6 +48,14 @@ cdef int _describe(Py_buffer *view, cdl_array *array) except -1:
     return 0
 
 
+cdef object _bits_of_bfloat16(array):
+    """The same memory as uint16 if it is an array of ml_dtypes's bfloat16, which has no buffer."""
+    if type(array) is np.ndarray and array.dtype.kind == "V" and array.dtype.name == "bfloat16":
+        return array.view(np.uint16)
+    return None
+
+
+cdef int _bfloat16 = _NUMBER["dtypes"]["bfloat16"]
 cdef int _float32 = _NUMBER["dtypes"]["float32"]
 
 
@@ -147,9 +155,12 @@ cdef class _Arrays:
                 _describe_sparse(array, &self.views[self.n - 1], &self.arrays[self.n - 1])
                 self.held = (self.held or []) + [array]
                 continue
-            PyObject_GetBuffer(array, &self.views[self.n], PyBUF_FULL_RO)
+            bits = _bits_of_bfloat16(array)
+            PyObject_GetBuffer(array if bits is None else bits, &self.views[self.n], PyBUF_FULL_RO)
             self.n += 1
             _describe(&self.views[self.n - 1], &self.arrays[self.n - 1])
+            if bits is not None:
+                self.arrays[self.n - 1].dtype = _bfloat16
         self.rows = self.arrays[0].shape[0] if self.n else 0
 
     def __dealloc__(self):

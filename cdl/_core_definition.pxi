@@ -151,7 +151,7 @@ cdef class _Definition:
                 raise ValueError(
                     f"expected at most {CDL_MAX_DIMS} axes a sample, got shape {v.shape}")
             values[k].n_dims = len(v.shape)
-            values[k].is_int = v.dtype == "int32"
+            values[k].dtype = _NUMBER["dtypes"][v.dtype]
             values[k].shared = v.shared
             for d, n in enumerate(_shape(v.shape, 1, f"value {v!r}")):
                 values[k].dims[d] = n
@@ -265,6 +265,8 @@ cdef class _Definition:
                 storage = variable.storage
                 to.params[j] = storage.param
                 to.trained[j] = order.get(id(variable), -1)
+                if j < len(i.param_dtypes) and i.param_dtypes[j] is not None:
+                    to.param_dtypes[j] = _NUMBER["dtypes"][i.param_dtypes[j]]
         given = dict(i.attributes)
         self.labels.append(given.pop("label", i.op))
         if i.op == "host":

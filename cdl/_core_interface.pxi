@@ -83,7 +83,7 @@ cdef extern from "cdl.h" nogil:
     struct cdl_value_def:
         int n_dims
         size_t dims[CDL_MAX_DIMS]
-        bint is_int
+        int dtype
         bint shared
     struct cdl_instruction_def:
         int op
@@ -93,6 +93,7 @@ cdef extern from "cdl.h" nogil:
         int inputs "in"[CDL_MAX_INPUTS]
         int out[CDL_MAX_OUTPUTS]
         cdl_param *params[CDL_MAX_PARAMS]
+        int param_dtypes[CDL_MAX_PARAMS]
         int trained[CDL_MAX_PARAMS]
         const int64_t *numbers
         size_t n_numbers

@@ -97,6 +97,7 @@ cdef dict _TABLES = {
     "losses": {name: row.params for name, row in LOSSES.items()},
     "metrics": {name: row.params for name, row in METRICS.items()},
     "tallies": {name: row.params for name, row in TALLIES.items()},
+    "dtypes": {name: params for name, params, *_ in _rows("dtypes")},
     "draws": {name: params for name, params, *_ in _rows("draws")},
     "reductions": {name: params for name, params, *_ in _rows("reductions")},
 }
@@ -105,7 +106,6 @@ cdef dict _NUMBER = {
 }
 _NUMBER["ops"] = {name: i for i, name in enumerate(OPS)}
 _NUMBER["optimizers"] = {name: i for i, name in enumerate(OPTIMIZERS)}
-_NUMBER["dtypes"] = {name: i for i, (name, *_) in enumerate(_rows("dtypes"))}
 
 
 cdef list _isas():

@@ -20,6 +20,23 @@ if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
 
 
+# Inputs that are no numbers to compute with: rows of a table, places along an axis.
+PLACES = {"gather": 0, "take_along": 1}
+
+
+def dtype_of(
+    op: str,
+    inputs: Sequence[Value],
+    params: Sequence[Variable | None],
+    param_dtypes: Sequence[str | None],
+) -> str:
+    """What an instruction gives: the one dtype of all floats that it is made of, or float32."""
+    given = {v.dtype for k, v in enumerate(inputs) if v.dtype != "int32" and k != PLACES.get(op)}
+    dtypes = [*param_dtypes, *(None,) * len(params)]
+    given |= {dtype or "float32" for p, dtype in zip(params, dtypes, strict=False) if p is not None}
+    return given.pop() if len(given) == 1 else "float32"
+
+
 def reshape(program: Program, value: Value, shape: Iterable[int]) -> Value:
     """The same numbers in another shape; the value itself if it is its own."""
     shape = tuple(shape)

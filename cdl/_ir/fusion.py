@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cdl import _core
-from cdl._ir.instruction import EndValues, Instruction, InstructionList, Value
+from cdl._ir.emit import PLACES
+from cdl._ir.instruction import LOW_DTYPES, EndValues, Instruction, InstructionList, Value
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program
@@ -17,6 +18,12 @@ _ON_SCORES = {
     ("softmax", "categorical_crossentropy"): "softmax_categorical_crossentropy",
     ("softmax", "sparse_categorical_crossentropy"): "softmax_sparse_categorical_crossentropy",
     ("sigmoid", "binary_crossentropy"): "sigmoid_binary_crossentropy",
+}
+
+# Ops whose outputs are numbers that they read, in other places.
+_MOVES = {
+    *("reshape", "permute", "broadcast", "repeat", "concat", "pick", "take_along", "gather"),
+    *("param", "broadcast_batch", "fork", "stop", "probe"),
 }
 
 
@@ -90,7 +97,7 @@ class Rewriter:
     def reshape_inputs(self) -> None:
         for i in self.instructions.of("reshape"):
             old, new = i.inputs[0], i.outputs[0]
-            if old in self.inputs and self.read_once(old) and old.dtype == "float32":
+            if old in self.inputs and self.read_once(old) and old.dtype != "int32":
                 self.instructions.remove(i)
                 self.inputs.replace(old, new)
                 new.role = old.role
@@ -145,10 +152,28 @@ class Rewriter:
                 continue
             attributes["activation"] = attributes.pop("kind")
             attributes = {**product.attributes, **attributes}
-            parts = product.params, attributes, product.numbers, product.data
-            fused = Instruction(product.op, product.inputs, i.outputs, *parts)
+            fused = product.giving(i.outputs)
+            fused.attributes = attributes
             self.instructions.remove(i)
             self.instructions.replace(product, fused)
+
+    def round_values(self) -> None:
+        """Puts a cast behind what gives a value of bfloat16 or float16 without rounding to it."""
+        for i in self.instructions:
+            low = [v for v in i.outputs if v.dtype in LOW_DTYPES]
+            if not low or i.op == "cast" or _only_moves(i):
+                continue
+            made = {id(v): self.like(v, "float32") for v in low}
+            self.swap(i, rounded := i.giving([made.get(id(v), v) for v in i.outputs]))
+            for v in low:
+                cast = Instruction("cast", (made[id(v)],), (v,), (), {"dtype": v.dtype})
+                self.instructions.put_behind(rounded, cast)
+
+    def like(self, value: Value, dtype: str) -> Value:
+        """A new value of another dtype."""
+        new = Value(len(self.values), value.shape, dtype, None, value.shared)
+        self.values.append(new)
+        return new
 
     def fork_values(self) -> None:
         """Gives each user that contributes a gradient to a value an output of a fork.
@@ -176,7 +201,7 @@ class Rewriter:
         """Two values that are one, right behind its producer."""
         index = len(self.values)
         shape, shared = value.shape, value.shared
-        outputs = tuple(Value(index + k, shape, "float32", None, shared) for k in range(2))
+        outputs = tuple(Value(index + k, shape, value.dtype, None, shared) for k in range(2))
         self.values += outputs
         producer = self.producer(value)
         assert producer is not None
@@ -198,6 +223,14 @@ class Rewriter:
         program.reports = [self.current(report) for report in self.program.reports]
         program.external_grads = list(self.external_grads)
         return program
+
+
+def _only_moves(i: Instruction) -> bool:
+    """Whether all that an instruction gives are numbers that it reads, of the same dtype."""
+    read = [v for k, v in enumerate(i.inputs) if k != PLACES.get(i.op)]
+    given = {v.dtype for v in (*read, *i.outputs)}
+    given |= {i.param_dtype(k) or "float32" for k, p in enumerate(i.params) if p is not None}
+    return i.op in _MOVES and len(given) == 1
 
 
 def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
+# Dtypes whose numbers are kept as floats that have been rounded to them.
+LOW_DTYPES = ("bfloat16", "float16")
+
 
 class Value:
     """What an input or an instruction gives: an array of ``shape``, for each sample or for all.
@@ -20,7 +23,8 @@ class Value:
     Attributes:
         index: its number, by which it is printed.
         shape: of a sample.
-        dtype: "float32", or "int32" for class numbers.
+        dtype: "float32"; "int32" for class numbers; "bfloat16" or "float16" for numbers that
+            these have.
         role: what array an input is: "x", "y" or "weight".
         shared: whether it has no batch axis: a weight read as a value, a constant, a sum over the
             batch. Its shape is the whole shape.
@@ -53,10 +57,20 @@ class Instruction:
     """One operation: the op's name, its values, its weights, its numbers and attributes by name.
 
     ``numbers`` are integers of any count that belong to it too, such as axes; ``data`` are floats,
-    such as the elements of a constant.
+    such as the elements of a constant. ``param_dtypes`` are what its weights are rounded to before
+    they are read: "bfloat16", "float16" or None for each; () for none.
     """
 
-    __slots__ = ("attributes", "data", "inputs", "numbers", "op", "outputs", "params")
+    __slots__ = (
+        "attributes",
+        "data",
+        "inputs",
+        "numbers",
+        "op",
+        "outputs",
+        "param_dtypes",
+        "params",
+    )
 
     def __init__(
         self,
@@ -67,6 +81,7 @@ class Instruction:
         attributes: dict[str, Any],
         numbers: Iterable[int] = (),
         data: Iterable[float] = (),
+        param_dtypes: Sequence[str | None] = (),
     ) -> None:
         self.op = op
         self.inputs = tuple(inputs)
@@ -75,11 +90,22 @@ class Instruction:
         self.attributes = attributes
         self.numbers = tuple(numbers)
         self.data = tuple(data)
+        self.param_dtypes = tuple(param_dtypes)
 
     def reading(self, inputs: Sequence[Value]) -> Instruction:
         """The same from other inputs."""
-        parts = self.outputs, self.params, self.attributes, self.numbers, self.data
-        return Instruction(self.op, inputs, *parts)
+        return self.giving(self.outputs, inputs)
+
+    def giving(
+        self, outputs: Sequence[Value], inputs: Sequence[Value] | None = None
+    ) -> Instruction:
+        """The same to other outputs, and from other inputs unless they are None."""
+        parts = self.params, self.attributes, self.numbers, self.data, self.param_dtypes
+        return Instruction(self.op, self.inputs if inputs is None else inputs, outputs, *parts)
+
+    def param_dtype(self, k: int) -> str | None:
+        """What weight k is rounded to, or None."""
+        return self.param_dtypes[k] if k < len(self.param_dtypes) else None
 
     def gives(self, k: int) -> bool:
         """Whether input k gets a gradient from it, where its output has one."""
@@ -92,14 +118,16 @@ class Instruction:
             return False
         if self.op == "recurrent" and k == 1 and self.attributes["given"] & 1:  # the mask
             return False
-        return (
-            row.gives_gradient and self.inputs[k].dtype == "float32" and (row.all_inputs or k == 0)
-        )
+        return row.gives_gradient and self.inputs[k].dtype != "int32" and (row.all_inputs or k == 0)
 
     def __repr__(self) -> str:
         left = ", ".join(f"{v!r}" for v in self.outputs)
         words = [f"{v!r}" for v in self.inputs]
-        words += [p.path for p in self.params if p is not None]
+        words += [
+            f"{p.path}{':' * bool(dtype := self.param_dtype(k))}{dtype or ''}"
+            for k, p in enumerate(self.params)
+            if p is not None
+        ]
         words += [
             f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.attributes.items()
         ]
@@ -109,7 +137,9 @@ class Instruction:
             row = _core.OPS.get(self.op)
             words += _brief(row.tail if row else "numbers", self.numbers)
             words += _brief(row.data if row else "data", self.data)
-        shape = " ".join(f"{'shared ' * v.shared}{list(v.shape)}" for v in self.outputs)
+        shape = " ".join(
+            f"{'shared ' * v.shared}{list(v.shape)}{_low(v.dtype)}" for v in self.outputs
+        )
         return f"{left + ' = ' if left else ''}{self.op} {', '.join(words)}" + (
             f"  {shape}" if shape else ""
         )
@@ -242,6 +272,11 @@ class EndValues:
             self._list[place] = new
         if places:
             self._places.setdefault(id(new), []).extend(places)
+
+
+def _low(dtype: str) -> str:
+    """The dtype behind a shape, where it says more than that these are floats."""
+    return f" {dtype}" if dtype in LOW_DTYPES else ""
 
 
 def _brief(name: str, numbers: tuple[float, ...]) -> list[str]:

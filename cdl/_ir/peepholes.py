@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cdl import _core
 from cdl._ir.bytecode import read
-from cdl._ir.instruction import Instruction, Value
+from cdl._ir.instruction import LOW_DTYPES, Instruction, Value
 
 if TYPE_CHECKING:
     from cdl._ir.fusion import Rewriter
@@ -56,7 +56,10 @@ def _fuse_products(program: Rewriter) -> None:
         if kernel is None or transposed or x.shared or len(kernel.shape) != 2:
             continue
         if kernel.storage.matrix and i.outputs[0].shape == (*x.shape[:-1], kernel.shape[1]):
-            program.swap(i, Instruction("dense", [x], i.outputs, (kernel, None), {}))
+            dtypes = program.producer(factor).param_dtypes  # type: ignore[union-attr]
+            params = (kernel, None)
+            fused = Instruction("dense", [x], i.outputs, params, {}, param_dtypes=dtypes)
+            program.swap(i, fused)
 
 
 def _fuse_biases(program: Rewriter) -> None:
@@ -74,7 +77,9 @@ def _fuse_biases(program: Rewriter) -> None:
             if dense.params[1] is not None or dense.attributes.get("activation") is not None:
                 continue
             params = (dense.params[0], bias)
-            fused = Instruction("dense", dense.inputs, i.outputs, params, dense.attributes)
+            dtypes = (dense.param_dtype(0), other.dtype if other.dtype in LOW_DTYPES else None)
+            parts = params, dense.attributes, (), (), dtypes
+            fused = Instruction("dense", dense.inputs, i.outputs, *parts)
             program.swap(i, fused)
             program.instructions.remove(dense)
             break
@@ -123,7 +128,7 @@ def _takes_bias(program: Rewriter, i: Instruction, x: Value, other: Value) -> bo
         return False
     program.instructions.remove(product)
     if len(bias.shape) > 1:
-        flat = Value(len(program.values), (width,), "float32", None, True)
+        flat = Value(len(program.values), (width,), bias.dtype, None, True)
         program.values.append(flat)
         program.instructions.put_before(i, Instruction("reshape", [bias], (flat,), (), {}))
         bias = flat

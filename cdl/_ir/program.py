@@ -49,7 +49,10 @@ class Program:
         self._external_grads: list[Value] | None = None
         self._is_fixed = False
         self._is_forced = False
-        self._read: dict[int, Value] = {}  # what a weight is, by its id
+        # What weights are rounded to where an instruction reads them: "bfloat16", "float16", None.
+        self.param_dtype: str | None = None
+        self._read: dict[tuple[int, str | None], Value] = {}  # what a weight is, by id and dtype
+        self._casts: dict[tuple[int, str], Value] = {}
         self._draws: dict[Any, int] = {}  # of generators: how many there are so far
         self._assigned: dict[int, Instruction] = {}
 
@@ -79,6 +82,8 @@ class Program:
         params: Sequence[Variable | None] = (),
         *,
         shared: Any = None,  # bool or None; Any, or mypy takes no **dict[str, float] behind it
+        dtype: Any = None,  # str or None
+        param_dtypes: Any = None,  # of str and None
         numbers: Any = (),  # integers in a row
         data: Any = (),  # floats in a row
         **attributes: Any,
@@ -91,6 +96,9 @@ class Program:
             shape: of the output.
             params: its weights, in the row's order.
             shared: whether the output has no batch axis; None: as all inputs, if there are any.
+            dtype: of the output; None: "bfloat16" or "float16" if all floats that it is made of are
+                of that dtype, weights included, else "float32".
+            param_dtypes: what each weight is rounded to, or None; None: `param_dtype` for all.
             numbers: integers of any count.
             data: floats of any count.
             **attributes: in the row's order, or those of the row that attribute 0 names.
@@ -104,9 +112,31 @@ class Program:
             attributes["frozen"] = 1
         if shared is None:
             shared = bool(inputs) and all(v.shared for v in inputs)
-        out = self.value(shape, shared=shared)
-        self.instructions.append(Instruction(op, inputs, (out,), params, attributes, numbers, data))
+        if param_dtypes is None:
+            param_dtypes = (self.param_dtype,) * len(params) if self.param_dtype else ()
+        dtype = dtype or emit.dtype_of(op, inputs, params, param_dtypes)
+        if op == "cast":
+            attributes["dtype"] = dtype
+        out = self.value(shape, dtype, shared=shared)
+        parts = params, attributes, numbers, data, param_dtypes
+        self.instructions.append(Instruction(op, inputs, (out,), *parts))
         return out
+
+    def cast(self, value: Value, dtype: str) -> Value:
+        """A value of floats as one of another dtype: one instruction, however often asked for.
+
+        Args:
+            value: of floats.
+            dtype: "float32", or "bfloat16" or "float16", to which numbers and, backwards,
+                gradients are rounded.
+        """
+        if value.dtype == dtype:
+            return value
+        if (id(value), dtype) not in self._casts:
+            self._casts[id(value), dtype] = self.emit(
+                "cast", [value], value.shape, dtype=dtype, shared=value.shared
+            )
+        return self._casts[id(value), dtype]
 
     def map(self, expression: Expression | str, inputs: Sequence[Value]) -> Value:
         """Appends an expression of up to eight values of one shape, element by element.
@@ -121,16 +151,24 @@ class Program:
         """
         return mapping.emit(self, expression, inputs)
 
-    def param(self, variable: Variable) -> Value:
+    def param(self, variable: Variable, dtype: str | None = None) -> Value:
         """A weight as a shared value: one instruction, however often it is asked for.
 
         Behind an ``assign`` it is what was assigned.
+
+        Args:
+            variable: the weight.
+            dtype: "bfloat16" or "float16" to round it to; None: `param_dtype`.
         """
-        if id(variable) not in self._read:
-            self._read[id(variable)] = self.emit(
-                "param", (), variable.shape, (variable,), shared=True
+        dtype = dtype or self.param_dtype
+        if id(variable) in self._assigned:
+            assigned = self._assigned[id(variable)].inputs[0]
+            return self.cast(assigned, dtype) if dtype else assigned
+        if (id(variable), dtype) not in self._read:
+            self._read[id(variable), dtype] = self.emit(
+                "param", (), variable.shape, (variable,), shared=True, param_dtypes=(dtype,)
             )
-        return self._read[id(variable)]
+        return self._read[id(variable), dtype]
 
     def constant(self, array: Any) -> Value:
         """Numbers, as a shared value of the array's shape."""
@@ -186,7 +224,6 @@ class Program:
             del self.instructions[at]
         self.instructions.append(instruction)
         self._assigned[id(variable)] = instruction
-        self._read[id(variable)] = value
 
     @property
     def is_noisy(self) -> bool:
@@ -226,6 +263,7 @@ class Program:
         """An empty program for a part of this one, which is emitted as this is now."""
         part = Program(self.training)
         part._is_fixed, part._is_forced = self._is_fixed, self._is_forced
+        part.param_dtype = self.param_dtype
         part._draws = dict(self._draws)
         return part
 
@@ -246,7 +284,7 @@ class Program:
         """Another output, of that shape, of the last instruction, which gives `first`."""
         last = self.instructions[-1]
         assert first in last.outputs
-        out = self.value(shape, shared=first.shared)
+        out = self.value(shape, first.dtype, shared=first.shared)
         last.outputs = (*last.outputs, out)
         return out
 
@@ -413,8 +451,9 @@ class Program:
         an input is left to the gather; a chain of maps is one; what leads to nothing is dropped.
         Products, sums and means written by hand become the instructions that layers use.
         Without ``training`` dropout and noise are nothing; with it a value that gets gradients from
-        several readers is forked. Without ``penalties`` those on activities, which nobody will
-        read, are not computed and nothing is assigned.
+        several readers is forked. What gives a value of bfloat16 or float16 is rounded to it,
+        once fusing is done: what happens within a pass is not. Without ``penalties`` those on
+        activities, which nobody will read, are not computed and nothing is assigned.
         """
         program = Rewriter(self)
         if not training:
@@ -429,6 +468,7 @@ class Program:
         program.fuse_losses()
         program.fuse_activations()
         mapping.merge(program)
+        program.round_values()
         if training:
             program.fork_values()
         return program.result()

@@ -191,7 +191,7 @@ def _element_of(sequence: Value) -> Value:
     """A value like an element of a sequence, for its shape alone."""
     from cdl._ir.program import Value
 
-    return Value(-1, sequence.shape[1:], "float32", None, sequence.shared)
+    return Value(-1, sequence.shape[1:], sequence.dtype, None, sequence.shared)
 
 
 def _as(program: Program, spec: KerasTensor, value: Value) -> Value:
@@ -211,7 +211,7 @@ class Body:
     def __init__(self, program: Program, graph: Graph, inputs: list[Value]) -> None:
         self.program = program
         self.own = program.within()
-        self.inputs = [self.own.value(v.shape, shared=v.shared) for v in inputs]
+        self.inputs = [self.own.value(v.shape, v.dtype, shared=v.shared) for v in inputs]
         carried, results = graph.lower(self.own, self.inputs)
         n = len(carried)
         kept = [_as(self.own, *pair) for pair in zip(graph.inputs[:n], carried, strict=True)]
@@ -264,7 +264,7 @@ class Body:
         inputs = [known[id(v)] for v in each.inputs]
         weight = each.params[0] if each.params else None
         if each.op == "param" and weight is not None:
-            known[id(each.outputs[0])] = self.program.param(weight)
+            known[id(each.outputs[0])] = self.program.param(weight, each.param_dtype(0))
             return
         if each.op == "assign" and weight is not None:
             self.program.assign(weight, inputs[0])
@@ -274,5 +274,6 @@ class Body:
         attributes = dict(each.attributes)
         if attributes.get("user_draw"):
             attributes["user_draw"] += self._draw
-        parts = each.params, attributes, each.numbers, each.data
-        self.program.instructions.append(Instruction(each.op, inputs, made, *parts))
+        appended = each.giving(made, inputs)
+        appended.attributes = attributes
+        self.program.instructions.append(appended)

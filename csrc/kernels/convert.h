@@ -1,7 +1,8 @@
 /* convert.h - the element types of callers' arrays, and their conversion to float or int32.
  *
  * X(name, C type, how): `how` is PLAIN (a C cast), TRUTH (0 or 1) or HALF (IEEE half precision in
- * a uint16_t). A conversion reads n elements, `step` bytes apart and aligned to nothing.
+ * a uint16_t) or BRAIN (bfloat16 in one). A conversion reads n elements, `step` bytes apart and
+ * aligned to nothing.
  */
 #ifndef CDL_KERNELS_CONVERT_H
 #define CDL_KERNELS_CONVERT_H
@@ -21,6 +22,7 @@
     X(int64,      int64_t,     PLAIN)         \
     X(uint64,     uint64_t,    PLAIN)         \
     X(float16,    uint16_t,    HALF)          \
+    X(bfloat16,   uint16_t,    BRAIN)         \
     X(float32,    float,       PLAIN)         \
     X(float64,    double,      PLAIN)         \
     X(longdouble, long double, PLAIN)
@@ -32,6 +34,11 @@ enum cdl_dtype {
 #undef X
         CDL_N_DTYPES
 };
+
+/* Whether numbers of a dtype are kept as floats that have been rounded to it. */
+static inline bool cdl_rounds_to(enum cdl_dtype dtype) {
+    return dtype == CDL_DTYPE_bfloat16 || dtype == CDL_DTYPE_float16;
+}
 
 #endif
 
@@ -50,10 +57,45 @@ CDL_INLINE float half_f(uint16_t h) {
     return float_of_bits(bits_of_float(value) | sign);
 }
 
+/* A bfloat16 is the upper half of a float. */
+CDL_INLINE float brain_f(uint16_t b) { return float_of_bits((int32_t)((uint32_t)b << 16)); }
+
+/* The nearest number of such a dtype, the even one of two: as AVX-512's conversion to bfloat16,
+ * subnormal floats are 0; a NaN stays one. */
+CDL_INLINE float to_bfloat16(float x) {
+    const uint32_t bits = (uint32_t)bits_of_float(x), magnitude = bits & 0x7fffffffU;
+    const uint32_t rounded = bits + 0x7fffU + (bits >> 16 & 1);
+    const uint32_t normal = magnitude < 0x800000U ? bits & 0x80000000U : rounded;
+    return float_of_bits(
+        (int32_t)((magnitude > 0x7f800000U ? bits | 0x400000U : normal) & 0xffff0000U));
+}
+/* Below 2^-14 by adding what has the step of subnormal halves; from 65,520 on infinity. */
+CDL_INLINE float to_float16(float x) {
+    const uint32_t bits = (uint32_t)bits_of_float(x), magnitude = bits & 0x7fffffffU;
+    const uint32_t rounded = (magnitude + 0xfffU + (magnitude >> 13 & 1)) & ~0x1fffU;
+    const uint32_t finite = rounded < 0x47800000U ? rounded : 0x7f800000U;
+    const float small = (float_of_bits((int32_t)magnitude) + 0.5f) - 0.5f;
+    const uint32_t number = magnitude < 0x38800000U ? (uint32_t)bits_of_float(small) : finite;
+    return float_of_bits(
+        (int32_t)((magnitude > 0x7f800000U ? magnitude : number) | (bits & 0x80000000U)));
+}
+
+static void round_numbers(enum cdl_dtype dtype, size_t n, const float *x, float *y) {
+    assert(n == 0 || (x && y));
+    if (dtype == CDL_DTYPE_bfloat16) {
+        for (size_t i = 0; i < n; i++) y[i] = to_bfloat16(x[i]);
+    } else if (dtype == CDL_DTYPE_float16) {
+        for (size_t i = 0; i < n; i++) y[i] = to_float16(x[i]);
+    } else if (y != x) {
+        for (size_t i = 0; i < n; i++) y[i] = x[i];
+    }
+}
+
 /* An element anywhere in memory. */
 #define CDL_READ_PLAIN(V) (V)
 #define CDL_READ_TRUTH(V) ((V) != 0)
 #define CDL_READ_HALF(V) half_f(V)
+#define CDL_READ_BRAIN(V) brain_f(V)
 #define X(NAME, TYPE, HOW)                                                                         \
     typedef TYPE any_##NAME __attribute__((aligned(1), may_alias));                                \
     CDL_INLINE float float_of_##NAME(const char *p) {                                              \

@@ -126,6 +126,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         kernels->blend(n, 0.0f, g, trained->sum + offset);
         return;
     }
+    if (trained->dtype == CDL_DTYPE_float16) kernels->round_numbers(trained->dtype, n, g, g);
     if (trained->is_part) {
         kernels->blend(n, 0.0f, g, trained->gradient + offset);
         return;

@@ -44,7 +44,8 @@ struct cdl_trained {
     struct cdl_trained *parts, *next;
     int users; /* how often instructions have it */
     bool is_part;
-    bool gradientless; /* no instruction hands it a gradient: it learns from zeros */
+    enum cdl_dtype dtype; /* of the gradient that its instruction hands over: float16 or not */
+    bool gradientless;    /* no instruction hands it a gradient: it learns from zeros */
 };
 
 /* What one step of the optimizer needs beside the gradients: by group, and for all parameters. */

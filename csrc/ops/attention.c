@@ -48,7 +48,7 @@ static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
     const struct cdl_tensor *y = node->out[0];
     for (int i = 0; i < node->n_in; i++)
-        CDL_EXPECT(!node->in[i]->is_int && node->in[i]->n_dims == 3,
+        CDL_EXPECT(!cdl_is_int(node->in[i]) && node->in[i]->n_dims == 3,
                    "q, k, v, bias: expected floats of three axes");
     CDL_EXPECT(k->dims[0] == v->dims[0] && k->dims[1] == v->dims[1],
                "v: expected the keys and heads of k");

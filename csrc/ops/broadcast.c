@@ -21,7 +21,7 @@ static size_t size_of(const struct cdl_tensor *x, const struct cdl_tensor *y, in
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(!cdl_is_int(x), "x: expected floats");
     CDL_EXPECT(x->n_dims <= y->n_dims, "x: expected no more axes than the output");
     for (int d = 0; d < y->n_dims; d++) {
         const size_t n = size_of(x, y, d);

@@ -12,7 +12,7 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(axis >= 0 && axis < y->n_dims, "axis: expected one of the output");
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
-        CDL_EXPECT(!x->is_int, "inputs: expected floats");
+        CDL_EXPECT(!cdl_is_int(x), "inputs: expected floats");
         CDL_EXPECT(x->n_dims == y->n_dims, "inputs: expected as many axes as the output");
         for (int d = 0; d < y->n_dims; d++)
             CDL_EXPECT(d == axis_of(node) || x->dims[d] == y->dims[d],

@@ -3,7 +3,7 @@
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
-    CDL_EXPECT(y->shared && !y->is_int, "output: expected floats that all samples share");
+    CDL_EXPECT(y->shared && !cdl_is_int(y), "output: expected floats that all samples share");
     CDL_EXPECT(node->n_data == y->lines * y->width, "elements: expected as many as the output has");
     return NULL;
 }

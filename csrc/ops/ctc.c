@@ -13,8 +13,8 @@ enum { SCALE };     /* attributes */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->in[0], *v = node->out[0];
-    CDL_EXPECT(!y->is_int, "predictions: expected floats");
-    CDL_EXPECT(node->in[1]->is_int, "labels: expected int32");
+    CDL_EXPECT(!cdl_is_int(y), "predictions: expected floats");
+    CDL_EXPECT(cdl_is_int(node->in[1]), "labels: expected int32");
     if (node->n_in > 2)
         CDL_EXPECT(cdl_is_one(node->in[2]), "weights: expected a float for each sample");
     CDL_EXPECT(!v || cdl_is_one(v), "output: expected a float for each sample");

@@ -10,7 +10,7 @@
 enum { KIND, SEED, USER_DRAW, FIXED }; /* numbers: KIND is a row of kernels/draw.h */
 
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(!node->out[0]->is_int, "output: expected floats");
+    CDL_EXPECT(!cdl_is_int(node->out[0]), "output: expected floats");
     return cdl_check_seed(node, SEED);
 }
 

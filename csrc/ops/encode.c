@@ -14,10 +14,10 @@ static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_tensor *weight = node->n_in > 1 ? node->in[1] : NULL;
     const size_t lines = node->numbers[ONE_HOT] != 0 ? x->lines * x->width : x->lines;
-    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(!cdl_is_int(x), "x: expected floats");
     CDL_EXPECT(y->lines == lines,
                "output: expected a line for each line of x, or (one_hot) number");
-    CDL_EXPECT(!weight || (cdl_same_shape(weight, x) && !weight->is_int),
+    CDL_EXPECT(!weight || (cdl_same_shape(weight, x) && !cdl_is_int(weight)),
                "weights: expected floats of the shape of x");
     return NULL;
 }

@@ -29,7 +29,7 @@ static void add_gradients(const struct cdl_node *node, const struct cdl_context 
 
 static const char *check_stop(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_EXPECT(x->is_int == y->is_int && cdl_same_shape(x, y),
+    CDL_EXPECT(cdl_is_int(x) == cdl_is_int(y) && cdl_same_shape(x, y),
                "output: expected the shape and the dtype of x");
     return NULL;
 }

@@ -31,7 +31,7 @@ static size_t rows_of_table(const struct cdl_node *node) {
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0], *index = node->in[INDEX];
     const struct cdl_param *w = node->param[TABLE];
-    CDL_EXPECT(!y->is_int && y->lines == indices(node),
+    CDL_EXPECT(!cdl_is_int(y) && y->lines == indices(node),
                "output: expected a line of floats an index");
     CDL_EXPECT(y->shared == index->shared, "output: expected it to be shared as the index is");
     CDL_EXPECT((node->n_in > VALUE) != (w != NULL), "table: expected a weight, or a second input");
@@ -42,7 +42,7 @@ static const char *check(const struct cdl_node *node) {
         return NULL;
     }
     const struct cdl_tensor *table = node->in[VALUE];
-    CDL_EXPECT(table->shared && !table->is_int && table->width == y->width,
+    CDL_EXPECT(table->shared && !cdl_is_int(table) && table->width == y->width,
                "table: expected shared floats, in rows of the output's width");
     return NULL;
 }
@@ -51,7 +51,7 @@ static const char *check(const struct cdl_node *node) {
 static float number_at(const struct cdl_node *node, size_t i) {
     const struct cdl_tensor *index = node->in[INDEX];
     const size_t at = i / index->width * index->ld + i % index->width;
-    return index->is_int ? (float)((const int32_t *)(void *)index->data)[at] : index->data[at];
+    return cdl_is_int(index) ? (float)((const int32_t *)(void *)index->data)[at] : index->data[at];
 }
 
 /* Of the indices [first, first + count), those with a negative `rows` are outside the table. */
@@ -73,7 +73,7 @@ static bool resolve(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t count, size_t low, size_t high, int32_t *rows) {
     const struct cdl_tensor *index = node->in[INDEX];
     float numbers[TOGETHER];
-    const bool packed = !index->is_int && index->ld == index->width;
+    const bool packed = !cdl_is_int(index) && index->ld == index->width;
     for (size_t i = 0; i < count && !packed; i++) numbers[i] = number_at(node, first + i);
     ctx->kernels->row_numbers(count, packed ? index->data + first : numbers,
                               node->numbers[WRAPS] != 0, (int32_t)rows_of_table(node), (int32_t)low,

@@ -17,7 +17,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
 
 static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(node->host, "function: expected one");
-    CDL_EXPECT(!node->in[0]->is_int, "x: expected floats");
+    CDL_EXPECT(!cdl_is_int(node->in[0]), "x: expected floats");
     return NULL;
 }
 

@@ -33,7 +33,7 @@ static inline const char *cdl_check_axis(const struct cdl_node *node) {
     const struct cdl_axis axis = cdl_axis_of(node);
     const size_t sizes[] = {axis.outer, axis.n, axis.inner};
     size_t left = x->lines * x->width; /* no product that could wrap */
-    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(!cdl_is_int(x), "x: expected floats");
     for (int i = 0; i < CDL_AXIS; i++) {
         CDL_EXPECT(sizes[i] >= 1 && left % sizes[i] == 0,
                    "outer, n, inner: expected the elements of x as their product");

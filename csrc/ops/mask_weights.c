@@ -32,13 +32,13 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(mean >= OVER_LINES && mean <= OVER_SUM_OF_WEIGHTS, "mean: expected 0 to 2");
     CDL_EXPECT(node->n_in == (reads & 1) + (reads / 2 & 1) + reads / 4,
                "expected the inputs that `reads` names");
-    CDL_EXPECT(out->width == 1 && !out->is_int, "output: expected a float for each line");
+    CDL_EXPECT(out->width == 1 && !cdl_is_int(out), "output: expected a float for each line");
     for (int i = 0; i < node->n_in; i++) {
         const struct cdl_tensor *in = node->in[i];
         const bool one_a_sample = i == 0 && reads & READS_WEIGHTS && in->lines == 1;
         CDL_EXPECT(in->width == 1 && (in->lines == out->lines || one_a_sample),
                    "inputs: expected a number for each line, or (weights) sample");
-        CDL_EXPECT(in->is_int == (in == input(node, READS_CLASSES)),
+        CDL_EXPECT(cdl_is_int(in) == (in == input(node, READS_CLASSES)),
                    "inputs: expected int32 classes, and all else floats");
     }
     return NULL;

@@ -11,12 +11,12 @@ enum { REDUCTION, COUNTS }; /* numbers; REDUCTION: 0 mean over all elements, 1 s
 enum { SCALE };             /* attributes */
 
 static bool weights_fit(const struct cdl_tensor *x, const struct cdl_tensor *w) {
-    if (w->is_int || (w->lines != x->lines && w->lines != 1)) return false;
+    if (cdl_is_int(w) || (w->lines != x->lines && w->lines != 1)) return false;
     return w->width == 1 || (w->width == x->width && w->lines == x->lines);
 }
 
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(!node->in[0]->is_int, "x: expected floats");
+    CDL_EXPECT(!cdl_is_int(node->in[0]), "x: expected floats");
     CDL_EXPECT(node->n_in == 1 || weights_fit(node->in[0], node->in[1]),
                "weights: expected a float for each sample, line or element of x");
     return NULL;

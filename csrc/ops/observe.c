@@ -8,9 +8,10 @@
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *v = node->in[0], *w = node->in[1];
-    CDL_EXPECT(!v->is_int, "values: expected floats");
+    CDL_EXPECT(!cdl_is_int(v), "values: expected floats");
     if (node->n_in == 1) return NULL;
-    CDL_EXPECT(w->width == 1 && (w->lines == 1 || w->lines == v->lines * v->width) && !w->is_int,
+    CDL_EXPECT(w->width == 1 && (w->lines == 1 || w->lines == v->lines * v->width) &&
+                   !cdl_is_int(w),
                "weights: expected a float for each sample or value");
     return NULL;
 }

@@ -58,8 +58,9 @@ struct cdl_tensor {
     size_t lines, width, ld;
     size_t row_floats; /* from a sample to the next: lines * ld, or 0 if it is shared */
     bool shared;
-    bool is_int;   /* int32, one a line, lines contiguous: class numbers */
-    bool uncached; /* the caller's memory: no cache has it yet, and a line has no pads */
+    enum cdl_dtype dtype; /* int32: one a line, lines contiguous, class numbers; else floats, which
+                             of bfloat16 and float16 hold numbers that these have */
+    bool uncached;        /* the caller's memory: no cache has it yet, and a line has no pads */
     const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
     float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
@@ -192,9 +193,13 @@ static inline bool cdl_same_shape(const struct cdl_tensor *a, const struct cdl_t
     return a->lines == b->lines && a->width == b->width;
 }
 
+static inline bool cdl_is_int(const struct cdl_tensor *value) {
+    return value->dtype == CDL_DTYPE_int32;
+}
+
 /* Whether a value is one float for each sample. */
 static inline bool cdl_is_one(const struct cdl_tensor *value) {
-    return value->lines == 1 && value->width == 1 && !value->is_int;
+    return value->lines == 1 && value->width == 1 && !cdl_is_int(value);
 }
 
 /* Whether a weight has the elements of a value, line by line if it is a matrix. */
@@ -205,7 +210,7 @@ static inline bool cdl_holds(const struct cdl_param *w, const struct cdl_tensor 
 
 /* Of an op whose output has the shape of its input. */
 static inline const char *cdl_check_alike(const struct cdl_tensor *x, const struct cdl_tensor *y) {
-    CDL_EXPECT(!x->is_int && !y->is_int, "x, output: expected floats");
+    CDL_EXPECT(!cdl_is_int(x) && !cdl_is_int(y), "x, output: expected floats");
     CDL_EXPECT(cdl_same_shape(x, y), "output: expected the shape of x");
     return NULL;
 }

@@ -9,7 +9,7 @@ static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
     const struct cdl_param *w = node->param[WEIGHT];
     CDL_EXPECT(w, "weight: expected one");
-    CDL_EXPECT(y->shared && !y->is_int, "output: expected floats that all samples share");
+    CDL_EXPECT(y->shared && !cdl_is_int(y), "output: expected floats that all samples share");
     CDL_EXPECT(cdl_holds(w, y), "output: expected the shape of the weight");
     return NULL;
 }

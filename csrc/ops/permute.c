@@ -18,7 +18,7 @@ static bool is_permutation(const int64_t *order, int n) {
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const int64_t *order = node->numbers;
-    CDL_EXPECT(!x->is_int, "x: expected floats");
+    CDL_EXPECT(!cdl_is_int(x), "x: expected floats");
     CDL_EXPECT(x->n_dims == y->n_dims && x->n_dims > 0, "output: expected as many axes as x");
     CDL_EXPECT(node->n_numbers == (size_t)x->n_dims && is_permutation(order, x->n_dims),
                "axes: expected each axis of x once");

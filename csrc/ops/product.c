@@ -49,7 +49,7 @@ static const char *check(const struct cdl_node *node) {
     const bool ta = is_transposed(node, A), tb = is_transposed(node, B);
     const size_t m = ta ? a->width : height_of(a), k = ta ? height_of(a) : a->width;
     const size_t n = tb ? height_of(b) : b->width, k_b = tb ? b->width : height_of(b);
-    CDL_EXPECT(!a->is_int && !b->is_int, "a, b: expected floats");
+    CDL_EXPECT(!cdl_is_int(a) && !cdl_is_int(b), "a, b: expected floats");
     CDL_EXPECT(k == k_b, "b: expected as many rows as a has columns");
     CDL_EXPECT(m == height_of(y) && n == y->width,
                "output: expected the rows of a, the columns of b");
@@ -61,7 +61,7 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(!y->shared || (a->shared && b->shared), "output: expected it shared if a and b are");
     if (node->n_in <= BIAS) return NULL;
     const struct cdl_tensor *bias = node->in[BIAS];
-    CDL_EXPECT(!bias->is_int && bias->shared && bias->lines == 1 && bias->width == n && n > 1,
+    CDL_EXPECT(!cdl_is_int(bias) && bias->shared && bias->lines == 1 && bias->width == n && n > 1,
                "bias: expected a shared row of as many columns as b has, above 1");
     CDL_EXPECT(!a->shared && b->shared && b->lines == height_of(b) && !ta && !tb,
                "bias: expected it with one b for all samples");

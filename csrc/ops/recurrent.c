@@ -40,7 +40,7 @@ static int place_of(const struct cdl_node *node, int64_t what) {
 }
 
 static bool is_row_of(const struct cdl_tensor *value, size_t n) {
-    return !value->is_int && !value->shared && value->lines == 1 && value->width == n;
+    return !cdl_is_int(value) && !value->shared && value->lines == 1 && value->width == n;
 }
 
 /* The inputs behind x. */
@@ -73,7 +73,7 @@ static const char *check(const struct cdl_node *node) {
                "gate: expected a row of the activations");
     CDL_EXPECT(node->numbers[GIVEN] >= 0 && node->numbers[GIVEN] <= HAS_ALL,
                "given: expected 1 for a mask, 2 for states, 4, 8 for what drops, or their sum");
-    CDL_EXPECT(!x->is_int && !x->shared, "x: expected floats of each sample");
+    CDL_EXPECT(!cdl_is_int(x) && !x->shared, "x: expected floats of each sample");
     CDL_EXPECT(w && w->matrix && u && u->matrix, "kernels: expected matrices");
     const enum cdl_cell cell = cell_of(node);
     const size_t units = u->rows, width = cdl_n_gates(cell) * units;

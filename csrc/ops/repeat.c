@@ -5,7 +5,7 @@
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_EXPECT(!x->is_int && x->lines == 1, "x: expected one line of floats");
+    CDL_EXPECT(!cdl_is_int(x) && x->lines == 1, "x: expected one line of floats");
     CDL_EXPECT(x->width == y->width, "output: expected lines as wide as x");
     return NULL;
 }

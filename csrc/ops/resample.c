@@ -34,7 +34,7 @@ static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *at = node->in[1], *y = node->out[0];
     const int64_t fill = node->numbers[FILL];
     CDL_EXPECT(fill >= 0 && fill < N_FILLS, "fill: expected a number from 0 to 4");
-    CDL_EXPECT(!x->is_int && !at->is_int, "inputs: expected floats");
+    CDL_EXPECT(!cdl_is_int(x) && !cdl_is_int(at), "inputs: expected floats");
     CDL_EXPECT(x->n_dims >= 2 && x->n_dims <= MOST_AXES + 1,
                "x: expected one to three axes, and columns");
     CDL_EXPECT(at->n_dims == 2 && at->dims[0] + 1 == (size_t)x->n_dims,

@@ -19,10 +19,10 @@ static inline const char *cdl_check_target(enum cdl_target kind, const struct cd
                                            const struct cdl_tensor *t) {
     CDL_EXPECT(t->lines == y->lines, "targets: expected as many lines as predictions");
     if (kind == CDL_TARGET_IS_CLASSES) {
-        CDL_EXPECT(t->is_int, "targets: expected int32 classes");
+        CDL_EXPECT(cdl_is_int(t), "targets: expected int32 classes");
         return NULL;
     }
-    CDL_EXPECT(!t->is_int, "targets: expected floats");
+    CDL_EXPECT(!cdl_is_int(t), "targets: expected floats");
     CDL_EXPECT(t->width == (kind == CDL_TARGET_IS_VALUES ? y->width : 1),
                kind == CDL_TARGET_IS_VALUES ? "targets: expected the shape of the predictions"
                                             : "targets: expected a number for each line");
@@ -32,7 +32,7 @@ static inline const char *cdl_check_target(enum cdl_target kind, const struct cd
 /* Weights: one a sample or one a line. */
 static inline const char *cdl_check_weights(const struct cdl_tensor *y,
                                             const struct cdl_tensor *w) {
-    CDL_EXPECT(w->width == 1 && (w->lines == 1 || w->lines == y->lines) && !w->is_int,
+    CDL_EXPECT(w->width == 1 && (w->lines == 1 || w->lines == y->lines) && !cdl_is_int(w),
                "weights: expected a float for each sample or line");
     return NULL;
 }
@@ -43,7 +43,7 @@ static inline const char *cdl_check_mean(const struct cdl_node *node, enum cdl_t
     const struct cdl_tensor *y = node->in[0], *w = node->in[2], *v = node->out[0];
     CDL_CHECK(cdl_check_target(kind, y, node->in[1]));
     if (node->n_in > 2) CDL_CHECK(cdl_check_weights(y, w));
-    CDL_EXPECT(node->n_out == 0 || (v->lines == y->lines && v->width == 1 && !v->is_int),
+    CDL_EXPECT(node->n_out == 0 || (v->lines == y->lines && v->width == 1 && !cdl_is_int(v)),
                "output: expected a float for each line");
     return NULL;
 }
@@ -61,8 +61,8 @@ static inline struct cdl_scoring cdl_scoring_of(const struct cdl_node *node, siz
         .n = y->width,
         .y = cdl_rows(y, first),
         .ldy = y->ld,
-        .t = t->is_int ? (const void *)((const int32_t *)(void *)t->data + first * t->lines)
-                       : cdl_rows(t, first),
+        .t = cdl_is_int(t) ? (const void *)((const int32_t *)(void *)t->data + first * t->lines)
+                           : cdl_rows(t, first),
         .ldt = t->ld,
         .lines = y->lines,
         .value = cdl_line_values(node) + first * y->lines,

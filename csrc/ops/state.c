@@ -14,7 +14,7 @@ static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *value = node->n_in ? node->in[0] : node->out[0];
     const struct cdl_param *w = node->param[WEIGHT];
     CDL_EXPECT(w && !w->matrix, "weight: expected one that is no matrix");
-    CDL_EXPECT(!value->shared && !value->is_int, "x, output: expected floats of each sample");
+    CDL_EXPECT(!value->shared && !cdl_is_int(value), "x, output: expected floats of each sample");
     CDL_EXPECT(w->cols % (value->lines * value->width) == 0,
                "weight: expected the shape of a sample for each sample of a batch");
     return NULL;

@@ -32,7 +32,7 @@ static size_t taken(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_axis axis = cdl_axis_of(node);
     const size_t n = axis.n, inner = axis.inner, m = elements(node->out[0]) / (axis.outer * inner);
     const float *at = index->data + i * index->row_floats + offset(index, e);
-    const float number = index->is_int ? (float)*(const int32_t *)(const void *)at : *at;
+    const float number = cdl_is_int(index) ? (float)*(const int32_t *)(const void *)at : *at;
     const float wrapped = number < 0.0f ? number + (float)n : number;
     if (!(wrapped >= 0.0f && wrapped < (float)n)) {
         cdl_fault_note(node->fault, ctx->start + i, number, n);

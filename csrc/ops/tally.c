@@ -245,7 +245,8 @@ static const char *check(const struct cdl_node *node) {
     const int kind = (int)node->numbers[KIND];
     const struct cdl_tensor *y = node->in[0], *w = node->in[2];
     CDL_CHECK(cdl_check_target(targets[kind], y, node->in[1]));
-    if (node->n_in > 2 && !(cdl_same_shape(w, y) && !w->is_int)) CDL_CHECK(cdl_check_weights(y, w));
+    if (node->n_in > 2 && !(cdl_same_shape(w, y) && !cdl_is_int(w)))
+        CDL_CHECK(cdl_check_weights(y, w));
     return rows[kind].check ? rows[kind].check(node) : NULL;
 }
 

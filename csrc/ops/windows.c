@@ -18,7 +18,7 @@ static const int64_t *axis_of(const struct cdl_node *node, int axes, int axis) {
 const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tensor *image,
                              const struct cdl_tensor *map, size_t first) {
     const int axes = image->n_dims - 1;
-    CDL_EXPECT(!image->is_int && !map->is_int, "x, output: expected floats");
+    CDL_EXPECT(!cdl_is_int(image) && !cdl_is_int(map), "x, output: expected floats");
     CDL_EXPECT(axes >= 1 && axes <= CDL_AXES, "x: expected one to three axes and columns");
     CDL_EXPECT(map->n_dims == image->n_dims, "output: expected as many axes as x");
     CDL_EXPECT(node->n_numbers == first + (size_t)axes * CDL_AXIS_NUMBERS,

@@ -64,8 +64,10 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
             if (d + 1 < shape->n_dims) value->lines *= shape->dims[d];
         }
         if (shape->n_dims) value->width = shape->dims[shape->n_dims - 1];
-        value->is_int = shape->is_int;
-        if (value->is_int) { /* a class number a line: all axes are lines */
+        value->dtype = shape->dtype;
+        if (!cdl_is_int(value) && value->dtype != CDL_DTYPE_float32 && !cdl_rounds_to(value->dtype))
+            return refuse(reason, "values: expected int32, float32, bfloat16 or float16");
+        if (cdl_is_int(value)) { /* a class number a line: all axes are lines */
             value->lines *= value->width;
             value->width = 1;
         }
@@ -149,6 +151,9 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         program->values[def->out[i]].owner = node->in[0]->owner;
     for (int i = 0; i < def->n_params; i++) {
         node->param[i] = def->params[i];
+        const enum cdl_dtype dtype = def->param_dtypes[i];
+        if (node->param[i] && cdl_rounds_to(dtype))
+            CDL_TRY(cdl_shadow_of(program, def->params[i], dtype, &node->param[i]));
         const bool learns = def->trained[i] >= 0 && node->op->update && program->n_groups;
         node->trained[i] = learns ? &program->trained[def->trained[i]] : NULL;
     }
@@ -211,6 +216,8 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
     program->parts =
         calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->parts);
+    program->shadows =
+        calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->shadows);
     program->hosts = calloc((size_t)def->n_instructions + 1, sizeof *program->hosts);
     program->faults = calloc((size_t)def->n_instructions + 1, sizeof *program->faults);
     program->reports = calloc((size_t)def->n_instructions + 1, sizeof *program->reports);
@@ -218,8 +225,8 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
     return program->values && program->nodes && program->inputs && program->outputs &&
                    program->external_grads && program->trained && program->parts &&
-                   program->hosts && program->faults && program->reports && program->states &&
-                   program->state_sizes
+                   program->shadows && program->hosts && program->faults && program->reports &&
+                   program->states && program->state_sizes
                ? CDL_OK
                : CDL_ERR_NO_MEMORY;
 }
@@ -345,6 +352,12 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         program->external_grads[i]->external_grad = true;
     }
     if (def->training) make_parts(program);
+    for (int i = 0; i < def->n_instructions; i++) {
+        for (int p = 0; p < CDL_MAX_PARAMS; p++) {
+            struct cdl_trained *trained = program->nodes[i].trained[p];
+            if (trained) trained->dtype = def->instructions[i].param_dtypes[p];
+        }
+    }
     cdl_link(program);
     program->threads = gate(program, def);
     program->block = cdl_block_of_rows(program, def->rows);
@@ -399,6 +412,7 @@ void cdl_program_destroy(struct cdl_program *program) {
     free(program->external_grads);
     free(program->trained);
     free(program->parts);
+    cdl_destroy_shadows(program);
     free(program->hosts);
     free(program->faults);
     free(program->reports);

@@ -12,8 +12,8 @@
 struct cdl_value_def {
     int n_dims;
     size_t dims[CDL_MAX_DIMS]; /* per sample */
-    bool is_int;
-    bool shared; /* one for the whole batch */
+    enum cdl_dtype dtype;      /* int32, float32, bfloat16 or float16 */
+    bool shared;               /* one for the whole batch */
 };
 
 struct cdl_instruction_def {
@@ -21,6 +21,8 @@ struct cdl_instruction_def {
     int n_in, n_out, n_params;
     int in[CDL_MAX_INPUTS], out[CDL_MAX_OUTPUTS];
     struct cdl_param *params[CDL_MAX_PARAMS];
+    /* What a weight is rounded to before the op reads it: bfloat16 or float16, else nothing. */
+    enum cdl_dtype param_dtypes[CDL_MAX_PARAMS];
     int trained[CDL_MAX_PARAMS]; /* number in the program's list of trained parameters, or -1 */
     const int64_t *numbers;      /* n_numbers, in the order of the op's signature */
     size_t n_numbers;

@@ -95,12 +95,12 @@ static void put(const struct cdl_kernels *kernels, const struct cdl_array *array
         if (swaps) {
             run = run < SWAP_RUN ? run : SWAP_RUN;
             swap_bytes(run, size, from, step, swapped);
-            convert(kernels, array, at->to->is_int, run, swapped, (ptrdiff_t)size, to);
+            convert(kernels, array, cdl_is_int(at->to), run, swapped, (ptrdiff_t)size, to);
         } else if (!solid && width < SHORT && at->column == 0 && n > width) {
             run = n / width * width;
             deal(kernels, array, n / width, from, step, at->to, to);
         } else {
-            convert(kernels, array, at->to->is_int, run, from, step, to);
+            convert(kernels, array, cdl_is_int(at->to), run, from, step, to);
         }
         at->column += run;
         if (at->column >= width && !solid) {
@@ -186,7 +186,7 @@ static void gather_items(const struct cdl_kernels *kernels, const struct cdl_arr
         default:
             pick_items(n, size, array->data, stride, at, items);
         }
-        convert(kernels, array, to->is_int, n, items, (ptrdiff_t)size, to->data + i);
+        convert(kernels, array, cdl_is_int(to), n, items, (ptrdiff_t)size, to->data + i);
     }
 }
 
@@ -202,7 +202,7 @@ static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_arra
     const bool packed = run.step == (ptrdiff_t)size || n == 1;
     const ptrdiff_t step = packed ? (ptrdiff_t)size : run.step;
     const size_t bytes = n * (packed ? size : CACHE_LINE);
-    const bool copies = packed && array->dtype == CDL_DTYPE_float32 && !to->is_int;
+    const bool copies = packed && array->dtype == CDL_DTYPE_float32 && !cdl_is_int(to);
     const size_t ahead = BYTES_AHEAD / (bytes + CACHE_LINE) + 1;
     for (size_t i = first; i < last; i++) {
         const size_t at = start + i;
@@ -212,7 +212,7 @@ static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_arra
         if (copies)
             copy_floats(n, from, line);
         else
-            convert(kernels, array, to->is_int, n, from, step, line);
+            convert(kernels, array, cdl_is_int(to), n, from, step, line);
     }
 }
 
@@ -260,9 +260,9 @@ static void gather_sparse(const struct cdl_kernels *kernels, const struct cdl_ar
     }
 }
 
-void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
-              const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-              const struct cdl_tensor *to) {
+static void gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
+                   const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
+                   const struct cdl_tensor *to) {
     if (array->sparse) {
         gather_sparse(kernels, array, order, start, first, last, to);
         return;
@@ -279,6 +279,15 @@ void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
         struct cursor at = {.to = to, .line = (char *)(to->data + i * to->lines * to->ld)};
         put_axes(kernels, array, &run, 1, row_of(array, order, start + i), &at);
     }
+}
+
+void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
+              const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
+              const struct cdl_tensor *to) {
+    gather(kernels, array, order, rows, start, first, last, to);
+    if (!cdl_rounds_to(to->dtype) || array->dtype == to->dtype) return;
+    float *lines = cdl_rows(to, first);
+    kernels->round_numbers(to->dtype, (last - first) * to->lines * to->ld, lines, lines);
 }
 
 struct class_check {
@@ -321,7 +330,7 @@ static int64_t check_axes(struct class_check *check, int axis, const char *from)
     default:
         break;
     }
-    if (array->dtype == CDL_DTYPE_float16) {
+    if (array->dtype == CDL_DTYPE_float16 || array->dtype == CDL_DTYPE_bfloat16) {
         check->kernels->convert[array->dtype](1, value, (ptrdiff_t)size, &rounded);
         label = (double)rounded;
     }

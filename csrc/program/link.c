@@ -5,7 +5,7 @@
 static bool can_give(const struct cdl_node *node, int k) {
     const bool has_one = node->op->is_loss || node->op->backward;
     if (node->op->gives && !node->op->gives(node, k)) return false;
-    return has_one && !node->in[k]->is_int && (k == 0 || node->op->all_inputs);
+    return has_one && !cdl_is_int(node->in[k]) && (k == 0 || node->op->all_inputs);
 }
 
 /* Whether an output of a node gets a gradient: from the caller, or from a later node that can give
@@ -151,7 +151,8 @@ static void link_rows(struct cdl_program *program) {
     const struct cdl_tensor *x = program->inputs[0];
     bool alone = first->in[0] == x && x->users == 1 && x->lines == 1 && !x->shared;
     for (int i = 0; i < program->n_outputs; i++) alone &= program->outputs[i]->owner != x;
-    program->reads_rows = alone && !first->shared && !first->once;
+    program->reads_rows =
+        alone && !cdl_rounds_to(program->inputs[0]->dtype) && !first->shared && !first->once;
 }
 
 void cdl_link(struct cdl_program *program) {

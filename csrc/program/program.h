@@ -9,6 +9,13 @@
 #include "program/feed.h"
 #include "program/run.h"
 
+/* A weight, and what it is rounded to a dtype, of which version (shadows.c). */
+struct cdl_shadow {
+    struct cdl_param *param, *rounded;
+    enum cdl_dtype dtype;
+    uint64_t version;
+};
+
 struct cdl_program {
     const struct cdl_kernels *kernels;
     size_t rows;  /* capacity of all threads together */
@@ -25,8 +32,10 @@ struct cdl_program {
     struct cdl_tensor **inputs, **outputs;
     struct cdl_tensor **external_grads; /* that get their gradients from the caller */
     struct cdl_trained *trained;
-    struct cdl_host *hosts;    /* one an instruction that has one */
-    struct cdl_fault *faults;  /* one an instruction that may have one */
+    struct cdl_host *hosts;   /* one an instruction that has one */
+    struct cdl_fault *faults; /* one an instruction that may have one */
+    struct cdl_shadow *shadows;
+    int n_shadows;
     struct cdl_trained *parts; /* of those that several instructions use */
     struct cdl_node **reports;
     double **states; /* one a report */
@@ -75,6 +84,11 @@ cdl_status cdl_cut(struct cdl_program *program);
 /* micro.c: whether batches go through in micro-batches, and of how many samples; then, if a single
  * thread takes one after the other, there is memory for one alone. */
 cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *def);
+
+/* shadows.c: the weight as nodes read it that round it to a dtype, made once for all of them. */
+cdl_status cdl_shadow_of(struct cdl_program *program, struct cdl_param *param, enum cdl_dtype dtype,
+                         struct cdl_param **out);
+void cdl_destroy_shadows(struct cdl_program *program);
 
 /* kept.c: the floats of a parameter whose step takes long, with all that it changes; else 0. */
 size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained);

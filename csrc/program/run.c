@@ -108,11 +108,17 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
             loop->looks = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
         }
         cdl_barrier_wait(team, thread);
+        if (program->n_shadows && (loop->training || program->settles)) {
+            cdl_round_shadows(program, thread, team->size, true);
+            cdl_barrier_wait(team, thread);
+        }
         if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
         if (loop->looks) { /* now that all have learned: who is asked may read the weights */
             if (thread == 0) {
                 if (loop->training) cdl_bump_versions(program);
+                cdl_shadows_are_fresh(program);
                 loop->stop = cdl_watch_answers(&program->watch, loop->end);
+                cdl_round_shadows(program, 0, 1, false); /* who was asked may change weights, too */
             }
             cdl_barrier_wait(team, thread);
             if (loop->stop) break;
@@ -124,10 +130,12 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
 static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double end,
                      bool training) {
     struct loop loop = {program, pass, steps, end, training, false, false};
+    cdl_refresh_shadows(program);
     if (training) cdl_bump_versions(program);
     cdl_prepare(program, training);
     cdl_region(cdl_team_size(program), loop_work, &loop);
     if (training || program->settles) cdl_bump_versions(program);
+    cdl_shadows_are_fresh(program);
     return loop.stop;
 }
 
@@ -193,6 +201,7 @@ static void forward_half(void *arg, struct cdl_team *team, int thread) {
 size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training) {
     struct half half = {program, pass, cdl_context_of(program, pass, training, 0, 1), NULL, false};
     if (half.ctx.rows == 0) return 0;
+    cdl_refresh_shadows(program);
     cdl_prepare(program, training);
     cdl_watch_begin(&program->watch);
     if (training) cdl_step_begins(program);

@@ -36,6 +36,12 @@ static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads
     return cdl_share_by(CDL_ROW_BLOCK, rows, thread, threads);
 }
 
+/* A thread's share in rounding the weights that nodes read rounded: of all, or of those that have
+ * changed. Then they are fresh: for one thread to say. Or both, outside of a region. */
+void cdl_round_shadows(const struct cdl_program *program, int thread, int threads, bool all);
+void cdl_shadows_are_fresh(const struct cdl_program *program);
+void cdl_refresh_shadows(struct cdl_program *program);
+
 /* Once a run, by one thread, before the region. */
 void cdl_prepare(const struct cdl_program *program, bool training);
 

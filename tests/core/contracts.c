@@ -82,7 +82,7 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
         [X] = {.n_dims = 1, .dims = {3}},
         [T] = {.n_dims = 1, .dims = {3}},
         [Y] = {.n_dims = 1, .dims = {3}},
-        [CLASS] = {.n_dims = 1, .dims = {1}, .is_int = true},
+        [CLASS] = {.n_dims = 1, .dims = {1}, .dtype = CDL_DTYPE_int32},
         [ONE] = {.n_dims = 1, .dims = {1}},
         [SUM] = {.n_dims = 1, .dims = {3}, .shared = true},
         [IMAGE] = {.n_dims = 2, .dims = {4, 3}},

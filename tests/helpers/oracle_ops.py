@@ -6,6 +6,7 @@ by the output it gives those by the inputs. Axis 0 is the batch, but for shared 
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 from reference_elementwise import ELEMENTWISE
 
@@ -286,6 +287,22 @@ def stop_forward(o, i):
     o.values[i.outputs[0]] = o.values[i.inputs[0]]
 
 
+def to_dtype(x, dtype):
+    return x.astype({"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}.get(dtype, x.dtype))
+
+
+def cast_forward(o, i):
+    x = o.values[i.inputs[0]]
+    o.values[i.outputs[0]] = to_dtype(x, i.outputs[0].dtype).astype(x.dtype)
+
+
+def cast_backward(o, i):
+    dy = o.value_gradients[i.outputs[0]]
+    for v in (i.outputs[0], i.inputs[0]):
+        dy = to_dtype(dy, v.dtype).astype(dy.dtype)
+    o.value_gradients[i.inputs[0]] += dy
+
+
 FORWARD = {
     "map": map_forward,
     "broadcast": broadcast_forward,
@@ -301,6 +318,7 @@ FORWARD = {
     "take_along": take_along_forward,
     "gather": gather_forward,
     "stop": stop_forward,
+    "cast": cast_forward,
 }
 BACKWARD = {
     "map": map_backward,
@@ -317,4 +335,5 @@ BACKWARD = {
     "take_along": take_along_backward,
     "gather": gather_backward,
     "stop": lambda o, i: None,
+    "cast": cast_backward,
 }

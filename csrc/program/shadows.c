@@ -1,0 +1,70 @@
+/* shadows.c - weights rounded to the dtype in which instructions read them.
+ *
+ * The weight itself stays float32 and is what learns. Nodes see its shadow as their parameter, so
+ * no op knows of it. A shadow is stale once the weight has another version, and after each step.
+ */
+#include <stdlib.h>
+
+#include "learn/learn.h"
+#include "program/steps.h"
+
+cdl_status cdl_shadow_of(struct cdl_program *program, struct cdl_param *param, enum cdl_dtype dtype,
+                         struct cdl_param **out) {
+    for (int i = 0; i < program->n_shadows; i++) {
+        const struct cdl_shadow *shadow = &program->shadows[i];
+        if (shadow->param == param && shadow->dtype == dtype) {
+            *out = shadow->rounded;
+            return CDL_OK;
+        }
+    }
+    CDL_TRY(cdl_param_create(param->rows, param->cols, param->matrix, out));
+    program->shadows[program->n_shadows++] =
+        (struct cdl_shadow){.param = param, .rounded = *out, .dtype = dtype};
+    return CDL_OK;
+}
+
+void cdl_destroy_shadows(struct cdl_program *program) {
+    for (int i = 0; i < program->n_shadows; i++) cdl_param_destroy(program->shadows[i].rounded);
+    free(program->shadows);
+}
+
+static bool is_stale(const struct cdl_shadow *shadow) {
+    return shadow->version != shadow->param->version;
+}
+
+void cdl_round_shadows(const struct cdl_program *program, int thread, int threads, bool all) {
+    for (int i = 0; i < program->n_shadows; i++) {
+        const struct cdl_shadow *shadow = &program->shadows[i];
+        if (!all && !is_stale(shadow)) continue;
+        const size_t floats = cdl_param_floats(shadow->param);
+        const size_t step = cdl_round_up(floats / (size_t)threads + 1, CDL_LINE);
+        const size_t first = cdl_min(step * (size_t)thread, floats);
+        const size_t n = cdl_min(step, floats - first);
+        program->kernels->round_numbers(shadow->dtype, n, shadow->param->w + first,
+                                        shadow->rounded->w + first);
+    }
+}
+
+void cdl_shadows_are_fresh(const struct cdl_program *program) {
+    for (int i = 0; i < program->n_shadows; i++) {
+        struct cdl_shadow *shadow = &program->shadows[i];
+        shadow->version = shadow->param->version;
+        shadow->rounded->version++; /* what a node keeps of it is stale */
+    }
+}
+
+static void round_stale(void *program, struct cdl_team *team, int thread) {
+    cdl_round_shadows(program, thread, team->size, false);
+}
+
+void cdl_refresh_shadows(struct cdl_program *program) {
+    enum { WORTH = 1 << 20 }; /* floats, to wake threads for */
+    size_t floats = 0;
+    for (int i = 0; i < program->n_shadows; i++) {
+        const struct cdl_shadow *shadow = &program->shadows[i];
+        if (is_stale(shadow)) floats += cdl_param_floats(shadow->param);
+    }
+    if (floats == 0) return;
+    cdl_region(floats < WORTH ? 1 : cdl_team_size(program), round_stale, program);
+    cdl_shadows_are_fresh(program);
+}
