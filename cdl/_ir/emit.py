@@ -179,6 +179,17 @@ def product(
     )
 
 
+def linear(program: Program, x: Value, kernel: Variable, bias: Variable | None = None) -> Value:
+    """``x @ kernel + bias`` over the last axis of a value, shared or not."""
+    shape = (*x.shape[:-1], kernel.shape[-1])
+    if not x.shared:
+        return program.emit("dense", (x,), shape, params=(kernel, bias))
+    y = product(program, x, program.param(kernel))
+    if bias is None:
+        return y
+    return program.map("add", [y, broadcast(program, program.param(bias), shape)])
+
+
 def broadcast_shapes(shapes: Iterable[Shape]) -> Shape:
     """The shape that all of them broadcast to.
 

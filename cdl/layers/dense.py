@@ -10,7 +10,8 @@ from cdl._ir import emit
 from cdl._tracing.variable import Variable
 from cdl.compat import renamed
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import Layer, registry
+from cdl.layers.layer import registry
+from cdl.layers.lora import Adaptable
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @registry.add()
-class Dense(Layer):
+class Dense(Adaptable):
     """``y = activation(x @ kernel + bias)`` over the last axis of x.
 
     Args:
@@ -36,13 +37,16 @@ class Dense(Layer):
         activity_regularizer: a penalty on the output; see `Layer`.
         kernel_constraint: what the kernel must be after each update.
         bias_constraint: what the bias must be after each update.
-        lora_rank: None, as `lora_alpha` and `quantization_config`: anything else is an error.
+        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
+        lora_alpha: kept until the layer is built, which makes it lora_rank, as in Keras 3.15:
+            `enable_lora` takes another one.
+        quantization_config: None: anything else is an error.
         kwargs: see `Layer`.
     """
 
     by_lines = True
 
-    kernel: Variable
+    _kernel: Variable
     bias: Variable | None
 
     @renamed(
@@ -72,12 +76,8 @@ class Dense(Layer):
         **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        not_yet(
-            "Dense",
-            lora_rank=(lora_rank, None),
-            lora_alpha=(lora_alpha, None),
-            quantization_config=(quantization_config, None),
-        )
+        not_yet("Dense", quantization_config=(quantization_config, None))
+        self._keep_lora(lora_rank, lora_alpha)
         self.units = positive_int("Dense", "units", units)
         self.activation = activations.compiled("Dense", activation)
         self.use_bias = flag("Dense", "use_bias", use_bias)
@@ -92,7 +92,7 @@ class Dense(Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Make kernel and bias for inputs whose last axis has that shape's last size."""
-        self.kernel = self.add_weight(
+        self._kernel = self.add_weight(
             (input_shape[-1], self.units),
             self.kernel_initializer,
             regularizer=self.kernel_regularizer,
@@ -111,17 +111,23 @@ class Dense(Layer):
             )
         self.input_spec = InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         super().build(input_shape)
+        if self.lora_rank:
+            self.enable_lora(self.lora_rank)
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel; with LoRA a new array, the kernel and the product of A and B."""
+        return self._effective()
+
+    @kernel.setter
+    def kernel(self, value: Variable) -> None:
+        self._kernel = value
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""
-        shape = (*x.shape[:-1], self.kernel.shape[1])
-        if x.shared:
-            y = emit.product(program, x, program.param(self.kernel))
-            if self.bias is not None:
-                bias = emit.broadcast(program, program.param(self.bias), shape)
-                y = program.map("add", [y, bias])
-        else:
-            y = program.emit("dense", (x,), shape, params=(self.kernel, self.bias))
+        y = emit.linear(program, x, self._kernel, self.bias)
+        if self.lora_enabled:
+            y = self._with_product(program, y, emit.linear(program, x, self._lora()[0]))
         if self.activation is None:  # by who has set it so
             return y
         activated: Value = self.activation.lower(program, y)
@@ -129,7 +135,7 @@ class Dense(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape with `units` as its last size; once built, with that of the kernel."""
-        shape = (*input_shape[:-1], self.kernel.shape[1] if self.built else self.units)
+        shape = (*input_shape[:-1], self._kernel.shape[1] if self.built else self.units)
         changed = getattr(self.activation, "output_shape", None)
         return changed(shape) if changed is not None else shape
 
@@ -147,4 +153,5 @@ class Dense(Layer):
             "kernel_constraint": constraints.serialize(self.kernel_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "quantization_config": None,
+            **self._lora_config(),
         }

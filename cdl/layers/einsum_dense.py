@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,18 +12,20 @@ from cdl import activations, constraints, initializers, regularizers
 from cdl._common.validation import expected, not_yet, several
 from cdl._tracing.graph import operator_of
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.layer import Layer, registry
+from cdl.layers.layer import registry
+from cdl.layers.lora import Adaptable
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
+    from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
 @registry.add()
-class EinsumDense(Layer):
+class EinsumDense(Adaptable):
     """``y = activation(einsum(equation, x, kernel) + bias)``.
 
     Args:
@@ -38,7 +41,9 @@ class EinsumDense(Layer):
         bias_regularizer: a penalty on the bias.
         kernel_constraint: what the kernel must be after each update.
         bias_constraint: what the bias must be after each update.
-        lora_rank: None, as `lora_alpha` and `quantization_config`: anything else is an error.
+        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
+        lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
+        quantization_config: None: anything else is an error.
         kwargs: see `Layer`.
 
     Raises:
@@ -63,12 +68,8 @@ class EinsumDense(Layer):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        not_yet(
-            "EinsumDense",
-            lora_rank=(lora_rank, None),
-            lora_alpha=(lora_alpha, None),
-            quantization_config=(quantization_config, None),
-        )
+        not_yet("EinsumDense", quantization_config=(quantization_config, None))
+        self._keep_lora(lora_rank, lora_alpha)
         if not isinstance(equation, str) or not _EQUATION.fullmatch(equation.replace(" ", "")):
             raise expected("EinsumDense", "equation", "an equation such as 'ab,bc->ac'", equation)
         self.equation = equation
@@ -96,7 +97,7 @@ class EinsumDense(Layer):
                 f"{unknown} of {self.equation!r} from the input's shape {input_shape} and "
                 f"output_shape={self.partial_output_shape}"
             )
-        self.kernel = self.add_weight(
+        self._kernel = self.add_weight(
             [sizes[letter] or 0 for letter in of_kernel],
             self.kernel_initializer,
             regularizer=self.kernel_regularizer,
@@ -114,6 +115,17 @@ class EinsumDense(Layer):
             )
         self.input_spec = InputSpec(ndim=len(input_shape))
         super().build(input_shape)
+        if self.lora_rank:
+            self.enable_lora(self.lora_rank, self.lora_alpha)
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel; with LoRA a new array, the kernel and the product of A and B."""
+        return self._effective()
+
+    @kernel.setter
+    def kernel(self, value: Variable) -> None:
+        self._kernel = value
 
     def _letters(self, rank: int) -> tuple[str, str, str]:
         """The axes of input, kernel and output, with letters of their own for `...`."""
@@ -164,11 +176,37 @@ class EinsumDense(Layer):
 
     def call(self, inputs: Any) -> Any:
         """The product, the bias, the activation."""
-        of_x, of_kernel, of_y = self._letters(len(inputs.shape))
-        y = operator_of("einsum")(f"{of_x},{of_kernel}->{of_y}", inputs, self.kernel)
+        letters = self._letters(len(inputs.shape))
+        y = self._product_with_lora(inputs, *letters) if self.lora_enabled else None
+        if y is None:
+            y = _einsum(*letters, inputs, self.kernel)
         if self.bias is not None:
             y = y + self.bias
         return y if self.activation is None else self.activation(y)
+
+    def _product_with_lora(self, x: Any, of_x: str, of_kernel: str, of_y: str) -> Any:
+        """The products with the kernel and with A and B; None where only their sum will do.
+
+        Args:
+            x: the input.
+            of_x: its letters.
+            of_kernel: those of the kernel, the last of which B has.
+            of_y: those of the output.
+        """
+        last = of_kernel[-1]
+        if (last in of_x) == (last in of_y):
+            return None
+        a, b, scale = self._lora()
+        narrow = next(c for c in string.ascii_lowercase if c not in of_x + of_kernel + of_y)
+        factors = [(of_kernel[:-1] + narrow, a), (narrow + last, b)]
+        between = of_y.replace(last, narrow)
+        if last in of_x:  # the sum over it comes first
+            factors.reverse()
+            between = of_x.replace(last, narrow)
+        (of_first, first), (of_second, second) = factors
+        z = _einsum(of_x, of_first, between, x, first)
+        by_lora = _einsum(between, of_second, of_y, z, second)
+        return _einsum(of_x, of_kernel, of_y, x, self._kernel) + by_lora * np.float32(scale)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape that the equation gives, batch axis included."""
@@ -192,7 +230,13 @@ class EinsumDense(Layer):
             "kernel_constraint": constraints.serialize(self.kernel_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "quantization_config": None,
+            **self._lora_config(),
         }
+
+
+def _einsum(of_x: str, of_kernel: str, of_y: str, x: Any, kernel: Any) -> Any:
+    """The product of an input and a kernel, by the letters of their axes and the result's."""
+    return operator_of("einsum")(f"{of_x},{of_kernel}->{of_y}", x, kernel)
 
 
 _EQUATION = re.compile(r"(\.\.\.)?[a-zA-Z]+(\.\.\.)?,[a-zA-Z]+->(\.\.\.)?[a-zA-Z]+(\.\.\.)?")

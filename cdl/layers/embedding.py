@@ -10,16 +10,18 @@ from cdl import constraints, initializers, regularizers
 from cdl._common.validation import exact_count, flag, not_yet, positive_int
 from cdl._ir.elementwise import apply, argument
 from cdl._ir.emit import gather
-from cdl.layers.layer import Layer, registry
+from cdl.layers.layer import registry
+from cdl.layers.lora import Adaptable
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
     from cdl.layers.shapes import Shape
 
 
 @registry.add()
-class Embedding(Layer):
+class Embedding(Adaptable):
     """``y = embeddings[x]``: each number of the input becomes a row of a table that is learned.
 
     In training only the rows that a batch reads get a gradient.
@@ -33,7 +35,10 @@ class Embedding(Layer):
         embeddings_constraint: what it must be after each update.
         mask_zero: whether 0 stands for "nothing here": what comes after does not count it.
         weights: the table to begin with, an array or a list of one.
-        lora_rank: None, as `lora_alpha` and `quantization_config`: anything else is an error.
+        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
+        lora_alpha: kept until the layer is built, which makes it lora_rank, as in Keras 3.15:
+            `enable_lora` takes another one.
+        quantization_config: None: anything else is an error.
         kwargs: see `Layer`.
 
     Raises:
@@ -41,6 +46,8 @@ class Embedding(Layer):
     """
 
     by_lines = True
+    _adapted = "embeddings"
+    _embeddings: Variable
 
     def __init__(
         self,
@@ -62,12 +69,8 @@ class Embedding(Layer):
 
             warn("Argument `input_length` is deprecated. Just remove it.")
         super().__init__(**kwargs)
-        not_yet(
-            "Embedding",
-            lora_rank=(lora_rank, None),
-            lora_alpha=(lora_alpha, None),
-            quantization_config=(quantization_config, None),
-        )
+        not_yet("Embedding", quantization_config=(quantization_config, None))
+        self._keep_lora(lora_rank, lora_alpha)
         self.input_dim = exact_count("Embedding", "input_dim", input_dim)
         self.output_dim = positive_int("Embedding", "output_dim", output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
@@ -83,7 +86,7 @@ class Embedding(Layer):
         """Make the table; its shape does not depend on that of the input."""
         if self.built:
             return
-        self.embeddings = self.add_weight(
+        self._embeddings = self.add_weight(
             (self.input_dim, self.output_dim),
             self.embeddings_initializer,
             regularizer=self.embeddings_regularizer,
@@ -92,10 +95,24 @@ class Embedding(Layer):
             matrix=False,
         )
         super().build(input_shape)
+        if self.lora_rank:
+            self.enable_lora(self.lora_rank)
+
+    @property
+    def embeddings(self) -> Any:
+        """The table; with LoRA a new array, the table and the product of A and B."""
+        return self._effective()
+
+    @embeddings.setter
+    def embeddings(self, value: Variable) -> None:
+        self._embeddings = value
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reading of rows, and the mask if there is one."""
-        y = gather(program, x, self.embeddings, label=f"Embedding {self.name!r}")
+        label = f"Embedding {self.name!r}"
+        y = gather(program, x, self._embeddings, label=label)
+        if self.lora_enabled:
+            y = self._with_product(program, y, gather(program, x, self._lora()[0], label=label))
         if self.mask_zero:
             counts = program.map(apply("not_equal", argument(0), 0.0), [x])
             y.mask = program.emit("reshape", (counts,), (*x.shape, 1))
@@ -121,4 +138,5 @@ class Embedding(Layer):
             "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
             "quantization_config": None,
+            **self._lora_config(),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,20 @@ def changes() -> int:
 def _has_changed() -> None:
     global _changes  # noqa: PLW0603 - one number for all layers, since they know no model
     _changes += 1
+
+
+_told: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def tell_of_changes(holder: Any) -> None:
+    """Let who holds programs of layers forget them, by its `forget()`, when layers change."""
+    _told.add(holder)
+
+
+def computes_otherwise() -> None:
+    """A layer that was built computes otherwise from now on: no program of before is true."""
+    for holder in list(_told):
+        holder.forget()
 
 
 def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> list[Any]:
@@ -150,14 +165,17 @@ class Weighted(Tracking):
         """The weights that training changes; none if the layer is not trainable."""
         if not self._trainable:
             return []
-        return self._gathered("trainable_weights", self._sorted_variables()[0])
+        trained, _ = self._sorted_variables()
+        return self._gathered("trainable_weights", [each for each in trained if each.trainable])
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The weights that training leaves alone; all if the layer is not trainable."""
         if not self._trainable:
             return self.weights
-        return self._gathered("non_trainable_weights", self._sorted_variables()[1])
+        trained, others = self._sorted_variables()
+        frozen = [each for each in trained if not each.trainable]
+        return self._gathered("non_trainable_weights", frozen, others)
 
     def _sorted_variables(self) -> tuple[list[Variable], list[Variable]]:
         """The layer's own weights: those that can be trained, and the others."""
@@ -165,6 +183,11 @@ class Weighted(Tracking):
         for weight in self._direct_variables():
             sides[self._is_frozen(weight)].append(weight)
         return sides
+
+    def _filed_variables(self) -> list[Any]:
+        """What files have of the layer's own weights, in order: each has a shape and `assign`."""
+        trained, others = self._sorted_variables()
+        return [*trained, *others]
 
     def _is_frozen(self, weight: Variable) -> bool:
         """Whether a weight of the layer's own is one that is never trained."""
@@ -315,8 +338,7 @@ class Weighted(Tracking):
         Args:
             store: a mapping from names to arrays.
         """
-        trained, others = self._sorted_variables()
-        for i, weight in enumerate([*trained, *others]):
+        for i, weight in enumerate(self._filed_variables()):
             store[str(i)] = weight.numpy()
 
     def load_own_variables(self, store: Any) -> None:
@@ -325,8 +347,7 @@ class Weighted(Tracking):
         Raises:
             ValueError: another number of arrays, or another shape.
         """
-        trained, others = self._sorted_variables()
-        variables = [*trained, *others]
+        variables = self._filed_variables()
         if len(store) != len(variables):
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: the file must have {len(variables)} "

@@ -69,8 +69,7 @@ def _is_part(thing: Any) -> bool:
 def _direct_variables(thing: Any) -> list[Any]:
     """The variables that no part within holds: those that can be trained first."""
     if isinstance(thing, Layer):
-        trained, others = thing._sorted_variables()
-        return [*trained, *others]
+        return thing._filed_variables()
     return list(thing.variables)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
-from cdl.layers.weighted import changes
+from cdl.layers.weighted import changes, tell_of_changes
 from cdl.trainers.compile_utils import Compiled, Resolved
 from cdl.trainers.custom.steps import names_of
 from cdl.trainers.data_adapter import Arrays
@@ -33,6 +33,14 @@ class ExecutorCache:
         self._stepping: dict[str, TrainFunction] = {}  # of steps that add up, by kind
         self._gradients: tuple[Any, Gradients] | None = None
         self._token = object()  # in every key: tells train functions of an earlier `compile`
+        tell_of_changes(self)
+
+    def forget(self) -> None:
+        """Forget all train functions, those that run included."""
+        self._idle.clear()
+        self._stepping.clear()
+        self._gradients = None
+        self._token = object()
 
     def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> TrainFunction:
         """A train function for data like `arrays` in batches of `rows`, "train" or "test"."""

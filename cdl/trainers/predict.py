@@ -17,6 +17,7 @@ from cdl._tracing.eager import Runner
 from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
 from cdl.layers.kept import KeptPrograms
+from cdl.layers.weighted import tell_of_changes
 from cdl.random import core_seed
 from cdl.trainers import arguments
 from cdl.trainers.custom.eager_step import Calls
@@ -51,6 +52,7 @@ class Predictors:
 
     def __init__(self, model: TrainableModel, rows: Rows | None = None) -> None:
         self.rows = rows
+        self.outdated = False  # whether a layer computes otherwise by now
         self.program, self._watching = lower_with_calls(model, False, model.run_eagerly, rows)
         self.training_by_default = model._training_by_default()
         self._own = len(model._output_infos())
@@ -77,6 +79,11 @@ class Predictors:
         self._calls = 0  # predictions, each with random numbers of its own
         for each in self.program.hosted:
             each.tell()
+        tell_of_changes(self)
+
+    def forget(self) -> None:
+        """Be good for nothing, so that the model makes others."""
+        self.outdated, self.row_shape = True, None
 
     @property
     def bytes(self) -> int:

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from cdl.layers.weighted import tell_of_changes
+
 if TYPE_CHECKING:
     from cdl.trainers.compile_utils import Resolved
     from cdl.trainers.data_adapter import Arrays
@@ -110,6 +112,12 @@ class Sizes:
         self._lock = threading.Lock()
         self._predictors: dict[Rows, Predictors] = {}
         self._outputs: dict[Rows, tuple[Info, ...]] = {}
+        tell_of_changes(self)
+
+    def forget(self) -> None:
+        """Forget the predictors."""
+        with self._lock:
+            self._predictors.clear()
 
     def predictors(self, rows: Rows, make: Callable[[], Predictors]) -> Predictors:
         """The predictors for inputs of those sizes.

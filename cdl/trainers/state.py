@@ -235,7 +235,7 @@ class CompiledState(PartOfModel):
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:
         made = self._predictors_made
-        if made is None or made.rows != rows:
+        if made is None or made.outdated or made.rows != rows:
             if rows is None:
                 made = Predictors(self)
             else:

@@ -107,7 +107,6 @@ def test_sizes_that_are_not_known_stay_unknown():
             lambda: Conv2D(3, 3)(Input((7, 6, None))),
             "the channels must have a size that is known",
         ),
-        (lambda: Conv2D(3, 3, lora_rank=2), "lora_rank=2 is not supported, only None is"),
         (
             lambda: layers.Conv2DTranspose(3, 3, strides=2, output_padding=(1, 2)),
             r"output_padding must be less than strides, got output_padding=\(1, 2\) and strides",

@@ -282,7 +282,11 @@ def test_config_of_input_is_keras_own():
         (lambda: Dense(3, name=3), ValueError, "name must be a string without '/', got 3"),
         (lambda: Dense(3, autocast=False), ValueError, "autocast=False is not supported"),
         (lambda: Dense(3, activity_regularizer=3), ValueError, "Could not interpret regularizer"),
-        (lambda: Dense(3, lora_rank=2), ValueError, "lora_rank=2 is not supported"),
+        (
+            lambda: Dense(3, quantization_config=2),
+            ValueError,
+            "quantization_config=2 is not supported",
+        ),
         (lambda: Dense(3, input_dim="a"), ValueError, "input_dim must be a positive int"),
         (
             lambda: Dense(3, input_shape=3),

@@ -48,7 +48,6 @@ class BaseConv(Layer):
     """
 
     rank: int  # of the images, without the axes of samples and channels
-    kernel: Variable
     bias: Variable | None
     bias_initializer: Any
     bias_regularizer: Any

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import not_yet, positive_int
-from cdl._ir import windows
+from cdl._common.validation import positive_int
+from cdl._ir import emit, windows
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
+from cdl.layers.lora import Adaptable
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
     from cdl.layers.arguments import CommonArguments
+    from cdl.layers.shapes import Shape
 
 
-class Conv(BaseConv):
+class Conv(Adaptable, BaseConv):
     """Base of the convolutions, with the arguments of `Conv2D`."""
 
+    _kernel: Variable
     kernel_initializer: Any
     kernel_regularizer: Any
     kernel_constraint: Any
@@ -67,7 +71,7 @@ class Conv(BaseConv):
             bias_constraint=bias_constraint,
         )
         owner = type(self).__name__
-        not_yet(owner, lora_rank=(lora_rank, None), lora_alpha=(lora_alpha, None))
+        self._keep_lora(lora_rank, lora_alpha)
         self.filters = positive_int(owner, "filters", filters)
         self.groups = positive_int(owner, "groups", groups)
         if self.filters % self.groups:
@@ -79,6 +83,21 @@ class Conv(BaseConv):
     def _paddings(self) -> tuple[str, ...]:
         return ("valid", "same", "causal") if self.rank == 1 else ("valid", "same")
 
+    def build(self, input_shape: Shape) -> None:
+        """Make kernels and bias for images with as many channels as that shape says."""
+        super().build(input_shape)
+        if self.lora_rank:
+            self.enable_lora(self.lora_rank, self.lora_alpha)
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel; with LoRA a new array, the kernel and the product of A and B."""
+        return self._effective()
+
+    @kernel.setter
+    def kernel(self, value: Variable) -> None:
+        self._kernel = value
+
     def _add_kernels(self, channels: int) -> int:
         if channels % self.groups:
             raise ValueError(
@@ -86,21 +105,35 @@ class Conv(BaseConv):
                 f"input, got groups={self.groups} and {channels} channels"
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self.kernel = self._add("kernel", "kernel", shape, matrix=True)
+        self._kernel = self._add("kernel", "kernel", shape, matrix=True)
         return self.filters
 
     def _filters(self, channels: int | None) -> int:
         return self.filters
 
     def _convolve(self, program: Program, x: Value) -> Value:
-        return windows.conv(program, x, self.kernel, self.bias, self._window, self.groups)
+        y = windows.conv(program, x, self._kernel, self.bias, self._window, self.groups)
+        if not self.lora_enabled:
+            return y
+        a, b, scale = self._lora()
+        if self.groups == 1:
+            return self._with_product(program, y, windows.conv(program, x, a, None, self._window))
+        width, columns = x.shape[-1] // self.groups, self.filters // self.groups
+        parts = []
+        for g in range(self.groups):  # each sees its own channels by all of A
+            image = emit.pick(program, x, -1, range(g * width, (g + 1) * width))
+            by_a = windows.conv(program, image, a, None, self._window)
+            own = range(g * columns, (g + 1) * columns)
+            factor = emit.pick(program, program.param(b), -1, own)
+            parts.append(emit.product(program, by_a, factor))
+        return self._added_to(program, y, emit.concat(program, parts, -1), scale)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         arguments = self._config(
             "filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
         )
-        return {**super().get_config(), **arguments}
+        return {**super().get_config(), **arguments, **self._lora_config()}
 
 
 @registry.add("Convolution1D")
@@ -142,7 +175,8 @@ class Conv2D(Conv):
         activity_regularizer: a penalty on the output; see `Layer`.
         kernel_constraint: what the kernel must be after each update.
         bias_constraint: what the bias must be after each update.
-        lora_rank: None, as `lora_alpha`: anything else is an error.
+        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
+        lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
         kwargs: see `Layer`.
 
     Raises:

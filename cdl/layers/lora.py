@@ -1,0 +1,184 @@
+"""LoRA: a layer whose weight is frozen learns the product of two narrow matrices beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import initializers
+from cdl._common.validation import expected, is_real, positive_int
+from cdl._ir import emit
+from cdl._ir.elementwise import argument
+from cdl._tracing.symbolic import operator_of
+from cdl._tracing.variable import Variable
+from cdl.layers.layer import Layer
+from cdl.layers.weighted import computes_otherwise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._configs.identifiers import Identifier
+    from cdl._ir.program import Program, Value
+
+
+class Adaptable(Layer):
+    """Base of layers with `enable_lora`: W becomes W + lora_alpha / rank A B, and W is frozen.
+
+    A step computes x W + lora_alpha / rank (x A) B, which takes far fewer operations than the sum
+    of the matrices where A and B are narrow. Files have that sum, so that they fit the layer with
+    and without LoRA.
+    """
+
+    lora_enabled: bool
+    lora_rank: int | None
+    lora_alpha: float | None
+    _adapted = "kernel"  # what Keras calls the weight
+
+    def _keep_lora(self, lora_rank: Any, lora_alpha: Any) -> None:
+        """Keep the constructor's arguments."""
+        owner = type(self).__name__
+        self.lora_rank = positive_int(owner, "lora_rank", lora_rank) if lora_rank else None
+        self.lora_alpha = _checked_alpha(owner, lora_alpha, self.lora_rank)
+        self.lora_enabled = False
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: Identifier = "he_uniform",
+        b_initializer: Identifier = "zeros",
+    ) -> None:
+        """Freeze the kernel, or the table of an Embedding, and let two narrow matrices learn.
+
+        Compiled models must be compiled again. Files have the sum of all three: who reads one has
+        A and B of zeros, which no longer learn, as in Keras.
+
+        Args:
+            rank: columns of A and rows of B.
+            lora_alpha: the product of A and B counts lora_alpha / rank; None is the rank.
+            a_initializer: of A, which has the kernel's shape with `rank` as its last size.
+            b_initializer: of B, of shape (rank, the kernel's last size).
+
+        Raises:
+            ValueError: the layer is not built, has LoRA already, or has a constraint on the kernel.
+        """
+        what, owner = self._adapted, f"{type(self).__name__} {self.name!r}"
+        if getattr(self, f"{what}_constraint") is not None:
+            raise ValueError(
+                f"{owner}: Lora is incompatible with {what} constraints: {what}_constraint must be "
+                f"None, got {getattr(self, f'{what}_constraint')!r}"
+            )
+        if not self.built:
+            raise ValueError(
+                f"{owner}: Cannot enable lora on a layer that isn't yet built: call "
+                "build(input_shape), or call it on data, first"
+            )
+        if self.lora_enabled:
+            raise ValueError(
+                f"{owner}: lora is already enabled. This can only be done once per layer."
+            )
+        rank = positive_int(owner, "rank", rank)
+        lora_alpha = _checked_alpha(owner, lora_alpha, rank)
+        frozen: Variable = getattr(self, f"_{what}")
+        shapes = (*frozen.shape[:-1], rank), (rank, frozen.shape[-1])
+        initial = [initializers.get(each) for each in (a_initializer, b_initializer)]
+        before, self._building = self._building, True
+        try:
+            for side, shape, initializer in zip("ab", shapes, initial, strict=True):
+                name = f"lora_{what}_{side}"
+                weight = self.add_weight(
+                    shape,
+                    initializer,
+                    dtype="float32",
+                    regularizer=getattr(self, f"{what}_regularizer"),
+                    name=name,
+                    matrix=frozen.storage.matrix or side == "b",
+                )
+                setattr(self, name, weight)
+        finally:
+            self._building = before
+        frozen.trainable = False
+        self.lora_enabled, self.lora_rank, self.lora_alpha = True, rank, lora_alpha
+        computes_otherwise()
+
+    def _lora(self) -> tuple[Variable, Variable, float]:
+        """A, B, and what their product counts."""
+        assert self.lora_rank is not None
+        assert self.lora_alpha is not None
+        a, b = (getattr(self, f"lora_{self._adapted}_{side}") for side in "ab")
+        return a, b, self.lora_alpha / self.lora_rank
+
+    def _effective(self) -> Any:
+        """The weight; with LoRA the sum: an array, or symbolic in traced code."""
+        weight = vars(self).get(f"_{self._adapted}")
+        if weight is None:
+            raise AttributeError(
+                f"{type(self).__name__} {self.name!r}: You must build the layer before accessing "
+                f"`{self._adapted}`."
+            )
+        if not self.lora_enabled:
+            return weight
+        a, b, scale = self._lora()
+        return weight + operator_of("matmul")(a, b) * np.float32(scale)
+
+    def _with_product(self, program: Program, y: Value, by_a: Value) -> Value:
+        """Append `y` plus what `by_a`, the input times A, is times B."""
+        _, b, scale = self._lora()
+        return self._added_to(program, y, emit.linear(program, by_a, b), scale)
+
+    @staticmethod
+    def _added_to(program: Program, y: Value, product: Value, scale: float) -> Value:
+        return program.map(argument(0) + argument(1) * scale, [y, product])
+
+    def _filed_variables(self) -> list[Any]:
+        variables = super()._filed_variables()
+        if not self.lora_enabled:
+            return variables
+        a, b, _ = self._lora()
+        frozen = getattr(self, f"_{self._adapted}")
+        kept = [each for each in variables if each is not a and each is not b]
+        return [_Sum(self, each, a, b) if each is frozen else each for each in kept]
+
+    def _lora_config(self) -> dict[str, Any]:
+        """The constructor's arguments, if they say anything."""
+        if not self.lora_rank:
+            return {}
+        return {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
+
+
+class _Sum:
+    """A frozen weight and its A and B as files have them: as one.
+
+    Args:
+        layer: whose they are.
+        frozen: the weight.
+        a: A.
+        b: B.
+    """
+
+    def __init__(self, layer: Adaptable, frozen: Variable, a: Variable, b: Variable) -> None:
+        self._layer, self._frozen, self._sides = layer, frozen, (a, b)
+        self.name, self.path, self.shape = frozen.name, frozen.path, frozen.shape
+
+    def numpy(self) -> NDArray[Any]:
+        """The sum."""
+        found: NDArray[Any] = np.asarray(self._layer._effective(), np.float32)
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.numpy().astype(dtype or np.float32, copy=False)
+
+    def assign(self, value: Any) -> None:
+        """Let the weight be the value, and A and B zeros."""
+        self._frozen.assign(value)
+        for side in self._sides:
+            side.assign(np.zeros(side.shape, np.float32))
+
+
+def _checked_alpha(owner: str, lora_alpha: Any, rank: int | None) -> Any:
+    if lora_alpha is None:
+        return rank
+    if not is_real(lora_alpha) or not np.isfinite(lora_alpha):
+        raise expected(owner, "lora_alpha", "a number or None", lora_alpha)
+    return lora_alpha
