@@ -277,3 +277,8 @@ class Body:
         appended = each.giving(made, inputs)
         appended.attributes = attributes
         self.program.instructions.append(appended)
+
+    @property
+    def once(self) -> dict[int, Value]:
+        """What `read` has appended: values of the program, by the ids of the body's."""
+        return self._once

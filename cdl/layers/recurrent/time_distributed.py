@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import ops
 from cdl._common.validation import expected
+from cdl._tracing.all_steps import record_all_steps
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.loop import record_loop
 from cdl.layers.call_arguments import takes
 from cdl.layers.layer import Layer, registry
 from cdl.layers.wrapper import Wrapper
@@ -23,8 +23,8 @@ class TimeDistributed(Wrapper):
     """A layer, the same one with the same weights, on each step of (samples, steps, ...).
 
     Each step is a call of its own: `Dropout` draws anew, and `BatchNormalization` takes the
-    statistics of each step. What works along the last axis alone, as `Dense`, is run on all steps
-    at once.
+    statistics of each step, in training. All steps are computed at once where no step and no sample
+    needs another: `Dense`, convolutions and pooling of one or two axes, models of such layers.
 
     Args:
         layer: the layer, for inputs of shape (samples, ...).
@@ -95,12 +95,4 @@ class TimeDistributed(Wrapper):
             return ops.stack(steps, 1)
         n: Any = inputs.shape[1]
         elements = [KerasTensor((each.shape[0], *each.shape[2:]), each.dtype) for each in read]
-        _, _, (outputs,) = record_loop(
-            f"TimeDistributed {self.name!r}",
-            lambda _, element: ([], [step(*element)]),
-            [],
-            elements,
-            read,
-            n,
-        )
-        return outputs
+        return record_all_steps(step, elements, read, n)

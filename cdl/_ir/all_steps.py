@@ -1,0 +1,156 @@
+"""Instructions of one step as instructions of all steps at once: values get an axis in front.
+
+So a layer on each step of a sequence has one instruction for each of its own, not one for each
+step. What an axis in front would change is left to a loop: the statistics of a batch, which are
+those of a step, what reads another step, what has an effect beside its outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cdl._ir import emit
+from cdl._ir.instruction import Instruction
+
+if TYPE_CHECKING:
+    from cdl._ir.instruction import Value
+    from cdl._ir.program import Program
+
+# From an instruction, the number of steps and which of its inputs differ from step to step to its
+# numbers and attributes for all steps; None where there are none.
+Parts = tuple[Sequence[int], dict[str, Any]] | None
+Rule = Callable[[Instruction, int, Sequence[bool]], Parts]
+
+
+def _same(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    return i.numbers, i.attributes
+
+
+def _outer(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    return i.numbers, {**i.attributes, "outer": i.attributes["outer"] * n}
+
+
+def _window(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    """Another axis with taps, stride and dilation of 1 and nothing before; there are three."""
+    return ((1, 1, 1, 0, *i.numbers), i.attributes) if len(i.numbers) < 12 else None
+
+
+def _order(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    return (0, *(axis + 1 for axis in i.numbers)), i.attributes
+
+
+def _axis(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    return i.numbers, {**i.attributes, "axis": i.attributes["axis"] + 1}
+
+
+def _pattern(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    """Bit 0 is of the batch, and those behind it are of the axes of a sample."""
+    common = int(i.attributes["common"])
+    return i.numbers, {**i.attributes, "common": common & 1 | common >> 1 << 2}
+
+
+def _columns(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    """With weights that all lines share."""
+    width = i.inputs[0].shape[-1] if i.inputs[0].shape else 0
+    fits = len(i.inputs) == 1 and all(p is None or math.prod(p.shape) == width for p in i.params)
+    return (i.numbers, i.attributes) if fits else None
+
+
+def _table(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    return None if any(differ[1:]) else (i.numbers, i.attributes)
+
+
+def _matrices(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
+    """Where each matrix that differs belongs to one of the product."""
+    count = math.prod(i.outputs[0].shape[:-2])
+    fits = len(i.inputs) == 2 and all(
+        len(v.shape) > 1 and (math.prod(v.shape[:-2]) == count or not own)
+        for v, own in zip(i.inputs, differ, strict=True)
+    )
+    return (i.numbers, i.attributes) if fits else None
+
+
+_ELEMENTS = ("activation", "activity", "cast", "dropout", "map", "noise", "stop")
+_LINES = ("dense", "glu", "log_softmax", "mask", "softmax", "sort", "sparsemax")
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys((*_ELEMENTS, *_LINES, "broadcast", "repeat", "reshape"), _same),
+    **dict.fromkeys(("affine", "batch_norm", "normalize", "prelu"), _columns),
+    **dict.fromkeys(("arg", "cumulate", "pick", "reduce", "take_along"), _outer),
+    **dict.fromkeys(("conv", "conv_transpose", "depthwise_conv", "pool"), _window),
+    "concat": _axis,
+    "gather": _table,
+    "patterned_dropout": _pattern,
+    "permute": _order,
+    "product": _matrices,
+}
+_ALIKE = ("constant", "param", "broadcast_batch", "stop")  # may stand where nothing differs
+
+
+def fits(body: Program, elements: Iterable[Value]) -> bool:
+    """Whether the instructions of a step can be those of all steps.
+
+    Args:
+        body: the step.
+        elements: what differs from step to step.
+    """
+    differ = set(map(id, elements))
+    for i in body.instructions:
+        own = [id(v) in differ for v in i.inputs]
+        if not any(own):
+            if i.op not in _RULES.keys() | set(_ALIKE) or i.op in (*emit.NOISES, "activity"):
+                return False
+            continue
+        by_batch = i.op == "batch_norm" and body.training and not i.attributes.get("frozen")
+        if by_batch or i.op not in _RULES or _RULES[i.op](i, 2, own) is None:
+            return False
+        differ |= {id(v) for v in i.outputs}
+    return True
+
+
+def append(
+    program: Program, body: Program, known: dict[int, Value], once: set[int], n: int
+) -> None:
+    """Append the instructions of a step for all steps.
+
+    Args:
+        program: to which.
+        body: the step.
+        known: values of the program by the ids of the step's; they become more.
+        once: which of these are the same in each step.
+        n: how many steps there are.
+    """
+    for i in body.instructions:
+        own = [id(v) not in once for v in i.inputs]
+        if not any(own):
+            continue
+        parts = _RULES[i.op](i, n, own)
+        assert parts is not None
+        inputs = [
+            known[id(v)] if differs else _kept(program, i, k, known[id(v)], n)
+            for k, (v, differs) in enumerate(zip(i.inputs, own, strict=True))
+        ]
+        op = "broadcast" if i.op == "repeat" else i.op
+        if op == "broadcast":
+            missing = len(i.outputs[0].shape) - len(i.inputs[0].shape)
+            shape = (n, *[1] * missing, *i.inputs[0].shape)
+            inputs = [emit.reshape(program, inputs[0], shape)]
+        made = [program.value((n, *v.shape), v.dtype, v.role) for v in i.outputs]
+        known.update((id(v), o) for v, o in zip(i.outputs, made, strict=True))
+        appended = i.giving(made, inputs)
+        appended.op = op
+        appended.numbers, appended.attributes = tuple(parts[0]), parts[1]
+        program.instructions.append(appended)
+
+
+def _kept(program: Program, i: Instruction, k: int, value: Value, n: int) -> Value:
+    """Input k of an instruction, which is the same in each step."""
+    is_one = i.op == "product" and math.prod(i.inputs[k].shape[:-2]) == 1
+    return value if is_one or (i.op == "gather" and k > 0) else repeated(program, value, n)
+
+
+def repeated(program: Program, value: Value, n: int) -> Value:
+    """A value for each of n steps."""
+    one = emit.reshape(program, value, (1, *value.shape))
+    return program.broadcast_batch(emit.broadcast(program, one, (n, *value.shape)))
