@@ -39,14 +39,15 @@ static inline size_t cdl_gate_of(enum cdl_cell cell, size_t lane) {
     return cell == CDL_CELL_SIMPLE ? 0 : cell == CDL_CELL_LSTM ? lstm[lane] : gru[lane];
 }
 
-/* Lanes of a panel that the inputs' rows, or those of h, have weights in: of a GRU, whose products
- * with n are two, all but the last or the first. */
+/* Lanes of a panel that meet x, or h. The inputs' rows of a GRU have no weights in the last, and
+ * those of h none in the first; where the reset gate multiplies h, the last meets r h alone. */
 struct cdl_lanes {
     size_t first, n;
 };
 static inline struct cdl_lanes cdl_lanes_of(enum cdl_cell cell, bool recurrent) {
     const bool some = cell == CDL_CELL_GRU || cell == CDL_CELL_RESET_FIRST;
-    return (struct cdl_lanes){some && recurrent, CDL_LANES - some};
+    const bool first = cell == CDL_CELL_RESET_FIRST && recurrent;
+    return (struct cdl_lanes){some && recurrent, first ? CDL_LANES - 2 : CDL_LANES - some};
 }
 
 /* Both kernels in panels of gates->rows rows; the bias (may be NULL), of a GRU once for x W and
